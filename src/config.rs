@@ -1,0 +1,1 @@
+//! The configuration: environment and flags in, one validated [`Config`] out.

@@ -1,0 +1,1 @@
+//! The client of Convoy's unix socket.

@@ -1,0 +1,1 @@
+//! A daemon that reads for real and writes nothing.

@@ -1,0 +1,307 @@
+//! A daemon in memory, for tests of what stands above the trait: it behaves like Convoy's vfs driver, and a test can make
+//! any call fail, or happen and then time out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+};
+
+use async_trait::async_trait;
+
+use super::{
+    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a test makes a call go wrong.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// It fails, nothing happens.
+    Fails(Error),
+    /// It happens, and the caller hears of a timeout.
+    HappensThenTimesOut,
+    /// It answers success, and nothing happens.
+    AnswersSuccessOnly,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    volumes: BTreeMap<String, Volume>,
+    backups: Vec<(BackupUrl, Backup)>,
+    calls: Vec<String>,
+    faults: HashMap<String, Vec<Fault>>,
+    counter: u64,
+    time: i64,
+}
+
+/// The daemon in memory.
+#[derive(Debug, Default)]
+pub struct MemoryDaemon {
+    state: Mutex<State>,
+}
+
+impl MemoryDaemon {
+    /// An empty daemon, its clock at 2026-01-01 and a second later at each write.
+    pub fn new() -> Self {
+        let daemon = Self::default();
+        daemon.lock().time = 1_767_225_600;
+        daemon
+    }
+
+    /// One with these empty volumes.
+    pub fn with_volumes(names: &[&str]) -> Self {
+        let daemon = Self::new();
+        for name in names {
+            let volume = daemon.lock().new_volume(name);
+            daemon.lock().volumes.insert((*name).into(), volume);
+        }
+        daemon
+    }
+
+    /// The next call of this kind (`create_backup`, `volumes`, ..) goes wrong; several in a row queue up.
+    pub fn fault(&self, call: &str, fault: Fault) {
+        self.lock().faults.entry(call.into()).or_default().insert(0, fault);
+    }
+
+    /// Every call so far: its name and what it named, such as `create_snapshot vol1 vol1-2026..`.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// The calls that change something.
+    pub fn writes(&self) -> Vec<String> {
+        const WRITES: [&str; 3] = ["create_", "delete_", "mount_"];
+        self.calls().into_iter().filter(|call| WRITES.iter().any(|write| call.starts_with(write))).collect()
+    }
+
+    /// The names of the backups that are there, oldest first.
+    pub fn backup_names(&self) -> Vec<String> {
+        self.lock().backups.iter().map(|(url, _)| url.backup().to_owned()).collect()
+    }
+
+    /// The names of a volume's snapshots.
+    pub fn snapshot_names(&self, volume: &str) -> Vec<String> {
+        let state = self.lock();
+        state
+            .volumes
+            .get(volume)
+            .and_then(|v| v.snapshots.as_ref())
+            .map(|s| s.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn call<T>(
+        &self,
+        name: &str,
+        what: &str,
+        act: impl FnOnce(&mut State) -> Result<T>,
+        empty: impl FnOnce() -> T,
+    ) -> Result<T> {
+        let mut state = self.lock();
+        state.calls.push(format!("{name} {what}").trim_end().to_owned());
+        match state.faults.get_mut(name).and_then(Vec::pop) {
+            None => act(&mut state),
+            Some(Fault::Fails(error)) => Err(error),
+            Some(Fault::AnswersSuccessOnly) => Ok(empty()),
+            Some(Fault::HappensThenTimesOut) => {
+                act(&mut state)?;
+                Err(Error::new(ErrorKind::Timeout, "no answer").with_request(name))
+            }
+        }
+    }
+}
+
+fn refused(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Daemon, message).with_status(400)
+}
+
+impl State {
+    fn now(&mut self) -> ApiTime {
+        self.time += 1;
+        ApiTime::from_zoned(&jiff::Timestamp::from_second(self.time).unwrap().to_zoned(jiff::tz::TimeZone::UTC))
+    }
+
+    fn new_volume(&mut self, name: &str) -> Volume {
+        Volume {
+            name: name.into(),
+            driver: "vfs".into(),
+            created_time: self.now(),
+            driver_info: Some([("Size".to_owned(), "0".to_owned())].into()),
+            snapshots: Some(BTreeMap::new()),
+            ..Volume::default()
+        }
+    }
+
+    fn volume(&mut self, name: &str) -> Result<&mut Volume> {
+        self.volumes.get_mut(name).ok_or_else(|| Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404))
+    }
+
+    fn snapshot(&self, name: &str) -> Result<Snapshot> {
+        self.volumes
+            .values()
+            .find_map(|volume| {
+                let snapshot = volume.snapshots.as_ref()?.get(name)?;
+                Some(Snapshot { volume_name: volume.name.clone(), ..snapshot.clone() })
+            })
+            .ok_or_else(|| refused(format!("cannot find volume for snapshot {name}")))
+    }
+}
+
+#[async_trait]
+impl Daemon for MemoryDaemon {
+    fn description(&self) -> String {
+        "a daemon in memory".into()
+    }
+
+    async fn info(&self) -> Result<Info> {
+        let info = || serde_json::from_str(r#"{"General":{"DefaultDriver":"vfs"},"vfs":{"Path":"/nowhere"}}"#).unwrap();
+        self.call("info", "", |_| Ok(info()), info)
+    }
+
+    async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        self.call("volumes", "", |state| Ok(state.volumes.clone()), BTreeMap::new)
+    }
+
+    async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+        let act = |state: &mut State| {
+            Ok(state
+                .volumes
+                .iter()
+                .map(|(name, v)| (name.clone(), v.driver_info.clone().unwrap_or_default()))
+                .collect())
+        };
+        self.call("driver_volumes", "", act, BTreeMap::new)
+    }
+
+    async fn volume(&self, name: &Name) -> Result<Volume> {
+        self.call("volume", name.as_str(), |state| state.volume(name.as_str()).cloned(), Volume::default)
+    }
+
+    async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+        let act = |state: &mut State| {
+            if state.volumes.contains_key(new.name.as_str()) {
+                return Err(refused(format!("Volume {} already exists ", new.name)));
+            }
+            if let Some(url) = &new.backup
+                && !state.backups.iter().any(|(there, _)| there.same_backup(url))
+            {
+                return Err(refused("cannot find the backup in objectstore"));
+            }
+            let volume = state.new_volume(new.name.as_str());
+            state.volumes.insert(new.name.to_string(), volume.clone());
+            Ok(volume)
+        };
+        self.call("create_volume", new.name.as_str(), act, Volume::default)
+    }
+
+    async fn mount_volume(&self, name: &Name, _mount_point: Option<&str>) -> Result<Mount> {
+        let mount = || Mount { name: name.to_string(), mount_point: format!("/nowhere/{name}") };
+        self.call("mount_volume", name.as_str(), |state| state.volume(name.as_str()).map(|_| mount()), mount)
+    }
+
+    async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        self.call("unmount_volume", name.as_str(), |state| state.volume(name.as_str()).map(|_| ()), || ())
+    }
+
+    async fn delete_volume(&self, name: &Name, _reference_only: bool) -> Result<()> {
+        let act = |state: &mut State| {
+            state.volume(name.as_str())?;
+            state.volumes.remove(name.as_str());
+            Ok(())
+        };
+        self.call("delete_volume", name.as_str(), act, || ())
+    }
+
+    async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
+        let act = |state: &mut State| {
+            if state.snapshot(name.as_str()).is_ok() || state.volumes.contains_key(name.as_str()) {
+                return Err(refused(format!("Snapshot name {name} already exists")));
+            }
+            let created_time = state.now();
+            let volume = state.volume(volume.as_str())?;
+            let snapshot = Snapshot {
+                name: name.to_string(),
+                created_time,
+                driver_info: Some(BTreeMap::new()),
+                ..Snapshot::default()
+            };
+            volume.snapshots.get_or_insert_default().insert(name.to_string(), snapshot.clone());
+            Ok(Snapshot { volume_name: volume.name.clone(), ..snapshot })
+        };
+        self.call("create_snapshot", &format!("{volume} {name}"), act, Snapshot::default)
+    }
+
+    async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
+        self.call("snapshot", name.as_str(), |state| state.snapshot(name.as_str()), Snapshot::default)
+    }
+
+    async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+        let act = |state: &mut State| {
+            let volume = state.snapshot(name.as_str())?.volume_name;
+            state.volume(&volume)?.snapshots.get_or_insert_default().remove(name.as_str());
+            Ok(())
+        };
+        self.call("delete_snapshot", name.as_str(), act, || ())
+    }
+
+    async fn backups(&self, _destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+        let act = |state: &mut State| {
+            let of_volume = |url: &BackupUrl| volume.is_none_or(|volume| url.volume() == Some(volume.as_str()));
+            let all: Vec<_> = state.backups.iter().filter(|(url, _)| of_volume(url)).map(|(_, b)| b.clone()).collect();
+            match volume {
+                Some(volume) if all.is_empty() => {
+                    Err(refused(format!("cannot find {volume}/volume.cfg in objectstore")))
+                }
+                _ => Ok(all),
+            }
+        };
+        self.call("backups", volume.map_or("", Name::as_str), act, Vec::new)
+    }
+
+    async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        let act = |state: &mut State| {
+            let found =
+                state.backups.iter().find(|(there, _)| there.same_backup(url)).map(|(_, backup)| backup.clone());
+            found.ok_or_else(|| refused(format!("cannot find backup_{}.cfg in objectstore", url.backup())))
+        };
+        self.call("backup", url.backup(), act, || Backup::new(BTreeMap::new()))
+    }
+
+    async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+        let act = |state: &mut State| {
+            let snapshot = state.snapshot(snapshot.as_str())?;
+            state.counter += 1;
+            let name = format!("backup-{:016x}", state.counter);
+            let url = BackupUrl::stored(destination, &name, &snapshot.volume_name);
+            let fields = [
+                ("BackupName", name),
+                ("BackupURL", url.to_string()),
+                ("CreatedTime", state.now().to_string()),
+                ("SnapshotCreatedAt", snapshot.created_time.to_string()),
+                ("SnapshotName", snapshot.name),
+                ("VolumeName", snapshot.volume_name),
+            ];
+            let backup = Backup::new(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+            state.backups.push((url.clone(), backup));
+            Ok(url)
+        };
+        let volume = self.lock().snapshot(snapshot.as_str()).map(|s| s.volume_name).unwrap_or_default();
+        self.call("create_backup", snapshot.as_str(), act, || BackupUrl::stored(destination, "backup-00lost", &volume))
+    }
+
+    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+        let act = |state: &mut State| {
+            let before = state.backups.len();
+            state.backups.retain(|(there, _)| !there.same_backup(url));
+            if state.backups.len() == before {
+                return Err(refused(format!("cannot find backup_{}.cfg in objectstore", url.backup())));
+            }
+            Ok(())
+        };
+        self.call("delete_backup", url.backup(), act, || ())
+    }
+}

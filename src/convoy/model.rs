@@ -1,0 +1,255 @@
+//! What the daemon answers, with its own field names, so that serialising gives its native JSON back.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{ApiTime, BackupUrl, Name};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a driver tells of a volume or a snapshot: names and strings, as each driver likes.
+pub type DriverInfo = BTreeMap<String, String>;
+
+/// The daemon's settings (`General`) and its drivers', by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// The daemon's settings.
+    #[serde(rename = "General")]
+    pub general: Map<String, Value>,
+    /// Each driver's settings.
+    #[serde(flatten)]
+    pub drivers: Map<String, Value>,
+}
+
+impl Info {
+    /// The driver that new volumes get.
+    pub fn default_driver(&self) -> Option<&str> {
+        self.general.get("DefaultDriver").and_then(Value::as_str)
+    }
+
+    /// The folder in which the vfs driver keeps its volumes.
+    pub fn vfs_path(&self) -> Option<&str> {
+        self.drivers.get("vfs").and_then(|driver| driver.get("Path")).and_then(Value::as_str)
+    }
+}
+
+/// A volume.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// The driver that holds it.
+    pub driver: String,
+    /// Where it is mounted; empty where it is not.
+    pub mount_point: String,
+    /// When it was made.
+    pub created_time: ApiTime,
+    /// The driver's own words.
+    pub driver_info: Option<DriverInfo>,
+    /// Its snapshots by name. Empty may hide an error of the driver.
+    pub snapshots: Option<BTreeMap<String, Snapshot>>,
+    /// Fields that this program does not know.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Volume {
+    /// Its snapshots, oldest first; ones made within the same second by name.
+    pub fn snapshots_by_time(&self) -> Vec<&Snapshot> {
+        let mut all: Vec<_> = self.snapshots.iter().flat_map(BTreeMap::values).collect();
+        all.sort_by(|a, b| a.order().cmp(&b.order()));
+        all
+    }
+
+    /// The size in bytes, where the driver tells one.
+    pub fn size(&self) -> Option<u64> {
+        let info = self.driver_info.as_ref()?;
+        ["Size", "VolumeSize"].iter().find_map(|key| info.get(*key)).and_then(|size| size.parse().ok())
+    }
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Snapshot {
+    /// Its name, unique in the whole daemon.
+    pub name: String,
+    /// The volume it is of; left out inside a volume's own listing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub volume_name: String,
+    /// When that volume was made; only where one snapshot is inspected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_created_at: Option<ApiTime>,
+    /// When it was made; empty for an EBS snapshot that was removed.
+    pub created_time: ApiTime,
+    /// The driver's own words.
+    pub driver_info: Option<DriverInfo>,
+    /// Fields that this program does not know.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Snapshot {
+    /// What snapshots are ordered by: time, then name (names sort by time where this program made them).
+    pub fn order(&self) -> (Option<Timestamp>, &str) {
+        (self.created_time.timestamp(), &self.name)
+    }
+}
+
+/// Where a volume was mounted: the daemon's answer to a mount.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mount {
+    /// The volume.
+    pub name: String,
+    /// The folder with its files.
+    pub mount_point: String,
+}
+
+/// A backup, as the daemon lists or inspects it: strings by name. Which there are differs: see Convoy's vfs and S3 backups
+/// (`BackupName`, `VolumeName`, `CreatedTime`, ..) and EBS (`State`, `StartTime`, ..).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Backup {
+    fields: BTreeMap<String, String>,
+    created: ApiTime,
+}
+
+impl Backup {
+    /// A backup with these fields.
+    pub fn new(fields: BTreeMap<String, String>) -> Self {
+        let created = fields.get("CreatedTime").or_else(|| fields.get("StartTime"));
+        let created = ApiTime::parse(created.map_or("", String::as_str));
+        Self { fields, created }
+    }
+
+    /// All that the daemon said.
+    pub fn fields(&self) -> &BTreeMap<String, String> {
+        &self.fields
+    }
+
+    /// One field; empty where the daemon did not send it.
+    pub fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    /// The same backup with this URL, where the daemon's answer holds none (EBS).
+    #[must_use]
+    pub fn with_url(mut self, url: &BackupUrl) -> Self {
+        self.fields.entry("BackupURL".into()).or_insert_with(|| url.to_string());
+        self
+    }
+
+    /// The backup's URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] where the daemon sent none that can be read.
+    pub fn url(&self) -> Result<BackupUrl> {
+        BackupUrl::parse(self.field("BackupURL")).map_err(|error| {
+            Error::new(
+                ErrorKind::Protocol,
+                format!("the daemon listed a backup whose URL can't be read: {}", error.message),
+            )
+        })
+    }
+
+    /// The volume it is of; empty where the daemon did not say (EBS).
+    pub fn volume(&self) -> &str {
+        self.field("VolumeName")
+    }
+
+    /// When it was made, in whole seconds.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.created.timestamp()
+    }
+
+    /// Whether the daemon says that it is complete: EBS needs the state `completed`, others say nothing.
+    pub fn is_complete(&self) -> bool {
+        self.fields.get("State").is_none_or(|state| state == "completed")
+    }
+
+    /// What backups are ordered by: when they were made, when their snapshot was, then their names.
+    pub fn order(&self) -> (Option<Timestamp>, Option<Timestamp>, &str, &str) {
+        let snapshot = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
+        (self.created(), snapshot, self.field("SnapshotName"), self.field("BackupName"))
+    }
+}
+
+impl From<Backup> for BTreeMap<String, String> {
+    fn from(backup: Backup) -> Self {
+        backup.fields
+    }
+}
+
+impl From<BTreeMap<String, String>> for Backup {
+    fn from(fields: BTreeMap<String, String>) -> Self {
+        Self::new(fields)
+    }
+}
+
+/// What a new volume shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVolume {
+    /// Its name.
+    pub name: Name,
+    /// The driver; the daemon's default where none is given.
+    pub driver: Option<String>,
+    /// Bytes; the driver's default where none is given.
+    pub size: Option<u64>,
+    /// The backup to fill it from.
+    pub backup: Option<BackupUrl>,
+    /// The driver's own type: an EBS volume type.
+    pub volume_type: Option<String>,
+    /// EBS: provisioned operations a second.
+    pub iops: Option<u64>,
+    /// An existing volume of the driver's to take over.
+    pub driver_volume_id: Option<String>,
+    /// Make it for a virtual machine.
+    pub prepare_for_vm: bool,
+}
+
+impl NewVolume {
+    /// An empty volume with the daemon's defaults.
+    pub fn named(name: Name) -> Self {
+        Self {
+            name,
+            driver: None,
+            size: None,
+            backup: None,
+            volume_type: None,
+            iops: None,
+            driver_volume_id: None,
+            prepare_for_vm: false,
+        }
+    }
+
+    /// A volume restored from a backup.
+    pub fn from_backup(name: Name, backup: BackupUrl) -> Self {
+        Self { backup: Some(backup), ..Self::named(name) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_daemon_sent_is_what_is_shown() {
+        let sent = r#"{"Name":"vol1","Driver":"vfs","MountPoint":"","CreatedTime":"Mon Nov 23 07:00:48 +0000 2026",
+            "DriverInfo":{"Size":"42"},"Snapshots":{"s1":{"Name":"s1","CreatedTime":"","DriverInfo":{}}},"Novel":[1]}"#;
+        let volume: Volume = serde_json::from_str(sent).unwrap();
+        assert_eq!(volume.size(), Some(42));
+        assert_eq!(serde_json::to_value(&volume).unwrap(), serde_json::from_str::<Value>(sent).unwrap());
+    }
+
+    #[test]
+    fn an_ebs_backup_counts_only_when_completed() {
+        let backup = |state: &str| Backup::new([("State".to_owned(), state.to_owned())].into());
+        assert!(backup("completed").is_complete());
+        assert!(!backup("pending").is_complete() && !backup("error").is_complete());
+        assert!(Backup::new(BTreeMap::new()).is_complete());
+    }
+}

@@ -1,0 +1,100 @@
+//! Names of volumes and snapshots.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// A name that Convoy can work with: `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`, at most [`Name::MAX`] characters.
+///
+/// Convoy itself does not check the name of a new volume: one named `a` makes its whole list come back empty. So names are
+/// checked here, before anything is sent. The daemon's own answers keep their strings unchecked: one odd name in a list
+/// must not hide the others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+impl Name {
+    /// The longest name accepted: longer ones make file names that the vfs driver can't create.
+    pub const MAX: usize = 128;
+
+    /// Checks a name; `what` ("volume", "snapshot") is for the error.
+    ///
+    /// # Errors
+    /// A usage error that says which rule the name breaks.
+    pub fn parse(what: &str, text: &str) -> Result<Self> {
+        let wrong = |why: String| {
+            let shown: String = text.chars().take(60).collect();
+            let dots = if text.chars().count() > 60 { ".." } else { "" };
+            Err(Error::usage(format!("\"{shown}{dots}\" is not a {what} name: {why}"))
+                .with_hint("a name is 2 to 128 letters, digits, \"_\", \".\" or \"-\", the first a letter or digit"))
+        };
+        if text.is_empty() {
+            return wrong("it is empty".into());
+        }
+        if text.len() > Self::MAX {
+            return wrong(format!("it has {} characters, {} are the most", text.chars().count(), Self::MAX));
+        }
+        if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "_.-".contains(*c))) {
+            return wrong(format!("{bad:?} can't be in one"));
+        }
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return wrong("it must begin with a letter or a digit".into());
+        }
+        if text.len() < 2 {
+            return wrong("it has one character, two are the least".into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// A volume's name.
+    ///
+    /// # Errors
+    /// As [`Name::parse`].
+    pub fn volume(text: &str) -> Result<Self> {
+        Self::parse("volume", text)
+    }
+
+    /// A snapshot's name.
+    ///
+    /// # Errors
+    /// As [`Name::parse`].
+    pub fn snapshot(text: &str) -> Result<Self> {
+        Self::parse("snapshot", text)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_convoy_chokes_on_are_refused() {
+        for name in ["vol1", "ab", "9-_.", "a".repeat(128).as_str()] {
+            assert_eq!(Name::volume(name).unwrap().as_str(), name);
+        }
+        for (name, why) in [
+            ("", "empty"),
+            ("a", "two are the least"),
+            ("../x", "'/'"),
+            ("-ab", "begin with"),
+            (".ab", "begin with"),
+            ("a b", "' '"),
+            ("volumé", "'é'"),
+            ("a".repeat(300).as_str(), "300 characters"),
+        ] {
+            let error = Name::volume(name).unwrap_err();
+            assert!(error.message.contains(why), "{error}");
+            assert!(error.message.len() < 200, "{error}");
+        }
+    }
+}

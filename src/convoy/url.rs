@@ -1,0 +1,308 @@
+//! Destinations (`vfs:///dir`, `s3://bucket@region/path`) and the URLs of backups.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::error::{Error, Result};
+
+/// Where backups are kept, in the user's spelling.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    text: String,
+    kind: DestinationKind,
+}
+
+/// The kinds of destination that Convoy knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DestinationKind {
+    /// A folder: local, or a mounted NFS share.
+    Vfs {
+        /// The absolute path.
+        path: PathBuf,
+    },
+    /// A bucket.
+    S3 {
+        /// The bucket's name.
+        bucket: String,
+        /// The region; empty where the URL names none.
+        region: String,
+        /// The path in the bucket, without slashes at its ends.
+        path: String,
+    },
+    /// EBS: a snapshot is the backup, the destination is not used.
+    Ebs {
+        /// The region.
+        region: String,
+    },
+}
+
+impl Destination {
+    /// Reads a destination.
+    ///
+    /// # Errors
+    /// A usage error for a relative path, an unknown scheme, a missing bucket, a query.
+    pub fn parse(text: &str) -> Result<Self> {
+        const FORMS: &str = "write vfs:///absolute/folder or s3://bucket@region/path";
+        let wrong =
+            |why: &str| Err(Error::usage(format!("\"{text}\" is not a backup destination: {why}")).with_hint(FORMS));
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return wrong("it has no \"://\"");
+        };
+        if rest.contains(['?', '#']) || rest.contains(char::is_control) {
+            return wrong("it may not contain \"?\", \"#\" or control characters");
+        }
+        let kind = match scheme {
+            "vfs" => {
+                if !rest.starts_with('/') {
+                    return wrong("the folder must be absolute, with three slashes before it");
+                }
+                if Path::new(rest).components().any(|part| part == std::path::Component::ParentDir) {
+                    return wrong("it may not contain \"..\"");
+                }
+                DestinationKind::Vfs { path: PathBuf::from(rest) }
+            }
+            "s3" => {
+                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let (bucket, region) = host.split_once('@').unwrap_or((host, ""));
+                if bucket.is_empty() {
+                    return wrong("the bucket's name is missing");
+                }
+                if region.is_empty() {
+                    return wrong("the region is missing");
+                }
+                DestinationKind::S3 {
+                    bucket: bucket.into(),
+                    region: region.into(),
+                    path: path.trim_matches('/').into(),
+                }
+            }
+            "ebs" => DestinationKind::Ebs { region: rest.trim_matches('/').into() },
+            _ => return wrong(&format!("the scheme \"{scheme}\" is not known")),
+        };
+        Ok(Self { text: text.to_owned(), kind })
+    }
+
+    /// The destination in the user's spelling.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What kind it is, with its parts.
+    pub fn kind(&self) -> &DestinationKind {
+        &self.kind
+    }
+
+    /// The folder of a `vfs://` destination.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.kind {
+            DestinationKind::Vfs { path } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether backups go to S3.
+    pub fn is_s3(&self) -> bool {
+        matches!(self.kind, DestinationKind::S3 { .. })
+    }
+
+    /// One spelling for all spellings of the same destination: what locks go by.
+    pub fn key(&self) -> String {
+        match &self.kind {
+            DestinationKind::Vfs { path } => {
+                let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.components().collect());
+                format!("vfs://{}", path.display())
+            }
+            DestinationKind::S3 { bucket, path, .. } => format!("s3://{bucket}/{path}"),
+            DestinationKind::Ebs { region } => format!("ebs://{region}"),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The URL of one backup: `vfs:///dir?backup=B&volume=V`, `s3://bucket@region/path?backup=B&volume=V` or `ebs://region/snap-x`.
+///
+/// Two URLs name the same backup when volume and backup agree, however the destination is spelt: compare with
+/// [`BackupUrl::same_backup`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BackupUrl {
+    /// A backup in Convoy's object store, or in the built-in daemon's repository.
+    Stored {
+        /// Where it is.
+        destination: Destination,
+        /// The backup's name.
+        backup: String,
+        /// The volume's name.
+        volume: String,
+    },
+    /// An EBS snapshot.
+    Ebs {
+        /// The region.
+        region: String,
+        /// The snapshot's id at AWS (`snap-..`).
+        snapshot: String,
+    },
+}
+
+impl BackupUrl {
+    /// Reads a backup's URL; between the parts stands `&`, or what Go's JSON makes of it (`\u0026`, `u0026`).
+    ///
+    /// # Errors
+    /// A usage error that says what is missing.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = |why: String| {
+            Err(Error::usage(format!("\"{text}\" is not the URL of a backup: {why}")).with_hint(
+                "take one from \"convoy-backups backups\": vfs:///folder?backup=backup-..&volume=.. (quoted, because of the \"&\")",
+            ))
+        };
+        if let Some(rest) = text.strip_prefix("ebs://") {
+            return match rest.split_once('/') {
+                Some((region, snapshot)) if !region.is_empty() && snapshot.len() > 1 && !snapshot.contains('/') => {
+                    Ok(Self::Ebs { region: region.into(), snapshot: snapshot.into() })
+                }
+                _ => wrong("write ebs://region/snap-..".into()),
+            };
+        }
+        let Some((destination, query)) = text.split_once('?') else {
+            return wrong("it names no backup".into());
+        };
+        let destination = match Destination::parse(destination) {
+            Ok(destination) => destination,
+            Err(error) => return wrong(error.message),
+        };
+        let (mut backup, mut volume) = (None, None);
+        for part in query
+            .replace("\\u0026", "&")
+            .replace("u0026volume=", "&volume=")
+            .replace("u0026backup=", "&backup=")
+            .split('&')
+        {
+            match part.split_once('=') {
+                Some(("backup", value)) if !value.is_empty() => backup = Some(value.to_owned()),
+                Some(("volume", value)) if !value.is_empty() => volume = Some(value.to_owned()),
+                _ => return wrong(format!("\"{part}\" is not expected in it")),
+            }
+        }
+        match (backup, volume) {
+            (Some(backup), Some(volume)) => {
+                for (what, value) in [("backup", &backup), ("volume", &volume)] {
+                    if let Err(error) = super::Name::parse(what, value) {
+                        return wrong(error.message);
+                    }
+                }
+                Ok(Self::Stored { destination, backup, volume })
+            }
+            (None, _) => wrong("\"backup=\" is missing; was the \"?\" or \"&\" eaten by the shell?".into()),
+            (_, None) => wrong("\"volume=\" is missing; was the \"&\" eaten by the shell?".into()),
+        }
+    }
+
+    /// The URL of a backup at a destination.
+    pub fn stored(destination: &Destination, backup: &str, volume: &str) -> Self {
+        Self::Stored { destination: destination.clone(), backup: backup.into(), volume: volume.into() }
+    }
+
+    /// The volume it is a backup of; an EBS URL does not say.
+    pub fn volume(&self) -> Option<&str> {
+        match self {
+            Self::Stored { volume, .. } => Some(volume),
+            Self::Ebs { .. } => None,
+        }
+    }
+
+    /// The backup's name (at EBS, the snapshot's id).
+    pub fn backup(&self) -> &str {
+        match self {
+            Self::Stored { backup, .. } => backup,
+            Self::Ebs { snapshot, .. } => snapshot,
+        }
+    }
+
+    /// Where the backup is.
+    pub fn destination(&self) -> Destination {
+        match self {
+            Self::Stored { destination, .. } => destination.clone(),
+            Self::Ebs { region, .. } => {
+                Destination { text: format!("ebs://{region}/"), kind: DestinationKind::Ebs { region: region.clone() } }
+            }
+        }
+    }
+
+    /// Whether both name the same backup of the same volume, however their destinations are spelt.
+    pub fn same_backup(&self, other: &Self) -> bool {
+        self.backup() == other.backup() && self.volume() == other.volume()
+    }
+}
+
+impl fmt::Display for BackupUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stored { destination, backup, volume } => write!(f, "{destination}?backup={backup}&volume={volume}"),
+            Self::Ebs { region, snapshot } => write!(f, "ebs://{region}/{snapshot}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_backup_url_is_understood() {
+        let plain = BackupUrl::parse("vfs:///backups?backup=backup-1a&volume=vol1").unwrap();
+        for other in [
+            "vfs:///backups?backup=backup-1a\\u0026volume=vol1",
+            "vfs:///backups?backup=backup-1au0026volume=vol1",
+            "vfs:///backups?volume=vol1&backup=backup-1a",
+        ] {
+            assert_eq!(BackupUrl::parse(other).unwrap(), plain, "{other}");
+        }
+        assert_eq!(plain.to_string(), "vfs:///backups?backup=backup-1a&volume=vol1");
+        let spelt_otherwise = BackupUrl::parse("vfs:///backups/?backup=backup-1a&volume=vol1").unwrap();
+        assert!(spelt_otherwise != plain && spelt_otherwise.same_backup(&plain));
+        let ebs = BackupUrl::parse("ebs://us-east-1/snap-0f1").unwrap();
+        assert_eq!((ebs.backup(), ebs.volume()), ("snap-0f1", None));
+    }
+
+    #[test]
+    fn a_wrong_backup_url_says_what_is_missing() {
+        for (url, why) in [
+            ("vfs:///backups", "names no backup"),
+            ("vfs:///backups?backup=backup-1a", "volume="),
+            ("vfs:///backups?volume=vol1", "backup="),
+            ("ftp://x/y?backup=backup-1a&volume=vol1", "scheme"),
+            ("vfs:///b?backup=../../x&volume=vol1", "'/'"),
+            ("ebs://snap-1", "ebs://region"),
+            ("", "names no backup"),
+        ] {
+            let error = BackupUrl::parse(url).unwrap_err();
+            assert!(error.message.contains(why), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn destinations_are_absolute_and_of_a_known_scheme() {
+        for (text, why) in [
+            ("vfs://relative", "absolute"),
+            ("vfs:///a/../b", "\"..\""),
+            ("ftp://host/x", "\"ftp\""),
+            ("/backups", "\"://\""),
+            ("s3://@us-east-1/x", "bucket"),
+            ("s3://bucket/x", "region"),
+            ("vfs:///x?backup=1", "\"?\""),
+        ] {
+            let error = Destination::parse(text).unwrap_err();
+            assert!(error.message.contains(why), "{text}: {error}");
+        }
+        let s3 = Destination::parse("s3://bkt@us-east-1/host1/").unwrap();
+        assert!(s3.is_s3());
+        assert_eq!(s3.key(), Destination::parse("s3://bkt@us-east-1/host1").unwrap().key());
+        assert_eq!(s3.as_str(), "s3://bkt@us-east-1/host1/");
+    }
+}

@@ -1,0 +1,1 @@
+//! The one renderer of errors.

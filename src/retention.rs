@@ -1,0 +1,1 @@
+//! Which of many items to keep, and why.

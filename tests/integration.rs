@@ -1,0 +1,3 @@
+//! The integration tests: the real binary, real sockets.
+
+mod support;
