@@ -13,6 +13,7 @@ pub mod convoy;
 pub mod daemon;
 pub mod diagnostic;
 pub mod error;
+pub mod locks;
 pub mod progress;
 pub mod retention;
 pub mod script;

@@ -1,1 +1,351 @@
-//! A daemon that reads for real and writes nothing.
+//! A daemon that reads for real and writes nothing (guard 9): each write becomes a step of the plan, and later reads of the
+//! same run see its effect, so that a script takes the same way as it would for real.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::{
+    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+};
+use crate::{
+    clock::Clock,
+    error::{Error, ErrorKind, Result},
+    units::format_size,
+};
+
+/// One thing that would have been done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The daemon's operation, such as `delete_backup`.
+    pub operation: &'static str,
+    /// The same in a person's words, such as `delete the backup "vfs:///.."`.
+    pub text: String,
+}
+
+/// Reads from the daemon below, writes into a plan.
+#[derive(Debug)]
+pub struct DryRun {
+    daemon: Arc<dyn Daemon>,
+    clock: Arc<dyn Clock>,
+    pretended: Mutex<Pretended>,
+}
+
+/// What the run believes to have done.
+#[derive(Debug, Default)]
+struct Pretended {
+    steps: Vec<Step>,
+    volumes: BTreeMap<String, Volume>,
+    deleted_volumes: BTreeSet<String>,
+    snapshots: BTreeMap<String, Snapshot>,
+    deleted_snapshots: BTreeSet<String>,
+    backups: Vec<(Destination, Backup)>,
+    deleted_backups: Vec<BackupUrl>,
+}
+
+impl DryRun {
+    /// A dry run over this daemon.
+    pub fn new(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
+        Self { daemon, clock, pretended: Mutex::default() }
+    }
+
+    /// What would have been done so far, in order.
+    pub fn plan(&self) -> Vec<Step> {
+        self.pretended().steps.clone()
+    }
+
+    fn pretended(&self) -> MutexGuard<'_, Pretended> {
+        self.pretended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> ApiTime {
+        ApiTime::from_zoned(&self.clock.now_local())
+    }
+
+    /// The volume as it would be: without the snapshots deleted, with those taken.
+    fn as_it_would_be(&self, mut volume: Volume) -> Volume {
+        let pretended = self.pretended();
+        if let Some(snapshots) = &mut volume.snapshots {
+            snapshots.retain(|name, _| !pretended.deleted_snapshots.contains(name));
+            let taken = pretended.snapshots.iter().filter(|(_, snapshot)| snapshot.volume_name == volume.name);
+            snapshots.extend(
+                taken.map(|(name, snapshot)| {
+                    (name.clone(), Snapshot { volume_name: String::new(), ..snapshot.clone() })
+                }),
+            );
+        }
+        volume
+    }
+}
+
+impl Pretended {
+    fn step(&mut self, operation: &'static str, text: String) {
+        log::info!("dry run: would {text}");
+        self.steps.push(Step { operation, text });
+    }
+
+    fn has_deleted(&self, backup: &Backup) -> bool {
+        backup.url().is_ok_and(|url| self.deleted_backups.iter().any(|deleted| deleted.same_backup(&url)))
+    }
+}
+
+fn not_found(message: String, status: u16) -> Error {
+    Error::new(ErrorKind::NotFound, message).with_status(status)
+}
+
+#[async_trait]
+impl Daemon for DryRun {
+    fn description(&self) -> String {
+        self.daemon.description()
+    }
+
+    async fn info(&self) -> Result<Info> {
+        self.daemon.info().await
+    }
+
+    async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        let real = self.daemon.volumes().await?;
+        let mut volumes: BTreeMap<_, _> =
+            real.into_iter().map(|(name, volume)| (name, self.as_it_would_be(volume))).collect();
+        let made = self.pretended().volumes.clone();
+        volumes.extend(made.into_iter().map(|(name, volume)| (name, self.as_it_would_be(volume))));
+        volumes.retain(|name, _| !self.pretended().deleted_volumes.contains(name));
+        Ok(volumes)
+    }
+
+    async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+        let mut volumes = self.daemon.driver_volumes().await?;
+        let pretended = self.pretended();
+        volumes.extend(
+            pretended.volumes.iter().map(|(name, v)| (name.clone(), v.driver_info.clone().unwrap_or_default())),
+        );
+        volumes.retain(|name, _| !pretended.deleted_volumes.contains(name));
+        Ok(volumes)
+    }
+
+    async fn volume(&self, name: &Name) -> Result<Volume> {
+        let made = {
+            let pretended = self.pretended();
+            if pretended.deleted_volumes.contains(name.as_str()) {
+                return Err(not_found("Volume not found.".into(), 404));
+            }
+            pretended.volumes.get(name.as_str()).cloned()
+        };
+        match made {
+            Some(volume) => Ok(self.as_it_would_be(volume)),
+            None => self.daemon.volume(name).await.map(|volume| self.as_it_would_be(volume)),
+        }
+    }
+
+    async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+        match self.volume(&new.name).await {
+            Ok(_) => {
+                let message = format!("Volume {} already exists", new.name);
+                return Err(Error::new(ErrorKind::Daemon, message).with_status(400));
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let driver = match &new.driver {
+            Some(driver) => driver.clone(),
+            None => self.info().await?.default_driver().unwrap_or_default().to_owned(),
+        };
+        let size = new.size.unwrap_or(0);
+        let volume = Volume {
+            name: new.name.to_string(),
+            driver,
+            created_time: self.now(),
+            driver_info: Some([("Size".to_owned(), size.to_string())].into()),
+            snapshots: Some(BTreeMap::new()),
+            ..Volume::default()
+        };
+        let mut pretended = self.pretended();
+        let text = match &new.backup {
+            Some(url) => format!("restore \"{url}\" into the new volume \"{}\"", new.name),
+            None if size > 0 => format!("create the volume \"{}\" of {}", new.name, format_size(size)),
+            None => format!("create the volume \"{}\"", new.name),
+        };
+        pretended.step("create_volume", text);
+        pretended.deleted_volumes.remove(new.name.as_str());
+        pretended.volumes.insert(new.name.to_string(), volume.clone());
+        Ok(volume)
+    }
+
+    async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
+        let volume = self.volume(name).await?;
+        self.pretended().step("mount_volume", format!("mount the volume \"{name}\""));
+        Ok(Mount { name: volume.name, mount_point: mount_point.unwrap_or(&volume.mount_point).to_owned() })
+    }
+
+    async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        self.volume(name).await?;
+        self.pretended().step("unmount_volume", format!("unmount the volume \"{name}\""));
+        Ok(())
+    }
+
+    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+        self.volume(name).await?;
+        let mut pretended = self.pretended();
+        let text = if reference_only {
+            format!("make the daemon forget the volume \"{name}\", its files stay")
+        } else {
+            format!("delete the volume \"{name}\"")
+        };
+        pretended.step("delete_volume", text);
+        pretended.volumes.remove(name.as_str());
+        pretended.deleted_volumes.insert(name.to_string());
+        Ok(())
+    }
+
+    async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
+        self.volume(volume).await?;
+        let snapshot = Snapshot {
+            name: name.to_string(),
+            volume_name: volume.to_string(),
+            created_time: self.now(),
+            driver_info: Some(BTreeMap::new()),
+            ..Snapshot::default()
+        };
+        let mut pretended = self.pretended();
+        pretended.step("create_snapshot", format!("take the snapshot \"{name}\" of \"{volume}\""));
+        pretended.snapshots.insert(name.to_string(), snapshot.clone());
+        Ok(snapshot)
+    }
+
+    async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
+        {
+            let pretended = self.pretended();
+            if pretended.deleted_snapshots.contains(name.as_str()) {
+                return Err(not_found(format!("cannot find volume for snapshot {name}"), 400));
+            }
+            if let Some(snapshot) = pretended.snapshots.get(name.as_str()) {
+                return Ok(snapshot.clone());
+            }
+        }
+        self.daemon.snapshot(name).await
+    }
+
+    async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+        self.snapshot(name).await?;
+        let mut pretended = self.pretended();
+        pretended.step("delete_snapshot", format!("delete the snapshot \"{name}\""));
+        pretended.snapshots.remove(name.as_str());
+        pretended.deleted_snapshots.insert(name.to_string());
+        Ok(())
+    }
+
+    async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+        let made: Vec<Backup> = {
+            let pretended = self.pretended();
+            let of_this = |(there, backup): &&(Destination, Backup)| {
+                there.key() == destination.key() && volume.is_none_or(|volume| backup.volume() == volume.as_str())
+            };
+            pretended.backups.iter().filter(of_this).map(|(_, backup)| backup.clone()).collect()
+        };
+        let mut backups = match self.daemon.backups(destination, volume).await {
+            Ok(backups) => backups,
+            // A volume's first backup is only pretended: the daemon knows of none.
+            Err(error) if error.kind == ErrorKind::NotFound && !made.is_empty() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        backups.extend(made);
+        let pretended = self.pretended();
+        backups.retain(|backup| !pretended.has_deleted(backup));
+        Ok(backups)
+    }
+
+    async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        {
+            let pretended = self.pretended();
+            if pretended.deleted_backups.iter().any(|deleted| deleted.same_backup(url)) {
+                return Err(not_found(format!("cannot find {} in objectstore", url.backup()), 400));
+            }
+            let made =
+                pretended.backups.iter().find(|(_, backup)| backup.url().is_ok_and(|there| there.same_backup(url)));
+            if let Some((_, backup)) = made {
+                return Ok(backup.clone());
+            }
+        }
+        self.daemon.backup(url).await
+    }
+
+    async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+        let snapshot = self.snapshot(snapshot).await?;
+        let mut pretended = self.pretended();
+        let name = format!("backup-dryrun{:04}", pretended.backups.len() + 1);
+        let url = BackupUrl::stored(destination, &name, &snapshot.volume_name);
+        let fields = [
+            ("BackupName", name),
+            ("BackupURL", url.to_string()),
+            ("CreatedTime", self.now().to_string()),
+            ("SnapshotCreatedAt", snapshot.created_time.to_string()),
+            ("SnapshotName", snapshot.name.clone()),
+            ("VolumeName", snapshot.volume_name.clone()),
+        ];
+        let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        pretended.step(
+            "create_backup",
+            format!("back up the snapshot \"{}\" of \"{}\" to {destination}", snapshot.name, snapshot.volume_name),
+        );
+        pretended.backups.push((destination.clone(), Backup::new(fields)));
+        Ok(url)
+    }
+
+    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+        self.backup(url).await?;
+        let mut pretended = self.pretended();
+        pretended.step("delete_backup", format!("delete the backup \"{url}\""));
+        pretended.deleted_backups.push(url.clone());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::SystemClock, convoy::memory::MemoryDaemon};
+
+    fn name(text: &str) -> Name {
+        Name::volume(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_writes_nothing_and_believes_itself() {
+        let below = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
+        let destination = Destination::parse("vfs:///backups").unwrap();
+        let dry = DryRun::new(below.clone(), Arc::new(SystemClock));
+
+        dry.create_snapshot(&name("vol1"), &name("snap1")).await.unwrap();
+        let url = dry.create_backup(&name("snap1"), &destination).await.unwrap();
+        assert_eq!(dry.backup(&url).await.unwrap().volume(), "vol1");
+        assert_eq!(dry.backups(&destination, Some(&name("vol1"))).await.unwrap().len(), 1);
+        assert_eq!(dry.volume(&name("vol1")).await.unwrap().snapshots.unwrap().len(), 1);
+        dry.delete_backup(&url).await.unwrap();
+        assert!(dry.backup(&url).await.is_err());
+        dry.delete_snapshot(&name("snap1")).await.unwrap();
+        assert!(dry.snapshot(&name("snap1")).await.is_err());
+        dry.delete_volume(&name("vol1"), false).await.unwrap();
+        assert!(dry.volumes().await.unwrap().is_empty());
+        dry.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
+        assert_eq!(dry.volumes().await.unwrap().len(), 1);
+
+        assert_eq!(below.writes(), Vec::<String>::new());
+        let operations: Vec<_> = dry.plan().iter().map(|step| step.operation).collect();
+        let expected =
+            ["create_snapshot", "create_backup", "delete_backup", "delete_snapshot", "delete_volume", "create_volume"];
+        assert_eq!(operations, expected);
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_refuses_what_the_daemon_would_refuse() {
+        let dry = DryRun::new(Arc::new(MemoryDaemon::with_volumes(&["vol1"])), Arc::new(SystemClock));
+        assert!(dry.create_volume(&NewVolume::named(name("vol1"))).await.is_err());
+        assert!(dry.delete_volume(&name("nope"), false).await.is_err());
+        assert!(dry.delete_snapshot(&name("nope")).await.is_err());
+        assert_eq!(dry.plan(), []);
+    }
+}

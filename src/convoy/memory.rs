@@ -20,6 +20,8 @@ pub enum Fault {
     Fails(Error),
     /// It happens, and the caller hears of a timeout.
     HappensThenTimesOut,
+    /// It happens, and the caller hears that it failed.
+    HappensThenFails(Error),
     /// It answers success, and nothing happens.
     AnswersSuccessOnly,
 }
@@ -107,6 +109,10 @@ impl MemoryDaemon {
             None => act(&mut state),
             Some(Fault::Fails(error)) => Err(error),
             Some(Fault::AnswersSuccessOnly) => Ok(empty()),
+            Some(Fault::HappensThenFails(error)) => {
+                act(&mut state)?;
+                Err(error)
+            }
             Some(Fault::HappensThenTimesOut) => {
                 act(&mut state)?;
                 Err(Error::new(ErrorKind::Timeout, "no answer").with_request(name))
@@ -115,8 +121,11 @@ impl MemoryDaemon {
     }
 }
 
+/// As the client reads Convoy's refusals: what they say is missing is not found.
 fn refused(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Daemon, message).with_status(400)
+    let message = message.into();
+    let kind = if message.to_lowercase().contains("cannot find") { ErrorKind::NotFound } else { ErrorKind::Daemon };
+    Error::new(kind, message).with_status(400)
 }
 
 impl State {

@@ -1,0 +1,256 @@
+//! The guards of what is done to backups.
+
+use super::Guards;
+use crate::{
+    convoy::{Backup, BackupUrl, Destination, Name},
+    error::{Error, ErrorKind, Result},
+    locks::Sharing,
+};
+
+impl Guards {
+    /// The backups at a destination, newest first. A volume that was never backed up there has none.
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::backups`]; after one, or where a backup made in this run is missing, the run deletes nothing more.
+    pub async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+        let mut backups = match self.daemon.backups(destination, volume).await {
+            Ok(backups) => backups,
+            Err(error) => match volume {
+                Some(volume) if is_never_backed_up(&error) => self.without_backups(destination, volume, error).await?,
+                _ => return Err(self.stop_on(error, "a list of backups failed")),
+            },
+        };
+        if let Some(volume) = volume {
+            // On S3, Convoy lists by prefix: `vol1` must not get those of `vol10`.
+            backups.retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
+        }
+        backups.sort_by(|a, b| b.order().cmp(&a.order()));
+        let missing = self.seen().made.iter().find_map(|(made_at, made)| {
+            let asked = made_at.key() == destination.key()
+                && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));
+            let listed = || backups.iter().any(|backup| backup.url().is_ok_and(|url| url.same_backup(made)));
+            (asked && !listed()).then(|| made.to_string())
+        });
+        if let Some(missing) = missing {
+            self.stop(format!("the list of backups lacks \"{missing}\", which was made in this run"));
+        }
+        Ok(backups)
+    }
+
+    /// Convoy refuses to list a volume that was never backed up, in the same words as one that S3 denies: believe it only
+    /// where the whole destination can be listed and has none of it.
+    async fn without_backups(&self, destination: &Destination, volume: &Name, refusal: Error) -> Result<Vec<Backup>> {
+        match self.daemon.backups(destination, None).await {
+            Ok(all) if all.iter().all(|backup| backup.volume() != volume.as_str()) => Ok(Vec::new()),
+            Ok(_) => Err(self.stop_on(refusal, "a list of backups failed")),
+            Err(error) => Err(self.stop_on(error, "a list of backups failed")),
+        }
+    }
+
+    /// One backup.
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::backup`].
+    pub async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        self.daemon.backup(url).await
+    }
+
+    /// Backs up a snapshot, and proves the backup good before it answers (guard 1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Guard`] where the daemon answered success and the backup can't be inspected; else as
+    /// [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of the volume's.
+    pub async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+        let volume = self.daemon.snapshot(snapshot).await?.volume_name;
+        let _volume = self.lock_volume(&volume, Sharing::Shared).await?;
+        let _destination = self.lock_destination(destination, Sharing::Shared).await?;
+        // From here on the volume counts as not backed up, until the proof.
+        self.seen().unproven.insert(volume.clone(), "it was not finished".into());
+        let made = match self.daemon.create_backup(snapshot, destination).await {
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                self.look_for_backup(snapshot, &volume, destination, error).await
+            }
+            made => made,
+        };
+        let proven = match made {
+            Ok(url) => self.prove(&url, snapshot, &volume, destination).await.map(|()| url),
+            Err(error) => Err(error),
+        };
+        let mut seen = self.seen();
+        match &proven {
+            Ok(url) => {
+                seen.unproven.remove(&volume);
+                seen.made.push((destination.clone(), url.clone()));
+                seen.good.push(url.clone());
+            }
+            Err(error) => {
+                seen.unproven.insert(volume, error.to_string());
+            }
+        }
+        drop(seen);
+        proven
+    }
+
+    /// Guard 8: after a timeout, the backup of this snapshot that the list shows, if it does. The newest, where there are several.
+    async fn look_for_backup(
+        &self,
+        snapshot: &Name,
+        volume: &str,
+        destination: &Destination,
+        error: Error,
+    ) -> Result<BackupUrl> {
+        let volume = Name::volume(volume)?;
+        let found = self.backups(destination, Some(&volume)).await.ok().and_then(|backups| {
+            backups.iter().find(|backup| backup.field("SnapshotName") == snapshot.as_str()).map(Backup::url)
+        });
+        match found {
+            Some(url) => url,
+            None => Err(error.with_hint(format!(
+                "the daemon may still be at it: look for a backup of the snapshot \"{snapshot}\" before you repeat it"
+            ))),
+        }
+    }
+
+    /// Guard 1: the backup can be inspected, is complete, and is of this snapshot.
+    async fn prove(&self, url: &BackupUrl, snapshot: &Name, volume: &str, destination: &Destination) -> Result<()> {
+        let not_good = |why: String| {
+            Err(Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
+                .with_hint("nothing older was deleted; look into the daemon's log and back up again"))
+        };
+        loop {
+            let backup = match self.daemon.backup(url).await {
+                Ok(backup) => backup,
+                Err(error) => match self.listed(url, destination, volume).await {
+                    Some(backup) => backup,
+                    None => return not_good(format!("it can be neither inspected nor listed: {error}")),
+                },
+            };
+            for (field, expected) in [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)] {
+                let found = backup.field(field);
+                if !found.is_empty() && found != expected {
+                    return not_good(format!("its {field} is \"{found}\" instead of \"{expected}\""));
+                }
+            }
+            match backup.field("State") {
+                // EBS copies in the background; the run's deadline ends the wait.
+                "pending" => tokio::time::sleep(self.look_every).await,
+                _ if backup.is_complete() => return Ok(()),
+                state => return not_good(format!("its state is \"{state}\"")),
+            }
+        }
+    }
+
+    async fn listed(&self, url: &BackupUrl, destination: &Destination, volume: &str) -> Option<Backup> {
+        let volume = Name::volume(volume).ok()?;
+        let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
+        backups.into_iter().find(|backup| backup.url().is_ok_and(|there| there.same_backup(url)))
+    }
+
+    /// Deletes a backup; the volume's newest good one only with `even_the_newest`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Guard`] where a guard refuses, [`ErrorKind::NotFound`] where the destination lists no such backup, else as
+    /// [`crate::convoy::Daemon::delete_backup`].
+    pub async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
+        let what = format!("the backup \"{url}\"");
+        let destination = url.destination();
+        let _destination = self.lock_destination(&destination, Sharing::Exclusive).await?;
+        self.may_delete(&what, url.volume())?;
+        let siblings = self.siblings(url, &destination).await?;
+        self.may_delete(&what, url.volume())?;
+        if !even_the_newest {
+            match self.newest_good(&siblings).await? {
+                Some(newest) if !newest.same_backup(url) => {}
+                Some(_) => {
+                    return Err(Error::guard(format!("{what} is not deleted: it is the volume's newest good backup"))
+                        .with_hint("make a newer one first, or say that even the newest may go (remove --all)"));
+                }
+                None => {
+                    let why = format!("no good backup of the volume was found at {destination}");
+                    self.stop(why.clone());
+                    return Err(Error::guard(format!("{what} is not deleted: {why}")));
+                }
+            }
+        }
+        self.no_other_volume_by_prefix(url, &destination, &siblings, &what).await?;
+        let deleted = match self.daemon.delete_backup(url).await {
+            Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.backup(url).await {
+                Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
+                _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
+            },
+            deleted => deleted,
+        };
+        if deleted.is_ok() {
+            let mut seen = self.seen();
+            seen.made.retain(|(_, made)| !made.same_backup(url));
+            seen.good.retain(|good| !good.same_backup(url));
+        }
+        deleted
+    }
+
+    /// The backups of the same volume, newest first, this one among them.
+    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<Vec<Backup>> {
+        let volume = url.volume().map(Name::volume).transpose()?;
+        let mut backups = self.backups(destination, volume.as_ref()).await?;
+        let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        let Some(this) = backups.iter().find(|backup| same(backup)).cloned() else {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no backup \"{url}\"")).with_hint(format!(
+                "see \"convoy-backups backups{}\" for those there are",
+                volume.map(|volume| format!(" --volume {volume}")).unwrap_or_default()
+            )));
+        };
+        // An EBS URL does not name the volume; the list does.
+        let volume_of =
+            |backup: &Backup| [backup.field("VolumeName").to_owned(), backup.field("EBSVolumeID").to_owned()];
+        backups.retain(|backup| volume_of(backup) == volume_of(&this));
+        Ok(backups)
+    }
+
+    /// Guard 2's measure: the newest of these (newest first) that is complete and can be inspected.
+    pub(super) async fn newest_good(&self, backups: &[Backup]) -> Result<Option<BackupUrl>> {
+        for backup in backups.iter().filter(|backup| backup.is_complete()) {
+            let url = backup.url()?;
+            if self.seen().good.iter().any(|good| good.same_backup(&url)) {
+                return Ok(Some(url));
+            }
+            match self.daemon.backup(&url).await {
+                Ok(inspected) if inspected.is_complete() => {
+                    self.seen().good.push(url.clone());
+                    return Ok(Some(url));
+                }
+                Ok(_) => {}
+                Err(error) if matches!(error.kind, ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository) => {
+                    log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
+                }
+                Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix, and the backups of `vol10` go with those of `vol1`.
+    async fn no_other_volume_by_prefix(
+        &self,
+        url: &BackupUrl,
+        destination: &Destination,
+        siblings: &[Backup],
+        what: &str,
+    ) -> Result<()> {
+        let Some(volume) = url.volume().filter(|_| destination.is_s3() && siblings.len() <= 1) else { return Ok(()) };
+        let all = self.backups(destination, None).await?;
+        self.may_delete(what, Some(volume))?;
+        let other = all.iter().map(Backup::volume).find(|other| *other != volume && other.starts_with(volume));
+        match other {
+            None => Ok(()),
+            Some(other) => Err(Error::guard(format!(
+                "{what} is not deleted: it is the last one of \"{volume}\", and Convoy would delete those of \"{other}\" with it"
+            ))
+            .with_hint("keep it until the other volume's backups are gone")),
+        }
+    }
+}
+
+/// Convoy's words for a volume that has no backup at a destination: `cannot find .../volume.cfg in objectstore`.
+fn is_never_backed_up(error: &Error) -> bool {
+    error.status == Some(400) && error.message.contains("volume.cfg")
+}

@@ -1,0 +1,207 @@
+//! The guards: what every call of a script passes through on its way to the daemon, so that no script can get around them.
+//!
+//! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`); only then may anything older go.
+//! 2. A volume's newest good backup is never deleted unless that one call says so.
+//! 3. Absence is no evidence: a listing that fails, or that lacks the backup just made, stops every deletion of the run.
+//! 4. On one destination, backup and delete never overlap, in one process or in several.
+//! 5. A volume's last backup on S3 is not deleted where another backed-up volume's name begins with this one's.
+//! 6. A restore goes to a name that nothing uses.
+//! 7. Snapshot names never repeat and sort by time.
+//! 8. A timeout on a write is followed by a look at what happened, not by the same write again.
+//! 9. A dry run writes nothing: then the daemon below is a [`super::dry_run::DryRun`], and no lock is taken.
+//!
+//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`snapshot_names`] the names.
+
+mod backups;
+mod snapshot_names;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, Volume};
+use crate::{
+    clock::Clock,
+    error::{Error, ErrorKind, Result},
+    locks::{Lock, Locks, Sharing},
+};
+
+/// The guarded daemon of one run. All of a run's calls go through the same one, for it remembers what the run has seen.
+#[derive(Debug)]
+pub struct Guards {
+    daemon: Arc<dyn Daemon>,
+    /// None in a dry run, which writes nothing, not even a lock file.
+    locks: Option<Locks>,
+    clock: Arc<dyn Clock>,
+    /// How often a backup that is still being completed (EBS) is looked at.
+    look_every: Duration,
+    seen: Mutex<Seen>,
+}
+
+/// What the run has seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Why no deletion may happen any more in this run.
+    stopped: Option<String>,
+    /// Volumes of which a backup was made or tried in this run without being proven good, and why it was not.
+    unproven: BTreeMap<String, String>,
+    /// Backups made in this run, proven good and not deleted since, and where each is.
+    made: Vec<(Destination, BackupUrl)>,
+    /// Backups that were inspected in this run and found good.
+    good: Vec<BackupUrl>,
+}
+
+impl Guards {
+    /// Guards over this daemon; without `locks` where it is a dry run.
+    pub fn new(daemon: Arc<dyn Daemon>, locks: Option<Locks>, clock: Arc<dyn Clock>) -> Self {
+        Self { daemon, locks, clock, look_every: Duration::from_secs(10), seen: Mutex::default() }
+    }
+
+    /// Which daemon this is, for the log.
+    pub fn description(&self) -> String {
+        self.daemon.description()
+    }
+
+    /// The daemon's settings.
+    ///
+    /// # Errors
+    /// As [`Daemon::info`].
+    pub async fn info(&self) -> Result<Info> {
+        self.daemon.info().await
+    }
+
+    /// All volumes by name. An empty list that the drivers contradict is an error, not an answer.
+    ///
+    /// # Errors
+    /// As [`Daemon::volumes`]; after one, the run deletes nothing more.
+    pub async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        let volumes = match self.daemon.volumes().await {
+            Ok(volumes) => volumes,
+            Err(error) => return Err(self.stop_on(error, "the list of volumes failed")),
+        };
+        if volumes.is_empty() {
+            // Convoy answers `{}` where its driver failed: ask the driver itself.
+            match self.daemon.driver_volumes().await {
+                Ok(drivers) if drivers.is_empty() => {}
+                Ok(drivers) => {
+                    let error = Error::new(
+                        ErrorKind::Protocol,
+                        format!("the daemon lists no volumes, while its driver has {}", drivers.len()),
+                    );
+                    return Err(
+                        self.stop_on(error.with_hint("look into the daemon's log"), "the list of volumes is wrong")
+                    );
+                }
+                Err(error) => return Err(self.stop_on(error, "the list of volumes is empty and its driver fails")),
+            }
+        }
+        Ok(volumes)
+    }
+
+    /// The drivers' own view of their volumes, by name.
+    ///
+    /// # Errors
+    /// As [`Daemon::driver_volumes`].
+    pub async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+        self.daemon.driver_volumes().await
+    }
+
+    /// One volume.
+    ///
+    /// # Errors
+    /// As [`Daemon::volume`].
+    pub async fn volume(&self, name: &Name) -> Result<Volume> {
+        self.daemon.volume(name).await.map_err(|error| explain_missing_volume(error, name))
+    }
+
+    /// Mounts a volume.
+    ///
+    /// # Errors
+    /// As [`Daemon::mount_volume`].
+    pub async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
+        let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
+        self.daemon.mount_volume(name, mount_point).await
+    }
+
+    /// Unmounts a volume.
+    ///
+    /// # Errors
+    /// As [`Daemon::unmount_volume`].
+    pub async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
+        self.daemon.unmount_volume(name).await
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops every deletion of this run from here on.
+    fn stop(&self, why: impl Into<String>) {
+        let why = why.into();
+        let mut seen = self.seen();
+        if seen.stopped.is_none() {
+            log::warn!("nothing more is deleted in this run: {why}");
+            seen.stopped = Some(why);
+        }
+    }
+
+    /// The same, because of this error, which is handed back.
+    fn stop_on(&self, error: Error, what: &str) -> Error {
+        // A request that never reached the daemon because the run ends is no word of the daemon's.
+        if !error.ends_the_run() {
+            self.stop(format!("{what}: {error}"));
+        }
+        error
+    }
+
+    /// Whether anything of this volume may be deleted in this run.
+    fn may_delete(&self, what: &str, volume: Option<&str>) -> Result<()> {
+        let seen = self.seen();
+        let why = match (&seen.stopped, volume.and_then(|volume| seen.unproven.get(volume))) {
+            (Some(why), _) => why.clone(),
+            (None, Some(why)) => {
+                format!("the backup of \"{}\" in this run did not prove good: {why}", volume.unwrap_or_default())
+            }
+            (None, None) => return Ok(()),
+        };
+        Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint("mend that first, then run this again"))
+    }
+
+    /// The lock under which backups (shared) and deletions (exclusive) happen at a destination.
+    async fn lock_destination(&self, destination: &Destination, sharing: Sharing) -> Result<Option<Lock>> {
+        self.lock(&destination.key(), sharing).await
+    }
+
+    /// The lock under which a volume is read (shared) and made or deleted (exclusive).
+    async fn lock_volume(&self, volume: &str, sharing: Sharing) -> Result<Option<Lock>> {
+        self.lock(&format!("volume {volume} of {}", self.daemon.description()), sharing).await
+    }
+
+    async fn lock(&self, key: &str, sharing: Sharing) -> Result<Option<Lock>> {
+        let Some(locks) = &self.locks else { return Ok(None) };
+        match locks.acquire(key, sharing).await {
+            Ok(lock) => Ok(Some(lock)),
+            // A data folder that is full or read-only must not stop a backup. A deletion it must.
+            Err(error) if error.kind == ErrorKind::Io && sharing == Sharing::Shared => {
+                log::warn!("going on without a lock: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Convoy says only `Volume not found.`; name the volume.
+fn explain_missing_volume(error: Error, name: &Name) -> Error {
+    if error.kind == ErrorKind::NotFound {
+        let hint = "see \"convoy-backups volumes\" for those there are";
+        return error.context(format_args!("no volume \"{name}\"")).with_hint(hint);
+    }
+    error
+}

@@ -1,0 +1,313 @@
+//! Each guard, with a test in which, without it, data would be lost.
+
+use std::path::Path;
+
+use super::*;
+use crate::{
+    clock::SystemClock,
+    convoy::{
+        Backup, NewVolume, Snapshot,
+        memory::{Fault, MemoryDaemon},
+    },
+};
+
+struct Bench {
+    daemon: Arc<MemoryDaemon>,
+    guards: Guards,
+    folder: tempfile::TempDir,
+}
+
+fn bench(volumes: &[&str]) -> Bench {
+    let daemon = Arc::new(MemoryDaemon::with_volumes(volumes));
+    let folder = tempfile::tempdir().unwrap();
+    let guards =
+        Guards { look_every: Duration::ZERO, ..Guards::new(daemon.clone(), Some(locks(folder.path())), clock()) };
+    Bench { daemon, guards, folder }
+}
+
+fn locks(folder: &Path) -> Locks {
+    Locks::new(folder, Duration::ZERO, "a test")
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+fn vfs() -> Destination {
+    Destination::parse("vfs:///backups").unwrap()
+}
+
+fn s3() -> Destination {
+    Destination::parse("s3://bucket@us-east-1/host1").unwrap()
+}
+
+fn name(text: &str) -> Name {
+    Name::volume(text).unwrap()
+}
+
+fn timeout() -> Error {
+    Error::new(ErrorKind::Timeout, "no answer")
+}
+
+fn denied() -> Error {
+    Error::new(ErrorKind::Daemon, "AccessDenied").with_status(400)
+}
+
+impl Bench {
+    /// Snapshot and backup, as a script would.
+    async fn back_up(&self, volume: &str, destination: &Destination) -> Result<BackupUrl> {
+        let snapshot = self.guards.create_snapshot(&name(volume)).await?;
+        self.guards.create_backup(&name(&snapshot.name), destination).await
+    }
+
+    /// Another run over the same daemon.
+    fn another_run(&self) -> Guards {
+        Guards::new(self.daemon.clone(), Some(locks(self.folder.path())), clock())
+    }
+}
+
+#[tokio::test]
+async fn guard_1_a_backup_that_is_only_said_to_be_done_lets_nothing_older_go() {
+    let bench = bench(&["vol1"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    let old_snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    bench.daemon.fault("create_backup", Fault::AnswersSuccessOnly);
+    let error = bench.back_up("vol1", &vfs()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Guard);
+    assert!(error.message.contains("neither inspected nor listed"), "{error}");
+
+    let refused = bench.guards.delete_backup(&old, true).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Guard);
+    assert!(bench.guards.delete_snapshot(&name(&old_snapshot)).await.is_err());
+    assert!(bench.guards.delete_volume(&name("vol1"), None, true).await.is_err());
+    assert_eq!(bench.daemon.backup_names(), [old.backup()]);
+    assert!(bench.daemon.snapshot_names("vol1").contains(&old_snapshot));
+
+    // Once one proves good, the older may go.
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_backup(&old, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_1_a_backup_that_failed_lets_nothing_older_go() {
+    let bench = bench(&["vol1", "vol2"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.fault("create_backup", Fault::Fails(denied()));
+    assert_eq!(bench.back_up("vol1", &vfs()).await.unwrap_err().message, "AccessDenied");
+    assert!(bench.guards.delete_backup(&old, false).await.is_err());
+    // Other volumes are not held up by it.
+    let other = bench.back_up("vol2", &vfs()).await.unwrap();
+    bench.back_up("vol2", &vfs()).await.unwrap();
+    bench.guards.delete_backup(&other, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_the_newest_good_backup_stays_unless_the_call_says_otherwise() {
+    let bench = bench(&["vol1"]);
+    let first = bench.back_up("vol1", &vfs()).await.unwrap();
+    let second = bench.back_up("vol1", &vfs()).await.unwrap();
+    let run = bench.another_run();
+    let error = run.delete_backup(&second, false).await.unwrap_err();
+    assert!(error.message.contains("newest good backup"), "{error}");
+    run.delete_backup(&first, false).await.unwrap();
+    assert!(run.delete_backup(&second, false).await.is_err());
+    assert_eq!(bench.daemon.backup_names(), [second.backup()]);
+    run.delete_backup(&second, true).await.unwrap();
+    assert!(bench.daemon.backup_names().is_empty());
+}
+
+#[tokio::test]
+async fn guard_2_a_newer_backup_that_is_broken_does_not_count() {
+    let bench = bench(&["vol1"]);
+    let good = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let run = bench.another_run();
+    bench.daemon.fault("backup", Fault::Fails(denied()));
+    let error = run.delete_backup(&good, false).await.unwrap_err();
+    assert!(error.message.contains("newest good backup"), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+}
+
+#[tokio::test]
+async fn guard_2_a_volume_without_a_good_backup_is_not_deleted() {
+    let bench = bench(&["vol1"]);
+    for destination in [None, Some(&vfs())] {
+        let error = bench.guards.delete_volume(&name("vol1"), destination, false).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Guard, "{error}");
+    }
+    assert!(bench.daemon.writes().is_empty());
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_3_a_list_that_fails_stops_every_deletion_of_the_run() {
+    let bench = bench(&["vol1", "vol2"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.fault("backups", Fault::Fails(denied()));
+    assert!(bench.guards.backups(&vfs(), None).await.is_err());
+    let error = bench.guards.delete_backup(&old, false).await.unwrap_err();
+    assert!(error.message.contains("AccessDenied"), "{error}");
+    assert!(bench.guards.delete_volume(&name("vol2"), None, true).await.is_err());
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+    bench.another_run().delete_backup(&old, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_3_a_list_that_lacks_the_backup_just_made_stops_every_deletion_of_the_run() {
+    let bench = bench(&["vol1"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.fault("backups", Fault::AnswersSuccessOnly);
+    assert!(bench.guards.backups(&vfs(), None).await.unwrap().is_empty());
+    let error = bench.guards.delete_backup(&old, true).await.unwrap_err();
+    assert!(error.message.contains("lacks"), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+}
+
+#[tokio::test]
+async fn guard_3_an_empty_list_of_volumes_is_not_believed_where_the_driver_has_some() {
+    let bench = bench(&["vol1"]);
+    bench.daemon.fault("volumes", Fault::AnswersSuccessOnly);
+    let error = bench.guards.volumes().await.unwrap_err();
+    assert!(error.message.contains("lists no volumes"), "{error}");
+    assert!(bench.guards.delete_volume(&name("vol1"), None, true).await.is_err());
+    assert!(bench.guards.volumes().await.is_ok());
+}
+
+#[tokio::test]
+async fn guard_3_never_backed_up_is_believed_only_where_the_whole_destination_says_so() {
+    let bench = bench(&["vol1"]);
+    assert_eq!(bench.guards.backups(&vfs(), Some(&name("vol1"))).await.unwrap(), []);
+    let denied_in_the_same_words =
+        Error::new(ErrorKind::NotFound, "cannot find vo/l1/vol1/volume.cfg in objectstore").with_status(400);
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.fault("backups", Fault::Fails(denied_in_the_same_words));
+    assert!(bench.guards.backups(&vfs(), Some(&name("vol1"))).await.is_err());
+    assert!(bench.guards.delete_volume(&name("vol1"), None, true).await.is_err());
+}
+
+#[tokio::test]
+async fn guard_4_on_one_destination_a_deletion_waits_for_a_backup_and_the_other_way_round() {
+    let bench = bench(&["vol1"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    let other_process = locks(bench.folder.path());
+
+    let backing_up = other_process.acquire(&vfs().key(), Sharing::Shared).await.unwrap();
+    assert_eq!(bench.guards.delete_backup(&old, false).await.unwrap_err().kind, ErrorKind::Busy);
+    bench.guards.create_backup(&name(&snapshot), &vfs()).await.unwrap();
+    drop(backing_up);
+    let deleting = other_process.acquire(&vfs().key(), Sharing::Exclusive).await.unwrap();
+    assert_eq!(bench.guards.create_backup(&name(&snapshot), &vfs()).await.unwrap_err().kind, ErrorKind::Busy);
+    bench.guards.create_backup(&name(&snapshot), &s3()).await.unwrap();
+    drop(deleting);
+    assert_eq!(bench.daemon.writes().iter().filter(|call| call.starts_with("delete_backup")).count(), 0);
+}
+
+#[tokio::test]
+async fn guard_5_the_last_backup_on_s3_stays_while_another_volume_begins_with_its_name() {
+    let bench = bench(&["vol1", "vol10"]);
+    let short = bench.back_up("vol1", &s3()).await.unwrap();
+    let long = bench.back_up("vol10", &s3()).await.unwrap();
+    let error = bench.guards.delete_backup(&short, true).await.unwrap_err();
+    assert!(error.message.contains("\"vol10\""), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+    bench.guards.delete_backup(&long, true).await.unwrap();
+    bench.guards.delete_backup(&short, true).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_6_a_restore_goes_to_a_name_that_nothing_uses() {
+    let bench = bench(&["vol1", "vol2"]);
+    let url = bench.back_up("vol1", &vfs()).await.unwrap();
+    let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    for taken in ["vol2", snapshot.as_str()] {
+        let error = bench.guards.create_volume(&NewVolume::from_backup(name(taken), url.clone())).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Guard, "{taken}: {error}");
+    }
+    assert!(!bench.daemon.writes().iter().any(|call| call.starts_with("create_volume")));
+    bench.guards.create_volume(&NewVolume::from_backup(name("vol3"), url)).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_6_a_restore_that_fails_leaves_no_volume_that_looks_whole() {
+    let bench = bench(&["vol1"]);
+    let url = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.fault("create_volume", Fault::HappensThenTimesOut);
+    let error = bench.guards.create_volume(&NewVolume::from_backup(name("vol3"), url.clone())).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Timeout);
+    assert!(error.hint.unwrap().contains("may be incomplete"));
+
+    bench.daemon.fault("create_volume", Fault::HappensThenFails(denied()));
+    let error = bench.guards.create_volume(&NewVolume::from_backup(name("vol4"), url)).await.unwrap_err();
+    assert!(error.message.contains("was deleted"), "{error}");
+    assert!(bench.daemon.volume(&name("vol4")).await.is_err());
+}
+
+#[tokio::test]
+async fn guard_7_snapshots_get_names_that_never_repeat_and_sort_by_time() {
+    let bench = bench(&["vol1"]);
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(bench.guards.create_snapshot(&name("vol1")).await.unwrap().name);
+    }
+    let mut sorted = made.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(sorted, made);
+}
+
+#[tokio::test]
+async fn guard_8_a_timeout_is_followed_by_a_look_and_never_by_the_same_write() {
+    let bench = bench(&["vol1"]);
+    bench.daemon.fault("create_snapshot", Fault::HappensThenTimesOut);
+    let snapshot: Snapshot = bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    bench.daemon.fault("create_backup", Fault::HappensThenTimesOut);
+    let url = bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    assert_eq!(bench.daemon.backup_names(), [url.backup()]);
+    bench.daemon.fault("delete_backup", Fault::HappensThenTimesOut);
+    bench.guards.delete_backup(&url, true).await.unwrap();
+    bench.daemon.fault("delete_snapshot", Fault::HappensThenTimesOut);
+    bench.guards.delete_snapshot(&name(&snapshot.name)).await.unwrap();
+    bench.daemon.fault("delete_volume", Fault::HappensThenTimesOut);
+    bench.guards.delete_volume(&name("vol1"), None, true).await.unwrap();
+    assert_eq!(bench.daemon.writes().len(), 5, "{:?}", bench.daemon.writes());
+}
+
+#[tokio::test]
+async fn guard_8_what_is_not_there_after_a_timeout_is_an_error_and_not_repeated() {
+    let bench = bench(&["vol1"]);
+    bench.daemon.fault("create_snapshot", Fault::Fails(timeout()));
+    let error = bench.guards.create_snapshot(&name("vol1")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Timeout);
+    let snapshot = bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    bench.daemon.fault("create_backup", Fault::Fails(timeout()));
+    let error = bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
+    assert!(error.hint.unwrap().contains(&snapshot.name));
+    assert_eq!(bench.daemon.writes().len(), 3, "{:?}", bench.daemon.writes());
+}
+
+#[tokio::test]
+async fn guard_9_a_dry_run_passes_the_same_guards_and_writes_nothing() {
+    let bench = bench(&["vol1"]);
+    let real = bench.back_up("vol1", &vfs()).await.unwrap();
+    let writes = bench.daemon.writes();
+    let dry = Arc::new(crate::convoy::dry_run::DryRun::new(bench.daemon.clone(), clock()));
+    let guards = Guards::new(dry.clone(), None, clock());
+    assert!(guards.delete_backup(&real, false).await.is_err());
+    let snapshot = guards.create_snapshot(&name("vol1")).await.unwrap();
+    guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    guards.delete_backup(&real, false).await.unwrap();
+    assert_eq!(dry.plan().len(), 3);
+    assert_eq!(bench.daemon.writes(), writes);
+}
+
+#[test]
+fn an_ebs_backup_that_is_still_pending_is_not_complete() {
+    let fields = [("State".to_owned(), "pending".to_owned())];
+    assert!(!Backup::new(fields.into()).is_complete());
+}

@@ -1,0 +1,162 @@
+//! Locks that hold across threads and processes: one file a key in the data folder, locked with `flock`.
+//!
+//! The system drops a lock when its process ends, however it ends, so that none is ever left behind.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often a waiting run looks whether the lock is free.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Where the locks are, and how long to wait for one.
+#[derive(Debug, Clone)]
+pub struct Locks {
+    folder: PathBuf,
+    wait: Duration,
+    holder: String,
+}
+
+/// Whether others may hold the same lock at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Any number of shared holders at a time.
+    Shared,
+    /// Nobody else.
+    Exclusive,
+}
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Locks {
+    /// Locks in this folder (made when first needed); `holder` is what those who wait are told, such as `backup`.
+    pub fn new(folder: impl Into<PathBuf>, wait: Duration, holder: impl Into<String>) -> Self {
+        Self { folder: folder.into(), wait, holder: holder.into() }
+    }
+
+    /// Takes the lock of `key`, waiting its turn. Dropping the future gives up the wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it; [`ErrorKind::Io`] where the file can't be made.
+    pub async fn acquire(&self, key: &str, sharing: Sharing) -> Result<Lock> {
+        let path = self.folder.join(file_name(key));
+        let mut file = self.open(&path)?;
+        let start = Instant::now();
+        let mut said = false;
+        loop {
+            let taken = match sharing {
+                Sharing::Shared => file.try_lock_shared(),
+                Sharing::Exclusive => file.try_lock(),
+            };
+            match taken {
+                Ok(()) => {
+                    self.sign(&mut file);
+                    return Ok(Lock { _file: file });
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(Error::io(format_args!("cannot lock \"{}\"", path.display()), &error));
+                }
+            }
+            let holder = holder(&mut file);
+            if start.elapsed() >= self.wait {
+                return Err(Error::new(ErrorKind::Busy, format!("\"{key}\" is in use by {holder}"))
+                    .with_hint("try again when it has ended, or wait longer with BKUP_LOCK_WAIT"));
+            }
+            if !said {
+                log::info!("waiting for \"{key}\", which is in use by {holder}");
+                said = true;
+            }
+            tokio::time::sleep(LOOK_EVERY.min(self.wait)).await;
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<File> {
+        let failed = |error: std::io::Error| {
+            Error::io(format_args!("cannot make the lock file \"{}\"", path.display()), &error)
+                .with_hint("set BKUP_DATA_DIR to a folder that can be written")
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)
+    }
+
+    /// Writes who holds the lock into it, for the eyes of those who wait. Best effort: the lock holds without it.
+    fn sign(&self, file: &mut File) {
+        let text = format!("{} (process {})", self.holder, std::process::id());
+        let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    if text.is_empty() { "another run".into() } else { text }
+}
+
+/// A file name for any key: its letters and digits to be recognised, and a hash to tell it from others.
+fn file_name(key: &str) -> String {
+    // FNV-1a: stable between versions of the program and of the compiler, which std's hashers are not.
+    let hash = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let readable: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(80).collect();
+    format!("{readable}-{hash:016x}.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locks(folder: &Path) -> Locks {
+        Locks::new(folder.join("locks"), Duration::ZERO, "a test")
+    }
+
+    #[tokio::test]
+    async fn an_exclusive_lock_keeps_everyone_else_out_until_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = locks(folder.path());
+        let held = locks.acquire("vfs:///backups", Sharing::Exclusive).await.unwrap();
+        for sharing in [Sharing::Shared, Sharing::Exclusive] {
+            let error = locks.acquire("vfs:///backups", sharing).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Busy);
+            assert!(error.message.contains("a test (process"), "{error}");
+        }
+        locks.acquire("vfs:///others", Sharing::Exclusive).await.unwrap();
+        drop(held);
+        locks.acquire("vfs:///backups", Sharing::Exclusive).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn shared_locks_go_together_and_keep_an_exclusive_one_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = locks(folder.path());
+        let _one = locks.acquire("key", Sharing::Shared).await.unwrap();
+        let _two = locks.acquire("key", Sharing::Shared).await.unwrap();
+        assert_eq!(locks.acquire("key", Sharing::Exclusive).await.unwrap_err().kind, ErrorKind::Busy);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_run_gets_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = Locks { wait: Duration::from_secs(60), ..locks(folder.path()) };
+        let held = locks.acquire("key", Sharing::Exclusive).await.unwrap();
+        let waiting = tokio::spawn({
+            let locks = locks.clone();
+            async move { locks.acquire("key", Sharing::Exclusive).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(held);
+        waiting.await.unwrap().unwrap();
+    }
+}
