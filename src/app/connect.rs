@@ -1,0 +1,151 @@
+//! Finds the daemon: Convoy's socket, or the built-in daemon's folder.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{net::UnixStream, sync::watch, task::JoinHandle};
+
+use super::handover::Handover;
+use crate::{
+    clock::SystemClock,
+    config::{Config, DaemonChoice},
+    convoy::{
+        Daemon,
+        client::{Client, ClientOptions, Deadlines},
+    },
+    daemon::{BuiltinDaemon, BuiltinOptions, Server},
+    error::{Error, ErrorKind, Result},
+    progress::Progress,
+};
+
+/// How long to wait for the owner of a root to open its socket, or to let the root go.
+const OWNER_WAIT: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The daemon that was found, and what this process does for it.
+pub struct Connection {
+    /// The daemon.
+    pub daemon: Arc<dyn Daemon>,
+    /// Which one it is, and why it was taken.
+    pub why: String,
+    serving: Serving,
+}
+
+/// The sockets that this process serves for the roots it owns.
+type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<()>)>>>;
+
+impl Connection {
+    /// Lets others' requests that are under way end, and closes the socket.
+    pub async fn close(self) {
+        let serving = std::mem::take(&mut *self.serving.lock().unwrap_or_else(PoisonError::into_inner));
+        for (stop, served) in serving {
+            drop(stop);
+            if let Err(error) = served.await {
+                log::warn!("the built-in daemon's socket failed: {error}");
+            }
+        }
+    }
+}
+
+/// What the built-in daemon needs besides its root.
+#[derive(Clone)]
+struct Builtin {
+    root: PathBuf,
+    password: Option<String>,
+    host: String,
+    progress: Arc<dyn Progress>,
+    serving: Serving,
+}
+
+/// Finds the daemon that the configuration names.
+///
+/// # Errors
+/// A configuration error where the socket that was asked for is not there; [`ErrorKind::Busy`] where another process owns
+/// the built-in daemon's root and does not answer.
+pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Connection> {
+    let (choice, why) = config.daemon();
+    let serving = Serving::default();
+    let daemon: Arc<dyn Daemon> = match choice {
+        DaemonChoice::Socket(socket) => Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default())),
+        DaemonChoice::Builtin(root) => {
+            let builtin = Builtin {
+                root,
+                password: config.repository_password.as_ref().map(|password| password.expose().to_owned()),
+                host: config.host_name(),
+                progress,
+                serving: serving.clone(),
+            };
+            let connect = move || {
+                let builtin = builtin.clone();
+                let connecting = async move { own_or_ask(&builtin).await };
+                Box::pin(connecting) as std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>>
+            };
+            Arc::new(Handover::new(Box::new(connect)).await?)
+        }
+    };
+    log::info!("daemon: {} ({why})", daemon.description());
+    Ok(Connection { daemon, why, serving })
+}
+
+fn client(socket: PathBuf, endpoint: Option<String>, deadlines: Deadlines) -> Client {
+    Client::new(ClientOptions { socket, endpoint, deadlines })
+}
+
+/// The root itself where it is free, and then its socket is served to others; else the socket of its owner.
+async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
+    let socket = builtin.root.join("convoy.sock");
+    let start = std::time::Instant::now();
+    loop {
+        let busy = match open(builtin).await {
+            Ok(daemon) => {
+                serve(&daemon, &socket, &builtin.serving);
+                return Ok(daemon);
+            }
+            Err(error) if error.kind == ErrorKind::Busy => error,
+            Err(error) => return Err(error),
+        };
+        if UnixStream::connect(&socket).await.is_ok() {
+            // A root whose owner ends can be taken over at once: do not wait for the socket to come back.
+            let deadlines = Deadlines { restart: Duration::ZERO, ..Deadlines::default() };
+            return Ok(Arc::new(client(socket, None, deadlines)));
+        }
+        if start.elapsed() > OWNER_WAIT {
+            return Err(busy.with_hint(format!("its owner does not answer at \"{}\"; end that process first", socket.display())));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Opens the root in this process, and says what the start before left unfinished.
+async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
+    let options = BuiltinOptions {
+        root: builtin.root.clone(),
+        password: builtin.password.clone(),
+        host: builtin.host.clone(),
+        progress: builtin.progress.clone(),
+        clock: Arc::new(SystemClock),
+    };
+    let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
+    let daemon = opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
+    for sentence in daemon.recovered() {
+        log::warn!("{sentence}");
+    }
+    Ok(Arc::new(daemon))
+}
+
+/// Serves the root's socket to other processes. Without it this process still works, so a failure is only said.
+fn serve(daemon: &Arc<dyn Daemon>, socket: &Path, serving: &Serving) {
+    match Server::bind(socket, daemon.clone()) {
+        Ok(server) => {
+            let (stop, mut stopped) = watch::channel(());
+            let served = tokio::spawn(server.run(async move {
+                let _ = stopped.changed().await;
+            }));
+            serving.lock().unwrap_or_else(PoisonError::into_inner).push((stop, served));
+        }
+        Err(error) => log::warn!("other processes can't use this daemon meanwhile: {error}"),
+    }
+}

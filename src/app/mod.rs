@@ -1,0 +1,45 @@
+//! The only place that wires things together: configuration to daemon, daemon to runs.
+
+mod connect;
+mod handover;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use connect::{Connection, connect};
+
+use crate::{
+    clock::SystemClock,
+    config::Config,
+    error::Result,
+    runs::Door,
+    script::{self, Library},
+};
+
+/// The scripts that the configuration names: the user's folder over the built-in ones.
+///
+/// # Errors
+/// A configuration error where the folder can't be read.
+pub fn library(config: &Config) -> Result<Library> {
+    Library::new(config.scripts_dir.clone())
+}
+
+/// The door of this process's runs.
+pub fn door(config: &Config, connection: &Connection) -> Door {
+    let visible = config.effective().into_iter().filter(|setting| !setting.secret);
+    let settings = script::Settings {
+        destination: config.backup_url.clone(),
+        delete_old_snapshots: config.delete_old_snapshots,
+        values: visible.map(|setting| (setting.name.to_owned(), Value::String(setting.value))).collect(),
+    };
+    Door {
+        daemon: connection.daemon.clone(),
+        lock_folder: config.data_dir.join("locks"),
+        lock_wait: config.lock_wait,
+        clock: Arc::new(SystemClock),
+        settings,
+        listener: Arc::new(script::Silent),
+        notifier: Arc::new(script::NotifyLog),
+    }
+}

@@ -1,0 +1,193 @@
+//! The words of the command line, sorted: flags that every command knows, the command, and what belongs to it.
+//!
+//! Scripts declare their own parameters, so their arguments are left as they are, for `script::arguments` to check.
+
+use std::ffi::OsString;
+
+use crate::{
+    config::Override,
+    error::{Error, Result},
+    suggest,
+    units::parse_duration,
+};
+
+/// Flags that every command knows, wherever they stand.
+#[derive(Debug, Default)]
+pub struct Flags {
+    /// Read for real, write nothing.
+    pub dry_run: bool,
+    /// JSON alone on standard output.
+    pub json: bool,
+    /// Errors only.
+    pub quiet: bool,
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// How long a run may take.
+    pub timeout: Option<std::time::Duration>,
+    /// Configuration given by flag.
+    pub overrides: Vec<Override>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Words {
+    /// A script by name with its arguments.
+    Script {
+        /// The script's name.
+        name: String,
+        /// Its arguments, unchecked.
+        arguments: Vec<String>,
+    },
+    /// One of the program's own commands, for clap.
+    Command(Vec<String>),
+}
+
+/// The configuration that has a flag: the flag, the variable, and what it is.
+pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
+    ("convoy", "BKUP_CONVOY", "ADDRESS", "the daemon: unix:///path/to/socket, or builtin:/folder"),
+    ("destination", "BKUP_BACKUP_URL", "URL", "where backups are: vfs:///folder or s3://bucket@region/path"),
+    ("data-dir", "BKUP_DATA_DIR", "DIR", "where this program keeps its own data"),
+    ("scripts-dir", "BKUP_SCRIPTS_DIR", "DIR", "a folder with scripts of your own"),
+];
+
+/// The program's own commands.
+pub const COMMANDS: [&str; 8] = ["run", "scripts", "daemon", "demo", "config", "doctor", "completions", "help"];
+
+/// The flags that stood for commands in the Node version: `create.js --backup --volume vol1`.
+const OLD_COMMANDS: [&str; 7] = ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove"];
+
+/// Sorts the words behind the program's name.
+///
+/// # Errors
+/// A usage error for a word that is not UTF-8, or a flag without its value.
+pub fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
+    let (mut flags, mut rest) = (Flags::default(), Vec::new());
+    let mut words = words.map(|word| {
+        word.into_string().map_err(|word| Error::usage(format!("the argument {word:?} is not UTF-8")))
+    });
+    while let Some(word) = words.next().transpose()? {
+        if word == "--" {
+            rest.extend(words.by_ref().collect::<Result<Vec<_>>>()?);
+            break;
+        }
+        let (name, attached) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            _ => (word.clone(), None),
+        };
+        let mut value = |attached: Option<String>| match attached {
+            Some(value) => Ok(value),
+            None => words.next().transpose()?.ok_or_else(|| Error::usage(format!("\"{name}\" needs a value behind it"))),
+        };
+        match name.as_str() {
+            "--dry-run" | "--dryRun" if attached.is_none() => flags.dry_run = true,
+            "--json" if attached.is_none() => flags.json = true,
+            "--quiet" | "-q" if attached.is_none() => flags.quiet = true,
+            "--verbose" | "-v" if attached.is_none() => flags.verbose += 1,
+            "-vv" => flags.verbose += 2,
+            "-vvv" => flags.verbose += 3,
+            "--timeout" => {
+                let text = value(attached)?;
+                flags.timeout = Some(parse_duration(&text).map_err(|error| error.context("--timeout"))?);
+            }
+            _ => match CONFIGURATION_FLAGS.iter().find(|(flag, ..)| name.strip_prefix("--") == Some(flag)) {
+                Some((flag, variable, ..)) => {
+                    let value = value(attached)?;
+                    flags.overrides.push(Override { name: variable, flag, value });
+                }
+                None => rest.push(word),
+            },
+        }
+    }
+    Ok((flags, command(rest)?))
+}
+
+fn command(mut rest: Vec<String>) -> Result<Words> {
+    let Some(first) = rest.first().cloned() else { return Ok(Words::Command(rest)) };
+    if first.starts_with('-') {
+        return old_command(rest);
+    }
+    if COMMANDS.contains(&first.as_str()) && !(first == "run" && rest.get(1).is_some_and(|name| !name.starts_with('-'))) {
+        return Ok(Words::Command(rest));
+    }
+    let start = usize::from(first == "run");
+    let arguments = rest.split_off(start + 1);
+    Ok(Words::Script { name: rest.swap_remove(start), arguments })
+}
+
+/// `--backup --volume vol1`, in any order, is `backup --volume vol1`.
+fn old_command(mut rest: Vec<String>) -> Result<Words> {
+    let is_old = |word: &String| word.strip_prefix("--").is_some_and(|name| OLD_COMMANDS.contains(&name));
+    match rest.iter().filter(|word| is_old(word)).count() {
+        0 => match rest.first().map(String::as_str) {
+            Some("-h" | "--help" | "-V" | "--version") => Ok(Words::Command(rest)),
+            Some(flag) => {
+                let name = flag.trim_start_matches('-');
+                let error = Error::usage(format!("\"{flag}\" is not known here"));
+                Err(match suggest::did_you_mean(name, COMMANDS.into_iter().chain(OLD_COMMANDS)) {
+                    Some(hint) => error.with_hint(hint),
+                    None => error.with_hint("see \"convoy-backups --help\""),
+                })
+            }
+            None => Ok(Words::Command(rest)),
+        },
+        1 => {
+            let at = rest.iter().position(is_old).unwrap_or_default();
+            let name = rest.remove(at).trim_start_matches('-').to_owned();
+            Ok(Words::Script { name, arguments: rest })
+        }
+        _ => Err(Error::usage("more than one command was given").with_hint("give one of them, such as \"backup --volume vol1\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(line: &str) -> (Flags, Words) {
+        sort(line.split_whitespace().map(OsString::from)).unwrap()
+    }
+
+    fn script(line: &str) -> (String, String) {
+        match sorted(line).1 {
+            Words::Script { name, arguments } => (name, arguments.join(" ")),
+            Words::Command(words) => panic!("{words:?} is no script"),
+        }
+    }
+
+    #[test]
+    fn the_lines_in_peoples_crontabs_still_work() {
+        for (line, name, arguments) in [
+            ("--backup --volume vol1 --createSnapshot", "backup", "--volume vol1 --createSnapshot"),
+            ("--volume vol1 --createSnapshot --backup", "backup", "--volume vol1 --createSnapshot"),
+            ("--snapshot", "snapshot", ""),
+            ("--create --volume V1 --size 40G --type ext4", "create", "--volume V1 --size 40G --type ext4"),
+            ("--restore --volume NEW --backupurl vfs:///x?a=b", "restore", "--volume NEW --backupurl vfs:///x?a=b"),
+            ("--remove --volume V1 --all", "remove", "--volume V1 --all"),
+            ("run backup --volume vol1", "backup", "--volume vol1"),
+            ("mine --anything goes", "mine", "--anything goes"),
+        ] {
+            assert_eq!(script(line), (name.to_owned(), arguments.to_owned()), "{line}");
+        }
+        assert!(sort(["--backup", "--restore"].into_iter().map(OsString::from)).is_err());
+        assert!(sort(["--bakup"].into_iter().map(OsString::from)).is_err());
+    }
+
+    #[test]
+    fn flags_of_every_command_may_stand_anywhere() {
+        let (flags, words) = sorted("--json backup --volume vol1 -vv --dry-run --timeout=2h --destination vfs:///b");
+        assert!(flags.json && flags.dry_run && flags.verbose == 2);
+        assert_eq!(flags.timeout.unwrap().as_secs(), 7_200);
+        assert_eq!(flags.overrides[0].value, "vfs:///b");
+        assert!(matches!(words, Words::Script { arguments, .. } if arguments == ["--volume", "vol1"]));
+        let (flags, words) = sorted("mine -- --json");
+        assert!(!flags.json && matches!(words, Words::Script { arguments, .. } if arguments == ["--json"]));
+        assert!(sort(["backup", "--timeout"].into_iter().map(OsString::from)).is_err());
+    }
+
+    #[test]
+    fn the_programs_own_commands_go_to_clap() {
+        for line in ["", "--help", "-V", "scripts list", "run", "run --help", "doctor", "daemon --root /x --socket /y"] {
+            assert!(matches!(sorted(line).1, Words::Command(_)), "{line}");
+        }
+    }
+}

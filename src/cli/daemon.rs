@@ -1,0 +1,54 @@
+//! `daemon`: serves the built-in daemon to other programs until it is told to end.
+
+use std::{path::PathBuf, sync::Arc};
+
+use clap::ArgMatches;
+
+use super::{Context, in_runtime};
+use crate::{
+    clock::SystemClock,
+    config::DaemonChoice,
+    daemon::{BuiltinDaemon, BuiltinOptions, Server},
+    error::{Error, Result},
+    progress,
+};
+
+pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    let config = &context.config;
+    let root = match (matches.get_one::<String>("root"), &config.convoy) {
+        (Some(root), _) => PathBuf::from(root),
+        (None, Some(DaemonChoice::Builtin(root))) => root.clone(),
+        (None, _) => config.builtin_root(),
+    };
+    let socket = matches.get_one::<String>("socket").map_or_else(|| root.join("convoy.sock"), PathBuf::from);
+    let options = BuiltinOptions {
+        root: root.clone(),
+        password: config.repository_password.as_ref().map(|password| password.expose().to_owned()),
+        host: config.host_name(),
+        progress: progress::none(),
+        clock: Arc::new(SystemClock),
+    };
+    in_runtime(|cancellation| async move {
+        let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
+        let daemon = opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
+        for sentence in daemon.recovered() {
+            log::warn!("{sentence}");
+        }
+        let daemon = Arc::new(daemon);
+        // The root's own socket too, so that whoever names the root finds this process.
+        let own_socket = root.join("convoy.sock");
+        let mut servers = vec![Server::bind(&socket, daemon.clone())?];
+        if socket != own_socket {
+            servers.push(Server::bind(&own_socket, daemon)?);
+        }
+        context.terminal.say(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));
+        let served: Vec<_> = servers
+            .into_iter()
+            .map(|server| tokio::spawn(server.run(cancellation.clone().cancelled_owned())))
+            .collect();
+        for served in served {
+            served.await.map_err(|panic| Error::internal(format!("the server failed: {panic}")))?;
+        }
+        Ok(0)
+    })
+}

@@ -1,0 +1,228 @@
+//! `doctor`: looks at everything a backup and a restore need, and says what to do about what is missing.
+
+use std::{os::unix::fs::FileTypeExt, path::Path};
+
+use serde::Serialize;
+
+use super::{Context, print_json, print_line};
+use crate::{
+    app,
+    config::DaemonChoice,
+    convoy::Daemon,
+    error::{Error, Result},
+    progress,
+    text::{Style, escape, styled},
+    units::format_size,
+};
+
+/// Less free space than this is worth a warning.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// How one check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+}
+
+/// One check: what was looked at, what was found, what to do.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    verdict: Verdict,
+    found: String,
+    hint: Option<String>,
+}
+
+fn ok(what: &'static str, found: impl Into<String>) -> Check {
+    Check { what, verdict: Verdict::Ok, found: found.into(), hint: None }
+}
+
+fn warning(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { what, verdict: Verdict::Warning, found: found.into(), hint: Some(hint.into()) }
+}
+
+fn failed(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { what, verdict: Verdict::Failed, found: found.into(), hint: Some(hint.into()) }
+}
+
+fn failed_with(what: &'static str, error: &Error) -> Check {
+    Check { what, verdict: Verdict::Failed, found: error.to_string(), hint: error.hint.clone() }
+}
+
+/// Checks all and shows it; 1 where something failed.
+pub(super) async fn doctor(context: &Context) -> Result<u8> {
+    let mut checks = Vec::new();
+    checks.extend(folder("data folder", &context.config.data_dir, "set BKUP_DATA_DIR to a folder that can be written"));
+    checks.push(scripts(context));
+    checks.extend(daemon(context).await);
+    if context.config.repository_password.is_none() && matches!(context.config.daemon().0, DaemonChoice::Builtin(_)) {
+        checks.push(warning(
+            "encryption",
+            "the built-in daemon's backups are not encrypted",
+            "set BKUP_REPOSITORY_PASSWORD (and keep it somewhere else, too) before the first backup",
+        ));
+    }
+
+    let code = u8::from(checks.iter().any(|check| check.verdict == Verdict::Failed));
+    if context.flags.json {
+        print_json(&checks);
+        return Ok(code);
+    }
+    let colour = context.terminal.colour_stdout();
+    for check in &checks {
+        let (word, style) = match check.verdict {
+            Verdict::Ok => ("ok     ", Style::Good),
+            Verdict::Warning => ("warning", Style::Warning),
+            Verdict::Failed => ("FAILED ", Style::Bad),
+        };
+        if context.flags.quiet && check.verdict == Verdict::Ok {
+            continue;
+        }
+        print_line(&format!("{}  {:<18} {}", styled(word, style, colour), check.what, escape(&check.found)));
+        if let Some(hint) = &check.hint {
+            print_line(&format!("         {:<18} -> {}", "", escape(hint)));
+        }
+    }
+    Ok(code)
+}
+
+/// A folder of this program's own: there or to be made, writable, with space left.
+fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> {
+    if let Err(error) = std::fs::create_dir_all(path) {
+        return vec![failed(what, format!("\"{}\" can't be made: {error}", path.display()), hint)];
+    }
+    match tempfile_in(path) {
+        Ok(()) => vec![ok(what, format!("\"{}\" can be written", path.display())), space(what, path)],
+        Err(error) => vec![failed(what, format!("\"{}\" can't be written: {error}", path.display()), hint)],
+    }
+}
+
+/// Whether a file can be made here; it is removed at once.
+fn tempfile_in(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".convoy-backups-doctor-{}", std::process::id()));
+    std::fs::File::create_new(&path)?;
+    std::fs::remove_file(&path)
+}
+
+fn space(what: &'static str, path: &Path) -> Check {
+    match rustix::fs::statvfs(path) {
+        Ok(system) => {
+            let free = system.f_bavail.saturating_mul(system.f_frsize);
+            let found = format!("{} free at \"{}\"", format_size(free), path.display());
+            if free < LITTLE_SPACE { warning(what, found, "make room: a snapshot needs space for what changed") } else { ok(what, found) }
+        }
+        Err(error) => warning(what, format!("free space at \"{}\" is not known: {error}", path.display()), "look with \"df\""),
+    }
+}
+
+fn scripts(context: &Context) -> Check {
+    let library = match app::library(&context.config) {
+        Ok(library) => library,
+        Err(error) => return failed_with("scripts", &error),
+    };
+    let listed = library.list();
+    let broken: Vec<_> = listed.iter().filter(|listed| library.load(&listed.name).is_err()).map(|listed| listed.name.as_str()).collect();
+    if broken.is_empty() {
+        ok("scripts", format!("{} scripts, all in order", listed.len()))
+    } else {
+        failed("scripts", format!("broken: {}", broken.join(", ")), "see \"convoy-backups scripts check\"")
+    }
+}
+
+async fn daemon(context: &Context) -> Vec<Check> {
+    let (choice, why) = context.config.daemon();
+    let mut checks = Vec::new();
+    if let DaemonChoice::Socket(socket) = &choice {
+        checks.push(self::socket(socket));
+        if checks[0].verdict == Verdict::Failed {
+            return checks;
+        }
+    }
+    let connection = match app::connect(&context.config, progress::none()).await {
+        Ok(connection) => connection,
+        Err(error) => return vec![failed_with("daemon", &error)],
+    };
+    let daemon = connection.daemon.clone();
+    match daemon.info().await {
+        Ok(info) => {
+            let driver = info.default_driver().unwrap_or("unknown").to_owned();
+            checks.push(ok("daemon", format!("{}, driver {driver} ({why})", daemon.description())));
+        }
+        Err(error) => {
+            checks.push(failed_with("daemon", &error));
+            return checks;
+        }
+    }
+    match daemon.volumes().await {
+        Ok(volumes) if volumes.is_empty() => {
+            let hint = "make one with \"convoy-backups create --volume NAME --size 10G\", or look whether this is the right daemon";
+            checks.push(warning("volumes", "the daemon lists none", hint));
+        }
+        Ok(volumes) => checks.push(ok("volumes", format!("{} volumes", volumes.len()))),
+        Err(error) => checks.push(failed_with("volumes", &error)),
+    }
+    if let DaemonChoice::Builtin(root) = &choice {
+        checks.push(space("volumes' folder", root));
+    }
+    checks.extend(destination(context, daemon.as_ref()).await);
+    connection.close().await;
+    checks
+}
+
+fn socket(path: &Path) -> Check {
+    const HINT: &str = "start Convoy (in a container: mount /var/run/convoy), or set BKUP_CONVOY=builtin:/folder";
+    let shown = path.display();
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            failed("socket", format!("\"{shown}\" is not for this user: {error}"), "run as root, or as a user that may use the socket")
+        }
+        Err(error) => failed("socket", format!("\"{shown}\": {error}"), HINT),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            failed("socket", format!("\"{shown}\" is not a socket"), "look at the mounts: Docker makes a folder where the host has no socket")
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => ok("socket", format!("\"{shown}\" answers")),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                failed("socket", format!("\"{shown}\" is not for this user: {error}"), "run as root, or as a user that may use the socket")
+            }
+            Err(error) => failed("socket", format!("nobody listens at \"{shown}\": {error}"), HINT),
+        },
+    }
+}
+
+/// Where backups go: set, there, writable, with space, and listed by the daemon.
+async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
+    let Some(destination) = &context.config.backup_url else {
+        return vec![failed("destination", "none is set", "set BKUP_BACKUP_URL, such as vfs:///mnt/backups or s3://bucket@region/path")];
+    };
+    let mut checks = Vec::new();
+    if let Some(folder) = destination.folder() {
+        let shown = folder.display();
+        match std::fs::metadata(folder) {
+            Err(error) => {
+                let hint = "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too";
+                return vec![failed("destination", format!("\"{shown}\": {error}"), hint)];
+            }
+            Ok(metadata) if !metadata.is_dir() => {
+                return vec![failed("destination", format!("\"{shown}\" is not a folder"), "set BKUP_BACKUP_URL to a folder")];
+            }
+            Ok(_) => match tempfile_in(folder) {
+                Ok(()) => checks.extend([ok("destination", format!("\"{shown}\" can be written")), space("destination", folder)]),
+                Err(error) => {
+                    checks.push(failed("destination", format!("\"{shown}\" can't be written: {error}"), "look at its owner and mount options"));
+                }
+            },
+        }
+    }
+    match daemon.backups(destination, None).await {
+        Ok(backups) if backups.is_empty() => {
+            checks.push(warning("backups", format!("none at {destination} yet"), "make one with \"convoy-backups backup\""));
+        }
+        Ok(backups) => checks.push(ok("backups", format!("{} at {destination}", backups.len()))),
+        Err(error) => checks.push(failed_with("backups", &error)),
+    }
+    checks
+}

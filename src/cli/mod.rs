@@ -1,0 +1,193 @@
+//! The command line: words in, exit code out. Standard output is data, standard error is conversation.
+
+mod arguments;
+mod commands;
+mod completions;
+mod config;
+mod daemon;
+mod doctor;
+mod run;
+mod scripts;
+
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
+
+use clap::ArgMatches;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    demo, diagnostic,
+    error::{Error, ErrorKind, Result},
+    logging,
+    terminal::Terminal,
+};
+use arguments::{Flags, Words};
+
+/// What every command gets.
+pub(crate) struct Context {
+    /// The flags that every command knows.
+    pub(crate) flags: Flags,
+    /// The configuration in force.
+    pub(crate) config: Config,
+    /// What can be shown where.
+    pub(crate) terminal: Arc<Terminal>,
+}
+
+/// Does what the words behind the program's name say.
+pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    // `--json` decides how even a wrong command line is answered, so look for it before anything can fail.
+    let words: Vec<_> = words.collect();
+    let json = words.iter().any(|word| word == "--json");
+    let colour = Terminal::detect(false).colour_stderr();
+    match dispatch(words.into_iter()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            report(&error, json, colour);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Shows an error: to a person on standard error, to a program as `{"error": ..}` on standard output.
+fn report(error: &Error, json: bool, colour: bool) {
+    if json {
+        print_line(&serde_json::json!({ "error": diagnostic::to_json(error) }).to_string());
+    }
+    eprint!("{}", diagnostic::render(error, colour));
+}
+
+/// A line on standard output; a reader that went away (`| head`) is no failure.
+pub(crate) fn print_line(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// JSON as a program wants it: indented, for the eye that looks at it now and then.
+pub(crate) fn print_json(value: &impl serde::Serialize) {
+    print_line(&serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}")));
+}
+
+fn dispatch(words: impl Iterator<Item = OsString>) -> Result<u8> {
+    let (flags, words) = arguments::sort(words)?;
+    let terminal = Arc::new(Terminal::detect(flags.quiet || flags.json));
+    // Help, version and completions need no configuration; a wrong variable must not keep anyone from reading them.
+    let words = match words {
+        Words::Command(words) => match commands::own(std::iter::empty()).try_get_matches_from(with_name(&words)) {
+            Ok(matches) => return own_command(&matches, flags, terminal),
+            Err(error) => return clap_answer(&error, &words),
+        },
+        script => script,
+    };
+    let Words::Script { name, arguments } = words else { return Err(Error::internal("the words were sorted wrongly")) };
+    let context = context(flags, terminal)?;
+    run::run(&context, &name, &arguments)
+}
+
+fn with_name(words: &[String]) -> impl Iterator<Item = &str> {
+    std::iter::once("convoy-backups").chain(words.iter().map(String::as_str))
+}
+
+/// What clap has to say: help and version on standard output, errors as everywhere else.
+fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
+    use clap::error::ErrorKind as Clap;
+    match error.kind() {
+        Clap::DisplayHelp if !words.first().is_some_and(|word| arguments::COMMANDS.contains(&word.as_str())) => {
+            let library = crate::script::Library::new(std::env::var_os("BKUP_SCRIPTS_DIR").map(Into::into))
+                .or_else(|_| crate::script::Library::new(None))?;
+            print_line(&commands::tree(&library).render_long_help().to_string());
+            Ok(0)
+        }
+        Clap::DisplayHelp | Clap::DisplayVersion => {
+            print_line(error.to_string().trim_end());
+            Ok(0)
+        }
+        Clap::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{error}");
+            Ok(2)
+        }
+        _ => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            let message = text.split("\n\n").next().unwrap_or(text).replace('\n', " ");
+            Err(Error::usage(message).with_hint("see \"convoy-backups --help\""))
+        }
+    }
+}
+
+fn own_command(matches: &ArgMatches, flags: Flags, terminal: Arc<Terminal>) -> Result<u8> {
+    let (name, matches) = matches.subcommand().unwrap_or_default();
+    let context = context(flags, terminal)?;
+    match name {
+        "scripts" => scripts::scripts(&context, matches),
+        "daemon" => daemon::daemon(&context, matches),
+        "demo" => {
+            let folder = matches.get_one::<String>("folder").map(Into::into);
+            in_runtime(|cancellation| async move { demo::demo(&context, folder, cancellation).await })
+        }
+        "config" => config::config(&context),
+        "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
+        "completions" => completions::completions(&context, matches),
+        other => Err(Error::internal(format!("the command \"{other}\" has no body"))),
+    }
+}
+
+/// The configuration and the log, from the environment and the flags.
+fn context(flags: Flags, terminal: Arc<Terminal>) -> Result<Context> {
+    let (config, warnings) = Config::from_environment(std::env::vars_os(), &flags.overrides)?;
+    let level = match (flags.quiet, flags.verbose) {
+        (true, _) => log::LevelFilter::Error,
+        (_, 0) => config.one_shot_level(),
+        (_, 1) => log::LevelFilter::Info,
+        (_, 2) => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
+    };
+    logging::init(level, &terminal);
+    for warning in warnings {
+        let hint = warning.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        log::warn!("{}{hint}", warning.message);
+    }
+    Ok(Context { flags, config, terminal })
+}
+
+/// Runs this in a runtime of its own, with Ctrl-C and SIGTERM as a cancellation; what still blocks after the end is left
+/// behind (the daemon goes on with what it was told, or is cleaned up after at the next start).
+pub(crate) fn in_runtime<F: Future<Output = Result<u8>>>(work: impl FnOnce(CancellationToken) -> F) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("cannot start the runtime", &error))?;
+    let cancellation = CancellationToken::new();
+    let code = runtime.block_on(async {
+        tokio::spawn(watch_signals(cancellation.clone()));
+        work(cancellation).await
+    });
+    runtime.shutdown_background();
+    code
+}
+
+/// The first signal asks the run to end, the second ends the process.
+async fn watch_signals(cancellation: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        log::warn!("cannot watch for signals: Ctrl-C ends the process at once");
+        return;
+    };
+    for turn in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if turn > 0 {
+            std::process::exit(130);
+        }
+        log::warn!("ending; once more ends at once");
+        cancellation.cancel();
+    }
+}
+
+/// The error of a run that was ended from outside while something other than a script ran.
+pub(crate) fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled")
+}

@@ -1,0 +1,96 @@
+//! Runs one script and shows what came of it.
+
+use serde_json::json;
+
+use super::{Context, commands, in_runtime, print_json, print_line};
+use crate::{
+    app, diagnostic,
+    error::{Error, ErrorKind, Result},
+    output,
+    runs::{self, Finished, Request, Status, Trigger},
+    script,
+    text::escape,
+};
+
+/// Runs the script, or shows its help.
+pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8> {
+    let library = app::library(&context.config)?;
+    let script = library.load(name)?;
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        print_line(&commands::of_script(&script).bin_name(format!("convoy-backups {name}")).render_long_help().to_string());
+        return Ok(0);
+    }
+    let arguments = script::arguments::from_command_line(&script, words)?;
+    let finished = in_runtime(|cancellation| async move {
+        let connection = app::connect(&context.config, context.terminal.progress()).await?;
+        context.terminal.say(&connection.why);
+        let door = app::door(&context.config, &connection);
+        let request = Request {
+            script,
+            arguments,
+            trigger: Trigger::Cli,
+            dry_run: context.flags.dry_run,
+            timeout: context.flags.timeout.unwrap_or(context.config.run_timeout),
+        };
+        let waiting = context.terminal.waiting(name);
+        let finished = runs::run(&door, request, cancellation).await;
+        drop(waiting);
+        // What was cut short may still block: then nobody's request is waited for, either.
+        if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
+            drop(door);
+            connection.close().await;
+        }
+        show(context, finished)
+    })?;
+    Ok(finished)
+}
+
+/// Shows a run that ended; its exit code.
+fn show(context: &Context, finished: Finished) -> Result<u8> {
+    let code = finished.exit_code();
+    let colour = context.terminal.colour_stderr();
+    for failure in &finished.failures {
+        let what = if failure.volume.is_empty() { String::new() } else { format!("{}: ", failure.volume) };
+        let error = Error::new(ErrorKind::Script, format!("{what}{}", failure.message));
+        eprint!("{}", diagnostic::render(&error, colour));
+    }
+    let result = match &finished.result {
+        Ok(result) => result,
+        Err(error) => {
+            if context.flags.json {
+                print_json(&json!({ "error": diagnostic::to_json(error), "run": finished.id }));
+            }
+            show_plan(context, &finished);
+            eprint!("{}", diagnostic::render(error, colour));
+            return Ok(code);
+        }
+    };
+    if context.flags.json {
+        match &finished.plan {
+            Some(plan) => print_json(&json!({ "dry_run": true, "plan": plan, "result": result })),
+            None => print_json(result),
+        }
+    } else if !context.flags.quiet {
+        show_plan(context, &finished);
+        let width = context.terminal.width();
+        let text = output::render_result(result, jiff::Timestamp::now(), context.terminal.colour_stdout(), width);
+        if finished.plan.is_some() {
+            print_line("The result would be:");
+        }
+        print_line(text.trim_end());
+    }
+    Ok(code)
+}
+
+/// What a dry run would have done, in order.
+fn show_plan(context: &Context, finished: &Finished) {
+    let Some(plan) = finished.plan.as_ref().filter(|_| !context.flags.json) else { return };
+    if plan.is_empty() {
+        print_line("Dry run: nothing would be changed.");
+        return;
+    }
+    print_line("Dry run: nothing was changed. This would be done, in this order:");
+    for (index, step) in plan.iter().enumerate() {
+        print_line(&format!("{:>4}. {}", index + 1, escape(&step.text)));
+    }
+}

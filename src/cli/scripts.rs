@@ -1,0 +1,136 @@
+//! `scripts list | show | check | new | definitions`.
+
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use serde_json::json;
+
+use super::{Context, print_json, print_line};
+use crate::{
+    app, diagnostic,
+    error::{Error, Result},
+    output,
+    script::{self, Library},
+};
+
+/// What a new script looks like.
+const TEMPLATE: &str = include_str!("template.rhai");
+
+pub(super) fn scripts(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    let (name, matches) = matches.subcommand().unwrap_or_default();
+    match name {
+        "list" => list(context),
+        "show" => show(context, &value(matches, "name")),
+        "check" => {
+            let files: Vec<PathBuf> = matches.get_many::<String>("files").into_iter().flatten().map(PathBuf::from).collect();
+            check(context, &files)
+        }
+        "new" => new(context, &value(matches, "name")),
+        _ => {
+            print_line(script::definitions().trim_end());
+            Ok(0)
+        }
+    }
+}
+
+fn value(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+fn list(context: &Context) -> Result<u8> {
+    let library = app::library(&context.config)?;
+    let listed = library.list();
+    if context.flags.json {
+        let all: Vec<_> = listed.iter().map(|listed| describe(&library, &listed.name)).collect();
+        print_json(&all);
+    } else {
+        let rows: Vec<Vec<String>> = listed
+            .into_iter()
+            .map(|listed| vec![listed.name, listed.origin.to_string(), listed.summary.unwrap_or_else(|error| format!("broken: {error}"))])
+            .collect();
+        print_line(output::table(&["NAME", "FROM", "WHAT IT DOES"], &rows, context.terminal.width()).trim_end());
+    }
+    Ok(0)
+}
+
+fn describe(library: &Library, name: &str) -> serde_json::Value {
+    match library.load(name) {
+        Ok(script) => json!({
+            "name": script.name,
+            "origin": script.origin.to_string(),
+            "digest": script.digest,
+            "doc": script.doc,
+            "signature": script.signature(),
+            "parameters": script.parameters,
+        }),
+        Err(error) => json!({ "name": name, "error": diagnostic::to_json(&error) }),
+    }
+}
+
+fn show(context: &Context, name: &str) -> Result<u8> {
+    let library = app::library(&context.config)?;
+    if context.flags.json {
+        let mut shown = describe(&library, name);
+        shown["source"] = library.source(name)?.into();
+        print_json(&shown);
+    } else {
+        print_line(library.source(name)?.trim_end());
+    }
+    Ok(0)
+}
+
+/// Checks these files, or every script there is; 1 where one is broken.
+fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
+    let library = app::library(&context.config)?;
+    let checked: Vec<(String, Result<script::Script>)> = if files.is_empty() {
+        library.list().into_iter().map(|listed| (listed.name.clone(), library.load(&listed.name))).collect()
+    } else {
+        files.iter().map(|file| (file.display().to_string(), library.load_file(file))).collect()
+    };
+    let broken = checked.iter().filter(|(_, script)| script.is_err()).count();
+    if context.flags.json {
+        let all: Vec<_> = checked
+            .iter()
+            .map(|(name, script)| json!({ "script": name, "error": script.as_ref().err().map(diagnostic::to_json) }))
+            .collect();
+        print_json(&all);
+    }
+    for (name, script) in checked {
+        match script {
+            Ok(script) if !context.flags.json && !context.flags.quiet => print_line(&format!("ok      {name}: {}", script.signature())),
+            Ok(_) => {}
+            Err(error) => eprint!("{}", diagnostic::render(&error, context.terminal.colour_stderr())),
+        }
+    }
+    Ok(u8::from(broken > 0))
+}
+
+/// Begins a script of the user's own.
+fn new(context: &Context, name: &str) -> Result<u8> {
+    script::check_name(name)?;
+    let folder = context.config.scripts_dir.clone().unwrap_or_else(|| PathBuf::from("."));
+    let path = folder.join(format!("{name}.rhai"));
+    write_new(&path, &TEMPLATE.replace("{name}", name))?;
+    print_line(&format!("wrote {}", path.display()));
+    if context.config.scripts_dir.is_none() {
+        print_line("Set BKUP_SCRIPTS_DIR (or --scripts-dir) to its folder, so that it is found.");
+    }
+    if Library::new(None)?.list().iter().any(|listed| listed.name == name) {
+        print_line(&format!("It overrides the built-in script \"{name}\" there."));
+    }
+    print_line(&format!("Check it with \"convoy-backups scripts check {}\".", path.display()));
+    Ok(0)
+}
+
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    let written = std::fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.map_err(|error| {
+        let failed = Error::io(format_args!("cannot write \"{}\"", path.display()), &error);
+        match error.kind() {
+            std::io::ErrorKind::AlreadyExists => failed.with_hint("take another name, or edit that file"),
+            std::io::ErrorKind::NotFound => failed.with_hint("make the folder first, or set BKUP_SCRIPTS_DIR to one that is there"),
+            _ => failed,
+        }
+    })
+}

@@ -1,0 +1,213 @@
+//! The main job from end to end, on real files, with the built-in daemon and the default scripts: what a newcomer runs
+//! first, and what fails loudly where any part of it does not hold.
+
+mod tree;
+
+use std::{
+    path::{Path, PathBuf},
+
+};
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app,
+    cli::{Context, cancelled, print_json, print_line},
+    config::{Config, DaemonChoice},
+    convoy::Destination,
+    error::{Error, Result},
+    runs::{self, Door, Request, Status, Trigger},
+    script::{self, Library},
+    units::format_size,
+};
+
+const VOLUME: &str = "demo";
+const RESTORED: &str = "demo-restored";
+
+/// What the demo works with.
+struct Demo<'a> {
+    context: &'a Context,
+    door: Door,
+    library: Library,
+    cancellation: CancellationToken,
+    steps: Vec<Value>,
+}
+
+/// Runs the demo in `folder`, or in a new one; 0 only where every step held.
+///
+/// # Errors
+/// The first step that did not hold, with where things were left.
+pub(crate) async fn demo(context: &Context, folder: Option<PathBuf>, cancellation: CancellationToken) -> Result<u8> {
+    let folder = make_folder(folder)?;
+    let result = in_folder(context, &folder, cancellation).await;
+    result.map_err(|error| {
+        let left = format!("what was made so far is in {}", folder.display());
+        let hint = error.hint.as_ref().map_or(left.clone(), |hint| format!("{hint}; {left}"));
+        error.with_hint(hint)
+    })
+}
+
+async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationToken) -> Result<u8> {
+    let (root, destination) = (folder.join("daemon"), folder.join("backups"));
+    std::fs::create_dir(&destination).map_err(|error| Error::io(format_args!("cannot make \"{}\"", destination.display()), &error))?;
+    let config = Config {
+        convoy: Some(DaemonChoice::Builtin(root.clone())),
+        data_dir: folder.join("data"),
+        backup_url: Some(Destination::parse(&format!("vfs://{}", destination.display()))?),
+        delete_old_snapshots: true,
+        scripts_dir: None,
+        ..context.config.clone()
+    };
+    let connection = app::connect(&config, context.terminal.progress()).await?;
+    let door = app::door(&config, &connection);
+    let library = Library::new(None)?;
+    let mut demo = Demo { context, door, library, cancellation, steps: Vec::new() };
+    let told = demo.tell(folder, &root.join("volumes"), &destination).await;
+    let Demo { steps, door, .. } = demo;
+    drop(door);
+    connection.close().await;
+    told?;
+
+    if context.flags.json {
+        print_json(&json!({ "folder": folder, "volumes": root.join("volumes"), "backups": destination, "steps": steps }));
+    } else if !context.flags.quiet {
+        farewell(folder, &root, &destination);
+    }
+    Ok(0)
+}
+
+impl Demo<'_> {
+    /// The story: each step does something real, and says what came of it.
+    async fn tell(&mut self, folder: &Path, volumes: &Path, destination: &Path) -> Result<()> {
+        let volume = volumes.join(VOLUME);
+        self.say(&format!("This works on real files in {}.", folder.display()));
+
+        self.run("create", json!({ "volume": VOLUME, "size": "1G" })).await?;
+        tree::fill(&volume)?;
+        self.step("create", format!("made the volume \"{VOLUME}\" and put {} into it: documents, a database, links, a sparse file,\n     a FIFO, a name that is not UTF-8", files(&volume)?));
+
+        let snapshots = self.run("snapshot", json!({ "volume": VOLUME })).await?;
+        self.step("snapshot", format!("took the snapshot {}", snapshots[0]["Name"].as_str().unwrap_or("?")));
+
+        let empty = tree::size_of(destination);
+        let first = self.run("backup", json!({ "volume": VOLUME })).await?;
+        let first_added = tree::size_of(destination) - empty;
+        self.step("backup", format!("backed it up, inspected the backup, and found it good: {} at the destination\n     {}", format_size(first_added), url(&first)));
+
+        tree::change(&volume)?;
+        self.step("change", "changed one page of the database and three documents, wrote one, removed one".into());
+
+        let before = tree::size_of(destination);
+        let second = self.run("backup", json!({ "volume": VOLUME, "create_snapshot": true })).await?;
+        let second_added = tree::size_of(destination) - before;
+        let part = second_added as f64 * 100.0 / first_added as f64;
+        self.step("backup", format!("took a snapshot and backed up again: this one added {} ({part:.1} % of the first)", format_size(second_added)));
+        hold(second_added * 4 < first_added, || format!("the second backup added {second_added} bytes after {first_added}, which is not incremental"))?;
+        hold(url(&first) != url(&second), || "both backups have the same URL".into())?;
+
+        let listed = self.run("backups", json!({ "volume": VOLUME })).await?;
+        hold(listed.as_array().is_some_and(|all| all.len() == 2), || format!("two backups were made, listed were {listed}"))?;
+        self.run("prune", json!({ "volume": VOLUME, "keep_last": 1 })).await?;
+        let left = self.run("backups", json!({ "volume": VOLUME })).await?;
+        let only_second = left.as_array().is_some_and(|all| all.len() == 1) && left[0]["BackupURL"].as_str() == Some(url(&second));
+        hold(only_second, || format!("pruning should have left {}, listed were {left}", url(&second)))?;
+        self.step("prune", "pruned the backups to the last one: the older was deleted, the newest good one never is".into());
+
+        self.run("restore", json!({ "volume": RESTORED, "backupurl": url(&second) })).await?;
+        let restored = volumes.join(RESTORED);
+        let (count, differences) = tree::differences(&volume, &restored)?;
+        hold(differences.is_empty(), || format!("the restored volume differs: {}", differences.join("; ")))?;
+        self.step(
+            "restore",
+            format!("restored the backup into the new volume \"{RESTORED}\" and compared all {count} entries:\n     content, owner, mode, times to the nanosecond, links, extended attributes: all the same"),
+        );
+        Ok(())
+    }
+
+    /// Runs a default script to its end; anything but `done` is an error.
+    async fn run(&self, name: &str, arguments: Value) -> Result<Value> {
+        if self.cancellation.is_cancelled() {
+            return Err(cancelled());
+        }
+        let script = self.library.load(name)?;
+        let arguments = script::arguments::from_json(&script, arguments.as_object().unwrap_or(&serde_json::Map::new()))?;
+        let timeout = self.context.flags.timeout.unwrap_or(self.context.config.run_timeout);
+        let request = Request { script, arguments, trigger: Trigger::Cli, dry_run: false, timeout };
+        let finished = runs::run(&self.door, request, self.cancellation.clone()).await;
+        let result = finished.result.map_err(|error| error.context(format_args!("the script \"{name}\" failed")))?;
+        hold(finished.status == Status::Done, || format!("the script \"{name}\" went wrong: {:?}", finished.failures))?;
+        Ok(result)
+    }
+
+    fn step(&mut self, script: &str, text: String) {
+        self.say(&format!("\n{:>2}. {:<9} {text}", self.steps.len() + 1, format!("{script}:")));
+        self.steps.push(json!({ "step": script, "text": text.split_whitespace().collect::<Vec<_>>().join(" ") }));
+    }
+
+    fn say(&self, text: &str) {
+        if !self.context.flags.json && !self.context.flags.quiet {
+            print_line(text);
+        }
+    }
+}
+
+fn url(result: &Value) -> &str {
+    result[0]["URL"].as_str().unwrap_or_default()
+}
+
+fn hold(held: bool, why: impl FnOnce() -> String) -> Result<()> {
+    if held { Ok(()) } else { Err(Error::internal(format!("the demo did not hold: {}", why()))) }
+}
+
+fn files(folder: &Path) -> Result<String> {
+    let (count, _) = tree::differences(folder, folder)?;
+    Ok(format!("{count} files and folders of {}", format_size(tree::size_of(folder))))
+}
+
+/// The folder to work in: must be new or empty, so that nothing of the user's is touched.
+fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
+    let made = |path: &Path| {
+        std::fs::create_dir_all(path).map_err(|error| Error::io(format_args!("cannot make \"{}\"", path.display()), &error))
+    };
+    let Some(folder) = folder else {
+        let base = std::env::temp_dir();
+        let free = (1..).map(|index| base.join(format!("convoy-backups-demo-{index}"))).find(|path| !path.exists());
+        let path = free.unwrap_or(base);
+        made(&path)?;
+        return Ok(path);
+    };
+    made(&folder)?;
+    let path = std::fs::canonicalize(&folder).map_err(|error| Error::io(format_args!("cannot use \"{}\"", folder.display()), &error))?;
+    match std::fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(path),
+        Ok(false) => Err(Error::usage(format!("the folder \"{}\" is not empty", folder.display())).with_hint("name a new one")),
+        Err(error) => Err(Error::io(format_args!("cannot list \"{}\"", folder.display()), &error)),
+    }
+}
+
+fn farewell(folder: &Path, root: &Path, destination: &Path) {
+    let flags = format!("--convoy builtin:{} --destination vfs://{}", root.display(), destination.display());
+    print_line(&format!(
+        "\nEvery step held.\n\n\
+         Where things are:\n  \
+           volumes     {volumes}\n  \
+           snapshots   {snapshots} (restic's format)\n  \
+           backups     {backups} (restic's format, too)\n\n\
+         Look at them:\n  \
+           convoy-backups volumes {flags}\n  \
+           convoy-backups backups {flags}\n  \
+           convoy-backups prune --keep-daily 7 --dry-run {flags}\n\n\
+         What to type next, for volumes of your own:\n  \
+           export BKUP_BACKUP_URL=vfs:///mnt/backups   # a folder, better on another machine (NFS)\n  \
+           export BKUP_REPOSITORY_PASSWORD=...         # else the built-in daemon's backups are not encrypted\n  \
+           convoy-backups doctor                       # is everything in place?\n  \
+           convoy-backups create --volume vol1 --size 10G\n  \
+           convoy-backups backup --create-snapshot\n\n\
+         Remove the demo: rm -r {folder}",
+        volumes = root.join("volumes").display(),
+        snapshots = root.join("repository").display(),
+        backups = destination.join("repository").display(),
+        folder = folder.display(),
+    ));
+}
