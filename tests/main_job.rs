@@ -1,0 +1,252 @@
+//! The main job, as an operator does it: against the built-in daemon, and against Convoy where `CONVOY_BIN` is set.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::support::site::{Ran, Site};
+
+/// Whether two folders hold the same files with the same content.
+#[track_caller]
+fn same(one: &Path, other: &Path) {
+    let compared = Command::new("diff").arg("-r").arg(one).arg(other).output().unwrap();
+    assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stdout));
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+#[test]
+fn a_volume_is_snapshotted_backed_up_changed_pruned_and_restored() {
+    let site = Site::new();
+    site.create("vol1", &[("a.txt", "first"), ("deep/er/b.txt", "stays")]);
+
+    let snapshots = site.run("snapshot --volume vol1 --json").json();
+    assert_eq!(snapshots[0]["VolumeName"], "vol1", "{snapshots}");
+    let first = site.run("backup --volume vol1 --json").json();
+    let first_url = first[0]["URL"].as_str().unwrap().to_owned();
+    copy(&site.volume("vol1"), &site.path("as-it-was"));
+
+    fs::write(site.volume("vol1").join("a.txt"), "second").unwrap();
+    site.run("backup --volume vol1 --create-snapshot").ok();
+    let backups = site.backups("vol1");
+    assert_eq!(backups.len(), 2);
+    assert_eq!(backups[1], first_url, "the newest is listed first");
+    assert_eq!(site.snapshots("vol1").len(), 1, "older snapshots go once the backup is good");
+
+    site.run_words(&["restore", "--volume", "old", "--backupurl", &first_url]).ok();
+    same(&site.path("as-it-was"), &site.volume("old"));
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &backups[0]]).ok();
+    same(&site.volume("vol1"), &site.volume("new"));
+
+    let plan = site.run("prune --volume vol1 --keep-last 1 --json").json();
+    assert_eq!(plan.as_array().unwrap().len(), 2, "{plan}");
+    assert_eq!(site.backups("vol1"), backups[..1]);
+    site.run_words(&["restore", "--volume", "gone", "--backupurl", &first_url]).fails(1, &["error:", "hint:"]);
+}
+
+#[test]
+fn every_volume_is_backed_up_and_one_that_fails_does_not_stop_the_others() {
+    let site = Site::new();
+    for volume in ["vol1", "vol2", "vol3"] {
+        site.create(volume, &[("file", volume)]);
+    }
+    site.run("backup").ok();
+    fs::remove_dir_all(site.volume("vol2")).unwrap();
+    let ran = site.run("backup --create-snapshot --json").fails(3, &["vol2"]);
+    let result: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let bad: Vec<_> = result.as_array().unwrap().iter().filter(|element| element["Error"].is_string()).collect();
+    assert_eq!(bad.len(), 1, "{result}");
+    assert_eq!(bad[0]["VolumeName"], "vol2");
+    assert_eq!(site.backups("vol1").len(), 2);
+    assert_eq!(site.backups("vol2").len(), 1, "the backup from before stays");
+    assert_eq!(site.backups("vol3").len(), 2);
+}
+
+#[test]
+fn old_snapshots_stay_where_they_shall() {
+    let site = Site::new().with("BKUP_DELETE_OLD_SNAPSHOTS", "false");
+    site.create("vol1", &[("file", "1")]);
+    for _ in 0..3 {
+        site.run("backup --volume vol1 --create-snapshot").ok();
+    }
+    assert_eq!(site.snapshots("vol1").len(), 3);
+    let site = site.with("BKUP_DELETE_OLD_SNAPSHOTS", "true");
+    site.run("backup --volume vol1").ok();
+    assert_eq!(site.snapshots("vol1").len(), 1);
+    assert_eq!(site.backups("vol1").len(), 4);
+}
+
+#[test]
+fn a_backup_that_fails_leaves_the_older_backups_and_snapshots() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "1")]);
+    site.run("backup --volume vol1").ok();
+    let (snapshots, backups) = (site.snapshots("vol1"), site.backups("vol1"));
+    fs::rename(site.path("backups"), site.path("elsewhere")).unwrap();
+    site.run("backup --volume vol1 --create-snapshot").fails(1, &["backups"]);
+    fs::rename(site.path("elsewhere"), site.path("backups")).unwrap();
+    assert!(site.snapshots("vol1").contains(&snapshots[0]));
+    assert_eq!(site.backups("vol1"), backups);
+}
+
+#[test]
+fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing() {
+    let site = Site::new();
+    for volume in ["vol1", "vol2"] {
+        site.create(volume, &[("file", "content")]);
+        site.run(&format!("backup --volume {volume} --create-snapshot")).ok();
+        site.run(&format!("backup --volume {volume} --create-snapshot")).ok();
+    }
+    let newest = site.backups("vol1").remove(0);
+    site.run("remove --volume vol1").ok();
+    assert_eq!(site.backups("vol1"), [newest.clone()]);
+    assert!(!site.volume("vol1").exists());
+    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &newest]).ok();
+    assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");
+
+    site.run("remove --volume vol2 --all").ok();
+    assert_eq!(site.backups("vol2"), Vec::<String>::new());
+    assert!(!site.volume("vol2").exists());
+    site.run("remove --volume vol2 --all").fails(1, &["vol2"]);
+}
+
+#[test]
+fn a_volume_without_a_backup_is_removed_only_with_all() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "the only copy")]);
+    site.run("remove --volume vol1").fails(1, &["no backup", "--all"]);
+    assert!(site.volume("vol1").join("file").exists());
+    site.run("remove --volume vol1 --all").ok();
+    assert!(!site.volume("vol1").exists());
+}
+
+#[test]
+fn the_lines_of_the_node_version_still_work() {
+    let site = Site::new();
+    site.run("--create --volume vol1 --size 40G --type ext4").ok();
+    fs::write(site.volume("vol1").join("file"), "content").unwrap();
+    site.run("--snapshot").ok();
+    site.run("--backup --volume vol1 --createSnapshot").ok();
+    site.run("--volumes").ok();
+    let url = site.backups("vol1").remove(0);
+    site.run("--backups").ok();
+    site.run_words(&["--restore", "--volume", "vol2", "--backupurl", &url.replace('&', "\\u0026")]).ok();
+    same(&site.volume("vol1"), &site.volume("vol2"));
+    site.run("--remove --volume vol1 --all").ok();
+    assert!(!site.volume("vol1").exists());
+}
+
+/// What a dry run must leave as it is.
+fn state(site: &Site) -> (String, String) {
+    (site.run("volumes --json").ok().out, site.run("backups --json").ok().out)
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_tells_what_would_be_done_in_order() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "content")]);
+    site.run("backup --volume vol1 --create-snapshot").ok();
+    site.run("backup --volume vol1 --create-snapshot").ok();
+    let newest = site.backups("vol1").remove(0);
+    let before = state(&site);
+
+    let plan = site.run("backup --create-snapshot --dry-run --json").json();
+    let steps: Vec<_> = plan["plan"].as_array().unwrap().iter().map(|step| step["operation"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["create_snapshot", "create_backup", "delete_snapshot"], "{plan}");
+    let told = site.run("remove --volume vol1 --all --dry-run").ok().out;
+    let order: Vec<_> = ["delete the backup", "delete the snapshot", "delete the volume"].map(|words| told.find(words)).to_vec();
+    assert!(order.is_sorted() && order[0].is_some(), "{told}");
+    site.run("prune --keep-last 1 --dry-run").ok();
+    site.run_words(&["restore", "--volume", "vol2", "--backupurl", &newest, "--dry-run"]).ok();
+    site.run("create --volume vol3 --size 1G --dry-run").ok();
+    site.run("snapshot --dry-run").ok();
+    // What would fail for real fails in a dry run, too.
+    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &newest, "--dry-run"]).fails(1, &["in use"]);
+    assert_eq!(state(&site), before);
+}
+
+#[test]
+fn a_restore_never_touches_what_is_there() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "in use")]);
+    site.run("backup --volume vol1").ok();
+    let url = site.backups("vol1").remove(0);
+    fs::write(site.volume("vol1").join("file"), "newer").unwrap();
+    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &url]).fails(1, &["\"vol1\" is in use", "another name"]);
+    // A folder that a removed volume left behind is somebody's data as well.
+    fs::create_dir_all(site.volume("left")).unwrap();
+    fs::write(site.volume("left").join("precious"), "data").unwrap();
+    site.run_words(&["restore", "--volume", "left", "--backupurl", &url]).fails(1, &["\"left\" is in use"]);
+    assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "newer");
+    assert_eq!(fs::read_to_string(site.volume("left").join("precious")).unwrap(), "data");
+}
+
+#[test]
+fn a_backup_url_of_another_volume_or_of_a_deleted_backup_is_refused() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "1")]);
+    site.create("vol2", &[("file", "2")]);
+    site.run("backup").ok();
+    let url = site.backups("vol1").remove(0);
+    let swapped = url.replace("volume=vol1", "volume=vol2");
+    let before = state(&site);
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &swapped]).fails(1, &["cannot restore", "convoy-backups backups"]);
+    let unknown = "vfs:///nowhere/at/all?backup=backup-0123456789abcdef&volume=vol1";
+    site.run_words(&["restore", "--volume", "new", "--backupurl", unknown]).fails(1, &["cannot restore"]);
+    assert_eq!(state(&site), before);
+}
+
+#[test]
+fn a_users_own_script_cannot_get_around_the_guards() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "content")]);
+    site.run("backup --volume vol1").ok();
+    let url = site.backups("vol1").remove(0);
+    let greedy = format!("fn main(args) {{ convoy::delete_backup(\"{url}\") }}");
+    site.run_script(&greedy, "").fails(1, &["newest good backup", "mine.rhai:1:"]);
+    let careless = "fn main(args) { convoy::delete_volume(\"vol2\") }";
+    site.create("vol2", &[("file", "the only copy")]);
+    site.run_script(careless, "").fails(1, &["no good backup"]);
+    assert_eq!(site.backups("vol1"), [url]);
+    assert!(site.volume("vol2").join("file").exists());
+}
+
+#[test]
+fn many_volumes_are_backed_up_at_the_same_time() {
+    let site = Site::new();
+    for volume in ["vol1", "vol2", "vol3", "vol4"] {
+        site.create(volume, &[("file", volume)]);
+    }
+    let script = r"
+        fn main(args) {
+            parallel(convoy::volumes(), 4, |volume| {
+                let snapshot = convoy::create_snapshot(volume.Name);
+                convoy::create_backup(snapshot.Name)
+            })
+        }";
+    let made = site.run_script(script, "--json").json();
+    assert_eq!(made.as_array().unwrap().len(), 4, "{made}");
+    for volume in ["vol1", "vol2", "vol3", "vol4"] {
+        let url = site.backups(volume).remove(0);
+        site.run_words(&["restore", "--volume", &format!("{volume}-new"), "--backupurl", &url]).ok();
+        same(&site.volume(volume), &site.volume(&format!("{volume}-new")));
+    }
+}
+
+#[test]
+fn tables_are_for_people_and_json_is_for_programs() {
+    let site = Site::new();
+    let empty = site.run("volumes").ok();
+    assert!(empty.out.contains("no volumes"), "{empty:?}");
+    site.create("vol1", &[("file", "content")]);
+    site.run("backup").ok();
+    let table = site.run("volumes").ok().out;
+    assert!(table.contains("NAME") && table.contains("vol1") && !table.contains('{'), "{table}");
+    let volumes = site.run("volumes --json").json();
+    assert_eq!(volumes[0]["Name"], "vol1");
+    assert!(volumes[0]["DriverInfo"].is_object(), "the daemon's own fields: {volumes}");
+    let backups = site.run("backups --json").json();
+    assert!(backups[0]["BackupURL"].as_str().unwrap().contains("&volume=vol1"), "{backups}");
+    let Ran { out, err, .. } = site.run("volumes --quiet").ok();
+    assert_eq!((out.as_str(), err.as_str()), ("", ""));
+}

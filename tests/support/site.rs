@@ -1,0 +1,244 @@
+//! A site to try the program on: a scratch folder, a destination, and a daemon with real volumes.
+//!
+//! The daemon is the built-in one, in the process of each command. Where `CONVOY_BIN` names Convoy's binary, a [`Site::new`]
+//! is driven by the real Convoy with its vfs driver instead, so that the same scenarios are tried against it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a daemon may take to open its socket.
+const START: Duration = Duration::from_secs(30);
+
+/// A daemon that a test started; it ends with the test.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts it and waits until its socket answers.
+    pub fn start(mut command: Command, socket: &Path, log: PathBuf) -> Self {
+        let file = std::fs::File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let mut running = Self { child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")), log };
+        let start = Instant::now();
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+            let ended = running.child.try_wait().unwrap();
+            assert!(ended.is_none() && start.elapsed() < START, "{command:?} opened no socket: {}", running.log());
+            std::thread::yield_now();
+        }
+        running
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Ends it as an operator does, and waits.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        let done = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(done.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The program under test.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_convoy-backups"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BKUP_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1").env("TZ", "UTC").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
+    command
+}
+
+/// A scratch folder with a daemon, a destination, and the program set up for both.
+pub struct Site {
+    folder: TempDir,
+    convoy: Option<Running>,
+    environment: Vec<(String, String)>,
+}
+
+impl Site {
+    /// With the built-in daemon, or with Convoy where `CONVOY_BIN` is set.
+    pub fn new() -> Self {
+        match std::env::var_os("CONVOY_BIN") {
+            Some(convoy) => Self::with_convoy(Path::new(&convoy)),
+            None => Self::builtin(),
+        }
+    }
+
+    /// With the built-in daemon, whatever the environment says.
+    pub fn builtin() -> Self {
+        let site = Self::bare();
+        let address = format!("builtin:{}", site.path("daemon").display());
+        site.with("BKUP_CONVOY", address)
+    }
+
+    fn with_convoy(convoy: &Path) -> Self {
+        let mut site = Self::bare();
+        let socket = site.path("convoy.sock");
+        let mut command = Command::new(convoy);
+        command.arg("--socket").arg(&socket).args(["daemon", "--root"]).arg(site.path("convoy-root"));
+        command.args(["--drivers", "vfs", "--driver-opts"]).arg(format!("vfs.path={}", site.path("daemon/volumes").display()));
+        site.convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
+        site.with("BKUP_CONVOY", format!("unix://{}", socket.display()))
+    }
+
+    /// Without a daemon.
+    pub fn bare() -> Self {
+        let folder = tempfile::Builder::new().prefix("convoy-backups-test-").tempdir().unwrap();
+        for name in ["backups", "daemon", "scripts"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let destination = format!("vfs://{}", folder.path().join("backups").display());
+        let data = folder.path().join("data").display().to_string();
+        Self { folder, convoy: None, environment: Vec::new() }.with("BKUP_BACKUP_URL", destination).with("BKUP_DATA_DIR", data)
+    }
+
+    /// With this variable in every command's environment.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.retain(|(there, _)| there != name);
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Without this variable.
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.retain(|(there, _)| there != name);
+        self
+    }
+
+    /// A path in the scratch folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder with a volume's files.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.path("daemon/volumes").join(name)
+    }
+
+    /// Whether the real Convoy is behind it.
+    pub fn is_convoy(&self) -> bool {
+        self.convoy.is_some()
+    }
+
+    /// A command of the program, set up for this site.
+    pub fn command(&self) -> Command {
+        let mut command = binary();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs the program with these words (split at blanks; what has blanks goes to [`Site::run_words`]).
+    pub fn run(&self, line: &str) -> Ran {
+        self.run_words(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Runs the program with these words.
+    pub fn run_words(&self, words: &[&str]) -> Ran {
+        Ran::of(words.join(" "), self.command().args(words).output().unwrap())
+    }
+
+    /// Runs a script of this source, as the user's own, with these words behind its name.
+    pub fn run_script(&self, source: &str, words: &str) -> Ran {
+        std::fs::write(self.path("scripts/mine.rhai"), source).unwrap();
+        self.run(&format!("--scripts-dir {} mine {words}", self.path("scripts").display()))
+    }
+
+    /// A volume with these files.
+    pub fn create(&self, volume: &str, files: &[(&str, &str)]) {
+        self.run(&format!("create --volume {volume} --size 1G")).ok();
+        for (name, content) in files {
+            let path = self.volume(volume).join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+    }
+
+    /// The names of a volume's snapshots, oldest first.
+    pub fn snapshots(&self, volume: &str) -> Vec<String> {
+        let volumes = self.run("volumes --json").json();
+        let all = volumes.as_array().unwrap();
+        let volume = all.iter().find(|there| there["Name"] == volume).unwrap_or_else(|| panic!("no {volume} in {volumes}"));
+        volume["Snapshots"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    /// The URLs of a volume's backups, newest first.
+    pub fn backups(&self, volume: &str) -> Vec<String> {
+        let backups = self.run(&format!("backups --volume {volume} --json")).json();
+        backups.as_array().unwrap().iter().map(|backup| backup["BackupURL"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A command that has run.
+#[derive(Debug)]
+pub struct Ran {
+    /// What was typed.
+    pub line: String,
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Ran {
+    /// From what the system says of it.
+    pub fn of(line: String, output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { line, code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// It went well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.ends(0)
+    }
+
+    /// It ended with this code.
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// It ended with this code, and said all of this on standard error.
+    #[track_caller]
+    pub fn fails(self, code: i32, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.err.contains(word), "no {word:?} in {self:#?}");
+        }
+        self.ends(code)
+    }
+
+    /// It went well, and its standard output is JSON alone.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let ran = self.ok();
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:#?}"))
+    }
+}
