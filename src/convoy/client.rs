@@ -1,1 +1,365 @@
-//! The client of Convoy's unix socket.
+//! The client of Convoy's unix socket: one method a route, one way through which every call goes.
+//!
+//! [`exchange`] is one request and its answer over one connection; here it is decided whether another attempt is made. A read is tried again while the
+//! daemon restarts. A write is sent at most once: only an attempt that never got a connection may be repeated. [`answer`]
+//! turns what came back into values or errors.
+
+mod answer;
+mod exchange;
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod transcript_tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume};
+use crate::error::{Error, ErrorKind, Result};
+use exchange::Failure;
+
+/// How long each sort of call may take, its whole answer included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Getting a connection.
+    pub connect: Duration,
+    /// Reading one thing: a volume, a snapshot, a backup, the settings.
+    pub quick_read: Duration,
+    /// Lists: EBS takes about 15 s a volume, devicemapper waits for a backup that is under way.
+    pub listing: Duration,
+    /// Writes that copy nothing: create an empty volume, mount, unmount.
+    pub quick_write: Duration,
+    /// Writes that may copy or delete a whole volume: snapshots, backups, restores, deletions.
+    pub long_write: Duration,
+    /// How long to go on trying, in all, while the daemon restarts; zero for one attempt only.
+    pub restart: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            quick_read: Duration::from_secs(60),
+            listing: Duration::from_secs(10 * 60),
+            quick_write: Duration::from_secs(2 * 60),
+            long_write: Duration::from_secs(5 * 60 * 60),
+            restart: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What a [`Client`] needs to know.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Convoy's socket.
+    pub socket: PathBuf,
+    /// The S3 endpoint that Convoy shall use instead of Amazon's, with every call that is about backups.
+    pub endpoint: Option<String>,
+    /// How long calls may take.
+    pub deadlines: Deadlines,
+}
+
+/// How the client waits between two attempts: by sleeping, or as a test says.
+type Wait = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// A daemon behind a unix socket. Each call has a connection of its own.
+#[derive(Clone)]
+pub struct Client {
+    options: ClientOptions,
+    wait: Wait,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// One call: what is sent, how long it may take, and whether it changes anything.
+struct Call {
+    method: Method,
+    /// The route without its version, as errors name it.
+    route: &'static str,
+    body: Option<Value>,
+    deadline: Duration,
+}
+
+impl Call {
+    fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    fn request(&self) -> String {
+        format!("{} {}", self.method, self.route)
+    }
+}
+
+impl Client {
+    /// A client of this socket; nothing is sent yet.
+    pub fn new(options: ClientOptions) -> Self {
+        Self { options, wait: Arc::new(|pause| Box::pin(tokio::time::sleep(pause))) }
+    }
+
+    /// The socket it speaks to.
+    pub fn socket(&self) -> &Path {
+        &self.options.socket
+    }
+
+    fn deadlines(&self) -> &Deadlines {
+        &self.options.deadlines
+    }
+
+    /// The fields that every call about backups begins with.
+    fn backup_fields(&self, url: impl fmt::Display) -> Map<String, Value> {
+        let mut fields = Map::new();
+        fields.insert("URL".into(), url.to_string().into());
+        if let Some(endpoint) = &self.options.endpoint {
+            fields.insert("Endpoint".into(), endpoint.as_str().into());
+        }
+        fields
+    }
+
+    fn get(&self, route: &'static str, body: Option<Value>, deadline: Duration) -> Call {
+        Call { method: Method::GET, route, body, deadline }
+    }
+
+    fn post(&self, route: &'static str, body: Value, deadline: Duration) -> Call {
+        Call { method: Method::POST, route, body: Some(body), deadline }
+    }
+
+    fn delete(&self, route: &'static str, body: Value) -> Call {
+        Call { method: Method::DELETE, route, body: Some(body), deadline: self.deadlines().long_write }
+    }
+
+    /// The body of a 200 answer, after as many attempts as the call may have.
+    async fn send(&self, call: Call) -> Result<Vec<u8>> {
+        let request = call.request();
+        let started = Instant::now();
+        let mut pauses = pauses(self.deadlines().restart);
+        loop {
+            let failure = match exchange::exchange(&self.options.socket, &call, self.deadlines().connect).await {
+                Ok(answer) => return answer::accept(answer).map_err(|error| error.with_request(request)),
+                Err(failure) => failure,
+            };
+            let again = match &failure {
+                Failure::NotConnected(error) => exchange::may_be_restarting(error) && !self.is_another_file(),
+                Failure::Broken(_) => !call.is_write() && started.elapsed() < call.deadline,
+                Failure::ConnectDeadline | Failure::Deadline | Failure::NotHttp(_) | Failure::TooLarge => false,
+            };
+            match pauses.next() {
+                Some(pause) if again => {
+                    log::debug!("{request}: {failure}; trying again in {} ms", pause.as_millis());
+                    (self.wait)(pause).await;
+                }
+                _ => return Err(self.failed(&call, &failure).with_request(request)),
+            }
+        }
+    }
+
+    /// Something lies where the socket should be, and it is none.
+    fn is_another_file(&self) -> bool {
+        use std::os::unix::fs::FileTypeExt as _;
+        std::fs::metadata(&self.options.socket).is_ok_and(|found| !found.file_type().is_socket())
+    }
+
+    /// The error for a call that got no answer.
+    fn failed(&self, call: &Call, failure: &Failure) -> Error {
+        let socket = self.options.socket.display();
+        let seconds = call.deadline.as_secs_f64();
+        let unknown = |message: String| {
+            let error = Error::new(ErrorKind::Timeout, message);
+            if call.is_write() {
+                error.with_hint("what the daemon did is unknown, and it may still be at work: look before trying again")
+            } else {
+                error.with_hint("look into the daemon's log; a daemon that hangs must be restarted")
+            }
+        };
+        match failure {
+            Failure::NotConnected(error) => {
+                let (message, hint) = match error.kind() {
+                    _ if self.is_another_file() => {
+                        (format!("\"{socket}\" is not a socket"), "set BKUP_CONVOY to unix:///path/of/the/socket")
+                    }
+                    std::io::ErrorKind::NotFound => (
+                        format!("there is no socket \"{socket}\""),
+                        "start the daemon, or set BKUP_CONVOY to unix:///path/of/its/socket",
+                    ),
+                    std::io::ErrorKind::ConnectionRefused => (
+                        format!("nobody listens on the socket \"{socket}\""),
+                        "the daemon has died and left its socket behind: start it again",
+                    ),
+                    std::io::ErrorKind::PermissionDenied => (
+                        format!("no permission to use the socket \"{socket}\""),
+                        "run as the user that the socket belongs to, mostly root",
+                    ),
+                    _ => (format!("cannot connect to \"{socket}\": {error}"), "is the daemon running?"),
+                };
+                Error::new(ErrorKind::Unreachable, message).with_hint(hint)
+            }
+            Failure::ConnectDeadline => Error::new(
+                ErrorKind::Unreachable,
+                format!("no connection to \"{socket}\" within {} s", self.deadlines().connect.as_secs_f64()),
+            )
+            .with_hint("the daemon hangs: look into its log, restart it"),
+            Failure::Deadline => unknown(format!("no answer within {seconds} s")),
+            Failure::Broken(why) => unknown(format!("the connection broke before the whole answer was there ({why})")),
+            Failure::NotHttp(why) => {
+                Error::new(ErrorKind::Protocol, format!("what answers on \"{socket}\" does not speak HTTP ({why})"))
+                    .with_hint(answer::IS_IT_CONVOY)
+            }
+            Failure::TooLarge => Error::new(
+                ErrorKind::Protocol,
+                format!("the answer is longer than {} MiB", exchange::LARGEST_ANSWER >> 20),
+            )
+            .with_hint(answer::IS_IT_CONVOY),
+        }
+    }
+
+    async fn json<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T> {
+        let request = call.request();
+        let body = self.send(call).await?;
+        answer::json(&body).map_err(|error| error.with_request(request))
+    }
+
+    async fn nothing(&self, call: Call) -> Result<()> {
+        let request = call.request();
+        let body = self.send(call).await?;
+        answer::nothing(&body).map_err(|error| error.with_request(request))
+    }
+}
+
+/// Pauses that double from 100 ms up to 3.2 s and add up to `total`.
+fn pauses(total: Duration) -> impl Iterator<Item = Duration> + Send {
+    let mut left = total;
+    let mut next = Duration::from_millis(100);
+    std::iter::from_fn(move || {
+        if left.is_zero() {
+            return None;
+        }
+        let pause = next.min(left);
+        left -= pause;
+        next = (next * 2).min(Duration::from_millis(3200));
+        Some(pause)
+    })
+}
+
+#[async_trait]
+impl Daemon for Client {
+    fn description(&self) -> String {
+        format!("Convoy at {}", self.options.socket.display())
+    }
+
+    async fn info(&self) -> Result<Info> {
+        self.json(self.get("/info", None, self.deadlines().quick_read)).await
+    }
+
+    async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        self.json(self.get("/volumes/list", None, self.deadlines().listing)).await
+    }
+
+    async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+        self.json(self.get("/volumes/list?driver=1", None, self.deadlines().listing)).await
+    }
+
+    async fn volume(&self, name: &Name) -> Result<Volume> {
+        let body = json!({ "VolumeName": name.as_str() });
+        self.json(self.get("/volumes/", Some(body), self.deadlines().quick_read)).await
+    }
+
+    async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
+        let mut body = Map::new();
+        body.insert("Name".into(), volume.name.as_str().into());
+        let mut set = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(key.into(), value);
+            }
+        };
+        set("DriverName", volume.driver.clone().map(Value::from));
+        set("Size", volume.size.map(Value::from));
+        set("BackupURL", volume.backup.as_ref().map(|url| url.to_string().into()));
+        set("Endpoint", volume.backup.as_ref().and(self.options.endpoint.clone()).map(Value::from));
+        set("DriverVolumeID", volume.driver_volume_id.clone().map(Value::from));
+        set("Type", volume.volume_type.clone().map(Value::from));
+        set("IOPS", volume.iops.map(Value::from));
+        set("PrepareForVM", volume.prepare_for_vm.then_some(true.into()));
+        set("Verbose", Some(true.into()));
+        let Deadlines { quick_write, long_write, .. } = *self.deadlines();
+        let deadline = if volume.backup.is_some() { long_write } else { quick_write };
+        self.json(self.post("/volumes/create", body.into(), deadline)).await
+    }
+
+    async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
+        let mut body = json!({ "VolumeName": name.as_str(), "Verbose": true });
+        if let Some(mount_point) = mount_point {
+            body["MountPoint"] = mount_point.into();
+        }
+        self.json(self.post("/volumes/mount", body, self.deadlines().quick_write)).await
+    }
+
+    async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        let body = json!({ "VolumeName": name.as_str() });
+        self.nothing(self.post("/volumes/umount", body, self.deadlines().quick_write)).await
+    }
+
+    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+        let mut body = json!({ "VolumeName": name.as_str() });
+        if reference_only {
+            body["ReferenceOnly"] = true.into();
+        }
+        self.nothing(self.delete("/volumes/", body)).await
+    }
+
+    async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
+        let body = json!({ "Name": name.as_str(), "VolumeName": volume.as_str(), "Verbose": true });
+        self.json(self.post("/snapshots/create", body, self.deadlines().long_write)).await
+    }
+
+    async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
+        let body = json!({ "SnapshotName": name.as_str() });
+        self.json(self.get("/snapshots/", Some(body), self.deadlines().quick_read)).await
+    }
+
+    async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+        self.nothing(self.delete("/snapshots/", json!({ "SnapshotName": name.as_str() }))).await
+    }
+
+    async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+        let mut body = self.backup_fields(destination);
+        if let Some(volume) = volume {
+            body.insert("VolumeName".into(), volume.as_str().into());
+        }
+        let call = self.get("/backups/list", Some(body.into()), self.deadlines().listing);
+        Ok(answer::backups(self.json(call).await?))
+    }
+
+    async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        let body = self.backup_fields(url);
+        let call = self.get("/backups/inspect", Some(body.into()), self.deadlines().quick_read);
+        Ok(self.json::<Backup>(call).await?.with_url(url))
+    }
+
+    async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+        let mut body = self.backup_fields(destination);
+        body.insert("SnapshotName".into(), snapshot.as_str().into());
+        body.insert("Verbose".into(), true.into());
+        let call = self.post("/backups/create", body.into(), self.deadlines().long_write);
+        let request = call.request();
+        let body = self.send(call).await?;
+        answer::backup_url(&body).map_err(|error| error.with_request(request))
+    }
+
+    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+        self.nothing(self.delete("/backups", self.backup_fields(url).into())).await
+    }
+}

@@ -1,1 +1,3 @@
 //! The built-in daemon.
+
+pub mod server;

@@ -1,0 +1,124 @@
+//! What the daemon's answers mean: values, or errors with its own words.
+
+use std::collections::BTreeMap;
+
+use hyper::StatusCode;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::exchange::Answer;
+use crate::{
+    convoy::{Backup, BackupUrl},
+    error::{Error, ErrorKind, Result},
+};
+
+/// The hint for whatever makes no sense.
+pub(super) const IS_IT_CONVOY: &str = "is this really Convoy's socket? BKUP_CONVOY says which one is used";
+
+/// How much of a senseless answer an error shows, and how much of the daemon's own words, in characters.
+const SHOWN: usize = 80;
+const WORDS: usize = 500;
+
+/// The body of a 200 answer; of any other, the error that it stands for.
+pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
+    let Answer { status, body } = answer;
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let words = words(&body);
+    let error = if words.starts_with("Handler not found") || is_html(&words) {
+        Error::new(ErrorKind::Protocol, format!("the daemon does not know this request: \"{}\"", shown(&body)))
+            .with_hint(IS_IT_CONVOY)
+    } else if is_not_found(status, &words) {
+        Error::new(ErrorKind::NotFound, words)
+    } else if words.is_empty() {
+        Error::new(ErrorKind::Daemon, "the daemon refused and did not say why").with_hint("look into the daemon's log")
+    } else {
+        Error::new(ErrorKind::Daemon, words)
+    };
+    Err(error.with_status(status.as_u16()))
+}
+
+/// Whether the daemon's words say that what was named does not exist. A denied S3 request has the same words.
+fn is_not_found(status: StatusCode, words: &str) -> bool {
+    match status {
+        StatusCode::NOT_FOUND => words == "Volume not found.",
+        StatusCode::BAD_REQUEST => {
+            words.starts_with("cannot find volume for snapshot ")
+                || words.starts_with("Cannot find volume of snapshot ")
+                || (words.starts_with("volume ") && words.ends_with(" doesn't exist"))
+                || (words.starts_with("cannot find ") && words.ends_with(" in objectstore"))
+        }
+        _ => false,
+    }
+}
+
+fn is_html(words: &str) -> bool {
+    let start: String = words.chars().take(14).collect::<String>().to_ascii_lowercase();
+    start.starts_with("<html") || start.starts_with("<!doctype html")
+}
+
+/// The value of a 200 answer that must be JSON.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| senseless(body, &error.to_string()))
+}
+
+/// A 200 answer that must be empty: a deletion that is answered by a web page did not happen.
+pub(super) fn nothing(body: &[u8]) -> Result<()> {
+    if body.trim_ascii().is_empty() { Ok(()) } else { Err(senseless(body, "nothing was due")) }
+}
+
+/// The URL of a new backup: `{"URL": ..}`, or bare.
+pub(super) fn backup_url(body: &[u8]) -> Result<BackupUrl> {
+    #[derive(Deserialize)]
+    struct Verbose {
+        #[serde(rename = "URL")]
+        url: String,
+    }
+    let text = String::from_utf8_lossy(body);
+    let url = if text.trim_start().starts_with('{') { json::<Verbose>(body)?.url } else { text.trim().to_owned() };
+    BackupUrl::parse(&url).map_err(|_| senseless(body, "the URL of a backup was due"))
+}
+
+/// The backups of a list: URL -> fields.
+pub(super) fn backups(listed: BTreeMap<String, BTreeMap<String, String>>) -> Vec<Backup> {
+    let with_url = |(url, mut fields): (String, BTreeMap<String, String>)| {
+        fields.entry("BackupURL".into()).or_insert(url);
+        Backup::new(fields)
+    };
+    listed.into_iter().map(with_url).collect()
+}
+
+fn senseless(body: &[u8], why: &str) -> Error {
+    let message = if body.trim_ascii().is_empty() {
+        "the answer is empty".to_owned()
+    } else {
+        format!("the answer makes no sense: \"{}\" ({why})", shown(body))
+    };
+    Error::new(ErrorKind::Protocol, message).with_hint(IS_IT_CONVOY)
+}
+
+/// The daemon's words on one line, whitespace collapsed, control characters escaped, not without end.
+fn words(body: &[u8]) -> String {
+    // Only the beginning is looked at: what follows is cut off in any case.
+    let beginning = &body[..body.len().min(64 << 10)];
+    let text = String::from_utf8_lossy(beginning);
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&escaped(&line), WORDS)
+}
+
+/// The beginning of an answer on one line, control characters escaped.
+fn shown(body: &[u8]) -> String {
+    let beginning = &body[..body.len().min(SHOWN * 4)];
+    cut(&escaped(&String::from_utf8_lossy(beginning)), SHOWN)
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,117 @@
+//! One request and its whole answer, over one connection of its own.
+
+use std::{fmt, io, path::Path, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, StatusCode, body::Body as _, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use tokio::{net::UnixStream, time::timeout};
+
+use super::Call;
+
+/// The longest answer that is read, in bytes. A list of ten thousand volumes has about 10 MiB.
+pub(super) const LARGEST_ANSWER: usize = 64 << 20;
+
+/// What the daemon answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No connection, so nothing was sent.
+    NotConnected(io::Error),
+    /// No connection in time, so nothing was sent.
+    ConnectDeadline,
+    /// The connection broke after the request may have been sent, before the whole answer was there.
+    Broken(String),
+    /// The deadline passed after the request may have been sent.
+    Deadline,
+    /// What came back is not HTTP.
+    NotHttp(String),
+    /// The answer is longer than [`LARGEST_ANSWER`].
+    TooLarge,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected(error) => write!(f, "no connection: {error}"),
+            Self::ConnectDeadline => f.write_str("no connection in time"),
+            Self::Broken(why) => write!(f, "the connection broke: {why}"),
+            Self::Deadline => f.write_str("no answer in time"),
+            Self::NotHttp(why) => write!(f, "not HTTP: {why}"),
+            Self::TooLarge => f.write_str("the answer is too long"),
+        }
+    }
+}
+
+/// Whether a daemon that is just being restarted would look like this.
+pub(super) fn may_be_restarting(error: &io::Error) -> bool {
+    // `WouldBlock`: the queue of connections that wait to be accepted is full.
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::NotFound | Kind::ConnectionRefused | Kind::ConnectionReset | Kind::WouldBlock | Kind::Interrupted
+    )
+}
+
+/// Sends `call` to `socket` and reads the whole answer within the call's deadline.
+pub(super) async fn exchange(socket: &Path, call: &Call, connect: Duration) -> Result<Answer, Failure> {
+    let stream = match timeout(connect.min(call.deadline), UnixStream::connect(socket)).await {
+        Ok(connected) => connected.map_err(Failure::NotConnected)?,
+        Err(_) => return Err(Failure::ConnectDeadline),
+    };
+    timeout(call.deadline, converse(stream, call)).await.unwrap_or(Err(Failure::Deadline))
+}
+
+async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
+    let body = call.body.as_ref().map_or_else(Vec::new, |body| body.to_string().into_bytes());
+    let request = Request::builder()
+        .method(&call.method)
+        .uri(format!("/v1{}", call.route))
+        .header(header::HOST, "localhost")
+        .header(header::USER_AGENT, "Convoy-Client/1")
+        .header(header::CONTENT_TYPE, "application/json")
+        // Go reads no body that is not announced, and answers `EOF`.
+        .header(header::CONTENT_LENGTH, body.len())
+        .header(header::CONNECTION, "close")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| Failure::NotConnected(io::Error::other(error)))?;
+
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // The connection is driven here, beside the request: when the deadline drops this future, the socket closes too.
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let mut incoming = response.into_body();
+        if incoming.size_hint().lower() > LARGEST_ANSWER as u64 {
+            return Err(Failure::TooLarge);
+        }
+        let mut body = Vec::new();
+        while let Some(frame) = incoming.frame().await {
+            if let Ok(data) = frame.map_err(broken)?.into_data() {
+                if body.len() + data.len() > LARGEST_ANSWER {
+                    return Err(Failure::TooLarge);
+                }
+                body.extend_from_slice(&data);
+            }
+        }
+        Ok(Answer { status, body })
+    };
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        // The connection is over first where the last bytes came with its end: the answer is then there to be read.
+        _ = &mut connection => exchange.await,
+    }
+}
+
+fn broken(error: hyper::Error) -> Failure {
+    if error.is_parse() { Failure::NotHttp(error.to_string()) } else { Failure::Broken(error.to_string()) }
+}

@@ -1,0 +1,202 @@
+//! Gives any [`Daemon`] a Convoy socket: its API ([`routes`]) and Docker's volume plugin protocol ([`docker`]), answered byte for byte as
+//! Convoy does it.
+
+mod docker;
+mod go_json;
+mod request;
+mod routes;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::{convert::Infallible, future::Future, os::unix::net::UnixListener, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderValue, USER_AGENT},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    convoy::Daemon,
+    error::{Error, Result},
+};
+
+/// The longest request body, in bytes; Convoy's longest is a URL and a few names.
+const LARGEST_BODY: usize = 1 << 20;
+/// How long a client may take for its headers, and then for its body.
+const SLOWEST_CLIENT: Duration = Duration::from_secs(30);
+/// The version of the API, as `User-Agent: Convoy-Client/N` must name it.
+const API_VERSION: &str = "1";
+
+/// A daemon on a socket.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    file: socket::SocketFile,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    daemon: Arc<dyn Daemon>,
+    mounts: docker::Mounts,
+}
+
+impl Server {
+    /// Listens on `socket`, which only this user may use; a dead socket that lies there is replaced. Connections are answered once [`Server::run`] runs.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Busy`] where another daemon listens there, a configuration error where something lies there that is no socket, an I/O
+    /// error where it can't be made.
+    pub fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
+        let (listener, file) = socket::listen(socket)?;
+        Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: docker::Mounts::default() }) })
+    }
+
+    /// Serves until `shutdown` comes: then it stops accepting, removes the socket, and ends when the last request has been answered and
+    /// the last call to the daemon is over, even one whose client has hung up.
+    ///
+    /// # Errors
+    /// An I/O error where the listener can't be used.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let Self { listener, file, shared } = self;
+        let listener = tokio::net::UnixListener::from_std(listener)
+            .map_err(|error| Error::io("cannot listen on the daemon's socket", &error))?;
+        let (ending, ended) = watch::channel(());
+        // Whoever still works holds a clone of `working`: when the last one is dropped, `done` ends.
+        let (working, mut done) = mpsc::channel::<Infallible>(1);
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        tokio::spawn(connection(stream, Arc::clone(&shared), ended.clone(), working.clone()));
+                    }
+                    Err(error) => {
+                        // Out of file descriptors, most likely: others must close theirs first.
+                        log::warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        drop(file);
+        drop(ending);
+        drop(working);
+        let _ = done.recv().await;
+        Ok(())
+    }
+}
+
+/// Answers the requests of one connection, until the client ends it or the server does.
+async fn connection(
+    stream: UnixStream,
+    shared: Arc<Shared>,
+    mut ended: watch::Receiver<()>,
+    working: mpsc::Sender<Infallible>,
+) {
+    let service = service_fn(|request| {
+        let (shared, working) = (Arc::clone(&shared), working.clone());
+        async move { Ok::<_, Infallible>(serve(request, shared, working).await.into_response()) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SLOWEST_CLIENT)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        // An error means that the sender is gone, which is the signal.
+        _ = ended.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        log::debug!("a connection ended early: {error}");
+    }
+}
+
+/// What is answered.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+impl Answer {
+    fn text(body: String) -> Self {
+        Self { status: 200, body }
+    }
+
+    /// An error in plain text, with a newline, as Go's `http.Error` writes it.
+    fn error(status: u16, message: &str) -> Self {
+        Self { status, body: format!("{message}\n") }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let empty = self.body.is_empty();
+        let mut response = Response::new(Full::new(Bytes::from(self.body)));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
+        if !empty {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+        response
+    }
+}
+
+/// Finds out what is asked, reads the body, and lets the daemon work in a task of its own: the work goes on when the client
+/// hangs up, as it does in Convoy.
+async fn serve(request: Request<Incoming>, shared: Arc<Shared>, working: mpsc::Sender<Infallible>) -> Answer {
+    let (head, body) = request.into_parts();
+    let (path, query) = (head.uri.path(), head.uri.query());
+    log::debug!("{} {}", head.method, head.uri);
+    let route = routes::Route::find(&head.method, path, query);
+    let call = docker::Call::find(&head.method, path);
+    if route.is_none() && call.is_none() {
+        return Answer { status: 404, body: format!("Handler not found: {} {}", head.method, head.uri) };
+    }
+    if route.is_some()
+        && let Some(version) = head.headers.get(USER_AGENT).and_then(client_version)
+        && version != API_VERSION
+    {
+        return Answer::error(404, &format!("client version {version} doesn't match with server {API_VERSION}"));
+    }
+    let body = match tokio::time::timeout(SLOWEST_CLIENT, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) => return Answer::error(400, &format!("the request's body can't be read: {error}")),
+        Err(_) => return Answer::error(408, "the request's body did not come in time"),
+    };
+    let work = tokio::spawn(async move {
+        let _working = working;
+        let daemon = &*shared.daemon;
+        match (route, call) {
+            (Some(route), _) => route.answer(daemon, &body).await,
+            (None, Some(call)) => call.answer(daemon, &shared.mounts, &body).await,
+            (None, None) => unreachable!("looked at above"),
+        }
+    });
+    work.await.unwrap_or_else(|error| {
+        log::error!("a call to the daemon broke off: {error}");
+        Answer::error(500, "internal error: the daemon's log says more")
+    })
+}
+
+/// The `N` of `Convoy-Client/N`.
+fn client_version(user_agent: &HeaderValue) -> Option<&str> {
+    let (client, version) = user_agent.to_str().ok()?.split_once('/')?;
+    (client.contains("Convoy-Client") && !version.contains('/')).then_some(version)
+}
