@@ -5,7 +5,8 @@
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
-//! - [`config`], [`diagnostic`], [`progress`], [`clock`], [`units`], [`error`]: what the others stand on.
+//! - [`output`], [`terminal`], [`diagnostic`], [`logging`]: what people see of it; [`suggest`], [`text`] help them.
+//! - [`config`], [`progress`], [`clock`], [`units`], [`error`]: what the others stand on.
 
 pub mod clock;
 pub mod config;
@@ -13,7 +14,12 @@ pub mod convoy;
 pub mod daemon;
 pub mod diagnostic;
 pub mod error;
+pub mod logging;
+pub mod output;
 pub mod progress;
 pub mod retention;
 pub mod script;
+pub mod suggest;
+pub mod terminal;
+pub mod text;
 pub mod units;
