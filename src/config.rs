@@ -329,10 +329,11 @@ impl Config {
         SETTINGS.iter().map(line).collect()
     }
 
-    /// The settings that have a value and are no secrets, by name: what scripts may read.
-    pub fn public_values(&self) -> BTreeMap<&'static str, String> {
+    /// The settings that have a value and are no secrets, as scripts name them: `BKUP_RUN_TIMEOUT` is `run_timeout`.
+    pub fn public_values(&self) -> BTreeMap<String, String> {
         let public = SETTINGS.iter().filter(|setting| !setting.is_secret());
-        public.filter_map(|setting| Some((setting.name, self.values.text(setting.name)?.to_owned()))).collect()
+        let named = |setting: &Setting| setting.name.trim_start_matches("BKUP_").to_ascii_lowercase();
+        public.filter_map(|setting| Some((named(setting), self.values.text(setting.name)?.to_owned()))).collect()
     }
 }
 

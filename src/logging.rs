@@ -6,7 +6,7 @@
 use std::{fmt::Arguments, io::Write};
 
 use jiff::Timestamp;
-use log::{Level, LevelFilter, Metadata, Record};
+use log::{Level, LevelFilter, Metadata};
 
 use crate::{
     error::{Error, Result},
@@ -69,7 +69,7 @@ fn line(time: Timestamp, level: Level, target: &str, message: &Arguments<'_>, co
 
 /// Whether a record would be written at this level: for tests of what a level means.
 #[cfg(test)]
-fn is_written(level: LevelFilter, record: &Record<'_>) -> bool {
+fn is_written(level: LevelFilter, record: &log::Record<'_>) -> bool {
     let (sender, receiver) = std::sync::mpsc::channel();
     let (_, logger) = dispatch(level, fern::Output::call(move |_| sender.send(()).unwrap())).into_log();
     logger.log(record);
@@ -105,7 +105,7 @@ mod tests {
             (LevelFilter::Error, Level::Warn, "rustic_core", false),
             (LevelFilter::Off, Level::Error, "backup", false),
         ] {
-            let record = Record::builder().level(level).target(target).build();
+            let record = log::Record::builder().level(level).target(target).build();
             assert_eq!(is_written(limit, &record), written, "{limit} {level} {target}");
         }
     }

@@ -272,7 +272,7 @@ fn the_listing_has_every_setting_with_its_value_and_source() {
     assert_eq!((host.value.as_str(), host.source.as_str()), ("db1", "environment"));
     assert_eq!(line(&config, "BKUP_RUN_TIMEOUT").value, "5h");
     assert_eq!(line(&config, "BKUP_DATA_DIR").value, "/home/me/.local/share/convoy-backups");
-    assert_eq!(config.public_values()["BKUP_HOST"], "db1");
+    assert_eq!(config.public_values()["host"], "db1");
 }
 
 #[test]
