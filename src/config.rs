@@ -1,1 +1,440 @@
-//! The configuration: environment and flags in, one validated [`Config`] out.
+//! The configuration: environment, files and flags become one validated [`Config`].
+//!
+//! A flag wins over the environment. Each variable `BKUP_X` can be given as `BKUP_X_FILE`, the name of a file that holds
+//! the value (Docker secrets). Whatever is wrong is an error before anything is done; secrets never print.
+
+mod secret;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use log::LevelFilter;
+use serde::Serialize;
+
+use crate::{
+    convoy::Destination,
+    error::{Error, Result},
+    units::parse_duration,
+};
+pub use secret::Secret;
+pub use settings::{Kind, SETTINGS, Setting};
+pub use values::Source;
+use values::{Values, quote};
+
+/// Where Convoy listens, unless told otherwise.
+pub const CONVOY_SOCKET: &str = "/var/run/convoy/convoy.sock";
+
+/// The longest path that a unix socket can have, in bytes.
+const LONGEST_SOCKET: usize = 107;
+
+/// All that the program was told, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where backups go.
+    pub backup_url: Option<Destination>,
+    /// The S3 service, passed on as Convoy's `Endpoint`.
+    pub s3_endpoint: Option<String>,
+    /// Delete older snapshots once a backup is proven good.
+    pub delete_old_snapshots: bool,
+    /// Encrypts the built-in daemon's repositories.
+    pub repository_password: Option<Secret>,
+    /// The daemon that was asked for; see [`Config::daemon`].
+    pub convoy: Option<DaemonChoice>,
+    /// Where this program keeps its own files. Absolute; it need not exist.
+    pub data_dir: PathBuf,
+    /// The host's name in backups, where it is not the system's.
+    pub host: Option<String>,
+    /// The user's scripts. Absolute.
+    pub scripts_dir: Option<PathBuf>,
+    /// The crontab. Absolute.
+    pub crontab: Option<PathBuf>,
+    /// How long one run may take; never zero.
+    pub run_timeout: Duration,
+    /// How long a run waits for another that holds the lock; zero: not at all.
+    pub lock_wait: Duration,
+    /// Where HTTP is answered.
+    pub api_listen: Option<SocketAddr>,
+    /// What an HTTP request must show.
+    pub api_token: Option<Secret>,
+    /// Logging to standard error.
+    pub console_log: ConsoleLog,
+    /// Logging to a file.
+    pub file_log: FileLog,
+    /// Logging to a syslog server.
+    pub syslog: SyslogLog,
+    /// E-mail.
+    pub email: Email,
+    values: Values,
+}
+
+/// Logging to standard error.
+#[derive(Debug, Clone)]
+pub struct ConsoleLog {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// How much; see [`Config::console_level`].
+    pub level: LevelFilter,
+}
+
+/// Logging to a file.
+#[derive(Debug, Clone)]
+pub struct FileLog {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// How much.
+    pub level: LevelFilter,
+    /// The file. Absolute.
+    pub location: PathBuf,
+}
+
+/// Logging to a syslog server.
+#[derive(Debug, Clone)]
+pub struct SyslogLog {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// How much.
+    pub level: LevelFilter,
+    /// The server's port.
+    pub port: u16,
+    /// The server's name or address.
+    pub server: String,
+}
+
+/// How e-mail is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailTransport {
+    /// Through an SMTP server.
+    Smtp,
+    /// Through Amazon SES.
+    Ses,
+}
+
+/// Sending e-mail.
+#[derive(Debug, Clone)]
+pub struct Email {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// How.
+    pub transport: EmailTransport,
+    /// Who sends it.
+    pub from: String,
+    /// Who gets it; at least one.
+    pub to: Vec<String>,
+    /// The SMTP server's port.
+    pub smtp_port: u16,
+    /// The SMTP server.
+    pub smtp_host: String,
+    /// The user at the SMTP server.
+    pub smtp_user: Option<String>,
+    /// The user's password.
+    pub smtp_password: Option<Secret>,
+    /// The key's id for Amazon SES.
+    pub ses_access_key_id: Option<Secret>,
+    /// The key for Amazon SES.
+    pub ses_secret_access_key: Option<Secret>,
+}
+
+/// Which volume daemon to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DaemonChoice {
+    /// One that listens on this socket.
+    Socket(PathBuf),
+    /// The built-in one, in this folder.
+    Builtin(PathBuf),
+}
+
+impl fmt::Display for DaemonChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "unix://{}", path.display()),
+            Self::Builtin(path) => write!(f, "builtin:{}", path.display()),
+        }
+    }
+}
+
+/// A setting given by a flag; it wins over the environment.
+#[derive(Debug, Clone)]
+pub struct Override {
+    /// The setting, such as `BKUP_BACKUP_URL`.
+    pub name: &'static str,
+    /// The flag, such as `--backup-url`.
+    pub flag: &'static str,
+    /// The value given.
+    pub value: String,
+}
+
+/// Something odd that does not stop the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What is odd.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, " ({hint})"))
+    }
+}
+
+/// One line of the `config` command: a setting as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Effective {
+    /// The setting.
+    pub name: &'static str,
+    /// Its value as given; `(set)` for a secret, `(not set)` for what has none.
+    pub value: String,
+    /// Where it came from: `default`, `environment`, `file PATH` or `flag --NAME`.
+    pub source: String,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+impl Config {
+    /// Reads and checks the configuration; `HOME` and `XDG_DATA_HOME` are taken from the same environment.
+    ///
+    /// # Errors
+    /// A configuration error that names the variable, the flag or the file, what is wrong, and what is expected.
+    pub fn from_environment(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: &[Override],
+    ) -> Result<(Self, Vec<Warning>)> {
+        Self::for_user(environment, overrides, rustix::process::geteuid().is_root())
+    }
+
+    fn for_user(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: &[Override],
+        is_root: bool,
+    ) -> Result<(Self, Vec<Warning>)> {
+        let environment: BTreeMap<_, _> = environment.into_iter().collect();
+        let (mut values, warnings) = Values::gather(&environment, overrides)?;
+        if values.text("BKUP_DATA_DIR").is_none() {
+            values.set_default("BKUP_DATA_DIR", default_data_dir(&environment, is_root)?);
+        }
+        let secret = |name| values.text(name).map(Secret::new);
+        let path = |name| values.read_with(name, absolute);
+        let config = Self {
+            backup_url: values.read_with("BKUP_BACKUP_URL", Destination::parse)?,
+            s3_endpoint: values.read("BKUP_S3_ENDPOINT", endpoint)?,
+            delete_old_snapshots: values.require("BKUP_DELETE_OLD_SNAPSHOTS", switch)?,
+            repository_password: secret("BKUP_REPOSITORY_PASSWORD"),
+            convoy: values.read("BKUP_CONVOY", daemon)?,
+            data_dir: data_dir(&values)?,
+            host: values.read("BKUP_HOST", host)?,
+            scripts_dir: path("BKUP_SCRIPTS_DIR")?,
+            crontab: path("BKUP_CRONTAB")?,
+            run_timeout: values.require("BKUP_RUN_TIMEOUT", |text| duration(text).filter(|time| !time.is_zero()))?,
+            lock_wait: values.require("BKUP_LOCK_WAIT", duration)?,
+            api_listen: values.read("BKUP_API_LISTEN", |text| text.parse().ok())?,
+            api_token: secret("BKUP_API_TOKEN"),
+            console_log: ConsoleLog {
+                enabled: values.require("BKUP_LOGGER_CONSOLE_ENABLED", switch)?,
+                level: values.require("BKUP_LOGGER_CONSOLE_LEVEL", level)?,
+            },
+            file_log: FileLog {
+                enabled: values.require("BKUP_LOGGER_FILE_ENABLED", switch)?,
+                level: values.require("BKUP_LOGGER_FILE_LEVEL", level)?,
+                location: path("BKUP_LOGGER_FILE_LOCATION")?.unwrap_or_default(),
+            },
+            syslog: SyslogLog {
+                enabled: values.require("BKUP_LOGGER_SYSLOG_ENABLED", switch)?,
+                level: values.require("BKUP_LOGGER_SYSLOG_LEVEL", level)?,
+                port: values.require("BKUP_LOGGER_SYSLOG_PORT", port)?,
+                server: values.require("BKUP_LOGGER_SYSLOG_SERVER", host)?,
+            },
+            email: Email {
+                enabled: values.require("BKUP_EMAIL_ENABLED", switch)?,
+                transport: values.require("BKUP_EMAIL_TRANSPORT", transport)?,
+                from: values.require("BKUP_EMAIL_FROM", mail_address)?,
+                to: values.require("BKUP_EMAIL_TO", mail_addresses)?,
+                smtp_port: values.require("BKUP_EMAIL_SMTP_PORT", port)?,
+                smtp_host: values.require("BKUP_EMAIL_SMTP_HOST", host)?,
+                smtp_user: values.text("BKUP_EMAIL_SMTP_USER").map(str::to_owned),
+                smtp_password: secret("BKUP_EMAIL_SMTP_PASS"),
+                ses_access_key_id: secret("BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID"),
+                ses_secret_access_key: secret("BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY"),
+            },
+            values,
+        };
+        Ok((config, warnings))
+    }
+
+    /// Which daemon to use, and why: the one that was asked for; else Convoy's socket if it is there; else the built-in
+    /// one in the data folder.
+    pub fn daemon(&self) -> (DaemonChoice, String) {
+        self.daemon_beside(Path::new(CONVOY_SOCKET))
+    }
+
+    /// As [`Config::daemon`], with Convoy's usual socket at this path.
+    pub fn daemon_beside(&self, socket: &Path) -> (DaemonChoice, String) {
+        if let Some(choice) = &self.convoy {
+            let given = match self.values.source("BKUP_CONVOY") {
+                Source::Flag(flag) => flag,
+                _ => "BKUP_CONVOY",
+            };
+            return (choice.clone(), format!("{given} is \"{choice}\""));
+        }
+        let shown = quote(&socket.to_string_lossy());
+        match socket.symlink_metadata() {
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => (
+                DaemonChoice::Builtin(self.data_dir.join("daemon")),
+                format!("BKUP_CONVOY is not set and there is no {shown}"),
+            ),
+            // What can't be looked at may well be there: better an error from Convoy's socket than another, empty daemon.
+            _ => (DaemonChoice::Socket(socket.to_owned()), format!("BKUP_CONVOY is not set and {shown} is there")),
+        }
+    }
+
+    /// How much is logged to standard error: what the flags say (`-v` info, `-vv` debug, `-vvv` trace, `--quiet` errors), else
+    /// what the environment says, else the default while serving, and warnings in a command that is over soon.
+    pub fn console_level(&self, serving: bool, verbose: u8, quiet: bool) -> LevelFilter {
+        match verbose {
+            0 if quiet => LevelFilter::Error,
+            0 if !self.console_log.enabled => LevelFilter::Off,
+            0 if serving || self.values.source("BKUP_LOGGER_CONSOLE_LEVEL") != Source::Default => {
+                self.console_log.level
+            }
+            0 => LevelFilter::Warn,
+            1 => LevelFilter::Info,
+            2 => LevelFilter::Debug,
+            _ => LevelFilter::Trace,
+        }
+    }
+
+    /// Every setting as it is in force, in the table's order, secrets hidden.
+    pub fn effective(&self) -> Vec<Effective> {
+        let line = |setting: &Setting| Effective {
+            name: setting.name,
+            value: match self.values.text(setting.name) {
+                None => "(not set)".to_owned(),
+                Some(_) if setting.is_secret() => "(set)".to_owned(),
+                Some(text) => text.to_owned(),
+            },
+            source: self.values.source(setting.name).to_string(),
+            help: setting.help,
+        };
+        SETTINGS.iter().map(line).collect()
+    }
+
+    /// The settings that have a value and are no secrets, as scripts name them: `BKUP_RUN_TIMEOUT` is `run_timeout`.
+    pub fn public_values(&self) -> BTreeMap<String, String> {
+        let public = SETTINGS.iter().filter(|setting| !setting.is_secret());
+        let named = |setting: &Setting| setting.name.trim_start_matches("BKUP_").to_ascii_lowercase();
+        public.filter_map(|setting| Some((named(setting), self.values.text(setting.name)?.to_owned()))).collect()
+    }
+}
+
+fn default_data_dir(environment: &BTreeMap<OsString, OsString>, is_root: bool) -> Result<String> {
+    if is_root {
+        return Ok("/var/lib/convoy-backups".to_owned());
+    }
+    // Both must be absolute to count: the XDG specification says so of its own, and a relative HOME is no home.
+    let folder =
+        |name: &str| environment.get(&OsString::from(name)).map(PathBuf::from).filter(|path| path.is_absolute());
+    folder("XDG_DATA_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local/share")))
+        .and_then(|data| data.join("convoy-backups").to_str().map(str::to_owned))
+        .ok_or_else(|| {
+            Error::configuration("there is no folder for this program's data: HOME is not set to an absolute folder")
+                .with_hint("set BKUP_DATA_DIR to a folder that this user can write to")
+        })
+}
+
+/// The data folder. A relative one is taken from a flag only: locks are in it, and a variable that means another folder in
+/// each working folder would keep no two runs apart.
+fn data_dir(values: &Values) -> Result<PathBuf> {
+    let from_flag = matches!(values.source("BKUP_DATA_DIR"), Source::Flag(_));
+    if from_flag {
+        return Ok(values.read_with("BKUP_DATA_DIR", absolute)?.unwrap_or_default());
+    }
+    values.require("BKUP_DATA_DIR", |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()))
+}
+
+fn absolute(text: &str) -> Result<PathBuf> {
+    std::path::absolute(text).map_err(|error| Error::configuration(format!("{} is not a path: {error}", quote(text))))
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A level by this program's names, or by those of winston (npm's and syslog's), which the Node version took.
+fn level(text: &str) -> Option<LevelFilter> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "off" | "none" => LevelFilter::Off,
+        "error" | "crit" | "alert" | "emerg" => LevelFilter::Error,
+        "warn" | "warning" => LevelFilter::Warn,
+        "info" | "notice" | "http" => LevelFilter::Info,
+        "debug" | "verbose" => LevelFilter::Debug,
+        "trace" | "silly" => LevelFilter::Trace,
+        _ => return None,
+    })
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port > 0)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    parse_duration(text).ok()
+}
+
+fn host(text: &str) -> Option<String> {
+    let fits =
+        !text.is_empty() && text.len() <= 253 && !text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c));
+    fits.then(|| text.to_owned())
+}
+
+fn endpoint(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+    let odd = |letter: char| letter.is_whitespace() || "@?#".contains(letter);
+    (!rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(odd)).then(|| text.to_owned())
+}
+
+fn daemon(text: &str) -> Option<DaemonChoice> {
+    let folder = |path: &str| path.starts_with('/').then(|| Path::new(path).components().collect::<PathBuf>());
+    if let Some(path) = text.strip_prefix("unix://") {
+        folder(path)
+            .filter(|path| path.parent().is_some() && path.as_os_str().len() <= LONGEST_SOCKET)
+            .map(DaemonChoice::Socket)
+    } else {
+        folder(text.strip_prefix("builtin:")?).filter(|path| path.parent().is_some()).map(DaemonChoice::Builtin)
+    }
+}
+
+fn transport(text: &str) -> Option<EmailTransport> {
+    match text.to_ascii_lowercase().as_str() {
+        "smtp" => Some(EmailTransport::Smtp),
+        "ses" => Some(EmailTransport::Ses),
+        _ => None,
+    }
+}
+
+/// One address, `alert@newco.co` or `Alerts <alert@newco.co>`; its finer points are checked where it is used.
+fn mail_address(text: &str) -> Option<String> {
+    let bare = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')).map_or(text, |(_, address)| address);
+    let (name, domain) = bare.rsplit_once('@')?;
+    let fits = !name.is_empty() && !domain.is_empty() && !bare.contains(char::is_whitespace);
+    fits.then(|| text.to_owned())
+}
+
+fn mail_addresses(text: &str) -> Option<Vec<String>> {
+    text.split(',').map(|address| mail_address(address.trim())).collect()
+}

@@ -2,19 +2,32 @@
 //!
 //! The map of the crate; dependencies point one way, downwards:
 //!
-//! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
-//! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
+//! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
+//! - [`app`]: the only place that wires things together.
+//! - [`runs`]: the one door through which every run goes.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
-//! - [`config`], [`diagnostic`], [`progress`], [`clock`], [`units`], [`error`]: what the others stand on.
+//! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
+//! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
+//! - [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings in, words out.
+//! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the others stand on.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod convoy;
 pub mod daemon;
+pub mod demo;
 pub mod diagnostic;
 pub mod error;
 pub mod locks;
+pub mod logging;
+pub mod output;
 pub mod progress;
 pub mod retention;
+pub mod runs;
 pub mod script;
+pub mod suggest;
+pub mod terminal;
+pub mod text;
 pub mod units;

@@ -1,0 +1,353 @@
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// As an ordinary user whose home is `/home/me`.
+fn read(pairs: &[(&str, &str)], overrides: &[Override]) -> Result<(Config, Vec<Warning>)> {
+    let home = environment(&[("HOME", "/home/me"), ("PATH", "/bin")]);
+    Config::for_user(home.into_iter().chain(environment(pairs)), overrides, false)
+}
+
+fn config(pairs: &[(&str, &str)]) -> Config {
+    read(pairs, &[]).unwrap().0
+}
+
+fn wrong(pairs: &[(&str, &str)]) -> Error {
+    let error = read(pairs, &[]).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+    error
+}
+
+fn flag(name: &'static str, flag: &'static str, value: &str) -> Override {
+    Override { name, flag, value: value.into() }
+}
+
+fn line(config: &Config, name: &str) -> Effective {
+    config.effective().into_iter().find(|line| line.name == name).unwrap()
+}
+
+#[test]
+fn the_defaults_are_those_that_users_know() {
+    let config = config(&[]);
+    assert!(config.backup_url.is_none() && config.convoy.is_none() && config.api_listen.is_none());
+    assert!(config.delete_old_snapshots && config.console_log.enabled);
+    assert!(!config.file_log.enabled && !config.syslog.enabled && !config.email.enabled);
+    assert_eq!(config.console_log.level, LevelFilter::Debug);
+    assert_eq!(config.file_log.location, Path::new("/tmp/backups.log"));
+    assert_eq!((config.syslog.server.as_str(), config.syslog.port), ("10.10.10.10", 3030));
+    assert_eq!(config.email.transport, EmailTransport::Smtp);
+    assert_eq!((config.email.smtp_host.as_str(), config.email.smtp_port), ("smtp.sendgrid.net", 465));
+    assert_eq!((config.email.from.as_str(), config.email.to.join(",")), ("support@newco.co", "alert@newco.co".into()));
+    assert_eq!(config.run_timeout, Duration::from_secs(5 * 3_600));
+    assert_eq!(config.lock_wait, Duration::from_secs(300));
+}
+
+#[test]
+fn what_is_set_is_taken() {
+    let config = config(&[
+        ("BKUP_BACKUP_URL", "s3://bkt@us-east-1/host1"),
+        ("BKUP_S3_ENDPOINT", "http://minio:9000"),
+        ("BKUP_DELETE_OLD_SNAPSHOTS", "No"),
+        ("BKUP_SCRIPTS_DIR", "/etc/scripts"),
+        ("BKUP_CRONTAB", "/etc/crontab"),
+        ("BKUP_API_LISTEN", "[::1]:8080"),
+        ("BKUP_RUN_TIMEOUT", "1d12h"),
+        ("BKUP_LOCK_WAIT", "0s"),
+        ("BKUP_HOST", "db1"),
+        ("BKUP_EMAIL_TRANSPORT", "SES"),
+        ("BKUP_EMAIL_TO", "a@example.com, Bea <b@example.com>"),
+    ]);
+    assert_eq!(config.backup_url.unwrap().as_str(), "s3://bkt@us-east-1/host1");
+    assert_eq!(config.s3_endpoint.unwrap(), "http://minio:9000");
+    assert!(!config.delete_old_snapshots);
+    assert_eq!(config.scripts_dir.unwrap(), Path::new("/etc/scripts"));
+    assert_eq!(config.crontab.unwrap(), Path::new("/etc/crontab"));
+    assert_eq!(config.api_listen.unwrap().port(), 8080);
+    assert_eq!((config.run_timeout.as_secs(), config.lock_wait.as_secs()), (129_600, 0));
+    assert_eq!(config.host.unwrap(), "db1");
+    assert_eq!(config.email.transport, EmailTransport::Ses);
+    assert_eq!(config.email.to, ["a@example.com", "Bea <b@example.com>"]);
+}
+
+#[test]
+fn truth_is_understood_in_every_usual_spelling() {
+    for (text, value) in [
+        ("true", true),
+        ("1", true),
+        ("YES", true),
+        ("On", true),
+        (" true ", true),
+        ("false", false),
+        ("0", false),
+        ("no", false),
+        ("OFF", false),
+    ] {
+        assert_eq!(config(&[("BKUP_EMAIL_ENABLED", text)]).email.enabled, value, "{text}");
+    }
+}
+
+#[test]
+fn levels_have_the_names_of_the_node_version_too() {
+    for (text, level) in [
+        ("error", LevelFilter::Error),
+        ("WARN", LevelFilter::Warn),
+        ("warning", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
+        ("http", LevelFilter::Info),
+        ("verbose", LevelFilter::Debug),
+        ("debug", LevelFilter::Debug),
+        ("silly", LevelFilter::Trace),
+        ("trace", LevelFilter::Trace),
+        ("off", LevelFilter::Off),
+    ] {
+        assert_eq!(config(&[("BKUP_LOGGER_FILE_LEVEL", text)]).file_log.level, level, "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_names_the_variable_the_value_and_what_is_expected() {
+    for (name, value, message, hint) in [
+        ("BKUP_DELETE_OLD_SNAPSHOTS", "maybe", "\"maybe\" is not true or false", "write true or false"),
+        ("BKUP_BACKUP_URL", "vfs://backups", "must be absolute", "vfs:///absolute/folder"),
+        ("BKUP_BACKUP_URL", "ftp://host/x", "\"ftp\" is not known", "vfs:///absolute/folder"),
+        ("BKUP_BACKUP_URL", "\"vfs:///backups\"", "is not known", "take the quotes away"),
+        ("BKUP_LOGGER_CONSOLE_LEVEL", "loud", "\"loud\" is not a log level", "error, warn, info"),
+        ("BKUP_LOGGER_SYSLOG_PORT", "0", "\"0\" is not a port", "1 to 65535"),
+        ("BKUP_EMAIL_SMTP_PORT", "65536", "\"65536\" is not a port", "1 to 65535"),
+        ("BKUP_RUN_TIMEOUT", "5", "\"5\" is not a duration", "5h"),
+        ("BKUP_RUN_TIMEOUT", "0s", "\"0s\" is not a duration", "5h"),
+        ("BKUP_LOCK_WAIT", "-1s", "\"-1s\" is not a duration", "5h"),
+        ("BKUP_API_LISTEN", "8080", "\"8080\" is not an address to listen on", "127.0.0.1:8080"),
+        ("BKUP_CONVOY", "/var/run/convoy.sock", "is not a volume daemon", "unix:///var/run"),
+        ("BKUP_CONVOY", "unix://convoy.sock", "is not a volume daemon", "unix:///var/run"),
+        ("BKUP_CONVOY", "unix:///", "is not a volume daemon", "unix:///var/run"),
+        ("BKUP_CONVOY", "builtin:data", "is not a volume daemon", "builtin:/absolute"),
+        ("BKUP_CONVOY", "builtin:/", "is not a volume daemon", "builtin:/absolute"),
+        ("BKUP_DATA_DIR", "data", "\"data\" is not an absolute folder", "/var/lib"),
+        ("BKUP_S3_ENDPOINT", "minio:9000", "\"minio:9000\" is not an endpoint", "http://host:port"),
+        ("BKUP_HOST", "a b", "\"a b\" is not a host name", "without spaces"),
+        ("BKUP_EMAIL_TRANSPORT", "pigeon", "\"pigeon\" is not a way", "smtp or ses"),
+        ("BKUP_EMAIL_TO", "a@example.com,", "is not an e-mail address", "name@example.com"),
+        ("BKUP_EMAIL_FROM", "me\r\nBcc: you@example.com", "control character", ""),
+        ("BKUP_SCRIPTS_DIR", "   ", "only white space", ""),
+    ] {
+        let error = wrong(&[(name, value)]);
+        assert!(error.message.starts_with(name) && error.message.contains(message), "{error}");
+        assert!(error.hint.unwrap_or_default().contains(hint), "{error}", error = error.message);
+    }
+}
+
+#[test]
+fn a_socket_longer_than_a_socket_can_be_is_refused() {
+    let path = format!("unix:///{}", "s".repeat(120));
+    assert!(wrong(&[("BKUP_CONVOY", &path)]).message.contains("is not a volume daemon"));
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_an_error_and_foreign_ones_are_left_alone() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = OsString::from_vec(vec![0xff]);
+    let read = |name: &str| {
+        Config::for_user([("HOME".into(), "/home/me".into()), (name.into(), bytes.clone())], &[], false).map(|_| ())
+    };
+    assert!(read("BKUP_HOST").unwrap_err().message.contains("BKUP_HOST is not valid UTF-8"));
+    read("OTHER").unwrap();
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let config = config(&[("BKUP_BACKUP_URL", ""), ("BKUP_RUN_TIMEOUT", ""), ("BKUP_API_TOKEN_FILE", "")]);
+    assert!(config.backup_url.is_none() && config.api_token.is_none());
+    assert_eq!(line(&config, "BKUP_RUN_TIMEOUT").source, "default");
+}
+
+#[test]
+fn a_flag_wins_over_the_environment() {
+    let flags = [flag("BKUP_BACKUP_URL", "--backup-url", "vfs:///other")];
+    let (config, _) = read(&[("BKUP_BACKUP_URL", "vfs:///backups")], &flags).unwrap();
+    assert_eq!(config.backup_url.as_ref().unwrap().as_str(), "vfs:///other");
+    assert_eq!(line(&config, "BKUP_BACKUP_URL").source, "flag --backup-url");
+    let error = read(&[], &[flag("BKUP_BACKUP_URL", "--backup-url", "x")]).unwrap_err();
+    assert!(error.message.starts_with("--backup-url: \"x\""), "{error}");
+}
+
+#[test]
+fn a_file_holds_a_value_without_the_newline_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let name = path.to_str().unwrap();
+    for (content, value) in
+        [("token", "token"), ("token\n", "token"), ("token\r\n", "token"), (" to ken \n\n", " to ken \n")]
+    {
+        std::fs::write(&path, content).unwrap();
+        let config = config(&[("BKUP_API_TOKEN_FILE", name)]);
+        assert_eq!(config.api_token.as_ref().unwrap().expose(), value);
+        assert_eq!(line(&config, "BKUP_API_TOKEN").source, format!("file {name}"));
+    }
+    std::fs::write(&path, "vfs:///backups\n").unwrap();
+    assert_eq!(config(&[("BKUP_BACKUP_URL_FILE", name)]).backup_url.unwrap().as_str(), "vfs:///backups");
+    std::fs::write(&path, "nonsense\n").unwrap();
+    let error = wrong(&[("BKUP_BACKUP_URL_FILE", name)]);
+    assert!(error.message.starts_with(&format!("BKUP_BACKUP_URL (in the file \"{name}\"): ")), "{error}");
+}
+
+#[test]
+fn a_file_that_holds_no_value_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    for (path, why) in [
+        (folder.path().join("missing").to_str().unwrap().to_owned(), "No such file"),
+        (folder.path().to_str().unwrap().to_owned(), "directory"),
+        (file("empty", b"\n"), "is empty"),
+        (file("binary", b"\xff\xfe"), "not valid UTF-8"),
+        (file("large", &[b'x'; 65_537]), "larger than 64 KiB"),
+    ] {
+        let error = wrong(&[("BKUP_API_TOKEN_FILE", &path)]);
+        assert!(error.message.starts_with("BKUP_API_TOKEN_FILE: ") && error.message.contains(why), "{error}");
+        assert!(error.message.contains(&path) && error.hint.is_some(), "{error}");
+    }
+}
+
+#[test]
+fn a_variable_and_its_file_together_are_an_error() {
+    let error = wrong(&[("BKUP_HOST", "a"), ("BKUP_HOST_FILE", "/x")]);
+    assert_eq!(error.message, "BKUP_HOST and BKUP_HOST_FILE are both set");
+}
+
+#[test]
+fn unknown_names_are_warned_about_with_the_nearest_known_one() {
+    let (_, warnings) = read(
+        &[
+            ("BKUP_BACKUP_ULR", "vfs:///x"),
+            ("BKUP_API_TOKN_FILE", "/x"),
+            ("BKUP_WHATEVER_THIS_IS", "1"),
+            ("BACKUP_URL", "x"),
+        ],
+        &[],
+    )
+    .unwrap();
+    let shown: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "\"BKUP_API_TOKN_FILE\" is not a setting, so it has no effect (did you mean \"BKUP_API_TOKEN\"?)",
+            "\"BKUP_BACKUP_ULR\" is not a setting, so it has no effect (did you mean \"BKUP_BACKUP_URL\"?)",
+            "\"BKUP_WHATEVER_THIS_IS\" is not a setting, so it has no effect",
+        ]
+    );
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let secrets: Vec<_> = SETTINGS.iter().filter(|setting| setting.is_secret()).map(|s| (s.name, "hunter2")).collect();
+    assert_eq!(secrets.len(), 5);
+    let config = config(&secrets);
+    assert_eq!(config.email.ses_access_key_id.as_ref().unwrap().expose(), "hunter2");
+    let listing = serde_json::to_string(&config.effective()).unwrap();
+    for shown in [format!("{config:?}"), listing, format!("{:?}", config.public_values())] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    assert_eq!(line(&config, "BKUP_EMAIL_SMTP_PASS").value, "(set)");
+    assert_eq!(line(&self::config(&[]), "BKUP_EMAIL_SMTP_PASS").value, "(not set)");
+}
+
+#[test]
+fn an_endpoint_with_a_password_is_refused_without_showing_it() {
+    let error = wrong(&[("BKUP_S3_ENDPOINT", "http://me:hunter2@minio:9000")]);
+    assert!(!format!("{error:?}").contains("hunter2"), "{error}");
+}
+
+#[test]
+fn the_listing_has_every_setting_with_its_value_and_source() {
+    let config = config(&[("BKUP_HOST", "db1")]);
+    let listing = config.effective();
+    assert_eq!(listing.len(), SETTINGS.len());
+    let host = line(&config, "BKUP_HOST");
+    assert_eq!((host.value.as_str(), host.source.as_str()), ("db1", "environment"));
+    assert_eq!(line(&config, "BKUP_RUN_TIMEOUT").value, "5h");
+    assert_eq!(line(&config, "BKUP_DATA_DIR").value, "/home/me/.local/share/convoy-backups");
+    assert_eq!(config.public_values()["host"], "db1");
+}
+
+#[test]
+fn the_data_folder_depends_on_who_asks() {
+    let data_dir = |pairs: &[(&str, &str)], is_root| {
+        Config::for_user(environment(pairs), &[], is_root).map(|(config, _)| config.data_dir)
+    };
+    let home = ("HOME", "/home/me");
+    assert_eq!(data_dir(&[home], true).unwrap(), Path::new("/var/lib/convoy-backups"));
+    assert_eq!(data_dir(&[home], false).unwrap(), Path::new("/home/me/.local/share/convoy-backups"));
+    assert_eq!(data_dir(&[home, ("XDG_DATA_HOME", "/data")], false).unwrap(), Path::new("/data/convoy-backups"));
+    assert_eq!(
+        data_dir(&[home, ("XDG_DATA_HOME", "relative")], false).unwrap(),
+        Path::new("/home/me/.local/share/convoy-backups")
+    );
+    assert_eq!(data_dir(&[("BKUP_DATA_DIR", "/d")], false).unwrap(), Path::new("/d"));
+    for pairs in [&[][..], &[("HOME", "")], &[("HOME", "me")]] {
+        let error = data_dir(pairs, false).unwrap_err();
+        assert!(error.hint.unwrap().contains("BKUP_DATA_DIR"));
+    }
+}
+
+#[test]
+fn relative_paths_are_made_absolute_at_once() {
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(config(&[("BKUP_SCRIPTS_DIR", "scripts")]).scripts_dir.unwrap(), here.join("scripts"));
+    let (config, _) = read(&[], &[flag("BKUP_DATA_DIR", "--data-dir", "data")]).unwrap();
+    assert_eq!(config.data_dir, here.join("data"));
+}
+
+#[test]
+fn the_daemon_is_the_one_asked_for_else_convoy_else_the_built_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
+    std::fs::write(&there, "").unwrap();
+    let asked = config(&[("BKUP_CONVOY", "builtin:/d//x/")]);
+    let built_in = (DaemonChoice::Builtin("/d/x".into()), "BKUP_CONVOY is \"builtin:/d/x\"".to_owned());
+    assert_eq!(asked.daemon_beside(&there), built_in);
+    let asked = config(&[("BKUP_CONVOY", "unix:///run/c.sock")]);
+    assert_eq!(asked.daemon_beside(&missing).0, DaemonChoice::Socket("/run/c.sock".into()));
+    let unset = config(&[("BKUP_DATA_DIR", "/d")]);
+    let (choice, why) = unset.daemon_beside(&there);
+    assert_eq!(choice, DaemonChoice::Socket(there.clone()));
+    assert!(why.ends_with("is there"), "{why}");
+    for nothing in [missing, there.join("below a file")] {
+        let (choice, why) = unset.daemon_beside(&nothing);
+        assert_eq!(choice, DaemonChoice::Builtin("/d/daemon".into()));
+        assert!(why.contains("there is no"), "{why}");
+    }
+}
+
+#[test]
+fn a_socket_that_can_not_be_looked_at_is_not_taken_for_missing() {
+    let unreadable = PathBuf::from(format!("/{}", "x".repeat(300)));
+    let (choice, _) = config(&[]).daemon_beside(&unreadable);
+    assert_eq!(choice, DaemonChoice::Socket(unreadable));
+}
+
+#[test]
+fn the_console_is_quiet_unless_serving_or_asked() {
+    let default = config(&[]);
+    let asked = config(&[("BKUP_LOGGER_CONSOLE_LEVEL", "info")]);
+    let off = config(&[("BKUP_LOGGER_CONSOLE_ENABLED", "false")]);
+    for (config, serving, verbose, quiet, level) in [
+        (&default, false, 0, false, LevelFilter::Warn),
+        (&default, true, 0, false, LevelFilter::Debug),
+        (&default, false, 1, false, LevelFilter::Info),
+        (&default, false, 2, true, LevelFilter::Debug),
+        (&default, true, 9, false, LevelFilter::Trace),
+        (&default, false, 0, true, LevelFilter::Error),
+        (&asked, false, 0, false, LevelFilter::Info),
+        (&asked, true, 0, false, LevelFilter::Info),
+        (&off, true, 0, false, LevelFilter::Off),
+        (&off, false, 1, false, LevelFilter::Info),
+    ] {
+        assert_eq!(config.console_level(serving, verbose, quiet), level);
+    }
+}

@@ -1,0 +1,339 @@
+//! What a script's result looks like to a person: tables with ages and sizes, decided by the shape of its JSON.
+//!
+//! A program asks for the JSON itself; nothing here is for it to parse.
+
+mod table;
+
+use jiff::{Timestamp, Zoned};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume},
+    text::{Style, escape, escaped_lines, styled, width},
+    units::format_size,
+};
+pub use table::{Cell, Column, table};
+
+/// How long ago a time was, or how soon it will be, in its largest unit: `3h ago`, `in 2m`, `just now`.
+pub fn age(time: Timestamp, now: Timestamp) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    const YEAR: u64 = 365 * DAY;
+    let seconds = now.duration_since(time).as_secs();
+    let amount = match seconds.unsigned_abs() {
+        0 => return "just now".to_owned(),
+        length if length < MINUTE => format!("{length}s"),
+        length if length < HOUR => format!("{}m", length / MINUTE),
+        length if length < DAY => format!("{}h", length / HOUR),
+        length if length < 61 * DAY => format!("{}d", length / DAY),
+        length if length < 2 * YEAR => format!("{} months", length / (YEAR / 12)),
+        length => format!("{} years", length / YEAR),
+    };
+    if seconds > 0 { format!("{amount} ago") } else { format!("in {amount}") }
+}
+
+/// A time in the zone of `now`, with its age: `2026-11-23 07:00 (3h ago)`.
+pub fn moment(time: Timestamp, now: &Zoned) -> String {
+    let local = time.to_zoned(now.time_zone().clone());
+    format!("{} {:02}:{:02} ({})", local.date(), local.hour(), local.minute(), age(time, now.timestamp()))
+}
+
+/// A script's result for a person, with a newline at its end. Times are shown in the zone of `now`; `width` is the terminal's,
+/// where there is one.
+///
+/// Volumes, snapshots, backups, URLs of backups, the plan of a pruning and failures are known by their fields, one alone or in
+/// a list, mixed too; other flat maps are shown name by name, and whatever else there is as JSON.
+pub fn render_result(result: &Value, now: &Zoned, colour: bool, width: Option<usize>) -> String {
+    let view = View { now, colour, width };
+    match result {
+        Value::Null => "done\n".to_owned(),
+        Value::String(text) => escaped_lines(text).map(|line| format!("{line}\n")).collect(),
+        Value::Array(items) if items.is_empty() => "nothing was found\n".to_owned(),
+        Value::Array(items) if items.iter().all(is_scalar) => items.iter().map(|item| scalar(item) + "\n").collect(),
+        Value::Array(items) => view.things(items).unwrap_or_else(|| json(result)),
+        Value::Object(fields) => {
+            view.things(std::slice::from_ref(result)).or_else(|| view.fields(fields)).unwrap_or_else(|| json(result))
+        }
+        Value::Bool(_) | Value::Number(_) => format!("{result}\n"),
+    }
+}
+
+/// What is shown as a row of a table.
+#[derive(Debug)]
+enum Thing<'a> {
+    Volume(Box<Volume>),
+    Snapshot(Box<Snapshot>),
+    Backup(Backup),
+    Url(&'a str),
+    Planned(Planned<'a>),
+    Failure { what: &'a str, error: &'a str },
+}
+
+/// One item of the plan of a pruning.
+#[derive(Debug)]
+struct Planned<'a> {
+    keep: bool,
+    failed: Option<&'a str>,
+    volume: &'a str,
+    id: String,
+    time: Option<Timestamp>,
+    reasons: String,
+}
+
+impl<'a> Thing<'a> {
+    /// What this value is, by its fields: one thing, or a good one with the failure that came after it; none where it is
+    /// nothing that is known.
+    fn all_of(value: &'a Value) -> Option<Vec<Self>> {
+        let fields = value.as_object()?;
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        if let Some(planned) = Planned::read(fields) {
+            return Some(vec![Self::Planned(planned)]);
+        }
+        let mut things = Vec::new();
+        if let Some(url) = text("URL") {
+            things.push(Self::Url(url));
+        }
+        if let Some(error) = text("Error") {
+            let what = ["VolumeName", "SnapshotName", "Name", "URL", "BackupURL"].iter().find_map(|name| text(name));
+            things.push(Self::Failure { what: what.unwrap_or_default(), error });
+        }
+        if !things.is_empty() {
+            return Some(things);
+        }
+        let is_backup = ["BackupURL", "BackupName", "EBSSnapshotID"].iter().any(|name| text(name).is_some());
+        let thing = if is_backup {
+            Self::Backup(Backup::deserialize(value).ok()?)
+        } else if fields.contains_key("Driver") {
+            Self::Volume(Box::new(Volume::deserialize(value).ok()?))
+        } else {
+            Self::Snapshot(Box::new(Snapshot::deserialize(value).ok()?))
+        };
+        Some(vec![thing])
+    }
+}
+
+impl<'a> Planned<'a> {
+    fn read(fields: &'a Map<String, Value>) -> Option<Self> {
+        let field = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
+        let text = |names: &[&str]| field(names).and_then(Value::as_str);
+        let reasons = match field(&["Reasons", "reasons"])? {
+            Value::Array(reasons) => reasons.iter().map(scalar).collect::<Vec<_>>().join(", "),
+            reason => scalar(reason),
+        };
+        let id = text(&["BackupURL", "SnapshotName", "URL", "id"])?;
+        Some(Self {
+            keep: field(&["Keep", "keep"])?.as_bool()?,
+            failed: text(&["Error"]),
+            volume: text(&["VolumeName"]).unwrap_or_default(),
+            id: BackupUrl::parse(id).map_or_else(|_| id.to_owned(), |url| url.backup().to_owned()),
+            time: text(&["CreatedTime", "time"])
+                .and_then(|time| ApiTime::parse(time).timestamp().or_else(|| time.parse().ok())),
+            reasons,
+        })
+    }
+}
+
+struct View<'a> {
+    now: &'a Zoned,
+    colour: bool,
+    width: Option<usize>,
+}
+
+impl View<'_> {
+    /// A table for each kind of thing, failures last; none where something is not known.
+    fn things(&self, values: &[Value]) -> Option<String> {
+        let mut volumes = Vec::new();
+        let mut snapshots = Vec::new();
+        let mut backups = Vec::new();
+        let mut urls = Vec::new();
+        let mut planned = Vec::new();
+        let mut failures = String::new();
+        for value in values {
+            for thing in Thing::all_of(value)? {
+                match thing {
+                    Thing::Volume(volume) => volumes.push(self.volume(&volume)),
+                    Thing::Snapshot(snapshot) => snapshots.push(self.snapshot(&snapshot)),
+                    Thing::Backup(backup) => backups.push(self.backup(&backup)),
+                    Thing::Url(url) => urls.push(backup_url(url)),
+                    Thing::Planned(item) => planned.push(item),
+                    Thing::Failure { what, error } => failures.push_str(&self.failure(what, error)),
+                }
+            }
+        }
+        let tables = [
+            self.table(&VOLUME, volumes),
+            self.table(&SNAPSHOT, snapshots),
+            self.table(&BACKUP, backups),
+            self.table(&URL, urls),
+            self.plan(&planned),
+            failures,
+        ];
+        Some(tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn table(&self, columns: &[Column], rows: Vec<Vec<Cell>>) -> String {
+        if rows.is_empty() { String::new() } else { table(columns, rows, self.width, self.colour) }
+    }
+
+    fn volume(&self, volume: &Volume) -> Vec<Cell> {
+        let snapshots = volume.snapshots_by_time();
+        let newest = snapshots.last().map(|newest| match newest.created_time.timestamp() {
+            Some(time) => format!("{} ({})", newest.name, age(time, self.now.timestamp())),
+            None => newest.name.clone(),
+        });
+        vec![
+            volume.name.as_str().into(),
+            volume.driver.as_str().into(),
+            size(volume.size()),
+            snapshots.len().to_string().into(),
+            newest.unwrap_or_default().into(),
+            volume.mount_point.as_str().into(),
+            self.time(volume.created_time.timestamp(), volume.created_time.as_str()),
+        ]
+    }
+
+    fn snapshot(&self, snapshot: &Snapshot) -> Vec<Cell> {
+        let created = &snapshot.created_time;
+        vec![
+            snapshot.name.as_str().into(),
+            snapshot.volume_name.as_str().into(),
+            self.time(created.timestamp(), created.as_str()),
+        ]
+    }
+
+    fn backup(&self, backup: &Backup) -> Vec<Cell> {
+        let first_of = |names: &[&str]| names.iter().map(|name| backup.field(name)).find(|text| !text.is_empty());
+        let created = self.time(backup.created(), first_of(&["CreatedTime", "StartTime"]).unwrap_or_default());
+        // A backup that is not complete can't be restored: that must not be overlooked.
+        let created = if backup.is_complete() {
+            created
+        } else {
+            Cell::from(format!("not complete: {}", backup.field("State"))).styled(Style::Red)
+        };
+        vec![
+            first_of(&["VolumeName", "EBSVolumeID"]).unwrap_or_default().into(),
+            created,
+            first_of(&["SnapshotName", "EBSSnapshotID"]).unwrap_or_default().into(),
+            size(first_of(&["VolumeSize", "Size"]).and_then(|bytes| bytes.parse().ok())),
+            first_of(&["BackupURL", "BackupName"]).unwrap_or_default().into(),
+        ]
+    }
+
+    fn plan(&self, items: &[Planned<'_>]) -> String {
+        if items.is_empty() {
+            return String::new();
+        }
+        let (mut keep, mut delete, mut failed) = (0, 0, 0);
+        let mut rows = Vec::new();
+        for item in items {
+            let (count, action, style) = match (item.failed, item.keep) {
+                (Some(_), _) => (&mut failed, "failed", Style::Red),
+                (None, true) => (&mut keep, "keep", Style::Green),
+                (None, false) => (&mut delete, "delete", Style::Yellow),
+            };
+            *count += 1;
+            let why = item.failed.unwrap_or(&item.reasons);
+            let time = self.time(item.time, "");
+            rows.push(vec![
+                Cell::from(action).styled(style),
+                item.volume.into(),
+                time,
+                item.id.as_str().into(),
+                why.into(),
+            ]);
+        }
+        let mut sum = format!("keep {keep}, delete {delete}");
+        if failed > 0 {
+            sum.push_str(&format!(", failed {failed}"));
+        }
+        format!("{}\n{sum}\n", self.table(&PLAN, rows))
+    }
+
+    fn failure(&self, what: &str, error: &str) -> String {
+        let place = if what.is_empty() { String::new() } else { format!("{}: ", escape(what)) };
+        format!("{}: {place}{}\n", styled("failed", Style::Red, self.colour), escape(error.trim_end()))
+    }
+
+    /// A time, or what the daemon wrote in its place.
+    fn time(&self, time: Option<Timestamp>, text: &str) -> Cell {
+        time.map_or_else(|| text.to_owned(), |time| moment(time, self.now)).into()
+    }
+
+    /// A flat map, name by name; none where it is not flat.
+    fn fields(&self, fields: &Map<String, Value>) -> Option<String> {
+        let label = fields.keys().map(|name| width(&escape(name))).max().unwrap_or(0) + 2;
+        let mut text = String::new();
+        for (name, value) in fields {
+            let values: Vec<String> = match value {
+                Value::Array(items) if items.iter().all(is_scalar) => items.iter().map(scalar).collect(),
+                value if is_scalar(value) => vec![scalar(value)],
+                _ => return None,
+            };
+            let name = escape(name);
+            let mut lead = format!("{}{}", styled(&name, Style::Bold, self.colour), " ".repeat(label - width(&name)));
+            for value in if values.is_empty() { vec!["none".to_owned()] } else { values } {
+                text.push_str(&format!("{lead}{value}\n"));
+                lead = " ".repeat(label);
+            }
+        }
+        Some(if text.is_empty() { "nothing was found\n".to_owned() } else { text })
+    }
+}
+
+const VOLUME: [Column; 7] = [
+    Column::left("NAME"),
+    Column::left("DRIVER"),
+    Column::right("SIZE"),
+    Column::right("SNAPSHOTS"),
+    Column::words("NEWEST SNAPSHOT"),
+    Column::words("MOUNTED"),
+    Column::words("CREATED"),
+];
+const SNAPSHOT: [Column; 3] = [Column::left("SNAPSHOT"), Column::left("VOLUME"), Column::left("CREATED")];
+const BACKUP: [Column; 5] = [
+    Column::left("VOLUME"),
+    Column::left("CREATED"),
+    Column::words("SNAPSHOT"),
+    Column::right("SIZE"),
+    Column::left("URL"),
+];
+const URL: [Column; 2] = [Column::left("VOLUME"), Column::left("URL")];
+const PLAN: [Column; 5] = [
+    Column::left("PLAN"),
+    Column::left("VOLUME"),
+    Column::left("CREATED"),
+    Column::left("BACKUP OR SNAPSHOT"),
+    Column::words("WHY"),
+];
+
+fn backup_url(url: &str) -> Vec<Cell> {
+    let volume = BackupUrl::parse(url).ok().and_then(|url| url.volume().map(str::to_owned));
+    vec![volume.unwrap_or_default().into(), url.into()]
+}
+
+/// A size; nothing where the driver tells none, or zero, by which it means the same.
+fn size(bytes: Option<u64>) -> Cell {
+    bytes.filter(|bytes| *bytes > 0).map(format_size).unwrap_or_default().into()
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !value.is_array() && !value.is_object()
+}
+
+/// A value on one line: text without quotes, `-` for none.
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => escape(text).into_owned(),
+        other => escape(&other.to_string()).into_owned(),
+    }
+}
+
+fn json(value: &Value) -> String {
+    escaped_lines(&format!("{value:#}")).map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! What the terminal can show: whether to colour, how wide it is, and the bars that show progress on standard error.
+
+use std::{
+    ffi::OsString,
+    fmt::Write,
+    io::IsTerminal,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::{
+    progress::{Progress, none},
+    text::escape,
+    units::{format_duration, format_size},
+};
+
+/// How often a bar is drawn where nothing happens, so that the elapsed time goes on.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Whether to colour what is written to standard output.
+pub fn colour_on_output() -> bool {
+    wants_colour(std::io::stdout().is_terminal(), |name| std::env::var_os(name))
+}
+
+/// Whether to colour what is written to standard error.
+pub fn colour_on_error() -> bool {
+    wants_colour(std::io::stderr().is_terminal(), |name| std::env::var_os(name))
+}
+
+/// How many columns standard output has, where it is a terminal.
+pub fn output_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+}
+
+/// Whether to colour: `NO_COLOR` says no, `CLICOLOR_FORCE` says yes, else only a terminal that knows colours gets them.
+fn wants_colour(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    let is = |name: &str, text: &str| variable(name).is_some_and(|value| value == text);
+    if is_set("NO_COLOR") {
+        return false;
+    }
+    if is_set("CLICOLOR_FORCE") && !is("CLICOLOR_FORCE", "0") {
+        return true;
+    }
+    is_terminal && !is("TERM", "dumb") && !is("CLICOLOR", "0")
+}
+
+/// The bars of all that is under way, on standard error where that is a terminal, else nowhere. Clones are the same bars.
+#[derive(Debug, Clone, Default)]
+pub struct Bars {
+    drawn: Option<MultiProgress>,
+}
+
+impl Bars {
+    /// No bars at all.
+    pub fn hidden() -> Self {
+        Self::default()
+    }
+
+    /// Bars on standard error, unless `quiet`, or it is no terminal, or one that can't move its cursor.
+    pub fn on_error(quiet: bool) -> Self {
+        let can_draw = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        if quiet || !can_draw { Self::hidden() } else { Self::drawn_on(ProgressDrawTarget::stderr()) }
+    }
+
+    fn drawn_on(target: ProgressDrawTarget) -> Self {
+        Self { drawn: Some(MultiProgress::with_draw_target(target)) }
+    }
+
+    /// A line of its own for one piece of work at a time: with a known total a bar with bytes, rate and time left, else a
+    /// spinner with the elapsed time.
+    pub fn progress(&self) -> Arc<dyn Progress> {
+        match &self.drawn {
+            Some(bars) => Arc::new(Line { bars: bars.clone(), bar: Mutex::new(None) }),
+            None => none(),
+        }
+    }
+
+    /// Does something while the bars are off the screen: what it writes to the terminal does not tear them.
+    pub fn suspend<R>(&self, work: impl FnOnce() -> R) -> R {
+        match &self.drawn {
+            Some(bars) => bars.suspend(work),
+            None => work(),
+        }
+    }
+}
+
+/// One line among the bars.
+#[derive(Debug)]
+struct Line {
+    bars: MultiProgress,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Line {
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Line {
+    fn begin(&self, what: &str, total: Option<u64>) {
+        self.end();
+        // Made whole before it is among the bars, which draw it at once.
+        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        let style = if total.is_some() { bar_style() } else { spinner_style() };
+        let bar = self.bars.add(bar.with_style(style).with_prefix(escape(what).into_owned()));
+        bar.tick();
+        bar.enable_steady_tick(TICK);
+        *self.bar() = Some(bar);
+    }
+
+    fn set_total(&self, total: u64) {
+        if let Some(bar) = self.bar().as_ref() {
+            bar.set_style(bar_style());
+            bar.set_length(total);
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(bar) = self.bar().as_ref() {
+            bar.inc(bytes);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.bar().take() {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+    }
+}
+
+impl Drop for Line {
+    /// Work that failed half-way leaves no line behind.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+const BAR: &str = "{prefix} [{bar:24}] {done} of {whole}{rate}{left}";
+const SPINNER: &str = "{prefix} {spinner} {elapsed}{so_far}";
+
+fn bar_style() -> ProgressStyle {
+    style(BAR).progress_chars("=> ")
+}
+
+fn spinner_style() -> ProgressStyle {
+    style(SPINNER)
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("done", words(|state| format_size(state.pos())))
+        .with_key("whole", words(|state| format_size(state.len().unwrap_or(0))))
+        .with_key("so_far", words_once_begun(|state| format_size(state.pos())))
+        .with_key("rate", words_once_begun(|state| format!("{}/s", format_size(state.per_sec() as u64))))
+        .with_key("left", words_once_begun(|state| format!("{} left", format_duration(state.eta()))))
+}
+
+/// A part of a bar.
+fn words(of: fn(&ProgressState) -> String) -> impl Fn(&ProgressState, &mut dyn Write) + Clone {
+    move |state, to| {
+        let _ = to.write_str(&of(state));
+    }
+}
+
+/// A part that is left out before anything is done: there is nothing yet to reckon from.
+fn words_once_begun(of: fn(&ProgressState) -> String) -> impl Fn(&ProgressState, &mut dyn Write) + Clone {
+    move |state, to| {
+        if state.pos() > 0 {
+            let _ = write!(to, ", {}", of(state));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// A terminal that keeps what is done to it.
+    #[derive(Debug, Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<String>>>);
+
+    impl Recorder {
+        fn note(&self, what: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push(what.to_owned());
+            Ok(())
+        }
+
+        fn take(&self) -> String {
+            std::mem::take(&mut *self.0.lock().unwrap()).concat()
+        }
+
+        fn bars(&self) -> Bars {
+            Bars::drawn_on(ProgressDrawTarget::term_like(Box::new(self.clone())))
+        }
+    }
+
+    impl TermLike for Recorder {
+        fn width(&self) -> u16 {
+            120
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.note(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.note(text)
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.note("<clear>")
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn colour(is_terminal: bool, variables: &[(&str, &str)]) -> bool {
+        wants_colour(is_terminal, |name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn colour_is_for_terminals_and_the_user_has_the_last_word() {
+        for (is_terminal, variables, expected) in [
+            (true, &[][..], true),
+            (false, &[], false),
+            (true, &[("NO_COLOR", "1")], false),
+            (true, &[("NO_COLOR", "")], true),
+            (true, &[("TERM", "dumb")], false),
+            (true, &[("TERM", "xterm")], true),
+            (true, &[("CLICOLOR", "0")], false),
+            (false, &[("CLICOLOR_FORCE", "1")], true),
+            (false, &[("CLICOLOR_FORCE", "0")], false),
+            (false, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+        ] {
+            assert_eq!(colour(is_terminal, variables), expected, "{is_terminal} {variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_templates_are_valid() {
+        for template in [BAR, SPINNER] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_known_total_is_a_bar_and_an_unknown_one_a_spinner_that_can_become_a_bar() {
+        let terminal = Recorder::default();
+        let line = terminal.bars().progress();
+        line.begin("snapshot vol1\n", Some(4 << 30));
+        assert!(terminal.take().contains("snapshot vol1\\n [                        ] 0 B of 4.0 GiB"));
+        line.end();
+        terminal.take();
+        line.begin("backup vol1", None);
+        let shown = terminal.take();
+        assert!(shown.contains("backup vol1 ") && shown.contains("0s") && !shown.contains('['), "{shown}");
+        line.advance(512);
+        line.set_total(1024);
+        let shown = terminal.take();
+        assert!(shown.contains("backup vol1 [============") && shown.contains("512 B of 1.0 KiB, "), "{shown}");
+        assert!(shown.contains("/s, ") && shown.contains(" left"), "{shown}");
+    }
+
+    #[test]
+    fn bars_step_aside_for_a_line_of_the_log() {
+        let terminal = Recorder::default();
+        let bars = terminal.bars();
+        let line = bars.progress();
+        line.begin("backup vol1", Some(100));
+        terminal.take();
+        bars.suspend(|| terminal.note("<log>").unwrap());
+        let shown = terminal.take();
+        let (before, after) = shown.split_once("<log>").unwrap();
+        assert!(before.contains("<clear>") && !before.contains("backup"), "{shown}");
+        assert!(after.contains("backup vol1"), "{shown}");
+    }
+
+    #[test]
+    fn work_that_ends_or_is_dropped_leaves_no_line() {
+        let terminal = Recorder::default();
+        let bars = terminal.bars();
+        let line = bars.progress();
+        line.begin("one", Some(100));
+        line.begin("two", Some(100));
+        terminal.take();
+        drop(line);
+        assert!(terminal.take().ends_with("<clear>"));
+        bars.suspend(|| ());
+        assert!(!terminal.take().contains("two"));
+    }
+
+    #[test]
+    fn hidden_bars_do_nothing_but_the_work() {
+        let bars = Bars::hidden();
+        bars.progress().begin("x", Some(1));
+        assert_eq!(bars.suspend(|| 7), 7);
+    }
+}

@@ -1,0 +1,112 @@
+//! Text from outside made safe to show: names, the daemon's words and scripts' results may hold anything, and a
+//! terminal obeys what it is sent.
+
+use std::{borrow::Cow, fmt::Write};
+
+use unicode_width::UnicodeWidthChar;
+
+/// Whether a character would do something to a terminal, or to the reading of a line, rather than be seen: control
+/// characters, line and paragraph separators, and the marks that turn the direction of text.
+fn acts(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The text with each such character escaped (`\n`, `\u{1b}`): it stays on one line.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        if acts(letter) {
+            let _ = write!(escaped, "{}", letter.escape_default());
+        } else {
+            escaped.push(letter);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// The lines of the text, each escaped.
+pub fn escaped_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    text.trim_end().lines().map(escape)
+}
+
+/// How many columns of a terminal the (escaped) text takes.
+pub fn width(text: &str) -> usize {
+    text.chars().map(|letter| letter.width().unwrap_or(0)).sum()
+}
+
+/// The text cut to so many columns, with `…` at its end where something is missing.
+pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let mut left = columns.saturating_sub(1);
+    let mut short = String::new();
+    for letter in text.chars() {
+        let width = letter.width().unwrap_or(0);
+        if width > left {
+            break;
+        }
+        left -= width;
+        short.push(letter);
+    }
+    short.push('…');
+    Cow::Owned(short)
+}
+
+/// What a terminal is told so that text is coloured, where colour was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Headings, and the message of an error.
+    Bold,
+    /// What matters less.
+    Faint,
+    /// Failures, and what will be deleted.
+    Red,
+    /// What is kept.
+    Green,
+    /// Warnings.
+    Yellow,
+    /// Places and hints.
+    Cyan,
+}
+
+/// The text in this style; unchanged without colour.
+pub fn styled(text: &str, style: Style, colour: bool) -> Cow<'_, str> {
+    if !colour || text.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let code = match style {
+        Style::Bold => "1",
+        Style::Faint => "2",
+        Style::Red => "1;31",
+        Style::Green => "32",
+        Style::Yellow => "33",
+        Style::Cyan => "36",
+    };
+    Cow::Owned(format!("\u{1b}[{code}m{text}\u{1b}[0m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_act_on_a_terminal_is_shown_instead() {
+        assert_eq!(escape("vol1 é 漢"), "vol1 é 漢");
+        assert_eq!(escape("a\u{1b}[2Jb\r\n\tc\u{7f}\u{9b}"), "a\\u{1b}[2Jb\\r\\n\\tc\\u{7f}\\u{9b}");
+        assert_eq!(escape("a\u{202e}b\u{2066}c\u{feff}"), "a\\u{202e}b\\u{2066}c\\u{feff}");
+        assert_eq!(escaped_lines("a\nb\rc\n\n").collect::<Vec<_>>(), ["a", "b\\rc"]);
+    }
+
+    #[test]
+    fn text_is_cut_by_columns_and_not_inside_a_wide_character() {
+        assert_eq!(width("a漢é"), 4);
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("漢字漢字", 4), "漢…");
+    }
+}
