@@ -1,1 +1,26 @@
-//! The host of Rhai scripts.
+//! The host of Rhai scripts: finds a script, reads what it declares, checks its arguments, and runs it within limits.
+//!
+//! - [`library`] finds scripts (built in, or in the user's folder); [`manifest`] reads what one declares; [`arguments`]
+//!   checks what it is given, whoever gives it.
+//! - `engine` is the one place that builds an engine; [`primitives`] are the functions that scripts have; `resolver`
+//!   keeps imports inside the scripts' folders; `errors` translates Rhai's errors into this crate's.
+//! - [`host`] is what a run gives its primitives, and [`run`] is the one way to run a script.
+
+pub mod arguments;
+mod engine;
+mod errors;
+pub mod host;
+pub mod library;
+pub mod manifest;
+pub mod nearest;
+pub mod primitives;
+mod resolver;
+mod runner;
+#[cfg(test)]
+mod testing;
+
+pub use arguments::Arguments;
+pub use host::{Failure, Host, Listener, Notifier, Outcome, RunInfo, Settings, Status};
+pub use library::{Library, Listed, Origin, Script};
+pub use manifest::{Parameter, ParameterKind};
+pub use runner::run;

@@ -1,0 +1,239 @@
+//! Checks arguments against what a script declares: one place for the command line, the crontab and HTTP.
+
+use serde_json::{Map, Value};
+
+use super::{
+    library::Script,
+    manifest::{Parameter, ParameterKind},
+    nearest,
+};
+use crate::{
+    convoy::{BackupUrl, Destination, Name},
+    error::{Error, Result},
+    units,
+};
+
+/// A script's arguments, complete and typed: what `main` gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arguments {
+    values: Map<String, Value>,
+}
+
+impl Arguments {
+    /// All of them by the script's names: sizes in bytes, durations in seconds, `null` for what was left out.
+    pub fn values(&self) -> &Map<String, Value> {
+        &self.values
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+}
+
+impl Script {
+    /// How the script is called, in one line: `backup [--volume VOLUME] [--create-snapshot]`.
+    pub fn signature(&self) -> String {
+        let mut line = self.name.clone();
+        for parameter in &self.parameters {
+            let option = match parameter.kind {
+                ParameterKind::Bool if parameter.default == Some(Value::Bool(true)) => {
+                    format!("--no-{}", &parameter.option()[2..])
+                }
+                ParameterKind::Bool if !parameter.required => parameter.option(),
+                _ => format!("{} {}", parameter.option(), parameter.kind.placeholder()),
+            };
+            let dots = if parameter.kind == ParameterKind::List { ".." } else { "" };
+            line += &if parameter.required { format!(" {option}{dots}") } else { format!(" [{option}]{dots}") };
+        }
+        line
+    }
+
+    fn parameter(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| nearest::fold(&parameter.name) == nearest::fold(name))
+    }
+
+    fn usage(&self, message: impl Into<String>) -> Error {
+        Error::usage(message).with_hint(format!("usage: {}", self.signature()))
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let mut hint = String::new();
+        if let Some(found) = nearest::nearest(name, self.parameters.iter().map(|p| p.name.as_str())) {
+            let option = self.parameter(found).map(Parameter::option).unwrap_or_default();
+            hint = format!("did you mean \"{option}\"? ");
+        }
+        Error::usage(format!("\"{}\" has no argument \"{name}\"", self.name))
+            .with_hint(format!("{hint}usage: {}", self.signature()))
+    }
+
+    fn given(&self, parameter: &Parameter, value: &Value) -> Result<Value> {
+        typed(parameter, value).map_err(|error| {
+            let hint = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
+            Error::usage(format!("{}: {}", parameter.option(), error.message))
+                .with_hint(format!("{hint}usage: {}", self.signature()))
+        })
+    }
+
+    /// Fills in what was left out.
+    fn complete(&self, mut given: Map<String, Value>) -> Result<Arguments> {
+        let mut values = Map::new();
+        for parameter in &self.parameters {
+            let value = match given.remove(&parameter.name) {
+                Some(value) => value,
+                None if parameter.required => {
+                    return Err(self.usage(format!("\"{}\" needs {}", self.name, parameter.option())));
+                }
+                None => match (&parameter.default, &parameter.kind) {
+                    (Some(default), _) => default.clone(),
+                    (None, ParameterKind::Bool) => Value::Bool(false),
+                    (None, ParameterKind::List) => Value::Array(Vec::new()),
+                    (None, _) => Value::Null,
+                },
+            };
+            values.insert(parameter.name.clone(), value);
+        }
+        Ok(Arguments { values })
+    }
+}
+
+/// Arguments as they stand on a command line or in a crontab: `--volume vol1`, `--volume=vol1`, `--create-snapshot`,
+/// `--no-create-snapshot`, `--create-snapshot=false`; a list's option is repeated.
+///
+/// # Errors
+/// A usage error for anything unknown, repeated, missing or ill-typed, with the script's signature.
+pub fn from_command_line(script: &Script, words: &[String]) -> Result<Arguments> {
+    let mut given: Map<String, Value> = Map::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        let Some(option) = word.strip_prefix("--").filter(|rest| !rest.is_empty()) else {
+            return Err(unexpected(script, word));
+        };
+        let (name, inline) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        let negated = || {
+            let positive = script.parameter(name.strip_prefix("no-").or_else(|| name.strip_prefix("no_"))?)?;
+            (positive.kind == ParameterKind::Bool && inline.is_none()).then_some(positive)
+        };
+        let (parameter, value) = match script.parameter(name) {
+            Some(parameter) => {
+                let value = match (inline, &parameter.kind) {
+                    (Some(value), _) => value,
+                    (None, ParameterKind::Bool) => "true",
+                    (None, _) => match words.next_if(|next| !looks_like_an_option(next)) {
+                        Some(value) => value,
+                        None => {
+                            return Err(script.usage(format!(
+                                "{} needs a value: {}",
+                                parameter.option(),
+                                parameter.kind.placeholder()
+                            )));
+                        }
+                    },
+                };
+                (parameter, value)
+            }
+            None => match negated() {
+                Some(parameter) => (parameter, "false"),
+                None => return Err(script.unknown(&format!("--{name}"))),
+            },
+        };
+        let value = script.given(parameter, &Value::String(value.to_owned()))?;
+        match (given.get_mut(&parameter.name), value) {
+            (None, value) => {
+                given.insert(parameter.name.clone(), value);
+            }
+            (Some(Value::Array(all)), Value::Array(more)) => all.extend(more),
+            (Some(_), _) => return Err(script.usage(format!("{} is given twice", parameter.option()))),
+        }
+    }
+    script.complete(given)
+}
+
+/// Whether a word is an option and not a value: a negative number is a value.
+fn looks_like_an_option(word: &str) -> bool {
+    word.starts_with('-') && word.len() > 1 && !word[1..].starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn unexpected(script: &Script, word: &str) -> Error {
+    let usage = format!("usage: {}", script.signature());
+    let hint = match word {
+        "true" | "false" => format!("write a flag's value behind an \"=\": --flag={word}; {usage}"),
+        _ => usage,
+    };
+    Error::usage(format!("\"{word}\" is not expected here: arguments have names")).with_hint(hint)
+}
+
+/// Arguments as JSON: `{"volume": "vol1", "createSnapshot": true}`. `null` is the same as left out.
+///
+/// # Errors
+/// A usage error for anything unknown, repeated (in another spelling), missing or ill-typed, with the script's signature.
+pub fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Arguments> {
+    let mut given = Map::new();
+    for (name, value) in object {
+        let parameter = script.parameter(name).ok_or_else(|| script.unknown(name))?;
+        if value.is_null() {
+            continue;
+        }
+        let value = script.given(parameter, value)?;
+        if given.insert(parameter.name.clone(), value).is_some() {
+            return Err(script.usage(format!("\"{}\" is given twice", parameter.name)));
+        }
+    }
+    script.complete(given)
+}
+
+/// The value as the script gets it, where it fits what the parameter must be.
+pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
+    let text = value.as_str();
+    let wrong = |what: &str| {
+        let shown = text.map_or_else(|| value.to_string(), |text| format!("\"{text}\""));
+        Error::usage(format!("{shown} is not {what}"))
+    };
+    let string = || match text {
+        Some(text) if !text.is_empty() => Ok(text),
+        Some(_) => Err(Error::usage("the value is empty")),
+        None => Err(wrong("a string")),
+    };
+    Ok(match &parameter.kind {
+        ParameterKind::String => Value::from(string()?),
+        ParameterKind::Int => match text {
+            Some(text) => text.trim().parse::<i64>().map_err(|_| wrong("a whole number"))?.into(),
+            None => value.as_i64().ok_or_else(|| wrong("a whole number"))?.into(),
+        },
+        ParameterKind::Bool => match (value, text.map(str::to_ascii_lowercase).as_deref()) {
+            (Value::Bool(value), _) => Value::Bool(*value),
+            (_, Some("true" | "yes" | "1")) => Value::Bool(true),
+            (_, Some("false" | "no" | "0")) => Value::Bool(false),
+            _ => return Err(wrong("true or false")),
+        },
+        ParameterKind::Size => match text {
+            Some(text) => units::parse_size(text)?.into(),
+            None => value.as_i64().filter(|bytes| *bytes >= 0).ok_or_else(|| wrong("a size"))?.into(),
+        },
+        ParameterKind::Duration => match text {
+            Some(text) => units::parse_duration(text)?.as_secs().into(),
+            None => value.as_i64().filter(|seconds| *seconds >= 0).ok_or_else(|| wrong("a duration"))?.into(),
+        },
+        ParameterKind::OneOf(choices) => {
+            let text = string()?;
+            if !choices.iter().any(|choice| choice == text) {
+                let otherwise = format!("there are {}", choices.join(", "));
+                let hint = nearest::did_you_mean(text, choices.iter().map(String::as_str), &otherwise);
+                return Err(wrong(&format!("one of {}", choices.join(", "))).with_hint(hint));
+            }
+            Value::from(text)
+        }
+        ParameterKind::List => match value {
+            Value::String(one) => Value::Array(vec![Value::from(one.as_str())]),
+            Value::Array(all) if all.iter().all(Value::is_string) => value.clone(),
+            _ => return Err(wrong("a list of strings")),
+        },
+        ParameterKind::Volume => Value::from(Name::volume(string()?)?.as_str()),
+        ParameterKind::Snapshot => Value::from(Name::snapshot(string()?)?.as_str()),
+        ParameterKind::BackupUrl => Value::from(BackupUrl::parse(string()?)?.to_string()),
+        ParameterKind::Destination => Value::from(Destination::parse(string()?)?.as_str()),
+    })
+}

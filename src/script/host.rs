@@ -1,0 +1,310 @@
+//! What a run gives the primitives of its script, and what it keeps while the script runs.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::engine;
+use crate::{
+    clock::{Clock, SystemClock},
+    convoy::{Destination, guards::Guards},
+    error::{Error, ErrorKind, Result},
+};
+
+/// What a run gives the primitives of its script.
+pub struct Host {
+    /// The guarded daemon.
+    pub guards: Arc<Guards>,
+    /// Where the primitives' asynchronous work is done.
+    pub runtime: Handle,
+    /// Ends the run when it is cancelled.
+    pub cancellation: CancellationToken,
+    /// When the run must be over.
+    pub deadline: Option<Instant>,
+    /// The time that `time::` and `retention::` go by.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration that scripts may see.
+    pub settings: Settings,
+    /// Which run this is.
+    pub run: RunInfo,
+    /// Hears what the script says.
+    pub listener: Arc<dyn Listener>,
+    /// Takes what the script wants people to know.
+    pub notifier: Arc<dyn Notifier>,
+    /// How many steps of a script, in all its threads together, are too many.
+    pub max_operations: u64,
+}
+
+impl Host {
+    /// A host with this daemon, and defaults for the rest: no deadline, the system's clock, notifications to the log.
+    pub fn new(guards: Arc<Guards>, runtime: Handle) -> Self {
+        Self {
+            guards,
+            runtime,
+            cancellation: CancellationToken::new(),
+            deadline: None,
+            clock: Arc::new(SystemClock),
+            settings: Settings::default(),
+            run: RunInfo::default(),
+            listener: Arc::new(Silent),
+            notifier: Arc::new(NotifyLog),
+            max_operations: engine::MAX_OPERATIONS,
+        }
+    }
+}
+
+/// The configuration that scripts may see. Secrets do not belong here.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where backups go unless a script says otherwise.
+    pub destination: Option<Destination>,
+    /// Whether `backup` deletes a volume's older snapshots.
+    pub delete_old_snapshots: bool,
+    /// Other values, by the name that `config::get` knows them by.
+    pub values: BTreeMap<String, Value>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { destination: None, delete_old_snapshots: true, values: BTreeMap::new() }
+    }
+}
+
+/// Which run this is.
+#[derive(Debug, Clone, Default)]
+pub struct RunInfo {
+    /// Its id.
+    pub id: String,
+    /// Who started it: `cli`, `cron` or `http`.
+    pub trigger: String,
+    /// Whether nothing is to be written.
+    pub dry_run: bool,
+}
+
+/// Hears what a script says while it runs. The `log` crate gets the log's lines in any case, under the script's name.
+pub trait Listener: Send + Sync {
+    /// A line for the run's log.
+    fn log(&self, _level: log::Level, _message: &str) {}
+    /// What the script is about to do.
+    fn progress(&self, _text: &str) {}
+}
+
+struct Silent;
+
+impl Listener for Silent {}
+
+/// Takes what a script wants people to know.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// Something is wrong and somebody should look.
+    ///
+    /// # Errors
+    /// Where the message could not be handed over.
+    async fn problem(&self, subject: &str, text: &str) -> Result<()>;
+
+    /// Something is worth knowing.
+    ///
+    /// # Errors
+    /// Where the message could not be handed over.
+    async fn info(&self, subject: &str, text: &str) -> Result<()>;
+}
+
+struct NotifyLog;
+
+#[async_trait]
+impl Notifier for NotifyLog {
+    async fn problem(&self, subject: &str, text: &str) -> Result<()> {
+        log::error!("{subject}: {text}");
+        Ok(())
+    }
+
+    async fn info(&self, subject: &str, text: &str) -> Result<()> {
+        log::info!("{subject}: {text}");
+        Ok(())
+    }
+}
+
+/// What a script's run came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// What the script's `main` returned.
+    pub result: Value,
+    /// What went wrong on the way without ending the run.
+    pub failures: Vec<Failure>,
+}
+
+/// One thing that went wrong in a run that went on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The volume it was about.
+    pub volume: String,
+    /// The [`ErrorKind`]'s code.
+    pub code: String,
+    /// What was wrong.
+    pub message: String,
+}
+
+/// How a run that came to its end went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All went well.
+    Done,
+    /// Some things failed, others went well.
+    Partial,
+    /// Nothing went well.
+    Failed,
+}
+
+impl Outcome {
+    /// Done without failures; failed where there are failures and the result is an array without one good element (a
+    /// failed volume's element has an `Error`); else partial.
+    pub fn status(&self) -> Status {
+        let is_bad = |element: &Value| element.get("Error").is_some();
+        match &self.result {
+            _ if self.failures.is_empty() => Status::Done,
+            Value::Array(elements) if elements.iter().all(is_bad) => Status::Failed,
+            _ => Status::Partial,
+        }
+    }
+}
+
+/// What is kept while a script runs.
+pub(crate) struct Run {
+    pub host: Arc<Host>,
+    /// The script's name: the log's target.
+    pub script: String,
+    /// The text of each file that takes part, by the name errors call it.
+    pub sources: Mutex<BTreeMap<String, String>>,
+    failures: Mutex<Vec<Failure>>,
+    operations: AtomicU64,
+    threads: AtomicUsize,
+}
+
+/// Why a run ends whatever the script says; the token of Rhai's `ErrorTerminated`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Cancelled,
+    DeadlineExceeded,
+    TooManyOperations,
+}
+
+impl End {
+    pub fn error(self) -> Error {
+        match self {
+            Self::Cancelled => Error::new(ErrorKind::Cancelled, "the run was cancelled"),
+            Self::DeadlineExceeded => Error::new(ErrorKind::DeadlineExceeded, "the run's time is up")
+                .with_hint("give it more with --timeout or BKUP_RUN_TIMEOUT"),
+            Self::TooManyOperations => Error::new(ErrorKind::Limit, "the script took too many steps")
+                .with_hint("look for a loop that does not end"),
+        }
+    }
+}
+
+impl Run {
+    pub fn new(host: Arc<Host>, script: &str) -> Self {
+        Self {
+            host,
+            script: script.to_owned(),
+            sources: Mutex::default(),
+            failures: Mutex::default(),
+            operations: AtomicU64::new(0),
+            threads: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts one step of the script, whichever its thread; `Some` where it must not take another.
+    pub fn step(&self) -> Option<End> {
+        let count = self.operations.fetch_add(1, Ordering::Relaxed);
+        if count >= self.host.max_operations {
+            return Some(End::TooManyOperations);
+        }
+        // Looking costs a lock and a system call, a step nearly nothing; sixteen steps are no time at all.
+        if count.is_multiple_of(16) { self.end() } else { None }
+    }
+
+    /// Whether the run was cancelled or its time is up.
+    pub fn end(&self) -> Option<End> {
+        if self.host.cancellation.is_cancelled() {
+            Some(End::Cancelled)
+        } else if self.host.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            Some(End::DeadlineExceeded)
+        } else {
+            None
+        }
+    }
+
+    /// Waits for the work, but no longer than the run lasts.
+    pub fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if let Some(end) = self.end() {
+            return Err(end.error());
+        }
+        let deadline = async {
+            match self.host.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        self.host.runtime.block_on(async {
+            tokio::select! {
+                // What is done is done: a result counts even where the run is cancelled at the same moment.
+                biased;
+                result = work => result,
+                () = self.host.cancellation.cancelled() => Err(End::Cancelled.error()),
+                () = deadline => Err(End::DeadlineExceeded.error()),
+            }
+        })
+    }
+
+    pub fn log(&self, level: log::Level, message: &str) {
+        log::log!(target: &self.script, level, "{message}");
+        self.host.listener.log(level, message);
+    }
+
+    pub fn fail(&self, failure: Failure) {
+        lock(&self.failures).push(failure);
+    }
+
+    pub fn failures(&self) -> Vec<Failure> {
+        lock(&self.failures).clone()
+    }
+
+    pub fn remember_source(&self, file: &str, text: &str) {
+        lock(&self.sources).insert(file.to_owned(), text.to_owned());
+    }
+
+    /// Takes up to `wanted` threads out of those that a run may have.
+    pub fn take_threads(&self, wanted: usize) -> usize {
+        let mut taken = 0;
+        let _ = self.threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |busy| {
+            taken = wanted.min(engine::MAX_THREADS.saturating_sub(busy));
+            Some(busy + taken)
+        });
+        taken
+    }
+
+    pub fn return_threads(&self, taken: usize) {
+        self.threads.fetch_sub(taken, Ordering::SeqCst);
+    }
+}
+
+/// The lock's content, even where a thread panicked while it held it: nothing here is left half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The run as it travels with an engine, for the primitives to find.
+#[derive(Clone)]
+pub(crate) struct RunTag(pub Arc<Run>);

@@ -1,0 +1,312 @@
+//! Finds scripts: the built-in ones, and the user's, which override those of the same name.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use rhai::AST;
+use sha2::{Digest, Sha256};
+
+use super::{
+    engine, errors,
+    manifest::{self, Parameter},
+    nearest,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The built-in scripts, by name.
+const SCRIPTS: [(&str, &str); 8] = [
+    ("backup", include_str!("../../scripts-rhai/backup.rhai")),
+    ("backups", include_str!("../../scripts-rhai/backups.rhai")),
+    ("create", include_str!("../../scripts-rhai/create.rhai")),
+    ("prune", include_str!("../../scripts-rhai/prune.rhai")),
+    ("remove", include_str!("../../scripts-rhai/remove.rhai")),
+    ("restore", include_str!("../../scripts-rhai/restore.rhai")),
+    ("snapshot", include_str!("../../scripts-rhai/snapshot.rhai")),
+    ("volumes", include_str!("../../scripts-rhai/volumes.rhai")),
+];
+
+/// What the built-in scripts share, by the path that imports it.
+const MODULES: [(&str, &str); 1] = [("lib/volumes", include_str!("../../scripts-rhai/lib/volumes.rhai"))];
+
+/// No script is longer than this.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// All scripts that can be run.
+#[derive(Debug, Clone)]
+pub struct Library {
+    folder: Option<PathBuf>,
+}
+
+/// Where a script comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// It is part of the program.
+    BuiltIn,
+    /// It is a file of the user's.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whether there is a built-in script of the same name, which this one replaces.
+        overrides: bool,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built in"),
+            Self::File { path, overrides: false } => write!(f, "{}", path.display()),
+            Self::File { path, overrides: true } => write!(f, "{}, overrides the built-in one", path.display()),
+        }
+    }
+}
+
+/// A script as a list of scripts shows it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The first line of its doc; the error where it can't be loaded.
+    pub doc: Result<String>,
+}
+
+/// A script, ready to run.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// Its name: the file's, without `.rhai`.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its text.
+    pub source: String,
+    /// The SHA-256 of its text, in hexadecimal.
+    pub digest: String,
+    /// Its `//!` lines.
+    pub doc: String,
+    /// What it takes, in the order in which it says so.
+    pub parameters: Vec<Parameter>,
+    pub(crate) ast: AST,
+    /// What errors call its file.
+    pub(crate) file: String,
+    /// Where its imports are looked for before the built-in ones.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Library {
+    /// The built-in scripts, and those of a folder, which override them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] where the folder is missing, is none, or can't be read.
+    pub fn new(folder: Option<PathBuf>) -> Result<Self> {
+        let folder = match folder {
+            None => None,
+            Some(folder) => {
+                let hint = "BKUP_SCRIPTS_DIR must be a folder with .rhai files; leave it unset to have the default scripts only";
+                let wrong = |error: std::io::Error| {
+                    Error::configuration(format!("cannot read the folder of scripts \"{}\": {error}", folder.display()))
+                        .with_hint(hint)
+                };
+                let real = folder.canonicalize().map_err(wrong)?;
+                std::fs::read_dir(&real).map_err(wrong)?;
+                Some(real)
+            }
+        };
+        Ok(Self { folder })
+    }
+
+    /// The user's folder, its symbolic links resolved.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// All scripts by name; one that can't be loaded is listed with its error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let names = self.names()?;
+        Ok(names
+            .into_iter()
+            .map(|name| {
+                let doc =
+                    self.load(&name).map(|script| script.doc.lines().next().unwrap_or_default().trim().to_owned());
+                let path = self.folder.as_ref().map(|folder| folder.join(format!("{name}.rhai")));
+                let origin = match path.filter(|path| path.symlink_metadata().is_ok()) {
+                    Some(path) => Origin::File { path, overrides: built_in(&SCRIPTS, &name).is_some() },
+                    None => Origin::BuiltIn,
+                };
+                Listed { name, origin, doc }
+            })
+            .collect())
+    }
+
+    /// A script's text and where it comes from.
+    ///
+    /// # Errors
+    /// A usage error where there is no such script, with the nearest name.
+    pub fn source(&self, name: &str) -> Result<(String, Origin)> {
+        let overrides = built_in(&SCRIPTS, name);
+        if is_name(name) {
+            let file = format!("{name}.rhai");
+            if let Some((text, path)) = self.folder.as_deref().map(|f| read_inside(f, &file)).transpose()?.flatten() {
+                return Ok((text, Origin::File { path, overrides: overrides.is_some() }));
+            }
+            if let Some(text) = overrides {
+                return Ok((text.to_owned(), Origin::BuiltIn));
+            }
+        }
+        let names = self.names().unwrap_or_default();
+        let otherwise = format!("there are {}", names.join(", "));
+        Err(Error::usage(format!("no script named \"{name}\"")).with_hint(nearest::did_you_mean(
+            name,
+            names.iter().map(String::as_str),
+            &otherwise,
+        )))
+    }
+
+    /// A script, parsed and with its declaration read; nothing of it is run.
+    ///
+    /// # Errors
+    /// A usage error where there is no such script; [`ErrorKind::Script`] with the place where it is wrong.
+    pub fn load(&self, name: &str) -> Result<Script> {
+        let (source, origin) = self.source(name)?;
+        self.parse(name, source, origin)
+    }
+
+    /// A script from a file anywhere, to check it before it is put into the folder. Its imports are those of this library.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where the file can't be read; [`ErrorKind::Script`] with the place where it is wrong.
+    pub fn load_file(&self, path: &Path) -> Result<Script> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_name(&name) {
+            return Err(Error::usage(format!("\"{name}\" can't be a script's name")).with_hint(
+                "use small letters, digits, \"_\" and \"-\", a letter first, and end the file's name in .rhai",
+            ));
+        }
+        let overrides = built_in(&SCRIPTS, &name).is_some();
+        self.parse(&name, text, Origin::File { path: path.to_owned(), overrides })
+    }
+
+    fn parse(&self, name: &str, source: String, origin: Origin) -> Result<Script> {
+        let file = match &origin {
+            Origin::BuiltIn => format!("{name}.rhai (built in)"),
+            Origin::File { path, .. } => path.display().to_string(),
+        };
+        let mut ast =
+            engine::for_compiling().compile(&source).map_err(|error| errors::of_parsing(&error, &file, &source))?;
+        ast.set_source(file.as_str());
+        let parameters = manifest::read(&ast, &file, &source)?;
+        Ok(Script {
+            name: name.to_owned(),
+            digest: Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+            doc: doc(ast.doc()),
+            folder: self.folder.clone(),
+            origin,
+            source,
+            parameters,
+            ast,
+            file,
+        })
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let mut names: BTreeMap<String, ()> = SCRIPTS.iter().map(|(name, _)| ((*name).to_owned(), ())).collect();
+        if let Some(folder) = &self.folder {
+            let wrong = |error| {
+                Error::configuration(format!("cannot read the folder of scripts \"{}\": {error}", folder.display()))
+            };
+            for entry in std::fs::read_dir(folder).map_err(wrong)? {
+                let file = entry.map_err(wrong)?.file_name();
+                if let Some(name) =
+                    file.to_str().and_then(|file| file.strip_suffix(".rhai")).filter(|name| is_name(name))
+                {
+                    names.insert(name.to_owned(), ());
+                }
+            }
+        }
+        Ok(names.into_keys().collect())
+    }
+}
+
+/// The text of a module, and what errors call its file: the user's where there is one, else the built-in one.
+///
+/// `path` is as a script wrote it: `lib/volumes`, `lib/volumes.rhai`, `backup`.
+pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, String)> {
+    let path = path.strip_suffix(".rhai").unwrap_or(path);
+    let parts: Vec<&str> = path.split('/').collect();
+    if !parts.iter().all(|part| is_name(part)) {
+        return Err(Error::new(
+            ErrorKind::Script,
+            format!("cannot import \"{path}\": a script can import only what lies in the scripts' folders"),
+        )
+        .with_hint("write import \"lib/name\" as name, for the file lib/name.rhai in the folder of scripts"));
+    }
+    if let Some((text, file)) = folder.map(|folder| read_inside(folder, &format!("{path}.rhai"))).transpose()?.flatten()
+    {
+        return Ok((text, file.display().to_string()));
+    }
+    if let Some(text) = built_in(&MODULES, path).or_else(|| built_in(&SCRIPTS, path)) {
+        return Ok((text.to_owned(), format!("{path}.rhai (built in)")));
+    }
+    let otherwise = match folder {
+        Some(folder) => format!("there is no \"{path}.rhai\" in \"{}\", and none built in", folder.display()),
+        None => format!("there is no \"{path}.rhai\" built in; set BKUP_SCRIPTS_DIR to the folder where it is"),
+    };
+    Err(Error::new(ErrorKind::Script, format!("cannot import \"{path}\": there is no such file"))
+        .with_hint(nearest::did_you_mean(path, MODULES.iter().map(|(name, _)| *name), &otherwise)))
+}
+
+fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// A file's text and its path, where it is there and inside the folder even after its symbolic links are followed.
+fn read_inside(folder: &Path, relative: &str) -> Result<Option<(String, PathBuf)>> {
+    let path = folder.join(relative);
+    let cannot = |error: std::io::Error| Error::io(format!("cannot read \"{}\"", path.display()), &error);
+    match path.symlink_metadata() {
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(cannot(error)),
+        Ok(_) => {}
+    }
+    let real = path.canonicalize().map_err(cannot)?;
+    if !real.starts_with(folder) {
+        return Err(Error::configuration(format!(
+            "\"{}\" is a symbolic link out of the folder of scripts: it leads to \"{}\"",
+            path.display(),
+            real.display()
+        ))
+        .with_hint("copy the file into the folder"));
+    }
+    let metadata = real.metadata().map_err(cannot)?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(Error::configuration(format!("\"{}\" is not a file of at most 1 MiB", path.display())));
+    }
+    Ok(Some((std::fs::read_to_string(&real).map_err(cannot)?, path)))
+}
+
+/// Whether a script can be called so: `^[a-z][a-z0-9_-]*$`.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))
+}
+
+/// The text of doc lines without their `//!`.
+fn doc(lines: &str) -> String {
+    let lines: Vec<&str> = lines
+        .lines()
+        .map(|line| line.trim().strip_prefix("//!").unwrap_or(line))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end())
+        .collect();
+    lines.join("\n").trim().to_owned()
+}

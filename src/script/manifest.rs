@@ -1,0 +1,283 @@
+//! What a script declares of itself, read from its syntax tree without running it.
+//!
+//! ```rhai
+//! //! Back up one volume, or every volume.
+//!
+//! const PARAMETERS = #{
+//!     volume: #{ type: "volume", help: "the volume; every volume if left out" },
+//!     keep:   #{ type: "duration", default: "7d", help: "how long to keep it" },
+//! };
+//! ```
+//!
+//! A declaration is literal data: whoever lists scripts, shows help or checks a crontab needs no engine and risks nothing.
+
+use rhai::{AST, Expr, FnAccess, Position, Stmt};
+use serde_json::Value;
+
+use super::{arguments, errors, nearest};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The constant that holds a script's declaration.
+const NAME: &str = "PARAMETERS";
+
+/// The words that `type:` knows.
+const TYPES: [&str; 11] =
+    ["string", "int", "bool", "size", "duration", "choice", "list", "volume", "snapshot", "backup_url", "destination"];
+
+/// One parameter, as the script declares it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// Its name in the script: letters, digits and `_`.
+    pub name: String,
+    /// What its argument must be.
+    pub kind: ParameterKind,
+    /// Whether there must be an argument.
+    pub required: bool,
+    /// What it is without an argument, as the script gets it: a size in bytes, a duration in seconds.
+    pub default: Option<Value>,
+    /// The default as the script's author wrote it, for help: `7d`.
+    pub default_text: Option<String>,
+    /// What it is for.
+    pub help: String,
+}
+
+/// What an argument must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Any text.
+    String,
+    /// A whole number.
+    Int,
+    /// True or false; a flag on the command line.
+    Bool,
+    /// A size such as `40G`; bytes in the script.
+    Size,
+    /// A duration such as `7d`; seconds in the script.
+    Duration,
+    /// One of these.
+    OneOf(Vec<String>),
+    /// Several texts; repeated on the command line.
+    List,
+    /// A volume's name.
+    Volume,
+    /// A snapshot's name.
+    Snapshot,
+    /// A backup's URL.
+    BackupUrl,
+    /// A backup destination.
+    Destination,
+}
+
+impl ParameterKind {
+    /// The word for it in usage lines: `SIZE`, `ext4|xfs`.
+    pub fn placeholder(&self) -> String {
+        match self {
+            Self::String => "STRING".into(),
+            Self::Int => "NUMBER".into(),
+            Self::Bool => "true|false".into(),
+            Self::Size => "SIZE".into(),
+            Self::Duration => "DURATION".into(),
+            Self::OneOf(choices) => choices.join("|"),
+            Self::List => "STRING".into(),
+            Self::Volume => "VOLUME".into(),
+            Self::Snapshot => "SNAPSHOT".into(),
+            Self::BackupUrl => "URL".into(),
+            Self::Destination => "DESTINATION".into(),
+        }
+    }
+}
+
+impl Parameter {
+    /// Its option on the command line: `--create-snapshot`.
+    pub fn option(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+}
+
+/// Where a declaration is read, for the errors.
+struct Reader<'a> {
+    file: &'a str,
+    source: &'a str,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, position: Position, message: impl Into<String>) -> Error {
+        errors::located(Error::new(ErrorKind::Script, message), self.file, self.source, position)
+    }
+}
+
+/// The parameters that a script declares, in the order in which it does.
+///
+/// # Errors
+/// [`ErrorKind::Script`] with the place of the first thing that is wrong in the declaration, or where there is no `main`.
+pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>> {
+    let reader = Reader { file, source };
+    check_main(ast, &reader)?;
+    for statement in ast.statements() {
+        if let Stmt::Var(variable, flags, position) = statement
+            && variable.0.name == NAME
+        {
+            if !flags.contains(rhai::ASTFlags::CONSTANT) {
+                return Err(reader
+                    .wrong(*position, format!("{NAME} must be a constant"))
+                    .with_hint(format!("write \"const {NAME} = #{{ .. }};\"")));
+            }
+            let Expr::Map(map, _) = &variable.1 else {
+                return Err(reader
+                    .wrong(variable.1.start_position(), format!("{NAME} must be a map written out here"))
+                    .with_hint("write const PARAMETERS = #{ name: #{ type: \"string\", help: \"..\" } };"));
+            };
+            let mut parameters: Vec<Parameter> = Vec::new();
+            for (name, declaration) in &map.0 {
+                let parameter = parameter(&reader, &name.name, name.pos, declaration)?;
+                if let Some(twin) = parameters.iter().find(|p| nearest::fold(&p.name) == nearest::fold(&parameter.name))
+                {
+                    return Err(reader.wrong(
+                        name.pos,
+                        format!(
+                            "\"{}\" and \"{}\" are the same parameter on the command line",
+                            twin.name, parameter.name
+                        ),
+                    ));
+                }
+                parameters.push(parameter);
+            }
+            return Ok(parameters);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn check_main(ast: &AST, reader: &Reader<'_>) -> Result<()> {
+    let main = ast.iter_functions().find(|function| function.name == "main");
+    let hint = "write \"fn main(args) { .. }\"; what it returns is the run's result";
+    match main {
+        None => Err(reader.wrong(Position::NONE, "the script has no function \"main\"").with_hint(hint)),
+        Some(main) if main.access == FnAccess::Private => {
+            Err(reader.wrong(Position::NONE, "the script's \"main\" is private").with_hint(hint))
+        }
+        Some(main) if main.params.len() > 1 => Err(reader
+            .wrong(
+                Position::NONE,
+                format!("the script's \"main\" has {} parameters, one is the most", main.params.len()),
+            )
+            .with_hint(hint)),
+        Some(_) => Ok(()),
+    }
+}
+
+fn parameter(reader: &Reader<'_>, name: &str, position: Position, declaration: &Expr) -> Result<Parameter> {
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_name {
+        return Err(reader
+            .wrong(position, format!("\"{name}\" can't be a parameter's name"))
+            .with_hint("use letters, digits and \"_\", a letter first"));
+    }
+    let Expr::Map(fields, _) = declaration else {
+        return Err(reader
+            .wrong(declaration.start_position(), format!("the parameter \"{name}\" must be declared by a map"))
+            .with_hint(format!("write {name}: #{{ type: \"string\", help: \"..\" }}")));
+    };
+    let (mut kind, mut choices, mut required, mut default, mut help) = (None, None, false, None, String::new());
+    for (field, value) in &fields.0 {
+        let at = value.start_position();
+        let Some(literal) = value.get_literal_value(None).and_then(|value| serde_json::to_value(&value).ok()) else {
+            return Err(reader
+                .wrong(at, format!("\"{}\" of the parameter \"{name}\" must be written out, not computed", field.name))
+                .with_hint("a declaration is read without running the script"));
+        };
+        match (field.name.as_str(), literal) {
+            ("type", literal) => kind = Some((read_kind(reader, name, at, literal)?, at)),
+            ("choices", literal) => choices = Some(read_choices(reader, name, at, &literal)?),
+            ("required", Value::Bool(value)) => required = value,
+            ("default", value) => default = Some((value, at)),
+            ("help", Value::String(text)) => help = text,
+            ("required" | "help", _) => {
+                let what = if field.name == "help" { "a string" } else { "true or false" };
+                return Err(reader.wrong(at, format!("\"{}\" of the parameter \"{name}\" must be {what}", field.name)));
+            }
+            (other, _) => {
+                let known = ["type", "choices", "required", "default", "help"];
+                return Err(reader
+                    .wrong(field.pos, format!("\"{other}\" is not known in the declaration of a parameter"))
+                    .with_hint(nearest::did_you_mean(
+                        other,
+                        known,
+                        "there are type, choices, required, default and help",
+                    )));
+            }
+        }
+    }
+    let kind = match (kind, choices) {
+        (None, None) => {
+            return Err(reader
+                .wrong(position, format!("the parameter \"{name}\" has no type"))
+                .with_hint(format!("add type: one of {}", TYPES.join(", "))));
+        }
+        (None | Some((None, _)), Some(choices)) => ParameterKind::OneOf(choices),
+        (Some((None, at)), None) => {
+            return Err(reader
+                .wrong(at, format!("the parameter \"{name}\" is a choice without choices"))
+                .with_hint("add choices: [\"one\", \"other\"]"));
+        }
+        (Some((Some(_), at)), Some(_)) => {
+            return Err(reader.wrong(at, format!("the parameter \"{name}\" has choices and another type")));
+        }
+        (Some((Some(kind), _)), None) => kind,
+    };
+    let mut parameter = Parameter { name: name.to_owned(), kind, required, default: None, default_text: None, help };
+    if let Some((value, at)) = default {
+        if required {
+            return Err(reader.wrong(at, format!("the parameter \"{name}\" is required and has a default: choose one")));
+        }
+        let typed = arguments::typed(&parameter, &value)
+            .map_err(|error| reader.wrong(at, format!("the default of the parameter \"{name}\": {}", error.message)))?;
+        parameter.default = Some(typed);
+        parameter.default_text = Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+    Ok(parameter)
+}
+
+/// The type that a declaration names; `None` for a choice, whose choices stand beside it.
+fn read_kind(reader: &Reader<'_>, name: &str, at: Position, literal: Value) -> Result<Option<ParameterKind>> {
+    let word = match literal {
+        Value::String(word) => word,
+        choices @ Value::Array(_) => return Ok(Some(ParameterKind::OneOf(read_choices(reader, name, at, &choices)?))),
+        _ => {
+            return Err(
+                reader.wrong(at, format!("the type of the parameter \"{name}\" must be a string or a list of choices"))
+            );
+        }
+    };
+    Ok(Some(match word.as_str() {
+        "string" => ParameterKind::String,
+        "int" => ParameterKind::Int,
+        "bool" => ParameterKind::Bool,
+        "size" => ParameterKind::Size,
+        "duration" => ParameterKind::Duration,
+        "list" => ParameterKind::List,
+        "volume" => ParameterKind::Volume,
+        "snapshot" => ParameterKind::Snapshot,
+        "backup_url" => ParameterKind::BackupUrl,
+        "destination" => ParameterKind::Destination,
+        "choice" => return Ok(None),
+        _ => {
+            return Err(reader.wrong(at, format!("there is no type \"{word}\"")).with_hint(nearest::did_you_mean(
+                &word,
+                TYPES,
+                &format!("there are {}", TYPES.join(", ")),
+            )));
+        }
+    }))
+}
+
+fn read_choices(reader: &Reader<'_>, name: &str, at: Position, literal: &Value) -> Result<Vec<String>> {
+    let choices: Option<Vec<String>> =
+        literal.as_array().and_then(|all| all.iter().map(|one| one.as_str().map(str::to_owned)).collect());
+    match choices {
+        Some(choices) if !choices.is_empty() => Ok(choices),
+        _ => Err(reader
+            .wrong(at, format!("the choices of the parameter \"{name}\" must be a list of strings, one at least"))),
+    }
+}

@@ -1,0 +1,52 @@
+//! `config::`: the configuration, without its secrets.
+
+use rhai::plugin::*;
+
+use super::{Returned, call, to_script};
+use crate::{
+    error::{Error, ErrorKind},
+    script::nearest,
+};
+
+#[export_module]
+pub(crate) mod functions {
+    /// A value of the configuration: `destination`, `delete_old_snapshots`, and what else the program shows of it.
+    ///
+    /// ```rhai
+    /// if config::get("delete_old_snapshots") { log::info("older snapshots go"); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn get(ctx: NativeCallContext, name: &str) -> Returned<Dynamic> {
+        call(&ctx, |run| {
+            let settings = &run.host.settings;
+            match name {
+                "destination" => Ok(text(settings.destination.as_ref())),
+                "delete_old_snapshots" => Ok(settings.delete_old_snapshots.into()),
+                _ => match settings.values.get(name) {
+                    Some(value) => to_script(value),
+                    None => {
+                        let known = ["destination", "delete_old_snapshots"];
+                        let names = settings.values.keys().map(String::as_str).chain(known);
+                        let hint = nearest::did_you_mean(name, names, "\"convoy-backups config\" shows all of it");
+                        Err(Error::new(ErrorKind::Script, format!("the configuration has no \"{name}\""))
+                            .with_hint(hint))
+                    }
+                },
+            }
+        })
+    }
+
+    /// The configured backup destination; `()` where there is none.
+    ///
+    /// ```rhai
+    /// if config::destination() == () { throw "where should the backups go?"; }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn destination(ctx: NativeCallContext) -> Returned<Dynamic> {
+        call(&ctx, |run| Ok(text(run.host.settings.destination.as_ref())))
+    }
+}
+
+fn text(destination: Option<&crate::convoy::Destination>) -> Dynamic {
+    destination.map_or(Dynamic::UNIT, |destination| destination.as_str().to_owned().into())
+}

@@ -1,0 +1,55 @@
+//! `log::`: the run's log.
+
+use rhai::plugin::*;
+
+use super::{Returned, call};
+
+fn say(ctx: &NativeCallContext<'_>, level: log::Level, message: &Dynamic) -> Returned<()> {
+    call(ctx, |run| {
+        run.log(level, &message.to_string());
+        Ok(())
+    })
+}
+
+#[export_module]
+pub(crate) mod functions {
+    /// Logs what helps only whoever looks for a fault.
+    ///
+    /// ```rhai
+    /// log::debug("the list had 3 volumes");
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn debug(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+        say(&ctx, log::Level::Debug, &message)
+    }
+
+    /// Logs what was done.
+    ///
+    /// ```rhai
+    /// log::info("vol1 is backed up");
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn info(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+        say(&ctx, log::Level::Info, &message)
+    }
+
+    /// Logs what somebody should look at some day.
+    ///
+    /// ```rhai
+    /// log::warn("there are no volumes");
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn warn(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+        say(&ctx, log::Level::Warn, &message)
+    }
+
+    /// Logs what went wrong. The run goes on; `run::failed` also makes it count.
+    ///
+    /// ```rhai
+    /// log::error("vol1 has no backup");
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn error(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+        say(&ctx, log::Level::Error, &message)
+    }
+}

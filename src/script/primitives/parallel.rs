@@ -1,0 +1,79 @@
+//! `parallel`: one function for many items, several at a time.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use rhai::plugin::*;
+use rhai::{Array, EvalAltResult, FnPtr, INT};
+
+use super::{Returned, errors, run_of};
+use crate::{
+    error::{Error, ErrorKind},
+    script::{engine, host::lock},
+};
+
+#[export_module]
+pub(crate) mod functions {
+    /// Calls a function for each item, at most `limit` at a time, each on a thread of its own; the results, in the order of
+    /// the items. Once a call fails, no further one begins, and the first failure is thrown when the others have ended:
+    /// catch inside the function what shall not stop the rest. A run has at most 16 such threads at a time.
+    ///
+    /// ```rhai
+    /// let names = convoy::volumes().map(|volume| volume.Name);
+    /// let counts = parallel(names, 4, |name| convoy::snapshots(name).len());
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn parallel(ctx: NativeCallContext, items: Array, limit: INT, action: FnPtr) -> Returned<Array> {
+        super::each(&ctx, items, limit, &action)
+    }
+}
+
+fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -> Returned<Array> {
+    let position = ctx.call_position();
+    let run = errors::raise(run_of(ctx), position)?;
+    let limit = match usize::try_from(limit) {
+        Ok(limit) if limit > 0 => limit,
+        _ => {
+            let error =
+                Error::new(ErrorKind::Script, format!("parallel can't do {limit} items at a time: 1 is the least"));
+            return Err(errors::thrown(&error, position));
+        }
+    };
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    type Slot = Mutex<Option<Result<Dynamic, Box<EvalAltResult>>>>;
+    let results: Vec<Slot> = items.iter().map(|_| Mutex::new(None)).collect();
+    let items: Vec<Mutex<Dynamic>> = items.into_iter().map(Mutex::new).collect();
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { break };
+            let item = std::mem::take(&mut *lock(item));
+            let result = action.call_within_context::<Dynamic>(ctx, (item,));
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            *lock(&results[index]) = Some(result);
+        }
+    };
+    // This thread works too: with no other to be had, as deep inside nested calls, it does all of it.
+    let threads = run.take_threads(limit.min(items.len()).saturating_sub(1));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let thread = std::thread::Builder::new().name(run.script.clone()).stack_size(engine::STACK_BYTES);
+            if thread.spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    run.return_threads(threads);
+    let results: Vec<_> = results
+        .into_iter()
+        .filter_map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+        .collect();
+    if let Some(end) = run.end() {
+        return Err(errors::thrown(&end.error(), position));
+    }
+    results.into_iter().collect()
+}

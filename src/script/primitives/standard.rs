@@ -1,0 +1,57 @@
+//! Functions of Rhai's own that would break a promise here, replaced by ones that keep it.
+
+use rhai::plugin::*;
+use rhai::{FLOAT, INT, ImmutableString};
+
+use super::{Returned, call, time::duration};
+use crate::error::{Error, ErrorKind};
+
+#[export_module]
+pub(crate) mod functions {
+    /// Waits for so many seconds, or until the run is cancelled (Rhai's own can't be): the same as `time::sleep`.
+    ///
+    /// ```rhai
+    /// sleep(0);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn sleep(ctx: NativeCallContext, seconds: INT) -> Returned<()> {
+        call(&ctx, |run| run.wait(async { Ok(tokio::time::sleep(duration(seconds)).await) }))
+    }
+
+    /// Waits for so many seconds and parts of one, or until the run is cancelled.
+    ///
+    /// ```rhai
+    /// sleep(0.01);
+    /// ```
+    #[rhai_fn(name = "sleep", volatile, return_raw)]
+    pub fn sleep_parts(ctx: NativeCallContext, seconds: FLOAT) -> Returned<()> {
+        let whole = std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
+        call(&ctx, |run| run.wait(async { Ok(tokio::time::sleep(whole).await) }))
+    }
+
+    /// Replaces a text within a text, where the result is not too large (Rhai's own looks only afterwards).
+    ///
+    /// ```rhai
+    /// let name = "vol1-old";
+    /// name.replace("-old", "-new");
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn replace(
+        ctx: NativeCallContext,
+        string: &mut ImmutableString,
+        find_string: &str,
+        substitute_string: &str,
+    ) -> Returned<()> {
+        let limit = ctx.engine().max_string_size();
+        let replaced = call(&ctx, |_| {
+            let places = string.matches(find_string).count();
+            let size = string.len().saturating_add(places.saturating_mul(substitute_string.len()));
+            if size > limit.saturating_add(places.saturating_mul(find_string.len())) {
+                return Err(Error::new(ErrorKind::Limit, "a value grew too large: length of string"));
+            }
+            Ok(string.replace(find_string, substitute_string))
+        })?;
+        *string = replaced.into();
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! Every primitive has a doc and an example, and every example runs.
+
+use super::*;
+use crate::script::testing::{memory, run_text};
+
+#[test]
+fn every_primitive_has_a_doc_and_an_example() {
+    assert!(reference().len() > 30, "{}", reference().len());
+    for entry in reference() {
+        assert!(entry.doc.lines().next().is_some_and(|line| line.len() > 20), "{} has no doc", entry.signature);
+        assert!(!entry.examples().is_empty(), "{} has no example", entry.signature);
+        let known = entry.namespace.is_empty() || NAMESPACES.contains(&entry.namespace.as_str());
+        assert!(known, "{} is in no known namespace", entry.signature);
+    }
+    for namespace in NAMESPACES {
+        assert!(reference().iter().any(|entry| entry.namespace == namespace), "{namespace} is empty");
+    }
+}
+
+#[test]
+fn every_example_runs() {
+    for entry in reference() {
+        for example in entry.examples() {
+            let (_, host) = memory(&["vol1"]);
+            if let Err(error) = run_text(host, &format!("fn main(args) {{\n{example}\n}}")) {
+                panic!("the example of {} fails: {error}\n{:?}\n{example}", entry.signature, error.location);
+            }
+        }
+    }
+}
+
+#[test]
+fn signatures_are_in_the_words_of_scripts() {
+    let signatures: Vec<&str> = reference().iter().map(|entry| entry.signature.as_str()).collect();
+    for signature in [
+        "convoy::volume(name: string) -> map",
+        "convoy::backups(volume: any, destination: string) -> array",
+        "convoy::unmount(volume: string)",
+        "time::now() -> int",
+        "run::dry_run() -> bool",
+        "parallel(items: array, limit: int, action: function) -> array",
+    ] {
+        assert!(signatures.contains(&signature), "{signature} is not among {signatures:#?}");
+    }
+}
+
+#[test]
+fn editors_get_definitions_of_all_primitives() {
+    let definitions = definitions();
+    for line in ["module convoy {", "module retention {", "fn create_snapshot(", "fn parallel("] {
+        assert!(definitions.contains(line), "no {line:?} in {definitions}");
+    }
+}

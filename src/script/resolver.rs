@@ -1,0 +1,70 @@
+//! Imports, confined to the scripts' folders.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread::ThreadId,
+};
+
+use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::{
+    errors,
+    host::{Run, lock},
+    library,
+};
+use crate::error::{Error, ErrorKind};
+
+/// Resolves the imports of one run; each file is read once.
+pub(crate) struct Resolver {
+    folder: Option<PathBuf>,
+    run: Arc<Run>,
+    loaded: Mutex<HashMap<String, Shared<Module>>>,
+    loading: Mutex<Vec<(ThreadId, String)>>,
+}
+
+impl Resolver {
+    pub fn new(folder: Option<PathBuf>, run: &Arc<Run>) -> Self {
+        Self { folder, run: Arc::clone(run), loaded: Mutex::default(), loading: Mutex::default() }
+    }
+
+    fn load(&self, engine: &Engine, path: &str, position: Position) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let (text, file) = errors::raise(library::module(self.folder.as_deref(), path), position)?;
+        self.run.remember_source(&file, &text);
+        let inside = |error: Box<EvalAltResult>| Box::new(EvalAltResult::ErrorInModule(file.clone(), error, position));
+        let mut ast = engine
+            .compile(&text)
+            .map_err(|error| inside(EvalAltResult::ErrorParsing(error.err_type().clone(), error.position()).into()))?;
+        ast.set_source(file.as_str());
+        Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(inside)
+    }
+}
+
+impl ModuleResolver for Resolver {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        _source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let key = path.strip_suffix(".rhai").unwrap_or(path).to_owned();
+        if let Some(module) = lock(&self.loaded).get(&key) {
+            return Ok(Shared::clone(module));
+        }
+        // A file that imports itself, by whatever way round, would go on until the stack ends.
+        let mine = (std::thread::current().id(), key.clone());
+        if lock(&self.loading).contains(&mine) {
+            let error = Error::new(ErrorKind::Script, format!("\"{path}\" imports itself"))
+                .with_hint("move what both files need into a third one");
+            return Err(errors::thrown(&error, position));
+        }
+        lock(&self.loading).push(mine.clone());
+        let module = self.load(engine, path, position);
+        lock(&self.loading).retain(|other| *other != mine);
+        let module = module?;
+        lock(&self.loaded).insert(key, Shared::clone(&module));
+        Ok(module)
+    }
+}

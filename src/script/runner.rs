@@ -1,0 +1,55 @@
+//! The one way to run a script.
+
+use std::sync::Arc;
+
+use rhai::{CallFnOptions, Dynamic, Scope};
+
+use super::{
+    arguments::Arguments,
+    engine, errors,
+    host::{Host, Outcome, Run},
+    library::Script,
+    resolver::Resolver,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Runs a script to its end. This blocks: asynchronous callers put it into `spawn_blocking`.
+///
+/// # Errors
+/// What the script threw and did not catch, with its place; [`ErrorKind::Cancelled`] or `DeadlineExceeded` where the host
+/// ended it, `Limit` where it went too far. What it did until then stays done.
+pub fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
+    let run = Arc::new(Run::new(host, &script.name));
+    // On a thread of its own, because the stack of the caller's may be too small for the deepest script that is allowed.
+    std::thread::scope(|scope| {
+        let body = || call_main(script, arguments, &run);
+        std::thread::Builder::new()
+            .name(script.name.clone())
+            .stack_size(engine::STACK_BYTES)
+            .spawn_scoped(scope, body)
+            .map_err(|error| Error::io("cannot start a thread for the script", &error))?
+            .join()
+            .map_err(|_| Error::internal(format!("the script \"{}\" broke the program", script.name)))?
+    })
+}
+
+fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<Outcome> {
+    if let Some(end) = run.end() {
+        return Err(end.error());
+    }
+    run.remember_source(&script.file, &script.source);
+    let engine = engine::for_run(run, Resolver::new(script.folder.clone(), run));
+    let main_takes_arguments = script.ast.iter_functions().any(|f| f.name == "main" && f.params.len() == 1);
+    let mut given = Vec::new();
+    if main_takes_arguments {
+        given.push(rhai::serde::to_dynamic(arguments.values()).map_err(|error| Error::internal(error.to_string()))?);
+    }
+    let result: Dynamic = engine
+        .call_fn_with_options(CallFnOptions::new().eval_ast(true), &mut Scope::new(), &script.ast, "main", given)
+        .map_err(|error| errors::of_run(error, run, &script.file))?;
+    let result = serde_json::to_value(&result).map_err(|error| {
+        Error::new(ErrorKind::Script, format!("what the script returned can't be written as JSON: {error}"))
+            .with_hint("return maps, arrays, strings, numbers and booleans only")
+    })?;
+    Ok(Outcome { result, failures: run.failures() })
+}
