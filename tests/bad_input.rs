@@ -71,9 +71,17 @@ fn wrong_configuration_names_the_variable() {
 
 #[test]
 fn secrets_are_never_shown() {
-    let site = Site::builtin().with("BKUP_REPOSITORY_PASSWORD", "s3cr3t-word").with("BKUP_EMAIL_SMTP_PASS", "s3cr3t-word");
+    let site =
+        Site::builtin().with("BKUP_REPOSITORY_PASSWORD", "s3cr3t-word").with("BKUP_EMAIL_SMTP_PASS", "s3cr3t-word");
     site.create("vol1", &[("file", "content")]);
-    for line in ["config", "config --json", "backup -vvv", "doctor -vvv", "volumes -vvv", "restore --volume x1 --backupurl vfs:///a?b"] {
+    for line in [
+        "config",
+        "config --json",
+        "backup -vvv",
+        "doctor -vvv",
+        "volumes -vvv",
+        "restore --volume x1 --backupurl vfs:///a?b",
+    ] {
         let ran = site.run(line);
         assert!(!ran.out.contains("s3cr3t-word") && !ran.err.contains("s3cr3t-word"), "{ran:?}");
     }

@@ -151,10 +151,12 @@ fn a_dry_run_writes_nothing_and_tells_what_would_be_done_in_order() {
     let before = state(&site);
 
     let plan = site.run("backup --create-snapshot --dry-run --json").json();
-    let steps: Vec<_> = plan["plan"].as_array().unwrap().iter().map(|step| step["operation"].as_str().unwrap()).collect();
+    let steps: Vec<_> =
+        plan["plan"].as_array().unwrap().iter().map(|step| step["operation"].as_str().unwrap()).collect();
     assert_eq!(steps, ["create_snapshot", "create_backup", "delete_snapshot"], "{plan}");
     let told = site.run("remove --volume vol1 --all --dry-run").ok().out;
-    let order: Vec<_> = ["delete the backup", "delete the snapshot", "delete the volume"].map(|words| told.find(words)).to_vec();
+    let order: Vec<_> =
+        ["delete the backup", "delete the snapshot", "delete the volume"].map(|words| told.find(words)).to_vec();
     assert!(order.is_sorted() && order[0].is_some(), "{told}");
     site.run("prune --keep-last 1 --dry-run").ok();
     site.run_words(&["restore", "--volume", "vol2", "--backupurl", &newest, "--dry-run"]).ok();
@@ -172,7 +174,8 @@ fn a_restore_never_touches_what_is_there() {
     site.run("backup --volume vol1").ok();
     let url = site.backups("vol1").remove(0);
     fs::write(site.volume("vol1").join("file"), "newer").unwrap();
-    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &url]).fails(1, &["\"vol1\" is in use", "another name"]);
+    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &url])
+        .fails(1, &["\"vol1\" is in use", "another name"]);
     // A folder that a removed volume left behind is somebody's data as well.
     fs::create_dir_all(site.volume("left")).unwrap();
     fs::write(site.volume("left").join("precious"), "data").unwrap();
@@ -190,7 +193,8 @@ fn a_backup_url_of_another_volume_or_of_a_deleted_backup_is_refused() {
     let url = site.backups("vol1").remove(0);
     let swapped = url.replace("volume=vol1", "volume=vol2");
     let before = state(&site);
-    site.run_words(&["restore", "--volume", "new", "--backupurl", &swapped]).fails(1, &["cannot restore", "convoy-backups backups"]);
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &swapped])
+        .fails(1, &["cannot restore", "convoy-backups backups"]);
     let unknown = "vfs:///nowhere/at/all?backup=backup-0123456789abcdef&volume=vol1";
     site.run_words(&["restore", "--volume", "new", "--backupurl", unknown]).fails(1, &["cannot restore"]);
     assert_eq!(state(&site), before);

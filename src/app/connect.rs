@@ -113,7 +113,8 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
             return Ok(Arc::new(client(socket, None, deadlines)));
         }
         if start.elapsed() > OWNER_WAIT {
-            return Err(busy.with_hint(format!("its owner does not answer at \"{}\"; end that process first", socket.display())));
+            return Err(busy
+                .with_hint(format!("its owner does not answer at \"{}\"; end that process first", socket.display())));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -11,9 +11,7 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    convoy::{
-        Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
-    },
+    convoy::{Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume},
     error::{ErrorKind, Result},
 };
 

@@ -27,11 +27,10 @@ pub fn library(config: &Config) -> Result<Library> {
 
 /// The door of this process's runs.
 pub fn door(config: &Config, connection: &Connection) -> Door {
-    let visible = config.effective().into_iter().filter(|setting| !setting.secret);
     let settings = script::Settings {
         destination: config.backup_url.clone(),
         delete_old_snapshots: config.delete_old_snapshots,
-        values: visible.map(|setting| (setting.name.to_owned(), Value::String(setting.value))).collect(),
+        values: config.public_values().into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
     };
     Door {
         daemon: connection.daemon.clone(),

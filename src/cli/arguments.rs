@@ -62,9 +62,8 @@ const OLD_COMMANDS: [&str; 7] = ["snapshot", "backup", "backups", "volumes", "cr
 /// A usage error for a word that is not UTF-8, or a flag without its value.
 pub fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
     let (mut flags, mut rest) = (Flags::default(), Vec::new());
-    let mut words = words.map(|word| {
-        word.into_string().map_err(|word| Error::usage(format!("the argument {word:?} is not UTF-8")))
-    });
+    let mut words = words
+        .map(|word| word.into_string().map_err(|word| Error::usage(format!("the argument {word:?} is not UTF-8"))));
     while let Some(word) = words.next().transpose()? {
         if word == "--" {
             rest.extend(words.by_ref().collect::<Result<Vec<_>>>()?);
@@ -76,7 +75,9 @@ pub fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
         };
         let mut value = |attached: Option<String>| match attached {
             Some(value) => Ok(value),
-            None => words.next().transpose()?.ok_or_else(|| Error::usage(format!("\"{name}\" needs a value behind it"))),
+            None => {
+                words.next().transpose()?.ok_or_else(|| Error::usage(format!("\"{name}\" needs a value behind it")))
+            }
         };
         match name.as_str() {
             "--dry-run" | "--dryRun" if attached.is_none() => flags.dry_run = true,
@@ -106,7 +107,8 @@ fn command(mut rest: Vec<String>) -> Result<Words> {
     if first.starts_with('-') {
         return old_command(rest);
     }
-    if COMMANDS.contains(&first.as_str()) && !(first == "run" && rest.get(1).is_some_and(|name| !name.starts_with('-'))) {
+    if COMMANDS.contains(&first.as_str()) && !(first == "run" && rest.get(1).is_some_and(|name| !name.starts_with('-')))
+    {
         return Ok(Words::Command(rest));
     }
     let start = usize::from(first == "run");
@@ -135,7 +137,8 @@ fn old_command(mut rest: Vec<String>) -> Result<Words> {
             let name = rest.remove(at).trim_start_matches('-').to_owned();
             Ok(Words::Script { name, arguments: rest })
         }
-        _ => Err(Error::usage("more than one command was given").with_hint("give one of them, such as \"backup --volume vol1\"")),
+        _ => Err(Error::usage("more than one command was given")
+            .with_hint("give one of them, such as \"backup --volume vol1\"")),
     }
 }
 
@@ -186,7 +189,8 @@ mod tests {
 
     #[test]
     fn the_programs_own_commands_go_to_clap() {
-        for line in ["", "--help", "-V", "scripts list", "run", "run --help", "doctor", "daemon --root /x --socket /y"] {
+        for line in ["", "--help", "-V", "scripts list", "run", "run --help", "doctor", "daemon --root /x --socket /y"]
+        {
             assert!(matches!(sorted(line).1, Words::Command(_)), "{line}");
         }
     }

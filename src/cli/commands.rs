@@ -8,7 +8,7 @@ use crate::script::{Library, Parameter, ParameterKind, Script};
 
 /// The whole tree, with a subcommand for each script that can be loaded.
 pub fn tree(library: &Library) -> Command {
-    let scripts = library.list().into_iter().filter_map(|listed| library.load(&listed.name).ok());
+    let scripts = library.list().unwrap_or_default().into_iter().filter_map(|listed| library.load(&listed.name).ok());
     own(scripts.map(|script| of_script(&script)))
 }
 
@@ -28,9 +28,10 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
         .disable_help_subcommand(true)
         .args(common_flags())
         .subcommand(
-            Command::new("run").about("Run a script by its name").arg_required_else_help(true).arg(
-                Arg::new("script").value_name("SCRIPT").required(true).help("its name, see \"scripts list\""),
-            ),
+            Command::new("run")
+                .about("Run a script by its name")
+                .arg_required_else_help(true)
+                .arg(Arg::new("script").value_name("SCRIPT").required(true).help("its name, see \"scripts list\"")),
         )
         .subcommand(
             Command::new("scripts")
@@ -39,7 +40,9 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
                 .arg_required_else_help(true)
                 .subcommand(Command::new("list").about("The scripts there are, and where each comes from"))
                 .subcommand(
-                    Command::new("show").about("Print a script's source").arg(Arg::new("name").value_name("NAME").required(true)),
+                    Command::new("show")
+                        .about("Print a script's source")
+                        .arg(Arg::new("name").value_name("NAME").required(true)),
                 )
                 .subcommand(
                     Command::new("check")
@@ -56,16 +59,33 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
         .subcommand(
             Command::new("daemon")
                 .about("Serve the built-in volume daemon to other programs, Docker among them")
-                .arg(Arg::new("root").long("root").value_name("DIR").help("where volumes and snapshots are [default: the data folder's]"))
-                .arg(Arg::new("socket").long("socket").value_name("PATH").help("the socket to serve [default: DIR/convoy.sock]")),
+                .arg(
+                    Arg::new("root")
+                        .long("root")
+                        .value_name("DIR")
+                        .help("where volumes and snapshots are [default: the data folder's]"),
+                )
+                .arg(
+                    Arg::new("socket")
+                        .long("socket")
+                        .value_name("PATH")
+                        .help("the socket to serve [default: DIR/convoy.sock]"),
+                ),
         )
         .subcommand(
             Command::new("demo")
                 .about("Snapshot, back up, prune and restore a volume of real files, and compare every one of them")
-                .arg(Arg::new("folder").long("folder").value_name("DIR").help("where to do it [default: a new folder in the system's temporary one]")),
+                .arg(
+                    Arg::new("folder")
+                        .long("folder")
+                        .value_name("DIR")
+                        .help("where to do it [default: a new folder in the system's temporary one]"),
+                ),
         )
         .subcommand(Command::new("config").about("The configuration in force, and where each value comes from"))
-        .subcommand(Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"))
+        .subcommand(
+            Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"),
+        )
         .subcommand(
             Command::new("completions")
                 .about("Print the completion script of a shell")
@@ -90,7 +110,7 @@ fn of_parameter(parameter: &Parameter) -> Arg {
     let flag = parameter.name.replace('_', "-");
     let mut help = parameter.help.clone();
     if let Some(default) = &parameter.default {
-        let shown = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let shown = parameter.default_text.clone().unwrap_or_else(|| default.to_string());
         help.push_str(&format!(" [default: {shown}]"));
     }
     let arg = Arg::new(parameter.name.clone()).long(flag).help(help).required(parameter.required);
@@ -104,18 +124,34 @@ fn of_parameter(parameter: &Parameter) -> Arg {
 
 /// The flags that every command knows. They are read before clap sees the words: here they are for help and completion.
 fn common_flags() -> Vec<Arg> {
-    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).global(true).help_heading("Every command");
+    let switch = |name: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).global(true).help_heading("Every command")
+    };
     let mut flags = vec![
         switch("dry-run").help("read for real, write nothing, and say what would be done"),
         switch("json").help("JSON alone on standard output"),
         switch("quiet").short('q').help("errors only"),
-        Arg::new("verbose").short('v').long("verbose").action(ArgAction::Count).global(true).help_heading("Every command")
+        Arg::new("verbose")
+            .short('v')
+            .long("verbose")
+            .action(ArgAction::Count)
+            .global(true)
+            .help_heading("Every command")
             .help("say more: -v what is done, -vv each request, -vvv everything"),
-        Arg::new("timeout").long("timeout").value_name("DURATION").global(true).help_heading("Every command")
+        Arg::new("timeout")
+            .long("timeout")
+            .value_name("DURATION")
+            .global(true)
+            .help_heading("Every command")
             .help("end a run that takes longer, such as 90m or 5h"),
     ];
     flags.extend(CONFIGURATION_FLAGS.iter().map(|(flag, variable, value, help)| {
-        Arg::new(*flag).long(*flag).value_name(*value).global(true).help_heading("Every command").help(format!("{help} [{variable}]"))
+        Arg::new(*flag)
+            .long(*flag)
+            .value_name(*value)
+            .global(true)
+            .help_heading("Every command")
+            .help(format!("{help} [{variable}]"))
     }));
     flags
 }

@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::{Context, print_json, print_line};
-use crate::{error::Result, output};
+use crate::{
+    config::Effective,
+    error::Result,
+    output::{Column, table},
+};
 
 pub(super) fn config(context: &Context) -> Result<u8> {
     let (_, why) = context.config.daemon();
@@ -15,9 +19,10 @@ pub(super) fn config(context: &Context) -> Result<u8> {
             .collect();
         print_json(&json!({ "daemon": why, "settings": settings }));
     } else {
-        let rows: Vec<Vec<String>> =
-            effective.into_iter().map(|setting| vec![setting.name.to_owned(), setting.value, setting.source]).collect();
-        print_line(output::table(&["NAME", "VALUE", "FROM"], &rows, context.terminal.width()).trim_end());
+        let row = |setting: Effective| vec![setting.name.into(), setting.value.into(), setting.source.into()];
+        let (width, colour) = context.output();
+        let columns = [Column::left("NAME"), Column::left("VALUE"), Column::left("FROM")];
+        print_line(table(&columns, effective.into_iter().map(row).collect(), width, colour).trim_end());
         print_line(&format!("\nDaemon: {why}"));
     }
     Ok(0)

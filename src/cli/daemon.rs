@@ -30,7 +30,8 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
     };
     in_runtime(|cancellation| async move {
         let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
-        let daemon = opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
+        let daemon =
+            opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
         for sentence in daemon.recovered() {
             log::warn!("{sentence}");
         }
@@ -41,13 +42,13 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         if socket != own_socket {
             servers.push(Server::bind(&own_socket, daemon)?);
         }
-        context.terminal.say(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));
+        context.remark(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));
         let served: Vec<_> = servers
             .into_iter()
             .map(|server| tokio::spawn(server.run(cancellation.clone().cancelled_owned())))
             .collect();
         for served in served {
-            served.await.map_err(|panic| Error::internal(format!("the server failed: {panic}")))?;
+            served.await.map_err(|panic| Error::internal(format!("the server failed: {panic}")))??;
         }
         Ok(0)
     })

@@ -71,12 +71,12 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
         print_json(&checks);
         return Ok(code);
     }
-    let colour = context.terminal.colour_stdout();
+    let (_, colour) = context.output();
     for check in &checks {
         let (word, style) = match check.verdict {
-            Verdict::Ok => ("ok     ", Style::Good),
-            Verdict::Warning => ("warning", Style::Warning),
-            Verdict::Failed => ("FAILED ", Style::Bad),
+            Verdict::Ok => ("ok     ", Style::Green),
+            Verdict::Warning => ("warning", Style::Yellow),
+            Verdict::Failed => ("FAILED ", Style::Red),
         };
         if context.flags.quiet && check.verdict == Verdict::Ok {
             continue;
@@ -112,9 +112,15 @@ fn space(what: &'static str, path: &Path) -> Check {
         Ok(system) => {
             let free = system.f_bavail.saturating_mul(system.f_frsize);
             let found = format!("{} free at \"{}\"", format_size(free), path.display());
-            if free < LITTLE_SPACE { warning(what, found, "make room: a snapshot needs space for what changed") } else { ok(what, found) }
+            if free < LITTLE_SPACE {
+                warning(what, found, "make room: a snapshot needs space for what changed")
+            } else {
+                ok(what, found)
+            }
         }
-        Err(error) => warning(what, format!("free space at \"{}\" is not known: {error}", path.display()), "look with \"df\""),
+        Err(error) => {
+            warning(what, format!("free space at \"{}\" is not known: {error}", path.display()), "look with \"df\"")
+        }
     }
 }
 
@@ -123,8 +129,12 @@ fn scripts(context: &Context) -> Check {
         Ok(library) => library,
         Err(error) => return failed_with("scripts", &error),
     };
-    let listed = library.list();
-    let broken: Vec<_> = listed.iter().filter(|listed| library.load(&listed.name).is_err()).map(|listed| listed.name.as_str()).collect();
+    let listed = match library.list() {
+        Ok(listed) => listed,
+        Err(error) => return failed_with("scripts", &error),
+    };
+    let broken: Vec<_> =
+        listed.iter().filter(|listed| listed.doc.is_err()).map(|listed| listed.name.as_str()).collect();
     if broken.is_empty() {
         ok("scripts", format!("{} scripts, all in order", listed.len()))
     } else {
@@ -176,18 +186,24 @@ fn socket(path: &Path) -> Check {
     const HINT: &str = "start Convoy (in a container: mount /var/run/convoy), or set BKUP_CONVOY=builtin:/folder";
     let shown = path.display();
     match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            failed("socket", format!("\"{shown}\" is not for this user: {error}"), "run as root, or as a user that may use the socket")
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => failed(
+            "socket",
+            format!("\"{shown}\" is not for this user: {error}"),
+            "run as root, or as a user that may use the socket",
+        ),
         Err(error) => failed("socket", format!("\"{shown}\": {error}"), HINT),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            failed("socket", format!("\"{shown}\" is not a socket"), "look at the mounts: Docker makes a folder where the host has no socket")
-        }
+        Ok(metadata) if !metadata.file_type().is_socket() => failed(
+            "socket",
+            format!("\"{shown}\" is not a socket"),
+            "look at the mounts: Docker makes a folder where the host has no socket",
+        ),
         Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => ok("socket", format!("\"{shown}\" answers")),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                failed("socket", format!("\"{shown}\" is not for this user: {error}"), "run as root, or as a user that may use the socket")
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => failed(
+                "socket",
+                format!("\"{shown}\" is not for this user: {error}"),
+                "run as root, or as a user that may use the socket",
+            ),
             Err(error) => failed("socket", format!("nobody listens at \"{shown}\": {error}"), HINT),
         },
     }
@@ -196,7 +212,11 @@ fn socket(path: &Path) -> Check {
 /// Where backups go: set, there, writable, with space, and listed by the daemon.
 async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
     let Some(destination) = &context.config.backup_url else {
-        return vec![failed("destination", "none is set", "set BKUP_BACKUP_URL, such as vfs:///mnt/backups or s3://bucket@region/path")];
+        return vec![failed(
+            "destination",
+            "none is set",
+            "set BKUP_BACKUP_URL, such as vfs:///mnt/backups or s3://bucket@region/path",
+        )];
     };
     let mut checks = Vec::new();
     if let Some(folder) = destination.folder() {
@@ -207,19 +227,32 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
                 return vec![failed("destination", format!("\"{shown}\": {error}"), hint)];
             }
             Ok(metadata) if !metadata.is_dir() => {
-                return vec![failed("destination", format!("\"{shown}\" is not a folder"), "set BKUP_BACKUP_URL to a folder")];
+                return vec![failed(
+                    "destination",
+                    format!("\"{shown}\" is not a folder"),
+                    "set BKUP_BACKUP_URL to a folder",
+                )];
             }
             Ok(_) => match tempfile_in(folder) {
-                Ok(()) => checks.extend([ok("destination", format!("\"{shown}\" can be written")), space("destination", folder)]),
+                Ok(()) => checks
+                    .extend([ok("destination", format!("\"{shown}\" can be written")), space("destination", folder)]),
                 Err(error) => {
-                    checks.push(failed("destination", format!("\"{shown}\" can't be written: {error}"), "look at its owner and mount options"));
+                    checks.push(failed(
+                        "destination",
+                        format!("\"{shown}\" can't be written: {error}"),
+                        "look at its owner and mount options",
+                    ));
                 }
             },
         }
     }
     match daemon.backups(destination, None).await {
         Ok(backups) if backups.is_empty() => {
-            checks.push(warning("backups", format!("none at {destination} yet"), "make one with \"convoy-backups backup\""));
+            checks.push(warning(
+                "backups",
+                format!("none at {destination} yet"),
+                "make one with \"convoy-backups backup\"",
+            ));
         }
         Ok(backups) => checks.push(ok("backups", format!("{} at {destination}", backups.len()))),
         Err(error) => checks.push(failed_with("backups", &error)),

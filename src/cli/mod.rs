@@ -19,7 +19,9 @@ use crate::{
     demo, diagnostic,
     error::{Error, ErrorKind, Result},
     logging,
-    terminal::Terminal,
+    progress::Progress,
+    terminal::{self, Bars},
+    text::escape,
 };
 use arguments::{Flags, Words};
 
@@ -29,8 +31,33 @@ pub(crate) struct Context {
     pub(crate) flags: Flags,
     /// The configuration in force.
     pub(crate) config: Config,
-    /// What can be shown where.
-    pub(crate) terminal: Arc<Terminal>,
+    /// The bars on standard error, where there are any.
+    pub(crate) bars: Bars,
+}
+
+impl Context {
+    /// The progress of long work, on standard error where that is a terminal.
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
+        self.bars.progress()
+    }
+
+    /// A remark for a person who watches; a program, a log or a mail does not get it.
+    pub(crate) fn remark(&self, text: &str) {
+        use std::io::IsTerminal;
+        if !self.flags.quiet && !self.flags.json && std::io::stderr().is_terminal() {
+            self.bars.suspend(|| eprintln!("{}", escape(text)));
+        }
+    }
+
+    /// How many columns output may have, whether it may be coloured.
+    pub(crate) fn output(&self) -> (Option<usize>, bool) {
+        (terminal::output_width(), terminal::colour_on_output())
+    }
+
+    /// Shows an error on standard error.
+    pub(crate) fn show_error(&self, error: &Error) {
+        self.bars.suspend(|| eprint!("{}", diagnostic::render(error, terminal::colour_on_error())));
+    }
 }
 
 /// Does what the words behind the program's name say.
@@ -38,22 +65,21 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     // `--json` decides how even a wrong command line is answered, so look for it before anything can fail.
     let words: Vec<_> = words.collect();
     let json = words.iter().any(|word| word == "--json");
-    let colour = Terminal::detect(false).colour_stderr();
     match dispatch(words.into_iter()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            report(&error, json, colour);
+            report(&error, json);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
 /// Shows an error: to a person on standard error, to a program as `{"error": ..}` on standard output.
-fn report(error: &Error, json: bool, colour: bool) {
+fn report(error: &Error, json: bool) {
     if json {
         print_line(&serde_json::json!({ "error": diagnostic::to_json(error) }).to_string());
     }
-    eprint!("{}", diagnostic::render(error, colour));
+    eprint!("{}", diagnostic::render(error, terminal::colour_on_error()));
 }
 
 /// A line on standard output; a reader that went away (`| head`) is no failure.
@@ -70,17 +96,16 @@ pub(crate) fn print_json(value: &impl serde::Serialize) {
 
 fn dispatch(words: impl Iterator<Item = OsString>) -> Result<u8> {
     let (flags, words) = arguments::sort(words)?;
-    let terminal = Arc::new(Terminal::detect(flags.quiet || flags.json));
     // Help, version and completions need no configuration; a wrong variable must not keep anyone from reading them.
     let words = match words {
         Words::Command(words) => match commands::own(std::iter::empty()).try_get_matches_from(with_name(&words)) {
-            Ok(matches) => return own_command(&matches, flags, terminal),
+            Ok(matches) => return own_command(&matches, flags),
             Err(error) => return clap_answer(&error, &words),
         },
         script => script,
     };
     let Words::Script { name, arguments } = words else { return Err(Error::internal("the words were sorted wrongly")) };
-    let context = context(flags, terminal)?;
+    let context = context(flags, false)?;
     run::run(&context, &name, &arguments)
 }
 
@@ -115,9 +140,9 @@ fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
     }
 }
 
-fn own_command(matches: &ArgMatches, flags: Flags, terminal: Arc<Terminal>) -> Result<u8> {
-    let (name, matches) = matches.subcommand().unwrap_or_default();
-    let context = context(flags, terminal)?;
+fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
+    let Some((name, matches)) = matches.subcommand() else { return Err(Error::internal("clap found no command")) };
+    let context = context(flags, name == "daemon")?;
     match name {
         "scripts" => scripts::scripts(&context, matches),
         "daemon" => daemon::daemon(&context, matches),
@@ -132,22 +157,17 @@ fn own_command(matches: &ArgMatches, flags: Flags, terminal: Arc<Terminal>) -> R
     }
 }
 
-/// The configuration and the log, from the environment and the flags.
-fn context(flags: Flags, terminal: Arc<Terminal>) -> Result<Context> {
+/// The configuration and the log, from the environment and the flags. A command that is over soon is quiet, one that serves is not.
+fn context(flags: Flags, serving: bool) -> Result<Context> {
     let (config, warnings) = Config::from_environment(std::env::vars_os(), &flags.overrides)?;
-    let level = match (flags.quiet, flags.verbose) {
-        (true, _) => log::LevelFilter::Error,
-        (_, 0) => config.one_shot_level(),
-        (_, 1) => log::LevelFilter::Info,
-        (_, 2) => log::LevelFilter::Debug,
-        _ => log::LevelFilter::Trace,
-    };
-    logging::init(level, &terminal);
+    let bars = Bars::on_error(flags.quiet || flags.json);
+    let level = config.console_level(serving, flags.verbose, flags.quiet);
+    logging::init(level, terminal::colour_on_error(), &bars)?;
     for warning in warnings {
         let hint = warning.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         log::warn!("{}{hint}", warning.message);
     }
-    Ok(Context { flags, config, terminal })
+    Ok(Context { flags, config, bars })
 }
 
 /// Runs this in a runtime of its own, with Ctrl-C and SIGTERM as a cancellation; what still blocks after the end is left
@@ -170,7 +190,8 @@ pub(crate) fn in_runtime<F: Future<Output = Result<u8>>>(work: impl FnOnce(Cance
 /// The first signal asks the run to end, the second ends the process.
 async fn watch_signals(cancellation: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         log::warn!("cannot watch for signals: Ctrl-C ends the process at once");
         return;
     };

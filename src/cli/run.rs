@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::{Context, commands, in_runtime, print_json, print_line};
 use crate::{
-    app, diagnostic,
+    app,
+    config::DaemonChoice,
+    diagnostic,
     error::{Error, ErrorKind, Result},
     output,
     runs::{self, Finished, Request, Status, Trigger},
@@ -17,13 +19,15 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
     let library = app::library(&context.config)?;
     let script = library.load(name)?;
     if words.iter().any(|word| word == "--help" || word == "-h") {
-        print_line(&commands::of_script(&script).bin_name(format!("convoy-backups {name}")).render_long_help().to_string());
+        print_line(
+            &commands::of_script(&script).bin_name(format!("convoy-backups {name}")).render_long_help().to_string(),
+        );
         return Ok(0);
     }
     let arguments = script::arguments::from_command_line(&script, words)?;
     let finished = in_runtime(|cancellation| async move {
-        let connection = app::connect(&context.config, context.terminal.progress()).await?;
-        context.terminal.say(&connection.why);
+        let connection = app::connect(&context.config, context.progress()).await?;
+        context.remark(&format!("daemon: {} ({})", connection.daemon.description(), connection.why));
         let door = app::door(&context.config, &connection);
         let request = Request {
             script,
@@ -32,9 +36,11 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             dry_run: context.flags.dry_run,
             timeout: context.flags.timeout.unwrap_or(context.config.run_timeout),
         };
-        let waiting = context.terminal.waiting(name);
+        // Convoy tells nothing of how far it is: a spinner with the elapsed time. The built-in daemon draws its own bar.
+        let spinner = matches!(context.config.daemon().0, DaemonChoice::Socket(_)).then(|| context.progress());
+        spinner.iter().for_each(|spinner| spinner.begin(name, None));
         let finished = runs::run(&door, request, cancellation).await;
-        drop(waiting);
+        spinner.iter().for_each(|spinner| spinner.end());
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
             drop(door);
@@ -48,11 +54,10 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
 /// Shows a run that ended; its exit code.
 fn show(context: &Context, finished: Finished) -> Result<u8> {
     let code = finished.exit_code();
-    let colour = context.terminal.colour_stderr();
     for failure in &finished.failures {
         let what = if failure.volume.is_empty() { String::new() } else { format!("{}: ", failure.volume) };
         let error = Error::new(ErrorKind::Script, format!("{what}{}", failure.message));
-        eprint!("{}", diagnostic::render(&error, colour));
+        context.show_error(&error);
     }
     let result = match &finished.result {
         Ok(result) => result,
@@ -61,7 +66,7 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
                 print_json(&json!({ "error": diagnostic::to_json(error), "run": finished.id }));
             }
             show_plan(context, &finished);
-            eprint!("{}", diagnostic::render(error, colour));
+            context.show_error(error);
             return Ok(code);
         }
     };
@@ -72,8 +77,8 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
         }
     } else if !context.flags.quiet {
         show_plan(context, &finished);
-        let width = context.terminal.width();
-        let text = output::render_result(result, jiff::Timestamp::now(), context.terminal.colour_stdout(), width);
+        let (width, colour) = context.output();
+        let text = output::render_result(result, &jiff::Zoned::now(), colour, width);
         if finished.plan.is_some() {
             print_line("The result would be:");
         }

@@ -9,8 +9,9 @@ use super::{Context, print_json, print_line};
 use crate::{
     app, diagnostic,
     error::{Error, Result},
-    output,
-    script::{self, Library},
+    output::{Cell, Column, table},
+    script::{self, Library, Parameter},
+    text::Style,
 };
 
 /// What a new script looks like.
@@ -22,7 +23,8 @@ pub(super) fn scripts(context: &Context, matches: &ArgMatches) -> Result<u8> {
         "list" => list(context),
         "show" => show(context, &value(matches, "name")),
         "check" => {
-            let files: Vec<PathBuf> = matches.get_many::<String>("files").into_iter().flatten().map(PathBuf::from).collect();
+            let files: Vec<PathBuf> =
+                matches.get_many::<String>("files").into_iter().flatten().map(PathBuf::from).collect();
             check(context, &files)
         }
         "new" => new(context, &value(matches, "name")),
@@ -39,16 +41,21 @@ fn value(matches: &ArgMatches, name: &str) -> String {
 
 fn list(context: &Context) -> Result<u8> {
     let library = app::library(&context.config)?;
-    let listed = library.list();
+    let listed = library.list()?;
     if context.flags.json {
         let all: Vec<_> = listed.iter().map(|listed| describe(&library, &listed.name)).collect();
         print_json(&all);
     } else {
-        let rows: Vec<Vec<String>> = listed
-            .into_iter()
-            .map(|listed| vec![listed.name, listed.origin.to_string(), listed.summary.unwrap_or_else(|error| format!("broken: {error}"))])
-            .collect();
-        print_line(output::table(&["NAME", "FROM", "WHAT IT DOES"], &rows, context.terminal.width()).trim_end());
+        let row = |listed: script::Listed| {
+            let doc = match listed.doc {
+                Ok(doc) => Cell::from(doc),
+                Err(error) => Cell::from(format!("broken: {error}")).styled(Style::Red),
+            };
+            vec![Cell::from(listed.name), Cell::from(listed.origin.to_string()), doc]
+        };
+        let (width, colour) = context.output();
+        let columns = [Column::left("NAME"), Column::left("FROM"), Column::words("WHAT IT DOES")];
+        print_line(table(&columns, listed.into_iter().map(row).collect(), width, colour).trim_end());
     }
     Ok(0)
 }
@@ -61,20 +68,30 @@ fn describe(library: &Library, name: &str) -> serde_json::Value {
             "digest": script.digest,
             "doc": script.doc,
             "signature": script.signature(),
-            "parameters": script.parameters,
+            "parameters": script.parameters.iter().map(parameter).collect::<Vec<_>>(),
         }),
         Err(error) => json!({ "name": name, "error": diagnostic::to_json(&error) }),
     }
+}
+
+fn parameter(parameter: &Parameter) -> serde_json::Value {
+    json!({
+        "name": parameter.name,
+        "type": parameter.kind.placeholder(),
+        "required": parameter.required,
+        "default": parameter.default,
+        "help": parameter.help,
+    })
 }
 
 fn show(context: &Context, name: &str) -> Result<u8> {
     let library = app::library(&context.config)?;
     if context.flags.json {
         let mut shown = describe(&library, name);
-        shown["source"] = library.source(name)?.into();
+        shown["source"] = library.source(name)?.0.into();
         print_json(&shown);
     } else {
-        print_line(library.source(name)?.trim_end());
+        print_line(library.source(name)?.0.trim_end());
     }
     Ok(0)
 }
@@ -83,7 +100,7 @@ fn show(context: &Context, name: &str) -> Result<u8> {
 fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
     let library = app::library(&context.config)?;
     let checked: Vec<(String, Result<script::Script>)> = if files.is_empty() {
-        library.list().into_iter().map(|listed| (listed.name.clone(), library.load(&listed.name))).collect()
+        library.list()?.into_iter().map(|listed| (listed.name.clone(), library.load(&listed.name))).collect()
     } else {
         files.iter().map(|file| (file.display().to_string(), library.load_file(file))).collect()
     };
@@ -97,9 +114,11 @@ fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
     }
     for (name, script) in checked {
         match script {
-            Ok(script) if !context.flags.json && !context.flags.quiet => print_line(&format!("ok      {name}: {}", script.signature())),
+            Ok(script) if !context.flags.json && !context.flags.quiet => {
+                print_line(&format!("ok      {name}: {}", script.signature()))
+            }
             Ok(_) => {}
-            Err(error) => eprint!("{}", diagnostic::render(&error, context.terminal.colour_stderr())),
+            Err(error) => context.show_error(&error),
         }
     }
     Ok(u8::from(broken > 0))
@@ -107,7 +126,7 @@ fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
 
 /// Begins a script of the user's own.
 fn new(context: &Context, name: &str) -> Result<u8> {
-    script::check_name(name)?;
+    script::library::check_name(name)?;
     let folder = context.config.scripts_dir.clone().unwrap_or_else(|| PathBuf::from("."));
     let path = folder.join(format!("{name}.rhai"));
     write_new(&path, &TEMPLATE.replace("{name}", name))?;
@@ -115,7 +134,7 @@ fn new(context: &Context, name: &str) -> Result<u8> {
     if context.config.scripts_dir.is_none() {
         print_line("Set BKUP_SCRIPTS_DIR (or --scripts-dir) to its folder, so that it is found.");
     }
-    if Library::new(None)?.list().iter().any(|listed| listed.name == name) {
+    if Library::new(None)?.list()?.iter().any(|listed| listed.name == name) {
         print_line(&format!("It overrides the built-in script \"{name}\" there."));
     }
     print_line(&format!("Check it with \"convoy-backups scripts check {}\".", path.display()));
@@ -124,12 +143,15 @@ fn new(context: &Context, name: &str) -> Result<u8> {
 
 fn write_new(path: &Path, text: &str) -> Result<()> {
     use std::io::Write;
-    let written = std::fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    let written = std::fs::File::create_new(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| {
         let failed = Error::io(format_args!("cannot write \"{}\"", path.display()), &error);
         match error.kind() {
             std::io::ErrorKind::AlreadyExists => failed.with_hint("take another name, or edit that file"),
-            std::io::ErrorKind::NotFound => failed.with_hint("make the folder first, or set BKUP_SCRIPTS_DIR to one that is there"),
+            std::io::ErrorKind::NotFound => {
+                failed.with_hint("make the folder first, or set BKUP_SCRIPTS_DIR to one that is there")
+            }
             _ => failed,
         }
     })

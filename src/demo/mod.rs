@@ -3,10 +3,7 @@
 
 mod tree;
 
-use std::{
-    path::{Path, PathBuf},
-
-};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +47,8 @@ pub(crate) async fn demo(context: &Context, folder: Option<PathBuf>, cancellatio
 
 async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationToken) -> Result<u8> {
     let (root, destination) = (folder.join("daemon"), folder.join("backups"));
-    std::fs::create_dir(&destination).map_err(|error| Error::io(format_args!("cannot make \"{}\"", destination.display()), &error))?;
+    std::fs::create_dir(&destination)
+        .map_err(|error| Error::io(format_args!("cannot make \"{}\"", destination.display()), &error))?;
     let config = Config {
         convoy: Some(DaemonChoice::Builtin(root.clone())),
         data_dir: folder.join("data"),
@@ -59,7 +57,7 @@ async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationT
         scripts_dir: None,
         ..context.config.clone()
     };
-    let connection = app::connect(&config, context.terminal.progress()).await?;
+    let connection = app::connect(&config, context.progress()).await?;
     let door = app::door(&config, &connection);
     let library = Library::new(None)?;
     let mut demo = Demo { context, door, library, cancellation, steps: Vec::new() };
@@ -70,7 +68,9 @@ async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationT
     told?;
 
     if context.flags.json {
-        print_json(&json!({ "folder": folder, "volumes": root.join("volumes"), "backups": destination, "steps": steps }));
+        print_json(
+            &json!({ "folder": folder, "volumes": root.join("volumes"), "backups": destination, "steps": steps }),
+        );
     } else if !context.flags.quiet {
         farewell(folder, &root, &destination);
     }
@@ -93,7 +93,14 @@ impl Demo<'_> {
         let empty = tree::size_of(destination);
         let first = self.run("backup", json!({ "volume": VOLUME })).await?;
         let first_added = tree::size_of(destination) - empty;
-        self.step("backup", format!("backed it up, inspected the backup, and found it good: {} at the destination\n     {}", format_size(first_added), url(&first)));
+        self.step(
+            "backup",
+            format!(
+                "backed it up, inspected the backup, and found it good: {} at the destination\n     {}",
+                format_size(first_added),
+                url(&first)
+            ),
+        );
 
         tree::change(&volume)?;
         self.step("change", "changed one page of the database and three documents, wrote one, removed one".into());
@@ -102,17 +109,31 @@ impl Demo<'_> {
         let second = self.run("backup", json!({ "volume": VOLUME, "create_snapshot": true })).await?;
         let second_added = tree::size_of(destination) - before;
         let part = second_added as f64 * 100.0 / first_added as f64;
-        self.step("backup", format!("took a snapshot and backed up again: this one added {} ({part:.1} % of the first)", format_size(second_added)));
-        hold(second_added * 4 < first_added, || format!("the second backup added {second_added} bytes after {first_added}, which is not incremental"))?;
+        self.step(
+            "backup",
+            format!(
+                "took a snapshot and backed up again: this one added {} ({part:.1} % of the first)",
+                format_size(second_added)
+            ),
+        );
+        hold(second_added * 4 < first_added, || {
+            format!("the second backup added {second_added} bytes after {first_added}, which is not incremental")
+        })?;
         hold(url(&first) != url(&second), || "both backups have the same URL".into())?;
 
         let listed = self.run("backups", json!({ "volume": VOLUME })).await?;
-        hold(listed.as_array().is_some_and(|all| all.len() == 2), || format!("two backups were made, listed were {listed}"))?;
+        hold(listed.as_array().is_some_and(|all| all.len() == 2), || {
+            format!("two backups were made, listed were {listed}")
+        })?;
         self.run("prune", json!({ "volume": VOLUME, "keep_last": 1 })).await?;
         let left = self.run("backups", json!({ "volume": VOLUME })).await?;
-        let only_second = left.as_array().is_some_and(|all| all.len() == 1) && left[0]["BackupURL"].as_str() == Some(url(&second));
+        let only_second =
+            left.as_array().is_some_and(|all| all.len() == 1) && left[0]["BackupURL"].as_str() == Some(url(&second));
         hold(only_second, || format!("pruning should have left {}, listed were {left}", url(&second)))?;
-        self.step("prune", "pruned the backups to the last one: the older was deleted, the newest good one never is".into());
+        self.step(
+            "prune",
+            "pruned the backups to the last one: the older was deleted, the newest good one never is".into(),
+        );
 
         self.run("restore", json!({ "volume": RESTORED, "backupurl": url(&second) })).await?;
         let restored = volumes.join(RESTORED);
@@ -131,7 +152,8 @@ impl Demo<'_> {
             return Err(cancelled());
         }
         let script = self.library.load(name)?;
-        let arguments = script::arguments::from_json(&script, arguments.as_object().unwrap_or(&serde_json::Map::new()))?;
+        let arguments =
+            script::arguments::from_json(&script, arguments.as_object().unwrap_or(&serde_json::Map::new()))?;
         let timeout = self.context.flags.timeout.unwrap_or(self.context.config.run_timeout);
         let request = Request { script, arguments, trigger: Trigger::Cli, dry_run: false, timeout };
         let finished = runs::run(&self.door, request, self.cancellation.clone()).await;
@@ -168,7 +190,8 @@ fn files(folder: &Path) -> Result<String> {
 /// The folder to work in: must be new or empty, so that nothing of the user's is touched.
 fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
     let made = |path: &Path| {
-        std::fs::create_dir_all(path).map_err(|error| Error::io(format_args!("cannot make \"{}\"", path.display()), &error))
+        std::fs::create_dir_all(path)
+            .map_err(|error| Error::io(format_args!("cannot make \"{}\"", path.display()), &error))
     };
     let Some(folder) = folder else {
         let base = std::env::temp_dir();
@@ -178,10 +201,13 @@ fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
         return Ok(path);
     };
     made(&folder)?;
-    let path = std::fs::canonicalize(&folder).map_err(|error| Error::io(format_args!("cannot use \"{}\"", folder.display()), &error))?;
+    let path = std::fs::canonicalize(&folder)
+        .map_err(|error| Error::io(format_args!("cannot use \"{}\"", folder.display()), &error))?;
     match std::fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(path),
-        Ok(false) => Err(Error::usage(format!("the folder \"{}\" is not empty", folder.display())).with_hint("name a new one")),
+        Ok(false) => {
+            Err(Error::usage(format!("the folder \"{}\" is not empty", folder.display())).with_hint("name a new one"))
+        }
         Err(error) => Err(Error::io(format_args!("cannot list \"{}\"", folder.display()), &error)),
     }
 }

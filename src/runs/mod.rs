@@ -152,10 +152,10 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
     host.listener = door.listener.clone();
     host.notifier = door.notifier.clone();
 
-    log::debug!("run {id}: \"{script_name}\" with {}", request.arguments);
+    log::debug!("run {id}: \"{script_name}\" with {:?}", request.arguments.values());
     let host = Arc::new(host);
     let Request { script, arguments, .. } = request;
-    let outcome = tokio::task::spawn_blocking(move || script::run(&script, arguments, host)).await;
+    let outcome = tokio::task::spawn_blocking(move || script::run(&script, &arguments, host)).await;
     let outcome = outcome.unwrap_or_else(|panic| Err(Error::internal(format!("the script's host failed: {panic}"))));
     let (status, result, failures) = match outcome {
         Ok(outcome) => (status(&outcome), Ok(outcome.result), outcome.failures),
