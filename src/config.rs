@@ -290,12 +290,22 @@ impl Config {
         let shown = quote(&socket.to_string_lossy());
         match socket.symlink_metadata() {
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => (
-                DaemonChoice::Builtin(self.data_dir.join("daemon")),
+                DaemonChoice::Builtin(self.builtin_root()),
                 format!("BKUP_CONVOY is not set and there is no {shown}"),
             ),
             // What can't be looked at may well be there: better an error from Convoy's socket than another, empty daemon.
             _ => (DaemonChoice::Socket(socket.to_owned()), format!("BKUP_CONVOY is not set and {shown} is there")),
         }
+    }
+
+    /// The built-in daemon's folder unless another is named.
+    pub fn builtin_root(&self) -> PathBuf {
+        self.data_dir.join("daemon")
+    }
+
+    /// What backups say they come from: BKUP_HOST, or the host's name.
+    pub fn host_name(&self) -> String {
+        self.host.clone().unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
     }
 
     /// How much is logged to standard error: what the flags say (`-v` info, `-vv` debug, `-vvv` trace, `--quiet` errors), else

@@ -35,7 +35,7 @@ pub struct Connection {
 }
 
 /// The sockets that this process serves for the roots it owns.
-type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<()>)>>>;
+type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
 
 impl Connection {
     /// Lets others' requests that are under way end, and closes the socket.
@@ -43,9 +43,12 @@ impl Connection {
         let serving = std::mem::take(&mut *self.serving.lock().unwrap_or_else(PoisonError::into_inner));
         for (stop, served) in serving {
             drop(stop);
-            if let Err(error) = served.await {
-                log::warn!("the built-in daemon's socket failed: {error}");
-            }
+            let failed = match served.await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic.to_string(),
+            };
+            log::warn!("the built-in daemon's socket failed: {failed}");
         }
     }
 }

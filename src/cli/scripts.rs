@@ -18,7 +18,7 @@ use crate::{
 const TEMPLATE: &str = include_str!("template.rhai");
 
 pub(super) fn scripts(context: &Context, matches: &ArgMatches) -> Result<u8> {
-    let (name, matches) = matches.subcommand().unwrap_or_default();
+    let Some((name, matches)) = matches.subcommand() else { return Err(Error::internal("clap found no command")) };
     match name {
         "list" => list(context),
         "show" => show(context, &value(matches, "name")),

@@ -1,3 +1,40 @@
-//! The built-in daemon.
+//! The built-in daemon: volumes as folders, with Convoy's API, where there is no Convoy.
+//!
+//! [`BuiltinDaemon`] implements [`crate::convoy::Daemon`] over one folder, the root:
+//!
+//! ```text
+//! lock              held (flock) by the one process that owns the root; its id is in it
+//! volumes/<name>/   the files of a volume; mounting a volume is to be given this path
+//! state/<name>.json what is known of a volume and its snapshots; replaced as a whole
+//! repository/       the restic-format repository with the snapshots
+//! repository.key    its key, for the owner only: what it guards lies beside it in plain
+//! pruned            when unused space of the repository was last given back
+//! staging/          restores before they are whole, volumes while they are removed
+//! ```
+//!
+//! A backup is a copy of a snapshot into `<destination>/repository/`, a restic-format repository that several hosts can
+//! share (`backups` says how). Both kinds of repository can be read with `restic` and the password; restic opens repositories
+//! with an empty password from 0.17 on (`--insecure-no-password`).
+//!
+//! The rule throughout: nothing becomes visible before it is whole, checked and on disk; what a crash leaves is
+//! recognised by the next start, cleaned up, and told of ([`BuiltinDaemon::recovered`]). [`server`] gives this daemon, or any
+//! other, a Convoy socket and Docker's volume plugin protocol.
 
+mod backend;
+mod backups;
+mod builtin;
+mod files;
+mod mode;
+mod refusal;
+mod repository;
+mod restore;
 pub mod server;
+mod snapshots;
+mod source;
+mod start;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use builtin::{BuiltinDaemon, BuiltinOptions};
+pub use server::Server;

@@ -49,14 +49,12 @@ async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationT
     let (root, destination) = (folder.join("daemon"), folder.join("backups"));
     std::fs::create_dir(&destination)
         .map_err(|error| Error::io(format_args!("cannot make \"{}\"", destination.display()), &error))?;
-    let config = Config {
-        convoy: Some(DaemonChoice::Builtin(root.clone())),
-        data_dir: folder.join("data"),
-        backup_url: Some(Destination::parse(&format!("vfs://{}", destination.display()))?),
-        delete_old_snapshots: true,
-        scripts_dir: None,
-        ..context.config.clone()
-    };
+    let mut config: Config = context.config.clone();
+    config.convoy = Some(DaemonChoice::Builtin(root.clone()));
+    config.data_dir = folder.join("data");
+    config.backup_url = Some(Destination::parse(&format!("vfs://{}", destination.display()))?);
+    config.delete_old_snapshots = true;
+    config.scripts_dir = None;
     let connection = app::connect(&config, context.progress()).await?;
     let door = app::door(&config, &connection);
     let library = Library::new(None)?;

@@ -101,7 +101,8 @@ pub trait Listener: Send + Sync {
     fn progress(&self, _text: &str) {}
 }
 
-struct Silent;
+/// Hears nothing: the log has it all.
+pub struct Silent;
 
 impl Listener for Silent {}
 
@@ -121,7 +122,8 @@ pub trait Notifier: Send + Sync {
     async fn info(&self, subject: &str, text: &str) -> Result<()>;
 }
 
-struct NotifyLog;
+/// Tells the log.
+pub struct NotifyLog;
 
 #[async_trait]
 impl Notifier for NotifyLog {

@@ -296,6 +296,18 @@ fn read_inside(folder: &Path, relative: &str) -> Result<Option<(String, PathBuf)
 }
 
 /// Whether a script can be called so: `^[a-z][a-z0-9_-]*$`.
+/// Checks the name of a new script.
+///
+/// # Errors
+/// A usage error where it can't be one.
+pub fn check_name(name: &str) -> Result<()> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("\"{name}\" is not a name for a script"))
+        .with_hint("a name is lower-case letters, digits, \"-\" or \"_\", the first a letter"))
+}
+
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))

@@ -20,7 +20,8 @@ mod runner;
 mod testing;
 
 pub use arguments::Arguments;
-pub use host::{Failure, Host, Listener, Notifier, Outcome, RunInfo, Settings, Status};
+pub use host::{Failure, Host, Listener, Notifier, NotifyLog, Outcome, RunInfo, Settings, Silent, Status};
 pub use library::{Library, Listed, Origin, Script};
 pub use manifest::{Parameter, ParameterKind};
+pub use primitives::definitions;
 pub use runner::run;

@@ -1,1 +1,6 @@
-//! The harness.
+//! The harness: sites and daemons to test against, and ways to speak to them.
+
+pub mod faulty;
+pub mod site;
+pub mod socket;
+pub mod transcripts;

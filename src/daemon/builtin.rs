@@ -1,0 +1,571 @@
+//! The daemon itself: the volumes, and what Convoy's API does with them.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    fs::{self, File, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rustic_core::Id;
+use serde_json::json;
+
+use super::{
+    backend::write_error,
+    backups::{Destinations, StoredUrl},
+    files::{remove_all, rename_to_new, sync_folder},
+    refusal::{no_snapshot, no_volume, refused, volume_not_found},
+    repository::panicked,
+    snapshots::{Access, LocalRepository},
+    start,
+    state::{SnapshotState, StateFolder, VolumeState},
+};
+use crate::{
+    clock::Clock,
+    convoy::{
+        ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+    },
+    error::{Error, ErrorKind, Result},
+    progress::Progress,
+};
+
+/// The one driver, named as the one of Convoy's that it stands for.
+pub(crate) const DRIVER: &str = "vfs";
+
+/// What a [`BuiltinDaemon`] is opened with.
+#[derive(Clone)]
+pub struct BuiltinOptions {
+    /// The folder that holds everything; made where it is not there.
+    pub root: PathBuf,
+    /// The password of new repositories and of the destinations'; without one, backups are not encrypted.
+    pub password: Option<String>,
+    /// The host that backups are said to be of.
+    pub host: String,
+    /// Who hears of the progress of snapshots, backups and restores.
+    pub progress: Arc<dyn Progress>,
+    /// Where times come from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for BuiltinOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_ref().map(|_| "(secret)");
+        f.debug_struct("BuiltinOptions")
+            .field("root", &self.root)
+            .field("password", &password)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The built-in daemon. One process owns a root at a time, for as long as this lives.
+pub struct BuiltinDaemon {
+    inner: Arc<Inner>,
+    recovered: Vec<String>,
+}
+
+struct Inner {
+    root: PathBuf,
+    clock: Arc<dyn Clock>,
+    state: StateFolder,
+    volumes: Mutex<BTreeMap<String, VolumeState>>,
+    /// One writing call at a time for each volume.
+    busy: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    /// Names of snapshots that are being taken.
+    reserved: Mutex<HashSet<String>>,
+    local: LocalRepository,
+    destinations: Destinations,
+    /// Held for life.
+    _lock: File,
+}
+
+impl fmt::Debug for BuiltinDaemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuiltinDaemon").field("root", &self.inner.root).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BuiltinDaemon {
+    /// Opens a root, making it where it is not there, and cleans up what a crash left. No repository is opened before it is needed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where another process owns the root; [`ErrorKind::Io`] and [`ErrorKind::Configuration`]
+    /// where its files can't be read or written.
+    pub fn open(options: BuiltinOptions) -> Result<Self> {
+        let make = |path: &Path, mode| {
+            let made = fs::DirBuilder::new().mode(mode).recursive(true).create(path);
+            made.map_err(|error| write_error(path, &error))
+        };
+        make(&options.root, 0o700)?;
+        let root = options.root.canonicalize().map_err(|error| write_error(&options.root, &error))?;
+        let own = own_root(&root)?;
+        for folder in ["repository", "staging", "state"] {
+            make(&root.join(folder), 0o700)?;
+        }
+        make(&root.join("volumes"), 0o755)?;
+        let state = StateFolder(root.join("state"));
+        let mut volumes = state.load()?;
+        let recovered = start::clean(&root, &state, &mut volumes, &options.host)?;
+        for sentence in &recovered {
+            log::warn!("{sentence}");
+        }
+        let access = Access { password: options.password, host: options.host, progress: options.progress };
+        let inner = Inner {
+            local: LocalRepository::new(root.clone(), access.clone()),
+            destinations: Destinations::new(access),
+            root,
+            clock: options.clock,
+            state,
+            volumes: Mutex::new(volumes),
+            busy: Mutex::default(),
+            reserved: Mutex::default(),
+            _lock: own,
+        };
+        Ok(Self { inner: Arc::new(inner), recovered })
+    }
+
+    /// What the start found unfinished and cleaned up, in plain sentences.
+    pub fn recovered(&self) -> &[String] {
+        &self.recovered
+    }
+
+    /// The folder that holds everything.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// The root's own repository, for tests that damage it.
+    #[cfg(test)]
+    pub(crate) fn local(&self) -> &LocalRepository {
+        &self.inner.local
+    }
+
+    /// Runs what reads or writes files where it may take its time. It goes on when the caller gives up.
+    async fn run<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        act: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.inner.clone();
+        match tokio::task::spawn_blocking(move || act(&inner)).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => Err(panicked(what, panic.as_ref())),
+                Err(_) => Err(Error::new(ErrorKind::Cancelled, format!("{what} was cancelled: the program ends"))),
+            },
+        }
+    }
+}
+
+/// Takes the lock of a root, and writes this process's id into it for whoever comes second.
+fn own_root(root: &Path) -> Result<File> {
+    let path = root.join("lock");
+    let opened = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let mut file = opened.map_err(|error| write_error(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            _ = file.read_to_string(&mut owner);
+            let owner = if owner.trim().is_empty() { "another process".into() } else { format!("process {}", owner.trim()) };
+            return Err(Error::new(ErrorKind::Busy, format!("\"{}\" is in use by {owner}", root.display()))
+                .with_hint("only one daemon works on a root at a time; name the same root to speak to the one that runs, or stop it"));
+        }
+        Err(TryLockError::Error(error)) => return Err(Error::io(format!("cannot lock \"{}\"", path.display()), &error)),
+    }
+    let written = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+    written.map_err(|error| write_error(&path, &error))?;
+    Ok(file)
+}
+
+impl Inner {
+    fn folder(&self, volume: &str) -> PathBuf {
+        self.root.join("volumes").join(volume)
+    }
+
+    fn staging(&self, what: &str) -> PathBuf {
+        self.root.join("staging").join(format!("{what}-{}", &Id::random().to_hex().as_str()[..8]))
+    }
+
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
+    fn time(&self, time: Timestamp) -> ApiTime {
+        ApiTime::from_zoned(&time.to_zoned(self.clock.time_zone()))
+    }
+
+    /// Holds off every other writing call on a volume.
+    fn exclusively<T>(&self, volume: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mutex = lock(&self.busy).entry(volume.to_owned()).or_default().clone();
+        let _busy = lock(&mutex);
+        act()
+    }
+
+    fn find(&self, volume: &str) -> Option<VolumeState> {
+        lock(&self.volumes).get(volume).cloned()
+    }
+
+    /// Changes a volume's state, on disk first.
+    fn update(&self, volume: &str, change: impl FnOnce(&mut VolumeState)) -> Result<()> {
+        let mut volumes = lock(&self.volumes);
+        let state = volumes.get_mut(volume).ok_or_else(|| no_volume(volume))?;
+        let mut changed = state.clone();
+        change(&mut changed);
+        self.state.save(&changed)?;
+        *state = changed;
+        Ok(())
+    }
+
+    fn find_snapshot(&self, name: &str) -> Option<(VolumeState, SnapshotState)> {
+        let volumes = lock(&self.volumes);
+        volumes.values().find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
+    }
+
+    fn driver_info(&self, volume: &VolumeState) -> DriverInfo {
+        let path = self.folder(&volume.name).display().to_string();
+        let fields = [
+            ("Driver", DRIVER.to_owned()),
+            ("MountPoint", if volume.mounted { path.clone() } else { String::new() }),
+            ("Path", path),
+            ("PrepareForVM", volume.prepare_for_vm.to_string()),
+            ("Size", volume.size.to_string()),
+            ("VolumeCreatedAt", self.time(volume.created).to_string()),
+            ("VolumeName", volume.name.clone()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn show(&self, volume: &VolumeState) -> Volume {
+        let driver_info = self.driver_info(volume);
+        let snapshots = volume.snapshots.iter().map(|(name, state)| (name.clone(), self.show_snapshot(volume, name, state)));
+        Volume {
+            name: volume.name.clone(),
+            driver: DRIVER.into(),
+            mount_point: driver_info["MountPoint"].clone(),
+            created_time: self.time(volume.created),
+            driver_info: Some(driver_info),
+            snapshots: Some(snapshots.collect()),
+            ..Volume::default()
+        }
+    }
+
+    /// A snapshot as a volume's listing has it.
+    fn show_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState) -> Snapshot {
+        let created = self.time(state.created);
+        let fields = [
+            ("Driver", DRIVER.to_owned()),
+            ("FilePath", self.local.folder().join("snapshots").join(&state.id).display().to_string()),
+            ("SnapshotCreatedAt", created.to_string()),
+            ("SnapshotName", name.to_owned()),
+            ("VolumeUUID", volume.name.clone()),
+        ];
+        Snapshot {
+            name: name.to_owned(),
+            created_time: created,
+            driver_info: Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            ..Snapshot::default()
+        }
+    }
+
+    fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+        let name = new.name.as_str();
+        if let Some(driver) = new.driver.as_deref().filter(|driver| !driver.is_empty() && *driver != DRIVER) {
+            return Err(refused(format!("Cannot find driver {driver}")));
+        }
+        self.exclusively(name, || {
+            if self.find(name).is_some() {
+                return Err(refused(format!("Volume {name} already exists ")));
+            }
+            let mut volume = VolumeState {
+                name: name.to_owned(),
+                size: new.size.unwrap_or(0),
+                created: self.now(),
+                mounted: false,
+                prepare_for_vm: new.prepare_for_vm,
+                restoring: None,
+                snapshots: BTreeMap::new(),
+            };
+            match &new.backup {
+                Some(url) => self.restore(&mut volume, url, new.size)?,
+                None => {
+                    let folder = self.folder(name);
+                    match fs::DirBuilder::new().mode(0o755).create(&folder) {
+                        // As Convoy's vfs driver: a folder that a volume left behind is taken over with its files.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+                        made => made.and_then(|()| sync_folder(&self.root.join("volumes"))).map_err(|error| write_error(&folder, &error))?,
+                    }
+                    self.state.save(&volume)?;
+                }
+            }
+            let shown = self.show(&volume);
+            lock(&self.volumes).insert(name.to_owned(), volume);
+            Ok(shown)
+        })
+    }
+
+    /// Restores into `staging/`, and puts the folder in place only when it is whole and on disk.
+    fn restore(&self, volume: &mut VolumeState, url: &BackupUrl, size: Option<u64>) -> Result<()> {
+        let folder = self.folder(&volume.name);
+        if fs::symlink_metadata(&folder).is_ok() {
+            return Err(refused(format!("Volume {} can't be restored: its folder {} exists already", volume.name, folder.display()))
+                .with_hint("restore to another name, or move the folder away; it may hold the files of a volume that was removed"));
+        }
+        let destination = url.destination();
+        let place = self.destinations.place(&destination)?;
+        let staging = self.staging(&format!("restore-{}", volume.name));
+        let made = fs::DirBuilder::new().mode(0o700).create(&staging);
+        made.map_err(|error| write_error(&staging, &error))?;
+        let restored = place.restore(&stored(url, &destination)?, &staging, &volume.name).and_then(|record| {
+            if size.is_none_or(|size| size == 0) {
+                volume.size = record.volume_size;
+            }
+            let metadata = fs::symlink_metadata(&staging).map_err(|error| write_error(&staging, &error))?;
+            volume.restoring = Some(metadata.ino());
+            self.state.save(volume)?;
+            rename_to_new(&staging, &folder)
+                .and_then(|()| sync_folder(&self.root.join("volumes")))
+                .map_err(|error| write_error(&folder, &error))
+        });
+        let finished = restored.and_then(|()| {
+            volume.restoring = None;
+            self.state.save(volume)
+        });
+        finished.inspect_err(|_| {
+            // The state tells a start to undo the rest, should this fail too.
+            let staged = volume.restoring.is_some_and(|inode| fs::symlink_metadata(&folder).is_ok_and(|m| m.ino() == inode));
+            let removed = if staged { remove_all(&folder) } else { Ok(()) };
+            if removed.and_then(|()| remove_all(&staging)).is_ok() {
+                _ = self.state.remove(&volume.name);
+            }
+        })
+    }
+
+    fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
+        self.exclusively(name, || {
+            let volume = self.find(name).ok_or_else(volume_not_found)?;
+            if volume.mounted {
+                return Err(refused(format!("Cannot delete volume {name}. It is still mounted")));
+            }
+            let folder = self.folder(name);
+            let removed = self.staging(&format!("deleted-{name}"));
+            if !reference_only {
+                match fs::rename(&folder, &removed) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write_error(&folder, &error)),
+                    _ => {}
+                }
+                // A crash from here on is finished by the next start.
+                sync_folder(&self.root.join("staging")).map_err(|error| write_error(&removed, &error))?;
+            }
+            self.state.remove(name)?;
+            lock(&self.volumes).remove(name);
+            let ids: Vec<_> = volume.snapshots.into_values().map(|snapshot| snapshot.id).collect();
+            if let Err(error) = self.local.delete(&ids) {
+                log::warn!("snapshots of deleted volume {name} stay until the next start: {error}");
+            }
+            remove_all(&removed).unwrap_or_else(|error| {
+                log::warn!("files of deleted volume {name} stay in \"{}\" until the next start: {error}", removed.display());
+            });
+            Ok(())
+        })
+    }
+
+    fn create_snapshot(&self, volume: &str, name: &str) -> Result<Snapshot> {
+        {
+            let taken = || refused(format!("Snapshot name {name} already exists"));
+            let volumes = lock(&self.volumes);
+            let in_use = |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
+            if volumes.values().any(in_use) || !lock(&self.reserved).insert(name.to_owned()) {
+                return Err(taken());
+            }
+        }
+        let taken = self.exclusively(volume, || {
+            let state = self.find(volume).ok_or_else(|| no_volume(volume))?;
+            let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
+            let time = self.now().to_zoned(self.clock.time_zone());
+            let snapshot = self.local.take(volume, name, parent, &time)?;
+            let saved = self.update(volume, |state| {
+                state.snapshots.insert(name.to_owned(), snapshot.clone());
+            });
+            if let Err(error) = saved {
+                _ = self.local.delete(&[snapshot.id]);
+                return Err(error);
+            }
+            Ok(Snapshot { volume_name: volume.to_owned(), ..self.show_snapshot(&state, name, &snapshot) })
+        });
+        lock(&self.reserved).remove(name);
+        taken
+    }
+
+    fn delete_snapshot(&self, name: &str) -> Result<()> {
+        let (volume, _) = self.find_snapshot(name).ok_or_else(|| no_snapshot(name))?;
+        self.exclusively(&volume.name, || {
+            let (_, snapshot) = self.find_snapshot(name).ok_or_else(|| no_snapshot(name))?;
+            self.update(&volume.name, |state| {
+                state.snapshots.remove(name);
+            })?;
+            if let Err(error) = self.local.delete(&[snapshot.id]) {
+                log::warn!("the data of deleted snapshot {name} stays until the next start: {error}");
+            }
+            Ok(())
+        })
+    }
+
+    fn create_backup(&self, name: &str, destination: &Destination) -> Result<BackupUrl> {
+        let no_such = || refused(format!("Cannot find volume of snapshot {name}"));
+        let (volume, _) = self.find_snapshot(name).ok_or_else(no_such)?;
+        let place = self.destinations.place(destination)?;
+        self.exclusively(&volume.name, || {
+            let (volume, snapshot) = self.find_snapshot(name).ok_or_else(no_such)?;
+            let backup = place.create(&self.local, &volume, (name, &snapshot), self.now())?;
+            Ok(BackupUrl::stored(destination, &backup, &volume.name))
+        })
+    }
+}
+
+/// The parts of a backup's URL.
+fn stored<'a>(url: &'a BackupUrl, destination: &'a Destination) -> Result<StoredUrl<'a>> {
+    match url {
+        BackupUrl::Stored { backup, volume, .. } => Ok(StoredUrl { destination, backup, volume }),
+        BackupUrl::Ebs { .. } => Err(refused("Driver ebs is not supported!")),
+    }
+}
+
+#[async_trait]
+impl Daemon for BuiltinDaemon {
+    fn description(&self) -> String {
+        format!("the built-in daemon at {}", self.inner.root.display())
+    }
+
+    async fn info(&self) -> Result<Info> {
+        let root = &self.inner.root;
+        let general = json!({
+            "Root": root,
+            "DriverList": [DRIVER],
+            "DefaultDriver": DRIVER,
+            "MountNamespaceFD": "",
+            "IgnoreDockerDelete": false,
+            "CreateOnDockerMount": false,
+            "CmdTimeout": "",
+        });
+        let driver = json!({
+            "DefaultVolumeSize": "107374182400",
+            "Path": root.join("volumes"),
+            "Root": root.join("repository"),
+        });
+        serde_json::from_value(json!({ "General": general, DRIVER: driver })).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        let volumes = lock(&self.inner.volumes);
+        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.show(volume))).collect())
+    }
+
+    async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+        let volumes = lock(&self.inner.volumes);
+        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.driver_info(volume))).collect())
+    }
+
+    async fn volume(&self, name: &Name) -> Result<Volume> {
+        self.inner.find(name.as_str()).map(|volume| self.inner.show(&volume)).ok_or_else(volume_not_found)
+    }
+
+    async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
+        let volume = volume.clone();
+        self.run("making the volume", move |inner| inner.create_volume(&volume)).await
+    }
+
+    async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
+        if mount_point.is_some_and(|point| !point.is_empty()) {
+            return Err(refused("VFS doesn't support specified mount point")
+                .with_hint("leave the mount point out; the answer says where the files are"));
+        }
+        let name = name.to_string();
+        self.run("mounting the volume", move |inner| {
+            inner.exclusively(&name, || {
+                let volume = inner.find(&name).ok_or_else(|| no_volume(&name))?;
+                if !volume.mounted {
+                    inner.update(&name, |volume| volume.mounted = true)?;
+                }
+                Ok(Mount { mount_point: inner.folder(&name).display().to_string(), name: name.clone() })
+            })
+        })
+        .await
+    }
+
+    async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        let name = name.to_string();
+        self.run("unmounting the volume", move |inner| {
+            inner.exclusively(&name, || inner.update(&name, |volume| volume.mounted = false))
+        })
+        .await
+    }
+
+    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+        let name = name.to_string();
+        self.run("deleting the volume", move |inner| inner.delete_volume(&name, reference_only)).await
+    }
+
+    async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
+        let (volume, name) = (volume.to_string(), name.to_string());
+        self.run("taking the snapshot", move |inner| inner.create_snapshot(&volume, &name)).await
+    }
+
+    async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
+        let inner = &self.inner;
+        let (volume, state) = inner.find_snapshot(name.as_str()).ok_or_else(|| no_snapshot(name.as_str()))?;
+        Ok(Snapshot {
+            volume_name: volume.name.clone(),
+            volume_created_at: Some(inner.time(volume.created)),
+            ..inner.show_snapshot(&volume, name.as_str(), &state)
+        })
+    }
+
+    async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+        let name = name.to_string();
+        self.run("deleting the snapshot", move |inner| inner.delete_snapshot(&name)).await
+    }
+
+    async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+        let (destination, volume) = (destination.clone(), volume.cloned());
+        self.run("listing the backups", move |inner| {
+            let place = inner.destinations.place(&destination)?;
+            place.list(&destination, volume.as_ref(), &inner.clock.time_zone())
+        })
+        .await
+    }
+
+    async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        let url = url.clone();
+        self.run("inspecting the backup", move |inner| {
+            let destination = url.destination();
+            let place = inner.destinations.place(&destination)?;
+            place.inspect(&stored(&url, &destination)?, &inner.clock.time_zone())
+        })
+        .await
+    }
+
+    async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+        let (snapshot, destination) = (snapshot.to_string(), destination.clone());
+        self.run("making the backup", move |inner| inner.create_backup(&snapshot, &destination)).await
+    }
+
+    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+        let url = url.clone();
+        self.run("deleting the backup", move |inner| {
+            let destination = url.destination();
+            inner.destinations.place(&destination)?.delete(&stored(&url, &destination)?)
+        })
+        .await
+    }
+}

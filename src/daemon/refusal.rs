@@ -1,0 +1,54 @@
+//! Convoy's own words for what it refuses, byte for byte: scripts and Docker's plugins match on them.
+
+use crate::error::{Error, ErrorKind};
+
+/// A refusal in Convoy's words, status 400.
+pub(crate) fn refused(words: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Daemon, words).with_status(400)
+}
+
+pub(crate) fn volume_not_found() -> Error {
+    Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404)
+}
+
+pub(crate) fn no_volume(name: &str) -> Error {
+    refused(format!("volume {name} doesn't exist"))
+}
+
+pub(crate) fn no_snapshot(name: &str) -> Error {
+    refused(format!("cannot find volume for snapshot {name}"))
+}
+
+pub(crate) fn no_folder(path: &str) -> Error {
+    refused(format!("VFS path {path} doesn't exist or is not a directory"))
+        .with_hint("make the folder first, or mount what should be there")
+}
+
+pub(crate) fn no_backup(volume: &str, backup: &str) -> Error {
+    refused(format!("cannot find {}/backups/backup_{backup}.cfg in objectstore", volume_path(volume)))
+}
+
+pub(crate) fn never_backed_up(volume: &str) -> Error {
+    refused(format!("cannot find {}/volume.cfg in objectstore", volume_path(volume)))
+}
+
+/// Where Convoy would keep the backups of a volume; names of less than four characters are padded with `!`.
+fn volume_path(volume: &str) -> String {
+    let padded: Vec<char> = format!("{volume:!<4}").chars().collect();
+    let part = |from: usize| padded[from..from + 2].iter().collect::<String>();
+    format!("convoy-objectstore/volumes/{}/{}/{volume}", part(0), part(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_backup_is_named_as_convoy_names_it() {
+        assert_eq!(
+            no_backup("vol1", "backup-0").message,
+            "cannot find convoy-objectstore/volumes/vo/l1/vol1/backups/backup_backup-0.cfg in objectstore"
+        );
+        assert!(never_backed_up("ab").message.contains("/ab/!!/ab/volume.cfg"));
+    }
+}

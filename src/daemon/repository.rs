@@ -1,0 +1,237 @@
+//! One restic-format repository: made, opened, its index kept as fresh as what was written, and the library's errors and
+//! panics turned into this crate's errors.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustic_core::{
+    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus, Progress as RusticBar, ProgressBars,
+    ProgressType, Repository, RepositoryBackends, RepositoryOptions, RusticError, RusticProgress,
+    repofile::{Chunker, MasterKey},
+};
+
+use super::backend::FolderBackend;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    progress::Progress,
+};
+
+/// How new repositories are made. Measured in docs/performance.md: small packs bound the memory, because several are in
+/// flight at a time; level 1 costs a third of the default's time for a few percent more bytes; what was written is
+/// decrypted and unpacked again before it counts (`extra_verify`), for a few percent of the time.
+const PACK_BYTES: u64 = 16 * 1024 * 1024;
+const TREE_PACK_BYTES: u64 = 4 * 1024 * 1024;
+const CHUNK_BYTES: u64 = 1024 * 1024;
+const COMPRESSION: i32 = 1;
+
+/// A repository whose index is loaded.
+pub(crate) type Indexed = Repository<IndexedFullStatus>;
+
+/// An open repository.
+#[derive(Debug)]
+pub(crate) struct OpenRepository {
+    backend: Arc<FolderBackend>,
+    key: MasterKey,
+    progress: Arc<dyn Progress>,
+    indexed: Mutex<Option<Arc<Indexed>>>,
+}
+
+impl OpenRepository {
+    /// Whether there is a repository in the folder.
+    ///
+    /// # Errors
+    /// Where the folder can't be read: that is no proof that there is none.
+    pub(crate) fn exists(path: &Path) -> Result<bool> {
+        let config = path.join("config");
+        config.try_exists().map_err(|error| Error::io(format!("cannot read \"{}\"", config.display()), &error))
+    }
+
+    /// Opens the repository in the backend's folder with a password: about 0.4 s of scrypt.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] where the password does not open it, or it is damaged.
+    pub(crate) fn open(backend: FolderBackend, password: &str, progress: Arc<dyn Progress>) -> Result<Self> {
+        Self::open_as(backend, &Credentials::password(password), progress)
+    }
+
+    /// Opens it with its key, which costs nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] where it is not that repository's key, or it is damaged.
+    pub(crate) fn open_with_key(backend: FolderBackend, key: MasterKey, progress: Arc<dyn Progress>) -> Result<Self> {
+        Self::open_as(backend, &Credentials::Masterkey(key), progress)
+    }
+
+    fn open_as(backend: FolderBackend, credentials: &Credentials, progress: Arc<dyn Progress>) -> Result<Self> {
+        let backend = Arc::new(backend);
+        let key = guarded("opening the repository", || {
+            match library(&backend, &progress)?.open(credentials) {
+                Ok(open) => Ok(open.key()),
+                Err(error) if error.is_incorrect_password() => Err(wrong_password(backend.path())),
+                Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
+            }
+        })?;
+        Ok(Self { backend, key, progress, indexed: Mutex::default() })
+    }
+
+    /// Makes a repository in the backend's folder.
+    ///
+    /// # Errors
+    /// Where the folder can't be written, or another process made one there at the same moment.
+    pub(crate) fn create(backend: FolderBackend, password: &str, progress: Arc<dyn Progress>) -> Result<Self> {
+        let backend = Arc::new(backend);
+        let size = |bytes: u64| Some(rustic_size(bytes));
+        let options = ConfigOptions::default()
+            .set_version(2u32)
+            .set_chunker(Chunker::FixedSize);
+        let mut options = options;
+        options.set_chunk_size = size(CHUNK_BYTES);
+        options.set_compression = Some(COMPRESSION);
+        options.set_datapack_size = size(PACK_BYTES);
+        options.set_datapack_growfactor = Some(0);
+        options.set_treepack_size = size(TREE_PACK_BYTES);
+        options.set_treepack_growfactor = Some(0);
+        options.set_extra_verify = Some(true);
+        let key = guarded("making the repository", || {
+            library(&backend, &progress)?
+                .init(&Credentials::password(password), &KeyOptions::default(), &options)
+                .map(|open| open.key())
+                .map_err(|error| failure(&backend, "cannot make the repository", &error))
+        })?;
+        Ok(Self { backend, key, progress, indexed: Mutex::default() })
+    }
+
+    /// The key that opens it without the password.
+    pub(crate) fn key(&self) -> &MasterKey {
+        &self.key
+    }
+
+    /// The folder it is in.
+    pub(crate) fn backend(&self) -> &Arc<FolderBackend> {
+        &self.backend
+    }
+
+    /// The repository without its index.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
+        library(&self.backend, &self.progress)?
+            .open(&Credentials::Masterkey(self.key.clone()))
+            .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
+    }
+
+    /// The repository with an index that knows everything written so far by this process. [`OpenRepository::forget_index`]
+    /// makes it look again.
+    ///
+    /// # Errors
+    /// Where the index can't be read.
+    pub(crate) fn indexed(&self) -> Result<Arc<Indexed>> {
+        let mut indexed = self.lock();
+        if let Some(indexed) = &*indexed {
+            return Ok(indexed.clone());
+        }
+        let fresh = self.plain()?.to_indexed();
+        let fresh = Arc::new(fresh.map_err(|error| failure(&self.backend, "cannot read the index", &error))?);
+        *indexed = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// The index is out of date: packs were written or removed.
+    pub(crate) fn forget_index(&self) {
+        *self.lock() = None;
+    }
+
+    /// The crate's error for the library's; the backend's own words come first where it failed.
+    pub(crate) fn failure(&self, what: &str, error: &RusticError) -> Error {
+        failure(&self.backend, what, error)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Indexed>>> {
+        self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rustic_size<T: std::str::FromStr + Default>(bytes: u64) -> T {
+    bytes.to_string().parse().unwrap_or_default()
+}
+
+fn library(backend: &Arc<FolderBackend>, progress: &Arc<dyn Progress>) -> Result<Repository<()>> {
+    let options = RepositoryOptions::default().no_cache(true);
+    let backends = RepositoryBackends::new(backend.clone(), None);
+    Repository::new_with_progress(&options, &backends, Bars(progress.clone()))
+        .map_err(|error| failure(backend, "cannot open the repository", &error))
+}
+
+fn wrong_password(path: &Path) -> Error {
+    let message = format!("the password does not open the repository at \"{}\"", path.display());
+    Error::new(ErrorKind::Repository, message)
+        .with_hint("set BKUP_REPOSITORY_PASSWORD to the password that the repository was made with")
+}
+
+fn failure(backend: &FolderBackend, what: &str, error: &RusticError) -> Error {
+    if let Some(first) = backend.take_failure() {
+        return first;
+    }
+    let words = error.display_log();
+    let words = words.strip_prefix("Error: ").unwrap_or(&words);
+    let words: Vec<_> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    Error::new(ErrorKind::Repository, format!("{what} at \"{}\": {}", backend.path().display(), words.join(" ")))
+        .with_hint("if it happens again, look with \"restic check\" at the repository")
+}
+
+/// Runs what calls the library, which panics in places: a panic becomes an error, and nothing stays locked.
+pub(crate) fn guarded<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| Err(panicked(what, panic.as_ref())))
+}
+
+/// The error for a panic while `what` was done.
+pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::new(ErrorKind::Repository, format!("{what} failed badly: {}", words.unwrap_or("no reason given")))
+        .with_hint("this is a defect; please report it with the log")
+}
+
+/// Where the key of a root's own repository is kept.
+pub(crate) fn key_file(root: &Path) -> PathBuf {
+    root.join("repository.key")
+}
+
+/// The library's progress bars: what it counts in bytes goes to this crate's progress.
+#[derive(Debug)]
+struct Bars(Arc<dyn Progress>);
+
+impl ProgressBars for Bars {
+    fn progress(&self, kind: ProgressType, what: &str) -> RusticBar {
+        match kind {
+            // A copy counts twice: what the files hold, then the few bytes of its folders. The former is what one waits for.
+            ProgressType::Bytes if !what.contains("tree") => RusticBar::new(Bar(self.0.clone())),
+            _ => RusticBar::hidden(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Bar(Arc<dyn Progress>);
+
+impl RusticProgress for Bar {
+    fn is_hidden(&self) -> bool {
+        false
+    }
+
+    fn set_length(&self, length: u64) {
+        self.0.set_total(length);
+    }
+
+    fn set_title(&self, _: &str) {}
+
+    fn inc(&self, bytes: u64) {
+        self.0.advance(bytes);
+    }
+
+    fn finish(&self) {}
+}

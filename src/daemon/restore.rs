@@ -1,0 +1,430 @@
+//! Fills an empty folder with what a snapshot holds.
+//!
+//! The folder is private and new, every file is made through the handle of the folder it is in, and no name is ever followed
+//! through a symlink. A fixed number of threads reads, checks (against the name of each piece, its SHA-256) and writes,
+//! fed through a short queue: the memory is bounded whatever the volume. Runs of zeros, aligned to 4 KiB, become holes.
+//! A file's size is what its content adds up to. The first failure ends the restore.
+
+use std::{
+    collections::HashMap,
+    ffi::{CString, OsStr, OsString},
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd as _, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+};
+
+use rustic_core::{
+    BlobId, DataId, TreeId,
+    repofile::{BlobType, Metadata, Node, NodeType},
+};
+use rustix::{
+    fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags},
+    io::Errno,
+};
+
+use super::{
+    backend::write_error,
+    mode,
+    repository::{Indexed, OpenRepository},
+    source::c_name,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    progress::Progress,
+};
+
+/// Zeros are left out in units of this many bytes: the block of most file systems.
+const HOLE: usize = 4096;
+/// Pieces of a file that one thread restores at a time; a large file is restored by several.
+const PIECES: usize = 8;
+/// Pieces of work that wait at most.
+const QUEUE: usize = 16;
+const THREADS: usize = 4;
+
+/// What could not be kept, and why that is no failure.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    fn once(&self, note: &str) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.iter().any(|known| known == note) {
+            notes.push(note.to_owned());
+        }
+    }
+
+    /// The notes, each once.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A file that is being written, by several threads perhaps.
+struct Writing {
+    file: File,
+    meta: Metadata,
+    path: PathBuf,
+    size: u64,
+    holes: AtomicBool,
+    /// Pieces of work that are not done; the last one to finish sets the metadata.
+    left: AtomicUsize,
+}
+
+/// A part of a file: the pieces from `offset` on.
+struct Part {
+    file: Arc<Writing>,
+    offset: u64,
+    pieces: Vec<DataId>,
+}
+
+/// A folder that is being filled.
+struct Level {
+    handle: Arc<OwnedFd>,
+    path: PathBuf,
+    meta: Metadata,
+    nodes: std::vec::IntoIter<Node>,
+}
+
+struct Restorer<'a> {
+    repository: &'a OpenRepository,
+    indexed: &'a Indexed,
+    progress: &'a dyn Progress,
+    notes: &'a Notes,
+    failed: Mutex<Option<Error>>,
+    root_user: bool,
+}
+
+/// Restores the one folder in `tree` to `target`, an empty folder of ours, and puts it on disk.
+///
+/// # Errors
+/// Whatever can't be read, does not match its name, or can't be written or set; `target` is then in any state.
+pub(crate) fn restore(
+    repository: &OpenRepository,
+    tree: TreeId,
+    target: &Path,
+    progress: &dyn Progress,
+    notes: &Notes,
+) -> Result<()> {
+    let indexed = repository.indexed()?;
+    let restorer = Restorer {
+        repository,
+        indexed: &indexed,
+        progress,
+        notes,
+        failed: Mutex::default(),
+        root_user: rustix::process::geteuid().is_root(),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(target, flags, Mode::empty())
+        .map_err(|error| write_error(target, &io::Error::from(error)))?;
+    let root = Arc::new(root);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(THREADS);
+    let (sender, receiver) = sync_channel(QUEUE);
+    let receiver = Mutex::new(receiver);
+    let walked = std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| restorer.work(&receiver));
+        }
+        restorer.walk(tree, root.clone(), &sender).inspect_err(|error| restorer.fail(error.clone()))?;
+        drop(sender);
+        Ok(())
+    });
+    let failed = restorer.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.map_or(walked, Err)?;
+    rustix::fs::syncfs(&*root).map_err(|error| write_error(target, &io::Error::from(error)))
+}
+
+impl Restorer<'_> {
+    fn fail(&self, error: Error) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn nodes(&self, tree: &TreeId, path: &Path) -> Result<std::vec::IntoIter<Node>> {
+        let tree = self.indexed.get_tree(tree).map_err(|error| {
+            let what = format!("cannot read the folder \"{}\" of the backup", path.display());
+            self.repository.failure(&what, &error)
+        })?;
+        Ok(tree.nodes.into_iter())
+    }
+
+    /// Makes folders and everything that has no content; hands out the content of files.
+    fn walk(&self, tree: TreeId, root: Arc<OwnedFd>, sender: &SyncSender<Part>) -> Result<()> {
+        let top: Vec<_> = self.nodes(&tree, Path::new("/"))?.collect();
+        let [Node { subtree: Some(subtree), meta, .. }] = top.as_slice() else {
+            return Err(Error::new(ErrorKind::Repository, "the backup does not hold exactly one folder")
+                .with_hint("it was not made by this program; restore it with \"restic restore\""));
+        };
+        let nodes = self.nodes(subtree, Path::new("/"))?;
+        let mut levels = vec![Level { handle: root.clone(), path: PathBuf::new(), meta: meta.clone(), nodes }];
+        let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
+        while let Some(level) = levels.last_mut() {
+            if self.has_failed() {
+                return Ok(());
+            }
+            let Some(node) = level.nodes.next() else {
+                // All names are in it, so its times stay.
+                self.set_open(&level.handle, &level.meta, &level.path)?;
+                levels.pop();
+                continue;
+            };
+            let name = checked_name(&node, &level.path)?;
+            let path = level.path.join(OsStr::from_bytes(name.as_bytes()));
+            let handle = level.handle.clone();
+            let hard_link = (node.meta.links > 1).then_some((node.meta.device_id, node.meta.inode));
+            if let Some(first) = hard_link.and_then(|id| linked.get(&id)) {
+                rustix::fs::linkat(&*root, first, &*handle, &name, AtFlags::empty()).map_err(failed(&path))?;
+                continue;
+            }
+            if let Some(id) = hard_link {
+                linked.insert(id, path.clone());
+            }
+            match &node.node_type {
+                NodeType::Dir => {
+                    rustix::fs::mkdirat(&*handle, &name, Mode::RWXU).map_err(failed(&path))?;
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let folder = rustix::fs::openat(&*handle, &name, flags, Mode::empty()).map_err(failed(&path))?;
+                    let Some(subtree) = &node.subtree else {
+                        return Err(Error::new(
+                            ErrorKind::Repository,
+                            format!("the folder \"{}\" of the backup has no content", path.display()),
+                        ));
+                    };
+                    let nodes = self.nodes(subtree, &path)?;
+                    levels.push(Level { handle: Arc::new(folder), path, meta: node.meta, nodes });
+                }
+                NodeType::File => self.file(&handle, &name, path, node, sender)?,
+                _ => self.special(&handle, &name, &path, &node)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a file, and hands out its content in parts.
+    fn file(&self, folder: &OwnedFd, name: &CString, path: PathBuf, node: Node, sender: &SyncSender<Part>) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed(&path))?;
+        let mut parts = Vec::new();
+        let mut size = 0;
+        for pieces in node.content.unwrap_or_default().chunks(PIECES) {
+            parts.push((size, pieces.to_vec()));
+            for piece in pieces {
+                let entry = self.indexed.get_index_entry(piece).map_err(|_| missing(piece, &path))?;
+                size += u64::from(entry.data_length());
+            }
+        }
+        let writing = Writing {
+            file: File::from(file),
+            meta: node.meta,
+            path,
+            size,
+            holes: AtomicBool::new(false),
+            left: AtomicUsize::new(parts.len().max(1)),
+        };
+        let file = Arc::new(writing);
+        if parts.is_empty() {
+            return self.finish(&file);
+        }
+        for (offset, pieces) in parts {
+            if sender.send(Part { file: file.clone(), offset, pieces }).is_err() {
+                // All threads ended: one of them has said why.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&self, queue: &Mutex<Receiver<Part>>) {
+        loop {
+            let part = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(part) = part else { return };
+            if self.has_failed() {
+                // The queue must drain, or the walk would wait for room in it.
+                continue;
+            }
+            let what = format!("restoring \"{}\"", part.file.path.display());
+            if let Err(error) = super::repository::guarded(&what, || self.write(&part)) {
+                self.fail(error);
+            }
+        }
+    }
+
+    fn write(&self, part: &Part) -> Result<()> {
+        let file = &part.file;
+        let mut offset = part.offset;
+        for piece in &part.pieces {
+            let content = self.indexed.get_blob_cached(&BlobId::from(**piece), BlobType::Data).map_err(|error| {
+                self.repository.failure(&format!("cannot read a piece of \"{}\"", file.path.display()), &error)
+            })?;
+            if !piece.blob_matches_reader(content.len() as u64, &mut &content[..]) {
+                let message = format!("a piece of \"{}\" is not what was backed up", file.path.display());
+                return Err(Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged; take another backup, and look at this one with \"restic check --read-data\""));
+            }
+            let dug = write_with_holes(&file.file, &content, offset)
+                .map_err(|error| write_error(&file.path, &error))?;
+            if dug {
+                file.holes.store(true, Ordering::Relaxed);
+            }
+            offset += content.len() as u64;
+            self.progress.advance(content.len() as u64);
+        }
+        self.finish(file)
+    }
+
+    /// One part of the file is done; the last one sets what is left to set.
+    fn finish(&self, file: &Writing) -> Result<()> {
+        if file.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return Ok(());
+        }
+        if file.holes.load(Ordering::Relaxed) {
+            file.file.set_len(file.size).map_err(|error| write_error(&file.path, &error))?;
+        }
+        self.set_open(&file.file, &file.meta, &file.path)
+    }
+
+    /// Sets the metadata of an open file or folder. The owner goes first: changing it clears set-user-id and capabilities.
+    fn set_open(&self, open: impl AsFd, meta: &Metadata, path: &Path) -> Result<()> {
+        let open = open.as_fd();
+        self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
+        self.attributes(meta, path, |name, value| rustix::fs::fsetxattr(open, name, value, XattrFlags::empty()))?;
+        if let Some(bits) = meta.mode {
+            let mode = Mode::from_raw_mode(mode::permissions(bits));
+            rustix::fs::fchmod(open, mode).map_err(failed(path))?;
+        }
+        rustix::fs::futimens(open, &times(meta)).map_err(failed(path))
+    }
+
+    /// Makes a symlink, FIFO, device or socket.
+    fn special(&self, folder: &OwnedFd, name: &CString, path: &Path, node: &Node) -> Result<()> {
+        let make = |kind, device| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device);
+        match &node.node_type {
+            NodeType::Symlink { .. } => rustix::fs::symlinkat(node.node_type.to_link(), folder, name),
+            NodeType::Fifo => make(FileType::Fifo, 0),
+            NodeType::Socket => make(FileType::Socket, 0),
+            NodeType::Chardev { device } => make(FileType::CharacterDevice, *device),
+            NodeType::Dev { device } => make(FileType::BlockDevice, *device),
+            NodeType::Dir | NodeType::File => Ok(()),
+        }
+        .map_err(failed(path))?;
+        let meta = &node.meta;
+        self.owner(meta, path, |user, group| {
+            rustix::fs::chownat(folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW)
+        })?;
+        let mut through = OsString::from(format!("/proc/self/fd/{}/", folder.as_raw_fd()));
+        through.push(OsStr::from_bytes(name.as_bytes()));
+        self.attributes(meta, path, |name, value| rustix::fs::lsetxattr(&through, name, value, XattrFlags::empty()))?;
+        if let Some(bits) = meta.mode.filter(|_| !node.is_symlink()) {
+            let mode = Mode::from_raw_mode(mode::permissions(bits));
+            rustix::fs::chmodat(folder, name, mode, AtFlags::empty()).map_err(failed(path))?;
+        }
+        rustix::fs::utimensat(folder, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW).map_err(failed(path))
+    }
+
+    fn owner(
+        &self,
+        meta: &Metadata,
+        path: &Path,
+        set: impl FnOnce(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+    ) -> Result<()> {
+        let user = meta.uid.filter(|id| *id != u32::MAX).map(Uid::from_raw);
+        let group = meta.gid.filter(|id| *id != u32::MAX).map(Gid::from_raw);
+        match set(user, group) {
+            Err(Errno::PERM) if !self.root_user => {
+                self.notes.once("owners were not kept: only root can give files away");
+                Ok(())
+            }
+            other => other.map_err(failed(path)),
+        }
+    }
+
+    fn attributes(
+        &self,
+        meta: &Metadata,
+        path: &Path,
+        set: impl Fn(&str, &[u8]) -> Result<(), Errno>,
+    ) -> Result<()> {
+        for attribute in &meta.extended_attributes {
+            match set(&attribute.name, attribute.value.as_deref().unwrap_or_default()) {
+                Ok(()) => {}
+                Err(Errno::NOTSUP) => self.notes.once("extended attributes were not kept: the file system has none"),
+                Err(Errno::PERM) if !self.root_user && !attribute.name.starts_with("user.") => {
+                    self.notes.once("some extended attributes were not kept: only root can set them");
+                }
+                Err(error) => {
+                    let what = format!("cannot set the attribute \"{}\" of \"{}\"", attribute.name, path.display());
+                    return Err(Error::io(what, &error.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name that can't lead out of its folder, whatever the repository says.
+fn checked_name(node: &Node, folder: &Path) -> Result<CString> {
+    let name = node.name();
+    let bytes = name.as_bytes();
+    let sane = !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/');
+    sane.then(|| c_name(&name)).flatten().ok_or_else(|| {
+        let message = format!("{:?} in the folder \"{}\" of the backup is no name of a file", name, folder.display());
+        Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged, or was tampered with")
+    })
+}
+
+fn failed(path: &Path) -> impl FnOnce(Errno) -> Error + '_ {
+    move |error| write_error(path, &io::Error::from(error))
+}
+
+fn missing(piece: &DataId, path: &Path) -> Error {
+    let message = format!("a piece of \"{}\" is missing in the repository ({})", path.display(), piece.to_hex().as_str());
+    Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged; take another backup, and look at this one with \"restic check\"")
+}
+
+fn times(meta: &Metadata) -> Timestamps {
+    let time = |time: Option<rustic_core::jiff::Timestamp>| match time {
+        Some(time) => {
+            // Before 1970 the library's parts are both negative; the system wants nanoseconds from 0 up.
+            let nanoseconds = time.as_nanosecond();
+            let second = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or_default();
+            let rest = nanoseconds.rem_euclid(1_000_000_000);
+            #[expect(clippy::cast_possible_truncation, clippy::allow_attributes, reason = "less than a second")]
+            Timespec { tv_sec: second, tv_nsec: rest as _ }
+        }
+        None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+    };
+    Timestamps { last_access: time(meta.atime), last_modification: time(meta.mtime) }
+}
+
+/// Writes everything but whole blocks of zeros; whether any were left out.
+fn write_with_holes(file: &File, content: &[u8], offset: u64) -> io::Result<bool> {
+    const ZEROS: [u8; HOLE] = [0; HOLE];
+    let mut dug = false;
+    let mut run = 0..0;
+    let mut at = 0;
+    while at < content.len() {
+        let into_block = usize::try_from((offset + at as u64) % HOLE as u64).unwrap_or(0);
+        let end = (at + HOLE - into_block).min(content.len());
+        if content[at..end] == ZEROS[..end - at] {
+            dug = true;
+            file.write_all_at(&content[run.clone()], offset + run.start as u64)?;
+            run = end..end;
+        } else {
+            run.end = end;
+        }
+        at = end;
+    }
+    file.write_all_at(&content[run.clone()], offset + run.start as u64)?;
+    Ok(dug)
+}

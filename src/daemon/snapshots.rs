@@ -1,0 +1,264 @@
+//! The root's own repository: snapshots of its volumes.
+//!
+//! It lies beside the volumes in plain, so its key is kept beside it too (`repository.key`, readable by the owner only): opening it
+//! costs nothing. It is made with the repository password of that day, which `restic` needs to read it; a password that
+//! changes later does not change it, and does not matter here.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, SystemTime},
+};
+
+use jiff::Zoned;
+use rustic_core::{
+    BackupOptions, FileType, LimitOption, PruneOptions, SnapshotGroupCriterion, StringList, WriteBackend as _,
+    repofile::{SnapshotFile, SnapshotId},
+};
+
+use super::{
+    backend::{FolderBackend, write_error},
+    files::write_whole,
+    repository::{OpenRepository, guarded, key_file},
+    source::{Findings, VolumeSource},
+    state::SnapshotState,
+};
+use crate::{
+    error::{Error, Result},
+    progress::Progress,
+};
+
+/// Up to so many packs (16 MiB each), unused space is given back at each delete; beyond, once a day.
+const PRUNED_AT_ONCE: usize = 256;
+const DAY: Duration = Duration::from_hours(24);
+
+/// What every repository is opened with.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) password: Option<String>,
+    pub(crate) host: String,
+    pub(crate) progress: Arc<dyn Progress>,
+}
+
+impl Access {
+    /// The password; without one the empty one, which is said once.
+    pub(crate) fn password(&self) -> &str {
+        static WARNED: Once = Once::new();
+        self.password.as_deref().unwrap_or_else(|| {
+            WARNED.call_once(|| log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD"));
+            ""
+        })
+    }
+}
+
+/// The root's own repository; made when the first snapshot is.
+pub(crate) struct LocalRepository {
+    root: PathBuf,
+    access: Access,
+    open: Mutex<Option<Arc<OpenRepository>>>,
+    /// One snapshot at a time.
+    writing: Mutex<()>,
+    /// Reading what packs hold excludes pruning them.
+    gate: RwLock<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LocalRepository {
+    pub(crate) fn new(root: PathBuf, access: Access) -> Self {
+        Self { root, access, open: Mutex::default(), writing: Mutex::default(), gate: RwLock::default() }
+    }
+
+    /// The repository's folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.root.join("repository")
+    }
+
+    fn backend(&self) -> FolderBackend {
+        FolderBackend::new(&self.folder(), &self.access.host)
+    }
+
+    /// Keeps pruning away for as long as the guard lives.
+    pub(crate) fn reading(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The repository, opened; made first where there is none.
+    ///
+    /// # Errors
+    /// Where it can't be opened or made.
+    pub(crate) fn open(&self) -> Result<Arc<OpenRepository>> {
+        let mut open = lock(&self.open);
+        if let Some(open) = &*open {
+            return Ok(open.clone());
+        }
+        let repository = Arc::new(self.open_or_make()?);
+        *open = Some(repository.clone());
+        Ok(repository)
+    }
+
+    fn open_or_make(&self) -> Result<OpenRepository> {
+        let (key_file, progress) = (key_file(&self.root), || self.access.progress.clone());
+        let repository = if OpenRepository::exists(&self.folder())? {
+            let kept = fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
+            if let Some(key) = kept {
+                match OpenRepository::open_with_key(self.backend(), key, progress()) {
+                    Ok(repository) => return Ok(repository),
+                    Err(error) => log::warn!("the key in \"{}\" is of no use: {error}", key_file.display()),
+                }
+            }
+            OpenRepository::open(self.backend(), self.access.password(), progress())?
+        } else {
+            OpenRepository::create(self.backend(), self.access.password(), progress())?
+        };
+        let key = serde_json::to_vec(repository.key()).map_err(|error| Error::internal(error.to_string()))?;
+        write_whole(&key_file, &key).map_err(|error| write_error(&key_file, &error))?;
+        Ok(repository)
+    }
+
+    /// Takes a snapshot of a volume's folder. Nothing of it is visible unless all of the folder was read and written.
+    ///
+    /// # Errors
+    /// A file that can't be read (by name), a repository that can't be written.
+    pub(crate) fn take(
+        &self,
+        volume: &str,
+        snapshot: &str,
+        parent: Option<&SnapshotState>,
+        time: &Zoned,
+    ) -> Result<SnapshotState> {
+        let repository = self.open()?;
+        let _writing = lock(&self.writing);
+        let _reading = self.reading();
+        let backend = repository.backend().clone();
+        let findings = Arc::new(Findings::default());
+        let folder = self.root.join("volumes").join(volume);
+        let source = VolumeSource::new(&folder, volume, findings.clone(), backend.clone());
+
+        let mut options = BackupOptions::default();
+        options.parent_opts.group_by = Some(SnapshotGroupCriterion::new().hostname(false).label(false).paths(false));
+        // The library's "ignore" is the wrong way round: only with it are inodes compared.
+        options.parent_opts.ignore_inode = true;
+        match parent {
+            Some(parent) => options.parent_opts.parents = vec![parent.id.clone()],
+            None => options.parent_opts.force = true,
+        }
+        options.no_scan = parent.is_some();
+        self.access.progress.begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
+
+        let mut file = SnapshotFile { time: time.clone(), hostname: self.access.host.clone(), ..SnapshotFile::default() };
+        file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
+        file.tags = tags(&[("volume", volume), ("snapshot", snapshot)]);
+        let indexed = repository.indexed()?;
+        backend.hold_snapshots();
+        let archived = guarded("the snapshot", || {
+            indexed
+                .archive(&options, &source, file, &[PathBuf::from("/").join(volume)])
+                .map_err(|error| repository.failure("cannot write the snapshot", &error))
+        });
+        self.access.progress.end();
+        drop(indexed);
+        repository.forget_index();
+        let checked = archived.and_then(|file| {
+            if let Some(error) = findings.error(volume) {
+                return Err(error);
+            }
+            if let Some(error) = backend.take_failure() {
+                return Err(error);
+            }
+            let summary = file.summary.unwrap_or_default();
+            findings.check(summary.total_files_processed, summary.total_dirs_processed)?;
+            Ok(summary.total_bytes_processed)
+        });
+        let published = checked.and_then(|bytes| Ok((bytes, backend.publish()?)));
+        backend.discard();
+        // The reason why a file could not be read is worth more than what came of it.
+        let (bytes, id) = published.map_err(|error| findings.error(volume).unwrap_or(error))?;
+        if findings.vanished() > 0 {
+            log::info!("snapshot {snapshot} of volume {volume}: {} files vanished before they were read", findings.vanished());
+        }
+        Ok(SnapshotState { created: time.timestamp(), id: id.to_hex().as_str().to_owned(), bytes })
+    }
+
+    /// The snapshot file of a snapshot.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub(crate) fn snapshot_file(&self, snapshot: &SnapshotState) -> Result<SnapshotFile> {
+        let repository = self.open()?;
+        let id = snapshot.id.parse::<SnapshotId>().map_err(|_| Error::internal("a snapshot's id is no id"))?;
+        repository
+            .plain()?
+            .get_file(&id)
+            .map_err(|error| repository.failure("cannot read the snapshot", &error))
+    }
+
+    /// Removes snapshots, and gives back the space that only they used, unless a backup is being made just now.
+    ///
+    /// # Errors
+    /// Where a snapshot can't be removed. Space that can't be given back is only a warning.
+    pub(crate) fn delete(&self, ids: &[String]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let repository = self.open()?;
+        let backend = repository.backend();
+        backend.take_failure();
+        for id in ids {
+            if let Ok(id) = id.parse::<SnapshotId>() {
+                backend
+                    .remove(FileType::Snapshot, &id, false)
+                    .map_err(|error| repository.failure("cannot remove the snapshot", &error))?;
+            }
+        }
+        if let Err(error) = self.prune(&repository) {
+            log::warn!("space of deleted snapshots was not given back: {error}");
+        }
+        Ok(())
+    }
+
+    fn prune(&self, repository: &OpenRepository) -> Result<()> {
+        let Ok(_writing) = self.writing.try_lock() else { return Ok(()) };
+        let Ok(_gate) = self.gate.try_write() else { return Ok(()) };
+        let marker = self.root.join("pruned");
+        let recently = || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| is_recent(time, DAY));
+        if count_packs(&self.folder()) > PRUNED_AT_ONCE && recently() {
+            return Ok(());
+        }
+        repository.forget_index();
+        let mut options = PruneOptions::default();
+        // Nobody else uses this repository, so nothing needs to be kept for a day as at a shared destination.
+        options.instant_delete = true;
+        options.max_unused = LimitOption::Percentage(5);
+        guarded("giving back space", || {
+            let library = repository.plain()?;
+            library
+                .prune_plan(&options)
+                .and_then(|plan| library.prune(&options, plan))
+                .map_err(|error| repository.failure("cannot give back space", &error))
+        })?;
+        write_whole(&marker, b"").map_err(|error| write_error(&marker, &error))
+    }
+}
+
+/// Whether a time is less than `age` ago, or ahead of the clock by less than that.
+pub(crate) fn is_recent(time: SystemTime, age: Duration) -> bool {
+    time.elapsed().unwrap_or_else(|ahead| ahead.duration()) < age
+}
+
+fn count_packs(repository: &std::path::Path) -> usize {
+    let folders = fs::read_dir(repository.join("data")).into_iter().flatten().flatten();
+    folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
+}
+
+/// Tags as this program writes them: `name=value`. restic keeps tags when it copies or rewrites snapshots.
+pub(crate) fn tags(pairs: &[(&str, &str)]) -> StringList {
+    let mut list = StringList::default();
+    for (name, value) in pairs {
+        list.add(format!("{name}={value}"));
+    }
+    list
+}

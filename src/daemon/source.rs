@@ -1,0 +1,432 @@
+//! What a snapshot reads: a volume's folder, walked with open folder handles, so that nothing outside can be reached by
+//! swapping a folder for a symlink while the walk goes on.
+//!
+//! The library ignores whatever it can't read; so every failure is recorded here ([`Findings`]), and the snapshot fails
+//! when there was one. Only what vanished between listing and reading is normal on a volume in use: it is counted.
+//! Mounts inside the volume are crossed, as `tar` does. Sockets are kept as empty names, as restic does. Extended
+//! attributes, owners, times and link counts are taken as they are; names of owners are not looked up, numbers are kept.
+//! A file that grows while it is read ends at the size it had when it was listed.
+
+use std::{
+    ffi::{CString, OsStr, OsString},
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::ffi::{OsStrExt as _, OsStringExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustic_core::{
+    ErrorKind as RusticKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult,
+    jiff::Timestamp,
+    repofile::{Metadata, Node, NodeType},
+};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use super::{backend::FolderBackend, mode};
+use crate::error::{Error, ErrorKind};
+
+/// Failures named in an error; the others are counted.
+const NAMED: usize = 10;
+
+/// What went wrong, or was odd, while a volume was read.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Mutex<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    named: Vec<String>,
+    failures: u64,
+    vanished: u64,
+    /// Files given to the library that it must have kept, folders likewise.
+    files: u64,
+    folders: u64,
+}
+
+impl Findings {
+    fn lock(&self) -> MutexGuard<'_, Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an entry that the library must keep.
+    fn given(&self, node: &Node) {
+        let mut found = self.lock();
+        if node.is_dir() { found.folders += 1 } else { found.files += 1 }
+    }
+
+    /// Counts a file that could not be opened after all.
+    fn taken_back(&self) {
+        self.lock().files -= 1;
+    }
+
+    /// Compares what was given with what the library says that it kept (it counts the snapshot's root as one more folder).
+    pub(crate) fn check(&self, files: u64, folders: u64) -> Result<(), Error> {
+        let found = self.lock();
+        if (found.files, found.folders + 1) == (files, folders) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} files and {} folders were read, but {files} and {folders} kept",
+            found.files, found.folders
+        );
+        Err(Error::new(ErrorKind::Repository, message).with_hint("no snapshot was made; look into the log, and try again"))
+    }
+
+    /// Records a failure at `path`, unless it is that the file is gone.
+    fn record(&self, path: &Path, error: &io::Error) {
+        let mut found = self.lock();
+        if error.kind() == io::ErrorKind::NotFound {
+            found.vanished += 1;
+            return;
+        }
+        found.failures += 1;
+        if found.named.len() < NAMED {
+            found.named.push(format!("\"{}\": {error}", path.display()));
+        }
+    }
+
+    /// Files that were gone before they could be read.
+    pub(crate) fn vanished(&self) -> u64 {
+        self.lock().vanished
+    }
+
+    /// The error of the snapshot, where a file could not be read.
+    pub(crate) fn error(&self, volume: &str) -> Option<Error> {
+        let found = self.lock();
+        if found.failures == 0 {
+            return None;
+        }
+        let more = found.failures - found.named.len() as u64;
+        let mut text = found.named.join("; ");
+        if more > 0 {
+            text.push_str(&format!("; and {more} more"));
+        }
+        let message = format!("volume \"{volume}\" could not be read completely: {text}");
+        Some(Error::new(ErrorKind::Io, message).with_hint("no snapshot was made; mend or remove these files, and try again"))
+    }
+}
+
+/// A volume's folder as the library's source.
+pub(crate) struct VolumeSource {
+    root: PathBuf,
+    /// What the root is called in the snapshot: `/<volume>`.
+    shown: PathBuf,
+    findings: Arc<Findings>,
+    /// Once it failed to write, reading on is of no use.
+    backend: Arc<FolderBackend>,
+}
+
+impl VolumeSource {
+    /// The folder `root`, shown in the snapshot as `/<volume>`.
+    pub(crate) fn new(root: &Path, volume: &str, findings: Arc<Findings>, backend: Arc<FolderBackend>) -> Self {
+        Self { root: root.to_owned(), shown: Path::new("/").join(volume), findings, backend }
+    }
+}
+
+impl ReadSource for VolumeSource {
+    type Open = OpenLater;
+    type Iter = Walk;
+
+    /// Bytes in the volume's files, for progress; failures are left to the walk that counts.
+    fn size(&self) -> RusticResult<Option<u64>> {
+        let quiet = Arc::new(Findings::default());
+        let mut walk = Walk::new(&self.root, &self.shown, quiet, self.backend.clone());
+        walk.attributes = false;
+        Ok(Some(walk.flatten().filter(|entry| entry.node.is_file()).map(|entry| entry.node.meta.size).sum()))
+    }
+
+    fn entries(&self) -> Walk {
+        Walk::new(&self.root, &self.shown, self.findings.clone(), self.backend.clone())
+    }
+}
+
+/// A folder that is being walked: its handle, its path in the snapshot, and the names not yet visited, last first.
+struct Level {
+    handle: Arc<OwnedFd>,
+    shown: PathBuf,
+    names: Vec<CString>,
+}
+
+/// The walk: each folder before what is in it, names in the order of their bytes, as the library's trees are.
+pub(crate) struct Walk {
+    levels: Vec<Level>,
+    /// The root, until it was given out.
+    first: Option<(Arc<OwnedFd>, PathBuf)>,
+    root_failed: Option<io::Error>,
+    findings: Arc<Findings>,
+    backend: Arc<FolderBackend>,
+    attributes: bool,
+    /// Listing attributes needs a buffer; one serves all.
+    buffer: Vec<u8>,
+}
+
+impl Walk {
+    fn new(root: &Path, shown: &Path, findings: Arc<Findings>, backend: Arc<FolderBackend>) -> Self {
+        let opened = rustix::fs::open(root, folder_flags(), Mode::empty());
+        let (first, root_failed) = match opened {
+            Ok(handle) => (Some((Arc::new(handle), shown.to_owned())), None),
+            // A volume that is gone is no empty volume.
+            Err(error) => (None, Some(io::Error::other(io::Error::from(error).to_string()))),
+        };
+        Self { levels: Vec::new(), first, root_failed, findings, backend, attributes: true, buffer: Vec::new() }
+    }
+
+    fn enter(&mut self, handle: Arc<OwnedFd>, shown: &Path) -> io::Result<()> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&*handle)? {
+            let entry = entry?;
+            if entry.file_name() != c"." && entry.file_name() != c".." {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        self.levels.push(Level { handle, shown: shown.to_owned(), names });
+        Ok(())
+    }
+
+    fn root(&mut self, handle: Arc<OwnedFd>, shown: PathBuf) -> io::Result<ReadSourceEntry<OpenLater>> {
+        let stat = rustix::fs::fstat(&*handle)?;
+        let here = format!("/proc/self/fd/{}/.", handle.as_raw_fd());
+        let meta = self.metadata(&stat, OsStr::new(&here), true)?;
+        let node = Node::new_node(shown.file_name().unwrap_or_default(), NodeType::Dir, meta);
+        self.enter(handle, &shown)?;
+        Ok(ReadSourceEntry { path: shown, node, open: None })
+    }
+
+    /// One entry of the folder on top of the stack.
+    fn entry(&mut self, handle: &Arc<OwnedFd>, name: CString, path: &Path) -> io::Result<ReadSourceEntry<OpenLater>> {
+        let stat = rustix::fs::statat(&**handle, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => NodeType::File,
+            FileType::Directory => NodeType::Dir,
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(&**handle, &name, Vec::new())?;
+                NodeType::from_link(Path::new(OsStr::from_bytes(target.as_bytes())))
+            }
+            FileType::Fifo => NodeType::Fifo,
+            FileType::Socket => NodeType::Socket,
+            FileType::CharacterDevice => NodeType::Chardev { device: stat.st_rdev },
+            FileType::BlockDevice => NodeType::Dev { device: stat.st_rdev },
+            FileType::Unknown => return Err(io::Error::other("it is of a kind that is not known")),
+        };
+        let mut through = OsString::from(format!("/proc/self/fd/{}/", handle.as_raw_fd()));
+        through.push(OsStr::from_bytes(name.as_bytes()));
+        let meta = self.metadata(&stat, &through, kind == NodeType::Dir)?;
+        let size = meta.size;
+        let node = Node::new_node(OsStr::from_bytes(name.as_bytes()), kind, meta);
+        if node.is_dir() {
+            let folder = open_at(handle, &name, folder_flags())?;
+            self.enter(Arc::new(folder), path)?;
+        }
+        let open = node.is_file().then(|| OpenLater {
+            folder: handle.clone(),
+            name,
+            path: path.to_owned(),
+            size,
+            findings: self.findings.clone(),
+            backend: self.backend.clone(),
+        });
+        Ok(ReadSourceEntry { path: path.to_owned(), node, open })
+    }
+
+    fn metadata(&mut self, stat: &Stat, through: &OsStr, folder: bool) -> io::Result<Metadata> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let linked = stat.st_nlink > 1 && !folder;
+        Ok(Metadata {
+            mode: Some(mode::to_restic(stat.st_mode)),
+            mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+            atime: time(stat.st_atime, stat.st_atime_nsec),
+            ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+            uid: Some(stat.st_uid),
+            gid: Some(stat.st_gid),
+            user: None,
+            group: None,
+            inode: stat.st_ino,
+            // Only hard links need it; it changes when the host starts again, which would make every folder look changed.
+            device_id: if linked { stat.st_dev } else { 0 },
+            size: if kind == FileType::RegularFile { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+            links: if linked { wide(stat.st_nlink) } else { 0 },
+            // The library does not give the type of an attribute a public name; its JSON is restic's and will not change.
+            extended_attributes: match self.attributes(through)?.as_slice() {
+                [] => Vec::new(),
+                found => serde_json::from_value(found.iter().cloned().collect())?,
+            },
+        })
+    }
+
+    /// Each attribute as restic writes it: `{"name": .., "value": base64}`.
+    fn attributes(&mut self, path: &OsStr) -> io::Result<Vec<serde_json::Value>> {
+        if !self.attributes {
+            return Ok(Vec::new());
+        }
+        self.buffer.resize(64 * 1024, 0);
+        let length = match rustix::fs::llistxattr(path, &mut self.buffer[..]) {
+            Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let names = self.buffer[..length].to_vec();
+        let mut found = Vec::new();
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            let Ok(text) = std::str::from_utf8(name) else {
+                return Err(io::Error::other("the name of an extended attribute is not UTF-8"));
+            };
+            let length = match rustix::fs::lgetxattr(path, text, &mut self.buffer[..]) {
+                // It was removed in the meantime.
+                Err(Errno::NODATA) => continue,
+                other => other?,
+            };
+            found.push((text.to_owned(), base64(&self.buffer[..length])));
+        }
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect())
+    }
+}
+
+impl Iterator for Walk {
+    type Item = RusticResult<ReadSourceEntry<OpenLater>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.root_failed.take() {
+            self.findings.record(Path::new("."), &error);
+        }
+        if let Some((handle, shown)) = self.first.take() {
+            match self.root(handle, shown) {
+                Ok(entry) => {
+                    self.findings.given(&entry.node);
+                    return Some(Ok(entry));
+                }
+                Err(error) => self.findings.record(Path::new("."), &error),
+            }
+        }
+        loop {
+            if self.backend.failed() {
+                return None;
+            }
+            let level = self.levels.last_mut()?;
+            let Some(name) = level.names.pop() else {
+                self.levels.pop();
+                continue;
+            };
+            let handle = level.handle.clone();
+            let path = level.shown.join(OsStr::from_bytes(name.as_bytes()));
+            match self.entry(&handle, name, &path) {
+                Ok(entry) => {
+                    self.findings.given(&entry.node);
+                    return Some(Ok(entry));
+                }
+                Err(error) => self.findings.record(path_in_volume(&path), &error),
+            }
+        }
+    }
+}
+
+/// A file that is opened when its turn comes, and not at all where it is unchanged.
+pub(crate) struct OpenLater {
+    folder: Arc<OwnedFd>,
+    name: CString,
+    path: PathBuf,
+    size: u64,
+    findings: Arc<Findings>,
+    backend: Arc<FolderBackend>,
+}
+
+impl ReadSourceOpen for OpenLater {
+    type Reader = Reader;
+
+    fn open(self) -> RusticResult<Reader> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match open_at(&self.folder, &self.name, flags) {
+            Ok(file) => {
+                Ok(Reader { file: File::from(file), left: self.size, path: self.path, findings: self.findings, backend: self.backend })
+            }
+            Err(error) => {
+                let error = io::Error::from(error);
+                self.findings.record(path_in_volume(&self.path), &error);
+                self.findings.taken_back();
+                Err(RusticError::with_source(RusticKind::InputOutput, "a file can't be opened", error))
+            }
+        }
+    }
+}
+
+/// A file that is being read; it ends at the size that was listed.
+pub(crate) struct Reader {
+    file: File,
+    left: u64,
+    path: PathBuf,
+    findings: Arc<Findings>,
+    backend: Arc<FolderBackend>,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.backend.failed() {
+            return Err(io::Error::other("the repository can't be written"));
+        }
+        let length = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        match self.file.read(&mut buffer[..length]) {
+            Ok(read) => {
+                self.left -= read as u64;
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.findings.record(path_in_volume(&self.path), &error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// `/<volume>/a/b` as the operator knows it: `a/b`.
+fn path_in_volume(shown: &Path) -> &Path {
+    let mut parts = shown.components();
+    parts.next();
+    parts.next();
+    parts.as_path()
+}
+
+fn folder_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+/// Opens without touching the access time where the system allows it (the owner, or root).
+fn open_at(folder: &OwnedFd, name: &CString, flags: OFlags) -> Result<OwnedFd, Errno> {
+    match rustix::fs::openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::openat(folder, name, flags, Mode::empty()),
+        other => other,
+    }
+}
+
+fn time(seconds: i64, nanoseconds: impl TryInto<i32>) -> Option<Timestamp> {
+    Timestamp::new(seconds, nanoseconds.try_into().unwrap_or(0)).ok()
+}
+
+/// A link count is 64 bits wide on some systems, 32 on others.
+fn wide(count: impl Into<u64>) -> u64 {
+    count.into()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for digit in 0..4 {
+            let six = (bits >> (18 - 6 * digit)) as usize & 63;
+            text.push(if digit <= group.len() { char::from(DIGITS[six]) } else { '=' });
+        }
+    }
+    text
+}
+
+/// The bytes of a name that the library gave, for system calls.
+pub(crate) fn c_name(name: &OsStr) -> Option<CString> {
+    CString::new(name.to_owned().into_vec()).ok()
+}
