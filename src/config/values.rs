@@ -15,12 +15,15 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    suggest::did_you_mean,
+    suggest::nearest,
     text::{cut, escape},
 };
 
 /// More than any setting needs; a file that is larger is not what was meant.
 const LARGEST_FILE: u64 = 64 * 1024;
+
+/// What our variables begin with.
+const PREFIX: &str = "BKUP_";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,13 +213,17 @@ fn read_file(name: &str, path: &Path) -> Result<String> {
 /// A warning for each variable that begins as ours do and is none of ours.
 fn unknown_names(environment: &BTreeMap<OsString, OsString>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for name in environment.keys().map(|name| name.to_string_lossy()).filter(|name| name.starts_with("BKUP_")) {
+    for name in environment.keys().map(|name| name.to_string_lossy()).filter(|name| name.starts_with(PREFIX)) {
         let base = name.strip_suffix("_FILE").unwrap_or(&name);
         if find(&name).is_some() || find(base).is_some() {
             continue;
         }
-        let names = SETTINGS.iter().map(|setting| setting.name);
-        let hint = did_you_mean(&name, names.clone()).or_else(|| did_you_mean(base, names));
+        // All begin alike, so only what follows tells how near two names are.
+        let nearest = |name: &str| {
+            let rest = SETTINGS.iter().filter_map(|setting| setting.name.strip_prefix(PREFIX));
+            nearest(name.strip_prefix(PREFIX)?, rest).map(|rest| format!("did you mean \"{PREFIX}{rest}\"?"))
+        };
+        let hint = nearest(&name).or_else(|| nearest(base));
         warnings.push(Warning { message: format!("{} is not a setting, so it has no effect", quote(&name)), hint });
     }
     warnings

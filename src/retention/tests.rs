@@ -68,6 +68,17 @@ fn each_rule_keeps_the_newest_of_its_periods() {
 }
 
 #[test]
+fn a_week_goes_on_over_new_year_and_a_month_comes_back_after_a_year() {
+    let items =
+        items(&["2027-01-02T12:00:00Z", "2026-12-29T12:00:00Z", "2026-01-05T12:00:00Z", "2025-12-29T12:00:00Z"]);
+    let weekly = Policy { keep_weekly: Some(9), ..Policy::default() };
+    assert_eq!(ids(&items, &weekly, &TimeZone::UTC), "acd");
+    assert_eq!(reasons_of("a", &items, &weekly, &TimeZone::UTC), "newest, weekly 1 of 9 (2026-W53)");
+    let monthly = Policy { keep_monthly: Some(9), ..Policy::default() };
+    assert_eq!(ids(&items, &monthly, &TimeZone::UTC), "abcd");
+}
+
+#[test]
 fn a_policy_that_keeps_nothing_is_refused() {
     let items = items(&["2026-11-23T07:30:00Z"]);
     let none = Policy::default();
