@@ -7,16 +7,21 @@ pub(crate) fn refused(words: impl Into<String>) -> Error {
     Error::new(ErrorKind::Daemon, words).with_status(400)
 }
 
+/// A refusal in Convoy's words because something is not there, status 400: Convoy keeps 404 for volumes alone.
+fn missing(words: impl Into<String>) -> Error {
+    Error::new(ErrorKind::NotFound, words).with_status(400)
+}
+
 pub(crate) fn volume_not_found() -> Error {
     Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404)
 }
 
 pub(crate) fn no_volume(name: &str) -> Error {
-    refused(format!("volume {name} doesn't exist"))
+    missing(format!("volume {name} doesn't exist"))
 }
 
 pub(crate) fn no_snapshot(name: &str) -> Error {
-    refused(format!("cannot find volume for snapshot {name}"))
+    missing(format!("cannot find volume for snapshot {name}"))
 }
 
 pub(crate) fn no_folder(path: &str) -> Error {
@@ -25,11 +30,11 @@ pub(crate) fn no_folder(path: &str) -> Error {
 }
 
 pub(crate) fn no_backup(volume: &str, backup: &str) -> Error {
-    refused(format!("cannot find {}/backups/backup_{backup}.cfg in objectstore", volume_path(volume)))
+    missing(format!("cannot find {}/backups/backup_{backup}.cfg in objectstore", volume_path(volume)))
 }
 
 pub(crate) fn never_backed_up(volume: &str) -> Error {
-    refused(format!("cannot find {}/volume.cfg in objectstore", volume_path(volume)))
+    missing(format!("cannot find {}/volume.cfg in objectstore", volume_path(volume)))
 }
 
 /// Where Convoy would keep the backups of a volume; names of less than four characters are padded with `!`.
