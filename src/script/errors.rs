@@ -1,7 +1,5 @@
 //! Translates between Rhai's errors and this crate's, with the place in the script.
 
-use std::collections::BTreeMap;
-
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
 
 use super::{
@@ -212,13 +210,13 @@ fn unknown_variable(name: &str) -> Error {
 
 /// Rhai's names of types as a script's author knows them.
 pub(crate) fn script_types(text: &str) -> String {
-    let names = BTreeMap::from([
+    let names = [
         ("&str | ImmutableString | String", "string"),
         ("ImmutableString", "string"),
         ("&str", "string"),
         ("i64", "int"),
         ("f64", "float"),
-    ]);
+    ];
     let mut text = text.to_owned();
     for (from, to) in names {
         text = text.replace(from, to);

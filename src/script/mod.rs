@@ -18,6 +18,8 @@ mod resolver;
 mod runner;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use arguments::Arguments;
 pub use host::{Failure, Host, Listener, Notifier, Outcome, RunInfo, Settings, Status};
