@@ -155,7 +155,7 @@ fn remove_keeps_the_newest_backup_and_deletes_backups_before_snapshots() {
     let daemon = backed_up(3);
     let newest = daemon.backup_names().pop().unwrap();
     let removed = run_default(again(&daemon), "remove", "--volume vol1").unwrap().result;
-    assert_eq!(daemon.backup_names(), [newest.clone()]);
+    assert_eq!(daemon.backup_names(), std::slice::from_ref(&newest));
     assert_eq!((removed["Backups"].as_array().unwrap().len(), removed["Snapshots"].as_array().unwrap().len()), (2, 3));
     assert!(removed["Kept"].as_str().unwrap().contains(&newest));
     let kinds: Vec<String> = daemon

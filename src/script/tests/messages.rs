@@ -33,7 +33,7 @@ fn a_failure_inside_an_import_and_a_thread_is_shown_there() {
     let error = failing(
         "import \"lib/volumes\" as volumes;\nfn main() {\n    parallel([1], 2, |i| volumes::each(\"vol1\", |v| nonsense(v)))\n}",
     );
-    assert!(error.message.contains("there is no function \"nonsense(string)\""), "{error}");
+    assert!(error.message.contains("there is no function \"nonsense\" for (string)"), "{error}");
     assert_eq!(error.location.unwrap().line, 3);
     let error = failing("import \"lib/volumes\" as volumes;\nfn main() {\n    volumes::each(\"vol1\", 5)\n}");
     assert_eq!(error.location.unwrap().file, "lib/volumes.rhai (built in)");
@@ -48,9 +48,13 @@ fn misspelt_names_are_answered_with_the_right_ones() {
             "there is convoy::volume(name: string) -> map",
         ),
         ("convoy::volume(5)", "can't be called with (int)", "convoy::volume(name: string)"),
-        ("convoy::backups(1, 2, 3)", "(int, int, int)", "convoy::backups() -> array, and convoy::backups(volume: any)"),
-        ("convoy::volums()", "there is no function \"convoy::volums()\"", "did you mean \"convoy::volumes\"?"),
-        ("convoy::frobnicate()", "there is no function \"convoy::frobnicate()\"", "convoy:: has "),
+        (
+            "convoy::backups(1, 2, 3)",
+            "with 3 arguments",
+            "convoy::backups() -> array, and convoy::backups(volume: any)",
+        ),
+        ("convoy::volums()", "there is no function \"convoy::volums\"", "did you mean \"convoy::volumes\"?"),
+        ("convoy::frobnicate()", "there is no function \"convoy::frobnicate\"", "convoy:: has "),
         ("convoi::volumes()", "there is no namespace \"convoi\"", "did you mean \"convoy\"?"),
         ("paralel([], 1, |x| x)", "there is no function \"paralel", "did you mean \"parallel\"?"),
         ("let volume = 1; volum", "there is no variable \"volum\"", "its own variables"),
@@ -70,6 +74,28 @@ fn misspelt_names_are_answered_with_the_right_ones() {
         assert!(error.hint.clone().unwrap_or_default().contains(hint), "{body}: {:?}", error.hint);
         assert_eq!(error.location.map(|location| location.line), Some(1), "{body}");
     }
+}
+
+#[test]
+fn a_misspelt_primitive_is_found_before_anything_runs() {
+    let error = script(
+        "fn main() {\n    convoy::create_snapshot(\"vol1\");\n    if false { [1].map(|x| convoy::bakup(x)); }\n}",
+    )
+    .unwrap_err();
+    assert!(error.message.contains("there is no function \"convoy::bakup\""), "{error}");
+    assert_eq!(error.location.unwrap().line, 3);
+    // Who imports a file under a namespace's name means the file.
+    assert!(script("import \"lib/volumes\" as time;\nfn main() { time::message(1) }").is_ok());
+}
+
+#[test]
+fn a_mistake_of_the_scripts_that_it_catches_says_its_line() {
+    let (_, host) = memory(&["vol1"]);
+    let outcome = run_text(
+        host,
+        "fn main() {\n  try {\n    nonsense();\n  } catch (error) {\n    run::failed(\"vol1\", error);\n  }\n}",
+    );
+    assert_eq!(outcome.unwrap().failures[0].message, "function not found: nonsense () (line 3)");
 }
 
 #[test]
