@@ -64,11 +64,11 @@ pub(crate) fn for_compiling() -> Engine {
     engine
 }
 
-/// Lets `default` be a map's key and `debug` a function of `log::`: Rhai keeps the first for a future that has not come.
+/// Lets `default` be the key of a map, and `debug` a function of `log::`: both are words that Rhai keeps for itself.
 #[expect(deprecated, reason = "not deprecated but \"volatile\", which is how Rhai marks what may change")]
 fn plain_words(engine: &mut Engine) {
     engine.on_parse_token(|token, _, _| match token {
-        Token::Reserved(word) if *word == "default" => Token::Identifier(word),
+        Token::Reserved(word) if matches!(word.as_str(), "default" | "debug") => Token::Identifier(word),
         other => other,
     });
 }

@@ -1,7 +1,5 @@
 //! Translates between Rhai's errors and this crate's, with the place in the script.
 
-use std::collections::BTreeMap;
-
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
 
 use super::{
@@ -60,6 +58,10 @@ pub(crate) fn of_thrown(value: &Dynamic) -> Error {
     let text = |key: &str| map.get(key).filter(|value| !value.is_unit()).map(ToString::to_string);
     let kind = text("code").and_then(|code| KINDS.into_iter().find(|kind| kind.code() == code));
     let mut error = Error::new(kind.unwrap_or(ErrorKind::Script), text("message").unwrap_or_else(|| value.to_string()));
+    // An error of Rhai's own that was caught says where it was, and has no code.
+    if let (false, Some(line)) = (map.contains_key("code"), text("line")) {
+        error.message = format!("{} (line {line})", lower(&error.message));
+    }
     error.hint = text("hint");
     error.request = text("request");
     error.status = map.get("status").and_then(|status| status.as_int().ok()).and_then(|s| u16::try_from(s).ok());
@@ -169,30 +171,37 @@ fn translate(mut error: EvalAltResult) -> Error {
     }
 }
 
-/// A call that fits no function: `convoy::volume (i64)`.
+/// A call that fits no function, in Rhai's words: `convoy::volume (i64)`.
 fn unknown_function(call: &str) -> Error {
-    let (name, arguments) = call.split_once(" (").map_or((call, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
-    let name = name.trim();
+    let (name, types) = call.split_once(" (").map_or((call, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
+    let types = if types.is_empty() { "nothing".to_owned() } else { format!("({})", script_types(types)) };
+    unknown_call(name.trim(), &types)
+}
+
+/// A call of a function that does not exist, or not with these arguments.
+pub(crate) fn unknown_call(path: &str, arguments: &str) -> Error {
     let known = primitives::reference();
     let namesakes: Vec<&str> =
-        known.iter().filter(|entry| entry.path() == name).map(|entry| entry.signature.as_str()).collect();
+        known.iter().filter(|entry| entry.path() == path).map(|entry| entry.signature.as_str()).collect();
     if !namesakes.is_empty() {
-        let given = if arguments.is_empty() { "nothing".to_owned() } else { format!("({})", script_types(arguments)) };
-        return Error::new(ErrorKind::Script, format!("\"{name}\" can't be called with {given}"))
+        return Error::new(ErrorKind::Script, format!("\"{path}\" can't be called with {arguments}"))
             .with_hint(format!("there is {}", namesakes.join(", and ")));
     }
-    let error = Error::new(ErrorKind::Script, format!("there is no function \"{name}({})\"", script_types(arguments)));
+    let given = if arguments.starts_with('(') { format!(" for {arguments}") } else { String::new() };
+    let error = Error::new(ErrorKind::Script, format!("there is no function \"{path}\"{given}"));
     let paths: Vec<String> = known.iter().map(primitives::Entry::path).collect();
-    match nearest::nearest(name, paths.iter().map(String::as_str)) {
-        Some(found) => error.with_hint(format!("did you mean \"{found}\"?")),
-        None => match name.rsplit_once("::") {
-            Some((namespace, _)) => {
-                let there: Vec<&str> =
-                    paths.iter().filter_map(|path| path.strip_prefix(namespace)?.strip_prefix("::")).collect();
-                error.with_hint(format!("{namespace}:: has {}", there.join(", ")))
-            }
-            None => error.with_hint("a function of the script's own needs the same number of arguments"),
-        },
+    if let Some(found) = nearest::nearest(path, paths.iter().map(String::as_str)) {
+        return error.with_hint(format!("did you mean \"{found}\"?"));
+    }
+    match path.rsplit_once("::") {
+        Some((namespace, _)) if primitives::NAMESPACES.contains(&namespace) => {
+            let mut there: Vec<&str> =
+                known.iter().filter(|entry| entry.namespace == namespace).map(|entry| entry.name.as_str()).collect();
+            there.dedup();
+            error.with_hint(format!("{namespace}:: has {}", there.join(", ")))
+        }
+        Some((import, _)) => error.with_hint(format!("look into the file that is imported as \"{import}\"")),
+        None => error.with_hint("one of the script's own needs the same number of arguments"),
     }
 }
 
@@ -212,13 +221,13 @@ fn unknown_variable(name: &str) -> Error {
 
 /// Rhai's names of types as a script's author knows them.
 pub(crate) fn script_types(text: &str) -> String {
-    let names = BTreeMap::from([
+    let names = [
         ("&str | ImmutableString | String", "string"),
         ("ImmutableString", "string"),
         ("&str", "string"),
         ("i64", "int"),
         ("f64", "float"),
-    ]);
+    ];
     let mut text = text.to_owned();
     for (from, to) in names {
         text = text.replace(from, to);

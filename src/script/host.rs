@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -267,6 +267,14 @@ impl Run {
                 () = self.host.cancellation.cancelled() => Err(End::Cancelled.error()),
                 () = deadline => Err(End::DeadlineExceeded.error()),
             }
+        })
+    }
+
+    /// Waits, but no longer than the run lasts.
+    pub fn sleep(&self, time: Duration) -> Result<()> {
+        self.wait(async {
+            tokio::time::sleep(time).await;
+            Ok(())
         })
     }
 

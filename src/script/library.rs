@@ -10,7 +10,7 @@ use rhai::AST;
 use sha2::{Digest, Sha256};
 
 use super::{
-    engine, errors,
+    check, engine, errors,
     manifest::{self, Parameter},
     nearest,
 };
@@ -204,6 +204,7 @@ impl Library {
             engine::for_compiling().compile(&source).map_err(|error| errors::of_parsing(&error, &file, &source))?;
         ast.set_source(file.as_str());
         let parameters = manifest::read(&ast, &file, &source)?;
+        check::check(&ast, &file, &source)?;
         Ok(Script {
             name: name.to_owned(),
             digest: Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -1,12 +1,13 @@
 //! The host of Rhai scripts: finds a script, reads what it declares, checks its arguments, and runs it within limits.
 //!
 //! - [`library`] finds scripts (built in, or in the user's folder); [`manifest`] reads what one declares; [`arguments`]
-//!   checks what it is given, whoever gives it.
+//!   checks what it is given, whoever gives it; `check` finds misspelt primitives before anything runs.
 //! - `engine` is the one place that builds an engine; [`primitives`] are the functions that scripts have; `resolver`
 //!   keeps imports inside the scripts' folders; `errors` translates Rhai's errors into this crate's.
 //! - [`host`] is what a run gives its primitives, and [`run`] is the one way to run a script.
 
 pub mod arguments;
+mod check;
 mod engine;
 mod errors;
 pub mod host;
@@ -18,6 +19,8 @@ mod resolver;
 mod runner;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use arguments::Arguments;
 pub use host::{Failure, Host, Listener, Notifier, NotifyLog, Outcome, RunInfo, Settings, Silent, Status};

@@ -8,10 +8,14 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let far = name.chars().count().max(3) / 3;
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&name, &fold(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= far)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map(|candidate| {
+            let folded = fold(candidate);
+            let distance = strsim::damerau_levenshtein(&name, &folded);
+            (distance, -strsim::jaro_winkler(&name, &folded), candidate)
+        })
+        .filter(|(distance, ..)| *distance <= far)
+        .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(.., candidate)| candidate)
 }
 
 /// `did you mean "backup"?`, or else the hint given.

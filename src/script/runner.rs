@@ -47,9 +47,28 @@ fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<O
     let result: Dynamic = engine
         .call_fn_with_options(CallFnOptions::new().eval_ast(true), &mut Scope::new(), &script.ast, "main", given)
         .map_err(|error| errors::of_run(error, run, &script.file))?;
-    let result = serde_json::to_value(&result).map_err(|error| {
-        Error::new(ErrorKind::Script, format!("what the script returned can't be written as JSON: {error}"))
+    let no_json = |what: &str| {
+        Error::new(ErrorKind::Script, format!("what the script returned can't be written as JSON: {what}"))
             .with_hint("return maps, arrays, strings, numbers and booleans only")
-    })?;
+    };
+    if let Some(kind) = not_json(&result) {
+        return Err(no_json(&format!("there is a {kind} in it")));
+    }
+    let result = serde_json::to_value(&result).map_err(|error| no_json(&error.to_string()))?;
     Ok(Outcome { result, failures: run.failures() })
+}
+
+/// The type of the first value in it that JSON has no word for. Rhai would write its type's name in its place.
+fn not_json(value: &Dynamic) -> Option<&'static str> {
+    if let Ok(array) = value.as_array_ref() {
+        return array.iter().find_map(not_json);
+    }
+    if let Ok(map) = value.as_map_ref() {
+        return map.values().find_map(not_json);
+    }
+    match value.type_name() {
+        "()" | "bool" | "char" | "i64" | "f64" | "string" => None,
+        "Fn" => Some("function"),
+        other => Some(other),
+    }
 }

@@ -180,7 +180,7 @@ pub(crate) mod functions {
         call(&ctx, |run| to_map(run.wait(run.host.guards.create_snapshot(&Name::volume(volume)?))?))
     }
 
-    /// One snapshot.
+    /// One snapshot, with the `VolumeName` of its volume.
     ///
     /// ```rhai
     /// let name = convoy::create_snapshot("vol1").Name;
@@ -191,7 +191,7 @@ pub(crate) mod functions {
         call(&ctx, |run| to_map(run.wait(run.host.guards.snapshot(&Name::snapshot(name)?))?))
     }
 
-    /// Deletes a snapshot.
+    /// Deletes a snapshot of whichever volume.
     ///
     /// ```rhai
     /// convoy::delete_snapshot(convoy::create_snapshot("vol1").Name);

@@ -142,6 +142,8 @@ pub struct Entry {
     pub name: String,
     /// How it is called: `convoy::volume(name: string) -> map`.
     pub signature: String,
+    /// How many arguments it takes.
+    pub arity: usize,
     /// Its doc: what it does, how it fails, an example.
     pub doc: String,
 }
@@ -224,6 +226,7 @@ impl Function {
             namespace: namespace.to_owned(),
             name: self.name.clone(),
             signature: String::new(),
+            arity: parameters.len(),
             doc: self
                 .doc_comments
                 .iter()

@@ -1,5 +1,7 @@
 //! Functions of Rhai's own that would break a promise here, replaced by ones that keep it.
 
+use std::time::Duration;
+
 use rhai::plugin::*;
 use rhai::{FLOAT, INT, ImmutableString};
 
@@ -7,6 +9,7 @@ use super::{Returned, call, time::duration};
 use crate::error::{Error, ErrorKind};
 
 #[export_module]
+#[expect(clippy::unwrap_used, reason = "what the macro makes of a `&mut` parameter, whose type it has checked")]
 pub(crate) mod functions {
     /// Waits for so many seconds, or until the run is cancelled (Rhai's own can't be): the same as `time::sleep`.
     ///
@@ -15,7 +18,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub fn sleep(ctx: NativeCallContext, seconds: INT) -> Returned<()> {
-        call(&ctx, |run| run.wait(async { Ok(tokio::time::sleep(duration(seconds)).await) }))
+        call(&ctx, |run| run.sleep(duration(seconds)))
     }
 
     /// Waits for so many seconds and parts of one, or until the run is cancelled.
@@ -25,8 +28,8 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(name = "sleep", volatile, return_raw)]
     pub fn sleep_parts(ctx: NativeCallContext, seconds: FLOAT) -> Returned<()> {
-        let whole = std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
-        call(&ctx, |run| run.wait(async { Ok(tokio::time::sleep(whole).await) }))
+        let whole = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+        call(&ctx, |run| run.sleep(whole))
     }
 
     /// Replaces a text within a text, where the result is not too large (Rhai's own looks only afterwards).

@@ -89,7 +89,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub fn sleep(ctx: NativeCallContext, seconds: INT) -> Returned<()> {
-        call(&ctx, |run| run.wait(async { Ok(tokio::time::sleep(duration(seconds)).await) }))
+        call(&ctx, |run| run.sleep(duration(seconds)))
     }
 }
 

@@ -1,0 +1,68 @@
+//! What a script may declare.
+
+use serde_json::json;
+
+use crate::{
+    error::ErrorKind,
+    script::{ParameterKind, testing::script},
+};
+
+#[test]
+fn a_declaration_is_read_in_the_order_of_its_text() {
+    let script = script(
+        "//! Does a thing.\n//!\n//! And more.\nconst PARAMETERS = #{\n zebra: #{ type: \"size\", default: \"2G\", help: \"h\" },\n \
+         apple: #{ type: \"choice\", choices: [\"a\", \"b\"], required: true },\n};\nfn main(args) { throw \"not run\" }",
+    )
+    .unwrap();
+    assert_eq!(script.doc, "Does a thing.\n\nAnd more.");
+    assert_eq!(script.digest.len(), 64);
+    let [zebra, apple] = script.parameters.as_slice() else { panic!("{:?}", script.parameters) };
+    assert_eq!((zebra.name.as_str(), &zebra.kind, zebra.required), ("zebra", &ParameterKind::Size, false));
+    assert_eq!((zebra.default.clone(), zebra.default_text.as_deref()), (Some(json!(2u64 << 30)), Some("2G")));
+    assert_eq!(zebra.help, "h");
+    assert_eq!(apple.kind, ParameterKind::OneOf(vec!["a".into(), "b".into()]));
+    assert!(apple.required);
+    assert_eq!(script.signature(), "test [--zebra SIZE] --apple a|b");
+}
+
+#[test]
+fn each_defect_of_a_declaration_is_shown_at_its_place() {
+    for (declaration, message, line, column) in [
+        ("#{ v: #{ type: \"strin\" } }", "there is no type \"strin\"", 1, 36),
+        ("#{ v: #{ help: \"x\" } }", "\"v\" has no type", 1, 24),
+        ("#{ v: #{ type: \"int\", defalt: 1 } }", "\"defalt\" is not known", 1, 43),
+        ("#{ v: #{ type: \"int\", default: \"x\" } }", "\"x\" is not a whole number", 1, 52),
+        ("#{ v: #{ type: \"int\", default: 1, required: true } }", "required and has a default", 1, 52),
+        ("#{ v: #{ type: \"size\", default: \"1.5g\" } }", "\"1.5g\" is not a size", 1, 53),
+        ("#{ v: #{ type: \"int\", required: 1 } }", "must be true or false", 1, 53),
+        ("#{ v: #{ type: \"choice\" } }", "a choice without choices", 1, 36),
+        ("#{ v: #{ type: [] } }", "one at least", 1, 36),
+        ("#{ v: \"string\" }", "must be declared by a map", 1, 27),
+        ("#{ v: #{ type: kind() } }", "must be written out, not computed", 1, 36),
+        ("#{ \"a b\": #{ type: \"int\" } }", "can't be a parameter's name", 1, 24),
+        ("#{ a_b: #{ type: \"int\" }, aB: #{ type: \"int\" } }", "are the same parameter", 1, 47),
+        ("5", "must be a map written out here", 1, 21),
+    ] {
+        let error = script(&format!("const PARAMETERS  = {declaration};\nfn main(args) {{}}")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Script, "{declaration}");
+        assert!(error.message.contains(message), "{declaration}: {error}");
+        let location = error.location.unwrap();
+        assert_eq!((location.line, location.column), (line, column), "{declaration}");
+        assert!(location.source_line.contains(declaration));
+    }
+    let error = script("let PARAMETERS = #{};\nfn main(args) {}").unwrap_err();
+    assert!(error.message.contains("must be a constant"), "{error}");
+}
+
+#[test]
+fn a_script_needs_a_main_that_can_be_called() {
+    for (text, message) in [
+        ("let x = 1;", "has no function \"main\""),
+        ("private fn main(args) {}", "is private"),
+        ("fn main(a, b) {}", "has 2 parameters"),
+    ] {
+        let error = script(text).unwrap_err();
+        assert!(error.message.contains(message), "{text}: {error}");
+    }
+    assert!(script("fn main() {}").is_ok());
+}

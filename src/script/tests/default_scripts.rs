@@ -1,0 +1,266 @@
+//! The default scripts keep their contract.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    convoy::memory::{Fault, MemoryDaemon},
+    error::{Error, ErrorKind},
+    script::{
+        Host, Listener, Status,
+        testing::{Heard, host_over, memory, run_default},
+    },
+};
+
+fn again(daemon: &Arc<MemoryDaemon>) -> Host {
+    host_over(Arc::clone(daemon) as Arc<dyn crate::convoy::Daemon>)
+}
+
+/// A daemon with `vol1`, backed up so many times, each time from a new snapshot, all snapshots kept.
+fn backed_up(times: usize) -> Arc<MemoryDaemon> {
+    let (daemon, _) = memory(&["vol1"]);
+    for _ in 0..times {
+        let mut host = again(&daemon);
+        host.settings.delete_old_snapshots = false;
+        run_default(host, "backup", "--volume vol1 --create-snapshot").unwrap();
+    }
+    daemon
+}
+
+fn refused() -> Fault {
+    Fault::Fails(Error::new(ErrorKind::Daemon, "device is busy").with_status(400))
+}
+
+#[test]
+fn snapshot_takes_one_of_each_volume() {
+    let (daemon, host) = memory(&["vol1", "vol2"]);
+    let outcome = run_default(host, "snapshot", "").unwrap();
+    assert_eq!(outcome.result.as_array().unwrap().len(), 2);
+    assert_eq!(outcome.result[1]["VolumeName"], "vol2");
+    assert_eq!((daemon.snapshot_names("vol1").len(), daemon.snapshot_names("vol2").len()), (1, 1));
+    run_default(again(&daemon), "snapshot", "--volume vol1").unwrap();
+    assert_eq!((daemon.snapshot_names("vol1").len(), daemon.snapshot_names("vol2").len()), (2, 1));
+}
+
+#[test]
+fn one_volume_that_fails_does_not_stop_the_others() {
+    let (daemon, host) = memory(&["vol1", "vol2", "vol3"]);
+    daemon.fault("create_snapshot", refused());
+    let outcome = run_default(host, "snapshot", "").unwrap();
+    assert_eq!(outcome.result[0], json!({"VolumeName": "vol1", "Error": "device is busy"}));
+    assert_eq!(outcome.result[2]["VolumeName"], "vol3");
+    assert_eq!(outcome.failures.len(), 1);
+    assert_eq!((outcome.failures[0].volume.as_str(), outcome.failures[0].code.as_str()), ("vol1", "daemon"));
+    assert_eq!(outcome.status(), Status::Partial);
+}
+
+#[test]
+fn the_one_volume_that_was_named_fails_the_run() {
+    for line in ["snapshot", "backup"] {
+        let (daemon, host) = memory(&["vol1"]);
+        daemon.fault("create_snapshot", refused());
+        let error = run_default(host, line, "--volume vol1").unwrap_err();
+        assert_eq!((error.kind, error.status), (ErrorKind::Daemon, Some(400)));
+    }
+}
+
+#[test]
+fn no_volumes_at_all_are_worth_a_warning() {
+    let heard = Arc::new(Heard::default());
+    let (_, mut host) = memory(&[]);
+    host.listener = Arc::clone(&heard) as Arc<dyn Listener>;
+    let outcome = run_default(host, "backup", "").unwrap();
+    assert_eq!(outcome.result, json!([]));
+    assert_eq!(*heard.lines.lock().unwrap(), ["WARN: there are no volumes"]);
+}
+
+#[test]
+fn backup_takes_a_snapshot_where_there_is_none_and_uses_the_newest_where_there_is() {
+    let (daemon, host) = memory(&["vol1"]);
+    let outcome = run_default(host, "backup", "--volume vol1").unwrap();
+    let url = outcome.result[0]["URL"].as_str().unwrap().to_owned();
+    assert!(url.starts_with("vfs:///backups?backup=backup-"), "{url}");
+    assert_eq!(daemon.snapshot_names("vol1").len(), 1);
+    run_default(again(&daemon), "backup", "--volume vol1").unwrap();
+    assert_eq!((daemon.snapshot_names("vol1").len(), daemon.backup_names().len()), (1, 2));
+}
+
+#[test]
+fn backup_deletes_older_snapshots_only_after_the_backup_and_keeps_the_one_backed_up() {
+    let daemon = backed_up(3);
+    let before = daemon.snapshot_names("vol1");
+    run_default(again(&daemon), "backup", "--volume vol1 --create-snapshot").unwrap();
+    let after = daemon.snapshot_names("vol1");
+    assert_eq!((before.len(), after.len()), (3, 1));
+    assert!(!before.contains(&after[0]));
+    let writes = daemon.writes();
+    let backup = writes.iter().rposition(|call| call.starts_with("create_backup")).unwrap();
+    let deleted: Vec<&String> = writes.iter().filter(|call| call.starts_with("delete_snapshot")).collect();
+    assert_eq!(writes.len() - backup - 1, 3, "{writes:?}");
+    assert_eq!(
+        deleted,
+        before.iter().map(|name| format!("delete_snapshot {name}")).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn backup_deletes_no_snapshot_when_the_backup_failed() {
+    let daemon = backed_up(2);
+    daemon.fault("create_backup", refused());
+    run_default(again(&daemon), "backup", "--volume vol1 --create-snapshot").unwrap_err();
+    assert_eq!(daemon.snapshot_names("vol1").len(), 3);
+}
+
+#[test]
+fn a_snapshot_that_stays_after_a_good_backup_makes_the_run_partial() {
+    let daemon = backed_up(2);
+    daemon.fault("delete_snapshot", refused());
+    let outcome = run_default(again(&daemon), "backup", "--volume vol1 --create-snapshot").unwrap();
+    assert!(outcome.result[0]["URL"].is_string());
+    assert_eq!(outcome.status(), Status::Partial);
+    assert!(
+        outcome.failures[0].message.contains("the backup is good, but the older snapshot"),
+        "{:?}",
+        outcome.failures
+    );
+    assert_eq!(daemon.snapshot_names("vol1").len(), 2);
+}
+
+#[test]
+fn backups_and_volumes_list_what_is_there() {
+    let daemon = backed_up(2);
+    let all = run_default(again(&daemon), "backups", "").unwrap().result;
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    assert!(all[0]["CreatedTime"].as_str().unwrap() > all[1]["CreatedTime"].as_str().unwrap());
+    assert_eq!(run_default(again(&daemon), "backups", "--volume vol2").unwrap().result, json!([]));
+    let volumes = run_default(again(&daemon), "volumes", "").unwrap().result;
+    assert_eq!((volumes[0]["Name"].as_str(), volumes[0]["Driver"].as_str()), (Some("vol1"), Some("vfs")));
+}
+
+#[test]
+fn create_and_restore_answer_the_new_volume() {
+    let daemon = backed_up(1);
+    let created = run_default(again(&daemon), "create", "--volume vol2 --size 40G --type ext4").unwrap().result;
+    assert_eq!(created["Name"], "vol2");
+    let url = run_default(again(&daemon), "backups", "").unwrap().result[0]["BackupURL"].as_str().unwrap().to_owned();
+    let restored = run_default(again(&daemon), "restore", &format!("--volume vol3 --backupurl {url}")).unwrap().result;
+    assert_eq!(restored["Name"], "vol3");
+    assert_eq!(run_default(again(&daemon), "create", "--volume vol2 --size 1.5g").unwrap_err().kind, ErrorKind::Usage);
+    assert_eq!(run_default(again(&daemon), "restore", "--volume vol4").unwrap_err().kind, ErrorKind::Usage);
+}
+
+#[test]
+fn remove_keeps_the_newest_backup_and_deletes_backups_before_snapshots() {
+    let daemon = backed_up(3);
+    let newest = daemon.backup_names().pop().unwrap();
+    let removed = run_default(again(&daemon), "remove", "--volume vol1").unwrap().result;
+    assert_eq!(daemon.backup_names(), std::slice::from_ref(&newest));
+    assert_eq!((removed["Backups"].as_array().unwrap().len(), removed["Snapshots"].as_array().unwrap().len()), (2, 3));
+    assert!(removed["Kept"].as_str().unwrap().contains(&newest));
+    let kinds: Vec<String> = daemon
+        .writes()
+        .iter()
+        .filter(|call| call.starts_with("delete_"))
+        .map(|call| call.split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        kinds,
+        ["delete_backup", "delete_backup", "delete_snapshot", "delete_snapshot", "delete_snapshot", "delete_volume"]
+    );
+    assert!(run_default(again(&daemon), "volumes", "").unwrap().result.as_array().unwrap().is_empty());
+}
+
+#[test]
+fn remove_all_leaves_nothing() {
+    let daemon = backed_up(2);
+    let removed = run_default(again(&daemon), "remove", "--volume vol1 --all").unwrap().result;
+    assert_eq!((daemon.backup_names().len(), &removed["Kept"]), (0, &Value::Null));
+}
+
+#[test]
+fn remove_touches_nothing_of_a_volume_without_a_backup() {
+    let (daemon, host) = memory(&["vol1"]);
+    run_default(host, "snapshot", "").unwrap();
+    let writes = daemon.writes().len();
+    let error = run_default(again(&daemon), "remove", "--volume vol1").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Guard);
+    assert!(error.hint.unwrap().contains("--all"));
+    assert_eq!(daemon.writes().len(), writes);
+}
+
+#[test]
+fn prune_deletes_what_no_rule_keeps_and_says_why() {
+    let daemon = backed_up(4);
+    let plan = run_default(again(&daemon), "prune", "--volume vol1 --keep-last 2").unwrap().result;
+    let kept: Vec<bool> = plan.as_array().unwrap().iter().map(|item| item["Keep"].as_bool().unwrap()).collect();
+    assert_eq!(kept, [true, true, false, false]);
+    assert_eq!(daemon.backup_names().len(), 2);
+    for item in plan.as_array().unwrap() {
+        assert_eq!(item["VolumeName"], "vol1");
+        assert!(!item["Reasons"].as_array().unwrap().is_empty() && item["CreatedTime"].is_string(), "{item}");
+        assert_eq!(item.get("Deleted").is_some(), item["Keep"] == false, "{item}");
+    }
+    assert_eq!(daemon.snapshot_names("vol1").len(), 4);
+}
+
+#[test]
+fn prune_deletes_the_oldest_first_and_never_the_newest() {
+    let daemon = backed_up(3);
+    let names = daemon.backup_names();
+    run_default(again(&daemon), "prune", "--keep-last 0").unwrap();
+    assert_eq!(daemon.backup_names(), [names[2].clone()]);
+    let deleted: Vec<String> = daemon.writes().into_iter().filter(|call| call.starts_with("delete_")).collect();
+    assert_eq!(deleted, [format!("delete_backup {}", names[0]), format!("delete_backup {}", names[1])]);
+}
+
+#[test]
+fn prune_with_snapshots_keeps_the_one_that_the_newest_backup_was_made_from() {
+    let daemon = backed_up(2);
+    let source = daemon.snapshot_names("vol1").pop().unwrap();
+    run_default(again(&daemon), "snapshot", "").unwrap();
+    run_default(again(&daemon), "prune", "--keep-last 1 --snapshots").unwrap();
+    let left = daemon.snapshot_names("vol1");
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left.contains(&source));
+}
+
+#[test]
+fn prune_without_a_rule_deletes_nothing() {
+    let daemon = backed_up(2);
+    for line in ["", "--volume vol1", "--snapshots"] {
+        let error = run_default(again(&daemon), "prune", line).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Usage);
+        assert!(error.hint.unwrap().contains("--keep-last"));
+    }
+    assert_eq!(daemon.backup_names().len(), 2);
+}
+
+#[test]
+fn prune_goes_on_past_a_volume_that_fails_and_reaches_volumes_that_are_gone() {
+    let (daemon, host) = memory(&["vol1", "vol2"]);
+    run_default(host, "backup", "").unwrap();
+    run_default(again(&daemon), "backup", "").unwrap();
+    run_default(again(&daemon), "remove", "--volume vol2").unwrap();
+    run_default(again(&daemon), "create", "--volume vol2 --size 1G").unwrap();
+    run_default(again(&daemon), "backup", "--volume vol2").unwrap();
+    run_default(again(&daemon), "remove", "--volume vol2").unwrap();
+    daemon.fault("delete_backup", refused());
+    let outcome = run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
+    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+    assert_eq!(outcome.failures[0].volume, "vol1");
+    let items = outcome.result.as_array().unwrap();
+    assert!(items.iter().any(|item| item["VolumeName"] == "vol2"), "{items:?}");
+    assert!(items.iter().any(|item| item["VolumeName"] == "vol1" && item["Error"] == "device is busy"), "{items:?}");
+}
+
+#[test]
+fn a_listing_that_fails_stops_prune_before_anything_is_deleted() {
+    for call in ["volumes", "backups"] {
+        let daemon = backed_up(3);
+        let writes = daemon.writes().len();
+        daemon.fault(call, refused());
+        assert!(run_default(again(&daemon), "prune", "--keep-last 1").is_err(), "{call}");
+        assert_eq!(daemon.writes().len(), writes, "{call}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the script host as its users see it.
+
+mod declarations;
+mod default_scripts;
+mod folders;
+mod given_arguments;
+mod limits;
+mod messages;
+mod running;
