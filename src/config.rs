@@ -289,10 +289,9 @@ impl Config {
         }
         let shown = quote(&socket.to_string_lossy());
         match socket.symlink_metadata() {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => (
-                DaemonChoice::Builtin(self.builtin_root()),
-                format!("BKUP_CONVOY is not set and there is no {shown}"),
-            ),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                (DaemonChoice::Builtin(self.builtin_root()), format!("BKUP_CONVOY is not set and there is no {shown}"))
+            }
             // What can't be looked at may well be there: better an error from Convoy's socket than another, empty daemon.
             _ => (DaemonChoice::Socket(socket.to_owned()), format!("BKUP_CONVOY is not set and {shown} is there")),
         }

@@ -18,7 +18,7 @@ fn wrong_arguments_are_refused_with_the_signature() {
     let site = Site::builtin();
     for (line, words) in [
         ("backup --volumes vol1", ["\"--volumes\"", "volume"]),
-        ("backup --volume vol1 --volume vol2", ["--volume", "more than once"]),
+        ("backup --volume vol1 --volume vol2", ["--volume is given twice", "usage: backup"]),
         ("restore --volume vol1", ["backupurl", "restore --volume"]),
         ("create --volume vol1 --size 1.5g", ["1.5g", "40G"]),
         ("create --volume vol1 --size -1", ["-1", "40G"]),
@@ -63,7 +63,7 @@ fn wrong_configuration_names_the_variable() {
         ("BKUP_CONVOY", "tcp://host", "tcp://host"),
         ("BKUP_BACKUP_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
     ] {
-        Site::bare().with(name, value).run("volumes").fails(2, &[name, word]);
+        Site::bare().without("BKUP_BACKUP_URL").with(name, value).run("volumes").fails(2, &[name, word]);
     }
     let warned = Site::builtin().with("BKUP_BACKUP_URI", "vfs:///x").run("volumes").ok();
     assert!(warned.err.contains("BKUP_BACKUP_URI") && warned.err.contains("BKUP_BACKUP_URL"), "{warned:?}");
@@ -91,7 +91,8 @@ fn secrets_are_never_shown() {
 fn a_script_that_is_wrong_is_shown_with_its_place() {
     let site = Site::builtin();
     site.run_script("fn main(args) {\n    let x = ;\n}", "").fails(1, &["mine.rhai:2:", "let x = ;", "^"]);
-    site.run_script("fn main(args) { convoy::volumse() }", "").fails(1, &["mine.rhai:1:", "did you mean", "volumes"]);
+    site.run_script("fn main(args) { convoy::volumse() }", "")
+        .fails(1, &["mine.rhai:1:", "did you mean", "convoy::volume"]);
     site.run_script("fn main(args) { nonsense }", "").fails(1, &["nonsense"]);
     site.run_script("let x = 1;", "").fails(1, &["main"]);
 }
@@ -101,7 +102,7 @@ fn a_script_cannot_eat_the_machine_or_reach_outside() {
     let site = Site::builtin();
     site.run_script("fn main(args) { loop {} }", "--timeout 1s").fails(1, &["time is up"]);
     site.run_script("fn deep(n) { deep(n + 1) } fn main(args) { deep(0) }", "").fails(1, &["error:"]);
-    site.run_script("fn main(args) { let s = \"x\"; loop { s += s; } }", "").fails(1, &["error:", "mine.rhai"]);
+    site.run_script("fn main(args) { let s = \"x\"; loop { s += s; } }", "").fails(1, &["grew too large"]);
     site.run_script("import \"../../etc/passwd\" as p; fn main(args) { 1 }", "").fails(1, &["../../etc/passwd"]);
     site.run_script("import \"/etc/passwd\" as p; fn main(args) { 1 }", "").fails(1, &["/etc/passwd"]);
     site.run_script("fn main(args) { eval(\"1\") }", "").fails(1, &["eval"]);

@@ -82,9 +82,21 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
         if finished.plan.is_some() {
             print_line("The result would be:");
         }
-        print_line(text.trim_end());
+        match result.as_array() {
+            Some(none) if none.is_empty() => print_line(&nothing(&finished.script)),
+            _ => print_line(text.trim_end()),
+        }
     }
     Ok(code)
+}
+
+/// What an empty list means: which script made it tells more than the list.
+fn nothing(script: &str) -> String {
+    match script {
+        "volumes" | "snapshot" | "backup" => "there are no volumes".into(),
+        "backups" | "prune" => "there are no backups".into(),
+        _ => "nothing was found".into(),
+    }
 }
 
 /// What a dry run would have done, in order.

@@ -220,7 +220,8 @@ impl FolderBackend {
         for entry in entries {
             let entry = entry?;
             // What has another name is not of the repository: restic, too, leaves such files alone.
-            let Some(id) = entry.file_name().to_str().filter(|name| name.len() == 64).and_then(|n| n.parse().ok()) else {
+            let Some(id) = entry.file_name().to_str().filter(|name| name.len() == 64).and_then(|n| n.parse().ok())
+            else {
                 continue;
             };
             match entry.metadata() {

@@ -163,8 +163,9 @@ impl Destinations {
             DestinationKind::S3 { .. } => "s3",
             DestinationKind::Ebs { .. } => "ebs",
         };
-        Err(refused(format!("Driver {scheme} is not supported!"))
-            .with_hint("the built-in daemon keeps backups in folders: vfs:///folder (a mounted network share, for instance)"))
+        Err(refused(format!("Driver {scheme} is not supported!")).with_hint(
+            "the built-in daemon keeps backups in folders: vfs:///folder (a mounted network share, for instance)",
+        ))
     }
 }
 
@@ -211,7 +212,8 @@ impl Place {
     fn lock_file(&self, alone: bool) -> Result<Option<File>> {
         let path = self.folder.join("convoy-backups.lock");
         let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&self.folder);
-        let opened = made.and_then(|()| File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path));
+        let opened = made
+            .and_then(|()| File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path));
         let file = opened.map_err(|error| write_error(&path, &error))?;
         let end = Instant::now() + self.patience;
         loop {
@@ -220,7 +222,9 @@ impl Place {
                 Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
                 Err(TryLockError::WouldBlock) => {
                     let message = format!("another process holds the destination's lock \"{}\"", path.display());
-                    return Err(Error::new(ErrorKind::Busy, message).with_hint("try again when its backup or delete is over"));
+                    return Err(
+                        Error::new(ErrorKind::Busy, message).with_hint("try again when its backup or delete is over")
+                    );
                 }
                 Err(TryLockError::Error(error)) => {
                     log::warn!("\"{}\" can't be locked ({error}); going on without", path.display());
@@ -257,13 +261,19 @@ impl Place {
     ///
     /// # Errors
     /// As Convoy does, for a volume that has none; and whenever one of the files can't be read.
-    pub(crate) fn list(&self, destination: &Destination, volume: Option<&Name>, zone: &TimeZone) -> Result<Vec<Backup>> {
+    pub(crate) fn list(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+        zone: &TimeZone,
+    ) -> Result<Vec<Backup>> {
         let records = match self.existing()? {
             Some(repository) => self.records(&repository)?,
             None => Vec::new(),
         };
         let of_it = |record: &Record| volume.is_none_or(|volume| record.volume == volume.as_str());
-        let found: Vec<_> = records.iter().filter(|(record, ..)| of_it(record)).map(|(r, ..)| r.backup(destination, zone)).collect();
+        let found: Vec<_> =
+            records.iter().filter(|(record, ..)| of_it(record)).map(|(r, ..)| r.backup(destination, zone)).collect();
         match volume {
             Some(volume) if found.is_empty() => Err(never_backed_up(volume.as_str())),
             _ => Ok(found),
@@ -279,8 +289,9 @@ impl Place {
         let (repository, record, _, tree) = self.found(url.backup, url.volume)?;
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         repository.forget_index();
-        guarded("checking the backup", || prove(&repository, tree))
-            .map_err(|error| error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume)))?;
+        guarded("checking the backup", || prove(&repository, tree)).map_err(|error| {
+            error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume))
+        })?;
         Ok(record.backup(url.destination, zone))
     }
 
@@ -324,7 +335,10 @@ impl Place {
             guarded("the backup", || {
                 let copied: RusticResult<()> = source.indexed()?.copy(&*repository.indexed()?, [&file]);
                 copied.map_err(|error| {
-                    source.backend().take_failure().unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
+                    source
+                        .backend()
+                        .take_failure()
+                        .unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
                 })
             })?;
             repository.forget_index();
@@ -351,7 +365,11 @@ impl Place {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         repository.forget_index();
         repository.backend().take_failure();
-        let total = lock(&self.files).iter().find(|file| file.tree == tree).and_then(|f| f.summary.as_ref()).map(|s| s.total_bytes_processed);
+        let total = lock(&self.files)
+            .iter()
+            .find(|file| file.tree == tree)
+            .and_then(|f| f.summary.as_ref())
+            .map(|s| s.total_bytes_processed);
         let notes = super::restore::Notes::default();
         self.access.progress.begin(&format!("restore {into}"), total);
         let restored = guarded("the restore", || {
@@ -410,7 +428,8 @@ pub(crate) struct StoredUrl<'a> {
 /// Proves that everything under a tree is there, without reading the files' content.
 fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
     let broken = |what: String| {
-        Error::new(ErrorKind::Repository, what).with_hint("take another backup, and look at the repository with \"restic check\"")
+        Error::new(ErrorKind::Repository, what)
+            .with_hint("take another backup, and look at the repository with \"restic check\"")
     };
     let indexed = repository.indexed()?;
     let (mut seen, mut packs) = (HashSet::new(), HashSet::new());
@@ -421,9 +440,9 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
         }
         let missing = |_| broken(format!("the folder \"{}\" is missing in the index", path.display()));
         packs.insert(indexed.get_index_entry(&tree).map_err(missing)?.pack);
-        let folder = indexed.get_tree(&tree).map_err(|error| {
-            repository.failure(&format!("cannot read the folder \"{}\"", path.display()), &error)
-        })?;
+        let folder = indexed
+            .get_tree(&tree)
+            .map_err(|error| repository.failure(&format!("cannot read the folder \"{}\"", path.display()), &error))?;
         for node in folder.nodes {
             let path = path.join(node.name());
             for piece in node.content.iter().flatten() {
@@ -432,7 +451,9 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
             }
             match (node.node_type, node.subtree) {
                 (NodeType::Dir, Some(subtree)) => waiting.push((subtree, path)),
-                (NodeType::Dir, None) => return Err(broken(format!("the folder \"{}\" has no content", path.display()))),
+                (NodeType::Dir, None) => {
+                    return Err(broken(format!("the folder \"{}\" has no content", path.display())));
+                }
                 _ => {}
             }
         }

@@ -68,12 +68,10 @@ impl OpenRepository {
 
     fn open_as(backend: FolderBackend, credentials: &Credentials, progress: Arc<dyn Progress>) -> Result<Self> {
         let backend = Arc::new(backend);
-        let key = guarded("opening the repository", || {
-            match library(&backend, &progress)?.open(credentials) {
-                Ok(open) => Ok(open.key()),
-                Err(error) if error.is_incorrect_password() => Err(wrong_password(backend.path())),
-                Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
-            }
+        let key = guarded("opening the repository", || match library(&backend, &progress)?.open(credentials) {
+            Ok(open) => Ok(open.key()),
+            Err(error) if error.is_incorrect_password() => Err(wrong_password(backend.path())),
+            Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
         })?;
         Ok(Self { backend, key, progress, indexed: Mutex::default() })
     }
@@ -85,9 +83,7 @@ impl OpenRepository {
     pub(crate) fn create(backend: FolderBackend, password: &str, progress: Arc<dyn Progress>) -> Result<Self> {
         let backend = Arc::new(backend);
         let size = |bytes: u64| Some(rustic_size(bytes));
-        let options = ConfigOptions::default()
-            .set_version(2u32)
-            .set_chunker(Chunker::FixedSize);
+        let options = ConfigOptions::default().set_version(2u32).set_chunker(Chunker::FixedSize);
         let mut options = options;
         options.set_chunk_size = size(CHUNK_BYTES);
         options.set_compression = Some(COMPRESSION);

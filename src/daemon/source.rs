@@ -71,11 +71,10 @@ impl Findings {
         if (found.files, found.folders + 1) == (files, folders) {
             return Ok(());
         }
-        let message = format!(
-            "{} files and {} folders were read, but {files} and {folders} kept",
-            found.files, found.folders
-        );
-        Err(Error::new(ErrorKind::Repository, message).with_hint("no snapshot was made; look into the log, and try again"))
+        let message =
+            format!("{} files and {} folders were read, but {files} and {folders} kept", found.files, found.folders);
+        Err(Error::new(ErrorKind::Repository, message)
+            .with_hint("no snapshot was made; look into the log, and try again"))
     }
 
     /// Records a failure at `path`, unless it is that the file is gone.
@@ -108,7 +107,10 @@ impl Findings {
             text.push_str(&format!("; and {more} more"));
         }
         let message = format!("volume \"{volume}\" could not be read completely: {text}");
-        Some(Error::new(ErrorKind::Io, message).with_hint("no snapshot was made; mend or remove these files, and try again"))
+        Some(
+            Error::new(ErrorKind::Io, message)
+                .with_hint("no snapshot was made; mend or remove these files, and try again"),
+        )
     }
 }
 
@@ -342,9 +344,13 @@ impl ReadSourceOpen for OpenLater {
     fn open(self) -> RusticResult<Reader> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match open_at(&self.folder, &self.name, flags) {
-            Ok(file) => {
-                Ok(Reader { file: File::from(file), left: self.size, path: self.path, findings: self.findings, backend: self.backend })
-            }
+            Ok(file) => Ok(Reader {
+                file: File::from(file),
+                left: self.size,
+                path: self.path,
+                findings: self.findings,
+                backend: self.backend,
+            }),
             Err(error) => {
                 let error = io::Error::from(error);
                 self.findings.record(path_in_volume(&self.path), &error);

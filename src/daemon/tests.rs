@@ -222,7 +222,9 @@ async fn everything_about_files_comes_back() {
     }
     fs::set_permissions(file("dir"), fs::Permissions::from_mode(0o1577)).unwrap();
     fs::set_permissions(&files, fs::Permissions::from_mode(0o2750)).unwrap();
-    for (path, second) in [("plain", 1), ("link", -5), ("fifo", 1_000_000_000), ("dir/deep", 86_400), ("dir", 9), ("", 5)] {
+    for (path, second) in
+        [("plain", 1), ("link", -5), ("fifo", 1_000_000_000), ("dir/deep", 86_400), ("dir", 9), ("", 5)]
+    {
         set_times(&file(path), second, 123_456_789);
     }
 
@@ -263,8 +265,16 @@ async fn refusals_are_in_convoys_words() {
         (daemon.mount_volume(&name("nope"), None).await.unwrap_err(), 400, "volume nope doesn't exist"),
         (daemon.unmount_volume(&name("nope")).await.unwrap_err(), 400, "volume nope doesn't exist"),
         (daemon.create_snapshot(&name("nope"), &name("snapx")).await.unwrap_err(), 400, "volume nope doesn't exist"),
-        (daemon.create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err(), 400, "Snapshot name snap1 already exists"),
-        (daemon.create_snapshot(&name("vol1"), &name("vol1")).await.unwrap_err(), 400, "Snapshot name vol1 already exists"),
+        (
+            daemon.create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err(),
+            400,
+            "Snapshot name snap1 already exists",
+        ),
+        (
+            daemon.create_snapshot(&name("vol1"), &name("vol1")).await.unwrap_err(),
+            400,
+            "Snapshot name vol1 already exists",
+        ),
         (daemon.snapshot(&name("nope")).await.unwrap_err(), 400, "cannot find volume for snapshot nope"),
         (daemon.delete_snapshot(&name("nope")).await.unwrap_err(), 400, "cannot find volume for snapshot nope"),
         (
@@ -549,7 +559,13 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
         fs::write(root.join("repository/tmp/host1-1-1"), "x").unwrap();
     });
     let told = scene.daemon().recovered().join("\n");
-    for part in ["restore of volume \"vol9\"", "restore of volume \"vol2\"", "removal of volume \"vol3\"", "1 snapshots", "1 half"] {
+    for part in [
+        "restore of volume \"vol9\"",
+        "restore of volume \"vol2\"",
+        "removal of volume \"vol3\"",
+        "1 snapshots",
+        "1 half",
+    ] {
         assert!(told.contains(part), "{part} is not in {told}");
     }
     assert_eq!(scene.daemon().volumes().await.unwrap().into_keys().collect::<Vec<_>>(), ["vol1"]);

@@ -211,6 +211,7 @@ fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
 }
 
 fn farewell(folder: &Path, root: &Path, destination: &Path) {
+    let program = program();
     let flags = format!("--convoy builtin:{} --destination vfs://{}", root.display(), destination.display());
     print_line(&format!(
         "\nEvery step held.\n\n\
@@ -219,19 +220,26 @@ fn farewell(folder: &Path, root: &Path, destination: &Path) {
            snapshots   {snapshots} (restic's format)\n  \
            backups     {backups} (restic's format, too)\n\n\
          Look at them:\n  \
-           convoy-backups volumes {flags}\n  \
-           convoy-backups backups {flags}\n  \
-           convoy-backups prune --keep-daily 7 --dry-run {flags}\n\n\
+           {program} volumes {flags}\n  \
+           {program} backups {flags}\n  \
+           {program} prune --keep-daily 7 --dry-run {flags}\n\n\
          What to type next, for volumes of your own:\n  \
            export BKUP_BACKUP_URL=vfs:///mnt/backups   # a folder, better on another machine (NFS)\n  \
            export BKUP_REPOSITORY_PASSWORD=...         # else the built-in daemon's backups are not encrypted\n  \
-           convoy-backups doctor                       # is everything in place?\n  \
-           convoy-backups create --volume vol1 --size 10G\n  \
-           convoy-backups backup --create-snapshot\n\n\
+           {program} doctor                       # is everything in place?\n  \
+           {program} create --volume vol1 --size 10G\n  \
+           {program} backup --create-snapshot\n\n\
          Remove the demo: rm -r {folder}",
         volumes = root.join("volumes").display(),
         snapshots = root.join("repository").display(),
         backups = destination.join("repository").display(),
         folder = folder.display(),
     ));
+}
+
+/// How this program is called from here: a newcomer has not installed it yet.
+fn program() -> String {
+    let Ok(path) = std::env::current_exe() else { return "convoy-backups".into() };
+    let here = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).map(Path::to_owned).ok());
+    here.unwrap_or(path).display().to_string()
 }

@@ -101,7 +101,9 @@ impl Site {
         let socket = site.path("convoy.sock");
         let mut command = Command::new(convoy);
         command.arg("--socket").arg(&socket).args(["daemon", "--root"]).arg(site.path("convoy-root"));
-        command.args(["--drivers", "vfs", "--driver-opts"]).arg(format!("vfs.path={}", site.path("daemon/volumes").display()));
+        command
+            .args(["--drivers", "vfs", "--driver-opts"])
+            .arg(format!("vfs.path={}", site.path("daemon/volumes").display()));
         site.convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
         site.with("BKUP_CONVOY", format!("unix://{}", socket.display()))
     }
@@ -114,7 +116,9 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, convoy: None, environment: Vec::new() }.with("BKUP_BACKUP_URL", destination).with("BKUP_DATA_DIR", data)
+        Self { folder, convoy: None, environment: Vec::new() }
+            .with("BKUP_BACKUP_URL", destination)
+            .with("BKUP_DATA_DIR", data)
     }
 
     /// With this variable in every command's environment.
@@ -182,7 +186,8 @@ impl Site {
     pub fn snapshots(&self, volume: &str) -> Vec<String> {
         let volumes = self.run("volumes --json").json();
         let all = volumes.as_array().unwrap();
-        let volume = all.iter().find(|there| there["Name"] == volume).unwrap_or_else(|| panic!("no {volume} in {volumes}"));
+        let volume =
+            all.iter().find(|there| there["Name"] == volume).unwrap_or_else(|| panic!("no {volume} in {volumes}"));
         volume["Snapshots"].as_object().unwrap().keys().cloned().collect()
     }
 

@@ -146,7 +146,7 @@ impl Guards {
         let why = why.into();
         let mut seen = self.seen();
         if seen.stopped.is_none() {
-            log::warn!("nothing more is deleted in this run: {why}");
+            log::info!("nothing more is deleted in this run: {why}");
             seen.stopped = Some(why);
         }
     }

@@ -24,12 +24,16 @@ const KEYS: [&str; 8] = [
     "keep_at_least",
 ];
 
+/// How far ahead of this host's clock another one may be.
+const FUTURE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
 #[export_module]
 pub(crate) mod functions {
     /// Decides which items to keep. Items are backups, snapshots, or maps with `id` and `time`. The policy has `keep_last`,
     /// `keep_hourly`, `keep_daily`, `keep_weekly`, `keep_monthly`, `keep_yearly`, `keep_at_least` (numbers) and
     /// `keep_within` (seconds); what is `()` does not count. Nothing is deleted. The result, newest first, has for each
-    /// item `id`, `keep`, `reasons` and the `item` itself. An item whose time is not known is kept.
+    /// item `id`, `keep`, `reasons` and the `item` itself. Of equal times, the first in the list is
+    /// the newest. An item whose time is not known, or lies in the future, is kept and counts for nothing.
     ///
     /// ```rhai
     /// for decision in retention::plan(convoy::backups("vol1"), #{ keep_daily: 7, keep_at_least: 1 }) {
@@ -44,32 +48,40 @@ pub(crate) mod functions {
 
 fn plan_items(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
     let policy = read_policy(policy)?;
+    let mut ids = Vec::new();
+    let mut seen = std::collections::HashSet::new();
     let mut known = Vec::new();
-    let mut originals = std::collections::HashMap::new();
-    let mut timeless = Vec::new();
-    for original in items {
+    let mut untimely = Vec::new();
+    let now = run.host.clock.now();
+    for (index, original) in items.iter().enumerate() {
         let (id, time) = read_item(original)?;
-        if originals.insert(id.clone(), original).is_some() {
+        if !seen.insert(id.clone()) {
             return Err(Error::new(ErrorKind::Script, format!("the item \"{id}\" is in the list twice")));
         }
         match time {
-            Some(time) => known.push(Item { id, time }),
-            None => timeless.push(id),
+            // One from the future would make all the others look old, and be the newest for years.
+            Some(time) if time.duration_since(now) > FUTURE => {
+                untimely.push((index, "dated in the future: some clock was wrong"))
+            }
+            // Of equal times the first in the list is the newest, as in the daemon's lists; the plan goes by the greatest id.
+            Some(time) => known.push(Item { id: format!("{:012}", items.len() - index), time }),
+            None => untimely.push((index, "its time is not known")),
         }
+        ids.push(id);
     }
     let decisions = decide(&known, &policy, &run.host.clock.time_zone())?;
-    let planned = decisions.into_iter().map(|decision| (decision.id, decision.keep, decision.reasons));
-    let kept = timeless.into_iter().map(|id| (id, true, vec!["its time is not known".to_owned()]));
+    let index = |rank: &str| rank.parse::<usize>().map_or(0, |rank| items.len() - rank);
+    let planned = decisions.into_iter().map(|decision| (index(&decision.id), decision.keep, decision.reasons));
+    let kept = untimely.into_iter().map(|(index, reason)| (index, true, vec![reason.to_owned()]));
     Ok(planned
         .chain(kept)
-        .map(|(id, keep, reasons)| {
-            let item = originals.get(&id).map_or(Dynamic::UNIT, |original| (*original).clone());
+        .map(|(index, keep, reasons)| {
             let reasons: Array = reasons.into_iter().map(Dynamic::from).collect();
             Map::from_iter([
-                ("id".into(), id.into()),
+                ("id".into(), ids[index].clone().into()),
                 ("keep".into(), keep.into()),
                 ("reasons".into(), reasons.into()),
-                ("item".into(), item),
+                ("item".into(), items[index].clone()),
             ])
             .into()
         })

@@ -1,0 +1,307 @@
+//! Whole processes, as a user starts them, beside what a user would pick instead: medians, and the most memory each took.
+//!
+//! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`, about 6 GB in the system's temporary
+//! folder (`TMPDIR`), and ten minutes. `RUNS` sets how often each thing is done (5), `ONLY` which part: `list`, `script` or `files`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use wait4::Wait4;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_convoy-backups");
+const SMALL_FILES: usize = 20_000;
+const SMALL_SIZE: usize = 25 << 10;
+const LARGE_FILES: usize = 4;
+const LARGE_SIZE: usize = 128 << 20;
+
+/// One process: how long it took and the most memory it had.
+#[derive(Clone, Copy)]
+struct Measured {
+    took: Duration,
+    memory: u64,
+}
+
+fn main() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let folder = tempfile::Builder::new().prefix("convoy-backups-bench-").tempdir().expect("a temporary folder");
+    let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);
+    for (name, part) in [("list", list as fn(&Path, usize)), ("script", script), ("files", files)] {
+        if only.is_empty() || only == name {
+            let folder = folder.path().join(name);
+            fs::create_dir(&folder).expect("a folder");
+            part(&folder, runs);
+        }
+    }
+}
+
+/// Runs it to its end; a failure ends the benchmark, for then its time says nothing.
+fn measure(command: &mut Command) -> Measured {
+    let start = Instant::now();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().expect("a pipe");
+    stderr.read_to_string(&mut said).expect("it speaks UTF-8");
+    let ended = child.wait4().expect("it ends");
+    let took = start.elapsed();
+    assert!(ended.status.success(), "{command:?} failed: {said}");
+    Measured { took, memory: ended.rusage.maxrss }
+}
+
+/// The medians of several runs.
+fn median(mut runs: Vec<Measured>) -> Measured {
+    runs.sort_by_key(|run| run.took);
+    let took = runs[runs.len() / 2].took;
+    let memory = runs.iter().map(|run| run.memory).max().unwrap_or(0);
+    Measured { took, memory }
+}
+
+fn ms(measured: Measured) -> String {
+    format!("{:.1} ms", measured.took.as_secs_f64() * 1_000.0)
+}
+
+fn seconds(measured: Measured) -> String {
+    format!("{:.2} s", measured.took.as_secs_f64())
+}
+
+fn mib(measured: Measured) -> String {
+    format!("{:.0} MB", measured.memory as f64 / 1e6)
+}
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .env("BKUP_DATA_DIR", folder.join("data"))
+        .env("BKUP_CONVOY", format!("builtin:{}", folder.join("daemon").display()))
+        .env("BKUP_BACKUP_URL", format!("vfs://{}", folder.join("backups").display()))
+        .env("BKUP_REPOSITORY_PASSWORD", "benchmark");
+    command
+}
+
+/// `volumes --json` against a daemon on a socket.
+fn list(folder: &Path, runs: usize) {
+    for name in ["vol1", "vol2", "vol3"] {
+        measure(program(folder).args(["create", "--volume", name, "--size", "1G"]));
+    }
+    let mut daemon = serve(folder);
+    let socket = format!("unix://{}", folder.join("daemon/convoy.sock").display());
+    // A process this short is measured more often.
+    let all = (0..runs * 10)
+        .map(|_| measure(program(folder).env("BKUP_CONVOY", &socket).args(["volumes", "--json"])))
+        .collect();
+    let measured = median(all);
+    println!("| `volumes --json`, daemon on a socket | {} | {} |", ms(measured), mib(measured));
+    daemon.kill().and_then(|()| daemon.wait()).expect("it ends");
+}
+
+fn serve(folder: &Path) -> Child {
+    let root = folder.join("daemon");
+    let child = program(folder).args(["daemon", "--root"]).arg(&root).stderr(Stdio::null()).spawn().expect("it starts");
+    while UnixStream::connect(root.join("convoy.sock")).is_err() {
+        std::thread::yield_now();
+    }
+    child
+}
+
+/// What a script costs: `snapshot` over 1,000 volumes of a daemon that answers from memory, less the daemon's own time.
+fn script(folder: &Path, runs: usize) {
+    const VOLUMES: usize = 1_000;
+    let socket = folder.join("convoy.sock");
+    let busy = Arc::new(AtomicU64::new(0));
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let spent = Arc::clone(&busy);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let spent = Arc::clone(&spent);
+            std::thread::spawn(move || answer(stream.expect("a connection"), VOLUMES, &spent));
+        }
+    });
+    let address = format!("unix://{}", socket.display());
+    let mut own = Vec::new();
+    for _ in 0..runs {
+        busy.store(0, Ordering::Relaxed);
+        let mut measured = measure(program(folder).env("BKUP_CONVOY", &address).args(["snapshot", "--json"]));
+        measured.took = measured.took.saturating_sub(Duration::from_nanos(busy.load(Ordering::Relaxed)));
+        own.push(measured);
+    }
+    let measured = median(own);
+    let each = measured.took.as_secs_f64() * 1_000.0 / VOLUMES as f64;
+    println!(
+        "| `snapshot` of 1,000 volumes, per volume, without the daemon's time | {each:.2} ms | {} |",
+        mib(measured)
+    );
+}
+
+/// One connection of the daemon in memory: every request until the client hangs up.
+fn answer(mut stream: UnixStream, volumes: usize, busy: &AtomicU64) {
+    let volume = |name: &str| {
+        format!(
+            r#"{{"Name":"{name}","Driver":"vfs","MountPoint":"","CreatedTime":"Mon Nov 23 07:00:48 +0000 2026","DriverInfo":{{}},"Snapshots":{{}}}}"#
+        )
+    };
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    loop {
+        let (mut first, mut length) = (String::new(), 0);
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        let start = Instant::now();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap_or(0);
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        let asked: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = if first.contains("/volumes/list") {
+            let all: Vec<_> =
+                (0..volumes).map(|i| format!("\"vol{i:04}\":{}", volume(&format!("vol{i:04}")))).collect();
+            format!("{{{}}}", all.join(","))
+        } else if first.starts_with("POST") {
+            let (name, volume) = (asked["Name"].as_str().unwrap_or(""), asked["VolumeName"].as_str().unwrap_or(""));
+            format!(
+                r#"{{"Name":"{name}","VolumeName":"{volume}","CreatedTime":"Mon Nov 23 07:00:48 +0000 2026","DriverInfo":{{}}}}"#
+            )
+        } else {
+            volume(asked["VolumeName"].as_str().unwrap_or(""))
+        };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        let sent = stream.write_all(answer.as_bytes());
+        busy.fetch_add(u64::try_from(start.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// A gigabyte: snapshots, backup and restore, beside restic and beside what Convoy does.
+fn files(folder: &Path, runs: usize) {
+    let mut ours: [Vec<Measured>; 5] = Default::default();
+    let mut restics: [Vec<Measured>; 5] = Default::default();
+    let mut tars = Vec::new();
+    for run in 0..runs {
+        let here = folder.join(format!("run-{run}"));
+        fs::create_dir_all(here.join("backups")).expect("a folder");
+        measure(program(&here).args(["create", "--volume", "vol1", "--size", "2G"]));
+        let volume = here.join("daemon/volumes/vol1");
+        fill(&volume);
+        // The same files for each, warm: the second of a pair must not profit from the first one's reading.
+        measure(Command::new("tar").arg("-cf").arg("/dev/null").arg("-C").arg(&volume).arg("."));
+        let restic = |words: &[&str]| {
+            let mut command = Command::new("restic");
+            command
+                .args(["--no-cache", "-q", "-r"])
+                .arg(here.join("restic"))
+                .args(words)
+                .env("RESTIC_PASSWORD", "benchmark");
+            command.current_dir(&volume);
+            command
+        };
+        measure(&mut restic(&["init"]));
+        let snapshot = || measure(program(&here).args(["snapshot", "--volume", "vol1"]));
+        for step in 0..3 {
+            if step == 2 {
+                change(&volume);
+            }
+            ours[step].push(snapshot());
+            restics[step].push(measure(&mut restic(&["backup", "."])));
+        }
+        ours[3].push(measure(program(&here).args(["backup", "--volume", "vol1"])));
+        let url = backup_url(&here);
+        ours[4].push(measure(program(&here).args(["restore", "--volume", "vol2", "--backupurl", &url])));
+        let target = here.join("restored");
+        restics[4].push(measure(restic(&["restore", "latest", "--target"]).arg(&target)));
+        let same = Command::new("diff").arg("-r").arg(&volume).arg(here.join("daemon/volumes/vol2")).status();
+        assert!(same.is_ok_and(|same| same.success()), "the restored volume differs");
+        let archive = here.join("convoy.tar.gz");
+        tars.push(measure(Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(&volume).arg(".")));
+        fs::remove_dir_all(&here).expect("it goes");
+    }
+
+    println!("| what | convoy-backups | restic | ratio | memory (ours, restic's) |\n|---|---|---|---|---|");
+    let names = [
+        "first snapshot",
+        "second, nothing changed",
+        "third, 1 % of files changed",
+        "backup to a destination",
+        "restore",
+    ];
+    for ((name, ours), restics) in names.iter().zip(ours).zip(restics) {
+        let ours = median(ours);
+        if restics.is_empty() {
+            println!("| {name} | {} | | | {} |", seconds(ours), mib(ours));
+            continue;
+        }
+        let restic = median(restics);
+        let ratio = ours.took.as_secs_f64() / restic.took.as_secs_f64();
+        println!("| {name} | {} | {} | {ratio:.2} | {}, {} |", seconds(ours), seconds(restic), mib(ours), mib(restic));
+    }
+    println!("| each time: `tar` and `gzip` (Convoy's vfs driver) | {} | | | |", seconds(median(tars)));
+}
+
+fn backup_url(folder: &Path) -> String {
+    let output = program(folder).args(["backups", "--json"]).output().expect("it runs");
+    let backups: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    backups[0]["BackupURL"].as_str().expect("a URL").to_owned()
+}
+
+/// 20,000 small files in 200 folders, 4 large ones; half of every block is text, half is noise.
+fn fill(folder: &Path) {
+    let mut noise = Noise(1);
+    for index in 0..SMALL_FILES {
+        let path = folder.join(format!("{:03}/{index:05}", index % 200));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, noise.block(SMALL_SIZE)).expect("a file");
+    }
+    for index in 0..LARGE_FILES {
+        let mut file = fs::File::create(folder.join(format!("large-{index}"))).expect("a file");
+        for _ in 0..LARGE_SIZE >> 20 {
+            file.write_all(&noise.block(1 << 20)).expect("room");
+        }
+    }
+}
+
+/// One in a hundred small files is written anew, and one megabyte in the middle of a large one.
+fn change(folder: &Path) {
+    let mut noise = Noise(2);
+    for index in (0..SMALL_FILES).step_by(100) {
+        fs::write(folder.join(format!("{:03}/{index:05}", index % 200)), noise.block(SMALL_SIZE)).expect("a file");
+    }
+    let large = fs::OpenOptions::new().write(true).open(folder.join("large-0")).expect("a file");
+    std::os::unix::fs::FileExt::write_all_at(&large, &noise.block(1 << 20), (LARGE_SIZE / 2) as u64).expect("room");
+}
+
+/// The same numbers each time (xorshift).
+struct Noise(u64);
+
+impl Noise {
+    fn block(&mut self, size: usize) -> Vec<u8> {
+        let mut block = Vec::with_capacity(size + 8);
+        while block.len() < size {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            block.extend_from_slice(&self.0.to_le_bytes());
+            block.extend_from_slice(b"the text");
+        }
+        block.truncate(size);
+        block
+    }
+}
