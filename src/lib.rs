@@ -17,3 +17,12 @@ pub mod progress;
 pub mod retention;
 pub mod script;
 pub mod units;
+
+/// What unit tests share with the integration tests.
+#[cfg(test)]
+#[path = "../tests/support"]
+mod support {
+    pub mod faulty;
+    pub mod socket;
+    pub mod transcripts;
+}
