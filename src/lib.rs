@@ -31,3 +31,12 @@ pub mod suggest;
 pub mod terminal;
 pub mod text;
 pub mod units;
+
+/// What unit tests share with the integration tests.
+#[cfg(test)]
+#[path = "../tests/support"]
+mod support {
+    pub mod faulty;
+    pub mod socket;
+    pub mod transcripts;
+}

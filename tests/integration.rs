@@ -1,8 +1,11 @@
 //! The integration tests: the real binary, real sockets, real files.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bad_input;
 mod command_line;
 mod daemon_transcripts;
 mod faults;
+mod faulty_daemon;
 mod main_job;
 mod support;

@@ -196,6 +196,7 @@ fn serve(connection: &UnixStream, shared: &Shared) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection);
     while let Some(request) = read_request(&mut reader)? {
         let line = request.line();
+        let last = request.headers.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let answer = {
             let mut state = shared.lock();
             state.requests.push(request);
@@ -206,7 +207,7 @@ fn serve(connection: &UnixStream, shared: &Shared) -> std::io::Result<()> {
             }
         };
         shared.changed.notify_all();
-        if !give(answer, connection, shared)? {
+        if !give(answer, connection, shared)? || last {
             return Ok(());
         }
     }

@@ -1,5 +1,6 @@
 //! The harness: sites and daemons to test against, and ways to speak to them.
 
+pub mod daemon;
 pub mod faulty;
 pub mod site;
 pub mod socket;

@@ -3,11 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-
-#[path = "../../../tests/support/faulty.rs"]
-pub(super) mod faulty;
-
-use faulty::{Answer, Faulty};
+use crate::support::faulty::{Answer, Faulty};
 
 fn at(socket: &Path) -> Client {
     Client {
@@ -186,12 +182,12 @@ async fn a_late_answer_is_waited_for() {
     drop(daemon.await.unwrap());
 }
 
-/// A client for a socket that comes to life at its third pause; and the pauses that it made.
-fn while_the_daemon_starts(
-    socket: &Path,
-    route: &'static str,
-) -> (Client, Arc<Mutex<(Vec<Duration>, Option<Faulty>)>>) {
-    let seen = Arc::new(Mutex::new((Vec::new(), None)));
+/// The pauses that a client made, and the daemon that came to life meanwhile.
+type Seen = Arc<Mutex<(Vec<Duration>, Option<Faulty>)>>;
+
+/// A client for a socket that comes to life at its third pause.
+fn while_the_daemon_starts(socket: &Path, route: &'static str) -> (Client, Seen) {
+    let seen = Seen::default();
     let (hook, path) = (Arc::clone(&seen), socket.to_owned());
     let wait: Wait = Arc::new(move |pause| {
         let mut seen = hook.lock().unwrap();

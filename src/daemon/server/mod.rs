@@ -14,7 +14,7 @@ use std::{convert::Infallible, future::Future, os::unix::net::UnixListener, path
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::Incoming,
     header::{CONTENT_TYPE, HeaderValue, USER_AGENT},
     server::conn::http1,
@@ -158,18 +158,29 @@ impl Answer {
     }
 }
 
+/// What a request asks for.
+enum Asked {
+    Api(routes::Route),
+    Docker(docker::Call),
+}
+
+impl Asked {
+    fn find(method: &Method, path: &str, query: Option<&str>) -> Option<Self> {
+        let api = || routes::Route::find(method, path, query).map(Self::Api);
+        api().or_else(|| docker::Call::find(method, path).map(Self::Docker))
+    }
+}
+
 /// Finds out what is asked, reads the body, and lets the daemon work in a task of its own: the work goes on when the client
 /// hangs up, as it does in Convoy.
 async fn serve(request: Request<Incoming>, shared: Arc<Shared>, working: mpsc::Sender<Infallible>) -> Answer {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path(), head.uri.query());
     log::debug!("{} {}", head.method, head.uri);
-    let route = routes::Route::find(&head.method, path, query);
-    let call = docker::Call::find(&head.method, path);
-    if route.is_none() && call.is_none() {
+    let Some(asked) = Asked::find(&head.method, path, query) else {
         return Answer { status: 404, body: format!("Handler not found: {} {}", head.method, head.uri) };
-    }
-    if route.is_some()
+    };
+    if matches!(asked, Asked::Api(_))
         && let Some(version) = head.headers.get(USER_AGENT).and_then(client_version)
         && version != API_VERSION
     {
@@ -183,10 +194,9 @@ async fn serve(request: Request<Incoming>, shared: Arc<Shared>, working: mpsc::S
     let work = tokio::spawn(async move {
         let _working = working;
         let daemon = &*shared.daemon;
-        match (route, call) {
-            (Some(route), _) => route.answer(daemon, &body).await,
-            (None, Some(call)) => call.answer(daemon, &shared.mounts, &body).await,
-            (None, None) => unreachable!("looked at above"),
+        match asked {
+            Asked::Api(route) => route.answer(daemon, &body).await,
+            Asked::Docker(call) => call.answer(daemon, &shared.mounts, &body).await,
         }
     });
     work.await.unwrap_or_else(|error| {

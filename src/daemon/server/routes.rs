@@ -10,7 +10,7 @@ use hyper::Method;
 use super::{Answer, go_json, request::Fields};
 use crate::{
     convoy::{Backup, BackupUrl, Daemon, Destination, Name, NewVolume, Snapshot, Volume},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
 };
 
 /// A route of Convoy's API.
@@ -57,9 +57,8 @@ impl Route {
 
     /// What is answered when the daemon fails: its words as Convoy puts them on this route, and the status.
     fn failure(self, error: &Error, fields: &Fields) -> Answer {
-        let missing = (error.kind == ErrorKind::NotFound).then(|| Missing::of(&error.message)).flatten();
         let text = |name: &str| fields.text(name).unwrap_or_default().to_owned();
-        let words = match (self, missing) {
+        let words = match (self, Missing::of(&error.message)) {
             (Self::VolumeInspect | Self::VolumeDelete, Some(Missing::Volume)) => {
                 return Answer::error(404, "Volume not found.");
             }

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::{UnixListener, UnixStream},
+        net::{SocketAddr, UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
@@ -33,6 +33,8 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
         };
         Error::io(format!("cannot {what} \"{shown}\""), error).with_hint(hint)
     };
+    // The temporary name may fit where this one, which clients connect to, does not.
+    SocketAddr::from_pathname(path).map_err(|error| failed("listen on the socket", &error))?;
     refuse_what_is_in_use(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| failed("make the folder of the socket", &error))?;

@@ -1,1 +1,396 @@
+//! The server over a daemon in memory: what it answers itself, and how it behaves.
 
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream as BlockingStream,
+    path::PathBuf,
+    sync::Mutex,
+};
+
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::*;
+use crate::{
+    convoy::{
+        Backup, BackupUrl, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+        client::{Client, ClientOptions, Deadlines},
+        memory::{Fault, MemoryDaemon},
+    },
+    error::ErrorKind,
+    support::{
+        socket::{self as raw, RawAnswer},
+        transcripts,
+    },
+};
+
+struct Running {
+    folder: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<Result<()>>,
+}
+
+impl Running {
+    fn start(daemon: Arc<dyn Daemon>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::bind(&folder.path().join("convoy.sock"), daemon).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(server.run(async move { drop(stopped.await) }));
+        Self { folder, stop: Some(stop), server }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("convoy.sock")
+    }
+
+    fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str) -> RawAnswer {
+        self.send_with(method, path, &[], body).await
+    }
+
+    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> RawAnswer {
+        tokio::task::block_in_place(|| raw::send(&self.socket(), method, path, headers, body)).unwrap()
+    }
+}
+
+/// Recorded exchanges for which the daemon in memory keeps too little: it has no drivers, no folders and no mounts. The built-in daemon is
+/// asked all of them by an integration test.
+const BEYOND_MEMORY: [&str; 3] =
+    ["create a volume with an unknown driver", "delete a mounted volume", "back up to a folder that is not there"];
+/// Those whose answers hold what drivers and folders tell; only their status and content type are compared.
+const DRIVERS_WORDS: [&str; 21] = [
+    "info",
+    "create a volume, verbose",
+    "create a volume without a name",
+    "mount, verbose",
+    "mount, bare",
+    "inspect a mounted volume",
+    "snapshot, verbose",
+    "inspect a snapshot",
+    "list volumes",
+    "list volumes, driver's view",
+    "list backups of a volume never backed up",
+    "list backups",
+    "list backups of one volume",
+    "inspect a backup",
+    "inspect a backup, \\u0026 spelt out",
+    "inspect a backup that is not there",
+    "restore, verbose",
+    "restore from a backup that is not there",
+    "delete a backup that is gone",
+    "docker: list",
+    "docker: mount",
+];
+
+/// The text with every `backup-..`, `volume-..` and `snapshot-<16 hex digits>` made one.
+fn without_random_names(text: &str) -> String {
+    let mut result = text.to_owned();
+    for what in ["backup-", "volume-", "snapshot-"] {
+        let mut from = 0;
+        while let Some(found) = result[from..].find(what) {
+            from += found + what.len();
+            if result.len() >= from + 16 && result[from..from + 16].bytes().all(|b| b.is_ascii_hexdigit()) {
+                result.replace_range(from..from + 16, "*");
+            }
+        }
+    }
+    result
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_is_answered_alike_wherever_a_daemon_in_memory_can_tell() {
+    let server = Running::start(Arc::new(MemoryDaemon::new()));
+    let mut made: Vec<(String, String)> = Vec::new();
+    let (mut to_the_byte, mut by_status) = (0, 0);
+    for exchange in transcripts::exchanges() {
+        let name = exchange.name.as_str();
+        if BEYOND_MEMORY.contains(&name) || name.starts_with("S3:") || name == "docker: path" {
+            continue;
+        }
+        let mut body = exchange.request.body.map(|body| body.to_string()).unwrap_or_default();
+        // The names that this daemon made up in place of the recorded ones, in the order in which they came.
+        for (recorded, ours) in &made {
+            body = body.replace(recorded.as_str(), ours);
+        }
+        let headers: Vec<_> = exchange.request.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let answer = server.send_with(&exchange.request.method, &exchange.request.path, &headers, &body).await;
+        let recorded = exchange.response;
+        assert_eq!(
+            (answer.status, &answer.content_type),
+            (recorded.status, &recorded.content_type),
+            "{name}: {answer:?}"
+        );
+        if name.starts_with("back up, ") {
+            let backup = |text: &str| text.split_once("backup=").unwrap().1.split_once('\\').unwrap().0.to_owned();
+            made.push((backup(&recorded.body), backup(&answer.body)));
+        }
+        if DRIVERS_WORDS.contains(&name) {
+            by_status += 1;
+        } else {
+            assert_eq!(without_random_names(&answer.body), without_random_names(&recorded.body), "{name}");
+            to_the_byte += 1;
+        }
+    }
+    assert_eq!((to_the_byte, by_status), (39, DRIVERS_WORDS.len()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_answer_bare_and_under_v1_with_exact_slashes() {
+    let server = Running::start(Arc::new(MemoryDaemon::with_volumes(&["vol1"])));
+    assert_eq!(server.send("GET", "/volumes/list", "").await, server.send("GET", "/v1/volumes/list", "").await);
+    assert_eq!(server.send("GET", "/volumes/", r#"{"VolumeName":"vol1"}"#).await.status, 200);
+    for (method, path) in [
+        ("GET", "/volumes"),
+        ("GET", "/volumes/list/"),
+        ("DELETE", "/backups/"),
+        ("GET", "/v2/info"),
+        ("GET", "/v1"),
+        ("GET", "/VolumeDriver.List"),
+        ("POST", "/v1/VolumeDriver.List"),
+        ("GET", "/nope?a=b"),
+    ] {
+        let answer = server.send(method, path, "{}").await;
+        assert_eq!((answer.status, answer.body), (404, format!("Handler not found: {method} {path}")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_and_the_server_understand_each_other() {
+    let server = Running::start(Arc::new(MemoryDaemon::new()));
+    let client =
+        Client::new(ClientOptions { socket: server.socket(), endpoint: None, deadlines: Deadlines::default() });
+    let vol1 = Name::volume("vol1").unwrap();
+    client.create_volume(&NewVolume::named(vol1.clone())).await.unwrap();
+    let snapshot = client.create_snapshot(&vol1, &Name::snapshot("snap1").unwrap()).await.unwrap();
+    assert_eq!(snapshot.volume_name, "vol1");
+    let destination = Destination::parse("vfs:///backups&<x>").unwrap();
+    let url = client.create_backup(&Name::snapshot("snap1").unwrap(), &destination).await.unwrap();
+    assert_eq!(url.destination(), destination);
+    assert_eq!(client.backups(&destination, Some(&vol1)).await.unwrap()[0].url().unwrap(), url);
+    assert_eq!(client.backup(&url).await.unwrap().volume(), "vol1");
+    let listed = &client.volumes().await.unwrap()["vol1"];
+    assert_eq!(listed.snapshots_by_time()[0].name, "snap1");
+    assert_eq!(client.driver_volumes().await.unwrap().len(), 1);
+    assert_eq!(client.info().await.unwrap().default_driver(), Some("vfs"));
+    client.delete_backup(&url).await.unwrap();
+    assert_eq!(client.delete_backup(&url).await.unwrap_err().kind, ErrorKind::NotFound);
+    client.delete_snapshot(&Name::snapshot("snap1").unwrap()).await.unwrap();
+    client.delete_volume(&vol1, false).await.unwrap();
+    assert_eq!(client.volume(&vol1).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(client.unmount_volume(&vol1).await.unwrap_err().kind, ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_daemon_fails_with_is_told_with_its_status_and_words() {
+    let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
+    let server = Running::start(daemon.clone());
+    for (error, status) in [
+        (Error::new(ErrorKind::Daemon, "the disk is full").with_status(507), 507),
+        (Error::new(ErrorKind::Repository, "the disk is full"), 400),
+        (Error::new(ErrorKind::NotFound, "the disk is full").with_status(404), 400),
+    ] {
+        daemon.fault("volume", Fault::Fails(error));
+        let answer = server.send("GET", "/v1/volumes/", r#"{"VolumeName":"vol1"}"#).await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, "the disk is full\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_end_is_refused() {
+    let server = Running::start(Arc::new(MemoryDaemon::new()));
+    let body = format!("{{\"Name\":\"{}\"}}", "x".repeat(LARGEST_BODY));
+    let answer = tokio::task::block_in_place(|| raw::send(&server.socket(), "POST", "/v1/volumes/create", &[], &body));
+    // The server may close before the client has sent it all.
+    assert!(answer.map_or(true, |answer| answer.status == 400));
+    assert_eq!(server.send("GET", "/v1/volumes/list", "").await.body, "{}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_unmounted_when_its_last_container_has_gone() {
+    let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
+    let server = Running::start(daemon.clone());
+    let unmounts = || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
+    let body = |id: &str| format!(r#"{{"Name":"vol1","ID":"{id}"}}"#);
+    for id in ["c1", "c2", "c1"] {
+        assert_eq!(
+            server.send("POST", "/VolumeDriver.Mount", &body(id)).await.body,
+            "{\n\t\"Mountpoint\": \"/nowhere/vol1\"\n}"
+        );
+    }
+    for id in ["c1", "c1", "c3"] {
+        assert_eq!(server.send("POST", "/VolumeDriver.Unmount", &body(id)).await.body, "{}");
+        assert_eq!(unmounts(), 0, "c2 still uses it");
+    }
+    server.send("POST", "/VolumeDriver.Unmount", &body("c2")).await;
+    assert_eq!(unmounts(), 1);
+    // Nobody is known to use it, as after a restart: Docker is believed.
+    server.send("POST", "/VolumeDriver.Unmount", &body("c2")).await;
+    assert_eq!(unmounts(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_removes_only_the_reference_and_hears_of_errors() {
+    let daemon = Arc::new(Recorder::default());
+    let server = Running::start(daemon.clone());
+    let create =
+        r#"{"Name":"vol2","Opts":{"size":"1G","driver":"ebs","type":"io1","iops":"7","id":"v-1","vm":"true"}}"#;
+    assert_eq!(server.send("POST", "/VolumeDriver.Remove", r#"{"Name":"vol1"}"#).await.body, "{}");
+    assert_eq!(server.send("POST", "/VolumeDriver.Create", create).await.body, "{}");
+    assert_eq!(
+        *daemon.seen.lock().unwrap(),
+        [
+            "delete vol1 true".to_owned(),
+            format!(
+                "{:?}",
+                NewVolume {
+                    driver: Some("ebs".into()),
+                    size: Some(1 << 30),
+                    volume_type: Some("io1".into()),
+                    iops: Some(7),
+                    driver_volume_id: Some("v-1".into()),
+                    prepare_for_vm: true,
+                    ..NewVolume::named(Name::volume("vol2").unwrap())
+                }
+            ),
+        ]
+    );
+    for (options, words) in [
+        (r#"{"size":"1.5g"}"#, "\\\"1.5g\\\" is not a size"),
+        (r#"{"iops":"many"}"#, "whole number"),
+        (r#"{"vm":"perhaps"}"#, "true or false"),
+        (r#"{"backup":"vfs:///x"}"#, "names no backup"),
+    ] {
+        let body = format!(r#"{{"Name":"vol3","Opts":{options}}}"#);
+        let answer = server.send("POST", "/VolumeDriver.Create", &body).await;
+        assert!(answer.status == 200 && answer.body.contains("\"Err\"") && answer.body.contains(words), "{answer:?}");
+    }
+    assert_eq!(server.send("POST", "/VolumeDriver.Get", "").await.body, "{\n\t\"Err\": \"EOF\"\n}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_is_an_empty_object_to_docker() {
+    let server = Running::start(Arc::new(MemoryDaemon::new()));
+    assert_eq!(server.send("POST", "/VolumeDriver.List", "{}").await.body, "{}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_goes_on_when_its_client_hangs_up_and_the_end_waits_for_it() {
+    let daemon = Arc::new(Recorder::default());
+    let mut server = Running::start(daemon.clone());
+    let request = "POST /v1/volumes/umount HTTP/1.1\r\nHost: x\r\nContent-Length: 21\r\n\r\n{\"VolumeName\":\"vol1\"}";
+    let mut client = BlockingStream::connect(server.socket()).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    daemon.begun.notified().await;
+    drop(client);
+    server.stop();
+    while server.socket().exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!server.server.is_finished(), "the call is still at work");
+    daemon.go_on.notify_one();
+    server.server.await.unwrap().unwrap();
+    assert_eq!(*daemon.seen.lock().unwrap(), ["unmounted vol1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_flight_is_answered_before_the_end_and_idle_connections_do_not_delay_it() {
+    let daemon = Arc::new(Recorder::default());
+    let mut server = Running::start(daemon.clone());
+    let _idle = BlockingStream::connect(server.socket()).unwrap();
+    let socket = server.socket();
+    let body = r#"{"VolumeName":"vol1"}"#;
+    let request = tokio::task::spawn_blocking(move || raw::send(&socket, "POST", "/volumes/umount", &[], body));
+    daemon.begun.notified().await;
+    server.stop();
+    while server.socket().exists() {
+        tokio::task::yield_now().await;
+    }
+    daemon.go_on.notify_one();
+    let answer = request.await.unwrap().unwrap();
+    assert_eq!(answer, RawAnswer { status: 200, content_type: None, body: String::new() });
+    server.server.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_serves_several_requests() {
+    let server = Running::start(Arc::new(MemoryDaemon::new()));
+    let answers = tokio::task::block_in_place(|| {
+        let mut stream = BlockingStream::connect(server.socket()).unwrap();
+        stream.write_all(b"GET /v1/volumes/list HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    });
+    assert!(answers.contains("200 OK") && answers.ends_with("Handler not found: GET /v1/nope"), "{answers}");
+}
+
+/// A daemon that writes down what reaches it; unmounting takes until the test says so.
+#[derive(Debug, Default)]
+struct Recorder {
+    seen: Mutex<Vec<String>>,
+    begun: tokio::sync::Notify,
+    go_on: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl Daemon for Recorder {
+    fn description(&self) -> String {
+        "a recorder".into()
+    }
+    async fn info(&self) -> Result<Info> {
+        Err(Error::internal("not asked"))
+    }
+    async fn volumes(&self) -> Result<std::collections::BTreeMap<String, Volume>> {
+        Err(Error::internal("not asked"))
+    }
+    async fn driver_volumes(&self) -> Result<std::collections::BTreeMap<String, DriverInfo>> {
+        Err(Error::internal("not asked"))
+    }
+    async fn volume(&self, name: &Name) -> Result<Volume> {
+        match name.as_str() {
+            "vol1" => Ok(Volume { name: name.to_string(), ..Volume::default() }),
+            _ => Err(Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404)),
+        }
+    }
+    async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
+        self.seen.lock().unwrap().push(format!("{volume:?}"));
+        Ok(Volume::default())
+    }
+    async fn mount_volume(&self, _name: &Name, _mount_point: Option<&str>) -> Result<Mount> {
+        Err(Error::internal("not asked"))
+    }
+    async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        self.begun.notify_one();
+        self.go_on.notified().await;
+        self.seen.lock().unwrap().push(format!("unmounted {name}"));
+        Ok(())
+    }
+    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+        self.seen.lock().unwrap().push(format!("delete {name} {reference_only}"));
+        Ok(())
+    }
+    async fn create_snapshot(&self, _volume: &Name, _name: &Name) -> Result<Snapshot> {
+        Err(Error::internal("not asked"))
+    }
+    async fn snapshot(&self, _name: &Name) -> Result<Snapshot> {
+        Err(Error::internal("not asked"))
+    }
+    async fn delete_snapshot(&self, _name: &Name) -> Result<()> {
+        Err(Error::internal("not asked"))
+    }
+    async fn backups(&self, _destination: &Destination, _volume: Option<&Name>) -> Result<Vec<Backup>> {
+        Err(Error::internal("not asked"))
+    }
+    async fn backup(&self, _url: &BackupUrl) -> Result<Backup> {
+        Err(Error::internal("not asked"))
+    }
+    async fn create_backup(&self, _snapshot: &Name, _destination: &Destination) -> Result<BackupUrl> {
+        Err(Error::internal("not asked"))
+    }
+    async fn delete_backup(&self, _url: &BackupUrl) -> Result<()> {
+        Err(Error::internal("not asked"))
+    }
+}
