@@ -10,8 +10,7 @@ use convoy_backups::{
     progress,
 };
 
-const USAGE: &str =
-    "builtin ROOT list | create VOLUME | snapshot VOLUME NAME | backup NAME DESTINATION | backups DESTINATION | inspect URL | restore VOLUME URL | delete-snapshot NAME | delete-backup URL | delete VOLUME";
+const USAGE: &str = "builtin ROOT list | create VOLUME | snapshot VOLUME NAME | backup NAME DESTINATION | backups DESTINATION | inspect URL | restore VOLUME URL | delete-snapshot NAME | delete-backup URL | delete VOLUME";
 
 #[tokio::main]
 async fn main() {

@@ -163,8 +163,9 @@ impl Destinations {
             DestinationKind::S3 { .. } => "s3",
             DestinationKind::Ebs { .. } => "ebs",
         };
-        Err(refused(format!("Driver {scheme} is not supported!"))
-            .with_hint("the built-in daemon keeps backups in folders: vfs:///folder (a mounted network share, for instance)"))
+        Err(refused(format!("Driver {scheme} is not supported!")).with_hint(
+            "the built-in daemon keeps backups in folders: vfs:///folder (a mounted network share, for instance)",
+        ))
     }
 }
 
@@ -197,11 +198,16 @@ impl Place {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let _lock = self.lock_file(true)?;
+        let alone = self.lock_file(true)?;
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let made = OpenRepository::create(self.backend(), self.access.password(), self.access.progress.clone())?;
+        let (password, progress) = (self.access.password(), self.access.progress.clone());
+        let made = match OpenRepository::create(self.backend(), password, progress, alone.is_some()) {
+            Ok(made) => made,
+            // Where there are no locks, another host may have been first.
+            Err(error) => return self.existing()?.ok_or(error),
+        };
         let made = Arc::new(made);
         *lock(&self.open) = Some(made.clone());
         Ok(made)
@@ -211,7 +217,8 @@ impl Place {
     fn lock_file(&self, alone: bool) -> Result<Option<File>> {
         let path = self.folder.join("convoy-backups.lock");
         let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&self.folder);
-        let opened = made.and_then(|()| File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path));
+        let opened = made
+            .and_then(|()| File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path));
         let file = opened.map_err(|error| write_error(&path, &error))?;
         let end = Instant::now() + self.patience;
         loop {
@@ -220,7 +227,9 @@ impl Place {
                 Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
                 Err(TryLockError::WouldBlock) => {
                     let message = format!("another process holds the destination's lock \"{}\"", path.display());
-                    return Err(Error::new(ErrorKind::Busy, message).with_hint("try again when its backup or delete is over"));
+                    return Err(
+                        Error::new(ErrorKind::Busy, message).with_hint("try again when its backup or delete is over")
+                    );
                 }
                 Err(TryLockError::Error(error)) => {
                     log::warn!("\"{}\" can't be locked ({error}); going on without", path.display());
@@ -230,15 +239,28 @@ impl Place {
         }
     }
 
+    /// As [`Place::lock_file`], for those who only read: they keep deletes of other hosts away, if they can.
+    fn reading_lock(&self) -> Result<Option<File>> {
+        match self.lock_file(false) {
+            // Whoever may only read the destination can't lock it either.
+            Err(error) if error.kind != ErrorKind::Busy => Ok(None),
+            other => other,
+        }
+    }
+
     /// Every backup that is there, with its id and its tree.
     fn records(&self, repository: &OpenRepository) -> Result<Vec<(Record, SnapshotId, TreeId)>> {
         let mut files = lock(&self.files);
         repository.backend().take_failure();
         let known = std::mem::take(&mut *files);
-        *files = guarded("listing backups", || {
-            let plain = repository.plain()?;
-            plain.update_all_snapshots(known).map_err(|error| repository.failure("cannot list the backups", &error))
-        })?;
+        let list = |known| {
+            guarded("listing backups", || {
+                let plain = repository.plain()?;
+                plain.update_all_snapshots(known).map_err(|error| repository.failure("cannot list the backups", &error))
+            })
+        };
+        // Another host may delete a backup between its listing and its reading.
+        *files = list(known).or_else(|_| list(Vec::new()))?;
         Ok(files.iter().filter_map(|file| Some((Record::of(file)?, file.id, file.tree))).collect())
     }
 
@@ -257,13 +279,19 @@ impl Place {
     ///
     /// # Errors
     /// As Convoy does, for a volume that has none; and whenever one of the files can't be read.
-    pub(crate) fn list(&self, destination: &Destination, volume: Option<&Name>, zone: &TimeZone) -> Result<Vec<Backup>> {
+    pub(crate) fn list(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+        zone: &TimeZone,
+    ) -> Result<Vec<Backup>> {
         let records = match self.existing()? {
             Some(repository) => self.records(&repository)?,
             None => Vec::new(),
         };
         let of_it = |record: &Record| volume.is_none_or(|volume| record.volume == volume.as_str());
-        let found: Vec<_> = records.iter().filter(|(record, ..)| of_it(record)).map(|(r, ..)| r.backup(destination, zone)).collect();
+        let found: Vec<_> =
+            records.iter().filter(|(record, ..)| of_it(record)).map(|(r, ..)| r.backup(destination, zone)).collect();
         match volume {
             Some(volume) if found.is_empty() => Err(never_backed_up(volume.as_str())),
             _ => Ok(found),
@@ -278,9 +306,11 @@ impl Place {
     pub(crate) fn inspect(&self, url: &StoredUrl<'_>, zone: &TimeZone) -> Result<Backup> {
         let (repository, record, _, tree) = self.found(url.backup, url.volume)?;
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.reading_lock()?;
         repository.forget_index();
-        guarded("checking the backup", || prove(&repository, tree))
-            .map_err(|error| error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume)))?;
+        guarded("checking the backup", || prove(&repository, tree)).map_err(|error| {
+            error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume))
+        })?;
         Ok(record.backup(url.destination, zone))
     }
 
@@ -303,6 +333,7 @@ impl Place {
         let source = local.open()?;
         let backend = repository.backend();
         backend.remove_leftovers(DAY);
+        source.backend().take_failure();
         let record = Record {
             backup: format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
             volume: volume.name.clone(),
@@ -324,7 +355,10 @@ impl Place {
             guarded("the backup", || {
                 let copied: RusticResult<()> = source.indexed()?.copy(&*repository.indexed()?, [&file]);
                 copied.map_err(|error| {
-                    source.backend().take_failure().unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
+                    source
+                        .backend()
+                        .take_failure()
+                        .unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
                 })
             })?;
             repository.forget_index();
@@ -349,9 +383,14 @@ impl Place {
     pub(crate) fn restore(&self, url: &StoredUrl<'_>, target: &Path, into: &str) -> Result<Record> {
         let (repository, record, _, tree) = self.found(url.backup, url.volume)?;
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.reading_lock()?;
         repository.forget_index();
         repository.backend().take_failure();
-        let total = lock(&self.files).iter().find(|file| file.tree == tree).and_then(|f| f.summary.as_ref()).map(|s| s.total_bytes_processed);
+        let total = lock(&self.files)
+            .iter()
+            .find(|file| file.tree == tree)
+            .and_then(|f| f.summary.as_ref())
+            .map(|s| s.total_bytes_processed);
         let notes = super::restore::Notes::default();
         self.access.progress.begin(&format!("restore {into}"), total);
         let restored = guarded("the restore", || {
@@ -410,7 +449,8 @@ pub(crate) struct StoredUrl<'a> {
 /// Proves that everything under a tree is there, without reading the files' content.
 fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
     let broken = |what: String| {
-        Error::new(ErrorKind::Repository, what).with_hint("take another backup, and look at the repository with \"restic check\"")
+        Error::new(ErrorKind::Repository, what)
+            .with_hint("take another backup, and look at the repository with \"restic check\"")
     };
     let indexed = repository.indexed()?;
     let (mut seen, mut packs) = (HashSet::new(), HashSet::new());
@@ -421,9 +461,9 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
         }
         let missing = |_| broken(format!("the folder \"{}\" is missing in the index", path.display()));
         packs.insert(indexed.get_index_entry(&tree).map_err(missing)?.pack);
-        let folder = indexed.get_tree(&tree).map_err(|error| {
-            repository.failure(&format!("cannot read the folder \"{}\"", path.display()), &error)
-        })?;
+        let folder = indexed
+            .get_tree(&tree)
+            .map_err(|error| repository.failure(&format!("cannot read the folder \"{}\"", path.display()), &error))?;
         for node in folder.nodes {
             let path = path.join(node.name());
             for piece in node.content.iter().flatten() {
@@ -432,7 +472,9 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
             }
             match (node.node_type, node.subtree) {
                 (NodeType::Dir, Some(subtree)) => waiting.push((subtree, path)),
-                (NodeType::Dir, None) => return Err(broken(format!("the folder \"{}\" has no content", path.display()))),
+                (NodeType::Dir, None) => {
+                    return Err(broken(format!("the folder \"{}\" has no content", path.display())));
+                }
                 _ => {}
             }
         }

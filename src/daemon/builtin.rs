@@ -176,11 +176,14 @@ fn own_root(root: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
             _ = file.read_to_string(&mut owner);
-            let owner = if owner.trim().is_empty() { "another process".into() } else { format!("process {}", owner.trim()) };
+            let owner =
+                if owner.trim().is_empty() { "another process".into() } else { format!("process {}", owner.trim()) };
             return Err(Error::new(ErrorKind::Busy, format!("\"{}\" is in use by {owner}", root.display()))
                 .with_hint("only one daemon works on a root at a time; name the same root to speak to the one that runs, or stop it"));
         }
-        Err(TryLockError::Error(error)) => return Err(Error::io(format!("cannot lock \"{}\"", path.display()), &error)),
+        Err(TryLockError::Error(error)) => {
+            return Err(Error::io(format!("cannot lock \"{}\"", path.display()), &error));
+        }
     }
     let written = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
     written.map_err(|error| write_error(&path, &error))?;
@@ -248,7 +251,8 @@ impl Inner {
 
     fn show(&self, volume: &VolumeState) -> Volume {
         let driver_info = self.driver_info(volume);
-        let snapshots = volume.snapshots.iter().map(|(name, state)| (name.clone(), self.show_snapshot(volume, name, state)));
+        let snapshots =
+            volume.snapshots.iter().map(|(name, state)| (name.clone(), self.show_snapshot(volume, name, state)));
         Volume {
             name: volume.name.clone(),
             driver: DRIVER.into(),
@@ -303,7 +307,9 @@ impl Inner {
                     match fs::DirBuilder::new().mode(0o755).create(&folder) {
                         // As Convoy's vfs driver: a folder that a volume left behind is taken over with its files.
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-                        made => made.and_then(|()| sync_folder(&self.root.join("volumes"))).map_err(|error| write_error(&folder, &error))?,
+                        made => made
+                            .and_then(|()| sync_folder(&self.root.join("volumes")))
+                            .map_err(|error| write_error(&folder, &error))?,
                     }
                     self.state.save(&volume)?;
                 }
@@ -318,8 +324,14 @@ impl Inner {
     fn restore(&self, volume: &mut VolumeState, url: &BackupUrl, size: Option<u64>) -> Result<()> {
         let folder = self.folder(&volume.name);
         if fs::symlink_metadata(&folder).is_ok() {
-            return Err(refused(format!("Volume {} can't be restored: its folder {} exists already", volume.name, folder.display()))
-                .with_hint("restore to another name, or move the folder away; it may hold the files of a volume that was removed"));
+            return Err(refused(format!(
+                "Volume {} can't be restored: its folder {} exists already",
+                volume.name,
+                folder.display()
+            ))
+            .with_hint(
+                "restore to another name, or move the folder away; it may hold the files of a volume that was removed",
+            ));
         }
         let destination = url.destination();
         let place = self.destinations.place(&destination)?;
@@ -343,7 +355,8 @@ impl Inner {
         });
         finished.inspect_err(|_| {
             // The state tells a start to undo the rest, should this fail too.
-            let staged = volume.restoring.is_some_and(|inode| fs::symlink_metadata(&folder).is_ok_and(|m| m.ino() == inode));
+            let staged =
+                volume.restoring.is_some_and(|inode| fs::symlink_metadata(&folder).is_ok_and(|m| m.ino() == inode));
             let removed = if staged { remove_all(&folder) } else { Ok(()) };
             if removed.and_then(|()| remove_all(&staging)).is_ok() {
                 _ = self.state.remove(&volume.name);
@@ -374,7 +387,10 @@ impl Inner {
                 log::warn!("snapshots of deleted volume {name} stay until the next start: {error}");
             }
             remove_all(&removed).unwrap_or_else(|error| {
-                log::warn!("files of deleted volume {name} stay in \"{}\" until the next start: {error}", removed.display());
+                log::warn!(
+                    "files of deleted volume {name} stay in \"{}\" until the next start: {error}",
+                    removed.display()
+                );
             });
             Ok(())
         })
@@ -463,7 +479,8 @@ impl Daemon for BuiltinDaemon {
             "Path": root.join("volumes"),
             "Root": root.join("repository"),
         });
-        serde_json::from_value(json!({ "General": general, DRIVER: driver })).map_err(|error| Error::internal(error.to_string()))
+        serde_json::from_value(json!({ "General": general, DRIVER: driver }))
+            .map_err(|error| Error::internal(error.to_string()))
     }
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {

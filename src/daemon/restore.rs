@@ -124,8 +124,8 @@ pub(crate) fn restore(
         root_user: rustix::process::geteuid().is_root(),
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = rustix::fs::open(target, flags, Mode::empty())
-        .map_err(|error| write_error(target, &io::Error::from(error)))?;
+    let root =
+        rustix::fs::open(target, flags, Mode::empty()).map_err(|error| write_error(target, &io::Error::from(error)))?;
     let root = Arc::new(root);
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(THREADS);
     let (sender, receiver) = sync_channel(QUEUE);
@@ -213,7 +213,14 @@ impl Restorer<'_> {
     }
 
     /// Makes a file, and hands out its content in parts.
-    fn file(&self, folder: &OwnedFd, name: &CString, path: PathBuf, node: Node, sender: &SyncSender<Part>) -> Result<()> {
+    fn file(
+        &self,
+        folder: &OwnedFd,
+        name: &CString,
+        path: PathBuf,
+        node: Node,
+        sender: &SyncSender<Part>,
+    ) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed(&path))?;
         let mut parts = Vec::new();
@@ -272,8 +279,8 @@ impl Restorer<'_> {
                 let message = format!("a piece of \"{}\" is not what was backed up", file.path.display());
                 return Err(Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged; take another backup, and look at this one with \"restic check --read-data\""));
             }
-            let dug = write_with_holes(&file.file, &content, offset)
-                .map_err(|error| write_error(&file.path, &error))?;
+            let dug =
+                write_with_holes(&file.file, &content, offset).map_err(|error| write_error(&file.path, &error))?;
             if dug {
                 file.holes.store(true, Ordering::Relaxed);
             }
@@ -349,12 +356,7 @@ impl Restorer<'_> {
         }
     }
 
-    fn attributes(
-        &self,
-        meta: &Metadata,
-        path: &Path,
-        set: impl Fn(&str, &[u8]) -> Result<(), Errno>,
-    ) -> Result<()> {
+    fn attributes(&self, meta: &Metadata, path: &Path, set: impl Fn(&str, &[u8]) -> Result<(), Errno>) -> Result<()> {
         for attribute in &meta.extended_attributes {
             match set(&attribute.name, attribute.value.as_deref().unwrap_or_default()) {
                 Ok(()) => {}
@@ -388,8 +390,10 @@ fn failed(path: &Path) -> impl FnOnce(Errno) -> Error + '_ {
 }
 
 fn missing(piece: &DataId, path: &Path) -> Error {
-    let message = format!("a piece of \"{}\" is missing in the repository ({})", path.display(), piece.to_hex().as_str());
-    Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged; take another backup, and look at this one with \"restic check\"")
+    let message =
+        format!("a piece of \"{}\" is missing in the repository ({})", path.display(), piece.to_hex().as_str());
+    Error::new(ErrorKind::Repository, message)
+        .with_hint("the repository is damaged; take another backup, and look at this one with \"restic check\"")
 }
 
 fn times(meta: &Metadata) -> Timestamps {
@@ -399,8 +403,7 @@ fn times(meta: &Metadata) -> Timestamps {
             let nanoseconds = time.as_nanosecond();
             let second = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or_default();
             let rest = nanoseconds.rem_euclid(1_000_000_000);
-            #[expect(clippy::cast_possible_truncation, clippy::allow_attributes, reason = "less than a second")]
-            Timespec { tv_sec: second, tv_nsec: rest as _ }
+            Timespec { tv_sec: second, tv_nsec: i64::try_from(rest).unwrap_or_default() }
         }
         None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
     };

@@ -112,7 +112,7 @@ impl LocalRepository {
             }
             OpenRepository::open(self.backend(), self.access.password(), progress())?
         } else {
-            OpenRepository::create(self.backend(), self.access.password(), progress())?
+            OpenRepository::create(self.backend(), self.access.password(), progress(), true)?
         };
         let key = serde_json::to_vec(repository.key()).map_err(|error| Error::internal(error.to_string()))?;
         write_whole(&key_file, &key).map_err(|error| write_error(&key_file, &error))?;
@@ -149,7 +149,8 @@ impl LocalRepository {
         options.no_scan = parent.is_some();
         self.access.progress.begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
 
-        let mut file = SnapshotFile { time: time.clone(), hostname: self.access.host.clone(), ..SnapshotFile::default() };
+        let mut file =
+            SnapshotFile { time: time.clone(), hostname: self.access.host.clone(), ..SnapshotFile::default() };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.tags = tags(&[("volume", volume), ("snapshot", snapshot)]);
         let indexed = repository.indexed()?;
@@ -178,7 +179,10 @@ impl LocalRepository {
         // The reason why a file could not be read is worth more than what came of it.
         let (bytes, id) = published.map_err(|error| findings.error(volume).unwrap_or(error))?;
         if findings.vanished() > 0 {
-            log::info!("snapshot {snapshot} of volume {volume}: {} files vanished before they were read", findings.vanished());
+            log::info!(
+                "snapshot {snapshot} of volume {volume}: {} files vanished before they were read",
+                findings.vanished()
+            );
         }
         Ok(SnapshotState { created: time.timestamp(), id: id.to_hex().as_str().to_owned(), bytes })
     }
@@ -190,10 +194,7 @@ impl LocalRepository {
     pub(crate) fn snapshot_file(&self, snapshot: &SnapshotState) -> Result<SnapshotFile> {
         let repository = self.open()?;
         let id = snapshot.id.parse::<SnapshotId>().map_err(|_| Error::internal("a snapshot's id is no id"))?;
-        repository
-            .plain()?
-            .get_file(&id)
-            .map_err(|error| repository.failure("cannot read the snapshot", &error))
+        repository.plain()?.get_file(&id).map_err(|error| repository.failure("cannot read the snapshot", &error))
     }
 
     /// Removes snapshots, and gives back the space that only they used, unless a backup is being made just now.

@@ -42,9 +42,12 @@ pub(crate) fn clean(
     for name in names(&staging)? {
         let path = staging.join(&name);
         // `restore-<volume>-<8 hex digits>` or `deleted-<volume>-<8 hex digits>`
-        let volume = |prefix: &str| name.strip_prefix(prefix).and_then(|rest| rest.rsplit_once('-')).map(|(volume, _)| volume);
+        let volume =
+            |prefix: &str| name.strip_prefix(prefix).and_then(|rest| rest.rsplit_once('-')).map(|(volume, _)| volume);
         if let Some(volume) = volume("restore-") {
-            told.push(format!("a restore of volume \"{volume}\" was not finished, its files were removed; restore it again"));
+            told.push(format!(
+                "a restore of volume \"{volume}\" was not finished, its files were removed; restore it again"
+            ));
         } else if let Some(volume) = volume("deleted-") {
             if !root.join("volumes").join(volume).exists() && volumes.remove(volume).is_some() {
                 state.remove(volume)?;

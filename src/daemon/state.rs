@@ -60,7 +60,8 @@ impl StateFolder {
     /// # Errors
     /// A state file that can't be read or makes no sense: guessing would lose track of snapshots.
     pub(crate) fn load(&self) -> Result<BTreeMap<String, VolumeState>> {
-        let unreadable = |path: &Path, error: &io::Error| Error::io(format!("cannot read \"{}\"", path.display()), error);
+        let unreadable =
+            |path: &Path, error: &io::Error| Error::io(format!("cannot read \"{}\"", path.display()), error);
         let mut volumes = BTreeMap::new();
         for entry in fs::read_dir(&self.0).map_err(|error| unreadable(&self.0, &error))? {
             let path = entry.map_err(|error| unreadable(&self.0, &error))?.path();
