@@ -15,6 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub(crate) struct FolderBackend {
     /// Folders with renames that are not yet on disk.
     unsynced: Mutex<BTreeSet<PathBuf>>,
     packs: Mutex<Vec<(Id, Arc<File>)>>,
+    /// Keys written by this process.
+    keys: Mutex<Vec<Id>>,
     /// Tests make the disk full after so many bytes.
     #[cfg(test)]
     pub(crate) room: Mutex<Option<u64>>,
@@ -65,6 +68,7 @@ impl FolderBackend {
             failure: Mutex::default(),
             unsynced: Mutex::default(),
             packs: Mutex::default(),
+            keys: Mutex::default(),
             #[cfg(test)]
             room: Mutex::default(),
         }
@@ -87,7 +91,7 @@ impl FolderBackend {
         let [(id, content)] = held.as_slice() else {
             return Err(Error::internal(format!("{} snapshot files were held back instead of one", held.len())));
         };
-        self.write(FileType::Snapshot, id, &[content.clone()])?;
+        self.write(FileType::Snapshot, id, std::slice::from_ref(content))?;
         Ok(SnapshotId::from(*id))
     }
 
@@ -116,8 +120,36 @@ impl FolderBackend {
         }
     }
 
+    /// Removes the keys in a folder that has no repository yet: making one was interrupted, and a key that does not fit would keep
+    /// everybody out later. Where others can't be locked out (not `alone`), young keys may be another host's, just at work.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] for such young keys.
+    pub(crate) fn remove_stray_keys(&self, alone: bool) -> Result<(), Error> {
+        let Ok(keys) = fs::read_dir(self.path.join("keys")) else { return Ok(()) };
+        for key in keys.flatten() {
+            let age =
+                key.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed().unwrap_or_default());
+            if !alone && age.is_ok_and(|age| age < Duration::from_hours(1)) {
+                let message = format!("another host seems to be making the repository at \"{}\"", self.path.display());
+                return Err(Error::new(ErrorKind::Busy, message).with_hint(
+                    "try again; if it stays so, remove this folder, which has no \"config\" and so no backups",
+                ));
+            }
+            fs::remove_file(key.path()).map_err(|error| write_error(&key.path(), &error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the keys that this backend wrote: it was not the one that made the repository.
+    pub(crate) fn remove_own_keys(&self) {
+        for key in std::mem::take(&mut *lock(&self.keys)) {
+            _ = fs::remove_file(self.file(FileType::Key, &key));
+        }
+    }
+
     /// Removes what a process of this host left half written more than `age` ago; how many files there were.
-    pub(crate) fn remove_leftovers(&self, age: std::time::Duration) -> usize {
+    pub(crate) fn remove_leftovers(&self, age: Duration) -> usize {
         let Ok(entries) = fs::read_dir(self.path.join(TEMPORARY)) else { return 0 };
         let mine = format!("{}-", self.host);
         let old = |entry: &fs::DirEntry| {
@@ -323,6 +355,9 @@ impl WriteBackend for FolderBackend {
         {
             held.push((*id, content.into_vec().concat().into()));
             return Ok(());
+        }
+        if kind == FileType::Key {
+            lock(&self.keys).push(*id);
         }
         self.write(kind, id, content.slice()).map_err(|error| {
             RusticError::with_source(RusticKind::Backend, "the repository's folder can't be written", error)

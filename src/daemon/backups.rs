@@ -198,11 +198,16 @@ impl Place {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let _lock = self.lock_file(true)?;
+        let alone = self.lock_file(true)?;
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let made = OpenRepository::create(self.backend(), self.access.password(), self.access.progress.clone())?;
+        let (password, progress) = (self.access.password(), self.access.progress.clone());
+        let made = match OpenRepository::create(self.backend(), password, progress, alone.is_some()) {
+            Ok(made) => made,
+            // Where there are no locks, another host may have been first.
+            Err(error) => return self.existing()?.ok_or(error),
+        };
         let made = Arc::new(made);
         *lock(&self.open) = Some(made.clone());
         Ok(made)
@@ -234,15 +239,28 @@ impl Place {
         }
     }
 
+    /// As [`Place::lock_file`], for those who only read: they keep deletes of other hosts away, if they can.
+    fn reading_lock(&self) -> Result<Option<File>> {
+        match self.lock_file(false) {
+            // Whoever may only read the destination can't lock it either.
+            Err(error) if error.kind != ErrorKind::Busy => Ok(None),
+            other => other,
+        }
+    }
+
     /// Every backup that is there, with its id and its tree.
     fn records(&self, repository: &OpenRepository) -> Result<Vec<(Record, SnapshotId, TreeId)>> {
         let mut files = lock(&self.files);
         repository.backend().take_failure();
         let known = std::mem::take(&mut *files);
-        *files = guarded("listing backups", || {
-            let plain = repository.plain()?;
-            plain.update_all_snapshots(known).map_err(|error| repository.failure("cannot list the backups", &error))
-        })?;
+        let list = |known| {
+            guarded("listing backups", || {
+                let plain = repository.plain()?;
+                plain.update_all_snapshots(known).map_err(|error| repository.failure("cannot list the backups", &error))
+            })
+        };
+        // Another host may delete a backup between its listing and its reading.
+        *files = list(known).or_else(|_| list(Vec::new()))?;
         Ok(files.iter().filter_map(|file| Some((Record::of(file)?, file.id, file.tree))).collect())
     }
 
@@ -288,6 +306,7 @@ impl Place {
     pub(crate) fn inspect(&self, url: &StoredUrl<'_>, zone: &TimeZone) -> Result<Backup> {
         let (repository, record, _, tree) = self.found(url.backup, url.volume)?;
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.reading_lock()?;
         repository.forget_index();
         guarded("checking the backup", || prove(&repository, tree)).map_err(|error| {
             error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume))
@@ -314,6 +333,7 @@ impl Place {
         let source = local.open()?;
         let backend = repository.backend();
         backend.remove_leftovers(DAY);
+        source.backend().take_failure();
         let record = Record {
             backup: format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
             volume: volume.name.clone(),
@@ -363,6 +383,7 @@ impl Place {
     pub(crate) fn restore(&self, url: &StoredUrl<'_>, target: &Path, into: &str) -> Result<Record> {
         let (repository, record, _, tree) = self.found(url.backup, url.volume)?;
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.reading_lock()?;
         repository.forget_index();
         repository.backend().take_failure();
         let total = lock(&self.files)

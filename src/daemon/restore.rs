@@ -403,8 +403,7 @@ fn times(meta: &Metadata) -> Timestamps {
             let nanoseconds = time.as_nanosecond();
             let second = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or_default();
             let rest = nanoseconds.rem_euclid(1_000_000_000);
-            #[expect(clippy::cast_possible_truncation, clippy::allow_attributes, reason = "less than a second")]
-            Timespec { tv_sec: second, tv_nsec: rest as _ }
+            Timespec { tv_sec: second, tv_nsec: i64::try_from(rest).unwrap_or_default() }
         }
         None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
     };

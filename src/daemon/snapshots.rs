@@ -112,7 +112,7 @@ impl LocalRepository {
             }
             OpenRepository::open(self.backend(), self.access.password(), progress())?
         } else {
-            OpenRepository::create(self.backend(), self.access.password(), progress())?
+            OpenRepository::create(self.backend(), self.access.password(), progress(), true)?
         };
         let key = serde_json::to_vec(repository.key()).map_err(|error| Error::internal(error.to_string()))?;
         write_whole(&key_file, &key).map_err(|error| write_error(&key_file, &error))?;

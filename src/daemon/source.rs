@@ -436,3 +436,77 @@ fn base64(bytes: &[u8]) -> String {
 pub(crate) fn c_name(name: &OsStr) -> Option<CString> {
     CString::new(name.to_owned().into_vec()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn source(folder: &Path) -> VolumeSource {
+        let backend = Arc::new(FolderBackend::new(&folder.join("nowhere"), "host1"));
+        VolumeSource::new(folder, "vol1", Arc::default(), backend)
+    }
+
+    fn entry(source: &VolumeSource, name: &str) -> ReadSourceEntry<OpenLater> {
+        source.entries().map(Result::unwrap).find(|entry| entry.path.ends_with(name)).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_vanished_is_counted_and_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("f"), "f").unwrap();
+        let source = source(folder.path());
+        let found = entry(&source, "f");
+        fs::remove_file(folder.path().join("f")).unwrap();
+        assert!(found.open.unwrap().open().is_err());
+        assert_eq!(source.findings.vanished(), 1);
+        assert!(source.findings.error("vol1").is_none());
+        source.findings.check(0, 2).unwrap();
+        assert!(source.findings.check(1, 2).is_err(), "a file that is missing in the snapshot is noticed");
+    }
+
+    #[test]
+    fn a_file_that_grows_ends_where_it_ended_when_it_was_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("f"), "first").unwrap();
+        let source = source(folder.path());
+        let found = entry(&source, "f");
+        fs::write(folder.path().join("f"), "first and more").unwrap();
+        let mut text = String::new();
+        found.open.unwrap().open().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), found.node.meta.size), ("first", 5));
+    }
+
+    #[test]
+    fn a_failure_while_reading_is_recorded_and_ten_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let findings: Arc<Findings> = Arc::default();
+        let backend = Arc::new(FolderBackend::new(folder.path(), "host1"));
+        for number in 0..12 {
+            // A folder can be opened, but not read.
+            let file = File::open(folder.path()).unwrap();
+            let path = PathBuf::from(format!("/vol1/file{number}"));
+            let mut reader = Reader { file, left: 9, path, findings: findings.clone(), backend: backend.clone() };
+            assert!(reader.read(&mut [0; 9]).is_err());
+        }
+        let error = findings.error("vol1").unwrap();
+        assert!(error.message.contains("\"file0\": ") && error.message.ends_with("; and 2 more"), "{error}");
+    }
+
+    #[test]
+    fn a_volume_that_is_gone_is_not_an_empty_one() {
+        let source = source(Path::new("/nowhere/at/all"));
+        assert_eq!(source.entries().count(), 0);
+        assert!(source.findings.error("vol1").is_some());
+    }
+
+    #[test]
+    fn base64_is_as_everybody_writes_it() {
+        for (bytes, text) in
+            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"\xff\xfe\xfd\xfc", "//79/A==")]
+        {
+            assert_eq!(base64(bytes), text);
+        }
+    }
+}

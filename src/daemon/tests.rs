@@ -372,7 +372,7 @@ async fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {
         let path = files.join("dir/bad");
         rustix::fs::setxattr(&path, OsStr::from_bytes(b"user.\xff"), b"v", XattrFlags::empty()).unwrap();
     } else {
-        fs::set_permissions(files.join("dir/bad"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(files.join("dir/bad"), fs::Permissions::from_mode(0o0)).unwrap();
     }
     let error = scene.daemon().create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err();
     assert!(error.message.contains("\"dir/bad\": "), "{error}");
@@ -640,4 +640,28 @@ async fn snapshots_of_several_volumes_at_the_same_time_are_all_good() {
     scene.check("root/repository");
     let files = rustic_core::ReadBackend::list(&**daemon.local().open().unwrap().backend(), RepositoryFile::Snapshot);
     assert_eq!(files.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_destination_whose_first_use_was_interrupted_is_made_anew() {
+    let scene = Scene::new();
+    fs::write(scene.volume("vol1").await.join("f"), "f").unwrap();
+    scene.snapshot("vol1", "snap1").await;
+    // The key of another repository, with the same password: were it left there, it would be tried, and fit nothing.
+    let keys = scene.path("backups/repository/keys");
+    fs::create_dir_all(&keys).unwrap();
+    for key in fs::read_dir(scene.path("root/repository/keys")).unwrap() {
+        let key = key.unwrap();
+        fs::copy(key.path(), keys.join(key.file_name())).unwrap();
+    }
+    let url = scene.backup("snap1").await;
+    assert_eq!(fs::read_dir(&keys).unwrap().count(), 1);
+    scene.check("backups/repository");
+    scene.restore("vol2", &url).await.unwrap();
+}
+
+#[test]
+fn a_panic_of_the_library_is_an_error() {
+    let error = super::repository::guarded("the test", || -> Result<()> { panic!("went away") }).unwrap_err();
+    assert!(error.kind == ErrorKind::Repository && error.message.contains("went away"), "{error}");
 }
