@@ -14,7 +14,7 @@ use super::{
     resolver::Resolver,
 };
 
-/// Steps of a script, all its threads together: minutes of pure computing, where a run over 1,000 volumes takes about a million.
+/// Steps of a script, all its threads together: some ten seconds of pure computing, where a run over 1,000 volumes takes about a million.
 pub(crate) const MAX_OPERATIONS: u64 = 500_000_000;
 /// Functions inside functions.
 const MAX_CALL_LEVELS: usize = 64;

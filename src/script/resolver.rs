@@ -10,7 +10,7 @@ use std::{
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
 use super::{
-    errors,
+    check, errors,
     host::{Run, lock},
     library,
 };
@@ -37,6 +37,11 @@ impl Resolver {
             .compile(&text)
             .map_err(|error| inside(EvalAltResult::ErrorParsing(error.err_type().clone(), error.position()).into()))?;
         ast.set_source(file.as_str());
+        check::check(&ast, &file, &text).map_err(|error| {
+            let place = error.location.as_deref().map_or((0, 0), |place| (place.line, place.column));
+            let [line, column] = [place.0, place.1].map(|number| u16::try_from(number).unwrap_or(u16::MAX));
+            inside(errors::thrown(&error, Position::new(line.max(1), column)))
+        })?;
         Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(inside)
     }
 }

@@ -173,6 +173,9 @@ pub fn reference() -> &'static [Entry] {
         for (namespace, module) in &metadata.modules {
             entries.extend(module.entries(namespace));
         }
+        // Rhai's own order differs from run to run where names and numbers of parameters are equal.
+        entries.sort_by(|a, b| (a.path(), a.arity, &a.signature).cmp(&(b.path(), b.arity, &b.signature)));
+        entries.sort_by(|a, b| a.namespace.cmp(&b.namespace));
         entries
     });
     &REFERENCE
@@ -256,7 +259,8 @@ fn script_type(rust: &str) -> String {
         .unwrap_or_default()
         .trim();
     match inner {
-        "&str" | "String" | "ImmutableString" => "string",
+        "&str" | "String" | "ImmutableString" | "&mut ImmutableString" => "string",
+        "f64" | "FLOAT" => "float",
         "INT" | "i64" | "int" => "int",
         "bool" => "bool",
         "Map" => "map",

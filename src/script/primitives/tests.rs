@@ -51,3 +51,44 @@ fn editors_get_definitions_of_all_primitives() {
         assert!(definitions.contains(line), "no {line:?} in {definitions}");
     }
 }
+
+/// The part of `docs/scripts.md` that is made from the primitives' own docs.
+fn chapter() -> String {
+    let mut text = String::from("## All functions\n\n");
+    let mut namespace = "";
+    for entry in reference() {
+        if entry.namespace != namespace {
+            namespace = &entry.namespace;
+            text += &format!("\n### {namespace}\n\n");
+        }
+        let doc = entry.doc.split("```").next().unwrap_or_default().replace('\n', " ");
+        text += &format!("- `{}`: {}\n", entry.signature, doc.trim());
+    }
+    text
+}
+
+#[test]
+fn the_documentation_lists_every_primitive_as_it_is() {
+    let page = include_str!("../../../docs/scripts.md");
+    let at = page.find("## All functions").unwrap();
+    let chapter = chapter();
+    if page[at..] != chapter {
+        let made = std::env::temp_dir().join("scripts.md");
+        std::fs::write(&made, format!("{}{chapter}", &page[..at])).unwrap();
+        panic!("docs/scripts.md is out of date; it should be as {}", made.display());
+    }
+}
+
+#[test]
+fn every_script_in_the_documentation_runs() {
+    let page = include_str!("../../../docs/scripts.md");
+    let blocks: Vec<&str> = page.split("```rhai\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        let (daemon, host) = memory(&["vol1", "db-one"]);
+        let text = if block.contains("fn main") { block.to_owned() } else { format!("fn main() {{\n{block}\n}}") };
+        let outcome = run_text(host, &text).unwrap_or_else(|error| panic!("{error}\n{:?}\n{block}", error.location));
+        assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+        assert_eq!(daemon.backup_names().len(), usize::from(block.contains("create_backup")), "{block}");
+    }
+}

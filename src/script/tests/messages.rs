@@ -1,9 +1,14 @@
 //! Errors say what was wrong, where, and what to do.
 
+use std::sync::Arc;
+
 use crate::{
     convoy::memory::Fault,
     error::{Error, ErrorKind},
-    script::testing::{memory, run_text, script, value},
+    script::{
+        Library, run,
+        testing::{folder, given, memory, run_text, script, value},
+    },
 };
 
 fn failing(text: &str) -> Error {
@@ -86,6 +91,20 @@ fn a_misspelt_primitive_is_found_before_anything_runs() {
     assert_eq!(error.location.unwrap().line, 3);
     // Who imports a file under a namespace's name means the file.
     assert!(script("import \"lib/volumes\" as time;\nfn main() { time::message(1) }").is_ok());
+}
+
+#[test]
+fn a_misspelt_primitive_in_an_import_is_found_there() {
+    let folder = folder(&[
+        ("test.rhai", "import \"lib/mine\" as mine;\nfn main() { 1 }"),
+        ("lib/mine.rhai", "fn f() {\n    time::nov()\n}"),
+    ]);
+    let script = Library::new(Some(folder.path().to_owned())).unwrap().load("test").unwrap();
+    let error = run(&script, &given(&script, "").unwrap(), Arc::new(memory(&[]).1)).unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("did you mean \"time::now\"?"));
+    let location = error.location.unwrap();
+    assert!(location.file.ends_with("lib/mine.rhai"), "{location:?}");
+    assert_eq!((location.line, location.source_line.as_str()), (2, "    time::nov()"));
 }
 
 #[test]

@@ -94,6 +94,16 @@ fn after_a_failure_parallel_begins_no_further_item() {
 }
 
 #[test]
+fn a_dry_run_tells_nobody() {
+    let heard = Arc::new(Heard::default());
+    let (_, mut host) = memory(&[]);
+    host.listener = Arc::clone(&heard) as Arc<dyn Listener>;
+    host.run.dry_run = true;
+    run_text(host, "fn main() { notify::problem(\"a\", \"b\"); notify::info(\"c\", \"d\"); }").unwrap();
+    assert_eq!(*heard.lines.lock().unwrap(), ["INFO: would tell people: a: b", "INFO: would tell people: c: d"]);
+}
+
+#[test]
 fn recorded_failures_make_a_run_partial_or_failed() {
     let heard = Arc::new(Heard::default());
     let (_, mut host) = memory(&["vol1"]);
@@ -136,5 +146,4 @@ fn a_thousand_volumes_cost_a_script_little() {
     let outcome = crate::script::testing::run_default(host, "snapshot", "").unwrap();
     assert_eq!(outcome.result.as_array().unwrap().len(), 1000);
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
-    println!("1,000 volumes: {:?}", begun.elapsed());
 }
