@@ -1,8 +1,8 @@
 //! The client of Convoy's unix socket: one method a route, one way through which every call goes.
 //!
-//! [`exchange`] is one request and its answer over one connection; here it is decided whether another attempt is made. A read is tried again while the
-//! daemon restarts. A write is sent at most once: only an attempt that never got a connection may be repeated. [`answer`]
-//! turns what came back into values or errors.
+//! [`exchange`] is one request and its answer over one connection; here it is decided whether another attempt is made.
+//! A read is tried again while the daemon restarts. A write is sent at most once: only an attempt that never got a
+//! connection may be repeated. [`answer`] turns what came back into values or errors.
 
 mod answer;
 mod exchange;
@@ -182,7 +182,9 @@ impl Client {
             if call.is_write() {
                 error.with_hint("what the daemon did is unknown, and it may still be at work: look before trying again")
             } else {
-                error.with_hint("look into the daemon's log; a daemon that hangs must be restarted")
+                error.with_hint(
+                    "with devicemapper Convoy answers nothing while it backs up or restores; if it does neither, look into its log",
+                )
             }
         };
         match failure {

@@ -33,7 +33,8 @@ impl DaemonProcess {
         })
     }
 
-    /// Every daemon there is to test against: the built-in one and, where `CONVOY_BIN` is set, Convoy with its vfs driver.
+    /// Every daemon there is to test against: the built-in one and, where `CONVOY_BIN` is set, Convoy with its vfs
+    /// driver.
     pub fn all() -> Vec<Self> {
         let mut daemons = vec![Self::builtin()];
         if let Some(program) = std::env::var_os("CONVOY_BIN") {

@@ -1,4 +1,5 @@
-//! A daemon that answers late, wrongly, half, or not at all: on a real unix socket, scripted by route, blocking threads only.
+//! A daemon that answers late, wrongly, half, or not at all: on a real unix socket, scripted by route, blocking threads
+//! only.
 //!
 //! ```ignore
 //! let daemon = Faulty::start(folder.path())
@@ -105,7 +106,8 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// A daemon that listens on `convoy.sock` in this folder. What is not scripted is answered as Convoy answers an unknown route.
+    /// A daemon that listens on `convoy.sock` in this folder. What is not scripted is answered as Convoy answers an
+    /// unknown route.
     pub fn start(folder: &Path) -> Self {
         Self::start_at(&folder.join("convoy.sock"))
     }

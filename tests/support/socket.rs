@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
+    time::Duration,
 };
 
 /// An answer, its body as it was sent.
@@ -17,6 +18,8 @@ pub struct RawAnswer {
 /// Sends one request over a connection of its own, with these further headers, and reads the answer to its end.
 pub fn send(socket: &Path, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<RawAnswer> {
     let mut stream = UnixStream::connect(socket)?;
+    // A daemon that hangs shall fail a test, not hang it.
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");

@@ -24,7 +24,8 @@ enum Kind {
     Sent,
     /// The client sends it with `Verbose`, and gets the recorded answer to the bare one.
     Bare,
-    /// The client can't send it (a bad name, no name, no body, another route, another version); it gets its answer to the nearest request.
+    /// The client can't send it (a bad name, no name, no body, another route, another version); it gets its answer to
+    /// the nearest request.
     Unsendable,
     /// Docker speaks it, not this client: the server's.
     Docker,
@@ -111,7 +112,8 @@ async fn call(client: &Client, request: &Request) -> Result<Value> {
     }
 }
 
-/// What the client makes of the recorded answer, by what it is: worked out from the record, not by the client's own code.
+/// What the client makes of the recorded answer, by what it is: worked out from the record, not by the client's own
+/// code.
 fn expected(exchange: &Exchange, kind: &Kind) -> String {
     let Response { status, body, .. } = &exchange.response;
     let words = body.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,5 @@
-//! Docker's volume plugin protocol, as Convoy answers it: always status 200, an error is `{"Err": ..}`, empty fields are left out.
+//! Docker's volume plugin protocol, as Convoy answers it: always status 200, an error is `{"Err": ..}`, empty fields
+//! are left out.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -27,8 +28,8 @@ pub(super) enum Call {
     Capabilities,
 }
 
-/// Which containers use a volume, by the id that Docker gives with each mount: it is unmounted when the last one has gone.
-/// Forgotten when the server ends; an unmount of an id that is not known then unmounts, as Convoy always does.
+/// Which containers use a volume, by the id that Docker gives with each mount: it is unmounted when the last one has
+/// gone. Forgotten when the server ends; an unmount of an id that is not known then unmounts, as Convoy always does.
 #[derive(Debug, Default)]
 pub(super) struct Mounts(Mutex<HashMap<String, BTreeSet<String>>>);
 

@@ -1,5 +1,5 @@
-//! Gives any [`Daemon`] a Convoy socket: its API ([`routes`]) and Docker's volume plugin protocol ([`docker`]), answered byte for byte as
-//! Convoy does it.
+//! Gives any [`Daemon`] a Convoy socket: its API ([`routes`]) and Docker's volume plugin protocol ([`docker`]),
+//! answered byte for byte as Convoy does it.
 
 mod docker;
 mod go_json;
@@ -53,18 +53,19 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens on `socket`, which only this user may use; a dead socket that lies there is replaced. Connections are answered once [`Server::run`] runs.
+    /// Listens on `socket`, which only this user may use; a dead socket that lies there is replaced. Connections are
+    /// answered once [`Server::run`] runs.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Busy`] where another daemon listens there, a configuration error where something lies there that is no socket, an I/O
-    /// error where it can't be made.
+    /// [`crate::error::ErrorKind::Busy`] where another daemon listens there, a configuration error where something lies
+    /// there that is no socket, an I/O error where it can't be made.
     pub fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
         Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: docker::Mounts::default() }) })
     }
 
-    /// Serves until `shutdown` comes: then it stops accepting, removes the socket, and ends when the last request has been answered and
-    /// the last call to the daemon is over, even one whose client has hung up.
+    /// Serves until `shutdown` comes: then it stops accepting, removes the socket, and ends when the last request has
+    /// been answered and the last call to the daemon is over, even one whose client has hung up.
     ///
     /// # Errors
     /// An I/O error where the listener can't be used.
@@ -171,8 +172,8 @@ impl Asked {
     }
 }
 
-/// Finds out what is asked, reads the body, and lets the daemon work in a task of its own: the work goes on when the client
-/// hangs up, as it does in Convoy.
+/// Finds out what is asked, reads the body, and lets the daemon work in a task of its own: the work goes on when the
+/// client hangs up, as it does in Convoy.
 async fn serve(request: Request<Incoming>, shared: Arc<Shared>, working: mpsc::Sender<Infallible>) -> Answer {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path(), head.uri.query());

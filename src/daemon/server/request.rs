@@ -1,5 +1,5 @@
-//! The fields of a request's body, read as leniently as Go does it: names in any case, `null` for nothing, unknown fields passed over,
-//! whatever follows the first value ignored.
+//! The fields of a request's body, read as leniently as Go does it: names in any case, `null` for nothing, unknown
+//! fields passed over, whatever follows the first value ignored.
 
 use serde_json::{Map, Value};
 

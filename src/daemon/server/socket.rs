@@ -38,8 +38,8 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
     refuse_what_is_in_use(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| failed("make the folder of the socket", &error))?;
-    // Bound under another name, given its mode, then moved: nobody can connect to it in between, and a dead socket is replaced in one step.
-    // The name is short because a socket's path may not be long.
+    // Bound under another name, given its mode, then moved: nobody can connect to it in between, and a dead socket is
+    // replaced in one step. The name is short because a socket's path may not be long.
     let temporary = folder.join(format!(".{:x}", std::process::id()));
     let bind = || -> io::Result<(UnixListener, (u64, u64))> {
         match fs::remove_file(&temporary) {

@@ -56,8 +56,8 @@ impl Running {
     }
 }
 
-/// Recorded exchanges for which the daemon in memory keeps too little: it has no drivers, no folders and no mounts. The built-in daemon is
-/// asked all of them by an integration test.
+/// Recorded exchanges for which the daemon in memory keeps too little: it has no drivers, no folders and no mounts. The
+/// built-in daemon is asked all of them by an integration test.
 const BEYOND_MEMORY: [&str; 3] =
     ["create a volume with an unknown driver", "delete a mounted volume", "back up to a folder that is not there"];
 /// Those whose answers hold what drivers and folders tell; only their status and content type are compared.
