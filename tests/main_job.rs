@@ -99,7 +99,7 @@ fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing() {
     }
     let newest = site.backups("vol1").remove(0);
     site.run("remove --volume vol1").ok();
-    assert_eq!(site.backups("vol1"), [newest.clone()]);
+    assert_eq!(site.backups("vol1"), std::slice::from_ref(&newest));
     assert!(!site.volume("vol1").exists());
     site.run_words(&["restore", "--volume", "vol1", "--backupurl", &newest]).ok();
     assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");

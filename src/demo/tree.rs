@@ -240,7 +240,8 @@ mod tests {
         let (count, found) = differences(&one, &copy("same")).unwrap();
         assert!(count > SMALL_FILES && found.is_empty(), "{found:?}");
 
-        let changes: [(&str, fn(&Path)); 5] = [
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 5] = [
             ("report-000.txt", |to| fs::write(to.join("documents/00/report-000.txt"), "other").unwrap()),
             ("secret.key", |to| {
                 fs::set_permissions(to.join("odd/secret.key"), fs::Permissions::from_mode(0o644)).unwrap();

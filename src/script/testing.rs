@@ -16,7 +16,7 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| tokio::runt
 
 /// Guards over a daemon, as a run has them.
 pub(crate) fn guards(daemon: Arc<dyn Daemon>) -> Arc<Guards> {
-    Arc::new(Guards::new(daemon))
+    Arc::new(Guards::new(daemon, None, Arc::new(crate::clock::SystemClock)))
 }
 
 pub(crate) fn host_over(daemon: Arc<dyn Daemon>) -> Host {

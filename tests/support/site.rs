@@ -76,7 +76,8 @@ pub fn binary() -> Command {
 /// A scratch folder with a daemon, a destination, and the program set up for both.
 pub struct Site {
     folder: TempDir,
-    convoy: Option<Running>,
+    /// Ends with the site.
+    _convoy: Option<Running>,
     environment: Vec<(String, String)>,
 }
 
@@ -104,7 +105,7 @@ impl Site {
         command
             .args(["--drivers", "vfs", "--driver-opts"])
             .arg(format!("vfs.path={}", site.path("daemon/volumes").display()));
-        site.convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
+        site._convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
         site.with("BKUP_CONVOY", format!("unix://{}", socket.display()))
     }
 
@@ -116,7 +117,7 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, convoy: None, environment: Vec::new() }
+        Self { folder, _convoy: None, environment: Vec::new() }
             .with("BKUP_BACKUP_URL", destination)
             .with("BKUP_DATA_DIR", data)
     }
@@ -142,11 +143,6 @@ impl Site {
     /// The folder with a volume's files.
     pub fn volume(&self, name: &str) -> PathBuf {
         self.path("daemon/volumes").join(name)
-    }
-
-    /// Whether the real Convoy is behind it.
-    pub fn is_convoy(&self) -> bool {
-        self.convoy.is_some()
     }
 
     /// A command of the program, set up for this site.
@@ -202,6 +198,7 @@ impl Site {
 #[derive(Debug)]
 pub struct Ran {
     /// What was typed.
+    #[expect(dead_code, reason = "it is shown where a test fails")]
     pub line: String,
     /// The exit code.
     pub code: i32,

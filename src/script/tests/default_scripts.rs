@@ -208,7 +208,8 @@ fn prune_deletes_what_no_rule_keeps_and_says_why() {
 fn prune_deletes_the_oldest_first_and_never_the_newest() {
     let daemon = backed_up(3);
     let names = daemon.backup_names();
-    run_default(again(&daemon), "prune", "--keep-last 0").unwrap();
+    assert_eq!(run_default(again(&daemon), "prune", "--keep-last 0").unwrap_err().kind, ErrorKind::Usage);
+    run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
     assert_eq!(daemon.backup_names(), [names[2].clone()]);
     let deleted: Vec<String> = daemon.writes().into_iter().filter(|call| call.starts_with("delete_")).collect();
     assert_eq!(deleted, [format!("delete_backup {}", names[0]), format!("delete_backup {}", names[1])]);
