@@ -23,9 +23,9 @@ const MAX_EXPRESSION_DEPTH: usize = 64;
 /// Bytes of text in one value, nested ones counted: the snapshots of thousands of volumes fit.
 const MAX_STRING_BYTES: usize = 32 << 20;
 /// Elements of one array, nested ones counted.
-const MAX_ARRAY_ELEMENTS: usize = 1_000_000;
+const MAX_ARRAY_ELEMENTS: usize = 200_000;
 /// Entries of one map, nested ones counted.
-const MAX_MAP_ENTRIES: usize = 2_000_000;
+const MAX_MAP_ENTRIES: usize = 1_000_000;
 /// Variables alive at once.
 const MAX_VARIABLES: usize = 1_000;
 /// Functions that a script defines.
@@ -34,8 +34,9 @@ const MAX_FUNCTIONS: usize = 500;
 const MAX_MODULES: usize = 50;
 /// Threads that the `parallel` calls of one run have together, besides its own.
 pub(crate) const MAX_THREADS: usize = 16;
-/// The stack of a thread that runs a script: enough for the deepest calls of the deepest expressions.
-pub(crate) const STACK_BYTES: usize = 64 << 20;
+/// The stack of a thread that runs a script: enough for the deepest calls of the deepest expressions, and for arrays nested
+/// as deep as they may be. Only what is used of it is memory.
+pub(crate) const STACK_BYTES: usize = 128 << 20;
 
 /// Rhai's own functions, made once: making them costs a hundred times what an engine does.
 static STANDARD: LazyLock<StandardPackage> = LazyLock::new(StandardPackage::new);

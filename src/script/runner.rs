@@ -13,6 +13,9 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
+/// How deep a result may be nested: whoever gets it may have a small stack.
+const MAX_DEPTH: usize = 64;
+
 /// Runs a script to its end. This blocks: asynchronous callers put it into `spawn_blocking`.
 ///
 /// # Errors
@@ -51,20 +54,23 @@ fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<O
         Error::new(ErrorKind::Script, format!("what the script returned can't be written as JSON: {what}"))
             .with_hint("return maps, arrays, strings, numbers and booleans only")
     };
-    if let Some(kind) = not_json(&result) {
+    if let Some(kind) = not_json(&result, 0) {
         return Err(no_json(&format!("there is a {kind} in it")));
     }
     let result = serde_json::to_value(&result).map_err(|error| no_json(&error.to_string()))?;
     Ok(Outcome { result, failures: run.failures() })
 }
 
-/// The type of the first value in it that JSON has no word for. Rhai would write its type's name in its place.
-fn not_json(value: &Dynamic) -> Option<&'static str> {
+/// What is in it first that JSON has no word for (Rhai would write its type's name in its place), or that nobody could read.
+fn not_json(value: &Dynamic, depth: usize) -> Option<&'static str> {
+    if depth > MAX_DEPTH {
+        return Some("value nested too deep");
+    }
     if let Ok(array) = value.as_array_ref() {
-        return array.iter().find_map(not_json);
+        return array.iter().find_map(|element| not_json(element, depth + 1));
     }
     if let Ok(map) = value.as_map_ref() {
-        return map.values().find_map(not_json);
+        return map.values().find_map(|element| not_json(element, depth + 1));
     }
     match value.type_name() {
         "()" | "bool" | "char" | "i64" | "f64" | "string" => None,

@@ -208,7 +208,6 @@ fn prune_deletes_what_no_rule_keeps_and_says_why() {
 fn prune_deletes_the_oldest_first_and_never_the_newest() {
     let daemon = backed_up(3);
     let names = daemon.backup_names();
-    assert_eq!(run_default(again(&daemon), "prune", "--keep-last 0").unwrap_err().kind, ErrorKind::Usage);
     run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
     assert_eq!(daemon.backup_names(), [names[2].clone()]);
     let deleted: Vec<String> = daemon.writes().into_iter().filter(|call| call.starts_with("delete_")).collect();
@@ -229,7 +228,7 @@ fn prune_with_snapshots_keeps_the_one_that_the_newest_backup_was_made_from() {
 #[test]
 fn prune_without_a_rule_deletes_nothing() {
     let daemon = backed_up(2);
-    for line in ["", "--volume vol1", "--snapshots"] {
+    for line in ["", "--volume vol1", "--snapshots", "--keep-last 0"] {
         let error = run_default(again(&daemon), "prune", line).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Usage);
         assert!(error.hint.unwrap().contains("--keep-last"));
