@@ -2,27 +2,26 @@
 
 /// The candidate nearest to `name`, where one is near enough to have been meant: at most a third of the letters
 /// differ (a swap of two neighbours counts as one), or `name` is its beginning. Case, `-` and `_` make no difference. Of
-/// equally near ones the first.
+/// equally near ones the one that begins more alike.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = folded(name);
-    if name.is_empty() || name.len() > 200 {
+    let name = fold(name);
+    let length = name.chars().count();
+    if length == 0 || length > 200 {
         return None;
     }
-    let mut best: Option<(usize, &str)> = None;
-    for candidate in candidates {
-        let other = folded(candidate);
-        let near_enough = (name.len().max(other.len()) / 3).max(1);
-        let mut distance = distance(&name, &other);
-        if distance > near_enough && name.len() >= 3 && other.starts_with(&name) {
+    let near = |candidate: &'a str| {
+        let other = fold(candidate);
+        let near_enough = (length.max(other.chars().count()) / 3).max(1);
+        let mut distance = strsim::osa_distance(&name, &other);
+        if distance > near_enough && length >= 3 && other.starts_with(&name) {
             distance = near_enough;
         }
         // One letter may be wrong, but not the only one.
-        let meant = distance <= near_enough && distance < name.len();
-        if meant && best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, candidate));
-        }
-    }
-    best.map(|(_, candidate)| candidate)
+        let meant = distance <= near_enough && distance < length;
+        meant.then(|| (distance, -strsim::jaro_winkler(&name, &other), candidate))
+    };
+    let found = candidates.into_iter().filter_map(near).min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    found.map(|(.., candidate)| candidate)
 }
 
 /// The hint for a name that is not known: `did you mean "backup"?`.
@@ -30,26 +29,14 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     nearest(name, candidates).map(|candidate| format!("did you mean \"{candidate}\"?"))
 }
 
-fn folded(name: &str) -> Vec<char> {
-    name.chars().flat_map(char::to_lowercase).map(|letter| if letter == '-' { '_' } else { letter }).collect()
+/// The same, or another hint where no candidate is near.
+pub fn did_you_mean_or<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    did_you_mean(name, candidates).unwrap_or_else(|| otherwise.to_owned())
 }
 
-/// The Damerau-Levenshtein distance (optimal string alignment): letters added, left out, changed, or swapped with their neighbour.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before_last = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let changed = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = changed.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before_last[j - 2] + 1);
-            }
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
+/// One spelling for all spellings of a name: `createSnapshot`, `create-snapshot`, `create_snapshot`.
+pub(crate) fn fold(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -84,16 +71,5 @@ mod tests {
         }
         assert_eq!(nearest("backup", []), None);
         assert_eq!(nearest("a", ["b", "c"]), None);
-    }
-
-    #[test]
-    fn a_swap_of_neighbours_is_one_difference() {
-        for (a, b, expected) in
-            [("", "", 0), ("abc", "", 3), ("ab", "ba", 1), ("abcd", "acbd", 1), ("kitten", "sitting", 3)]
-        {
-            let letters = |text: &str| text.chars().collect::<Vec<_>>();
-            assert_eq!(distance(&letters(a), &letters(b)), expected, "{a} {b}");
-            assert_eq!(distance(&letters(b), &letters(a)), expected, "{b} {a}");
-        }
     }
 }

@@ -5,12 +5,11 @@ use serde_json::{Map, Value};
 use super::{
     library::Script,
     manifest::{Parameter, ParameterKind},
-    nearest,
 };
 use crate::{
     convoy::{BackupUrl, Destination, Name},
     error::{Error, Result},
-    units,
+    suggest, units,
 };
 
 /// A script's arguments, complete and typed: what `main` gets.
@@ -50,7 +49,7 @@ impl Script {
     }
 
     fn parameter(&self, name: &str) -> Option<&Parameter> {
-        self.parameters.iter().find(|parameter| nearest::fold(&parameter.name) == nearest::fold(name))
+        self.parameters.iter().find(|parameter| suggest::fold(&parameter.name) == suggest::fold(name))
     }
 
     fn usage(&self, message: impl Into<String>) -> Error {
@@ -59,7 +58,7 @@ impl Script {
 
     fn unknown(&self, name: &str) -> Error {
         let mut hint = String::new();
-        if let Some(found) = nearest::nearest(name, self.parameters.iter().map(|p| p.name.as_str())) {
+        if let Some(found) = suggest::nearest(name, self.parameters.iter().map(|p| p.name.as_str())) {
             let option = self.parameter(found).map(Parameter::option).unwrap_or_default();
             hint = format!("did you mean \"{option}\"? ");
         }
@@ -221,7 +220,7 @@ pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
             let text = string()?;
             if !choices.iter().any(|choice| choice == text) {
                 let otherwise = format!("there are {}", choices.join(", "));
-                let hint = nearest::did_you_mean(text, choices.iter().map(String::as_str), &otherwise);
+                let hint = suggest::did_you_mean_or(text, choices.iter().map(String::as_str), &otherwise);
                 return Err(wrong(&format!("one of {}", choices.join(", "))).with_hint(hint));
             }
             Value::from(text)

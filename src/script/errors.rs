@@ -4,7 +4,7 @@ use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
 
 use super::{
     host::{End, Run, lock},
-    nearest, primitives,
+    primitives,
 };
 use crate::error::{Error, ErrorKind, Location, Result};
 
@@ -190,7 +190,7 @@ pub(crate) fn unknown_call(path: &str, arguments: &str) -> Error {
     let given = if arguments.starts_with('(') { format!(" for {arguments}") } else { String::new() };
     let error = Error::new(ErrorKind::Script, format!("there is no function \"{path}\"{given}"));
     let paths: Vec<String> = known.iter().map(primitives::Entry::path).collect();
-    if let Some(found) = nearest::nearest(path, paths.iter().map(String::as_str)) {
+    if let Some(found) = crate::suggest::nearest(path, paths.iter().map(String::as_str)) {
         return error.with_hint(format!("did you mean \"{found}\"?"));
     }
     match path.rsplit_once("::") {
@@ -207,11 +207,13 @@ pub(crate) fn unknown_call(path: &str, arguments: &str) -> Error {
 
 fn unknown_namespace(name: &str) -> Error {
     let name = name.trim_end_matches("::");
-    Error::new(ErrorKind::Script, format!("there is no namespace \"{name}\"")).with_hint(nearest::did_you_mean(
-        name,
-        primitives::NAMESPACES,
-        &format!("there are {}; others need an import", primitives::NAMESPACES.join(", ")),
-    ))
+    Error::new(ErrorKind::Script, format!("there is no namespace \"{name}\"")).with_hint(
+        crate::suggest::did_you_mean_or(
+            name,
+            primitives::NAMESPACES,
+            &format!("there are {}; others need an import", primitives::NAMESPACES.join(", ")),
+        ),
+    )
 }
 
 fn unknown_variable(name: &str) -> Error {

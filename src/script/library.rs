@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use super::{
     check, engine, errors,
     manifest::{self, Parameter},
-    nearest,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -162,7 +161,7 @@ impl Library {
         }
         let names = self.names().unwrap_or_default();
         let otherwise = format!("there are {}", names.join(", "));
-        Err(Error::usage(format!("no script named \"{name}\"")).with_hint(nearest::did_you_mean(
+        Err(Error::usage(format!("no script named \"{name}\"")).with_hint(crate::suggest::did_you_mean_or(
             name,
             names.iter().map(String::as_str),
             &otherwise,
@@ -262,7 +261,7 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
         None => format!("there is no \"{path}.rhai\" built in; set BKUP_SCRIPTS_DIR to the folder where it is"),
     };
     Err(Error::new(ErrorKind::Script, format!("cannot import \"{path}\": there is no such file"))
-        .with_hint(nearest::did_you_mean(path, MODULES.iter().map(|(name, _)| *name), &otherwise)))
+        .with_hint(crate::suggest::did_you_mean_or(path, MODULES.iter().map(|(name, _)| *name), &otherwise)))
 }
 
 fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {

@@ -14,7 +14,7 @@
 use rhai::{AST, Expr, FnAccess, Position, Stmt};
 use serde_json::Value;
 
-use super::{arguments, errors, nearest};
+use super::{arguments, errors};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The constant that holds a script's declaration.
@@ -130,7 +130,8 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
             let mut parameters: Vec<Parameter> = Vec::new();
             for (name, declaration) in &map.0 {
                 let parameter = parameter(&reader, &name.name, name.pos, declaration)?;
-                if let Some(twin) = parameters.iter().find(|p| nearest::fold(&p.name) == nearest::fold(&parameter.name))
+                if let Some(twin) =
+                    parameters.iter().find(|p| crate::suggest::fold(&p.name) == crate::suggest::fold(&parameter.name))
                 {
                     return Err(reader.wrong(
                         name.pos,
@@ -201,7 +202,7 @@ fn parameter(reader: &Reader<'_>, name: &str, position: Position, declaration: &
                 let known = ["type", "choices", "required", "default", "help"];
                 return Err(reader
                     .wrong(field.pos, format!("\"{other}\" is not known in the declaration of a parameter"))
-                    .with_hint(nearest::did_you_mean(
+                    .with_hint(crate::suggest::did_you_mean_or(
                         other,
                         known,
                         "there are type, choices, required, default and help",
@@ -263,11 +264,9 @@ fn read_kind(reader: &Reader<'_>, name: &str, at: Position, literal: Value) -> R
         "destination" => ParameterKind::Destination,
         "choice" => return Ok(None),
         _ => {
-            return Err(reader.wrong(at, format!("there is no type \"{word}\"")).with_hint(nearest::did_you_mean(
-                &word,
-                TYPES,
-                &format!("there are {}", TYPES.join(", ")),
-            )));
+            return Err(reader
+                .wrong(at, format!("there is no type \"{word}\""))
+                .with_hint(crate::suggest::did_you_mean_or(&word, TYPES, &format!("there are {}", TYPES.join(", ")))));
         }
     }))
 }

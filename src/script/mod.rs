@@ -13,7 +13,6 @@ mod errors;
 pub mod host;
 pub mod library;
 pub mod manifest;
-pub mod nearest;
 pub mod primitives;
 mod resolver;
 mod runner;

@@ -5,7 +5,7 @@ use rhai::plugin::*;
 use super::{Returned, call, to_script};
 use crate::{
     error::{Error, ErrorKind},
-    script::nearest,
+    suggest,
 };
 
 #[export_module]
@@ -27,7 +27,7 @@ pub(crate) mod functions {
                     None => {
                         let known = ["destination", "delete_old_snapshots"];
                         let names = settings.values.keys().map(String::as_str).chain(known);
-                        let hint = nearest::did_you_mean(name, names, "\"convoy-backups config\" shows all of it");
+                        let hint = suggest::did_you_mean_or(name, names, "\"convoy-backups config\" shows all of it");
                         Err(Error::new(ErrorKind::Script, format!("the configuration has no \"{name}\""))
                             .with_hint(hint))
                     }

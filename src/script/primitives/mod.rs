@@ -97,7 +97,7 @@ impl<'a> Options<'a> {
         if let Some(unknown) = map.keys().find(|key| !known.contains(&key.as_str())) {
             let otherwise = format!("there are {}", known.join(", "));
             return Err(Error::new(ErrorKind::Script, format!("{of} has no option \"{unknown}\""))
-                .with_hint(super::nearest::did_you_mean(unknown, known.iter().copied(), &otherwise)));
+                .with_hint(crate::suggest::did_you_mean_or(unknown, known.iter().copied(), &otherwise)));
         }
         Ok(Self { map, of })
     }
