@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::Id;
 use serde_json::json;
 
@@ -204,10 +204,6 @@ impl Inner {
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 
-    fn time(&self, time: Timestamp) -> ApiTime {
-        ApiTime::from_zoned(&time.to_zoned(self.clock.time_zone()))
-    }
-
     /// Holds off every other writing call on a volume.
     fn exclusively<T>(&self, volume: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let mutex = lock(&self.busy).entry(volume.to_owned()).or_default().clone();
@@ -235,7 +231,7 @@ impl Inner {
         volumes.values().find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
     }
 
-    fn driver_info(&self, volume: &VolumeState) -> DriverInfo {
+    fn driver_info(&self, volume: &VolumeState, zone: &TimeZone) -> DriverInfo {
         let path = self.folder(&volume.name).display().to_string();
         let fields = [
             ("Driver", DRIVER.to_owned()),
@@ -243,30 +239,31 @@ impl Inner {
             ("Path", path),
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
             ("Size", volume.size.to_string()),
-            ("VolumeCreatedAt", self.time(volume.created).to_string()),
+            ("VolumeCreatedAt", api_time(volume.created, zone).to_string()),
             ("VolumeName", volume.name.clone()),
         ];
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    fn show(&self, volume: &VolumeState) -> Volume {
-        let driver_info = self.driver_info(volume);
-        let snapshots =
-            volume.snapshots.iter().map(|(name, state)| (name.clone(), self.show_snapshot(volume, name, state)));
+    fn show(&self, volume: &VolumeState, zone: &TimeZone) -> Volume {
+        let driver_info = self.driver_info(volume, zone);
+        let snapshots = volume.snapshots.iter();
         Volume {
             name: volume.name.clone(),
             driver: DRIVER.into(),
             mount_point: driver_info["MountPoint"].clone(),
-            created_time: self.time(volume.created),
+            created_time: ApiTime::parse(&driver_info["VolumeCreatedAt"]),
             driver_info: Some(driver_info),
-            snapshots: Some(snapshots.collect()),
+            snapshots: Some(
+                snapshots.map(|(name, state)| (name.clone(), self.show_snapshot(volume, name, state, zone))).collect(),
+            ),
             ..Volume::default()
         }
     }
 
     /// A snapshot as a volume's listing has it.
-    fn show_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState) -> Snapshot {
-        let created = self.time(state.created);
+    fn show_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState, zone: &TimeZone) -> Snapshot {
+        let created = api_time(state.created, zone);
         let fields = [
             ("Driver", DRIVER.to_owned()),
             ("FilePath", self.local.folder().join("snapshots").join(&state.id).display().to_string()),
@@ -314,7 +311,7 @@ impl Inner {
                     self.state.save(&volume)?;
                 }
             }
-            let shown = self.show(&volume);
+            let shown = self.show(&volume, &self.clock.time_zone());
             lock(&self.volumes).insert(name.to_owned(), volume);
             Ok(shown)
         })
@@ -417,7 +414,10 @@ impl Inner {
                 _ = self.local.delete(&[snapshot.id]);
                 return Err(error);
             }
-            Ok(Snapshot { volume_name: volume.to_owned(), ..self.show_snapshot(&state, name, &snapshot) })
+            Ok(Snapshot {
+                volume_name: volume.to_owned(),
+                ..self.show_snapshot(&state, name, &snapshot, &self.clock.time_zone())
+            })
         });
         lock(&self.reserved).remove(name);
         taken
@@ -447,6 +447,11 @@ impl Inner {
             Ok(BackupUrl::stored(destination, &backup, &volume.name))
         })
     }
+}
+
+/// A time as the API writes it.
+fn api_time(time: Timestamp, zone: &TimeZone) -> ApiTime {
+    ApiTime::from_zoned(&time.to_zoned(zone.clone()))
 }
 
 /// The parts of a backup's URL.
@@ -484,17 +489,18 @@ impl Daemon for BuiltinDaemon {
     }
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
-        let volumes = lock(&self.inner.volumes);
-        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.show(volume))).collect())
+        let (zone, volumes) = (self.inner.clock.time_zone(), lock(&self.inner.volumes));
+        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.show(volume, &zone))).collect())
     }
 
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
-        let volumes = lock(&self.inner.volumes);
-        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.driver_info(volume))).collect())
+        let (zone, volumes) = (self.inner.clock.time_zone(), lock(&self.inner.volumes));
+        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.driver_info(volume, &zone))).collect())
     }
 
     async fn volume(&self, name: &Name) -> Result<Volume> {
-        self.inner.find(name.as_str()).map(|volume| self.inner.show(&volume)).ok_or_else(volume_not_found)
+        let volume = self.inner.find(name.as_str()).ok_or_else(volume_not_found)?;
+        Ok(self.inner.show(&volume, &self.inner.clock.time_zone()))
     }
 
     async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
@@ -541,10 +547,11 @@ impl Daemon for BuiltinDaemon {
     async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
         let inner = &self.inner;
         let (volume, state) = inner.find_snapshot(name.as_str()).ok_or_else(|| no_snapshot(name.as_str()))?;
+        let zone = inner.clock.time_zone();
         Ok(Snapshot {
             volume_name: volume.name.clone(),
-            volume_created_at: Some(inner.time(volume.created)),
-            ..inner.show_snapshot(&volume, name.as_str(), &state)
+            volume_created_at: Some(api_time(volume.created, &zone)),
+            ..inner.show_snapshot(&volume, name.as_str(), &state, &zone)
         })
     }
 
