@@ -44,6 +44,11 @@ impl Locks {
         Self { folder: folder.into(), wait, holder: holder.into() }
     }
 
+    /// The folder of the lock files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Takes the lock of `key`, waiting its turn. Dropping the future gives up the wait.
     ///
     /// # Errors

@@ -57,6 +57,11 @@ macro_rules! forward {
                 self.current().description()
             }
 
+            fn serialises_itself(&self) -> bool {
+                // In this process or another, it is the built-in daemon.
+                true
+            }
+
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer> {
                 match self.current().$method($($argument),*).await {
                     Err(error) if error.kind == ErrorKind::Unreachable => {

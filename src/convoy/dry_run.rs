@@ -103,6 +103,11 @@ impl Daemon for DryRun {
         self.daemon.description()
     }
 
+    fn serialises_itself(&self) -> bool {
+        // Nothing is written, so there is nothing to keep apart.
+        true
+    }
+
     async fn info(&self) -> Result<Info> {
         self.daemon.info().await
     }

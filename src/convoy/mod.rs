@@ -35,6 +35,12 @@ pub trait Daemon: Send + Sync + std::fmt::Debug {
     /// One line on which daemon this is, for the log: `Convoy at /var/run/convoy/convoy.sock`.
     fn description(&self) -> String;
 
+    /// Whether it keeps backups and deletions at one destination apart by itself, and ends what it was doing when its process ends.
+    /// Convoy does neither.
+    fn serialises_itself(&self) -> bool {
+        false
+    }
+
     /// `GET /info`: the daemon's settings and its drivers'.
     async fn info(&self) -> Result<Info>;
 

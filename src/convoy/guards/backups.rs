@@ -1,6 +1,11 @@
 //! The guards of what is done to backups.
 
-use super::Guards;
+use std::sync::Arc;
+
+use super::{
+    Guards,
+    unfinished::{Note, Notes, Unfinished},
+};
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name},
     error::{Error, ErrorKind, Result},
@@ -62,11 +67,16 @@ impl Guards {
     /// [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of the volume's.
     pub async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let volume = self.daemon.snapshot(snapshot).await?.volume_name;
-        let _volume = self.lock_volume(&volume, Sharing::Shared).await?;
-        let _destination = self.lock_destination(destination, Sharing::Shared).await?;
+        let volume_lock = self.lock_volume(&volume, Sharing::Shared).await?;
+        let destination_lock = self.lock_destination(destination, Sharing::Shared).await?;
         // From here on the volume counts as not backed up, until the proof.
         self.seen().unproven.insert(volume.clone(), "it was not finished".into());
-        let made = match self.daemon.create_backup(snapshot, destination).await {
+        let note = self.note_unfinished(snapshot, &volume, destination)?;
+        let daemon = Arc::clone(&self.daemon);
+        let (asked_snapshot, asked_destination) = (snapshot.clone(), destination.clone());
+        let asked = async move { daemon.create_backup(&asked_snapshot, &asked_destination).await };
+        let (made, _locks) = finish_even_if_cancelled(asked, note, [volume_lock, destination_lock]).await?;
+        let made = match made {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 self.look_for_backup(snapshot, &volume, destination, error).await
             }
@@ -89,6 +99,55 @@ impl Guards {
         }
         drop(seen);
         proven
+    }
+
+    /// The note that a backup was asked for. A daemon that keeps order by itself needs none.
+    fn note_unfinished(&self, snapshot: &Name, volume: &str, destination: &Destination) -> Result<Option<Note>> {
+        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(None) };
+        let unfinished = Unfinished {
+            snapshot: snapshot.to_string(),
+            volume: volume.to_owned(),
+            destination: destination.key(),
+            begun: self.clock.now(),
+        };
+        match Notes::new(locks.folder()).write(&unfinished) {
+            Ok(note) => Ok(Some(note)),
+            Err(error) => {
+                // A data folder that is full or read-only must not stop a backup.
+                log::warn!("going on without a note of the backup: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Guard 4, where the lock's holder is gone and the daemon may still be at its backup.
+    async fn nothing_unfinished(&self, destination: &Destination, what: &str) -> Result<()> {
+        let Some(locks) = &self.locks else { return Ok(()) };
+        for (note, unfinished) in Notes::new(locks.folder()).of(&destination.key())? {
+            let volume = Name::volume(&unfinished.volume)?;
+            let backups = self.backups(destination, Some(&volume)).await?;
+            if backups.iter().any(|backup| backup.field("SnapshotName") == unfinished.snapshot) {
+                note.remove();
+            } else if unfinished.is_given_up(self.clock.now()) {
+                log::warn!(
+                    "the backup of the snapshot \"{}\", begun at {}, never appeared at {destination}",
+                    unfinished.snapshot,
+                    unfinished.begun
+                );
+                note.remove();
+            } else {
+                let (snapshot, begun) = (&unfinished.snapshot, unfinished.begun);
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    format!("{what} is not deleted: the backup of the snapshot \"{snapshot}\", begun at {begun}, was cut off, and the daemon may still be at it"),
+                )
+                .with_hint(format!(
+                    "try again when it is listed; where the daemon's log says that it is over, remove \"{}\"",
+                    note.path().display()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Guard 8: after a timeout, the backup of this snapshot that the list shows, if it does. The newest, where there are several.
@@ -154,8 +213,9 @@ impl Guards {
     pub async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
         let what = format!("the backup \"{url}\"");
         let destination = url.destination();
-        let _destination = self.lock_destination(&destination, Sharing::Exclusive).await?;
+        let destination_lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
         self.may_delete(&what, url.volume())?;
+        self.nothing_unfinished(&destination, &what).await?;
         let siblings = self.siblings(url, &destination).await?;
         self.may_delete(&what, url.volume())?;
         if !even_the_newest {
@@ -173,7 +233,10 @@ impl Guards {
             }
         }
         self.no_other_volume_by_prefix(url, &destination, &siblings, &what).await?;
-        let deleted = match self.daemon.delete_backup(url).await {
+        let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
+        let asked = async move { daemon.delete_backup(&asked_url).await };
+        let (deleted, _lock) = finish_even_if_cancelled(asked, None, [destination_lock]).await?;
+        let deleted = match deleted {
             Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.backup(url).await {
                 Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
                 _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
@@ -250,7 +313,59 @@ impl Guards {
     }
 }
 
+/// Waits for a write. Where the run is cancelled meanwhile, the write goes on, as the daemon does, and the locks are held until
+/// it has ended. The note goes when the daemon has answered; it stays where nobody knows what the daemon did.
+async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
+    write: impl Future<Output = Result<T>> + Send + 'static,
+    note: Option<Note>,
+    locks: L,
+) -> Result<(Result<T>, L)> {
+    let ended = tokio::spawn(async move {
+        let result = write.await;
+        let known = !matches!(&result, Err(error) if error.kind == ErrorKind::Timeout);
+        if let Some(note) = note.filter(|_| known) {
+            note.remove();
+        }
+        (result, locks)
+    });
+    ended.await.map_err(|panic| Error::internal(format!("a call of the daemon failed: {panic}")))
+}
+
 /// Convoy's words for a volume that has no backup at a destination: `cannot find .../volume.cfg in objectstore`.
 fn is_never_backed_up(error: &Error) -> bool {
     error.status == Some(400) && error.message.contains("volume.cfg")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::locks::Locks;
+
+    #[tokio::test]
+    async fn a_cancelled_run_keeps_its_lock_until_the_daemon_has_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = Locks::new(folder.path(), Duration::ZERO, "a test");
+        let lock = locks.acquire("vfs:///backups", Sharing::Exclusive).await.unwrap();
+        let (answer, asked) = tokio::sync::oneshot::channel::<()>();
+        let write = async move { asked.await.map_err(|_| Error::internal("gone")) };
+        let mut waiting = Box::pin(finish_even_if_cancelled(write, None, lock));
+        assert!(is_pending(&mut waiting).await, "the daemon has not answered yet");
+        drop(waiting);
+        assert!(locks.acquire("vfs:///backups", Sharing::Shared).await.is_err());
+        answer.send(()).unwrap();
+        Locks::new(folder.path(), Duration::from_secs(60), "a test")
+            .acquire("vfs:///backups", Sharing::Shared)
+            .await
+            .unwrap();
+    }
+
+    /// Polls once; whether it is still pending.
+    async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())
+        })
+        .await
+    }
 }

@@ -3,7 +3,8 @@
 //! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`); only then may anything older go.
 //! 2. A volume's newest good backup is never deleted unless that one call says so.
 //! 3. Absence is no evidence: a listing that fails, or that lacks the backup just made, stops every deletion of the run.
-//! 4. On one destination, backup and delete never overlap, in one process or in several.
+//! 4. On one destination, backup and delete never overlap, in one process or in several, also where the daemon goes on with a
+//!    backup whose client has gone ([`unfinished`]).
 //! 5. A volume's last backup on S3 is not deleted where another backed-up volume's name begins with this one's.
 //! 6. A restore goes to a name that nothing uses.
 //! 7. Snapshot names never repeat and sort by time.
@@ -16,6 +17,7 @@ mod backups;
 mod snapshot_names;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod volumes;
 
 use std::{

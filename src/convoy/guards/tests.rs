@@ -209,6 +209,41 @@ async fn guard_4_on_one_destination_a_deletion_waits_for_a_backup_and_the_other_
 }
 
 #[tokio::test]
+async fn guard_4_a_backup_that_was_cut_off_and_may_still_go_on_stops_deletions_until_it_is_seen() {
+    let bench = bench(&["vol1"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let snapshot = bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    bench.daemon.fault("create_backup", Fault::Fails(timeout()));
+    bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
+
+    // Another run, in another process perhaps: the lock is free, the daemon may not be.
+    let error = bench.another_run().delete_backup(&old, false).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Busy);
+    assert!(error.message.contains(&snapshot.name), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+    // Now it appears.
+    bench.daemon.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    bench.another_run().delete_backup(&old, false).await.unwrap();
+    bench.another_run().create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    assert!(std::fs::read_dir(bench.folder.path().join("unfinished")).unwrap().next().is_none(), "no note is left");
+}
+
+#[tokio::test]
+async fn guard_4_a_backup_that_never_appeared_is_given_up_after_a_day() {
+    let bench = bench(&["vol1"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let snapshot = bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    bench.daemon.fault("create_backup", Fault::Fails(timeout()));
+    bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(25);
+    let tomorrow = Arc::new(crate::clock::FixedClock::new(later, jiff::tz::TimeZone::UTC));
+    let run = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), tomorrow);
+    run.delete_backup(&old, false).await.unwrap();
+}
+
+#[tokio::test]
 async fn guard_5_the_last_backup_on_s3_stays_while_another_volume_begins_with_its_name() {
     let bench = bench(&["vol1", "vol10"]);
     let short = bench.back_up("vol1", &s3()).await.unwrap();
