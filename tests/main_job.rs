@@ -121,6 +121,20 @@ fn a_volume_without_a_backup_is_removed_only_with_all() {
 }
 
 #[test]
+fn a_mounted_volume_is_not_removed_and_its_backups_stay() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "in use")]);
+    for _ in 0..2 {
+        site.run("backup --volume vol1 --create-snapshot").ok();
+    }
+    site.run_script("fn main(args) { convoy::mount(\"vol1\") }", "").ok();
+    site.run("remove --volume vol1 --all").fails(1, &["mounted at", "nothing of it was deleted"]);
+    assert_eq!((site.backups("vol1").len(), site.snapshots("vol1").len()), (2, 1));
+    site.run_script("fn main(args) { convoy::unmount(\"vol1\") }", "").ok();
+    site.run("remove --volume vol1 --all").ok();
+}
+
+#[test]
 fn the_lines_of_the_node_version_still_work() {
     let site = Site::new();
     site.run("--create --volume vol1 --size 40G --type ext4").ok();

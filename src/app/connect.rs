@@ -123,7 +123,7 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     }
 }
 
-/// Opens the root in this process, and says what the start before left unfinished.
+/// Opens the root in this process; what was left unfinished there is cleaned up and said.
 async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     let options = BuiltinOptions {
         root: builtin.root.clone(),
@@ -134,9 +134,6 @@ async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     };
     let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
     let daemon = opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
-    for sentence in daemon.recovered() {
-        log::warn!("{sentence}");
-    }
     Ok(Arc::new(daemon))
 }
 

@@ -188,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn no_script_may_name_a_parameter_like_a_flag_of_every_command() {
+        for (flag, ..) in CONFIGURATION_FLAGS {
+            assert!(crate::script::manifest::RESERVED.contains(&flag.replace('-', "_").as_str()), "{flag}");
+        }
+    }
+
+    #[test]
     fn the_programs_own_commands_go_to_clap() {
         for line in ["", "--help", "-V", "scripts list", "run", "run --help", "doctor", "daemon --root /x --socket /y"]
         {

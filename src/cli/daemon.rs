@@ -32,9 +32,6 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
         let daemon =
             opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
-        for sentence in daemon.recovered() {
-            log::warn!("{sentence}");
-        }
         let daemon = Arc::new(daemon);
         // The root's own socket too, so that whoever names the root finds this process.
         let own_socket = root.join("convoy.sock");

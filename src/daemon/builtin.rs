@@ -468,6 +468,10 @@ impl Daemon for BuiltinDaemon {
         format!("the built-in daemon at {}", self.inner.root.display())
     }
 
+    fn serialises_itself(&self) -> bool {
+        true
+    }
+
     async fn info(&self) -> Result<Info> {
         let root = &self.inner.root;
         let general = json!({

@@ -103,6 +103,7 @@ fn parse_error(kind: &ParseErrorType) -> Error {
 /// Why a run failed: the innermost error, and the innermost place that is known.
 pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error {
     let mut error = error;
+    let script = file;
     let mut file = file.to_owned();
     let mut place = None;
     loop {
@@ -138,6 +139,8 @@ pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error 
             let sources = lock(&run.sources);
             located(translated, &file, sources.get(&file).map_or("", String::as_str), position)
         }
+        // Rhai does not say where a limit was hit; the file at least is known.
+        None if matches!(translated.kind, ErrorKind::Script | ErrorKind::Limit) => translated.context(script),
         None => translated,
     }
 }

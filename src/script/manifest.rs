@@ -94,6 +94,21 @@ impl Parameter {
     }
 }
 
+/// The flags that every command of the command line has: a script's parameter of that name could never be given there.
+pub const RESERVED: [&str; 11] = [
+    "dry_run",
+    "json",
+    "quiet",
+    "verbose",
+    "timeout",
+    "convoy",
+    "destination",
+    "data_dir",
+    "scripts_dir",
+    "help",
+    "version",
+];
+
 /// Where a declaration is read, for the errors.
 struct Reader<'a> {
     file: &'a str,
@@ -140,6 +155,11 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
                             twin.name, parameter.name
                         ),
                     ));
+                }
+                if RESERVED.iter().any(|flag| crate::suggest::fold(flag) == crate::suggest::fold(&parameter.name)) {
+                    return Err(reader
+                        .wrong(name.pos, format!("\"{}\" is a flag of every command", parameter.name))
+                        .with_hint("choose another name for the parameter"));
                 }
                 parameters.push(parameter);
             }
