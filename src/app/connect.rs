@@ -75,7 +75,7 @@ pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Con
         DaemonChoice::Socket(socket) => Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default())),
         DaemonChoice::Builtin(root) => {
             let builtin = Builtin {
-                root,
+                root: root.clone(),
                 password: config.repository_password.as_ref().map(|password| password.expose().to_owned()),
                 host: config.host_name(),
                 progress,
@@ -86,7 +86,7 @@ pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Con
                 let connecting = async move { own_or_ask(&builtin).await };
                 Box::pin(connecting) as std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>>
             };
-            Arc::new(Handover::new(Box::new(connect)).await?)
+            Arc::new(Handover::new(&root, Box::new(connect)).await?)
         }
     };
     log::info!("daemon: {} ({why})", daemon.description());

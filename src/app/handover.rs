@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -22,6 +23,7 @@ type Connect = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon
 pub(super) struct Handover {
     current: Mutex<Arc<dyn Daemon>>,
     connect: Connect,
+    root: PathBuf,
 }
 
 impl std::fmt::Debug for Handover {
@@ -31,10 +33,12 @@ impl std::fmt::Debug for Handover {
 }
 
 impl Handover {
-    /// Over the daemon that `connect` finds.
-    pub(super) async fn new(connect: Connect) -> Result<Self> {
+    /// Over the daemon that `connect` finds, the owner of this root.
+    pub(super) async fn new(root: &Path, connect: Connect) -> Result<Self> {
         let current = Mutex::new(connect().await?);
-        Ok(Self { current, connect })
+        // Made by now, where it was not there; one spelling for all of its spellings.
+        let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+        Ok(Self { current, connect, root })
     }
 
     fn current(&self) -> Arc<dyn Daemon> {
@@ -55,6 +59,10 @@ macro_rules! forward {
         impl Daemon for Handover {
             fn description(&self) -> String {
                 self.current().description()
+            }
+
+            fn identity(&self) -> String {
+                format!("the built-in daemon at {}", self.root.display())
             }
 
             fn serialises_itself(&self) -> bool {
@@ -112,7 +120,7 @@ mod tests {
             let next = turns.lock().unwrap().pop();
             Box::pin(async move { Ok(next.unwrap() as Arc<dyn Daemon>) })
         });
-        let daemon = Handover::new(connect).await.unwrap();
+        let daemon = Handover::new(Path::new("/root-of-a-test"), connect).await.unwrap();
         assert_eq!(daemon.volumes().await.unwrap().len(), 1);
 
         let name = Name::volume("vol2").unwrap();

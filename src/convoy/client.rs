@@ -258,6 +258,11 @@ fn pauses(total: Duration) -> impl Iterator<Item = Duration> + Send {
 
 #[async_trait]
 impl Daemon for Client {
+    fn identity(&self) -> String {
+        let socket = std::fs::canonicalize(&self.options.socket).unwrap_or_else(|_| self.options.socket.clone());
+        format!("Convoy at {}", socket.display())
+    }
+
     fn description(&self) -> String {
         format!("Convoy at {}", self.options.socket.display())
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+    url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -103,6 +104,10 @@ impl Daemon for DryRun {
         self.daemon.description()
     }
 
+    fn identity(&self) -> String {
+        self.daemon.identity()
+    }
+
     fn serialises_itself(&self) -> bool {
         // Nothing is written, so there is nothing to keep apart.
         true
@@ -193,7 +198,11 @@ impl Daemon for DryRun {
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
-        self.volume(name).await?;
+        let volume = self.volume(name).await?;
+        if !volume.mount_point.is_empty() {
+            let message = format!("Cannot delete volume {name}. It is still mounted");
+            return Err(Error::new(ErrorKind::Daemon, message).with_status(400));
+        }
         let mut pretended = self.pretended();
         let text = if reference_only {
             format!("make the daemon forget the volume \"{name}\", its files stay")
@@ -282,7 +291,10 @@ impl Daemon for DryRun {
         let snapshot = self.snapshot(snapshot).await?;
         let mut pretended = self.pretended();
         let name = format!("backup-dryrun{:04}", pretended.backups.len() + 1);
-        let url = BackupUrl::stored(destination, &name, &snapshot.volume_name);
+        let url = match destination.kind() {
+            DestinationKind::Ebs { region } => BackupUrl::Ebs { region: region.clone(), snapshot: name.clone() },
+            _ => BackupUrl::stored(destination, &name, &snapshot.volume_name),
+        };
         let fields = [
             ("BackupName", name),
             ("BackupURL", url.to_string()),

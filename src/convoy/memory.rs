@@ -283,6 +283,7 @@ impl Daemon for MemoryDaemon {
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let act = |state: &mut State| {
             let snapshot = state.snapshot(snapshot.as_str())?;
+            let volume_created = state.volume(&snapshot.volume_name)?.created_time.to_string();
             state.counter += 1;
             let name = format!("backup-{:016x}", state.counter);
             let url = BackupUrl::stored(destination, &name, &snapshot.volume_name);
@@ -292,6 +293,7 @@ impl Daemon for MemoryDaemon {
                 ("CreatedTime", state.now().to_string()),
                 ("SnapshotCreatedAt", snapshot.created_time.to_string()),
                 ("SnapshotName", snapshot.name),
+                ("VolumeCreatedAt", volume_created),
                 ("VolumeName", snapshot.volume_name),
             ];
             let backup = Backup::new(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());

@@ -35,6 +35,11 @@ pub trait Daemon: Send + Sync + std::fmt::Debug {
     /// One line on which daemon this is, for the log: `Convoy at /var/run/convoy/convoy.sock`.
     fn description(&self) -> String;
 
+    /// What every way to the same daemon has in common: locks go by it.
+    fn identity(&self) -> String {
+        self.description()
+    }
+
     /// Whether it keeps backups and deletions at one destination apart by itself, and ends what it was doing when its process ends.
     /// Convoy does neither.
     fn serialises_itself(&self) -> bool {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ApiTime, BackupUrl, Name};
+use super::{ApiTime, BackupUrl, Name, names};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a driver tells of a volume or a snapshot: names and strings, as each driver likes.
@@ -93,9 +93,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What snapshots are ordered by: time, then name (names sort by time where this program made them).
+    /// What snapshots are ordered by: the time in the name where this program made it (those go up also where the clock
+    /// went back), else the daemon's; then the name.
     pub fn order(&self) -> (Option<Timestamp>, &str) {
-        (self.created_time.timestamp(), &self.name)
+        (names::snapshot_time(&self.name).or(self.created_time.timestamp()), &self.name)
     }
 }
 
@@ -171,10 +172,20 @@ impl Backup {
         self.fields.get("State").is_none_or(|state| state == "completed")
     }
 
-    /// What backups are ordered by: when they were made, when their snapshot was, then their names.
+    /// What backups are ordered by: when their snapshot was taken (as [`Snapshot::order`]; the newest data is the newest
+    /// backup), then when they were made, then by their names.
     pub fn order(&self) -> (Option<Timestamp>, Option<Timestamp>, &str, &str) {
-        let snapshot = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
-        (self.created(), snapshot, self.field("SnapshotName"), self.field("BackupName"))
+        let taken = names::snapshot_time(self.field("SnapshotName"))
+            .or_else(|| ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp())
+            .or(self.created());
+        (taken, self.created(), self.field("SnapshotName"), self.field("BackupName"))
+    }
+
+    /// Whether it is of this very volume, and not of one that had the same name before, or has it on another host.
+    pub fn is_of(&self, volume: &Volume) -> bool {
+        let made = ApiTime::parse(self.field("VolumeCreatedAt")).timestamp();
+        self.volume() == volume.name
+            && made.zip(volume.created_time.timestamp()).is_none_or(|(made, there)| made == there)
     }
 }
 
@@ -243,6 +254,29 @@ mod tests {
         let volume: Volume = serde_json::from_str(sent).unwrap();
         assert_eq!(volume.size(), Some(42));
         assert_eq!(serde_json::to_value(&volume).unwrap(), serde_json::from_str::<Value>(sent).unwrap());
+    }
+
+    #[test]
+    fn the_newest_is_the_one_taken_last_also_where_the_clock_went_back() {
+        let snapshot = |name: &str, created: &str| Snapshot {
+            name: name.into(),
+            created_time: ApiTime::parse(created),
+            ..Snapshot::default()
+        };
+        // Taken with the clock in 2036; then it was set right, and names went on from there.
+        let wrong = snapshot("vol1-20360101T000000.000000Z", "Tue Jan 01 00:00:00 +0000 2036");
+        let right = snapshot("vol1-20360101T000000.000001Z", "Mon Nov 23 07:00:48 +0000 2026");
+        let all = [wrong, right].map(|snapshot| (snapshot.name.clone(), snapshot));
+        let volume = Volume { snapshots: Some(all.into()), ..Volume::default() };
+        assert_eq!(volume.snapshots_by_time().last().unwrap().name, "vol1-20360101T000000.000001Z");
+
+        let backup = |snapshot: &str, created: &str| {
+            let fields = [("SnapshotName", snapshot), ("CreatedTime", created)];
+            Backup::new(fields.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
+        };
+        let wrong = backup("vol1-20360101T000000.000000Z", "Tue Jan 01 00:00:00 +0000 2036");
+        let right = backup("vol1-20360101T000000.000001Z", "Mon Nov 23 07:00:48 +0000 2026");
+        assert!(right.order() > wrong.order());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::error::{Error, Result};
 
 /// A name that Convoy can work with: `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`, at most [`Name::MAX`] characters.
@@ -71,6 +73,17 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// How the time is written at the end of a snapshot's name that this program made: `-20261123T074200.123456Z`.
+pub(super) const SNAPSHOT_TIME: &str = "%Y%m%dT%H%M%S.%6fZ";
+
+/// The time in the name of a snapshot that this program made.
+pub(super) fn snapshot_time(name: &str) -> Option<Timestamp> {
+    const LENGTH: usize = "20261123T074200.123456Z".len();
+    let (_, time) = name.rsplit_once('-').filter(|(_, time)| time.len() == LENGTH)?;
+    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", time).ok()?;
+    time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 #[cfg(test)]

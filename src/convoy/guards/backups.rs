@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Guards,
-    unfinished::{Note, Notes, Unfinished},
+    unfinished::{Note, Notes, Operation, Unfinished},
 };
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name},
@@ -67,87 +69,101 @@ impl Guards {
     /// [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of the volume's.
     pub async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let volume = self.daemon.snapshot(snapshot).await?.volume_name;
-        let volume_lock = self.lock_volume(&volume, Sharing::Shared).await?;
-        let destination_lock = self.lock_destination(destination, Sharing::Shared).await?;
         // From here on the volume counts as not backed up, until the proof.
-        self.seen().unproven.insert(volume.clone(), "it was not finished".into());
-        let note = self.note_unfinished(snapshot, &volume, destination)?;
-        let daemon = Arc::clone(&self.daemon);
-        let (asked_snapshot, asked_destination) = (snapshot.clone(), destination.clone());
-        let asked = async move { daemon.create_backup(&asked_snapshot, &asked_destination).await };
-        let (made, _locks) = finish_even_if_cancelled(asked, note, [volume_lock, destination_lock]).await?;
-        let made = match made {
-            Err(error) if error.kind == ErrorKind::Timeout => {
-                self.look_for_backup(snapshot, &volume, destination, error).await
-            }
-            made => made,
-        };
-        let proven = match made {
-            Ok(url) => self.prove(&url, snapshot, &volume, destination).await.map(|()| url),
-            Err(error) => Err(error),
-        };
+        let key = (volume.clone(), destination.key());
+        self.seen().unproven.insert(key.clone(), "it was not finished".into());
+        let proven = self.make_and_prove(snapshot, &volume, destination).await;
         let mut seen = self.seen();
         match &proven {
             Ok(url) => {
-                seen.unproven.remove(&volume);
+                seen.unproven.remove(&key);
                 seen.made.push((destination.clone(), url.clone()));
                 seen.good.push(url.clone());
             }
             Err(error) => {
-                seen.unproven.insert(volume, error.to_string());
+                seen.unproven.insert(key, error.to_string());
             }
         }
         drop(seen);
         proven
     }
 
-    /// The note that a backup was asked for. A daemon that keeps order by itself needs none.
-    fn note_unfinished(&self, snapshot: &Name, volume: &str, destination: &Destination) -> Result<Option<Note>> {
+    async fn make_and_prove(&self, snapshot: &Name, volume: &str, destination: &Destination) -> Result<BackupUrl> {
+        let locks = (
+            self.lock_volume(volume, Sharing::Shared).await?,
+            self.lock_destination(destination, Sharing::Shared).await?,
+        );
+        let what = format!("the snapshot \"{snapshot}\" is not backed up");
+        self.nothing_unfinished(Operation::Delete, destination, &what).await?;
+        let begun = self.clock.now();
+        let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination)?;
+        let daemon = Arc::clone(&self.daemon);
+        let (asked_snapshot, asked_destination) = (snapshot.clone(), destination.clone());
+        let asked = async move { daemon.create_backup(&asked_snapshot, &asked_destination).await };
+        let (made, _locks) = finish_even_if_cancelled(asked, note, locks).await?;
+        let url = match made {
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                self.look_for_backup(snapshot, volume, destination, begun, error).await?
+            }
+            made => made?,
+        };
+        self.prove(&url, snapshot, volume, destination).await?;
+        Ok(url)
+    }
+
+    /// The note that something was asked for. A daemon that keeps order by itself needs none.
+    fn note(&self, operation: Operation, name: &str, volume: &str, destination: &Destination) -> Result<Option<Note>> {
         let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(None) };
         let unfinished = Unfinished {
-            snapshot: snapshot.to_string(),
+            operation,
+            name: name.to_owned(),
             volume: volume.to_owned(),
             destination: destination.key(),
             begun: self.clock.now(),
         };
         match Notes::new(locks.folder()).write(&unfinished) {
             Ok(note) => Ok(Some(note)),
-            Err(error) => {
-                // A data folder that is full or read-only must not stop a backup.
+            // A data folder that is full or read-only must not stop a backup. A deletion it must.
+            Err(error) if operation == Operation::Backup => {
                 log::warn!("going on without a note of the backup: {error}");
                 Ok(None)
             }
+            Err(error) => Err(error),
         }
     }
 
-    /// Guard 4, where the lock's holder is gone and the daemon may still be at its backup.
-    async fn nothing_unfinished(&self, destination: &Destination, what: &str) -> Result<()> {
-        let Some(locks) = &self.locks else { return Ok(()) };
-        for (note, unfinished) in Notes::new(locks.folder()).of(&destination.key())? {
-            let volume = Name::volume(&unfinished.volume)?;
-            let backups = self.backups(destination, Some(&volume)).await?;
-            if backups.iter().any(|backup| backup.field("SnapshotName") == unfinished.snapshot) {
+    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of it.
+    async fn nothing_unfinished(&self, operation: Operation, destination: &Destination, what: &str) -> Result<()> {
+        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(()) };
+        for (note, unfinished) in Notes::new(locks.folder()).of(operation, &destination.key())? {
+            let (name, begun) = (&unfinished.name, unfinished.begun);
+            if operation == Operation::Backup && self.is_listed(&unfinished, destination).await? {
                 note.remove();
             } else if unfinished.is_given_up(self.clock.now()) {
                 log::warn!(
-                    "the backup of the snapshot \"{}\", begun at {}, never appeared at {destination}",
-                    unfinished.snapshot,
-                    unfinished.begun
+                    "the end of {} \"{name}\" at {destination}, begun at {begun}, was never seen",
+                    operation.words()
                 );
                 note.remove();
             } else {
-                let (snapshot, begun) = (&unfinished.snapshot, unfinished.begun);
-                return Err(Error::new(
-                    ErrorKind::Busy,
-                    format!("{what} is not deleted: the backup of the snapshot \"{snapshot}\", begun at {begun}, was cut off, and the daemon may still be at it"),
-                )
-                .with_hint(format!(
-                    "try again when it is listed; where the daemon's log says that it is over, remove \"{}\"",
+                let message = format!(
+                    "{what}: {} \"{name}\" at {destination}, begun at {begun}, was cut off, and the daemon may still be at it",
+                    operation.words()
+                );
+                return Err(Error::new(ErrorKind::Busy, message).with_hint(format!(
+                    "try again later; where the daemon's log says that it is over, remove \"{}\"",
                     note.path().display()
                 )));
             }
         }
         Ok(())
+    }
+
+    /// Whether the backup that was begun is there by now.
+    async fn is_listed(&self, unfinished: &Unfinished, destination: &Destination) -> Result<bool> {
+        let volume = Name::volume(&unfinished.volume)?;
+        let backups = self.backups(destination, Some(&volume)).await?;
+        Ok(backups.iter().any(|backup| is_made_from(backup, &unfinished.name, unfinished.begun)))
     }
 
     /// Guard 8: after a timeout, the backup of this snapshot that the list shows, if it does. The newest, where there are several.
@@ -156,14 +172,13 @@ impl Guards {
         snapshot: &Name,
         volume: &str,
         destination: &Destination,
+        begun: Timestamp,
         error: Error,
     ) -> Result<BackupUrl> {
         let volume = Name::volume(volume)?;
-        let found = self.backups(destination, Some(&volume)).await.ok().and_then(|backups| {
-            backups.iter().find(|backup| backup.field("SnapshotName") == snapshot.as_str()).map(Backup::url)
-        });
-        match found {
-            Some(url) => url,
+        let backups = self.backups(destination, Some(&volume)).await.unwrap_or_default();
+        match backups.iter().find(|backup| is_made_from(backup, snapshot.as_str(), begun)) {
+            Some(backup) => backup.url(),
             None => Err(error.with_hint(format!(
                 "the daemon may still be at it: look for a backup of the snapshot \"{snapshot}\" before you repeat it"
             ))),
@@ -179,6 +194,10 @@ impl Guards {
         loop {
             let backup = match self.daemon.backup(url).await {
                 Ok(backup) => backup,
+                // A plain no is a no; only where there was no word, the list may tell.
+                Err(error) if matches!(error.kind, ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository) => {
+                    return not_good(format!("it can't be inspected: {error}"));
+                }
                 Err(error) => match self.listed(url, destination, volume).await {
                     Some(backup) => backup,
                     None => return not_good(format!("it can be neither inspected nor listed: {error}")),
@@ -215,14 +234,26 @@ impl Guards {
         let destination = url.destination();
         let destination_lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
         self.may_delete(&what, url.volume())?;
-        self.nothing_unfinished(&destination, &what).await?;
+        self.nothing_unfinished(Operation::Backup, &destination, &format!("{what} is not deleted")).await?;
         let siblings = self.siblings(url, &destination).await?;
-        self.may_delete(&what, url.volume())?;
+        // An EBS URL does not name the volume; the list does.
+        let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        let place = siblings.iter().position(same).unwrap_or_default();
+        let volume = siblings.get(place).map(|backup| backup.volume().to_owned()).unwrap_or_default();
+        self.may_delete(&what, Some(&volume))?;
         if !even_the_newest {
             match self.newest_good(&siblings).await? {
-                Some(newest) if !newest.same_backup(url) => {}
-                Some(_) => {
-                    return Err(Error::guard(format!("{what} is not deleted: it is the volume's newest good backup"))
+                // One that is newer may only look broken, as any backup on S3 does while the network is down.
+                Some(newest)
+                    if siblings.iter().position(|it| it.url().is_ok_and(|it| it.same_backup(&newest)))
+                        < Some(place) => {}
+                Some(newest) => {
+                    let why = if newest.same_backup(url) {
+                        "it is the volume's newest good backup"
+                    } else {
+                        "it is newer than the newest one that can be inspected"
+                    };
+                    return Err(Error::guard(format!("{what} is not deleted: {why}"))
                         .with_hint("make a newer one first, or say that even the newest may go (remove --all)"));
                 }
                 None => {
@@ -233,11 +264,13 @@ impl Guards {
             }
         }
         self.no_other_volume_by_prefix(url, &destination, &siblings, &what).await?;
+        let note = self.note(Operation::Delete, url.backup(), &volume, &destination)?;
         let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
         let asked = async move { daemon.delete_backup(&asked_url).await };
-        let (deleted, _lock) = finish_even_if_cancelled(asked, None, [destination_lock]).await?;
+        let (deleted, _lock) = finish_even_if_cancelled(asked, note, destination_lock).await?;
         let deleted = match deleted {
             Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.backup(url).await {
+                // Convoy unlists a backup first and collects its blocks then: it may still be at that, so the note stays.
                 Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
                 _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
             },
@@ -329,6 +362,13 @@ async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
         (result, locks)
     });
     ended.await.map_err(|panic| Error::internal(format!("a call of the daemon failed: {panic}")))
+}
+
+/// Whether a backup was made from this snapshot, not before `begun`: the same snapshot may have older ones. The daemon, on this
+/// host's clock, tells whole seconds.
+fn is_made_from(backup: &Backup, snapshot: &str, begun: Timestamp) -> bool {
+    let slack = SignedDuration::from_secs(1);
+    backup.field("SnapshotName") == snapshot && backup.created().is_none_or(|made| made.duration_since(begun) > -slack)
 }
 
 /// Convoy's words for a volume that has no backup at a destination: `cannot find .../volume.cfg in objectstore`.

@@ -50,8 +50,8 @@ pub struct Guards {
 struct Seen {
     /// Why no deletion may happen any more in this run.
     stopped: Option<String>,
-    /// Volumes of which a backup was made or tried in this run without being proven good, and why it was not.
-    unproven: BTreeMap<String, String>,
+    /// Volumes, each with a destination's key, of which a backup was tried in this run without being proven good, and why not.
+    unproven: BTreeMap<(String, String), String>,
     /// Backups made in this run, proven good and not deleted since, and where each is.
     made: Vec<(Destination, BackupUrl)>,
     /// Backups that were inspected in this run and found good.
@@ -165,7 +165,8 @@ impl Guards {
     /// Whether anything of this volume may be deleted in this run.
     fn may_delete(&self, what: &str, volume: Option<&str>) -> Result<()> {
         let seen = self.seen();
-        let why = match (&seen.stopped, volume.and_then(|volume| seen.unproven.get(volume))) {
+        let of_volume = |(key, _): &(&(String, String), &String)| volume.is_some_and(|volume| key.0 == volume);
+        let why = match (&seen.stopped, seen.unproven.iter().find(of_volume).map(|(_, why)| why)) {
             (Some(why), _) => why.clone(),
             (None, Some(why)) => {
                 format!("the backup of \"{}\" in this run did not prove good: {why}", volume.unwrap_or_default())
@@ -182,7 +183,7 @@ impl Guards {
 
     /// The lock under which a volume is read (shared) and made or deleted (exclusive).
     async fn lock_volume(&self, volume: &str, sharing: Sharing) -> Result<Option<Lock>> {
-        self.lock(&format!("volume {volume} of {}", self.daemon.description()), sharing).await
+        self.lock(&format!("volume {volume} of {}", self.daemon.identity()), sharing).await
     }
 
     async fn lock(&self, key: &str, sharing: Sharing) -> Result<Option<Lock>> {

@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::super::{Name, Volume};
+use super::super::{
+    Name, Volume,
+    names::{SNAPSHOT_TIME, snapshot_time},
+};
 
 /// The longest part of a volume's name in its snapshots' names: Convoy makes file names of both together.
 const VOLUME_PART: usize = 64;
-/// `-20261123T074200.123456Z`
-const TIME_FORMAT: &str = "%Y%m%dT%H%M%S.%6fZ";
-
 /// The time of the newest name made in this process, in microseconds since 1970.
 static LAST: Mutex<i64> = Mutex::new(i64::MIN);
 
@@ -20,19 +20,19 @@ static LAST: Mutex<i64> = Mutex::new(i64::MIN);
 /// where the clock was set back.
 pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
     let volume_part: String = name.as_str().chars().take(VOLUME_PART).collect();
-    let existing = volume.snapshots.iter().flatten().filter_map(|(name, _)| time_of(name)).max().unwrap_or(i64::MIN);
+    let existing = volume
+        .snapshots
+        .iter()
+        .flatten()
+        .filter_map(|(name, _)| snapshot_time(name))
+        .max()
+        .map(Timestamp::as_microsecond)
+        .unwrap_or(i64::MIN);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     *last = now.as_microsecond().max(last.max(existing).saturating_add(1));
     let time = Timestamp::from_microsecond(*last).unwrap_or(now);
-    Name::snapshot(&format!("{volume_part}-{}", time.strftime(TIME_FORMAT)))
+    Name::snapshot(&format!("{volume_part}-{}", time.strftime(SNAPSHOT_TIME)))
         .expect("a volume's name and a time make a name: both hold only what a name may")
-}
-
-/// The time in a name made here.
-fn time_of(name: &str) -> Option<i64> {
-    let (_, time) = name.rsplit_once('-')?;
-    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", time).ok()?;
-    time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp().as_microsecond())
 }
 
 #[cfg(test)]

@@ -3,12 +3,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::{
-    clock::SystemClock,
-    convoy::{
-        Backup, NewVolume, Snapshot,
-        memory::{Fault, MemoryDaemon},
-    },
+use crate::convoy::{
+    Backup, NewVolume, Snapshot,
+    memory::{Fault, MemoryDaemon},
 };
 
 struct Bench {
@@ -29,8 +26,13 @@ fn locks(folder: &Path) -> Locks {
     Locks::new(folder, Duration::ZERO, "a test")
 }
 
+/// Where the daemon in memory has its clock.
 fn clock() -> Arc<dyn Clock> {
-    Arc::new(SystemClock)
+    at("2026-01-01T00:00:00Z")
+}
+
+fn at(time: &str) -> Arc<dyn Clock> {
+    Arc::new(crate::clock::FixedClock::new(time.parse().unwrap(), jiff::tz::TimeZone::UTC))
 }
 
 fn vfs() -> Destination {
@@ -74,7 +76,7 @@ async fn guard_1_a_backup_that_is_only_said_to_be_done_lets_nothing_older_go() {
     bench.daemon.fault("create_backup", Fault::AnswersSuccessOnly);
     let error = bench.back_up("vol1", &vfs()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Guard);
-    assert!(error.message.contains("neither inspected nor listed"), "{error}");
+    assert!(error.message.contains("can't be inspected"), "{error}");
 
     let refused = bench.guards.delete_backup(&old, true).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Guard);
@@ -127,6 +129,32 @@ async fn guard_2_a_newer_backup_that_is_broken_does_not_count() {
     let error = run.delete_backup(&good, false).await.unwrap_err();
     assert!(error.message.contains("newest good backup"), "{error}");
     assert_eq!(bench.daemon.backup_names().len(), 2);
+}
+
+#[tokio::test]
+async fn guard_2_while_the_newest_cannot_be_inspected_it_is_not_deleted_either() {
+    let bench = bench(&["vol1"]);
+    let oldest = bench.back_up("vol1", &s3()).await.unwrap();
+    bench.back_up("vol1", &s3()).await.unwrap();
+    let newest = bench.back_up("vol1", &s3()).await.unwrap();
+    let network = Error::new(ErrorKind::Daemon, "AWS Error: RequestError send request failed").with_status(400);
+    bench.daemon.fault("backup", Fault::Fails(network));
+    let error = bench.another_run().delete_backup(&newest, false).await.unwrap_err();
+    assert!(error.message.contains("newer than the newest one that can be inspected"), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 3);
+    bench.another_run().delete_backup(&oldest, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_the_backup_of_a_volume_that_had_the_same_name_does_not_count() {
+    let bench = bench(&["vol1"]);
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+    bench.daemon.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
+    let error = bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains("no good backup of it"), "{error}");
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
 }
 
 #[tokio::test]
@@ -237,10 +265,23 @@ async fn guard_4_a_backup_that_never_appeared_is_given_up_after_a_day() {
     let snapshot = bench.guards.create_snapshot(&name("vol1")).await.unwrap();
     bench.daemon.fault("create_backup", Fault::Fails(timeout()));
     bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
-    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(25);
-    let tomorrow = Arc::new(crate::clock::FixedClock::new(later, jiff::tz::TimeZone::UTC));
+    let tomorrow = at("2026-01-02T01:00:00Z");
     let run = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), tomorrow);
     run.delete_backup(&old, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_4_a_deletion_whose_end_was_not_seen_keeps_backups_away_for_an_hour() {
+    let bench = bench(&["vol1"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.fault("delete_backup", Fault::HappensThenTimesOut);
+    bench.guards.delete_backup(&old, false).await.unwrap();
+    assert_eq!(bench.back_up("vol1", &vfs()).await.unwrap_err().kind, ErrorKind::Busy);
+    bench.back_up("vol1", &s3()).await.unwrap();
+    let later = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), at("2026-01-01T01:00:01Z"));
+    let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    later.create_backup(&name(&snapshot), &vfs()).await.unwrap();
 }
 
 #[tokio::test]
@@ -277,6 +318,12 @@ async fn guard_6_a_restore_that_fails_leaves_no_volume_that_looks_whole() {
     assert_eq!(error.kind, ErrorKind::Timeout);
     assert!(error.hint.unwrap().contains("may be incomplete"));
 
+    // Somebody else took the name between the look and the call: that volume is not ours to delete.
+    let taken = Error::new(ErrorKind::Daemon, "Volume vol5 already exists ").with_status(400);
+    bench.daemon.fault("create_volume", Fault::HappensThenFails(taken));
+    bench.guards.create_volume(&NewVolume::from_backup(name("vol5"), url.clone())).await.unwrap_err();
+    assert!(bench.daemon.volume(&name("vol5")).await.is_ok());
+
     bench.daemon.fault("create_volume", Fault::HappensThenFails(denied()));
     let error = bench.guards.create_volume(&NewVolume::from_backup(name("vol4"), url)).await.unwrap_err();
     assert!(error.message.contains("was deleted"), "{error}");
@@ -301,16 +348,27 @@ async fn guard_8_a_timeout_is_followed_by_a_look_and_never_by_the_same_write() {
     let bench = bench(&["vol1"]);
     bench.daemon.fault("create_snapshot", Fault::HappensThenTimesOut);
     let snapshot: Snapshot = bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    let before = bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
     bench.daemon.fault("create_backup", Fault::HappensThenTimesOut);
     let url = bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
-    assert_eq!(bench.daemon.backup_names(), [url.backup()]);
+    assert_eq!(bench.daemon.backup_names(), [before.backup(), url.backup()]);
     bench.daemon.fault("delete_backup", Fault::HappensThenTimesOut);
     bench.guards.delete_backup(&url, true).await.unwrap();
     bench.daemon.fault("delete_snapshot", Fault::HappensThenTimesOut);
     bench.guards.delete_snapshot(&name(&snapshot.name)).await.unwrap();
     bench.daemon.fault("delete_volume", Fault::HappensThenTimesOut);
     bench.guards.delete_volume(&name("vol1"), None, true).await.unwrap();
-    assert_eq!(bench.daemon.writes().len(), 5, "{:?}", bench.daemon.writes());
+    assert_eq!(bench.daemon.writes().len(), 6, "{:?}", bench.daemon.writes());
+}
+
+#[tokio::test]
+async fn guard_8_an_older_backup_of_the_same_snapshot_is_not_taken_for_the_one_that_timed_out() {
+    let bench = bench(&["vol1"]);
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    let later = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), at("2026-01-01T12:00:00Z"));
+    bench.daemon.fault("create_backup", Fault::Fails(timeout()));
+    assert_eq!(later.create_backup(&name(&snapshot), &vfs()).await.unwrap_err().kind, ErrorKind::Timeout);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! Backups that were begun and whose end nobody saw (guard 4).
+//! Backups and deletions that were begun and whose end nobody saw (guard 4).
 //!
-//! Convoy goes on with a backup after its client has gone, and holds no lock between a backup and a delete at one destination. The
-//! file lock goes with the process that held it. So a note is written before a backup is asked for, and removed once the daemon has
-//! answered; a deletion that finds one looks whether that backup is listed by now, and else leaves everything as it is.
+//! Convoy goes on with what it was told after its client has gone, and holds no lock between a backup and a delete at one
+//! destination. The file lock goes with the process that held it. So a note is written before either is asked for, and removed
+//! once the daemon has answered. A deletion that finds the note of a backup looks whether that backup is listed by now, and else
+//! leaves everything as it is; a backup that finds the note of a deletion waits for another time.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +12,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A backup is given up for dead after this many hours: longer than any call of ours waits.
-const GIVEN_UP_AFTER_HOURS: i64 = 24;
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Operation {
+    /// A backup.
+    Backup,
+    /// The deletion of a backup.
+    Delete,
+}
 
-/// A backup that was asked for.
+impl Operation {
+    /// In an error's words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Backup => "the backup of the snapshot",
+            Self::Delete => "the deletion of the backup",
+        }
+    }
+
+    /// After so many hours it is taken to be over: a backup may take longer than any call of ours waits; a deletion's clean-up is
+    /// short, and it holds up backups.
+    fn longest_hours(self) -> i64 {
+        match self {
+            Self::Backup => 24,
+            Self::Delete => 1,
+        }
+    }
+}
+
+/// Something that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unfinished {
-    /// The snapshot that is backed up.
-    pub(super) snapshot: String,
+    /// What.
+    pub(super) operation: Operation,
+    /// The snapshot that is backed up, or the backup that is deleted.
+    pub(super) name: String,
     /// Its volume.
     pub(super) volume: String,
     /// The destination's key.
@@ -50,7 +79,7 @@ impl Notes {
     /// # Errors
     /// Where it can't be written.
     pub(super) fn write(&self, unfinished: &Unfinished) -> Result<Note> {
-        let path = self.folder.join(format!("{}.json", unfinished.snapshot));
+        let path = self.folder.join(format!("{}.json", unfinished.name));
         let write = || {
             std::fs::create_dir_all(&self.folder)?;
             let temporary = path.with_extension("new");
@@ -65,11 +94,11 @@ impl Notes {
         Ok(Note { path })
     }
 
-    /// The notes on a destination, with what they say.
+    /// The notes of this operation on a destination, with what they say.
     ///
     /// # Errors
     /// Where a note can't be read: what it would have said is not known.
-    pub(super) fn of(&self, destination: &str) -> Result<Vec<(Note, Unfinished)>> {
+    pub(super) fn of(&self, operation: Operation, destination: &str) -> Result<Vec<(Note, Unfinished)>> {
         let failed =
             |path: &Path, error: &std::io::Error| Error::io(format_args!("cannot read \"{}\"", path.display()), error);
         let entries = match std::fs::read_dir(&self.folder) {
@@ -83,12 +112,12 @@ impl Notes {
                 continue;
             }
             let text = match std::fs::read(&path) {
-                // Its backup was finished just now.
+                // It has ended just now.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 text => text.map_err(|error| failed(&path, &error))?,
             };
             let unfinished: Unfinished = serde_json::from_slice(&text).map_err(|error| failed(&path, &error.into()))?;
-            if unfinished.destination == destination {
+            if unfinished.operation == operation && unfinished.destination == destination {
                 found.push((Note { path }, unfinished));
             }
         }
@@ -97,15 +126,12 @@ impl Notes {
 }
 
 impl Note {
-    /// Removes the note: its backup has ended.
+    /// Removes the note: what it says has ended.
     pub(super) fn remove(self) {
         if let Err(error) = std::fs::remove_file(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            log::warn!(
-                "cannot remove \"{}\": {error}; remove it by hand, or nothing is deleted for a day",
-                self.path.display()
-            );
+            log::warn!("cannot remove \"{}\": {error}; remove it by hand, or it holds others up", self.path.display());
         }
     }
 
@@ -118,6 +144,6 @@ impl Note {
 impl Unfinished {
     /// Whether it is too old to be still going on. One from the future was written by a wrong clock: it is not.
     pub(super) fn is_given_up(&self, now: Timestamp) -> bool {
-        now.duration_since(self.begun).as_hours() >= GIVEN_UP_AFTER_HOURS
+        now.duration_since(self.begun).as_hours() >= self.operation.longest_hours()
     }
 }

@@ -33,9 +33,7 @@ impl Guards {
         self.nothing_uses(&new.name).await?;
         let new = like_the_backup(new, &backup);
         match self.daemon.create_volume(&new).await {
-            Err(error) if !matches!(error.kind, ErrorKind::Timeout | ErrorKind::Unreachable) => {
-                Err(self.clean_up(&new.name, error).await)
-            }
+            Err(error) if may_have_left_a_volume(&error) => Err(self.clean_up(&new.name, error).await),
             created => self.look_for_volume(&new, created).await,
         }
     }
@@ -58,12 +56,18 @@ impl Guards {
             Err(error) => return Err(error),
         }
         // `docker volume rm` leaves the folder on purpose, and Convoy would unpack the backup over it.
-        if let Some(folder) = self.daemon.info().await?.vfs_path().map(|path| Path::new(path).join(name.as_str()))
-            && std::fs::symlink_metadata(&folder).is_ok()
-        {
-            return in_use(&format!("the folder \"{}\", which a volume of this name left", folder.display()));
+        let Some(folder) = self.daemon.info().await?.vfs_path().map(|path| Path::new(path).join(name.as_str())) else {
+            return Ok(());
+        };
+        match std::fs::symlink_metadata(&folder) {
+            Ok(_) => in_use(&format!("the folder \"{}\", which a volume of this name left", folder.display())),
+            // In a container the daemon's folders need not be there.
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                Ok(())
+            }
+            Err(error) => Err(Error::guard(format!("cannot see whether \"{}\" is free: {error}", folder.display()))
+                .with_hint("run as a user that may look there; nothing was changed")),
         }
-        Ok(())
     }
 
     /// After a restore that failed: Convoy can leave a volume that looks whole. The name was free before and is locked, so
@@ -87,7 +91,7 @@ impl Guards {
     /// Guard 8 for new volumes.
     async fn look_for_volume(&self, new: &NewVolume, created: Result<Volume>) -> Result<Volume> {
         let error = match created {
-            Err(error) if error.kind == ErrorKind::Timeout => error,
+            Err(error) if matches!(error.kind, ErrorKind::Timeout | ErrorKind::Protocol) => error,
             created => return created,
         };
         match self.daemon.volume(&new.name).await {
@@ -114,8 +118,12 @@ impl Guards {
     ) -> Result<()> {
         let what = format!("the volume \"{name}\"");
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
-        self.daemon.volume(name).await.map_err(|error| explain_missing_volume(error, name))?;
+        let volume = self.volume(name).await?;
         self.may_delete(&what, Some(name.as_str()))?;
+        if !volume.mount_point.is_empty() {
+            return Err(Error::guard(format!("{what} is not deleted: it is mounted at {}", volume.mount_point))
+                .with_hint("stop the containers that use it first"));
+        }
         if !without_backup {
             let refuse = |why: String| {
                 Error::guard(format!("{what} is not deleted: {why}"))
@@ -124,7 +132,9 @@ impl Guards {
             let Some(destination) = destination else {
                 return Err(refuse("no backup destination is set, so no backup of it is known".into()));
             };
-            let backups = self.backups(destination, Some(name)).await?;
+            // A volume that had this name before, or another host's, is not this volume.
+            let mut backups = self.backups(destination, Some(name)).await?;
+            backups.retain(|backup| backup.is_of(&volume));
             if self.newest_good(&backups).await?.is_none() {
                 return Err(refuse(format!("there is no good backup of it at {destination}")));
             }
@@ -181,9 +191,19 @@ impl Guards {
     /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped deleting; else as
     /// [`crate::convoy::Daemon::delete_snapshot`].
     pub async fn delete_snapshot(&self, name: &Name) -> Result<()> {
-        let volume = self.daemon.snapshot(name).await?.volume_name;
+        let snapshot = self.daemon.snapshot(name).await?;
+        let volume = snapshot.volume_name;
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
         self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
+        // At EBS the snapshot is the backup: Convoy would only forget it, and it would cost money in no list.
+        if let Some(info) = snapshot.driver_info.filter(|info| info.contains_key("EBSSnapshotID"))
+            && info.get("State").is_none_or(|state| state != "removed")
+        {
+            return Err(Error::guard(format!(
+                "the snapshot \"{name}\" is not deleted: at EBS it is a backup, which is still there"
+            ))
+            .with_hint("delete the backup first (\"prune\", or \"remove --all\"), then the snapshot"));
+        }
         match self.daemon.delete_snapshot(name).await {
             Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.snapshot(name).await {
                 Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
@@ -192,6 +212,12 @@ impl Guards {
             deleted => deleted,
         }
     }
+}
+
+/// Whether a restore that failed so can have left a volume behind, that is this restore's: not where the name was taken meanwhile.
+fn may_have_left_a_volume(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository | ErrorKind::Io)
+        && !error.message.contains("already exists")
 }
 
 /// devicemapper restores only into a volume of the backup's driver and size: take both from the backup where the caller
