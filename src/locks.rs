@@ -52,10 +52,24 @@ impl Locks {
     /// Takes the lock of `key`, waiting its turn. Dropping the future gives up the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it; [`ErrorKind::Io`] where the file can't be made.
+    /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it; [`ErrorKind::Configuration`] where another
+    /// user's lock can't be opened; [`ErrorKind::Io`] where the file can't be made.
     pub async fn acquire(&self, key: &str, sharing: Sharing) -> Result<Lock> {
         let path = self.folder.join(file_name(key));
-        let mut file = self.open(&path)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(|e| cannot_make(&path, &e))?;
+        self.acquire_file(key, &path, sharing).await
+    }
+
+    /// Takes the lock of `key` that is in this file, whose folder is there.
+    ///
+    /// # Errors
+    /// As [`Locks::acquire`].
+    pub async fn acquire_file(&self, key: &str, path: &Path, sharing: Sharing) -> Result<Lock> {
+        let mut file = open(path)?;
         let start = Instant::now();
         let mut said = false;
         loop {
@@ -86,20 +100,30 @@ impl Locks {
         }
     }
 
-    fn open(&self, path: &Path) -> Result<File> {
-        let failed = |error: std::io::Error| {
-            Error::io(format_args!("cannot make the lock file \"{}\"", path.display()), &error)
-                .with_hint("set BKUP_DATA_DIR to a folder that can be written")
-        };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)
-    }
-
     /// Writes who holds the lock into it, for the eyes of those who wait. Best effort: the lock holds without it.
     fn sign(&self, file: &mut File) {
         let text = format!("{} (process {})", self.holder, std::process::id());
         let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
     }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    match opened {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && path.exists() => {
+            // `flock` works on a file that can only be read; the holder's words can't be written then.
+            File::open(path).map_err(|_| {
+                Error::configuration(format!("the lock file \"{}\" belongs to another user", path.display()))
+                    .with_hint("run this program as one user on a host, or give each user a BKUP_DATA_DIR and a destination of its own")
+            })
+        }
+        opened => opened.map_err(|error| cannot_make(path, &error)),
+    }
+}
+
+fn cannot_make(path: &Path, error: &std::io::Error) -> Error {
+    Error::io(format_args!("cannot make the lock file \"{}\"", path.display()), error)
+        .with_hint("set BKUP_DATA_DIR to a folder that can be written")
 }
 
 fn holder(file: &mut File) -> String {

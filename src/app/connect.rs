@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::{net::UnixStream, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::handover::Handover;
 use crate::{
@@ -23,6 +24,8 @@ use crate::{
 
 /// How long to wait for the owner of a root to open its socket, or to let the root go.
 const OWNER_WAIT: Duration = Duration::from_secs(15);
+/// How long the end of others' requests is waited for in silence.
+const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The daemon that was found, and what this process does for it.
@@ -38,12 +41,23 @@ pub struct Connection {
 type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
 
 impl Connection {
-    /// Lets others' requests that are under way end, and closes the socket.
-    pub async fn close(self) {
+    /// Lets others' requests that are under way end, and closes the socket. Where that takes long, `remark` hears of it; a
+    /// cancellation ends the wait, and with it the others' requests.
+    pub async fn close(self, cancellation: &CancellationToken, remark: impl Fn(&str)) {
         let serving = std::mem::take(&mut *self.serving.lock().unwrap_or_else(PoisonError::into_inner));
-        for (stop, served) in serving {
+        for (stop, mut served) in serving {
             drop(stop);
-            let failed = match served.await {
+            let ended = tokio::select! {
+                ended = &mut served => ended,
+                () = tokio::time::sleep(PATIENCE) => {
+                    remark("done; another command still works through this process, and is waited for (Ctrl-C cuts it off)");
+                    tokio::select! {
+                        ended = served => ended,
+                        () = cancellation.cancelled() => return,
+                    }
+                }
+            };
+            let failed = match ended {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => panic.to_string(),

@@ -3,6 +3,7 @@
 use std::{os::unix::fs::FileTypeExt, path::Path};
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, print_json, print_line};
 use crate::{
@@ -178,7 +179,7 @@ async fn daemon(context: &Context) -> Vec<Check> {
         checks.push(space("volumes' folder", root));
     }
     checks.extend(destination(context, daemon.as_ref()).await);
-    connection.close().await;
+    connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     checks
 }
 

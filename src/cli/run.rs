@@ -39,12 +39,12 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         // Convoy tells nothing of how far it is: a spinner with the elapsed time. The built-in daemon draws its own bar.
         let spinner = matches!(context.config.daemon().0, DaemonChoice::Socket(_)).then(|| context.progress());
         spinner.iter().for_each(|spinner| spinner.begin(name, None));
-        let finished = runs::run(&door, request, cancellation).await;
+        let finished = runs::run(&door, request, cancellation.clone()).await;
         spinner.iter().for_each(|spinner| spinner.end());
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
             drop(door);
-            connection.close().await;
+            connection.close(&cancellation, |text| context.remark(text)).await;
         }
         show(context, finished)
     })?;

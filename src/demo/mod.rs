@@ -62,7 +62,7 @@ async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationT
     let told = demo.tell(folder, &root.join("volumes"), &destination).await;
     let Demo { steps, door, .. } = demo;
     drop(door);
-    connection.close().await;
+    connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     told?;
 
     if context.flags.json {

@@ -33,6 +33,9 @@ use crate::{
     locks::{Lock, Locks, Sharing},
 };
 
+/// The lock file in a `vfs://` destination that Convoy writes to.
+const DESTINATION_LOCK: &str = ".convoy-backups.lock";
+
 /// The guarded daemon of one run. All of a run's calls go through the same one, for it remembers what the run has seen.
 #[derive(Debug)]
 pub struct Guards {
@@ -176,9 +179,25 @@ impl Guards {
         Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint("mend that first, then run this again"))
     }
 
-    /// The lock under which backups (shared) and deletions (exclusive) happen at a destination.
-    async fn lock_destination(&self, destination: &Destination, sharing: Sharing) -> Result<Option<Lock>> {
-        self.lock(&destination.key(), sharing).await
+    /// The locks under which backups (shared) and deletions (exclusive) happen at a destination: this host's, and where the
+    /// destination is a folder that can be written from here, one in it, against other hosts and other data folders.
+    async fn lock_destination(&self, destination: &Destination, sharing: Sharing) -> Result<[Option<Lock>; 2]> {
+        let here = self.lock(&destination.key(), sharing).await?;
+        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else {
+            return Ok([here, None]);
+        };
+        // Only beside backups: a folder that is missing, or wrong, is for the daemon to refuse.
+        let Some(folder) = destination.folder().filter(|folder| folder.join("convoy-objectstore").is_dir()) else {
+            return Ok([here, None]);
+        };
+        match locks.acquire_file(&destination.key(), &folder.join(DESTINATION_LOCK), sharing).await {
+            Ok(there) => Ok([here, Some(there)]),
+            Err(error) if error.kind == ErrorKind::Busy => Err(error),
+            Err(error) => {
+                log::debug!("no lock in the destination: {error}");
+                Ok([here, None])
+            }
+        }
     }
 
     /// The lock under which a volume is read (shared) and made or deleted (exclusive).
