@@ -59,6 +59,9 @@ impl Default for Deadlines {
     }
 }
 
+/// How long attempts go on in silence.
+const SAID_AFTER: Duration = Duration::from_secs(1);
+
 /// What a [`Client`] needs to know.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -147,6 +150,7 @@ impl Client {
         let request = call.request();
         let started = Instant::now();
         let mut pauses = pauses(self.deadlines().restart);
+        let mut said = false;
         loop {
             let failure = match exchange::exchange(&self.options.socket, &call, self.deadlines().connect).await {
                 Ok(answer) => return answer::accept(answer).map_err(|error| error.with_request(request)),
@@ -159,6 +163,14 @@ impl Client {
             };
             match pauses.next() {
                 Some(pause) if again => {
+                    // A hiccup is not worth a word; who waits longer wants to know for what.
+                    if !said && started.elapsed() >= SAID_AFTER {
+                        said = true;
+                        log::warn!(
+                            "{request}: {failure}; trying again for {} s in all",
+                            self.deadlines().restart.as_secs()
+                        );
+                    }
                     log::debug!("{request}: {failure}; trying again in {} ms", pause.as_millis());
                     (self.wait)(pause).await;
                 }

@@ -34,6 +34,8 @@ struct State {
     faults: HashMap<String, Vec<Fault>>,
     counter: u64,
     time: i64,
+    /// Whether its volumes are EBS's, where a snapshot is the backup and no list shows it.
+    ebs: bool,
 }
 
 /// The daemon in memory.
@@ -57,6 +59,14 @@ impl MemoryDaemon {
             let volume = daemon.lock().new_volume(name);
             daemon.lock().volumes.insert((*name).into(), volume);
         }
+        daemon
+    }
+
+    /// One whose volumes are EBS's.
+    pub fn ebs(names: &[&str]) -> Self {
+        let daemon = Self::with_volumes(names);
+        daemon.lock().ebs = true;
+        daemon.lock().volumes.values_mut().for_each(|volume| volume.driver = "ebs".into());
         daemon
     }
 
@@ -149,6 +159,14 @@ impl State {
         self.volumes.get_mut(name).ok_or_else(|| Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404))
     }
 
+    /// The EBS snapshot behind this URL, as Convoy's snapshot tells of it.
+    fn ebs_snapshot(&mut self, url: &BackupUrl) -> Option<&mut DriverInfo> {
+        let snapshots =
+            self.volumes.values_mut().filter_map(|volume| volume.snapshots.as_mut()).flat_map(BTreeMap::values_mut);
+        let is_this = |info: &&mut DriverInfo| info.get("EBSSnapshotID").is_some_and(|id| id == url.backup());
+        snapshots.filter_map(|snapshot| snapshot.driver_info.as_mut()).find(is_this)
+    }
+
     fn snapshot(&self, name: &str) -> Result<Snapshot> {
         self.volumes
             .values()
@@ -167,8 +185,11 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn info(&self) -> Result<Info> {
-        let info = || serde_json::from_str(r#"{"General":{"DefaultDriver":"vfs"},"vfs":{"Path":"/nowhere"}}"#).unwrap();
-        self.call("info", "", |_| Ok(info()), info)
+        let info = |ebs: bool| {
+            let drivers = if ebs { r#""ebs":{"Region":"us-east-1"}"# } else { r#""vfs":{"Path":"/nowhere"}"# };
+            serde_json::from_str(&format!(r#"{{"General":{{"DefaultDriver":"vfs"}},{drivers}}}"#)).unwrap()
+        };
+        self.call("info", "", |state| Ok(info(state.ebs)), || info(false))
     }
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
@@ -231,13 +252,16 @@ impl Daemon for MemoryDaemon {
                 return Err(refused(format!("Snapshot name {name} already exists")));
             }
             let created_time = state.now();
+            state.counter += u64::from(state.ebs);
+            let ebs = [
+                ("EBSSnapshotID", format!("snap-{}", state.counter)),
+                ("StartTime", created_time.to_string()),
+                ("State", "completed".to_owned()),
+            ];
+            let ebs = ebs.into_iter().filter(|_| state.ebs).map(|(key, value)| (key.to_owned(), value)).collect();
             let volume = state.volume(volume.as_str())?;
-            let snapshot = Snapshot {
-                name: name.to_string(),
-                created_time,
-                driver_info: Some(BTreeMap::new()),
-                ..Snapshot::default()
-            };
+            let snapshot =
+                Snapshot { name: name.to_string(), created_time, driver_info: Some(ebs), ..Snapshot::default() };
             volume.snapshots.get_or_insert_default().insert(name.to_string(), snapshot.clone());
             Ok(Snapshot { volume_name: volume.name.clone(), ..snapshot })
         };
@@ -273,6 +297,9 @@ impl Daemon for MemoryDaemon {
 
     async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
         let act = |state: &mut State| {
+            if let Some(info) = state.ebs_snapshot(url) {
+                return Ok(Backup::new(info.clone()).with_url(url));
+            }
             let found =
                 state.backups.iter().find(|(there, _)| there.same_backup(url)).map(|(_, backup)| backup.clone());
             found.ok_or_else(|| refused(format!("cannot find backup_{}.cfg in objectstore", url.backup())))
@@ -283,6 +310,9 @@ impl Daemon for MemoryDaemon {
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let act = |state: &mut State| {
             let snapshot = state.snapshot(snapshot.as_str())?;
+            if let Some(id) = snapshot.driver_info.as_ref().and_then(|info| info.get("EBSSnapshotID")) {
+                return Ok(BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() });
+            }
             let volume_created = state.volume(&snapshot.volume_name)?.created_time.to_string();
             state.counter += 1;
             let name = format!("backup-{:016x}", state.counter);
@@ -306,6 +336,10 @@ impl Daemon for MemoryDaemon {
 
     async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
         let act = |state: &mut State| {
+            if let Some(info) = state.ebs_snapshot(url) {
+                info.insert("State".into(), "removed".into());
+                return Ok(());
+            }
             let before = state.backups.len();
             state.backups.retain(|(there, _)| !there.same_backup(url));
             if state.backups.len() == before {

@@ -29,6 +29,11 @@ impl Info {
         self.general.get("DefaultDriver").and_then(Value::as_str)
     }
 
+    /// The region of the EBS driver, where there is one.
+    pub fn ebs_region(&self) -> Option<&str> {
+        self.drivers.get("ebs").and_then(|driver| driver.get("Region")).and_then(Value::as_str)
+    }
+
     /// The folder in which the vfs driver keeps its volumes.
     pub fn vfs_path(&self) -> Option<&str> {
         self.drivers.get("vfs").and_then(|driver| driver.get("Path")).and_then(Value::as_str)
@@ -125,6 +130,24 @@ impl Backup {
         let created = fields.get("CreatedTime").or_else(|| fields.get("StartTime"));
         let created = ApiTime::parse(created.map_or("", String::as_str));
         Self { fields, created }
+    }
+
+    /// The backup that an EBS snapshot is; none where it was removed at AWS and only Convoy's reference is left.
+    pub fn of_ebs_snapshot(volume: &Volume, snapshot: &Snapshot, region: &str) -> Option<Self> {
+        let info = snapshot.driver_info.as_ref()?;
+        let id = info.get("EBSSnapshotID").filter(|_| info.get("State").is_none_or(|state| state != "removed"))?;
+        let mut fields = info.clone();
+        let url = BackupUrl::Ebs { region: region.to_owned(), snapshot: id.clone() };
+        let known = [
+            ("BackupURL", url.to_string()),
+            ("DriverName", volume.driver.clone()),
+            ("SnapshotCreatedAt", snapshot.created_time.to_string()),
+            ("SnapshotName", snapshot.name.clone()),
+            ("VolumeCreatedAt", volume.created_time.to_string()),
+            ("VolumeName", volume.name.clone()),
+        ];
+        fields.extend(known.map(|(key, value)| (key.to_owned(), value)));
+        Some(Self::new(fields))
     }
 
     /// All that the daemon said.

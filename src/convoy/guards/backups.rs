@@ -9,7 +9,7 @@ use super::{
     unfinished::{Note, Notes, Operation, Unfinished},
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name},
+    convoy::{Backup, BackupUrl, Destination, Name, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
@@ -27,6 +27,7 @@ impl Guards {
                 _ => return Err(self.stop_on(error, "a list of backups failed")),
             },
         };
+        backups.extend(self.ebs_backups(volume).await?);
         if let Some(volume) = volume {
             // On S3, Convoy lists by prefix: `vol1` must not get those of `vol10`.
             backups.retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
@@ -42,6 +43,33 @@ impl Guards {
             self.stop(format!("the list of backups lacks \"{missing}\", which was made in this run"));
         }
         Ok(backups)
+    }
+
+    /// Convoy lists no backups of EBS volumes, for there a snapshot is the backup: make the list from the snapshots.
+    async fn ebs_backups(&self, volume: Option<&Name>) -> Result<Vec<Backup>> {
+        let known = self.seen().ebs_region.clone();
+        let region = match known {
+            Some(region) => region,
+            None => {
+                let info =
+                    self.daemon.info().await.map_err(|error| self.stop_on(error, "the daemon's settings failed"))?;
+                self.seen().ebs_region.insert(info.ebs_region().map(str::to_owned)).clone()
+            }
+        };
+        let Some(region) = region else { return Ok(Vec::new()) };
+        let volumes = match volume {
+            Some(name) => match self.daemon.volume(name).await {
+                Ok(volume) => vec![volume],
+                Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(self.stop_on(error, "a look at a volume failed")),
+            },
+            None => self.volumes().await?.into_values().collect(),
+        };
+        let of_volume = |volume: &Volume| {
+            let snapshots = volume.snapshots_by_time().into_iter();
+            snapshots.filter_map(|snapshot| Backup::of_ebs_snapshot(volume, snapshot, &region)).collect::<Vec<_>>()
+        };
+        Ok(volumes.iter().filter(|volume| volume.driver == "ebs").flat_map(of_volume).collect())
     }
 
     /// Convoy refuses to list a volume that was never backed up, in the same words as one that S3 denies: believe it only

@@ -57,6 +57,8 @@ struct Seen {
     unproven: BTreeMap<(String, String), String>,
     /// Backups made in this run, proven good and not deleted since, and where each is.
     made: Vec<(Destination, BackupUrl)>,
+    /// The region of the daemon's EBS driver, where it has one; `None` as long as nobody asked.
+    ebs_region: Option<Option<String>>,
     /// Backups that were inspected in this run and found good.
     good: Vec<BackupUrl>,
 }

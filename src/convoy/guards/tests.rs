@@ -399,6 +399,31 @@ async fn guard_9_a_dry_run_passes_the_same_guards_and_writes_nothing() {
     assert_eq!(bench.daemon.writes(), writes);
 }
 
+#[tokio::test]
+async fn at_ebs_the_snapshots_are_the_backups_and_all_guards_hold_for_them() {
+    let daemon = Arc::new(MemoryDaemon::ebs(&["vol1", "vol2"]));
+    let guards = Guards::new(daemon.clone(), None, clock());
+    let destination = Destination::parse("ebs://us-east-1/").unwrap();
+    let first = guards.create_snapshot(&name("vol1")).await.unwrap();
+    let first_url = guards.create_backup(&name(&first.name), &destination).await.unwrap();
+    let second = guards.create_snapshot(&name("vol1")).await.unwrap();
+    let second_url = guards.create_backup(&name(&second.name), &destination).await.unwrap();
+    guards.create_snapshot(&name("vol2")).await.unwrap();
+
+    let listed = guards.backups(&destination, Some(&name("vol1"))).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|backup| backup.url().unwrap()).collect::<Vec<_>>(),
+        [second_url.clone(), first_url.clone()]
+    );
+    assert_eq!(guards.backups(&destination, None).await.unwrap().len(), 3);
+    assert!(guards.delete_backup(&second_url, false).await.unwrap_err().message.contains("newest good backup"));
+    // Convoy would forget the snapshot, and the AWS snapshot would cost money in no list.
+    assert!(guards.delete_snapshot(&name(&first.name)).await.unwrap_err().message.contains("at EBS it is a backup"));
+    guards.delete_backup(&first_url, false).await.unwrap();
+    guards.delete_snapshot(&name(&first.name)).await.unwrap();
+    assert_eq!(guards.backups(&destination, Some(&name("vol1"))).await.unwrap().len(), 1);
+}
+
 #[test]
 fn an_ebs_backup_that_is_still_pending_is_not_complete() {
     let fields = [("State".to_owned(), "pending".to_owned())];
