@@ -55,7 +55,7 @@ impl Locks {
     /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it; [`ErrorKind::Configuration`] where another
     /// user's lock can't be opened; [`ErrorKind::Io`] where the file can't be made.
     pub async fn acquire(&self, key: &str, sharing: Sharing) -> Result<Lock> {
-        let path = self.folder.join(file_name(key));
+        let path = self.folder.join(file_name(key, "lock"));
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -133,13 +133,13 @@ fn holder(file: &mut File) -> String {
 }
 
 /// A file name for any key: its letters and digits to be recognised, and a hash to tell it from others.
-fn file_name(key: &str) -> String {
+pub(crate) fn file_name(key: &str, ending: &str) -> String {
     // FNV-1a: stable between versions of the program and of the compiler, which std's hashers are not.
     let hash = key
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let readable: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(80).collect();
-    format!("{readable}-{hash:016x}.lock")
+    format!("{readable}-{hash:016x}.{ending}")
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ macro_rules! forward {
         #[async_trait]
         impl Daemon for Handover {
             fn description(&self) -> String {
-                self.current().description()
+                self.identity()
             }
 
             fn identity(&self) -> String {

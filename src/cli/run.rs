@@ -7,7 +7,7 @@ use crate::{
     app,
     config::DaemonChoice,
     diagnostic,
-    error::{Error, ErrorKind, Result},
+    error::Result,
     output,
     runs::{self, Finished, Request, Status, Trigger},
     script,
@@ -54,11 +54,6 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
 /// Shows a run that ended; its exit code.
 fn show(context: &Context, finished: Finished) -> Result<u8> {
     let code = finished.exit_code();
-    for failure in &finished.failures {
-        let what = if failure.volume.is_empty() { String::new() } else { format!("{}: ", failure.volume) };
-        let error = Error::new(ErrorKind::Script, format!("{what}{}", failure.message));
-        context.show_error(&error);
-    }
     let result = match &finished.result {
         Ok(result) => result,
         Err(error) => {
@@ -85,6 +80,11 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
         match result.as_array() {
             Some(none) if none.is_empty() => print_line(&nothing(&finished.script)),
             _ => print_line(text.trim_end()),
+        }
+        if let Some(path) =
+            result.pointer("/DriverInfo/Path").and_then(serde_json::Value::as_str).filter(|_| finished.plan.is_none())
+        {
+            print_line(&format!("\nIts files are in {}", escape(path)));
         }
     }
     Ok(code)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Guards,
+    Guards, destinations,
     unfinished::{Note, Notes, Operation, Unfinished},
 };
 use crate::{
@@ -123,6 +123,8 @@ impl Guards {
         );
         let what = format!("the snapshot \"{snapshot}\" is not backed up");
         self.nothing_unfinished(Operation::Delete, destination, &what).await?;
+        let used = self.locks.as_ref().map(|locks| destinations::Used::new(locks.folder(), destination));
+        used.iter().try_for_each(destinations::Used::still_there)?;
         let begun = self.clock.now();
         let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination)?;
         let daemon = Arc::clone(&self.daemon);
@@ -136,6 +138,7 @@ impl Guards {
             made => made?,
         };
         self.prove(&url, snapshot, volume, destination).await?;
+        used.iter().for_each(destinations::Used::remember);
         Ok(url)
     }
 

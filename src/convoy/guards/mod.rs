@@ -14,6 +14,7 @@
 //! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`snapshot_names`] the names.
 
 mod backups;
+mod destinations;
 mod snapshot_names;
 #[cfg(test)]
 mod tests;
@@ -223,9 +224,10 @@ impl Guards {
 
 /// Convoy says only `Volume not found.`; name the volume.
 fn explain_missing_volume(error: Error, name: &Name) -> Error {
-    if error.kind == ErrorKind::NotFound {
-        let hint = "see \"convoy-backups volumes\" for those there are";
-        return error.context(format_args!("no volume \"{name}\"")).with_hint(hint);
+    if error.kind != ErrorKind::NotFound {
+        return error;
     }
-    error
+    log::debug!("the daemon's words: {error}");
+    Error::new(ErrorKind::NotFound, format!("there is no volume \"{name}\""))
+        .with_hint("see \"convoy-backups volumes\" for those there are")
 }

@@ -23,8 +23,11 @@ impl Guards {
         };
         let _destination = self.lock_destination(&url.destination(), Sharing::Shared).await?;
         let backup = self.daemon.backup(url).await.map_err(|error| {
-            error
-                .context(format_args!("cannot restore \"{url}\""))
+            if error.kind != ErrorKind::NotFound {
+                return error.context(format_args!("cannot restore \"{url}\""));
+            }
+            log::debug!("the daemon's words: {error}");
+            Error::new(ErrorKind::NotFound, format!("cannot restore \"{url}\": there is no such backup"))
                 .with_hint("see \"convoy-backups backups\" for those there are")
         })?;
         if !backup.is_complete() {
