@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
+    clock::FixedClock,
     convoy::memory::{Fault, MemoryDaemon},
     error::{Error, ErrorKind},
     script::{
@@ -252,6 +253,31 @@ fn prune_goes_on_past_a_volume_that_fails_and_reaches_volumes_that_are_gone() {
     let items = outcome.result.as_array().unwrap();
     assert!(items.iter().any(|item| item["VolumeName"] == "vol2"), "{items:?}");
     assert!(items.iter().any(|item| item["VolumeName"] == "vol1" && item["Error"] == "device is busy"), "{items:?}");
+}
+
+#[test]
+fn backup_of_a_snapshot_older_than_a_day_is_worth_a_warning_and_no_further_call() {
+    let daemon = backed_up(1);
+    let backed_up_at = |now: &str, line: &str| {
+        let heard = Arc::new(Heard::default());
+        let mut host = again(&daemon);
+        host.listener = Arc::clone(&heard) as Arc<dyn Listener>;
+        host.settings.delete_old_snapshots = false;
+        host.clock = Arc::new(FixedClock::new(now.parse().unwrap(), jiff::tz::TimeZone::UTC));
+        let before = daemon.calls().len();
+        run_default(host, "backup", line).unwrap();
+        let lines = heard.lines.lock().unwrap().clone();
+        (lines, daemon.calls().len() - before)
+    };
+    let (young, calls) = backed_up_at("2026-01-01T23:00:00Z", "--volume vol1");
+    assert_eq!(young, [""; 0]);
+    let warning = |old: &str| {
+        format!("WARN: the newest snapshot of \"vol1\" is {old} old; --create-snapshot takes a fresh one first")
+    };
+    assert_eq!(backed_up_at("2026-01-02T06:00:00Z", "--volume vol1"), (vec![warning("29 hours")], calls));
+    assert_eq!(backed_up_at("2026-01-08T06:00:00Z", "--volume vol1"), (vec![warning("7 days")], calls));
+    // The fresh one: the daemon's own clock stands still in this test, so the warning would come if it were looked at.
+    assert_eq!(backed_up_at("2026-01-08T06:00:00Z", "--volume vol1 --create-snapshot").0, [""; 0]);
 }
 
 #[test]
