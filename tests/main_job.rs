@@ -105,7 +105,10 @@ fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing() {
     assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");
 
     site.run("remove --volume vol2 --all").ok();
-    assert_eq!(site.backups("vol2"), Vec::<String>::new());
+    let left = site.run("backups --json").json();
+    assert!(left.as_array().unwrap().iter().all(|backup| backup["VolumeName"] != "vol2"), "{left}");
+    site.run("backups --volume vol2").fails(1, &["no volume \"vol2\""]);
+    site.run("prune --volume vol2 --keep-last 1").fails(1, &["no volume \"vol2\""]);
     assert!(!site.volume("vol2").exists());
     site.run("remove --volume vol2 --all").fails(1, &["vol2"]);
 }
