@@ -233,6 +233,20 @@ fn a_users_own_script_cannot_get_around_the_guards() {
 }
 
 #[test]
+fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups() {
+    let site = Site::new();
+    for volume in ["vol1", "vol2"] {
+        site.create(volume, &[("file", "content")]);
+    }
+    site.run("backup --volume vol1").ok();
+    let forget = "fn main(args) { convoy::forget_volume(\"vol1\"); convoy::driver_volumes().keys() }";
+    assert_eq!(site.run_script(forget, "--json").json(), serde_json::json!(["vol2"]));
+    assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");
+    assert_eq!(site.backups("vol1").len(), 1);
+    site.run_script(forget, "").fails(1, &["no volume \"vol1\"", "mine.rhai:1:"]);
+}
+
+#[test]
 fn many_volumes_are_backed_up_at_the_same_time() {
     let site = Site::new();
     for volume in ["vol1", "vol2", "vol3", "vol4"] {
