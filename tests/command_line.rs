@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use crate::support::site::{Running, Site, binary};
+use crate::support::{
+    running::{Running, binary},
+    site::Site,
+};
 
 #[test]
 fn the_demo_holds_and_leaves_what_it_made_to_be_looked_at() {
