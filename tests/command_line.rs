@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use crate::support::site::{Running, Site, binary};
+use crate::support::{
+    running::{Running, binary},
+    site::Site,
+};
 
 #[test]
 fn the_demo_holds_and_leaves_what_it_made_to_be_looked_at() {
@@ -27,6 +30,10 @@ fn every_script_has_a_help_made_from_its_parameters() {
     assert!(help.contains("--create-snapshot") && help.contains("take a fresh snapshot first"), "{help}");
     let all = site.run("--help").ok().out;
     assert!(all.contains("prune") && all.contains("doctor") && all.contains("75 busy"), "{all}");
+    assert_eq!(site.run("help").ok().out, all);
+    assert_eq!(site.run("help backup").ok().out, help);
+    assert_eq!(site.run("help scripts list").ok().out, site.run("scripts list --help").ok().out);
+    site.run("help backp").fails(2, &["no script named \"backp\"", "did you mean \"backup\"?"]);
     site.run("").ends(2);
     assert!(site.run("--version").ok().out.starts_with("convoy-backups "));
 }
@@ -79,6 +86,26 @@ fn config_shows_where_each_value_comes_from() {
     assert_ne!(setting("BKUP_REPOSITORY_PASSWORD")["value"], "hush");
     let flagged = site.run("config --json --destination vfs:///by/flag").json();
     assert!(flagged.to_string().contains("vfs:///by/flag"), "flags win");
+    assert!(flagged.to_string().contains("flag --destination"), "as it was typed: {flagged}");
+    site.run("config --destination nonsense").fails(2, &["--destination"]);
+}
+
+#[test]
+fn what_is_on_and_not_done_yet_is_warned_of() {
+    let site = Site::builtin();
+    assert_eq!(site.run("config").ok().err, "");
+    for (name, words) in [
+        ("BKUP_LOGGER_FILE_ENABLED", "writes no log file yet"),
+        ("BKUP_LOGGER_SYSLOG_ENABLED", "logs to no syslog server yet"),
+        ("BKUP_EMAIL_ENABLED", "sends no e-mail yet"),
+    ] {
+        let site = Site::builtin().with(name, "true");
+        for line in ["volumes", "config"] {
+            let ran = site.run(line).fails(0, &[&format!("{name} is on, but this version {words}")]);
+            assert_eq!(ran.err.matches("is on").count(), 1, "{ran:?}");
+        }
+        assert_eq!(site.run("volumes --quiet").ok().err, "");
+    }
 }
 
 #[test]

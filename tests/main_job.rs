@@ -105,7 +105,10 @@ fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing() {
     assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");
 
     site.run("remove --volume vol2 --all").ok();
-    assert_eq!(site.backups("vol2"), Vec::<String>::new());
+    let left = site.run("backups --json").json();
+    assert!(left.as_array().unwrap().iter().all(|backup| backup["VolumeName"] != "vol2"), "{left}");
+    site.run("backups --volume vol2").fails(1, &["no volume \"vol2\""]);
+    site.run("prune --volume vol2 --keep-last 1").fails(1, &["no volume \"vol2\""]);
     assert!(!site.volume("vol2").exists());
     site.run("remove --volume vol2 --all").fails(1, &["vol2"]);
 }
@@ -227,6 +230,20 @@ fn a_users_own_script_cannot_get_around_the_guards() {
     site.run_script(careless, "").fails(1, &["no good backup"]);
     assert_eq!(site.backups("vol1"), [url]);
     assert!(site.volume("vol2").join("file").exists());
+}
+
+#[test]
+fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups() {
+    let site = Site::new();
+    for volume in ["vol1", "vol2"] {
+        site.create(volume, &[("file", "content")]);
+    }
+    site.run("backup --volume vol1").ok();
+    let forget = "fn main(args) { convoy::forget_volume(\"vol1\"); convoy::driver_volumes().keys() }";
+    assert_eq!(site.run_script(forget, "--json").json(), serde_json::json!(["vol2"]));
+    assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");
+    assert_eq!(site.backups("vol1").len(), 1);
+    site.run_script(forget, "").fails(1, &["no volume \"vol1\"", "mine.rhai:1:"]);
 }
 
 #[test]

@@ -42,12 +42,12 @@ pub enum Words {
     Command(Vec<String>),
 }
 
-/// The configuration that has a flag: the flag, the variable, and what it is.
+/// The configuration that has a flag: the flag as it is typed, the variable, and what it is.
 pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
-    ("convoy", "BKUP_CONVOY", "ADDRESS", "the daemon: unix:///path/to/socket, or builtin:/folder"),
-    ("destination", "BKUP_BACKUP_URL", "URL", "where backups are: vfs:///folder or s3://bucket@region/path"),
-    ("data-dir", "BKUP_DATA_DIR", "DIR", "where this program keeps its own data"),
-    ("scripts-dir", "BKUP_SCRIPTS_DIR", "DIR", "a folder with scripts of your own"),
+    ("--convoy", "BKUP_CONVOY", "ADDRESS", "the daemon: unix:///path/to/socket, or builtin:/folder"),
+    ("--destination", "BKUP_BACKUP_URL", "URL", "where backups are: vfs:///folder or s3://bucket@region/path"),
+    ("--data-dir", "BKUP_DATA_DIR", "DIR", "where this program keeps its own data"),
+    ("--scripts-dir", "BKUP_SCRIPTS_DIR", "DIR", "a folder with scripts of your own"),
 ];
 
 /// The program's own commands.
@@ -90,7 +90,7 @@ pub fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
                 let text = value(attached)?;
                 flags.timeout = Some(parse_duration(&text).map_err(|error| error.context("--timeout"))?);
             }
-            _ => match CONFIGURATION_FLAGS.iter().find(|(flag, ..)| name.strip_prefix("--") == Some(flag)) {
+            _ => match CONFIGURATION_FLAGS.iter().find(|(flag, ..)| name == *flag) {
                 Some((flag, variable, ..)) => {
                     let value = value(attached)?;
                     flags.overrides.push(Override { name: variable, flag, value });
@@ -106,6 +106,12 @@ fn command(mut rest: Vec<String>) -> Result<Words> {
     let Some(first) = rest.first().cloned() else { return Ok(Words::Command(rest)) };
     if first.starts_with('-') {
         return old_command(rest);
+    }
+    if first == "help" {
+        // `help backup` is `backup --help`, and `help` alone is `--help`.
+        rest.remove(0);
+        rest.push("--help".to_owned());
+        return command(rest);
     }
     if COMMANDS.contains(&first.as_str()) && !(first == "run" && rest.get(1).is_some_and(|name| !name.starts_with('-')))
     {
@@ -168,6 +174,8 @@ mod tests {
             ("--remove --volume V1 --all", "remove", "--volume V1 --all"),
             ("run backup --volume vol1", "backup", "--volume vol1"),
             ("mine --anything goes", "mine", "--anything goes"),
+            ("help backup", "backup", "--help"),
+            ("help run backup", "backup", "--help"),
         ] {
             assert_eq!(script(line), (name.to_owned(), arguments.to_owned()), "{line}");
         }
@@ -180,7 +188,7 @@ mod tests {
         let (flags, words) = sorted("--json backup --volume vol1 -vv --dry-run --timeout=2h --destination vfs:///b");
         assert!(flags.json && flags.dry_run && flags.verbose == 2);
         assert_eq!(flags.timeout.unwrap().as_secs(), 7_200);
-        assert_eq!(flags.overrides[0].value, "vfs:///b");
+        assert_eq!((flags.overrides[0].value.as_str(), flags.overrides[0].flag), ("vfs:///b", "--destination"));
         assert!(matches!(words, Words::Script { arguments, .. } if arguments == ["--volume", "vol1"]));
         let (flags, words) = sorted("mine -- --json");
         assert!(!flags.json && matches!(words, Words::Script { arguments, .. } if arguments == ["--json"]));
@@ -190,14 +198,28 @@ mod tests {
     #[test]
     fn no_script_may_name_a_parameter_like_a_flag_of_every_command() {
         for (flag, ..) in CONFIGURATION_FLAGS {
-            assert!(crate::script::manifest::RESERVED.contains(&flag.replace('-', "_").as_str()), "{flag}");
+            assert!(
+                crate::script::manifest::RESERVED.contains(&flag.trim_start_matches('-').replace('-', "_").as_str()),
+                "{flag}"
+            );
         }
     }
 
     #[test]
     fn the_programs_own_commands_go_to_clap() {
-        for line in ["", "--help", "-V", "scripts list", "run", "run --help", "doctor", "daemon --root /x --socket /y"]
-        {
+        for line in [
+            "",
+            "--help",
+            "help",
+            "help help",
+            "help doctor",
+            "-V",
+            "scripts list",
+            "run",
+            "run --help",
+            "doctor",
+            "daemon --root /x --socket /y",
+        ] {
             assert!(matches!(sorted(line).1, Words::Command(_)), "{line}");
         }
     }

@@ -146,8 +146,9 @@ fn common_flags() -> Vec<Arg> {
             .help("end a run that takes longer, such as 90m or 5h"),
     ];
     flags.extend(CONFIGURATION_FLAGS.iter().map(|(flag, variable, value, help)| {
-        Arg::new(*flag)
-            .long(*flag)
+        let name = flag.trim_start_matches('-');
+        Arg::new(name)
+            .long(name)
             .value_name(*value)
             .global(true)
             .help_heading("Every command")

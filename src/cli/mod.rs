@@ -167,6 +167,15 @@ fn context(flags: Flags, serving: bool) -> Result<Context> {
         let hint = warning.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         log::warn!("{}{hint}", warning.message);
     }
+    for (is_on, name, what) in [
+        (config.file_log.enabled, "BKUP_LOGGER_FILE_ENABLED", "writes no log file"),
+        (config.syslog.enabled, "BKUP_LOGGER_SYSLOG_ENABLED", "logs to no syslog server"),
+        (config.email.enabled, "BKUP_EMAIL_ENABLED", "sends no e-mail"),
+    ] {
+        if is_on {
+            log::warn!("{name} is on, but this version {what} yet");
+        }
+    }
     Ok(Context { flags, config, bars })
 }
 

@@ -3,7 +3,10 @@
 
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -82,7 +85,7 @@ impl Demo<'_> {
         self.say(&format!("This works on real files in {}.", folder.display()));
 
         self.run("create", json!({ "volume": VOLUME, "size": "1G" })).await?;
-        tree::fill(&volume)?;
+        let with_attributes = tree::fill(&volume)?;
         self.step("create", format!("made the volume \"{VOLUME}\" and put {} into it: documents, a database, links, a sparse file,\n     a FIFO, a name that is not UTF-8", files(&volume)?));
 
         let snapshots = self.run("snapshot", json!({ "volume": VOLUME })).await?;
@@ -137,10 +140,7 @@ impl Demo<'_> {
         let restored = volumes.join(RESTORED);
         let (count, differences) = tree::differences(&volume, &restored)?;
         hold(differences.is_empty(), || format!("the restored volume differs: {}", differences.join("; ")))?;
-        self.step(
-            "restore",
-            format!("restored the backup into the new volume \"{RESTORED}\" and compared all {count} entries:\n     content, owner, mode, times to the nanosecond, links, extended attributes: all the same"),
-        );
+        self.step("restore", compared(count, with_attributes));
         Ok(())
     }
 
@@ -187,18 +187,9 @@ fn files(folder: &Path) -> Result<String> {
 
 /// The folder to work in: must be new or empty, so that nothing of the user's is touched.
 fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
-    let made = |path: &Path| {
-        std::fs::create_dir_all(path)
-            .map_err(|error| Error::io(format_args!("cannot make \"{}\"", path.display()), &error))
-    };
-    let Some(folder) = folder else {
-        let base = std::env::temp_dir();
-        let free = (1..).map(|index| base.join(format!("convoy-backups-demo-{index}"))).find(|path| !path.exists());
-        let path = free.unwrap_or(base);
-        made(&path)?;
-        return Ok(path);
-    };
-    made(&folder)?;
+    let Some(folder) = folder else { return new_folder(&std::env::temp_dir()) };
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Error::io(format_args!("cannot make \"{}\"", folder.display()), &error))?;
     let path = std::fs::canonicalize(&folder)
         .map_err(|error| Error::io(format_args!("cannot use \"{}\"", folder.display()), &error))?;
     match std::fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
@@ -208,6 +199,28 @@ fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
         }
         Err(error) => Err(Error::io(format_args!("cannot list \"{}\"", folder.display()), &error)),
     }
+}
+
+/// A new folder for this user alone. Others can write to the system's temporary folder: one that is there already, even
+/// as a link, may be anybody's, so only one that was made right here is used.
+fn new_folder(base: &Path) -> Result<PathBuf> {
+    let mut index = 1;
+    loop {
+        let path = base.join(format!("convoy-backups-demo-{index}"));
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => index += 1,
+            Err(error) => return Err(Error::io(format_args!("cannot make \"{}\"", path.display()), &error)),
+        }
+    }
+}
+
+/// The last step's sentence; what the file system does not have was not compared.
+fn compared(count: usize, with_attributes: bool) -> String {
+    let attributes = if with_attributes { ", extended attributes" } else { "" };
+    format!(
+        "restored the backup into the new volume \"{RESTORED}\" and compared all {count} entries:\n     content, owner, mode, times to the nanosecond, links{attributes}: all the same"
+    )
 }
 
 fn farewell(folder: &Path, root: &Path, destination: &Path) {
@@ -242,4 +255,32 @@ fn program() -> String {
     let Ok(path) = std::env::current_exe() else { return "convoy-backups".into() };
     let here = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).map(Path::to_owned).ok());
     here.unwrap_or(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn the_default_folder_is_new_and_nobody_elses() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |index: u32| base.path().join(format!("convoy-backups-demo-{index}"));
+        std::fs::create_dir(at(1)).unwrap();
+        // A link to where nothing is yet: who made it would own what the demo writes there.
+        symlink(base.path().join("elsewhere"), at(2)).unwrap();
+        std::fs::write(at(3), "a file").unwrap();
+        let made = new_folder(base.path()).unwrap();
+        assert_eq!(made, at(4));
+        assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(!base.path().join("elsewhere").exists());
+        assert!(new_folder(&base.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn attributes_are_claimed_only_where_there_are_any() {
+        assert!(compared(3, true).contains("links, extended attributes: all the same"));
+        assert!(compared(3, false).contains("links: all the same"));
+    }
 }

@@ -23,8 +23,17 @@ fn failed(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |error| Error::io(what, &error)
 }
 
-/// Fills an empty folder. The content is the same each time.
-pub(super) fn fill(folder: &Path) -> Result<()> {
+/// Nothing where the file system has no extended attributes.
+fn if_supported<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Fills an empty folder. The content is the same each time. Whether the file system has extended attributes, and so one
+/// of the files.
+pub(super) fn fill(folder: &Path) -> Result<bool> {
     let mut noise = Noise(1);
     for index in 0..SMALL_FILES {
         let path = folder.join(format!("documents/{:02}/report-{index:03}.txt", index % 20));
@@ -42,8 +51,9 @@ pub(super) fn fill(folder: &Path) -> Result<()> {
     let secret = odd.join("secret.key");
     fs::write(&secret, "not really\n").map_err(failed("write", &secret))?;
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).map_err(failed("set the mode of", &secret))?;
-    // An extended attribute, where the file system has them.
-    let _ = xattr::set(&secret, "user.origin", b"demo");
+    let with_attributes = if_supported(xattr::set(&secret, "user.origin", b"demo"))
+        .map_err(failed("set an extended attribute of", &secret))?
+        .is_some();
     let link = odd.join("hard-link.key");
     fs::hard_link(&secret, &link).map_err(failed("link", &link))?;
     let symbolic = odd.join("link to the database");
@@ -58,7 +68,8 @@ pub(super) fn fill(folder: &Path) -> Result<()> {
         .map_err(failed("write", &sparse))?;
     let fifo = odd.join("queue");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o620), 0)
-        .map_err(|error| failed("create", &fifo)(error.into()))
+        .map_err(|error| failed("create", &fifo)(error.into()))?;
+    Ok(with_attributes)
 }
 
 /// Changes a little: one page of the database, three documents; one more, one gone.
@@ -94,7 +105,8 @@ struct Entry {
     attributes: BTreeMap<OsString, Vec<u8>>,
 }
 
-/// The differences between two trees, one a line: what is missing, and which property of which file differs.
+/// How many entries the first tree has below its root, and the differences between the two, one a line: what is missing, and
+/// which property of which file differs. The roots themselves are compared as well, as ".".
 ///
 /// # Errors
 /// Where either tree can't be read.
@@ -109,11 +121,11 @@ pub(super) fn differences(one: &Path, other: &Path) -> Result<(usize, Vec<String
         }
     }
     found.extend(other.keys().filter(|path| !one.contains_key(*path)).map(|path| format!("{} is new", path.display())));
-    Ok((one.len(), found))
+    Ok((one.len() - 1, found))
 }
 
 fn entries(root: &Path) -> Result<BTreeMap<PathBuf, Entry>> {
-    let mut entries = BTreeMap::new();
+    let mut entries = BTreeMap::from([(PathBuf::from("."), entry(root)?)]);
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let full = root.join(&folder);
@@ -142,9 +154,14 @@ fn entry(path: &Path) -> Result<Entry> {
     let is_file = metadata.is_file();
     let target =
         metadata.is_symlink().then(|| fs::read_link(path)).transpose().map_err(failed("read the link", path))?;
-    let names = xattr::list(path).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
-    let attributes =
-        names.into_iter().filter_map(|name| Some((name.clone(), xattr::get(path, &name).ok()??))).collect();
+    let mut attributes = BTreeMap::new();
+    let names = if_supported(xattr::list(path)).map_err(failed("list the extended attributes of", path))?;
+    for name in names.into_iter().flatten() {
+        let value = if_supported(xattr::get(path, &name)).map_err(failed("read an extended attribute of", path))?;
+        if let Some(value) = value.flatten() {
+            attributes.insert(name, value);
+        }
+    }
     Ok(Entry {
         kind,
         mode: metadata.mode(),
@@ -225,6 +242,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_the_lack_of_attributes_is_excused() {
+        let error = |errno: rustix::io::Errno| Err::<(), _>(std::io::Error::from(errno));
+        assert!(if_supported(error(rustix::io::Errno::NOTSUP)).unwrap().is_none());
+        assert!(if_supported(Ok(())).unwrap().is_some());
+        for errno in [rustix::io::Errno::ACCESS, rustix::io::Errno::IO, rustix::io::Errno::NOSPC] {
+            assert!(if_supported(error(errno)).is_err());
+        }
+    }
+
+    #[test]
     fn every_difference_between_two_trees_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let one = folder.path().join("one");
@@ -241,10 +268,18 @@ mod tests {
         assert!(count > SMALL_FILES && found.is_empty(), "{found:?}");
 
         type Change = fn(&Path);
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 7] = [
             ("report-000.txt", |to| fs::write(to.join("documents/00/report-000.txt"), "other").unwrap()),
             ("secret.key", |to| {
                 fs::set_permissions(to.join("odd/secret.key"), fs::Permissions::from_mode(0o644)).unwrap();
+            }),
+            (".: ", |to| fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap()),
+            ("secret.key", |to| {
+                // Not there to be changed where the file system has none: then any other change will do.
+                let secret = to.join("odd/secret.key");
+                if if_supported(xattr::set(&secret, "user.origin", b"other")).unwrap().is_none() {
+                    fs::write(&secret, "other").unwrap();
+                }
             }),
             ("queue is missing", |to| fs::remove_file(to.join("odd/queue")).unwrap()),
             ("extra is new", |to| fs::write(to.join("extra"), "").unwrap()),

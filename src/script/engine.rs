@@ -20,14 +20,15 @@ pub(crate) const MAX_OPERATIONS: u64 = 500_000_000;
 const MAX_CALL_LEVELS: usize = 64;
 /// Expressions inside expressions.
 const MAX_EXPRESSION_DEPTH: usize = 64;
-/// Bytes of text in one value, nested ones counted: the snapshots of thousands of volumes fit.
-const MAX_STRING_BYTES: usize = 32 << 20;
+/// Bytes of text in one value, nested ones counted: the snapshots of thousands of volumes fit. Values are limited each,
+/// not together, so that this times [`MAX_VARIABLES`] is what one function can hold.
+const MAX_STRING_BYTES: usize = 16 << 20;
 /// Elements of one array, nested ones counted.
 const MAX_ARRAY_ELEMENTS: usize = 200_000;
 /// Entries of one map, nested ones counted.
 const MAX_MAP_ENTRIES: usize = 1_000_000;
-/// Variables alive at once.
-const MAX_VARIABLES: usize = 1_000;
+/// Variables alive at once in one function.
+const MAX_VARIABLES: usize = 200;
 /// Functions that a script defines.
 const MAX_FUNCTIONS: usize = 500;
 /// Files that a run imports.

@@ -1,7 +1,7 @@
 //! What a run gives the primitives of its script, and what it keeps while the script runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -171,10 +171,16 @@ pub enum Status {
 }
 
 impl Outcome {
-    /// Done without failures; failed where there are failures and the result is an array without one good element (a
-    /// failed volume's element has an `Error`); else partial.
+    /// Done without failures; failed where there are failures and the result is an array without one good element; else
+    /// partial. What failed has an `Error`. In a plan (its elements have `Keep`), nothing of a volume that failed went well
+    /// but what was deleted: to keep the rest was no work.
     pub fn status(&self) -> Status {
-        let is_bad = |element: &Value| element.get("Error").is_some();
+        let failed: BTreeSet<&str> = self.failures.iter().map(|failure| failure.volume.as_str()).collect();
+        let is_bad = |element: &Value| {
+            let volume = element.get("VolumeName").and_then(Value::as_str);
+            let undone = element.get("Keep").is_some() && element.get("Deleted").is_none();
+            element.get("Error").is_some() || undone && volume.is_some_and(|volume| failed.contains(volume))
+        };
         match &self.result {
             _ if self.failures.is_empty() => Status::Done,
             Value::Array(elements) if elements.iter().all(is_bad) => Status::Failed,

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -180,10 +181,10 @@ impl Library {
     /// A script from a file anywhere, to check it before it is put into the folder. Its imports are those of this library.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where the file can't be read; [`ErrorKind::Script`] with the place where it is wrong.
+    /// [`ErrorKind::Io`] where the file can't be read; [`ErrorKind::Configuration`] where it is no file or too long for a
+    /// script; [`ErrorKind::Script`] with the place where it is wrong.
     pub fn load_file(&self, path: &Path) -> Result<Script> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
+        let text = read_bounded(path)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if !is_name(&name) {
             return Err(Error::usage(format!("\"{name}\" can't be a script's name")).with_hint(
@@ -288,14 +289,25 @@ fn read_inside(folder: &Path, relative: &str) -> Result<Option<(String, PathBuf)
         ))
         .with_hint("copy the file into the folder"));
     }
-    let metadata = real.metadata().map_err(cannot)?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        return Err(Error::configuration(format!("\"{}\" is not a file of at most 1 MiB", path.display())));
-    }
-    Ok(Some((std::fs::read_to_string(&real).map_err(cannot)?, path)))
+    Ok(Some((read_bounded(&real)?, path)))
 }
 
-/// Whether a script can be called so: `^[a-z][a-z0-9_-]*$`.
+/// The text of a script's file. What is none is not even opened: a FIFO would wait for a writer, and a device has no end.
+fn read_bounded(path: &Path) -> Result<String> {
+    let cannot = |error: std::io::Error| Error::io(format!("cannot read \"{}\"", path.display()), &error);
+    let too_long = || Error::configuration(format!("\"{}\" is not a file of at most 1 MiB", path.display()));
+    if !path.metadata().map_err(cannot)?.is_file() {
+        return Err(too_long());
+    }
+    // One byte more than it may have tells, whatever its size was said to be (files in /proc have none).
+    let mut text = Vec::new();
+    std::fs::File::open(path).map_err(cannot)?.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(cannot)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(too_long());
+    }
+    String::from_utf8(text).map_err(|_| cannot(std::io::Error::other("it is not UTF-8")))
+}
+
 /// Checks the name of a new script.
 ///
 /// # Errors
@@ -308,6 +320,7 @@ pub fn check_name(name: &str) -> Result<()> {
         .with_hint("a name is lower-case letters, digits, \"-\" or \"_\", the first a letter"))
 }
 
+/// Whether a script can be called so: `^[a-z][a-z0-9_-]*$`.
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))

@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod faulty;
+pub mod running;
 pub mod site;
 pub mod socket;
 pub mod transcripts;

@@ -4,109 +4,43 @@
 //! is driven by the real Convoy with its vfs driver instead, so that the same scenarios are tried against it.
 
 use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    path::PathBuf,
+    process::{Command, Output},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long a daemon may take to open its socket.
-const START: Duration = Duration::from_secs(30);
-
-/// A daemon that a test started; it ends with the test.
-pub struct Running {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Running {
-    /// Starts it and waits until its socket answers.
-    pub fn start(mut command: Command, socket: &Path, log: PathBuf) -> Self {
-        let file = std::fs::File::create(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let mut running = Self { child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")), log };
-        let start = Instant::now();
-        while std::os::unix::net::UnixStream::connect(socket).is_err() {
-            let ended = running.child.try_wait().unwrap();
-            assert!(ended.is_none() && start.elapsed() < START, "{command:?} opened no socket: {}", running.log());
-            std::thread::yield_now();
-        }
-        running
-    }
-
-    /// What it has printed so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Ends it as `kill -9` does.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Ends it as an operator does, and waits.
-    pub fn terminate(&mut self) -> std::process::ExitStatus {
-        let done = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(done.success());
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// The program under test.
-pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_convoy-backups"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("BKUP_") {
-            command.env_remove(name);
-        }
-    }
-    command.env("NO_COLOR", "1").env("TZ", "UTC").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
-    command
-}
+use super::running::{Running, binary, convoy};
 
 /// A scratch folder with a daemon, a destination, and the program set up for both.
 pub struct Site {
-    folder: TempDir,
-    /// Ends with the site.
+    /// Ends with the site, before its files go.
     _convoy: Option<Running>,
+    folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
 impl Site {
     /// With the built-in daemon, or with Convoy where `CONVOY_BIN` is set.
     pub fn new() -> Self {
-        match std::env::var_os("CONVOY_BIN") {
-            Some(convoy) => Self::with_convoy(Path::new(&convoy)),
-            None => Self::builtin(),
-        }
+        let mut site = Self::bare();
+        let socket = site.path("convoy.sock");
+        let Some(command) = convoy(&socket, &site.path("convoy-root"), &site.path("daemon/volumes")) else {
+            return site.with_builtin();
+        };
+        site._convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
+        site.with("BKUP_CONVOY", format!("unix://{}", socket.display()))
     }
 
     /// With the built-in daemon, whatever the environment says.
     pub fn builtin() -> Self {
-        let site = Self::bare();
-        let address = format!("builtin:{}", site.path("daemon").display());
-        site.with("BKUP_CONVOY", address)
+        Self::bare().with_builtin()
     }
 
-    fn with_convoy(convoy: &Path) -> Self {
-        let mut site = Self::bare();
-        let socket = site.path("convoy.sock");
-        let mut command = Command::new(convoy);
-        command.arg("--socket").arg(&socket).args(["daemon", "--root"]).arg(site.path("convoy-root"));
-        command
-            .args(["--drivers", "vfs", "--driver-opts"])
-            .arg(format!("vfs.path={}", site.path("daemon/volumes").display()));
-        site._convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
-        site.with("BKUP_CONVOY", format!("unix://{}", socket.display()))
+    fn with_builtin(self) -> Self {
+        let address = format!("builtin:{}", self.path("daemon").display());
+        self.with("BKUP_CONVOY", address)
     }
 
     /// Without a daemon.

@@ -57,6 +57,18 @@ pub(crate) mod functions {
         })
     }
 
+    /// What the drivers themselves say of their volumes: a map by the volume's name, each with the driver's own fields.
+    ///
+    /// ```rhai
+    /// for name in convoy::driver_volumes().keys() {
+    ///     log::info(name);
+    /// }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn driver_volumes(ctx: NativeCallContext) -> Returned<Map> {
+        call(&ctx, |run| to_map(run.wait(run.host.guards.driver_volumes())?))
+    }
+
     /// One volume. Fails with `not_found` where the daemon knows none of that name.
     ///
     /// ```rhai
@@ -167,6 +179,17 @@ pub(crate) mod functions {
             };
             run.wait(run.host.guards.delete_volume(&Name::volume(name)?, at.as_ref(), without_backup))
         })
+    }
+
+    /// Makes the daemon forget a volume; its files stay where they are (Convoy's `ReferenceOnly`). Its backups stay, too.
+    /// Fails with `not_found` where the daemon knows none of that name.
+    ///
+    /// ```rhai
+    /// convoy::forget_volume("vol1");
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn forget_volume(ctx: NativeCallContext, name: &str) -> Returned<()> {
+        call(&ctx, |run| run.wait(run.host.guards.forget_volume(&Name::volume(name)?)))
     }
 
     /// Takes a snapshot of a volume, under a name that never repeats.

@@ -36,6 +36,8 @@ fn signatures_are_in_the_words_of_scripts() {
         "convoy::volume(name: string) -> map",
         "convoy::backups(volume: any, destination: string) -> array",
         "convoy::unmount(volume: string)",
+        "convoy::forget_volume(name: string)",
+        "convoy::driver_volumes() -> map",
         "time::now() -> int",
         "run::dry_run() -> bool",
         "parallel(items: array, limit: int, action: function) -> array",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
+    clock::FixedClock,
     convoy::memory::{Fault, MemoryDaemon},
     error::{Error, ErrorKind},
     script::{
@@ -133,7 +134,6 @@ fn backups_and_volumes_list_what_is_there() {
     let all = run_default(again(&daemon), "backups", "").unwrap().result;
     assert_eq!(all.as_array().unwrap().len(), 2);
     assert!(all[0]["CreatedTime"].as_str().unwrap() > all[1]["CreatedTime"].as_str().unwrap());
-    assert_eq!(run_default(again(&daemon), "backups", "--volume vol2").unwrap().result, json!([]));
     let volumes = run_default(again(&daemon), "volumes", "").unwrap().result;
     assert_eq!((volumes[0]["Name"].as_str(), volumes[0]["Driver"].as_str()), (Some("vol1"), Some("vfs")));
 }
@@ -252,6 +252,95 @@ fn prune_goes_on_past_a_volume_that_fails_and_reaches_volumes_that_are_gone() {
     let items = outcome.result.as_array().unwrap();
     assert!(items.iter().any(|item| item["VolumeName"] == "vol2"), "{items:?}");
     assert!(items.iter().any(|item| item["VolumeName"] == "vol1" && item["Error"] == "device is busy"), "{items:?}");
+}
+
+#[test]
+fn a_name_that_is_neither_a_volumes_nor_a_backups_is_not_found() {
+    let (daemon, host) = memory(&["vol1", "gone"]);
+    run_default(host, "backup", "--volume gone").unwrap();
+    run_default(again(&daemon), "remove", "--volume gone").unwrap();
+    for line in ["backups", "prune --keep-last 1"] {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let of = |volume: &str| run_default(again(&daemon), name, &format!("--volume {volume} {rest}"));
+        let error = of("typo").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound, "{line}: {error}");
+        assert!(error.message.contains("no volume \"typo\""), "{line}: {error}");
+        assert_eq!(of("vol1").unwrap().result, json!([]), "{line}");
+        assert_eq!(of("gone").unwrap().result.as_array().unwrap().len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn prune_of_one_volume_that_fails_part_way_tells_what_was_deleted() {
+    let daemon = backed_up(4);
+    daemon.fault("delete_backup", Fault::HappensThenTimesOut);
+    daemon.fault("delete_backup", refused());
+    let outcome = run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1").unwrap();
+    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+    let plan = outcome.result.as_array().unwrap();
+    assert_eq!((plan[3]["Deleted"].as_bool(), plan[2]["Error"].as_str()), (Some(true), Some("device is busy")));
+    assert!(plan[1].get("Deleted").is_none() && plan[1].get("Error").is_none(), "it was not tried: {}", plan[1]);
+    assert_eq!(plan[0]["Keep"], true);
+    assert_eq!((outcome.failures[0].volume.as_str(), outcome.failures[0].code.as_str()), ("vol1", "daemon"));
+    assert_eq!(daemon.backup_names().len(), 3);
+}
+
+#[test]
+fn prune_that_could_delete_nothing_has_failed() {
+    for line in ["--volume vol1 --keep-last 1", "--keep-last 1"] {
+        let daemon = backed_up(3);
+        daemon.fault("delete_backup", refused());
+        let outcome = run_default(again(&daemon), "prune", line).unwrap();
+        assert_eq!(outcome.status(), Status::Failed, "{line}: {outcome:?}");
+        assert_eq!(outcome.result.as_array().unwrap().len(), 3, "{line}: {outcome:?}");
+        assert_eq!(daemon.backup_names().len(), 3, "{line}");
+    }
+}
+
+#[test]
+fn a_volume_with_nothing_to_prune_went_well_beside_one_that_failed() {
+    let (daemon, host) = memory(&["vol1", "vol2"]);
+    run_default(host, "backup", "").unwrap();
+    run_default(again(&daemon), "backup", "--volume vol1").unwrap();
+    daemon.fault("delete_backup", refused());
+    let outcome = run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
+    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+}
+
+#[test]
+fn prune_whose_snapshots_cannot_be_listed_still_tells_which_backups_it_deleted() {
+    let daemon = backed_up(3);
+    daemon.fault("volume", refused());
+    let outcome = run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();
+    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+    let plan = outcome.result.as_array().unwrap();
+    assert_eq!(plan.iter().filter(|item| item["Deleted"] == true).count(), 2, "{plan:?}");
+    assert_eq!(plan[3], json!({"VolumeName": "vol1", "Error": "device is busy"}));
+}
+
+#[test]
+fn backup_of_a_snapshot_older_than_a_day_is_worth_a_warning_and_no_further_call() {
+    let daemon = backed_up(1);
+    let backed_up_at = |now: &str, line: &str| {
+        let heard = Arc::new(Heard::default());
+        let mut host = again(&daemon);
+        host.listener = Arc::clone(&heard) as Arc<dyn Listener>;
+        host.settings.delete_old_snapshots = false;
+        host.clock = Arc::new(FixedClock::new(now.parse().unwrap(), jiff::tz::TimeZone::UTC));
+        let before = daemon.calls().len();
+        run_default(host, "backup", line).unwrap();
+        let lines = heard.lines.lock().unwrap().clone();
+        (lines, daemon.calls().len() - before)
+    };
+    let (young, calls) = backed_up_at("2026-01-01T23:00:00Z", "--volume vol1");
+    assert_eq!(young, [""; 0]);
+    let warning = |old: &str| {
+        format!("WARN: the newest snapshot of \"vol1\" is {old} old; --create-snapshot takes a fresh one first")
+    };
+    assert_eq!(backed_up_at("2026-01-02T06:00:00Z", "--volume vol1"), (vec![warning("29 hours")], calls));
+    assert_eq!(backed_up_at("2026-01-08T06:00:00Z", "--volume vol1"), (vec![warning("7 days")], calls));
+    // The fresh one: the daemon's own clock stands still in this test, so the warning would come if it were looked at.
+    assert_eq!(backed_up_at("2026-01-08T06:00:00Z", "--volume vol1 --create-snapshot").0, [""; 0]);
 }
 
 #[test]

@@ -147,6 +147,25 @@ fn a_missing_import_and_one_in_a_circle_are_told() {
 }
 
 #[test]
+fn a_file_that_is_too_long_or_none_is_not_read() {
+    let folder = folder(&[("long.rhai", &format!("fn main() {{}}\n{}", "//\n".repeat(400_000)))]);
+    let fifo = folder.path().join("fifo.rhai");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    let device = folder.path().join("device.rhai");
+    std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+    let library = Library::new(Some(folder.path().to_owned())).unwrap();
+    let long = folder.path().join("long.rhai");
+    for error in [&long, &fifo, &device].map(|path| library.load_file(path).unwrap_err()) {
+        assert_eq!(error.kind, ErrorKind::Configuration, "{error}");
+        assert!(error.message.contains("is not a file of at most 1 MiB"), "{error}");
+    }
+    for name in ["long", "fifo"] {
+        let error = library.load(name).unwrap_err();
+        assert!(error.message.contains("is not a file of at most 1 MiB"), "{error}");
+    }
+}
+
+#[test]
 fn a_file_anywhere_can_be_checked() {
     let folder = folder(&[("good.rhai", "fn main() {}"), ("Bad Name.rhai", "fn main() {}")]);
     let library = Library::new(None).unwrap();

@@ -104,6 +104,19 @@ fn what_grows_without_end_is_stopped() {
 }
 
 #[test]
+fn what_one_function_holds_is_bounded() {
+    let sixteen_mebibytes = "let s = \"x\"; while s.len() < 16777216 { s += s; }";
+    value(sixteen_mebibytes).unwrap();
+    let error = value(&format!("{sixteen_mebibytes} s += \"x\";")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Limit, "{error}");
+
+    let variables = |count: usize| (0..count).map(|index| format!("let v{index} = 0; ")).collect::<String>();
+    value(&variables(150)).unwrap();
+    let error = value(&variables(201)).unwrap_err();
+    assert_eq!((error.kind, error.message.contains("too many variables")), (ErrorKind::Limit, true), "{error}");
+}
+
+#[test]
 fn endless_recursion_is_stopped_also_through_parallel_and_closures() {
     for text in [
         "fn f(n) { f(n + 1) } fn main() { f(0) }",
