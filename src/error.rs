@@ -179,9 +179,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(request) = &self.request {
             write!(f, "{request}: ")?;
-        }
-        if let Some(status) = self.status {
-            write!(f, "{status}: ")?;
+            // Without the request, the status of its answer says nothing to a person.
+            if let Some(status) = self.status {
+                write!(f, "{status}: ")?;
+            }
         }
         f.write_str(&self.message)
     }

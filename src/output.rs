@@ -296,7 +296,7 @@ const BACKUP: [Column; 5] = [
     Column::left("VOLUME"),
     Column::left("CREATED"),
     Column::words("SNAPSHOT"),
-    Column::right("SIZE"),
+    Column::right("VOLUME SIZE"),
     Column::left("URL"),
 ];
 const URL: [Column; 2] = [Column::left("VOLUME"), Column::left("URL")];

@@ -25,6 +25,7 @@ fn wrong_arguments_are_refused_with_the_signature() {
         ("create --volume a --size 1G", ["\"a\"", "two are the least"]),
         ("create --volume ../x --size 1G", ["\"../x\"", "'/'"]),
         ("prune --keep-last many", ["many", "--keep-last"]),
+        ("prune --keep-daily -1", ["-1", "not a number of items"]),
         ("backup stray", ["stray", "backup"]),
         ("prune", ["keep", "--keep-daily"]),
         ("restore --volume vol1 --backupurl nonsense", ["nonsense", "vfs:///"]),
@@ -50,8 +51,11 @@ fn a_wrong_destination_is_refused_before_anything_is_made() {
     ] {
         site.run(&format!("backup --volume vol1 --destination {destination}")).fails(code, &[words]);
     }
+    let before = site.snapshots("vol1");
     let site = site.without("BKUP_BACKUP_URL");
-    site.run("backup --volume vol1").fails(2, &["BKUP_BACKUP_URL"]);
+    site.create("vol2", &[("file", "content")]);
+    site.run("backup").fails(2, &["no backup destination is set", "BKUP_BACKUP_URL"]);
+    assert!(site.snapshots("vol1") == before && site.snapshots("vol2").is_empty(), "nothing was done");
 }
 
 #[test]

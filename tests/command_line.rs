@@ -15,6 +15,7 @@ fn the_demo_holds_and_leaves_what_it_made_to_be_looked_at() {
     assert!(site.path("demo/daemon/volumes/demo-restored/documents/new.txt").exists());
     assert!(site.path("demo/backups/repository/config").exists());
     site.run("demo --folder demo").fails(2, &["not empty"]);
+    site.run("demo --dry-run").fails(2, &["has no dry run"]);
     let json = site.run("demo --folder again --json").json();
     assert_eq!(json["steps"].as_array().unwrap().len(), 7, "{json}");
 }
@@ -34,7 +35,8 @@ fn every_script_has_a_help_made_from_its_parameters() {
     assert_eq!(site.run("help backup").ok().out, help);
     assert_eq!(site.run("help scripts list").ok().out, site.run("scripts list --help").ok().out);
     site.run("help backp").fails(2, &["no script named \"backp\"", "did you mean \"backup\"?"]);
-    site.run("").ends(2);
+    let none = site.run("").ends(2);
+    assert!(none.err.contains("restore") && none.err.contains("prune"), "{none:?}");
     assert!(site.run("--version").ok().out.starts_with("convoy-backups "));
 }
 

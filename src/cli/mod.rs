@@ -20,6 +20,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     logging,
     progress::Progress,
+    script::Library,
     terminal::{self, Bars},
     text::escape,
 };
@@ -55,7 +56,16 @@ impl Context {
     }
 
     /// Shows an error on standard error.
+    ///
+    /// A place in a script that came with the program says nothing to who did not write it, unless the script itself is wrong.
     pub(crate) fn show_error(&self, error: &Error) {
+        let mut error = error.clone();
+        let built_in = error.location.as_ref().is_some_and(|location| location.file.ends_with("(built in)"));
+        let of_script = matches!(error.kind, ErrorKind::Script | ErrorKind::Limit | ErrorKind::Internal);
+        if built_in && !of_script && self.flags.verbose == 0 {
+            error.location = None;
+        }
+        let error = &error;
         self.bars.suspend(|| eprint!("{}", diagnostic::render(error, terminal::colour_on_error())));
     }
 }
@@ -113,19 +123,27 @@ fn with_name(words: &[String]) -> impl Iterator<Item = &str> {
     std::iter::once("convoy-backups").chain(words.iter().map(String::as_str))
 }
 
+/// The scripts for a help text: it must not fail because the folder of the user's own does.
+fn any_library() -> Result<Library> {
+    Library::new(std::env::var_os("BKUP_SCRIPTS_DIR").map(Into::into)).or_else(|_| Library::new(None))
+}
+
 /// What clap has to say: help and version on standard output, errors as everywhere else.
 fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
     use clap::error::ErrorKind as Clap;
     match error.kind() {
         Clap::DisplayHelp if !words.first().is_some_and(|word| arguments::COMMANDS.contains(&word.as_str())) => {
-            let library = crate::script::Library::new(std::env::var_os("BKUP_SCRIPTS_DIR").map(Into::into))
-                .or_else(|_| crate::script::Library::new(None))?;
-            print_line(&commands::tree(&library).render_long_help().to_string());
+            print_line(&commands::tree(&any_library()?).render_long_help().to_string());
             Ok(0)
         }
         Clap::DisplayHelp | Clap::DisplayVersion => {
             print_line(error.to_string().trim_end());
             Ok(0)
+        }
+        Clap::DisplayHelpOnMissingArgumentOrSubcommand if words.is_empty() => {
+            // The scripts are commands as well.
+            eprintln!("{}", commands::tree(&any_library()?).render_help());
+            Ok(2)
         }
         Clap::DisplayHelpOnMissingArgumentOrSubcommand => {
             eprint!("{error}");
@@ -142,6 +160,10 @@ fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
 
 fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
     let Some((name, matches)) = matches.subcommand() else { return Err(Error::internal("clap found no command")) };
+    if flags.dry_run && matches!(name, "demo" | "daemon") {
+        return Err(Error::usage(format!("\"{name}\" has no dry run"))
+            .with_hint("the demo works in a folder of its own, and touches nothing else; scripts have one"));
+    }
     let context = context(flags, name == "daemon")?;
     match name {
         "scripts" => scripts::scripts(&context, matches),

@@ -74,8 +74,8 @@ fn snapshots_and_backups_show_when_they_were_made() {
         "DriverInfo": null}]);
     assert_eq!(shown(&snapshots), "SNAPSHOT  VOLUME  CREATED\ns1        vol1    2026-11-23 09:58 (2m ago)\n");
     let expected = "\
-VOLUME  CREATED                    SNAPSHOT     SIZE  URL
-vol1    2026-11-23 07:00 (2h ago)  s1        1.0 GiB  vfs:///backups?backup=backup-1&volume=vol1
+VOLUME  CREATED                    SNAPSHOT  VOLUME SIZE  URL
+vol1    2026-11-23 07:00 (2h ago)  s1            1.0 GiB  vfs:///backups?backup=backup-1&volume=vol1
 ";
     assert_eq!(shown(&json!([backup("vol1", "backup-1")])), expected);
 }
@@ -96,7 +96,7 @@ fn an_ebs_backup_that_is_not_complete_says_so() {
             "StartTime": "Mon Nov 23 07:00:48 +0000 2026", "Size": "1073741824", "State": state})
     };
     assert!(
-        shown(&ebs("error")).contains("vol-9   not complete: error  snap-1    1.0 GiB"),
+        shown(&ebs("error")).contains("vol-9   not complete: error  snap-1        1.0 GiB"),
         "{}",
         shown(&ebs("error"))
     );

@@ -229,5 +229,6 @@ fn explain_missing_volume(error: Error, name: &Name) -> Error {
     }
     log::debug!("the daemon's words: {error}");
     Error::new(ErrorKind::NotFound, format!("there is no volume \"{name}\""))
+        .with_status(404)
         .with_hint("see \"convoy-backups volumes\" for those there are")
 }
