@@ -105,9 +105,9 @@ impl FolderBackend {
         lock(&self.failure).take()
     }
 
-    /// Whether something failed since snapshots were held back: then there is no use in going on.
-    pub(crate) fn failed(&self) -> bool {
-        lock(&self.failure).is_some()
+    /// The same, left where it is: there is no use in going on after it.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        lock(&self.failure).clone()
     }
 
     /// The size of a pack in bytes, `None` where it is missing.

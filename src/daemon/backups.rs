@@ -330,10 +330,9 @@ impl Place {
         let repository = self.existing_or_new()?;
         let _lock = self.lock_file(false)?;
         let _reading = local.reading();
-        let source = local.open()?;
+        let (source, mut file) = local.source(state)?;
         let backend = repository.backend();
         backend.remove_leftovers(DAY);
-        source.backend().take_failure();
         let record = Record {
             backup: format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
             volume: volume.name.clone(),
@@ -343,7 +342,6 @@ impl Place {
             snapshot_created: state.created,
             created: now,
         };
-        let mut file = local.snapshot_file(state)?;
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
         let tree = file.tree;
 

@@ -177,7 +177,8 @@ fn wrong_password(path: &Path) -> Error {
         .with_hint("set BKUP_REPOSITORY_PASSWORD to the password that the repository was made with")
 }
 
-fn failure(backend: &FolderBackend, what: &str, error: &RusticError) -> Error {
+/// The crate's error for the library's; the backend's own words come first where it failed.
+pub(crate) fn failure(backend: &FolderBackend, what: &str, error: &RusticError) -> Error {
     if let Some(first) = backend.take_failure() {
         return first;
     }

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use rustic_core::{CheckOptions, FileType as RepositoryFile};
+use rustic_core::{CheckOptions, FileType as RepositoryFile, Id};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use tempfile::TempDir;
 
@@ -658,6 +658,27 @@ async fn a_destination_whose_first_use_was_interrupted_is_made_anew() {
     assert_eq!(fs::read_dir(&keys).unwrap().count(), 1);
     scene.check("backups/repository");
     scene.restore("vol2", &url).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
+    let (scene, _) = Scene::with_backup().await;
+    for pack in scene.packs("root/repository") {
+        fs::remove_file(pack).unwrap();
+    }
+    // Another volume's snapshot fails at this moment, and has not looked yet.
+    let local = scene.daemon().local().open().unwrap();
+    assert!(rustic_core::ReadBackend::read_full(&**local.backend(), RepositoryFile::Index, &Id::default()).is_err());
+    fs::create_dir(scene.path("other")).unwrap();
+    let other = Destination::parse(&format!("vfs://{}", scene.path("other").display())).unwrap();
+    let error = scene.daemon().create_backup(&name("snap1"), &other).await.unwrap_err();
+    assert!(error.message.contains("/root/repository/data/"), "{error}");
+    assert!(local.backend().failure().unwrap().message.contains("/root/repository/index/"));
+
+    // And the other way round: nothing of the backup's failure is left for the snapshot to fail with.
+    local.backend().take_failure();
+    assert!(scene.daemon().create_backup(&name("snap1"), &other).await.is_err());
+    assert!(local.backend().failure().is_none());
 }
 
 #[test]
