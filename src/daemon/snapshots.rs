@@ -10,7 +10,7 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
     time::{Duration, SystemTime},
 };
 
@@ -230,8 +230,8 @@ impl LocalRepository {
     }
 
     fn prune(&self, repository: &OpenRepository) -> Result<()> {
-        let Ok(_writing) = self.writing.try_lock() else { return Ok(()) };
-        let Ok(_gate) = self.gate.try_write() else { return Ok(()) };
+        let Some(_writing) = free(self.writing.try_lock()) else { return Ok(()) };
+        let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
         let marker = self.root.join("pruned");
         let recently = || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| is_recent(time, DAY));
         if count_packs(&self.folder()) > PRUNED_AT_ONCE && recently() {
@@ -254,6 +254,15 @@ impl LocalRepository {
     }
 }
 
+/// The guard of a lock that nobody holds; a panic while it was held does not count.
+fn free<T>(tried: TryLockResult<T>) -> Option<T> {
+    match tried {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 /// Whether a time is less than `age` ago, or ahead of the clock by less than that.
 pub(crate) fn is_recent(time: SystemTime, age: Duration) -> bool {
     time.elapsed().unwrap_or_else(|ahead| ahead.duration()) < age
@@ -271,4 +280,31 @@ pub(crate) fn tags(pairs: &[(&str, &str)]) -> StringList {
         list.add(format!("{name}={value}"));
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_comes_back_even_after_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("volumes/vol1")).unwrap();
+        fs::create_dir(folder.path().join("repository")).unwrap();
+        fs::write(folder.path().join("volumes/vol1/f"), "f").unwrap();
+        let access = Access { password: None, host: "host1".into(), progress: crate::progress::none() };
+        let local = LocalRepository::new(folder.path().to_owned(), access);
+        let taken = local.take("vol1", "snap1", None, &Zoned::now()).unwrap();
+        assert_ne!(count_packs(&local.folder()), 0);
+        std::thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                let _writing = local.writing.lock();
+                let _gate = local.gate.write();
+                panic!("while both are held");
+            });
+            panicking.join().unwrap_err();
+        });
+        local.delete(&[taken.id]).unwrap();
+        assert_eq!(count_packs(&local.folder()), 0);
+    }
 }
