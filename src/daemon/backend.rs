@@ -33,14 +33,14 @@ const OPEN_PACKS: usize = 8;
 /// Where files are while they are written.
 const TEMPORARY: &str = "tmp";
 
-/// Names of temporary files never repeat within a process; its id tells processes of one host apart.
-static SERIAL: AtomicU64 = AtomicU64::new(0);
-
 /// A repository's folder.
 #[derive(Debug)]
 pub(crate) struct FolderBackend {
     path: PathBuf,
+    /// Temporary files are called `<host>-<drawn>-<serial>`: in containers, process ids repeat.
     host: String,
+    drawn: String,
+    serial: AtomicU64,
     /// `Some` while snapshot files are held back.
     held: Mutex<Option<Vec<(Id, Bytes)>>>,
     failure: Mutex<Option<Error>>,
@@ -64,6 +64,8 @@ impl FolderBackend {
         Self {
             path: path.to_owned(),
             host: host.replace('/', "_"),
+            drawn: Id::random().to_hex().as_str()[..16].to_owned(),
+            serial: AtomicU64::new(0),
             held: Mutex::default(),
             failure: Mutex::default(),
             unsynced: Mutex::default(),
@@ -105,9 +107,9 @@ impl FolderBackend {
         lock(&self.failure).take()
     }
 
-    /// Whether something failed since snapshots were held back: then there is no use in going on.
-    pub(crate) fn failed(&self) -> bool {
-        lock(&self.failure).is_some()
+    /// The same, left where it is: there is no use in going on after it.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        lock(&self.failure).clone()
     }
 
     /// The size of a pack in bytes, `None` where it is missing.
@@ -179,19 +181,27 @@ impl FolderBackend {
     }
 
     fn try_write(&self, kind: FileType, target: &Path, parts: &[Bytes]) -> io::Result<()> {
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, std::process::id()));
-        let written = self.write_and_rename(kind, &temporary, target, parts);
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
+        #[cfg(test)]
+        self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
+        // What has this name already is not ours to remove.
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let written = self.write_and_rename(kind, file, &temporary, target, parts);
         if written.is_err() {
             _ = fs::remove_file(&temporary);
         }
         written
     }
 
-    fn write_and_rename(&self, kind: FileType, temporary: &Path, target: &Path, parts: &[Bytes]) -> io::Result<()> {
-        #[cfg(test)]
-        self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(temporary)?;
+    fn write_and_rename(
+        &self,
+        kind: FileType,
+        mut file: File,
+        temporary: &Path,
+        target: &Path,
+        parts: &[Bytes],
+    ) -> io::Result<()> {
         for part in parts {
             file.write_all(part)?;
         }
@@ -202,6 +212,10 @@ impl FolderBackend {
             rename_to_new(temporary, target)?;
             return sync_folder(&folder);
         }
+        // An index or a snapshot must not be seen before the packs it names are on disk, names included.
+        if kind != FileType::Pack {
+            self.sync_folders()?;
+        }
         match fs::rename(temporary, target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
@@ -211,12 +225,17 @@ impl FolderBackend {
             other => other?,
         }
         lock(&self.unsynced).insert(folder);
-        if kind == FileType::Pack {
-            return Ok(());
-        }
-        // An index or a snapshot must not reach the disk before the packs it names, names included.
+        if kind == FileType::Pack { Ok(()) } else { self.sync_folders() }
+    }
+
+    /// Puts the renames so far on disk; where that fails, the next one tries again.
+    fn sync_folders(&self) -> io::Result<()> {
         let unsynced = std::mem::take(&mut *lock(&self.unsynced));
-        unsynced.iter().try_for_each(|folder| sync_folder(folder))
+        let synced = unsynced.iter().try_for_each(|folder| sync_folder(folder));
+        if synced.is_err() {
+            lock(&self.unsynced).extend(unsynced);
+        }
+        synced
     }
 
     #[cfg(test)]
@@ -285,7 +304,9 @@ impl FolderBackend {
 
     /// The library's error for a read that failed; it is kept, too.
     fn read_failure(&self, path: &Path, error: &io::Error) -> Box<RusticError> {
-        let error = Error::io(format!("cannot read \"{}\"", path.display()), error)
+        // A file that is gone is the repository's matter, not the disk's: another host may have removed it.
+        let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
+        let error = Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
             .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far");
         lock(&self.failure).get_or_insert_with(|| error.clone());
         RusticError::with_source(RusticKind::Backend, "the repository's folder can't be read", error)
@@ -375,5 +396,61 @@ impl WriteBackend for FolderBackend {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(folder: &Path) -> FolderBackend {
+        let backend = FolderBackend::new(folder, "host1");
+        backend.create().unwrap();
+        backend
+    }
+
+    #[test]
+    fn an_index_is_not_seen_before_its_packs_are_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = backend(folder.path());
+        let pack_folder = folder.path().join("data/ab");
+        lock(&backend.unsynced).insert(pack_folder.clone());
+        let (id, content) = (Id::random(), [Bytes::from_static(b"index")]);
+        // The folder is not there, so it can't be put on disk.
+        backend.write(FileType::Index, &id, &content).unwrap_err();
+        assert!(!backend.file(FileType::Index, &id).exists());
+        backend.write(FileType::Index, &id, &content).expect_err("what failed once is tried again");
+        fs::create_dir(pack_folder).unwrap();
+        backend.write(FileType::Index, &id, &content).unwrap();
+        assert!(backend.file(FileType::Index, &id).exists() && lock(&backend.unsynced).is_empty());
+        assert_eq!(fs::read_dir(folder.path().join(TEMPORARY)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_another_process_has_half_written_is_neither_in_the_way_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (backend, other) = (backend(folder.path()), FolderBackend::new(folder.path(), "host1"));
+        let mine = |serial: u64| folder.path().join(TEMPORARY).join(format!("host1-{}-{serial}", backend.drawn));
+        let of_process = format!("host1-{}-0", std::process::id());
+        fs::write(folder.path().join(TEMPORARY).join(of_process), "").unwrap();
+        fs::write(mine(0), "of another, by a miracle").unwrap();
+        other.write(FileType::Index, &Id::random(), &[]).unwrap();
+        backend.write(FileType::Index, &Id::random(), &[]).unwrap_err();
+        assert!(mine(0).exists());
+        assert_eq!(backend.remove_leftovers(Duration::ZERO), 2, "both are of this host");
+        backend.write(FileType::Index, &Id::random(), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_a_matter_of_the_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = backend(folder.path());
+        backend.read_partial(FileType::Pack, &Id::random(), false, 0, 1).unwrap_err();
+        assert_eq!(backend.take_failure().unwrap().kind, ErrorKind::Repository);
+        // A folder where a file should be can't be read, and no second try helps.
+        let id = Id::random();
+        fs::create_dir(backend.file(FileType::Index, &id)).unwrap();
+        backend.read_full(FileType::Index, &id).unwrap_err();
+        assert_eq!(backend.take_failure().unwrap().kind, ErrorKind::Io);
     }
 }

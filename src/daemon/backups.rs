@@ -21,7 +21,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::{
-    FileType, Id, PruneOptions, RusticResult, TreeId, WriteBackend as _,
+    FileType, Id, PruneOptions, ReadBackend as _, RusticError, RusticResult, TreeId, WriteBackend as _,
     repofile::{IndexFile, NodeType, SnapshotFile, SnapshotId},
 };
 
@@ -105,6 +105,8 @@ impl Record {
 /// The destinations that this process has used, each with its repository kept open.
 pub(crate) struct Destinations {
     access: Access,
+    /// This daemon's own folder.
+    root: PathBuf,
     patience: Duration,
     known: Mutex<HashMap<String, Arc<Place>>>,
 }
@@ -113,6 +115,7 @@ pub(crate) struct Destinations {
 pub(crate) struct Place {
     /// `<destination>/repository`.
     folder: PathBuf,
+    root: PathBuf,
     access: Access,
     patience: Duration,
     open: Mutex<Option<Arc<OpenRepository>>>,
@@ -128,14 +131,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Destinations {
-    pub(crate) fn new(access: Access) -> Self {
-        Self { access, patience: PATIENCE, known: Mutex::default() }
+    /// Those of the daemon in `root`, which is canonical.
+    pub(crate) fn new(access: Access, root: PathBuf) -> Self {
+        Self { access, root, patience: PATIENCE, known: Mutex::default() }
     }
 
     /// Tests do not wait for locks.
     #[cfg(test)]
     pub(crate) fn impatient(access: Access) -> Self {
-        Self { patience: Duration::ZERO, ..Self::new(access) }
+        Self { patience: Duration::ZERO, ..Self::new(access, PathBuf::from("/nowhere/at/all")) }
     }
 
     /// The place of a destination.
@@ -150,6 +154,7 @@ impl Destinations {
                 }
                 let place = || Place {
                     folder: path.join("repository"),
+                    root: self.root.clone(),
                     access: self.access.clone(),
                     patience: self.patience,
                     open: Mutex::default(),
@@ -172,6 +177,27 @@ impl Destinations {
 impl Place {
     fn backend(&self) -> FolderBackend {
         FolderBackend::new(&self.folder, &self.access.host)
+    }
+
+    /// Refuses what would write into a daemon's own folder, this one's or another's: its next start would take the backups
+    /// for what a crash left. They may be read, so that those which are there can be got out.
+    fn refuse_roots(&self) -> Result<()> {
+        let path = self.folder.parent().unwrap_or(&self.folder);
+        let path =
+            path.canonicalize().map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
+        let is_root = |folder: &Path| {
+            folder == self.root
+                || folder.join("lock").is_file() && ["staging", "state"].iter().all(|name| folder.join(name).is_dir())
+        };
+        match path.ancestors().find(|folder| is_root(folder)) {
+            Some(root) => Err(refused(format!(
+                "VFS path {} can't hold backups: {} is a daemon's own folder",
+                path.display(),
+                root.display()
+            ))
+            .with_hint("choose a folder outside of it, best on another disk")),
+            None => Ok(()),
+        }
     }
 
     /// The repository, `None` where there is none yet.
@@ -264,15 +290,39 @@ impl Place {
         Ok(files.iter().filter_map(|file| Some((Record::of(file)?, file.id, file.tree))).collect())
     }
 
-    fn find(&self, repository: &OpenRepository, backup: &str, volume: &str) -> Result<(Record, SnapshotId, TreeId)> {
-        let of_it = |(record, ..): &(Record, _, _)| record.backup == backup && record.volume == volume;
-        self.records(repository)?.into_iter().find(of_it).ok_or_else(|| no_backup(volume, backup))
-    }
-
+    /// A backup to look at or restore: others that can't be read do not stand in its way. Listing and deleting are stricter,
+    /// because what is deleted depends on what else is there.
     fn found(&self, backup: &str, volume: &str) -> Result<(Arc<OpenRepository>, Record, SnapshotId, TreeId)> {
         let repository = self.existing()?.ok_or_else(|| no_backup(volume, backup))?;
-        let (record, id, tree) = self.find(&repository, backup, volume)?;
+        let (record, id, tree) = match self.records(&repository) {
+            Ok(records) => find(records, backup, volume)?,
+            Err(error) => find(self.readable_records(&repository)?, backup, volume).map_err(|_| error)?,
+        };
         Ok((repository, record, id, tree))
+    }
+
+    /// The backups whose files can be read, where [`Place::records`] fails; each of the others is warned of.
+    fn readable_records(&self, repository: &OpenRepository) -> Result<Vec<(Record, SnapshotId, TreeId)>> {
+        let backend = repository.backend();
+        let unlisted = |error: &RusticError| repository.failure("cannot list the backups", error);
+        let ids = backend.list(FileType::Snapshot).map_err(|error| unlisted(&error))?;
+        let plain = repository.plain()?;
+        let mut readable = Vec::new();
+        for id in ids {
+            let path = format!("{}/snapshots/{}", self.folder.display(), id.to_hex().as_str());
+            let read = guarded("reading a backup's file", || {
+                plain
+                    .get_file::<SnapshotFile>(&SnapshotId::from(id))
+                    .map_err(|error| repository.failure("cannot read the backup's file", &error))
+            });
+            match read {
+                Ok(file) => readable.push(SnapshotFile { id: SnapshotId::from(id), ..file }),
+                Err(error) => log::warn!("\"{path}\" is damaged, other backups are not: {error}"),
+            }
+        }
+        let records = readable.iter().filter_map(|file| Some((Record::of(file)?, file.id, file.tree))).collect();
+        *lock(&self.files) = readable;
+        Ok(records)
     }
 
     /// The backups here, of one volume or of all.
@@ -325,15 +375,15 @@ impl Place {
         (snapshot, state): (&str, &SnapshotState),
         now: Timestamp,
     ) -> Result<String> {
+        self.refuse_roots()?;
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let _writing = lock(&self.writing);
         let repository = self.existing_or_new()?;
         let _lock = self.lock_file(false)?;
         let _reading = local.reading();
-        let source = local.open()?;
+        let (source, mut file) = local.source(state)?;
         let backend = repository.backend();
         backend.remove_leftovers(DAY);
-        source.backend().take_failure();
         let record = Record {
             backup: format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
             volume: volume.name.clone(),
@@ -343,7 +393,6 @@ impl Place {
             snapshot_created: state.created,
             created: now,
         };
-        let mut file = local.snapshot_file(state)?;
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
         let tree = file.tree;
 
@@ -355,18 +404,15 @@ impl Place {
             guarded("the backup", || {
                 let copied: RusticResult<()> = source.indexed()?.copy(&*repository.indexed()?, [&file]);
                 copied.map_err(|error| {
-                    source
-                        .backend()
-                        .take_failure()
-                        .unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
+                    source.backend().failure().unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
                 })
             })?;
             repository.forget_index();
             guarded("checking the backup", || prove(&repository, tree))
         };
-        // What was missing then was marked as unused by another host in the meantime: the second copy writes it anew.
+        // What was missing then was marked as unused, or removed, by another host in the meantime: the second copy writes it anew.
         let copied = copy().or_else(|error| match error.kind {
-            ErrorKind::Repository => copy(),
+            ErrorKind::Repository if source.backend().failure().is_none() => copy(),
             _ => Err(error),
         });
         self.access.progress.end();
@@ -409,8 +455,10 @@ impl Place {
     /// # Errors
     /// Where there is no such backup, or it can't be removed.
     pub(crate) fn delete(&self, url: &StoredUrl<'_>) -> Result<()> {
+        self.refuse_roots()?;
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let (repository, _, id, _) = self.found(url.backup, url.volume)?;
+        let repository = self.existing()?.ok_or_else(|| no_backup(url.volume, url.backup))?;
+        let (_, id, _) = find(self.records(&repository)?, url.backup, url.volume)?;
         let _lock = self.lock_file(true)?;
         repository
             .backend()
@@ -437,6 +485,15 @@ impl Place {
             .map_err(|error| repository.failure("cannot give back space", &error))?;
         write_whole(&marker, b"").map_err(|error| write_error(&marker, &error))
     }
+}
+
+fn find(
+    records: Vec<(Record, SnapshotId, TreeId)>,
+    backup: &str,
+    volume: &str,
+) -> Result<(Record, SnapshotId, TreeId)> {
+    let of_it = |(record, ..): &(Record, _, _)| record.backup == backup && record.volume == volume;
+    records.into_iter().find(of_it).ok_or_else(|| no_backup(volume, backup))
 }
 
 /// The parts of a stored backup's URL.
@@ -479,7 +536,7 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
             }
         }
     }
-    let unreadable = |error: &rustic_core::RusticError| repository.failure("cannot read the index", error);
+    let unreadable = |error: &RusticError| repository.failure("cannot read the index", error);
     let plain = repository.plain()?;
     for index in plain.stream_files::<IndexFile>().map_err(|error| unreadable(&error))? {
         let (_, index) = index.map_err(|error| unreadable(&error))?;

@@ -121,7 +121,7 @@ impl BuiltinDaemon {
         let access = Access { password: options.password, host: options.host, progress: options.progress };
         let inner = Inner {
             local: LocalRepository::new(root.clone(), access.clone()),
-            destinations: Destinations::new(access),
+            destinations: Destinations::new(access, root.clone()),
             root,
             clock: options.clock,
             state,

@@ -3,6 +3,7 @@
 
 use std::{
     any::Any,
+    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -45,10 +46,21 @@ impl OpenRepository {
     /// Whether there is a repository in the folder.
     ///
     /// # Errors
-    /// Where the folder can't be read: that is no proof that there is none.
+    /// Where the folder can't be read: that is no proof that there is none. [`ErrorKind::Repository`] where only its `config` is
+    /// missing: to make a new one there would lock everybody out of what it holds.
     pub(crate) fn exists(path: &Path) -> Result<bool> {
         let config = path.join("config");
-        config.try_exists().map_err(|error| Error::io(format!("cannot read \"{}\"", config.display()), &error))
+        let there =
+            || config.try_exists().map_err(|error| Error::io(format!("cannot read \"{}\"", config.display()), &error));
+        // Another host may make it between the two looks.
+        if there()? || has_files(path)? && there()? {
+            return Ok(true);
+        }
+        if !has_files(path)? {
+            return Ok(false);
+        }
+        let message = format!("\"{}\" is missing in a repository that has backups", config.display());
+        Err(Error::new(ErrorKind::Repository, message).with_hint("put it back from a copy; nothing was changed"))
     }
 
     /// Opens the repository in the backend's folder with a password: about 0.4 s of scrypt.
@@ -160,6 +172,28 @@ impl OpenRepository {
     }
 }
 
+/// Whether a repository's folder has files that its `config` and keys are there for.
+fn has_files(path: &Path) -> Result<bool> {
+    let mut folders = ["snapshots", "index", "data"].map(|name| path.join(name)).to_vec();
+    while let Some(folder) = folders.pop() {
+        let unreadable = |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(unreadable)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            if entry.file_type().map_err(unreadable)?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name().len() == 64 {
+                // What has another name is not of the repository.
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn rustic_size<T: std::str::FromStr + Default>(bytes: u64) -> T {
     bytes.to_string().parse().unwrap_or_default()
 }
@@ -177,12 +211,16 @@ fn wrong_password(path: &Path) -> Error {
         .with_hint("set BKUP_REPOSITORY_PASSWORD to the password that the repository was made with")
 }
 
-fn failure(backend: &FolderBackend, what: &str, error: &RusticError) -> Error {
+/// The crate's error for the library's; the backend's own words come first where it failed.
+pub(crate) fn failure(backend: &FolderBackend, what: &str, error: &RusticError) -> Error {
     if let Some(first) = backend.take_failure() {
         return first;
     }
     let words = error.display_log();
     let words = words.strip_prefix("Error: ").unwrap_or(&words);
+    // From here on, it is for the library's authors.
+    let end = ["Some additional details", "Backtrace:"].iter().filter_map(|mark| words.find(mark)).min();
+    let words = &words[..end.unwrap_or(words.len())];
     let words: Vec<_> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     Error::new(ErrorKind::Repository, format!("{what} at \"{}\": {}", backend.path().display(), words.join(" ")))
         .with_hint("if it happens again, look with \"restic check\" at the repository")
@@ -238,4 +276,20 @@ impl RusticProgress for Bar {
     }
 
     fn finish(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use rustic_core::ErrorKind as RusticKind;
+
+    use super::*;
+
+    #[test]
+    fn the_librarys_words_end_before_its_backtrace() {
+        let cause = RusticError::new(RusticKind::Internal, "the piece is too short");
+        let error = RusticError::with_source(RusticKind::Backend, "no such piece", cause);
+        let told = failure(&FolderBackend::new(Path::new("/r"), "host1"), "cannot read", &error).message;
+        assert!(told.starts_with("cannot read at \"/r\": no such piece") && told.contains("too short"), "{told}");
+        assert!(!told.contains("Backtrace") && !told.contains("additional details"), "{told}");
+    }
 }

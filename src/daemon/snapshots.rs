@@ -3,11 +3,14 @@
 //! It lies beside the volumes in plain, so its key is kept beside it too (`repository.key`, readable by the owner only): opening it
 //! costs nothing. It is made with the repository password of that day, which `restic` needs to read it; a password that
 //! changes later does not change it, and does not matter here.
+//!
+//! What fails while a snapshot is taken is kept by the repository's backend ([`FolderBackend::failure`]), so only what holds `writing`
+//! uses that one; everything else has a backend of its own, and can neither fail a snapshot nor hide why it failed.
 
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
     time::{Duration, SystemTime},
 };
 
@@ -20,7 +23,7 @@ use rustic_core::{
 use super::{
     backend::{FolderBackend, write_error},
     files::write_whole,
-    repository::{OpenRepository, guarded, key_file},
+    repository::{OpenRepository, failure, guarded, key_file},
     source::{Findings, VolumeSource},
     state::SnapshotState,
 };
@@ -164,6 +167,9 @@ impl LocalRepository {
         drop(indexed);
         repository.forget_index();
         let checked = archived.and_then(|file| {
+            if let Some(error) = findings.stopped() {
+                return Err(error);
+            }
             if let Some(error) = findings.error(volume) {
                 return Err(error);
             }
@@ -177,7 +183,8 @@ impl LocalRepository {
         let published = checked.and_then(|bytes| Ok((bytes, backend.publish()?)));
         backend.discard();
         // The reason why a file could not be read is worth more than what came of it.
-        let (bytes, id) = published.map_err(|error| findings.error(volume).unwrap_or(error))?;
+        let (bytes, id) =
+            published.map_err(|error| findings.stopped().or_else(|| findings.error(volume)).unwrap_or(error))?;
         if findings.vanished() > 0 {
             log::info!(
                 "snapshot {snapshot} of volume {volume}: {} files vanished before they were read",
@@ -187,14 +194,16 @@ impl LocalRepository {
         Ok(SnapshotState { created: time.timestamp(), id: id.to_hex().as_str().to_owned(), bytes })
     }
 
-    /// The snapshot file of a snapshot.
+    /// A snapshot's file, and the repository opened once more to read what it names.
     ///
     /// # Errors
     /// Where it can't be read.
-    pub(crate) fn snapshot_file(&self, snapshot: &SnapshotState) -> Result<SnapshotFile> {
-        let repository = self.open()?;
+    pub(crate) fn source(&self, snapshot: &SnapshotState) -> Result<(OpenRepository, SnapshotFile)> {
+        let key = self.open()?.key().clone();
+        let source = OpenRepository::open_with_key(self.backend(), key, self.access.progress.clone())?;
         let id = snapshot.id.parse::<SnapshotId>().map_err(|_| Error::internal("a snapshot's id is no id"))?;
-        repository.plain()?.get_file(&id).map_err(|error| repository.failure("cannot read the snapshot", &error))
+        let file = source.plain()?.get_file(&id).map_err(|error| source.failure("cannot read the snapshot", &error))?;
+        Ok((source, file))
     }
 
     /// Removes snapshots, and gives back the space that only they used, unless a backup is being made just now.
@@ -206,13 +215,12 @@ impl LocalRepository {
             return Ok(());
         }
         let repository = self.open()?;
-        let backend = repository.backend();
-        backend.take_failure();
+        let backend = self.backend();
         for id in ids {
             if let Ok(id) = id.parse::<SnapshotId>() {
                 backend
                     .remove(FileType::Snapshot, &id, false)
-                    .map_err(|error| repository.failure("cannot remove the snapshot", &error))?;
+                    .map_err(|error| failure(&backend, "cannot remove the snapshot", &error))?;
             }
         }
         if let Err(error) = self.prune(&repository) {
@@ -222,13 +230,14 @@ impl LocalRepository {
     }
 
     fn prune(&self, repository: &OpenRepository) -> Result<()> {
-        let Ok(_writing) = self.writing.try_lock() else { return Ok(()) };
-        let Ok(_gate) = self.gate.try_write() else { return Ok(()) };
+        let Some(_writing) = free(self.writing.try_lock()) else { return Ok(()) };
+        let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
         let marker = self.root.join("pruned");
         let recently = || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| is_recent(time, DAY));
         if count_packs(&self.folder()) > PRUNED_AT_ONCE && recently() {
             return Ok(());
         }
+        repository.backend().take_failure();
         repository.forget_index();
         let mut options = PruneOptions::default();
         // Nobody else uses this repository, so nothing needs to be kept for a day as at a shared destination.
@@ -242,6 +251,15 @@ impl LocalRepository {
                 .map_err(|error| repository.failure("cannot give back space", &error))
         })?;
         write_whole(&marker, b"").map_err(|error| write_error(&marker, &error))
+    }
+}
+
+/// The guard of a lock that nobody holds; a panic while it was held does not count.
+fn free<T>(tried: TryLockResult<T>) -> Option<T> {
+    match tried {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -262,4 +280,31 @@ pub(crate) fn tags(pairs: &[(&str, &str)]) -> StringList {
         list.add(format!("{name}={value}"));
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_comes_back_even_after_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("volumes/vol1")).unwrap();
+        fs::create_dir(folder.path().join("repository")).unwrap();
+        fs::write(folder.path().join("volumes/vol1/f"), "f").unwrap();
+        let access = Access { password: None, host: "host1".into(), progress: crate::progress::none() };
+        let local = LocalRepository::new(folder.path().to_owned(), access);
+        let taken = local.take("vol1", "snap1", None, &Zoned::now()).unwrap();
+        assert_ne!(count_packs(&local.folder()), 0);
+        std::thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                let _writing = local.writing.lock();
+                let _gate = local.gate.write();
+                panic!("while both are held");
+            });
+            panicking.join().unwrap_err();
+        });
+        local.delete(&[taken.id]).unwrap();
+        assert_eq!(count_packs(&local.folder()), 0);
+    }
 }

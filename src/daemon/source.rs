@@ -5,10 +5,11 @@
 //! when there was one. Only what vanished between listing and reading is normal on a volume in use: it is counted.
 //! Mounts inside the volume are crossed, as `tar` does. Sockets are kept as empty names, as restic does. Extended
 //! attributes, owners, times and link counts are taken as they are; names of owners are not looked up, numbers are kept.
-//! A file that grows while it is read ends at the size it had when it was listed.
+//! A file that grows while it is read ends at the size it had when it was listed; one that was replaced by another in the
+//! meantime is read as far as that one goes.
 
 use std::{
-    ffi::{CString, OsStr, OsString},
+    ffi::{CStr, CString, OsStr, OsString},
     fs::File,
     io::{self, Read},
     os::{
@@ -47,6 +48,8 @@ struct Found {
     /// Files given to the library that it must have kept, folders likewise.
     files: u64,
     folders: u64,
+    /// Why reading stopped before the end: the repository failed.
+    stopped: Option<Error>,
 }
 
 impl Findings {
@@ -68,6 +71,10 @@ impl Findings {
     /// Compares what was given with what the library says that it kept (it counts the snapshot's root as one more folder).
     pub(crate) fn check(&self, files: u64, folders: u64) -> Result<(), Error> {
         let found = self.lock();
+        if found.folders == 0 {
+            return Err(Error::new(ErrorKind::Io, "nothing was read, not even the volume's folder")
+                .with_hint("no snapshot was made; look into the log, and try again"));
+        }
         if (found.files, found.folders + 1) == (files, folders) {
             return Ok(());
         }
@@ -79,15 +86,30 @@ impl Findings {
 
     /// Records a failure at `path`, unless it is that the file is gone.
     fn record(&self, path: &Path, error: &io::Error) {
-        let mut found = self.lock();
         if error.kind() == io::ErrorKind::NotFound {
-            found.vanished += 1;
-            return;
+            self.lock().vanished += 1;
+        } else {
+            self.fail(path, error);
         }
+    }
+
+    /// Records a failure at `path`, whatever it is.
+    fn fail(&self, path: &Path, error: &io::Error) {
+        let mut found = self.lock();
         found.failures += 1;
         if found.named.len() < NAMED {
             found.named.push(format!("\"{}\": {error}", path.display()));
         }
+    }
+
+    /// Records that reading ends here, because the repository failed.
+    fn stop(&self, error: Error) {
+        self.lock().stopped.get_or_insert(error);
+    }
+
+    /// Why reading stopped before the end.
+    pub(crate) fn stopped(&self) -> Option<Error> {
+        self.lock().stopped.clone()
     }
 
     /// Files that were gone before they could be read.
@@ -164,6 +186,8 @@ pub(crate) struct Walk {
     findings: Arc<Findings>,
     backend: Arc<FolderBackend>,
     attributes: bool,
+    /// Where this process finds what it has opened: attributes can't be read relative to a folder's handle.
+    descriptors: &'static str,
     /// Listing attributes needs a buffer; one serves all.
     buffer: Vec<u8>,
 }
@@ -173,10 +197,18 @@ impl Walk {
         let opened = rustix::fs::open(root, folder_flags(), Mode::empty());
         let (first, root_failed) = match opened {
             Ok(handle) => (Some((Arc::new(handle), shown.to_owned())), None),
-            // A volume that is gone is no empty volume.
-            Err(error) => (None, Some(io::Error::other(io::Error::from(error).to_string()))),
+            Err(error) => (None, Some(error.into())),
         };
-        Self { levels: Vec::new(), first, root_failed, findings, backend, attributes: true, buffer: Vec::new() }
+        Self {
+            levels: Vec::new(),
+            first,
+            root_failed,
+            findings,
+            backend,
+            attributes: true,
+            descriptors: "/proc/self/fd",
+            buffer: Vec::new(),
+        }
     }
 
     fn enter(&mut self, handle: Arc<OwnedFd>, shown: &Path) -> io::Result<()> {
@@ -194,8 +226,7 @@ impl Walk {
 
     fn root(&mut self, handle: Arc<OwnedFd>, shown: PathBuf) -> io::Result<ReadSourceEntry<OpenLater>> {
         let stat = rustix::fs::fstat(&*handle)?;
-        let here = format!("/proc/self/fd/{}/.", handle.as_raw_fd());
-        let meta = self.metadata(&stat, OsStr::new(&here), true)?;
+        let meta = self.metadata(&stat, &handle, c".")?;
         let node = Node::new_node(shown.file_name().unwrap_or_default(), NodeType::Dir, meta);
         self.enter(handle, &shown)?;
         Ok(ReadSourceEntry { path: shown, node, open: None })
@@ -217,10 +248,7 @@ impl Walk {
             FileType::BlockDevice => NodeType::Dev { device: stat.st_rdev },
             FileType::Unknown => return Err(io::Error::other("it is of a kind that is not known")),
         };
-        let mut through = OsString::from(format!("/proc/self/fd/{}/", handle.as_raw_fd()));
-        through.push(OsStr::from_bytes(name.as_bytes()));
-        let meta = self.metadata(&stat, &through, kind == NodeType::Dir)?;
-        let size = meta.size;
+        let meta = self.metadata(&stat, handle, &name)?;
         let node = Node::new_node(OsStr::from_bytes(name.as_bytes()), kind, meta);
         if node.is_dir() {
             let folder = open_at(handle, &name, folder_flags())?;
@@ -230,16 +258,17 @@ impl Walk {
             folder: handle.clone(),
             name,
             path: path.to_owned(),
-            size,
+            listed: (stat.st_dev, stat.st_ino),
+            size: node.meta.size,
             findings: self.findings.clone(),
             backend: self.backend.clone(),
         });
         Ok(ReadSourceEntry { path: path.to_owned(), node, open })
     }
 
-    fn metadata(&mut self, stat: &Stat, through: &OsStr, folder: bool) -> io::Result<Metadata> {
+    fn metadata(&mut self, stat: &Stat, folder: &OwnedFd, name: &CStr) -> io::Result<Metadata> {
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let linked = stat.st_nlink > 1 && !folder;
+        let linked = stat.st_nlink > 1 && kind != FileType::Directory;
         Ok(Metadata {
             mode: Some(mode::to_restic(stat.st_mode)),
             mtime: time(stat.st_mtime, stat.st_mtime_nsec),
@@ -255,11 +284,26 @@ impl Walk {
             size: if kind == FileType::RegularFile { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
             links: if linked { wide(stat.st_nlink) } else { 0 },
             // The library does not give the type of an attribute a public name; its JSON is restic's and will not change.
-            extended_attributes: match self.attributes(through)?.as_slice() {
+            extended_attributes: match self.attributes_of(folder, name)?.as_slice() {
                 [] => Vec::new(),
                 found => serde_json::from_value(found.iter().cloned().collect())?,
             },
         })
+    }
+
+    /// The attributes of `name` in a folder. That their path is not there does not tell whether the file is.
+    fn attributes_of(&mut self, folder: &OwnedFd, name: &CStr) -> io::Result<Vec<serde_json::Value>> {
+        let mut through = OsString::from(format!("{}/{}/", self.descriptors, folder.as_raw_fd()));
+        through.push(OsStr::from_bytes(name.to_bytes()));
+        let read = self.attributes(&through);
+        if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            return Err(io::Error::other(format!(
+                "its extended attributes can't be read: \"{}\" is not there; /proc must be mounted",
+                self.descriptors
+            )));
+        }
+        read
     }
 
     /// Each attribute as restic writes it: `{"name": .., "value": base64}`.
@@ -294,8 +338,9 @@ impl Iterator for Walk {
     type Item = RusticResult<ReadSourceEntry<OpenLater>>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // A volume that is gone is no empty volume: its folder is never counted as vanished.
         if let Some(error) = self.root_failed.take() {
-            self.findings.record(Path::new("."), &error);
+            self.findings.fail(Path::new("."), &error);
         }
         if let Some((handle, shown)) = self.first.take() {
             match self.root(handle, shown) {
@@ -303,11 +348,12 @@ impl Iterator for Walk {
                     self.findings.given(&entry.node);
                     return Some(Ok(entry));
                 }
-                Err(error) => self.findings.record(Path::new("."), &error),
+                Err(error) => self.findings.fail(Path::new("."), &error),
             }
         }
         loop {
-            if self.backend.failed() {
+            if let Some(error) = self.backend.failure() {
+                self.findings.stop(error);
                 return None;
             }
             let level = self.levels.last_mut()?;
@@ -333,6 +379,8 @@ pub(crate) struct OpenLater {
     folder: Arc<OwnedFd>,
     name: CString,
     path: PathBuf,
+    /// The device and the inode that were listed.
+    listed: (u64, u64),
     size: u64,
     findings: Arc<Findings>,
     backend: Arc<FolderBackend>,
@@ -342,22 +390,31 @@ impl ReadSourceOpen for OpenLater {
     type Reader = Reader;
 
     fn open(self) -> RusticResult<Reader> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match open_at(&self.folder, &self.name, flags) {
-            Ok(file) => Ok(Reader {
-                file: File::from(file),
-                left: self.size,
-                path: self.path,
-                findings: self.findings,
-                backend: self.backend,
-            }),
+        match self.open_file() {
+            Ok((file, left)) => {
+                Ok(Reader { file, left, path: self.path, findings: self.findings, backend: self.backend })
+            }
             Err(error) => {
-                let error = io::Error::from(error);
                 self.findings.record(path_in_volume(&self.path), &error);
                 self.findings.taken_back();
                 Err(RusticError::with_source(RusticKind::InputOutput, "a file can't be opened", error))
             }
         }
+    }
+}
+
+impl OpenLater {
+    /// The file, and how many bytes of it are to be read: the listed size is not that of another file which took the
+    /// name in the meantime, as programs do that write a new file and rename it.
+    fn open_file(&self) -> io::Result<(File, u64)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = open_at(&self.folder, &self.name, flags)?;
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it was replaced by something that is no file"));
+        }
+        let same = (stat.st_dev, stat.st_ino) == self.listed;
+        Ok((file.into(), if same { self.size } else { u64::try_from(stat.st_size).unwrap_or(0) }))
     }
 }
 
@@ -372,7 +429,8 @@ pub(crate) struct Reader {
 
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.backend.failed() {
+        if let Some(error) = self.backend.failure() {
+            self.findings.stop(error);
             return Err(io::Error::other("the repository can't be written"));
         }
         let length = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
@@ -441,6 +499,8 @@ pub(crate) fn c_name(name: &OsStr) -> Option<CString> {
 mod tests {
     use std::fs;
 
+    use rustic_core::{FileType as RepositoryFile, Id, ReadBackend as _};
+
     use super::*;
 
     fn source(folder: &Path) -> VolumeSource {
@@ -476,6 +536,85 @@ mod tests {
         let mut text = String::new();
         found.open.unwrap().open().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), found.node.meta.size), ("first", 5));
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_by_another_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("f"), "first").unwrap();
+        fs::write(folder.path().join("shorter"), "first").unwrap();
+        let source = source(folder.path());
+        let (longer, shorter) = (entry(&source, "f"), entry(&source, "shorter"));
+        for (name, text) in [("f", "a longer new file, whole"), ("shorter", "new")] {
+            fs::write(folder.path().join("written"), text).unwrap();
+            fs::rename(folder.path().join("written"), folder.path().join(name)).unwrap();
+        }
+        for (found, wanted) in [(longer, "a longer new file, whole"), (shorter, "new")] {
+            let mut text = String::new();
+            found.open.unwrap().open().unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, wanted);
+        }
+        assert!(source.findings.error("vol1").is_none());
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_by_a_folder_is_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("f"), "f").unwrap();
+        let source = source(folder.path());
+        let found = entry(&source, "f");
+        fs::remove_file(folder.path().join("f")).unwrap();
+        fs::create_dir(folder.path().join("f")).unwrap();
+        assert!(found.open.unwrap().open().is_err());
+        assert!(source.findings.error("vol1").unwrap().message.contains("\"f\": it was replaced"));
+    }
+
+    #[test]
+    fn without_proc_nothing_counts_as_vanished() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("f"), "f").unwrap();
+        let source = source(folder.path());
+        // The root's attributes, then those of a file.
+        let mut walk = source.entries();
+        walk.descriptors = "/nowhere/at/all";
+        assert_eq!(walk.count(), 0);
+        let mut walk = source.entries();
+        walk.next().unwrap().unwrap();
+        walk.descriptors = "/nowhere/at/all";
+        assert_eq!(walk.count(), 0);
+        let error = source.findings.error("vol1").unwrap();
+        assert_eq!(source.findings.vanished(), 0);
+        assert!(error.message.contains("\".\": ") && error.message.contains("\"f\": "), "{error}");
+        assert!(error.message.contains("/proc must be mounted"), "{error}");
+    }
+
+    #[test]
+    fn a_snapshot_without_its_root_is_none() {
+        assert!(Findings::default().check(0, 1).is_err());
+    }
+
+    #[test]
+    fn a_walk_that_stopped_early_says_so_whoever_takes_the_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "a").unwrap();
+        fs::write(folder.path().join("b"), "b").unwrap();
+        let source = source(folder.path());
+        let mut walk = source.entries();
+        walk.next().unwrap().unwrap();
+        let open = walk.next().unwrap().unwrap().open.unwrap();
+        let mut reader = open.open().unwrap();
+        assert!(source.findings.stopped().is_none());
+
+        assert!(source.backend.read_full(RepositoryFile::Index, &Id::default()).is_err());
+        assert!(walk.next().is_none());
+        source.backend.take_failure().unwrap();
+        assert!(source.findings.stopped().unwrap().message.contains("/index/"));
+
+        *source.findings.lock() = Found::default();
+        assert!(source.backend.read_full(RepositoryFile::Index, &Id::default()).is_err());
+        assert!(reader.read(&mut [0; 9]).is_err());
+        source.backend.take_failure().unwrap();
+        assert!(source.findings.stopped().unwrap().message.contains("/index/"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use rustic_core::{CheckOptions, FileType as RepositoryFile};
+use rustic_core::{CheckOptions, FileType as RepositoryFile, Id};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use tempfile::TempDir;
 
@@ -658,6 +658,98 @@ async fn a_destination_whose_first_use_was_interrupted_is_made_anew() {
     assert_eq!(fs::read_dir(&keys).unwrap().count(), 1);
     scene.check("backups/repository");
     scene.restore("vol2", &url).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
+    let (scene, _) = Scene::with_backup().await;
+    for pack in scene.packs("root/repository") {
+        fs::remove_file(pack).unwrap();
+    }
+    // Another volume's snapshot fails at this moment, and has not looked yet.
+    let local = scene.daemon().local().open().unwrap();
+    assert!(rustic_core::ReadBackend::read_full(&**local.backend(), RepositoryFile::Index, &Id::default()).is_err());
+    fs::create_dir(scene.path("other")).unwrap();
+    let other = Destination::parse(&format!("vfs://{}", scene.path("other").display())).unwrap();
+    let error = scene.daemon().create_backup(&name("snap1"), &other).await.unwrap_err();
+    assert!(error.message.contains("/root/repository/data/"), "{error}");
+    assert!(local.backend().failure().unwrap().message.contains("/root/repository/index/"));
+
+    // And the other way round: nothing of the backup's failure is left for the snapshot to fail with.
+    local.backend().take_failure();
+    assert!(scene.daemon().create_backup(&name("snap1"), &other).await.is_err());
+    assert!(local.backend().failure().is_none());
+}
+
+#[tokio::test]
+async fn a_daemons_own_folder_is_no_destination() {
+    let scene = Scene::new();
+    fs::write(scene.volume("vol1").await.join("a"), "precious").unwrap();
+    scene.snapshot("vol1", "snap1").await;
+    drop(BuiltinDaemon::open(options(&scene.path("root2"))).unwrap());
+    symlink(scene.path("root"), scene.path("link")).unwrap();
+    for below in ["root", "root/volumes/vol1", "link", "root2", "root2/repository"] {
+        let destination = Destination::parse(&format!("vfs://{}", scene.path(below).display())).unwrap();
+        let refused = scene.daemon().create_backup(&name("snap1"), &destination).await.unwrap_err();
+        assert!(refused.status == Some(400) && refused.message.contains("is a daemon's own folder"), "{refused}");
+        // What an earlier version has put there can still be looked at, but not deleted from.
+        scene.daemon().backups(&destination, None).await.unwrap();
+        let url = BackupUrl::stored(&destination, "backup-0000000000000000", "vol1");
+        let refused = scene.daemon().delete_backup(&url).await.unwrap_err();
+        assert!(refused.message.contains("is a daemon's own folder"), "{refused}");
+    }
+    scene.backup("snap1").await;
+}
+
+#[tokio::test]
+async fn a_lost_config_changes_nothing_until_it_is_put_back() {
+    let (mut scene, url) = Scene::with_backup().await;
+    for repository in ["backups/repository", "root/repository"] {
+        let config = scene.path(repository).join("config");
+        fs::rename(&config, scene.path("config")).unwrap();
+        scene.restart(|_| ());
+        let keys = || fs::read_dir(config.with_file_name("keys")).unwrap().map(|key| key.unwrap().file_name());
+        let before: Vec<_> = keys().collect();
+        let told = [
+            scene.daemon().create_backup(&name("snap1"), &scene.destination).await.unwrap_err(),
+            if repository.starts_with("root") {
+                scene.daemon().create_snapshot(&name("vol1"), &name("snap2")).await.unwrap_err()
+            } else {
+                scene.daemon().backups(&scene.destination, None).await.unwrap_err()
+            },
+        ];
+        for error in told {
+            assert!(error.kind == ErrorKind::Repository && error.message.contains("config\" is missing"), "{error}");
+        }
+        assert_eq!(keys().collect::<Vec<_>>(), before);
+        fs::rename(scene.path("config"), config).unwrap();
+    }
+    scene.restore("vol2", &url).await.unwrap();
+    scene.snapshot("vol1", "snap2").await;
+}
+
+#[tokio::test]
+async fn one_damaged_file_does_not_stand_in_the_way_of_intact_backups() {
+    let (mut scene, url) = Scene::with_backup().await;
+    let snapshots = scene.path("backups/repository/snapshots");
+    let intact = fs::read_dir(&snapshots).unwrap().next().unwrap().unwrap().path();
+    let lost = scene.backup("snap1").await;
+    let damaged = fs::read_dir(&snapshots).unwrap().map(|it| it.unwrap().path()).find(|path| *path != intact).unwrap();
+    let content = fs::read(&damaged).unwrap();
+    for rubbish in [&b""[..], &content[..content.len() - 1]] {
+        fs::write(&damaged, rubbish).unwrap();
+        scene.restart(|_| ());
+        let strict = scene.daemon().backups(&scene.destination, None).await.unwrap_err();
+        assert_eq!(strict.kind, ErrorKind::Repository, "{strict}");
+        scene.daemon().delete_backup(&url).await.unwrap_err();
+        scene.daemon().backup(&url).await.unwrap();
+        scene.restore("vol2", &url).await.unwrap();
+        scene.daemon().delete_volume(&name("vol2"), false).await.unwrap();
+        let error = scene.restore("vol2", &lost).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Repository, "it may be in the damaged file: {error}");
+        scene.daemon().backups(&scene.destination, None).await.expect_err("a look at a backup makes no listing whole");
+    }
+    assert!(intact.exists());
 }
 
 #[test]
