@@ -82,3 +82,40 @@ fn a_start_gets_by_with_what_it_cannot_remove() {
     });
     assert_eq!(left.exists(), root);
 }
+
+#[test]
+fn what_only_a_privileged_process_can_restore_is_left_out() {
+    let scene = Scene::new();
+    let root = rustix::process::geteuid().is_root();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (files, url) = runtime.block_on(async {
+        let files = scene.volume("vol1").await;
+        fs::write(files.join("a"), "a").unwrap();
+        if root {
+            rustix::fs::setxattr(files.join("a"), "security.capability", &CAPABILITY, XattrFlags::empty()).unwrap();
+            // Only a process with CAP_SYS_ADMIN can set one, which the tests may not have.
+            _ = rustix::fs::setxattr(files.join("a"), "trusted.note", b"x", XattrFlags::empty());
+            fs::write(files.join("b"), "b").unwrap();
+            std::os::unix::fs::lchown(files.join("b"), Some(12345), Some(54321)).unwrap();
+            rustix::fs::mknodat(CWD, files.join("null"), FileType::CharacterDevice, Mode::RUSR, 0x103).unwrap();
+            fs::hard_link(files.join("null"), files.join("null2")).unwrap();
+        }
+        fs::set_permissions(files.join("a"), fs::Permissions::from_mode(0o4755)).unwrap();
+        if root {
+            fs::set_permissions(files.join("b"), fs::Permissions::from_mode(0o6755)).unwrap();
+        }
+        scene.snapshot("vol1", "snap1").await;
+        (files, scene.backup("snap1").await)
+    });
+    without_privileges(async {
+        scene.restore("vol2", &url).await.unwrap();
+    });
+    let restored = scene.path("root/volumes/vol2");
+    assert_eq!(fs::read_to_string(restored.join("a")).unwrap(), "a");
+    assert_eq!(fs::metadata(restored.join("a")).unwrap().mode() & 0o7777, 0o4755);
+    if root {
+        assert!(files.join("null2").exists() && !restored.join("null").exists() && !restored.join("null2").exists());
+        let other = fs::metadata(restored.join("b")).unwrap();
+        assert_eq!((other.uid(), other.mode() & 0o7777), (0, 0o755), "it would run as root");
+    }
+}
