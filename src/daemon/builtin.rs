@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{
     backend::write_error,
     backups::{Destinations, StoredUrl},
-    files::{remove_all, rename_to_new, sync_folder},
+    files::{move_folder, remove_all, sync_folder},
     refusal::{no_snapshot, no_volume, refused, volume_not_found},
     repository::panicked,
     snapshots::{Access, LocalRepository},
@@ -114,13 +114,14 @@ impl BuiltinDaemon {
         make(&root.join("volumes"), 0o755)?;
         let state = StateFolder(root.join("state"));
         let mut volumes = state.load()?;
-        let recovered = start::clean(&root, &state, &mut volumes, &options.host)?;
+        let access = Access { password: options.password, host: options.host, progress: options.progress };
+        let local = LocalRepository::new(root.clone(), access.clone());
+        let recovered = start::clean(&root, &state, &mut volumes, &local, &access.host)?;
         for sentence in &recovered {
             log::warn!("{sentence}");
         }
-        let access = Access { password: options.password, host: options.host, progress: options.progress };
         let inner = Inner {
-            local: LocalRepository::new(root.clone(), access.clone()),
+            local,
             destinations: Destinations::new(access, root.clone()),
             root,
             clock: options.clock,
@@ -342,7 +343,7 @@ impl Inner {
             let metadata = fs::symlink_metadata(&staging).map_err(|error| write_error(&staging, &error))?;
             volume.restoring = Some(metadata.ino());
             self.state.save(volume)?;
-            rename_to_new(&staging, &folder)
+            move_folder(&staging, &folder)
                 .and_then(|()| sync_folder(&self.root.join("volumes")))
                 .map_err(|error| write_error(&folder, &error))
         });
@@ -370,7 +371,7 @@ impl Inner {
             let folder = self.folder(name);
             let removed = self.staging(&format!("deleted-{name}"));
             if !reference_only {
-                match fs::rename(&folder, &removed) {
+                match move_folder(&folder, &removed) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write_error(&folder, &error)),
                     _ => {}
                 }

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -46,15 +46,52 @@ pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file or a folder with all that is in it; what is not there is removed already.
+/// [`rename_to_new`] for a folder of ours, whatever its mode: a folder moves to another only when its owner may write it.
+pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_to_new(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let mode = fs::symlink_metadata(from)?.mode();
+            let set = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+            set(from, mode | 0o200).map_err(|_| error)?;
+            let moved = rename_to_new(from, to);
+            set(if moved.is_ok() { to } else { from }, mode)?;
+            moved
+        }
+        other => other,
+    }
+}
+
+/// Removes a file or a folder with all that is in it; what is not there is removed already. Folders that keep their owner
+/// from removing what is in them are opened up.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open_up(path);
+                fs::remove_dir_all(path)
+            }
+            other => other,
+        },
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+/// Lets the owner into a folder and all below. What can't be changed is left for the removal to fail on.
+fn open_up(folder: &Path) {
+    let Ok(metadata) = fs::symlink_metadata(folder) else { return };
+    if !metadata.is_dir() {
+        return;
+    }
+    _ = fs::set_permissions(folder, fs::Permissions::from_mode(metadata.mode() | 0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        // The kind comes with the listing: files, the most of it, cost nothing.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }

@@ -100,7 +100,6 @@ struct Restorer<'a> {
     progress: &'a dyn Progress,
     notes: &'a Notes,
     failed: Mutex<Option<Error>>,
-    root_user: bool,
 }
 
 /// Restores the one folder in `tree` to `target`, an empty folder of ours, and puts it on disk.
@@ -115,14 +114,7 @@ pub(crate) fn restore(
     notes: &Notes,
 ) -> Result<()> {
     let indexed = repository.indexed()?;
-    let restorer = Restorer {
-        repository,
-        indexed: &indexed,
-        progress,
-        notes,
-        failed: Mutex::default(),
-        root_user: rustix::process::geteuid().is_root(),
-    };
+    let restorer = Restorer { repository, indexed: &indexed, progress, notes, failed: Mutex::default() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root =
         rustix::fs::open(target, flags, Mode::empty()).map_err(|error| write_error(target, &io::Error::from(error)))?;
@@ -188,9 +180,8 @@ impl Restorer<'_> {
                 rustix::fs::linkat(&*root, first, &*handle, &name, AtFlags::empty()).map_err(failed(&path))?;
                 continue;
             }
-            if let Some(id) = hard_link {
-                linked.insert(id, path.clone());
-            }
+            let first = hard_link.map(|id| (id, path.clone()));
+            let mut made = true;
             match &node.node_type {
                 NodeType::Dir => {
                     rustix::fs::mkdirat(&*handle, &name, Mode::RWXU).map_err(failed(&path))?;
@@ -206,8 +197,9 @@ impl Restorer<'_> {
                     levels.push(Level { handle: Arc::new(folder), path, meta: node.meta, nodes });
                 }
                 NodeType::File => self.file(&handle, &name, path, node, sender)?,
-                _ => self.special(&handle, &name, &path, &node)?,
+                _ => made = self.special(&handle, &name, &path, &node)?,
             }
+            linked.extend(first.filter(|_| made));
         }
         Ok(())
     }
@@ -304,74 +296,90 @@ impl Restorer<'_> {
     /// Sets the metadata of an open file or folder. The owner goes first: changing it clears set-user-id and capabilities.
     fn set_open(&self, open: impl AsFd, meta: &Metadata, path: &Path) -> Result<()> {
         let open = open.as_fd();
-        self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
+        let owned = self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
         self.attributes(meta, path, |name, value| rustix::fs::fsetxattr(open, name, value, XattrFlags::empty()))?;
-        if let Some(bits) = meta.mode {
-            let mode = Mode::from_raw_mode(mode::permissions(bits));
+        if let Some(mode) = mode_of(meta, owned) {
             rustix::fs::fchmod(open, mode).map_err(failed(path))?;
         }
         rustix::fs::futimens(open, &times(meta)).map_err(failed(path))
     }
 
-    /// Makes a symlink, FIFO, device or socket.
-    fn special(&self, folder: &OwnedFd, name: &CString, path: &Path, node: &Node) -> Result<()> {
+    /// Makes a symlink, FIFO, device or socket; `false` where this process may not.
+    fn special(&self, folder: &OwnedFd, name: &CString, path: &Path, node: &Node) -> Result<bool> {
         let make = |kind, device| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device);
-        match &node.node_type {
+        let made = match &node.node_type {
             NodeType::Symlink { .. } => rustix::fs::symlinkat(node.node_type.to_link(), folder, name),
             NodeType::Fifo => make(FileType::Fifo, 0),
             NodeType::Socket => make(FileType::Socket, 0),
             NodeType::Chardev { device } => make(FileType::CharacterDevice, *device),
             NodeType::Dev { device } => make(FileType::BlockDevice, *device),
             NodeType::Dir | NodeType::File => Ok(()),
+        };
+        let device = matches!(node.node_type, NodeType::Chardev { .. } | NodeType::Dev { .. });
+        if device && made == Err(Errno::PERM) {
+            self.notes.once(&format!("the device \"{}\" was not made: that needs CAP_MKNOD", path.display()));
+            return Ok(false);
         }
-        .map_err(failed(path))?;
+        made.map_err(failed(path))?;
         let meta = &node.meta;
-        self.owner(meta, path, |user, group| {
+        let owned = self.owner(meta, path, |user, group| {
             rustix::fs::chownat(folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW)
         })?;
         let mut through = OsString::from(format!("/proc/self/fd/{}/", folder.as_raw_fd()));
         through.push(OsStr::from_bytes(name.as_bytes()));
         self.attributes(meta, path, |name, value| rustix::fs::lsetxattr(&through, name, value, XattrFlags::empty()))?;
-        if let Some(bits) = meta.mode.filter(|_| !node.is_symlink()) {
-            let mode = Mode::from_raw_mode(mode::permissions(bits));
+        if let Some(mode) = mode_of(meta, owned).filter(|_| !node.is_symlink()) {
             rustix::fs::chmodat(folder, name, mode, AtFlags::empty()).map_err(failed(path))?;
         }
-        rustix::fs::utimensat(folder, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW).map_err(failed(path))
+        rustix::fs::utimensat(folder, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW).map_err(failed(path))?;
+        Ok(true)
     }
 
+    /// Sets the owner; `false` where this process may not (root in a container may lack any right, so its number says nothing), or
+    /// its user namespace does not know the owner.
     fn owner(
         &self,
         meta: &Metadata,
         path: &Path,
         set: impl FnOnce(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let user = meta.uid.filter(|id| *id != u32::MAX).map(Uid::from_raw);
         let group = meta.gid.filter(|id| *id != u32::MAX).map(Gid::from_raw);
         match set(user, group) {
-            Err(Errno::PERM) if !self.root_user => {
-                self.notes.once("owners were not kept: only root can give files away");
-                Ok(())
+            Ok(()) => Ok(true),
+            Err(Errno::PERM | Errno::INVAL) => {
+                self.notes
+                    .once("owners were not kept: giving files away needs CAP_CHOWN, and owners that are known here");
+                Ok(false)
             }
-            other => other.map_err(failed(path)),
+            Err(error) => Err(failed(path)(error)),
         }
     }
 
     fn attributes(&self, meta: &Metadata, path: &Path, set: impl Fn(&str, &[u8]) -> Result<(), Errno>) -> Result<()> {
         for attribute in &meta.extended_attributes {
-            match set(&attribute.name, attribute.value.as_deref().unwrap_or_default()) {
+            let name = &attribute.name;
+            match set(name, attribute.value.as_deref().unwrap_or_default()) {
                 Ok(()) => {}
                 Err(Errno::NOTSUP) => self.notes.once("extended attributes were not kept: the file system has none"),
-                Err(Errno::PERM) if !self.root_user && !attribute.name.starts_with("user.") => {
-                    self.notes.once("some extended attributes were not kept: only root can set them");
+                Err(Errno::PERM) if !name.starts_with("user.") => {
+                    self.notes
+                        .once(&format!("attributes \"{name}\" were not kept: that needs CAP_SYS_ADMIN or CAP_SETFCAP"));
                 }
                 Err(error) => {
-                    let what = format!("cannot set the attribute \"{}\" of \"{}\"", attribute.name, path.display());
+                    let what = format!("cannot set the attribute \"{name}\" of \"{}\"", path.display());
                     return Err(Error::io(what, &error.into()));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The mode to set. What would run as its owner must not run as another one.
+fn mode_of(meta: &Metadata, owned: bool) -> Option<Mode> {
+    let mode = Mode::from_raw_mode(mode::permissions(meta.mode?));
+    Some(if owned { mode } else { mode - Mode::SUID - Mode::SGID })
 }
 
 /// A name that can't lead out of its folder, whatever the repository says.

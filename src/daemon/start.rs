@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
+use rustic_core::repofile::{SnapshotFile, SnapshotId};
+
 use super::{
     backend::{FolderBackend, write_error},
     files::remove_all,
+    repository::OpenRepository,
+    snapshots::LocalRepository,
     state::{StateFolder, VolumeState},
 };
 use crate::error::{Error, Result};
@@ -24,6 +28,7 @@ pub(crate) fn clean(
     root: &Path,
     state: &StateFolder,
     volumes: &mut BTreeMap<String, VolumeState>,
+    local: &LocalRepository,
     host: &str,
 ) -> Result<Vec<String>> {
     let mut told = Vec::new();
@@ -54,24 +59,65 @@ pub(crate) fn clean(
             }
             told.push(format!("the removal of volume \"{volume}\" was not finished, it is now"));
         }
-        remove_all(&path).map_err(|error| write_error(&path, &error))?;
+        // It takes room, but is in nobody's way.
+        if let Err(error) = remove_all(&path) {
+            told.push(format!("\"{}\" can't be removed, remove it by hand: {error}", path.display()));
+        }
     }
 
-    let known: HashSet<_> = volumes.values().flat_map(|v| v.snapshots.values()).map(|snapshot| &snapshot.id).collect();
-    let snapshots = root.join("repository").join("snapshots");
-    let unknown: Vec<_> = names(&snapshots)?.into_iter().filter(|name| !known.contains(name)).collect();
-    for name in &unknown {
-        let path = snapshots.join(name);
-        remove_all(&path).map_err(|error| write_error(&path, &error))?;
-    }
-    if !unknown.is_empty() {
-        told.push(format!("{} snapshots whose creation or removal was not finished were removed", unknown.len()));
-    }
+    let known: HashSet<_> = volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();
+    remove_unknown_snapshots(local, &known, &mut told)?;
     let left = FolderBackend::new(&root.join("repository"), host).remove_leftovers(Duration::ZERO);
     if left > 0 {
         told.push(format!("{left} half written files were removed from the repository"));
     }
     Ok(told)
+}
+
+/// Removes snapshots whose creation or removal was not finished: of no volume, and tagged as this daemon tags what it takes. All
+/// else stays, backups above all: the repository may have been named as a destination by mistake.
+fn remove_unknown_snapshots(local: &LocalRepository, known: &HashSet<&str>, told: &mut Vec<String>) -> Result<()> {
+    let folder = local.folder().join("snapshots");
+    let of_no_volume = |name: &String| !known.contains(name.as_str());
+    let ids = names(&folder)?.into_iter().filter(of_no_volume).filter_map(|name| name.parse().ok());
+    let unknown: Vec<SnapshotId> = ids.collect();
+    if unknown.is_empty() || !OpenRepository::exists(&local.folder())? {
+        return Ok(());
+    }
+    let repository = match local.open().and_then(|repository| repository.plain()) {
+        Ok(repository) => repository,
+        Err(error) => {
+            told.push(format!("{} snapshots of no volume stay where they are: {error}", unknown.len()));
+            return Ok(());
+        }
+    };
+    let (mut removed, mut others) = (0, 0);
+    for id in unknown {
+        let path = folder.join(id.to_hex().as_str());
+        match repository.get_file::<SnapshotFile>(&id) {
+            Ok(file) if is_unfinished(&file) => {
+                remove_all(&path).map_err(|error| write_error(&path, &error))?;
+                removed += 1;
+            }
+            Ok(_) => others += 1,
+            Err(_) => told.push(format!("\"{}\" is of no volume and can't be read; it was left alone", path.display())),
+        }
+    }
+    if removed > 0 {
+        told.push(format!("{removed} snapshots whose creation or removal was not finished were removed"));
+    }
+    if others > 0 {
+        told.push(format!(
+            "{others} snapshots in \"{}\" are no volume's (backups, perhaps): they were left alone, but this is no place for backups",
+            local.folder().display()
+        ));
+    }
+    Ok(())
+}
+
+fn is_unfinished(file: &SnapshotFile) -> bool {
+    let tagged = |name: &str| file.tags.iter().any(|tag| tag.starts_with(name));
+    tagged("snapshot=") && !tagged("backup=")
 }
 
 /// The names in a folder; none where there is no such folder.

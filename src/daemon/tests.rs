@@ -1,5 +1,7 @@
 //! Tests of the daemon as a whole: what goes in comes out, and what goes wrong leaves nothing that looks right.
 
+mod volumes;
+
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -543,6 +545,7 @@ async fn a_backup_is_found_by_its_own_volume_only() {
 #[tokio::test]
 async fn what_a_crash_leaves_is_cleaned_and_told() {
     let (mut scene, url) = Scene::with_backup().await;
+    scene.snapshot("vol1", "snap2").await;
     scene.restore("vol2", &url).await.unwrap();
     scene.restore("vol3", &url).await.unwrap();
     scene.restart(|root| {
@@ -555,7 +558,10 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
         // A delete that died once the folder was out of the way.
         fs::rename(root.join("volumes/vol3"), root.join("staging/deleted-vol3-00112233")).unwrap();
         // A snapshot that was written, but not recorded; a pack that was half written.
-        fs::write(root.join("repository/snapshots").join("ab".repeat(32)), "x").unwrap();
+        let state = root.join("state/vol1.json");
+        let mut known: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+        known["snapshots"].as_object_mut().unwrap().remove("snap2").unwrap();
+        fs::write(&state, known.to_string()).unwrap();
         fs::write(root.join("repository/tmp/host1-1-1"), "x").unwrap();
     });
     let told = scene.daemon().recovered().join("\n");
