@@ -284,16 +284,58 @@ pub(crate) fn tags(pairs: &[(&str, &str)]) -> StringList {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
+    use rustic_core::{Id, ReadBackend as _};
+    use tempfile::TempDir;
+
     use super::*;
 
-    #[test]
-    fn space_comes_back_even_after_a_panic() {
+    fn repository(files: usize, progress: Arc<dyn Progress>) -> (TempDir, LocalRepository) {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("volumes/vol1")).unwrap();
         fs::create_dir(folder.path().join("repository")).unwrap();
-        fs::write(folder.path().join("volumes/vol1/f"), "f").unwrap();
-        let access = Access { password: None, host: "host1".into(), progress: crate::progress::none() };
+        for number in 0..files {
+            fs::write(folder.path().join(format!("volumes/vol1/{number}")), "f").unwrap();
+        }
+        let access = Access { password: None, host: "host1".into(), progress };
         let local = LocalRepository::new(folder.path().to_owned(), access);
+        (folder, local)
+    }
+
+    /// Makes the repository fail at the first byte that is read, and hides that it did before anybody looks.
+    #[derive(Debug, Default)]
+    struct Thief(OnceLock<Arc<OpenRepository>>);
+
+    impl Progress for Thief {
+        fn begin(&self, _: &str, _: Option<u64>) {}
+
+        fn set_total(&self, _: u64) {}
+
+        fn advance(&self, _: u64) {
+            if let Some(repository) = self.0.get() {
+                repository.backend().read_full(FileType::Index, &Id::default()).unwrap_err();
+            }
+        }
+
+        fn end(&self) {
+            self.0.get().unwrap().backend().take_failure().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_was_not_read_to_the_end_is_none_even_if_the_reason_was_taken_away() {
+        let thief = Arc::new(Thief::default());
+        let (_folder, local) = repository(2_000, thief.clone());
+        thief.0.set(local.open().unwrap()).unwrap();
+        let error = local.take("vol1", "snap1", None, &Zoned::now()).unwrap_err();
+        assert!(error.message.contains("/index/"), "{error}");
+        assert_eq!(fs::read_dir(local.folder().join("snapshots")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn space_comes_back_even_after_a_panic() {
+        let (_folder, local) = repository(1, crate::progress::none());
         let taken = local.take("vol1", "snap1", None, &Zoned::now()).unwrap();
         assert_ne!(count_packs(&local.folder()), 0);
         std::thread::scope(|scope| {
