@@ -22,7 +22,7 @@ use super::{
     refusal::{no_snapshot, no_volume, refused, volume_not_found},
     repository::panicked,
     snapshots::{Access, LocalRepository},
-    start,
+    start::{self, staging},
     state::{SnapshotState, StateFolder, VolumeState},
 };
 use crate::{
@@ -73,10 +73,13 @@ struct Inner {
     root: PathBuf,
     clock: Arc<dyn Clock>,
     state: StateFolder,
+    /// The volumes as they are on disk, forgotten ones too. Locked for moments only: listings wait for it.
     volumes: Mutex<BTreeMap<String, VolumeState>>,
+    /// Held while a state changes on disk and then in `volumes`. In it: the volumes that are being deleted, which stay as they are.
+    changing: Mutex<HashSet<String>>,
     /// One writing call at a time for each volume.
     busy: Mutex<HashMap<String, Arc<Mutex<()>>>>,
-    /// Names of snapshots that are being taken.
+    /// Names of snapshots that are being taken, and of volumes that are being made.
     reserved: Mutex<HashSet<String>>,
     local: LocalRepository,
     destinations: Destinations,
@@ -108,10 +111,11 @@ impl BuiltinDaemon {
         make(&options.root, 0o700)?;
         let root = options.root.canonicalize().map_err(|error| write_error(&options.root, &error))?;
         let own = own_root(&root)?;
-        for folder in ["repository", "staging", "state"] {
+        for folder in ["repository", "state"] {
             make(&root.join(folder), 0o700)?;
         }
         make(&root.join("volumes"), 0o755)?;
+        make(&staging(&root), 0o700)?;
         let state = StateFolder(root.join("state"));
         let mut volumes = state.load()?;
         let access = Access { password: options.password, host: options.host, progress: options.progress };
@@ -127,6 +131,7 @@ impl BuiltinDaemon {
             clock: options.clock,
             state,
             volumes: Mutex::new(volumes),
+            changing: Mutex::default(),
             busy: Mutex::default(),
             reserved: Mutex::default(),
             _lock: own,
@@ -197,7 +202,7 @@ impl Inner {
     }
 
     fn staging(&self, what: &str) -> PathBuf {
-        self.root.join("staging").join(format!("{what}-{}", &Id::random().to_hex().as_str()[..8]))
+        staging(&self.root).join(format!("{what}-{}", &Id::random().to_hex().as_str()[..8]))
     }
 
     fn now(&self) -> Timestamp {
@@ -213,23 +218,38 @@ impl Inner {
     }
 
     fn find(&self, volume: &str) -> Option<VolumeState> {
-        lock(&self.volumes).get(volume).cloned()
+        lock(&self.volumes).get(volume).filter(|volume| !volume.forgotten).cloned()
     }
 
     /// Changes a volume's state, on disk first.
-    fn update(&self, volume: &str, change: impl FnOnce(&mut VolumeState)) -> Result<()> {
-        let mut volumes = lock(&self.volumes);
-        let state = volumes.get_mut(volume).ok_or_else(|| no_volume(volume))?;
+    fn update(&self, name: &str, change: impl FnOnce(&mut VolumeState)) -> Result<()> {
+        let deleting = lock(&self.changing);
+        let state = self.find(name).ok_or_else(|| no_volume(name))?;
+        if deleting.contains(name) {
+            return Err(refused(format!("volume {name} is being deleted")));
+        }
         let mut changed = state.clone();
         change(&mut changed);
-        self.state.save(&changed)?;
-        *state = changed;
+        if changed == state { Ok(()) } else { self.record(changed, &deleting) }
+    }
+
+    /// Takes over a volume's state, on disk first.
+    fn record(&self, volume: VolumeState, _changing: &MutexGuard<'_, HashSet<String>>) -> Result<()> {
+        self.state.save(&volume)?;
+        lock(&self.volumes).insert(volume.name.clone(), volume);
         Ok(())
+    }
+
+    /// Keeps a name for what is being made, unless it is in use: volumes and snapshots share one set of names.
+    fn reserve(&self, name: &str, in_use: impl Fn(&VolumeState) -> bool) -> bool {
+        let volumes = lock(&self.volumes);
+        !volumes.values().any(in_use) && lock(&self.reserved).insert(name.to_owned())
     }
 
     fn find_snapshot(&self, name: &str) -> Option<(VolumeState, SnapshotState)> {
         let volumes = lock(&self.volumes);
-        volumes.values().find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
+        let mut known = volumes.values().filter(|volume| !volume.forgotten);
+        known.find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
     }
 
     fn driver_info(&self, volume: &VolumeState, zone: &TimeZone) -> DriverInfo {
@@ -289,37 +309,57 @@ impl Inner {
             if self.find(name).is_some() {
                 return Err(refused(format!("Volume {name} already exists ")));
             }
-            let mut volume = VolumeState {
-                name: name.to_owned(),
-                size: new.size.unwrap_or(0),
-                created: self.now(),
-                mounted: false,
-                prepare_for_vm: new.prepare_for_vm,
-                restoring: None,
-                snapshots: BTreeMap::new(),
-            };
-            match &new.backup {
-                Some(url) => self.restore(&mut volume, url, new.size)?,
-                None => {
-                    let folder = self.folder(name);
-                    match fs::DirBuilder::new().mode(0o755).create(&folder) {
-                        // As Convoy's vfs driver: a folder that a volume left behind is taken over with its files.
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-                        made => made
-                            .and_then(|()| sync_folder(&self.root.join("volumes")))
-                            .map_err(|error| write_error(&folder, &error))?,
-                    }
-                    self.state.save(&volume)?;
-                }
+            if !self.reserve(name, |state| state.snapshots.contains_key(name)) {
+                return Err(refused(format!("{name} is the name of a snapshot")).with_hint("choose another name"));
             }
-            let shown = self.show(&volume, &self.clock.time_zone());
-            lock(&self.volumes).insert(name.to_owned(), volume);
-            Ok(shown)
+            let made = self.make_volume(new);
+            lock(&self.reserved).remove(name);
+            made
         })
     }
 
-    /// Restores into `staging/`, and puts the folder in place only when it is whole and on disk.
-    fn restore(&self, volume: &mut VolumeState, url: &BackupUrl, size: Option<u64>) -> Result<()> {
+    fn make_volume(&self, new: &NewVolume) -> Result<Volume> {
+        let name = new.name.as_str();
+        // A volume of that name that was forgotten: its snapshots were not.
+        let former = lock(&self.volumes).get(name).cloned();
+        let mut volume = VolumeState {
+            name: name.to_owned(),
+            size: new.size.unwrap_or(0),
+            created: self.now(),
+            mounted: false,
+            prepare_for_vm: new.prepare_for_vm,
+            restoring: None,
+            forgotten: former.is_some(),
+            snapshots: former.as_ref().map(|former| former.snapshots.clone()).unwrap_or_default(),
+        };
+        if let Some(url) = &new.backup {
+            self.restore(&mut volume, url, new.size, former.as_ref())?;
+        } else {
+            let folder = self.folder(name);
+            match fs::DirBuilder::new().mode(0o755).create(&folder) {
+                // As Convoy's vfs driver: a folder that a volume left behind is taken over with its files. It is the same volume then.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {
+                    volume.created = former.map_or(volume.created, |former| former.created);
+                }
+                made => made
+                    .and_then(|()| sync_folder(&self.root.join("volumes")))
+                    .map_err(|error| write_error(&folder, &error))?,
+            }
+        }
+        volume.forgotten = false;
+        let shown = self.show(&volume, &self.clock.time_zone());
+        self.record(volume, &lock(&self.changing))?;
+        Ok(shown)
+    }
+
+    /// Restores aside, and puts the folder in place only when it is whole and on disk.
+    fn restore(
+        &self,
+        volume: &mut VolumeState,
+        url: &BackupUrl,
+        size: Option<u64>,
+        former: Option<&VolumeState>,
+    ) -> Result<()> {
         let folder = self.folder(&volume.name);
         if fs::symlink_metadata(&folder).is_ok() {
             return Err(refused(format!(
@@ -348,8 +388,10 @@ impl Inner {
                 .map_err(|error| write_error(&folder, &error))
         });
         let finished = restored.and_then(|()| {
-            volume.restoring = None;
-            self.state.save(volume)
+            let whole = VolumeState { restoring: None, forgotten: false, ..volume.clone() };
+            self.state.save(&whole)?;
+            *volume = whole;
+            Ok(())
         });
         finished.inspect_err(|_| {
             // The state tells a start to undo the rest, should this fail too.
@@ -357,51 +399,81 @@ impl Inner {
                 volume.restoring.is_some_and(|inode| fs::symlink_metadata(&folder).is_ok_and(|m| m.ino() == inode));
             let removed = if staged { remove_all(&folder) } else { Ok(()) };
             if removed.and_then(|()| remove_all(&staging)).is_ok() {
-                _ = self.state.remove(&volume.name);
+                _ = match former {
+                    Some(former) => self.state.save(former),
+                    None => self.state.remove(&volume.name),
+                };
             }
         })
     }
 
     fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
         self.exclusively(name, || {
-            let volume = self.find(name).ok_or_else(volume_not_found)?;
-            if volume.mounted {
-                return Err(refused(format!("Cannot delete volume {name}. It is still mounted")));
-            }
-            let folder = self.folder(name);
-            let removed = self.staging(&format!("deleted-{name}"));
-            if !reference_only {
-                match move_folder(&folder, &removed) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write_error(&folder, &error)),
-                    _ => {}
+            let volume = {
+                // From here on nobody can mount it.
+                let mut deleting = lock(&self.changing);
+                let volume = self.find(name).ok_or_else(volume_not_found)?;
+                if volume.mounted {
+                    return Err(refused(format!("Cannot delete volume {name}. It is still mounted")));
                 }
-                // A crash from here on is finished by the next start.
-                sync_folder(&self.root.join("staging")).map_err(|error| write_error(&removed, &error))?;
-            }
-            self.state.remove(name)?;
-            lock(&self.volumes).remove(name);
-            let ids: Vec<_> = volume.snapshots.into_values().map(|snapshot| snapshot.id).collect();
-            if let Err(error) = self.local.delete(&ids) {
-                log::warn!("snapshots of deleted volume {name} stay until the next start: {error}");
-            }
-            remove_all(&removed).unwrap_or_else(|error| {
-                log::warn!(
-                    "files of deleted volume {name} stay in \"{}\" until the next start: {error}",
-                    removed.display()
-                );
-            });
-            Ok(())
+                deleting.insert(name.to_owned());
+                volume
+            };
+            let deleted = if reference_only {
+                self.record(VolumeState { forgotten: true, ..volume }, &lock(&self.changing))
+            } else {
+                self.remove_volume(volume)
+            };
+            lock(&self.changing).remove(name);
+            deleted
         })
     }
 
-    fn create_snapshot(&self, volume: &str, name: &str) -> Result<Snapshot> {
-        {
-            let taken = || refused(format!("Snapshot name {name} already exists"));
-            let volumes = lock(&self.volumes);
-            let in_use = |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
-            if volumes.values().any(in_use) || !lock(&self.reserved).insert(name.to_owned()) {
-                return Err(taken());
+    /// Removes a volume with its files and snapshots. The folder moves away first, then the state goes: a crash in between is
+    /// finished by the next start. The other way round it would leave a folder that looks forgotten, and the next volume of that
+    /// name would get the files that were to be deleted.
+    fn remove_volume(&self, volume: VolumeState) -> Result<()> {
+        let name = &volume.name;
+        let (folder, removed) = (self.folder(name), self.staging(&format!("deleted-{name}")));
+        let moved = match move_folder(&folder, &removed) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(not_moved(&folder, &error)),
+        };
+        let synced = sync_folder(&staging(&self.root)).map_err(|error| write_error(&removed, &error));
+        let gone = synced.and_then(|()| {
+            let _changing = lock(&self.changing);
+            self.state.remove(name)?;
+            lock(&self.volumes).remove(name);
+            Ok(())
+        });
+        if let Err(error) = gone {
+            // It is still listed, so it gets its files back; its state may have gone already.
+            _ = self.state.save(&volume);
+            if moved && let Err(error) = move_folder(&removed, &folder) {
+                log::error!(
+                    "volume {name} is without its files, which are in \"{}\" until the next start removes them: {error}",
+                    removed.display()
+                );
             }
+            return Err(error);
+        }
+        let ids: Vec<_> = volume.snapshots.into_values().map(|snapshot| snapshot.id).collect();
+        if let Err(error) = self.local.delete(&ids) {
+            log::warn!("snapshots of deleted volume {name} stay until the next start: {error}");
+        }
+        remove_all(&removed).unwrap_or_else(|error| {
+            log::warn!(
+                "files of deleted volume {name} stay in \"{}\" until the next start: {error}",
+                removed.display()
+            );
+        });
+        Ok(())
+    }
+
+    fn create_snapshot(&self, volume: &str, name: &str) -> Result<Snapshot> {
+        if !self.reserve(name, |state| state.name == name || state.snapshots.contains_key(name)) {
+            return Err(refused(format!("Snapshot name {name} already exists")));
         }
         let taken = self.exclusively(volume, || {
             let state = self.find(volume).ok_or_else(|| no_volume(volume))?;
@@ -450,6 +522,18 @@ impl Inner {
     }
 }
 
+/// What kept a volume's folder from being moved away.
+fn not_moved(folder: &Path, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices => {
+            Error::io(format!("cannot move \"{}\" away", folder.display()), error).with_hint(
+                "it is a mount point: unmount it first, or make the daemon forget the volume, which leaves its files where they are",
+            )
+        }
+        _ => write_error(folder, error),
+    }
+}
+
 /// A time as the API writes it.
 fn api_time(time: Timestamp, zone: &TimeZone) -> ApiTime {
     ApiTime::from_zoned(&time.to_zoned(zone.clone()))
@@ -495,12 +579,14 @@ impl Daemon for BuiltinDaemon {
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
         let (zone, volumes) = (self.inner.clock.time_zone(), lock(&self.inner.volumes));
-        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.show(volume, &zone))).collect())
+        let known = volumes.iter().filter(|(_, volume)| !volume.forgotten);
+        Ok(known.map(|(name, volume)| (name.clone(), self.inner.show(volume, &zone))).collect())
     }
 
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
         let (zone, volumes) = (self.inner.clock.time_zone(), lock(&self.inner.volumes));
-        Ok(volumes.iter().map(|(name, volume)| (name.clone(), self.inner.driver_info(volume, &zone))).collect())
+        let known = volumes.iter().filter(|(_, volume)| !volume.forgotten);
+        Ok(known.map(|(name, volume)| (name.clone(), self.inner.driver_info(volume, &zone))).collect())
     }
 
     async fn volume(&self, name: &Name) -> Result<Volume> {
@@ -520,23 +606,15 @@ impl Daemon for BuiltinDaemon {
         }
         let name = name.to_string();
         self.run("mounting the volume", move |inner| {
-            inner.exclusively(&name, || {
-                let volume = inner.find(&name).ok_or_else(|| no_volume(&name))?;
-                if !volume.mounted {
-                    inner.update(&name, |volume| volume.mounted = true)?;
-                }
-                Ok(Mount { mount_point: inner.folder(&name).display().to_string(), name: name.clone() })
-            })
+            inner.update(&name, |volume| volume.mounted = true)?;
+            Ok(Mount { mount_point: inner.folder(&name).display().to_string(), name })
         })
         .await
     }
 
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
         let name = name.to_string();
-        self.run("unmounting the volume", move |inner| {
-            inner.exclusively(&name, || inner.update(&name, |volume| volume.mounted = false))
-        })
-        .await
+        self.run("unmounting the volume", move |inner| inner.update(&name, |volume| volume.mounted = false)).await
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
@@ -596,5 +674,53 @@ impl Daemon for BuiltinDaemon {
             inner.destinations.place(&destination)?.delete(&stored(&url, &destination)?)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{clock::SystemClock, progress};
+
+    #[test]
+    fn mounts_wait_neither_for_snapshots_nor_listings_for_mounts_but_a_deleted_volume_is_not_mounted() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let options = BuiltinOptions {
+            root,
+            password: None,
+            host: "host1".into(),
+            progress: progress::none(),
+            clock: Arc::new(SystemClock),
+        };
+        let daemon = BuiltinDaemon::open(options).unwrap();
+        let inner = daemon.inner.clone();
+        let name = Name::volume("vol1").unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let soon = |act: std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send + '_>>| {
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), act).await.expect("it waits") })
+        };
+        soon(Box::pin(async { daemon.create_volume(&NewVolume::named(name.clone())).await.map(drop) })).unwrap();
+        let during_a_snapshot = inner.exclusively("vol1", || {
+            soon(Box::pin(async { daemon.mount_volume(&name, None).await.map(drop) }))?;
+            soon(Box::pin(daemon.unmount_volume(&name)))
+        });
+        during_a_snapshot.unwrap();
+
+        let mut changing = lock(&inner.changing);
+        soon(Box::pin(async { daemon.volumes().await.map(drop) })).unwrap();
+        soon(Box::pin(async { daemon.volume(&name).await.map(drop) })).unwrap();
+        changing.insert("vol1".into());
+        drop(changing);
+        let refused = soon(Box::pin(async { daemon.mount_volume(&name, None).await.map(drop) })).unwrap_err();
+        assert_eq!(refused.message, "volume vol1 is being deleted");
+    }
+
+    #[test]
+    fn a_folder_that_is_a_mount_point_is_called_that() {
+        let busy = io::Error::from_raw_os_error(rustix::io::Errno::BUSY.raw_os_error());
+        assert!(not_moved(Path::new("/v"), &busy).hint.unwrap().starts_with("it is a mount point"));
     }
 }

@@ -9,8 +9,11 @@
 //! repository/       the restic-format repository with the snapshots
 //! repository.key    its key, for the owner only: what it guards lies beside it in plain
 //! pruned            when unused space of the repository was last given back
-//! staging/          restores before they are whole, volumes while they are removed
+//! volumes/.staging/ restores before they are whole, volumes while they are removed
 //! ```
+//!
+//! A volume that is only forgotten (as by `docker volume rm`) leaves its folder, its state and its snapshots; the next volume of
+//! that name has them again. To remove all of it, make the volume again, and remove it with its data.
 //!
 //! A backup is a copy of a snapshot into `<destination>/repository/`, a restic-format repository that several hosts can
 //! share (`backups` says how). Both kinds of repository can be read with `restic` and the password; restic opens repositories

@@ -1,11 +1,11 @@
-//! What a start cleans up: everything that a crash can leave is either in `staging/`, marked in a state file, or unknown to all
+//! What a start cleans up: everything that a crash can leave is either in `volumes/.staging/`, marked in a state file, or unknown to all
 //! state files, and so can be told from what was finished.
 
 use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,6 +19,12 @@ use super::{
     state::{StateFolder, VolumeState},
 };
 use crate::error::{Error, Result};
+
+/// Where volumes are while they are restored or removed. It is beside them, because `volumes` may be on a disk of its own, and
+/// folders are only renamed. The name can't be a volume's.
+pub(crate) fn staging(root: &Path) -> PathBuf {
+    root.join("volumes").join(".staging")
+}
 
 /// Undoes unfinished restores, finishes unfinished deletes, removes snapshots that were never finished; a sentence on each.
 ///
@@ -38,12 +44,18 @@ pub(crate) fn clean(
         if fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.ino() == inode) {
             remove_all(&folder).map_err(|error| write_error(&folder, &error))?;
         }
-        state.remove(&name)?;
-        volumes.remove(&name);
+        match volumes.remove(&name) {
+            Some(volume) if volume.forgotten => {
+                let volume = VolumeState { restoring: None, ..volume };
+                state.save(&volume)?;
+                volumes.insert(name.clone(), volume);
+            }
+            _ => state.remove(&name)?,
+        }
         told.push(format!("the restore of volume \"{name}\" was not finished, it was undone; restore it again"));
     }
 
-    let staging = root.join("staging");
+    let staging = staging(root);
     for name in names(&staging)? {
         let path = staging.join(&name);
         // `restore-<volume>-<8 hex digits>` or `deleted-<volume>-<8 hex digits>`
@@ -63,6 +75,15 @@ pub(crate) fn clean(
         if let Err(error) = remove_all(&path) {
             told.push(format!("\"{}\" can't be removed, remove it by hand: {error}", path.display()));
         }
+    }
+
+    let nothing_left = |volume: &&VolumeState| {
+        let folder = root.join("volumes").join(&volume.name);
+        volume.forgotten && volume.snapshots.is_empty() && fs::symlink_metadata(&folder).is_err()
+    };
+    for name in volumes.values().filter(nothing_left).map(|volume| volume.name.clone()).collect::<Vec<_>>() {
+        state.remove(&name)?;
+        volumes.remove(&name);
     }
 
     let known: HashSet<_> = volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();

@@ -31,6 +31,9 @@ pub(crate) struct VolumeState {
     /// While a restore puts its folder in place: that folder's inode. A start that finds it undoes the restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restoring: Option<u64>,
+    /// Whether only its name was removed. It is in no list, but its folder and its snapshots wait for the next volume of that name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) forgotten: bool,
     /// Its snapshots by name.
     pub(crate) snapshots: BTreeMap<String, SnapshotState>,
 }

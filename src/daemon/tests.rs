@@ -507,7 +507,7 @@ async fn a_damaged_pack_fails_the_restore_and_leaves_no_volume() {
     assert!(error.message.contains("\"a\""), "{error}");
     assert!(!scene.path("root/volumes/vol2").exists());
     assert_eq!(scene.daemon().volumes().await.unwrap().len(), 1);
-    assert_eq!(fs::read_dir(scene.path("root/staging")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(scene.path("root/volumes/.staging")).unwrap().count(), 0);
 
     scene.daemon().backup(&url).await.expect("content is not read by an inspection");
     file.set_len(1_000_000).unwrap();
@@ -550,13 +550,13 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
     scene.restore("vol3", &url).await.unwrap();
     scene.restart(|root| {
         // A restore that died before its folder was in place, and one that died right after.
-        fs::create_dir(root.join("staging/restore-vol9-00112233")).unwrap();
+        fs::create_dir(root.join("volumes/.staging/restore-vol9-00112233")).unwrap();
         let state = root.join("state/vol2.json");
         let inode = fs::metadata(root.join("volumes/vol2")).unwrap().ino();
         let text = fs::read_to_string(&state).unwrap().replacen('{', &format!("{{\"restoring\": {inode},"), 1);
         fs::write(&state, text).unwrap();
         // A delete that died once the folder was out of the way.
-        fs::rename(root.join("volumes/vol3"), root.join("staging/deleted-vol3-00112233")).unwrap();
+        fs::rename(root.join("volumes/vol3"), root.join("volumes/.staging/deleted-vol3-00112233")).unwrap();
         // A snapshot that was written, but not recorded; a pack that was half written.
         let state = root.join("state/vol1.json");
         let mut known: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();

@@ -1,11 +1,13 @@
 //! Docker's volume plugin protocol, as Convoy answers it: always status 200, an error is `{"Err": ..}`, empty fields
 //! are left out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use hyper::Method;
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
 
 use super::{Answer, go_json, request::Fields};
 use crate::{
@@ -31,7 +33,17 @@ pub(super) enum Call {
 /// Which containers use a volume, by the id that Docker gives with each mount: it is unmounted when the last one has
 /// gone. Forgotten when the server ends; an unmount of an id that is not known then unmounts, as Convoy always does.
 #[derive(Debug, Default)]
-pub(super) struct Mounts(Mutex<HashMap<String, BTreeSet<String>>>);
+pub(super) struct Mounts(Mutex<HashMap<String, Arc<Users>>>);
+
+/// The ids of the containers that use a volume. Locked throughout a call, so that a mount can't slip between the last unmount's
+/// count and its call; other volumes' calls do not wait for it.
+type Users = tokio::sync::Mutex<BTreeSet<String>>;
+
+impl Mounts {
+    fn of(&self, volume: &Name) -> Arc<Users> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(volume.to_string()).or_default().clone()
+    }
+}
 
 impl Call {
     /// The call of a request.
@@ -90,7 +102,7 @@ impl Call {
                 match daemon.delete_volume(&name, true).await {
                     Err(error) if error.kind != ErrorKind::NotFound => Err(error),
                     _ => {
-                        mounts.0.lock().await.remove(name.as_str());
+                        mounts.of(&name).lock().await.clear();
                         Ok(json!({}))
                     }
                 }
@@ -116,24 +128,22 @@ async fn find(daemon: &dyn Daemon, name: &str) -> Result<Option<(Name, Volume)>>
 }
 
 async fn mount(daemon: &dyn Daemon, mounts: &Mounts, name: &Name, container: &str) -> Result<Value> {
-    // Held throughout, so that a mount can't slip between the last unmount's count and its call.
-    let mut mounts = mounts.0.lock().await;
+    let users = mounts.of(name);
+    let mut users = users.lock().await;
     let mount = daemon.mount_volume(name, None).await?;
-    mounts.entry(name.to_string()).or_default().insert(container.to_owned());
+    users.insert(container.to_owned());
     Ok(mounted_at(&mount.mount_point))
 }
 
 async fn unmount(daemon: &dyn Daemon, mounts: &Mounts, name: &Name, container: &str) -> Result<Value> {
-    let mut mounts = mounts.0.lock().await;
-    let others = mounts.get(name.as_str()).is_some_and(|users| users.iter().any(|user| user != container));
-    if others {
-        if let Some(users) = mounts.get_mut(name.as_str()) {
-            users.remove(container);
-        }
+    let users = mounts.of(name);
+    let mut users = users.lock().await;
+    if users.iter().any(|user| user != container) {
+        users.remove(container);
         return Ok(json!({}));
     }
     daemon.unmount_volume(name).await?;
-    mounts.remove(name.as_str());
+    users.clear();
     Ok(json!({}))
 }
 

@@ -55,7 +55,7 @@ fn folders_that_nobody_may_write_are_removed_all_the_same() {
         for volume in ["vol1", "vol2"] {
             scene.daemon().delete_volume(&name(volume), false).await.unwrap();
         }
-        assert_eq!(fs::read_dir(scene.path("root/staging")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(scene.path("root/volumes/.staging")).unwrap().count(), 0);
         scene.restart(|_| ());
         assert!(scene.daemon().recovered().is_empty());
     });
@@ -64,7 +64,7 @@ fn folders_that_nobody_may_write_are_removed_all_the_same() {
 #[test]
 fn a_start_gets_by_with_what_it_cannot_remove() {
     let mut scene = Scene::new();
-    let left = scene.path("root/staging/deleted-vol1-00112233");
+    let left = scene.path("root/volumes/.staging/deleted-vol1-00112233");
     fs::create_dir_all(left.join("a")).unwrap();
     scene.daemon = None;
     // Another user's folder can't be emptied; who is not root can't make one, and sees it removed.
@@ -118,4 +118,100 @@ fn what_only_a_privileged_process_can_restore_is_left_out() {
         let other = fs::metadata(restored.join("b")).unwrap();
         assert_eq!((other.uid(), other.mode() & 0o7777), (0, 0o755), "it would run as root");
     }
+}
+
+#[tokio::test]
+async fn a_volume_whose_state_cannot_be_removed_keeps_its_files() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::write(files.join("a"), "precious").unwrap();
+    // A folder where the state file should be can't be removed as a file.
+    let state = scene.path("root/state/vol1.json");
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    let error = scene.daemon().delete_volume(&name("vol1"), false).await.unwrap_err();
+    assert!(error.message.contains("vol1.json"), "{error}");
+    assert_eq!(fs::read_to_string(files.join("a")).unwrap(), "precious");
+    scene.daemon().volume(&name("vol1")).await.unwrap();
+    fs::remove_dir(&state).unwrap();
+    scene.daemon().mount_volume(&name("vol1"), None).await.expect("it is not being deleted any more");
+}
+
+#[tokio::test]
+async fn snapshots_of_a_forgotten_volume_come_back_with_it() {
+    let (mut scene, _) = Scene::with_backup().await;
+    let before = scene.daemon().volume(&name("vol1")).await.unwrap();
+    scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
+    scene.restart(|_| ());
+    assert!(scene.daemon().recovered().is_empty());
+    assert!(scene.daemon().volumes().await.unwrap().is_empty());
+    assert!(scene.daemon().driver_volumes().await.unwrap().is_empty());
+    assert_eq!(scene.daemon().volume(&name("vol1")).await.unwrap_err().status, Some(404));
+    assert!(scene.daemon().snapshot(&name("snap1")).await.is_err());
+    scene.volume("vol2").await;
+    let error = scene.daemon().create_snapshot(&name("vol2"), &name("snap1")).await.unwrap_err();
+    assert_eq!(error.message, "Snapshot name snap1 already exists");
+    scene.volume("vol1").await;
+    assert_eq!(scene.daemon().volume(&name("vol1")).await.unwrap(), before);
+    scene.backup("snap1").await;
+}
+
+#[tokio::test]
+async fn a_failed_restore_onto_a_forgotten_name_leaves_its_snapshots() {
+    let (mut scene, url) = Scene::with_backup().await;
+    scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
+    fs::remove_dir_all(scene.path("root/volumes/vol1")).unwrap();
+    for pack in scene.packs("backups/repository") {
+        fs::write(pack, "rubbish").unwrap();
+    }
+    scene.restore("vol1", &url).await.unwrap_err();
+    // Nor does one that a crash cut off when its folder was in place.
+    scene.restart(|root| {
+        fs::create_dir(root.join("volumes/vol1")).unwrap();
+        let inode = fs::metadata(root.join("volumes/vol1")).unwrap().ino();
+        let state = root.join("state/vol1.json");
+        let text = fs::read_to_string(&state).unwrap().replacen('{', &format!("{{\"restoring\": {inode},"), 1);
+        fs::write(&state, text).unwrap();
+    });
+    assert!(!scene.path("root/volumes/vol1").exists());
+    assert!(scene.daemon().volumes().await.unwrap().is_empty());
+    scene.volume("vol1").await;
+    scene.daemon().snapshot(&name("snap1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_forgotten_volume_is_forgotten_too() {
+    let mut scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
+    scene.restart(|_| fs::remove_dir(files).unwrap());
+    assert_eq!(fs::read_dir(scene.path("root/state")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn volumes_may_be_on_a_disk_of_their_own() {
+    let (mut scene, url) = Scene::with_backup().await;
+    scene.daemon().delete_volume(&name("vol1"), false).await.unwrap();
+    // Memory is such a disk on every Linux.
+    let disk = tempfile::tempdir_in("/dev/shm").unwrap();
+    scene.restart(|root| {
+        fs::remove_dir_all(root.join("volumes")).unwrap();
+        symlink(disk.path(), root.join("volumes")).unwrap();
+    });
+    scene.restore("vol2", &url).await.unwrap();
+    assert_eq!(fs::read_to_string(disk.path().join("vol2/dir/b")).unwrap(), "b");
+    assert_eq!(scene.daemon().volumes().await.unwrap().len(), 1);
+    scene.daemon().delete_volume(&name("vol2"), false).await.unwrap();
+    assert!(!disk.path().join("vol2").exists());
+}
+
+#[tokio::test]
+async fn a_volume_does_not_take_a_snapshots_name() {
+    let (scene, url) = Scene::with_backup().await;
+    let error = scene.daemon().create_volume(&NewVolume::named(name("snap1"))).await.unwrap_err();
+    assert_eq!(refusal(&error), (Some(400), "snap1 is the name of a snapshot"));
+    assert!(scene.restore("snap1", &url).await.is_err());
+    assert!(!scene.path("root/volumes/snap1").exists());
+    scene.daemon().delete_snapshot(&name("snap1")).await.unwrap();
+    scene.volume("snap1").await;
 }
