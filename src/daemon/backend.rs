@@ -318,7 +318,7 @@ pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
     let what = Error::io(format!("cannot write \"{}\"", path.display()), error);
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            what.with_hint("make room there, or choose another destination; nothing half written counts as a backup")
+            what.with_hint("make room there and try again; nothing half written counts")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             what.with_hint("let the user that this program runs as write there")

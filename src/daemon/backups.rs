@@ -187,7 +187,7 @@ impl Place {
             path.canonicalize().map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
         let is_root = |folder: &Path| {
             folder == self.root
-                || folder.join("lock").is_file() && ["staging", "state"].iter().all(|name| folder.join(name).is_dir())
+                || folder.join("lock").is_file() && ["state", "volumes"].iter().all(|name| folder.join(name).is_dir())
         };
         match path.ancestors().find(|folder| is_root(folder)) {
             Some(root) => Err(refused(format!(
@@ -507,7 +507,9 @@ pub(crate) struct StoredUrl<'a> {
 fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
     let broken = |what: String| {
         Error::new(ErrorKind::Repository, what)
-            .with_hint("take another backup, and look at the repository with \"restic check\"")
+            .with_hint(
+                "\"restic check\" tells how far the damage goes; \"restic rebuild-index\" (from 0.17 on: \"repair index\") forgets what is lost, and the next backup writes it anew",
+            )
     };
     let indexed = repository.indexed()?;
     let (mut seen, mut packs) = (HashSet::new(), HashSet::new());

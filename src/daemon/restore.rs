@@ -269,7 +269,7 @@ impl Restorer<'_> {
             })?;
             if !piece.blob_matches_reader(content.len() as u64, &mut &content[..]) {
                 let message = format!("a piece of \"{}\" is not what was backed up", file.path.display());
-                return Err(Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged; take another backup, and look at this one with \"restic check --read-data\""));
+                return Err(Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged: try an older or a newer backup; \"restic restore\" goes on past what it can't read"));
             }
             let dug =
                 write_with_holes(&file.file, &content, offset).map_err(|error| write_error(&file.path, &error))?;
@@ -400,8 +400,9 @@ fn failed(path: &Path) -> impl FnOnce(Errno) -> Error + '_ {
 fn missing(piece: &DataId, path: &Path) -> Error {
     let message =
         format!("a piece of \"{}\" is missing in the repository ({})", path.display(), piece.to_hex().as_str());
-    Error::new(ErrorKind::Repository, message)
-        .with_hint("the repository is damaged; take another backup, and look at this one with \"restic check\"")
+    Error::new(ErrorKind::Repository, message).with_hint(
+        "the repository is damaged: try an older or a newer backup; \"restic restore\" goes on past what it can't read",
+    )
 }
 
 fn times(meta: &Metadata) -> Timestamps {

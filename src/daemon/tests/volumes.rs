@@ -13,7 +13,7 @@ async fn a_start_never_removes_backups_from_the_roots_own_repository() {
     let state: VolumeState = serde_json::from_slice(&fs::read(scene.path("root/state/vol1.json")).unwrap()).unwrap();
     let file = rustic_core::repofile::SnapshotFile {
         tags: ["backup=backup-0123456789abcdef", "volume=vol1", "snapshot=snap1"].join(",").parse().unwrap(),
-        ..scene.daemon().local().snapshot_file(&state.snapshots["snap1"]).unwrap()
+        ..scene.daemon().local().source(&state.snapshots["snap1"]).unwrap().1
     };
     local.plain().unwrap().save_snapshots(vec![file]).unwrap();
     let unreadable = scene.path("root/repository/snapshots").join("ab".repeat(32));
