@@ -86,6 +86,17 @@ struct Part {
     pieces: Vec<DataId>,
 }
 
+/// What a thread is handed.
+enum Work {
+    /// A whole file that is small and has one name: making it, and setting what is to be set, takes longer than its content.
+    File { folder: Arc<OwnedFd>, name: CString, path: PathBuf, node: Node },
+    /// A part of a file that is there.
+    Part(Part),
+}
+
+/// A folder that is complete but for its metadata.
+type Folder = (PathBuf, Metadata);
+
 /// A folder that is being filled.
 struct Level {
     handle: Arc<OwnedFd>,
@@ -126,12 +137,21 @@ pub(crate) fn restore(
         for _ in 0..threads {
             scope.spawn(|| restorer.work(&receiver));
         }
-        restorer.walk(tree, root.clone(), &sender).inspect_err(|error| restorer.fail(error.clone()))?;
+        let folders = restorer.walk(tree, root.clone(), &sender).inspect_err(|error| restorer.fail(error.clone()))?;
         drop(sender);
-        Ok(())
+        Ok(folders)
     });
-    let failed = restorer.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.map_or(walked, Err)?;
+    if let Some(error) = restorer.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
+    }
+    // All names are in their folders, so times stay; the deepest first, as long as their parents can be entered.
+    for (path, meta) in walked? {
+        let opened = match path.as_os_str().is_empty() {
+            true => root.try_clone().map_err(|error| write_error(target, &error))?,
+            false => rustix::fs::openat(&*root, &path, flags, Mode::empty()).map_err(failed(&path))?,
+        };
+        restorer.set_open(&opened, &meta, &path)?;
+    }
     rustix::fs::syncfs(&*root).map_err(|error| write_error(target, &io::Error::from(error)))
 }
 
@@ -153,7 +173,8 @@ impl Restorer<'_> {
     }
 
     /// Makes folders and everything that has no content; hands out the content of files.
-    fn walk(&self, tree: TreeId, root: Arc<OwnedFd>, sender: &SyncSender<Part>) -> Result<()> {
+    fn walk(&self, tree: TreeId, root: Arc<OwnedFd>, sender: &SyncSender<Work>) -> Result<Vec<Folder>> {
+        let mut folders = Vec::new();
         let top: Vec<_> = self.nodes(&tree, Path::new("/"))?.collect();
         let [Node { subtree: Some(subtree), meta, .. }] = top.as_slice() else {
             return Err(Error::new(ErrorKind::Repository, "the backup does not hold exactly one folder")
@@ -164,12 +185,10 @@ impl Restorer<'_> {
         let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
         while let Some(level) = levels.last_mut() {
             if self.has_failed() {
-                return Ok(());
+                return Ok(folders);
             }
             let Some(node) = level.nodes.next() else {
-                // All names are in it, so its times stay.
-                self.set_open(&level.handle, &level.meta, &level.path)?;
-                levels.pop();
+                folders.extend(levels.pop().map(|level| (level.path, level.meta)));
                 continue;
             };
             let name = checked_name(&node, &level.path)?;
@@ -196,23 +215,28 @@ impl Restorer<'_> {
                     let nodes = self.nodes(subtree, &path)?;
                     levels.push(Level { handle: Arc::new(folder), path, meta: node.meta, nodes });
                 }
-                NodeType::File => self.file(&handle, &name, path, node, sender)?,
+                NodeType::File if first.is_none() && node.content.as_ref().is_none_or(|it| it.len() <= PIECES) => {
+                    // Where all threads ended, one of them has said why.
+                    let _ = sender.send(Work::File { folder: handle, name, path, node });
+                }
+                NodeType::File => {
+                    let (file, parts) = self.start(&handle, &name, path, node)?;
+                    if parts.is_empty() {
+                        self.finish(&file)?;
+                    }
+                    for part in parts {
+                        let _ = sender.send(Work::Part(part));
+                    }
+                }
                 _ => made = self.special(&handle, &name, &path, &node)?,
             }
             linked.extend(first.filter(|_| made));
         }
-        Ok(())
+        Ok(folders)
     }
 
-    /// Makes a file, and hands out its content in parts.
-    fn file(
-        &self,
-        folder: &OwnedFd,
-        name: &CString,
-        path: PathBuf,
-        node: Node,
-        sender: &SyncSender<Part>,
-    ) -> Result<()> {
+    /// Makes a file; the parts of its content that are to be written into it.
+    fn start(&self, folder: &OwnedFd, name: &CString, path: PathBuf, node: Node) -> Result<(Arc<Writing>, Vec<Part>)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed(&path))?;
         let mut parts = Vec::new();
@@ -224,38 +248,47 @@ impl Restorer<'_> {
                 size += u64::from(entry.data_length());
             }
         }
-        let writing = Writing {
+        let file = Arc::new(Writing {
             file: File::from(file),
             meta: node.meta,
             path,
             size,
             holes: AtomicBool::new(false),
             left: AtomicUsize::new(parts.len().max(1)),
-        };
-        let file = Arc::new(writing);
-        if parts.is_empty() {
-            return self.finish(&file);
-        }
-        for (offset, pieces) in parts {
-            if sender.send(Part { file: file.clone(), offset, pieces }).is_err() {
-                // All threads ended: one of them has said why.
-                break;
-            }
-        }
-        Ok(())
+        });
+        let part = |(offset, pieces)| Part { file: Arc::clone(&file), offset, pieces };
+        let parts = parts.into_iter().map(part).collect();
+        Ok((file, parts))
     }
 
-    fn work(&self, queue: &Mutex<Receiver<Part>>) {
+    fn work(&self, queue: &Mutex<Receiver<Work>>) {
         loop {
-            let part = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(part) = part else { return };
+            let work = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(work) = work else { return };
             if self.has_failed() {
                 // The queue must drain, or the walk would wait for room in it.
                 continue;
             }
-            let what = format!("restoring \"{}\"", part.file.path.display());
-            if let Err(error) = super::repository::guarded(&what, || self.write(&part)) {
+            let path = match &work {
+                Work::File { path, .. } => path,
+                Work::Part(part) => &part.file.path,
+            };
+            let what = format!("restoring \"{}\"", path.display());
+            if let Err(error) = super::repository::guarded(&what, || self.do_work(work)) {
                 self.fail(error);
+            }
+        }
+    }
+
+    fn do_work(&self, work: Work) -> Result<()> {
+        match work {
+            Work::Part(part) => self.write(&part),
+            Work::File { folder, name, path, node } => {
+                let (file, parts) = self.start(&folder, &name, path, node)?;
+                if parts.is_empty() {
+                    return self.finish(&file);
+                }
+                parts.iter().try_for_each(|part| self.write(part))
             }
         }
     }
