@@ -32,6 +32,7 @@ struct State {
     backups: Vec<(BackupUrl, Backup)>,
     calls: Vec<String>,
     faults: HashMap<String, Vec<Fault>>,
+    first_created: HashMap<String, String>,
     counter: u64,
     time: i64,
     /// Whether its volumes are EBS's, where a snapshot is the backup and no list shows it.
@@ -313,7 +314,9 @@ impl Daemon for MemoryDaemon {
             if let Some(id) = snapshot.driver_info.as_ref().and_then(|info| info.get("EBSSnapshotID")) {
                 return Ok(BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() });
             }
-            let volume_created = state.volume(&snapshot.volume_name)?.created_time.to_string();
+            // Convoy keeps the time of the first volume of that name.
+            let created = state.volume(&snapshot.volume_name)?.created_time.to_string();
+            let volume_created = state.first_created.entry(snapshot.volume_name.clone()).or_insert(created).clone();
             state.counter += 1;
             let name = format!("backup-{:016x}", state.counter);
             let url = BackupUrl::stored(destination, &name, &snapshot.volume_name);

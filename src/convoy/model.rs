@@ -204,11 +204,15 @@ impl Backup {
         (taken, self.created(), self.field("SnapshotName"), self.field("BackupName"))
     }
 
-    /// Whether it is of this very volume, and not of one that had the same name before, or has it on another host.
-    pub fn is_of(&self, volume: &Volume) -> bool {
-        let made = ApiTime::parse(self.field("VolumeCreatedAt")).timestamp();
-        self.volume() == volume.name
-            && made.zip(volume.created_time.timestamp()).is_none_or(|(made, there)| made == there)
+    /// Whether it holds this very volume, and not one that had the same name before, or has it on another host: its snapshot
+    /// was taken when the volume was there. With `exact`, its volume must have been made at the same moment, too; Convoy's
+    /// `VolumeCreatedAt` is no measure, for it is that of the first volume of the name that was ever backed up there.
+    pub fn is_of(&self, volume: &Volume, exact: bool) -> bool {
+        let Some(created) = volume.created_time.timestamp() else { return self.volume() == volume.name };
+        let taken = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
+        let same =
+            !exact || ApiTime::parse(self.field("VolumeCreatedAt")).timestamp().is_none_or(|there| there == created);
+        self.volume() == volume.name && same && taken.is_none_or(|taken| taken >= created)
     }
 }
 

@@ -89,7 +89,7 @@ struct Part {
 /// What a thread is handed.
 enum Work {
     /// A whole file that is small and has one name: making it, and setting what is to be set, takes longer than its content.
-    File { folder: Arc<OwnedFd>, name: CString, path: PathBuf, node: Node },
+    File { folder: Arc<OwnedFd>, name: CString, path: PathBuf, node: Box<Node> },
     /// A part of a file that is there.
     Part(Part),
 }
@@ -217,7 +217,7 @@ impl Restorer<'_> {
                 }
                 NodeType::File if first.is_none() && node.content.as_ref().is_none_or(|it| it.len() <= PIECES) => {
                     // Where all threads ended, one of them has said why.
-                    let _ = sender.send(Work::File { folder: handle, name, path, node });
+                    let _ = sender.send(Work::File { folder: handle, name, path, node: Box::new(node) });
                 }
                 NodeType::File => {
                     let (file, parts) = self.start(&handle, &name, path, node)?;
@@ -284,7 +284,7 @@ impl Restorer<'_> {
         match work {
             Work::Part(part) => self.write(&part),
             Work::File { folder, name, path, node } => {
-                let (file, parts) = self.start(&folder, &name, path, node)?;
+                let (file, parts) = self.start(&folder, &name, path, *node)?;
                 if parts.is_empty() {
                     return self.finish(&file);
                 }
@@ -395,7 +395,8 @@ impl Restorer<'_> {
             match set(name, attribute.value.as_deref().unwrap_or_default()) {
                 Ok(()) => {}
                 Err(Errno::NOTSUP) => self.notes.once("extended attributes were not kept: the file system has none"),
-                Err(Errno::PERM) if !name.starts_with("user.") => {
+                // INVAL is an access list that names users this namespace has not.
+                Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if !name.starts_with("user.") => {
                     self.notes
                         .once(&format!("attributes \"{name}\" were not kept: that needs CAP_SYS_ADMIN or CAP_SETFCAP"));
                 }

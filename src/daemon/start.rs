@@ -14,7 +14,6 @@ use rustic_core::repofile::{SnapshotFile, SnapshotId};
 use super::{
     backend::{FolderBackend, write_error},
     files::remove_all,
-    repository::OpenRepository,
     snapshots::LocalRepository,
     state::{StateFolder, VolumeState},
 };
@@ -102,7 +101,7 @@ fn remove_unknown_snapshots(local: &LocalRepository, known: &HashSet<&str>, told
     let of_no_volume = |name: &String| !known.contains(name.as_str());
     let ids = names(&folder)?.into_iter().filter(of_no_volume).filter_map(|name| name.parse().ok());
     let unknown: Vec<SnapshotId> = ids.collect();
-    if unknown.is_empty() || !OpenRepository::exists(&local.folder())? {
+    if unknown.is_empty() {
         return Ok(());
     }
     let repository = match local.open().and_then(|repository| repository.plain()) {
@@ -116,10 +115,10 @@ fn remove_unknown_snapshots(local: &LocalRepository, known: &HashSet<&str>, told
     for id in unknown {
         let path = folder.join(id.to_hex().as_str());
         match repository.get_file::<SnapshotFile>(&id) {
-            Ok(file) if is_unfinished(&file) => {
-                remove_all(&path).map_err(|error| write_error(&path, &error))?;
-                removed += 1;
-            }
+            Ok(file) if is_unfinished(&file) => match remove_all(&path) {
+                Ok(()) => removed += 1,
+                Err(error) => told.push(format!("an unfinished snapshot stays: {}", write_error(&path, &error))),
+            },
             Ok(_) => others += 1,
             Err(_) => told.push(format!("\"{}\" is of no volume and can't be read; it was left alone", path.display())),
         }

@@ -135,9 +135,7 @@ impl Guards {
             let Some(destination) = destination else {
                 return Err(refuse("no backup destination is set, so no backup of it is known".into()));
             };
-            // A volume that had this name before, or another host's, is not this volume.
-            let mut backups = self.backups(destination, Some(name)).await?;
-            backups.retain(|backup| backup.is_of(&volume));
+            let backups = self.own_backups(destination, &volume).await?;
             if self.newest_good(&backups).await?.is_none() {
                 return Err(refuse(format!("there is no good backup of it at {destination}")));
             }
@@ -150,6 +148,17 @@ impl Guards {
             },
             deleted => deleted,
         }
+    }
+
+    /// The backups of this very volume, newest first: not those of one that had the name before, or has it on another host.
+    ///
+    /// # Errors
+    /// As [`Guards::backups`].
+    pub async fn own_backups(&self, destination: &Destination, volume: &Volume) -> Result<Vec<Backup>> {
+        let mut backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
+        let exact = self.daemon.serialises_itself();
+        backups.retain(|backup| backup.is_of(volume, exact));
+        Ok(backups)
     }
 
     /// Makes the daemon forget a volume; its files stay where they are.

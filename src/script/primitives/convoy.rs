@@ -239,6 +239,25 @@ pub(crate) mod functions {
         })
     }
 
+    /// The backups of this very volume at the configured destination, newest first: not those of a volume that had its name
+    /// before, or has it on another host.
+    ///
+    /// ```rhai
+    /// if convoy::own_backups("vol1").is_empty() { log::warn("vol1 is nowhere but here"); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn own_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let guards = &run.host.guards;
+            let own = run.wait(async {
+                let volume = guards.volume(&Name::volume(volume)?).await?;
+                guards.own_backups(&at, &volume).await
+            })?;
+            own.iter().map(to_script).collect()
+        })
+    }
+
     /// All backups at the configured destination, newest first.
     ///
     /// ```rhai
