@@ -3,9 +3,9 @@
 //! The system drops a lock when its process ends, however it ends, so that none is ever left behind.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, Permissions, TryLockError},
     io::{Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,6 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How often a waiting run looks whether the lock is free.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The permissions of a lock file in the data folder.
+const OWN_MODE: u32 = 0o600;
+/// The most of a holder's words that is read, in bytes: others may write to a lock file in a shared folder.
+const LONGEST_HOLDER: u64 = 300;
 
 /// Where the locks are, and how long to wait for one.
 #[derive(Debug, Clone)]
@@ -61,15 +65,16 @@ impl Locks {
             .mode(0o700)
             .create(&self.folder)
             .map_err(|e| cannot_make(&path, &e))?;
-        self.acquire_file(key, &path, sharing).await
+        self.acquire_file(key, &path, OWN_MODE, sharing).await
     }
 
-    /// Takes the lock of `key` that is in this file, whose folder is there.
+    /// Takes the lock of `key` that is in this file, whose folder is there. Where the file is not, it gets these permissions,
+    /// whatever the umask. A symbolic link is not followed.
     ///
     /// # Errors
     /// As [`Locks::acquire`].
-    pub async fn acquire_file(&self, key: &str, path: &Path, sharing: Sharing) -> Result<Lock> {
-        let mut file = open(path)?;
+    pub async fn acquire_file(&self, key: &str, path: &Path, mode: u32, sharing: Sharing) -> Result<Lock> {
+        let mut file = open(path, mode)?;
         let start = Instant::now();
         let mut said = false;
         loop {
@@ -102,14 +107,15 @@ impl Locks {
 
     /// Writes who holds the lock into it, for the eyes of those who wait. Best effort: the lock holds without it.
     fn sign(&self, file: &mut File) {
-        let text = format!("{} (process {})", self.holder, std::process::id());
+        let system = rustix::system::uname();
+        let host = system.nodename().to_string_lossy();
+        let text = format!("{} (process {} on {host})", self.holder, std::process::id());
         let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
     }
 }
 
-fn open(path: &Path) -> Result<File> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    match opened {
+fn open(path: &Path, mode: u32) -> Result<File> {
+    match open_or_make(path, mode) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && path.exists() => {
             // `flock` works on a file that can only be read; the holder's words can't be written then.
             File::open(path).map_err(|_| {
@@ -121,14 +127,30 @@ fn open(path: &Path) -> Result<File> {
     }
 }
 
+fn open_or_make(path: &Path, mode: u32) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    // The holder's words are written into it: through a link that somebody laid there, they would go into another file.
+    options.read(true).write(true).mode(mode).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            // The umask may have taken some away. Best effort: some file systems know no permissions.
+            let _ = file.set_permissions(Permissions::from_mode(mode));
+            Ok(file)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    }
+}
+
 fn cannot_make(path: &Path, error: &std::io::Error) -> Error {
     Error::io(format_args!("cannot make the lock file \"{}\"", path.display()), error)
         .with_hint("set BKUP_DATA_DIR to a folder that can be written")
 }
 
 fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    let mut bytes = Vec::new();
+    let _ = file.rewind().and_then(|()| file.take(LONGEST_HOLDER).read_to_end(&mut bytes));
+    let text: String = String::from_utf8_lossy(&bytes).chars().filter(|letter| !letter.is_control()).collect();
     if text.is_empty() { "another run".into() } else { text }
 }
 
@@ -159,6 +181,9 @@ mod tests {
             let error = locks.acquire("vfs:///backups", sharing).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Busy);
             assert!(error.message.contains("a test (process"), "{error}");
+            let system = rustix::system::uname();
+            let host = system.nodename().to_str().unwrap();
+            assert!(error.message.contains(&format!(" on {host})")), "{error}");
         }
         locks.acquire("vfs:///others", Sharing::Exclusive).await.unwrap();
         drop(held);
@@ -172,6 +197,37 @@ mod tests {
         let _one = locks.acquire("key", Sharing::Shared).await.unwrap();
         let _two = locks.acquire("key", Sharing::Shared).await.unwrap();
         assert_eq!(locks.acquire("key", Sharing::Exclusive).await.unwrap_err().kind, ErrorKind::Busy);
+    }
+
+    #[tokio::test]
+    async fn a_lock_file_in_a_shared_folder_can_be_written_by_all_and_one_in_the_data_folder_only_by_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = locks(folder.path());
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let shared = folder.path().join("shared.lock");
+        locks.acquire_file("key", &shared, 0o666, Sharing::Exclusive).await.unwrap();
+        assert_eq!(mode(&shared), 0o666);
+        locks.acquire("key", Sharing::Exclusive).await.unwrap();
+        assert_eq!(mode(&locks.folder().join(file_name("key", "lock"))), 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_a_lock_file_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (precious, lock) = (folder.path().join("precious"), folder.path().join("shared.lock"));
+        std::fs::write(&precious, "words").unwrap();
+        std::os::unix::fs::symlink(&precious, &lock).unwrap();
+        locks(folder.path()).acquire_file("key", &lock, 0o666, Sharing::Exclusive).await.unwrap_err();
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "words");
+    }
+
+    #[tokio::test]
+    async fn what_others_wrote_into_a_lock_file_is_shown_without_control_characters_and_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shared.lock");
+        std::fs::write(&path, format!("\u{1b}[2Jsomebody\n{}", "x".repeat(5000))).unwrap();
+        let shown = holder(&mut File::open(&path).unwrap());
+        assert!(shown.starts_with("[2Jsomebodyx") && shown.len() < 400, "{shown:?}");
     }
 
     #[tokio::test]

@@ -50,7 +50,9 @@ impl Connection {
             let ended = tokio::select! {
                 ended = &mut served => ended,
                 () = tokio::time::sleep(PATIENCE) => {
-                    remark("done; another command still works through this process, and is waited for (Ctrl-C cuts it off)");
+                    remark(
+                        "this command is over; another one still works through this process, and is waited for (Ctrl-C cuts it off)",
+                    );
                     tokio::select! {
                         ended = served => ended,
                         () = cancellation.cancelled() => return,

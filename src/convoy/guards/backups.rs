@@ -122,7 +122,7 @@ impl Guards {
             self.lock_destination(destination, Sharing::Shared).await?,
         );
         let what = format!("the snapshot \"{snapshot}\" is not backed up");
-        self.nothing_unfinished(Operation::Delete, destination, &what).await?;
+        self.nothing_unfinished(Operation::Delete, volume, destination, &what).await?;
         let used = self.locks.as_ref().map(|locks| destinations::Used::new(locks.folder(), destination));
         used.iter().try_for_each(destinations::Used::still_there)?;
         let begun = self.clock.now();
@@ -164,9 +164,17 @@ impl Guards {
     }
 
     /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of it.
-    async fn nothing_unfinished(&self, operation: Operation, destination: &Destination, what: &str) -> Result<()> {
+    async fn nothing_unfinished(
+        &self,
+        operation: Operation,
+        volume: &str,
+        destination: &Destination,
+        what: &str,
+    ) -> Result<()> {
         let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(()) };
-        for (note, unfinished) in Notes::new(locks.folder()).of(operation, &destination.key())? {
+        let mut notes = Notes::new(locks.folder()).of(operation, &destination.key())?;
+        notes.retain(|(_, unfinished)| unfinished.concerns(volume, destination.is_s3()));
+        for (note, unfinished) in notes {
             let (name, begun) = (&unfinished.name, unfinished.begun);
             if operation == Operation::Backup && self.is_listed(&unfinished, destination).await? {
                 note.remove();
@@ -265,12 +273,12 @@ impl Guards {
         let destination = url.destination();
         let destination_lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
         self.may_delete(&what, url.volume())?;
-        self.nothing_unfinished(Operation::Backup, &destination, &format!("{what} is not deleted")).await?;
         let siblings = self.siblings(url, &destination).await?;
         // An EBS URL does not name the volume; the list does.
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let place = siblings.iter().position(same).unwrap_or_default();
         let volume = siblings.get(place).map(|backup| backup.volume().to_owned()).unwrap_or_default();
+        self.nothing_unfinished(Operation::Backup, &volume, &destination, &format!("{what} is not deleted")).await?;
         self.may_delete(&what, Some(&volume))?;
         if !even_the_newest {
             match self.newest_good(&siblings).await? {
@@ -396,10 +404,12 @@ async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
 }
 
 /// Whether a backup was made from this snapshot, not before `begun`: the same snapshot may have older ones. The daemon, on this
-/// host's clock, tells whole seconds.
+/// host's clock, tells whole seconds. At EBS the snapshot is its one backup, and was there before.
 fn is_made_from(backup: &Backup, snapshot: &str, begun: Timestamp) -> bool {
     let slack = SignedDuration::from_secs(1);
-    backup.field("SnapshotName") == snapshot && backup.created().is_none_or(|made| made.duration_since(begun) > -slack)
+    let in_time = || backup.created().is_none_or(|made| made.duration_since(begun) > -slack);
+    let at_ebs = || matches!(backup.url(), Ok(BackupUrl::Ebs { .. }));
+    backup.field("SnapshotName") == snapshot && (at_ebs() || in_time())
 }
 
 /// Convoy's words for a volume that has no backup at a destination: `cannot find .../volume.cfg in objectstore`.

@@ -1,7 +1,7 @@
 //! Destinations that held backups before: where one is empty all of a sudden, a share is not mounted.
 //!
 //! Without this, a backup would go to the folder below the mount point, begin anew there, prove good, and let older snapshots go.
-//! Only folders that this process can see are looked at.
+//! Only folders are looked at in which this process has seen the backups: the daemon may see another one at the same path.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,8 @@ impl Used {
     /// [`crate::error::ErrorKind::Guard`], with what to do.
     pub(super) fn still_there(&self) -> Result<()> {
         let Some(folder) = self.folder.as_ref().filter(|folder| folder.is_dir()) else { return Ok(()) };
-        if SIGNS.iter().any(|sign| folder.join(sign).exists()) || !self.mark.exists() {
+        // What can't be looked at is not known to be missing.
+        if SIGNS.iter().any(|sign| folder.join(sign).try_exists().unwrap_or(true)) || !self.mark.exists() {
             return Ok(());
         }
         Err(Error::guard(format!("the backups that were made in \"{}\" are not there", folder.display())).with_hint(
@@ -41,9 +42,12 @@ impl Used {
         ))
     }
 
-    /// Remembers that a good backup is there. Best effort: without the mark only this guard is missing.
+    /// Remembers that a good backup is there, where it can be seen from here. Where the daemon lives in a container, or this
+    /// process does, the same path may be another folder: that it stays empty tells nothing. Best effort: without the mark only
+    /// this guard is missing.
     pub(super) fn remember(&self) {
-        if self.folder.is_none() || self.mark.exists() {
+        let Some(folder) = &self.folder else { return };
+        if self.mark.exists() || !SIGNS.iter().any(|sign| folder.join(sign).exists()) {
             return;
         }
         let made =
@@ -73,5 +77,32 @@ mod tests {
         std::fs::remove_dir(folder.join("convoy-objectstore")).unwrap();
         let error = used.still_there().unwrap_err();
         assert!(error.message.contains("are not there") && error.hint.unwrap().contains("mounted"));
+    }
+
+    #[test]
+    fn a_folder_in_which_the_daemons_backups_were_never_seen_is_not_missed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("backups");
+        std::fs::create_dir(&folder).unwrap();
+        let destination = Destination::parse(&format!("vfs://{}", folder.display())).unwrap();
+        let used = Used::new(&scratch.path().join("locks"), &destination);
+        // The daemon wrote to a folder of its own at the same path.
+        used.remember();
+        used.still_there().unwrap();
+    }
+
+    #[test]
+    fn backups_that_cannot_be_looked_at_are_not_taken_for_lost() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("backups");
+        std::fs::create_dir_all(folder.join("convoy-objectstore")).unwrap();
+        let destination = Destination::parse(&format!("vfs://{}", folder.display())).unwrap();
+        let used = Used::new(&scratch.path().join("locks"), &destination);
+        used.remember();
+        std::fs::remove_dir(folder.join("convoy-objectstore")).unwrap();
+        used.still_there().unwrap_err();
+        // A link to itself is an error for root, too.
+        std::os::unix::fs::symlink("convoy-objectstore", folder.join("convoy-objectstore")).unwrap();
+        used.still_there().unwrap();
     }
 }

@@ -36,6 +36,8 @@ use crate::{
 
 /// The lock file in a `vfs://` destination that Convoy writes to.
 const DESTINATION_LOCK: &str = ".convoy-backups.lock";
+/// Hosts that share a destination may each come as another user, and an exclusive lock on NFS wants to write.
+const DESTINATION_LOCK_MODE: u32 = 0o666;
 
 /// The guarded daemon of one run. All of a run's calls go through the same one, for it remembers what the run has seen.
 #[derive(Debug)]
@@ -193,11 +195,16 @@ impl Guards {
         let Some(folder) = destination.folder().filter(|folder| folder.join("convoy-objectstore").is_dir()) else {
             return Ok([here, None]);
         };
-        match locks.acquire_file(&destination.key(), &folder.join(DESTINATION_LOCK), sharing).await {
+        let path = folder.join(DESTINATION_LOCK);
+        match locks.acquire_file(&destination.key(), &path, DESTINATION_LOCK_MODE, sharing).await {
             Ok(there) => Ok([here, Some(there)]),
             Err(error) if error.kind == ErrorKind::Busy => Err(error),
             Err(error) => {
-                log::debug!("no lock in the destination: {error}");
+                let level = if sharing == Sharing::Exclusive { log::Level::Warn } else { log::Level::Debug };
+                log::log!(
+                    level,
+                    "backups and deletions of other hosts are not kept away from \"{destination}\": {error}"
+                );
                 Ok([here, None])
             }
         }

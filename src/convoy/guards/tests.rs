@@ -285,6 +285,52 @@ async fn guard_4_a_deletion_whose_end_was_not_seen_keeps_backups_away_for_an_hou
 }
 
 #[tokio::test]
+async fn guard_4_what_was_cut_off_holds_up_only_its_own_volume_and_on_s3_those_that_share_its_prefix() {
+    for (destination, by_prefix) in [(vfs(), false), (s3(), true)] {
+        let bench = bench(&["vol1", "vol10", "other"]);
+        let mut old = BTreeMap::new();
+        for volume in ["vol1", "vol10", "other"] {
+            old.insert(volume, bench.back_up(volume, &destination).await.unwrap());
+            bench.back_up(volume, &destination).await.unwrap();
+        }
+        bench.daemon.fault("create_backup", Fault::Fails(timeout()));
+        bench.back_up("vol1", &destination).await.unwrap_err();
+        let busy = |result: Result<()>| result.is_err_and(|error| error.kind == ErrorKind::Busy);
+        assert!(busy(bench.another_run().delete_backup(&old["vol1"], false).await), "{destination}");
+        assert_eq!(busy(bench.another_run().delete_backup(&old["vol10"], false).await), by_prefix, "{destination}");
+        bench.another_run().delete_backup(&old["other"], false).await.unwrap();
+    }
+    for (destination, by_prefix) in [(vfs(), false), (s3(), true)] {
+        let bench = bench(&["vol1", "vol10", "other"]);
+        let old = bench.back_up("vol10", &destination).await.unwrap();
+        bench.back_up("vol10", &destination).await.unwrap();
+        bench.daemon.fault("delete_backup", Fault::HappensThenTimesOut);
+        bench.guards.delete_backup(&old, false).await.unwrap();
+        for (volume, held_up) in [("vol10", true), ("vol1", by_prefix), ("other", false)] {
+            let made = bench.back_up(volume, &destination).await;
+            assert_eq!(made.is_err_and(|error| error.kind == ErrorKind::Busy), held_up, "{volume} at {destination}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn guard_4_the_lock_in_a_destination_is_open_to_the_users_of_other_hosts() {
+    use std::os::unix::fs::PermissionsExt;
+    let (bench, share) = (bench(&["vol1"]), tempfile::tempdir().unwrap());
+    std::fs::create_dir(share.path().join("convoy-objectstore")).unwrap();
+    let destination = Destination::parse(&format!("vfs://{}", share.path().display())).unwrap();
+    let old = bench.back_up("vol1", &destination).await.unwrap();
+    bench.back_up("vol1", &destination).await.unwrap();
+    let lock = share.path().join(DESTINATION_LOCK);
+    assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o666);
+
+    // One that can't be taken is said, and stops nothing.
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    bench.guards.delete_backup(&old, false).await.unwrap();
+}
+
+#[tokio::test]
 async fn guard_5_the_last_backup_on_s3_stays_while_another_volume_begins_with_its_name() {
     let bench = bench(&["vol1", "vol10"]);
     let short = bench.back_up("vol1", &s3()).await.unwrap();
@@ -369,6 +415,17 @@ async fn guard_8_an_older_backup_of_the_same_snapshot_is_not_taken_for_the_one_t
     let later = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), at("2026-01-01T12:00:00Z"));
     bench.daemon.fault("create_backup", Fault::Fails(timeout()));
     assert_eq!(later.create_backup(&name(&snapshot), &vfs()).await.unwrap_err().kind, ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn guard_8_at_ebs_a_backup_that_timed_out_is_found_though_its_snapshot_is_older() {
+    let daemon = Arc::new(MemoryDaemon::ebs(&["vol1"]));
+    let destination = Destination::parse("ebs://us-east-1/").unwrap();
+    let snapshot = Guards::new(daemon.clone(), None, clock()).create_snapshot(&name("vol1")).await.unwrap();
+    let later = Guards::new(daemon.clone(), None, at("2026-01-01T12:00:00Z"));
+    daemon.fault("create_backup", Fault::HappensThenTimesOut);
+    let url = later.create_backup(&name(&snapshot.name), &destination).await.unwrap();
+    assert_eq!(url.backup(), "snap-1");
 }
 
 #[tokio::test]

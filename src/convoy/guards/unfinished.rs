@@ -5,12 +5,23 @@
 //! once the daemon has answered. A deletion that finds the note of a backup looks whether that backup is listed by now, and else
 //! leaves everything as it is; a backup that finds the note of a deletion waits for another time.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    locks::file_name,
+};
+
+/// Tells the notes of this process apart.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+/// A note that was begun so many hours after now was written by a clock that was wrong.
+const LONGEST_AHEAD_HOURS: i64 = 1;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,18 +90,20 @@ impl Notes {
     /// # Errors
     /// Where it can't be written.
     pub(super) fn write(&self, unfinished: &Unfinished) -> Result<Note> {
-        let path = self.folder.join(format!("{}.json", unfinished.name));
+        let path = self.folder.join(unfinished.file_name());
+        let temporary = path.with_extension("new");
         let write = || {
             std::fs::create_dir_all(&self.folder)?;
-            let temporary = path.with_extension("new");
             let file = std::fs::File::create(&temporary)?;
             serde_json::to_writer(&file, unfinished)?;
             file.sync_all()?;
             std::fs::rename(&temporary, &path)?;
             std::fs::File::open(&self.folder)?.sync_all()
         };
-        write()
-            .map_err(|error: std::io::Error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))?;
+        write().map_err(|error: std::io::Error| {
+            let _ = std::fs::remove_file(&temporary);
+            Error::io(format_args!("cannot write \"{}\"", path.display()), &error)
+        })?;
         Ok(Note { path })
     }
 
@@ -142,8 +155,82 @@ impl Note {
 }
 
 impl Unfinished {
-    /// Whether it is too old to be still going on. One from the future was written by a wrong clock: it is not.
+    /// A file name that no other note has: the same snapshot may be on its way to two destinations. The time is in the hash, as
+    /// process ids repeat: in a container it is always the same.
+    fn file_name(&self) -> String {
+        let Self { operation, name, volume: _, destination, begun } = self;
+        let operation = match operation {
+            Operation::Backup => "backup",
+            Operation::Delete => "delete",
+        };
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        file_name(
+            &format!("{operation} {name} {destination} {begun}"),
+            &format!("{}-{serial}.json", std::process::id()),
+        )
+    }
+
+    /// Whether it is over for sure, or as good as: too old to be still going on, or from a future that a wrong clock told of (else
+    /// it would hold up others until then).
     pub(super) fn is_given_up(&self, now: Timestamp) -> bool {
-        now.duration_since(self.begun).as_hours() >= self.operation.longest_hours()
+        let age = now.duration_since(self.begun);
+        age.as_hours() >= self.operation.longest_hours() || age < -SignedDuration::from_hours(LONGEST_AHEAD_HOURS)
+    }
+
+    /// Whether it may get in the way of what is done to this volume's backups at the same destination. Convoy keeps the blocks of
+    /// each volume by themselves; on S3 it finds them by a prefix, so that `vol1` means `vol10` as well.
+    pub(super) fn concerns(&self, volume: &str, on_s3: bool) -> bool {
+        let unknown = self.volume.is_empty() || volume.is_empty();
+        let by_prefix = on_s3 && (self.volume.starts_with(volume) || volume.starts_with(&self.volume));
+        unknown || by_prefix || self.volume == volume
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backup_to(destination: &str) -> Unfinished {
+        Unfinished {
+            operation: Operation::Backup,
+            name: "vol1-20260101T000000.000000Z".into(),
+            volume: "vol1".into(),
+            destination: destination.into(),
+            begun: "2026-01-01T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_note_from_a_future_that_a_wrong_clock_told_of_is_given_up() {
+        let note = backup_to("vfs:///backups");
+        let given_up = |now: &str| note.is_given_up(now.parse().unwrap());
+        assert!(given_up("2016-01-01T00:00:00Z"));
+        // A clock that was set back a little.
+        assert!(!given_up("2025-12-31T23:00:00Z"));
+        assert!(!given_up("2026-01-01T23:59:59Z"));
+        assert!(given_up("2026-01-02T00:00:00Z"));
+    }
+
+    #[test]
+    fn notes_of_one_snapshot_do_not_overwrite_or_remove_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = Notes::new(folder.path());
+        let count = |destination| notes.of(Operation::Backup, destination).unwrap().len();
+        let one = notes.write(&backup_to("vfs:///one")).unwrap();
+        let _two = notes.write(&backup_to("vfs:///two")).unwrap();
+        let _again = notes.write(&backup_to("vfs:///two")).unwrap();
+        let deletion = Unfinished { operation: Operation::Delete, ..backup_to("vfs:///two") };
+        notes.write(&deletion).unwrap().remove();
+        assert_eq!((count("vfs:///one"), count("vfs:///two")), (1, 2));
+        one.remove();
+        assert_eq!((count("vfs:///one"), count("vfs:///two")), (0, 2));
+    }
+
+    #[test]
+    fn a_note_of_an_unknown_volume_concerns_all() {
+        let note = Unfinished { volume: String::new(), ..backup_to("vfs:///backups") };
+        assert!(note.concerns("vol1", false));
+        assert!(backup_to("vfs:///backups").concerns("", false));
+        assert!(!backup_to("vfs:///backups").concerns("vol10", false));
     }
 }

@@ -125,7 +125,7 @@ impl Guards {
         self.may_delete(&what, Some(name.as_str()))?;
         if !volume.mount_point.is_empty() {
             return Err(Error::guard(format!("{what} is not deleted: it is mounted at {}", volume.mount_point))
-                .with_hint("stop the containers that use it first"));
+                .with_hint("stop the containers that use it first, or unmount it"));
         }
         if !without_backup {
             let refuse = |why: String| {
