@@ -114,6 +114,22 @@ fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing() {
 }
 
 #[test]
+fn a_volume_that_comes_back_under_its_name_keeps_its_own_backups_apart() {
+    let site = Site::new();
+    site.create("vol1", &[("file", "first")]);
+    site.run("backup --volume vol1").ok();
+    site.run("remove --volume vol1").ok();
+    let first = site.backups("vol1").remove(0);
+    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &first]).ok();
+    site.run("remove --volume vol1").fails(1, &["no backup", "--all"]);
+    fs::write(site.volume("vol1").join("file"), "second").unwrap();
+    site.run("backup --volume vol1").ok();
+    assert_eq!(site.backups("vol1").len(), 2);
+    site.run("remove --volume vol1 --all").ok();
+    assert_eq!(site.backups("vol1"), [first], "the backup of the first volume is not the second's");
+}
+
+#[test]
 fn a_volume_without_a_backup_is_removed_only_with_all() {
     let site = Site::new();
     site.create("vol1", &[("file", "the only copy")]);
@@ -244,6 +260,22 @@ fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups() {
     assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");
     assert_eq!(site.backups("vol1").len(), 1);
     site.run_script(forget, "").fails(1, &["no volume \"vol1\"", "mine.rhai:1:"]);
+}
+
+#[test]
+fn two_hosts_that_share_a_destination_remove_only_their_own_backups() {
+    let here = Site::new();
+    let there = Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+    here.create("vol1", &[("file", "here")]);
+    here.run("backup --volume vol1").ok();
+    there.create("vol1", &[("file", "there")]);
+    there.run("backup --volume vol1").ok();
+    assert_eq!(here.backups("vol1").len(), 2);
+    there.run("remove --volume vol1 --all").ok();
+    let left = here.backups("vol1");
+    assert_eq!(left.len(), 1);
+    here.run_words(&["restore", "--volume", "again", "--backupurl", &left[0]]).ok();
+    assert_eq!(fs::read_to_string(here.volume("again").join("file")).unwrap(), "here");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::error::Result;
+pub(crate) use model::VOLUME_ID;
 pub use model::{Backup, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub use names::Name;
 pub use time::ApiTime;

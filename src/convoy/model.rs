@@ -9,6 +9,10 @@ use serde_json::{Map, Value};
 use super::{ApiTime, BackupUrl, Name, names};
 use crate::error::{Error, ErrorKind, Result};
 
+/// The field in which the built-in daemon tells which volume it speaks of, beyond its name: of a volume's `DriverInfo` and of a
+/// backup. Convoy has none such.
+pub(crate) const VOLUME_ID: &str = "VolumeID";
+
 /// What a driver tells of a volume or a snapshot: names and strings, as each driver likes.
 pub type DriverInfo = BTreeMap<String, String>;
 
@@ -204,15 +208,19 @@ impl Backup {
         (taken, self.created(), self.field("SnapshotName"), self.field("BackupName"))
     }
 
-    /// Whether it holds this very volume, and not one that had the same name before, or has it on another host: its snapshot
-    /// was taken when the volume was there. With `exact`, its volume must have been made at the same moment, too; Convoy's
-    /// `VolumeCreatedAt` is no measure, for it is that of the first volume of the name that was ever backed up there.
-    pub fn is_of(&self, volume: &Volume, exact: bool) -> bool {
-        let Some(created) = volume.created_time.timestamp() else { return self.volume() == volume.name };
-        let taken = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
-        let same =
-            !exact || ApiTime::parse(self.field("VolumeCreatedAt")).timestamp().is_none_or(|there| there == created);
-        self.volume() == volume.name && same && taken.is_none_or(|taken| taken >= created)
+    /// Whether it holds this very volume, and not one that had the same name before, or has it on another host. The built-in
+    /// daemon gives both an id; else its snapshot was taken when the volume was there. Convoy's `VolumeCreatedAt` is no measure:
+    /// it is that of the first volume of the name that was ever backed up there.
+    pub fn is_of(&self, volume: &Volume) -> bool {
+        let id = volume.driver_info.as_ref().and_then(|info| info.get(VOLUME_ID));
+        let same = match (id, self.fields.get(VOLUME_ID)) {
+            (Some(id), Some(there)) => id == there,
+            _ => {
+                let taken = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
+                taken.zip(volume.created_time.timestamp()).is_none_or(|(taken, created)| taken >= created)
+            }
+        };
+        self.volume() == volume.name && same
     }
 }
 

@@ -31,10 +31,10 @@ use super::{
     refusal::{never_backed_up, no_backup, no_folder, refused},
     repository::{OpenRepository, guarded},
     snapshots::{Access, LocalRepository, is_recent, tags},
-    state::{SnapshotState, VolumeState},
+    state::{SnapshotState, VolumeState, volume_id},
 };
 use crate::{
-    convoy::{ApiTime, Backup, BackupUrl, Destination, Name, url::DestinationKind},
+    convoy::{ApiTime, Backup, BackupUrl, Destination, Name, VOLUME_ID, url::DestinationKind},
     error::{Error, ErrorKind, Result},
 };
 
@@ -95,6 +95,7 @@ impl Record {
             ("SnapshotCreatedAt", time(self.snapshot_created)),
             ("SnapshotName", self.snapshot.clone()),
             ("VolumeCreatedAt", time(self.volume_created)),
+            (VOLUME_ID, volume_id(self.volume_created)),
             ("VolumeName", self.volume.clone()),
             ("VolumeSize", self.volume_size.to_string()),
         ];

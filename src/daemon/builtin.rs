@@ -23,12 +23,13 @@ use super::{
     repository::panicked,
     snapshots::{Access, LocalRepository},
     start::{self, staging},
-    state::{SnapshotState, StateFolder, VolumeState},
+    state::{SnapshotState, StateFolder, VolumeState, volume_id},
 };
 use crate::{
     clock::Clock,
     convoy::{
-        ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+        ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, VOLUME_ID,
+        Volume,
     },
     error::{Error, ErrorKind, Result},
     progress::Progress,
@@ -261,6 +262,7 @@ impl Inner {
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
             ("Size", volume.size.to_string()),
             ("VolumeCreatedAt", api_time(volume.created, zone).to_string()),
+            (VOLUME_ID, volume_id(volume.created)),
             ("VolumeName", volume.name.clone()),
         ];
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -325,7 +327,7 @@ impl Inner {
         let mut volume = VolumeState {
             name: name.to_owned(),
             size: new.size.unwrap_or(0),
-            created: self.now(),
+            created: self.clock.now(),
             mounted: false,
             prepare_for_vm: new.prepare_for_vm,
             restoring: None,

@@ -49,6 +49,11 @@ pub(crate) struct SnapshotState {
     pub(crate) bytes: u64,
 }
 
+/// What tells a volume from others that had or have its name: when it was made, to the nanosecond.
+pub(crate) fn volume_id(created: Timestamp) -> String {
+    format!("{:016x}", created.as_nanosecond())
+}
+
 /// The folder with the state files.
 #[derive(Debug)]
 pub(crate) struct StateFolder(pub(crate) PathBuf);

@@ -317,7 +317,10 @@ async fn answers_have_the_recorded_fields() {
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     let volume = serde_json::to_value(scene.daemon().volume(&name("vol1")).await.unwrap()).unwrap();
     assert_eq!(keys(&volume), "Name Driver MountPoint CreatedTime DriverInfo Snapshots");
-    assert_eq!(keys(&volume["DriverInfo"]), "Driver MountPoint Path PrepareForVM Size VolumeCreatedAt VolumeName");
+    assert_eq!(
+        keys(&volume["DriverInfo"]),
+        "Driver MountPoint Path PrepareForVM Size VolumeCreatedAt VolumeID VolumeName"
+    );
     assert_eq!((volume["DriverInfo"]["Size"].as_str(), volume["Driver"].as_str()), (Some("0"), Some("vfs")));
     let snapshot = serde_json::to_value(scene.daemon().snapshot(&name("snap1")).await.unwrap()).unwrap();
     assert_eq!(keys(&snapshot), "Name VolumeName VolumeCreatedAt CreatedTime DriverInfo");
@@ -326,7 +329,7 @@ async fn answers_have_the_recorded_fields() {
     let backup = scene.daemon().backup(&url).await.unwrap();
     assert_eq!(
         backup.fields().keys().cloned().collect::<Vec<_>>().join(" "),
-        "BackupName BackupURL CreatedTime DriverName SnapshotCreatedAt SnapshotName VolumeCreatedAt VolumeName VolumeSize"
+        "BackupName BackupURL CreatedTime DriverName SnapshotCreatedAt SnapshotName VolumeCreatedAt VolumeID VolumeName VolumeSize"
     );
     assert_eq!(backup.url().unwrap(), url);
     assert_eq!(scene.daemon().backups(&scene.destination, Some(&name("vol1"))).await.unwrap(), [backup]);

@@ -156,8 +156,7 @@ impl Guards {
     /// As [`Guards::backups`].
     pub async fn own_backups(&self, destination: &Destination, volume: &Volume) -> Result<Vec<Backup>> {
         let mut backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
-        let exact = self.daemon.serialises_itself();
-        backups.retain(|backup| backup.is_of(volume, exact));
+        backups.retain(|backup| backup.is_of(volume));
         Ok(backups)
     }
 
