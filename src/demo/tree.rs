@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use crate::error::{Error, Result};
 
 /// How many bytes of content the demo's volume gets, about.
@@ -100,7 +102,7 @@ struct Entry {
     size: u64,
     links: u64,
     device: u64,
-    content: u64,
+    content: [u8; 32],
     target: Option<PathBuf>,
     attributes: BTreeMap<OsString, Vec<u8>>,
 }
@@ -170,26 +172,21 @@ fn entry(path: &Path) -> Result<Entry> {
         size: if is_file { metadata.len() } else { 0 },
         links: if is_file { metadata.nlink() } else { 0 },
         device: metadata.rdev(),
-        content: if is_file { hash(path)? } else { 0 },
+        content: if is_file { hash(path)? } else { [0; 32] },
         target,
         attributes,
     })
 }
 
-/// FNV-1a over a file's content: both trees are the demo's own, nobody forges them.
-fn hash(path: &Path) -> Result<u64> {
+/// The SHA-256 of a file's content.
+fn hash(path: &Path) -> Result<[u8; 32]> {
     let mut file = fs::File::open(path).map_err(failed("open", path))?;
     let mut buffer = vec![0; 1 << 18];
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut hash = Sha256::new();
     loop {
-        let read = file.read(&mut buffer).map_err(failed("read", path))?;
-        if read == 0 {
-            return Ok(hash);
-        }
-        for word in buffer[..read].chunks(8) {
-            let mut bytes = [0; 8];
-            bytes[..word.len()].copy_from_slice(word);
-            hash = (hash ^ u64::from_le_bytes(bytes)).wrapping_mul(0x100_0000_01b3);
+        match file.read(&mut buffer).map_err(failed("read", path))? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(&buffer[..read]),
         }
     }
 }
@@ -224,7 +221,11 @@ impl Noise {
     }
 
     fn bytes(&mut self, size: usize) -> Vec<u8> {
-        std::iter::repeat_with(|| self.next().to_le_bytes()).flatten().take(size).collect()
+        let mut bytes = vec![0; size];
+        for word in bytes.chunks_mut(8) {
+            word.copy_from_slice(&self.next().to_le_bytes()[..word.len()]);
+        }
+        bytes
     }
 
     fn text(&mut self, size: usize) -> String {
