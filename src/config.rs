@@ -62,18 +62,34 @@ pub struct Config {
     pub run_timeout: Duration,
     /// How long a run waits for another that holds the lock; zero: not at all.
     pub lock_wait: Duration,
+    /// How many runs `serve` has at a time; from 1.
+    pub max_concurrent: usize,
+    /// Make up once, at start, for runs that were missed while `serve` was down.
+    pub catch_up: bool,
+    /// A scheduled run starts up to this much later, at random.
+    pub jitter: Duration,
+    /// How long `serve` waits for running scripts when it is told to end.
+    pub shutdown_grace: Duration,
+    /// How old a volume's newest good backup may be; `None`: as the crontab's lines allow.
+    pub max_backup_age: Option<Duration>,
+    /// How long after people are told again of what is still wrong.
+    pub remind_after: Duration,
     /// Where HTTP is answered.
     pub api_listen: Option<SocketAddr>,
     /// What an HTTP request must show.
     pub api_token: Option<Secret>,
     /// Logging to standard error.
     pub console_log: ConsoleLog,
+    /// How console and file write a line.
+    pub log_format: LogFormat,
     /// Logging to a file.
     pub file_log: FileLog,
     /// Logging to a syslog server.
     pub syslog: SyslogLog,
     /// E-mail.
     pub email: Email,
+    /// A web address that is told.
+    pub webhook: Webhook,
     values: Values,
 }
 
@@ -104,10 +120,78 @@ pub struct SyslogLog {
     pub enabled: bool,
     /// How much.
     pub level: LevelFilter,
+    /// How it is reached.
+    pub protocol: SyslogProtocol,
     /// The server's port.
     pub port: u16,
     /// The server's name or address.
     pub server: String,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How a syslog server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyslogProtocol {
+    /// One datagram a message (RFC 5426).
+    Udp,
+    /// Octet-counted frames (RFC 6587).
+    Tcp,
+    /// The local socket, `/dev/log`.
+    Unix,
+}
+
+/// How a connection to an SMTP server is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// TLS from the first byte on.
+    Tls,
+    /// Plain until STARTTLS, which must succeed.
+    StartTls,
+    /// Plain text; only where it was asked for.
+    None,
+}
+
+/// When a channel is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyOn {
+    /// When something is wrong, and when it is well again.
+    Failure,
+    /// After every run, too.
+    Always,
+}
+
+/// What a webhook understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookFormat {
+    /// This program's own JSON.
+    Json,
+    /// `{"text": ..}`: Slack, Mattermost, Rocket.Chat, Discord's `/slack`.
+    Slack,
+    /// ntfy: the text as body, title and priority as headers.
+    Ntfy,
+    /// healthchecks: pings at `/start`, success and `/fail`.
+    Healthchecks,
+}
+
+/// A web address that is told.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// The address; `None`: there is none.
+    pub url: Option<Secret>,
+    /// What it understands.
+    pub format: WebhookFormat,
+    /// When it is told.
+    pub on: NotifyOn,
+    /// Sent as a bearer token.
+    pub token: Option<Secret>,
 }
 
 /// How e-mail is sent.
@@ -124,6 +208,8 @@ pub enum EmailTransport {
 pub struct Email {
     /// Whether it is done.
     pub enabled: bool,
+    /// When.
+    pub on: NotifyOn,
     /// How.
     pub transport: EmailTransport,
     /// Who sends it.
@@ -132,6 +218,8 @@ pub struct Email {
     pub to: Vec<String>,
     /// The SMTP server's port.
     pub smtp_port: u16,
+    /// How the connection to it is secured.
+    pub smtp_security: SmtpSecurity,
     /// The SMTP server.
     pub smtp_host: String,
     /// The user at the SMTP server.
@@ -142,6 +230,10 @@ pub struct Email {
     pub ses_access_key_id: Option<Secret>,
     /// The key for Amazon SES.
     pub ses_secret_access_key: Option<Secret>,
+    /// The region of Amazon SES, where it is not the usual AWS settings'.
+    pub ses_region: Option<String>,
+    /// Another address of Amazon SES.
+    pub ses_endpoint: Option<String>,
 }
 
 /// Which volume daemon to use.
@@ -238,12 +330,19 @@ impl Config {
             crontab: path("BKUP_CRONTAB")?,
             run_timeout: values.require("BKUP_RUN_TIMEOUT", |text| duration(text).filter(|time| !time.is_zero()))?,
             lock_wait: values.require("BKUP_LOCK_WAIT", duration)?,
+            max_concurrent: values.require("BKUP_MAX_CONCURRENT", count)?,
+            catch_up: values.require("BKUP_CATCHUP", switch)?,
+            jitter: values.require("BKUP_JITTER", duration)?,
+            shutdown_grace: values.require("BKUP_SHUTDOWN_GRACE", duration)?,
+            max_backup_age: values.read("BKUP_MAX_BACKUP_AGE", |text| duration(text).filter(|time| !time.is_zero()))?,
+            remind_after: values.require("BKUP_REMIND_AFTER", duration)?,
             api_listen: values.read("BKUP_API_LISTEN", |text| text.parse().ok())?,
             api_token: secret("BKUP_API_TOKEN"),
             console_log: ConsoleLog {
                 enabled: values.require("BKUP_LOGGER_CONSOLE_ENABLED", switch)?,
                 level: values.require("BKUP_LOGGER_CONSOLE_LEVEL", level)?,
             },
+            log_format: values.require("BKUP_LOGGER_FORMAT", log_format)?,
             file_log: FileLog {
                 enabled: values.require("BKUP_LOGGER_FILE_ENABLED", switch)?,
                 level: values.require("BKUP_LOGGER_FILE_LEVEL", level)?,
@@ -252,20 +351,31 @@ impl Config {
             syslog: SyslogLog {
                 enabled: values.require("BKUP_LOGGER_SYSLOG_ENABLED", switch)?,
                 level: values.require("BKUP_LOGGER_SYSLOG_LEVEL", level)?,
+                protocol: values.require("BKUP_LOGGER_SYSLOG_PROTOCOL", syslog_protocol)?,
                 port: values.require("BKUP_LOGGER_SYSLOG_PORT", port)?,
                 server: values.require("BKUP_LOGGER_SYSLOG_SERVER", host)?,
             },
             email: Email {
                 enabled: values.require("BKUP_EMAIL_ENABLED", switch)?,
+                on: values.require("BKUP_EMAIL_ON", notify_on)?,
                 transport: values.require("BKUP_EMAIL_TRANSPORT", transport)?,
                 from: values.require("BKUP_EMAIL_FROM", mail_address)?,
                 to: values.require("BKUP_EMAIL_TO", mail_addresses)?,
                 smtp_port: values.require("BKUP_EMAIL_SMTP_PORT", port)?,
+                smtp_security: smtp_security(&values)?,
                 smtp_host: values.require("BKUP_EMAIL_SMTP_HOST", host)?,
                 smtp_user: values.text("BKUP_EMAIL_SMTP_USER").map(str::to_owned),
                 smtp_password: secret("BKUP_EMAIL_SMTP_PASS"),
                 ses_access_key_id: secret("BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID"),
                 ses_secret_access_key: secret("BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY"),
+                ses_region: values.text("BKUP_EMAIL_SES_REGION").map(str::to_owned),
+                ses_endpoint: values.read("BKUP_EMAIL_SES_ENDPOINT", endpoint)?,
+            },
+            webhook: Webhook {
+                url: webhook_url(&values)?,
+                format: values.require("BKUP_WEBHOOK_FORMAT", webhook_format)?,
+                on: values.require("BKUP_WEBHOOK_ON", notify_on)?,
+                token: secret("BKUP_WEBHOOK_TOKEN"),
             },
             values,
         };
@@ -433,6 +543,72 @@ fn transport(text: &str) -> Option<EmailTransport> {
         "smtp" => Some(EmailTransport::Smtp),
         "ses" => Some(EmailTransport::Ses),
         _ => None,
+    }
+}
+
+fn count(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|count| (1..=1000).contains(count))
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn syslog_protocol(text: &str) -> Option<SyslogProtocol> {
+    match text.to_ascii_lowercase().as_str() {
+        "udp" => Some(SyslogProtocol::Udp),
+        "tcp" => Some(SyslogProtocol::Tcp),
+        "unix" => Some(SyslogProtocol::Unix),
+        _ => None,
+    }
+}
+
+fn notify_on(text: &str) -> Option<NotifyOn> {
+    match text.to_ascii_lowercase().as_str() {
+        "failure" => Some(NotifyOn::Failure),
+        "always" => Some(NotifyOn::Always),
+        _ => None,
+    }
+}
+
+fn webhook_format(text: &str) -> Option<WebhookFormat> {
+    match text.to_ascii_lowercase().as_str() {
+        "json" => Some(WebhookFormat::Json),
+        "slack" => Some(WebhookFormat::Slack),
+        "ntfy" => Some(WebhookFormat::Ntfy),
+        "healthchecks" => Some(WebhookFormat::Healthchecks),
+        _ => None,
+    }
+}
+
+/// What was asked for; else by the port: 465 is TLS from the first byte on (RFC 8314), others begin plain.
+fn smtp_security(values: &Values) -> Result<SmtpSecurity> {
+    let port = values.require("BKUP_EMAIL_SMTP_PORT", port)?;
+    values.require("BKUP_EMAIL_SMTP_SECURITY", |text| match text.to_ascii_lowercase().as_str() {
+        "auto" if port == 465 => Some(SmtpSecurity::Tls),
+        "auto" | "starttls" => Some(SmtpSecurity::StartTls),
+        "tls" => Some(SmtpSecurity::Tls),
+        "none" => Some(SmtpSecurity::None),
+        _ => None,
+    })
+}
+
+/// The webhook's address. It is a secret, so an error does not show it.
+fn webhook_url(values: &Values) -> Result<Option<Secret>> {
+    let Some(text) = values.text("BKUP_WEBHOOK_URL") else { return Ok(None) };
+    let is_address = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(char::is_whitespace));
+    match is_address {
+        true => Ok(Some(Secret::new(text))),
+        false => Err(Error::configuration("BKUP_WEBHOOK_URL is not a web address").with_hint(
+            "write https://host/path, or http://host:port/path; it is not shown here, because it may hold a token",
+        )),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A line reads `2026-11-23T07:00:48Z WARN  backup: text`. The target is this program's module (without the crate's name) or the
 //! name of the script that logs. Other crates are heard from warnings on, unless everything is wanted.
 
+pub mod scope;
+
 use std::{fmt::Arguments, io::Write};
 
 use jiff::Timestamp;

@@ -47,6 +47,18 @@ pub enum Kind {
     Host,
     /// How e-mail is sent.
     Transport,
+    /// A whole number from 1 on.
+    Count,
+    /// How a line of the log is written.
+    LogFormat,
+    /// How a syslog server is reached.
+    SyslogProtocol,
+    /// How a connection to an SMTP server is secured.
+    SmtpSecurity,
+    /// When a channel is used.
+    NotifyOn,
+    /// What a webhook understands.
+    WebhookFormat,
     /// One or more e-mail addresses.
     Mail,
     /// What must never be shown.
@@ -78,6 +90,12 @@ impl Kind {
             }
             Self::Host => ("a host name", "write a name or address of at most 253 characters, without spaces"),
             Self::Transport => ("a way to send e-mail", "write smtp or ses"),
+            Self::Count => ("a number", "write a whole number from 1 to 1000"),
+            Self::LogFormat => ("a log format", "write text or json"),
+            Self::SyslogProtocol => ("a way to reach syslog", "write udp, tcp or unix"),
+            Self::SmtpSecurity => ("a way to secure SMTP", "write auto, tls, starttls or none"),
+            Self::NotifyOn => ("when to notify", "write failure or always"),
+            Self::WebhookFormat => ("a webhook's format", "write json, slack, ntfy or healthchecks"),
             Self::Mail => ("an e-mail address", "write name@example.com; several with commas between them"),
             Self::Secret | Self::Text => ("a text", "write it on one line"),
         }
@@ -120,6 +138,32 @@ pub const SETTINGS: &[Setting] = &[
     setting("BKUP_SCRIPTS_DIR", None, Kind::Path, "a folder of scripts; one named as a default script takes its place"),
     setting("BKUP_CRONTAB", None, Kind::Path, "the crontab that serve follows"),
     setting("BKUP_RUN_TIMEOUT", Some("5h"), Kind::Duration, "how long one run may take"),
+    setting("BKUP_MAX_CONCURRENT", Some("2"), Kind::Count, "how many runs serve has at a time; the rest wait in order"),
+    setting(
+        "BKUP_CATCHUP",
+        Some("true"),
+        Kind::Switch,
+        "make up once, at start, for what was missed while serve was down",
+    ),
+    setting("BKUP_JITTER", Some("0s"), Kind::Duration, "a scheduled run starts up to this much later, at random"),
+    setting(
+        "BKUP_SHUTDOWN_GRACE",
+        Some("30s"),
+        Kind::Duration,
+        "how long serve waits for running scripts when it is told to end",
+    ),
+    setting(
+        "BKUP_MAX_BACKUP_AGE",
+        None,
+        Kind::Duration,
+        "a volume's newest good backup may be this old; if not set, as its crontab lines allow",
+    ),
+    setting(
+        "BKUP_REMIND_AFTER",
+        Some("1d"),
+        Kind::Duration,
+        "how long after people are told again of what is still wrong",
+    ),
     setting("BKUP_LOCK_WAIT", Some("5m"), Kind::Duration, "how long a run waits for another that holds the lock"),
     setting("BKUP_API_LISTEN", None, Kind::Listen, "where serve answers HTTP"),
     setting("BKUP_API_TOKEN", None, Kind::Secret, "what an HTTP request must show"),
@@ -130,23 +174,58 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Level,
         "how much of it; the default is that of serve, other commands show warnings",
     ),
+    setting("BKUP_LOGGER_FORMAT", Some("text"), Kind::LogFormat, "how console and file write a line: text or json"),
     setting("BKUP_LOGGER_FILE_ENABLED", Some("false"), Kind::Switch, "log to a file"),
     setting("BKUP_LOGGER_FILE_LEVEL", Some("debug"), Kind::Level, "how much of it"),
     setting("BKUP_LOGGER_FILE_LOCATION", Some("/tmp/backups.log"), Kind::Path, "which file"),
     setting("BKUP_LOGGER_SYSLOG_ENABLED", Some("false"), Kind::Switch, "log to a syslog server"),
     setting("BKUP_LOGGER_SYSLOG_LEVEL", Some("debug"), Kind::Level, "how much of it"),
     setting("BKUP_LOGGER_SYSLOG_PORT", Some("3030"), Kind::Port, "the server's port"),
+    setting(
+        "BKUP_LOGGER_SYSLOG_PROTOCOL",
+        Some("udp"),
+        Kind::SyslogProtocol,
+        "how it is reached: udp, tcp, or unix (the local socket)",
+    ),
     setting("BKUP_LOGGER_SYSLOG_SERVER", Some("10.10.10.10"), Kind::Host, "the server's name or address"),
     setting("BKUP_EMAIL_ENABLED", Some("false"), Kind::Switch, "send e-mail about failures"),
+    setting("BKUP_EMAIL_ON", Some("failure"), Kind::NotifyOn, "send it on failure only, or always"),
     setting("BKUP_EMAIL_TRANSPORT", Some("smtp"), Kind::Transport, "how e-mail is sent: smtp or ses"),
     setting("BKUP_EMAIL_FROM", Some("support@newco.co"), Kind::Mail, "who sends it"),
     setting("BKUP_EMAIL_TO", Some("alert@newco.co"), Kind::Mail, "who gets it; several with commas between them"),
     setting("BKUP_EMAIL_SMTP_PORT", Some("465"), Kind::Port, "the SMTP server's port"),
+    setting(
+        "BKUP_EMAIL_SMTP_SECURITY",
+        Some("auto"),
+        Kind::SmtpSecurity,
+        "tls, starttls or none (plain text); auto: tls on port 465, else starttls",
+    ),
     setting("BKUP_EMAIL_SMTP_HOST", Some("smtp.sendgrid.net"), Kind::Host, "the SMTP server"),
     setting("BKUP_EMAIL_SMTP_USER", None, Kind::Text, "the user at the SMTP server"),
     setting("BKUP_EMAIL_SMTP_PASS", None, Kind::Secret, "the user's password"),
     setting("BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID", None, Kind::Secret, "the key's id for Amazon SES"),
     setting("BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY", None, Kind::Secret, "the key for Amazon SES"),
+    setting(
+        "BKUP_EMAIL_SES_REGION",
+        None,
+        Kind::Text,
+        "the region of Amazon SES; if not set, AWS_REGION or the AWS profile's",
+    ),
+    setting("BKUP_EMAIL_SES_ENDPOINT", None, Kind::Endpoint, "another address of Amazon SES, such as a VPC endpoint"),
+    setting(
+        "BKUP_WEBHOOK_URL",
+        None,
+        Kind::Secret,
+        "a web address that is told, too (a secret: such addresses often hold a token)",
+    ),
+    setting(
+        "BKUP_WEBHOOK_FORMAT",
+        Some("json"),
+        Kind::WebhookFormat,
+        "what it is told in: json, slack, ntfy or healthchecks",
+    ),
+    setting("BKUP_WEBHOOK_ON", Some("failure"), Kind::NotifyOn, "tell it on failure only, or always"),
+    setting("BKUP_WEBHOOK_TOKEN", None, Kind::Secret, "sent to it as \"Authorization: Bearer ..\""),
 ];
 
 /// The setting of this name.

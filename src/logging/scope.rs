@@ -1,0 +1,73 @@
+//! Which run a thread works for: its log lines carry the run's id and are kept with the run.
+//!
+//! A run's script has a thread of its own; whoever hands work of a run to another thread hands the scope on:
+//! `let scope = scope::current(); spawn(move || scope::within(scope, work))`.
+
+use std::{cell::RefCell, fmt, sync::Arc};
+
+use jiff::Timestamp;
+use log::Level;
+
+/// The run that a thread works for.
+#[derive(Clone)]
+pub struct Scope {
+    /// The run's id.
+    pub run: Arc<str>,
+    /// Keeps the run's log lines; called on the thread that logs, so it must not log itself, nor wait for long.
+    pub lines: Option<Arc<dyn Lines>>,
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// Takes a run's log lines.
+pub trait Lines: Send + Sync {
+    /// One line, as it was logged: control characters are not escaped yet.
+    fn line(&self, time: Timestamp, level: Level, target: &str, message: &str);
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+/// The run that this thread works for, if for any.
+pub fn current() -> Option<Scope> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it was.
+pub fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Scope>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CURRENT.replace(scope));
+    work()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Option<String> {
+        current().map(|scope| scope.run.to_string())
+    }
+
+    #[test]
+    fn a_scope_ends_with_its_work_whatever_becomes_of_it() {
+        let scope = |run: &str| Some(Scope { run: run.into(), lines: None });
+        within(scope("outer"), || {
+            within(scope("inner"), || assert_eq!(run().as_deref(), Some("inner")));
+            let panicked = std::panic::catch_unwind(|| within(scope("panics"), || panic!("on purpose")));
+            assert!(panicked.is_err());
+            assert_eq!(run().as_deref(), Some("outer"));
+            within(None, || assert_eq!(run(), None));
+        });
+        assert_eq!(run(), None);
+    }
+}
