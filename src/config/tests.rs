@@ -240,8 +240,11 @@ fn unknown_names_are_warned_about_with_the_nearest_known_one() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let secrets: Vec<_> = SETTINGS.iter().filter(|setting| setting.is_secret()).map(|s| (s.name, "hunter2")).collect();
-    assert_eq!(secrets.len(), 5);
+    let value = |name: &str| if name == "BKUP_WEBHOOK_URL" { "https://hooks.example.com/hunter2" } else { "hunter2" };
+    let secrets =
+        SETTINGS.iter().filter(|setting| setting.is_secret()).map(|setting| (setting.name, value(setting.name)));
+    let secrets: Vec<_> = secrets.collect();
+    assert_eq!(secrets.len(), 7);
     let config = config(&secrets);
     assert_eq!(config.email.ses_access_key_id.as_ref().unwrap().expose(), "hunter2");
     let listing = serde_json::to_string(&config.effective()).unwrap();
@@ -250,6 +253,27 @@ fn secrets_are_shown_nowhere() {
     }
     assert_eq!(line(&config, "BKUP_EMAIL_SMTP_PASS").value, "(set)");
     assert_eq!(line(&self::config(&[]), "BKUP_EMAIL_SMTP_PASS").value, "(not set)");
+}
+
+#[test]
+fn a_webhook_that_is_no_address_is_refused_without_showing_it() {
+    for address in ["hooks.example.com/hunter2", "https:///hunter2", "ftp://x/hunter2", "https://x/ hunter2"] {
+        let error = wrong(&[("BKUP_WEBHOOK_URL", address)]);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn how_smtp_is_secured_goes_by_the_port_unless_it_is_said() {
+    let security = |port, security| {
+        config(&[("BKUP_EMAIL_SMTP_PORT", port), ("BKUP_EMAIL_SMTP_SECURITY", security)]).email.smtp_security
+    };
+    assert_eq!(security("465", "auto"), SmtpSecurity::Tls);
+    assert_eq!(security("587", "auto"), SmtpSecurity::StartTls);
+    assert_eq!(security("25", "auto"), SmtpSecurity::StartTls);
+    assert_eq!(security("465", "starttls"), SmtpSecurity::StartTls);
+    assert_eq!(security("25", "none"), SmtpSecurity::None);
+    wrong(&[("BKUP_EMAIL_SMTP_SECURITY", "ssl3")]);
 }
 
 #[test]
