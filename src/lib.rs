@@ -5,7 +5,7 @@
 //! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
 //! - [`app`]: the only place that wires things together.
 //! - [`runs`]: the one door through which every run goes.
-//! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
+//! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]: what is overdue.
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
 //! - [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings in, words out.
@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod demo;
 pub mod diagnostic;
 pub mod error;
+pub mod freshness;
 pub mod locks;
 pub mod logging;
 pub mod output;
