@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthChar;
 
 use crate::{
-    error::{Error, Location},
+    error::{Error, ErrorKind, Location},
     text::{Style, escape, escaped_lines, styled},
 };
 
@@ -49,6 +49,23 @@ pub fn to_json(error: &Error) -> Value {
         "status": error.status,
         "location": location,
     })
+}
+
+/// The error that [`to_json`] wrote; what is missing in it is missing in the error.
+pub fn from_json(value: &Value) -> Error {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let kind = text("code").and_then(|code| ErrorKind::of_code(&code)).unwrap_or(ErrorKind::Internal);
+    let mut error = Error::new(kind, text("message").unwrap_or_default());
+    error.hint = text("hint");
+    error.request = text("request");
+    error.status = value.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    error.location = value.get("location").filter(|location| location.is_object()).map(|location| {
+        let text = |name: &str| location.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let number = |name: &str| location.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let (line, column) = (number("line").unwrap_or(0), number("column").unwrap_or(0));
+        Box::new(Location { file: text("file"), line, column, source_line: text("source") })
+    });
+    error
 }
 
 /// `label: words`, further lines indented by as much as the label takes.

@@ -47,6 +47,30 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    const ALL: [Self; 16] = [
+        Self::Usage,
+        Self::Configuration,
+        Self::Script,
+        Self::Limit,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Daemon,
+        Self::NotFound,
+        Self::Guard,
+        Self::Busy,
+        Self::Cancelled,
+        Self::DeadlineExceeded,
+        Self::Io,
+        Self::Repository,
+        Self::Internal,
+    ];
+
+    /// The kind of this name.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// The name by which scripts and JSON know this kind (`e.code`).
     pub fn code(self) -> &'static str {
         match self {

@@ -27,7 +27,20 @@ pub fn init(level: LevelFilter, colour: bool, bars: &Bars) -> Result<()> {
         // Nobody is left to tell where standard error is gone.
         bars.suspend(|| drop(std::io::stderr().lock().write_all(line.as_bytes())));
     });
-    dispatch(level, output).apply().map_err(|error| Error::internal(format!("the log can't be set up: {error}")))
+    let logger = fern::Dispatch::new().chain(dispatch(level, output)).chain(dispatch(KEPT, kept_lines()));
+    logger.apply().map_err(|error| Error::internal(format!("the log can't be set up: {error}")))
+}
+
+/// What is kept with a run: enough to see what it did, whatever the console shows.
+const KEPT: LevelFilter = LevelFilter::Info;
+
+/// Hands lines to the run that the thread works for.
+fn kept_lines() -> fern::Output {
+    fern::Output::call(|record| {
+        if let Some(lines) = scope::current().and_then(|scope| scope.lines) {
+            lines.line(Timestamp::now(), record.level(), record.target(), &record.args().to_string());
+        }
+    })
 }
 
 fn dispatch(level: LevelFilter, output: fern::Output) -> fern::Dispatch {

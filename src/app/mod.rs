@@ -13,7 +13,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     error::Result,
-    runs::Door,
+    runs::{Door, Store},
     script::{self, Library},
 };
 
@@ -40,5 +40,6 @@ pub fn door(config: &Config, connection: &Connection) -> Door {
         settings,
         listener: Arc::new(script::Silent),
         notifier: Arc::new(script::NotifyLog),
+        store: Some(Arc::new(Store::new(&config.data_dir))),
     }
 }

@@ -56,6 +56,7 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
                 )
                 .subcommand(Command::new("definitions").about("Print all primitives for an editor (.d.rhai)")),
         )
+        .subcommand(super::runs::command())
         .subcommand(
             Command::new("daemon")
                 .about("Serve the built-in volume daemon to other programs, Docker among them")

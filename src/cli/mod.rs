@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod doctor;
 mod run;
+mod runs;
 mod scripts;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
@@ -167,6 +168,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
     let context = context(flags, name == "daemon")?;
     match name {
         "scripts" => scripts::scripts(&context, matches),
+        "runs" => runs::runs(&context, matches),
         "daemon" => daemon::daemon(&context, matches),
         "demo" => {
             let folder = matches.get_one::<String>("folder").map(Into::into);

@@ -33,6 +33,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             script,
             arguments,
             trigger: Trigger::Cli,
+            entry: None,
             dry_run: context.flags.dry_run,
             timeout: context.flags.timeout.unwrap_or(context.config.run_timeout),
         };
@@ -62,6 +63,7 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
             }
             show_plan(context, &finished);
             context.show_error(error);
+            look_closer(context, &finished);
             return Ok(code);
         }
     };
@@ -87,7 +89,15 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
             print_line(&format!("\nIts files are in {}", escape(path)));
         }
     }
+    look_closer(context, &finished);
     Ok(code)
+}
+
+/// Where to find out more about a run that did not go well.
+fn look_closer(context: &Context, finished: &Finished) {
+    if finished.recorded && finished.status != Status::Done {
+        context.remark(&format!("this was run {0}; look closer with: convoy-backups runs show {0}", finished.id));
+    }
 }
 
 /// What an empty list means: which script made it tells more than the list.

@@ -32,6 +32,7 @@ use crate::{
         Volume,
     },
     error::{Error, ErrorKind, Result},
+    logging::scope,
     progress::Progress,
 };
 
@@ -163,7 +164,8 @@ impl BuiltinDaemon {
         act: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let inner = self.inner.clone();
-        match tokio::task::spawn_blocking(move || act(&inner)).await {
+        let log_scope = scope::current();
+        match tokio::task::spawn_blocking(move || scope::within(log_scope, || act(&inner))).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => Err(panicked(what, panic.as_ref())),

@@ -153,7 +153,7 @@ impl Demo<'_> {
         let arguments =
             script::arguments::from_json(&script, arguments.as_object().unwrap_or(&serde_json::Map::new()))?;
         let timeout = self.context.flags.timeout.unwrap_or(self.context.config.run_timeout);
-        let request = Request { script, arguments, trigger: Trigger::Cli, dry_run: false, timeout };
+        let request = Request { script, arguments, trigger: Trigger::Cli, entry: None, dry_run: false, timeout };
         let finished = runs::run(&self.door, request, self.cancellation.clone()).await;
         let result = finished.result.map_err(|error| error.context(format_args!("the script \"{name}\" failed")))?;
         hold(finished.status == Status::Done, || format!("the script \"{name}\" went wrong: {:?}", finished.failures))?;

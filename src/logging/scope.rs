@@ -3,7 +3,7 @@
 //! A run's script has a thread of its own; whoever hands work of a run to another thread hands the scope on:
 //! `let scope = scope::current(); spawn(move || scope::within(scope, work))`.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{cell::RefCell, fmt, future::Future, sync::Arc};
 
 use jiff::Timestamp;
 use log::Level;
@@ -50,6 +50,13 @@ pub fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// The work, done for the run that this thread works for, whichever thread polls it.
+pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let scope = current();
+    let mut work = Box::pin(work);
+    std::future::poll_fn(move |context| within(scope.clone(), || work.as_mut().poll(context)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +76,12 @@ mod tests {
             within(None, || assert_eq!(run(), None));
         });
         assert_eq!(run(), None);
+    }
+
+    #[test]
+    fn work_that_another_thread_goes_on_with_is_the_same_runs() {
+        let work = within(Some(Scope { run: "run-1".into(), lines: None }), || carried(async { run() }));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(work).as_deref(), Some("run-1"));
     }
 }

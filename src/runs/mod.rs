@@ -1,15 +1,25 @@
-//! The one door through which every run goes, whoever starts it: guards, dry run, deadline, cancellation, outcome.
+//! The one door through which every run goes, whoever starts it: guards, dry run, deadline, cancellation, outcome, record.
+//!
+//! [`run`] is the door; [`store`] remembers what went through it, [`record`] says what that is, and `recording` writes it down while it happens.
 
+mod alive;
+mod host;
 mod id;
+pub mod record;
+mod recording;
+mod schema;
+pub mod store;
+#[cfg(test)]
+mod tests;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -18,51 +28,18 @@ use crate::{
     convoy::{
         Daemon,
         dry_run::{DryRun, Step},
-        guards::Guards,
+        guards::{Guards, Witness},
     },
+    diagnostic,
     error::{Error, ErrorKind, Result},
     locks::Locks,
+    logging::scope::{self, Scope},
     script::{self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings},
 };
-
-/// Who started a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Trigger {
-    /// The command line.
-    Cli,
-    /// A crontab entry.
-    Cron,
-    /// An HTTP request.
-    Http,
-}
-
-impl Trigger {
-    /// The word for it in scripts, logs and records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cli => "cli",
-            Self::Cron => "cron",
-            Self::Http => "http",
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// All of it went well.
-    Done,
-    /// Some of it failed, the rest went well.
-    Partial,
-    /// It failed.
-    Failed,
-    /// Someone ended it.
-    Cancelled,
-    /// Its deadline passed.
-    TimedOut,
-}
+pub use record::{Entry, Status, Trigger};
+use record::{Output, RunRecord};
+use recording::Recording;
+pub use store::Store;
 
 /// What all runs of one process share.
 pub struct Door {
@@ -80,6 +57,8 @@ pub struct Door {
     pub listener: Arc<dyn Listener>,
     /// Takes what scripts want people to know.
     pub notifier: Arc<dyn Notifier>,
+    /// Where runs are remembered; nowhere where there is none.
+    pub store: Option<Arc<Store>>,
 }
 
 /// What to run.
@@ -90,6 +69,8 @@ pub struct Request {
     pub arguments: Arguments,
     /// Who asks.
     pub trigger: Trigger,
+    /// The crontab's entry, where one asks.
+    pub entry: Option<Entry>,
     /// Read for real, write nothing.
     pub dry_run: bool,
     /// How long it may take.
@@ -115,6 +96,8 @@ pub struct Finished {
     pub started: Timestamp,
     /// How long it took.
     pub took: Duration,
+    /// Whether the store remembers it.
+    pub recorded: bool,
 }
 
 impl Finished {
@@ -131,19 +114,20 @@ impl Finished {
     }
 }
 
-/// Runs a script to its end. Dropping the future does not end the script; cancelling the token does.
+/// Runs a script to its end. Dropping the future does not end the script, and it is recorded all the same; cancelling the token ends it.
 pub async fn run(door: &Door, request: Request, cancellation: CancellationToken) -> Finished {
     let started = door.clock.now();
     let begun = Instant::now();
     let id = id::next(started);
     let script_name = request.script.name.clone();
+    let record = begun_record(&id, &request, started);
     let dry = request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
     let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
     let locks = Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
-    let guards = Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone());
+    let guards = Arc::new(Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone()));
 
-    let mut host = Host::new(Arc::new(guards), tokio::runtime::Handle::current());
-    host.cancellation = cancellation;
+    let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
+    host.cancellation = cancellation.clone();
     // A deadline too far away for the clock is none.
     host.deadline = begun.checked_add(request.timeout);
     host.clock = door.clock.clone();
@@ -151,12 +135,75 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
     host.run = RunInfo { id: id.clone(), trigger: request.trigger.as_str().into(), dry_run: request.dry_run };
     host.listener = door.listener.clone();
     host.notifier = door.notifier.clone();
-
-    log::debug!("run {id}: \"{script_name}\" with {:?}", request.arguments.values());
     let host = Arc::new(host);
-    let Request { script, arguments, .. } = request;
-    let outcome = tokio::task::spawn_blocking(move || script::run(&script, &arguments, host)).await;
-    let outcome = outcome.unwrap_or_else(|panic| Err(Error::internal(format!("the script's host failed: {panic}"))));
+
+    let recording =
+        door.store.clone().map(|store| Recording::begin(store, record.clone(), door.clock.clone(), cancellation));
+    let clock = door.clock.clone();
+    let scope = Scope { run: id.as_str().into(), lines: recording.as_ref().map(Recording::lines) };
+    let work = move || {
+        let Request { script, arguments, .. } = request;
+        let outcome = scope::within(Some(scope), || {
+            log::debug!("run {}: \"{}\" with {:?}", record.id, script.name, arguments.values());
+            script::run(&script, &arguments, host)
+        });
+        let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
+        if let Some(recording) = recording {
+            if let (Err(error), Some(by)) = (&mut finished.result, recording.cancelled_by())
+                && error.kind == ErrorKind::Cancelled
+            {
+                error.message = format!("the run was cancelled by {by}");
+            }
+            let witnessed = guards.witnessed();
+            let record = ended_record(record, &finished, &witnessed, clock.now());
+            let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
+            finished.recorded = recording.end(record, output(&finished), witnessed);
+        }
+        finished
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Finished {
+        id,
+        script: script_name,
+        status: Status::Failed,
+        result: Err(Error::internal(format!("the script's host failed: {panic}"))),
+        failures: Vec::new(),
+        plan: None,
+        started,
+        took: begun.elapsed(),
+        recorded: false,
+    })
+}
+
+/// What is known of a run when it begins.
+fn begun_record(id: &str, request: &Request, started: Timestamp) -> RunRecord {
+    RunRecord {
+        id: id.to_owned(),
+        script: request.script.name.clone(),
+        digest: request.script.digest.clone(),
+        origin: request.script.origin.to_string(),
+        arguments: request.arguments.values().clone(),
+        trigger: request.trigger,
+        entry: request.entry.clone(),
+        dry_run: request.dry_run,
+        host: host::name(),
+        process: std::process::id(),
+        boot: host::boot(),
+        started,
+        ended: None,
+        took: None,
+        status: Status::Running,
+        reason: None,
+        error: None,
+        failures: Vec::new(),
+        volumes_done: Vec::new(),
+        bytes: None,
+        lines_left_out: 0,
+        cancel_requested: None,
+    }
+}
+
+/// What came of a run.
+fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>>, took: Duration) -> Finished {
     let (status, result, failures) = match outcome {
         Ok(outcome) => (status(&outcome), Ok(outcome.result), outcome.failures),
         Err(error) => {
@@ -168,8 +215,38 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
             (status, Err(error), Vec::new())
         }
     };
-    let plan = dry.map(|dry| dry.plan());
-    Finished { id, script: script_name, status, result, failures, plan, started, took: begun.elapsed() }
+    let (id, script, started) = (record.id.clone(), record.script.clone(), record.started);
+    Finished { id, script, status, result, failures, plan, started, took, recorded: false }
+}
+
+/// The record of a run that ended, with what the guards saw.
+fn ended_record(record: RunRecord, finished: &Finished, witnessed: &[Witness], ended: Timestamp) -> RunRecord {
+    let failed: BTreeSet<&str> = finished.failures.iter().map(|failure| failure.volume.as_str()).collect();
+    let worked_on: BTreeSet<&str> = witnessed.iter().filter_map(Witness::worked_on).collect();
+    // In a dry run it would have been done, and was not.
+    let done = worked_on.difference(&failed).filter(|name| !name.is_empty() && !record.dry_run);
+    let sizes = witnessed.iter().filter_map(|witness| match witness {
+        Witness::BackupGood { bytes, made: true, .. } => Some(*bytes),
+        _ => None,
+    });
+    let sizes: Vec<Option<u64>> = sizes.collect();
+    RunRecord {
+        volumes_done: done.map(|name| (*name).to_owned()).collect(),
+        bytes: if sizes.is_empty() || record.dry_run { None } else { sizes.into_iter().sum() },
+        ended: Some(ended),
+        took: Some(finished.took),
+        status: finished.status,
+        error: finished.result.as_ref().err().map(diagnostic::to_json),
+        failures: finished.failures.clone(),
+        ..record
+    }
+}
+
+fn output(finished: &Finished) -> Output {
+    Output {
+        result: finished.result.as_ref().ok().cloned(),
+        plan: finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok()),
+    }
 }
 
 fn status(outcome: &Outcome) -> Status {

@@ -11,7 +11,10 @@ use super::{
     library::Script,
     resolver::Resolver,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    logging::scope,
+};
 
 /// How deep a result may be nested: whoever gets it may have a small stack.
 const MAX_DEPTH: usize = 64;
@@ -24,8 +27,9 @@ const MAX_DEPTH: usize = 64;
 pub fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
     let run = Arc::new(Run::new(host, &script.name));
     // On a thread of its own, because the stack of the caller's may be too small for the deepest script that is allowed.
+    let log_scope = scope::current();
     std::thread::scope(|scope| {
-        let body = || call_main(script, arguments, &run);
+        let body = || scope::within(log_scope, || call_main(script, arguments, &run));
         std::thread::Builder::new()
             .name(script.name.clone())
             .stack_size(engine::STACK_BYTES)

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Guards, destinations,
+    Guards, Witness, destinations,
     unfinished::{Note, Notes, Operation, Unfinished},
 };
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
+    logging::scope,
 };
 
 impl Guards {
@@ -137,7 +138,8 @@ impl Guards {
             }
             made => made?,
         };
-        self.prove(&url, snapshot, volume, destination).await?;
+        let proven = self.prove(&url, snapshot, volume, destination).await?;
+        self.witness_backup(volume, &url, &proven, true);
         used.iter().for_each(destinations::Used::remember);
         Ok(url)
     }
@@ -225,7 +227,7 @@ impl Guards {
     }
 
     /// Guard 1: the backup can be inspected, is complete, and is of this snapshot.
-    async fn prove(&self, url: &BackupUrl, snapshot: &Name, volume: &str, destination: &Destination) -> Result<()> {
+    async fn prove(&self, url: &BackupUrl, snapshot: &Name, volume: &str, destination: &Destination) -> Result<Backup> {
         let not_good = |why: String| {
             Err(Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
                 .with_hint("nothing older was deleted; look into the daemon's log and back up again"))
@@ -251,7 +253,7 @@ impl Guards {
             match backup.field("State") {
                 // EBS copies in the background; the run's deadline ends the wait.
                 "pending" => tokio::time::sleep(self.look_every).await,
-                _ if backup.is_complete() => return Ok(()),
+                _ if backup.is_complete() => return Ok(backup),
                 state => return not_good(format!("its state is \"{state}\"")),
             }
         }
@@ -319,6 +321,7 @@ impl Guards {
             let mut seen = self.seen();
             seen.made.retain(|(_, made)| !made.same_backup(url));
             seen.good.retain(|good| !good.same_backup(url));
+            seen.witnessed.push(Witness::BackupDeleted { volume, url: url.to_string() });
         }
         deleted
     }
@@ -351,6 +354,7 @@ impl Guards {
             match self.daemon.backup(&url).await {
                 Ok(inspected) if inspected.is_complete() => {
                     self.seen().good.push(url.clone());
+                    self.witness_backup(inspected.volume(), &url, &inspected, false);
                     return Ok(Some(url));
                 }
                 Ok(_) => {}
@@ -392,6 +396,8 @@ async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
     note: Option<Note>,
     locks: L,
 ) -> Result<(Result<T>, L)> {
+    // It works for the run on another thread: its log lines are the run's.
+    let write = scope::carried(write);
     let ended = tokio::spawn(async move {
         let result = write.await;
         let known = !matches!(&result, Err(error) if error.kind == ErrorKind::Timeout);

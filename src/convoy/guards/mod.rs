@@ -11,7 +11,8 @@
 //! 8. A timeout on a write is followed by a look at what happened, not by the same write again.
 //! 9. A dry run writes nothing: then the daemon below is a [`super::dry_run::DryRun`], and no lock is taken.
 //!
-//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`snapshot_names`] the names.
+//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`snapshot_names`] the names,
+//! [`witness`] what is remembered of it all after the run.
 
 mod backups;
 mod destinations;
@@ -20,6 +21,7 @@ mod snapshot_names;
 mod tests;
 mod unfinished;
 mod volumes;
+mod witness;
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +35,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
 };
+pub use witness::Witness;
 
 /// The lock file in a `vfs://` destination that Convoy writes to.
 const DESTINATION_LOCK: &str = ".convoy-backups.lock";
@@ -64,6 +67,8 @@ struct Seen {
     ebs_region: Option<Option<String>>,
     /// Backups that were inspected in this run and found good.
     good: Vec<BackupUrl>,
+    /// What happened, for the record.
+    witnessed: Vec<Witness>,
 }
 
 impl Guards {
@@ -75,6 +80,11 @@ impl Guards {
     /// Which daemon this is, for the log.
     pub fn description(&self) -> String {
         self.daemon.description()
+    }
+
+    /// Which daemon this is, whichever way it is reached.
+    pub fn identity(&self) -> String {
+        self.daemon.identity()
     }
 
     /// The daemon's settings.
@@ -110,6 +120,7 @@ impl Guards {
                 Err(error) => return Err(self.stop_on(error, "the list of volumes is empty and its driver fails")),
             }
         }
+        self.witness_volumes(&volumes);
         Ok(volumes)
     }
 

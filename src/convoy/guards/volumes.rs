@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Guards, explain_missing_volume, snapshot_names};
+use super::{Guards, Witness, explain_missing_volume, snapshot_names};
 use crate::{
     convoy::{Backup, Destination, Name, NewVolume, Snapshot, Volume},
     error::{Error, ErrorKind, Result},
@@ -16,6 +16,12 @@ impl Guards {
     /// [`ErrorKind::Guard`] where anything uses the name of a volume to restore (guard 6); a usage error where the backup is
     /// not there or not complete; else as [`crate::convoy::Daemon::create_volume`]. A restore that failed leaves no volume.
     pub async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+        let created = self.make_volume(new).await?;
+        self.witness(Witness::VolumeMade { volume: created.name.clone() });
+        Ok(created)
+    }
+
+    async fn make_volume(&self, new: &NewVolume) -> Result<Volume> {
         let _volume = self.lock_volume(new.name.as_str(), Sharing::Exclusive).await?;
         let Some(url) = &new.backup else {
             let created = self.daemon.create_volume(new).await;
@@ -147,7 +153,9 @@ impl Guards {
                 _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
             },
             deleted => deleted,
-        }
+        }?;
+        self.witness(Witness::VolumeGone { volume: name.to_string() });
+        Ok(())
     }
 
     /// The backups of this very volume, newest first: not those of one that had the name before, or has it on another host.
@@ -166,7 +174,9 @@ impl Guards {
     /// As [`crate::convoy::Daemon::delete_volume`].
     pub async fn forget_volume(&self, name: &Name) -> Result<()> {
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
-        self.daemon.delete_volume(name, true).await.map_err(|error| explain_missing_volume(error, name))
+        self.daemon.delete_volume(name, true).await.map_err(|error| explain_missing_volume(error, name))?;
+        self.witness(Witness::VolumeGone { volume: name.to_string() });
+        Ok(())
     }
 
     /// Takes a snapshot under a name made here (guard 7).
@@ -176,7 +186,7 @@ impl Guards {
     pub async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
         let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
         let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
-        match self.daemon.create_snapshot(volume, &name).await {
+        let snapshot = match self.daemon.create_snapshot(volume, &name).await {
             Err(error) if error.kind == ErrorKind::Timeout => self.daemon.snapshot(&name).await.map_err(|_| {
                 error.with_hint(format!("the daemon may still be at it: look for \"{name}\" before you repeat it"))
             }),
@@ -185,7 +195,9 @@ impl Guards {
                 Err(Error::new(ErrorKind::Protocol, what))
             }
             snapshot => snapshot,
-        }
+        }?;
+        self.witness_snapshot(volume.as_str(), &snapshot);
+        Ok(snapshot)
     }
 
     /// One snapshot.
@@ -221,7 +233,9 @@ impl Guards {
                 _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
             },
             deleted => deleted,
-        }
+        }?;
+        self.witness(Witness::SnapshotDeleted { volume, snapshot: name.to_string() });
+        Ok(())
     }
 }
 

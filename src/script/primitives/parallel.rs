@@ -11,6 +11,7 @@ use rhai::{Array, EvalAltResult, FnPtr, INT};
 use super::{Returned, errors, run_of};
 use crate::{
     error::{Error, ErrorKind},
+    logging::scope,
     script::{engine, host::lock},
 };
 
@@ -58,10 +59,11 @@ fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -
     };
     // This thread works too: with no other to be had, as deep inside nested calls, it does all of it.
     let threads = run.take_threads(limit.min(items.len()).saturating_sub(1));
-    std::thread::scope(|scope| {
+    std::thread::scope(|threads_scope| {
         for _ in 0..threads {
             let thread = std::thread::Builder::new().name(run.script.clone()).stack_size(engine::STACK_BYTES);
-            if thread.spawn_scoped(scope, work).is_err() {
+            let log_scope = scope::current();
+            if thread.spawn_scoped(threads_scope, || scope::within(log_scope, work)).is_err() {
                 break;
             }
         }

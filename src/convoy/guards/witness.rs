@@ -1,0 +1,129 @@
+//! What a run saw happen, whatever its script made of it.
+//!
+//! A script returns what it likes, and may end half way; what the guards saw with their own eyes is what the program knows of volumes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Guards;
+use crate::convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume, names};
+
+/// One thing that the guards saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Witness {
+    /// The daemon listed this volume, with this as its newest snapshot.
+    VolumeSeen {
+        /// Its name.
+        volume: String,
+        /// The newest snapshot's name, and when it was taken.
+        snapshot: Option<(String, Option<Timestamp>)>,
+    },
+    /// The run made this volume.
+    VolumeMade {
+        /// Its name.
+        volume: String,
+    },
+    /// The run deleted this volume, or made the daemon forget it.
+    VolumeGone {
+        /// Its name.
+        volume: String,
+    },
+    /// The run took a snapshot.
+    SnapshotMade {
+        /// The volume's name.
+        volume: String,
+        /// The snapshot's name.
+        snapshot: String,
+        /// When it was taken.
+        time: Timestamp,
+    },
+    /// The run deleted a snapshot.
+    SnapshotDeleted {
+        /// The volume's name.
+        volume: String,
+        /// The snapshot's name.
+        snapshot: String,
+    },
+    /// A backup was inspected and found good.
+    BackupGood {
+        /// The volume's name.
+        volume: String,
+        /// Its URL.
+        url: String,
+        /// When its snapshot was taken, where the daemon tells.
+        snapshot_time: Option<Timestamp>,
+        /// Its size, where the daemon tells. (What Convoy calls `VolumeSize` is the volume's, not the backup's.)
+        bytes: Option<u64>,
+        /// Whether this run made it.
+        made: bool,
+    },
+    /// The run deleted a backup.
+    BackupDeleted {
+        /// The volume's name; empty where the daemon does not tell (EBS).
+        volume: String,
+        /// Its URL.
+        url: String,
+    },
+}
+
+impl Witness {
+    /// The volume that the run did something to, where it did.
+    pub fn worked_on(&self) -> Option<&str> {
+        match self {
+            Self::VolumeMade { volume }
+            | Self::VolumeGone { volume }
+            | Self::SnapshotMade { volume, .. }
+            | Self::SnapshotDeleted { volume, .. }
+            | Self::BackupGood { volume, made: true, .. }
+            | Self::BackupDeleted { volume, .. } => Some(volume),
+            Self::VolumeSeen { .. } | Self::BackupGood { made: false, .. } => None,
+        }
+    }
+}
+
+impl Guards {
+    /// What the run has seen so far, in the order in which it happened.
+    pub fn witnessed(&self) -> Vec<Witness> {
+        self.seen().witnessed.clone()
+    }
+
+    pub(super) fn witness(&self, witness: Witness) {
+        self.seen().witnessed.push(witness);
+    }
+
+    /// The list of all volumes. A script may ask for it again and again: only the last one counts.
+    pub(super) fn witness_volumes(&self, volumes: &BTreeMap<String, Volume>) {
+        let snapshot_of = |volume: &Volume| {
+            let newest = volume.snapshots_by_time().last().copied()?.clone();
+            Some((newest.name.clone(), taken(&newest)))
+        };
+        let seen_now = volumes
+            .iter()
+            .map(|(name, volume)| Witness::VolumeSeen { volume: name.clone(), snapshot: snapshot_of(volume) });
+        let mut seen = self.seen();
+        seen.witnessed.retain(|witness| !matches!(witness, Witness::VolumeSeen { .. }));
+        seen.witnessed.extend(seen_now);
+    }
+
+    pub(super) fn witness_snapshot(&self, volume: &str, snapshot: &Snapshot) {
+        let time = taken(snapshot).unwrap_or_else(|| self.clock.now());
+        self.witness(Witness::SnapshotMade { volume: volume.to_owned(), snapshot: snapshot.name.clone(), time });
+    }
+
+    pub(super) fn witness_backup(&self, volume: &str, url: &BackupUrl, backup: &Backup, made: bool) {
+        let snapshot_time = names::snapshot_time(backup.field("SnapshotName"))
+            .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp());
+        self.witness(Witness::BackupGood {
+            volume: volume.to_owned(),
+            url: url.to_string(),
+            snapshot_time,
+            bytes: backup.field("BackupSize").parse().ok(),
+            made,
+        });
+    }
+}
+
+fn taken(snapshot: &Snapshot) -> Option<Timestamp> {
+    names::snapshot_time(&snapshot.name).or_else(|| snapshot.created_time.timestamp())
+}

@@ -1,0 +1,287 @@
+//! What is remembered of a run and of a volume. Times are in UTC, to the microsecond; sizes are bytes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::script::Failure;
+
+/// Who started a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// The command line.
+    Cli,
+    /// A crontab entry.
+    Cron,
+    /// An HTTP request.
+    Http,
+}
+
+impl Trigger {
+    /// The word for it in scripts, logs and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cli => "cli",
+            Self::Cron => "cron",
+            Self::Http => "http",
+        }
+    }
+
+    /// The trigger that this word is for.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Cli, Self::Cron, Self::Http].into_iter().find(|trigger| trigger.as_str() == word)
+    }
+}
+
+/// How a run ended, or that it did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It goes on.
+    Running,
+    /// All of it went well.
+    Done,
+    /// Some of it failed, the rest went well.
+    Partial,
+    /// It failed.
+    Failed,
+    /// Someone ended it.
+    Cancelled,
+    /// Its deadline passed.
+    TimedOut,
+    /// Its process was gone before its end.
+    Interrupted,
+    /// It was due and did not begin.
+    Skipped,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Running,
+        Self::Done,
+        Self::Partial,
+        Self::Failed,
+        Self::Cancelled,
+        Self::TimedOut,
+        Self::Interrupted,
+        Self::Skipped,
+    ];
+
+    /// The word for it, on the command line, in JSON and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed-out",
+            Self::Interrupted => "interrupted",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The status that this word is for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+}
+
+/// The line of a crontab that started a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// What tells the entry from all others, also after the file was edited.
+    pub key: String,
+    /// Where it stood in the file, from 1.
+    pub line: u32,
+}
+
+/// That somebody wants a run to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CancelRequest {
+    /// Who, in words.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What is remembered of a run, but for its log and what it returned.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Its id; ids sort by time.
+    pub id: String,
+    /// The script's name.
+    pub script: String,
+    /// The SHA-256 of the script's text, in hexadecimal.
+    pub digest: String,
+    /// Where the script came from, in words.
+    pub origin: String,
+    /// The arguments, checked.
+    pub arguments: Map<String, Value>,
+    /// Who started it.
+    pub trigger: Trigger,
+    /// The crontab's entry, where one started it.
+    pub entry: Option<Entry>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// The host it ran on.
+    pub host: String,
+    /// The process it ran in.
+    pub process: u32,
+    /// The boot of the host's system that the process belongs to; empty where the system does not tell.
+    pub boot: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; `None` where it goes on, or was interrupted nobody knows when.
+    pub ended: Option<Timestamp>,
+    /// How long it took, by a clock that nobody sets.
+    #[serde(rename = "took_seconds", serialize_with = "seconds")]
+    pub took: Option<Duration>,
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not begin, where it was skipped.
+    pub reason: Option<String>,
+    /// What ended it, as [`crate::diagnostic::to_json`] writes it.
+    pub error: Option<Value>,
+    /// What failed on the way without ending it.
+    pub failures: Vec<Failure>,
+    /// The volumes that something was done to, by name.
+    pub volumes_done: Vec<String>,
+    /// The bytes that were backed up, where that is known of every backup it made.
+    pub bytes: Option<u64>,
+    /// How many lines of its log were too many to be kept.
+    pub lines_left_out: u64,
+    /// That somebody wanted it to end.
+    pub cancel_requested: Option<CancelRequest>,
+}
+
+impl RunRecord {
+    /// The volumes that a list by volume finds it under: named in its arguments, worked on, or failed.
+    pub(super) fn volumes(&self) -> Vec<&str> {
+        let named = match self.arguments.get("volume") {
+            Some(Value::String(name)) => vec![name.as_str()],
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let done = self.volumes_done.iter().map(String::as_str);
+        let failed = self.failures.iter().map(|failure| failure.volume.as_str());
+        let mut volumes: Vec<&str> =
+            named.into_iter().chain(done).chain(failed).filter(|name| !name.is_empty()).collect();
+        volumes.sort_unstable();
+        volumes.dedup();
+        volumes
+    }
+}
+
+fn seconds<S: Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    took.map(|took| took.as_secs_f64()).serialize(serializer)
+}
+
+/// What a run returned.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Output {
+    /// What the script returned; `None` where it did not come to its end, `{"NotKept": .., "Bytes": ..}` where it was more than 1 MiB.
+    pub result: Option<Value>,
+    /// In a dry run: what would have been done, in order.
+    pub plan: Option<Value>,
+}
+
+/// A line of a run's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its place in the log, from 1.
+    pub number: u64,
+    /// When it was said.
+    pub time: Timestamp,
+    /// How much it matters.
+    #[serde(serialize_with = "level")]
+    pub level: log::Level,
+    /// Who said it: a module of this program, or a script.
+    pub target: String,
+    /// What was said; control characters are not escaped yet.
+    pub text: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn level<S: Serializer>(level: &log::Level, serializer: S) -> Result<S::Ok, S::Error> {
+    level.as_str().to_ascii_lowercase().serialize(serializer)
+}
+
+/// A run that was due and did not begin.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    /// The script's name.
+    pub script: String,
+    /// The arguments it would have had.
+    pub arguments: Map<String, Value>,
+    /// The crontab's entry.
+    pub entry: Entry,
+    /// When it was due.
+    pub due: Timestamp,
+    /// Why it did not begin, in words.
+    pub reason: String,
+}
+
+/// A backup that was found good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GoodBackup {
+    /// Its URL.
+    pub url: String,
+    /// When the snapshot in it was taken, where the daemon tells.
+    pub snapshot_time: Option<Timestamp>,
+    /// When it was last found good.
+    pub proven: Timestamp,
+    /// The run that found it so.
+    pub run: String,
+    /// Its size, where the daemon tells.
+    pub bytes: Option<u64>,
+}
+
+/// What is known of a volume, from what runs saw of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VolumeRecord {
+    /// The volume's name.
+    pub name: String,
+    /// The daemon it is of ([`crate::convoy::Daemon::identity`]).
+    pub daemon: String,
+    /// When a run first saw it.
+    pub first_seen: Timestamp,
+    /// When a run last saw it, in a list or by working on it.
+    pub last_seen: Timestamp,
+    /// When a run deleted it, or had the daemon forget it. It is kept for the record: its backups may still be there.
+    pub removed: Option<Timestamp>,
+    /// The name of its newest snapshot.
+    pub snapshot: Option<String>,
+    /// When that was taken.
+    pub snapshot_time: Option<Timestamp>,
+    /// Its backups that were found good and not deleted since, the newest data first; the first is the last good one.
+    pub good_backups: Vec<GoodBackup>,
+}
+
+/// Which runs a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this script.
+    pub script: Option<String>,
+    /// With this status.
+    pub status: Option<Status>,
+    /// That began at this time or later.
+    pub since: Option<Timestamp>,
+    /// That have to do with this volume.
+    pub volume: Option<String>,
+    /// At most so many, the newest; `None`: all.
+    pub limit: Option<usize>,
+}
+
+/// What came of the wish that a run should end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelling {
+    /// It was asked, and ends soon.
+    Asked,
+    /// It had ended already, in this way.
+    Ended(Status),
+}

@@ -1,0 +1,102 @@
+//! The tables of the store, and how an older store becomes one of today's.
+//!
+//! `user_version` says which of the steps below a store has had. A new step goes to the end; none is ever changed.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The steps, oldest first: a store of version N has had the first N.
+const STEPS: [&str; 1] = [FIRST];
+
+/// The version that this program reads and writes.
+pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// Times are microseconds since 1970 in UTC. The large columns of `runs` are its last, for a list never reads that far.
+const FIRST: &str = "
+CREATE TABLE runs (
+    id TEXT NOT NULL PRIMARY KEY,
+    script TEXT NOT NULL,
+    status TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    dry_run INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    ended INTEGER,
+    took INTEGER,
+    digest TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    host TEXT NOT NULL,
+    process INTEGER NOT NULL,
+    boot TEXT NOT NULL,
+    entry_key TEXT,
+    entry_line INTEGER,
+    bytes INTEGER,
+    lines_left_out INTEGER NOT NULL DEFAULT 0,
+    cancel_by TEXT,
+    cancel_at INTEGER,
+    interruption_told INTEGER NOT NULL DEFAULT 0,
+    routine INTEGER NOT NULL DEFAULT 0,
+    reason TEXT,
+    arguments TEXT NOT NULL,
+    volumes_done TEXT NOT NULL,
+    error TEXT,
+    failures TEXT NOT NULL,
+    plan TEXT,
+    result TEXT
+);
+CREATE INDEX runs_unfinished ON runs (status) WHERE status IN ('running', 'interrupted');
+CREATE INDEX runs_routine ON runs (id) WHERE routine;
+CREATE TABLE run_volumes (
+    volume TEXT NOT NULL,
+    run TEXT NOT NULL,
+    PRIMARY KEY (volume, run)
+) WITHOUT ROWID;
+CREATE INDEX run_volumes_run ON run_volumes (run);
+CREATE TABLE lines (
+    run TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+CREATE TABLE volumes (
+    daemon TEXT NOT NULL,
+    name TEXT NOT NULL,
+    first_seen INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
+    removed INTEGER,
+    snapshot TEXT,
+    snapshot_time INTEGER,
+    PRIMARY KEY (daemon, name)
+) WITHOUT ROWID;
+CREATE TABLE good_backups (
+    daemon TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    url TEXT NOT NULL,
+    snapshot_time INTEGER,
+    proven INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    bytes INTEGER,
+    PRIMARY KEY (daemon, volume, url)
+) WITHOUT ROWID;
+CREATE TABLE times (
+    name TEXT NOT NULL PRIMARY KEY,
+    time INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// The version of a store; 0 where it is a new file.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Takes the steps that the store has not had. Several processes may do so at once.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let there = usize::try_from(version(&transaction)?).unwrap_or(0);
+    for (index, step) in STEPS.iter().enumerate().skip(there) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
+    }
+    transaction.commit()
+}

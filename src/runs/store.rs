@@ -1,0 +1,339 @@
+//! The store of runs: one SQLite file in the data folder, which the command line and `serve` write to at the same time.
+//!
+//! It is opened when it is first needed, and again after a failure or when the file was moved away under it. In WAL mode with
+//! `synchronous=NORMAL` a write waits for no disk; after a power failure the last of them may be missing, and the file is whole.
+//! Whoever must not fail with the store goes through [`super::recording`].
+
+mod cancelling;
+mod finding;
+mod times;
+mod volumes;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig};
+
+use super::schema;
+use crate::{
+    daemon::files::rename_to_new,
+    error::{Error, ErrorKind, Result},
+};
+
+pub(super) use writing::Ending;
+
+/// How long a write waits for another process's; each takes milliseconds.
+const BUSY: Duration = Duration::from_secs(3);
+const OTHER_FOLDER: &str = "or set BKUP_DATA_DIR to another folder";
+
+/// The store of runs in a data folder. Every method blocks, for moments; none of them waits longer than [`BUSY`].
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    /// The signs of the runs that are alive.
+    running: PathBuf,
+    open: Mutex<Option<Open>>,
+    /// What was last said to be wrong with it.
+    trouble: Mutex<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    /// Device and inode: whether the name still is this file's.
+    file: (u64, u64),
+}
+
+/// Why the store could not be used.
+enum Trouble {
+    Sqlite(rusqlite::Error),
+    Other(Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Store {
+    /// The store of this data folder. Nothing is opened or made yet.
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            path: data_dir.join("runs.sqlite"),
+            running: data_dir.join("running"),
+            open: Mutex::default(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// The store's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder with the signs of the runs that are alive.
+    pub(super) fn running(&self) -> &Path {
+        &self.running
+    }
+
+    /// Takes note of what is wrong with the store, or that nothing is; whether that is news.
+    pub(super) fn trouble_changes(&self, error: Option<&Error>) -> bool {
+        let trouble = error.map(ToString::to_string);
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = *known != trouble;
+        *known = trouble;
+        changes
+    }
+
+    /// Whether there is a file at all: before the first run there is none.
+    pub fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    /// Moves a store that is damaged for sure aside, never deleting it, so that the next write begins a new one; its new path.
+    /// For `serve` at its start.
+    ///
+    /// # Errors
+    /// Where it is damaged and can't be moved, or can't be used for another reason (read-only, full, of a newer version).
+    pub fn mend(&self, now: Timestamp) -> Result<Option<PathBuf>> {
+        let tried = if self.exists() { self.attempt(false, |connection| Ok(look_around(connection)?)) } else { Ok(()) };
+        match tried {
+            Ok(()) => self.write(|_| Ok(())).map(|()| None),
+            Err(Trouble::Sqlite(error)) if is_damage(&error) => {
+                *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                let suffix = format!("damaged-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+                let aside = with_suffix(&self.path, &format!(".{suffix}"));
+                rename_to_new(&self.path, &aside).map_err(|error| {
+                    Error::io(
+                        format_args!("the damaged store of runs \"{}\" can't be moved aside", self.path.display()),
+                        &error,
+                    )
+                    .with_hint("move it away by hand; a new one is begun then")
+                })?;
+                for part in ["-wal", "-shm"] {
+                    // They belong to it, and would be taken for the new one's.
+                    let _ = rename_to_new(&with_suffix(&self.path, part), &with_suffix(&aside, part));
+                }
+                self.write(|_| Ok(())).map(|()| Some(aside))
+            }
+            Err(trouble) => Err(self.explain(trouble)),
+        }
+    }
+
+    /// Reads; a store that is not there is not made.
+    fn read<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.attempt(false, |connection| Ok(act(connection)?)).map_err(|trouble| self.explain(trouble))
+    }
+
+    /// Writes, all or nothing; a store that is not there is made.
+    fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let attempt = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = act(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        self.attempt(true, attempt).map_err(|trouble| self.explain(trouble))
+    }
+
+    fn attempt<T>(&self, make: bool, act: impl FnOnce(&mut Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let mut slot = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_ref().is_some_and(|open| file_id(&self.path).ok() != Some(open.file)) {
+            *slot = None;
+        }
+        let open = match &mut *slot {
+            Some(open) => open,
+            None => slot.insert(self.open(make)?),
+        };
+        let acted = act(&mut open.connection);
+        // Only that another one was at it leaves nothing to doubt.
+        if let Err(Trouble::Sqlite(error)) = &acted
+            && !matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+        {
+            *slot = None;
+        }
+        acted
+    }
+
+    fn open(&self, make: bool) -> Result<Open, Trouble> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let error =
+                    Error::new(ErrorKind::Io, format!("the store of runs \"{}\" is a folder", self.path.display()));
+                return Err(Trouble::Other(error.with_hint(format!("move it away, {OTHER_FOLDER}"))));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && make => self.make().map_err(Trouble::Other)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Trouble::Other(Error::new(ErrorKind::NotFound, "there are no runs yet")));
+            }
+            Err(error) => {
+                let what = format!("cannot look at the store of runs \"{}\"", self.path.display());
+                return Err(Trouble::Other(Error::io(what, &error).with_hint(format!("mend that, {OTHER_FOLDER}"))));
+            }
+        }
+        let mut connection = self.connect()?;
+        let there = schema::version(&connection)?;
+        if there > schema::VERSION {
+            let message = format!(
+                "the store of runs \"{}\" is of version {there}, and this program knows only version {}",
+                self.path.display(),
+                schema::VERSION
+            );
+            let error = Error::new(ErrorKind::Configuration, message);
+            return Err(Trouble::Other(error.with_hint(format!("update this program, {OTHER_FOLDER}"))));
+        }
+        if there < schema::VERSION {
+            into_wal(&connection)?;
+            schema::migrate(&mut connection)?;
+        }
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let file = file_id(&self.path)
+            .map_err(|error| Trouble::Other(Error::io("the store of runs is gone again", &error)))?;
+        Ok(Open { connection, file })
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let set_up = |connection: Connection| {
+            connection.busy_timeout(BUSY)?;
+            // A command that ends would wait for the disk; the log of changes is worked in by whoever finds it long.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            schema::version(&connection).map(|_| connection)
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let error = match Connection::open_with_flags(&self.path, flags).and_then(set_up) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => error,
+            connected => return connected,
+        };
+        // On a read-only disk the files beside it can't be made; where there are none, nothing is missing without them.
+        if with_suffix(&self.path, "-wal").exists() {
+            return Err(error);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let path = self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        Connection::open_with_flags(format!("file:{path}?immutable=1"), flags).and_then(set_up).map_err(|_| error)
+    }
+
+    /// Makes the file, for its owner alone; SQLite gives the files beside it the same permissions.
+    fn make(&self) -> Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path));
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::io(format_args!("cannot make the store of runs \"{}\"", self.path.display()), &error)
+                    .with_hint("set BKUP_DATA_DIR to a folder that can be written"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn explain(&self, trouble: Trouble) -> Error {
+        let error = match trouble {
+            Trouble::Other(error) => return error,
+            Trouble::Sqlite(error) => error,
+        };
+        let say = |kind, what: &str, hint: String| {
+            Error::new(kind, format!("the store of runs \"{}\" {what}: {error}", self.path.display())).with_hint(hint)
+        };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => say(
+                ErrorKind::Io,
+                "is damaged",
+                format!("move it away (\"serve\" does so when it starts), {OTHER_FOLDER}; a new one is begun then"),
+            ),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+                say(
+                    ErrorKind::Io,
+                    "can't be written",
+                    format!("let this user write to it and to its folder, {OTHER_FOLDER}"),
+                )
+            }
+            Some(ErrorCode::DiskFull) => say(ErrorKind::Io, "has no room", "make room on its disk".into()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => say(
+                ErrorKind::Busy,
+                "is locked by another program",
+                format!("see which one has it open: fuser -v \"{}\"", self.path.display()),
+            ),
+            _ => say(ErrorKind::Io, "can't be used", format!("look at its disk and its permissions, {OTHER_FOLDER}")),
+        }
+    }
+}
+
+/// SQLite answers "busy" at once where two processes make the same store, instead of waiting as it does for all else.
+fn into_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let start = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && start.elapsed() < BUSY => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            set => return set,
+        }
+    }
+}
+
+/// A look at every table, the newest of each.
+fn look_around(connection: &Connection) -> rusqlite::Result<()> {
+    for (table, order) in [
+        ("runs", "id"),
+        ("run_volumes", "run"),
+        ("lines", "run"),
+        ("volumes", "name"),
+        ("good_backups", "volume"),
+        ("times", "name"),
+    ] {
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {order} DESC LIMIT 100"))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+    }
+    Ok(())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn file_id(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A time as the store has it.
+fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+/// A time out of the store.
+fn time(micros: i64) -> rusqlite::Result<Timestamp> {
+    Timestamp::from_microsecond(micros).map_err(|error| foreign(0, error))
+}
+
+/// A number as the store has it: it knows none above 2^63.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Something in the store that this program did not write there.
+fn foreign(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}

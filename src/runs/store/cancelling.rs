@@ -1,0 +1,42 @@
+//! The wish that a run should end, handed on through the store: whoever has it may be another process than the run's.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Store, micros, time};
+use crate::{
+    error::Result,
+    runs::record::{CancelRequest, Cancelling, Status},
+};
+
+impl Store {
+    /// Asks a run to end (its full id); it looks each second. `by` is who wants it, in words.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn request_cancel(&self, id: &str, by: &str, now: Timestamp) -> Result<Cancelling> {
+        self.mark_interrupted()?;
+        self.write(|transaction| {
+            let status = self.status(transaction, id)?;
+            if status != Status::Running {
+                return Ok(Cancelling::Ended(status));
+            }
+            // Who asked first is who it was.
+            let sql = "UPDATE runs SET cancel_by = ?2, cancel_at = ?3 WHERE id = ?1 AND cancel_by IS NULL";
+            transaction.execute(sql, params![id, by, micros(now)])?;
+            Ok(Cancelling::Asked)
+        })
+    }
+
+    /// Who wants this run to end, if anybody.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub(crate) fn cancel_requested(&self, id: &str) -> Result<Option<CancelRequest>> {
+        self.read(|connection| {
+            let sql = "SELECT cancel_by, cancel_at FROM runs WHERE id = ?1 AND cancel_by IS NOT NULL";
+            let read = |row: &rusqlite::Row<'_>| Ok(CancelRequest { by: row.get(0)?, at: time(row.get(1)?)? });
+            connection.query_row(sql, [id], read).optional()
+        })
+    }
+}

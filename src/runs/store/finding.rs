@@ -1,0 +1,231 @@
+//! What is read of runs: lists, one by its id, its log.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, params_from_iter, types::Value as Sql};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Store, foreign, micros, number, time};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runs::{
+        alive,
+        record::{CancelRequest, Entry, Filter, Line, Output, RunRecord, Status, Trigger},
+    },
+    suggest,
+};
+
+/// The columns of a record, in the order in which [`record`] reads them.
+const COLUMNS: &str = "id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot, \
+    entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures";
+
+impl Store {
+    /// The runs that the filter lets through, the newest first. A run whose process is gone is shown as interrupted. None where
+    /// there is no store yet.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn list(&self, filter: &Filter) -> Result<Vec<RunRecord>> {
+        let mut conditions = Vec::new();
+        let mut values: Vec<Sql> = Vec::new();
+        let mut add = |condition: &str, value: Sql| {
+            values.push(value);
+            conditions.push(condition.replace('?', &format!("?{}", values.len())));
+        };
+        if let Some(script) = &filter.script {
+            add("script = ?", script.clone().into());
+        }
+        match filter.status {
+            // What is in the store as running may be gone; it is told apart below.
+            Some(Status::Interrupted) => add("status IN ('running', ?)", "interrupted".to_owned().into()),
+            Some(status) => add("status = ?", status.as_str().to_owned().into()),
+            None => {}
+        }
+        if let Some(since) = filter.since {
+            add("started >= ?", micros(since).into());
+        }
+        if let Some(volume) = &filter.volume {
+            add("id IN (SELECT run FROM run_volumes WHERE volume = ?)", volume.clone().into());
+        }
+        let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
+        let read = self.read(|connection| {
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query(params_from_iter(values))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()?
+                && found.len() < filter.limit.unwrap_or(usize::MAX)
+            {
+                let record = self.record(row)?;
+                if filter.status.is_none_or(|status| status == record.status) {
+                    found.push(record);
+                }
+            }
+            Ok(found)
+        });
+        match read {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    /// The run with this id, or the only one whose id begins so.
+    ///
+    /// # Errors
+    /// A usage error where there is none, or several begin so; else where the store can't be read.
+    pub fn get(&self, id: &str) -> Result<RunRecord> {
+        // The last character is never the largest there is, so this is behind all that begin so.
+        let end = format!("{id}\u{10ffff}");
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 4");
+        let found: Result<Vec<RunRecord>> = self.read(|connection| {
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query([id, &end])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(self.record(row)?);
+            }
+            Ok(found)
+        });
+        let mut found = match found {
+            Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
+            found => found?,
+        };
+        if found.first().is_some_and(|first| !id.is_empty() && (first.id == id || found.len() == 1)) {
+            return Ok(found.swap_remove(0));
+        }
+        Err(if found.is_empty() || id.is_empty() { self.unknown(id) } else { ambiguous(id, &found) })
+    }
+
+    fn unknown(&self, id: &str) -> Error {
+        let error = Error::usage(format!("there is no run \"{id}\""));
+        let newest = self.read(|connection| {
+            let mut statement = connection.prepare("SELECT id FROM runs ORDER BY id DESC LIMIT 1000")?;
+            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+        });
+        let newest = newest.unwrap_or_default();
+        // A third of an id's letters may be the time alone: only what is as good as the same is meant.
+        let near =
+            suggest::nearest(id, newest.iter().map(String::as_str)).filter(|near| strsim::osa_distance(near, id) <= 3);
+        error.with_hint(match near {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => "see \"convoy-backups runs list\" for those there are".into(),
+        })
+    }
+
+    /// What a run returned.
+    ///
+    /// # Errors
+    /// Where the store can't be read, or there is no such run (its full id is needed).
+    pub fn output(&self, id: &str) -> Result<Output> {
+        self.read(|connection| {
+            connection.query_row("SELECT plan, result FROM runs WHERE id = ?1", [id], |row| {
+                Ok(Output { plan: optional_json(row, 0)?, result: optional_json(row, 1)? })
+            })
+        })
+    }
+
+    /// The lines of a run's log behind this one (0: all of them), at most `limit`.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn lines(&self, id: &str, behind: u64, limit: usize) -> Result<Vec<Line>> {
+        let sql = "SELECT number, time, level, target, text FROM lines WHERE run = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let limit = number(u64::try_from(limit).unwrap_or(u64::MAX));
+            let rows = statement.query_map(rusqlite::params![id, number(behind), limit], line)?;
+            rows.collect()
+        })
+    }
+
+    /// The last lines of a run's log, oldest first.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn last_lines(&self, id: &str, count: usize) -> Result<Vec<Line>> {
+        let sql = "SELECT number, time, level, target, text FROM lines WHERE run = ?1 ORDER BY number DESC LIMIT ?2";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let limit = number(u64::try_from(count).unwrap_or(u64::MAX));
+            let mut lines: Vec<_> =
+                statement.query_map(rusqlite::params![id, limit], line)?.collect::<rusqlite::Result<_>>()?;
+            lines.reverse();
+            Ok(lines)
+        })
+    }
+
+    /// Reads a record out of [`COLUMNS`].
+    fn record(&self, row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+        let id: String = row.get(0)?;
+        let status: String = row.get(2)?;
+        let mut status = Status::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
+        if status == Status::Running && !alive::is_alive(self.running(), &id) {
+            // It may have ended since the row was read; what is in the store now is the truth then.
+            status = Status::Interrupted;
+        }
+        let trigger: String = row.get(3)?;
+        let at = |column: usize| row.get::<_, Option<i64>>(column)?.map(time).transpose();
+        let count = |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::unsigned_abs));
+        let key: Option<String> = row.get(13)?;
+        let by: Option<String> = row.get(17)?;
+        Ok(RunRecord {
+            script: row.get(1)?,
+            status,
+            trigger: Trigger::parse(&trigger).ok_or_else(|| foreign(3, Error::internal(trigger)))?,
+            dry_run: row.get(4)?,
+            started: time(row.get(5)?)?,
+            ended: at(6)?,
+            took: count(7)?.map(Duration::from_micros),
+            digest: row.get(8)?,
+            origin: row.get(9)?,
+            host: row.get(10)?,
+            process: row.get(11)?,
+            boot: row.get(12)?,
+            entry: key.map(|key| Ok::<_, rusqlite::Error>(Entry { key, line: row.get(14)? })).transpose()?,
+            bytes: count(15)?,
+            lines_left_out: count(16)?.unwrap_or(0),
+            cancel_requested: by.zip(at(18)?).map(|(by, at)| CancelRequest { by, at }),
+            reason: row.get(19)?,
+            arguments: json(row, 20)?,
+            volumes_done: json(row, 21)?,
+            error: optional_json(row, 22)?,
+            failures: json(row, 23)?,
+            id,
+        })
+    }
+
+    /// The status of a run as it is in the store now, whoever's it is.
+    pub(super) fn status(&self, connection: &Connection, id: &str) -> rusqlite::Result<Status> {
+        let status: String = connection.query_row("SELECT status FROM runs WHERE id = ?1", [id], |row| row.get(0))?;
+        Status::parse(&status).ok_or_else(|| foreign(0, Error::internal(status)))
+    }
+}
+
+fn ambiguous(id: &str, found: &[RunRecord]) -> Error {
+    let some: Vec<_> = found.iter().take(3).map(|record| format!("\"{}\"", record.id)).collect();
+    let more = if found.len() > 3 { " and others" } else { "" };
+    Error::usage(format!("more than one run's id begins with \"{id}\": {}{more}", some.join(", ")))
+        .with_hint("give more of it")
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
+    let level: i64 = row.get(2)?;
+    Ok(Line {
+        number: row.get::<_, i64>(0)?.unsigned_abs(),
+        time: time(row.get(1)?)?,
+        level: log::Level::iter().find(|there| *there as i64 == level).unwrap_or(log::Level::Info),
+        target: row.get(3)?,
+        text: row.get(4)?,
+    })
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| foreign(column, error))
+}
+
+fn optional_json(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Value>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|error| foreign(column, error))).transpose()
+}

@@ -1,0 +1,138 @@
+//! What is known of volumes: learned from what the guards of each run saw, not from what scripts return.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, params};
+
+use super::{Store, micros, number, time};
+use crate::{
+    convoy::guards::Witness,
+    error::{ErrorKind, Result},
+    runs::record::{GoodBackup, VolumeRecord},
+};
+
+/// So many good backups of a volume are remembered: enough to see how their sizes grow.
+const REMEMBERED_BACKUPS: u32 = 100;
+
+impl Store {
+    /// All volumes that runs saw, by daemon and name; none where there is no store yet.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn volumes(&self) -> Result<Vec<VolumeRecord>> {
+        match self.read(all) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+}
+
+fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
+    let sql = "SELECT daemon, name, first_seen, last_seen, removed, snapshot, snapshot_time FROM volumes ORDER BY daemon, name";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut volumes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let at = |column: usize| row.get::<_, Option<i64>>(column)?.map(time).transpose();
+        let (daemon, name): (String, String) = (row.get(0)?, row.get(1)?);
+        volumes.push(VolumeRecord {
+            good_backups: good_backups(connection, &daemon, &name)?,
+            daemon,
+            name,
+            first_seen: time(row.get(2)?)?,
+            last_seen: time(row.get(3)?)?,
+            removed: at(4)?,
+            snapshot: row.get(5)?,
+            snapshot_time: at(6)?,
+        });
+    }
+    Ok(volumes)
+}
+
+fn good_backups(connection: &Connection, daemon: &str, volume: &str) -> rusqlite::Result<Vec<GoodBackup>> {
+    // Where the daemon tells no time, the order in which they were proven is all there is.
+    let sql = "SELECT url, snapshot_time, proven, run, bytes FROM good_backups WHERE daemon = ?1 AND volume = ?2
+        ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
+    let mut statement = connection.prepare(sql)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(GoodBackup {
+            url: row.get(0)?,
+            snapshot_time: row.get::<_, Option<i64>>(1)?.map(time).transpose()?,
+            proven: time(row.get(2)?)?,
+            run: row.get(3)?,
+            bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+        })
+    };
+    statement.query_map([daemon, volume], read)?.collect()
+}
+
+/// Takes over what a run saw, in the order in which it saw it.
+pub(super) fn learn(
+    transaction: &Transaction<'_>,
+    daemon: &str,
+    witnessed: &[Witness],
+    run: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let now = micros(now);
+    for witness in witnessed {
+        match witness {
+            Witness::VolumeSeen { volume, snapshot } => {
+                see(transaction, daemon, volume, now)?;
+                let (name, time) = snapshot.clone().unzip();
+                let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
+                transaction.execute(sql, params![daemon, volume, name, time.flatten().map(micros)])?;
+            }
+            Witness::VolumeMade { volume } => {
+                // Another one than that which had the name before: what is known of that one is not true of it.
+                forget(transaction, daemon, volume)?;
+                see(transaction, daemon, volume, now)?;
+            }
+            Witness::SnapshotMade { volume, snapshot, time } => {
+                see(transaction, daemon, volume, now)?;
+                let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
+                transaction.execute(sql, params![daemon, volume, snapshot, micros(*time)])?;
+            }
+            Witness::SnapshotDeleted { volume, snapshot } => {
+                let sql = "UPDATE volumes SET snapshot = NULL, snapshot_time = NULL
+                    WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
+                transaction.execute(sql, [daemon, volume, snapshot])?;
+            }
+            Witness::BackupGood { volume, url, snapshot_time, bytes, .. } => {
+                let sql = "INSERT INTO good_backups (daemon, volume, url, snapshot_time, proven, run, bytes)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                    ON CONFLICT (daemon, volume, url) DO UPDATE SET proven = excluded.proven, run = excluded.run,
+                        snapshot_time = coalesce(excluded.snapshot_time, snapshot_time), bytes = coalesce(excluded.bytes, bytes)";
+                let snapshot_time = snapshot_time.map(micros);
+                transaction.execute(sql, params![daemon, volume, url, snapshot_time, now, run, bytes.map(number)])?;
+                let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
+                    SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
+                    ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
+                transaction.execute(sql, params![daemon, volume, REMEMBERED_BACKUPS])?;
+            }
+            Witness::BackupDeleted { url, .. } => {
+                transaction.execute("DELETE FROM good_backups WHERE url = ?1", [url])?;
+            }
+            Witness::VolumeGone { volume } => {
+                let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";
+                transaction.execute(sql, params![daemon, volume, now])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The volume is there. One that was removed and is there again is another one.
+fn see(transaction: &Transaction<'_>, daemon: &str, volume: &str, now: i64) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND removed IS NOT NULL";
+    if transaction.execute(sql, [daemon, volume])? > 0 {
+        forget(transaction, daemon, volume)?;
+    }
+    let sql = "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
+        ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
+    transaction.execute(sql, params![daemon, volume, now]).map(drop)
+}
+
+fn forget(transaction: &Transaction<'_>, daemon: &str, volume: &str) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", [daemon, volume])?;
+    transaction.execute("DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2", [daemon, volume]).map(drop)
+}

@@ -1,0 +1,262 @@
+//! What is written of a run: its record at its start and at its end, its log meanwhile; and what is thrown away after its time.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Transaction, params};
+use serde_json::Value;
+
+use super::{Store, micros, number};
+use crate::{
+    error::Result,
+    runs::{
+        alive,
+        record::{Line, Output, RunRecord, Skipped, Status, Trigger},
+    },
+};
+
+/// Runs are kept for so long.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// And so many at most.
+const KEPT: u32 = 10_000;
+/// Of runs that a person or a program asked for, and that did nothing but read, so many: `volumes` once a minute shall not push
+/// a week-old backup out of the store.
+const KEPT_ROUTINE: u32 = 1_000;
+/// How often it is looked whether there are too many.
+const PRUNE_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// A result that is longer, in bytes of JSON, is not kept.
+const LONGEST_RESULT: usize = 1 << 20;
+
+/// What is known when a run ends, besides its record.
+pub(crate) struct Ending<'a> {
+    pub(crate) record: &'a RunRecord,
+    pub(crate) output: &'a Output,
+    /// The daemon, and what the run saw of its volumes; none in a dry run.
+    pub(crate) witnessed: Option<(&'a str, &'a [crate::convoy::guards::Witness])>,
+    pub(crate) lines: &'a [Line],
+}
+
+impl Store {
+    /// Writes that a run began.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub(crate) fn begin(&self, record: &RunRecord) -> Result<()> {
+        self.write(|transaction| save(transaction, record, &Output::default()))
+    }
+
+    /// Writes further lines of a run's log.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub(crate) fn append(&self, run: &str, lines: &[Line]) -> Result<()> {
+        self.write(|transaction| append(transaction, run, lines))
+    }
+
+    /// Writes how a run ended, whether its beginning was written or not. `now` and then, the oldest runs go.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub(crate) fn end(&self, ending: &Ending<'_>, now: Timestamp) -> Result<()> {
+        let record = ending.record;
+        self.write(|transaction| {
+            append(transaction, &record.id, ending.lines)?;
+            save(transaction, record, ending.output)?;
+            if let Some((daemon, witnessed)) = ending.witnessed {
+                super::volumes::learn(transaction, daemon, witnessed, &record.id, now)?;
+            }
+            let pruned = super::times::get(transaction, "pruned")?;
+            // A clock that was set back must not put it off for years.
+            if pruned.is_none_or(|last| now.duration_since(last) >= PRUNE_EVERY || last > now) {
+                prune(transaction, now)?;
+                super::times::set(transaction, "pruned", now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Remembers a run that was due and did not begin; its id.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn skipped(&self, skipped: &Skipped, now: Timestamp) -> Result<String> {
+        let record = RunRecord {
+            id: crate::runs::id::next(now),
+            script: skipped.script.clone(),
+            digest: String::new(),
+            origin: String::new(),
+            arguments: skipped.arguments.clone(),
+            trigger: Trigger::Cron,
+            entry: Some(skipped.entry.clone()),
+            dry_run: false,
+            host: crate::runs::host::name(),
+            process: std::process::id(),
+            boot: crate::runs::host::boot(),
+            started: skipped.due,
+            ended: Some(skipped.due),
+            took: None,
+            status: Status::Skipped,
+            reason: Some(skipped.reason.clone()),
+            error: None,
+            failures: Vec::new(),
+            volumes_done: Vec::new(),
+            bytes: None,
+            lines_left_out: 0,
+            cancel_requested: None,
+        };
+        self.write(|transaction| save(transaction, &record, &Output::default()))?;
+        Ok(record.id)
+    }
+
+    /// Throws away the runs that are older than 90 days, and the oldest of more than 10,000; none that still goes on. It happens
+    /// by itself every hour or so, when a run ends.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn prune(&self, now: Timestamp) -> Result<()> {
+        self.write(|transaction| prune(transaction, now))
+    }
+
+    /// Marks the runs as interrupted whose process is gone, and returns those that this was not called for before, oldest first: for
+    /// `serve` to tell people of.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn take_interrupted(&self) -> Result<Vec<RunRecord>> {
+        self.mark_interrupted()?;
+        let ids = "SELECT id FROM runs WHERE status = 'interrupted' AND NOT interruption_told ORDER BY id";
+        let untold: Vec<String> = self.read(|connection| {
+            let mut statement = connection.prepare(ids)?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })?;
+        if untold.is_empty() {
+            return Ok(Vec::new());
+        }
+        let told = untold.iter().map(|id| self.get(id)).collect::<Result<_>>()?;
+        self.write(|transaction| {
+            for id in &untold {
+                transaction.execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id])?;
+            }
+            Ok(told)
+        })
+    }
+
+    /// Marks the runs as interrupted whose process is gone; how many there were.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn mark_interrupted(&self) -> Result<usize> {
+        let running: Vec<String> = self.read(|connection| {
+            let mut statement = connection.prepare("SELECT id FROM runs WHERE status = 'running'")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })?;
+        let gone: Vec<_> = running.into_iter().filter(|id| !alive::is_alive(self.running(), id)).collect();
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let marked = self.write(|transaction| {
+            let mut marked = 0;
+            for id in &gone {
+                // One that ended since it was looked at is not running any more.
+                let mark = "UPDATE runs SET status = 'interrupted' WHERE id = ?1 AND status = 'running'";
+                marked += transaction.execute(mark, [id])?;
+            }
+            Ok(marked)
+        })?;
+        gone.iter().for_each(|id| alive::forget(self.running(), id));
+        Ok(marked)
+    }
+}
+
+/// Writes the record as it is now. That somebody wants the run to end is written by others, and stays.
+fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &Output) -> rusqlite::Result<()> {
+    const SAVE: &str = "
+        INSERT INTO runs (id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot,
+            entry_key, entry_line, bytes, lines_left_out, routine, reason, arguments, volumes_done, error, failures, plan, result)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)
+        ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended = excluded.ended, took = excluded.took,
+            bytes = excluded.bytes, lines_left_out = excluded.lines_left_out, routine = excluded.routine,
+            volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
+            plan = excluded.plan, result = excluded.result";
+    let routine = record.status == Status::Done && record.trigger != Trigger::Cron && record.volumes_done.is_empty();
+    transaction.execute(
+        SAVE,
+        params![
+            record.id,
+            record.script,
+            record.status.as_str(),
+            record.trigger.as_str(),
+            record.dry_run,
+            micros(record.started),
+            record.ended.map(micros),
+            record.took.map(|took| number(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))),
+            record.digest,
+            record.origin,
+            record.host,
+            record.process,
+            record.boot,
+            record.entry.as_ref().map(|entry| &entry.key),
+            record.entry.as_ref().map(|entry| entry.line),
+            record.bytes.map(number),
+            number(record.lines_left_out),
+            routine,
+            record.reason,
+            Value::Object(record.arguments.clone()).to_string(),
+            json(&record.volumes_done),
+            record.error.as_ref().map(Value::to_string),
+            json(&record.failures),
+            output.plan.as_ref().map(bounded),
+            output.result.as_ref().map(bounded),
+        ],
+    )?;
+    let mut of_volume = transaction.prepare("INSERT OR IGNORE INTO run_volumes (volume, run) VALUES (?1, ?2)")?;
+    for volume in record.volumes() {
+        of_volume.execute([volume, &record.id])?;
+    }
+    Ok(())
+}
+
+fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    // The same lines may come again, where it was unclear whether they were written.
+    let sql = "INSERT OR IGNORE INTO lines (run, number, time, level, target, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut statement = transaction.prepare(sql)?;
+    for line in lines {
+        let level = line.level as i64;
+        statement.execute(params![run, number(line.number), micros(line.time), level, line.target, line.text])?;
+    }
+    Ok(())
+}
+
+fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    const GONE: &str = "
+        SELECT id FROM runs WHERE status <> 'running' AND (
+            started < ?1
+            OR id <= (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?2)
+            OR routine AND id <= (SELECT id FROM runs WHERE routine ORDER BY id DESC LIMIT 1 OFFSET ?3))";
+    let oldest = now.checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+    let gone: Vec<String> = transaction
+        .prepare(GONE)?
+        .query_map(params![micros(oldest), KEPT, KEPT_ROUTINE], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (table, column) in [("lines", "run"), ("run_volumes", "run"), ("runs", "id")] {
+        let mut delete = transaction.prepare(&format!("DELETE FROM {table} WHERE {column} = ?1"))?;
+        for id in &gone {
+            delete.execute([id])?;
+        }
+    }
+    Ok(())
+}
+
+/// A value as text; where it is too long, `{"NotKept": .., "Bytes": ..}` in its place.
+fn bounded(value: &Value) -> String {
+    let text = value.to_string();
+    if text.len() <= LONGEST_RESULT {
+        return text;
+    }
+    serde_json::json!({ "NotKept": "it was too long", "Bytes": text.len() }).to_string()
+}
+
+fn json<T: serde::Serialize>(list: &[T]) -> String {
+    serde_json::to_string(list).unwrap_or_else(|_| "[]".into())
+}
