@@ -21,6 +21,8 @@ pub(super) struct Line {
     pub(super) level: Level,
     /// The script's name, or this program's module without the crate's name.
     pub(super) target: String,
+    /// Whether the target is a script: modules have the crate's name in front.
+    pub(super) is_script: bool,
     /// The run that it belongs to.
     pub(super) run: Option<String>,
     /// What was said; control characters are not escaped yet.
@@ -34,6 +36,7 @@ impl Line {
             time: Timestamp::now(),
             level: record.level(),
             target: short(record.target()).to_owned(),
+            is_script: !record.target().contains("::"),
             run: scope::current().map(|scope| scope.run.to_string()),
             message: record.args().to_string(),
         }
@@ -119,6 +122,7 @@ mod tests {
             time: "2026-11-23T07:00:48.9Z".parse().unwrap(),
             level: Level::Warn,
             target: short(target).to_owned(),
+            is_script: !target.contains("::"),
             run: run.map(str::to_owned),
             message: message.to_owned(),
         }

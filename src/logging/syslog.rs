@@ -112,8 +112,7 @@ impl Format {
     /// `<27>1 TIME HOST convoy-backups PID SCRIPT [convoy-backups@32473 run="ID"] text`. The crate's own function for it
     /// takes the time of sending, and numbers as message ids.
     fn rfc5424(&self, line: &Line) -> String {
-        // Only scripts' names are no paths.
-        let id = if line.target.contains("::") { "-".to_owned() } else { word(&line.target, 32) };
+        let id = if line.is_script { word(&line.target, 32) } else { "-".to_owned() };
         let data = line.run.iter().map(|run| {
             (STRUCTURED_DATA.to_owned(), BTreeMap::from([("run".to_owned(), crate::text::escape(run).into_owned())]))
         });
@@ -164,6 +163,7 @@ pub(crate) fn try_out(settings: &SyslogLog, host: &str) -> Result<String> {
         time: jiff::Timestamp::now(),
         level: Level::Info,
         target: "doctor".to_owned(),
+        is_script: false,
         run: None,
         message: "this message tries out whether the log arrives".to_owned(),
     };
@@ -196,6 +196,7 @@ mod tests {
             time: "2026-11-23T07:00:48.1234569Z".parse().unwrap(),
             level: Level::Error,
             target: target.to_owned(),
+            is_script: !target.contains("::"),
             run: run.map(str::to_owned),
             message: message.to_owned(),
         }

@@ -207,7 +207,7 @@ impl Deliverer {
         let message = format!("{dropped} lines for the syslog server at {} were dropped", self.server);
         log::warn!("{message}");
         let target = short(module_path!()).to_owned();
-        let line = Line { time: Timestamp::now(), level: Level::Warn, target, run: None, message };
+        let line = Line { time: Timestamp::now(), level: Level::Warn, target, is_script: false, run: None, message };
         // Should the server be gone again already, then the next message finds out.
         let _ = self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
     }
