@@ -124,7 +124,7 @@ pub struct SyslogLog {
     pub protocol: SyslogProtocol,
     /// The server's port.
     pub port: u16,
-    /// The server's name or address.
+    /// The server's name or address, or the path of a local socket.
     pub server: String,
 }
 
@@ -353,7 +353,7 @@ impl Config {
                 level: values.require("BKUP_LOGGER_SYSLOG_LEVEL", level)?,
                 protocol: values.require("BKUP_LOGGER_SYSLOG_PROTOCOL", syslog_protocol)?,
                 port: values.require("BKUP_LOGGER_SYSLOG_PORT", port)?,
-                server: values.require("BKUP_LOGGER_SYSLOG_SERVER", host)?,
+                server: values.require("BKUP_LOGGER_SYSLOG_SERVER", syslog_server)?,
             },
             email: Email {
                 enabled: values.require("BKUP_EMAIL_ENABLED", switch)?,
@@ -519,6 +519,12 @@ fn host(text: &str) -> Option<String> {
     let fits =
         !text.is_empty() && text.len() <= 253 && !text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c));
     fits.then(|| text.to_owned())
+}
+
+/// A host, or a local socket's path.
+fn syslog_server(text: &str) -> Option<String> {
+    let is_socket = text.starts_with('/') && text.len() <= LONGEST_SOCKET;
+    if is_socket { Some(text.to_owned()) } else { host(text) }
 }
 
 fn endpoint(text: &str) -> Option<String> {

@@ -1,46 +1,199 @@
-//! The program's own log, on standard error: one line a message, whatever is in it.
+//! The program's own log: on standard error, in a file, to a syslog server, each with its switch and its level.
 //!
-//! A line reads `2026-11-23T07:00:48Z WARN  backup: text`. The target is this program's module (without the crate's name) or the
-//! name of the script that logs. Other crates are heard from warnings on, unless everything is wanted.
+//! A line reads `2026-11-23T07:00:48Z WARN  backup [RUN]: text`; see the module `line`. The target is this program's module
+//! (without the crate's name) or the name of the script that logs, the run is the one that the thread works for ([`scope`]).
+//! Other crates are heard from warnings on, unless everything is wanted. Times are UTC.
+//!
+//! What a run logs at debug and above is also handed to the run's own log, however quiet the console is. A destination that
+//! fails costs its own lines alone; the other ones are told.
 
+mod file;
+mod line;
 pub mod scope;
+mod syslog;
 
-use std::{fmt::Arguments, io::Write};
+use std::{
+    io::Write,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use jiff::Timestamp;
 use log::{Level, LevelFilter, Metadata};
 
 use crate::{
+    config::{Config, FileLog, LogFormat},
     error::{Error, Result},
     terminal::Bars,
-    text::{Style, escape, styled},
 };
+use file::{LogFile, News};
+use line::Line;
+pub(crate) use syslog::try_out as try_out_syslog;
 
-/// Sends the `log` crate's messages to standard error from now on; `bars` step aside for each.
+/// How long the end of the process waits for the syslog server.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a run's own log keeps.
+const OF_RUNS: LevelFilter = LevelFilter::Debug;
+
+/// The target of what the console has shown in its own way already.
+const SHOWN: &str = "convoy_backups::outcome";
+
+/// Where logging goes besides the console, for as long as the process lives.
+static DESTINATIONS: OnceLock<Destinations> = OnceLock::new();
+
+/// Logging to standard error.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// How much.
+    pub level: LevelFilter,
+    /// How a line is written.
+    pub format: LogFormat,
+    /// Whether text is coloured.
+    pub colour: bool,
+    /// What steps aside for each line.
+    pub bars: Bars,
+}
+
+/// Where logging goes besides the console.
+#[derive(Debug, Clone, Default)]
+pub struct Destinations {
+    file: Option<(Arc<LogFile>, LevelFilter)>,
+    syslog: Option<(syslog::Sender, LevelFilter)>,
+}
+
+impl Destinations {
+    /// Opens what the configuration has on.
+    ///
+    /// # Errors
+    /// A configuration error where the log file can't be written, or the syslog server's settings don't fit each other. A server
+    /// that can't be reached is none.
+    pub fn open(config: &Config) -> Result<Self> {
+        let mut destinations = Self::default();
+        if config.file_log.enabled {
+            destinations.file = Some((Arc::new(LogFile::open(&config.file_log.location)?), config.file_log.level));
+        }
+        if config.syslog.enabled {
+            let server = syslog::Server::of(&config.syslog)?;
+            destinations.syslog = Some((syslog::Sender::start(server, &config.host_name())?, config.syslog.level));
+        }
+        Ok(destinations)
+    }
+}
+
+/// Sends the `log` crate's messages to the console and the other destinations from now on. `host` is what lines in JSON say
+/// they come from.
 ///
 /// # Errors
 /// An internal error where it was done before: there is one logger in a process.
-pub fn init(level: LevelFilter, colour: bool, bars: &Bars) -> Result<()> {
-    let bars = bars.clone();
+pub fn init(console: Console, destinations: Destinations, host: &str) -> Result<()> {
+    let format = console.format;
+    let mut root = fern::Dispatch::new().chain(to_console(console, host)).chain(to_runs());
+    if let Some((file, level)) = destinations.file.clone() {
+        root = root.chain(to_file(file, level, format, host));
+    }
+    if let Some((sender, level)) = destinations.syslog.clone() {
+        root = root.chain(to_syslog(sender, level));
+    }
+    root.apply().map_err(|error| Error::internal(format!("the log can't be set up: {error}")))?;
+    // It can't be set already: then there would have been a logger.
+    let _ = DESTINATIONS.set(destinations);
+    Ok(())
+}
+
+/// Opens the log file anew by its name: for SIGHUP. A file that was moved is noticed without it, too.
+pub fn reopen() {
+    if let Some((file, _)) = DESTINATIONS.get().and_then(|destinations| destinations.file.as_ref()) {
+        file.reopen();
+    }
+}
+
+/// Calls [`reopen`] on each SIGHUP, as long as the process lives. Without it, SIGHUP ends a process.
+///
+/// # Panics
+/// Outside a runtime.
+pub async fn reopen_on_hangup() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            while hangup.recv().await.is_some() {
+                reopen();
+                log::info!("the log file was opened anew");
+            }
+        }
+        Err(error) => log::warn!("cannot watch for SIGHUP: {error}"),
+    }
+}
+
+/// Sends what still waits for the syslog server, for a second at the most: before the process ends. What is logged afterwards does
+/// not get there.
+pub fn flush() {
+    if let Some((sender, _)) = DESTINATIONS.get().and_then(|destinations| destinations.syslog.as_ref()) {
+        sender.end(PATIENCE);
+    }
+}
+
+/// Logs an error that standard error has shown already: it is for the other destinations.
+pub fn shown(error: &Error) {
+    let place = error.location.as_ref().map(|place| format!(" ({}:{})", place.file, place.line)).unwrap_or_default();
+    let hint = error.hint.as_ref().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+    log::error!(target: SHOWN, "{error}{place}{hint}");
+}
+
+/// Whether lines can be appended to the log file, as at a start.
+///
+/// # Errors
+/// As [`Destinations::open`].
+pub(crate) fn try_out_file(settings: &FileLog) -> Result<()> {
+    LogFile::open(&settings.location).map(drop)
+}
+
+fn to_console(console: Console, host: &str) -> fern::Dispatch {
+    let (Console { level, format, colour, bars }, host) = (console, host.to_owned());
     let output = fern::Output::call(move |record| {
-        let line = line(Timestamp::now(), record.level(), record.target(), record.args(), colour);
+        let line = written(&Line::now(record), format, colour, &host);
         // Nobody is left to tell where standard error is gone.
         bars.suspend(|| drop(std::io::stderr().lock().write_all(line.as_bytes())));
     });
-    let logger = fern::Dispatch::new().chain(dispatch(level, output)).chain(dispatch(KEPT, kept_lines()));
-    logger.apply().map_err(|error| Error::internal(format!("the log can't be set up: {error}")))
+    dispatch(level, output).filter(|metadata| metadata.target() != SHOWN)
 }
 
-/// What is kept with a run: enough to see what it did, whatever the console shows.
-const KEPT: LevelFilter = LevelFilter::Info;
-
-/// Hands lines to the run that the thread works for.
-fn kept_lines() -> fern::Output {
-    fern::Output::call(|record| {
-        if let Some(lines) = scope::current().and_then(|scope| scope.lines) {
-            lines.line(Timestamp::now(), record.level(), record.target(), &record.args().to_string());
+fn to_file(file: Arc<LogFile>, level: LevelFilter, format: LogFormat, host: &str) -> fern::Dispatch {
+    const TARGET: &str = "convoy_backups::logging::file";
+    let host = host.to_owned();
+    let output = fern::Output::call(move |record| {
+        // What is told of the file does not go to the file, so this ends.
+        match file.write(&written(&Line::now(record), format, false, &host)) {
+            Some(News::Trouble(text)) => log::warn!(target: TARGET, "{text}"),
+            Some(News::Over(lost)) => {
+                log::warn!(target: TARGET, "the log file can be written again; {lost} lines were lost");
+            }
+            None => {}
         }
-    })
+    });
+    dispatch(level, output).filter(|metadata| metadata.target() != TARGET)
+}
+
+fn to_syslog(sender: syslog::Sender, level: LevelFilter) -> fern::Dispatch {
+    let output = fern::Output::call(move |record| sender.send(&Line::now(record)));
+    dispatch(level, output).filter(|metadata| !metadata.target().starts_with("convoy_backups::logging::syslog"))
+}
+
+/// The run's own log gets its lines whatever the levels of the other destinations are.
+fn to_runs() -> fern::Dispatch {
+    let output = fern::Output::call(|record| {
+        if let Some(lines) = scope::current().and_then(|scope| scope.lines) {
+            let line = Line::now(record);
+            lines.line(line.time, line.level, &line.target, &line.message);
+        }
+    });
+    dispatch(OF_RUNS, output)
+}
+
+fn written(line: &Line, format: LogFormat, colour: bool, host: &str) -> String {
+    match format {
+        LogFormat::Text => line.text(colour),
+        LogFormat::Json => line.json(host),
+    }
 }
 
 fn dispatch(level: LevelFilter, output: fern::Output) -> fern::Dispatch {
@@ -54,74 +207,27 @@ fn wanted(level: LevelFilter, metadata: &Metadata<'_>) -> bool {
 
 /// This crate's modules, and scripts, whose names are no paths. The crates that log and have a module without a path are few.
 fn is_ours(target: &str) -> bool {
-    const OTHERS: [&str; 8] =
-        ["rustic_core", "rustic_backend", "hyper", "hyper_util", "mio", "globset", "ignore", "want"];
+    const OTHERS: [&str; 14] = [
+        "rustic_core",
+        "rustic_backend",
+        "hyper",
+        "hyper_util",
+        "hyper_rustls",
+        "rustls",
+        "lettre",
+        "aws_config",
+        "tracing",
+        "log",
+        "mio",
+        "globset",
+        "ignore",
+        "want",
+    ];
     match target.split_once("::") {
         Some((root, _)) => root == "convoy_backups",
         None => !OTHERS.contains(&target),
     }
 }
 
-/// One line of the log, with its newline.
-fn line(time: Timestamp, level: Level, target: &str, message: &Arguments<'_>, colour: bool) -> String {
-    let style = match level {
-        Level::Error => Style::Red,
-        Level::Warn => Style::Yellow,
-        Level::Info => Style::Green,
-        Level::Debug | Level::Trace => Style::Faint,
-    };
-    let label = format!("{level:<5}");
-    let target = target.strip_prefix("convoy_backups::").unwrap_or(target);
-    let message = message.to_string();
-    format!(
-        "{} {} {}: {}\n",
-        styled(&time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), Style::Faint, colour),
-        styled(&label, style, colour),
-        escape(target),
-        escape(message.trim_end())
-    )
-}
-
-/// Whether a record would be written at this level: for tests of what a level means.
 #[cfg(test)]
-fn is_written(level: LevelFilter, record: &log::Record<'_>) -> bool {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let (_, logger) = dispatch(level, fern::Output::call(move |_| sender.send(()).unwrap())).into_log();
-    logger.log(record);
-    receiver.try_recv().is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_one_line_whatever_is_in_it() {
-        let time = "2026-11-23T07:00:48.9Z".parse().unwrap();
-        let line = |target, message: &str, colour| line(time, Level::Warn, target, &format_args!("{message}"), colour);
-        assert_eq!(line("backup", "text", false), "2026-11-23T07:00:48Z WARN  backup: text\n");
-        assert_eq!(
-            line("convoy_backups::convoy::client", "a\n2026-11-23T07:00:48Z ERROR x: forged\u{1b}[2J\n", false),
-            "2026-11-23T07:00:48Z WARN  convoy::client: a\\n2026-11-23T07:00:48Z ERROR x: forged\\u{1b}[2J\n"
-        );
-        assert!(line("backup", "text", true).contains("\u{1b}[33mWARN \u{1b}[0m backup"));
-    }
-
-    #[test]
-    fn other_crates_are_heard_from_warnings_on_unless_everything_is_wanted() {
-        for (limit, level, target, written) in [
-            (LevelFilter::Debug, Level::Debug, "backup", true),
-            (LevelFilter::Debug, Level::Debug, "convoy_backups::daemon", true),
-            (LevelFilter::Debug, Level::Trace, "backup", false),
-            (LevelFilter::Debug, Level::Info, "rustic_core::commands", false),
-            (LevelFilter::Debug, Level::Info, "rustic_core", false),
-            (LevelFilter::Debug, Level::Warn, "rustic_core", true),
-            (LevelFilter::Trace, Level::Trace, "rustic_core", true),
-            (LevelFilter::Error, Level::Warn, "rustic_core", false),
-            (LevelFilter::Off, Level::Error, "backup", false),
-        ] {
-            let record = log::Record::builder().level(level).target(target).build();
-            assert_eq!(is_written(limit, &record), written, "{limit} {level} {target}");
-        }
-    }
-}
+mod tests;

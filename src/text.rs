@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthChar;
 
 /// Whether a character would do something to a terminal, or to the reading of a line, rather than be seen: control
 /// characters, line and paragraph separators, and the marks that turn the direction of text.
-fn acts(letter: char) -> bool {
+pub(crate) fn acts(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -7,5 +7,7 @@ mod command_line;
 mod daemon_transcripts;
 mod faults;
 mod faulty_daemon;
+mod logging;
 mod main_job;
+mod secrets;
 mod support;

@@ -1,6 +1,6 @@
 //! `doctor`: looks at everything a backup and a restore need, and says what to do about what is missing.
 
-use std::{os::unix::fs::FileTypeExt, path::Path};
+use std::{os::unix::fs::FileTypeExt, path::Path, time::Duration};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -11,13 +11,16 @@ use crate::{
     config::DaemonChoice,
     convoy::Daemon,
     error::{Error, Result},
-    progress,
+    logging, progress,
     text::{Style, escape, styled},
     units::format_size,
 };
 
 /// Less free space than this is worth a warning.
 const LITTLE_SPACE: u64 = 1 << 30;
+
+/// How long a syslog server may take to be resolved and reached.
+const SYSLOG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How one check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,6 +61,7 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
     let mut checks = Vec::new();
     checks.extend(folder("data folder", &context.config.data_dir, "set BKUP_DATA_DIR to a folder that can be written"));
     checks.push(scripts(context));
+    checks.extend(log(context).await);
     checks.extend(daemon(context).await);
     if context.config.repository_password.is_none() && matches!(context.config.daemon().0, DaemonChoice::Builtin(_)) {
         checks.push(warning(
@@ -141,6 +145,33 @@ fn scripts(context: &Context) -> Check {
     } else {
         failed("scripts", format!("broken: {}", broken.join(", ")), "see \"convoy-backups scripts check\"")
     }
+}
+
+/// The log file and the syslog server, where they are on.
+async fn log(context: &Context) -> Vec<Check> {
+    let (file, syslog) = (&context.config.file_log, context.config.syslog.clone());
+    let mut checks = Vec::new();
+    if file.enabled {
+        checks.push(match logging::try_out_file(file) {
+            Ok(()) => ok("log file", format!("\"{}\" can be written", file.location.display())),
+            Err(error) => failed_with("log file", &error),
+        });
+    }
+    if syslog.enabled {
+        let (host, server) = (context.config.host_name(), syslog.server.clone());
+        let tried = tokio::task::spawn_blocking(move || logging::try_out_syslog(&syslog, &host));
+        checks.push(match tokio::time::timeout(SYSLOG_PATIENCE, tried).await {
+            Ok(Ok(Ok(found))) => ok("syslog", found),
+            Ok(Ok(Err(error))) => failed_with("syslog", &error),
+            Ok(Err(panic)) => failed_with("syslog", &Error::internal(format!("the check failed: {panic}"))),
+            Err(_) => failed(
+                "syslog",
+                format!("the server \"{server}\" could not be resolved or reached in {} s", SYSLOG_PATIENCE.as_secs()),
+                "look at BKUP_LOGGER_SYSLOG_SERVER, and at the name servers in /etc/resolv.conf",
+            ),
+        });
+    }
+    checks
 }
 
 async fn daemon(context: &Context) -> Vec<Check> {

@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     demo, diagnostic,
     error::{Error, ErrorKind, Result},
-    logging,
+    logging::{self, Destinations},
     progress::Progress,
     script::Library,
     terminal::{self, Bars},
@@ -68,6 +68,7 @@ impl Context {
         }
         let error = &error;
         self.bars.suspend(|| eprint!("{}", diagnostic::render(error, terminal::colour_on_error())));
+        logging::shown(error);
     }
 }
 
@@ -76,13 +77,15 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     // `--json` decides how even a wrong command line is answered, so look for it before anything can fail.
     let words: Vec<_> = words.collect();
     let json = words.iter().any(|word| word == "--json");
-    match dispatch(words.into_iter()) {
-        Ok(code) => ExitCode::from(code),
+    let code = match dispatch(words.into_iter()) {
+        Ok(code) => code,
         Err(error) => {
             report(&error, json);
-            ExitCode::from(error.exit_code())
+            error.exit_code()
         }
-    }
+    };
+    logging::flush();
+    ExitCode::from(code)
 }
 
 /// Shows an error: to a person on standard error, to a program as `{"error": ..}` on standard output.
@@ -91,6 +94,7 @@ fn report(error: &Error, json: bool) {
         print_line(&serde_json::json!({ "error": diagnostic::to_json(error) }).to_string());
     }
     eprint!("{}", diagnostic::render(error, terminal::colour_on_error()));
+    logging::shown(error);
 }
 
 /// A line on standard output; a reader that went away (`| head`) is no failure.
@@ -116,7 +120,7 @@ fn dispatch(words: impl Iterator<Item = OsString>) -> Result<u8> {
         script => script,
     };
     let Words::Script { name, arguments } = words else { return Err(Error::internal("the words were sorted wrongly")) };
-    let context = context(flags, false)?;
+    let context = context(flags, Logging::Quiet)?;
     run::run(&context, &name, &arguments)
 }
 
@@ -165,7 +169,14 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         return Err(Error::usage(format!("\"{name}\" has no dry run"))
             .with_hint("the demo works in a folder of its own, and touches nothing else; scripts have one"));
     }
-    let context = context(flags, name == "daemon")?;
+    let context = context(
+        flags,
+        match name {
+            "daemon" => Logging::Serving,
+            "doctor" | "config" => Logging::Console,
+            _ => Logging::Quiet,
+        },
+    )?;
     match name {
         "scripts" => scripts::scripts(&context, matches),
         "runs" => runs::runs(&context, matches),
@@ -181,24 +192,38 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
     }
 }
 
-/// The configuration and the log, from the environment and the flags. A command that is over soon is quiet, one that serves is not.
-fn context(flags: Flags, serving: bool) -> Result<Context> {
+/// How a command logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logging {
+    /// It serves: the console shows what its level says.
+    Serving,
+    /// It is over soon: the console is quiet unless asked for more.
+    Quiet,
+    /// It looks at the settings, those of the log among them: nothing else than the console may keep it from that.
+    Console,
+}
+
+/// The configuration and the log, from the environment and the flags.
+fn context(flags: Flags, logging: Logging) -> Result<Context> {
     let (config, warnings) = Config::from_environment(std::env::vars_os(), &flags.overrides)?;
     let bars = Bars::on_error(flags.quiet || flags.json);
-    let level = config.console_level(serving, flags.verbose, flags.quiet);
-    logging::init(level, terminal::colour_on_error(), &bars)?;
+    let console = logging::Console {
+        level: config.console_level(logging == Logging::Serving, flags.verbose, flags.quiet),
+        format: config.log_format,
+        colour: terminal::colour_on_error(),
+        bars: bars.clone(),
+    };
+    let destinations = match logging {
+        Logging::Console => Destinations::default(),
+        Logging::Serving | Logging::Quiet => Destinations::open(&config)?,
+    };
+    logging::init(console, destinations, &config.host_name())?;
     for warning in warnings {
         let hint = warning.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         log::warn!("{}{hint}", warning.message);
     }
-    for (is_on, name, what) in [
-        (config.file_log.enabled, "BKUP_LOGGER_FILE_ENABLED", "writes no log file"),
-        (config.syslog.enabled, "BKUP_LOGGER_SYSLOG_ENABLED", "logs to no syslog server"),
-        (config.email.enabled, "BKUP_EMAIL_ENABLED", "sends no e-mail"),
-    ] {
-        if is_on {
-            log::warn!("{name} is on, but this version {what} yet");
-        }
+    if config.email.enabled {
+        log::warn!("BKUP_EMAIL_ENABLED is on, but this version sends no e-mail yet");
     }
     Ok(Context { flags, config, bars })
 }
@@ -234,6 +259,7 @@ async fn watch_signals(cancellation: CancellationToken) {
             _ = terminate.recv() => {}
         }
         if turn > 0 {
+            logging::flush();
             std::process::exit(130);
         }
         log::warn!("ending; once more ends at once");

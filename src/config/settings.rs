@@ -187,7 +187,12 @@ pub const SETTINGS: &[Setting] = &[
         Kind::SyslogProtocol,
         "how it is reached: udp, tcp, or unix (the local socket)",
     ),
-    setting("BKUP_LOGGER_SYSLOG_SERVER", Some("10.10.10.10"), Kind::Host, "the server's name or address"),
+    setting(
+        "BKUP_LOGGER_SYSLOG_SERVER",
+        Some("10.10.10.10"),
+        Kind::Host,
+        "the server's name or address; with unix, a socket's path (/dev/log)",
+    ),
     setting("BKUP_EMAIL_ENABLED", Some("false"), Kind::Switch, "send e-mail about failures"),
     setting("BKUP_EMAIL_ON", Some("failure"), Kind::NotifyOn, "send it on failure only, or always"),
     setting("BKUP_EMAIL_TRANSPORT", Some("smtp"), Kind::Transport, "how e-mail is sent: smtp or ses"),

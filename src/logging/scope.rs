@@ -33,9 +33,9 @@ thread_local! {
     static CURRENT: RefCell<Option<Scope>> = const { RefCell::new(None) };
 }
 
-/// The run that this thread works for, if for any.
+/// The run that this thread works for, if for any; a thread that is ending works for none.
 pub fn current() -> Option<Scope> {
-    CURRENT.with_borrow(Clone::clone)
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it was.

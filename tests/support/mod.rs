@@ -5,4 +5,5 @@ pub mod faulty;
 pub mod running;
 pub mod site;
 pub mod socket;
+pub mod syslog;
 pub mod transcripts;

@@ -1,0 +1,128 @@
+//! A way to a syslog server. Its calls block, for some seconds at the most (resolving a name: as long as the system takes), so
+//! that they belong on a thread of their own.
+
+use std::{
+    io::{self, Write as _},
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
+    os::unix::net::{UnixDatagram, UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use super::Server;
+
+/// How long a connection may take to open, and a message to be taken.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a host takes to say that nobody listens at its port, where it says so at all.
+const REFUSAL: Duration = Duration::from_millis(200);
+
+/// An open way to a server.
+#[derive(Debug)]
+pub(super) enum Connection {
+    /// One datagram a message.
+    Udp(UdpSocket),
+    /// Frames with their length in front.
+    Tcp(TcpStream),
+    /// One datagram a message.
+    Datagram(UnixDatagram),
+    /// One line a message.
+    Stream(UnixStream),
+}
+
+impl Connection {
+    /// Opens it, at the first of the host's addresses that can be.
+    ///
+    /// # Errors
+    /// The name can't be resolved, nobody listens there, or it took too long.
+    pub(super) fn open(server: &Server) -> io::Result<Self> {
+        match server {
+            Server::Udp(host, port) => first(host, *port, udp).map(Self::Udp),
+            Server::Tcp(host, port) => first(host, *port, tcp).map(Self::Tcp),
+            Server::Unix(path) => unix(path),
+        }
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// The connection is of no use any more; of a message that went out in part, the server has nothing whole.
+    pub(super) fn send(&mut self, message: &str) -> io::Result<()> {
+        match self {
+            Self::Udp(socket) => socket.send(message.as_bytes()).map(drop),
+            Self::Datagram(socket) => socket.send(message.as_bytes()).map(drop),
+            Self::Tcp(stream) => {
+                still_open(stream)?;
+                stream.write_all(format!("{} {message}", message.len()).as_bytes())
+            }
+            Self::Stream(stream) => stream.write_all(format!("{message}\n").as_bytes()),
+        }
+    }
+
+    /// Waits a moment for the word that what was just sent is refused; for UDP alone, others say so when sending.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) fn confirm(&mut self) -> io::Result<()> {
+        let Self::Udp(socket) = self else { return Ok(()) };
+        std::thread::sleep(REFUSAL);
+        socket.take_error()?.map_or(Ok(()), Err)
+    }
+}
+
+/// The first address of the host that this works with; else the last one's error.
+fn first<T>(host: &str, port: u16, open: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host.trim_start_matches('[').trim_end_matches(']'), port).to_socket_addrs()? {
+        match open(address) {
+            Ok(open) => return Ok(open),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    // Connected, so that the system tells of refusals.
+    socket.connect(address)?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn unix(path: &Path) -> io::Result<Connection> {
+    let socket = UnixDatagram::unbound()?;
+    match socket.connect(path) {
+        Ok(()) => {
+            socket.set_write_timeout(Some(PATIENCE))?;
+            Ok(Connection::Datagram(socket))
+        }
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            Ok(Connection::Stream(stream))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A server that ended has closed its side; without a look, the first message after that would be lost without a word.
+fn still_open(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let seen = stream.peek(&mut [0]);
+    stream.set_nonblocking(false)?;
+    match seen {
+        Ok(0) => Err(io::ErrorKind::ConnectionAborted.into()),
+        // A server has nothing to say; what it says all the same is left where it is.
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
+    }
+}

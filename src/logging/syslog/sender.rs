@@ -1,0 +1,214 @@
+//! Takes messages from the threads that log to the syslog server, on a thread of its own: whatever the server does, logging
+//! costs a place in a queue.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use log::Level;
+
+use super::{Connection, Format, Server, unreachable};
+use crate::{
+    error::{Error, Result},
+    logging::line::{Line, short},
+    units::format_duration,
+};
+
+/// How many messages wait at the most.
+const CAPACITY: usize = 2_000;
+
+/// The pauses between attempts to reach a server that is down: the first, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// After this long a name is resolved anew for UDP, where nothing tells that a server moved.
+const UDP_LIFETIME: Duration = Duration::from_secs(300);
+
+/// The queue to the thread that sends. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(in crate::logging) struct Sender {
+    format: Format,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<String>,
+    /// How many found no place, or were lost on the way, since that was last said.
+    dropped: u64,
+    /// The process ends: what waits is tried once more, without pauses.
+    ending: bool,
+    /// The thread has ended.
+    ended: bool,
+}
+
+impl Sender {
+    /// Starts the thread that sends.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(in crate::logging) fn start(server: Server, host: &str) -> Result<Self> {
+        let sender = Self { format: Format::new(&server, host), shared: Arc::default() };
+        let mut deliverer = Deliverer {
+            server,
+            format: sender.format.clone(),
+            shared: Arc::clone(&sender.shared),
+            connection: None,
+            opened: Instant::now(),
+        };
+        std::thread::Builder::new()
+            .name("syslog".to_owned())
+            .spawn(move || deliverer.work())
+            .map_err(|error| Error::io("cannot start the thread that sends to the syslog server", &error))?;
+        Ok(sender)
+    }
+
+    /// Queues a line; never waits. Where the queue is full the line is dropped, and counted.
+    pub(in crate::logging) fn send(&self, line: &Line) {
+        let message = self.format.message(line);
+        let mut queue = self.shared.lock();
+        if queue.waiting.len() < CAPACITY && !queue.ended {
+            queue.waiting.push_back(message);
+            self.shared.changed.notify_all();
+        } else {
+            queue.dropped += 1;
+        }
+    }
+
+    /// Sends what waits, for the end of the process; waits so long for it at the most.
+    pub(in crate::logging) fn end(&self, patience: Duration) {
+        let mut queue = self.shared.lock();
+        queue.ending = true;
+        self.shared.changed.notify_all();
+        drop(self.shared.changed.wait_timeout_while(queue, patience, |queue| !queue.ended));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a message; none where the process ends and nothing waits.
+    fn next(&self) -> Option<String> {
+        let queue = self.lock();
+        let mut queue = self
+            .changed
+            .wait_while(queue, |queue| queue.waiting.is_empty() && !queue.ending)
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.waiting.pop_front()
+    }
+
+    /// Waits so long, or until the process ends; whether it does.
+    fn pause(&self, time: Duration) -> bool {
+        let queue = self.lock();
+        let (queue, _) =
+            self.changed.wait_timeout_while(queue, time, |queue| !queue.ending).unwrap_or_else(PoisonError::into_inner);
+        queue.ending
+    }
+}
+
+/// The thread's own things.
+struct Deliverer {
+    server: Server,
+    format: Format,
+    shared: Arc<Shared>,
+    connection: Option<Connection>,
+    opened: Instant,
+}
+
+impl Deliverer {
+    fn work(&mut self) {
+        while let Some(message) = self.shared.next() {
+            if let Err(error) = self.deliver(&message)
+                && !self.outlast(&message, &error)
+            {
+                break;
+            }
+            self.say_what_was_dropped();
+        }
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Sends it; where a connection of before is of no use any more, over a new one.
+    fn deliver(&mut self, message: &str) -> io::Result<()> {
+        if matches!(self.server, Server::Udp(..)) && self.opened.elapsed() > UDP_LIFETIME {
+            // Where the name can't be resolved now, the old address is the best there is.
+            if let Ok(connection) = Connection::open(&self.server) {
+                self.connection = Some(connection);
+            }
+            self.opened = Instant::now();
+        }
+        let is_new = self.connection.is_none();
+        if let Some(connection) = &mut self.connection
+            && connection.send(message).is_ok()
+        {
+            return Ok(());
+        }
+        self.connection = None;
+        let mut connection = Connection::open(&self.server)?;
+        connection.send(message)?;
+        if !is_new {
+            if matches!(self.server, Server::Udp(..)) {
+                // What is refused is the datagram before this one.
+                self.shared.lock().dropped += 1;
+            }
+            connection.confirm()?;
+        }
+        self.opened = Instant::now();
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Tries again and again, and says so in the other logs; false where the process ends before it worked.
+    fn outlast(&mut self, message: &str, error: &io::Error) -> bool {
+        let since = Instant::now();
+        log::warn!("{}; its lines wait, and those that find no place are dropped", unreachable(&self.server, error));
+        let [mut pause, longest] = PAUSES;
+        loop {
+            let ending = self.shared.pause(pause);
+            let delivered = Connection::open(&self.server).and_then(|mut connection| {
+                connection.send(message)?;
+                connection.confirm()?;
+                self.connection = Some(connection);
+                Ok(())
+            });
+            match delivered {
+                Ok(()) => {
+                    let took = format_duration(Duration::from_secs(since.elapsed().as_secs()));
+                    log::warn!("the syslog server at {} is reached again, after {took}", self.server);
+                    return true;
+                }
+                Err(_) if ending => return false,
+                Err(_) => pause = (pause * 2).min(longest),
+            }
+        }
+    }
+
+    /// Says what was dropped, to the server too, once there is room again.
+    fn say_what_was_dropped(&mut self) {
+        let dropped = {
+            let mut queue = self.shared.lock();
+            if queue.dropped == 0 || queue.waiting.len() > CAPACITY / 2 {
+                return;
+            }
+            std::mem::take(&mut queue.dropped)
+        };
+        let message = format!("{dropped} lines for the syslog server at {} were dropped", self.server);
+        log::warn!("{message}");
+        let target = short(module_path!()).to_owned();
+        let line = Line { time: Timestamp::now(), level: Level::Warn, target, is_script: false, run: None, message };
+        // Should the server be gone again already, then the next message finds out.
+        let _ = self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
+    }
+}
