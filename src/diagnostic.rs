@@ -24,8 +24,17 @@ const SOURCE_WIDTH: usize = 100;
 ///
 /// What would act on a terminal is escaped; further lines of a message are indented.
 pub fn render(error: &Error, colour: bool) -> String {
+    render_as("error", Style::Red, error, colour)
+}
+
+/// The same for what is odd without being wrong: `warning: ..`.
+pub fn render_warning(warning: &Error, colour: bool) -> String {
+    render_as("warning", Style::Yellow, warning, colour)
+}
+
+fn render_as(label: &str, style: Style, error: &Error, colour: bool) -> String {
     let mut text = String::new();
-    paragraph(&mut text, "error", Style::Red, &error.to_string(), colour);
+    paragraph(&mut text, label, style, &error.to_string(), colour);
     if let Some(location) = &error.location {
         place(&mut text, location, colour);
     }

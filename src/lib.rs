@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
 //! - [`app`]: the only place that wires things together.
+//! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
 //! - [`runs`]: the one door through which every run goes.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]: what is overdue.
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
@@ -27,6 +28,7 @@ pub mod output;
 pub mod progress;
 pub mod retention;
 pub mod runs;
+pub mod schedule;
 pub mod script;
 pub mod suggest;
 pub mod terminal;

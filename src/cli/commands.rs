@@ -83,6 +83,36 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
                         .help("where to do it [default: a new folder in the system's temporary one]"),
                 ),
         )
+        .subcommand(
+            Command::new("crontab")
+                .about("Check the crontab, show it, or say what is due next")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(
+                    Command::new("check")
+                        .about("Check a crontab without running anything: this file, or the one in force")
+                        .arg(file("file")),
+                )
+                .subcommand(
+                    Command::new("next")
+                        .about("What is due next")
+                        .arg(
+                            Arg::new("count")
+                                .short('n')
+                                .value_name("NUMBER")
+                                .value_parser(value_parser!(u32))
+                                .help("so many times [default: 10]"),
+                        )
+                        .arg(Arg::new("script").long("script").value_name("NAME").help("of this script only"))
+                        .arg(
+                            Arg::new("at")
+                                .long("at")
+                                .value_name("TIME")
+                                .help("as if it were this time: 2026-10-25T01:00, or with a Z in UTC"),
+                        ),
+                )
+                .subcommand(Command::new("show").about("Print the crontab in force; without one, the default")),
+        )
         .subcommand(Command::new("config").about("The configuration in force, and where each value comes from"))
         .subcommand(
             Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"),

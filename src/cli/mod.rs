@@ -1,9 +1,10 @@
 //! The command line: words in, exit code out. Standard output is data, standard error is conversation.
 
-mod arguments;
+pub(crate) mod arguments;
 mod commands;
 mod completions;
 mod config;
+mod crontab;
 mod daemon;
 mod doctor;
 mod run;
@@ -186,6 +187,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
             in_runtime(|cancellation| async move { demo::demo(&context, folder, cancellation).await })
         }
         "config" => config::config(&context),
+        "crontab" => crontab::crontab(&context, matches),
         "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
         "completions" => completions::completions(&context, matches),
         other => Err(Error::internal(format!("the command \"{other}\" has no body"))),

@@ -1,0 +1,200 @@
+//! `crontab check | next | show`.
+
+use clap::ArgMatches;
+use jiff::{Timestamp, Zoned, civil::DateTime, tz::TimeZone};
+use serde_json::{Value, json};
+
+use super::{Context, print_json, print_line};
+use crate::{
+    clock::{Clock, SystemClock},
+    diagnostic,
+    error::{Error, Result},
+    output::{Column, table},
+    schedule::{Checked, Crontab, Entry, Source, Surroundings, crontab::without_secrets},
+    terminal,
+    units::format_duration,
+};
+
+/// So many errors are shown to a person; a program gets all.
+const SHOWN: usize = 50;
+
+pub(super) fn crontab(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    match matches.subcommand() {
+        Some(("check", matches)) => check(context, matches),
+        Some(("next", matches)) => next(context, matches),
+        Some(("show", _)) => show(context),
+        _ => Err(Error::internal("clap found no command")),
+    }
+}
+
+fn surroundings(context: &Context) -> Surroundings {
+    Surroundings::new(context.config.clone(), context.flags.overrides.clone(), SystemClock.time_zone())
+}
+
+/// Shows what is wrong and what is odd, on standard error.
+fn tell(context: &Context, checked: &Checked) {
+    for error in checked.errors.iter().take(SHOWN) {
+        context.show_error(error);
+    }
+    if checked.errors.len() > SHOWN {
+        eprintln!("and {} more errors", checked.errors.len() - SHOWN);
+    }
+    if !context.flags.quiet {
+        for warning in checked.warnings.iter().take(SHOWN) {
+            eprint!("{}", diagnostic::render_warning(warning, terminal::colour_on_error()));
+        }
+        if checked.warnings.len() > SHOWN {
+            eprintln!("and {} more warnings", checked.warnings.len() - SHOWN);
+        }
+    }
+}
+
+fn check(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    let source = match matches.get_one::<String>("file") {
+        Some(file) => Source::File(file.into()),
+        None => Source::find(&context.config),
+    };
+    let checked = source.check(&surroundings(context));
+    let code = if checked.errors.is_empty() { 0 } else { 2 };
+    if context.flags.json {
+        print_json(&json!({
+            "file": source.to_string(),
+            "entries": checked.crontab.entries.iter().map(|entry| describe(entry)).collect::<Vec<_>>(),
+            "errors": checked.errors.iter().map(diagnostic::to_json).collect::<Vec<_>>(),
+            "warnings": checked.warnings.iter().map(diagnostic::to_json).collect::<Vec<_>>(),
+        }));
+        return Ok(code);
+    }
+    tell(context, &checked);
+    if code == 0 {
+        print_line(&format!("ok      {source}: {}", counted(checked.crontab.entries.len(), "entry", "entries")));
+    } else {
+        eprintln!("{source}: {}", counted(checked.errors.len(), "error", "errors"));
+    }
+    Ok(code)
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn describe(entry: &Entry) -> Value {
+    json!({
+        "key": entry.key,
+        "line": entry.line,
+        "schedule": entry.schedule.text(),
+        "time_zone": entry.schedule.zone().iana_name(),
+        "script": entry.script,
+        "arguments": entry.arguments,
+        "dry_run": entry.dry_run,
+        "timeout_seconds": entry.timeout.as_secs(),
+        "catch_up": entry.catch_up,
+        "jitter_seconds": entry.jitter.as_secs(),
+    })
+}
+
+fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    let zone = SystemClock.time_zone();
+    let from = match matches.get_one::<String>("at") {
+        Some(text) => parse_time(text, &zone)?,
+        None => SystemClock.now(),
+    };
+    let count = *matches.get_one::<u32>("count").unwrap_or(&10) as usize;
+    let checked = Source::find(&context.config).check(&surroundings(context));
+    if !checked.errors.is_empty() {
+        tell(context, &checked);
+        let count = counted(checked.errors.len(), "error", "errors");
+        return Err(Error::configuration(format!("the crontab has {count}, so serve would not follow it"))
+            .with_hint("see \"convoy-backups crontab check\""));
+    }
+    let script = matches.get_one::<String>("script");
+    if let Some(name) = script.filter(|name| !checked.crontab.entries.iter().any(|entry| entry.script == **name)) {
+        let names = checked.crontab.entries.iter().map(|entry| entry.script.as_str());
+        return Err(Error::usage(format!("no line of the crontab runs \"{name}\""))
+            .with_hint(crate::suggest::did_you_mean_or(name, names, "see \"convoy-backups crontab show\"")));
+    }
+    let wanted = |entry: &Entry| script.is_none_or(|name| entry.script == *name);
+    let due = upcoming(&checked.crontab, from, count, wanted);
+    if context.flags.json {
+        let row = |(time, entry): &(Timestamp, &Entry)| {
+            let mut described = json!({
+                "due": time.to_string(),
+                "local": time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+                "in_seconds": time.duration_since(from).as_secs(),
+            });
+            if let (Value::Object(fields), Value::Object(more)) = (&mut described, describe(entry)) {
+                fields.extend(more);
+            }
+            described
+        };
+        print_json(&due.iter().map(row).collect::<Vec<_>>());
+        return Ok(0);
+    }
+    if due.is_empty() {
+        print_line("The crontab has no entries: nothing is due.");
+        return Ok(0);
+    }
+    let columns = [
+        Column::left("DUE"),
+        Column::right("IN"),
+        Column::left("SCRIPT"),
+        Column::left("ARGUMENTS"),
+        Column::left("LINE"),
+    ];
+    let row = |(time, entry): &(Timestamp, &Entry)| {
+        vec![
+            time.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string().into(),
+            format_duration(time.duration_since(from).unsigned_abs()).into(),
+            entry.script.as_str().into(),
+            entry.arguments_text().into(),
+            format!("{}: {}", entry.line, entry.schedule.text()).into(),
+        ]
+    };
+    let (width, colour) = context.output();
+    print_line(table(&columns, due.iter().map(row).collect(), width, colour).trim_end());
+    Ok(0)
+}
+
+/// The next due times of all entries together.
+fn upcoming(
+    crontab: &Crontab,
+    from: Timestamp,
+    count: usize,
+    wanted: impl Fn(&Entry) -> bool,
+) -> Vec<(Timestamp, &Entry)> {
+    use std::{cmp::Reverse, collections::BinaryHeap};
+    let entries: Vec<&Entry> = crontab.entries.iter().map(AsRef::as_ref).filter(|entry| wanted(entry)).collect();
+    let first = |(index, entry): (usize, &&Entry)| Some(Reverse((entry.next_after(from)?, index)));
+    let mut heap: BinaryHeap<_> = entries.iter().enumerate().filter_map(first).collect();
+    let mut due = Vec::new();
+    while due.len() < count
+        && let Some(Reverse((time, index))) = heap.pop()
+    {
+        due.push((time, entries[index]));
+        heap.extend(entries[index].next_after(time).map(|time| Reverse((time, index))));
+    }
+    due
+}
+
+/// A moment as people write it; without a zone, in the local one.
+fn parse_time(text: &str, zone: &TimeZone) -> Result<Timestamp> {
+    let local = || text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok();
+    let zoned = || text.parse::<Zoned>().ok().or_else(local).map(|time| time.timestamp());
+    text.parse().ok().or_else(zoned).ok_or_else(|| {
+        Error::usage(format!("--at: \"{text}\" is not a time"))
+            .with_hint("write 2026-10-25T01:00 for local time, or 2026-10-25T01:00:00Z")
+    })
+}
+
+fn show(context: &Context) -> Result<u8> {
+    let source = Source::find(&context.config);
+    let text = source.text()?;
+    let shown: Vec<_> = text.lines().map(without_secrets).collect();
+    if context.flags.json {
+        print_json(&json!({ "file": source.to_string(), "text": shown.join("\n") }));
+    } else {
+        context.remark(&format!("This is {source}."));
+        print_line(&shown.join("\n"));
+    }
+    Ok(0)
+}

@@ -1,0 +1,344 @@
+//! What to do at a moment: which entries are due, which wait, which run. Pure: times in, actions out.
+//!
+//! The rules:
+//! - No entry overlaps itself: a tick while the run before waits or goes on is missed, and said to be.
+//! - So many runs at a time, the rest in the order in which they came.
+//! - What was missed while the program was down or the machine slept is made up for once, after a short random delay.
+//! - A tick that ran is not repeated where the clock is put back a little (up to three hours, as cron(8) has it); where it is
+//!   put back further, it was wrong before, and counting begins anew.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::crontab::{Crontab, Entry};
+
+/// A tick that is no later than this is on time.
+const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
+
+/// A clock that was put back by more than this was wrong before.
+const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
+
+/// The longest delay before a run that is made up for.
+const MAKE_UP_DELAY: Duration = Duration::from_secs(30);
+
+/// Why an entry is run now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// The time for which it was due.
+    pub time: Timestamp,
+    /// It was missed at that time, and is made up for.
+    pub made_up: bool,
+}
+
+/// Why a tick was missed and is not made up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// The entry's run before still went on, or still waited for its turn.
+    StillRunning,
+    /// The program was down, or the machine slept, and the entry does not catch up.
+    Down,
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StillRunning => "the run before has not ended",
+            Self::Down => "the program was down or the machine slept, and catching up is off",
+        })
+    }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Start(Arc<Entry>, Due),
+    Missed(Arc<Entry>, Timestamp, Missed),
+    /// All due times of this entry up to this one are dealt with.
+    Remember(Arc<Entry>, Timestamp),
+}
+
+/// An entry as a status page shows it.
+#[derive(Debug, Clone)]
+pub struct EntryStatus {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// When it is due next.
+    pub next: Option<Timestamp>,
+    /// The due time of its last run, this one's too where it runs.
+    pub last: Option<Timestamp>,
+    /// It runs.
+    pub running: bool,
+    /// It is due and waits for its turn, or for a random delay to pass.
+    pub waiting: bool,
+    /// How many of its ticks were missed since the program was started.
+    pub missed: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    entry: Arc<Entry>,
+    next: Option<Timestamp>,
+    last: Option<Timestamp>,
+    /// A run that starts at this time, after a random delay.
+    delayed: Option<(Timestamp, Due)>,
+    queued: bool,
+    missed: u64,
+}
+
+/// A random length of time up to this one.
+pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
+
+pub(crate) struct Board {
+    states: HashMap<String, State>,
+    /// Times at which something is to be done for an entry, with its line and key. What no longer holds is passed over.
+    wakes: BinaryHeap<Reverse<(Timestamp, usize, String)>>,
+    queue: VecDeque<(Arc<Entry>, Due)>,
+    running: HashMap<String, (Arc<Entry>, Due)>,
+    most: usize,
+    /// The latest time seen.
+    latest: Timestamp,
+    ending: bool,
+    random: Random,
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board").field("states", &self.states).field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+impl Board {
+    pub(crate) fn new(most: usize, now: Timestamp, random: Random) -> Self {
+        Self {
+            states: HashMap::new(),
+            wakes: BinaryHeap::new(),
+            queue: VecDeque::new(),
+            running: HashMap::new(),
+            most: most.max(1),
+            latest: now,
+            ending: false,
+            random,
+        }
+    }
+
+    /// Follows this crontab from now on. Entries that were there before keep all that is known of them.
+    ///
+    /// `known` says up to which time an entry's due times are dealt with; it is asked at the program's start only, because a line
+    /// that was not in the crontab has missed nothing.
+    pub(crate) fn follow(
+        &mut self,
+        crontab: &Crontab,
+        now: Timestamp,
+        known: Option<&dyn Fn(&str) -> Option<Timestamp>>,
+    ) -> Vec<Action> {
+        let mut before = std::mem::take(&mut self.states);
+        let mut actions = Vec::new();
+        for entry in &crontab.entries {
+            let state = match before.remove(&entry.key) {
+                // Also a tick of this very moment, that was not looked at yet.
+                Some(state) => State { entry: entry.clone(), ..state },
+                None => {
+                    let last = known.and_then(|known| known(&entry.key));
+                    self.first_seen(entry, now, last, &mut actions)
+                }
+            };
+            self.states.insert(entry.key.clone(), state);
+        }
+        self.queue.retain(|(entry, _)| self.states.contains_key(&entry.key));
+        self.plan_all();
+        actions
+    }
+
+    fn first_seen(
+        &mut self,
+        entry: &Arc<Entry>,
+        now: Timestamp,
+        last: Option<Timestamp>,
+        actions: &mut Vec<Action>,
+    ) -> State {
+        let mut state = State { entry: entry.clone(), next: None, last: None, delayed: None, queued: false, missed: 0 };
+        // A time far ahead was written while the clock was wrong.
+        let Some(last) = last.filter(|last| *last <= now + CORRECTION) else {
+            state.next = entry.schedule.next_after(now);
+            actions.push(Action::Remember(entry.clone(), now));
+            return state;
+        };
+        state.next = entry.schedule.next_after(now.max(last));
+        state.last = entry.schedule.latest_until(last);
+        if let Some(overdue) = entry.schedule.latest_until(now).filter(|due| *due > last) {
+            self.overdue(&mut state, overdue, now, actions);
+        }
+        state
+    }
+
+    /// Makes up for a due time that has passed, or says that it was missed.
+    fn overdue(&self, state: &mut State, due: Timestamp, now: Timestamp, actions: &mut Vec<Action>) {
+        if state.entry.catch_up {
+            let delay = self.delay(MAKE_UP_DELAY, now, state.next);
+            state.delayed = Some((now + delay, Due { time: due, made_up: true }));
+        } else {
+            state.missed += 1;
+            actions.push(Action::Missed(state.entry.clone(), due, Missed::Down));
+            actions.push(Action::Remember(state.entry.clone(), due));
+        }
+    }
+
+    /// A random delay, less than half of what is left until the entry is due again.
+    fn delay(&self, longest: Duration, now: Timestamp, next: Option<Timestamp>) -> Duration {
+        let left = next.map_or(longest, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default() / 2);
+        let bound = longest.min(left);
+        if bound.is_zero() { bound } else { (self.random)(bound).min(bound) }
+    }
+
+    /// What is to be done now.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.ending {
+            return actions;
+        }
+        if now < self.latest - CORRECTION {
+            log::warn!("the clock was put back from {} to {now}: due times are counted from there", self.latest);
+            for state in self.states.values_mut() {
+                state.next = state.entry.schedule.next_after(now);
+                state.delayed = state.delayed.map(|(_, due)| (now, due));
+                actions.push(Action::Remember(state.entry.clone(), now));
+            }
+            self.latest = now;
+            self.plan_all();
+        }
+        self.latest = self.latest.max(now);
+        while let Some(Reverse((time, ..))) = self.wakes.peek()
+            && *time <= now
+        {
+            let Some(Reverse((_, _, key))) = self.wakes.pop() else { break };
+            let Some(mut state) = self.states.remove(&key) else { continue };
+            self.look_at(&mut state, now, &mut actions);
+            self.states.insert(key, state);
+        }
+        self.start_waiting(&mut actions);
+        actions
+    }
+
+    fn look_at(&mut self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(due) = state.next.filter(|next| *next <= now) else {
+            if let Some((_, due)) = state.delayed.take_if(|(time, _)| *time <= now) {
+                self.enqueue(state, due);
+            }
+            return;
+        };
+        // A delay ends long before the next tick, unless the machine slept: then that tick stands for both.
+        state.delayed = None;
+        // Several may have passed while the machine slept: the last of them stands for all.
+        let due = state.entry.schedule.latest_until(now).unwrap_or(due).max(due);
+        state.next = state.entry.schedule.next_after(now.max(due));
+        if state.queued || self.running.contains_key(&state.entry.key) {
+            state.missed += 1;
+            actions.push(Action::Missed(state.entry.clone(), due, Missed::StillRunning));
+            actions.push(Action::Remember(state.entry.clone(), due));
+        } else if now.duration_since(due) > ON_TIME {
+            self.overdue(state, due, now, actions);
+        } else {
+            let delay = self.delay(state.entry.jitter, now, state.next);
+            let due = Due { time: due, made_up: false };
+            if delay.is_zero() {
+                self.enqueue(state, due);
+            } else {
+                state.delayed = Some((now + delay, due));
+            }
+        }
+        self.plan(state);
+    }
+
+    fn enqueue(&mut self, state: &mut State, due: Due) {
+        state.queued = true;
+        self.queue.push_back((state.entry.clone(), due));
+    }
+
+    fn start_waiting(&mut self, actions: &mut Vec<Action>) {
+        // An entry that was taken out and put in again may wait while its run from before goes on.
+        let mut index = 0;
+        while self.running.len() < self.most
+            && let Some((entry, _)) = self.queue.get(index)
+        {
+            if self.running.contains_key(&entry.key) {
+                index += 1;
+                continue;
+            }
+            let Some((entry, due)) = self.queue.remove(index) else { break };
+            if let Some(state) = self.states.get_mut(&entry.key) {
+                state.queued = false;
+                state.last = Some(due.time);
+            }
+            self.running.insert(entry.key.clone(), (entry.clone(), due));
+            actions.push(Action::Start(entry, due));
+        }
+    }
+
+    /// An entry's run has ended: the next that waits may start.
+    pub(crate) fn finished(&mut self, key: &str) -> Vec<Action> {
+        self.running.remove(key);
+        let mut actions = Vec::new();
+        if !self.ending {
+            self.start_waiting(&mut actions);
+        }
+        actions
+    }
+
+    /// Starts nothing more. Those that waited are dropped; since their time is not remembered, the next start makes up for them.
+    pub(crate) fn end(&mut self) -> Vec<(Arc<Entry>, Due)> {
+        self.ending = true;
+        self.wakes.clear();
+        let delayed = self.states.values_mut().filter_map(|state| Some((state.entry.clone(), state.delayed.take()?.1)));
+        let dropped = self.queue.drain(..).chain(delayed).collect();
+        self.states.values_mut().for_each(|state| (state.queued, state.next) = (false, None));
+        dropped
+    }
+
+    /// What runs.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &(Arc<Entry>, Due)> {
+        self.running.values()
+    }
+
+    /// When there is something to do next.
+    pub(crate) fn wake(&self) -> Option<Timestamp> {
+        self.wakes.peek().map(|Reverse((time, ..))| *time)
+    }
+
+    /// All entries, in the order of their lines.
+    pub(crate) fn statuses(&self) -> Vec<EntryStatus> {
+        let status = |state: &State| EntryStatus {
+            entry: state.entry.clone(),
+            next: state.next,
+            last: state.last,
+            running: self.running.contains_key(&state.entry.key),
+            waiting: state.queued || state.delayed.is_some(),
+            missed: state.missed,
+        };
+        let mut all: Vec<EntryStatus> = self.states.values().map(status).collect();
+        all.sort_by_key(|status| status.entry.line);
+        all
+    }
+
+    fn plan(&mut self, state: &State) {
+        for time in state.next.into_iter().chain(state.delayed.map(|(time, _)| time)) {
+            self.wakes.push(Reverse((time, state.entry.line, state.entry.key.clone())));
+        }
+    }
+
+    fn plan_all(&mut self) {
+        self.wakes.clear();
+        let states = std::mem::take(&mut self.states);
+        states.values().for_each(|state| self.plan(state));
+        self.states = states;
+    }
+}
+
+#[cfg(test)]
+mod tests;

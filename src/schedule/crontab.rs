@@ -1,0 +1,150 @@
+//! The crontab: what runs when, checked as a whole.
+//!
+//! ```text
+//! CRON_TZ=Europe/Berlin
+//! BKUP_BACKUP_URL=vfs:///mnt/backups
+//! # minute hour day month weekday  SCRIPT [--argument value..]
+//! 0  *   *   *   *                 snapshot
+//! 30 3   *   *   *                 @catchup=off @jitter=5m backup --create-snapshot
+//! @weekly                          prune --keep-daily 7 --keep-weekly 5
+//! ```
+//!
+//! Schedules are crontab(5)'s to the letter: 0 and 7 are Sunday, and where neither day field begins with `*`, either will do.
+//! Where clocks change, see [`super::timetable`]. What is different: a line names a script and not a command for a shell, so
+//! nothing is expanded, `%` has no meaning of its own, there is no field for a user, and a comment may follow behind ` #`.
+//!
+//! Everything that is wrong is found at once, each with its place; a file with errors is not followed.
+
+mod entry;
+pub(crate) mod field;
+mod line;
+mod old_form;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{collections::HashMap, ffi::OsString, sync::Arc};
+
+use jiff::tz::TimeZone;
+
+use crate::{
+    config::{Config, Override},
+    error::{Error, Result},
+};
+pub use entry::Entry;
+use entry::Patterns;
+use line::{Line, Wrong};
+use settings::Group;
+pub(crate) use settings::without_secrets;
+
+/// No more than so many errors are looked for: a file with more is no crontab at all.
+pub const MOST_ERRORS: usize = 1_000;
+
+/// What a crontab is read in: its settings come on top of these.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The program's environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The program's flags; they win over the crontab's settings.
+    pub overrides: Vec<Override>,
+    /// What both come to.
+    pub config: Arc<Config>,
+    /// The zone where there is no `CRON_TZ`.
+    pub zone: TimeZone,
+}
+
+impl Surroundings {
+    /// This process's environment and zone.
+    pub fn new(config: Config, overrides: Vec<Override>, zone: TimeZone) -> Self {
+        Self { environment: std::env::vars_os().collect(), overrides, config: Arc::new(config), zone }
+    }
+}
+
+/// A crontab that can be followed.
+#[derive(Debug, Clone, Default)]
+pub struct Crontab {
+    /// What errors call its file.
+    pub file: String,
+    /// Its entries, in the order of their lines.
+    pub entries: Vec<Arc<Entry>>,
+}
+
+/// What was found in a file.
+#[derive(Debug)]
+pub struct Checked {
+    /// All that is right in it.
+    pub crontab: Crontab,
+    /// What is wrong, each with its place; none: the crontab can be followed.
+    pub errors: Vec<Error>,
+    /// What is odd, and does not keep the crontab from being followed.
+    pub warnings: Vec<Error>,
+}
+
+impl Checked {
+    /// The crontab, and what is odd about it.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn accept(self) -> Result<(Crontab, Vec<Error>), Vec<Error>> {
+        if self.errors.is_empty() { Ok((self.crontab, self.warnings)) } else { Err(self.errors) }
+    }
+}
+
+/// Reads a crontab's text; `file` is what errors call it. Scripts are looked up, and nothing is run.
+pub fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
+    let mut crontab = Crontab { file: file.to_owned(), entries: Vec::new() };
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    let mut group = Group::new(surroundings);
+    let mut patterns = Patterns::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    // Editors on other systems begin a file with this mark.
+    for (index, text) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
+        let line = Line { file, number: index + 1, text };
+        match read_line(&line, &mut group, &mut patterns, &mut warnings) {
+            Ok(None) => {}
+            Ok(Some(mut entry)) => {
+                let first = *seen.entry(entry.key.clone()).or_insert(line.number);
+                if first != line.number {
+                    let wrong = Wrong::new(0, format!("this line is the same as line {first}: it runs twice"));
+                    warnings.push(line.error(wrong.hint("take one of them out")));
+                    entry.key = format!("{}-{}", entry.key, seen.len() + line.number);
+                }
+                crontab.entries.push(Arc::new(entry));
+            }
+            Err(error) => errors.push(error),
+        }
+        if errors.len() >= MOST_ERRORS || warnings.len() >= 10 * MOST_ERRORS {
+            errors.push(
+                Error::configuration(format!("\"{file}\" has too many errors: what follows was not looked at"))
+                    .with_hint("is it a crontab at all?"),
+            );
+            break;
+        }
+    }
+    Checked { crontab, errors, warnings }
+}
+
+fn read_line(
+    line: &Line<'_>,
+    group: &mut Group<'_>,
+    patterns: &mut Patterns,
+    warnings: &mut Vec<Error>,
+) -> Result<Option<Entry>> {
+    let trimmed = line.text.trim_matches([' ', '\t']);
+    if trimmed.is_empty() || trimmed.starts_with('#') {
+        return Ok(None);
+    }
+    let control = line.text.char_indices().find(|(_, letter)| letter.is_control() && *letter != '\t');
+    if let Some((at, letter)) = control {
+        let message = format!("there is a control character ({}) in this line", letter.escape_unicode());
+        return Err(line.error(Wrong::new(at, message).hint("a crontab is plain text")));
+    }
+    match settings::assignment(line.text) {
+        Some(assigned) => {
+            warnings.extend(group.assign(line, &assigned)?);
+            Ok(None)
+        }
+        None => entry::parse(line, group, patterns, warnings).map(Some),
+    }
+}

@@ -1,0 +1,57 @@
+//! Lines as they stand in people's /etc/crontab: `root cd /deploy && node create.js --backup --volume vol2`.
+//!
+//! They are understood where they call create.js (or this program): only what that call is given counts. What is in front is
+//! how to get there, and where output went behind it is now the log's affair. Another command behind it can't be run.
+
+use super::{
+    line::Wrong,
+    words::{self, Word},
+};
+
+/// The words that the call was given, if it is such a line.
+pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
+    // `bash -c "cd /deploy && node create.js --backup"`
+    if let Some(inner) = words.iter().find(|word| word.quoted && word.text.contains("create.js ")) {
+        let split = words::split(&inner.text, 0).map_err(|wrong| Wrong { at: inner.at, ..wrong });
+        return match split {
+            Ok(mut inside) => {
+                inside.iter_mut().for_each(|word| word.at = inner.at);
+                call(&inside)
+            }
+            Err(wrong) => Some(Err(wrong)),
+        };
+    }
+    let is_program = |word: &Word| {
+        matches!(word.text.rsplit('/').next(), Some("create.js" | "convoy-backups")) && !word.text.starts_with('-')
+    };
+    let index = words.iter().position(is_program)?;
+    let lost = words[..index].iter().find(|word| word.text.starts_with("BKUP_") && word.text.contains('='));
+    if let Some(word) = lost {
+        return Some(Err(Wrong::new(word.at, "a setting can't stand in front of a command here")
+            .hint("put it on a line of its own above: it holds for all lines below it")));
+    }
+    let mut given: Vec<Word> = Vec::new();
+    for word in &words[index + 1..] {
+        if is_redirection(word) {
+            break;
+        }
+        if is_operator(word) {
+            return Some(Err(Wrong::new(word.at, format!("what is behind \"{}\" can't be run here", word.text))
+                .hint("a line runs one script of this program; what must follow it belongs into a script of yours")));
+        }
+        given.push(word.clone());
+    }
+    Some(Ok(given))
+}
+
+/// What only a shell would understand.
+pub(super) fn is_operator(word: &Word) -> bool {
+    !word.quoted
+        && (matches!(word.text.as_str(), "&&" | "||" | "|" | ";" | "&" | "(" | ")") || word.text.ends_with(';'))
+}
+
+/// Where output goes: `>>`, `2>&1`, `| logger`.
+pub(super) fn is_redirection(word: &Word) -> bool {
+    let text = word.text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '&');
+    !word.quoted && (text.starts_with(['>', '<']) || word.text == "|")
+}

@@ -1,0 +1,109 @@
+//! Splits a line into words as a shell quotes them, each with its place.
+
+use super::line::Wrong;
+
+/// A word, its quotes taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) text: String,
+    /// Where it begins, in bytes from the beginning of the line.
+    pub(super) at: usize,
+    /// Whether some of it was quoted, so that nothing of it means anything to a shell.
+    pub(super) quoted: bool,
+}
+
+/// The words from this byte on. Quotes and backslashes are a POSIX shell's; nothing is expanded, `%` is a letter like any
+/// other, and `#` at a word's beginning begins a comment.
+pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
+    let mut words: Vec<Word> = Vec::new();
+    let mut word: Option<Word> = None;
+    let mut letters = line[from..].char_indices().map(|(at, letter)| (from + at, letter)).peekable();
+    while let Some((at, letter)) = letters.next() {
+        if matches!(letter, ' ' | '\t') {
+            words.extend(word.take());
+            continue;
+        }
+        if letter == '#' && word.is_none() {
+            break;
+        }
+        let current = word.get_or_insert_with(|| Word { text: String::new(), at, quoted: false });
+        match letter {
+            '\'' | '"' => {
+                current.quoted = true;
+                loop {
+                    match letters.next() {
+                        None => {
+                            return Err(Wrong::new(at, format!("this {letter} is not closed"))
+                                .hint("quotes are a shell's, and end on their line"));
+                        }
+                        Some((_, inner)) if inner == letter => break,
+                        Some((_, '\\')) if letter == '"' => {
+                            match letters.next_if(|(_, next)| matches!(next, '$' | '`' | '"' | '\\')) {
+                                Some((_, escaped)) => current.text.push(escaped),
+                                None => current.text.push('\\'),
+                            }
+                        }
+                        Some((_, inner)) => current.text.push(inner),
+                    }
+                }
+            }
+            '\\' => match letters.next() {
+                Some((_, escaped)) => {
+                    current.quoted = true;
+                    current.text.push(escaped);
+                }
+                None => {
+                    return Err(Wrong::new(at, "a line can't go on in the next one")
+                        .hint("take the backslash away and write all of it on one line"));
+                }
+            },
+            _ => current.text.push(letter),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// The words as one would write them: quoted where a shell wants it.
+pub(super) fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quote = |word: &str| {
+        let plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
+        if !word.is_empty() && word.chars().all(plain) {
+            word.to_owned()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(line: &str) -> Vec<String> {
+        split(line, 0).unwrap().into_iter().map(|word| word.text).collect()
+    }
+
+    #[test]
+    fn words_are_split_as_a_shell_splits_them() {
+        assert_eq!(texts("a  b\tc"), ["a", "b", "c"]);
+        assert_eq!(texts(r#"'a b' "c \"d\" \x" e\ f "" g'h'i"#), ["a b", r#"c "d" \x"#, "e f", "", "ghi"]);
+        assert_eq!(texts("a # the rest"), ["a"]);
+        assert_eq!(texts("a#b '#c' 100%"), ["a#b", "#c", "100%"]);
+        assert_eq!(split("é 'x'", 0).unwrap()[1], Word { text: "x".into(), at: 3, quoted: true });
+    }
+
+    #[test]
+    fn what_is_not_closed_is_pointed_at() {
+        assert_eq!(split("a 'b", 0).unwrap_err().at, 2);
+        assert_eq!(split("a \"b\\\"", 0).unwrap_err().at, 2);
+        assert_eq!(split("a \\", 0).unwrap_err().at, 2);
+    }
+
+    #[test]
+    fn joined_words_split_into_the_same() {
+        let words = ["a b", "it's", "", "$x", "--volume=vol1", "plain", "a\\b"];
+        assert_eq!(texts(&join(words)), words);
+    }
+}

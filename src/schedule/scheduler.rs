@@ -1,0 +1,294 @@
+//! The loop that starts what is due: it waits for the next moment at which there is something to do, and does it.
+//!
+//! What to do is `board`'s to say. Here is what needs a runtime: waiting, running, reading the crontab again, and the end.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::{
+    sync::Notify,
+    task::{Id, JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    board::{Action, Board, Due, EntryStatus, Missed},
+    crontab::{Checked, Crontab, Entry},
+    timer::Timer,
+};
+use crate::error::Error;
+
+/// How long runs that were cancelled may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Runs what is due, and remembers.
+///
+/// Only [`Runner::run`] may take its time; the others are called from the loop, and what they do slowly keeps ticks waiting.
+#[async_trait]
+pub trait Runner: Send + Sync + 'static {
+    /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
+    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken);
+
+    /// A tick was missed and is not made up for. It is in the log already.
+    fn missed(&self, entry: &Entry, due: Timestamp, why: Missed);
+
+    /// Up to which time the due times of the entry with this key are dealt with; `None` for one that was never seen.
+    fn last_due(&self, key: &str) -> Option<Timestamp>;
+
+    /// The entry's due times up to this one are dealt with: they ran, were missed for good, or were before its time.
+    fn remember_due(&self, entry: &Entry, due: Timestamp);
+
+    /// A crontab with errors was not taken; the one before stays in force. They are in the log already.
+    fn refused(&self, errors: &[Error]) {
+        let _ = errors;
+    }
+
+    /// Another crontab is in force.
+    fn followed(&self, crontab: &Crontab) {
+        let _ = crontab;
+    }
+}
+
+/// What the loop needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How many runs there are at a time; from 1.
+    pub most_at_a_time: usize,
+    /// How long running scripts may go on after the end was asked for.
+    pub grace: Duration,
+}
+
+/// How the loop ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Runs that were cut off: they went on after the grace time, and were cancelled.
+    pub cut_off: Vec<(Arc<Entry>, Due)>,
+    /// Those of them that did not end even then.
+    pub left_behind: Vec<(Arc<Entry>, Due)>,
+}
+
+/// Shows what the scheduler knows, from anywhere and at any time.
+#[derive(Debug, Clone)]
+pub struct View {
+    board: Arc<Mutex<Board>>,
+}
+
+impl View {
+    /// All entries as they are now, in the order of their lines.
+    pub fn entries(&self) -> Vec<EntryStatus> {
+        lock(&self.board).statuses()
+    }
+}
+
+fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The scheduler, before it is started.
+pub struct Scheduler {
+    board: Arc<Mutex<Board>>,
+    timer: Arc<dyn Timer>,
+    runner: Arc<dyn Runner>,
+    grace: Duration,
+    running: JoinSet<()>,
+    /// Which entry a task runs, and how to end it.
+    tasks: HashMap<Id, (Arc<Entry>, CancellationToken)>,
+}
+
+/// Reads and checks the crontab in force; it may take its time.
+pub type Read = Arc<dyn Fn() -> Checked + Send + Sync>;
+
+impl Scheduler {
+    /// A scheduler that will follow this crontab; what was missed before now is made up for when it runs.
+    pub fn new(crontab: &Crontab, options: Options, timer: Arc<dyn Timer>, runner: Arc<dyn Runner>) -> Self {
+        Self::with_random(crontab, options, timer, runner, Box::new(random))
+    }
+
+    pub(crate) fn with_random(
+        crontab: &Crontab,
+        options: Options,
+        timer: Arc<dyn Timer>,
+        runner: Arc<dyn Runner>,
+        random: super::board::Random,
+    ) -> Self {
+        let now = timer.now();
+        let mut board = Board::new(options.most_at_a_time, now, random);
+        let known = |key: &str| runner.last_due(key);
+        let actions = board.follow(crontab, now, Some(&known));
+        let board = Arc::new(Mutex::new(board));
+        let mut scheduler =
+            Self { board, timer, runner, grace: options.grace, running: JoinSet::new(), tasks: HashMap::new() };
+        // Nothing starts here: what is made up for waits for its delay.
+        scheduler.act(actions);
+        scheduler
+    }
+
+    /// A view that stays true while the scheduler runs.
+    pub fn view(&self) -> View {
+        View { board: self.board.clone() }
+    }
+
+    /// Starts what is due until `end`. On `reload`, the crontab is read again, while ticks go on.
+    pub async fn run(mut self, read: Read, reload: Arc<Notify>, end: CancellationToken) -> Ended {
+        let mut reading: Option<JoinHandle<Checked>> = None;
+        let mut read_again = false;
+        while !end.is_cancelled() {
+            let actions = lock(&self.board).advance(self.timer.now());
+            self.act(actions);
+            let wake = lock(&self.board).wake().unwrap_or(Timestamp::MAX);
+            tokio::select! {
+                biased;
+                () = end.cancelled() => {}
+                () = self.timer.sleep_until(wake) => {}
+                Some(done) = self.running.join_next_with_id() => self.finished(done),
+                checked = async { reading.as_mut().expect("it is asked for only where it is").await }, if reading.is_some() => {
+                    reading = None;
+                    match checked {
+                        Ok(checked) => self.follow(checked),
+                        Err(panic) => log::error!("the crontab could not be read: {panic}"),
+                    }
+                    if std::mem::take(&mut read_again) {
+                        reload.notify_one();
+                    }
+                }
+                () = reload.notified() => match reading {
+                    // What is being read may be older than this.
+                    Some(_) => read_again = true,
+                    None => {
+                        let read = read.clone();
+                        reading = Some(tokio::task::spawn_blocking(move || read()));
+                    }
+                },
+            }
+        }
+        self.end().await
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Start(entry, due) => self.start(entry, due),
+                Action::Missed(entry, due, why) => {
+                    log::warn!("line {}: \"{}\" missed its time {due}: {why}", entry.line, entry.script);
+                    self.runner.missed(&entry, due, why);
+                }
+                Action::Remember(entry, due) => self.runner.remember_due(&entry, due),
+            }
+        }
+    }
+
+    fn start(&mut self, entry: Arc<Entry>, due: Due) {
+        if due.made_up {
+            log::info!("line {}: \"{}\" makes up for {}, which was missed", entry.line, entry.script, due.time);
+        }
+        let (runner, cancellation) = (self.runner.clone(), CancellationToken::new());
+        let (run_entry, token) = (entry.clone(), cancellation.clone());
+        let task = self.running.spawn(async move {
+            // Before the script does anything: after a crash in its midst it is not started again as if it never had been.
+            runner.remember_due(&run_entry, due.time);
+            runner.run(run_entry, due, token).await;
+        });
+        self.tasks.insert(task.id(), (entry, cancellation));
+    }
+
+    fn finished(&mut self, done: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match &done {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some((entry, _)) = self.tasks.remove(&id) else { return };
+        if let Err(panic) = done {
+            log::error!("line {}: the run of \"{}\" broke off: {panic}", entry.line, entry.script);
+        }
+        let actions = lock(&self.board).finished(&entry.key);
+        self.act(actions);
+    }
+
+    fn follow(&mut self, checked: Checked) {
+        match checked.accept() {
+            Ok((crontab, warnings)) => {
+                warnings.iter().for_each(|warning| log::warn!("{}", in_one_line(warning)));
+                log::info!("following \"{}\" as it is now: {} entries", crontab.file, crontab.entries.len());
+                let actions = lock(&self.board).follow(&crontab, self.timer.now(), None);
+                self.act(actions);
+                self.runner.followed(&crontab);
+            }
+            Err(errors) => {
+                errors.iter().for_each(|error| log::error!("{}", in_one_line(error)));
+                log::error!("the crontab has {} errors: the one before stays in force", errors.len());
+                self.runner.refused(&errors);
+            }
+        }
+    }
+
+    /// Lets running scripts end within the grace time, then cancels them.
+    async fn end(mut self) -> Ended {
+        let dropped = lock(&self.board).end();
+        for (entry, due) in dropped {
+            log::warn!("line {}: \"{}\" of {} was not started any more", entry.line, entry.script, due.time);
+        }
+        if !self.running.is_empty() {
+            log::info!("waiting for {} running scripts", self.running.len());
+        }
+        self.wait(self.grace).await;
+        let mut ended = Ended { cut_off: lock(&self.board).running().cloned().collect(), left_behind: Vec::new() };
+        for (entry, due) in &ended.cut_off {
+            log::warn!("line {}: \"{}\" of {} is cut off", entry.line, entry.script, due.time);
+        }
+        self.tasks.values().for_each(|(_, cancellation)| cancellation.cancel());
+        self.wait(LAST_WORDS).await;
+        ended.left_behind = lock(&self.board).running().cloned().collect();
+        for (entry, due) in &ended.left_behind {
+            log::error!("line {}: \"{}\" of {} does not end and is left behind", entry.line, entry.script, due.time);
+        }
+        ended
+    }
+
+    /// Waits until nothing runs, but no longer than this.
+    async fn wait(&mut self, longest: Duration) {
+        let timer = self.timer.clone();
+        let Ok(until) = timer.now().checked_add(longest) else { return };
+        while !self.running.is_empty() && timer.now() < until {
+            tokio::select! {
+                () = timer.sleep_until(until) => {}
+                Some(done) = self.running.join_next_with_id() => self.finished(done),
+            }
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    /// What is left behind goes on: its script can't be stopped by dropping it.
+    fn drop(&mut self) {
+        self.running.detach_all();
+    }
+}
+
+/// An error on one line, for the log.
+fn in_one_line(error: &Error) -> String {
+    let mut line = String::new();
+    if let Some(place) = &error.location {
+        line += &format!("{}:{}:{}: ", place.file, place.line, place.column);
+    }
+    line += &error.to_string();
+    if let Some(hint) = &error.hint {
+        line += &format!(" ({hint})");
+    }
+    line
+}
+
+/// A random length of time up to this one. The standard library's hasher is seeded by the system: for spreading runs that
+/// is random enough.
+fn random(longest: Duration) -> Duration {
+    let share = RandomState::new().build_hasher().finish() >> 11;
+    longest.mul_f64(share as f64 / (1_u64 << 53) as f64)
+}
+
+#[cfg(test)]
+mod tests;

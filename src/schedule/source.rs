@@ -1,0 +1,162 @@
+//! Which crontab is in force: `BKUP_CRONTAB`; else `/etc/convoy-backups/crontab` where there is one; else the one that comes
+//! with the program.
+
+use std::{
+    fmt,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::crontab::{self, Checked, Crontab, Surroundings};
+use crate::{
+    config::Config,
+    error::{Error, Result},
+};
+
+/// Where a crontab is looked for, unless told otherwise.
+pub const USUAL_PLACE: &str = "/etc/convoy-backups/crontab";
+
+/// The crontab that comes with the program.
+pub const BUILT_IN: &str = include_str!("../../crontab");
+
+/// No crontab is longer than this.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// A crontab's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// The one that comes with the program.
+    BuiltIn,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::BuiltIn => f.write_str("crontab (built in)"),
+        }
+    }
+}
+
+impl Source {
+    /// The crontab in force.
+    pub fn find(config: &Config) -> Self {
+        Self::find_beside(config, Path::new(USUAL_PLACE))
+    }
+
+    fn find_beside(config: &Config, usual: &Path) -> Self {
+        match &config.crontab {
+            Some(path) => Self::File(path.clone()),
+            // What can't be looked at may well be there: better an error than another crontab than the operator's.
+            None => match usual.symlink_metadata() {
+                Err(error)
+                    if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+                {
+                    Self::BuiltIn
+                }
+                _ => Self::File(usual.to_owned()),
+            },
+        }
+    }
+
+    /// Its text.
+    ///
+    /// # Errors
+    /// A configuration error where it is missing, no file, unreadable, longer than 4 MiB, or not text.
+    pub fn text(&self) -> Result<String> {
+        match self {
+            Self::BuiltIn => Ok(BUILT_IN.to_owned()),
+            Self::File(path) => read(path),
+        }
+    }
+
+    /// Reads and checks it.
+    pub fn check(&self, surroundings: &Surroundings) -> Checked {
+        match self.text() {
+            Ok(text) => crontab::parse(&text, &self.to_string(), surroundings),
+            Err(error) => Checked { crontab: Crontab::default(), errors: vec![error], warnings: Vec::new() },
+        }
+    }
+}
+
+/// The text of a crontab's file. What is no file is not even opened: a FIFO would wait for a writer, and a device has no end.
+fn read(path: &Path) -> Result<String> {
+    let shown = path.display();
+    let wrong = |why: String| Error::configuration(format!("the crontab \"{shown}\" {why}"));
+    let cannot = |error: std::io::Error| {
+        let wrong = wrong(format!("can't be read: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                wrong.with_hint("\"convoy-backups crontab show\" prints one to begin with; BKUP_CRONTAB names the file")
+            }
+            std::io::ErrorKind::PermissionDenied => wrong.with_hint("let this user read it, and enter its folder"),
+            _ => wrong,
+        }
+    };
+    let metadata = path.metadata().map_err(cannot)?;
+    if metadata.is_dir() {
+        return Err(wrong("is a folder".into()).with_hint(format!("name the file in it, such as {shown}/crontab")));
+    }
+    if !metadata.is_file() {
+        return Err(wrong("is not a file".into()));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(cannot)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    // What is not text is said first: a disk image is too long as well.
+    if bytes.contains(&0) {
+        return Err(wrong("is not text: there are zero bytes in it".into()).with_hint("is it a crontab at all?"));
+    }
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(wrong("is longer than 4 MiB".into()).with_hint("is it a crontab at all?"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        wrong(format!("is not text: line {line} is not UTF-8")).with_hint("save it as UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, fs};
+
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        let all = variables.iter().chain(&[("HOME", "/root")]).map(|(n, v)| (OsString::from(n), OsString::from(v)));
+        Config::from_environment(all, &[]).unwrap().0
+    }
+
+    #[test]
+    fn the_crontab_is_looked_for_in_three_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let usual = folder.path().join("crontab");
+        assert_eq!(Source::find_beside(&config(&[]), &usual), Source::BuiltIn);
+        fs::write(&usual, "").unwrap();
+        assert_eq!(Source::find_beside(&config(&[]), &usual), Source::File(usual.clone()));
+        let named = Source::find_beside(&config(&[("BKUP_CRONTAB", "/no/such")]), &usual);
+        assert_eq!(named, Source::File("/no/such".into()), "a named one is not replaced by another");
+    }
+
+    #[test]
+    fn what_is_no_crontab_is_said_and_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let fails = |path: &Path, words: &str| {
+            let error = read(path).unwrap_err();
+            assert!(error.to_string().contains(words) && error.exit_code() == 2, "{error}");
+        };
+        fails(&path, "No such file");
+        fails(folder.path(), "is a folder");
+        fs::write(&path, b"0 * * * * backup\n\x80\n").unwrap();
+        fails(&path, "line 2 is not UTF-8");
+        fs::write(&path, b"\x7fELF\0\0").unwrap();
+        fails(&path, "zero bytes");
+        fs::write(&path, "# long\n".repeat(700_000)).unwrap();
+        fails(&path, "longer than 4 MiB");
+        fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        fails(&path, "zero bytes");
+    }
+}
