@@ -20,16 +20,20 @@ fn newest(site: &Site) -> String {
     list(site, "")[0]["id"].as_str().unwrap().to_owned()
 }
 
-/// A run that hangs on its daemon, once it is in the store.
-fn hanging(site: &Site) -> (Child, String) {
-    let mut command = site.command();
-    command.arg("volumes").stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
+/// The id of the run that goes on, once it is in the store.
+fn running(site: &Site) -> String {
     loop {
         if let Some(run) = list(site, "--status running").first() {
-            return (child, run["id"].as_str().unwrap().to_owned());
+            return run["id"].as_str().unwrap().to_owned();
         }
     }
+}
+
+/// A run that hangs on its daemon.
+fn hanging(site: &Site) -> (Child, String) {
+    let mut command = site.command();
+    let child = command.arg("volumes").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    (child, running(site))
 }
 
 /// A site whose daemon never answers the list of volumes.
@@ -132,19 +136,14 @@ fn a_log_is_followed_until_the_run_ends() {
     fs::write(site.path("scripts/mine.rhai"), source).unwrap();
     let mut command = site.command();
     command.args(["--scripts-dir", "scripts", "mine"]).stderr(Stdio::null());
-    let mut running = command.spawn().unwrap();
-    let id = loop {
-        if let Some(run) = list(&site, "--status running").first() {
-            break run["id"].as_str().unwrap().to_owned();
-        }
-    };
+    let mut followed = command.spawn().unwrap();
+    let id = running(&site);
     let following = site.command().args(["runs", "log", "--follow", &id]).stdout(Stdio::piped()).spawn().unwrap();
     while !site.run(&format!("runs log {id}")).ok().out.contains("before") {}
     daemon.release();
-    assert!(running.wait().unwrap().success());
-    let followed = following.wait_with_output().unwrap();
-    let followed = String::from_utf8(followed.stdout).unwrap();
-    assert!(followed.contains("before") && followed.contains("after"), "{followed}");
+    assert!(followed.wait().unwrap().success());
+    let heard = String::from_utf8(following.wait_with_output().unwrap().stdout).unwrap();
+    assert!(heard.contains("before") && heard.contains("after"), "{heard}");
 }
 
 #[test]
