@@ -1,7 +1,7 @@
 //! Whole processes, as a user starts them, beside what a user would pick instead: medians, and the most memory each took.
 //!
 //! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`, about 6 GB a run in the system's
-//! temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how often each thing is done (5), `ONLY` which part: `list`, `script` or `files`.
+//! temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how often each thing is done (5), `ONLY` which part: `list`, `runs`, `script` or `files`.
 
 use std::{
     fs,
@@ -35,7 +35,8 @@ fn main() {
     let only = std::env::var("ONLY").unwrap_or_default();
     let folder = tempfile::Builder::new().prefix("convoy-backups-bench-").tempdir().expect("a temporary folder");
     let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);
-    for (name, part) in [("list", list as fn(&Path, usize)), ("script", script), ("files", files)] {
+    for (name, part) in [("list", list as fn(&Path, usize)), ("runs", runs_list), ("script", script), ("files", files)]
+    {
         if only.is_empty() || only == name {
             let folder = folder.path().join(name);
             fs::create_dir(&folder).expect("a folder");
@@ -102,6 +103,38 @@ fn list(folder: &Path, runs: usize) {
     let measured = median(all);
     println!("| `volumes --json`, daemon on a socket | {} | {} |", ms(measured), mib(measured));
     daemon.kill().and_then(|()| daemon.wait()).expect("it ends");
+}
+
+/// `runs list` over a store with 10,000 runs, each with 20 lines of log and a result.
+fn runs_list(folder: &Path, runs: usize) {
+    const RUNS: usize = 10_000;
+    // The program makes the store; its first run is then had again and again, each time a minute later.
+    measure(program(folder).args(["create", "--volume", "vol1", "--size", "1G"]));
+    let mut store = rusqlite::Connection::open(folder.join("data/runs.sqlite")).expect("a store");
+    let transaction = store.transaction().expect("a transaction");
+    transaction
+        .execute_batch(&format!(
+            "CREATE TEMP TABLE numbers AS
+                WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {RUNS}) SELECT n FROM n;
+            CREATE TEMP TABLE copies AS SELECT runs.*, n FROM runs, numbers;
+            UPDATE copies SET id = printf('20261123T%06d.000000-1a-0', n), started = started - ({RUNS} - n) * 60000000,
+                script = iif(n % 3, 'backup', 'prune'), status = iif(n % 50, 'done', 'failed'),
+                result = printf('[%s]', replace(printf('%.20c', 'x'), 'x', '{{\"Name\":\"vol1\",\"Driver\":\"vfs\"}},')|| 'null');
+            ALTER TABLE copies DROP COLUMN n;
+            DELETE FROM runs;
+            INSERT INTO runs SELECT * FROM copies;
+            INSERT INTO lines SELECT copies.id, numbers.n, copies.started, 3, 'backup', printf('line %d of the log', numbers.n)
+                FROM copies, numbers WHERE numbers.n <= 20;
+            INSERT OR IGNORE INTO run_volumes SELECT 'vol1', id FROM copies;"
+        ))
+        .expect("10,000 runs");
+    transaction.commit().expect("room");
+    drop(store);
+    for words in ["runs list", "runs list --json -n 10000", "runs list --status failed --script prune --since 7d"] {
+        let all = (0..runs * 5).map(|_| measure(program(folder).args(words.split(' ')))).collect();
+        let measured = median(all);
+        println!("| `{words}`, 10,000 runs | {} | {} |", ms(measured), mib(measured));
+    }
 }
 
 fn serve(folder: &Path) -> Child {

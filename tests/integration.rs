@@ -9,5 +9,6 @@ mod faults;
 mod faulty_daemon;
 mod logging;
 mod main_job;
+mod runs;
 mod secrets;
 mod support;

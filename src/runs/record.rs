@@ -233,9 +233,9 @@ pub struct GoodBackup {
     pub url: String,
     /// When the snapshot in it was taken, where the daemon tells.
     pub snapshot_time: Option<Timestamp>,
-    /// When it was last found good.
+    /// When it was made and found good; where another run made it, when its snapshot was taken.
     pub proven: Timestamp,
-    /// The run that found it so.
+    /// The run that found it so first.
     pub run: String,
     /// Its size, where the daemon tells.
     pub bytes: Option<u64>,

@@ -33,7 +33,7 @@ use crate::{
 pub(super) use writing::Ending;
 
 /// How long a write waits for another process's; each takes milliseconds.
-const BUSY: Duration = Duration::from_secs(3);
+const BUSY: Duration = Duration::from_secs(2);
 const OTHER_FOLDER: &str = "or set BKUP_DATA_DIR to another folder";
 
 /// The store of runs in a data folder. Every method blocks, for moments; none of them waits longer than [`BUSY`].

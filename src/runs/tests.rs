@@ -1,1 +1,139 @@
-//! t
+//! The door, over a daemon in memory and a real store.
+
+use jiff::tz::TimeZone;
+
+use super::{record::Filter, *};
+use crate::{
+    clock::FixedClock,
+    convoy::{
+        Destination,
+        memory::{Fault, MemoryDaemon},
+    },
+    script::testing,
+};
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    daemon: Arc<MemoryDaemon>,
+    door: Door,
+    store: Arc<Store>,
+}
+
+fn bench(volumes: &[&str]) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Arc::new(MemoryDaemon::with_volumes(volumes));
+    let store = Arc::new(Store::new(folder.path()));
+    let settings = Settings { destination: Some(Destination::parse("vfs:///backups").unwrap()), ..Settings::default() };
+    let door = Door {
+        daemon: daemon.clone(),
+        lock_folder: folder.path().join("locks"),
+        lock_wait: Duration::ZERO,
+        clock: Arc::new(FixedClock::new("2026-11-23T12:00:00Z".parse().unwrap(), TimeZone::UTC)),
+        settings,
+        listener: Arc::new(script::Silent),
+        notifier: Arc::new(script::NotifyLog),
+        store: Some(store.clone()),
+    };
+    Bench { _folder: folder, daemon, door, store }
+}
+
+fn request(text: &str) -> Request {
+    let script = testing::script(text).unwrap();
+    let arguments = testing::given(&script, "").unwrap();
+    let entry = Some(Entry { key: "daily".into(), line: 4 });
+    Request { script, arguments, trigger: Trigger::Cron, entry, dry_run: false, timeout: Duration::from_secs(60) }
+}
+
+impl Bench {
+    async fn run(&self, request: Request) -> (Finished, RunRecord) {
+        let finished = run(&self.door, request, CancellationToken::new()).await;
+        assert!(finished.recorded);
+        let record = self.store.get(&finished.id).unwrap();
+        (finished, record)
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_remembered_with_what_it_returned_and_what_it_did() {
+    let bench = bench(&["vol1", "vol2"]);
+    let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); run::failed(\"vol2\", \"no\"); #{ a: 1 } }";
+    let (finished, record) = bench.run(request(text)).await;
+    assert_eq!((record.status, record.status), (Status::Partial, finished.status));
+    assert_eq!((record.script.as_str(), record.trigger, record.entry.unwrap().line), ("test", Trigger::Cron, 4));
+    assert_eq!(record.digest.len(), 64);
+    assert_eq!((record.volumes_done, record.failures.len()), (vec!["vol1".to_owned()], 1));
+    assert_eq!(bench.store.output(&finished.id).unwrap().result.unwrap(), serde_json::json!({ "a": 1 }));
+    let known = bench.store.volumes().unwrap().remove(0);
+    assert_eq!((known.name.as_str(), known.good_backups.len()), ("vol1", 1));
+    assert_eq!(known.good_backups[0].run, finished.id);
+}
+
+#[tokio::test]
+async fn what_the_guards_saw_is_kept_whatever_the_script_says_of_it() {
+    let bench = bench(&["vol1"]);
+    let text =
+        "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); throw \"and then it broke\" }";
+    let (finished, record) = bench.run(request(text)).await;
+    assert_eq!(finished.status, Status::Failed);
+    let error = record.error.unwrap();
+    assert_eq!(error["location"]["line"], 1, "{error}");
+    assert_eq!(bench.store.volumes().unwrap()[0].good_backups.len(), 1);
+
+    // A backup that does not prove good is none, whatever the script returns.
+    bench.daemon.fault("create_backup", Fault::AnswersSuccessOnly);
+    let text = "fn main(args) { try { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); } catch { } [#{ URL: \"vfs:///b\" }] }";
+    let (finished, _) = bench.run(request(text)).await;
+    assert_eq!(finished.status, Status::Done);
+    assert_eq!(bench.store.volumes().unwrap()[0].good_backups.len(), 1);
+}
+
+#[tokio::test]
+async fn a_dry_run_teaches_nothing_about_volumes() {
+    let bench = bench(&["vol1"]);
+    let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";
+    let (finished, record) = bench.run(Request { dry_run: true, ..request(text) }).await;
+    assert!(record.dry_run && record.volumes_done.is_empty());
+    assert!(bench.store.volumes().unwrap().is_empty());
+    let plan = bench.store.output(&finished.id).unwrap().plan.unwrap();
+    assert_eq!(plan.as_array().unwrap().len(), 2, "{plan}");
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_or_out_of_time_is_remembered_so() {
+    let bench = bench(&[]);
+    let forever = "fn main(args) { while true { time::sleep(\"1h\"); } }";
+    let late = Request { timeout: Duration::ZERO, ..request(forever) };
+    assert_eq!(bench.run(late).await.1.status, Status::TimedOut);
+    let token = CancellationToken::new();
+    token.cancel();
+    let finished = run(&bench.door, request(forever), token).await;
+    assert_eq!(bench.store.get(&finished.id).unwrap().status, Status::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_nobody_waits_for_any_more_is_remembered_all_the_same() {
+    let bench = bench(&["vol1"]);
+    let mut running =
+        Box::pin(run(&bench.door, request("fn main(args) { convoy::volumes(); 7 }"), CancellationToken::new()));
+    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(running.as_mut().poll(context).is_ready()));
+    let _ = polled.await;
+    drop(running);
+    loop {
+        let runs = bench.store.list(&Filter { status: Some(Status::Done), ..Filter::default() }).unwrap();
+        if let Some(done) = runs.first() {
+            assert_eq!(bench.store.output(&done.id).unwrap().result, Some(serde_json::json!(7)));
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_stops_no_run() {
+    let bench = bench(&["vol1"]);
+    let door = Door { store: Some(Arc::new(Store::new(std::path::Path::new("/proc/no/such")))), ..bench.door };
+    let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";
+    let finished = run(&door, request(text), CancellationToken::new()).await;
+    assert_eq!((finished.status, finished.recorded), (Status::Done, false));
+    assert_eq!(bench.daemon.backup_names().len(), 1);
+}

@@ -17,7 +17,7 @@ pub mod primitives;
 mod resolver;
 mod runner;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -1,1 +1,168 @@
-//! t
+//! A recording, over a real store.
+
+use super::*;
+use crate::{
+    clock::SystemClock,
+    runs::{
+        Trigger,
+        record::{Cancelling, Filter},
+    },
+};
+
+fn record() -> RunRecord {
+    RunRecord {
+        id: "run-1".into(),
+        script: "backup".into(),
+        digest: String::new(),
+        origin: String::new(),
+        arguments: serde_json::Map::new(),
+        trigger: Trigger::Cli,
+        entry: None,
+        dry_run: false,
+        host: String::new(),
+        process: 1,
+        boot: String::new(),
+        started: Timestamp::now(),
+        ended: None,
+        took: None,
+        status: Status::Running,
+        reason: None,
+        error: None,
+        failures: Vec::new(),
+        volumes_done: Vec::new(),
+        bytes: None,
+        lines_left_out: 0,
+        cancel_requested: None,
+    }
+}
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    store: Arc<Store>,
+    cancellation: CancellationToken,
+    recording: Recording,
+}
+
+fn begin() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::new(&folder.path().join("data")));
+    let cancellation = CancellationToken::new();
+    let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), cancellation.clone());
+    Bench { _folder: folder, store, cancellation, recording }
+}
+
+impl Bench {
+    /// Waits until the store has it so.
+    fn until(&self, is_so: impl Fn(&RunRecord) -> bool) -> RunRecord {
+        loop {
+            if let Ok(run) = self.store.get("run-1")
+                && is_so(&run)
+            {
+                return run;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn done() -> RunRecord {
+    RunRecord { status: Status::Done, ..record() }
+}
+
+#[test]
+fn a_run_is_in_the_store_while_it_goes_on_with_what_it_said_so_far() {
+    let bench = begin();
+    let lines = bench.recording.lines();
+    bench.until(|run| run.status == Status::Running);
+    lines.line(Timestamp::now(), Level::Info, "convoy_backups::runs", "one\n");
+    while bench.store.lines("run-1", 0, 10).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    lines.line(Timestamp::now(), Level::Warn, "backup", "two");
+    assert!(bench.recording.end(done(), Output::default(), None));
+    let kept = bench.store.lines("run-1", 0, 10).unwrap();
+    let words: Vec<_> = kept.iter().map(|line| (line.number, line.target.as_str(), line.text.as_str())).collect();
+    assert_eq!(words, [(1, "runs", "one"), (2, "backup", "two")]);
+    assert_eq!(bench.store.get("run-1").unwrap().status, Status::Done);
+    lines.line(Timestamp::now(), Level::Info, "late", "nobody hears it");
+}
+
+#[test]
+fn a_log_without_end_is_cut_and_its_warnings_are_not() {
+    let bench = begin();
+    let lines = bench.recording.lines();
+    for number in 0..10_050 {
+        lines.line(Timestamp::now(), Level::Info, "mine", &format!("line {number}"));
+    }
+    lines.line(Timestamp::now(), Level::Error, "mine", "what went wrong");
+    assert!(bench.recording.end(done(), Output::default(), None));
+    assert_eq!(bench.store.get("run-1").unwrap().lines_left_out, 50);
+    assert_eq!(bench.store.last_lines("run-1", 1).unwrap()[0].text, "what went wrong");
+    assert_eq!(bench.store.lines("run-1", 0, 20_000).unwrap().len(), 10_001);
+}
+
+#[test]
+fn long_lines_are_cut_between_characters_and_all_of_them_together_are_bounded() {
+    let bench = begin();
+    let lines = bench.recording.lines();
+    let long = "é".repeat(20_000);
+    for _ in 0..300 {
+        lines.line(Timestamp::now(), Level::Info, "mine", &long);
+    }
+    assert!(bench.recording.end(done(), Output::default(), None));
+    let kept = bench.store.lines("run-1", 0, 1_000).unwrap();
+    assert!(kept.iter().map(|line| line.text.len()).sum::<usize>() <= MAX_BYTES && kept.len() > 200);
+    assert_eq!(bench.store.get("run-1").unwrap().lines_left_out, 300 - kept.len() as u64);
+}
+
+#[test]
+fn who_asks_for_the_end_in_the_store_ends_the_run() {
+    let bench = begin();
+    bench.until(|run| run.status == Status::Running);
+    let asked = bench.store.request_cancel("run-1", "ann on host1", Timestamp::now()).unwrap();
+    assert_eq!(asked, Cancelling::Asked);
+    while !bench.cancellation.is_cancelled() {
+        std::thread::yield_now();
+    }
+    assert_eq!(bench.recording.cancelled_by(), Some("ann on host1"));
+}
+
+#[test]
+fn a_run_that_breaks_off_inside_the_program_is_recorded_as_failed() {
+    let bench = begin();
+    let Bench { recording, store, _folder, .. } = bench;
+    drop(recording);
+    let run = loop {
+        match store.get("run-1") {
+            Ok(run) if run.status == Status::Failed => break run,
+            _ => std::thread::yield_now(),
+        }
+    };
+    assert!(run.error.unwrap().to_string().contains("broke off"));
+}
+
+#[test]
+fn a_store_that_fails_costs_nothing_but_the_record() {
+    let store = Arc::new(Store::new(std::path::Path::new("/proc/no/such/folder")));
+    let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), CancellationToken::new());
+    recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
+    assert!(!recording.end(done(), Output::default(), None));
+    let error = Error::internal("something else");
+    assert!(store.trouble_changes(Some(&error)) && !store.trouble_changes(Some(&error)));
+    assert!(store.trouble_changes(None) && !store.trouble_changes(None), "that it is well again is said once");
+    assert!(store.list(&Filter::default()).is_ok_and(|runs| runs.is_empty()));
+}
+
+#[test]
+fn a_store_that_comes_back_gets_the_whole_record_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::write(&data, "a file").unwrap();
+    let store = Arc::new(Store::new(&data));
+    let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), CancellationToken::new());
+    recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
+    std::fs::remove_file(&data).unwrap();
+    assert!(recording.end(done(), Output::default(), None));
+    assert_eq!(store.get("run-1").unwrap().status, Status::Done);
+    assert_eq!(store.lines("run-1", 0, 10).unwrap().len(), 1);
+}

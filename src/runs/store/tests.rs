@@ -1,1 +1,486 @@
-//! t
+//! The store, on real files.
+
+use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
+
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::{
+    convoy::guards::Witness,
+    runs::{
+        alive::Alive,
+        record::{Cancelling, Entry, Filter, Line, Output, RunRecord, Skipped, Status, Trigger},
+    },
+    script::Failure,
+};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+const NOON: &str = "2026-11-23T12:00:00Z";
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(&folder.path().join("data"));
+    (folder, store)
+}
+
+fn record(id: &str, status: Status) -> RunRecord {
+    RunRecord {
+        id: id.into(),
+        script: "backup".into(),
+        digest: "abc".into(),
+        origin: "built in".into(),
+        arguments: Map::from_iter([("volume".to_owned(), Value::from("vol1"))]),
+        trigger: Trigger::Cron,
+        entry: Some(Entry { key: "daily".into(), line: 7 }),
+        dry_run: false,
+        host: "host1".into(),
+        process: 42,
+        boot: "boot".into(),
+        started: at(NOON),
+        ended: (status != Status::Running).then(|| at(NOON)),
+        took: (status != Status::Running).then_some(Duration::from_millis(1_500)),
+        status,
+        reason: None,
+        error: None,
+        failures: Vec::new(),
+        volumes_done: vec!["vol1".into()],
+        bytes: Some(7),
+        lines_left_out: 0,
+        cancel_requested: None,
+    }
+}
+
+impl Store {
+    fn put(&self, record: &RunRecord) {
+        self.begin(record).unwrap();
+    }
+
+    fn put_end(&self, record: &RunRecord, now: &str, witnessed: &[Witness]) {
+        let output = Output { result: Some(json!([1])), plan: None };
+        let ending = Ending { record, output: &output, witnessed: Some(("daemon", witnessed)), lines: &[] };
+        self.end(&ending, at(now)).unwrap();
+    }
+
+    fn ids(&self, filter: &Filter) -> Vec<String> {
+        self.list(filter).unwrap().into_iter().map(|run| run.id).collect()
+    }
+
+    fn raw(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+}
+
+#[test]
+fn what_was_written_of_a_run_is_what_is_read() {
+    let (_folder, store) = store();
+    assert!(!store.exists() && store.list(&Filter::default()).unwrap().is_empty() && !store.exists());
+    let mut run = record("run-1", Status::Running);
+    store.put(&run);
+    run.status = Status::Partial;
+    run.ended = Some(at("2026-11-23T12:00:01.123456Z"));
+    run.took = Some(Duration::from_micros(1_123_456));
+    run.error = Some(json!({ "code": "guard", "message": "no" }));
+    run.failures = vec![Failure { volume: "vol2".into(), code: "busy".into(), message: "in use".into() }];
+    run.lines_left_out = 3;
+    store.put_end(&run, NOON, &[]);
+    assert_eq!(store.get("run-1").unwrap(), run);
+    assert_eq!(store.output("run-1").unwrap(), Output { result: Some(json!([1])), plan: None });
+    let line = |number, text: &str| Line {
+        number,
+        time: at(NOON),
+        level: log::Level::Warn,
+        target: "backup".into(),
+        text: text.into(),
+    };
+    store.append("run-1", &[line(1, "one"), line(2, "two\n\u{1b}")]).unwrap();
+    store.append("run-1", &[line(2, "again"), line(3, "three")]).unwrap();
+    assert_eq!(store.lines("run-1", 0, 100).unwrap(), [line(1, "one"), line(2, "two\n\u{1b}"), line(3, "three")]);
+    assert_eq!(store.lines("run-1", 2, 100).unwrap().len(), 1);
+    assert_eq!(store.last_lines("run-1", 2).unwrap(), [line(2, "two\n\u{1b}"), line(3, "three")]);
+}
+
+#[test]
+fn only_the_owner_may_read_the_store() {
+    let (folder, store) = store();
+    store.put(&record("run-1", Status::Done));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.path().join("data")), 0o700);
+    for suffix in ["", "-wal", "-shm"] {
+        assert_eq!(mode(&with_suffix(store.path(), suffix)), 0o600, "{suffix}");
+    }
+}
+
+#[test]
+fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
+    let (_folder, store) = store();
+    let mut runs = [
+        record("run-1", Status::Done),
+        record("run-2", Status::Failed),
+        record("run-3", Status::Done),
+        record("run-4", Status::Skipped),
+    ];
+    runs[1].failures = vec![Failure { volume: "vol9".into(), code: "io".into(), message: "no".into() }];
+    runs[2].script = "prune".into();
+    runs[2].started = at("2026-11-24T12:00:00Z");
+    runs[2].arguments = Map::new();
+    runs[2].volumes_done = vec!["vol2".into()];
+    runs.iter().for_each(|run| store.put(run));
+    let ids = |filter| store.ids(&filter);
+    assert_eq!(ids(Filter::default()), ["run-4", "run-3", "run-2", "run-1"]);
+    assert_eq!(ids(Filter { limit: Some(2), ..Filter::default() }), ["run-4", "run-3"]);
+    assert_eq!(ids(Filter { script: Some("prune".into()), ..Filter::default() }), ["run-3"]);
+    assert_eq!(ids(Filter { status: Some(Status::Failed), ..Filter::default() }), ["run-2"]);
+    assert_eq!(ids(Filter { since: Some(at("2026-11-24T00:00:00Z")), ..Filter::default() }), ["run-3"]);
+    for (volume, found) in [("vol1", vec!["run-4", "run-2", "run-1"]), ("vol2", vec!["run-3"]), ("vol9", vec!["run-2"])]
+    {
+        assert_eq!(ids(Filter { volume: Some(volume.into()), ..Filter::default() }), found, "{volume}");
+    }
+    let both = Filter { script: Some("backup".into()), volume: Some("vol2".into()), ..Filter::default() };
+    assert!(ids(both).is_empty());
+}
+
+#[test]
+fn the_beginning_of_an_id_is_enough_where_only_one_begins_so() {
+    let (_folder, store) = store();
+    for id in ["20261123T120000.000001-1a-0", "20261123T120000.000002-1a-0", "20261123T120000.000002-1a-01"] {
+        store.put(&record(id, Status::Done));
+    }
+    assert_eq!(store.get("20261123T120000.000001").unwrap().id, "20261123T120000.000001-1a-0");
+    assert_eq!(store.get("20261123T120000.000002-1a-0").unwrap().id, "20261123T120000.000002-1a-0", "it is one itself");
+    let error = store.get("20261123").unwrap_err();
+    assert!(error.message.contains("more than one") && error.message.contains("000001-1a-0"), "{error}");
+    for unknown in ["", "x", "%", "20261123T120000.000001-1a-00"] {
+        let error = store.get(unknown).unwrap_err();
+        assert!(error.message.contains("there is no run") && error.exit_code() == 2, "{error}");
+    }
+    let meant = store.get("20261123T120000.000001-1a-9").unwrap_err().hint.unwrap();
+    assert_eq!(meant, "did you mean \"20261123T120000.000001-1a-0\"?");
+    assert!(store.get("20251123T120000.000001-77-9").unwrap_err().hint.unwrap().contains("runs list"));
+}
+
+#[test]
+fn old_runs_and_too_many_go_and_those_that_go_on_stay() {
+    let (_folder, store) = store();
+    let mut old = record("20260101", Status::Done);
+    old.started = at("2026-01-01T00:00:00Z");
+    let going_on = RunRecord { id: "20260102".into(), status: Status::Running, ..old.clone() };
+    store.put(&old);
+    store.put(&going_on);
+    store
+        .append(
+            "20260101",
+            &[Line { number: 1, time: at(NOON), level: log::Level::Info, target: "x".into(), text: "y".into() }],
+        )
+        .unwrap();
+    store
+        .write(|transaction| {
+            for number in 0..10_005 {
+                let sql = "INSERT INTO runs (id, script, status, trigger, dry_run, started, digest, origin, host, process, boot, arguments,
+                    volumes_done, failures) VALUES (?1, 'x', 'done', 'cron', 0, ?2, '', '', '', 1, '', '{}', '[]', '[]')";
+                let id = format!("20261123T{number:06}");
+                transaction.execute(sql, rusqlite::params![id, micros(at(NOON))])?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    store.prune(at(NOON)).unwrap();
+    let ids = store.ids(&Filter::default());
+    assert_eq!((ids.len(), ids.last().unwrap().as_str()), (10_001, "20260102"));
+    assert_eq!(ids[9_999], "20261123T000005");
+    assert!(store.lines("20260101", 0, 10).unwrap().is_empty());
+}
+
+#[test]
+fn looking_at_volumes_all_day_does_not_push_backups_out() {
+    let (_folder, store) = store();
+    store.put(&record("20261123T000000", Status::Done));
+    let mut looked = record("", Status::Done);
+    looked.trigger = Trigger::Cli;
+    looked.volumes_done.clear();
+    store
+        .write(|transaction| {
+            for number in 0..1_010 {
+                looked.id = format!("20261124T{number:06}");
+                super::writing::save(transaction, &looked, &Output::default())?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    store.prune(at(NOON)).unwrap();
+    let ids = store.ids(&Filter::default());
+    assert_eq!((ids.len(), ids.last().unwrap().as_str()), (1_001, "20261123T000000"));
+}
+
+#[test]
+fn pruning_happens_by_itself_once_an_hour() {
+    let (_folder, store) = store();
+    let mut old = record("20250101", Status::Done);
+    old.started = at("2025-01-01T00:00:00Z");
+    let new = record("20261123", Status::Done);
+    store.put_end(&new, NOON, &[]);
+    store.put(&old);
+    store.put_end(&new, "2026-11-23T12:59:59Z", &[]);
+    assert_eq!(store.ids(&Filter::default()).len(), 2);
+    store.put_end(&new, "2026-11-23T13:00:00Z", &[]);
+    assert_eq!(store.ids(&Filter::default()), ["20261123"]);
+    store.put(&old);
+    store.put_end(&new, "2026-11-22T13:00:00Z", &[]);
+    assert_eq!(store.ids(&Filter::default()), ["20261123"], "the clock was set back");
+}
+
+#[test]
+fn a_run_whose_process_is_gone_is_interrupted_and_that_is_told_once() {
+    let (_folder, store) = store();
+    let alive = Alive::new(store.running(), "run-2").unwrap();
+    // What kill -9 leaves behind.
+    fs::write(store.running().join("run-1"), "").unwrap();
+    for id in ["run-1", "run-2", "run-3"] {
+        store.put(&record(id, Status::Running));
+    }
+    let shown: Vec<_> = store.list(&Filter::default()).unwrap().into_iter().map(|run| run.status).collect();
+    assert_eq!(shown, [Status::Interrupted, Status::Running, Status::Interrupted], "shown so before it is written");
+    let filter = |status| Filter { status: Some(status), ..Filter::default() };
+    assert_eq!(store.ids(&filter(Status::Interrupted)), ["run-3", "run-1"]);
+    assert_eq!(store.ids(&filter(Status::Running)), ["run-2"]);
+    assert_eq!(store.mark_interrupted().unwrap(), 2);
+    assert!(!store.running().join("run-1").exists());
+    let told = |store: &Store| store.take_interrupted().unwrap().into_iter().map(|run| run.id).collect::<Vec<_>>();
+    assert_eq!(told(&store), ["run-1", "run-3"], "marked by somebody else, told here");
+    assert!(told(&store).is_empty());
+    drop(alive);
+    assert_eq!(told(&store), ["run-2"]);
+    // A record that comes late wins: the run knows best how it ended.
+    store.put_end(&record("run-2", Status::Done), NOON, &[]);
+    assert_eq!(store.get("run-2").unwrap().status, Status::Done);
+}
+
+#[test]
+fn a_wish_that_a_run_should_end_reaches_it_and_stays_in_its_record() {
+    let (folder, store) = store();
+    let run = record("run-1", Status::Running);
+    let _alive = Alive::new(store.running(), "run-1").unwrap();
+    store.put(&run);
+    let other = Store::new(&folder.path().join("data"));
+    assert_eq!(store.cancel_requested("run-1").unwrap(), None);
+    assert_eq!(other.request_cancel("run-1", "ann", at(NOON)).unwrap(), Cancelling::Asked);
+    assert_eq!(other.request_cancel("run-1", "bob", at(NOON)).unwrap(), Cancelling::Asked);
+    assert_eq!(store.cancel_requested("run-1").unwrap().unwrap().by, "ann");
+    store.put_end(&record("run-1", Status::Cancelled), NOON, &[]);
+    assert_eq!(store.get("run-1").unwrap().cancel_requested.unwrap().by, "ann");
+    assert_eq!(other.request_cancel("run-1", "bob", at(NOON)).unwrap(), Cancelling::Ended(Status::Cancelled));
+    store.put(&record("run-2", Status::Running));
+    assert_eq!(
+        store.request_cancel("run-2", "bob", at(NOON)).unwrap(),
+        Cancelling::Ended(Status::Interrupted),
+        "its process is gone"
+    );
+}
+
+#[test]
+fn what_the_scheduler_must_remember_outlives_it() {
+    let (folder, store) = store();
+    assert_eq!(store.last_due("daily").unwrap(), None);
+    assert!(!store.exists());
+    store.remember_due("daily", at(NOON)).unwrap();
+    store.remember_due("daily", at("2026-11-24T12:00:00Z")).unwrap();
+    let skipped = Skipped {
+        script: "backup".into(),
+        arguments: Map::new(),
+        entry: Entry { key: "daily".into(), line: 3 },
+        due: at(NOON),
+        reason: "the run before still goes on".into(),
+    };
+    let id = store.skipped(&skipped, at(NOON)).unwrap();
+    let again = Store::new(&folder.path().join("data"));
+    assert_eq!(again.last_due("daily").unwrap(), Some(at("2026-11-24T12:00:00Z")));
+    assert_eq!(again.last_due("hourly").unwrap(), None);
+    let run = again.get(&id).unwrap();
+    assert_eq!((run.status, run.reason.as_deref()), (Status::Skipped, Some("the run before still goes on")));
+    assert_eq!(again.mark_interrupted().unwrap(), 0);
+}
+
+fn good(url: &str, snapshot_time: &str, made: bool) -> Witness {
+    Witness::BackupGood {
+        volume: "vol1".into(),
+        url: url.into(),
+        snapshot_time: Some(at(snapshot_time)),
+        bytes: Some(9),
+        made,
+    }
+}
+
+#[test]
+fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
+    let (_folder, store) = store();
+    let volume = || "vol1".to_owned();
+    let seen = Witness::VolumeSeen { volume: volume(), snapshot: None };
+    let snapshot = Witness::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
+    let run = record("run-1", Status::Failed);
+    store.put_end(&run, NOON, &[seen.clone(), snapshot, good("vfs:///b?1", NOON, true)]);
+    // One found good later is not the last where its data is older.
+    store.put_end(
+        &record("run-2", Status::Done),
+        "2026-11-24T12:00:00Z",
+        &[good("vfs:///b?0", "2026-11-22T12:00:00Z", false)],
+    );
+    let known = store.volumes().unwrap().remove(0);
+    assert_eq!((known.name.as_str(), known.daemon.as_str(), known.snapshot.as_deref()), ("vol1", "daemon", Some("s1")));
+    let urls: Vec<_> = known.good_backups.iter().map(|backup| backup.url.as_str()).collect();
+    assert_eq!(urls, ["vfs:///b?1", "vfs:///b?0"]);
+    let last = &known.good_backups[0];
+    assert_eq!((last.run.as_str(), last.proven, last.bytes), ("run-1", at(NOON), Some(9)));
+
+    let deleted = Witness::BackupDeleted { volume: volume(), url: "vfs:///b?1".into() };
+    let gone = Witness::SnapshotDeleted { volume: volume(), snapshot: "s1".into() };
+    store.put_end(&run, "2026-11-25T12:00:00Z", &[seen.clone(), deleted, gone]);
+    let known = store.volumes().unwrap().remove(0);
+    assert_eq!((known.good_backups.len(), known.snapshot), (1, None));
+    assert_eq!((known.first_seen, known.last_seen), (at(NOON), at("2026-11-25T12:00:00Z")));
+
+    store.put_end(&run, "2026-11-26T12:00:00Z", &[Witness::VolumeGone { volume: volume() }]);
+    assert_eq!(store.volumes().unwrap()[0].removed, Some(at("2026-11-26T12:00:00Z")));
+    store.put_end(&run, "2026-11-27T12:00:00Z", &[seen]);
+    let another = store.volumes().unwrap().remove(0);
+    assert_eq!((another.removed, another.first_seen), (None, at("2026-11-27T12:00:00Z")));
+    assert!(another.good_backups.is_empty(), "those of the volume that had the name before are no backups of this one");
+}
+
+#[test]
+fn many_that_make_the_same_store_at_once_all_write_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let data = &data;
+            scope.spawn(move || {
+                let store = Store::new(data);
+                store.put(&record(&format!("run-{number}"), Status::Done));
+                store.put_end(&record(&format!("run-{number}"), Status::Done), NOON, &[]);
+            });
+        }
+    });
+    assert_eq!(Store::new(&data).ids(&Filter::default()).len(), 16);
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_left_alone() {
+    let (_folder, store) = store();
+    store.put(&record("run-1", Status::Done));
+    store.raw().pragma_update(None, "user_version", 99).unwrap();
+    let other = Store::new(store.path().parent().unwrap());
+    for error in [other.list(&Filter::default()).unwrap_err(), other.mend(at(NOON)).unwrap_err()] {
+        assert!(error.message.contains("version 99") && error.hint.as_ref().unwrap().contains("update"), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_in_the_stores_place_is_said() {
+    let (_folder, store) = store();
+    fs::create_dir_all(store.path()).unwrap();
+    for error in [store.begin(&record("run-1", Status::Done)).unwrap_err(), store.mend(at(NOON)).unwrap_err()] {
+        assert!(error.message.contains("is a folder"), "{error}");
+    }
+    assert!(store.path().is_dir());
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_said() {
+    let store = Store::new(Path::new("/proc/no/such/folder"));
+    let error = store.begin(&record("run-1", Status::Done)).unwrap_err();
+    assert!(error.message.contains("cannot make the store of runs \"/proc/no/such/folder/runs.sqlite\""), "{error}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Store::new(file.path()).begin(&record("run-1", Status::Done)).unwrap_err();
+    assert!(error.hint.unwrap().contains("BKUP_DATA_DIR"));
+}
+
+#[test]
+fn a_store_that_cannot_be_written_has_no_room_or_is_locked_is_said_and_used_again_when_it_can() {
+    let (_folder, store) = store();
+    store.put(&record("run-1", Status::Done));
+    let pragma = |text: &str| {
+        let slot = store.open.lock().unwrap();
+        slot.as_ref().unwrap().connection.execute_batch(text).unwrap();
+    };
+    pragma("PRAGMA query_only = 1");
+    let error = store.begin(&record("run-2", Status::Done)).unwrap_err();
+    assert!(error.message.contains("can't be written"), "{error}");
+    store.put(&record("run-2", Status::Done));
+
+    pragma("PRAGMA max_page_count = 1");
+    let long = RunRecord { digest: "x".repeat(1 << 20), ..record("run-3", Status::Done) };
+    let error = store.begin(&long).unwrap_err();
+    assert!(error.message.contains("has no room"), "{error}");
+    store.put(&record("run-3", Status::Done));
+
+    let holder = store.raw();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.begin(&record("run-4", Status::Done)).unwrap_err();
+    assert!(error.kind == ErrorKind::Busy && error.message.contains("is locked"), "{error}");
+    assert_eq!(store.ids(&Filter::default()).len(), 3, "it can be read meanwhile");
+    holder.execute_batch("ROLLBACK").unwrap();
+    store.put(&record("run-4", Status::Done));
+    assert_eq!(store.ids(&Filter::default()).len(), 4);
+}
+
+/// What is in the file beside it would cover what is done to the store's own.
+fn empty_wal(store: &Store) {
+    store.raw().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+}
+
+#[test]
+fn a_damaged_store_is_moved_aside_whole_and_never_deleted() {
+    let (_folder, store) = store();
+    assert_eq!(store.mend(at(NOON)).unwrap(), None);
+    assert!(store.exists(), "where there was none, there is one now");
+    empty_wal(&store);
+    fs::write(store.path(), "no database at all, but long enough to be looked at: ".repeat(100)).unwrap();
+    let other = Store::new(store.path().parent().unwrap());
+    let error = other.list(&Filter::default()).unwrap_err();
+    assert!(error.message.contains("is damaged"), "{error}");
+    let aside = other.mend(at(NOON)).unwrap().unwrap();
+    assert!(aside.to_str().unwrap().ends_with("runs.sqlite.damaged-20261123T120000Z"), "{aside:?}");
+    assert!(fs::read_to_string(&aside).unwrap().starts_with("no database"));
+    other.put(&record("run-1", Status::Done));
+    assert_eq!(other.ids(&Filter::default()), ["run-1"]);
+}
+
+#[test]
+fn a_store_with_a_page_of_junk_is_found_damaged() {
+    let (_folder, store) = store();
+    for number in 0..200 {
+        store.put(&record(&format!("run-{number:03}"), Status::Done));
+    }
+    empty_wal(&store);
+    let path = store.path().to_owned();
+    let store = Store::new(path.parent().unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    assert!(store.mend(at(NOON)).unwrap().is_some());
+}
+
+#[test]
+fn a_store_that_is_moved_away_meanwhile_is_begun_anew() {
+    let (folder, store) = store();
+    store.put(&record("run-1", Status::Done));
+    fs::rename(folder.path().join("data"), folder.path().join("elsewhere")).unwrap();
+    store.put(&record("run-2", Status::Done));
+    assert_eq!(store.ids(&Filter::default()), ["run-2"]);
+    assert_eq!(Store::new(&folder.path().join("elsewhere")).ids(&Filter::default()), ["run-1"]);
+}
+
+#[test]
+fn a_store_can_be_used_by_many_threads() {
+    let (_folder, store) = store();
+    let store = Arc::new(store);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let store = &store;
+            scope.spawn(move || store.put(&record(&format!("run-{number}"), Status::Done)));
+        }
+    });
+    assert_eq!(store.ids(&Filter::default()).len(), 8);
+}

@@ -97,13 +97,15 @@ pub(super) fn learn(
                     WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
                 transaction.execute(sql, [daemon, volume, snapshot])?;
             }
-            Witness::BackupGood { volume, url, snapshot_time, bytes, .. } => {
+            Witness::BackupGood { volume, url, snapshot_time, bytes, made } => {
                 let sql = "INSERT INTO good_backups (daemon, volume, url, snapshot_time, proven, run, bytes)
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                    ON CONFLICT (daemon, volume, url) DO UPDATE SET proven = excluded.proven, run = excluded.run,
+                    ON CONFLICT (daemon, volume, url) DO UPDATE SET
                         snapshot_time = coalesce(excluded.snapshot_time, snapshot_time), bytes = coalesce(excluded.bytes, bytes)";
                 let snapshot_time = snapshot_time.map(micros);
-                transaction.execute(sql, params![daemon, volume, url, snapshot_time, now, run, bytes.map(number)])?;
+                // To look at an old backup makes it no newer.
+                let proven = if *made { now } else { snapshot_time.unwrap_or(now) };
+                transaction.execute(sql, params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)])?;
                 let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
                     SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
                     ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";

@@ -167,7 +167,7 @@ impl Store {
 }
 
 /// Writes the record as it is now. That somebody wants the run to end is written by others, and stays.
-fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &Output) -> rusqlite::Result<()> {
+pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &Output) -> rusqlite::Result<()> {
     const SAVE: &str = "
         INSERT INTO runs (id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot,
             entry_key, entry_line, bytes, lines_left_out, routine, reason, arguments, volumes_done, error, failures, plan, result)
