@@ -1,0 +1,437 @@
+//! `serve`: follows the crontab, remembers every run, looks whether each volume has a backup that is new enough, and tells people;
+//! until it is told to end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{Arc, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+
+use super::{Connection, connect, door, report_of_record, status};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    error::{Error, ErrorKind, Result},
+    freshness::Freshness,
+    locks::{Lock, Locks, Sharing},
+    logging,
+    notify::Teller,
+    progress,
+    runs::{self, Request, Store, Trigger, record},
+    schedule::{Crontab, Due, Entry, Missed, Options, Runner, Scheduler, Source, Surroundings, SystemTimer, View, watch},
+};
+
+/// Between two looks whether every volume's backup is new enough.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
+const LAST_MESSAGES: Duration = Duration::from_secs(5);
+/// How many lines of a run's log are told with it.
+const LOG_TAIL: usize = 20;
+/// The lock by which others see that `serve` runs.
+const LOCK: &str = "serve";
+
+/// What `serve` is started with: a crontab that was checked.
+pub struct Serving {
+    /// The configuration, without what the crontab sets.
+    pub config: Config,
+    /// What the crontab is read in when it changes.
+    pub surroundings: Surroundings,
+    /// The crontab as it is now.
+    pub crontab: Crontab,
+    /// Tells people.
+    pub teller: Arc<Teller>,
+}
+
+/// Serves until it is cancelled; then nothing new is started, and what runs has the grace time to end.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] where another `serve` works with the same data folder; a configuration error where the data folder or
+/// the daemon can't be used at all.
+pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
+    let Serving { config, surroundings, crontab, teller } = serving;
+    let _alone = alone(&config).await?;
+    say_who_is_told(&teller);
+    let store = Arc::new(Store::new(&config.data_dir));
+    mend(&store).await;
+    let daemons = Daemons::default();
+    let connection = daemons.get(&config).await?;
+    log::info!("serving \"{}\": {} entries, {}", crontab.file, crontab.entries.len(), connection.daemon.description());
+
+    let changed = Arc::new(Notify::new());
+    let following = Arc::new(std::sync::Mutex::new(crontab.clone()));
+    let runner = Arc::new(CrontabRunner {
+        store: store.clone(),
+        teller: teller.clone(),
+        daemons,
+        changed: changed.clone(),
+        following: following.clone(),
+        missed: AtomicU64::new(0),
+    });
+    tell_interrupted(&store, &teller);
+    let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
+    let scheduler = Scheduler::new(&crontab, options, Arc::new(SystemTimer), runner.clone());
+
+    let stop = CancellationToken::new();
+    let reload = Arc::new(Notify::new());
+    let watched = config.clone();
+    tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
+    tokio::spawn(on_hangup(reload.clone()));
+    let (telling, told) = (teller.clone(), stop.clone());
+    let delivering = tokio::spawn(async move { telling.keep_delivering(told).await });
+    let freshness = FreshnessWatch {
+        config: config.clone(),
+        connection: connection.clone(),
+        store,
+        teller: teller.clone(),
+        following,
+        view: scheduler.view(),
+        since: SystemClock.now(),
+    };
+    tokio::spawn(freshness.watch(changed, stop.clone()));
+
+    let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
+    let ended = scheduler.run(read, reload, cancellation.clone()).await;
+    stop.cancel();
+    // It ends within a moment; a message that is being sent is not cut off.
+    let _ = delivering.await;
+    teller.deliver_within(LAST_MESSAGES).await;
+    if ended.left_behind.is_empty() {
+        drop(connection);
+        runner.daemons.close().await;
+    }
+    log::info!("ended; {} runs were cut off", ended.cut_off.len());
+    Ok(())
+}
+
+/// Only one `serve` for a data folder: two would start everything twice.
+async fn alone(config: &Config) -> Result<Option<Lock>> {
+    if config.data_dir.exists() && !config.data_dir.is_dir() {
+        return Err(Error::configuration(format!("the data folder \"{}\" is not a folder", config.data_dir.display()))
+            .with_hint("set BKUP_DATA_DIR to a folder that this user can write to"));
+    }
+    let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "serve");
+    match locks.acquire(LOCK, Sharing::Exclusive).await {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind == ErrorKind::Busy => {
+            Err(Error::new(ErrorKind::Busy, format!("\"serve\" runs already with \"{}\"", config.data_dir.display()))
+                .with_hint("end that one first, or give this one a data folder of its own (BKUP_DATA_DIR)"))
+        }
+        Err(error) => Err(Error::configuration(format!(
+            "the data folder \"{}\" can't be used: {error}",
+            config.data_dir.display()
+        ))
+        .with_hint("let this user write to it, or set BKUP_DATA_DIR to another; \"convoy-backups doctor\" tells more")),
+    }
+}
+
+/// Whether a `serve` works with this data folder now.
+pub async fn is_served(config: &Config) -> bool {
+    let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "status");
+    Path::new(locks.folder()).is_dir()
+        && locks.acquire(LOCK, Sharing::Shared).await.is_err_and(|error| error.kind == ErrorKind::Busy)
+}
+
+fn say_who_is_told(teller: &Teller) {
+    let channels = teller.channels();
+    for channel in &channels {
+        log::info!("problems are told by {}: {}", channel.channel.as_str(), channel.to);
+    }
+    if channels.is_empty() {
+        log::warn!("nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL");
+    }
+}
+
+/// A store that is damaged is moved aside; whatever else is wrong with it is said, and the runs go on without it.
+async fn mend(store: &Arc<Store>) {
+    let damaged = store.clone();
+    let mended = tokio::task::spawn_blocking(move || damaged.mend(SystemClock.now())).await;
+    match mended.unwrap_or_else(|panic| Err(Error::internal(panic.to_string()))) {
+        Ok(None) => {}
+        Ok(Some(aside)) => log::error!(
+            "the store of runs was damaged: it is in \"{}\" now, and a new one was begun; what ran before is not known any more",
+            aside.display()
+        ),
+        Err(error) => log::error!("runs are not remembered: {error}"),
+    }
+}
+
+/// Tells of the runs that a crash, a kill or a power failure cut off.
+fn tell_interrupted(store: &Store, teller: &Teller) {
+    match store.take_interrupted() {
+        Ok(runs) => {
+            for run in runs {
+                log::warn!("run {}: \"{}\" was interrupted: its process is gone", run.id, run.script);
+                let tail = log_tail(store, &run.id);
+                teller.run_ended(&report_of_record(&run, tail));
+            }
+        }
+        Err(error) => log::warn!("whether runs were interrupted is not known: {error}"),
+    }
+}
+
+/// The last lines of a run's log, as people read them.
+pub(super) fn log_tail(store: &Store, run: &str) -> Vec<String> {
+    let lines = store.last_lines(run, LOG_TAIL).unwrap_or_default();
+    lines.iter().map(|line| format!("{} {:<5} {}", line.time.strftime("%H:%M:%SZ"), line.level, line.text)).collect()
+}
+
+/// On SIGHUP, the crontab is read again and the log file opened anew.
+async fn on_hangup(reload: Arc<Notify>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            while hangup.recv().await.is_some() {
+                logging::reopen();
+                log::info!("SIGHUP: reading the crontab again");
+                reload.notify_one();
+            }
+        }
+        Err(error) => log::warn!("cannot watch for SIGHUP: {error}"),
+    }
+}
+
+/// The daemons that the crontab's lines use: mostly one.
+#[derive(Default)]
+struct Daemons(Mutex<HashMap<DaemonKey, Arc<Connection>>>);
+
+/// Which daemon: its address, the S3 service it is told to use, the repositories' password, and the host in backups.
+type DaemonKey = (String, Option<String>, Option<String>, String);
+
+impl Daemons {
+    async fn get(&self, config: &Config) -> Result<Arc<Connection>> {
+        let password = config.repository_password.as_ref().map(|password| password.expose().to_owned());
+        let key = (config.daemon().0.to_string(), config.s3_endpoint.clone(), password, config.host_name());
+        let mut known = self.0.lock().await;
+        if let Some(connection) = known.get(&key) {
+            return Ok(connection.clone());
+        }
+        let connection = Arc::new(connect(config, progress::none()).await?);
+        known.insert(key, connection.clone());
+        Ok(connection)
+    }
+
+    /// Closes those that nobody uses any more.
+    async fn close(&self) {
+        for (_, connection) in self.0.lock().await.drain() {
+            if let Some(connection) = Arc::into_inner(connection) {
+                let now = CancellationToken::new();
+                now.cancel();
+                connection.close(&now, |text| log::info!("{text}")).await;
+            }
+        }
+    }
+}
+
+/// Runs the crontab's lines.
+struct CrontabRunner {
+    store: Arc<Store>,
+    teller: Arc<Teller>,
+    daemons: Daemons,
+    /// A run has ended: what is known of the volumes may be other than before.
+    changed: Arc<Notify>,
+    following: Arc<std::sync::Mutex<Crontab>>,
+    missed: AtomicU64,
+}
+
+impl CrontabRunner {
+    async fn try_run(&self, entry: &Entry, cancellation: CancellationToken) -> Result<()> {
+        let (script, arguments) = entry.load()?;
+        let connection = self.daemons.get(&entry.config).await?;
+        let mut door = door(&entry.config, &connection, self.teller.clone());
+        door.store = Some(self.store.clone());
+        // Runs that want the same volume or destination take turns, as long as their time allows.
+        door.lock_wait = entry.timeout;
+        let request = Request {
+            script,
+            arguments,
+            trigger: Trigger::Cron,
+            entry: Some(record_entry(entry)),
+            dry_run: entry.dry_run,
+            timeout: entry.timeout,
+        };
+        let finished =
+            super::run_and_tell(&door, request, &entry.arguments, &self.teller, cancellation).await;
+        let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
+        match &finished.result {
+            Err(error) => log::error!("{text}: {error}"),
+            Ok(_) if finished.failures.is_empty() => log::info!("{text}"),
+            Ok(_) => {
+                for failure in &finished.failures {
+                    log::error!("{text}: {}: {}", failure.volume, failure.message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&self, entry: &Entry, due: Timestamp, reason: String) {
+        let arguments = entry.load().map(|(_, arguments)| arguments.values().clone()).unwrap_or_default();
+        let skipped =
+            record::Skipped { script: entry.script.clone(), arguments, entry: record_entry(entry), due, reason };
+        if let Err(error) = self.store.skipped(&skipped, SystemClock.now()) {
+            log::warn!("this is not remembered: {error}");
+        }
+    }
+}
+
+fn record_entry(entry: &Entry) -> runs::Entry {
+    runs::Entry { key: entry.key.clone(), line: u32::try_from(entry.line).unwrap_or(u32::MAX) }
+}
+
+#[async_trait]
+impl Runner for CrontabRunner {
+    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) {
+        let key = format!("entry {}", entry.key);
+        let what = format!("\"{} {}\" (line {} of the crontab)", entry.script, entry.arguments_text(), entry.line);
+        match self.try_run(&entry, cancellation).await {
+            Ok(()) => self.teller.solved(&key, &format!("{} can be started again", entry.script), &what),
+            Err(error) => {
+                log::error!("line {}: \"{}\" can't be started: {error}", entry.line, entry.script);
+                self.skip(&entry, due.time, error.to_string());
+                let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
+                let text = format!("{what} was due at {} and could not be started:\n\n{error}{hint}", due.time);
+                self.teller.problem(&key, &format!("{} can't be started", entry.script), &text);
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    fn missed(&self, entry: &Entry, due: Timestamp, why: Missed) {
+        let count = self.missed.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        log::debug!("{count} ticks were missed since the start");
+        self.skip(entry, due, why.to_string());
+    }
+
+    fn last_due(&self, key: &str) -> Option<Timestamp> {
+        self.store.last_due(key).unwrap_or_else(|error| {
+            log::warn!("when lines of the crontab ran last is not known: {error}");
+            None
+        })
+    }
+
+    fn remember_due(&self, entry: &Entry, due: Timestamp) {
+        if let Err(error) = self.store.remember_due(&entry.key, due) {
+            log::debug!("line {}: that it was due is not remembered: {error}", entry.line);
+        }
+    }
+
+    fn refused(&self, errors: &[Error]) {
+        let text: Vec<String> = errors
+            .iter()
+            .take(20)
+            .map(|error| {
+                let place = error.location.as_ref().map(|place| format!("line {}: ", place.line)).unwrap_or_default();
+                format!("{place}{error}")
+            })
+            .collect();
+        let text = format!(
+            "The crontab was changed and has errors, so the one before stays in force:\n\n{}\n\nLook at it with: convoy-backups crontab check",
+            text.join("\n")
+        );
+        self.teller.problem("crontab", "the crontab has errors", &text);
+    }
+
+    fn followed(&self, crontab: &Crontab) {
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
+        self.teller.solved("crontab", "the crontab is in order again", "The new crontab is in force.");
+        self.changed.notify_one();
+    }
+}
+
+/// Looks whether each volume has a good backup that is new enough.
+struct FreshnessWatch {
+    config: Config,
+    connection: Arc<Connection>,
+    store: Arc<Store>,
+    teller: Arc<Teller>,
+    following: Arc<std::sync::Mutex<Crontab>>,
+    view: View,
+    /// When `serve` was started.
+    since: Timestamp,
+}
+
+/// What the problem of a volume without a fresh backup is known by.
+const FRESHNESS: &str = "freshness ";
+
+impl FreshnessWatch {
+    async fn watch(self, changed: Arc<Notify>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = changed.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look() => {}
+            }
+        }
+    }
+
+    async fn look(&self) {
+        let crontab = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = SystemClock.now();
+        let schedule = status::Expected::of(&self.config, &crontab.entries);
+        let guards = status::guards(&self.connection, &self.config);
+        let known = status::volumes(&self.config, &guards, &self.store, &schedule, now).await;
+        match &known.unreachable {
+            Some(error) => {
+                let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
+                let text = format!("{error}{hint}\n\nLook closer with: convoy-backups doctor");
+                self.teller.problem("daemon", "the volume daemon does not answer as it should", &text);
+            }
+            None => self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes."),
+        }
+        let mut overdue = BTreeMap::new();
+        for volume in &known.volumes {
+            if let Freshness::Overdue(since) = volume.freshness {
+                overdue.insert(format!("{FRESHNESS}{}", volume.name), (volume, since));
+            }
+        }
+        for (key, (volume, since)) in &overdue {
+            // What was missed while the program was down is being made up for.
+            let patience = SignedDuration::try_from(schedule.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
+            let waited = now.duration_since((*since).max(self.since));
+            if self.is_worked_on(&schedule, &volume.name) && waited < patience {
+                continue;
+            }
+            let zone = SystemClock.time_zone();
+            let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+            let newest = volume.backup.as_ref().map_or_else(
+                || "It has no good backup at all.".to_owned(),
+                |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
+            );
+            let why = volume.problems.join("\n");
+            let text = format!(
+                "A good backup of the volume \"{}\" should have been there by {}.\n\n{newest}\n\n{why}\n\nLook closer with: convoy-backups status",
+                volume.name,
+                moment(*since)
+            );
+            self.teller.problem(key, &format!("no fresh backup of {}", volume.name), &text);
+            log::error!("no fresh backup of \"{}\": one should have been there by {since}", volume.name);
+        }
+        // What is not overdue any more, also because the volume is gone.
+        let told = self.teller.problems().unwrap_or_default();
+        for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
+            if let Some(volume) = key.strip_prefix(FRESHNESS).filter(|_| !overdue.contains_key(key)) {
+                let text = match known.volumes.iter().find(|known| known.name == volume) {
+                    Some(known) => known.backup.as_ref().map(|backup| backup.url.clone()).unwrap_or_default(),
+                    None => "The volume is gone.".to_owned(),
+                };
+                self.teller.solved(key, &format!("{volume} is well again"), &text);
+            }
+        }
+    }
+
+    /// Whether a run that should back the volume up goes on, or waits for its turn.
+    fn is_worked_on(&self, schedule: &status::Expected, volume: &str) -> bool {
+        let entries = self.view.entries();
+        entries.iter().any(|shown| (shown.running || shown.waiting) && schedule.covers(&shown.entry.key, volume))
+    }
+}

@@ -1,0 +1,253 @@
+//! What is known of each volume, and what is wrong: what `status` shows and `serve` tells people of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Connection;
+use crate::{
+    clock::SystemClock,
+    config::Config,
+    convoy::{Name, Volume, guards::Guards},
+    error::{Error, Result},
+    freshness::{Allowed, Freshness, Newest, judge},
+    runs::{
+        Store, Trigger,
+        record::{Filter, RunRecord, VolumeRecord},
+    },
+    schedule::Entry,
+    script::Failure,
+};
+
+/// So many of a volume's last runs are looked at for what failed.
+const RUNS: usize = 20;
+
+/// What the crontab's lines say of volumes: which are snapshotted and backed up, and when.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    max_age: Option<Duration>,
+    run_time: Duration,
+    lines: Vec<Line>,
+}
+
+/// A line that takes snapshots or backs up. What scripts of the users' own do is not known.
+#[derive(Debug, Clone)]
+struct Line {
+    entry: Arc<Entry>,
+    backs_up: bool,
+    /// `None`: every volume.
+    volume: Option<String>,
+}
+
+impl Expected {
+    /// What these lines say.
+    pub fn of(config: &Config, entries: &[Arc<Entry>]) -> Self {
+        let line = |entry: &Arc<Entry>| {
+            let backs_up = entry.script == "backup";
+            if entry.dry_run || !backs_up && entry.script != "snapshot" {
+                return None;
+            }
+            let (_, arguments) = entry.load().ok()?;
+            let volume = arguments.values().get("volume").and_then(|volume| volume.as_str()).map(str::to_owned);
+            Some(Line { entry: entry.clone(), backs_up, volume })
+        };
+        Self {
+            max_age: config.max_backup_age,
+            run_time: config.run_timeout,
+            lines: entries.iter().filter_map(line).collect(),
+        }
+    }
+
+    fn lines_of<'a>(&'a self, volume: &'a str, backs_up: bool) -> impl Iterator<Item = &'a Line> {
+        let concerns = move |line: &&Line| line.volume.as_deref().is_none_or(|named| named == volume);
+        self.lines.iter().filter(move |line| line.backs_up == backs_up).filter(concerns)
+    }
+
+    /// Whether the line with this key backs this volume up.
+    pub fn covers(&self, key: &str, volume: &str) -> bool {
+        self.lines_of(volume, true).any(|line| line.entry.key == key)
+    }
+
+    /// How long a backup of this volume may take.
+    pub fn run_time(&self, volume: &str) -> Duration {
+        self.lines_of(volume, true).map(|line| line.entry.timeout).max().unwrap_or(self.run_time)
+    }
+
+    fn next(&self, volume: &str, backs_up: bool, after: Timestamp) -> Option<Timestamp> {
+        self.lines_of(volume, backs_up).filter_map(|line| line.entry.next_after(after)).min()
+    }
+}
+
+/// A volume's newest good backup.
+#[derive(Debug, Clone, Serialize)]
+pub struct GoodBackup {
+    /// Its URL.
+    pub url: String,
+    /// When its snapshot was taken.
+    pub taken: Timestamp,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+/// What is known of a volume. Times are in UTC.
+#[derive(Debug, Clone)]
+pub struct VolumeStatus {
+    /// Its name.
+    pub name: String,
+    /// When its newest snapshot was taken.
+    pub snapshot: Option<Timestamp>,
+    /// Its newest good backup.
+    pub backup: Option<GoodBackup>,
+    /// When a snapshot is due next by the crontab.
+    pub next_snapshot: Option<Timestamp>,
+    /// When a backup is due next by the crontab.
+    pub next_backup: Option<Timestamp>,
+    /// Whether its backup is new enough.
+    pub freshness: Freshness,
+    /// What is wrong, a sentence each.
+    pub problems: Vec<String>,
+}
+
+/// What is known of the volumes.
+#[derive(Debug)]
+pub struct Known {
+    /// Each of them, by name.
+    pub volumes: Vec<VolumeStatus>,
+    /// Why the daemon can't be asked; then the volumes are those that runs have seen.
+    pub unreachable: Option<Error>,
+}
+
+/// Guards that only read.
+pub fn guards(connection: &Connection) -> Guards {
+    Guards::new(connection.daemon.clone(), None, Arc::new(SystemClock))
+}
+
+/// Everything that is known of the volumes: the daemon says which there are, the store what their runs saw; where that is not
+/// enough, the destination is asked.
+pub async fn volumes(config: &Config, guards: &Guards, store: &Store, expected: &Expected, now: Timestamp) -> Known {
+    let records = store.volumes().unwrap_or_else(|error| {
+        log::warn!("what runs saw of the volumes is not known: {error}");
+        Vec::new()
+    });
+    let identity = guards.identity();
+    let records: BTreeMap<String, VolumeRecord> = records
+        .into_iter()
+        .filter(|record| record.daemon == identity && record.removed.is_none())
+        .map(|record| (record.name.clone(), record))
+        .collect();
+    let (listed, unreachable) = match guards.volumes().await {
+        Ok(listed) => (listed, None),
+        Err(error) => (BTreeMap::new(), Some(error)),
+    };
+    // An empty list is no evidence that volumes which were there are gone.
+    let names: BTreeSet<&String> = if listed.is_empty() { records.keys().collect() } else { listed.keys().collect() };
+    let mut volumes = Vec::new();
+    for name in names {
+        let (volume, record) = (listed.get(name), records.get(name));
+        let mut status = volume_status(config, guards, expected, name, volume, record, now).await;
+        if volume.is_none() && unreachable.is_none() {
+            status.problems.push("the daemon does not list it any more".into());
+        }
+        let since = status.backup.as_ref().map(|backup| backup.made);
+        status.problems.extend(last_failure(store, name, since));
+        volumes.push(status);
+    }
+    Known { volumes, unreachable }
+}
+
+async fn volume_status(
+    config: &Config,
+    guards: &Guards,
+    expected: &Expected,
+    name: &str,
+    volume: Option<&Volume>,
+    record: Option<&VolumeRecord>,
+    now: Timestamp,
+) -> VolumeStatus {
+    let snapshots = volume.map(Volume::snapshots_by_time).unwrap_or_default();
+    let snapshot = match volume {
+        Some(_) => snapshots.last().and_then(|snapshot| snapshot.order().0),
+        None => record.and_then(|record| record.snapshot_time),
+    };
+    let known_since = volume.and_then(|volume| volume.created_time.timestamp()).or(record.map(|record| record.first_seen));
+    let due_after = |after| expected.next(name, true, after);
+    let allowed =
+        Allowed { max_age: expected.max_age, due_after: &due_after, run_time: expected.run_time(name) };
+    let judged = |backup: Option<&GoodBackup>| {
+        let newest = backup.map(|backup| Newest { taken: backup.taken, made: backup.made });
+        judge(newest, known_since.unwrap_or(now), &allowed, now)
+    };
+    let mut problems = Vec::new();
+    let mut backup = record.and_then(|record| record.good_backups.first()).map(|good| GoodBackup {
+        url: good.url.clone(),
+        taken: good.snapshot_time.unwrap_or(good.proven),
+        made: good.proven,
+    });
+    if let Some(volume) = volume.filter(|_| backup.is_none() || matches!(judged(backup.as_ref()), Freshness::Overdue(_)))
+    {
+        match newest_listed(config, guards, volume).await {
+            Ok(Some(listed)) if backup.as_ref().is_none_or(|known| known.made < listed.made) => backup = Some(listed),
+            Ok(_) => {}
+            Err(error) => problems.push(format!("its backups can't be listed: {error}")),
+        }
+    }
+    let freshness = judged(backup.as_ref());
+    match (freshness, &backup) {
+        (Freshness::Overdue(_), Some(_)) => problems.insert(0, "its newest good backup is too old".into()),
+        (Freshness::Overdue(_), None) => problems.insert(0, "it has no good backup".into()),
+        _ => {}
+    }
+    VolumeStatus {
+        name: name.to_owned(),
+        snapshot,
+        backup,
+        next_snapshot: expected.next(name, false, now),
+        next_backup: expected.next(name, true, now),
+        freshness,
+        problems,
+    }
+}
+
+/// The newest backup of this very volume that is at the destination and complete: it was listed back.
+async fn newest_listed(config: &Config, guards: &Guards, volume: &Volume) -> Result<Option<GoodBackup>> {
+    let Some(destination) = &config.backup_url else {
+        return Err(Error::configuration("BKUP_BACKUP_URL is not set"));
+    };
+    Name::volume(&volume.name)?;
+    let backups = guards.own_backups(destination, volume).await?;
+    Ok(backups.iter().filter(|backup| backup.is_complete()).find_map(|backup| {
+        let made = backup.created()?;
+        Some(GoodBackup { url: backup.url().ok()?.to_string(), taken: backup.order().0.unwrap_or(made), made })
+    }))
+}
+
+/// What failed last with this volume, if that was after `since` and the same went well never since.
+fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option<String> {
+    let filter = Filter { volume: Some(volume.to_owned()), limit: Some(RUNS), ..Filter::default() };
+    let mut seen = BTreeSet::new();
+    for run in store.list(&filter).unwrap_or_default() {
+        if run.dry_run || run.ended.is_none() || !seen.insert(run.script.clone()) || since.is_some_and(|at| run.started < at)
+        {
+            continue;
+        }
+        if let Some(failure) = run.failures.iter().find(|failure| failure.volume == volume) {
+            return Some(failed(&run, &failure.message));
+        }
+        if let Some(message) = run.error.as_ref().and_then(|error| error.get("message")).and_then(|text| text.as_str())
+            && run.trigger == Trigger::Cron
+        {
+            return Some(failed(&run, message));
+        }
+    }
+    None
+}
+
+fn failed(run: &RunRecord, message: &str) -> String {
+    format!("{} failed: {message} (convoy-backups runs show {})", run.script, run.id)
+}
+
