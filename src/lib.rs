@@ -5,6 +5,7 @@
 //! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
 //! - [`app`]: the only place that wires things together.
 //! - [`runs`]: the one door through which every run goes.
+//! - [`notify`]: being told: e-mail, webhook, the outbox.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
@@ -22,6 +23,7 @@ pub mod diagnostic;
 pub mod error;
 pub mod locks;
 pub mod logging;
+pub mod notify;
 pub mod output;
 pub mod progress;
 pub mod retention;

@@ -8,4 +8,5 @@ mod daemon_transcripts;
 mod faults;
 mod faulty_daemon;
 mod main_job;
+mod notify;
 mod support;

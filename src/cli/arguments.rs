@@ -51,7 +51,8 @@ pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// The program's own commands.
-pub const COMMANDS: [&str; 8] = ["run", "scripts", "daemon", "demo", "config", "doctor", "completions", "help"];
+pub const COMMANDS: [&str; 9] =
+    ["run", "scripts", "daemon", "demo", "config", "doctor", "notify", "completions", "help"];
 
 /// The flags that stood for commands in the Node version: `create.js --backup --volume vol1`.
 const OLD_COMMANDS: [&str; 7] = ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove"];

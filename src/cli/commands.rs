@@ -87,6 +87,14 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
             Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"),
         )
         .subcommand(
+            Command::new("notify")
+                .about("Try the ways in which people are told, or see what they are not told yet")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(Command::new("test").about("Send one message through every channel that is on"))
+                .subcommand(Command::new("list").about("What waits to be sent, and what is wrong at the moment")),
+        )
+        .subcommand(
             Command::new("completions")
                 .about("Print the completion script of a shell")
                 .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell))),

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod daemon;
 mod doctor;
+mod notify;
 mod run;
 mod scripts;
 
@@ -15,10 +16,12 @@ use clap::ArgMatches;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::SystemClock,
     config::Config,
     demo, diagnostic,
     error::{Error, ErrorKind, Result},
     logging,
+    notify::Teller,
     progress::Progress,
     script::Library,
     terminal::{self, Bars},
@@ -34,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// The bars on standard error, where there are any.
     pub(crate) bars: Bars,
+    /// Tells people.
+    pub(crate) teller: Arc<Teller>,
 }
 
 impl Context {
@@ -174,6 +179,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         }
         "config" => config::config(&context),
         "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
+        "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
         other => Err(Error::internal(format!("the command \"{other}\" has no body"))),
     }
@@ -192,13 +198,13 @@ fn context(flags: Flags, serving: bool) -> Result<Context> {
     for (is_on, name, what) in [
         (config.file_log.enabled, "BKUP_LOGGER_FILE_ENABLED", "writes no log file"),
         (config.syslog.enabled, "BKUP_LOGGER_SYSLOG_ENABLED", "logs to no syslog server"),
-        (config.email.enabled, "BKUP_EMAIL_ENABLED", "sends no e-mail"),
     ] {
         if is_on {
             log::warn!("{name} is on, but this version {what} yet");
         }
     }
-    Ok(Context { flags, config, bars })
+    let teller = Arc::new(Teller::new(&config, Arc::new(SystemClock))?);
+    Ok(Context { flags, config, bars, teller })
 }
 
 /// Runs this in a runtime of its own, with Ctrl-C and SIGTERM as a cancellation; what still blocks after the end is left

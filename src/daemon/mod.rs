@@ -26,7 +26,7 @@
 mod backend;
 mod backups;
 mod builtin;
-mod files;
+pub(crate) mod files;
 mod mode;
 mod refusal;
 mod repository;

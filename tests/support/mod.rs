@@ -4,5 +4,7 @@ pub mod daemon;
 pub mod faulty;
 pub mod running;
 pub mod site;
+pub mod smtp;
 pub mod socket;
 pub mod transcripts;
+pub mod web;
