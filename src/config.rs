@@ -433,6 +433,11 @@ impl Config {
         }
     }
 
+    /// Whether somebody gave this setting a value, whatever its default.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.values.text(name).is_some() && self.values.source(name) != Source::Default
+    }
+
     /// Every setting as it is in force, in the table's order, secrets hidden.
     pub fn effective(&self) -> Vec<Effective> {
         let line = |setting: &Setting| Effective {

@@ -6,6 +6,7 @@
 //! - [`app`]: the only place that wires things together.
 //! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
 //! - [`runs`]: the one door through which every run goes.
+//! - [`notify`]: being told: e-mail, webhook, the outbox.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]: what is overdue.
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
@@ -24,6 +25,7 @@ pub mod error;
 pub mod freshness;
 pub mod locks;
 pub mod logging;
+pub mod notify;
 pub mod output;
 pub mod progress;
 pub mod retention;

@@ -99,7 +99,6 @@ fn what_is_on_and_not_done_yet_is_warned_of() {
     for (name, words) in [
         ("BKUP_LOGGER_FILE_ENABLED", "writes no log file yet"),
         ("BKUP_LOGGER_SYSLOG_ENABLED", "logs to no syslog server yet"),
-        ("BKUP_EMAIL_ENABLED", "sends no e-mail yet"),
     ] {
         let site = Site::builtin().with(name, "true");
         for line in ["volumes", "config"] {

@@ -9,6 +9,7 @@ mod faults;
 mod faulty_daemon;
 mod logging;
 mod main_job;
+mod notify;
 mod runs;
 mod secrets;
 mod support;

@@ -2,12 +2,17 @@
 
 mod connect;
 mod handover;
+pub mod serve;
+pub mod status;
+mod telling;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 pub use connect::{Connection, connect};
+pub use serve::{Serving, serve};
+pub use telling::{report_of_record, run_and_tell};
 
 use crate::{
     clock::SystemClock,
@@ -25,8 +30,8 @@ pub fn library(config: &Config) -> Result<Library> {
     Library::new(config.scripts_dir.clone())
 }
 
-/// The door of this process's runs.
-pub fn door(config: &Config, connection: &Connection) -> Door {
+/// The door of this process's runs; what scripts tell people goes to `notifier`.
+pub fn door(config: &Config, connection: &Connection, notifier: Arc<dyn script::Notifier>) -> Door {
     let settings = script::Settings {
         destination: config.backup_url.clone(),
         delete_old_snapshots: config.delete_old_snapshots,
@@ -39,7 +44,7 @@ pub fn door(config: &Config, connection: &Connection) -> Door {
         clock: Arc::new(SystemClock),
         settings,
         listener: Arc::new(script::Silent),
-        notifier: Arc::new(script::NotifyLog),
+        notifier,
         store: Some(Arc::new(Store::new(&config.data_dir))),
     }
 }

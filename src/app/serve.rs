@@ -31,8 +31,6 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
-/// How many lines of a run's log are told with it.
-const LOG_TAIL: usize = 20;
 /// The lock by which others see that `serve` runs.
 const LOCK: &str = "serve";
 
@@ -167,18 +165,11 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
         Ok(runs) => {
             for run in runs {
                 log::warn!("run {}: \"{}\" was interrupted: its process is gone", run.id, run.script);
-                let tail = log_tail(store, &run.id);
-                teller.run_ended(&report_of_record(&run, tail));
+                teller.run_ended(&report_of_record(store, &run));
             }
         }
         Err(error) => log::warn!("whether runs were interrupted is not known: {error}"),
     }
-}
-
-/// The last lines of a run's log, as people read them.
-pub(super) fn log_tail(store: &Store, run: &str) -> Vec<String> {
-    let lines = store.last_lines(run, LOG_TAIL).unwrap_or_default();
-    lines.iter().map(|line| format!("{} {:<5} {}", line.time.strftime("%H:%M:%SZ"), line.level, line.text)).collect()
 }
 
 /// On SIGHUP, the crontab is read again and the log file opened anew.
@@ -378,7 +369,7 @@ impl FreshnessWatch {
         let crontab = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = SystemClock.now();
         let schedule = status::Expected::of(&self.config, &crontab.entries);
-        let guards = status::guards(&self.connection, &self.config);
+        let guards = status::guards(&self.connection);
         let known = status::volumes(&self.config, &guards, &self.store, &schedule, now).await;
         match &known.unreachable {
             Some(error) => {

@@ -51,8 +51,9 @@ pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// The program's own commands.
-pub const COMMANDS: [&str; 12] = [
-    "run", "runs", "scripts", "serve", "status", "daemon", "demo", "config", "crontab", "doctor", "completions", "help",
+pub const COMMANDS: [&str; 13] = [
+    "run", "runs", "scripts", "serve", "status", "daemon", "demo", "config", "crontab", "doctor", "notify", "completions",
+    "help",
 ];
 
 /// The flags that stood for commands in the Node version: `create.js --backup --volume vol1`.

@@ -115,7 +115,21 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
         )
         .subcommand(Command::new("config").about("The configuration in force, and where each value comes from"))
         .subcommand(
+            Command::new("serve").about("Follow the crontab, remember every run, and tell people when something is wrong"),
+        )
+        .subcommand(
+            Command::new("status").about("Is everything safe? Each volume's last backup, the next one, and what is wrong"),
+        )
+        .subcommand(
             Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"),
+        )
+        .subcommand(
+            Command::new("notify")
+                .about("Try the ways in which people are told, or see what they are not told yet")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(Command::new("test").about("Send one message through every channel that is on"))
+                .subcommand(Command::new("list").about("What waits to be sent, and what is wrong at the moment")),
         )
         .subcommand(
             Command::new("completions")

@@ -27,12 +27,12 @@ pub(super) fn crontab(context: &Context, matches: &ArgMatches) -> Result<u8> {
     }
 }
 
-fn surroundings(context: &Context) -> Surroundings {
+pub(super) fn surroundings(context: &Context) -> Surroundings {
     Surroundings::new(context.config.clone(), context.flags.overrides.clone(), SystemClock.time_zone())
 }
 
 /// Shows what is wrong and what is odd, on standard error.
-fn tell(context: &Context, checked: &Checked) {
+pub(super) fn tell(context: &Context, checked: &Checked) {
     for error in checked.errors.iter().take(SHOWN) {
         context.show_error(error);
     }

@@ -7,9 +7,12 @@ mod config;
 mod crontab;
 mod daemon;
 mod doctor;
+mod notify;
 mod run;
 mod runs;
 mod scripts;
+mod serve;
+mod status;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
@@ -17,10 +20,12 @@ use clap::ArgMatches;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::SystemClock,
     config::Config,
     demo, diagnostic,
     error::{Error, ErrorKind, Result},
     logging::{self, Destinations},
+    notify::Teller,
     progress::Progress,
     script::Library,
     terminal::{self, Bars},
@@ -36,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// The bars on standard error, where there are any.
     pub(crate) bars: Bars,
+    /// Tells people.
+    pub(crate) teller: Arc<Teller>,
 }
 
 impl Context {
@@ -166,14 +173,14 @@ fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
 
 fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
     let Some((name, matches)) = matches.subcommand() else { return Err(Error::internal("clap found no command")) };
-    if flags.dry_run && matches!(name, "demo" | "daemon") {
+    if flags.dry_run && matches!(name, "demo" | "daemon" | "serve") {
         return Err(Error::usage(format!("\"{name}\" has no dry run"))
-            .with_hint("the demo works in a folder of its own, and touches nothing else; scripts have one"));
+            .with_hint("scripts have one, and a crontab's lines: write --dry-run behind them"));
     }
     let context = context(
         flags,
         match name {
-            "daemon" => Logging::Serving,
+            "daemon" | "serve" => Logging::Serving,
             "doctor" | "config" => Logging::Console,
             _ => Logging::Quiet,
         },
@@ -189,6 +196,9 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "config" => config::config(&context),
         "crontab" => crontab::crontab(&context, matches),
         "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
+        "serve" => serve::serve(context),
+        "status" => in_runtime(|_| async move { status::status(&context).await }),
+        "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
         other => Err(Error::internal(format!("the command \"{other}\" has no body"))),
     }
@@ -224,10 +234,8 @@ fn context(flags: Flags, logging: Logging) -> Result<Context> {
         let hint = warning.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         log::warn!("{}{hint}", warning.message);
     }
-    if config.email.enabled {
-        log::warn!("BKUP_EMAIL_ENABLED is on, but this version sends no e-mail yet");
-    }
-    Ok(Context { flags, config, bars })
+    let teller = Arc::new(Teller::new(&config, Arc::new(SystemClock))?);
+    Ok(Context { flags, config, bars, teller })
 }
 
 /// Runs this in a runtime of its own, with Ctrl-C and SIGTERM as a cancellation; what still blocks after the end is left

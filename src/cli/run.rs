@@ -1,6 +1,7 @@
 //! Runs one script and shows what came of it.
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, commands, in_runtime, print_json, print_line};
 use crate::{
@@ -13,6 +14,9 @@ use crate::{
     script,
     text::escape,
 };
+
+/// How long the end of a run waits for a message to be sent; what is not is sent later.
+const TELLING: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Runs the script, or shows its help.
 pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8> {
@@ -28,7 +32,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
     let finished = in_runtime(|cancellation| async move {
         let connection = app::connect(&context.config, context.progress()).await?;
         context.remark(&format!("daemon: {} ({})", connection.daemon.description(), connection.why));
-        let door = app::door(&context.config, &connection);
+        let door = app::door(&context.config, &connection, context.teller.clone());
         let request = Request {
             script,
             arguments,
@@ -40,14 +44,24 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         // Convoy tells nothing of how far it is: a spinner with the elapsed time. The built-in daemon draws its own bar.
         let spinner = matches!(context.config.daemon().0, DaemonChoice::Socket(_)).then(|| context.progress());
         spinner.iter().for_each(|spinner| spinner.begin(name, None));
-        let finished = runs::run(&door, request, cancellation.clone()).await;
+        // What earlier runs could not send is sent meanwhile.
+        let stop = CancellationToken::new();
+        let (teller, stopped) = (context.teller.clone(), stop.clone());
+        let delivering = tokio::spawn(async move { teller.keep_delivering(stopped).await });
+        let finished = app::run_and_tell(&door, request, words, &context.teller, cancellation.clone()).await;
         spinner.iter().for_each(|spinner| spinner.end());
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
             drop(door);
             connection.close(&cancellation, |text| context.remark(text)).await;
         }
-        show(context, finished)
+        let code = show(context, finished);
+        stop.cancel();
+        _ = delivering.await;
+        if context.teller.has_news() {
+            context.teller.deliver_within(TELLING).await;
+        }
+        code
     })?;
     Ok(finished)
 }

@@ -156,22 +156,7 @@ fn style(status: Status) -> Option<Style> {
 
 /// How it was called, as one would type it.
 fn call(run: &RunRecord) -> String {
-    let mut words = run.script.clone();
-    for (name, value) in &run.arguments {
-        let option = format!(" --{}", name.replace('_', "-"));
-        match value {
-            Value::Null | Value::Bool(false) => {}
-            Value::Bool(true) => words.push_str(&option),
-            Value::Array(values) => {
-                values.iter().for_each(|value| words.push_str(&format!("{option} {}", plain(value))))
-            }
-            value => words.push_str(&format!("{option} {}", plain(value))),
-        }
-    }
-    if run.dry_run {
-        words.push_str(" --dry-run");
-    }
-    words
+    std::iter::once(run.script.clone()).chain(run.words()).collect::<Vec<_>>().join(" ")
 }
 
 fn plain(value: &Value) -> String {

@@ -6,6 +6,7 @@ mod tree;
 use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationT
     config.delete_old_snapshots = true;
     config.scripts_dir = None;
     let connection = app::connect(&config, context.progress()).await?;
-    let door = app::door(&config, &connection);
+    let door = app::door(&config, &connection, Arc::new(script::NotifyLog));
     let library = Library::new(None)?;
     let mut demo = Demo { context, door, library, cancellation, steps: Vec::new() };
     let told = demo.tell(folder, &root.join("volumes"), &destination).await;

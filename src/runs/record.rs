@@ -160,6 +160,25 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Its arguments as words of a command line.
+    pub fn words(&self) -> Vec<String> {
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let mut words = Vec::new();
+        for (name, value) in &self.arguments {
+            let option = format!("--{}", name.replace('_', "-"));
+            match value {
+                Value::Null | Value::Bool(false) => {}
+                Value::Bool(true) => words.push(option),
+                Value::Array(values) => {
+                    values.iter().for_each(|value| words.extend([option.clone(), plain(value)]));
+                }
+                value => words.extend([option, plain(value)]),
+            }
+        }
+        words.extend(self.dry_run.then(|| "--dry-run".to_owned()));
+        words
+    }
+
     /// The volumes that a list by volume finds it under: named in its arguments, worked on, or failed.
     pub(super) fn volumes(&self) -> Vec<&str> {
         let named = match self.arguments.get("volume") {

@@ -106,20 +106,66 @@ pub struct Silent;
 
 impl Listener for Silent {}
 
-/// Takes what a script wants people to know.
+/// Which script speaks to people, in which run.
+#[derive(Debug, Clone, Default)]
+pub struct Speaker {
+    /// The script's name.
+    pub script: String,
+    /// The run's id.
+    pub run: String,
+}
+
+/// An e-mail that a script writes.
+#[derive(Debug, Clone, Default)]
+pub struct Mail {
+    /// The addresses; none: the configured ones.
+    pub to: Vec<String>,
+    /// The subject.
+    pub subject: String,
+    /// The plain text.
+    pub text: String,
+    /// The HTML in its place, for mail programs that show it; made from the text where there is none.
+    pub html: Option<String>,
+}
+
+/// What a script posts to the webhook.
+#[derive(Debug, Clone, Default)]
+pub struct Post {
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// JSON of the script's own, posted as it is where the webhook takes JSON.
+    pub body: Option<Value>,
+}
+
+/// Takes what a script wants people to know. Whether people can be reached is no concern of the script's: what can't be sent
+/// now is sent later.
 #[async_trait]
 pub trait Notifier: Send + Sync {
     /// Something is wrong and somebody should look.
     ///
     /// # Errors
     /// Where the message could not be handed over.
-    async fn problem(&self, subject: &str, text: &str) -> Result<()>;
+    async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()>;
 
     /// Something is worth knowing.
     ///
     /// # Errors
     /// Where the message could not be handed over.
-    async fn info(&self, subject: &str, text: &str) -> Result<()>;
+    async fn info(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()>;
+
+    /// An e-mail of the script's own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for an address that is none; or where the message could not be handed over.
+    async fn email(&self, speaker: &Speaker, mail: Mail) -> Result<()>;
+
+    /// Something for the configured webhook.
+    ///
+    /// # Errors
+    /// Where the message could not be handed over.
+    async fn webhook(&self, speaker: &Speaker, post: Post) -> Result<()>;
 }
 
 /// Tells the log.
@@ -127,13 +173,23 @@ pub struct NotifyLog;
 
 #[async_trait]
 impl Notifier for NotifyLog {
-    async fn problem(&self, subject: &str, text: &str) -> Result<()> {
+    async fn problem(&self, _: &Speaker, subject: &str, text: &str) -> Result<()> {
         log::error!("{subject}: {text}");
         Ok(())
     }
 
-    async fn info(&self, subject: &str, text: &str) -> Result<()> {
+    async fn info(&self, _: &Speaker, subject: &str, text: &str) -> Result<()> {
         log::info!("{subject}: {text}");
+        Ok(())
+    }
+
+    async fn email(&self, _: &Speaker, mail: Mail) -> Result<()> {
+        log::info!("{}: {}", mail.subject, mail.text);
+        Ok(())
+    }
+
+    async fn webhook(&self, _: &Speaker, post: Post) -> Result<()> {
+        log::info!("{}: {}", post.subject, post.text);
         Ok(())
     }
 }
@@ -287,6 +343,11 @@ impl Run {
     pub fn log(&self, level: log::Level, message: &str) {
         log::log!(target: &self.script, level, "{message}");
         self.host.listener.log(level, message);
+    }
+
+    /// Who speaks, for those who are told.
+    pub fn speaker(&self) -> Speaker {
+        Speaker { script: self.script.clone(), run: self.host.run.id.clone() }
     }
 
     pub fn fail(&self, failure: Failure) {

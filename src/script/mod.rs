@@ -22,7 +22,9 @@ pub(crate) mod testing;
 mod tests;
 
 pub use arguments::Arguments;
-pub use host::{Failure, Host, Listener, Notifier, NotifyLog, Outcome, RunInfo, Settings, Silent, Status};
+pub use host::{
+    Failure, Host, Listener, Mail, Notifier, NotifyLog, Outcome, Post, RunInfo, Settings, Silent, Speaker, Status,
+};
 pub use library::{Library, Listed, Origin, Script};
 pub use manifest::{Parameter, ParameterKind};
 pub use primitives::definitions;

@@ -4,6 +4,8 @@ pub mod daemon;
 pub mod faulty;
 pub mod running;
 pub mod site;
+pub mod smtp;
 pub mod socket;
 pub mod syslog;
 pub mod transcripts;
+pub mod web;

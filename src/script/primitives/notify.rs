@@ -1,13 +1,17 @@
 //! `notify::`: messages to people.
 
-use rhai::plugin::*;
+use rhai::{Map, plugin::*};
 
-use super::{Returned, call};
-use crate::{error::Result, script::host::Run};
+use super::{Options, Returned, call};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    script::host::{Mail, Post, Run},
+};
 
 #[export_module]
 pub(crate) mod functions {
-    /// Tells people that something is wrong and somebody should look. A dry run only logs it.
+    /// Tells people that something is wrong and somebody should look. The same problem (the same
+    /// script and subject, and a text that differs in numbers only) is told once in `BKUP_REMIND_AFTER`, however often it is said. A dry run only logs it.
     ///
     /// ```rhai
     /// notify::problem("vol1 is not backed up", "its newest backup is 9 days old");
@@ -15,8 +19,8 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub fn problem(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
-            true => would_tell(run, subject, text),
-            false => run.wait(run.host.notifier.problem(subject, text)),
+            true => would_tell(run, "tell people", subject, text),
+            false => run.wait(run.host.notifier.problem(&run.speaker(), subject, text)),
         })
     }
 
@@ -28,13 +32,85 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub fn info(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
-            true => would_tell(run, subject, text),
-            false => run.wait(run.host.notifier.info(subject, text)),
+            true => would_tell(run, "tell people", subject, text),
+            false => run.wait(run.host.notifier.info(&run.speaker(), subject, text)),
+        })
+    }
+
+    /// Sends an e-mail: `subject`, `text`, and as you like `to` (an address or a list of them; the configured ones if left out) and
+    /// `html` (made from the text if left out). Where e-mail is off, it is only logged; what can't be sent now is sent later. A dry
+    /// run only logs it. Fails with `usage` where an address is none.
+    ///
+    /// ```rhai
+    /// notify::email(#{ to: ["ops@example.com"], subject: "weekly report", text: "12 volumes are backed up" });
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn email(ctx: NativeCallContext, mail: Map) -> Returned<()> {
+        call(&ctx, |run| {
+            let options = Options::new(&mail, "notify::email", &["to", "subject", "text", "html"])?;
+            let mail = Mail {
+                to: addresses(&options)?,
+                subject: required(&options, "subject")?,
+                text: required(&options, "text")?,
+                html: options.string("html")?,
+            };
+            match run.host.run.dry_run {
+                true => would_tell(run, "send an e-mail", &mail.subject, &mail.text),
+                false => run.wait(run.host.notifier.email(&run.speaker(), mail)),
+            }
+        })
+    }
+
+    /// Posts to the configured webhook, and to no other address: `subject` and `text` in the form that it understands, or in their
+    /// place `body`, which is posted as JSON as it is (where the webhook takes JSON). Where no webhook is set, it is only logged;
+    /// what can't be sent now is sent later. A dry run only logs it.
+    ///
+    /// ```rhai
+    /// notify::webhook(#{ subject: "weekly report", text: "12 volumes are backed up" });
+    /// notify::webhook(#{ body: #{ text: "12 volumes", channel: "#backups" } });
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn webhook(ctx: NativeCallContext, post: Map) -> Returned<()> {
+        call(&ctx, |run| {
+            if post.contains_key("url") {
+                return Err(Error::new(ErrorKind::Script, "notify::webhook takes no \"url\"")
+                    .with_hint("scripts reach the configured webhook only: set BKUP_WEBHOOK_URL"));
+            }
+            let options = Options::new(&post, "notify::webhook", &["subject", "text", "body"])?;
+            let body = options.get("body").map(serde_json::to_value).transpose();
+            let body = body.map_err(|error| Error::usage(format!("the body can't be written as JSON: {error}")))?;
+            let post = match &body {
+                None => Post { subject: required(&options, "subject")?, text: required(&options, "text")?, body },
+                Some(_) => Post {
+                    subject: options.string("subject")?.unwrap_or_else(|| run.script.clone()),
+                    text: options.string("text")?.unwrap_or_default(),
+                    body,
+                },
+            };
+            match run.host.run.dry_run {
+                true => would_tell(run, "post to the webhook", &post.subject, &post.text),
+                false => run.wait(run.host.notifier.webhook(&run.speaker(), post)),
+            }
         })
     }
 }
 
-fn would_tell(run: &Run, subject: &str, text: &str) -> Result<()> {
-    run.log(log::Level::Info, &format!("would tell people: {subject}: {text}"));
+fn would_tell(run: &Run, what: &str, subject: &str, text: &str) -> Result<()> {
+    run.log(log::Level::Info, &format!("would {what}: {subject}: {text}"));
     Ok(())
+}
+
+fn required(options: &Options<'_>, name: &str) -> Result<String> {
+    options.string(name)?.ok_or_else(|| Error::usage(format!("{} needs a \"{name}\"", options.of)))
+}
+
+/// One address, or a list of them.
+fn addresses(options: &Options<'_>) -> Result<Vec<String>> {
+    match options.get("to") {
+        None => Ok(Vec::new()),
+        Some(to) => match to.as_array_ref() {
+            Ok(all) => all.iter().map(|to| super::string(to, "address")).collect(),
+            Err(_) => Ok(vec![super::string(to, "address")?]),
+        },
+    }
 }

@@ -1,0 +1,77 @@
+//! Runs and the people who are told of them.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    diagnostic,
+    notify::{RunReport, Teller},
+    runs::{self, Door, Finished, Request, Status, Store, Trigger, record::RunRecord},
+};
+
+/// How many lines of a run's log are told with it.
+const LOG_TAIL: usize = 20;
+
+/// Runs a script, and puts what people are to be told of it into the outbox. `words` are its arguments as they were given.
+pub async fn run_and_tell(
+    door: &Door,
+    request: Request,
+    words: &[String],
+    teller: &Teller,
+    cancellation: CancellationToken,
+) -> Finished {
+    let trigger = request.trigger;
+    // The run has no id yet; whoever counts runs does not need it.
+    teller.run_started("", &request.script.name, request.dry_run);
+    let finished = runs::run(door, request, cancellation).await;
+    let tail = door.store.as_ref().filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
+    teller.run_ended(&report(&finished, trigger, words, tail.unwrap_or_default()));
+    finished
+}
+
+/// The report of a run that has just ended.
+fn report(finished: &Finished, trigger: Trigger, words: &[String], log_tail: Vec<String>) -> RunReport {
+    RunReport {
+        run: finished.id.clone(),
+        script: finished.script.clone(),
+        arguments: words.to_vec(),
+        trigger: trigger.as_str().to_owned(),
+        status: finished.status.as_str().to_owned(),
+        is_bad: is_bad(finished.status),
+        dry_run: finished.plan.is_some(),
+        started: finished.started,
+        took: finished.took,
+        error: finished.result.as_ref().err().cloned(),
+        failures: finished.failures.clone(),
+        log_tail,
+    }
+}
+
+/// The report of a run that another process began, such as one that was interrupted.
+pub fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
+    RunReport {
+        run: run.id.clone(),
+        script: run.script.clone(),
+        arguments: run.words(),
+        trigger: run.trigger.as_str().to_owned(),
+        status: run.status.as_str().to_owned(),
+        is_bad: is_bad(run.status),
+        dry_run: run.dry_run,
+        started: run.started,
+        took: run.took.unwrap_or(Duration::ZERO),
+        error: run.error.as_ref().map(diagnostic::from_json),
+        failures: run.failures.clone(),
+        log_tail: log_tail(store, &run.id),
+    }
+}
+
+fn is_bad(status: Status) -> bool {
+    matches!(status, Status::Failed | Status::Partial | Status::TimedOut | Status::Interrupted)
+}
+
+/// The last lines of a run's log, as people read them.
+fn log_tail(store: &Store, run: &str) -> Vec<String> {
+    let lines = store.last_lines(run, LOG_TAIL).unwrap_or_default();
+    lines.iter().map(|line| format!("{} {:<5} {}", line.time.strftime("%H:%M:%SZ"), line.level, line.text)).collect()
+}

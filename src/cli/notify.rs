@@ -1,0 +1,129 @@
+//! `notify`: tries the ways in which people are told, and shows what they are not told yet.
+
+use clap::ArgMatches;
+use jiff::Zoned;
+use serde_json::json;
+
+use super::{Context, in_runtime, print_json, print_line};
+use crate::{
+    diagnostic,
+    error::{Error, Result},
+    output::{Column, age, moment, table},
+};
+
+pub(super) fn notify(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    match matches.subcommand_name() {
+        Some("test") if context.flags.dry_run => Err(Error::usage("\"notify test\" has no dry run")
+            .with_hint("\"convoy-backups notify list\" shows the channels and sends nothing")),
+        Some("test") => in_runtime(|_| async move { test(context).await }),
+        _ => list(context),
+    }
+}
+
+/// Sends one message through every channel that is on; 1 where one failed.
+async fn test(context: &Context) -> Result<u8> {
+    if context.teller.channels().is_empty() {
+        return Err(Error::configuration("no channel is on, so nobody is told of anything")
+            .with_hint("set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL"));
+    }
+    let results = context.teller.test().await;
+    let failed = results.iter().any(|(_, sent)| sent.is_err());
+    if context.flags.json {
+        let all = results.iter().map(|(channel, sent)| {
+            json!({ "channel": channel.channel, "to": channel.to, "error": sent.as_ref().err().map(diagnostic::to_json) })
+        });
+        print_json(&all.collect::<Vec<_>>());
+        return Ok(u8::from(failed));
+    }
+    for (channel, sent) in results {
+        let name = format!("{} {}", channel.channel.as_str(), channel.to);
+        match sent {
+            Ok(()) if context.flags.quiet => {}
+            Ok(()) => print_line(&format!("sent    {name}")),
+            Err(error) => {
+                print_line(&format!("FAILED  {name}"));
+                context.show_error(&error);
+            }
+        }
+    }
+    Ok(u8::from(failed))
+}
+
+/// The channels, the outbox, and what is wrong.
+fn list(context: &Context) -> Result<u8> {
+    let teller = &context.teller;
+    let (channels, waiting, problems) = (teller.channels(), teller.waiting(), teller.problems()?);
+    if context.flags.json {
+        let waiting: Vec<_> = waiting
+            .iter()
+            .map(|waiting| {
+                json!({
+                    "id": waiting.id, "channel": waiting.channel, "subject": waiting.message.subject,
+                    "time": waiting.message.time.to_string(), "attempts": waiting.attempts,
+                    "next_attempt": waiting.next_attempt.to_string(), "error": waiting.last_error,
+                })
+            })
+            .collect();
+        let problems: Vec<_> = problems
+            .iter()
+            .map(|(key, problem)| {
+                json!({
+                    "key": key, "title": problem.title, "first": problem.first.to_string(),
+                    "last": problem.last.to_string(), "times": problem.times,
+                })
+            })
+            .collect();
+        print_json(&json!({ "channels": channels, "outbox": waiting, "problems": problems }));
+        return Ok(0);
+    }
+    let now = Zoned::now();
+    let (width, colour) = context.output();
+    if channels.is_empty() {
+        print_line("No channel is on: nobody is told of anything.");
+    }
+    for channel in channels {
+        let when = if channel.always { "every run" } else { "failures" };
+        print_line(&format!("{} {}: {when}", channel.channel.as_str(), channel.to));
+    }
+    if waiting.is_empty() {
+        print_line("\nNothing waits to be sent.");
+    } else {
+        let columns = [
+            Column::left("SINCE"),
+            Column::left("CHANNEL"),
+            Column::right("ATTEMPTS"),
+            Column::left("NEXT"),
+            Column::words("SUBJECT"),
+            Column::words("WHY"),
+        ];
+        let rows = waiting.into_iter().map(|waiting| {
+            vec![
+                moment(waiting.message.time, &now).into(),
+                waiting.channel.as_str().into(),
+                waiting.attempts.to_string().into(),
+                age(waiting.next_attempt, now.timestamp()).into(),
+                waiting.message.subject.into(),
+                waiting.last_error.unwrap_or_default().into(),
+            ]
+        });
+        print_line("\nWhat waits to be sent:");
+        print_line(table(&columns, rows.collect(), width, colour).trim_end());
+    }
+    if problems.is_empty() {
+        print_line("\nNothing is known to be wrong.");
+    } else {
+        let columns =
+            [Column::left("SINCE"), Column::left("LAST SEEN"), Column::right("TIMES"), Column::words("PROBLEM")];
+        let rows = problems.into_values().map(|problem| {
+            vec![
+                moment(problem.first, &now).into(),
+                age(problem.last, now.timestamp()).into(),
+                problem.times.to_string().into(),
+                problem.title.into(),
+            ]
+        });
+        print_line("\nWhat people were told of, and is not known to be well again:");
+        print_line(table(&columns, rows.collect(), width, colour).trim_end());
+    }
+    Ok(0)
+}

@@ -1,0 +1,527 @@
+//! Being told: e-mail (SMTP or Amazon SES) and a webhook, when something is wrong and when it is well again.
+//!
+//! - [`report`]: a run as people are told of it; [`texts`]: the words; [`message`]: the two made ready for every channel.
+//! - `problems`: what is wrong and who knows it, so that nobody is told twice; `outbox`: what still has to be sent.
+//! - `email` with `smtp` and `ses`, and `webhook`: the channels. `scripts`: what `notify::` of scripts does.
+//!
+//! Telling is putting into the outbox, which needs no network and fails nobody: [`Teller::deliver_due`] does the sending,
+//! again and again for a day.
+
+mod email;
+mod message;
+mod outbox;
+mod problems;
+mod report;
+mod scripts;
+mod ses;
+mod smtp;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod webhook;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+pub use message::{Event, Message};
+pub use outbox::{ChannelKind, Waiting};
+pub use problems::Problem;
+pub use report::RunReport;
+pub use texts::SUBJECT_COLUMNS;
+
+use crate::{
+    clock::Clock,
+    config::{Config, NotifyOn},
+    error::{Error, ErrorKind, Result},
+};
+use email::Email;
+use outbox::Outbox;
+use problems::{Problems, Seen, Verdict};
+use texts::Block;
+use webhook::Webhook;
+
+/// How long one attempt to send one message may take.
+const ATTEMPT: Duration = Duration::from_secs(30);
+/// How often the outbox is looked at where nothing is due: another process may have put something in.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long to wait at least: another process may be sending what is due.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+/// How long a message that is being sent gets when the process ends.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+/// Scripts that only list. What waits for pings must not take a person who looks at a list for a backup.
+const LISTING_SCRIPTS: [&str; 2] = ["backups", "volumes"];
+
+/// Tells people. One per process; making it costs nothing and needs no network.
+pub struct Teller {
+    host: String,
+    clock: Arc<dyn Clock>,
+    email: Option<Channel<Email>>,
+    webhook: Option<Channel<Webhook>>,
+    outbox: Outbox,
+    problems: Problems,
+    /// Something was put into the outbox.
+    queued: tokio::sync::Notify,
+    /// What this process put into the outbox and has not tried to send yet.
+    untried: AtomicBool,
+}
+
+/// A way to people.
+struct Channel<T> {
+    on: NotifyOn,
+    way: T,
+    /// Messages are sent one after the other, in their order.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl<T> Channel<T> {
+    fn new(on: NotifyOn, way: T) -> Self {
+        Self { on, way, turn: tokio::sync::Mutex::default() }
+    }
+}
+
+/// A channel that is on.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChannelInfo {
+    /// Which it is.
+    pub channel: ChannelKind,
+    /// Where it leads, without secrets.
+    pub to: String,
+    /// Whether it hears of every run.
+    pub always: bool,
+}
+
+/// What came of sending.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deliveries {
+    /// How many messages were sent.
+    pub sent: usize,
+    /// How many could not be sent, and wait on or were given up.
+    pub failed: usize,
+}
+
+/// How much a message matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Somebody should look.
+    Problem,
+    /// It is worth knowing.
+    Information,
+}
+
+/// Which channels get a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// All that are on.
+    All,
+    /// Those that hear of every run.
+    Always,
+    /// One.
+    Only(ChannelKind),
+}
+
+impl Teller {
+    /// Checks the settings of every channel; nothing is sent and no file is made.
+    ///
+    /// # Errors
+    /// A configuration error that names the variable.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let email = config.email.enabled.then(|| Email::new(config)).transpose()?;
+        let webhook = Webhook::new(&config.webhook)?;
+        let folder = config.data_dir.join("notify");
+        Ok(Self {
+            host: config.host_name(),
+            clock,
+            email: email.map(|email| Channel::new(config.email.on, email)),
+            webhook: webhook.map(|webhook| Channel::new(config.webhook.on, webhook)),
+            outbox: Outbox::new(&folder),
+            problems: Problems::new(&folder, config.remind_after),
+            queued: tokio::sync::Notify::new(),
+            untried: false.into(),
+        })
+    }
+
+    /// The channels that are on.
+    pub fn channels(&self) -> Vec<ChannelInfo> {
+        let email = self.email.as_ref().map(|channel| ChannelInfo {
+            channel: ChannelKind::Email,
+            to: channel.way.description(),
+            always: channel.on == NotifyOn::Always,
+        });
+        let webhook = self.webhook.as_ref().map(|channel| ChannelInfo {
+            channel: ChannelKind::Webhook,
+            to: channel.way.description(),
+            always: channel.on == NotifyOn::Always || channel.way.counts_runs(),
+        });
+        email.into_iter().chain(webhook).collect()
+    }
+
+    /// A run begins: only a service that waits for pings wants to know, and only now.
+    pub fn run_started(&self, run: &str, script: &str, dry_run: bool) {
+        let Some(webhook) = &self.webhook else { return };
+        if dry_run || !webhook.way.counts_runs() || LISTING_SCRIPTS.contains(&script) {
+            return;
+        }
+        let mut message = self.message_of(Event::Started, &format!("{script} began"), &[]);
+        message.run_id = Some(run.to_owned());
+        // A ping that comes late says something wrong: it is tried once, and not kept.
+        self.outbox.put_into_memory(Waiting::new(ChannelKind::Webhook, message));
+        self.queued.notify_one();
+    }
+
+    /// A run ended. People are told when it failed (once, until a reminder is due or it fails otherwise) and when it went well
+    /// again; channels that are always told hear of every run but a dry one.
+    pub fn run_ended(&self, report: &RunReport) {
+        if report.dry_run || self.channels().is_empty() {
+            return;
+        }
+        let key = format!("run {}", report.name());
+        if report.counts_as_failure() {
+            let title = texts::run_words(report, false);
+            let fingerprint = report.fingerprint();
+            let seen =
+                Seen { key: &key, title: &title, fingerprint: &fingerprint, now: self.clock.now(), fades: false };
+            self.problems.seen(&seen, |verdict| match verdict {
+                Verdict::New => self.tell_run(Event::Failed, report, Reach::All, None, Some(&key)),
+                Verdict::Again(problem) => self.tell_run(Event::Failed, report, Reach::All, Some(&problem), Some(&key)),
+                Verdict::Known => self.tell_run(Event::Failed, report, Reach::Always, None, None),
+            });
+        } else if report.is_bad || report.status != "done" {
+            self.tell_run(Event::Ended, report, Reach::Always, None, None);
+        } else {
+            self.problems.solved(&key, |problem| match problem {
+                Some(problem) => self.tell_run(Event::Recovered, report, Reach::All, Some(&problem), None),
+                None => self.tell_run(Event::Succeeded, report, Reach::Always, None, None),
+            });
+        }
+    }
+
+    fn tell_run(&self, event: Event, report: &RunReport, reach: Reach, known: Option<&Problem>, key: Option<&str>) {
+        let zone = self.clock.time_zone();
+        let again = event == Event::Failed && known.is_some();
+        let words = match event {
+            Event::Recovered => format!("{} is well again", report.name()),
+            _ => texts::run_words(report, again),
+        };
+        let since = known.map(|problem| (problem.first, problem.times));
+        let mut blocks = texts::run_body(report, &self.host, &zone, if again { since } else { None });
+        if let (Event::Recovered, Some((first, times))) = (event, since) {
+            let first = texts::moment(first, &zone);
+            blocks.insert(1, Block::Words(format!("It is well again. It had failed {times} times since {first}.")));
+        }
+        let mut message = self.message_of(event, &words, &blocks);
+        message.run = Some(report.to_json());
+        message.run_id = Some(report.run.clone());
+        message.problem = key.map(str::to_owned);
+        let only_lists = LISTING_SCRIPTS.contains(&report.script.as_str());
+        self.queue(message, reach, !only_lists);
+    }
+
+    /// Something is wrong that is no run, such as a volume whose newest backup is too old. Told once, until [`Teller::solved`]
+    /// is called with the same key, another subject is given, or a reminder is due.
+    pub fn problem(&self, key: &str, subject: &str, text: &str) {
+        self.seen_problem(&format!("problem {key}"), subject, text, &report::without_numbers(subject), None);
+    }
+
+    /// It is well again: told where the problem was.
+    pub fn solved(&self, key: &str, subject: &str, text: &str) {
+        let key = format!("problem {key}");
+        // Most of what is well was never wrong: it costs a look at the file, and no lock.
+        if self.problems.all().is_ok_and(|problems| !problems.contains_key(&key)) {
+            return;
+        }
+        self.problems.solved(&key, |problem| {
+            if problem.is_some() {
+                self.say(Event::Solved, subject, text, Reach::All, None);
+            }
+        });
+    }
+
+    /// Something that people should know now, each time it is said.
+    pub fn message(&self, level: Level, subject: &str, text: &str) {
+        let event = match level {
+            Level::Problem => Event::Problem,
+            Level::Information => Event::Information,
+        };
+        self.say(event, subject, text, Reach::All, None);
+    }
+
+    /// `run`: the run of the script that says it; such a problem ends by not being said again.
+    fn seen_problem(&self, key: &str, subject: &str, text: &str, fingerprint: &str, run: Option<&str>) {
+        if self.channels().is_empty() {
+            log::warn!("nobody is told of this, as no channel is on: {subject}: {text}");
+            return;
+        }
+        let seen = Seen { key, title: subject, fingerprint, now: self.clock.now(), fades: run.is_some() };
+        self.problems.seen(&seen, |verdict| {
+            if verdict != Verdict::Known {
+                let message = self.words(Event::Problem, subject, text, run);
+                self.queue(Message { problem: Some(key.to_owned()), ..message }, Reach::All, true);
+            }
+        });
+    }
+
+    fn say(&self, event: Event, subject: &str, text: &str, reach: Reach, run: Option<&str>) {
+        self.queue(self.words(event, subject, text, run), reach, true);
+    }
+
+    fn words(&self, event: Event, subject: &str, text: &str, run: Option<&str>) -> Message {
+        let blocks = texts::plain_body(text, &self.host, self.clock.now(), &self.clock.time_zone(), run);
+        self.message_of(event, subject, &blocks)
+    }
+
+    fn message_of(&self, event: Event, words: &str, blocks: &[Block]) -> Message {
+        Message {
+            event,
+            subject: texts::subject(&self.host, words),
+            text: texts::to_text(blocks),
+            html: texts::to_html(blocks),
+            host: self.host.clone(),
+            time: self.clock.now(),
+            run: None,
+            run_id: None,
+            body: None,
+            to: None,
+            problem: None,
+        }
+    }
+
+    /// Puts a message into the outbox for each channel that it reaches. `counts`: whether it also goes to who counts runs.
+    fn queue(&self, message: Message, reach: Reach, counts: bool) {
+        let wanted = |kind, on: NotifyOn, counts_runs: bool| match reach {
+            Reach::Only(only) => only == kind,
+            Reach::All => !counts_runs || counts,
+            Reach::Always if counts_runs => counts,
+            Reach::Always => on == NotifyOn::Always,
+        };
+        let email = self.email.as_ref().is_some_and(|email| wanted(ChannelKind::Email, email.on, false));
+        let webhook = self
+            .webhook
+            .as_ref()
+            .is_some_and(|webhook| wanted(ChannelKind::Webhook, webhook.on, webhook.way.counts_runs()));
+        for (kind, is_wanted) in [(ChannelKind::Email, email), (ChannelKind::Webhook, webhook)] {
+            if is_wanted && let Err(error) = self.outbox.put(Waiting::new(kind, message.clone())) {
+                log::error!("this is not told by {}: {}: {error}", kind.as_str(), message.subject);
+            }
+        }
+        if email || webhook {
+            self.untried.store(true, Ordering::SeqCst);
+            self.queued.notify_one();
+        }
+    }
+
+    /// Whether there is something of this process's own that it has not tried to send yet.
+    pub fn has_news(&self) -> bool {
+        self.untried.load(Ordering::SeqCst)
+    }
+
+    /// Sends what is due, both channels at the same time, each in the order in which it was told. Dropping the future leaves
+    /// what is not sent where it was.
+    pub async fn deliver_due(&self) -> Deliveries {
+        let had_news = self.untried.swap(false, Ordering::SeqCst);
+        // Where this is dropped on the way, the attempt was none.
+        let undo = Undo { flag: &self.untried, value: had_news };
+        let (email, webhook) =
+            tokio::join!(self.deliver_channel(ChannelKind::Email), self.deliver_channel(ChannelKind::Webhook));
+        std::mem::forget(undo);
+        Deliveries { sent: email.sent + webhook.sent, failed: email.failed + webhook.failed }
+    }
+
+    /// One attempt to send what is due, within this time: the end of a run on the command line. What is left is sent by the
+    /// next process, `serve` or another run.
+    pub async fn deliver_within(&self, limit: Duration) {
+        let in_time = tokio::time::timeout(limit, self.deliver_due()).await;
+        let lost = self.outbox.unsafe_count();
+        if lost > 0 {
+            log::error!("{lost} messages could not be sent, and not be kept either: nobody is told");
+        }
+        if in_time.is_err() || in_time.is_ok_and(|done| done.failed > 0) {
+            log::warn!(
+                "people are not told of everything yet; it is tried again by \"serve\" or the next run (see \"convoy-backups notify list\")"
+            );
+        }
+    }
+
+    /// When something has to be sent next; `None` where nothing waits.
+    pub fn next_attempt(&self) -> Option<Timestamp> {
+        self.outbox.list().into_iter().map(|waiting| waiting.next_attempt).min()
+    }
+
+    /// Sends what is put into the outbox, by whichever process, until it is told to stop; what is being sent then gets a moment
+    /// to end, as a message that is cut off may have arrived and is sent again.
+    pub async fn keep_delivering(&self, stop: CancellationToken) {
+        loop {
+            let round = self.deliver_due();
+            tokio::pin!(round);
+            tokio::select! {
+                _ = &mut round => {}
+                () = stop.cancelled() => {
+                    _ = tokio::time::timeout(LAST_MOMENT, round).await;
+                }
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+            let now = self.clock.now();
+            let left = self.next_attempt().map(|next| next.duration_since(now));
+            let left = left.map_or(LOOK_EVERY, |left| Duration::try_from(left).unwrap_or_default());
+            tokio::select! {
+                () = self.queued.notified() => {}
+                () = tokio::time::sleep(left.clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY)) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn deliver_channel(&self, kind: ChannelKind) -> Deliveries {
+        let turn = match kind {
+            ChannelKind::Email => self.email.as_ref().map(|channel| &channel.turn),
+            ChannelKind::Webhook => self.webhook.as_ref().map(|channel| &channel.turn),
+        };
+        let _turn = match turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        let mut done = Deliveries::default();
+        // Where the channel itself is down, the rest waits with the first that failed.
+        let mut down: Option<(Timestamp, String)> = None;
+        for waiting in self.outbox.list().into_iter().filter(|waiting| waiting.channel == kind) {
+            let now = self.clock.now();
+            if !waiting.is_due(now) && !waiting.is_too_old(now) {
+                continue;
+            }
+            let Some(mut claim) = self.outbox.claim(&waiting.id) else { continue };
+            let Some(claimed) = claim.waiting() else { continue };
+            if claimed.is_too_old(now) {
+                self.give_up(claimed);
+                done.failed += 1;
+                claim.done();
+                continue;
+            }
+            if !claimed.is_due(now) || turn.is_none() {
+                continue;
+            }
+            if let Some((next, why)) = &down {
+                (claimed.next_attempt, claimed.last_error) = (*next, Some(why.clone()));
+                done.failed += 1;
+                claim.put_back();
+                continue;
+            }
+            match self.attempt(claimed).await {
+                Ok(refused) if refused.is_empty() => {
+                    log::info!("told by {}: {}", kind.as_str(), claimed.message.subject);
+                    done.sent += 1;
+                    claim.done();
+                }
+                // Some of the addresses have it: the others are tried again.
+                Ok(refused) => {
+                    done.failed += 1;
+                    refused.iter().for_each(|(_, error)| log::warn!("{error}"));
+                    if let Some((_, error)) = refused.first() {
+                        claimed.put_off(now, error);
+                    }
+                    claimed.message.to = Some(refused.into_iter().map(|(address, _)| address).collect());
+                    claim.put_back();
+                }
+                Err(error) => {
+                    done.failed += 1;
+                    log::warn!("cannot tell people by {}: {error}{}", kind.as_str(), hint_of(&error));
+                    claimed.put_off(now, &error);
+                    if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Configuration) {
+                        down = Some((claimed.next_attempt, error.to_string()));
+                    }
+                    match claimed.message.event {
+                        Event::Started => claim.done(),
+                        _ => claim.put_back(),
+                    }
+                }
+            }
+        }
+        done
+    }
+
+    fn give_up(&self, waiting: &Waiting) {
+        log::error!(
+            "given up after {} attempts: {} was not told by {}: {}",
+            waiting.attempts,
+            waiting.message.subject,
+            waiting.channel.as_str(),
+            waiting.last_error.as_deref().unwrap_or("the channel is off")
+        );
+        // Whoever does not know it is told when it is seen the next time.
+        waiting.message.problem.iter().for_each(|key| self.problems.untold(key));
+    }
+
+    /// Sends one message; the addresses that did not get it.
+    async fn attempt(&self, waiting: &Waiting) -> Result<Vec<email::Refusal>> {
+        let send = async {
+            match (waiting.channel, &self.email, &self.webhook) {
+                (ChannelKind::Email, Some(email), _) => email.way.send(&waiting.id, &waiting.message).await,
+                (ChannelKind::Webhook, _, Some(webhook)) => {
+                    webhook.way.send(&waiting.message).await.map(|()| Vec::new())
+                }
+                (kind, ..) => Err(Error::configuration(format!("{} is off", kind.as_str()))),
+            }
+        };
+        tokio::time::timeout(ATTEMPT, send).await.unwrap_or_else(|_| {
+            let what = waiting.channel.as_str();
+            let error = format!("no answer from the {what}'s server in {} seconds", ATTEMPT.as_secs());
+            Err(Error::new(ErrorKind::Timeout, error)
+                .with_hint("look at the server's address, its port, and the network"))
+        })
+    }
+
+    /// Sends one message through every channel that is on, now, past the outbox; how each went.
+    pub async fn test(&self) -> Vec<(ChannelInfo, Result<()>)> {
+        let text = "This is a test: whoever reads it is told when something is wrong.";
+        let message = self.words(Event::Test, "this is a test", text, None);
+        let mut results = Vec::new();
+        for channel in self.channels() {
+            let sent = self.attempt(&Waiting::new(channel.channel, message.clone())).await;
+            let sent = sent.and_then(|refused| match refused.into_iter().next() {
+                Some((_, error)) => Err(error),
+                None => Ok(()),
+            });
+            results.push((channel, sent));
+        }
+        results
+    }
+
+    /// What waits to be sent, in its order.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.outbox.list()
+    }
+
+    /// What is wrong at the moment, by key.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub fn problems(&self) -> Result<BTreeMap<String, Problem>> {
+        self.problems.all()
+    }
+}
+
+fn hint_of(error: &Error) -> String {
+    error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default()
+}
+
+/// Sets a flag again unless it is forgotten.
+struct Undo<'a> {
+    flag: &'a AtomicBool,
+    value: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        self.flag.fetch_or(self.value, Ordering::SeqCst);
+    }
+}

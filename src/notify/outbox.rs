@@ -1,0 +1,359 @@
+//! What still has to be sent: one file a message and channel, kept across restarts.
+//!
+//! Whoever sends a message holds a `flock` on its file, so that no two processes send the same one; it goes with the process.
+//! Where the folder can't be written, messages wait in memory, as long as the process lives.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::message::{Message, timestamp};
+use crate::{
+    daemon::files::write_whole,
+    error::{Error, Result},
+};
+
+/// When a message that could not be sent is given up.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// How long after the first failed attempt the next one is made; it doubles each time.
+const FIRST_DELAY: Duration = Duration::from_secs(60);
+/// The longest time between two attempts.
+const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
+/// How many messages may wait: more come from a script that went wild.
+const MOST_WAITING: usize = 1_000;
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+
+/// The channels by the names under which their messages wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    /// E-mail.
+    Email,
+    /// The webhook.
+    Webhook,
+}
+
+impl ChannelKind {
+    /// Its name for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "e-mail",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// A message that waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its name; names sort by time.
+    pub id: String,
+    /// How it is to be sent.
+    pub channel: ChannelKind,
+    /// How often that was tried.
+    pub attempts: u32,
+    /// When it is tried next.
+    #[serde(with = "timestamp")]
+    pub next_attempt: Timestamp,
+    /// Why it failed last.
+    pub last_error: Option<String>,
+    /// What is to be sent.
+    pub message: Message,
+}
+
+impl Waiting {
+    pub(super) fn new(channel: ChannelKind, message: Message) -> Self {
+        let time = message.time;
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let name = match channel {
+            ChannelKind::Email => "email",
+            ChannelKind::Webhook => "webhook",
+        };
+        let id = format!("{}-{:x}-{serial:x}-{name}", time.strftime("%Y%m%dT%H%M%S.%6f"), std::process::id());
+        Self { id, channel, attempts: 0, next_attempt: time, last_error: None, message }
+    }
+
+    /// Whether it is its turn. A turn too far away is one that was set before the clock was.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        let left = self.next_attempt.duration_since(now);
+        left.is_negative() || left.is_zero() || left.unsigned_abs() > LONGEST_DELAY
+    }
+
+    /// Whether it waited too long.
+    pub(super) fn is_too_old(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.message.time);
+        !age.is_negative() && age.unsigned_abs() >= GIVE_UP_AFTER
+    }
+
+    /// Puts it off after an attempt that failed.
+    pub(super) fn put_off(&mut self, now: Timestamp, error: &Error) {
+        let delay = FIRST_DELAY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_DELAY);
+        self.attempts = self.attempts.saturating_add(1);
+        self.next_attempt = now.saturating_add(delay).unwrap_or(now);
+        self.last_error = Some(error.to_string());
+    }
+}
+
+/// The folder, and what could not be put into it.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    folder: PathBuf,
+    memory: Mutex<Vec<Waiting>>,
+}
+
+/// A message that this process is about to send. Dropped without a word, it waits as before.
+pub(super) struct Claim<'a> {
+    outbox: &'a Outbox,
+    /// `None` once it is decided what becomes of it.
+    waiting: Option<Waiting>,
+    /// The locked file; `None` for what is in memory.
+    file: Option<(PathBuf, File)>,
+}
+
+impl Outbox {
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.join("outbox"), memory: Mutex::default() }
+    }
+
+    /// Puts a message in.
+    ///
+    /// # Errors
+    /// Where too many wait already: it is dropped.
+    pub fn put(&self, waiting: Waiting) -> Result<()> {
+        if self.files().len() + self.in_memory().len() >= MOST_WAITING {
+            return Err(Error::internal(format!("{MOST_WAITING} messages wait to be sent already"))
+                .with_hint("see \"convoy-backups notify list\""));
+        }
+        if let Err(error) = self.store(&waiting) {
+            log::warn!("{error}; the message is sent by this process, or not at all");
+            self.in_memory().push(waiting);
+        }
+        Ok(())
+    }
+
+    /// Keeps a message in memory alone: it is not worth a file.
+    pub fn put_into_memory(&self, waiting: Waiting) {
+        self.in_memory().push(waiting);
+    }
+
+    /// What waits, in the order in which it was put in.
+    pub fn list(&self) -> Vec<Waiting> {
+        let mut all: Vec<Waiting> = self.files().iter().filter_map(|path| self.read(path)).collect();
+        all.extend(self.in_memory().iter().cloned());
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// How many messages are only in memory.
+    pub fn unsafe_count(&self) -> usize {
+        self.in_memory().len()
+    }
+
+    /// Takes a message to send it; `None` where another has it, or sent it already.
+    pub fn claim(&self, id: &str) -> Option<Claim<'_>> {
+        let mut memory = self.in_memory();
+        if let Some(at) = memory.iter().position(|waiting| waiting.id == id) {
+            return Some(Claim { outbox: self, waiting: Some(memory.remove(at)), file: None });
+        }
+        drop(memory);
+        let path = self.path(id);
+        let file = File::open(&path).ok()?;
+        file.try_lock().ok()?;
+        // Whoever had the lock before may have removed or replaced the file.
+        let same = fs::metadata(&path).ok()?.ino() == file.metadata().ok()?.ino();
+        let waiting = same.then(|| self.read(&path)).flatten()?;
+        Some(Claim { outbox: self, waiting: Some(waiting), file: Some((path, file)) })
+    }
+
+    fn in_memory(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
+    }
+
+    fn store(&self, waiting: &Waiting) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(waiting).map_err(|error| Error::internal(error.to_string()))?;
+        let path = self.path(&waiting.id);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .and_then(|()| write_whole(&path, &bytes))
+            .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
+    }
+
+    /// A message from its file; one that makes no sense is put aside, so that it does not come up again and again.
+    fn read(&self, path: &Path) -> Option<Waiting> {
+        let wrong = match fs::metadata(path) {
+            Err(_) => return None,
+            Ok(metadata) if metadata.len() > LARGEST => "it is too large".to_owned(),
+            Ok(_) => match serde_json::from_slice::<Waiting>(&fs::read(path).ok()?) {
+                Ok(waiting) if self.path(&waiting.id) == path => return Some(waiting),
+                Ok(_) => "it has another message's name".to_owned(),
+                Err(error) => error.to_string(),
+            },
+        };
+        log::error!("the message in \"{}\" can't be sent: {wrong}", path.display());
+        _ = fs::rename(path, path.with_extension("unreadable"));
+        None
+    }
+}
+
+impl Claim<'_> {
+    /// What is to be sent.
+    pub fn waiting(&mut self) -> Option<&mut Waiting> {
+        self.waiting.as_mut()
+    }
+
+    /// It is sent, or given up.
+    pub fn done(mut self) {
+        self.waiting = None;
+        if let Some((path, _)) = &self.file
+            && let Err(error) = fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            log::error!("cannot remove \"{}\", so that message is sent again: {error}", path.display());
+        }
+    }
+
+    /// It waits on, as it is now.
+    pub fn put_back(mut self) {
+        let Some(waiting) = self.waiting.take() else { return };
+        if self.file.is_none() {
+            self.outbox.in_memory().push(waiting);
+        } else if let Err(error) = self.outbox.store(&waiting) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let (Some(waiting), None) = (self.waiting.take(), &self.file) {
+            self.outbox.in_memory().push(waiting);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{super::message::Event, *};
+
+    const NOW: &str = "2026-11-23T07:42:00Z";
+
+    pub fn waiting(subject: &str) -> Waiting {
+        let message = Message {
+            event: Event::Problem,
+            subject: subject.into(),
+            text: String::new(),
+            html: String::new(),
+            host: "db1".into(),
+            time: NOW.parse().unwrap(),
+            run: None,
+            run_id: None,
+            body: None,
+            to: None,
+            problem: None,
+        };
+        Waiting::new(ChannelKind::Email, message)
+    }
+
+    fn subjects(outbox: &Outbox) -> Vec<String> {
+        outbox.list().into_iter().map(|waiting| waiting.message.subject).collect()
+    }
+
+    #[test]
+    fn messages_wait_in_files_of_their_owner_across_processes_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for subject in ["one", "two", "three"] {
+            Outbox::new(folder.path()).put(waiting(subject)).unwrap();
+        }
+        let outbox = Outbox::new(folder.path());
+        assert_eq!(subjects(&outbox), ["one", "two", "three"]);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&outbox.folder), 0o700);
+        assert!(outbox.files().iter().all(|path| mode(path) == 0o600));
+    }
+
+    #[test]
+    fn one_message_is_claimed_by_one_process_until_it_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (Outbox::new(folder.path()), Outbox::new(folder.path()));
+        one.put(waiting("x")).unwrap();
+        let id = one.list()[0].id.clone();
+        let mut claim = one.claim(&id).unwrap();
+        assert!(two.claim(&id).is_none());
+        claim.waiting().unwrap().put_off(NOW.parse().unwrap(), &Error::guard("down"));
+        claim.put_back();
+        let mut claim = two.claim(&id).unwrap();
+        assert_eq!(claim.waiting().unwrap().attempts, 1);
+        claim.done();
+        assert!(one.claim(&id).is_none() && one.list().is_empty());
+    }
+
+    #[test]
+    fn attempts_come_rarer_and_end_after_a_day() {
+        let mut waiting = waiting("x");
+        let mut now: Timestamp = NOW.parse().unwrap();
+        let mut minutes = Vec::new();
+        while !waiting.is_too_old(now) {
+            assert!(waiting.is_due(now));
+            waiting.put_off(now, &Error::guard("down"));
+            assert!(!waiting.is_due(now));
+            minutes.push(waiting.next_attempt.duration_since(now).as_secs() / 60);
+            now = waiting.next_attempt;
+        }
+        assert_eq!(minutes[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(minutes.len() < 35, "{minutes:?}");
+        waiting.next_attempt = "2036-01-01T00:00:00Z".parse().unwrap();
+        assert!(waiting.is_due(NOW.parse().unwrap()), "the clock was set back");
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_messages_wait_in_memory_and_a_claim_that_is_dropped_puts_them_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let outbox = Outbox::new(&file);
+        outbox.put(waiting("x")).unwrap();
+        assert_eq!((subjects(&outbox), outbox.unsafe_count()), (vec!["x".to_owned()], 1));
+        let id = outbox.list()[0].id.clone();
+        drop(outbox.claim(&id).unwrap());
+        assert_eq!(outbox.unsafe_count(), 1);
+        outbox.claim(&id).unwrap().done();
+        assert_eq!(outbox.unsafe_count(), 0);
+    }
+
+    #[test]
+    fn junk_in_the_outbox_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::new(folder.path());
+        outbox.put(waiting("x")).unwrap();
+        let junk = outbox.folder.join("junk.json");
+        fs::write(&junk, "{").unwrap();
+        assert_eq!(subjects(&outbox), ["x"]);
+        assert!(!junk.exists() && junk.with_extension("unreadable").exists());
+    }
+}

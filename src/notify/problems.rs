@@ -1,0 +1,316 @@
+//! What is wrong at the moment, and what people were told of it: kept on disk, so that nobody is told twice by two processes
+//! or after a restart.
+//!
+//! Where the file can't be read or written, people are rather told once too often: the process then goes by what it remembers
+//! itself.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::message::timestamp;
+use crate::{
+    daemon::files::write_whole,
+    error::{Error, Result},
+};
+
+/// How long to wait for another process that writes: it takes a moment, unless that process was stopped.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often to look whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How many different failures of one problem are remembered.
+const MOST_TOLD: usize = 20;
+/// How many problems are remembered; the one that was seen last the longest ago goes first.
+const MOST_PROBLEMS: usize = 5_000;
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What it is, in a few words.
+    pub title: String,
+    /// When it was seen first.
+    #[serde(with = "timestamp")]
+    pub first: Timestamp,
+    /// When it was seen last.
+    #[serde(with = "timestamp")]
+    pub last: Timestamp,
+    /// How often it was seen.
+    pub times: u64,
+    /// Whether it ends by not being said again: nobody says when it is over.
+    #[serde(default)]
+    pub fades: bool,
+    /// When each of its failures (by fingerprint) was last told.
+    told: BTreeMap<String, Told>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Told(#[serde(with = "timestamp")] Timestamp);
+
+/// The problems by their keys.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    version: u32,
+    problems: BTreeMap<String, Problem>,
+}
+
+/// The file with the state.
+#[derive(Debug)]
+pub(super) struct Problems {
+    folder: PathBuf,
+    remind_after: Duration,
+    /// The state as this process last knew it.
+    known: Mutex<State>,
+}
+
+/// What was seen.
+#[derive(Debug, Clone)]
+pub(super) struct Seen<'a> {
+    pub key: &'a str,
+    pub title: &'a str,
+    pub fingerprint: &'a str,
+    pub now: Timestamp,
+    /// See [`Problem::fades`].
+    pub fades: bool,
+}
+
+/// Whether people are to be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They are, for the first time.
+    New,
+    /// They are, of what goes on.
+    Again(Problem),
+    /// They know.
+    Known,
+}
+
+impl Problems {
+    pub fn new(folder: &Path, remind_after: Duration) -> Self {
+        Self { folder: folder.to_owned(), remind_after, known: Mutex::default() }
+    }
+
+    /// Notes what was seen, and passes on whether people are to be told. What `tell` does is done before the note is on disk:
+    /// whoever dies in between tells twice, rather than not at all.
+    pub fn seen(&self, seen: &Seen<'_>, tell: impl FnOnce(Verdict)) {
+        self.change(|state| tell(state.seen(seen, self.remind_after)));
+    }
+
+    /// Takes a problem out that is over; what it was is passed on, where it was known.
+    pub fn solved(&self, key: &str, tell: impl FnOnce(Option<Problem>)) {
+        self.change(|state| tell(state.problems.remove(key)));
+    }
+
+    /// Forgets that a problem was told: nobody got the message.
+    pub fn untold(&self, key: &str) {
+        self.change(|state| {
+            state.problems.get_mut(key).into_iter().for_each(|problem| problem.told.clear());
+        });
+    }
+
+    /// What is wrong, by key.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub fn all(&self) -> Result<BTreeMap<String, Problem>> {
+        Ok(self.read()?.problems)
+    }
+
+    fn change(&self, work: impl FnOnce(&mut State)) {
+        // The threads of this process take turns here, processes at the file.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked = self.lock();
+        let mut state = match locked.as_ref().map_err(Clone::clone).and_then(|_| self.read()) {
+            Ok(state) => state,
+            Err(error) => {
+                log::warn!("{error}; people may be told twice of the same thing");
+                self.move_aside();
+                known.clone()
+            }
+        };
+        let before = state.clone();
+        work(&mut state);
+        state.trim();
+        if state != before
+            && let Err(error) = locked.and_then(|_lock| self.write(&state).map(|()| _lock))
+        {
+            log::warn!("{error}; people may be told twice of the same thing");
+        }
+        *known = state;
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("problems.json")
+    }
+
+    fn lock(&self) -> Result<File> {
+        let path = self.folder.join("problems.lock");
+        let failed = |error: &std::io::Error| Error::io(format_args!("cannot lock \"{}\"", path.display()), error);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|error| failed(&error))?;
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| failed(&error))?;
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(error) if start.elapsed() >= PATIENCE => return Err(failed(&error.into())),
+                Err(_) => std::thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn read(&self) -> Result<State> {
+        let path = self.path();
+        let what = || format!("cannot read \"{}\"", path.display());
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::io(what(), &error.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
+            Err(error) => Err(Error::io(what(), &error)),
+        }
+    }
+
+    fn write(&self, state: &State) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(&State { version: 1, problems: state.problems.clone() })
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let path = self.path();
+        write_whole(&path, &bytes)
+            .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
+    }
+
+    /// Keeps what can't be read for whoever wants to look at it.
+    fn move_aside(&self) {
+        let path = self.path();
+        if path.is_file() {
+            _ = std::fs::rename(&path, path.with_extension("unreadable"));
+        }
+    }
+}
+
+impl State {
+    fn seen(&mut self, seen: &Seen<'_>, remind_after: Duration) -> Verdict {
+        let known = self.problems.contains_key(seen.key);
+        let problem = self.problems.entry(seen.key.to_owned()).or_insert_with(|| Problem {
+            title: seen.title.to_owned(),
+            first: seen.now,
+            last: seen.now,
+            times: 0,
+            fades: seen.fades,
+            told: BTreeMap::new(),
+        });
+        problem.title = seen.title.to_owned();
+        problem.last = seen.now;
+        problem.times = problem.times.saturating_add(1);
+        // A run that comes each day comes some seconds early or late: that must not put a reminder off by a day.
+        let tolerance = (remind_after / 20).min(Duration::from_secs(3_600));
+        let is_fresh = |told: &Told| {
+            let age = seen.now.duration_since(told.0);
+            // Told in the future: the clock was set back.
+            !age.is_negative() && age.unsigned_abs() < remind_after - tolerance
+        };
+        if problem.told.get(seen.fingerprint).is_some_and(is_fresh) {
+            return Verdict::Known;
+        }
+        problem.told.insert(seen.fingerprint.to_owned(), Told(seen.now));
+        while problem.told.len() > MOST_TOLD {
+            let oldest = problem.told.iter().min_by_key(|(_, told)| told.0).map(|(print, _)| print.clone());
+            oldest.iter().for_each(|print| drop(problem.told.remove(print)));
+        }
+        // What fades and was not said for so long is another thing by now.
+        let fades = problem.fades;
+        if known && !fades { Verdict::Again(problem.clone()) } else { Verdict::New }
+    }
+
+    fn trim(&mut self) {
+        while self.problems.len() > MOST_PROBLEMS {
+            let oldest = self.problems.iter().min_by_key(|(_, problem)| problem.last).map(|(key, _)| key.clone());
+            oldest.iter().for_each(|key| drop(self.problems.remove(key)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn problems(folder: &Path) -> Problems {
+        Problems::new(&folder.join("notify"), Duration::from_secs(86_400))
+    }
+
+    fn see(problems: &Problems, fingerprint: &str, now: &str) -> Verdict {
+        let mut verdict = None;
+        let seen = Seen { key: "run backup", title: "backup fails", fingerprint, now: at(now), fades: false };
+        problems.seen(&seen, |told| verdict = Some(told));
+        verdict.unwrap()
+    }
+
+    fn told(problems: &Problems, fingerprint: &str, now: &str) -> bool {
+        see(problems, fingerprint, now) != Verdict::Known
+    }
+
+    #[test]
+    fn the_same_thing_is_told_once_until_a_reminder_is_due_also_by_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(see(&problems(folder.path()), "a", "2026-11-23T07:00:00Z"), Verdict::New);
+        let again = problems(folder.path());
+        assert!(!told(&again, "a", "2026-11-23T08:00:00Z"));
+        // Another failure of it is news, and the first one is not when it comes back.
+        assert!(told(&again, "b", "2026-11-23T09:00:00Z"));
+        assert!(!told(&again, "a", "2026-11-23T10:00:00Z"));
+        // The run of the next day, that began some seconds early.
+        let Verdict::Again(problem) = see(&again, "a", "2026-11-24T06:59:50Z") else { panic!("no reminder") };
+        assert_eq!((problem.times, problem.first), (5, at("2026-11-23T07:00:00Z")));
+        assert!(!told(&again, "a", "2026-11-24T08:00:00Z"));
+    }
+
+    #[test]
+    fn what_is_over_is_passed_on_once_and_tells_anew_when_it_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let problems = problems(folder.path());
+        assert!(told(&problems, "a", "2026-11-23T07:00:00Z"));
+        let mut over = Vec::new();
+        for _ in 0..2 {
+            problems.solved("run backup", |problem| over.push(problem.is_some()));
+        }
+        assert_eq!(over, [true, false]);
+        assert!(told(&problems, "a", "2026-11-23T07:01:00Z"));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_and_a_message_that_nobody_got_are_told_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let problems = problems(folder.path());
+        assert!(told(&problems, "a", "2026-11-23T07:00:00Z"));
+        assert!(told(&problems, "a", "2026-11-22T07:00:00Z"));
+        problems.untold("run backup");
+        assert!(told(&problems, "a", "2026-11-22T07:00:01Z"));
+    }
+
+    #[test]
+    fn a_state_that_can_not_be_read_or_written_never_silences_and_is_kept_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notify/problems.json");
+        assert!(told(&problems(folder.path()), "a", "2026-11-23T07:00:00Z"));
+        std::fs::write(&file, "{ junk").unwrap();
+        assert!(told(&problems(folder.path()), "a", "2026-11-23T07:01:00Z"));
+        assert_eq!(std::fs::read_to_string(file.with_extension("unreadable")).unwrap(), "{ junk");
+        assert!(!told(&problems(folder.path()), "a", "2026-11-23T07:02:00Z"));
+
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let nowhere = problems(&file);
+        assert!(told(&nowhere, "a", "2026-11-23T07:00:00Z"));
+        assert!(!told(&nowhere, "a", "2026-11-23T07:01:00Z"), "one process still remembers");
+        assert!(told(&problems(&file), "a", "2026-11-23T07:02:00Z"));
+    }
+}

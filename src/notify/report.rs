@@ -1,0 +1,199 @@
+//! A run as people are told of it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    diagnostic,
+    error::{Error, ErrorKind},
+    script::Failure,
+};
+
+/// A run that ended.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// The run's id.
+    pub run: String,
+    /// The script's name.
+    pub script: String,
+    /// Its arguments, as words of a command line.
+    pub arguments: Vec<String>,
+    /// Who started it: `cli`, `cron` or `http`.
+    pub trigger: String,
+    /// How it ended: `done`, `failed`, `partial`, `cancelled`, `timed-out`, `interrupted` or `skipped`.
+    pub status: String,
+    /// Whether that is a failure.
+    pub is_bad: bool,
+    /// Whether nothing was to be written. Nobody is told of such a run.
+    pub dry_run: bool,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// What ended it.
+    pub error: Option<Error>,
+    /// What failed on the way without ending it.
+    pub failures: Vec<Failure>,
+    /// The last lines of its log.
+    pub log_tail: Vec<String>,
+}
+
+impl RunReport {
+    /// What was run, as a person types it: `backup --volume vol2`.
+    pub fn name(&self) -> String {
+        let words = self.arguments.iter().map(|word| quoted(word));
+        std::iter::once(self.script.clone()).chain(words).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The command that shows more of it.
+    pub fn look_closer(&self) -> String {
+        format!("convoy-backups runs show {}", self.run)
+    }
+
+    /// The volumes that failed, each once, in order of their names.
+    pub fn volumes(&self) -> Vec<&str> {
+        let volumes: BTreeSet<&str> = self.failures.iter().map(|failure| failure.volume.as_str()).collect();
+        volumes.into_iter().filter(|volume| !volume.is_empty()).collect()
+    }
+
+    /// Whether all that failed is that another run held the lock.
+    fn is_busy(&self) -> bool {
+        match &self.error {
+            Some(error) => error.kind == ErrorKind::Busy,
+            None => {
+                let busy = ErrorKind::Busy.code();
+                !self.failures.is_empty() && self.failures.iter().all(|failure| failure.code == busy)
+            }
+        }
+    }
+
+    /// Whether people are told of it as a failure. A person who cancelled a run knows, and one whose run found the lock
+    /// taken can try again; nobody watches the crontab's.
+    pub fn counts_as_failure(&self) -> bool {
+        self.is_bad && self.status != "cancelled" && (!self.is_busy() || self.trigger == "cron")
+    }
+
+    /// By what two failures are told apart: the volumes, the kinds of error, and the words without their numbers (sizes, ages,
+    /// ids and names of snapshots differ each time).
+    pub fn fingerprint(&self) -> String {
+        let mut parts: BTreeSet<String> = self
+            .failures
+            .iter()
+            .map(|failure| format!("{}|{}|{}", failure.volume, failure.code, without_numbers(&failure.message)))
+            .collect();
+        if let Some(error) = &self.error {
+            parts.insert(format!("|{}|{}", error.kind.code(), without_numbers(&error.to_string())));
+        }
+        if parts.is_empty() {
+            parts.insert(self.status.clone());
+        }
+        digest(&parts.into_iter().collect::<Vec<_>>().join("\n"))
+    }
+
+    /// The run as programs get it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.run,
+            "script": self.script,
+            "arguments": self.arguments,
+            "trigger": self.trigger,
+            "status": self.status,
+            "started": self.started.to_string(),
+            "took_seconds": self.took.as_secs_f64(),
+            "error": self.error.as_ref().map(diagnostic::to_json),
+            "failures": self.failures,
+            "command": self.look_closer(),
+        })
+    }
+}
+
+/// The text with every word that has a digit in it as `#`.
+pub(super) fn without_numbers(text: &str) -> String {
+    let word =
+        |word: &str| if word.contains(|letter: char| letter.is_ascii_digit()) { "#".into() } else { word.to_owned() };
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A short name for a text: the first half of its SHA-256, in hexadecimal digits.
+pub(super) fn digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "_-./:=@,+%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A backup of everything in which these volumes failed.
+    pub fn failed(volumes: &[&str]) -> RunReport {
+        let failure = |volume: &&str| Failure {
+            volume: (*volume).into(),
+            code: "daemon".into(),
+            message: format!("no space left, 12 bytes missing of {volume}"),
+        };
+        RunReport {
+            run: "20261123T074200.123456-1a2b-0".into(),
+            script: "backup".into(),
+            arguments: Vec::new(),
+            trigger: "cron".into(),
+            status: if volumes.is_empty() { "done" } else { "partial" }.into(),
+            is_bad: !volumes.is_empty(),
+            dry_run: false,
+            started: "2026-11-23T07:42:00Z".parse().unwrap(),
+            took: Duration::from_secs(200),
+            error: None,
+            failures: volumes.iter().map(failure).collect(),
+            log_tail: vec!["07:42 snapshot".into(), "07:43 backup".into()],
+        }
+    }
+
+    #[test]
+    fn a_name_is_what_a_person_types() {
+        let mut report = failed(&[]);
+        report.arguments = ["--volume", "my vol's", ""].map(str::to_owned).into();
+        assert_eq!(report.name(), r"backup --volume 'my vol'\''s' ''");
+    }
+
+    #[test]
+    fn numbers_make_no_other_failure_and_volumes_kinds_and_words_do() {
+        let one = failed(&["vol1", "vol2"]);
+        let mut same = failed(&["vol2", "vol1"]);
+        same.failures[0].message = "no space left, 99 bytes missing of vol2".into();
+        same.failures[1].message = "no space left, 98 bytes missing of vol1".into();
+        assert_eq!(one.fingerprint(), same.fingerprint());
+        assert_ne!(one.fingerprint(), failed(&["vol1"]).fingerprint());
+        let mut other = one.clone();
+        other.failures[0].code = "timeout".into();
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        other = one.clone();
+        other.error = Some(Error::guard("something else"));
+        assert_ne!(one.fingerprint(), other.fingerprint());
+    }
+
+    #[test]
+    fn busy_is_a_failure_for_the_crontab_alone_and_cancelled_for_nobody() {
+        let mut report = failed(&["vol1"]);
+        assert!(report.counts_as_failure());
+        report.failures[0].code = "busy".into();
+        assert!(report.counts_as_failure());
+        report.trigger = "cli".into();
+        assert!(!report.counts_as_failure());
+        report = failed(&["vol1"]);
+        for (status, counts) in [("timed-out", true), ("interrupted", true), ("failed", true), ("cancelled", false)] {
+            report.status = status.into();
+            assert_eq!(report.counts_as_failure(), counts, "{status}");
+        }
+    }
+}

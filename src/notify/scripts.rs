@@ -1,0 +1,54 @@
+//! What `notify::` of scripts does: the same outbox, the same channels.
+
+use async_trait::async_trait;
+
+use super::{ChannelKind, Event, Message, Reach, Teller, email, report, texts};
+use crate::{
+    error::Result,
+    script::{Mail, Notifier, Post, Speaker},
+};
+
+#[async_trait]
+impl Notifier for Teller {
+    async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {
+        let key = format!("script {}: {subject}", speaker.script);
+        self.seen_problem(&key, subject, text, &report::without_numbers(text), Some(&speaker.run));
+        Ok(())
+    }
+
+    async fn info(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {
+        if self.channels().is_empty() {
+            log::warn!("nobody is told of this, as no channel is on: {subject}: {text}");
+        }
+        self.say(Event::Information, subject, text, Reach::All, Some(&speaker.run));
+        Ok(())
+    }
+
+    async fn email(&self, speaker: &Speaker, mail: Mail) -> Result<()> {
+        for address in &mail.to {
+            email::mailbox(address)?;
+        }
+        if self.email.is_none() {
+            log::warn!("this is sent to nobody, as BKUP_EMAIL_ENABLED is not true: {}", mail.subject);
+            return Ok(());
+        }
+        let mut message = self.words(Event::Information, &mail.subject, &mail.text, Some(&speaker.run));
+        message.subject = texts::subject_as_is(&mail.subject);
+        if let Some(html) = mail.html {
+            message.html = html;
+        }
+        message.to = (!mail.to.is_empty()).then_some(mail.to);
+        self.queue(message, Reach::Only(ChannelKind::Email), true);
+        Ok(())
+    }
+
+    async fn webhook(&self, speaker: &Speaker, post: Post) -> Result<()> {
+        if self.webhook.is_none() {
+            log::warn!("this is sent to nobody, as BKUP_WEBHOOK_URL is not set: {}", post.subject);
+            return Ok(());
+        }
+        let message = self.words(Event::Information, &post.subject, &post.text, Some(&speaker.run));
+        self.queue(Message { body: post.body, ..message }, Reach::Only(ChannelKind::Webhook), true);
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! E-mail through Amazon SES (its API of version 2).
+
+use std::time::Duration;
+
+use aws_sdk_sesv2::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::send_email::SendEmailError,
+    primitives::Blob,
+    types::{Destination, EmailContent, RawMessage},
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use lettre::{Address, message::Mailbox};
+
+use super::email::Refusal;
+use crate::{
+    config::{self, Secret},
+    error::{Error, ErrorKind, Result},
+};
+
+/// How long Amazon may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(20);
+
+/// Amazon SES.
+#[derive(Debug)]
+pub(super) struct Ses {
+    /// The key's id and the key; `None`: as the usual AWS settings say.
+    key: Option<(Secret, Secret)>,
+    region: Option<String>,
+    endpoint: Option<String>,
+}
+
+impl Ses {
+    /// Checks the settings.
+    pub fn new(email: &config::Email) -> Result<Self> {
+        const ID: &str = "BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID";
+        const KEY: &str = "BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY";
+        let half = |given, missing| {
+            Error::configuration(format!("{given} is set, but {missing} is not"))
+                .with_hint("set both, or neither to take the key from the usual AWS settings")
+        };
+        let key = match (&email.ses_access_key_id, &email.ses_secret_access_key) {
+            (Some(id), Some(key)) => Some((id.clone(), key.clone())),
+            (None, None) => None,
+            (Some(_), None) => return Err(half(ID, KEY)),
+            (None, Some(_)) => return Err(half(KEY, ID)),
+        };
+        Ok(Self { key, region: email.ses_region.clone(), endpoint: email.ses_endpoint.clone() })
+    }
+
+    pub fn description(&self) -> String {
+        match (&self.endpoint, &self.region) {
+            (Some(endpoint), _) => format!("Amazon SES at {endpoint}"),
+            (None, Some(region)) => format!("Amazon SES in {region}"),
+            (None, None) => "Amazon SES in the usual AWS settings' region".into(),
+        }
+    }
+
+    /// Sends it; the answer is who was refused.
+    ///
+    /// # Errors
+    /// Where nobody got it.
+    pub async fn send(&self, from: &Mailbox, to: &[Address], message: &[u8]) -> Result<Vec<Refusal>> {
+        let client = self.client().await?;
+        let all: Vec<String> = to.iter().map(Address::to_string).collect();
+        let refused = match send_to(&client, from, &all, message).await {
+            Ok(()) => return Ok(Vec::new()),
+            // SES takes all or none; one address that it does not like must not keep the others from being told.
+            Err(error) if all.len() > 1 && is_of_address(&error) => {
+                let mut refused = Vec::new();
+                for address in &all {
+                    if let Err(error) = send_to(&client, from, std::slice::from_ref(address), message).await {
+                        refused.push((address.clone(), self.explain(&error)));
+                    }
+                }
+                refused
+            }
+            Err(error) => return Err(self.explain(&error)),
+        };
+        if refused.len() < all.len() {
+            return Ok(refused);
+        }
+        Err(refused.into_iter().next().map_or_else(|| Error::internal("no address was tried"), |(_, error)| error))
+    }
+
+    async fn client(&self) -> Result<Client> {
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(REQUEST).build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            // The outbox tries again, and not for seconds but for a day.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some((id, key)) = &self.key {
+            loader =
+                loader.credentials_provider(Credentials::new(id.expose(), key.expose(), None, None, "BKUP_EMAIL_SES"));
+        }
+        if let Some(endpoint) = &self.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let config = loader.load().await;
+        if config.region().is_none() {
+            return Err(Error::configuration("no region is set for Amazon SES")
+                .with_hint("set BKUP_EMAIL_SES_REGION, such as eu-west-1, or AWS_REGION"));
+        }
+        Ok(Client::new(&config))
+    }
+
+    fn explain(&self, error: &SdkError<SendEmailError>) -> Error {
+        let what = self.description();
+        let Some(service) = error.as_service_error() else {
+            let (kind, hint) = match error {
+                SdkError::TimeoutError(_) => (ErrorKind::Timeout, "look at the network and BKUP_EMAIL_SES_ENDPOINT"),
+                _ => (
+                    ErrorKind::Unreachable,
+                    "look at the network, BKUP_EMAIL_SES_REGION, BKUP_EMAIL_SES_ENDPOINT and the AWS keys",
+                ),
+            };
+            return Error::new(kind, format!("{what}: {}", first_words(error))).with_hint(hint);
+        };
+        let code = service.code().unwrap_or("an error without a code");
+        let message = service.message().unwrap_or("without words");
+        let hint = match code {
+            "MessageRejected" => "look at what SES says of BKUP_EMAIL_FROM and BKUP_EMAIL_TO: are they verified?",
+            "MailFromDomainNotVerifiedException" => "verify the domain of BKUP_EMAIL_FROM in SES",
+            _ => "look at the AWS keys, and at what they may do (ses:SendRawEmail)",
+        };
+        Error::new(ErrorKind::Io, format!("{what}: {code}: {message}")).with_hint(hint)
+    }
+}
+
+/// The SDK's chain of causes without the debug output that it adds.
+fn first_words(error: &SdkError<SendEmailError>) -> String {
+    let words = DisplayErrorContext(error).to_string();
+    words.split(" (").next().unwrap_or(&words).to_owned()
+}
+
+fn is_of_address(error: &SdkError<SendEmailError>) -> bool {
+    let service = error.as_service_error();
+    service.is_some_and(|error| error.is_message_rejected() || error.is_bad_request_exception())
+}
+
+async fn send_to(
+    client: &Client,
+    from: &Mailbox,
+    to: &[String],
+    message: &[u8],
+) -> std::result::Result<(), SdkError<SendEmailError>> {
+    let raw = RawMessage::builder().data(Blob::new(message)).build().map_err(SdkError::construction_failure)?;
+    client
+        .send_email()
+        .from_email_address(from.email.to_string())
+        .destination(Destination::builder().set_to_addresses(Some(to.to_vec())).build())
+        .content(EmailContent::builder().raw(raw).build())
+        .send()
+        .await
+        .map(drop)
+}
