@@ -22,7 +22,7 @@ pub struct Allowed<'a> {
     /// How old the data in the newest good backup may be, where that was said.
     pub max_age: Option<Duration>,
     /// When the first backup after this time is due by the schedule; `None` where no line backs the volume up.
-    pub due_after: &'a dyn Fn(Timestamp) -> Option<Timestamp>,
+    pub due_after: &'a (dyn Fn(Timestamp) -> Option<Timestamp> + Sync),
     /// How long a run may take.
     pub run_time: Duration,
 }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_limit_that_was_said_counts_the_age_of_the_data_whatever_the_schedule() {
         let newest = Newest { taken: at("2026-11-22T02:00:00Z"), made: at("2026-11-22T09:00:00Z") };
-        for due_after in [&daily as &dyn Fn(Timestamp) -> Option<Timestamp>, &|_| None] {
+        for due_after in [&daily as &(dyn Fn(Timestamp) -> Option<Timestamp> + Sync), &|_| None] {
             let allowed = Allowed { max_age: Some(26 * HOUR), due_after, run_time: 5 * HOUR };
             let judged = |now| judge(Some(newest), at("2026-01-01T00:00:00Z"), &allowed, at(now));
             assert_eq!(judged("2026-11-23T04:00:00Z"), Freshness::Until(at("2026-11-23T04:00:00Z")));

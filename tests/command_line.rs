@@ -93,23 +93,6 @@ fn config_shows_where_each_value_comes_from() {
 }
 
 #[test]
-fn what_is_on_and_not_done_yet_is_warned_of() {
-    let site = Site::builtin();
-    assert_eq!(site.run("config").ok().err, "");
-    for (name, words) in [
-        ("BKUP_LOGGER_FILE_ENABLED", "writes no log file yet"),
-        ("BKUP_LOGGER_SYSLOG_ENABLED", "logs to no syslog server yet"),
-    ] {
-        let site = Site::builtin().with(name, "true");
-        for line in ["volumes", "config"] {
-            let ran = site.run(line).fails(0, &[&format!("{name} is on, but this version {words}")]);
-            assert_eq!(ran.err.matches("is on").count(), 1, "{ran:?}");
-        }
-        assert_eq!(site.run("volumes --quiet").ok().err, "");
-    }
-}
-
-#[test]
 fn doctor_says_what_to_do() {
     let site = Site::builtin();
     site.create("vol1", &[("file", "content")]);

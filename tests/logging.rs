@@ -142,6 +142,7 @@ fn a_log_file_that_logrotate_moves_or_truncates_is_followed() {
     ask(&site, "one");
     wait_for("the first line", || has(&path, "/one"));
     fs::rename(&path, &moved).unwrap();
+    fs::File::create(&path).unwrap();
     ask(&site, "two");
     wait_for("the second line", || has(&path, "/two"));
     assert!(!has(&path, "/one") && has(&moved, "/one") && !has(&moved, "/two"));

@@ -24,7 +24,7 @@ use crate::{
     notify::Teller,
     progress,
     runs::{self, Request, Store, Trigger, record},
-    schedule::{Crontab, Due, Entry, Missed, Options, Runner, Scheduler, Source, Surroundings, SystemTimer, View, watch},
+    schedule::{Crontab, Due, Entry, Missed, Options, Runner, Scheduler, Source, Surroundings, View, watch},
 };
 
 /// Between two looks whether every volume's backup is new enough.
@@ -73,7 +73,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     });
     tell_interrupted(&store, &teller);
     let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
-    let scheduler = Scheduler::new(&crontab, options, Arc::new(SystemTimer), runner.clone());
+    let scheduler = Scheduler::new(&crontab, options, Arc::new(SystemClock), runner.clone());
 
     let stop = CancellationToken::new();
     let reload = Arc::new(Notify::new());
@@ -246,8 +246,7 @@ impl CrontabRunner {
             dry_run: entry.dry_run,
             timeout: entry.timeout,
         };
-        let finished =
-            super::run_and_tell(&door, request, &entry.arguments, &self.teller, cancellation).await;
+        let finished = super::run_and_tell(&door, request, &entry.arguments, &self.teller, cancellation).await;
         let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
         match &finished.result {
             Err(error) => log::error!("{text}: {error}"),

@@ -21,7 +21,6 @@ use crate::{
         record::{Filter, RunRecord, VolumeRecord},
     },
     schedule::Entry,
-    script::Failure,
 };
 
 /// So many of a volume's last runs are looked at for what failed.
@@ -174,10 +173,10 @@ async fn volume_status(
         Some(_) => snapshots.last().and_then(|snapshot| snapshot.order().0),
         None => record.and_then(|record| record.snapshot_time),
     };
-    let known_since = volume.and_then(|volume| volume.created_time.timestamp()).or(record.map(|record| record.first_seen));
+    let known_since =
+        volume.and_then(|volume| volume.created_time.timestamp()).or(record.map(|record| record.first_seen));
     let due_after = |after| expected.next(name, true, after);
-    let allowed =
-        Allowed { max_age: expected.max_age, due_after: &due_after, run_time: expected.run_time(name) };
+    let allowed = Allowed { max_age: expected.max_age, due_after: &due_after, run_time: expected.run_time(name) };
     let judged = |backup: Option<&GoodBackup>| {
         let newest = backup.map(|backup| Newest { taken: backup.taken, made: backup.made });
         judge(newest, known_since.unwrap_or(now), &allowed, now)
@@ -188,7 +187,8 @@ async fn volume_status(
         taken: good.snapshot_time.unwrap_or(good.proven),
         made: good.proven,
     });
-    if let Some(volume) = volume.filter(|_| backup.is_none() || matches!(judged(backup.as_ref()), Freshness::Overdue(_)))
+    if let Some(volume) =
+        volume.filter(|_| backup.is_none() || matches!(judged(backup.as_ref()), Freshness::Overdue(_)))
     {
         match newest_listed(config, guards, volume).await {
             Ok(Some(listed)) if backup.as_ref().is_none_or(|known| known.made < listed.made) => backup = Some(listed),
@@ -231,7 +231,10 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
     let filter = Filter { volume: Some(volume.to_owned()), limit: Some(RUNS), ..Filter::default() };
     let mut seen = BTreeSet::new();
     for run in store.list(&filter).unwrap_or_default() {
-        if run.dry_run || run.ended.is_none() || !seen.insert(run.script.clone()) || since.is_some_and(|at| run.started < at)
+        if run.dry_run
+            || run.ended.is_none()
+            || !seen.insert(run.script.clone())
+            || since.is_some_and(|at| run.started < at)
         {
             continue;
         }
@@ -250,4 +253,3 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
 fn failed(run: &RunRecord, message: &str) -> String {
     format!("{} failed: {message} (convoy-backups runs show {})", run.script, run.id)
 }
-

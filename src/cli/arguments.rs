@@ -52,7 +52,18 @@ pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
 
 /// The program's own commands.
 pub const COMMANDS: [&str; 13] = [
-    "run", "runs", "scripts", "serve", "status", "daemon", "demo", "config", "crontab", "doctor", "notify", "completions",
+    "run",
+    "runs",
+    "scripts",
+    "serve",
+    "status",
+    "daemon",
+    "demo",
+    "config",
+    "crontab",
+    "doctor",
+    "notify",
+    "completions",
     "help",
 ];
 

@@ -115,10 +115,12 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
         )
         .subcommand(Command::new("config").about("The configuration in force, and where each value comes from"))
         .subcommand(
-            Command::new("serve").about("Follow the crontab, remember every run, and tell people when something is wrong"),
+            Command::new("serve")
+                .about("Follow the crontab, remember every run, and tell people when something is wrong"),
         )
         .subcommand(
-            Command::new("status").about("Is everything safe? Each volume's last backup, the next one, and what is wrong"),
+            Command::new("status")
+                .about("Is everything safe? Each volume's last backup, the next one, and what is wrong"),
         )
         .subcommand(
             Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"),

@@ -10,7 +10,7 @@ use crate::{
     diagnostic,
     error::Result,
     output,
-    runs::{self, Finished, Request, Status, Trigger},
+    runs::{Finished, Request, Status, Trigger},
     script,
     text::escape,
 };

@@ -163,7 +163,8 @@ fn row(volume: &VolumeStatus, now: Timestamp) -> Vec<Cell> {
     vec![
         volume.name.as_str().into(),
         ago(volume.snapshot).into(),
-        Cell::from(volume.backup.as_ref().map_or_else(|| "none".to_owned(), |backup| age(backup.made, now))).styled(style),
+        Cell::from(volume.backup.as_ref().map_or_else(|| "none".to_owned(), |backup| age(backup.made, now)))
+            .styled(style),
         next.into(),
         Cell::from(volume.problems.first().cloned().unwrap_or_default()).styled(Style::Red),
     ]

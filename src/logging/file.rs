@@ -174,7 +174,9 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         log.write("three\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
-        fs::remove_file(&path).unwrap();
+        // As logrotate's `create` does: the name is taken at once.
+        fs::rename(&path, &old).unwrap();
+        File::create(&path).unwrap();
         log.write("four\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
         log.reopen();

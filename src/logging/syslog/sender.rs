@@ -27,6 +27,9 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// After this long a name is resolved anew for UDP, where nothing tells that a server moved.
 const UDP_LIFETIME: Duration = Duration::from_secs(300);
 
+/// The pause between datagrams while catching up: at full speed, a server that has just started loses half of them.
+const PACE: Duration = Duration::from_millis(1);
+
 /// The queue to the thread that sends. Clones are the same one.
 #[derive(Debug, Clone)]
 pub(in crate::logging) struct Sender {
@@ -64,6 +67,7 @@ impl Sender {
             shared: Arc::clone(&sender.shared),
             connection: None,
             opened: Instant::now(),
+            catching_up: false,
         };
         std::thread::Builder::new()
             .name("syslog".to_owned())
@@ -124,6 +128,8 @@ struct Deliverer {
     shared: Arc<Shared>,
     connection: Option<Connection>,
     opened: Instant,
+    /// The server was down, and not all of what waited meanwhile is sent.
+    catching_up: bool,
 }
 
 impl Deliverer {
@@ -134,6 +140,7 @@ impl Deliverer {
             {
                 break;
             }
+            self.keep_the_pace();
             self.say_what_was_dropped();
         }
         self.shared.lock().ended = true;
@@ -186,11 +193,22 @@ impl Deliverer {
             match delivered {
                 Ok(()) => {
                     let took = format_duration(Duration::from_secs(since.elapsed().as_secs()));
+                    self.catching_up = true;
                     log::warn!("the syslog server at {} is reached again, after {took}", self.server);
                     return true;
                 }
                 Err(_) if ending => return false,
                 Err(_) => pause = (pause * 2).min(longest),
+            }
+        }
+    }
+
+    /// Waits a little before the next datagram of those that waited; the other transports have the server set the pace.
+    fn keep_the_pace(&mut self) {
+        if self.catching_up {
+            self.catching_up = !self.shared.lock().waiting.is_empty();
+            if matches!(self.server, Server::Udp(..)) {
+                self.shared.pause(PACE);
             }
         }
     }
@@ -210,5 +228,60 @@ impl Deliverer {
         let line = Line { time: Timestamp::now(), level: Level::Warn, target, is_script: false, run: None, message };
         // Should the server be gone again already, then the next message finds out.
         let _ = self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    fn line(number: usize) -> Line {
+        let message = format!("line {number}.");
+        let target = "backup".to_owned();
+        Line { time: Timestamp::now(), level: Level::Info, target, is_script: true, run: None, message }
+    }
+
+    #[test]
+    fn what_finds_no_place_is_dropped_and_said_when_the_server_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let sender = Sender::start(Server::Unix(path.clone()), "host").unwrap();
+        (0..CAPACITY + 500).for_each(|number| sender.send(&line(number)));
+        // One of them is with the thread.
+        let dropped = sender.shared.lock().dropped;
+        assert!((499..=500).contains(&dropped), "{dropped}");
+
+        let server = UnixDatagram::bind(&path).unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let receive = || {
+            let mut buffer = [0; 1000];
+            let length = server.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        };
+        let (mut expected, mut said) = (0, false);
+        while expected < CAPACITY + 500 - usize::try_from(dropped).unwrap() || !said {
+            let message = receive();
+            if message.contains(&format!("{dropped} lines for the syslog server")) {
+                said = true;
+            } else {
+                assert!(message.ends_with(&format!("line {expected}.")), "in order: {message}");
+                expected += 1;
+            }
+        }
+        sender.end(Duration::from_secs(30));
+        assert!(sender.shared.lock().ended);
+    }
+
+    #[test]
+    fn the_end_waits_for_no_server_that_is_down() {
+        let sender = Sender::start(Server::Unix("/nowhere/at/all".into()), "host").unwrap();
+        sender.send(&line(1));
+        let start = Instant::now();
+        sender.end(Duration::from_secs(30));
+        assert!(sender.shared.lock().ended && start.elapsed() < Duration::from_secs(10));
+        sender.send(&line(2));
+        assert!(sender.shared.lock().waiting.is_empty(), "nobody would send it");
     }
 }

@@ -105,7 +105,8 @@ pub(super) fn learn(
                 let snapshot_time = snapshot_time.map(micros);
                 // To look at an old backup makes it no newer.
                 let proven = if *made { now } else { snapshot_time.unwrap_or(now) };
-                transaction.execute(sql, params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)])?;
+                transaction
+                    .execute(sql, params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)])?;
                 let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
                     SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
                     ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
