@@ -12,4 +12,5 @@ mod main_job;
 mod notify;
 mod runs;
 mod secrets;
+mod serve;
 mod support;

@@ -354,12 +354,12 @@ impl FreshnessWatch {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = changed.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.look() => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.look() => {}
+                () = changed.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::{Clock as _, SystemClock},
     diagnostic,
+    error::Error,
     notify::{RunReport, Teller},
     runs::{self, Door, Finished, Request, Status, Store, Trigger, record::RunRecord},
 };
@@ -45,6 +47,24 @@ fn report(finished: &Finished, trigger: Trigger, words: &[String], log_tail: Vec
         error: finished.result.as_ref().err().cloned(),
         failures: finished.failures.clone(),
         log_tail,
+    }
+}
+
+/// The report of a run that did not even begin, because there is no daemon to work with.
+pub fn report_of_unstarted(script: &str, words: &[String], dry_run: bool, error: &Error) -> RunReport {
+    RunReport {
+        run: String::new(),
+        script: script.to_owned(),
+        arguments: words.to_vec(),
+        trigger: Trigger::Cli.as_str().to_owned(),
+        status: Status::Failed.as_str().to_owned(),
+        is_bad: true,
+        dry_run,
+        started: SystemClock.now(),
+        took: Duration::ZERO,
+        error: Some(error.clone()),
+        failures: Vec::new(),
+        log_tail: Vec::new(),
     }
 }
 

@@ -30,7 +30,15 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
     }
     let arguments = script::arguments::from_command_line(&script, words)?;
     let finished = in_runtime(|cancellation| async move {
-        let connection = app::connect(&context.config, context.progress()).await?;
+        let connection = match app::connect(&context.config, context.progress()).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                // It never became a run, and people are to know of it all the same.
+                context.teller.run_ended(&app::report_of_unstarted(name, words, context.flags.dry_run, &error));
+                context.teller.deliver_within(TELLING).await;
+                return Err(error);
+            }
+        };
         context.remark(&format!("daemon: {} ({})", connection.daemon.description(), connection.why));
         let door = app::door(&context.config, &connection, context.teller.clone());
         let request = Request {

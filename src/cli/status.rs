@@ -54,6 +54,8 @@ pub(super) async fn status(context: &Context) -> Result<u8> {
     if known.volumes.is_empty() && known.unreachable.is_none() {
         notes.push("there are no volumes".into());
     }
+    let new = known.volumes.iter().filter(|volume| volume.backup.is_none() && volume.problems.is_empty());
+    notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
     let waiting = context.teller.waiting().len();
     if waiting > 0 {
         problems.push(format!("{waiting} messages could not be sent yet: see \"convoy-backups notify list\""));
@@ -110,10 +112,9 @@ fn show(
 ) {
     let (width, colour) = context.output();
     let say = |text: &str, style| print_line(&styled(&escape(text), style, colour));
+    let has_fresh = |volume: &VolumeStatus| volume.backup.is_some() && matches!(volume.freshness, Freshness::Until(_));
     match is_well {
-        true if known.volumes.iter().all(|volume| matches!(volume.freshness, Freshness::Until(_)))
-            && !known.volumes.is_empty() =>
-        {
+        true if !known.volumes.is_empty() && known.volumes.iter().all(has_fresh) => {
             say("All volumes have a good backup that is new enough.", Style::Green);
         }
         true => say("Nothing is known to be wrong.", Style::Green),

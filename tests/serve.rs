@@ -1,0 +1,141 @@
+//! `serve` and `status`: a real process that follows a crontab, is told to end, killed, and started again.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::support::{running::Running, site::Site, web::Web};
+
+/// A crontab that starts nothing while a test runs.
+const YEARLY: &str = "0 0 1 1 *  backup --create-snapshot\n";
+
+fn site(crontab: &str) -> Site {
+    let site = Site::builtin();
+    let path = site.path("crontab");
+    fs::write(&path, crontab).unwrap();
+    site.with("BKUP_CRONTAB", path.display().to_string())
+}
+
+fn told(site: Site, web: &Web) -> Site {
+    site.with("BKUP_HOST", "db1").with("BKUP_WEBHOOK_URL", format!("{}/hook", web.url()))
+}
+
+/// `serve`, when it follows the crontab and its daemon's socket answers.
+fn serve(site: &Site) -> Running {
+    let mut command = site.command();
+    command.arg("serve");
+    Running::start(command, &site.path("daemon/convoy.sock"), site.path("serve.log"))
+}
+
+/// Waits until this holds; whatever takes long fails.
+#[track_caller]
+fn until(what: &str, running: &Running, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}: {}", running.log());
+        std::thread::yield_now();
+    }
+}
+
+/// Makes the daemon believe that a volume was made long ago.
+fn make_old(site: &Site, volume: &str) {
+    let path: PathBuf = site.path("daemon/state").join(format!("{volume}.json"));
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["created"] = "2026-01-01T00:00:00Z".into();
+    fs::write(&path, state.to_string()).unwrap();
+}
+
+fn subjects(web: &Web) -> Vec<String> {
+    let subject = |body: String| serde_json::from_str::<Value>(&body).unwrap()["subject"].as_str().unwrap().to_owned();
+    web.requests().into_iter().map(|request| subject(request.body)).collect()
+}
+
+#[test]
+fn a_volume_without_a_fresh_backup_is_told_once_and_again_when_it_is_well() {
+    let web = Web::start("200 OK", "", "");
+    let site = told(site(YEARLY), &web).with("BKUP_MAX_BACKUP_AGE", "1d");
+    site.create("vol1", &[("file", "content")]);
+    make_old(&site, "vol1");
+    let status = site.run("status").ends(1);
+    assert!(
+        status.out.contains("1 of 1 volumes are not safe") && status.out.contains("it has no good backup"),
+        "{status:?}"
+    );
+
+    let mut running = serve(&site);
+    until("nobody was told", &running, || !web.requests().is_empty());
+    running.signal("HUP");
+    until("the crontab was not read again", &running, || running.log().contains("as it is now: 1 entries"));
+    site.run("backup --volume vol1").ok();
+    running.signal("HUP");
+    until("nobody was told that it is well", &running, || web.requests().len() > 1);
+    let subjects = subjects(&web);
+    assert_eq!(subjects.len(), 2, "{subjects:?}");
+    assert!(subjects[0].contains("no fresh backup of vol1"), "{subjects:?}");
+    assert!(subjects[1].contains("vol1 is well again"), "{subjects:?}");
+    assert_eq!(site.run("status --json").json()["volumes"][0]["backup"], "fresh");
+    assert_eq!(running.terminate().code(), Some(0), "{}", running.log());
+}
+
+#[test]
+fn a_crontab_with_errors_is_refused_and_the_one_before_stays_in_force() {
+    let web = Web::start("200 OK", "", "");
+    let site = told(site(YEARLY), &web);
+    let mut running = serve(&site);
+    fs::write(site.path("crontab"), "61 * * * *  backup\n* * * * *  bakcup\n").unwrap();
+    running.signal("HUP");
+    until("nobody was told", &running, || !web.requests().is_empty());
+    let body = web.requests()[0].body.clone();
+    assert!(body.contains("the crontab has errors") && body.contains("bakcup"), "{body}");
+    assert!(running.log().contains("the one before stays in force"), "{}", running.log());
+    fs::write(site.path("crontab"), YEARLY).unwrap();
+    running.signal("HUP");
+    until("nobody was told that it is in order", &running, || web.requests().len() > 1);
+    assert_eq!(running.terminate().code(), Some(0));
+
+    fs::write(site.path("crontab"), "61 * * * *  backup\n* * * * *  bakcup\n").unwrap();
+    site.run("serve").fails(2, &["61", "bakcup", "did you mean \"backup\"", "crontab:2:", "nothing was started"]);
+}
+
+#[test]
+fn a_data_folder_has_one_serve() {
+    let site = site(YEARLY);
+    let mut running = serve(&site);
+    site.run("serve").fails(75, &["runs already"]);
+    assert_eq!(site.run("status --json").json()["serving"], true);
+    running.kill();
+    assert_eq!(site.run("status --json").json()["serving"], false);
+    assert_eq!(serve(&site).terminate().code(), Some(0), "a killed one stands in nobody's way");
+}
+
+#[test]
+fn a_data_folder_that_is_a_file_is_said_at_start() {
+    let site = site(YEARLY);
+    fs::write(site.path("file"), "").unwrap();
+    let file = site.path("file").display().to_string();
+    site.with("BKUP_DATA_DIR", file).run("serve").fails(2, &["is not a folder", "BKUP_DATA_DIR"]);
+}
+
+#[test]
+fn a_run_that_was_killed_is_told_at_the_next_start() {
+    let web = Web::start("200 OK", "", "");
+    let site = told(site(YEARLY), &web);
+    fs::write(site.path("scripts/waits.rhai"), "fn main(args) { run::progress(\"waiting\"); sleep(3600); }")
+        .unwrap();
+    let mut command = site.command();
+    command.args(["--scripts-dir", site.path("scripts").to_str().unwrap(), "waits"]);
+    let mut waiting = Running::start(command, &site.path("daemon/convoy.sock"), site.path("waits.log"));
+    let running_now = || site.run("runs list --status running --json").json().as_array().unwrap().len() == 1;
+    until("it does not run", &waiting, running_now);
+    waiting.kill();
+    let running = serve(&site);
+    until("nobody was told", &running, || !web.requests().is_empty());
+    assert!(subjects(&web)[0].contains("waits"), "{:?}", subjects(&web));
+    assert!(web.requests()[0].body.contains("interrupted"), "{:?}", web.requests());
+    let runs = site.run("runs list --json").json();
+    assert!(runs.as_array().unwrap().iter().any(|run| run["status"] == "interrupted"), "{runs}");
+}
