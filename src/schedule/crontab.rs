@@ -148,3 +148,22 @@ fn read_line(
         None => entry::parse(line, group, patterns, warnings).map(Some),
     }
 }
+
+/// What tests of other modules need.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// The surroundings of a test: no environment but this, UTC.
+    pub(crate) fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
+        let all = environment.iter().chain(&[("HOME", "/home/test")]);
+        let environment: Vec<(OsString, OsString)> = all.map(|(name, value)| (name.into(), value.into())).collect();
+        let config = Config::from_environment(environment.clone(), &[]).unwrap().0;
+        Surroundings { environment, overrides: Vec::new(), config: Arc::new(config), zone: TimeZone::UTC }
+    }
+
+    /// A crontab that is right.
+    pub(crate) fn crontab(text: &str) -> Crontab {
+        parse(text, "crontab", &surroundings(&[])).accept().unwrap().0
+    }
+}

@@ -71,6 +71,10 @@ impl Field {
 
 /// Whether a word of a line looks like a field, right or wrong, rather than like a script's name.
 pub(super) fn looks_like_one(word: &str) -> bool {
+    // `--backup` is how lines of the Node version began.
+    if word.starts_with("--") {
+        return false;
+    }
     let letters: String = word.chars().take_while(char::is_ascii_alphabetic).collect();
     match letters.as_str() {
         "" => true,
@@ -184,6 +188,20 @@ fn value(kind: &Kind, text: &str, at: usize) -> Result<u32, Wrong> {
     } else {
         wrong.hint(format!("write a number from {first} to {last}, a name such as \"{}\", or *", names[1]))
     })
+}
+
+/// What tests of other modules need.
+#[cfg(test)]
+pub(crate) mod testing {
+    use crate::schedule::timetable::Fields;
+
+    /// The fields of a schedule that is right.
+    pub(crate) fn fields(text: &str) -> Fields {
+        let parse = |(kind, text)| super::parse(kind, text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}")).0;
+        let parsed: Vec<_> = super::KINDS.iter().zip(text.split(' ')).map(parse).collect();
+        let [minutes, hours, days, months, weekdays] = parsed[..] else { panic!("{text}") };
+        Fields { minutes, hours, days, months, weekdays }
+    }
 }
 
 #[cfg(test)]

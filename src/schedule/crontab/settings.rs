@@ -62,8 +62,12 @@ fn setting(name: &str) -> Option<&'static Setting> {
 pub(crate) fn without_secrets(line: &str) -> Cow<'_, str> {
     let Some(assigned) = assignment(line) else { return Cow::Borrowed(line) };
     let by_name = ["PASS", "SECRET", "TOKEN", "KEY"].iter().any(|word| assigned.name.to_uppercase().contains(word));
-    let is_secret = SETTINGS.iter().any(|setting| setting.name == assigned.name && setting.is_secret());
-    if assigned.value.is_empty() || !(is_secret || by_name && !assigned.name.ends_with("_FILE")) {
+    let is_secret = match setting(assigned.name) {
+        Some(setting) => setting.is_secret() && setting.name == assigned.name,
+        // Misspelt, it may have been meant as one that is.
+        None => by_name || assigned.name.starts_with("BKUP_"),
+    };
+    if assigned.value.is_empty() || !is_secret {
         return Cow::Borrowed(line);
     }
     Cow::Owned(format!("{}(secret)", &line[..assigned.value_at]))
@@ -244,6 +248,7 @@ mod tests {
         for (line, shown) in [
             ("BKUP_EMAIL_SMTP_PASS=hush", "BKUP_EMAIL_SMTP_PASS=(secret)"),
             (" BKUP_EMAIL_SMTP_PAS = 'hush'", " BKUP_EMAIL_SMTP_PAS = '(secret)"),
+            ("BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x", "BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x"),
             ("AWS_SECRET_ACCESS_KEY=hush", "AWS_SECRET_ACCESS_KEY=(secret)"),
             ("BKUP_WEBHOOK_URL=https://hush", "BKUP_WEBHOOK_URL=(secret)"),
             ("BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x", "BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x"),
