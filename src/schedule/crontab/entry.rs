@@ -98,7 +98,7 @@ pub(super) fn parse(
     let (options, rest) = options(line, rest)?;
     let words = words::split(line.text, rest).map_err(|wrong| line.error(wrong))?;
     let Some(first) = words.first() else {
-        let wrong = Wrong::new(line.text.trim_end().len(), "the line runs nothing");
+        let wrong = Wrong::new(word(line.text, rest).map_or(line.text.len(), |(_, at)| at), "the line runs nothing");
         return Err(line.error(wrong.hint("write a script's name behind the schedule, such as backup")));
     };
     let (given, is_old) = match old_form::call(&words) {

@@ -77,7 +77,7 @@ pub(super) fn looks_like_one(word: &str) -> bool {
     }
     let letters: String = word.chars().take_while(char::is_ascii_alphabetic).collect();
     match letters.as_str() {
-        "" => true,
+        "" => word.starts_with(|letter: char| letter.is_ascii_digit() || "*,-?+#".contains(letter)),
         "H" | "L" | "W" | "LW" => letters.len() == word.len() || word.contains(['/', '-', '(']),
         _ => {
             let letters = letters.to_ascii_lowercase();
@@ -279,8 +279,10 @@ mod tests {
         for word in ["*", "5", "61", "mon", "mon-fri", "monday", "L", "?", "sun,sat", "1#2", "JAN"] {
             assert!(looks_like_one(word), "{word}");
         }
-        for word in ["backup", "monitor", "snapshot", "H4ckup", "mon_itor", "sunny", "@jitter=5s", "mayday"] {
-            assert_eq!(looks_like_one(word), word.starts_with('@'), "{word}");
+        for word in
+            ["backup", "monitor", "snapshot", "H4ckup", "mon_itor", "sunny", "mayday", "/x", "./x", "--backup", "@x"]
+        {
+            assert!(!looks_like_one(word), "{word}");
         }
     }
 }

@@ -141,7 +141,7 @@ fn a_line_that_is_wrong_is_pointed_at() {
         ("@reboot snapshot", 1, "made up for at its start"),
         ("@catchup=off 0 0 * * * backup", 1, "options stand behind the schedule"),
         ("0 0 * * *", 10, "the line runs nothing"),
-        ("0 0 * * * # backup", 18, "the line runs nothing"),
+        ("0 0 * * * # backup", 11, "the line runs nothing"),
         ("0 0 * * *  backp", 12, "no script named \"backp\" | did you mean \"backup\"?"),
         ("0 0 * * * root backup --volume v1", 11, "write \"0 0 * * * backup --volume v1\""),
         ("0 0 * * * backup --volumes v1", 18, "\"--volumes\" | did you mean \"--volume\"?"),
