@@ -24,7 +24,7 @@ mod settings;
 mod tests;
 mod words;
 
-use std::{collections::HashMap, ffi::OsString, sync::Arc};
+use std::{collections::HashMap, ffi::OsString, fmt, sync::Arc};
 
 use jiff::tz::TimeZone;
 
@@ -42,7 +42,7 @@ pub(crate) use settings::without_secrets;
 pub const MOST_ERRORS: usize = 1_000;
 
 /// What a crontab is read in: its settings come on top of these.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// The program's environment.
     pub environment: Vec<(OsString, OsString)>,
@@ -52,6 +52,13 @@ pub struct Surroundings {
     pub config: Arc<Config>,
     /// The zone where there is no `CRON_TZ`.
     pub zone: TimeZone,
+}
+
+impl fmt::Debug for Surroundings {
+    /// Without the environment: there are secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("zone", &self.zone).finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {

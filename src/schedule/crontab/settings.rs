@@ -24,8 +24,7 @@ use crate::{
 const OF_THE_PROGRAM: [&str; 4] = ["BKUP_DATA_DIR", "BKUP_CRONTAB", "BKUP_MAX_CONCURRENT", "BKUP_SHUTDOWN_GRACE"];
 const OF_THE_PROGRAM_PREFIXES: [&str; 2] = ["BKUP_LOGGER_", "BKUP_API_"];
 
-/// A `NAME=value` line.
-#[derive(Debug)]
+/// A `NAME=value` line. It may hold a secret, so it can't be printed.
 pub(super) struct Assignment<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,
@@ -73,8 +72,7 @@ pub(crate) fn without_secrets(line: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}(secret)", &line[..assigned.value_at]))
 }
 
-/// What holds for the lines that follow.
-#[derive(Debug)]
+/// What holds for the lines that follow. There may be secrets in it, so it can't be printed.
 pub(super) struct Group<'a> {
     surroundings: &'a Surroundings,
     /// The settings given so far.

@@ -54,7 +54,7 @@ fn by_walking(text: &str, zone: &TimeZone, from: Timestamp, to: Timestamp) -> BT
         while last < to {
             // Compatible: the first of two, and for what is skipped the time on the other side of the gap.
             let moment = zone.to_ambiguous_timestamp(wall);
-            last = moment.clone().compatible().unwrap();
+            last = moment.compatible().unwrap();
             if let jiff::tz::AmbiguousOffset::Gap { .. } = moment.offset() {
                 let mut change = moment.earlier().unwrap();
                 while zone.to_offset(change) == zone.to_offset(change - 1.second()) {
