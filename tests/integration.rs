@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod command_line;
+mod crontab;
 mod daemon_transcripts;
 mod faults;
 mod faulty_daemon;

@@ -92,6 +92,9 @@ struct State {
     missed: u64,
 }
 
+/// Up to which time the due times of the entry with this key are dealt with.
+pub(crate) type Known<'a> = &'a dyn Fn(&str) -> Option<Timestamp>;
+
 /// A random length of time up to this one.
 pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
 
@@ -132,12 +135,7 @@ impl Board {
     ///
     /// `known` says up to which time an entry's due times are dealt with; it is asked at the program's start only, because a line
     /// that was not in the crontab has missed nothing.
-    pub(crate) fn follow(
-        &mut self,
-        crontab: &Crontab,
-        now: Timestamp,
-        known: Option<&dyn Fn(&str) -> Option<Timestamp>>,
-    ) -> Vec<Action> {
+    pub(crate) fn follow(&mut self, crontab: &Crontab, now: Timestamp, known: Option<Known<'_>>) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
         for entry in &crontab.entries {

@@ -24,7 +24,7 @@ mod settings;
 mod tests;
 mod words;
 
-use std::{collections::HashMap, ffi::OsString, sync::Arc};
+use std::{collections::HashMap, ffi::OsString, fmt, sync::Arc};
 
 use jiff::tz::TimeZone;
 
@@ -42,7 +42,7 @@ pub(crate) use settings::without_secrets;
 pub const MOST_ERRORS: usize = 1_000;
 
 /// What a crontab is read in: its settings come on top of these.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// The program's environment.
     pub environment: Vec<(OsString, OsString)>,
@@ -52,6 +52,13 @@ pub struct Surroundings {
     pub config: Arc<Config>,
     /// The zone where there is no `CRON_TZ`.
     pub zone: TimeZone,
+}
+
+impl fmt::Debug for Surroundings {
+    /// Without the environment: there are secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("zone", &self.zone).finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {
@@ -146,5 +153,24 @@ fn read_line(
             Ok(None)
         }
         None => entry::parse(line, group, patterns, warnings).map(Some),
+    }
+}
+
+/// What tests of other modules need.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// The surroundings of a test: no environment but this, UTC.
+    pub(crate) fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
+        let all = environment.iter().chain(&[("HOME", "/home/test")]);
+        let environment: Vec<(OsString, OsString)> = all.map(|(name, value)| (name.into(), value.into())).collect();
+        let config = Config::from_environment(environment.clone(), &[]).unwrap().0;
+        Surroundings { environment, overrides: Vec::new(), config: Arc::new(config), zone: TimeZone::UTC }
+    }
+
+    /// A crontab that is right.
+    pub(crate) fn crontab(text: &str) -> Crontab {
+        parse(text, "crontab", &surroundings(&[])).accept().unwrap().0
     }
 }

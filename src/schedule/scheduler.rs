@@ -147,7 +147,7 @@ impl Scheduler {
                 () = end.cancelled() => {}
                 () = self.timer.sleep_until(wake) => {}
                 Some(done) = self.running.join_next_with_id() => self.finished(done),
-                checked = async { reading.as_mut().expect("it is asked for only where it is").await }, if reading.is_some() => {
+                checked = done(&mut reading) => {
                     reading = None;
                     match checked {
                         Ok(checked) => self.follow(checked),
@@ -267,6 +267,14 @@ impl Drop for Scheduler {
     /// What is left behind goes on: its script can't be stopped by dropping it.
     fn drop(&mut self) {
         self.running.detach_all();
+    }
+}
+
+/// What was read, once it is; never, where nothing is being read.
+async fn done(reading: &mut Option<JoinHandle<Checked>>) -> Result<Checked, tokio::task::JoinError> {
+    match reading {
+        Some(task) => task.await,
+        None => std::future::pending().await,
     }
 }
 

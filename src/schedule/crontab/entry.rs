@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     schedule::timetable::{Fields, Pattern, Schedule},
     script::{Arguments, Library, Script, arguments::from_command_line},
-    suggest::did_you_mean_or,
+    suggest::{self, did_you_mean_or},
     units::parse_duration,
 };
 
@@ -98,7 +98,7 @@ pub(super) fn parse(
     let (options, rest) = options(line, rest)?;
     let words = words::split(line.text, rest).map_err(|wrong| line.error(wrong))?;
     let Some(first) = words.first() else {
-        let wrong = Wrong::new(line.text.trim_end().len(), "the line runs nothing");
+        let wrong = Wrong::new(word(line.text, rest).map_or(line.text.len(), |(_, at)| at), "the line runs nothing");
         return Err(line.error(wrong.hint("write a script's name behind the schedule, such as backup")));
     };
     let (given, is_old) = match old_form::call(&words) {
@@ -338,11 +338,20 @@ fn unknown_script(
     line.located(error, at, hint)
 }
 
-/// The word that an error of the arguments is about: with fewer words, the error is another one.
+/// The word that an error of the arguments is about: with fewer words, the error is another one. None where no word is wrong
+/// but one is missing.
 fn place_of(script: &Script, arguments: &[String], error: &Error, given: &[Word]) -> Option<usize> {
-    let same =
-        |count: &usize| from_command_line(script, &arguments[..*count]).is_err_and(|e| e.message == error.message);
+    let same = |count: &usize| {
+        from_command_line(script, &arguments[..*count]).is_err_and(|other| other.message == error.message)
+    };
     let index = (0..=arguments.len().min(64)).find(same)?.checked_sub(1)?;
+    // It may be the value, or the option in front of it; what it is named by stands in the message, in some spelling.
+    let message = suggest::fold(&error.message);
+    let named = |index: &usize| {
+        let word = arguments[*index].split('=').next().unwrap_or_default();
+        !word.is_empty() && message.contains(&suggest::fold(word))
+    };
+    let index = [Some(index), index.checked_sub(1)].into_iter().flatten().find(named)?;
     // Flags of the program stand among the words, and not among the arguments.
     let mut words = given.iter();
     arguments[..=index].iter().map(|argument| words.find(|word| word.text == *argument)).last().flatten().map(|w| w.at)

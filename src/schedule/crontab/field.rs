@@ -71,9 +71,13 @@ impl Field {
 
 /// Whether a word of a line looks like a field, right or wrong, rather than like a script's name.
 pub(super) fn looks_like_one(word: &str) -> bool {
+    // `--backup` is how lines of the Node version began.
+    if word.starts_with("--") {
+        return false;
+    }
     let letters: String = word.chars().take_while(char::is_ascii_alphabetic).collect();
     match letters.as_str() {
-        "" => true,
+        "" => word.starts_with(|letter: char| letter.is_ascii_digit() || "*,-?+#".contains(letter)),
         "H" | "L" | "W" | "LW" => letters.len() == word.len() || word.contains(['/', '-', '(']),
         _ => {
             let letters = letters.to_ascii_lowercase();
@@ -186,6 +190,20 @@ fn value(kind: &Kind, text: &str, at: usize) -> Result<u32, Wrong> {
     })
 }
 
+/// What tests of other modules need.
+#[cfg(test)]
+pub(crate) mod testing {
+    use crate::schedule::timetable::Fields;
+
+    /// The fields of a schedule that is right.
+    pub(crate) fn fields(text: &str) -> Fields {
+        let parse = |(kind, text)| super::parse(kind, text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}")).0;
+        let parsed: Vec<_> = super::KINDS.iter().zip(text.split(' ')).map(parse).collect();
+        let [minutes, hours, days, months, weekdays] = parsed[..] else { panic!("{text}") };
+        Fields { minutes, hours, days, months, weekdays }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,8 +279,10 @@ mod tests {
         for word in ["*", "5", "61", "mon", "mon-fri", "monday", "L", "?", "sun,sat", "1#2", "JAN"] {
             assert!(looks_like_one(word), "{word}");
         }
-        for word in ["backup", "monitor", "snapshot", "H4ckup", "mon_itor", "sunny", "@jitter=5s", "mayday"] {
-            assert_eq!(looks_like_one(word), word.starts_with('@'), "{word}");
+        for word in
+            ["backup", "monitor", "snapshot", "H4ckup", "mon_itor", "sunny", "mayday", "/x", "./x", "--backup", "@x"]
+        {
+            assert!(!looks_like_one(word), "{word}");
         }
     }
 }

@@ -24,8 +24,7 @@ use crate::{
 const OF_THE_PROGRAM: [&str; 4] = ["BKUP_DATA_DIR", "BKUP_CRONTAB", "BKUP_MAX_CONCURRENT", "BKUP_SHUTDOWN_GRACE"];
 const OF_THE_PROGRAM_PREFIXES: [&str; 2] = ["BKUP_LOGGER_", "BKUP_API_"];
 
-/// A `NAME=value` line.
-#[derive(Debug)]
+/// A `NAME=value` line. It may hold a secret, so it can't be printed.
 pub(super) struct Assignment<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,
@@ -62,15 +61,18 @@ fn setting(name: &str) -> Option<&'static Setting> {
 pub(crate) fn without_secrets(line: &str) -> Cow<'_, str> {
     let Some(assigned) = assignment(line) else { return Cow::Borrowed(line) };
     let by_name = ["PASS", "SECRET", "TOKEN", "KEY"].iter().any(|word| assigned.name.to_uppercase().contains(word));
-    let is_secret = SETTINGS.iter().any(|setting| setting.name == assigned.name && setting.is_secret());
-    if assigned.value.is_empty() || !(is_secret || by_name && !assigned.name.ends_with("_FILE")) {
+    let is_secret = match setting(assigned.name) {
+        Some(setting) => setting.is_secret() && setting.name == assigned.name,
+        // Misspelt, it may have been meant as one that is.
+        None => by_name || assigned.name.starts_with("BKUP_"),
+    };
+    if assigned.value.is_empty() || !is_secret {
         return Cow::Borrowed(line);
     }
     Cow::Owned(format!("{}(secret)", &line[..assigned.value_at]))
 }
 
-/// What holds for the lines that follow.
-#[derive(Debug)]
+/// What holds for the lines that follow. There may be secrets in it, so it can't be printed.
 pub(super) struct Group<'a> {
     surroundings: &'a Surroundings,
     /// The settings given so far.
@@ -244,6 +246,7 @@ mod tests {
         for (line, shown) in [
             ("BKUP_EMAIL_SMTP_PASS=hush", "BKUP_EMAIL_SMTP_PASS=(secret)"),
             (" BKUP_EMAIL_SMTP_PAS = 'hush'", " BKUP_EMAIL_SMTP_PAS = '(secret)"),
+            ("BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x", "BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x"),
             ("AWS_SECRET_ACCESS_KEY=hush", "AWS_SECRET_ACCESS_KEY=(secret)"),
             ("BKUP_WEBHOOK_URL=https://hush", "BKUP_WEBHOOK_URL=(secret)"),
             ("BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x", "BKUP_EMAIL_SMTP_PASS_FILE=/run/secrets/x"),
