@@ -48,16 +48,17 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let (teller, stopped) = (context.teller.clone(), stop.clone());
         let delivering = tokio::spawn(async move { teller.keep_delivering(stopped).await });
         let finished = runs::run(&door, request, cancellation.clone()).await;
+        stop.cancel();
         spinner.iter().for_each(|spinner| spinner.end());
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
             drop(door);
             connection.close(&cancellation, |text| context.remark(text)).await;
         }
-        context.teller.run_ended(&app::report(&finished, Trigger::Cli, words, Vec::new()));
+        let report = app::report(&finished, Trigger::Cli, words, Vec::new());
         let code = show(context, finished);
-        stop.cancel();
         _ = delivering.await;
+        context.teller.run_ended(&report);
         if context.teller.has_news() {
             context.teller.deliver_within(TELLING).await;
         }

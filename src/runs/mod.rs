@@ -22,7 +22,7 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     locks::Locks,
-    script::{self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings},
+    script::{self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings, Speaker},
 };
 
 /// Who started a run.
@@ -153,6 +153,7 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
     host.notifier = door.notifier.clone();
 
     log::debug!("run {id}: \"{script_name}\" with {:?}", request.arguments.values());
+    door.notifier.run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run);
     let host = Arc::new(host);
     let Request { script, arguments, .. } = request;
     let outcome = tokio::task::spawn_blocking(move || script::run(&script, &arguments, host)).await;
