@@ -124,8 +124,7 @@ fn a_data_folder_that_is_a_file_is_said_at_start() {
 fn a_run_that_was_killed_is_told_at_the_next_start() {
     let web = Web::start("200 OK", "", "");
     let site = told(site(YEARLY), &web);
-    fs::write(site.path("scripts/waits.rhai"), "fn main(args) { run::progress(\"waiting\"); sleep(3600); }")
-        .unwrap();
+    fs::write(site.path("scripts/waits.rhai"), "fn main(args) { run::progress(\"waiting\"); sleep(3600); }").unwrap();
     let mut command = site.command();
     command.args(["--scripts-dir", site.path("scripts").to_str().unwrap(), "waits"]);
     let mut waiting = Running::start(command, &site.path("daemon/convoy.sock"), site.path("waits.log"));

@@ -24,8 +24,6 @@ pub async fn run_and_tell(
     cancellation: CancellationToken,
 ) -> Finished {
     let trigger = request.trigger;
-    // The run has no id yet; whoever counts runs does not need it.
-    teller.run_started("", &request.script.name, request.dry_run);
     let finished = runs::run(door, request, cancellation).await;
     let tail = door.store.as_ref().filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
     teller.run_ended(&report(&finished, trigger, words, tail.unwrap_or_default()));

@@ -57,6 +57,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let (teller, stopped) = (context.teller.clone(), stop.clone());
         let delivering = tokio::spawn(async move { teller.keep_delivering(stopped).await });
         let finished = app::run_and_tell(&door, request, words, &context.teller, cancellation.clone()).await;
+        stop.cancel();
         spinner.iter().for_each(|spinner| spinner.end());
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
@@ -64,7 +65,6 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             connection.close(&cancellation, |text| context.remark(text)).await;
         }
         let code = show(context, finished);
-        stop.cancel();
         _ = delivering.await;
         if context.teller.has_news() {
             context.teller.deliver_within(TELLING).await;

@@ -31,6 +31,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use message::{Event, Message};
@@ -78,14 +79,14 @@ pub struct Teller {
 /// A way to people.
 struct Channel<T> {
     on: NotifyOn,
-    way: T,
+    way: Arc<T>,
     /// Messages are sent one after the other, in their order.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl<T> Channel<T> {
     fn new(on: NotifyOn, way: T) -> Self {
-        Self { on, way, turn: tokio::sync::Mutex::default() }
+        Self { on, way: Arc::new(way), turn: tokio::sync::Mutex::default() }
     }
 }
 
@@ -394,26 +395,33 @@ impl Teller {
         let mut done = Deliveries::default();
         // Where the channel itself is down, the rest waits with the first that failed.
         let mut down: Option<(Timestamp, String)> = None;
-        for waiting in self.outbox.list().into_iter().filter(|waiting| waiting.channel == kind) {
+        let all: Vec<Waiting> = self.outbox.list().into_iter().filter(|waiting| waiting.channel == kind).collect();
+        let now = self.clock.now();
+        // What is told later must not arrive first ("well again", then "failed"): when one is due, all before it are tried.
+        let last = all.iter().rposition(|waiting| waiting.is_due(now) || waiting.is_too_old(now));
+        for waiting in all.into_iter().take(last.map_or(0, |last| last + 1)) {
             let now = self.clock.now();
-            if !waiting.is_due(now) && !waiting.is_too_old(now) {
-                continue;
-            }
             let Some(mut claim) = self.outbox.claim(&waiting.id) else { continue };
             let Some(claimed) = claim.waiting() else { continue };
             if claimed.is_too_old(now) {
-                self.give_up(claimed);
-                done.failed += 1;
+                if !claimed.is_of_the_moment() {
+                    self.give_up(claimed);
+                    done.failed += 1;
+                }
                 claim.done();
                 continue;
             }
-            if !claimed.is_due(now) || turn.is_none() {
+            if turn.is_none() {
                 continue;
             }
             if let Some((next, why)) = &down {
                 (claimed.next_attempt, claimed.last_error) = (*next, Some(why.clone()));
                 done.failed += 1;
-                claim.put_back();
+                if claimed.is_of_the_moment() {
+                    claim.done()
+                } else {
+                    claim.put_back()
+                }
                 continue;
             }
             match self.attempt(claimed).await {
@@ -439,10 +447,7 @@ impl Teller {
                     if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Configuration) {
                         down = Some((claimed.next_attempt, error.to_string()));
                     }
-                    match claimed.message.event {
-                        Event::Started => claim.done(),
-                        _ => claim.put_back(),
-                    }
+                    if claimed.is_of_the_moment() { claim.done() } else { claim.put_back() }
                 }
             }
         }
@@ -463,21 +468,30 @@ impl Teller {
 
     /// Sends one message; the addresses that did not get it.
     async fn attempt(&self, waiting: &Waiting) -> Result<Vec<email::Refusal>> {
-        let send = async {
-            match (waiting.channel, &self.email, &self.webhook) {
-                (ChannelKind::Email, Some(email), _) => email.way.send(&waiting.id, &waiting.message).await,
-                (ChannelKind::Webhook, _, Some(webhook)) => {
-                    webhook.way.send(&waiting.message).await.map(|()| Vec::new())
-                }
-                (kind, ..) => Err(Error::configuration(format!("{} is off", kind.as_str()))),
+        // A task of its own: whatever becomes of a library in it, the backup before it stays a success. It ends with the set.
+        let mut task = JoinSet::new();
+        let (id, message) = (waiting.id.clone(), waiting.message.clone());
+        match (waiting.channel, &self.email, &self.webhook) {
+            (ChannelKind::Email, Some(email), _) => {
+                let email = email.way.clone();
+                task.spawn(async move { email.send(&id, &message).await });
             }
-        };
-        tokio::time::timeout(ATTEMPT, send).await.unwrap_or_else(|_| {
-            let what = waiting.channel.as_str();
-            let error = format!("no answer from the {what}'s server in {} seconds", ATTEMPT.as_secs());
-            Err(Error::new(ErrorKind::Timeout, error)
-                .with_hint("look at the server's address, its port, and the network"))
-        })
+            (ChannelKind::Webhook, _, Some(webhook)) => {
+                let webhook = webhook.way.clone();
+                task.spawn(async move { webhook.send(&message).await.map(|()| Vec::new()) });
+            }
+            (kind, ..) => return Err(Error::configuration(format!("the channel {} is off", kind.as_str()))),
+        }
+        match tokio::time::timeout(ATTEMPT, task.join_next()).await {
+            Ok(Some(Ok(sent))) => sent,
+            Ok(other) => Err(Error::internal(format!("sending ended unexpectedly: {other:?}"))),
+            Err(_) => {
+                let to = self.channels().into_iter().find(|channel| channel.channel == waiting.channel);
+                let to = to.map(|channel| channel.to).unwrap_or_default();
+                Err(Error::new(ErrorKind::Timeout, format!("no answer in {} seconds: {to}", ATTEMPT.as_secs()))
+                    .with_hint("look at its address, its port and the network; a server that begins with TLS (SMTP on port 465) is silent to who does not"))
+            }
+        }
     }
 
     /// Sends one message through every channel that is on, now, past the outbox; how each went.

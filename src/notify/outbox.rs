@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::message::{Message, timestamp};
+use super::message::{Event, Message, timestamp};
 use crate::{
     daemon::files::write_whole,
     error::{Error, Result},
@@ -92,10 +92,16 @@ impl Waiting {
         left.is_negative() || left.is_zero() || left.unsigned_abs() > LONGEST_DELAY
     }
 
+    /// Whether it says something wrong when it comes late: it is tried once.
+    pub(super) fn is_of_the_moment(&self) -> bool {
+        self.message.event == Event::Started
+    }
+
     /// Whether it waited too long.
     pub(super) fn is_too_old(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.message.time);
-        !age.is_negative() && age.unsigned_abs() >= GIVE_UP_AFTER
+        let limit = if self.is_of_the_moment() { FIRST_DELAY } else { GIVE_UP_AFTER };
+        !age.is_negative() && age.unsigned_abs() >= limit
     }
 
     /// Puts it off after an attempt that failed.
@@ -157,9 +163,9 @@ impl Outbox {
         all
     }
 
-    /// How many messages are only in memory.
+    /// How many messages are only in memory and should not be.
     pub fn unsafe_count(&self) -> usize {
-        self.in_memory().len()
+        self.in_memory().iter().filter(|waiting| !waiting.is_of_the_moment()).count()
     }
 
     /// Takes a message to send it; `None` where another has it, or sent it already.
@@ -259,7 +265,7 @@ impl Drop for Claim<'_> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{super::message::Event, *};
+    use super::*;
 
     const NOW: &str = "2026-11-23T07:42:00Z";
 

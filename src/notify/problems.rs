@@ -195,6 +195,11 @@ impl Problems {
 
 impl State {
     fn seen(&mut self, seen: &Seen<'_>, remind_after: Duration) -> Verdict {
+        // What nobody ends has ended when it was not said for so long.
+        self.problems.retain(|_, problem| {
+            let silent = seen.now.duration_since(problem.last);
+            !problem.fades || silent.is_negative() || silent.unsigned_abs() < remind_after.saturating_mul(2)
+        });
         let known = self.problems.contains_key(seen.key);
         let problem = self.problems.entry(seen.key.to_owned()).or_insert_with(|| Problem {
             title: seen.title.to_owned(),
@@ -220,17 +225,19 @@ impl State {
         problem.told.insert(seen.fingerprint.to_owned(), Told(seen.now));
         while problem.told.len() > MOST_TOLD {
             let oldest = problem.told.iter().min_by_key(|(_, told)| told.0).map(|(print, _)| print.clone());
-            oldest.iter().for_each(|print| drop(problem.told.remove(print)));
+            if let Some(print) = oldest {
+                problem.told.remove(&print);
+            }
         }
-        // What fades and was not said for so long is another thing by now.
-        let fades = problem.fades;
-        if known && !fades { Verdict::Again(problem.clone()) } else { Verdict::New }
+        if known { Verdict::Again(problem.clone()) } else { Verdict::New }
     }
 
     fn trim(&mut self) {
         while self.problems.len() > MOST_PROBLEMS {
             let oldest = self.problems.iter().min_by_key(|(_, problem)| problem.last).map(|(key, _)| key.clone());
-            oldest.iter().for_each(|key| drop(self.problems.remove(key)));
+            if let Some(key) = oldest {
+                self.problems.remove(&key);
+            }
         }
     }
 }

@@ -10,6 +10,10 @@ use crate::{
 
 #[async_trait]
 impl Notifier for Teller {
+    fn run_started(&self, speaker: &Speaker, dry_run: bool) {
+        Teller::run_started(self, &speaker.run, &speaker.script, dry_run);
+    }
+
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {
         let key = format!("script {}: {subject}", speaker.script);
         self.seen_problem(&key, subject, text, &report::without_numbers(text), Some(&speaker.run));

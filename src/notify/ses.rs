@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_sesv2::{
     Client,
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::send_email::SendEmailError,
     primitives::Blob,
     types::{Destination, EmailContent, RawMessage},
@@ -13,7 +13,7 @@ use aws_sdk_sesv2::{
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use lettre::{Address, message::Mailbox};
 
-use super::email::Refusal;
+use super::{email::Refusal, texts};
 use crate::{
     config::{self, Secret},
     error::{Error, ErrorKind, Result},
@@ -123,7 +123,7 @@ impl Ses {
                     "look at the network, BKUP_EMAIL_SES_REGION, BKUP_EMAIL_SES_ENDPOINT and the AWS keys",
                 ),
             };
-            return Error::new(kind, format!("{what}: {}", first_words(error))).with_hint(hint);
+            return Error::new(kind, format!("{what}: {}", texts::chain(error))).with_hint(hint);
         };
         let code = service.code().unwrap_or("an error without a code");
         let message = service.message().unwrap_or("without words");
@@ -134,12 +134,6 @@ impl Ses {
         };
         Error::new(ErrorKind::Io, format!("{what}: {code}: {message}")).with_hint(hint)
     }
-}
-
-/// The SDK's chain of causes without the debug output that it adds.
-fn first_words(error: &SdkError<SendEmailError>) -> String {
-    let words = DisplayErrorContext(error).to_string();
-    words.split(" (").next().unwrap_or(&words).to_owned()
 }
 
 fn is_of_address(error: &SdkError<SendEmailError>) -> bool {

@@ -1,7 +1,7 @@
 //! E-mail through an SMTP server: the conversation is lettre's, its order ours, so that one address that is refused keeps no
 //! one else from being told.
 
-use std::{error::Error as _, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use lettre::{
     Address,
@@ -13,7 +13,7 @@ use lettre::{
     },
 };
 
-use super::email::Refusal;
+use super::{email::Refusal, texts};
 use crate::{
     config::{self, SmtpSecurity},
     error::{Error, ErrorKind, Result},
@@ -50,6 +50,14 @@ impl Smtp {
                     .with_hint("set both, or neither for a server that wants no password"));
             }
         };
+        let host = email.smtp_host.as_str();
+        let is_here =
+            host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        if email.smtp_security == SmtpSecurity::None && user.is_some() && !is_here {
+            log::warn!(
+                "the password for the SMTP server {host} is sent in plain text (BKUP_EMAIL_SMTP_SECURITY is none)"
+            );
+        }
         Ok(Self { host: email.smtp_host.clone(), port: email.smtp_port, security: email.smtp_security, user })
     }
 
@@ -127,7 +135,7 @@ impl Smtp {
     /// better.
     fn explain(&self, error: &SmtpError) -> Error {
         let server = format!("{}:{}", self.host, self.port);
-        let words = words_of(error);
+        let words = texts::chain(error);
         let (kind, hint) = match error.status().map(|code| code.to_string()) {
             Some(code) if matches!(code.as_str(), "530" | "534" | "535" | "538") => {
                 (ErrorKind::Configuration, "look at BKUP_EMAIL_SMTP_USER and BKUP_EMAIL_SMTP_PASS")
@@ -154,18 +162,4 @@ impl Smtp {
         };
         Error::new(kind, format!("the SMTP server {server}: {words}")).with_hint(hint)
     }
-}
-
-/// lettre's words and those of what is behind them, each once.
-fn words_of(error: &SmtpError) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = cause.source();
-    }
-    words
 }

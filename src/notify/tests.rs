@@ -1,1 +1,118 @@
+//! What the teller tells whom, with a clock that the test moves; nothing is sent.
 
+use jiff::tz::TimeZone;
+
+use super::{report::tests::failed, *};
+use crate::{clock::FixedClock, error::Error};
+
+/// A teller with e-mail for failures and a webhook that is always told, in this folder.
+fn teller(folder: &std::path::Path, settings: &[(&str, &str)]) -> (Teller, Arc<FixedClock>) {
+    let clock = Arc::new(FixedClock::new("2026-11-23T07:00:00Z".parse().unwrap(), TimeZone::UTC));
+    let data = folder.display().to_string();
+    let fixed = [
+        ("BKUP_DATA_DIR", data.as_str()),
+        ("BKUP_HOST", "db1"),
+        ("BKUP_EMAIL_ENABLED", "true"),
+        // Nobody listens there.
+        ("BKUP_EMAIL_SMTP_HOST", "127.0.0.1"),
+        ("BKUP_EMAIL_SMTP_PORT", "1"),
+    ];
+    let environment = fixed
+        .iter()
+        .filter(|(name, _)| !settings.iter().any(|(other, _)| name == other))
+        .chain(settings)
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    let (config, _) = Config::from_environment(environment.collect::<Vec<_>>(), &[]).unwrap();
+    (Teller::new(&config, clock.clone()).unwrap(), clock)
+}
+
+fn subjects(teller: &Teller) -> Vec<String> {
+    teller.waiting().into_iter().map(|waiting| waiting.message.subject).collect()
+}
+
+#[test]
+fn freshness_that_is_lost_is_told_once_and_when_it_is_well_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, clock) = teller(folder.path(), &[]);
+    teller.solved("fresh vol1", "vol1 is backed up", "");
+    for days in [9, 10, 11] {
+        teller.problem("fresh vol1", &format!("vol1 is not backed up for {days} days"), "its schedule says each day");
+    }
+    assert_eq!(subjects(&teller), ["[db1] vol1 is not backed up for 9 days"]);
+    clock.set("2026-11-24T07:00:00Z".parse().unwrap());
+    teller.problem("fresh vol1", "vol1 is not backed up for 12 days", "");
+    teller.solved("fresh vol1", "vol1 is backed up", "");
+    teller.solved("fresh vol1", "vol1 is backed up", "");
+    assert_eq!(subjects(&teller)[1..], ["[db1] vol1 is not backed up for 12 days", "[db1] vol1 is backed up"]);
+}
+
+#[test]
+fn several_failures_are_one_message_and_what_no_one_has_to_know_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, _) = teller(folder.path(), &[]);
+    let volumes: Vec<String> = (0..30).map(|number| format!("vol{number}")).collect();
+    teller.run_ended(&failed(&volumes.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(subjects(&teller).len(), 1);
+    for status in ["cancelled", "skipped", "done"] {
+        let mut report = failed(&["vol1"]);
+        (report.status, report.script) = (status.into(), "other".into());
+        report.is_bad = false;
+        teller.run_ended(&report);
+    }
+    let mut busy = failed(&[]);
+    (busy.is_bad, busy.status, busy.trigger) = (true, "failed".into(), "cli".into());
+    busy.error = Some(Error::new(ErrorKind::Busy, "in use"));
+    busy.script = "busy".into();
+    teller.run_ended(&busy);
+    let mut dry = failed(&["vol1"]);
+    (dry.dry_run, dry.script) = (true, "dry".into());
+    teller.run_ended(&dry);
+    assert_eq!(subjects(&teller).len(), 1, "{:?}", subjects(&teller));
+    busy.trigger = "cron".into();
+    teller.run_ended(&busy);
+    assert_eq!(subjects(&teller)[1..], ["[db1] busy failed: in use"]);
+    assert_eq!(teller.problems().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_channel_that_is_down_for_a_day_is_given_up_and_the_failure_is_told_at_its_next_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, clock) = teller(folder.path(), &[("BKUP_REMIND_AFTER", "30d")]);
+    teller.run_ended(&failed(&["vol1"]));
+    assert_eq!(teller.deliver_due().await, Deliveries { sent: 0, failed: 1 });
+    assert_eq!(teller.deliver_due().await, Deliveries::default(), "not before it is due");
+    clock.set("2026-11-23T07:01:00Z".parse().unwrap());
+    assert_eq!(teller.deliver_due().await.failed, 1);
+    let again = &teller.waiting()[0];
+    assert_eq!((again.attempts, teller.next_attempt()), (2, Some("2026-11-23T07:03:00Z".parse().unwrap())));
+    teller.run_ended(&failed(&["vol1"]));
+    assert_eq!(teller.waiting().len(), 1, "people will know");
+    clock.set("2026-11-24T07:00:00Z".parse().unwrap());
+    teller.deliver_due().await;
+    assert_eq!(teller.waiting().len(), 0, "given up");
+    teller.run_ended(&failed(&["vol1"]));
+    assert_eq!(teller.waiting().len(), 1, "nobody knows yet");
+}
+
+#[tokio::test]
+async fn what_is_told_later_does_not_arrive_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, clock) = teller(folder.path(), &[]);
+    teller.run_ended(&failed(&["vol1"]));
+    teller.deliver_due().await;
+    clock.set("2026-11-23T07:00:30Z".parse().unwrap());
+    teller.run_ended(&failed(&[]));
+    assert_eq!(teller.deliver_due().await.failed, 2, "the older one was tried, the newer one waits for it");
+    let attempts: Vec<u32> = teller.waiting().iter().map(|waiting| waiting.attempts).collect();
+    assert_eq!(attempts, [2, 0]);
+}
+
+#[test]
+fn without_a_channel_nothing_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, _) = teller(folder.path(), &[("BKUP_EMAIL_ENABLED", "false")]);
+    teller.run_ended(&failed(&["vol1"]));
+    teller.problem("x", "subject", "text");
+    teller.message(Level::Information, "subject", "text");
+    assert!(teller.waiting().is_empty() && !folder.path().join("notify").exists());
+}

@@ -138,6 +138,21 @@ pub(super) fn plain_body(words: &str, host: &str, time: Timestamp, zone: &TimeZo
     blocks
 }
 
+/// An error's words and those of what is behind it, each once.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        for part in error.to_string().split(": ").filter(|part| !part.is_empty()) {
+            if !parts.iter().any(|known| known == part) {
+                parts.push(part.to_owned());
+            }
+        }
+        cause = error.source();
+    }
+    parts.join(": ")
+}
+
 /// Lines that are safe to show.
 fn lines(text: &str) -> impl Iterator<Item = String> {
     escaped_lines(text).take(MOST_TEXT_LINES).map(|line| cut(&line, LINE_COLUMNS).into_owned())
@@ -154,7 +169,8 @@ pub(super) fn to_text(blocks: &[Block]) -> String {
     let mut after_fact = false;
     for block in blocks {
         let is_fact = matches!(block, Block::Fact(..));
-        if !text.is_empty() && !(is_fact && after_fact) {
+        let goes_together = is_fact && after_fact;
+        if !text.is_empty() && !goes_together {
             text.push('\n');
         }
         after_fact = is_fact;
@@ -246,6 +262,13 @@ mod tests {
             subject("h", &run_words(&failed(&["v"]), true)),
             "[h] backup still partly failed: v: no space left, 12 bytes missing of v"
         );
+    }
+
+    #[test]
+    fn an_error_and_what_is_behind_it_are_said_once() {
+        let refused = std::io::Error::other("refused");
+        let error = std::io::Error::other(Error::io("connection error: connection error", &refused));
+        assert_eq!(chain(&error), "connection error: refused");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde_json::json;
 use super::{
     message::{Event, Message},
     report::digest,
+    texts,
 };
 use crate::{
     config::{self, Secret, WebhookFormat},
@@ -146,15 +147,7 @@ impl Webhook {
     }
 
     fn explain(&self, error: &Failed) -> Error {
-        let mut words = String::new();
-        let mut source: Option<&dyn std::error::Error> = Some(error.0.as_ref());
-        while let Some(cause) = source {
-            let more = cause.to_string();
-            if !words.contains(&more) {
-                words = if words.is_empty() { more } else { format!("{words}: {more}") };
-            }
-            source = cause.source();
-        }
+        let words = texts::chain(error.0.as_ref());
         let hint = if words.contains("certificate") {
             "its certificate is not trusted for this name: look at the system's certificates, or let SSL_CERT_FILE name a file with its authority's"
         } else {

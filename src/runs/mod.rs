@@ -34,7 +34,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     locks::Locks,
     logging::scope::{self, Scope},
-    script::{self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings},
+    script::{self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings, Speaker},
 };
 pub use record::{Entry, Status, Trigger};
 use record::{Output, RunRecord};
@@ -136,6 +136,7 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
     host.listener = door.listener.clone();
     host.notifier = door.notifier.clone();
     let host = Arc::new(host);
+    door.notifier.run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run);
 
     let recording =
         door.store.clone().map(|store| Recording::begin(store, record.clone(), door.clock.clone(), cancellation));

@@ -143,6 +143,9 @@ pub struct Post {
 /// now is sent later.
 #[async_trait]
 pub trait Notifier: Send + Sync {
+    /// A run begins.
+    fn run_started(&self, _speaker: &Speaker, _dry_run: bool) {}
+
     /// Something is wrong and somebody should look.
     ///
     /// # Errors

@@ -43,7 +43,6 @@ impl Received {
 #[derive(Debug, Default)]
 struct State {
     messages: Vec<Received>,
-    commands: Vec<String>,
     connections: Vec<TcpStream>,
     stopping: bool,
 }
@@ -93,11 +92,6 @@ impl Smtp {
     pub fn messages(&self) -> Vec<Received> {
         self.shared.lock().messages.clone()
     }
-
-    /// The commands so far, one a line.
-    pub fn commands(&self) -> String {
-        self.shared.lock().commands.join("\n")
-    }
 }
 
 impl Drop for Smtp {
@@ -142,7 +136,6 @@ fn converse(connection: TcpStream, shared: &Shared, manners: &Manners) -> std::i
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 {
         let command = std::mem::take(&mut line).trim_end().to_owned();
-        shared.lock().commands.push(command.clone());
         let address = || command.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
         let verb = command.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
