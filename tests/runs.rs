@@ -62,6 +62,7 @@ fn each_run_of_the_command_line_is_listed_with_what_came_of_it() {
         all.iter().map(|run| (run["script"].as_str().unwrap(), run["status"].as_str().unwrap())).collect();
     assert_eq!(told, [("snapshot", "done"), ("restore", "failed"), ("backup", "done"), ("create", "done")]);
     assert_eq!(all[2]["volumes_done"], serde_json::json!(["vol1"]));
+    assert_eq!(all[2]["bytes"], 7, "the one file's");
     assert!(all[2]["took_seconds"].as_f64().unwrap() > 0.0 && all[2]["ended"].is_string());
     let table = site.run("runs list -n 3").ok().out;
     assert_eq!(table.lines().count(), 4, "{table}");

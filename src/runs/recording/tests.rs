@@ -147,9 +147,8 @@ fn a_store_that_fails_costs_nothing_but_the_record() {
     let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), CancellationToken::new());
     recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     assert!(!recording.end(done(), Output::default(), None));
-    let error = Error::internal("something else");
-    assert!(store.trouble_changes(Some(&error)) && !store.trouble_changes(Some(&error)));
-    assert!(store.trouble_changes(None) && !store.trouble_changes(None), "that it is well again is said once");
+    assert!(!store.is_news(false), "it was said already");
+    assert!(store.is_news(true) && !store.is_news(true), "that it is well again is said once");
     assert!(store.list(&Filter::default()).is_ok_and(|runs| runs.is_empty()));
 }
 
