@@ -22,11 +22,12 @@ fn newest(site: &Site) -> String {
 
 /// The id of the run that goes on, once it is in the store.
 fn running(site: &Site) -> String {
-    loop {
+    for _ in 0..1_000 {
         if let Some(run) = list(site, "--status running").first() {
             return run["id"].as_str().unwrap().to_owned();
         }
     }
+    panic!("no run goes on");
 }
 
 /// A run that hangs on its daemon.
@@ -62,6 +63,7 @@ fn each_run_of_the_command_line_is_listed_with_what_came_of_it() {
         all.iter().map(|run| (run["script"].as_str().unwrap(), run["status"].as_str().unwrap())).collect();
     assert_eq!(told, [("snapshot", "done"), ("restore", "failed"), ("backup", "done"), ("create", "done")]);
     assert_eq!(all[2]["volumes_done"], serde_json::json!(["vol1"]));
+    assert_eq!(all[2]["bytes"], 7, "the one file's");
     assert!(all[2]["took_seconds"].as_f64().unwrap() > 0.0 && all[2]["ended"].is_string());
     let table = site.run("runs list -n 3").ok().out;
     assert_eq!(table.lines().count(), 4, "{table}");
@@ -139,7 +141,8 @@ fn a_log_is_followed_until_the_run_ends() {
     let mut followed = command.spawn().unwrap();
     let id = running(&site);
     let following = site.command().args(["runs", "log", "--follow", &id]).stdout(Stdio::piped()).spawn().unwrap();
-    while !site.run(&format!("runs log {id}")).ok().out.contains("before") {}
+    let is_there = |_: &i32| site.run(&format!("runs log {id}")).ok().out.contains("before");
+    assert!((0..1_000).find(is_there).is_some(), "what it said is in the store before its end");
     daemon.release();
     assert!(followed.wait().unwrap().success());
     let heard = String::from_utf8(following.wait_with_output().unwrap().stdout).unwrap();

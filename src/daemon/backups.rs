@@ -53,6 +53,8 @@ pub(crate) struct Record {
     pub(crate) snapshot: String,
     pub(crate) snapshot_created: Timestamp,
     pub(crate) created: Timestamp,
+    /// The bytes of the files in it. No tag: the repository counts them itself.
+    pub(crate) bytes: Option<u64>,
 }
 
 impl Record {
@@ -81,6 +83,7 @@ impl Record {
             snapshot: text("snapshot")?,
             snapshot_created: time("snapshot-created").unwrap_or_else(|| file.time.timestamp()),
             created: time("created").unwrap_or_else(|| file.time.timestamp()),
+            bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
         })
     }
 
@@ -99,7 +102,9 @@ impl Record {
             ("VolumeName", self.volume.clone()),
             ("VolumeSize", self.volume_size.to_string()),
         ];
-        Backup::new(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>())
+        let size = self.bytes.map(|bytes| ("BackupSize", bytes.to_string()));
+        let fields = fields.into_iter().chain(size);
+        Backup::new(fields.map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>())
     }
 }
 
@@ -393,6 +398,7 @@ impl Place {
             snapshot: snapshot.to_owned(),
             snapshot_created: state.created,
             created: now,
+            bytes: None,
         };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
         let tree = file.tree;

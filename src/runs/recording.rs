@@ -256,7 +256,7 @@ impl Writer {
 
 /// Says what is wrong with the store, once, and that it is well again.
 fn say(store: &Store, result: &Result<()>) {
-    match (result, store.trouble_changes(result.as_ref().err())) {
+    match (result, store.is_news(result.is_ok())) {
         (Err(error), true) => {
             let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             log::warn!("the run goes on, but is not recorded: {error}{hint}");

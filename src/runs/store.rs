@@ -17,7 +17,10 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,8 +46,8 @@ pub struct Store {
     /// The signs of the runs that are alive.
     running: PathBuf,
     open: Mutex<Option<Open>>,
-    /// What was last said to be wrong with it.
-    trouble: Mutex<Option<String>>,
+    /// Whether it was said that something is wrong with it.
+    troubled: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl Store {
             path: data_dir.join("runs.sqlite"),
             running: data_dir.join("running"),
             open: Mutex::default(),
-            trouble: Mutex::default(),
+            troubled: AtomicBool::new(false),
         }
     }
 
@@ -87,13 +90,9 @@ impl Store {
         &self.running
     }
 
-    /// Takes note of what is wrong with the store, or that nothing is; whether that is news.
-    pub(super) fn trouble_changes(&self, error: Option<&Error>) -> bool {
-        let trouble = error.map(ToString::to_string);
-        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = *known != trouble;
-        *known = trouble;
-        changes
+    /// Takes note of whether the store works; whether that is news.
+    pub(super) fn is_news(&self, works: bool) -> bool {
+        self.troubled.swap(!works, Ordering::Relaxed) == works
     }
 
     /// Whether there is a file at all: before the first run there is none.

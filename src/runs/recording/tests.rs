@@ -51,18 +51,17 @@ fn begin() -> Bench {
     Bench { _folder: folder, store, cancellation, recording }
 }
 
-impl Bench {
-    /// Waits until the store has it so.
-    fn until(&self, is_so: impl Fn(&RunRecord) -> bool) -> RunRecord {
-        loop {
-            if let Ok(run) = self.store.get("run-1")
-                && is_so(&run)
-            {
-                return run;
-            }
-            std::thread::yield_now();
-        }
+/// Waits until it is so; a test that waits in vain fails.
+fn until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never was so");
+        std::thread::yield_now();
     }
+}
+
+fn is(store: &Store, status: Status) -> bool {
+    store.get("run-1").is_ok_and(|run| run.status == status)
 }
 
 fn done() -> RunRecord {
@@ -73,11 +72,9 @@ fn done() -> RunRecord {
 fn a_run_is_in_the_store_while_it_goes_on_with_what_it_said_so_far() {
     let bench = begin();
     let lines = bench.recording.lines();
-    bench.until(|run| run.status == Status::Running);
+    until(|| is(&bench.store, Status::Running));
     lines.line(Timestamp::now(), Level::Info, "convoy_backups::runs", "one\n");
-    while bench.store.lines("run-1", 0, 10).unwrap().is_empty() {
-        std::thread::yield_now();
-    }
+    until(|| !bench.store.lines("run-1", 0, 10).unwrap().is_empty());
     lines.line(Timestamp::now(), Level::Warn, "backup", "two");
     assert!(bench.recording.end(done(), Output::default(), None));
     let kept = bench.store.lines("run-1", 0, 10).unwrap();
@@ -118,12 +115,10 @@ fn long_lines_are_cut_between_characters_and_all_of_them_together_are_bounded() 
 #[test]
 fn who_asks_for_the_end_in_the_store_ends_the_run() {
     let bench = begin();
-    bench.until(|run| run.status == Status::Running);
+    until(|| is(&bench.store, Status::Running));
     let asked = bench.store.request_cancel("run-1", "ann on host1", Timestamp::now()).unwrap();
     assert_eq!(asked, Cancelling::Asked);
-    while !bench.cancellation.is_cancelled() {
-        std::thread::yield_now();
-    }
+    until(|| bench.cancellation.is_cancelled());
     assert_eq!(bench.recording.cancelled_by(), Some("ann on host1"));
 }
 
@@ -132,12 +127,8 @@ fn a_run_that_breaks_off_inside_the_program_is_recorded_as_failed() {
     let bench = begin();
     let Bench { recording, store, _folder, .. } = bench;
     drop(recording);
-    let run = loop {
-        match store.get("run-1") {
-            Ok(run) if run.status == Status::Failed => break run,
-            _ => std::thread::yield_now(),
-        }
-    };
+    until(|| is(&store, Status::Failed));
+    let run = store.get("run-1").unwrap();
     assert!(run.error.unwrap().to_string().contains("broke off"));
 }
 
@@ -147,9 +138,8 @@ fn a_store_that_fails_costs_nothing_but_the_record() {
     let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), CancellationToken::new());
     recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     assert!(!recording.end(done(), Output::default(), None));
-    let error = Error::internal("something else");
-    assert!(store.trouble_changes(Some(&error)) && !store.trouble_changes(Some(&error)));
-    assert!(store.trouble_changes(None) && !store.trouble_changes(None), "that it is well again is said once");
+    assert!(!store.is_news(false), "it was said already");
+    assert!(store.is_news(true) && !store.is_news(true), "that it is well again is said once");
     assert!(store.list(&Filter::default()).is_ok_and(|runs| runs.is_empty()));
 }
 
