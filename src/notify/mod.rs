@@ -328,11 +328,18 @@ impl Teller {
     /// Sends what is due, both channels at the same time, each in the order in which it was told. Dropping the future leaves
     /// what is not sent where it was.
     pub async fn deliver_due(&self) -> Deliveries {
+        self.deliver(ATTEMPT).await
+    }
+
+    /// `attempt`: how long one attempt may take.
+    async fn deliver(&self, attempt: Duration) -> Deliveries {
         let had_news = self.untried.swap(false, Ordering::SeqCst);
         // Where this is dropped on the way, the attempt was none.
         let undo = Undo { flag: &self.untried, value: had_news };
-        let (email, webhook) =
-            tokio::join!(self.deliver_channel(ChannelKind::Email), self.deliver_channel(ChannelKind::Webhook));
+        let (email, webhook) = tokio::join!(
+            self.deliver_channel(ChannelKind::Email, attempt),
+            self.deliver_channel(ChannelKind::Webhook, attempt)
+        );
         std::mem::forget(undo);
         Deliveries { sent: email.sent + webhook.sent, failed: email.failed + webhook.failed }
     }
@@ -340,7 +347,8 @@ impl Teller {
     /// One attempt to send what is due, within this time: the end of a run on the command line. What is left is sent by the
     /// next process, `serve` or another run.
     pub async fn deliver_within(&self, limit: Duration) {
-        let in_time = tokio::time::timeout(limit, self.deliver_due()).await;
+        // The first that gets no answer takes all the time there is: what is behind it is not tried any more.
+        let in_time = tokio::time::timeout(limit + LAST_MOMENT, self.deliver(limit)).await;
         let lost = self.outbox.unsafe_count();
         if lost > 0 {
             log::error!("{lost} messages could not be sent, and not be kept either: nobody is told");
@@ -383,7 +391,7 @@ impl Teller {
         }
     }
 
-    async fn deliver_channel(&self, kind: ChannelKind) -> Deliveries {
+    async fn deliver_channel(&self, kind: ChannelKind, limit: Duration) -> Deliveries {
         let turn = match kind {
             ChannelKind::Email => self.email.as_ref().map(|channel| &channel.turn),
             ChannelKind::Webhook => self.webhook.as_ref().map(|channel| &channel.turn),
@@ -424,7 +432,7 @@ impl Teller {
                 }
                 continue;
             }
-            match self.attempt(claimed).await {
+            match self.attempt(claimed, limit).await {
                 Ok(refused) if refused.is_empty() => {
                     log::info!("told by {}: {}", kind.as_str(), claimed.message.subject);
                     done.sent += 1;
@@ -467,7 +475,7 @@ impl Teller {
     }
 
     /// Sends one message; the addresses that did not get it.
-    async fn attempt(&self, waiting: &Waiting) -> Result<Vec<email::Refusal>> {
+    async fn attempt(&self, waiting: &Waiting, limit: Duration) -> Result<Vec<email::Refusal>> {
         // A task of its own: whatever becomes of a library in it, the backup before it stays a success. It ends with the set.
         let mut task = JoinSet::new();
         let (id, message) = (waiting.id.clone(), waiting.message.clone());
@@ -482,13 +490,13 @@ impl Teller {
             }
             (kind, ..) => return Err(Error::configuration(format!("the channel {} is off", kind.as_str()))),
         }
-        match tokio::time::timeout(ATTEMPT, task.join_next()).await {
+        match tokio::time::timeout(limit, task.join_next()).await {
             Ok(Some(Ok(sent))) => sent,
             Ok(other) => Err(Error::internal(format!("sending ended unexpectedly: {other:?}"))),
             Err(_) => {
                 let to = self.channels().into_iter().find(|channel| channel.channel == waiting.channel);
                 let to = to.map(|channel| channel.to).unwrap_or_default();
-                Err(Error::new(ErrorKind::Timeout, format!("no answer in {} seconds: {to}", ATTEMPT.as_secs()))
+                Err(Error::new(ErrorKind::Timeout, format!("no answer in {} seconds: {to}", limit.as_secs()))
                     .with_hint("look at its address, its port and the network; a server that begins with TLS (SMTP on port 465) is silent to who does not"))
             }
         }
@@ -500,7 +508,7 @@ impl Teller {
         let message = self.words(Event::Test, "this is a test", text, None);
         let mut results = Vec::new();
         for channel in self.channels() {
-            let sent = self.attempt(&Waiting::new(channel.channel, message.clone())).await;
+            let sent = self.attempt(&Waiting::new(channel.channel, message.clone()), ATTEMPT).await;
             let sent = sent.and_then(|refused| match refused.into_iter().next() {
                 Some((_, error)) => Err(error),
                 None => Ok(()),
