@@ -59,7 +59,7 @@ fn compare(daemon: &DaemonProcess, exchange: &Exchange, answer: &RawAnswer) -> O
     if (answer.status, &answer.content_type) != (recorded.status, &recorded.content_type) {
         return Some(format!("recorded {recorded:?}, answered {answer:?}"));
     }
-    let ours = placeholders(&without_volume_ids(&answer.body), daemon.folder().to_str().unwrap());
+    let ours = placeholders(&without_our_fields(&answer.body), daemon.folder().to_str().unwrap());
     let theirs = placeholders(&recorded.body, "/scratch");
     let same = match exchange.name.as_str() {
         // In any order, and without the volume that was restored from S3.
@@ -69,13 +69,15 @@ fn compare(daemon: &DaemonProcess, exchange: &Exchange, answer: &RawAnswer) -> O
     (!same).then(|| format!("recorded\n{theirs}\nanswered\n{ours}"))
 }
 
-/// Without the one field that Convoy has not.
-fn without_volume_ids(text: &str) -> String {
+/// Without the fields that Convoy has not.
+fn without_our_fields(text: &str) -> String {
     let mut result = text.to_owned();
-    while let Some(start) = result.find("\"VolumeID\"") {
-        let end = start + result[start..].find(',').unwrap() + 1;
-        let end = end + result[end..].len() - result[end..].trim_start().len();
-        result.replace_range(start..end, "");
+    for field in ["\"VolumeID\"", "\"BackupSize\""] {
+        while let Some(start) = result.find(field) {
+            let end = start + result[start..].find(',').unwrap() + 1;
+            let end = end + result[end..].len() - result[end..].trim_start().len();
+            result.replace_range(start..end, "");
+        }
     }
     result
 }
