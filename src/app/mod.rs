@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub use connect::{Connection, connect};
 pub use serve::{Serving, serve};
-pub use telling::{report_of_record, report_of_unstarted, run_and_tell};
+pub use telling::{report, report_of_record, report_of_unstarted, run_and_tell};
 
 use crate::{
     clock::SystemClock,

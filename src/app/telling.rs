@@ -25,13 +25,13 @@ pub async fn run_and_tell(
 ) -> Finished {
     let trigger = request.trigger;
     let finished = runs::run(door, request, cancellation).await;
-    let tail = door.store.as_ref().filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
-    teller.run_ended(&report(&finished, trigger, words, tail.unwrap_or_default()));
+    teller.run_ended(&report(door, &finished, trigger, words));
     finished
 }
 
-/// The report of a run that has just ended.
-fn report(finished: &Finished, trigger: Trigger, words: &[String], log_tail: Vec<String>) -> RunReport {
+/// The report of a run that has just ended; `words` are its arguments as they were given.
+pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
+    let tail = door.store.as_ref().filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
     RunReport {
         run: finished.id.clone(),
         script: finished.script.clone(),
@@ -44,7 +44,7 @@ fn report(finished: &Finished, trigger: Trigger, words: &[String], log_tail: Vec
         took: finished.took,
         error: finished.result.as_ref().err().cloned(),
         failures: finished.failures.clone(),
-        log_tail,
+        log_tail: tail.unwrap_or_default(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     diagnostic,
     error::Result,
     output,
-    runs::{Finished, Request, Status, Trigger},
+    runs::{self, Finished, Request, Status, Trigger},
     script,
     text::escape,
 };
@@ -56,8 +56,9 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let stop = CancellationToken::new();
         let (teller, stopped) = (context.teller.clone(), stop.clone());
         let delivering = tokio::spawn(async move { teller.keep_delivering(stopped).await });
-        let finished = app::run_and_tell(&door, request, words, &context.teller, cancellation.clone()).await;
+        let finished = runs::run(&door, request, cancellation.clone()).await;
         stop.cancel();
+        let report = app::report(&door, &finished, Trigger::Cli, words);
         spinner.iter().for_each(|spinner| spinner.end());
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
@@ -66,6 +67,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         }
         let code = show(context, finished);
         _ = delivering.await;
+        context.teller.run_ended(&report);
         if context.teller.has_news() {
             context.teller.deliver_within(TELLING).await;
         }
