@@ -197,16 +197,22 @@ impl Guards {
         };
         let path = folder.join(DESTINATION_LOCK);
         match locks.acquire_file(&destination.key(), &path, DESTINATION_LOCK_MODE, sharing).await {
-            Ok(there) => Ok([here, Some(there)]),
-            Err(error) if error.kind == ErrorKind::Busy => Err(error),
-            Err(error) => {
-                let level = if sharing == Sharing::Exclusive { log::Level::Warn } else { log::Level::Debug };
-                log::log!(
-                    level,
-                    "backups and deletions of other hosts are not kept away from \"{destination}\": {error}"
-                );
+            Ok(Some(there)) => Ok([here, Some(there)]),
+            Ok(None) => {
+                log::debug!("backups and deletions of other hosts are not kept away from \"{destination}\"");
                 Ok([here, None])
             }
+            // Who may not write where the daemon writes makes no lock there; that must not stop a backup. A deletion it must, and
+            // where there is a lock that others use, a backup as well.
+            Err(error) if error.kind == ErrorKind::Io && sharing == Sharing::Shared => {
+                log::warn!("backing up while other hosts' deletions are not kept away from \"{destination}\": {error}");
+                Ok([here, None])
+            }
+            Err(error) if error.kind == ErrorKind::Busy => Err(error),
+            Err(error) => Err(error.with_hint(format!(
+                "let this user write there, or remove \"{}\" (or \"chmod 666\" it) while nothing is at work on that destination",
+                path.display()
+            ))),
         }
     }
 
