@@ -122,7 +122,14 @@ impl Guards {
             self.lock_destination(destination, Sharing::Shared).await?,
         );
         let what = format!("the snapshot \"{snapshot}\" is not backed up");
-        self.nothing_unfinished(Operation::Delete, volume, destination, &what).await?;
+        self.nothing_unfinished(Operation::Delete, None, volume, destination, &what).await?;
+        // A second backup of a snapshot could not be told from the first one, whose end would then seem to have been seen.
+        self.nothing_unfinished(Operation::Backup, Some(snapshot.as_str()), volume, destination, &what).await.map_err(
+            |error| match error.hint.clone().filter(|_| error.kind == ErrorKind::Busy) {
+                Some(hint) => error.with_hint(format!("back up a fresh snapshot (--create-snapshot), or {hint}")),
+                None => error,
+            },
+        )?;
         let used = self.locks.as_ref().map(|locks| destinations::Used::new(locks.folder(), destination));
         used.iter().try_for_each(destinations::Used::still_there)?;
         let begun = self.clock.now();
@@ -163,17 +170,22 @@ impl Guards {
         }
     }
 
-    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of it.
+    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of it: of all that concerns the
+    /// volume, or only of what is named.
     async fn nothing_unfinished(
         &self,
         operation: Operation,
+        named: Option<&str>,
         volume: &str,
         destination: &Destination,
         what: &str,
     ) -> Result<()> {
         let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(()) };
         let mut notes = Notes::new(locks.folder()).of(operation, &destination.key())?;
-        notes.retain(|(_, unfinished)| unfinished.concerns(volume, destination.is_s3()));
+        notes.retain(|(_, unfinished)| match named {
+            Some(name) => unfinished.name == name,
+            None => unfinished.concerns(volume, destination.is_s3()),
+        });
         for (note, unfinished) in notes {
             let (name, begun) = (&unfinished.name, unfinished.begun);
             if operation == Operation::Backup && self.is_listed(&unfinished, destination).await? {
@@ -278,7 +290,8 @@ impl Guards {
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let place = siblings.iter().position(same).unwrap_or_default();
         let volume = siblings.get(place).map(|backup| backup.volume().to_owned()).unwrap_or_default();
-        self.nothing_unfinished(Operation::Backup, &volume, &destination, &format!("{what} is not deleted")).await?;
+        let refusal = format!("{what} is not deleted");
+        self.nothing_unfinished(Operation::Backup, None, &volume, &destination, &refusal).await?;
         self.may_delete(&what, Some(&volume))?;
         if !even_the_newest {
             match self.newest_good(&siblings).await? {
