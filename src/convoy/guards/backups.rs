@@ -285,7 +285,7 @@ impl Guards {
         let destination = url.destination();
         let destination_lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
         self.may_delete(&what, url.volume())?;
-        let siblings = self.siblings(url, &destination).await?;
+        let (siblings, of_the_name) = self.siblings(url, &destination).await?;
         // An EBS URL does not name the volume; the list does.
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let place = siblings.iter().position(same).unwrap_or_default();
@@ -315,7 +315,7 @@ impl Guards {
                 }
             }
         }
-        self.no_other_volume_by_prefix(url, &destination, &siblings, &what).await?;
+        self.no_other_volume_by_prefix(url, &destination, of_the_name, &what).await?;
         let note = self.note(Operation::Delete, url.backup(), &volume, &destination)?;
         let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
         let asked = async move { daemon.delete_backup(&asked_url).await };
@@ -336,8 +336,8 @@ impl Guards {
         deleted
     }
 
-    /// The backups of the same volume, newest first, this one among them.
-    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<Vec<Backup>> {
+    /// The backups of the same volume, newest first, this one among them; and how many there are under the volume's name.
+    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Vec<Backup>, usize)> {
         let volume = url.volume().map(Name::volume).transpose()?;
         let mut backups = self.backups(destination, volume.as_ref()).await?;
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
@@ -348,10 +348,14 @@ impl Guards {
             )));
         };
         // An EBS URL does not name the volume; the list does.
-        let volume_of =
-            |backup: &Backup| [backup.field("VolumeName").to_owned(), backup.field("EBSVolumeID").to_owned()];
-        backups.retain(|backup| volume_of(backup) == volume_of(&this));
-        Ok(backups)
+        backups.retain(|backup| backup.volume() == this.volume());
+        let of_the_name = backups.len();
+        let groups = match this.volume() {
+            "" => vec![backups.into_iter().filter(|backup| backup.volume_key() == this.volume_key()).collect()],
+            name => self.by_volume(&Name::volume(name)?, backups).await?,
+        };
+        let siblings = groups.into_iter().find(|group: &Vec<Backup>| group.iter().any(same));
+        Ok((siblings.unwrap_or_default(), of_the_name))
     }
 
     /// Guard 2's measure: the newest of these (newest first) that is complete and can be inspected.
@@ -381,10 +385,10 @@ impl Guards {
         &self,
         url: &BackupUrl,
         destination: &Destination,
-        siblings: &[Backup],
+        of_the_name: usize,
         what: &str,
     ) -> Result<()> {
-        let Some(volume) = url.volume().filter(|_| destination.is_s3() && siblings.len() <= 1) else { return Ok(()) };
+        let Some(volume) = url.volume().filter(|_| destination.is_s3() && of_the_name <= 1) else { return Ok(()) };
         let all = self.backups(destination, None).await?;
         self.may_delete(what, Some(volume))?;
         let other = all.iter().map(Backup::volume).find(|other| *other != volume && other.starts_with(volume));

@@ -1,7 +1,8 @@
 //! The guards: what every call of a script passes through on its way to the daemon, so that no script can get around them.
 //!
 //! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`); only then may anything older go.
-//! 2. A volume's newest good backup is never deleted unless that one call says so.
+//! 2. A volume's newest good backup is never deleted unless that one call says so; the backups of another volume of the same
+//!    name, on another host perhaps, are no measure of it.
 //! 3. Absence is no evidence: a listing that fails, or that lacks the backup just made, stops every deletion of the run.
 //! 4. On one destination, backup and delete never overlap, in one process or in several, also where the daemon goes on with a
 //!    backup whose client has gone ([`unfinished`]).
@@ -11,9 +12,11 @@
 //! 8. A timeout on a write is followed by a look at what happened, not by the same write again.
 //! 9. A dry run writes nothing: then the daemon below is a [`super::dry_run::DryRun`], and no lock is taken.
 //!
-//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`snapshot_names`] the names.
+//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`belonging`] which backups are
+//! whose, [`snapshot_names`] the names.
 
 mod backups;
+mod belonging;
 mod destinations;
 mod snapshot_names;
 #[cfg(test)]
@@ -64,6 +67,8 @@ struct Seen {
     ebs_region: Option<Option<String>>,
     /// Backups that were inspected in this run and found good.
     good: Vec<BackupUrl>,
+    /// Backups that were seen to be a volume's own, by a snapshot that this run may have deleted since.
+    own: Vec<BackupUrl>,
 }
 
 impl Guards {

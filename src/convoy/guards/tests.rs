@@ -158,6 +158,67 @@ async fn guard_2_the_backup_of_a_volume_that_had_the_same_name_does_not_count() 
 }
 
 #[tokio::test]
+async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_count() {
+    let bench = bench(&["vol1"]);
+    let other = Arc::new(bench.daemon.another_host(&["vol1"]));
+    let there = Bench {
+        guards: Guards::new(other.clone(), None, clock()),
+        daemon: other,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let ours = bench.back_up("vol1", &vfs()).await.unwrap();
+    let theirs = there.back_up("vol1", &vfs()).await.unwrap();
+    // Neither is the newest of the other's, in either order of time, and whoever asks.
+    for url in [&ours, &theirs] {
+        for run in [bench.another_run(), there.another_run()] {
+            let error = run.delete_backup(url, false).await.unwrap_err();
+            assert!(error.message.contains("newest good backup"), "{error}");
+        }
+    }
+    let by_volume = bench.guards.backups_by_volume(&vfs(), &name("vol1")).await.unwrap();
+    assert_eq!(by_volume.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+
+    // An older one of ours goes once there is a newer one of ours, and then the volume.
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    for snapshot in bench.daemon.snapshot_names("vol1").iter().take(1) {
+        bench.guards.delete_snapshot(&name(snapshot)).await.unwrap();
+    }
+    bench.another_run().delete_backup(&ours, false).await.unwrap();
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+    bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+    // Theirs is not safe by ours.
+    there.guards.delete_backup(&theirs, true).await.unwrap();
+    let error = there.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains("no good backup of it"), "{error}");
+}
+
+#[tokio::test]
+async fn guard_2_where_no_snapshot_is_left_to_tell_a_backup_is_not_taken_for_the_volumes_own() {
+    let bench = bench(&["vol1"]);
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    bench.guards.delete_snapshot(&name(&snapshot)).await.unwrap();
+    let error = bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains("surely its own"), "{error}");
+    let hint = error.hint.unwrap();
+    assert!(hint.contains("--all") && hint.contains("backups --volume vol1"), "{hint}");
+    bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), true).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_the_snapshots_of_a_volume_that_was_forgotten_do_not_go_with_the_one_that_got_its_name() {
+    let bench = bench(&["vol1"]);
+    let former = bench.guards.create_snapshot(&name("vol1")).await.unwrap().name;
+    bench.guards.forget_volume(&name("vol1")).await.unwrap();
+    bench.guards.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    assert_eq!(bench.daemon.snapshot_names("vol1").len(), 2);
+    let error = bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains(&former) && error.message.contains("older than it"), "{error}");
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), true).await.unwrap();
+}
+
+#[tokio::test]
 async fn guard_2_a_volume_without_a_good_backup_is_not_deleted() {
     let bench = bench(&["vol1"]);
     for destination in [None, Some(&vfs())] {
