@@ -516,3 +516,28 @@ fn write_with_holes(file: &File, content: &[u8], offset: u64) -> io::Result<bool
     file.write_all_at(&content[run.clone()], offset + run.start as u64)?;
     Ok(dug)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_access_list_takes_from_the_group_what_only_its_mask_had() {
+        let meta = Metadata { mode: Some(0o664), ..Metadata::default() };
+        assert_eq!(mode_of(&meta, true, None), Some(Mode::from_raw_mode(0o664)));
+        assert_eq!(mode_of(&meta, true, Some(Mode::RGRP)), Some(Mode::from_raw_mode(0o644)));
+        assert_eq!(mode_of(&meta, true, Some(Mode::empty())), Some(Mode::from_raw_mode(0o604)));
+        // It never gives more than there was.
+        assert_eq!(mode_of(&meta, true, Some(Mode::RWXG)), Some(Mode::from_raw_mode(0o664)));
+    }
+
+    #[test]
+    fn a_path_is_opened_in_as_few_steps_as_the_system_takes() {
+        assert_eq!(steps(Path::new("")), [PathBuf::new(); 0]);
+        assert_eq!(steps(Path::new("dir/deep")), [PathBuf::from("dir/deep")]);
+        let long: PathBuf = std::iter::repeat_n("n".repeat(200), 30).collect();
+        let steps = steps(&long);
+        assert_eq!((steps.len(), steps.iter().collect::<PathBuf>()), (2, long));
+        assert!(steps.iter().all(|step| step.as_os_str().len() <= LONGEST_STEP));
+    }
+}
