@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::Errno;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often a waiting run looks whether the lock is free.
@@ -65,16 +67,28 @@ impl Locks {
             .mode(0o700)
             .create(&self.folder)
             .map_err(|e| cannot_make(&path, &e))?;
-        self.acquire_file(key, &path, OWN_MODE, sharing).await
+        let lock = self.acquire_file(key, &path, OWN_MODE, sharing).await?;
+        lock.ok_or_else(|| cannot_make(&path, &std::io::ErrorKind::Unsupported.into()))
     }
 
-    /// Takes the lock of `key` that is in this file, whose folder is there. Where the file is not, it gets these permissions,
-    /// whatever the umask. A symbolic link is not followed.
+    /// Takes the lock of `key` that is in this file, whose folder is there. Where the file is not, or is our own, it gets these
+    /// permissions, whatever the umask. A symbolic link is not followed. None where there can be no lock: the file system knows
+    /// none, or is read-only and has no such file.
     ///
     /// # Errors
     /// As [`Locks::acquire`].
-    pub async fn acquire_file(&self, key: &str, path: &Path, mode: u32, sharing: Sharing) -> Result<Lock> {
-        let mut file = open(path, mode)?;
+    pub async fn acquire_file(&self, key: &str, path: &Path, mode: u32, sharing: Sharing) -> Result<Option<Lock>> {
+        match open(path, mode)? {
+            Some(file) => self.take(key, path, file, sharing).await,
+            None => {
+                log::debug!("no lock for \"{key}\": \"{}\" is on a read-only file system", path.display());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes the lock in this open file; none where the file system knows none.
+    async fn take(&self, key: &str, path: &Path, mut file: File, sharing: Sharing) -> Result<Option<Lock>> {
         let start = Instant::now();
         let mut said = false;
         loop {
@@ -85,9 +99,13 @@ impl Locks {
             match taken {
                 Ok(()) => {
                     self.sign(&mut file);
-                    return Ok(Lock { _file: file });
+                    return Ok(Some(Lock { _file: file }));
                 }
                 Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) if knows_no_locks(&error) => {
+                    log::debug!("no lock for \"{key}\": \"{}\": {error}", path.display());
+                    return Ok(None);
+                }
                 Err(TryLockError::Error(error)) => {
                     return Err(Error::io(format_args!("cannot lock \"{}\"", path.display()), &error));
                 }
@@ -114,16 +132,19 @@ impl Locks {
     }
 }
 
-fn open(path: &Path, mode: u32) -> Result<File> {
+/// Opens a lock file; none where it is not there and the file system is read-only.
+fn open(path: &Path, mode: u32) -> Result<Option<File>> {
+    use std::io::ErrorKind as Io;
     match open_or_make(path, mode) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && path.exists() => {
+        Err(error) if error.kind() == Io::ReadOnlyFilesystem && !path.exists() => Ok(None),
+        Err(error) if matches!(error.kind(), Io::PermissionDenied | Io::ReadOnlyFilesystem) && path.exists() => {
             // `flock` works on a file that can only be read; the holder's words can't be written then.
-            File::open(path).map_err(|_| {
+            File::open(path).map(Some).map_err(|_| {
                 Error::configuration(format!("the lock file \"{}\" belongs to another user", path.display()))
                     .with_hint("run this program as one user on a host, or give each user a BKUP_DATA_DIR and a destination of its own")
             })
         }
-        opened => opened.map_err(|error| cannot_make(path, &error)),
+        opened => opened.map(Some).map_err(|error| cannot_make(path, &error)),
     }
 }
 
@@ -131,15 +152,22 @@ fn open_or_make(path: &Path, mode: u32) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     // The holder's words are written into it: through a link that somebody laid there, they would go into another file.
     options.read(true).write(true).mode(mode).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    match options.clone().create_new(true).open(path) {
-        Ok(file) => {
-            // The umask may have taken some away. Best effort: some file systems know no permissions.
-            let _ = file.set_permissions(Permissions::from_mode(mode));
-            Ok(file)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => options.open(path),
-        Err(error) => Err(error),
+    let file = match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => options.open(path)?,
+        opened => opened?,
+    };
+    // The umask may have taken some away, and older versions made it for the owner only. Best effort: another's file can't be
+    // changed, and some file systems know no permissions.
+    if file.metadata()?.permissions().mode() & 0o777 != mode {
+        let _ = file.set_permissions(Permissions::from_mode(mode));
     }
+    Ok(file)
+}
+
+/// Whether a file system has no locks at all (some network and FUSE ones).
+fn knows_no_locks(error: &std::io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| matches!(errno, Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS))
 }
 
 fn cannot_make(path: &Path, error: &std::io::Error) -> Error {
@@ -207,8 +235,21 @@ mod tests {
         let shared = folder.path().join("shared.lock");
         locks.acquire_file("key", &shared, 0o666, Sharing::Exclusive).await.unwrap();
         assert_eq!(mode(&shared), 0o666);
+        // One of an older version, that others could not open.
+        std::fs::set_permissions(&shared, Permissions::from_mode(0o600)).unwrap();
+        locks.acquire_file("key", &shared, 0o666, Sharing::Exclusive).await.unwrap();
+        assert_eq!(mode(&shared), 0o666);
         locks.acquire("key", Sharing::Exclusive).await.unwrap();
         assert_eq!(mode(&locks.folder().join(file_name("key", "lock"))), 0o600);
+    }
+
+    #[test]
+    fn only_a_file_system_without_locks_is_gone_on_without_one() {
+        for (errno, none) in
+            [(Errno::NOLCK, true), (Errno::OPNOTSUPP, true), (Errno::NOSYS, true), (Errno::BADF, false)]
+        {
+            assert_eq!(knows_no_locks(&errno.into()), none, "{errno}");
+        }
     }
 
     #[tokio::test]

@@ -121,7 +121,7 @@ fn a_volume_that_comes_back_under_its_name_keeps_its_own_backups_apart() {
     site.run("remove --volume vol1").ok();
     let first = site.backups("vol1").remove(0);
     site.run_words(&["restore", "--volume", "vol1", "--backupurl", &first]).ok();
-    site.run("remove --volume vol1").fails(1, &["no backup", "--all"]);
+    site.run("remove --volume vol1").fails(1, &["no good backup", "--all"]);
     fs::write(site.volume("vol1").join("file"), "second").unwrap();
     site.run("backup --volume vol1").ok();
     assert_eq!(site.backups("vol1").len(), 2);
@@ -133,7 +133,7 @@ fn a_volume_that_comes_back_under_its_name_keeps_its_own_backups_apart() {
 fn a_volume_without_a_backup_is_removed_only_with_all() {
     let site = Site::new();
     site.create("vol1", &[("file", "the only copy")]);
-    site.run("remove --volume vol1").fails(1, &["no backup", "--all"]);
+    site.run("remove --volume vol1").fails(1, &["no good backup", "--all"]);
     assert!(site.volume("vol1").join("file").exists());
     site.run("remove --volume vol1 --all").ok();
     assert!(!site.volume("vol1").exists());
@@ -275,6 +275,26 @@ fn two_hosts_that_share_a_destination_remove_only_their_own_backups() {
     let left = here.backups("vol1");
     assert_eq!(left.len(), 1);
     here.run_words(&["restore", "--volume", "again", "--backupurl", &left[0]]).ok();
+    assert_eq!(fs::read_to_string(here.volume("again").join("file")).unwrap(), "here");
+}
+
+#[test]
+fn two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own() {
+    let here = Site::new();
+    let there = Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+    here.create("vol1", &[("file", "here")]);
+    here.run("backup --volume vol1").ok();
+    let first = here.backups("vol1");
+    there.create("vol1", &[("file", "there")]);
+    for _ in 0..2 {
+        there.run("backup --volume vol1 --create-snapshot").ok();
+    }
+    there.run("prune --keep-last 1").ok();
+    let left = here.backups("vol1");
+    assert_eq!((left.len(), &left[1]), (2, &first[0]));
+    here.run("remove --volume vol1").ok();
+    assert_eq!(here.backups("vol1"), left);
+    here.run_words(&["restore", "--volume", "again", "--backupurl", &left[1]]).ok();
     assert_eq!(fs::read_to_string(here.volume("again").join("file")).unwrap(), "here");
 }
 

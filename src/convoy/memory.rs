@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Mutex,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -24,12 +24,17 @@ pub enum Fault {
     HappensThenFails(Error),
     /// It answers success, and nothing happens.
     AnswersSuccessOnly,
+    /// It goes well: a later call of its kind is to go wrong.
+    None,
 }
 
 #[derive(Debug, Default)]
 struct State {
     volumes: BTreeMap<String, Volume>,
-    backups: Vec<(BackupUrl, Backup)>,
+    /// The snapshots of volumes that were only forgotten, as the built-in daemon keeps them.
+    forgotten: BTreeMap<String, BTreeMap<String, Snapshot>>,
+    /// What lies at the destinations, which several hosts may share.
+    stored: Arc<Mutex<Vec<(BackupUrl, Backup)>>>,
     calls: Vec<String>,
     faults: HashMap<String, Vec<Fault>>,
     first_created: HashMap<String, String>,
@@ -63,6 +68,18 @@ impl MemoryDaemon {
         daemon
     }
 
+    /// Another host's, with these volumes and the same destinations; its clock goes on from this one's.
+    pub fn another_host(&self, names: &[&str]) -> Self {
+        let other = Self::with_volumes(names);
+        {
+            let (this, mut state) = (self.lock(), other.lock());
+            state.stored = Arc::clone(&this.stored);
+            state.time = state.time.max(this.time);
+            state.counter = 1 << 32;
+        }
+        other
+    }
+
     /// One whose volumes are EBS's.
     pub fn ebs(names: &[&str]) -> Self {
         let daemon = Self::with_volumes(names);
@@ -89,7 +106,7 @@ impl MemoryDaemon {
 
     /// The names of the backups that are there, oldest first.
     pub fn backup_names(&self) -> Vec<String> {
-        self.lock().backups.iter().map(|(url, _)| url.backup().to_owned()).collect()
+        self.lock().stored().iter().map(|(url, _)| url.backup().to_owned()).collect()
     }
 
     /// The names of a volume's snapshots.
@@ -103,7 +120,7 @@ impl MemoryDaemon {
             .unwrap_or_default()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
@@ -117,7 +134,7 @@ impl MemoryDaemon {
         let mut state = self.lock();
         state.calls.push(format!("{name} {what}").trim_end().to_owned());
         match state.faults.get_mut(name).and_then(Vec::pop) {
-            None => act(&mut state),
+            None | Some(Fault::None) => act(&mut state),
             Some(Fault::Fails(error)) => Err(error),
             Some(Fault::AnswersSuccessOnly) => Ok(empty()),
             Some(Fault::HappensThenFails(error)) => {
@@ -140,6 +157,10 @@ fn refused(message: impl Into<String>) -> Error {
 }
 
 impl State {
+    fn stored(&self) -> MutexGuard<'_, Vec<(BackupUrl, Backup)>> {
+        self.stored.lock().unwrap()
+    }
+
     fn now(&mut self) -> ApiTime {
         self.time += 1;
         ApiTime::from_zoned(&jiff::Timestamp::from_second(self.time).unwrap().to_zoned(jiff::tz::TimeZone::UTC))
@@ -218,11 +239,13 @@ impl Daemon for MemoryDaemon {
                 return Err(refused(format!("Volume {} already exists ", new.name)));
             }
             if let Some(url) = &new.backup
-                && !state.backups.iter().any(|(there, _)| there.same_backup(url))
+                && !state.stored().iter().any(|(there, _)| there.same_backup(url))
             {
                 return Err(refused("cannot find the backup in objectstore"));
             }
-            let volume = state.new_volume(new.name.as_str());
+            let mut volume = state.new_volume(new.name.as_str());
+            // What a volume leaves that was only forgotten.
+            volume.snapshots = state.forgotten.remove(new.name.as_str()).or(volume.snapshots);
             state.volumes.insert(new.name.to_string(), volume.clone());
             Ok(volume)
         };
@@ -238,10 +261,12 @@ impl Daemon for MemoryDaemon {
         self.call("unmount_volume", name.as_str(), |state| state.volume(name.as_str()).map(|_| ()), || ())
     }
 
-    async fn delete_volume(&self, name: &Name, _reference_only: bool) -> Result<()> {
+    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
         let act = |state: &mut State| {
             state.volume(name.as_str())?;
-            state.volumes.remove(name.as_str());
+            let volume = state.volumes.remove(name.as_str());
+            let left = volume.and_then(|volume| volume.snapshots).filter(|_| reference_only);
+            state.forgotten.extend(left.map(|snapshots| (name.to_string(), snapshots)));
             Ok(())
         };
         self.call("delete_volume", name.as_str(), act, || ())
@@ -285,7 +310,7 @@ impl Daemon for MemoryDaemon {
     async fn backups(&self, _destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
         let act = |state: &mut State| {
             let of_volume = |url: &BackupUrl| volume.is_none_or(|volume| url.volume() == Some(volume.as_str()));
-            let all: Vec<_> = state.backups.iter().filter(|(url, _)| of_volume(url)).map(|(_, b)| b.clone()).collect();
+            let all: Vec<_> = state.stored().iter().filter(|(url, _)| of_volume(url)).map(|(_, b)| b.clone()).collect();
             match volume {
                 Some(volume) if all.is_empty() => {
                     Err(refused(format!("cannot find {volume}/volume.cfg in objectstore")))
@@ -302,7 +327,7 @@ impl Daemon for MemoryDaemon {
                 return Ok(Backup::new(info.clone()).with_url(url));
             }
             let found =
-                state.backups.iter().find(|(there, _)| there.same_backup(url)).map(|(_, backup)| backup.clone());
+                state.stored().iter().find(|(there, _)| there.same_backup(url)).map(|(_, backup)| backup.clone());
             found.ok_or_else(|| refused(format!("cannot find backup_{}.cfg in objectstore", url.backup())))
         };
         self.call("backup", url.backup(), act, || Backup::new(BTreeMap::new()))
@@ -330,7 +355,7 @@ impl Daemon for MemoryDaemon {
                 ("VolumeName", snapshot.volume_name),
             ];
             let backup = Backup::new(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
-            state.backups.push((url.clone(), backup));
+            state.stored().push((url.clone(), backup));
             Ok(url)
         };
         let volume = self.lock().snapshot(snapshot.as_str()).map(|s| s.volume_name).unwrap_or_default();
@@ -343,9 +368,9 @@ impl Daemon for MemoryDaemon {
                 info.insert("State".into(), "removed".into());
                 return Ok(());
             }
-            let before = state.backups.len();
-            state.backups.retain(|(there, _)| !there.same_backup(url));
-            if state.backups.len() == before {
+            let before = state.stored().len();
+            state.stored().retain(|(there, _)| !there.same_backup(url));
+            if state.stored().len() == before {
                 return Err(refused(format!("cannot find backup_{}.cfg in objectstore", url.backup())));
             }
             Ok(())

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 pub(crate) use model::VOLUME_ID;
-pub use model::{Backup, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub use model::{Backup, Belonging, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub use names::Name;
 pub use time::ApiTime;
 pub use url::{BackupUrl, Destination};

@@ -73,6 +73,36 @@ impl Volume {
         all
     }
 
+    /// The id that the built-in daemon gives; Convoy gives none.
+    pub fn id(&self) -> Option<&str> {
+        self.driver_info.as_ref()?.get(VOLUME_ID).map(String::as_str)
+    }
+
+    /// Its snapshots that were taken when it was there, newest first. Those of a volume that had its name before and was only
+    /// forgotten are kept under the new one's name; a time that can't be read proves nothing.
+    pub fn own_snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots_by_time()
+            .into_iter()
+            .rev()
+            .filter(|snapshot| self.was_there(&snapshot.created_time) == Some(true))
+    }
+
+    /// The newest of its snapshots that are older than the volume itself.
+    pub fn older_snapshot(&self) -> Option<&Snapshot> {
+        let mut newest_first = self.snapshots_by_time().into_iter().rev();
+        newest_first.find(|snapshot| self.was_there(&snapshot.created_time) == Some(false))
+    }
+
+    /// The mark of its newest own snapshot that has one (see [`names::snapshot_mark`]).
+    pub(crate) fn mark(&self) -> Option<&str> {
+        self.own_snapshots().find_map(|snapshot| names::snapshot_mark(&snapshot.name))
+    }
+
+    /// Whether the volume was there at this time; `None` where either can't be read.
+    fn was_there(&self, time: &ApiTime) -> Option<bool> {
+        Some(time.timestamp()? >= self.created_time.timestamp()?)
+    }
+
     /// The size in bytes, where the driver tells one.
     pub fn size(&self) -> Option<u64> {
         let info = self.driver_info.as_ref()?;
@@ -209,19 +239,45 @@ impl Backup {
     }
 
     /// Whether it holds this very volume, and not one that had the same name before, or has it on another host. The built-in
-    /// daemon gives both an id; else its snapshot was taken when the volume was there. Convoy's `VolumeCreatedAt` is no measure:
-    /// it is that of the first volume of the name that was ever backed up there.
-    pub fn is_of(&self, volume: &Volume) -> bool {
-        let id = volume.driver_info.as_ref().and_then(|info| info.get(VOLUME_ID));
-        let same = match (id, self.fields.get(VOLUME_ID)) {
-            (Some(id), Some(there)) => id == there,
-            _ => {
-                let taken = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
-                taken.zip(volume.created_time.timestamp()).is_none_or(|(taken, created)| taken >= created)
-            }
-        };
-        self.volume() == volume.name && same
+    /// daemon gives both an id. With Convoy, the backup's snapshot is still among the volume's (a backup leaves it there), or
+    /// has the same mark in its name as one that is. Convoy's `VolumeCreatedAt` is no measure: it is that of the first volume of
+    /// the name that was ever backed up there.
+    pub fn belonging(&self, volume: &Volume) -> Belonging {
+        if self.volume() != volume.name {
+            return Belonging::Other;
+        }
+        if let (Some(id), Some(there)) = (volume.id(), self.fields.get(VOLUME_ID)) {
+            return if id == there { Belonging::Own } else { Belonging::Other };
+        }
+        let (name, mark) = (self.field("SnapshotName"), names::snapshot_mark(self.field("SnapshotName")));
+        let same = |own: &Snapshot| own.name == name || (mark.is_some() && names::snapshot_mark(&own.name) == mark);
+        if volume.own_snapshots().any(same) {
+            Belonging::Own
+        } else if volume.was_there(&ApiTime::parse(self.field("SnapshotCreatedAt"))) == Some(false) {
+            Belonging::Other
+        } else {
+            Belonging::Unclear
+        }
     }
+
+    /// What tells backups of different volumes apart that share a name: backups of one volume have it in common, as far as the
+    /// daemon and the names of the snapshots tell.
+    pub fn volume_key(&self) -> [&str; 3] {
+        let id = self.fields.get(VOLUME_ID).map(String::as_str);
+        let id = id.or_else(|| names::snapshot_mark(self.field("SnapshotName")));
+        [self.volume(), self.field("EBSVolumeID"), id.unwrap_or_default()]
+    }
+}
+
+/// Whose a backup is, seen from a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Belonging {
+    /// This very volume's.
+    Own,
+    /// It has the volume's name and was made since there is one, here or on another host: nothing tells which.
+    Unclear,
+    /// Another volume's: of another name, of one that had the name before, or of one that has it on another host.
+    Other,
 }
 
 impl From<Backup> for BTreeMap<String, String> {

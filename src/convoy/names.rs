@@ -75,20 +75,55 @@ impl fmt::Display for Name {
     }
 }
 
-/// How the time is written at the end of a snapshot's name that this program made: `-20261123T074200.123456Z`.
+/// How the time is written in a snapshot's name that this program made: `-20261123T074200.123456Z`.
 pub(super) const SNAPSHOT_TIME: &str = "%Y%m%dT%H%M%S.%6fZ";
+/// The letters of a [`snapshot_mark`].
+pub(super) const MARK_LENGTH: usize = 6;
 
 /// The time in the name of a snapshot that this program made.
 pub(super) fn snapshot_time(name: &str) -> Option<Timestamp> {
+    time_and_mark(name).map(|(time, _)| time)
+}
+
+/// The mark in the name of a snapshot that this program made: what tells the snapshots of a volume from those of another of the
+/// same name, where the daemon gives volumes no id.
+pub(super) fn snapshot_mark(name: &str) -> Option<&str> {
+    time_and_mark(name).and_then(|(_, mark)| mark)
+}
+
+/// `vol1-20261123T074200.123456Z` and `vol1-20261123T074200.123456Z-k3f9q2`.
+fn time_and_mark(name: &str) -> Option<(Timestamp, Option<&str>)> {
+    let is_mark = |text: &str| {
+        text.len() == MARK_LENGTH && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    let (rest, mark) = match name.rsplit_once('-')? {
+        (rest, last) if is_mark(last) => (rest, Some(last)),
+        _ => (name, None),
+    };
     const LENGTH: usize = "20261123T074200.123456Z".len();
-    let (_, time) = name.rsplit_once('-').filter(|(_, time)| time.len() == LENGTH)?;
+    let (_, time) = rest.rsplit_once('-').filter(|(_, time)| time.len() == LENGTH)?;
     let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", time).ok()?;
-    time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    Some((time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(), mark))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_and_mark_are_read_from_the_names_that_we_make_and_from_no_others() {
+        let time = Some("2026-11-23T07:42:00.123456Z".parse().unwrap());
+        for (name, mark) in [
+            ("vol1-20261123T074200.123456Z", None),
+            ("vol1-20261123T074200.123456Z-k3f9q2", Some("k3f9q2")),
+            ("my-vol-k3f9q2-20261123T074200.123456Z", None),
+        ] {
+            assert_eq!((snapshot_time(name), snapshot_mark(name)), (time, mark), "{name}");
+        }
+        for name in ["snap1", "vol1-k3f9q2", "vol1-20261123T074200.123456Z-K3F9Q2", "vol1-20261123T074200Z-k3f9q2"] {
+            assert_eq!((snapshot_time(name), snapshot_mark(name)), (None, None), "{name}");
+        }
+    }
 
     #[test]
     fn names_that_convoy_chokes_on_are_refused() {

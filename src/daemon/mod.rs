@@ -23,6 +23,7 @@
 //! recognised by the next start, cleaned up, and told of ([`BuiltinDaemon::recovered`]). [`server`] gives this daemon, or any
 //! other, a Convoy socket and Docker's volume plugin protocol.
 
+mod access_list;
 mod backend;
 mod backups;
 mod builtin;

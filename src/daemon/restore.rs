@@ -32,6 +32,7 @@ use rustix::{
 };
 
 use super::{
+    access_list::{self, GroupBits},
     backend::write_error,
     mode,
     repository::{Indexed, OpenRepository},
@@ -49,6 +50,10 @@ const PIECES: usize = 8;
 /// Pieces of work that wait at most.
 const QUEUE: usize = 16;
 const THREADS: usize = 4;
+/// How a folder is opened.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A path that is longer than this, in bytes, is opened in steps: the system takes 4096 with the zero behind them.
+const LONGEST_STEP: usize = 4000;
 
 /// What could not be kept, and why that is no failure.
 #[derive(Debug, Default)]
@@ -126,9 +131,8 @@ pub(crate) fn restore(
 ) -> Result<()> {
     let indexed = repository.indexed()?;
     let restorer = Restorer { repository, indexed: &indexed, progress, notes, failed: Mutex::default() };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root =
-        rustix::fs::open(target, flags, Mode::empty()).map_err(|error| write_error(target, &io::Error::from(error)))?;
+    let root = rustix::fs::open(target, FOLDER, Mode::empty())
+        .map_err(|error| write_error(target, &io::Error::from(error)))?;
     let root = Arc::new(root);
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(THREADS);
     let (sender, receiver) = sync_channel(QUEUE);
@@ -146,11 +150,7 @@ pub(crate) fn restore(
     }
     // All names are in their folders, so times stay; the deepest first, as long as their parents can be entered.
     for (path, meta) in walked? {
-        let opened = match path.as_os_str().is_empty() {
-            true => root.try_clone().map_err(|error| write_error(target, &error))?,
-            false => rustix::fs::openat(&*root, &path, flags, Mode::empty()).map_err(failed(&path))?,
-        };
-        restorer.set_open(&opened, &meta, &path)?;
+        restorer.set_open(&open_folder(&root, &path)?, &meta, &path)?;
     }
     rustix::fs::syncfs(&*root).map_err(|error| write_error(target, &io::Error::from(error)))
 }
@@ -196,7 +196,9 @@ impl Restorer<'_> {
             let handle = level.handle.clone();
             let hard_link = (node.meta.links > 1).then_some((node.meta.device_id, node.meta.inode));
             if let Some(first) = hard_link.and_then(|id| linked.get(&id)) {
-                rustix::fs::linkat(&*root, first, &*handle, &name, AtFlags::empty()).map_err(failed(&path))?;
+                let (folder, first) = (first.parent().unwrap_or(Path::new("")), first.file_name().unwrap_or_default());
+                let folder = open_folder(&root, folder)?;
+                rustix::fs::linkat(&*folder, first, &*handle, &name, AtFlags::empty()).map_err(failed(&path))?;
                 continue;
             }
             let first = hard_link.map(|id| (id, path.clone()));
@@ -204,8 +206,7 @@ impl Restorer<'_> {
             match &node.node_type {
                 NodeType::Dir => {
                     rustix::fs::mkdirat(&*handle, &name, Mode::RWXU).map_err(failed(&path))?;
-                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    let folder = rustix::fs::openat(&*handle, &name, flags, Mode::empty()).map_err(failed(&path))?;
+                    let folder = rustix::fs::openat(&*handle, &name, FOLDER, Mode::empty()).map_err(failed(&path))?;
                     let Some(subtree) = &node.subtree else {
                         return Err(Error::new(
                             ErrorKind::Repository,
@@ -330,8 +331,9 @@ impl Restorer<'_> {
     fn set_open(&self, open: impl AsFd, meta: &Metadata, path: &Path) -> Result<()> {
         let open = open.as_fd();
         let owned = self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
-        self.attributes(meta, path, |name, value| rustix::fs::fsetxattr(open, name, value, XattrFlags::empty()))?;
-        if let Some(mode) = mode_of(meta, owned) {
+        let lost =
+            self.attributes(meta, path, |name, value| rustix::fs::fsetxattr(open, name, value, XattrFlags::empty()))?;
+        if let Some(mode) = mode_of(meta, owned, lost) {
             rustix::fs::fchmod(open, mode).map_err(failed(path))?;
         }
         rustix::fs::futimens(open, &times(meta)).map_err(failed(path))
@@ -360,8 +362,9 @@ impl Restorer<'_> {
         })?;
         let mut through = OsString::from(format!("/proc/self/fd/{}/", folder.as_raw_fd()));
         through.push(OsStr::from_bytes(name.as_bytes()));
-        self.attributes(meta, path, |name, value| rustix::fs::lsetxattr(&through, name, value, XattrFlags::empty()))?;
-        if let Some(mode) = mode_of(meta, owned).filter(|_| !node.is_symlink()) {
+        let lost = self
+            .attributes(meta, path, |name, value| rustix::fs::lsetxattr(&through, name, value, XattrFlags::empty()))?;
+        if let Some(mode) = mode_of(meta, owned, lost).filter(|_| !node.is_symlink()) {
             rustix::fs::chmodat(folder, name, mode, AtFlags::empty()).map_err(failed(path))?;
         }
         rustix::fs::utimensat(folder, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW).map_err(failed(path))?;
@@ -389,31 +392,48 @@ impl Restorer<'_> {
         }
     }
 
-    fn attributes(&self, meta: &Metadata, path: &Path, set: impl Fn(&str, &[u8]) -> Result<(), Errno>) -> Result<()> {
+    /// Sets the extended attributes; what the group may do by the access list, where that one was lost.
+    fn attributes(
+        &self,
+        meta: &Metadata,
+        path: &Path,
+        set: impl Fn(&str, &[u8]) -> Result<(), Errno>,
+    ) -> Result<Option<GroupBits>> {
+        let mut lost = None;
         for attribute in &meta.extended_attributes {
             let name = &attribute.name;
-            match set(name, attribute.value.as_deref().unwrap_or_default()) {
-                Ok(()) => {}
-                Err(Errno::NOTSUP) => self.notes.once("extended attributes were not kept: the file system has none"),
-                // INVAL is an access list that names users this namespace has not.
+            let value = attribute.value.as_deref().unwrap_or_default();
+            let note = match set(name, value) {
+                Ok(()) => continue,
+                Err(Errno::NOTSUP) => "extended attributes were not kept: the file system has none".to_owned(),
+                Err(Errno::INVAL) if access_list::NAMES.contains(&name.as_str()) => {
+                    format!(
+                        "access lists (\"{name}\") were not kept: they name users or groups that are not known here"
+                    )
+                }
                 Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if !name.starts_with("user.") => {
-                    self.notes
-                        .once(&format!("attributes \"{name}\" were not kept: that needs CAP_SYS_ADMIN or CAP_SETFCAP"));
+                    format!("attributes \"{name}\" were not kept: that needs CAP_SYS_ADMIN or CAP_SETFCAP")
                 }
                 Err(error) => {
                     let what = format!("cannot set the attribute \"{name}\" of \"{}\"", path.display());
                     return Err(Error::io(what, &error.into()));
                 }
+            };
+            self.notes.once(&note);
+            if name == access_list::ACCESS {
+                lost = Some(access_list::group_bits(value));
             }
         }
-        Ok(())
+        Ok(lost)
     }
 }
 
-/// The mode to set. What would run as its owner must not run as another one.
-fn mode_of(meta: &Metadata, owned: bool) -> Option<Mode> {
+/// The mode to set. What would run as its owner must not run as another one. Where the access list was `lost`, the mode's group
+/// bits are its mask, which is wider than what the list gives the group.
+fn mode_of(meta: &Metadata, owned: bool, lost: Option<GroupBits>) -> Option<Mode> {
     let mode = Mode::from_raw_mode(mode::permissions(meta.mode?));
-    Some(if owned { mode } else { mode - Mode::SUID - Mode::SGID })
+    let mode = if owned { mode } else { mode - Mode::SUID - Mode::SGID };
+    Some(lost.map_or(mode, |group| mode - (Mode::RWXG - group)))
 }
 
 /// A name that can't lead out of its folder, whatever the repository says.
@@ -425,6 +445,28 @@ fn checked_name(node: &Node, folder: &Path) -> Result<CString> {
         let message = format!("{:?} in the folder \"{}\" of the backup is no name of a file", name, folder.display());
         Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged, or was tampered with")
     })
+}
+
+/// Opens the folder of ours at this path below `root`, however long the path is. A handle a time: what a wide tree has of
+/// folders can't all be kept open.
+fn open_folder(root: &Arc<OwnedFd>, path: &Path) -> Result<Arc<OwnedFd>> {
+    let mut folder = Arc::clone(root);
+    for step in steps(path) {
+        folder = Arc::new(rustix::fs::openat(&*folder, &step, FOLDER, Mode::empty()).map_err(failed(path))?);
+    }
+    Ok(folder)
+}
+
+/// A relative path in as few pieces as the system takes.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    let mut steps: Vec<PathBuf> = Vec::new();
+    for name in path {
+        match steps.last_mut() {
+            Some(step) if step.as_os_str().len() + 1 + name.len() <= LONGEST_STEP => step.push(name),
+            _ => steps.push(name.into()),
+        }
+    }
+    steps
 }
 
 fn failed(path: &Path) -> impl FnOnce(Errno) -> Error + '_ {
@@ -473,4 +515,29 @@ fn write_with_holes(file: &File, content: &[u8], offset: u64) -> io::Result<bool
     }
     file.write_all_at(&content[run.clone()], offset + run.start as u64)?;
     Ok(dug)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_access_list_takes_from_the_group_what_only_its_mask_had() {
+        let meta = Metadata { mode: Some(0o664), ..Metadata::default() };
+        assert_eq!(mode_of(&meta, true, None), Some(Mode::from_raw_mode(0o664)));
+        assert_eq!(mode_of(&meta, true, Some(Mode::RGRP)), Some(Mode::from_raw_mode(0o644)));
+        assert_eq!(mode_of(&meta, true, Some(Mode::empty())), Some(Mode::from_raw_mode(0o604)));
+        // It never gives more than there was.
+        assert_eq!(mode_of(&meta, true, Some(Mode::RWXG)), Some(Mode::from_raw_mode(0o664)));
+    }
+
+    #[test]
+    fn a_path_is_opened_in_as_few_steps_as_the_system_takes() {
+        assert_eq!(steps(Path::new("")), Vec::<PathBuf>::new());
+        assert_eq!(steps(Path::new("dir/deep")), [PathBuf::from("dir/deep")]);
+        let long: PathBuf = std::iter::repeat_n("n".repeat(200), 30).collect();
+        let steps = steps(&long);
+        assert_eq!((steps.len(), steps.iter().collect::<PathBuf>()), (2, long));
+        assert!(steps.iter().all(|step| step.as_os_str().len() <= LONGEST_STEP));
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustic_core::{CheckOptions, FileType as RepositoryFile, Id};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use tempfile::TempDir;
 
 use super::{BuiltinDaemon, BuiltinOptions, backend::FolderBackend, repository::OpenRepository};
@@ -240,6 +240,50 @@ async fn everything_about_files_comes_back() {
     assert_eq!(fs::symlink_metadata(restored.join("fifo")).unwrap().atime_nsec(), 123_456_789);
     scene.check("root/repository");
     scene.check("backups/repository");
+}
+
+/// The folder 30 names of 200 bytes below this one: longer than the 4096 bytes that the system takes as a path. Where `make`,
+/// it is made.
+fn far_below(top: &Path, make: bool) -> rustix::fd::OwnedFd {
+    let name = "n".repeat(200);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let mut folder = rustix::fs::open(top, flags, Mode::empty()).unwrap();
+    for _ in 0..30 {
+        if make {
+            rustix::fs::mkdirat(&folder, &name, Mode::RWXU).unwrap();
+        }
+        folder = rustix::fs::openat(&folder, &name, flags, Mode::empty()).unwrap();
+    }
+    folder
+}
+
+#[tokio::test]
+async fn folders_and_hard_links_far_below_come_back_whatever_their_paths_length() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    let deep = far_below(&files, true);
+    let made = rustix::fs::openat(&deep, "a", OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR).unwrap();
+    rustix::io::write(&made, b"content").unwrap();
+    // The name far below comes first, and the other ones are made from it.
+    rustix::fs::linkat(&deep, "a", &deep, "b", AtFlags::empty()).unwrap();
+    rustix::fs::linkat(&deep, "a", CWD, files.join("zz"), AtFlags::empty()).unwrap();
+    rustix::fs::fchmod(&deep, Mode::from_raw_mode(0o751)).unwrap();
+    let time = Timespec { tv_sec: 7, tv_nsec: 8 };
+    rustix::fs::futimens(&deep, &Timestamps { last_access: time, last_modification: time }).unwrap();
+
+    scene.snapshot("vol1", "snap1").await;
+    let url = scene.backup("snap1").await;
+    scene.restore("vol2", &url).await.unwrap();
+    let restored = scene.path("root/volumes/vol2");
+    let deep = far_below(&restored, false);
+    let folder = rustix::fs::fstat(&deep).unwrap();
+    assert_eq!((folder.st_mode & 0o7777, folder.st_mtime, folder.st_mtime_nsec), (0o751, 7, 8));
+    let inode = |name: &str| rustix::fs::statat(&deep, name, AtFlags::empty()).unwrap().st_ino;
+    let top = fs::metadata(restored.join("zz")).unwrap();
+    assert_eq!((inode("a"), inode("b"), top.nlink()), (top.ino(), top.ino(), 3));
+    assert_eq!(fs::read_to_string(restored.join("zz")).unwrap(), "content");
+    scene.daemon().delete_volume(&name("vol2"), false).await.unwrap();
+    assert!(!restored.exists());
 }
 
 /// `cap_net_raw+ep`, as the kernel stores it.

@@ -123,7 +123,14 @@ impl Guards {
             self.lock_destination(destination, Sharing::Shared).await?,
         );
         let what = format!("the snapshot \"{snapshot}\" is not backed up");
-        self.nothing_unfinished(Operation::Delete, volume, destination, &what).await?;
+        self.nothing_unfinished(Operation::Delete, None, volume, destination, &what).await?;
+        // A second backup of a snapshot could not be told from the first one, whose end would then seem to have been seen.
+        self.nothing_unfinished(Operation::Backup, Some(snapshot.as_str()), volume, destination, &what).await.map_err(
+            |error| match error.hint.clone().filter(|_| error.kind == ErrorKind::Busy) {
+                Some(hint) => error.with_hint(format!("back up a fresh snapshot (--create-snapshot), or {hint}")),
+                None => error,
+            },
+        )?;
         let used = self.locks.as_ref().map(|locks| destinations::Used::new(locks.folder(), destination));
         used.iter().try_for_each(destinations::Used::still_there)?;
         let begun = self.clock.now();
@@ -165,17 +172,22 @@ impl Guards {
         }
     }
 
-    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of it.
+    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of it: of all that concerns the
+    /// volume, or only of what is named.
     async fn nothing_unfinished(
         &self,
         operation: Operation,
+        named: Option<&str>,
         volume: &str,
         destination: &Destination,
         what: &str,
     ) -> Result<()> {
         let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(()) };
         let mut notes = Notes::new(locks.folder()).of(operation, &destination.key())?;
-        notes.retain(|(_, unfinished)| unfinished.concerns(volume, destination.is_s3()));
+        notes.retain(|(_, unfinished)| match named {
+            Some(name) => unfinished.name == name,
+            None => unfinished.concerns(volume, destination.is_s3()),
+        });
         for (note, unfinished) in notes {
             let (name, begun) = (&unfinished.name, unfinished.begun);
             if operation == Operation::Backup && self.is_listed(&unfinished, destination).await? {
@@ -275,12 +287,13 @@ impl Guards {
         let destination = url.destination();
         let destination_lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
         self.may_delete(&what, url.volume())?;
-        let siblings = self.siblings(url, &destination).await?;
+        let (siblings, of_the_name) = self.siblings(url, &destination).await?;
         // An EBS URL does not name the volume; the list does.
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let place = siblings.iter().position(same).unwrap_or_default();
         let volume = siblings.get(place).map(|backup| backup.volume().to_owned()).unwrap_or_default();
-        self.nothing_unfinished(Operation::Backup, &volume, &destination, &format!("{what} is not deleted")).await?;
+        let refusal = format!("{what} is not deleted");
+        self.nothing_unfinished(Operation::Backup, None, &volume, &destination, &refusal).await?;
         self.may_delete(&what, Some(&volume))?;
         if !even_the_newest {
             match self.newest_good(&siblings).await? {
@@ -304,7 +317,7 @@ impl Guards {
                 }
             }
         }
-        self.no_other_volume_by_prefix(url, &destination, &siblings, &what).await?;
+        self.no_other_volume_by_prefix(url, &destination, of_the_name, &what).await?;
         let note = self.note(Operation::Delete, url.backup(), &volume, &destination)?;
         let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
         let asked = async move { daemon.delete_backup(&asked_url).await };
@@ -326,8 +339,8 @@ impl Guards {
         deleted
     }
 
-    /// The backups of the same volume, newest first, this one among them.
-    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<Vec<Backup>> {
+    /// The backups of the same volume, newest first, this one among them; and how many there are under the volume's name.
+    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Vec<Backup>, usize)> {
         let volume = url.volume().map(Name::volume).transpose()?;
         let mut backups = self.backups(destination, volume.as_ref()).await?;
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
@@ -338,10 +351,14 @@ impl Guards {
             )));
         };
         // An EBS URL does not name the volume; the list does.
-        let volume_of =
-            |backup: &Backup| [backup.field("VolumeName").to_owned(), backup.field("EBSVolumeID").to_owned()];
-        backups.retain(|backup| volume_of(backup) == volume_of(&this));
-        Ok(backups)
+        backups.retain(|backup| backup.volume() == this.volume());
+        let of_the_name = backups.len();
+        let groups = match this.volume() {
+            "" => vec![backups.into_iter().filter(|backup| backup.volume_key() == this.volume_key()).collect()],
+            name => self.by_volume(&Name::volume(name)?, backups).await?,
+        };
+        let siblings = groups.into_iter().find(|group: &Vec<Backup>| group.iter().any(same));
+        Ok((siblings.unwrap_or_default(), of_the_name))
     }
 
     /// Guard 2's measure: the newest of these (newest first) that is complete and can be inspected.
@@ -372,10 +389,10 @@ impl Guards {
         &self,
         url: &BackupUrl,
         destination: &Destination,
-        siblings: &[Backup],
+        of_the_name: usize,
         what: &str,
     ) -> Result<()> {
-        let Some(volume) = url.volume().filter(|_| destination.is_s3() && siblings.len() <= 1) else { return Ok(()) };
+        let Some(volume) = url.volume().filter(|_| destination.is_s3() && of_the_name <= 1) else { return Ok(()) };
         let all = self.backups(destination, None).await?;
         self.may_delete(what, Some(volume))?;
         let other = all.iter().map(Backup::volume).find(|other| *other != volume && other.starts_with(volume));

@@ -1,7 +1,8 @@
 //! The guards: what every call of a script passes through on its way to the daemon, so that no script can get around them.
 //!
 //! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`); only then may anything older go.
-//! 2. A volume's newest good backup is never deleted unless that one call says so.
+//! 2. A volume's newest good backup is never deleted unless that one call says so; the backups of another volume of the same
+//!    name, on another host perhaps, are no measure of it.
 //! 3. Absence is no evidence: a listing that fails, or that lacks the backup just made, stops every deletion of the run.
 //! 4. On one destination, backup and delete never overlap, in one process or in several, also where the daemon goes on with a
 //!    backup whose client has gone ([`unfinished`]).
@@ -11,10 +12,11 @@
 //! 8. A timeout on a write is followed by a look at what happened, not by the same write again.
 //! 9. A dry run writes nothing: then the daemon below is a [`super::dry_run::DryRun`], and no lock is taken.
 //!
-//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`snapshot_names`] the names,
-//! [`witness`] what is remembered of it all after the run.
+//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`belonging`] which backups are
+//! whose, [`snapshot_names`] the names, [`witness`] what is remembered of it all after the run.
 
 mod backups;
+mod belonging;
 mod destinations;
 mod snapshot_names;
 #[cfg(test)]
@@ -69,6 +71,8 @@ struct Seen {
     good: Vec<BackupUrl>,
     /// What happened, for the record.
     witnessed: Vec<Witness>,
+    /// Backups that were seen to be a volume's own, by a snapshot that this run may have deleted since.
+    own: Vec<BackupUrl>,
 }
 
 impl Guards {
@@ -208,16 +212,22 @@ impl Guards {
         };
         let path = folder.join(DESTINATION_LOCK);
         match locks.acquire_file(&destination.key(), &path, DESTINATION_LOCK_MODE, sharing).await {
-            Ok(there) => Ok([here, Some(there)]),
-            Err(error) if error.kind == ErrorKind::Busy => Err(error),
-            Err(error) => {
-                let level = if sharing == Sharing::Exclusive { log::Level::Warn } else { log::Level::Debug };
-                log::log!(
-                    level,
-                    "backups and deletions of other hosts are not kept away from \"{destination}\": {error}"
-                );
+            Ok(Some(there)) => Ok([here, Some(there)]),
+            Ok(None) => {
+                log::debug!("backups and deletions of other hosts are not kept away from \"{destination}\"");
                 Ok([here, None])
             }
+            // Who may not write where the daemon writes makes no lock there; that must not stop a backup. A deletion it must, and
+            // where there is a lock that others use, a backup as well.
+            Err(error) if error.kind == ErrorKind::Io && sharing == Sharing::Shared => {
+                log::warn!("backing up while other hosts' deletions are not kept away from \"{destination}\": {error}");
+                Ok([here, None])
+            }
+            Err(error) if error.kind == ErrorKind::Busy => Err(error),
+            Err(error) => Err(error.with_hint(format!(
+                "let this user write there, or remove \"{}\" (or \"chmod 666\" it) while nothing is at work on that destination",
+                path.display()
+            ))),
         }
     }
 

@@ -1,18 +1,25 @@
-//! Names of new snapshots (guard 7): `vol1-20261123T074200.123456Z`, which never repeat and sort by time.
+//! Names of new snapshots (guard 7): `vol1-20261123T074200.123456Z-k3f9q2`, which never repeat and sort by time.
+//!
+//! The end is the volume's mark. Convoy gives volumes no id, and a backup keeps nothing of where it was made but its snapshot's
+//! name; the mark tells the backups of this volume from those of one with the same name on another host. It is drawn with a
+//! volume's first snapshot, and handed on from one snapshot to the next: a backup leaves its snapshot there.
 //!
 //! Convoy wants them unique in the whole daemon: a reused name can create a snapshot that can't be deleted any more.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::{Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 
 use super::super::{
     Name, Volume,
-    names::{SNAPSHOT_TIME, snapshot_time},
+    names::{MARK_LENGTH, SNAPSHOT_TIME, snapshot_time},
 };
 
 /// The longest part of a volume's name in its snapshots' names: Convoy makes file names of both together.
-const VOLUME_PART: usize = 64;
+const VOLUME_PART: usize = 57;
 /// The time of the newest name made in this process, in microseconds since 1970.
 static LAST: Mutex<i64> = Mutex::new(i64::MIN);
 
@@ -31,14 +38,32 @@ pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     *last = now.as_microsecond().max(last.max(existing).saturating_add(1));
     let time = Timestamp::from_microsecond(*last).unwrap_or(now);
-    Name::snapshot(&format!("{volume_part}-{}", time.strftime(SNAPSHOT_TIME)))
-        .expect("a volume's name and a time make a name: both hold only what a name may")
+    let mark = match (volume.id(), volume.mark()) {
+        (Some(_), _) => String::new(),
+        (None, Some(mark)) => format!("-{mark}"),
+        (None, None) => format!("-{}", new_mark()),
+    };
+    Name::snapshot(&format!("{volume_part}-{}{mark}", time.strftime(SNAPSHOT_TIME)))
+        .expect("a volume's name, a time and a mark make a name: they hold only what a name may")
+}
+
+/// Letters and digits by chance: two billion marks, of which those count that volumes of one name at one destination have.
+fn new_mark() -> String {
+    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    // Each one has keys of its own, which come from the system's random numbers.
+    let mut chance = RandomState::new().hash_one(());
+    let mut letter = || {
+        let letter = LETTERS[(chance % 36) as usize];
+        chance /= 36;
+        char::from(letter)
+    };
+    (0..MARK_LENGTH).map(|_| letter()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convoy::Snapshot;
+    use crate::convoy::{ApiTime, Snapshot, names::snapshot_mark};
 
     fn vol1() -> Name {
         Name::volume("vol1").unwrap()
@@ -65,7 +90,30 @@ mod tests {
         let volume = Volume { name: "vol1".into(), snapshots, ..Volume::default() };
         let name = next(&vol1(), &volume, "2026-11-23T07:42:00Z".parse().unwrap());
         assert!(name.as_str() > taken, "{name}");
-        assert_eq!(name.as_str().len(), taken.len());
+        assert_eq!(name.as_str().len(), taken.len() + 1 + MARK_LENGTH);
+    }
+
+    #[test]
+    fn a_volume_hands_its_mark_on_and_another_one_of_its_name_has_another() {
+        let created = ApiTime::parse("Mon Nov 23 07:00:48 +0000 2026");
+        let snapshot =
+            |name: &Name| Snapshot { name: name.to_string(), created_time: created.clone(), ..Snapshot::default() };
+        let empty = Volume { name: "vol1".into(), created_time: created.clone(), ..Volume::default() };
+        let first = next(&vol1(), &empty, Timestamp::UNIX_EPOCH);
+        let with_first = Volume { snapshots: Some([(first.to_string(), snapshot(&first))].into()), ..empty.clone() };
+        let second = next(&vol1(), &with_first, Timestamp::UNIX_EPOCH);
+        let elsewhere = next(&vol1(), &empty, Timestamp::UNIX_EPOCH);
+        let mark = |name: &Name| snapshot_mark(name.as_str()).unwrap().to_owned();
+        assert_eq!(mark(&first), mark(&second));
+        assert_ne!(mark(&first), mark(&elsewhere));
+
+        // The snapshot of one that had the name before is not this one's.
+        let later = Volume { created_time: ApiTime::parse("Mon Nov 23 08:00:00 +0000 2026"), ..with_first };
+        assert_ne!(mark(&next(&vol1(), &later, Timestamp::UNIX_EPOCH)), mark(&first));
+        // The built-in daemon tells volumes apart by itself.
+        let info = [(crate::convoy::VOLUME_ID.to_owned(), "1".to_owned())].into();
+        let with_id = Volume { driver_info: Some(info), ..empty };
+        assert_eq!(snapshot_mark(next(&vol1(), &with_id, Timestamp::UNIX_EPOCH).as_str()), None);
     }
 
     #[test]

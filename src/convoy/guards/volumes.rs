@@ -117,7 +117,7 @@ impl Guards {
     /// Deletes a volume, its snapshots with it. Unless `without_backup`, a good backup of it must be at `destination`.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where no good backup is known, or the run stopped deleting; else as
+    /// [`ErrorKind::Guard`] where [`Guards::safe_copy`] finds none, or the run stopped deleting; else as
     /// [`crate::convoy::Daemon::delete_volume`].
     pub async fn delete_volume(
         &self,
@@ -134,17 +134,7 @@ impl Guards {
                 .with_hint("stop the containers that use it first, or unmount it"));
         }
         if !without_backup {
-            let refuse = |why: String| {
-                Error::guard(format!("{what} is not deleted: {why}"))
-                    .with_hint("back it up first, or say that it may go for good (remove --all)")
-            };
-            let Some(destination) = destination else {
-                return Err(refuse("no backup destination is set, so no backup of it is known".into()));
-            };
-            let backups = self.own_backups(destination, &volume).await?;
-            if self.newest_good(&backups).await?.is_none() {
-                return Err(refuse(format!("there is no good backup of it at {destination}")));
-            }
+            self.safe_copy(destination, &volume).await?;
         }
         self.may_delete(&what, Some(name.as_str()))?;
         match self.daemon.delete_volume(name, false).await {
@@ -156,16 +146,6 @@ impl Guards {
         }?;
         self.witness(Witness::VolumeGone { volume: name.to_string() });
         Ok(())
-    }
-
-    /// The backups of this very volume, newest first: not those of one that had the name before, or has it on another host.
-    ///
-    /// # Errors
-    /// As [`Guards::backups`].
-    pub async fn own_backups(&self, destination: &Destination, volume: &Volume) -> Result<Vec<Backup>> {
-        let mut backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
-        backups.retain(|backup| backup.is_of(volume));
-        Ok(backups)
     }
 
     /// Makes the daemon forget a volume; its files stay where they are.

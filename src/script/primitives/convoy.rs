@@ -240,7 +240,7 @@ pub(crate) mod functions {
     }
 
     /// The backups of this very volume at the configured destination, newest first: not those of a volume that had its name
-    /// before, or has it on another host.
+    /// before, or has it on another host. Convoy gives volumes no id: there, the volume's snapshots tell.
     ///
     /// ```rhai
     /// if convoy::own_backups("vol1").is_empty() { log::warn("vol1 is nowhere but here"); }
@@ -255,6 +255,58 @@ pub(crate) mod functions {
                 guards.own_backups(&at, &volume).await
             })?;
             own.iter().map(to_script).collect()
+        })
+    }
+
+    /// The backups at the configured destination that may be this volume's, or those of one with the same name on another host,
+    /// newest first: with Convoy, where the snapshots that would tell are gone.
+    ///
+    /// ```rhai
+    /// for backup in convoy::unclear_backups("vol1") { log::info(`left alone: ${backup.BackupURL}`); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn unclear_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let guards = &run.host.guards;
+            let unclear = run.wait(async {
+                let volume = guards.volume(&Name::volume(volume)?).await?;
+                guards.unclear_backups(&at, &volume).await
+            })?;
+            unclear.iter().map(to_script).collect()
+        })
+    }
+
+    /// The backups at the configured destination of all volumes that have this name, here or on other hosts, now or before: an
+    /// array for each volume, with its backups, newest first.
+    ///
+    /// ```rhai
+    /// for backups in convoy::backups_by_volume("vol1") { log::info(backups[0].BackupURL); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn backups_by_volume(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let groups = run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
+            groups.into_iter().map(|group| Ok(listed(group)?.into())).collect()
+        })
+    }
+
+    /// The backup that makes it safe to delete a volume: the newest of its own that is good. Fails with `guard` where
+    /// there is none, and where a snapshot that is older than the volume would go with it.
+    ///
+    /// ```rhai
+    /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
+    /// let kept = convoy::safe_copy("vol1").BackupURL;
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub fn safe_copy(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+        call(&ctx, |run| {
+            let (at, guards) = (run.host.settings.destination.clone(), &run.host.guards);
+            to_map(run.wait(async {
+                let volume = guards.volume(&Name::volume(volume)?).await?;
+                guards.safe_copy(at.as_ref(), &volume).await
+            })?)
         })
     }
 
