@@ -281,6 +281,12 @@ fn prune_plans_each_hosts_volume_of_a_name_by_itself() {
     assert_eq!(here.backup_names(), [before[1].clone(), before[3].clone()]);
     run_default(again(&here), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();
     assert_eq!(here.backup_names().len(), 2);
+
+    // One that has no such volume itself.
+    let (here, _) = two_hosts(2, 2);
+    let before = here.backup_names();
+    run_default(again(&Arc::new(here.another_host(&[]))), "prune", "--keep-last 1").unwrap();
+    assert_eq!(here.backup_names(), [before[1].clone(), before[3].clone()]);
 }
 
 #[test]
