@@ -17,12 +17,14 @@ use crate::{
     error::{Error, Result},
     freshness::{Allowed, Freshness, Newest, judge},
     runs::{
-        Store, Trigger,
+        Status, Store, Trigger,
         record::{Filter, RunRecord, VolumeRecord},
     },
     schedule::Entry,
 };
 
+/// So many of the last runs are looked at for what failed as a whole.
+const LAST_RUNS: usize = 200;
 /// So many of a volume's last runs are looked at for what failed.
 const RUNS: usize = 20;
 
@@ -248,6 +250,30 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
         }
     }
     None
+}
+
+/// The runs that failed as a whole, and never went well since with the same arguments: a sentence each. What a person tried by hand and
+/// got wrong does not count, unless it was to make or keep backups.
+pub fn failed_runs(store: &Store) -> Vec<String> {
+    let filter = Filter { limit: Some(LAST_RUNS), ..Filter::default() };
+    let mut seen = BTreeSet::new();
+    let mut failed_runs = Vec::new();
+    for run in store.list(&filter).unwrap_or_default() {
+        let counts = run.trigger == Trigger::Cron || ["snapshot", "backup", "prune"].contains(&run.script.as_str());
+        // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
+        let is_open = matches!(run.status, Status::Running | Status::Skipped | Status::Cancelled);
+        if !counts || run.dry_run || is_open || !seen.insert((run.script.clone(), run.words())) {
+            continue;
+        }
+        match (&run.error, run.status) {
+            (_, Status::Interrupted) => failed_runs.push(failed(&run, "it was interrupted, its process is gone")),
+            (Some(error), _) => {
+                failed_runs.push(failed(&run, error.get("message").and_then(|text| text.as_str()).unwrap_or_default()));
+            }
+            (None, _) => {}
+        }
+    }
+    failed_runs
 }
 
 fn failed(run: &RunRecord, message: &str) -> String {

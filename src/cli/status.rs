@@ -56,6 +56,7 @@ pub(super) async fn status(context: &Context) -> Result<u8> {
     }
     let new = known.volumes.iter().filter(|volume| volume.backup.is_none() && volume.problems.is_empty());
     notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
+    problems.extend(status::failed_runs(&store));
     let waiting = context.teller.waiting().len();
     if waiting > 0 {
         problems.push(format!("{waiting} messages could not be sent yet: see \"convoy-backups notify list\""));
