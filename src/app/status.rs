@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -21,6 +22,7 @@ use crate::{
         record::{Filter, RunRecord, VolumeRecord},
     },
     schedule::Entry,
+    script::{Library, Script, arguments::from_command_line},
 };
 
 /// So many of the last runs are looked at for what failed as a whole.
@@ -47,13 +49,19 @@ struct Line {
 
 impl Expected {
     /// What these lines say.
-    pub fn of(config: &Config, entries: &[Arc<Entry>]) -> Self {
-        let line = |entry: &Arc<Entry>| {
+    pub fn of<'a>(config: &Config, entries: &'a [Arc<Entry>]) -> Self {
+        // A thousand lines have two scripts.
+        let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
+        let line = |entry: &'a Arc<Entry>| {
             let backs_up = entry.script == "backup";
             if entry.dry_run || !backs_up && entry.script != "snapshot" {
                 return None;
             }
-            let (_, arguments) = entry.load().ok()?;
+            let folder = entry.config.scripts_dir.as_deref();
+            let script = scripts.entry((&entry.script, folder)).or_insert_with(|| {
+                Library::new(folder.map(Path::to_owned)).and_then(|all| all.load(&entry.script)).ok()
+            });
+            let arguments = from_command_line(script.as_ref()?, &entry.arguments).ok()?;
             let volume = arguments.values().get("volume").and_then(|volume| volume.as_str()).map(str::to_owned);
             Some(Line { entry: entry.clone(), backs_up, volume })
         };
