@@ -108,8 +108,10 @@ fn a_data_folder_has_one_serve() {
     site.run("serve").fails(75, &["runs already"]);
     assert_eq!(site.run("status --json").json()["serving"], true);
     running.kill();
-    assert_eq!(site.run("status --json").json()["serving"], false);
+    let killed = site.run("status").ends(1);
+    assert!(killed.out.contains("was killed"), "{killed:?}");
     assert_eq!(serve(&site).terminate().code(), Some(0), "a killed one stands in nobody's way");
+    assert_eq!(site.run("status --json").json()["serving"], false);
 }
 
 #[test]
@@ -118,6 +120,19 @@ fn a_data_folder_that_is_a_file_is_said_at_start() {
     fs::write(site.path("file"), "").unwrap();
     let file = site.path("file").display().to_string();
     site.with("BKUP_DATA_DIR", file).run("serve").fails(2, &["is not a folder", "BKUP_DATA_DIR"]);
+}
+
+#[test]
+fn a_serve_that_cannot_start_is_told_and_so_is_its_return() {
+    let web = Web::start("200 OK", "", "");
+    let site = told(site("# emptied by mistake\n"), &web);
+    site.run("serve").fails(2, &["has no line that runs anything", "crontab show --default"]);
+    assert!(subjects(&web)[0].contains("serve can't start"), "{:?}", subjects(&web));
+    fs::write(site.path("crontab"), YEARLY).unwrap();
+    let mut running = serve(&site);
+    until("nobody was told", &running, || web.requests().len() > 1);
+    assert!(subjects(&web)[1].contains("serve runs again"), "{:?}", subjects(&web));
+    assert_eq!(running.terminate().code(), Some(0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::Path,
+    path::PathBuf,
     sync::{Arc, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
@@ -13,7 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, connect, door, report_of_record, status};
+use super::{
+    Connection, connect, door, report_of_record,
+    status::{self, VolumeStatus},
+};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
@@ -31,6 +34,10 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
+/// What the problem of a `serve` that can't start is known by.
+const START: &str = "start";
+/// A look that takes longer is given up, and told: the daemon or a network folder hangs.
+const LOOK_TIME: Duration = Duration::from_mins(30);
 /// The lock by which others see that `serve` runs.
 const LOCK: &str = "serve";
 
@@ -53,12 +60,13 @@ pub struct Serving {
 /// the daemon can't be used at all.
 pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, teller } = serving;
-    let _alone = alone(&config).await?;
+    let alone = alone(&config).await;
+    let _alone = or_tell(&teller, alone).await?;
     say_who_is_told(&teller);
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
-    let daemons = Daemons::default();
-    let connection = daemons.get(&config).await?;
+    let daemons = Arc::new(Daemons::default());
+    let connection = or_tell(&teller, daemons.get(&config).await).await?;
     log::info!("serving \"{}\": {} entries, {}", crontab.file, crontab.entries.len(), connection.daemon.description());
 
     let changed = Arc::new(Notify::new());
@@ -70,8 +78,13 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         changed: changed.clone(),
         following: following.clone(),
         missed: AtomicU64::new(0),
+        end: cancellation.clone(),
     });
-    tell_interrupted(&store, &teller);
+    if let Err(error) = std::fs::write(running_sign(&config), "") {
+        log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
+    }
+    teller.solved(START, "serve runs again", "It follows the crontab.");
+    teller.solved("crontab", "the crontab is in order again", "It is in force.");
     let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
     let scheduler = Scheduler::new(&crontab, options, Arc::new(SystemClock), runner.clone());
 
@@ -83,15 +96,15 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let (telling, told) = (teller.clone(), stop.clone());
     let delivering = tokio::spawn(async move { telling.keep_delivering(told).await });
     let freshness = FreshnessWatch {
-        config: config.clone(),
-        connection: connection.clone(),
+        config: Arc::new(config.clone()),
+        daemons: runner.daemons.clone(),
         store,
         teller: teller.clone(),
         following,
         view: scheduler.view(),
         since: SystemClock.now(),
     };
-    tokio::spawn(freshness.watch(changed, stop.clone()));
+    tokio::spawn(Arc::new(freshness).watch(changed, stop.clone()));
 
     let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
     let ended = scheduler.run(read, reload, cancellation.clone()).await;
@@ -103,8 +116,26 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         drop(connection);
         runner.daemons.close().await;
     }
+    let _ = std::fs::remove_file(running_sign(&config));
     log::info!("ended; {} runs were cut off", ended.cut_off.len());
     Ok(())
+}
+
+/// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another one runs is no problem.
+async fn or_tell<T>(teller: &Teller, started: Result<T>) -> Result<T> {
+    if let Err(error) = &started
+        && error.kind != ErrorKind::Busy
+    {
+        cannot_start(teller, &error.to_string()).await;
+    }
+    started
+}
+
+/// Tells that `serve` could not start.
+pub async fn cannot_start(teller: &Teller, why: &str) {
+    let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
+    teller.problem(START, "serve can't start", &text);
+    teller.deliver_within(LAST_MESSAGES).await;
 }
 
 /// Only one `serve` for a data folder: two would start everything twice.
@@ -128,11 +159,18 @@ async fn alone(config: &Config) -> Result<Option<Lock>> {
     }
 }
 
-/// Whether a `serve` works with this data folder now.
-pub async fn is_served(config: &Config) -> bool {
+/// Whether a `serve` works with this data folder now; `None` where one did, and was not told to end.
+pub async fn is_served(config: &Config) -> Option<bool> {
+    let was_there = running_sign(config).exists();
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "status");
-    Path::new(locks.folder()).is_dir()
-        && locks.acquire(LOCK, Sharing::Shared).await.is_err_and(|error| error.kind == ErrorKind::Busy)
+    let held = locks.folder().is_dir()
+        && locks.acquire(LOCK, Sharing::Shared).await.is_err_and(|error| error.kind == ErrorKind::Busy);
+    if held || !was_there { Some(held) } else { None }
+}
+
+/// There while `serve` runs, and after it was killed: `status` tells the two from one that was told to end.
+fn running_sign(config: &Config) -> PathBuf {
+    config.data_dir.join("serve.running")
 }
 
 fn say_who_is_told(teller: &Teller) {
@@ -161,11 +199,14 @@ async fn mend(store: &Arc<Store>) {
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
 fn tell_interrupted(store: &Store, teller: &Teller) {
-    match store.take_interrupted() {
+    match store.untold_interruptions() {
         Ok(runs) => {
             for run in runs {
                 log::warn!("run {}: \"{}\" was interrupted: its process is gone", run.id, run.script);
                 teller.run_ended(&report_of_record(store, &run));
+                if let Err(error) = store.interruption_told(&run.id) {
+                    log::warn!("that it was told is not remembered: {error}");
+                }
             }
         }
         Err(error) => log::warn!("whether runs were interrupted is not known: {error}"),
@@ -223,11 +264,13 @@ impl Daemons {
 struct CrontabRunner {
     store: Arc<Store>,
     teller: Arc<Teller>,
-    daemons: Daemons,
+    daemons: Arc<Daemons>,
     /// A run has ended: what is known of the volumes may be other than before.
     changed: Arc<Notify>,
     following: Arc<std::sync::Mutex<Crontab>>,
     missed: AtomicU64,
+    /// The program ends.
+    end: CancellationToken,
 }
 
 impl CrontabRunner {
@@ -246,7 +289,8 @@ impl CrontabRunner {
             dry_run: entry.dry_run,
             timeout: entry.timeout,
         };
-        let finished = super::run_and_tell(&door, request, &entry.arguments, &self.teller, cancellation).await;
+        let finished =
+            super::run_and_tell(&door, request, &self.teller, cancellation, || self.end.is_cancelled()).await;
         let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
         match &finished.result {
             Err(error) => log::error!("{text}: {error}"),
@@ -336,8 +380,8 @@ impl Runner for CrontabRunner {
 
 /// Looks whether each volume has a good backup that is new enough.
 struct FreshnessWatch {
-    config: Config,
-    connection: Arc<Connection>,
+    config: Arc<Config>,
+    daemons: Arc<Daemons>,
     store: Arc<Store>,
     teller: Arc<Teller>,
     following: Arc<std::sync::Mutex<Crontab>>,
@@ -350,11 +394,25 @@ struct FreshnessWatch {
 const FRESHNESS: &str = "freshness ";
 
 impl FreshnessWatch {
-    async fn watch(self, changed: Arc<Notify>, stop: CancellationToken) {
+    async fn watch(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {
         loop {
-            tokio::select! {
+            let watch = self.clone();
+            let looking = tokio::time::timeout(LOOK_TIME, tokio::spawn(async move { watch.look().await }));
+            let looked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.look() => {}
+                looked = looking => looked,
+            };
+            let key = "freshness watch";
+            match looked {
+                Ok(Ok(())) => {
+                    self.teller.solved(key, "backups are looked at again", "Each volume's newest backup is known.")
+                }
+                Ok(Err(panic)) => self.teller.problem(key, "backups can't be looked at", &panic.to_string()),
+                Err(_) => self.teller.problem(
+                    key,
+                    "backups can't be looked at",
+                    "The daemon or the destination did not answer for half an hour: does a network folder hang?",
+                ),
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -365,58 +423,88 @@ impl FreshnessWatch {
     }
 
     async fn look(&self) {
+        tell_interrupted(&self.store, &self.teller);
         let crontab = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let now = SystemClock.now();
-        let schedule = status::Expected::of(&self.config, &crontab.entries);
-        let guards = status::guards(&self.connection);
-        let known = status::volumes(&self.config, &guards, &self.store, &schedule, now).await;
-        match &known.unreachable {
+        let mut known = BTreeMap::new();
+        let mut unreachable = None;
+        for expected in status::Expected::by_daemon(&self.config, &crontab.entries) {
+            let connection = match self.daemons.get(expected.config()).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    unreachable = Some(error);
+                    continue;
+                }
+            };
+            let guards = status::guards(&connection);
+            let seen = status::volumes(&guards, &self.store, &expected, SystemClock.now()).await;
+            unreachable = seen.unreachable.or(unreachable);
+            for volume in seen.volumes {
+                self.tell_overdue(&expected, &volume);
+                known.insert(volume.name.clone(), volume);
+            }
+        }
+        match &unreachable {
             Some(error) => {
                 let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
                 let text = format!("{error}{hint}\n\nLook closer with: convoy-backups doctor");
                 self.teller.problem("daemon", "the volume daemon does not answer as it should", &text);
+                return;
             }
             None => self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes."),
         }
-        let mut overdue = BTreeMap::new();
-        for volume in &known.volumes {
-            if let Freshness::Overdue(since) = volume.freshness {
-                overdue.insert(format!("{FRESHNESS}{}", volume.name), (volume, since));
-            }
-        }
-        for (key, (volume, since)) in &overdue {
-            // What was missed while the program was down is being made up for.
-            let patience = SignedDuration::try_from(schedule.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
-            let waited = now.duration_since((*since).max(self.since));
-            if self.is_worked_on(&schedule, &volume.name) && waited < patience {
-                continue;
-            }
-            let zone = SystemClock.time_zone();
-            let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-            let newest = volume.backup.as_ref().map_or_else(
-                || "It has no good backup at all.".to_owned(),
-                |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
-            );
-            let why = volume.problems.join("\n");
-            let text = format!(
-                "A good backup of the volume \"{}\" should have been there by {}.\n\n{newest}\n\n{why}\n\nLook closer with: convoy-backups status",
-                volume.name,
-                moment(*since)
-            );
-            self.teller.problem(key, &format!("no fresh backup of {}", volume.name), &text);
-            log::error!("no fresh backup of \"{}\": one should have been there by {since}", volume.name);
-        }
-        // What is not overdue any more, also because the volume is gone.
+        // What is not wrong any more, also because the volume is gone.
         let told = self.teller.problems().unwrap_or_default();
         for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
-            if let Some(volume) = key.strip_prefix(FRESHNESS).filter(|_| !overdue.contains_key(key)) {
-                let text = match known.volumes.iter().find(|known| known.name == volume) {
-                    Some(known) => known.backup.as_ref().map(|backup| backup.url.clone()).unwrap_or_default(),
-                    None => "The volume is gone.".to_owned(),
-                };
-                self.teller.solved(key, &format!("{volume} is well again"), &text);
+            let Some(volume) = key.strip_prefix(FRESHNESS) else { continue };
+            match known.get(volume) {
+                Some(VolumeStatus { freshness: Freshness::Overdue(_), .. } | VolumeStatus { lost: true, .. }) => {}
+                Some(VolumeStatus { freshness: Freshness::Until(_), backup: Some(backup), .. }) => {
+                    self.teller.solved(key, &format!("{volume} is well again"), &backup.url);
+                }
+                Some(VolumeStatus { freshness: Freshness::Until(_), backup: None, .. }) => {}
+                Some(_) => {
+                    let text =
+                        "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
+                    self.teller.solved(key, &format!("{volume} is not scheduled any more"), text);
+                }
+                None => {
+                    self.teller.solved(key, &format!("{volume} is gone"), "The daemon has no such volume any more.")
+                }
             }
         }
+    }
+
+    /// Tells of a volume whose newest good backup is too old, or that is not there any more.
+    fn tell_overdue(&self, expected: &status::Expected, volume: &VolumeStatus) {
+        let key = format!("{FRESHNESS}{}", volume.name);
+        let zone = SystemClock.time_zone();
+        let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+        let first = match volume.freshness {
+            Freshness::Overdue(since) => {
+                // What was missed while the program was down is being made up for.
+                let patience = SignedDuration::try_from(expected.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
+                let waited = SystemClock.now().duration_since(since.max(self.since));
+                if self.is_worked_on(expected, &volume.name) && waited < patience {
+                    return;
+                }
+                log::error!("no fresh backup of \"{}\": one should have been there by {since}", volume.name);
+                format!("A good backup of the volume \"{}\" should have been there by {}.", volume.name, moment(since))
+            }
+            _ if volume.lost => format!("The volume \"{}\" is not there any more.", volume.name),
+            _ => return,
+        };
+        let newest = volume.backup.as_ref().map_or_else(
+            || "It has no good backup at all.".to_owned(),
+            |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
+        );
+        let why = volume.problems.join("\n");
+        let text = format!("{first}\n\n{newest}\n\n{why}\n\nLook closer with: convoy-backups status");
+        let subject = if volume.lost {
+            format!("{} is gone", volume.name)
+        } else {
+            format!("no fresh backup of {}", volume.name)
+        };
+        self.teller.problem(&key, &subject, &text);
     }
 
     /// Whether a run that should back the volume up goes on, or waits for its turn.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::Connection;
@@ -31,10 +31,10 @@ const LAST_RUNS: usize = 200;
 const RUNS: usize = 20;
 
 /// What the crontab's lines say of volumes: which are snapshotted and backed up, and when.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Expected {
-    max_age: Option<Duration>,
-    run_time: Duration,
+    /// What holds for volumes that no line backs up.
+    config: Arc<Config>,
     lines: Vec<Line>,
 }
 
@@ -48,11 +48,33 @@ struct Line {
 }
 
 impl Expected {
-    /// What these lines say.
-    pub fn of<'a>(config: &Config, entries: &'a [Arc<Entry>]) -> Self {
+    /// What these lines say, for each daemon that they use: lines may name another one than the configuration. Where there are
+    /// no lines, the configuration's daemon is looked at all the same.
+    pub fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
+        let daemon = |config: &Config| config.daemon().0;
+        let mut groups: Vec<(Arc<Config>, Vec<Arc<Entry>>)> = Vec::new();
+        for entry in entries {
+            match groups.iter_mut().find(|(known, _)| daemon(known) == daemon(&entry.config)) {
+                Some((_, lines)) => lines.push(entry.clone()),
+                None => groups.push((entry.config.clone(), vec![entry.clone()])),
+            }
+        }
+        if groups.is_empty() {
+            groups.push((config.clone(), Vec::new()));
+        }
+        groups.into_iter().map(|(config, entries)| Self::of(config, &entries)).collect()
+    }
+
+    /// The configuration of the daemon that these lines use.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn of(config: Arc<Config>, entries: &[Arc<Entry>]) -> Self {
         // A thousand lines have two scripts.
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
-        let line = |entry: &'a Arc<Entry>| {
+        let line = |entry| {
+            let entry: &Arc<Entry> = entry;
             let backs_up = entry.script == "backup";
             if entry.dry_run || !backs_up && entry.script != "snapshot" {
                 return None;
@@ -65,11 +87,13 @@ impl Expected {
             let volume = arguments.values().get("volume").and_then(|volume| volume.as_str()).map(str::to_owned);
             Some(Line { entry: entry.clone(), backs_up, volume })
         };
-        Self {
-            max_age: config.max_backup_age,
-            run_time: config.run_timeout,
-            lines: entries.iter().filter_map(line).collect(),
-        }
+        let lines = entries.iter().filter_map(line).collect();
+        Self { config, lines }
+    }
+
+    /// The settings that hold for a volume: those of the first line that backs it up.
+    fn config_of<'a>(&'a self, volume: &'a str) -> &'a Config {
+        self.lines_of(volume, true).next().map_or(&self.config, |line| &line.entry.config)
     }
 
     fn lines_of<'a>(&'a self, volume: &'a str, backs_up: bool) -> impl Iterator<Item = &'a Line> {
@@ -84,7 +108,7 @@ impl Expected {
 
     /// How long a backup of this volume may take.
     pub fn run_time(&self, volume: &str) -> Duration {
-        self.lines_of(volume, true).map(|line| line.entry.timeout).max().unwrap_or(self.run_time)
+        self.lines_of(volume, true).map(|line| line.entry.timeout).max().unwrap_or(self.config.run_timeout)
     }
 
     fn next(&self, volume: &str, backs_up: bool, after: Timestamp) -> Option<Timestamp> {
@@ -118,6 +142,8 @@ pub struct VolumeStatus {
     pub next_backup: Option<Timestamp>,
     /// Whether its backup is new enough.
     pub freshness: Freshness,
+    /// The daemon does not list it, though no run deleted it.
+    pub lost: bool,
     /// What is wrong, a sentence each.
     pub problems: Vec<String>,
 }
@@ -129,6 +155,8 @@ pub struct Known {
     pub volumes: Vec<VolumeStatus>,
     /// Why the daemon can't be asked; then the volumes are those that runs have seen.
     pub unreachable: Option<Error>,
+    /// Why what runs saw is not known.
+    pub forgotten: Option<Error>,
 }
 
 /// Guards that only read.
@@ -138,11 +166,11 @@ pub fn guards(connection: &Connection) -> Guards {
 
 /// Everything that is known of the volumes: the daemon says which there are, the store what their runs saw; where that is not
 /// enough, the destination is asked.
-pub async fn volumes(config: &Config, guards: &Guards, store: &Store, expected: &Expected, now: Timestamp) -> Known {
-    let records = store.volumes().unwrap_or_else(|error| {
-        log::warn!("what runs saw of the volumes is not known: {error}");
-        Vec::new()
-    });
+pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: Timestamp) -> Known {
+    let (records, forgotten) = match store.volumes() {
+        Ok(records) => (records, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
     let identity = guards.identity();
     let records: BTreeMap<String, VolumeRecord> = records
         .into_iter()
@@ -153,24 +181,26 @@ pub async fn volumes(config: &Config, guards: &Guards, store: &Store, expected: 
         Ok(listed) => (listed, None),
         Err(error) => (BTreeMap::new(), Some(error)),
     };
-    // An empty list is no evidence that volumes which were there are gone.
-    let names: BTreeSet<&String> = if listed.is_empty() { records.keys().collect() } else { listed.keys().collect() };
+    // A list that lacks a volume is no evidence that it is gone: for a week, that is something to be told of.
+    let lately = |record: &&VolumeRecord| now.duration_since(record.last_seen) < SignedDuration::from_hours(7 * 24);
+    let seen = records.values().filter(|record| unreachable.is_some() || lately(record)).map(|record| &record.name);
+    let names: BTreeSet<&String> = listed.keys().chain(seen).collect();
     let mut volumes = Vec::new();
     for name in names {
         let (volume, record) = (listed.get(name), records.get(name));
-        let mut status = volume_status(config, guards, expected, name, volume, record, now).await;
+        let mut status = volume_status(guards, expected, name, volume, record, now).await;
         if volume.is_none() && unreachable.is_none() {
-            status.problems.push("the daemon does not list it any more".into());
+            status.problems.push("the daemon does not list it any more, and no run deleted it".into());
+            status.lost = true;
         }
         let since = status.backup.as_ref().map(|backup| backup.made);
         status.problems.extend(last_failure(store, name, since));
         volumes.push(status);
     }
-    Known { volumes, unreachable }
+    Known { volumes, unreachable, forgotten }
 }
 
 async fn volume_status(
-    config: &Config,
     guards: &Guards,
     expected: &Expected,
     name: &str,
@@ -185,8 +215,9 @@ async fn volume_status(
     };
     let known_since =
         volume.and_then(|volume| volume.created_time.timestamp()).or(record.map(|record| record.first_seen));
+    let config = expected.config_of(name);
     let due_after = |after| expected.next(name, true, after);
-    let allowed = Allowed { max_age: expected.max_age, due_after: &due_after, run_time: expected.run_time(name) };
+    let allowed = Allowed { max_age: config.max_backup_age, due_after: &due_after, run_time: expected.run_time(name) };
     let judged = |backup: Option<&GoodBackup>| {
         let newest = backup.map(|backup| Newest { taken: backup.taken, made: backup.made });
         judge(newest, known_since.unwrap_or(now), &allowed, now)
@@ -219,6 +250,7 @@ async fn volume_status(
         next_snapshot: expected.next(name, false, now),
         next_backup: expected.next(name, true, now),
         freshness,
+        lost: false,
         problems,
     }
 }
@@ -243,6 +275,7 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
     for run in store.list(&filter).unwrap_or_default() {
         if run.dry_run
             || run.ended.is_none()
+            || run.status == Status::Skipped
             || !seen.insert(run.script.clone())
             || since.is_some_and(|at| run.started < at)
         {

@@ -9,27 +9,35 @@ use crate::{
     diagnostic,
     error::Error,
     notify::{RunReport, Teller},
-    runs::{self, Door, Finished, Request, Status, Store, Trigger, record::RunRecord},
+    runs::{
+        self, Door, Finished, Request, Status, Store, Trigger,
+        record::{self, RunRecord},
+    },
 };
 
 /// How many lines of a run's log are told with it.
 const LOG_TAIL: usize = 20;
 
-/// Runs a script, and puts what people are to be told of it into the outbox. `words` are its arguments as they were given.
+/// Runs a script, and puts what people are to be told of it into the outbox. Where `ending` says so, a run that was cancelled was
+/// cut off by the end of the program, of which people are told.
 pub async fn run_and_tell(
     door: &Door,
     request: Request,
-    words: &[String],
     teller: &Teller,
     cancellation: CancellationToken,
+    ending: impl Fn() -> bool,
 ) -> Finished {
-    let trigger = request.trigger;
+    let (trigger, words) = (request.trigger, record::words(request.arguments.values()));
     let finished = runs::run(door, request, cancellation).await;
-    teller.run_ended(&report(door, &finished, trigger, words));
+    let mut report = report(door, &finished, trigger, &words);
+    if finished.status == Status::Cancelled && ending() {
+        (report.status, report.is_bad) = (Status::Interrupted.as_str().to_owned(), true);
+    }
+    teller.run_ended(&report);
     finished
 }
 
-/// The report of a run that has just ended; `words` are its arguments as they were given.
+/// The report of a run that has just ended; `words` are its arguments ([`record::words`]).
 pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
     let tail = door.store.as_ref().filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
     RunReport {

@@ -111,7 +111,14 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
                                 .help("as if it were this time: 2026-10-25T01:00, or with a Z in UTC"),
                         ),
                 )
-                .subcommand(Command::new("show").about("Print the crontab in force; without one, the default")),
+                .subcommand(
+                    Command::new("show").about("Print the crontab in force; without one, the default").arg(
+                        Arg::new("default")
+                            .long("default")
+                            .action(ArgAction::SetTrue)
+                            .help("the one that comes with the program"),
+                    ),
+                ),
         )
         .subcommand(Command::new("config").about("The configuration in force, and where each value comes from"))
         .subcommand(

@@ -22,7 +22,7 @@ pub(super) fn crontab(context: &Context, matches: &ArgMatches) -> Result<u8> {
     match matches.subcommand() {
         Some(("check", matches)) => check(context, matches),
         Some(("next", matches)) => next(context, matches),
-        Some(("show", _)) => show(context),
+        Some(("show", matches)) => show(context, matches.get_flag("default")),
         _ => Err(Error::internal("clap found no command")),
     }
 }
@@ -186,8 +186,8 @@ fn parse_time(text: &str, zone: &TimeZone) -> Result<Timestamp> {
     })
 }
 
-fn show(context: &Context) -> Result<u8> {
-    let source = Source::find(&context.config);
+fn show(context: &Context, default: bool) -> Result<u8> {
+    let source = if default { Source::BuiltIn } else { Source::find(&context.config) };
     let text = source.text()?;
     let shown: Vec<_> = text.lines().map(without_secrets).collect();
     if context.flags.json {

@@ -10,7 +10,7 @@ use crate::{
     diagnostic,
     error::Result,
     output,
-    runs::{self, Finished, Request, Status, Trigger},
+    runs::{self, Finished, Request, Status, Trigger, record},
     script,
     text::escape,
 };
@@ -29,12 +29,13 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         return Ok(0);
     }
     let arguments = script::arguments::from_command_line(&script, words)?;
+    let typed = record::words(arguments.values());
     let finished = in_runtime(|cancellation| async move {
         let connection = match app::connect(&context.config, context.progress()).await {
             Ok(connection) => connection,
             Err(error) => {
                 // It never became a run, and people are to know of it all the same.
-                context.teller.run_ended(&app::report_of_unstarted(name, words, context.flags.dry_run, &error));
+                context.teller.run_ended(&app::report_of_unstarted(name, &typed, context.flags.dry_run, &error));
                 context.teller.deliver_within(TELLING).await;
                 return Err(error);
             }
@@ -58,7 +59,8 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let delivering = tokio::spawn(async move { teller.keep_delivering(stopped).await });
         let finished = runs::run(&door, request, cancellation.clone()).await;
         stop.cancel();
-        let report = app::report(&door, &finished, Trigger::Cli, words);
+        let report = app::report(&door, &finished, Trigger::Cli, &typed);
+        context.teller.run_ended(&report);
         spinner.iter().for_each(|spinner| spinner.end());
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
@@ -67,7 +69,6 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         }
         let code = show(context, finished);
         _ = delivering.await;
-        context.teller.run_ended(&report);
         if context.teller.has_news() {
             context.teller.deliver_within(TELLING).await;
         }

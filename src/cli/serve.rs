@@ -8,9 +8,21 @@ pub(super) fn serve(context: Context) -> Result<u8> {
     let source = Source::find(&context.config);
     let checked = source.check(&surroundings);
     crontab::tell(&context, &checked);
-    let Ok((crontab, _)) = checked.accept() else {
-        eprintln!("nothing was started: mend the crontab, and look at it with \"convoy-backups crontab check\"");
-        return Ok(2);
+    let accepted = checked.accept().map_err(|errors| {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        format!("The crontab \"{source}\" has {} errors, the first: {first}", errors.len())
+    });
+    let (crontab, _) = match accepted {
+        Ok(accepted) => accepted,
+        Err(why) => {
+            let teller = context.teller.clone();
+            in_runtime(|_| async move {
+                app::serve::cannot_start(&teller, &why).await;
+                Ok(0)
+            })?;
+            eprintln!("nothing was started: mend the crontab, and look at it with \"convoy-backups crontab check\"");
+            return Ok(2);
+        }
     };
     let serving =
         app::Serving { config: context.config.clone(), surroundings, crontab, teller: context.teller.clone() };

@@ -1,7 +1,10 @@
 //! `status`: is everything safe? What a person looks at first.
 
+use std::sync::Arc;
+
 use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, crontab, print_json, print_line};
 use crate::{
@@ -21,36 +24,45 @@ use crate::{
 };
 
 /// 0 where all is well, 1 where something is wrong.
-pub(super) async fn status(context: &Context) -> Result<u8> {
+pub(super) async fn status(context: &Context, cancellation: &CancellationToken) -> Result<u8> {
     let config = &context.config;
     let served = serve::is_served(config).await;
     let mut problems = Vec::new();
     let mut notes = Vec::new();
     let source = Source::find(config);
-    // Without `serve`, the crontab that comes with the program says nothing of when backups are due.
-    let expected = if served || source != Source::BuiltIn {
+    // Where `serve` was not started, the crontab that comes with the program says nothing of when backups are due.
+    let entries = if served != Some(false) || source != Source::BuiltIn {
         let checked = source.check(&crontab::surroundings(context));
         if !checked.errors.is_empty() {
-            let count = checked.errors.len();
-            problems.push(format!("the crontab \"{source}\" has {count} errors: see \"convoy-backups crontab check\""));
+            problems.push(format!("the crontab \"{source}\" has errors: see \"convoy-backups crontab check\""));
         }
-        Expected::of(config, &checked.crontab.entries)
+        checked.crontab.entries
     } else {
-        Expected::of(config, &[])
+        Vec::new()
     };
-    if !served {
-        notes.push("\"convoy-backups serve\" does not run here: nothing is started by the crontab".to_owned());
-    }
-    if config.backup_url.is_none() {
-        problems.push("no backup destination is set: set BKUP_BACKUP_URL".into());
+    match served {
+        Some(true) => {}
+        Some(false) => {
+            notes.push("\"convoy-backups serve\" does not run here: nothing is started by the crontab".into())
+        }
+        None => problems
+            .push("\"convoy-backups serve\" was killed and does not run: nothing is started by the crontab".into()),
     }
     let store = Store::new(&config.data_dir);
     let now = SystemClock.now_local();
-    let connection = app::connect(config, progress::none()).await?;
-    let known = status::volumes(config, &status::guards(&connection), &store, &expected, now.timestamp()).await;
-    let cancelled = tokio_util::sync::CancellationToken::new();
-    cancelled.cancel();
-    connection.close(&cancelled, |_| {}).await;
+    let mut known = Known { volumes: Vec::new(), unreachable: None, forgotten: None };
+    for expected in Expected::by_daemon(&Arc::new(config.clone()), &entries) {
+        if expected.config().backup_url.is_none() {
+            problems.push("no backup destination is set: set BKUP_BACKUP_URL".into());
+        }
+        let connection = app::connect(expected.config(), progress::none()).await?;
+        let seen = status::volumes(&status::guards(&connection), &store, &expected, now.timestamp()).await;
+        connection.close(cancellation, |text| context.remark(text)).await;
+        known.volumes.extend(seen.volumes);
+        known.unreachable = seen.unreachable.or(known.unreachable);
+        known.forgotten = seen.forgotten.or(known.forgotten);
+    }
+    problems.extend(known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")));
     if known.volumes.is_empty() && known.unreachable.is_none() {
         notes.push("there are no volumes".into());
     }
@@ -69,7 +81,7 @@ pub(super) async fn status(context: &Context) -> Result<u8> {
     if context.flags.json {
         print_json(&json!({
             "ok": is_well,
-            "serving": served,
+            "serving": served == Some(true),
             "volumes": known.volumes.iter().map(describe).collect::<Vec<_>>(),
             "daemon_error": known.unreachable.as_ref().map(diagnostic::to_json),
             "problems": problems,

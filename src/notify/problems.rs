@@ -127,7 +127,8 @@ impl Problems {
         // The threads of this process take turns here, processes at the file.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let locked = self.lock();
-        let mut state = match locked.as_ref().map_err(Clone::clone).and_then(|_| self.read()) {
+        // Also where another process holds it for long: what it says is known all the same.
+        let mut state = match self.read() {
             Ok(state) => state,
             Err(error) => {
                 log::warn!("{error}; people may be told twice of the same thing");

@@ -159,22 +159,26 @@ pub struct RunRecord {
     pub cancel_requested: Option<CancelRequest>,
 }
 
+/// Arguments as words of a command line, spelt alike however they were given.
+pub fn words(arguments: &Map<String, Value>) -> Vec<String> {
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut words = Vec::new();
+    for (name, value) in arguments {
+        let option = format!("--{}", name.replace('_', "-"));
+        match value {
+            Value::Null | Value::Bool(false) => {}
+            Value::Bool(true) => words.push(option),
+            Value::Array(values) => values.iter().for_each(|value| words.extend([option.clone(), plain(value)])),
+            value => words.extend([option, plain(value)]),
+        }
+    }
+    words
+}
+
 impl RunRecord {
     /// Its arguments as words of a command line.
     pub fn words(&self) -> Vec<String> {
-        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let mut words = Vec::new();
-        for (name, value) in &self.arguments {
-            let option = format!("--{}", name.replace('_', "-"));
-            match value {
-                Value::Null | Value::Bool(false) => {}
-                Value::Bool(true) => words.push(option),
-                Value::Array(values) => {
-                    values.iter().for_each(|value| words.extend([option.clone(), plain(value)]));
-                }
-                value => words.extend([option, plain(value)]),
-            }
-        }
+        let mut words = words(&self.arguments);
         words.extend(self.dry_run.then(|| "--dry-run".to_owned()));
         words
     }

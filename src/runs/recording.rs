@@ -238,7 +238,14 @@ impl Writer {
     fn end(self, end: End) {
         let witnessed = end.witnessed.as_ref().map(|(daemon, witnessed)| (daemon.as_str(), witnessed.as_slice()));
         let ending = Ending { record: &end.record, output: &end.output, witnessed, lines: &self.pending };
-        let ended = self.store.end(&ending, self.clock.now());
+        // Each attempt waits for a moment where another process holds the store; without its end a run looks interrupted.
+        let begun = Instant::now();
+        let mut ended = self.store.end(&ending, self.clock.now());
+        while ended.as_ref().is_err_and(|error| error.kind == crate::error::ErrorKind::Busy)
+            && begun.elapsed() < PATIENCE / 2
+        {
+            ended = self.store.end(&ending, self.clock.now());
+        }
         say(&self.store, &ended);
         let _ = end.written.send(ended.is_ok());
     }

@@ -239,7 +239,10 @@ impl Board {
         if state.queued || self.running.contains_key(&state.entry.key) {
             state.missed += 1;
             actions.push(Action::Missed(state.entry.clone(), due, Missed::StillRunning));
-            actions.push(Action::Remember(state.entry.clone(), due));
+            // What only waits is made up for, should the program end before its turn.
+            if !state.queued {
+                actions.push(Action::Remember(state.entry.clone(), due));
+            }
         } else if now.duration_since(due) > ON_TIME {
             self.overdue(state, due, now, actions);
         } else {

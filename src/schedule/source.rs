@@ -75,7 +75,17 @@ impl Source {
     /// Reads and checks it.
     pub fn check(&self, surroundings: &Surroundings) -> Checked {
         match self.text() {
-            Ok(text) => crontab::parse(&text, &self.to_string(), surroundings),
+            Ok(text) => {
+                let mut checked = crontab::parse(&text, &self.to_string(), surroundings);
+                // A file that was emptied by mistake must not end all backups without a word.
+                if checked.crontab.entries.is_empty() && checked.errors.is_empty() {
+                    checked.errors.push(
+                        Error::configuration(format!("the crontab \"{self}\" has no line that runs anything"))
+                            .with_hint("\"convoy-backups crontab show --default\" prints one to begin with"),
+                    );
+                }
+                checked
+            }
             Err(error) => Checked { crontab: Crontab::default(), errors: vec![error], warnings: Vec::new() },
         }
     }
@@ -88,9 +98,9 @@ fn read(path: &Path) -> Result<String> {
     let cannot = |error: std::io::Error| {
         let wrong = wrong(format!("can't be read: {error}"));
         match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                wrong.with_hint("\"convoy-backups crontab show\" prints one to begin with; BKUP_CRONTAB names the file")
-            }
+            std::io::ErrorKind::NotFound => wrong.with_hint(
+                "\"convoy-backups crontab show --default\" prints one to begin with; BKUP_CRONTAB names the file",
+            ),
             std::io::ErrorKind::PermissionDenied => wrong.with_hint("let this user read it, and enter its folder"),
             _ => wrong,
         }

@@ -115,12 +115,11 @@ impl Store {
         self.write(|transaction| prune(transaction, now))
     }
 
-    /// Marks the runs as interrupted whose process is gone, and returns those that this was not called for before, oldest first: for
-    /// `serve` to tell people of.
+    /// Marks the runs as interrupted whose process is gone, and returns those that people are not told of yet, oldest first.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn take_interrupted(&self) -> Result<Vec<RunRecord>> {
+    pub fn untold_interruptions(&self) -> Result<Vec<RunRecord>> {
         self.mark_interrupted()?;
         let ids = "SELECT id FROM runs WHERE status = 'interrupted' AND NOT interruption_told ORDER BY id";
         let untold: Vec<String> = self.read(|connection| {
@@ -130,12 +129,16 @@ impl Store {
         if untold.is_empty() {
             return Ok(Vec::new());
         }
-        let told = untold.iter().map(|id| self.get(id)).collect::<Result<_>>()?;
+        untold.iter().map(|id| self.get(id)).collect()
+    }
+
+    /// People are told that this run was interrupted.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn interruption_told(&self, id: &str) -> Result<()> {
         self.write(|transaction| {
-            for id in &untold {
-                transaction.execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id])?;
-            }
-            Ok(told)
+            transaction.execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id]).map(drop)
         })
     }
 
