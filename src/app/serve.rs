@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, PoisonError, atomic::AtomicU64},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -60,6 +60,9 @@ pub struct Serving {
 /// the daemon can't be used at all.
 pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, teller } = serving;
+    // First of all: a SIGHUP that nobody watches for ends the process.
+    let reload = Arc::new(Notify::new());
+    on_hangup(reload.clone());
     let alone = alone(&config).await;
     let _alone = or_tell(&teller, alone).await?;
     say_who_is_told(&teller);
@@ -77,7 +80,6 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         daemons,
         changed: changed.clone(),
         following: following.clone(),
-        missed: AtomicU64::new(0),
         end: cancellation.clone(),
     });
     if let Err(error) = std::fs::write(running_sign(&config), "") {
@@ -89,10 +91,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let scheduler = Scheduler::new(&crontab, options, Arc::new(SystemClock), runner.clone());
 
     let stop = CancellationToken::new();
-    let reload = Arc::new(Notify::new());
     let watched = config.clone();
     tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
-    tokio::spawn(on_hangup(reload.clone()));
     let (telling, told) = (teller.clone(), stop.clone());
     let delivering = tokio::spawn(async move { telling.keep_delivering(told).await });
     let freshness = FreshnessWatch {
@@ -214,15 +214,17 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
 }
 
 /// On SIGHUP, the crontab is read again and the log file opened anew.
-async fn on_hangup(reload: Arc<Notify>) {
+fn on_hangup(reload: Arc<Notify>) {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::hangup()) {
         Ok(mut hangup) => {
-            while hangup.recv().await.is_some() {
-                logging::reopen();
-                log::info!("SIGHUP: reading the crontab again");
-                reload.notify_one();
-            }
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    logging::reopen();
+                    log::info!("SIGHUP: reading the crontab again");
+                    reload.notify_one();
+                }
+            });
         }
         Err(error) => log::warn!("cannot watch for SIGHUP: {error}"),
     }
@@ -268,7 +270,6 @@ struct CrontabRunner {
     /// A run has ended: what is known of the volumes may be other than before.
     changed: Arc<Notify>,
     following: Arc<std::sync::Mutex<Crontab>>,
-    missed: AtomicU64,
     /// The program ends.
     end: CancellationToken,
 }
@@ -314,6 +315,12 @@ impl CrontabRunner {
     }
 }
 
+/// An error as people are told of it: with what to do about it.
+fn explained(error: &Error) -> String {
+    let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
+    format!("{error}{hint}")
+}
+
 fn record_entry(entry: &Entry) -> runs::Entry {
     runs::Entry { key: entry.key.clone(), line: u32::try_from(entry.line).unwrap_or(u32::MAX) }
 }
@@ -328,8 +335,7 @@ impl Runner for CrontabRunner {
             Err(error) => {
                 log::error!("line {}: \"{}\" can't be started: {error}", entry.line, entry.script);
                 self.skip(&entry, due.time, error.to_string());
-                let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
-                let text = format!("{what} was due at {} and could not be started:\n\n{error}{hint}", due.time);
+                let text = format!("{what} was due at {} and could not be started:\n\n{}", due.time, explained(&error));
                 self.teller.problem(&key, &format!("{} can't be started", entry.script), &text);
             }
         }
@@ -337,8 +343,6 @@ impl Runner for CrontabRunner {
     }
 
     fn missed(&self, entry: &Entry, due: Timestamp, why: Missed) {
-        let count = self.missed.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        log::debug!("{count} ticks were missed since the start");
         self.skip(entry, due, why.to_string());
     }
 
@@ -445,8 +449,7 @@ impl FreshnessWatch {
         }
         match &unreachable {
             Some(error) => {
-                let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
-                let text = format!("{error}{hint}\n\nLook closer with: convoy-backups doctor");
+                let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
                 self.teller.problem("daemon", "the volume daemon does not answer as it should", &text);
                 return;
             }
