@@ -18,7 +18,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     error::Result,
-    runs::{Door, Store},
+    runs::{Door, Recorder, Store},
     script::{self, Library},
 };
 
@@ -30,8 +30,13 @@ pub fn library(config: &Config) -> Result<Library> {
     Library::new(config.scripts_dir.clone())
 }
 
-/// The door of this process's runs; what scripts tell people goes to `notifier`.
-pub fn door(config: &Config, connection: &Connection, notifier: Arc<dyn script::Notifier>) -> Door {
+/// The door of this process's runs; what scripts tell people goes to `notifier`, and what ran to `recorder`.
+pub fn door(
+    config: &Config,
+    connection: &Connection,
+    notifier: Arc<dyn script::Notifier>,
+    recorder: Arc<Recorder>,
+) -> Door {
     let settings = script::Settings {
         destination: config.backup_url.clone(),
         delete_old_snapshots: config.delete_old_snapshots,
@@ -45,6 +50,12 @@ pub fn door(config: &Config, connection: &Connection, notifier: Arc<dyn script::
         settings,
         listener: Arc::new(script::Silent),
         notifier,
-        store: Some(Arc::new(Store::new(&config.data_dir))),
+        recorder: Some(recorder),
+        turns: None,
     }
+}
+
+/// Writes this process's runs into the store in the data folder.
+pub fn recorder(config: &Config) -> Arc<Recorder> {
+    Arc::new(Recorder::new(Arc::new(Store::new(&config.data_dir)), Arc::new(SystemClock)))
 }

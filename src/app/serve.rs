@@ -26,7 +26,7 @@ use crate::{
     logging,
     notify::Teller,
     progress,
-    runs::{self, Request, Store, Trigger, record},
+    runs::{self, Recorder, Request, Store, Trigger, Turns, record},
     schedule::{Crontab, Due, Entry, Missed, Options, Runner, Scheduler, Source, Surroundings, View, watch},
 };
 
@@ -76,6 +76,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let following = Arc::new(std::sync::Mutex::new(crontab.clone()));
     let runner = Arc::new(CrontabRunner {
         store: store.clone(),
+        recorder: Arc::new(Recorder::new(store.clone(), Arc::new(SystemClock))),
+        turns: Arc::new(Turns::new(config.max_concurrent)),
         teller: teller.clone(),
         daemons,
         changed: changed.clone(),
@@ -265,6 +267,8 @@ impl Daemons {
 /// Runs the crontab's lines.
 struct CrontabRunner {
     store: Arc<Store>,
+    recorder: Arc<Recorder>,
+    turns: Arc<Turns>,
     teller: Arc<Teller>,
     daemons: Arc<Daemons>,
     /// A run has ended: what is known of the volumes may be other than before.
@@ -278,8 +282,8 @@ impl CrontabRunner {
     async fn try_run(&self, entry: &Entry, cancellation: CancellationToken) -> Result<()> {
         let (script, arguments) = entry.load()?;
         let connection = self.daemons.get(&entry.config).await?;
-        let mut door = door(&entry.config, &connection, self.teller.clone());
-        door.store = Some(self.store.clone());
+        let mut door = door(&entry.config, &connection, self.teller.clone(), self.recorder.clone());
+        door.turns = Some(self.turns.clone());
         // Runs that want the same volume or destination take turns, as long as their time allows.
         door.lock_wait = entry.timeout;
         let request = Request {

@@ -302,7 +302,7 @@ pub fn failed_runs(store: &Store) -> Vec<String> {
     for run in store.list(&filter).unwrap_or_default() {
         let counts = run.trigger == Trigger::Cron || ["snapshot", "backup", "prune"].contains(&run.script.as_str());
         // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
-        let is_open = matches!(run.status, Status::Running | Status::Skipped | Status::Cancelled);
+        let is_open = matches!(run.status, Status::Waiting | Status::Running | Status::Skipped | Status::Cancelled);
         if !counts || run.dry_run || is_open || !seen.insert((run.script.clone(), run.words())) {
             continue;
         }

@@ -39,7 +39,8 @@ pub async fn run_and_tell(
 
 /// The report of a run that has just ended; `words` are its arguments ([`record::words`]).
 pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
-    let tail = door.store.as_ref().filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
+    let tail =
+        door.recorder.as_ref().filter(|_| finished.recorded).map(|recorder| log_tail(recorder.store(), &finished.id));
     RunReport {
         run: finished.id.clone(),
         script: finished.script.clone(),

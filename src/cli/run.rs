@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             }
         };
         context.remark(&format!("daemon: {} ({})", connection.daemon.description(), connection.why));
-        let door = app::door(&context.config, &connection, context.teller.clone());
+        let door = app::door(&context.config, &connection, context.teller.clone(), app::recorder(&context.config));
         let request = Request {
             script,
             arguments,

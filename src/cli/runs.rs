@@ -150,7 +150,7 @@ fn style(status: Status) -> Option<Style> {
         Status::Done => Some(Style::Green),
         Status::Partial | Status::Skipped | Status::Cancelled => Some(Style::Yellow),
         Status::Failed | Status::TimedOut | Status::Interrupted => Some(Style::Red),
-        Status::Running => None,
+        Status::Waiting | Status::Running => None,
     }
 }
 
@@ -167,7 +167,7 @@ fn plain(value: &Value) -> String {
 fn took(run: &RunRecord, now: Timestamp) -> String {
     let length = match (run.took, run.status) {
         (Some(took), _) => took,
-        (None, Status::Running) => now.duration_since(run.started).try_into().unwrap_or_default(),
+        (None, Status::Waiting | Status::Running) => now.duration_since(run.started).try_into().unwrap_or_default(),
         _ => return String::new(),
     };
     if length < Duration::from_secs(1) { format!("{} ms", length.as_millis()) } else { format_duration(length) }
@@ -298,7 +298,7 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
     let (mut behind, mut all) = (0, Vec::new());
     loop {
         // Looked at before the lines: what was said before the end is read after it was seen.
-        let ended = run.status != Status::Running;
+        let ended = !run.status.is_open();
         loop {
             let lines = store.lines(&run.id, behind, PAGE)?;
             let Some(last) = lines.last() else { break };
@@ -322,6 +322,7 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
         log::warn!("{} further lines were too many to be kept", run.lines_left_out);
     }
     context.remark(&match run.status {
+        Status::Waiting => "the run waits for its turn: as many go on as BKUP_MAX_CONCURRENT allows".to_owned(),
         Status::Running => format!("the run goes on; follow it with: convoy-backups runs log {} --follow", run.id),
         status => format!("the run is over: {}", status.as_str()),
     });
@@ -363,7 +364,7 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     };
     if context.flags.dry_run {
         return match run.status {
-            Status::Running => {
+            Status::Waiting | Status::Running => {
                 print_line(&format!("Dry run: run {} would be asked to end.", run.id));
                 Ok(0)
             }
@@ -376,7 +377,7 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     context.remark(&format!("asked run {} to end; it looks each second", run.id));
     let start = Instant::now();
     let mut status = Status::Running;
-    while status == Status::Running && start.elapsed() < CANCEL_WAIT {
+    while status.is_open() && start.elapsed() < CANCEL_WAIT {
         std::thread::sleep(FOLLOW_EVERY);
         status = store.get(&run.id)?.status;
     }
@@ -390,7 +391,7 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     };
     match status {
         Status::Cancelled => say(format!("run {} was cancelled", run.id)),
-        Status::Running => say(format!("run {} ends when what it is at is over", run.id)),
+        Status::Waiting | Status::Running => say(format!("run {} ends when what it is at is over", run.id)),
         // It got to its end first.
         other => return Err(ended(other)),
     }

@@ -11,6 +11,7 @@ mod schema;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{
     collections::BTreeSet,
@@ -38,10 +39,14 @@ use crate::{
 };
 pub use record::{Entry, Status, Trigger};
 use record::{Output, RunRecord};
+pub use recording::Recorder;
 use recording::Recording;
 pub use store::Store;
+use turns::Place;
+pub use turns::Turns;
 
 /// What all runs of one process share.
+#[derive(Clone)]
 pub struct Door {
     /// The daemon, unguarded: no one but the guards gets it from here.
     pub daemon: Arc<dyn Daemon>,
@@ -57,8 +62,10 @@ pub struct Door {
     pub listener: Arc<dyn Listener>,
     /// Takes what scripts want people to know.
     pub notifier: Arc<dyn Notifier>,
-    /// Where runs are remembered; nowhere where there is none.
-    pub store: Option<Arc<Store>>,
+    /// Where runs are written down; nowhere where there is none.
+    pub recorder: Option<Arc<Recorder>>,
+    /// How many runs that change something there are at a time; any number where there is none.
+    pub turns: Option<Arc<Turns>>,
 }
 
 /// What to run.
@@ -114,65 +121,136 @@ impl Finished {
     }
 }
 
-/// Runs a script to its end. Dropping the future does not end the script, and it is recorded all the same; cancelling the token ends it.
+/// Runs a script to its end, when its turn has come. Once the script runs, dropping the future does not end it, and it is recorded
+/// all the same; cancelling the token ends it.
 pub async fn run(door: &Door, request: Request, cancellation: CancellationToken) -> Finished {
-    let started = door.clock.now();
-    let begun = Instant::now();
-    let id = id::next(started);
-    let script_name = request.script.name.clone();
-    let record = begun_record(&id, &request, started);
-    let dry = request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
-    let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
-    let locks = Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
-    let guards = Arc::new(Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone()));
+    announce(door, request, cancellation).run().await
+}
 
-    let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
-    host.cancellation = cancellation.clone();
-    // A deadline too far away for the clock is none.
-    host.deadline = begun.checked_add(request.timeout);
-    host.clock = door.clock.clone();
-    host.settings = door.settings.clone();
-    host.run = RunInfo { id: id.clone(), trigger: request.trigger.as_str().into(), dry_run: request.dry_run };
-    host.listener = door.listener.clone();
-    host.notifier = door.notifier.clone();
-    let host = Arc::new(host);
-    door.notifier.run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run);
+/// A run that has its id, its place in the line and its record. Dropped, it is recorded as broken off.
+pub struct Announced {
+    door: Door,
+    request: Request,
+    cancellation: CancellationToken,
+    record: RunRecord,
+    recording: Option<Recording>,
+    place: Option<Place>,
+}
 
-    let recording =
-        door.store.clone().map(|store| Recording::begin(store, record.clone(), door.clock.clone(), cancellation));
-    let clock = door.clock.clone();
-    let scope = Scope { run: id.as_str().into(), lines: recording.as_ref().map(Recording::lines) };
-    let work = move || {
-        let Request { script, arguments, .. } = request;
-        let outcome = scope::within(Some(scope), || {
-            log::debug!("run {}: \"{}\" with {:?}", record.id, script.name, arguments.values());
-            script::run(&script, &arguments, host)
-        });
-        let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
-        if let Some(recording) = recording {
-            if let (Err(error), Some(by)) = (&mut finished.result, recording.cancelled_by())
-                && error.kind == ErrorKind::Cancelled
-            {
-                error.message = format!("the run was cancelled by {by}");
-            }
-            let witnessed = guards.witnessed();
-            let record = ended_record(record, &finished, &witnessed, clock.now());
-            let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
-            finished.recorded = recording.end(record, output(&finished), witnessed);
-        }
-        finished
+/// Gives a run its id and its place in the line, and begins its record; [`Announced::run`] runs it.
+pub fn announce(door: &Door, request: Request, cancellation: CancellationToken) -> Announced {
+    let name = || {
+        let now = door.clock.now();
+        (id::next(now), now)
     };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Finished {
-        id,
-        script: script_name,
-        status: Status::Failed,
-        result: Err(Error::internal(format!("the script's host failed: {panic}"))),
-        failures: Vec::new(),
-        plan: None,
-        started,
-        took: begun.elapsed(),
-        recorded: false,
-    })
+    let only_reads = request.dry_run;
+    let ((id, started), place) = match door.turns.as_ref().filter(|_| !only_reads) {
+        Some(turns) => {
+            let (named, place) = turns.place(name);
+            (named, Some(place))
+        }
+        None => (name(), None),
+    };
+    let mut record = begun_record(&id, &request, started);
+    if matches!(place, Some(Place::Waiting(_))) {
+        record.status = Status::Waiting;
+    }
+    let begin = |recorder: &Arc<Recorder>| recorder.begin(record.clone(), cancellation.clone(), !only_reads);
+    let recording = door.recorder.as_ref().map(begin);
+    Announced { door: door.clone(), request, cancellation, record, recording, place }
+}
+
+impl Announced {
+    /// The run's id; ids sort by time.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// Whether it has to wait for its turn.
+    pub fn is_waiting(&self) -> bool {
+        self.record.status == Status::Waiting
+    }
+
+    /// Runs it to its end, when its turn has come.
+    pub async fn run(mut self) -> Finished {
+        let scope = Scope { run: self.record.id.as_str().into(), lines: self.recording.as_ref().map(Recording::lines) };
+        let mut turn = None;
+        if let Some(place) = self.place.take() {
+            if self.is_waiting() {
+                let waits = || log::info!("waiting for its turn: as many runs go on as BKUP_MAX_CONCURRENT allows");
+                scope::within(Some(scope.clone()), waits);
+            }
+            tokio::select! {
+                biased;
+                came = place.turn() => turn = Some(came),
+                () = self.cancellation.cancelled() => {}
+            }
+        }
+        if self.is_waiting() {
+            (self.record.status, self.record.started) = (Status::Running, self.door.clock.now());
+            if let Some(recording) = self.recording.as_ref().filter(|_| turn.is_some()) {
+                recording.turn_came(self.record.clone());
+            }
+        }
+        let finished = self.perform(scope).await;
+        drop(turn);
+        finished
+    }
+
+    async fn perform(self, scope: Scope) -> Finished {
+        let Self { door, request, cancellation, record, recording, .. } = self;
+        let begun = Instant::now();
+        let (id, script_name, started) = (record.id.clone(), record.script.clone(), record.started);
+        let dry = request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
+        let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
+        let locks = Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
+        let guards = Arc::new(Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone()));
+
+        let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
+        host.cancellation = cancellation;
+        // A deadline too far away for the clock is none.
+        host.deadline = begun.checked_add(request.timeout);
+        host.clock = door.clock.clone();
+        host.settings = door.settings.clone();
+        host.run = RunInfo { id: id.clone(), trigger: request.trigger.as_str().into(), dry_run: request.dry_run };
+        host.listener = door.listener.clone();
+        host.notifier = door.notifier.clone();
+        let host = Arc::new(host);
+        door.notifier.run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run);
+
+        let clock = door.clock.clone();
+        let work = move || {
+            let Request { script, arguments, .. } = request;
+            let outcome = scope::within(Some(scope), || {
+                log::debug!("run {}: \"{}\" with {:?}", record.id, script.name, arguments.values());
+                script::run(&script, &arguments, host)
+            });
+            let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
+            if let Some(recording) = recording {
+                if let (Err(error), Some(by)) = (&mut finished.result, recording.cancelled_by())
+                    && error.kind == ErrorKind::Cancelled
+                {
+                    error.message = format!("the run was cancelled by {by}");
+                }
+                let witnessed = guards.witnessed();
+                let record = ended_record(record, &finished, &witnessed, clock.now());
+                let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
+                finished.recorded = recording.end(record, output(&finished), witnessed);
+            }
+            finished
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Finished {
+            id,
+            script: script_name,
+            status: Status::Failed,
+            result: Err(Error::internal(format!("the script's host failed: {panic}"))),
+            failures: Vec::new(),
+            plan: None,
+            started,
+            took: begun.elapsed(),
+            recorded: false,
+        })
+    }
 }
 
 /// What is known of a run when it begins.

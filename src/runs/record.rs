@@ -40,6 +40,8 @@ impl Trigger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
+    /// It waits for its turn: as many others go on as there may be at a time.
+    Waiting,
     /// It goes on.
     Running,
     /// All of it went well.
@@ -60,7 +62,8 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Waiting,
         Self::Running,
         Self::Done,
         Self::Partial,
@@ -74,6 +77,7 @@ impl Status {
     /// The word for it, on the command line, in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Done => "done",
             Self::Partial => "partial",
@@ -83,6 +87,11 @@ impl Status {
             Self::Interrupted => "interrupted",
             Self::Skipped => "skipped",
         }
+    }
+
+    /// Whether it has not come to its end.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Running)
     }
 
     /// The status that this word is for.

@@ -1,9 +1,12 @@
-//! Writes one run down while it goes on, on a thread of its own: neither the script nor its log ever waits for the store.
+//! Writes runs down while they go on, all of a process's on one thread: neither a script nor its log ever waits for the store, and
+//! what many runs say at the same time is one write.
 //!
 //! Nothing that goes wrong here stops a run. It is said once as a warning, and the run goes on without a record; what is
-//! kept back is tried again at the end.
+//! kept back is tried again, at the latest at the run's end.
 
 use std::{
+    collections::HashMap,
+    fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -18,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     alive::Alive,
     record::{Line, Output, RunRecord, Status},
-    store::{Ending, Store},
+    store::{Change, Ending, Store},
 };
 use crate::{
     clock::Clock,
     convoy::guards::Witness,
     diagnostic,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     logging::scope::Lines,
 };
 
@@ -39,12 +42,28 @@ const LONGEST_LINE: usize = 16 << 10;
 const GATHER: Duration = Duration::from_millis(200);
 /// Or until there are so many.
 const BATCH: usize = 500;
-/// How often it is looked whether somebody wants the run to end, and whether the store works again.
+/// How often it is looked whether somebody wants a run to end, and whether the store works again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A run that only reads is written down when it is so old, or at its end: a crash has nothing to tell of it before.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// A run that is over waits so long for its record to be written.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So many messages are taken together.
+const TOGETHER: usize = 1_000;
 
-/// A run that is being written down.
+/// Writes the runs of this process into a store, on a thread of its own that ends when this is dropped.
+pub struct Recorder {
+    store: Arc<Store>,
+    messages: Sender<Message>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// A run that is being written down. Dropped without its end, the run is recorded as broken off.
 pub(super) struct Recording {
     kept: Arc<Kept>,
     cancelled_by: Arc<OnceLock<String>>,
@@ -52,6 +71,7 @@ pub(super) struct Recording {
 
 /// The lines of a run on their way to the store.
 struct Kept {
+    run: Arc<str>,
     messages: Sender<Message>,
     count: Mutex<Count>,
 }
@@ -64,15 +84,22 @@ struct Count {
 }
 
 enum Message {
-    Line(Line),
-    End(Box<End>),
+    Begin(Arc<str>, Box<Run>),
+    /// The run's turn has come: its record is this now.
+    Turn(Arc<str>, Box<RunRecord>),
+    Line(Arc<str>, Line),
+    End(Arc<str>, Box<End>),
+    /// The run's thread is gone; without its end, this program broke.
+    Gone(Arc<str>),
 }
 
 struct End {
     record: RunRecord,
     output: Output,
     witnessed: Option<(String, Vec<Witness>)>,
-    written: Sender<bool>,
+    /// Who waits for it; nobody where the run broke off.
+    written: Option<Sender<bool>>,
+    since: Instant,
 }
 
 impl Lines for Kept {
@@ -90,7 +117,7 @@ impl Lines for Kept {
         count.bytes += bytes;
         let line = Line { number: count.lines, time, level, target: target.to_owned(), text: text.to_owned() };
         // Sent under the lock, so that they arrive in their order. A run that ended keeps no more lines.
-        let _ = self.messages.send(Message::Line(line));
+        let _ = self.messages.send(Message::Line(self.run.clone(), line));
     }
 }
 
@@ -98,32 +125,49 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_LINE)]
 }
 
-impl Recording {
-    /// Begins to write a run down; its request to end, from wherever it comes, goes to `cancellation`.
-    pub(super) fn begin(
-        store: Arc<Store>,
-        record: RunRecord,
-        clock: Arc<dyn Clock>,
-        cancellation: CancellationToken,
-    ) -> Self {
+impl Recorder {
+    /// A recorder into this store. Where its thread can't be started, that is said, and nothing is recorded.
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
-        let cancelled_by = Arc::new(OnceLock::new());
-        let writer = Writer {
-            store: Arc::clone(&store),
-            clock,
-            cancellation,
-            cancelled_by: Arc::clone(&cancelled_by),
-            pending: Vec::new(),
-            is_begun: false,
-            record,
-        };
+        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None };
         let thread = std::thread::Builder::new().name("record".into());
         if let Err(error) = thread.spawn(move || writer.work(&received)) {
             say(&store, &Err(Error::io("cannot start a thread for it", &error)));
         }
-        Self { kept: Arc::new(Kept { messages, count: Mutex::default() }), cancelled_by }
+        Self { store, messages }
     }
 
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Begins to write a run down; the request that it should end, from wherever it comes, goes to `cancellation`. A run that
+    /// only reads may wait to be written until it is worth it (`at_once`: it is written now).
+    pub(super) fn begin(&self, record: RunRecord, cancellation: CancellationToken, at_once: bool) -> Recording {
+        let run: Arc<str> = record.id.as_str().into();
+        let cancelled_by = Arc::new(OnceLock::new());
+        let begun = Box::new(Run {
+            record,
+            cancellation,
+            cancelled_by: cancelled_by.clone(),
+            alive: None,
+            is_written: false,
+            is_due: at_once,
+            since: Instant::now(),
+            lines: Vec::new(),
+            gathering: None,
+            end: None,
+        });
+        let _ = self.messages.send(Message::Begin(run.clone(), begun));
+        Recording {
+            kept: Arc::new(Kept { run, messages: self.messages.clone(), count: Mutex::default() }),
+            cancelled_by,
+        }
+    }
+}
+
+impl Recording {
     /// Takes the run's log lines.
     pub(super) fn lines(&self) -> Arc<dyn Lines> {
         Arc::clone(&self.kept) as Arc<dyn Lines>
@@ -134,12 +178,17 @@ impl Recording {
         self.cancelled_by.get().map(String::as_str)
     }
 
+    /// The run waited for its turn, which has come: this is its record now.
+    pub(super) fn turn_came(&self, record: RunRecord) {
+        let _ = self.kept.messages.send(Message::Turn(self.kept.run.clone(), Box::new(record)));
+    }
+
     /// Writes how the run ended, and waits until that is done, but not for ever; whether it is.
     pub(super) fn end(self, mut record: RunRecord, output: Output, witnessed: Option<(String, Vec<Witness>)>) -> bool {
         record.lines_left_out = self.kept.count.lock().unwrap_or_else(PoisonError::into_inner).left_out;
         let (written, is_written) = mpsc::channel();
-        let end = Box::new(End { record, output, witnessed, written });
-        if self.kept.messages.send(Message::End(end)).is_err() {
+        let end = Box::new(End { record, output, witnessed, written: Some(written), since: Instant::now() });
+        if self.kept.messages.send(Message::End(self.kept.run.clone(), end)).is_err() {
             return false;
         }
         match is_written.recv_timeout(PATIENCE) {
@@ -153,112 +202,243 @@ impl Recording {
     }
 }
 
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let _ = self.kept.messages.send(Message::Gone(self.kept.run.clone()));
+    }
+}
+
+/// A run, as the thread knows it.
+struct Run {
+    record: RunRecord,
+    cancellation: CancellationToken,
+    cancelled_by: Arc<OnceLock<String>>,
+    /// Held until the end is written: who finds the run without it takes it for interrupted.
+    alive: Option<Result<Alive>>,
+    /// Its record is in the store, as it is now.
+    is_written: bool,
+    /// It is to be written as soon as may be.
+    is_due: bool,
+    since: Instant,
+    lines: Vec<Line>,
+    /// Since when lines wait.
+    gathering: Option<Instant>,
+    end: Option<Box<End>>,
+}
+
+impl Run {
+    /// When it is to be written next; `None` where there is nothing to write.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        if self.end.is_some() {
+            return Some(now);
+        }
+        // Without its sign it would be taken for interrupted.
+        if matches!(self.alive, Some(Err(_))) {
+            return None;
+        }
+        match (self.is_written, self.is_due) {
+            (false, true) => Some(now),
+            (false, false) => Some(self.since + WORTH_TELLING),
+            (true, _) if self.lines.len() >= BATCH => Some(now),
+            (true, _) => self.gathering.map(|since| since + GATHER),
+        }
+    }
+
+    fn changes(&self) -> Vec<Change<'_>> {
+        let lines = &self.lines;
+        if let Some(end) = &self.end {
+            let witnessed = end.witnessed.as_ref().map(|(daemon, witnessed)| (daemon.as_str(), witnessed.as_slice()));
+            return vec![Change::End(Ending { record: &end.record, output: &end.output, witnessed, lines })];
+        }
+        let begin = (!self.is_written).then_some(Change::Begin(&self.record));
+        let lines = (!lines.is_empty()).then_some(Change::Lines(&self.record.id, lines));
+        begin.into_iter().chain(lines).collect()
+    }
+
+    fn written(&mut self) {
+        self.is_written = true;
+        self.lines.clear();
+        self.gathering = None;
+    }
+}
+
 /// The thread's own.
 struct Writer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    cancellation: CancellationToken,
-    cancelled_by: Arc<OnceLock<String>>,
-    record: RunRecord,
-    is_begun: bool,
-    pending: Vec<Line>,
+    runs: HashMap<Arc<str>, Run>,
+    /// The store failed: it is tried again then, for all but the runs that end.
+    retry: Option<Instant>,
 }
 
 impl Writer {
     fn work(mut self, received: &Receiver<Message>) {
-        // Held until the end is written: who finds the run without it takes it for interrupted.
-        let alive = Alive::new(self.store.running(), &self.record.id)
-            .map_err(|error| Error::io("cannot leave a sign that the run is alive", &error));
-        match &alive {
-            Ok(_) => self.begin(),
-            Err(error) => {
-                say(&self.store, &Err(error.clone().with_hint("set BKUP_DATA_DIR to a folder that can be written")))
-            }
-        }
         let mut looked = Instant::now();
-        let mut gathering: Option<Instant> = None;
         loop {
-            let next = looked + LOOK_EVERY;
-            let next = gathering.map_or(next, |since| next.min(since + GATHER));
-            match received.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(Message::Line(line)) => {
-                    self.pending.push(line);
-                    gathering.get_or_insert_with(Instant::now);
+            let message = match self.next(looked) {
+                // Nothing goes on.
+                None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(next) => received.recv_timeout(next.saturating_duration_since(Instant::now())),
+            };
+            match message {
+                Ok(message) => {
+                    self.take(message);
+                    received.try_iter().take(TOGETHER).for_each(|message| self.take(message));
                 }
-                Ok(Message::End(end)) => return self.end(*end),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.broken(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.is_begun
-                && (self.pending.len() >= BATCH || gathering.is_some_and(|since| since.elapsed() >= GATHER))
-            {
-                self.append();
-                gathering = None;
-            }
+            self.write(Instant::now());
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
-                if alive.is_ok() {
-                    self.look();
+                self.look();
+            }
+        }
+    }
+
+    /// When there is something to do next; `None` where no run goes on.
+    fn next(&self, looked: Instant) -> Option<Instant> {
+        if self.runs.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let due = |run: &Run| {
+            let due = run.due(now)?;
+            Some(if run.end.is_some() { due } else { due.max(self.retry.unwrap_or(due)) })
+        };
+        self.runs.values().filter_map(due).chain([looked + LOOK_EVERY]).min()
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Begin(id, run) => {
+                self.runs.insert(id, *run);
+            }
+            Message::Turn(id, record) => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.record = *record;
+                    (run.is_written, run.is_due) = (false, true);
+                }
+            }
+            Message::Line(id, line) => {
+                if let Some(run) = self.runs.get_mut(&id).filter(|run| run.end.is_none()) {
+                    run.lines.push(line);
+                    run.gathering.get_or_insert_with(Instant::now);
+                }
+            }
+            Message::End(id, end) => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.end = Some(end);
+                }
+            }
+            Message::Gone(id) => {
+                if let Some(run) = self.runs.get_mut(&id).filter(|run| run.end.is_none()) {
+                    run.end = Some(Box::new(broken(run.record.clone(), self.clock.now())));
                 }
             }
         }
     }
 
-    fn begin(&mut self) {
-        let begun = self.store.begin(&self.record);
-        self.is_begun = begun.is_ok();
-        say(&self.store, &begun);
-    }
-
-    fn append(&mut self) {
-        let appended = self.store.append(&self.record.id, &self.pending);
-        if appended.is_ok() {
-            self.pending.clear();
+    /// Writes what is due, in one go.
+    fn write(&mut self, now: Instant) {
+        let may_try = self.retry.is_none_or(|retry| retry <= now);
+        let is_due = |run: &Run| run.end.is_some() || may_try && run.due(now).is_some_and(|due| due <= now);
+        let mut due: Vec<Arc<str>> =
+            self.runs.iter().filter(|(_, run)| is_due(run)).map(|(id, _)| id.clone()).collect();
+        // The order in which they began.
+        due.sort();
+        for id in &due {
+            let Some(run) = self.runs.get_mut(id) else { continue };
+            if run.alive.is_none() && run.end.is_none() {
+                run.alive = Some(alive(&self.store, id));
+            }
         }
-        say(&self.store, &appended);
-    }
-
-    fn look(&mut self) {
-        if !self.is_begun {
-            self.begin();
-        }
-        if !self.is_begun || self.cancelled_by.get().is_some() {
+        due.retain(|id| self.runs.get(id).is_some_and(|run| run.end.is_some() || !matches!(run.alive, Some(Err(_)))));
+        if due.is_empty() {
             return;
         }
-        match self.store.cancel_requested(&self.record.id) {
-            Ok(Some(request)) => {
-                let _ = self.cancelled_by.set(request.by);
-                self.cancellation.cancel();
+        let written = self.record(&due);
+        // One that can't be written must not keep the others from it.
+        let is_busy = written.as_ref().is_err_and(|error| error.kind == ErrorKind::Busy);
+        if written.is_err() && !is_busy && due.len() > 1 {
+            for id in &due {
+                let written = self.record(std::slice::from_ref(id));
+                self.settle(id, &written);
             }
-            Ok(None) => {}
+        } else {
+            due.iter().for_each(|id| self.settle(id, &written));
+        }
+    }
+
+    fn record(&self, ids: &[Arc<str>]) -> Result<()> {
+        let changes: Vec<_> = ids.iter().filter_map(|id| self.runs.get(id)).flat_map(Run::changes).collect();
+        self.store.apply(&changes, self.clock.now())
+    }
+
+    /// Takes note of what came of writing this run.
+    fn settle(&mut self, id: &Arc<str>, written: &Result<()>) {
+        say(&self.store, written);
+        let Some(run) = self.runs.get_mut(id) else { return };
+        match written {
+            Ok(()) => {
+                self.retry = None;
+                run.written();
+            }
+            Err(error) => {
+                self.retry = Some(Instant::now() + LOOK_EVERY);
+                let waits = |end: &End| error.kind == ErrorKind::Busy && end.since.elapsed() < PATIENCE / 2;
+                // Another process holds the store for a moment; without its end a run looks interrupted.
+                if run.end.as_deref().is_some_and(waits) {
+                    return;
+                }
+            }
+        }
+        if run.end.is_some() {
+            // The sign that it is alive goes with it, and only now.
+            if let Some(waiting) = self.runs.remove(id).and_then(|run| run.end).and_then(|end| end.written) {
+                let _ = waiting.send(written.is_ok());
+            }
+        }
+    }
+
+    /// Looks whether somebody wants a run to end.
+    fn look(&mut self) {
+        let waits = |run: &Run| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
+        if !self.runs.values().any(waits) {
+            return;
+        }
+        match self.store.cancel_requests() {
+            Ok(requests) => {
+                for (id, request) in requests {
+                    if let Some(run) = self.runs.get(id.as_str()).filter(|run| waits(run)) {
+                        let _ = run.cancelled_by.set(request.by);
+                        run.cancellation.cancel();
+                    }
+                }
+            }
             Err(error) => say(&self.store, &Err(error)),
         }
     }
+}
 
-    fn end(self, end: End) {
-        let witnessed = end.witnessed.as_ref().map(|(daemon, witnessed)| (daemon.as_str(), witnessed.as_slice()));
-        let ending = Ending { record: &end.record, output: &end.output, witnessed, lines: &self.pending };
-        // Each attempt waits for a moment where another process holds the store; without its end a run looks interrupted.
-        let begun = Instant::now();
-        let mut ended = self.store.end(&ending, self.clock.now());
-        while ended.as_ref().is_err_and(|error| error.kind == crate::error::ErrorKind::Busy)
-            && begun.elapsed() < PATIENCE / 2
-        {
-            ended = self.store.end(&ending, self.clock.now());
-        }
-        say(&self.store, &ended);
-        let _ = end.written.send(ended.is_ok());
+/// The sign that a run is alive. Without it, the run is written down at its end only, and that is said.
+fn alive(store: &Store, id: &str) -> Result<Alive> {
+    let alive = Alive::new(store.running(), id).map_err(|error| {
+        Error::io("cannot leave a sign that the run is alive", &error)
+            .with_hint("set BKUP_DATA_DIR to a folder that can be written")
+    });
+    if let Err(error) = &alive {
+        say(store, &Err(error.clone()));
     }
+    alive
+}
 
-    /// The run's thread is gone without a word: this program broke.
-    fn broken(mut self) {
-        let error = Error::internal("the run broke off inside the program");
-        self.record.status = Status::Failed;
-        self.record.ended = Some(self.clock.now());
-        self.record.error = Some(diagnostic::to_json(&error));
-        let ending = Ending { record: &self.record, output: &Output::default(), witnessed: None, lines: &self.pending };
-        say(&self.store, &self.store.end(&ending, self.clock.now()));
-    }
+/// How a run ends whose thread is gone without a word: this program broke.
+fn broken(record: RunRecord, now: Timestamp) -> End {
+    let error = Error::internal("the run broke off inside the program");
+    let record =
+        RunRecord { status: Status::Failed, ended: Some(now), error: Some(diagnostic::to_json(&error)), ..record };
+    End { record, output: Output::default(), witnessed: None, written: None, since: Instant::now() }
 }
 
 /// Says what is wrong with the store, once, and that it is well again.

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, oldest first: a store of version N has had the first N.
-const STEPS: [&str; 1] = [FIRST];
+const STEPS: [&str; 2] = [FIRST, WAITING];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -83,6 +83,12 @@ CREATE TABLE times (
     name TEXT NOT NULL PRIMARY KEY,
     time INTEGER NOT NULL
 ) WITHOUT ROWID;
+";
+
+/// Runs that wait for their turn.
+const WAITING: &str = "
+DROP INDEX runs_unfinished;
+CREATE INDEX runs_unfinished ON runs (status) WHERE status IN ('running', 'waiting', 'interrupted');
 ";
 
 /// The version of a store; 0 where it is a new file.

@@ -33,7 +33,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-pub(super) use writing::Ending;
+pub(super) use writing::{Change, Ending};
 
 /// How long a write waits for another process's; each takes milliseconds.
 const BUSY: Duration = Duration::from_secs(2);

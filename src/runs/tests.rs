@@ -32,7 +32,8 @@ fn bench(volumes: &[&str]) -> Bench {
         settings,
         listener: Arc::new(script::Silent),
         notifier: Arc::new(script::NotifyLog),
-        store: Some(store.clone()),
+        recorder: Some(Arc::new(Recorder::new(store.clone(), Arc::new(crate::clock::SystemClock)))),
+        turns: None,
     };
     Bench { _folder: folder, daemon, door, store }
 }
@@ -133,7 +134,9 @@ async fn a_run_that_nobody_waits_for_any_more_is_remembered_all_the_same() {
 #[tokio::test]
 async fn a_store_that_cannot_be_used_stops_no_run() {
     let bench = bench(&["vol1"]);
-    let door = Door { store: Some(Arc::new(Store::new(std::path::Path::new("/proc/no/such")))), ..bench.door };
+    let nowhere = Arc::new(Store::new(std::path::Path::new("/proc/no/such")));
+    let door =
+        Door { recorder: Some(Arc::new(Recorder::new(nowhere, Arc::new(crate::clock::SystemClock)))), ..bench.door };
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";
     let finished = run(&door, request(text), CancellationToken::new()).await;
     assert_eq!((finished.status, finished.recorded), (Status::Done, false));

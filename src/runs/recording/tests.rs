@@ -40,6 +40,7 @@ struct Bench {
     _folder: tempfile::TempDir,
     store: Arc<Store>,
     cancellation: CancellationToken,
+    recorder: Recorder,
     recording: Recording,
 }
 
@@ -47,8 +48,9 @@ fn begin() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::new(&folder.path().join("data")));
     let cancellation = CancellationToken::new();
-    let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), cancellation.clone());
-    Bench { _folder: folder, store, cancellation, recording }
+    let recorder = Recorder::new(store.clone(), Arc::new(SystemClock));
+    let recording = recorder.begin(record(), cancellation.clone(), true);
+    Bench { _folder: folder, store, cancellation, recorder, recording }
 }
 
 /// Waits until it is so; a test that waits in vain fails.
@@ -125,7 +127,7 @@ fn who_asks_for_the_end_in_the_store_ends_the_run() {
 #[test]
 fn a_run_that_breaks_off_inside_the_program_is_recorded_as_failed() {
     let bench = begin();
-    let Bench { recording, store, _folder, .. } = bench;
+    let Bench { recording, store, _folder, recorder: _recorder, .. } = bench;
     drop(recording);
     until(|| is(&store, Status::Failed));
     let run = store.get("run-1").unwrap();
@@ -135,7 +137,8 @@ fn a_run_that_breaks_off_inside_the_program_is_recorded_as_failed() {
 #[test]
 fn a_store_that_fails_costs_nothing_but_the_record() {
     let store = Arc::new(Store::new(std::path::Path::new("/proc/no/such/folder")));
-    let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), CancellationToken::new());
+    let recorder = Recorder::new(store.clone(), Arc::new(SystemClock));
+    let recording = recorder.begin(record(), CancellationToken::new(), true);
     recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     assert!(!recording.end(done(), Output::default(), None));
     assert!(!store.is_news(false), "it was said already");
@@ -149,10 +152,39 @@ fn a_store_that_comes_back_gets_the_whole_record_at_the_end() {
     let data = folder.path().join("data");
     std::fs::write(&data, "a file").unwrap();
     let store = Arc::new(Store::new(&data));
-    let recording = Recording::begin(store.clone(), record(), Arc::new(SystemClock), CancellationToken::new());
+    let recorder = Recorder::new(store.clone(), Arc::new(SystemClock));
+    let recording = recorder.begin(record(), CancellationToken::new(), true);
     recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     std::fs::remove_file(&data).unwrap();
     assert!(recording.end(done(), Output::default(), None));
     assert_eq!(store.get("run-1").unwrap().status, Status::Done);
     assert_eq!(store.lines("run-1", 0, 10).unwrap().len(), 1);
+}
+
+#[test]
+fn a_run_that_only_reads_and_is_over_at_once_is_written_once() {
+    let bench = begin();
+    let short = bench.recorder.begin(RunRecord { id: "run-2".into(), ..record() }, CancellationToken::new(), false);
+    short.lines().line(Timestamp::now(), Level::Info, "mine", "words");
+    until(|| is(&bench.store, Status::Running));
+    // The lines of another run are written meanwhile, and this one's are not.
+    bench.recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
+    until(|| !bench.store.lines("run-1", 0, 10).unwrap().is_empty());
+    assert!(bench.store.lines("run-2", 0, 10).unwrap().is_empty());
+    assert!(short.end(RunRecord { id: "run-2".into(), ..done() }, Output::default(), None));
+    assert_eq!(
+        (bench.store.get("run-2").unwrap().status, bench.store.lines("run-2", 0, 10).unwrap().len()),
+        (Status::Done, 1)
+    );
+}
+
+#[test]
+fn a_run_whose_turn_has_come_is_no_longer_shown_as_waiting() {
+    let bench = begin();
+    let waiting = RunRecord { id: "run-2".into(), status: Status::Waiting, ..record() };
+    let recording = bench.recorder.begin(waiting.clone(), CancellationToken::new(), true);
+    until(|| bench.store.get("run-2").is_ok_and(|run| run.status == Status::Waiting));
+    let started: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+    recording.turn_came(RunRecord { status: Status::Running, started, ..waiting });
+    until(|| bench.store.get("run-2").is_ok_and(|run| (run.status, run.started) == (Status::Running, started)));
 }

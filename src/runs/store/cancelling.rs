@@ -1,12 +1,12 @@
 //! The wish that a run should end, handed on through the store: whoever has it may be another process than the run's.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::{Store, micros, time};
 use crate::{
     error::Result,
-    runs::record::{CancelRequest, Cancelling, Status},
+    runs::record::{CancelRequest, Cancelling},
 };
 
 impl Store {
@@ -18,7 +18,7 @@ impl Store {
         self.mark_interrupted()?;
         self.write(|transaction| {
             let status = self.status(transaction, id)?;
-            if status != Status::Running {
+            if !status.is_open() {
                 return Ok(Cancelling::Ended(status));
             }
             // Who asked first is who it was.
@@ -28,15 +28,18 @@ impl Store {
         })
     }
 
-    /// Who wants this run to end, if anybody.
+    /// Which runs that have not ended somebody wants to end, by id.
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub(crate) fn cancel_requested(&self, id: &str) -> Result<Option<CancelRequest>> {
+    pub(crate) fn cancel_requests(&self) -> Result<Vec<(String, CancelRequest)>> {
         self.read(|connection| {
-            let sql = "SELECT cancel_by, cancel_at FROM runs WHERE id = ?1 AND cancel_by IS NOT NULL";
-            let read = |row: &rusqlite::Row<'_>| Ok(CancelRequest { by: row.get(0)?, at: time(row.get(1)?)? });
-            connection.query_row(sql, [id], read).optional()
+            let sql = "SELECT id, cancel_by, cancel_at FROM runs
+                WHERE status IN ('running', 'waiting') AND cancel_by IS NOT NULL";
+            let mut statement = connection.prepare_cached(sql)?;
+            let read =
+                |row: &rusqlite::Row<'_>| Ok((row.get(0)?, CancelRequest { by: row.get(1)?, at: time(row.get(2)?)? }));
+            statement.query_map([], read)?.collect()
         })
     }
 }

@@ -38,7 +38,7 @@ impl Store {
         }
         match filter.status {
             // What is in the store as running may be gone; it is told apart below.
-            Some(Status::Interrupted) => add("status IN ('running', ?)", "interrupted".to_owned().into()),
+            Some(Status::Interrupted) => add("status IN ('running', 'waiting', ?)", "interrupted".to_owned().into()),
             Some(status) => add("status = ?", status.as_str().to_owned().into()),
             None => {}
         }
@@ -160,7 +160,7 @@ impl Store {
         let id: String = row.get(0)?;
         let status: String = row.get(2)?;
         let mut status = Status::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
-        if status == Status::Running && !alive::is_alive(self.running(), &id) {
+        if status.is_open() && !alive::is_alive(self.running(), &id) {
             // It may have ended since the row was read; what is in the store now is the truth then.
             status = Status::Interrupted;
         }

@@ -54,6 +54,14 @@ fn record(id: &str, status: Status) -> RunRecord {
 }
 
 impl Store {
+    fn begin(&self, record: &RunRecord) -> Result<()> {
+        self.apply(&[Change::Begin(record)], at(NOON))
+    }
+
+    fn append(&self, run: &str, lines: &[Line]) -> Result<()> {
+        self.apply(&[Change::Lines(run, lines)], at(NOON))
+    }
+
     fn put(&self, record: &RunRecord) {
         self.begin(record).unwrap();
     }
@@ -61,7 +69,7 @@ impl Store {
     fn put_end(&self, record: &RunRecord, now: &str, witnessed: &[Witness]) {
         let output = Output { result: Some(json!([1])), plan: None };
         let ending = Ending { record, output: &output, witnessed: Some(("daemon", witnessed)), lines: &[] };
-        self.end(&ending, at(now)).unwrap();
+        self.apply(&[Change::End(ending)], at(now)).unwrap();
     }
 
     fn ids(&self, filter: &Filter) -> Vec<String> {
@@ -268,10 +276,10 @@ fn a_wish_that_a_run_should_end_reaches_it_and_stays_in_its_record() {
     let _alive = Alive::new(store.running(), "run-1").unwrap();
     store.put(&run);
     let other = Store::new(&folder.path().join("data"));
-    assert_eq!(store.cancel_requested("run-1").unwrap(), None);
+    assert_eq!(store.cancel_requests().unwrap(), []);
     assert_eq!(other.request_cancel("run-1", "ann", at(NOON)).unwrap(), Cancelling::Asked);
     assert_eq!(other.request_cancel("run-1", "bob", at(NOON)).unwrap(), Cancelling::Asked);
-    assert_eq!(store.cancel_requested("run-1").unwrap().unwrap().by, "ann");
+    assert_eq!(store.cancel_requests().unwrap()[0].1.by, "ann");
     store.put_end(&record("run-1", Status::Cancelled), NOON, &[]);
     assert_eq!(store.get("run-1").unwrap().cancel_requested.unwrap().by, "ann");
     assert_eq!(other.request_cancel("run-1", "bob", at(NOON)).unwrap(), Cancelling::Ended(Status::Cancelled));

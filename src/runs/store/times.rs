@@ -33,7 +33,7 @@ fn due(entry: &str) -> String {
 
 pub(super) fn get(connection: &Connection, name: &str) -> rusqlite::Result<Option<Timestamp>> {
     let sql = "SELECT time FROM times WHERE name = ?1";
-    let found: Option<i64> = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
+    let found: Option<i64> = connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?;
     found.map(time).transpose()
 }
 

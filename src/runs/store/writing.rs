@@ -34,34 +34,32 @@ pub(crate) struct Ending<'a> {
     pub(crate) lines: &'a [Line],
 }
 
+/// What is written of a run.
+pub(crate) enum Change<'a> {
+    /// It began, or goes on with this record.
+    Begin(&'a RunRecord),
+    /// Further lines of the log of the run with this id.
+    Lines(&'a str, &'a [Line]),
+    /// It ended, whether its beginning was written or not.
+    End(Ending<'a>),
+}
+
 impl Store {
-    /// Writes that a run began.
+    /// Writes what changed, all of it or nothing. `now` and then, the oldest runs go.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub(crate) fn begin(&self, record: &RunRecord) -> Result<()> {
-        self.write(|transaction| save(transaction, record, &Output::default()))
-    }
-
-    /// Writes further lines of a run's log.
-    ///
-    /// # Errors
-    /// Where the store can't be written.
-    pub(crate) fn append(&self, run: &str, lines: &[Line]) -> Result<()> {
-        self.write(|transaction| append(transaction, run, lines))
-    }
-
-    /// Writes how a run ended, whether its beginning was written or not. `now` and then, the oldest runs go.
-    ///
-    /// # Errors
-    /// Where the store can't be written.
-    pub(crate) fn end(&self, ending: &Ending<'_>, now: Timestamp) -> Result<()> {
-        let record = ending.record;
+    pub(crate) fn apply(&self, changes: &[Change<'_>], now: Timestamp) -> Result<()> {
         self.write(|transaction| {
-            append(transaction, &record.id, ending.lines)?;
-            save(transaction, record, ending.output)?;
-            if let Some((daemon, witnessed)) = ending.witnessed {
-                super::volumes::learn(transaction, daemon, witnessed, &record.id, now)?;
+            for change in changes {
+                match change {
+                    Change::Begin(record) => save(transaction, record, &Output::default())?,
+                    Change::Lines(run, lines) => append(transaction, run, lines)?,
+                    Change::End(ending) => end(transaction, ending, now)?,
+                }
+            }
+            if !changes.iter().any(|change| matches!(change, Change::End(_))) {
+                return Ok(());
             }
             let pruned = super::times::get(transaction, "pruned")?;
             // A clock that was set back must not put it off for years.
@@ -148,7 +146,7 @@ impl Store {
     /// Where the store can't be written.
     pub fn mark_interrupted(&self) -> Result<usize> {
         let running: Vec<String> = self.read(|connection| {
-            let mut statement = connection.prepare("SELECT id FROM runs WHERE status = 'running'")?;
+            let mut statement = connection.prepare("SELECT id FROM runs WHERE status IN ('running', 'waiting')")?;
             statement.query_map([], |row| row.get(0))?.collect()
         })?;
         let gone: Vec<_> = running.into_iter().filter(|id| !alive::is_alive(self.running(), id)).collect();
@@ -159,7 +157,7 @@ impl Store {
             let mut marked = 0;
             for id in &gone {
                 // One that ended since it was looked at is not running any more.
-                let mark = "UPDATE runs SET status = 'interrupted' WHERE id = ?1 AND status = 'running'";
+                let mark = "UPDATE runs SET status = 'interrupted' WHERE id = ?1 AND status IN ('running', 'waiting')";
                 marked += transaction.execute(mark, [id])?;
             }
             Ok(marked)
@@ -169,48 +167,56 @@ impl Store {
     }
 }
 
+fn end(transaction: &Transaction<'_>, ending: &Ending<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    let record = ending.record;
+    append(transaction, &record.id, ending.lines)?;
+    save(transaction, record, ending.output)?;
+    match ending.witnessed {
+        Some((daemon, witnessed)) => super::volumes::learn(transaction, daemon, witnessed, &record.id, now),
+        None => Ok(()),
+    }
+}
+
 /// Writes the record as it is now. That somebody wants the run to end is written by others, and stays.
 pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &Output) -> rusqlite::Result<()> {
     const SAVE: &str = "
         INSERT INTO runs (id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot,
             entry_key, entry_line, bytes, lines_left_out, routine, reason, arguments, volumes_done, error, failures, plan, result)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)
-        ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended = excluded.ended, took = excluded.took,
+        ON CONFLICT (id) DO UPDATE SET status = excluded.status, started = excluded.started, ended = excluded.ended, took = excluded.took,
             bytes = excluded.bytes, lines_left_out = excluded.lines_left_out, routine = excluded.routine,
             volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
             plan = excluded.plan, result = excluded.result";
     let routine = record.status == Status::Done && record.trigger != Trigger::Cron && record.volumes_done.is_empty();
-    transaction.execute(
-        SAVE,
-        params![
-            record.id,
-            record.script,
-            record.status.as_str(),
-            record.trigger.as_str(),
-            record.dry_run,
-            micros(record.started),
-            record.ended.map(micros),
-            record.took.map(|took| number(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))),
-            record.digest,
-            record.origin,
-            record.host,
-            record.process,
-            record.boot,
-            record.entry.as_ref().map(|entry| &entry.key),
-            record.entry.as_ref().map(|entry| entry.line),
-            record.bytes.map(number),
-            number(record.lines_left_out),
-            routine,
-            record.reason,
-            Value::Object(record.arguments.clone()).to_string(),
-            json(&record.volumes_done),
-            record.error.as_ref().map(Value::to_string),
-            json(&record.failures),
-            output.plan.as_ref().map(bounded),
-            output.result.as_ref().map(bounded),
-        ],
-    )?;
-    let mut of_volume = transaction.prepare("INSERT OR IGNORE INTO run_volumes (volume, run) VALUES (?1, ?2)")?;
+    transaction.prepare_cached(SAVE)?.execute(params![
+        record.id,
+        record.script,
+        record.status.as_str(),
+        record.trigger.as_str(),
+        record.dry_run,
+        micros(record.started),
+        record.ended.map(micros),
+        record.took.map(|took| number(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))),
+        record.digest,
+        record.origin,
+        record.host,
+        record.process,
+        record.boot,
+        record.entry.as_ref().map(|entry| &entry.key),
+        record.entry.as_ref().map(|entry| entry.line),
+        record.bytes.map(number),
+        number(record.lines_left_out),
+        routine,
+        record.reason,
+        Value::Object(record.arguments.clone()).to_string(),
+        json(&record.volumes_done),
+        record.error.as_ref().map(Value::to_string),
+        json(&record.failures),
+        output.plan.as_ref().map(bounded),
+        output.result.as_ref().map(bounded),
+    ])?;
+    let mut of_volume =
+        transaction.prepare_cached("INSERT OR IGNORE INTO run_volumes (volume, run) VALUES (?1, ?2)")?;
     for volume in record.volumes() {
         of_volume.execute([volume, &record.id])?;
     }
@@ -223,7 +229,7 @@ fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite:
     }
     // The same lines may come again, where it was unclear whether they were written.
     let sql = "INSERT OR IGNORE INTO lines (run, number, time, level, target, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let mut statement = transaction.prepare(sql)?;
+    let mut statement = transaction.prepare_cached(sql)?;
     for line in lines {
         let level = line.level as i64;
         statement.execute(params![run, number(line.number), micros(line.time), level, line.target, line.text])?;
@@ -233,7 +239,7 @@ fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite:
 
 fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
     const GONE: &str = "
-        SELECT id FROM runs WHERE status <> 'running' AND (
+        SELECT id FROM runs WHERE status NOT IN ('running', 'waiting') AND (
             started < ?1
             OR id <= (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?2)
             OR routine AND id <= (SELECT id FROM runs WHERE routine ORDER BY id DESC LIMIT 1 OFFSET ?3))";
