@@ -109,6 +109,32 @@ fn always_is_every_run_and_cancelled_and_listing_runs_are_no_failures() {
 }
 
 #[test]
+fn a_good_backup_by_hand_ends_what_was_told_of_other_words_and_a_list_that_fails_tells_nobody() {
+    let smtp = Smtp::start(Manners::default());
+    let site = with_email(Site::builtin(), smtp.port());
+    site.create("vol1", &[("file", "content")]);
+    let folder = site.path("backups");
+    fs::remove_dir(&folder).unwrap();
+    fs::write(&folder, "").unwrap();
+    site.run("backup --volume vol1 --create-snapshot").ends(1);
+    site.run("backups").ends(1);
+    site.run("backups --volume vol1").ends(1);
+    let told = |subjects: &[&str]| {
+        let messages = smtp.messages();
+        let all: Vec<String> = messages.iter().map(|message| message.header("Subject")).collect();
+        assert_eq!(all.len(), subjects.len(), "{all:?}");
+        assert!(all.iter().zip(subjects).all(|(subject, words)| subject.contains(words)), "{all:?}");
+    };
+    told(&["backup --volume vol1 --create-snapshot failed"]);
+    fs::remove_file(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    site.run("backup").ok();
+    site.run("backup").ok();
+    told(&["backup --volume vol1 --create-snapshot failed", "backup --volume vol1 --create-snapshot is well again"]);
+    assert_eq!(site.run("notify list --json").json()["problems"], json!([]));
+}
+
+#[test]
 fn a_server_that_is_down_gets_the_message_when_it_is_up_from_whichever_process() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let site = with_email(Site::builtin(), port)

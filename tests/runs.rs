@@ -281,3 +281,17 @@ fn many_commands_at_once_share_a_store_from_its_making_on() {
     }
     assert_eq!(list(&site, "--status failed").len(), 12);
 }
+
+#[test]
+fn a_script_that_only_reads_is_stopped_where_it_writes() {
+    let site = Site::builtin();
+    site.create("vol1", &[("file", "content")]);
+    let writes = "const READ_ONLY = true;\nfn main() {\n    convoy::create_snapshot(\"vol1\")\n}";
+    site.run_script(writes, "")
+        .fails(1, &["a script that only reads can't take a snapshot", "READ_ONLY", "mine.rhai:3"]);
+    site.run_script(writes, "--dry-run").fails(1, &["a script that only reads can't take a snapshot"]);
+    site.run_script("const READ_ONLY = true;\nfn main() { convoy::volumes() }", "").ok();
+    assert_eq!(site.snapshots("vol1"), Vec::<String>::new());
+    let shown = site.run("scripts show volumes --json").json();
+    assert_eq!(shown["read_only"], true);
+}

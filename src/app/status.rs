@@ -161,7 +161,7 @@ pub struct Known {
 
 /// Guards that only read.
 pub fn guards(connection: &Connection) -> Guards {
-    Guards::new(connection.daemon.clone(), None, Arc::new(SystemClock))
+    Guards::read_only(connection.daemon.clone(), Arc::new(SystemClock))
 }
 
 /// Everything that is known of the volumes: the daemon says which there are, the store what their runs saw; where that is not

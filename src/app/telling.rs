@@ -1,11 +1,12 @@
 //! Runs and the people who are told of them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{Clock as _, SystemClock},
+    convoy::{BackupUrl, Destination},
     diagnostic,
     error::Error,
     notify::{RunReport, Teller},
@@ -13,6 +14,7 @@ use crate::{
         self, Door, Finished, Request, Status, Store, Trigger,
         record::{self, RunRecord},
     },
+    script::{Library, Script},
 };
 
 /// How many lines of a run's log are told with it.
@@ -39,6 +41,8 @@ pub async fn run_and_tell(
 
 /// The report of a run that has just ended; `words` are its arguments ([`record::words`]).
 pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
+    let destination = door.settings.destination.as_ref().map(Destination::key);
+    let is_there = |url: &str| BackupUrl::parse(url).is_ok_and(|url| Some(url.destination().key()) == destination);
     let tail =
         door.recorder.as_ref().filter(|_| finished.recorded).map(|recorder| log_tail(recorder.store(), &finished.id));
     RunReport {
@@ -49,6 +53,14 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
         status: finished.status.as_str().to_owned(),
         is_bad: is_bad(finished.status),
         dry_run: finished.plan.is_some(),
+        read_only: finished.read_only,
+        backed_up: finished
+            .backed_up
+            .iter()
+            .filter(|(_, url)| is_there(url))
+            .map(|(volume, _)| volume.clone())
+            .collect(),
+        place: Some(format!("{} {}", door.daemon.identity(), destination.unwrap_or_default())),
         started: finished.started,
         took: finished.took,
         error: finished.result.as_ref().err().cloned(),
@@ -58,15 +70,18 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
 }
 
 /// The report of a run that did not even begin, because there is no daemon to work with.
-pub fn report_of_unstarted(script: &str, words: &[String], dry_run: bool, error: &Error) -> RunReport {
+pub fn report_of_unstarted(script: &Script, words: &[String], dry_run: bool, error: &Error) -> RunReport {
     RunReport {
         run: String::new(),
-        script: script.to_owned(),
+        script: script.name.clone(),
         arguments: words.to_vec(),
         trigger: Trigger::Cli.as_str().to_owned(),
         status: Status::Failed.as_str().to_owned(),
         is_bad: true,
         dry_run,
+        read_only: script.read_only,
+        backed_up: BTreeSet::new(),
+        place: None,
         started: SystemClock.now(),
         took: Duration::ZERO,
         error: Some(error.clone()),
@@ -85,6 +100,12 @@ pub fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
         status: run.status.as_str().to_owned(),
         is_bad: is_bad(run.status),
         dry_run: run.dry_run,
+        read_only: Library::new(None).and_then(|all| all.load(&run.script)).is_ok_and(|built_in| {
+            // A script of the user's own may be another one by now.
+            built_in.digest == run.digest && built_in.read_only
+        }),
+        backed_up: BTreeSet::new(),
+        place: None,
         started: run.started,
         took: run.took.unwrap_or(Duration::ZERO),
         error: run.error.as_ref().map(diagnostic::from_json),

@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             Ok(connection) => connection,
             Err(error) => {
                 // It never became a run, and people are to know of it all the same.
-                context.teller.run_ended(&app::report_of_unstarted(name, &typed, context.flags.dry_run, &error));
+                context.teller.run_ended(&app::report_of_unstarted(&script, &typed, context.flags.dry_run, &error));
                 context.teller.deliver_within(TELLING).await;
                 return Err(error);
             }

@@ -68,6 +68,7 @@ fn describe(library: &Library, name: &str) -> serde_json::Value {
             "digest": script.digest,
             "doc": script.doc,
             "signature": script.signature(),
+            "read_only": script.read_only,
             "parameters": script.parameters.iter().map(parameter).collect::<Vec<_>>(),
         }),
         Err(error) => json!({ "name": name, "error": diagnostic::to_json(&error) }),

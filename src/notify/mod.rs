@@ -21,7 +21,7 @@ mod texts;
 mod webhook;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -59,8 +59,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 /// How long a message that is being sent gets when the process ends.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
-/// Scripts that only list. What waits for pings must not take a person who looks at a list for a backup.
-const LISTING_SCRIPTS: [&str; 2] = ["backups", "volumes"];
 
 /// Tells people. One per process; making it costs nothing and needs no network.
 pub struct Teller {
@@ -167,9 +165,10 @@ impl Teller {
     }
 
     /// A run begins: only a service that waits for pings wants to know, and only now.
-    pub fn run_started(&self, run: &str, script: &str, dry_run: bool) {
+    /// A person who looks at a list must not be taken for a backup.
+    pub fn run_started(&self, run: &str, script: &str, only_reads: bool) {
         let Some(webhook) = &self.webhook else { return };
-        if dry_run || !webhook.way.counts_runs() || LISTING_SCRIPTS.contains(&script) {
+        if only_reads || !webhook.way.counts_runs() {
             return;
         }
         let mut message = self.message_of(Event::Started, &format!("{script} began"), &[]);
@@ -180,30 +179,82 @@ impl Teller {
     }
 
     /// A run ended. People are told when it failed (once, until a reminder is due or it fails otherwise) and when it went well
-    /// again; channels that are always told hear of every run but a dry one.
+    /// again, or its good backups made up for what other runs failed to do; channels that are always told hear of every run but a
+    /// dry one, and one by which a person only looked at something.
     pub fn run_ended(&self, report: &RunReport) {
         if report.dry_run || self.channels().is_empty() {
             return;
         }
         let key = format!("run {}", report.name());
-        if report.counts_as_failure() {
+        if report.is_a_look() {
+            // It is seen by whoever asked; what the crontab's runs failed to show can be over all the same.
+            if !report.is_bad {
+                self.ended_well(&key, report);
+            }
+        } else if report.counts_as_failure() {
+            self.tell_made_up_for(report);
             let title = texts::run_words(report, false);
             let fingerprint = report.fingerprint();
-            let seen =
-                Seen { key: &key, title: &title, fingerprint: &fingerprint, now: self.clock.now(), fades: false };
+            let seen = Seen {
+                key: &key,
+                title: &title,
+                fingerprint: &fingerprint,
+                now: self.clock.now(),
+                // What a person typed may never be typed again.
+                fades: report.trigger != "cron",
+                not_backed_up: report.not_backed_up(),
+                place: report.place.clone(),
+            };
             self.problems.seen(&seen, |verdict| match verdict {
                 Verdict::New => self.tell_run(Event::Failed, report, Reach::All, None, Some(&key)),
                 Verdict::Again(problem) => self.tell_run(Event::Failed, report, Reach::All, Some(&problem), Some(&key)),
                 Verdict::Known => self.tell_run(Event::Failed, report, Reach::Always, None, None),
             });
         } else if report.is_bad || report.status != "done" {
+            self.tell_made_up_for(report);
             self.tell_run(Event::Ended, report, Reach::Always, None, None);
         } else {
-            self.problems.solved(&key, |problem| match problem {
-                Some(problem) => self.tell_run(Event::Recovered, report, Reach::All, Some(&problem), None),
-                None => self.tell_run(Event::Succeeded, report, Reach::Always, None, None),
-            });
+            self.ended_well(&key, report);
         }
+    }
+
+    /// A run went well: its own problem is over, and what its good backups make up for.
+    fn ended_well(&self, key: &str, report: &RunReport) {
+        self.problems.ended(Some(key), &report.good_backups(), |own, others| {
+            match own {
+                Some(problem) => self.tell_run(Event::Recovered, report, Reach::All, Some(&problem), None),
+                None if report.is_a_look() => {}
+                None => self.tell_run(Event::Succeeded, report, Reach::Always, None, None),
+            }
+            self.tell_over(report, &others);
+        });
+    }
+
+    /// A run that did not go well may have made good backups all the same.
+    fn tell_made_up_for(&self, report: &RunReport) {
+        if !report.backed_up.is_empty() {
+            self.problems.ended(None, &report.good_backups(), |_, others| self.tell_over(report, &others));
+        }
+    }
+
+    /// Tells that a run's good backups ended these problems of other runs: one message.
+    fn tell_over(&self, report: &RunReport, problems: &[(String, Problem)]) {
+        let names: Vec<&str> = problems.iter().map(|(key, _)| key.strip_prefix("run ").unwrap_or(key)).collect();
+        if names.is_empty() {
+            return;
+        }
+        let zone = self.clock.time_zone();
+        let lines = problems
+            .iter()
+            .map(|(_, problem)| format!("- {} (since {})", problem.title, texts::moment(problem.first, &zone)));
+        let text = format!(
+            "Good backups were made by \"{}\". They make up for:\n\n{}",
+            report.name(),
+            lines.collect::<Vec<_>>().join("\n")
+        );
+        let words = format!("{} is well again", texts::some_of(&names));
+        // Who counts runs hears of this one itself.
+        self.queue(self.words(Event::Solved, &words, &text, Some(&report.run)), Reach::All, false);
     }
 
     fn tell_run(&self, event: Event, report: &RunReport, reach: Reach, known: Option<&Problem>, key: Option<&str>) {
@@ -223,8 +274,7 @@ impl Teller {
         message.run = Some(report.to_json());
         message.run_id = Some(report.run.clone());
         message.problem = key.map(str::to_owned);
-        let only_lists = LISTING_SCRIPTS.contains(&report.script.as_str());
-        self.queue(message, reach, !only_lists);
+        self.queue(message, reach, !report.read_only);
     }
 
     /// Something is wrong that is no run, such as a volume whose newest backup is too old. Told once, until [`Teller::solved`]
@@ -237,7 +287,7 @@ impl Teller {
     pub fn solved(&self, key: &str, subject: &str, text: &str) {
         let key = format!("problem {key}");
         // Most of what is well was never wrong: it costs a look at the file, and no lock.
-        if self.problems.all().is_ok_and(|problems| !problems.contains_key(&key)) {
+        if self.problems.all(self.clock.now()).is_ok_and(|problems| !problems.contains_key(&key)) {
             return;
         }
         self.problems.solved(&key, |problem| {
@@ -262,7 +312,15 @@ impl Teller {
             log::warn!("nobody is told of this, as no channel is on: {subject}: {text}");
             return;
         }
-        let seen = Seen { key, title: subject, fingerprint, now: self.clock.now(), fades: run.is_some() };
+        let seen = Seen {
+            key,
+            title: subject,
+            fingerprint,
+            now: self.clock.now(),
+            fades: run.is_some(),
+            not_backed_up: BTreeSet::new(),
+            place: None,
+        };
         self.problems.seen(&seen, |verdict| {
             if verdict != Verdict::Known {
                 let message = self.words(Event::Problem, subject, text, run);
@@ -528,7 +586,7 @@ impl Teller {
     /// # Errors
     /// Where the file can't be read.
     pub fn problems(&self) -> Result<BTreeMap<String, Problem>> {
-        self.problems.all()
+        self.problems.all(self.clock.now())
     }
 }
 

@@ -82,7 +82,7 @@ impl Waiting {
             ChannelKind::Email => "email",
             ChannelKind::Webhook => "webhook",
         };
-        let id = format!("{}-{:x}-{serial:x}-{name}", time.strftime("%Y%m%dT%H%M%S.%6f"), std::process::id());
+        let id = format!("{}-{:x}-{serial:06x}-{name}", time.strftime("%Y%m%dT%H%M%S.%6f"), std::process::id());
         Self { id, channel, attempts: 0, next_attempt: time, last_error: None, message }
     }
 

@@ -5,7 +5,7 @@
 //! itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -31,6 +31,9 @@ const MOST_TOLD: usize = 20;
 /// How many problems are remembered; the one that was seen last the longest ago goes first.
 const MOST_PROBLEMS: usize = 5_000;
 
+/// Stands for every volume in [`Problem::not_backed_up`]; no volume is called so.
+pub(super) const EVERY_VOLUME: &str = "";
+
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -47,6 +50,13 @@ pub struct Problem {
     /// Whether it ends by not being said again: nobody says when it is over.
     #[serde(default)]
     pub fades: bool,
+    /// The volumes that were not backed up, where that is all that is wrong: good backups of them end it, whoever makes them.
+    /// [`EVERY_VOLUME`]: a backup of everything.
+    #[serde(default)]
+    pub not_backed_up: BTreeSet<String>,
+    /// From which daemon and to which destination they were not backed up; `None`: none was reached.
+    #[serde(default)]
+    place: Option<String>,
     /// When each of its failures (by fingerprint) was last told.
     told: BTreeMap<String, Told>,
 }
@@ -79,6 +89,18 @@ pub(super) struct Seen<'a> {
     pub now: Timestamp,
     /// See [`Problem::fades`].
     pub fades: bool,
+    /// See [`Problem::not_backed_up`].
+    pub not_backed_up: BTreeSet<String>,
+    /// See [`Problem::not_backed_up`].
+    pub place: Option<String>,
+}
+
+/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where none was left out).
+#[derive(Debug, Clone, Default)]
+pub(super) struct BackedUp {
+    pub volumes: BTreeSet<String>,
+    /// From which daemon, to which destination.
+    pub place: Option<String>,
 }
 
 /// Whether people are to be told.
@@ -108,6 +130,20 @@ impl Problems {
         self.change(|state| tell(state.problems.remove(key)));
     }
 
+    /// A run ended: takes out its own problem where it went well (`own` is its key), and the problems of other runs that its good
+    /// backups end. What each of them was is passed on.
+    pub fn ended(
+        &self,
+        own: Option<&str>,
+        backed_up: &BackedUp,
+        tell: impl FnOnce(Option<Problem>, Vec<(String, Problem)>),
+    ) {
+        self.change(|state| {
+            let own = own.and_then(|key| state.problems.remove(key));
+            tell(own, state.backed_up(backed_up));
+        });
+    }
+
     /// Forgets that a problem was told: nobody got the message.
     pub fn untold(&self, key: &str) {
         self.change(|state| {
@@ -119,8 +155,10 @@ impl Problems {
     ///
     /// # Errors
     /// Where the file can't be read.
-    pub fn all(&self) -> Result<BTreeMap<String, Problem>> {
-        Ok(self.read()?.problems)
+    pub fn all(&self, now: Timestamp) -> Result<BTreeMap<String, Problem>> {
+        let mut state = self.read()?;
+        state.fade(now, self.remind_after);
+        Ok(state.problems)
     }
 
     fn change(&self, work: impl FnOnce(&mut State)) {
@@ -196,11 +234,7 @@ impl Problems {
 
 impl State {
     fn seen(&mut self, seen: &Seen<'_>, remind_after: Duration) -> Verdict {
-        // What nobody ends has ended when it was not said for so long.
-        self.problems.retain(|_, problem| {
-            let silent = seen.now.duration_since(problem.last);
-            !problem.fades || silent.is_negative() || silent.unsigned_abs() < remind_after.saturating_mul(2)
-        });
+        self.fade(seen.now, remind_after);
         let known = self.problems.contains_key(seen.key);
         let problem = self.problems.entry(seen.key.to_owned()).or_insert_with(|| Problem {
             title: seen.title.to_owned(),
@@ -208,8 +242,12 @@ impl State {
             last: seen.now,
             times: 0,
             fades: seen.fades,
+            not_backed_up: BTreeSet::new(),
+            place: None,
             told: BTreeMap::new(),
         });
+        problem.fades &= seen.fades;
+        (problem.not_backed_up, problem.place) = (seen.not_backed_up.clone(), seen.place.clone());
         problem.title = seen.title.to_owned();
         problem.last = seen.now;
         problem.times = problem.times.saturating_add(1);
@@ -231,6 +269,37 @@ impl State {
             }
         }
         if known { Verdict::Again(problem.clone()) } else { Verdict::New }
+    }
+
+    /// What nobody ends has ended when it was not said for so long.
+    fn fade(&mut self, now: Timestamp, remind_after: Duration) {
+        self.problems.retain(|_, problem| {
+            let silent = now.duration_since(problem.last);
+            !problem.fades || silent.is_negative() || silent.unsigned_abs() < remind_after.saturating_mul(2)
+        });
+    }
+
+    /// Takes out the problems that these backups end.
+    fn backed_up(&mut self, backed_up: &BackedUp) -> Vec<(String, Problem)> {
+        if backed_up.volumes.is_empty() {
+            return Vec::new();
+        }
+        let ends = |problem: &mut Problem| {
+            let there = problem.place.is_none() || problem.place == backed_up.place;
+            if !there || problem.not_backed_up.is_empty() {
+                return false;
+            }
+            problem.not_backed_up.retain(|volume| !backed_up.volumes.contains(volume));
+            problem.not_backed_up.is_empty()
+        };
+        let mut ended = Vec::new();
+        let keys: Vec<String> = self.problems.keys().cloned().collect();
+        for key in keys {
+            if self.problems.get_mut(&key).is_some_and(ends) {
+                ended.extend(self.problems.remove_entry(&key));
+            }
+        }
+        ended
     }
 
     fn trim(&mut self) {
@@ -257,7 +326,15 @@ mod tests {
 
     fn see(problems: &Problems, fingerprint: &str, now: &str) -> Verdict {
         let mut verdict = None;
-        let seen = Seen { key: "run backup", title: "backup fails", fingerprint, now: at(now), fades: false };
+        let seen = Seen {
+            key: "run backup",
+            title: "backup fails",
+            fingerprint,
+            now: at(now),
+            fades: false,
+            not_backed_up: BTreeSet::new(),
+            place: None,
+        };
         problems.seen(&seen, |told| verdict = Some(told));
         verdict.unwrap()
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::problems::{BackedUp, EVERY_VOLUME};
 use crate::{
     diagnostic,
     error::{Error, ErrorKind},
@@ -28,6 +29,12 @@ pub struct RunReport {
     pub is_bad: bool,
     /// Whether nothing was to be written. Nobody is told of such a run.
     pub dry_run: bool,
+    /// Whether its script only reads. A person who types one sits before it.
+    pub read_only: bool,
+    /// The volumes that it backed up to the configured destination, each proven good.
+    pub backed_up: BTreeSet<String>,
+    /// Which daemon and destination it worked with; `None` where it reached none.
+    pub place: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// How long it took.
@@ -73,6 +80,40 @@ impl RunReport {
     /// taken can try again; nobody watches the crontab's.
     pub fn counts_as_failure(&self) -> bool {
         self.is_bad && self.status != "cancelled" && (!self.is_busy() || self.trigger == "cron")
+    }
+
+    /// Whether it only showed something to whoever asked for it.
+    pub fn is_a_look(&self) -> bool {
+        self.read_only && self.trigger != "cron"
+    }
+
+    /// The volume that its arguments name.
+    fn volume_argument(&self) -> &str {
+        let at = self.arguments.iter().position(|word| word == "--volume");
+        at.and_then(|at| self.arguments.get(at + 1)).map_or(EVERY_VOLUME, String::as_str)
+    }
+
+    /// The volumes that it failed to back up, where that is all that went wrong: a good backup of each makes up for it. What
+    /// scripts of the users' own fail to do is not known.
+    pub(super) fn not_backed_up(&self) -> BTreeSet<String> {
+        if self.script != "backup" {
+            return BTreeSet::new();
+        }
+        let failed: BTreeSet<String> = match self.failures.as_slice() {
+            [] => [self.volume_argument().to_owned()].into(),
+            failures => failures.iter().map(|failure| failure.volume.clone()).collect(),
+        };
+        // It failed otherwise, such as to delete older snapshots.
+        if failed.is_disjoint(&self.backed_up) { failed } else { BTreeSet::new() }
+    }
+
+    /// What it backed up.
+    pub(super) fn good_backups(&self) -> BackedUp {
+        let mut volumes = self.backed_up.clone();
+        if self.script == "backup" && self.status == "done" && !self.dry_run && !volumes.is_empty() {
+            volumes.insert(self.volume_argument().to_owned());
+        }
+        BackedUp { volumes, place: self.place.clone() }
     }
 
     /// By what two failures are told apart: the volumes, the kinds of error, and the words without their numbers (sizes, ages,
@@ -151,6 +192,9 @@ pub(super) mod tests {
             status: if volumes.is_empty() { "done" } else { "partial" }.into(),
             is_bad: !volumes.is_empty(),
             dry_run: false,
+            read_only: false,
+            backed_up: BTreeSet::new(),
+            place: Some("daemon vfs:///backups".into()),
             started: "2026-11-23T07:42:00Z".parse().unwrap(),
             took: Duration::from_secs(200),
             error: None,

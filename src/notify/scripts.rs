@@ -10,8 +10,8 @@ use crate::{
 
 #[async_trait]
 impl Notifier for Teller {
-    fn run_started(&self, speaker: &Speaker, dry_run: bool) {
-        Teller::run_started(self, &speaker.run, &speaker.script, dry_run);
+    fn run_started(&self, speaker: &Speaker, only_reads: bool) {
+        Teller::run_started(self, &speaker.run, &speaker.script, only_reads);
     }
 
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {

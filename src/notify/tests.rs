@@ -116,3 +116,93 @@ fn without_a_channel_nothing_is_kept() {
     teller.message(Level::Information, "subject", "text");
     assert!(teller.waiting().is_empty() && !folder.path().join("notify").exists());
 }
+
+/// `backup --volume NAME` by this trigger: failed, or with a good backup.
+fn backup_of(volume: &str, trigger: &str, is_good: bool) -> RunReport {
+    let mut report = failed(if is_good { &[] } else { &["x"] });
+    report.arguments = ["--volume".to_owned(), volume.to_owned()].into();
+    report.trigger = trigger.into();
+    if is_good {
+        report.backed_up = [volume.to_owned()].into();
+    } else {
+        (report.status, report.failures) = ("failed".into(), Vec::new());
+        report.error = Some(Error::guard("no space left"));
+    }
+    report
+}
+
+#[test]
+fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, _) = teller(folder.path(), &[]);
+    teller.run_ended(&failed(&["vol1", "vol2"]));
+    teller.run_ended(&backup_of("vol1", "cli", false));
+    assert_eq!(teller.problems().unwrap().len(), 2);
+    teller.run_ended(&backup_of("vol2", "cli", true));
+    assert_eq!(teller.problems().unwrap().len(), 2, "vol1 is not backed up yet");
+    let mut elsewhere = backup_of("vol1", "http", true);
+    elsewhere.place = Some("daemon s3://other".into());
+    (elsewhere.script, elsewhere.arguments) = ("nightly".into(), Vec::new());
+    teller.run_ended(&elsewhere);
+    assert_eq!(teller.problems().unwrap().len(), 2, "a backup elsewhere makes up for nothing here");
+    elsewhere.place = failed(&[]).place;
+    teller.run_ended(&elsewhere);
+    assert_eq!(teller.problems().unwrap().len(), 0);
+    teller.run_ended(&elsewhere);
+    assert_eq!(subjects(&teller)[2..], ["[db1] backup, backup --volume vol1 is well again"]);
+}
+
+#[test]
+fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, _) = teller(folder.path(), &[]);
+    teller.run_ended(&backup_of("vol1", "cron", false));
+    let mut partly = failed(&["vol2"]);
+    partly.backed_up = ["vol1".to_owned()].into();
+    teller.run_ended(&partly);
+    assert_eq!(
+        subjects(&teller)[1..],
+        [
+            "[db1] backup --volume vol1 is well again",
+            "[db1] backup partly failed: vol2: no space left, 12 bytes missing of vol2"
+        ]
+    );
+    // The backup is good, what failed with it is something else: no other backup makes up for that.
+    let mut old_snapshot = failed(&["vol3"]);
+    old_snapshot.arguments = ["--create-snapshot".to_owned()].into();
+    old_snapshot.backed_up = ["vol3".to_owned()].into();
+    teller.run_ended(&old_snapshot);
+    teller.run_ended(&backup_of("vol3", "cron", true));
+    assert!(teller.problems().unwrap().contains_key("run backup --create-snapshot"));
+}
+
+#[test]
+fn what_a_person_typed_and_never_types_again_is_not_wrong_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, clock) = teller(folder.path(), &[("BKUP_REMIND_AFTER", "1d")]);
+    teller.run_ended(&backup_of("vol9", "cli", false));
+    teller.run_ended(&backup_of("vol8", "cron", false));
+    clock.set("2026-11-26T07:00:00Z".parse().unwrap());
+    assert_eq!(teller.problems().unwrap().into_keys().collect::<Vec<_>>(), ["run backup --volume vol8"]);
+}
+
+#[test]
+fn a_look_at_a_list_by_hand_is_no_problem_and_the_crontabs_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, _) = teller(folder.path(), &[("BKUP_EMAIL_ON", "always")]);
+    let mut look = failed(&["vol1"]);
+    (look.script, look.read_only) = ("backups".into(), true);
+    for trigger in ["cli", "http"] {
+        look.trigger = trigger.into();
+        teller.run_ended(&look);
+    }
+    assert!(subjects(&teller).is_empty() && teller.problems().unwrap().is_empty());
+    look.trigger = "cron".into();
+    teller.run_ended(&look);
+    assert_eq!(teller.problems().unwrap().len(), 1);
+    (look.status, look.is_bad, look.trigger) = ("done".into(), false, "cli".into());
+    look.failures.clear();
+    teller.run_ended(&look);
+    teller.run_ended(&look);
+    assert_eq!(subjects(&teller)[1..], ["[db1] backups is well again"]);
+}

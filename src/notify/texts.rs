@@ -54,7 +54,7 @@ pub(super) fn moment(time: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// `vol1, vol2, vol3 and 4 more`.
-fn some_of(names: &[&str]) -> String {
+pub(super) fn some_of(names: &[&str]) -> String {
     let shown = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     match names.len() {
         0..=3 => shown,

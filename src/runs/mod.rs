@@ -105,6 +105,10 @@ pub struct Finished {
     pub took: Duration,
     /// Whether the store remembers it.
     pub recorded: bool,
+    /// Whether its script only reads.
+    pub read_only: bool,
+    /// The backups that it made and proved good, by volume and URL; none in a dry run.
+    pub backed_up: Vec<(String, String)>,
 }
 
 impl Finished {
@@ -143,7 +147,7 @@ pub fn announce(door: &Door, request: Request, cancellation: CancellationToken) 
         let now = door.clock.now();
         (id::next(now), now)
     };
-    let only_reads = request.dry_run;
+    let only_reads = request.dry_run || request.script.read_only;
     let ((id, started), place) = match door.turns.as_ref().filter(|_| !only_reads) {
         Some(turns) => {
             let (named, place) = turns.place(name);
@@ -204,7 +208,12 @@ impl Announced {
         let dry = request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
         let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
         let locks = Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
-        let guards = Arc::new(Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone()));
+        let read_only = request.script.read_only;
+        let guards = Arc::new(if read_only {
+            Guards::read_only(daemon, door.clock.clone())
+        } else {
+            Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone())
+        });
 
         let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
         host.cancellation = cancellation;
@@ -216,7 +225,8 @@ impl Announced {
         host.listener = door.listener.clone();
         host.notifier = door.notifier.clone();
         let host = Arc::new(host);
-        door.notifier.run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run);
+        door.notifier
+            .run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run || read_only);
 
         let clock = door.clock.clone();
         let work = move || {
@@ -226,6 +236,8 @@ impl Announced {
                 script::run(&script, &arguments, host)
             });
             let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
+            finished.read_only = read_only;
+            finished.backed_up = if record.dry_run { Vec::new() } else { backed_up(&guards.witnessed()) };
             if let Some(recording) = recording {
                 if let (Err(error), Some(by)) = (&mut finished.result, recording.cancelled_by())
                     && error.kind == ErrorKind::Cancelled
@@ -249,8 +261,19 @@ impl Announced {
             started,
             took: begun.elapsed(),
             recorded: false,
+            read_only: false,
+            backed_up: Vec::new(),
         })
     }
+}
+
+/// The backups that a run made, by volume and URL.
+fn backed_up(witnessed: &[Witness]) -> Vec<(String, String)> {
+    let made = witnessed.iter().filter_map(|witness| match witness {
+        Witness::BackupGood { volume, url, made: true, .. } => Some((volume.clone(), url.clone())),
+        _ => None,
+    });
+    made.collect()
 }
 
 /// What is known of a run when it begins.
@@ -295,7 +318,19 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
         }
     };
     let (id, script, started) = (record.id.clone(), record.script.clone(), record.started);
-    Finished { id, script, status, result, failures, plan, started, took, recorded: false }
+    Finished {
+        id,
+        script,
+        status,
+        result,
+        failures,
+        plan,
+        started,
+        took,
+        recorded: false,
+        read_only: false,
+        backed_up: Vec::new(),
+    }
 }
 
 /// The record of a run that ended, with what the guards saw.

@@ -143,8 +143,8 @@ pub struct Post {
 /// now is sent later.
 #[async_trait]
 pub trait Notifier: Send + Sync {
-    /// A run begins.
-    fn run_started(&self, _speaker: &Speaker, _dry_run: bool) {}
+    /// A run begins. `only_reads`: it is a dry one, or its script writes nothing.
+    fn run_started(&self, _speaker: &Speaker, _only_reads: bool) {}
 
     /// Something is wrong and somebody should look.
     ///

@@ -90,6 +90,8 @@ pub struct Script {
     pub doc: String,
     /// What it takes, in the order in which it says so.
     pub parameters: Vec<Parameter>,
+    /// Whether it says that it writes nothing (`const READ_ONLY = true;`); the guards see to it that this is so.
+    pub read_only: bool,
     pub(crate) ast: AST,
     /// What errors call its file.
     pub(crate) file: String,
@@ -204,6 +206,7 @@ impl Library {
             engine::for_compiling().compile(&source).map_err(|error| errors::of_parsing(&error, &file, &source))?;
         ast.set_source(file.as_str());
         let parameters = manifest::read(&ast, &file, &source)?;
+        let read_only = manifest::read_only(&ast, &file, &source)?;
         check::check(&ast, &file, &source)?;
         Ok(Script {
             name: name.to_owned(),
@@ -213,6 +216,7 @@ impl Library {
             origin,
             source,
             parameters,
+            read_only,
             ast,
             file,
         })

@@ -20,6 +20,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// The constant that holds a script's declaration.
 const NAME: &str = "PARAMETERS";
 
+/// The constant by which a script says that it writes nothing.
+const READ_ONLY: &str = "READ_ONLY";
+
 /// The words that `type:` knows.
 const TYPES: [&str; 11] =
     ["string", "int", "bool", "size", "duration", "choice", "list", "volume", "snapshot", "backup_url", "destination"];
@@ -119,6 +122,23 @@ impl Reader<'_> {
     fn wrong(&self, position: Position, message: impl Into<String>) -> Error {
         errors::located(Error::new(ErrorKind::Script, message), self.file, self.source, position)
     }
+
+    /// What a constant of the script's is set to; `None` where there is none of this name.
+    fn constant<'a>(&self, ast: &'a AST, name: &str, example: &str) -> Result<Option<&'a Expr>> {
+        for statement in ast.statements() {
+            if let Stmt::Var(variable, flags, position) = statement
+                && variable.0.name == name
+            {
+                if !flags.contains(rhai::ASTFlags::CONSTANT) {
+                    return Err(self
+                        .wrong(*position, format!("{name} must be a constant"))
+                        .with_hint(format!("write \"const {name} = {example};\"")));
+                }
+                return Ok(Some(&variable.1));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The parameters that a script declares, in the order in which it does.
@@ -128,45 +148,46 @@ impl Reader<'_> {
 pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>> {
     let reader = Reader { file, source };
     check_main(ast, &reader)?;
-    for statement in ast.statements() {
-        if let Stmt::Var(variable, flags, position) = statement
-            && variable.0.name == NAME
+    let Some(declared) = reader.constant(ast, NAME, "#{ .. }")? else { return Ok(Vec::new()) };
+    let Expr::Map(map, _) = declared else {
+        return Err(reader
+            .wrong(declared.start_position(), format!("{NAME} must be a map written out here"))
+            .with_hint("write const PARAMETERS = #{ name: #{ type: \"string\", help: \"..\" } };"));
+    };
+    let mut parameters: Vec<Parameter> = Vec::new();
+    for (name, declaration) in &map.0 {
+        let parameter = parameter(&reader, &name.name, name.pos, declaration)?;
+        if let Some(twin) =
+            parameters.iter().find(|p| crate::suggest::fold(&p.name) == crate::suggest::fold(&parameter.name))
         {
-            if !flags.contains(rhai::ASTFlags::CONSTANT) {
-                return Err(reader
-                    .wrong(*position, format!("{NAME} must be a constant"))
-                    .with_hint(format!("write \"const {NAME} = #{{ .. }};\"")));
-            }
-            let Expr::Map(map, _) = &variable.1 else {
-                return Err(reader
-                    .wrong(variable.1.start_position(), format!("{NAME} must be a map written out here"))
-                    .with_hint("write const PARAMETERS = #{ name: #{ type: \"string\", help: \"..\" } };"));
-            };
-            let mut parameters: Vec<Parameter> = Vec::new();
-            for (name, declaration) in &map.0 {
-                let parameter = parameter(&reader, &name.name, name.pos, declaration)?;
-                if let Some(twin) =
-                    parameters.iter().find(|p| crate::suggest::fold(&p.name) == crate::suggest::fold(&parameter.name))
-                {
-                    return Err(reader.wrong(
-                        name.pos,
-                        format!(
-                            "\"{}\" and \"{}\" are the same parameter on the command line",
-                            twin.name, parameter.name
-                        ),
-                    ));
-                }
-                if RESERVED.iter().any(|flag| crate::suggest::fold(flag) == crate::suggest::fold(&parameter.name)) {
-                    return Err(reader
-                        .wrong(name.pos, format!("\"{}\" is a flag of every command", parameter.name))
-                        .with_hint("choose another name for the parameter"));
-                }
-                parameters.push(parameter);
-            }
-            return Ok(parameters);
+            return Err(reader.wrong(
+                name.pos,
+                format!("\"{}\" and \"{}\" are the same parameter on the command line", twin.name, parameter.name),
+            ));
         }
+        if RESERVED.iter().any(|flag| crate::suggest::fold(flag) == crate::suggest::fold(&parameter.name)) {
+            return Err(reader
+                .wrong(name.pos, format!("\"{}\" is a flag of every command", parameter.name))
+                .with_hint("choose another name for the parameter"));
+        }
+        parameters.push(parameter);
     }
-    Ok(Vec::new())
+    Ok(parameters)
+}
+
+/// Whether a script says that it writes nothing: `const READ_ONLY = true;`.
+///
+/// # Errors
+/// [`ErrorKind::Script`] with its place where that is neither `true` nor `false`, or no constant.
+pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
+    let reader = Reader { file, source };
+    match reader.constant(ast, READ_ONLY, "true")? {
+        None => Ok(false),
+        Some(Expr::BoolConstant(value, _)) => Ok(*value),
+        Some(other) => Err(reader
+            .wrong(other.start_position(), format!("{READ_ONLY} must be true or false, written out here"))
+            .with_hint("a declaration is read without running the script")),
+    }
 }
 
 fn check_main(ast: &AST, reader: &Reader<'_>) -> Result<()> {

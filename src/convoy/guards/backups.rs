@@ -97,6 +97,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] where the daemon answered success and the backup can't be inspected; else as
     /// [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of the volume's.
     pub async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+        self.may_write("make a backup")?;
         let volume = self.daemon.snapshot(snapshot).await?.volume_name;
         // From here on the volume counts as not backed up, until the proof.
         let key = (volume.clone(), destination.key());
@@ -283,6 +284,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] where a guard refuses, [`ErrorKind::NotFound`] where the destination lists no such backup, else as
     /// [`crate::convoy::Daemon::delete_backup`].
     pub async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
+        self.may_write("delete a backup")?;
         let what = format!("the backup \"{url}\"");
         let destination = url.destination();
         let destination_lock = self.lock_destination(&destination, Sharing::Exclusive).await?;

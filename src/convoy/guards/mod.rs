@@ -50,6 +50,8 @@ pub struct Guards {
     daemon: Arc<dyn Daemon>,
     /// None in a dry run, which writes nothing, not even a lock file.
     locks: Option<Locks>,
+    /// Whoever asks said that it would only read.
+    read_only: bool,
     clock: Arc<dyn Clock>,
     /// How often a backup that is still being completed (EBS) is looked at.
     look_every: Duration,
@@ -78,7 +80,21 @@ struct Seen {
 impl Guards {
     /// Guards over this daemon; without `locks` where it is a dry run.
     pub fn new(daemon: Arc<dyn Daemon>, locks: Option<Locks>, clock: Arc<dyn Clock>) -> Self {
-        Self { daemon, locks, clock, look_every: Duration::from_secs(10), seen: Mutex::default() }
+        Self { daemon, locks, read_only: false, clock, look_every: Duration::from_secs(10), seen: Mutex::default() }
+    }
+
+    /// Guards that only read: every write is refused before the daemon hears of it, also in a dry run.
+    pub fn read_only(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
+        Self { read_only: true, ..Self::new(daemon, None, clock) }
+    }
+
+    /// Refuses a write where only reading was agreed on; every method that writes asks first.
+    fn may_write(&self, what: &str) -> Result<()> {
+        if !self.read_only {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Script, format!("a script that only reads can't {what}"))
+            .with_hint("take \"const READ_ONLY = true;\" out of the script, or the call; nothing was done"))
     }
 
     /// Which daemon this is, for the log.
@@ -149,6 +165,7 @@ impl Guards {
     /// # Errors
     /// As [`Daemon::mount_volume`].
     pub async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
+        self.may_write("mount a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
         self.daemon.mount_volume(name, mount_point).await
     }
@@ -158,6 +175,7 @@ impl Guards {
     /// # Errors
     /// As [`Daemon::unmount_volume`].
     pub async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        self.may_write("unmount a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
         self.daemon.unmount_volume(name).await
     }

@@ -579,3 +579,31 @@ fn an_ebs_backup_that_is_still_pending_is_not_complete() {
     let fields = [("State".to_owned(), "pending".to_owned())];
     assert!(!Backup::new(fields.into()).is_complete());
 }
+
+#[tokio::test]
+async fn who_said_to_only_read_can_write_nothing() {
+    let bench = bench(&["vol1"]);
+    let url = bench.back_up("vol1", &vfs()).await.unwrap();
+    let before = bench.daemon.writes().len();
+    let snapshot = bench.daemon.volume(&name("vol1")).await.unwrap().snapshots.unwrap().into_keys().next().unwrap();
+    let snapshot = name(&snapshot);
+    let guards = Guards::read_only(bench.daemon.clone(), clock());
+    let vol1 = &name("vol1");
+    let refused = [
+        ("mount a volume", guards.mount_volume(vol1, None).await.map(drop)),
+        ("unmount a volume", guards.unmount_volume(vol1).await),
+        ("create a volume", guards.create_volume(&NewVolume::named(name("vol2"))).await.map(drop)),
+        ("delete a volume", guards.delete_volume(vol1, None, true).await),
+        ("forget a volume", guards.forget_volume(vol1).await),
+        ("take a snapshot", guards.create_snapshot(vol1).await.map(drop)),
+        ("delete a snapshot", guards.delete_snapshot(&snapshot).await),
+        ("make a backup", guards.create_backup(&snapshot, &vfs()).await.map(drop)),
+        ("delete a backup", guards.delete_backup(&url, true).await),
+    ];
+    for (what, result) in refused {
+        let error = result.unwrap_err();
+        assert!(error.kind == ErrorKind::Script && error.message.contains(what), "{what}: {error}");
+    }
+    assert_eq!(bench.daemon.writes().len(), before);
+    assert_eq!(guards.backups(&vfs(), Some(vol1)).await.unwrap().len(), 1);
+}

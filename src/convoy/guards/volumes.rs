@@ -16,6 +16,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] where anything uses the name of a volume to restore (guard 6); a usage error where the backup is
     /// not there or not complete; else as [`crate::convoy::Daemon::create_volume`]. A restore that failed leaves no volume.
     pub async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+        self.may_write("create a volume")?;
         let created = self.make_volume(new).await?;
         self.witness(Witness::VolumeMade { volume: created.name.clone() });
         Ok(created)
@@ -125,6 +126,7 @@ impl Guards {
         destination: Option<&Destination>,
         without_backup: bool,
     ) -> Result<()> {
+        self.may_write("delete a volume")?;
         let what = format!("the volume \"{name}\"");
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
         let volume = self.volume(name).await?;
@@ -153,6 +155,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::delete_volume`].
     pub async fn forget_volume(&self, name: &Name) -> Result<()> {
+        self.may_write("make the daemon forget a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
         self.daemon.delete_volume(name, true).await.map_err(|error| explain_missing_volume(error, name))?;
         self.witness(Witness::VolumeGone { volume: name.to_string() });
@@ -164,6 +167,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::create_snapshot`]; a timeout only after a look that did not find it (guard 8).
     pub async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
+        self.may_write("take a snapshot")?;
         let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
         let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
         let snapshot = match self.daemon.create_snapshot(volume, &name).await {
@@ -194,6 +198,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped deleting; else as
     /// [`crate::convoy::Daemon::delete_snapshot`].
     pub async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+        self.may_write("delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
         let volume = snapshot.volume_name;
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;

@@ -66,3 +66,23 @@ fn a_script_needs_a_main_that_can_be_called() {
     }
     assert!(script("fn main() {}").is_ok());
 }
+
+#[test]
+fn a_script_says_itself_that_it_only_reads() {
+    let read_only = |text: &str| script(&format!("{text}\nfn main() {{ [] }}")).map(|script| script.read_only);
+    assert!(read_only("const READ_ONLY = true;").unwrap());
+    assert!(!read_only("const READ_ONLY = false;").unwrap());
+    assert!(!read_only("").unwrap());
+    for (text, message) in [
+        ("let READ_ONLY = true;", "READ_ONLY must be a constant"),
+        ("const READ_ONLY = 1;", "READ_ONLY must be true or false"),
+        ("const READ_ONLY = 1 > 0;", "READ_ONLY must be true or false"),
+    ] {
+        let error = read_only(text).unwrap_err();
+        assert!(error.message.contains(message) && error.location.is_some(), "{error:?}");
+    }
+    let library = crate::script::Library::new(None).unwrap();
+    let only_read = |name: &&str| library.load(name).unwrap().read_only;
+    let all = ["backup", "backups", "create", "prune", "remove", "restore", "snapshot", "volumes"];
+    assert_eq!(all.iter().copied().filter(only_read).collect::<Vec<_>>(), ["backups", "volumes"]);
+}
