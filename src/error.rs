@@ -122,12 +122,14 @@ pub struct Error {
     pub status: Option<u16>,
     /// The place in the script.
     pub location: Option<Box<Location>>,
+    /// The argument at fault, by its parameter's name.
+    pub field: Option<String>,
 }
 
 impl Error {
     /// An error of this kind with this message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, request: None, status: None, location: None }
+        Self { kind, message: message.into(), hint: None, request: None, status: None, location: None, field: None }
     }
 
     /// [`ErrorKind::Usage`].
@@ -159,6 +161,13 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error, about this argument.
+    #[must_use]
+    pub fn with_field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
         self
     }
 

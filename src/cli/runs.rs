@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
-use jiff::{Timestamp, Zoned, civil};
+use jiff::{Timestamp, Zoned};
 use log::Level;
 use serde_json::{Value, json};
 
@@ -19,9 +19,10 @@ use crate::{
     runs::{
         Status, Store,
         record::{Cancelling, Filter, Line, RunRecord},
+        since,
     },
     text::{Style, cut, escape, styled},
-    units::{format_duration, format_size, parse_duration},
+    units::{format_duration, format_size},
 };
 
 /// How often a log that is followed is looked at.
@@ -100,8 +101,9 @@ fn list(context: &Context, store: &Store, matches: &ArgMatches) -> Result<u8> {
     let filter = Filter {
         script: text("script"),
         status: text("status").as_deref().and_then(Status::parse),
-        since: text("since").map(|since| parse_since(&since, &now)).transpose()?,
+        since: text("since").map(|since| since::parse(&since, &now)).transpose()?,
         volume: text("volume"),
+        before: None,
         limit: matches.get_one::<u32>("count").and_then(|count| usize::try_from(*count).ok()),
     };
     let runs = store.list(&filter)?;
@@ -191,19 +193,6 @@ fn what_failed(run: &RunRecord) -> String {
 
 fn interruption(run: &RunRecord) -> String {
     format!("its process {} on {} was gone before its end", run.process, run.host)
-}
-
-/// A time so long ago, or one of the local zone's: `7d`, `2026-11-23`, `2026-11-23T07:00`.
-fn parse_since(text: &str, now: &Zoned) -> Result<Timestamp> {
-    if let Ok(length) = parse_duration(text) {
-        let length = jiff::SignedDuration::try_from(length).unwrap_or(jiff::SignedDuration::MAX);
-        return Ok(now.timestamp().checked_sub(length).unwrap_or(Timestamp::MIN));
-    }
-    let local = || text.parse::<civil::DateTime>().ok()?.to_zoned(now.time_zone().clone()).ok();
-    text.parse().ok().or_else(|| local().map(|zoned| zoned.timestamp())).ok_or_else(|| {
-        Error::usage(format!("--since: \"{text}\" is no time"))
-            .with_hint("write how long ago, such as 7d or 36h, or a day, such as 2026-11-23")
-    })
 }
 
 fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
@@ -404,25 +393,4 @@ fn requester() -> String {
         ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
     let user = name.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
     format!("{user} on {}", rustix::system::uname().nodename().to_string_lossy())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn since_is_how_long_ago_or_a_day_in_the_local_zone() {
-        let now: Zoned = "2026-11-23T12:00:00+01:00[Europe/Berlin]".parse().unwrap();
-        for (text, time) in [
-            ("7d", "2026-11-16T11:00:00Z"),
-            ("2026-11-20", "2026-11-19T23:00:00Z"),
-            ("2026-11-20T07:30", "2026-11-20T06:30:00Z"),
-            ("2026-11-20T07:30:00Z", "2026-11-20T07:30:00Z"),
-        ] {
-            assert_eq!(parse_since(text, &now).unwrap(), time.parse().unwrap(), "{text}");
-        }
-        for text in ["", "yesterday", "7", "2026-13-01"] {
-            assert_eq!(parse_since(text, &now).unwrap_err().exit_code(), 2, "{text}");
-        }
-    }
 }

@@ -10,7 +10,7 @@ use crate::{
     app, diagnostic,
     error::{Error, Result},
     output::{Cell, Column, table},
-    script::{self, Library, Parameter},
+    script::{self, Library},
     text::Style,
 };
 
@@ -62,27 +62,9 @@ fn list(context: &Context) -> Result<u8> {
 
 fn describe(library: &Library, name: &str) -> serde_json::Value {
     match library.load(name) {
-        Ok(script) => json!({
-            "name": script.name,
-            "origin": script.origin.to_string(),
-            "digest": script.digest,
-            "doc": script.doc,
-            "signature": script.signature(),
-            "read_only": script.read_only,
-            "parameters": script.parameters.iter().map(parameter).collect::<Vec<_>>(),
-        }),
+        Ok(script) => script::describe::script(&script),
         Err(error) => json!({ "name": name, "error": diagnostic::to_json(&error) }),
     }
-}
-
-fn parameter(parameter: &Parameter) -> serde_json::Value {
-    json!({
-        "name": parameter.name,
-        "type": parameter.kind.placeholder(),
-        "required": parameter.required,
-        "default": parameter.default,
-        "help": parameter.help,
-    })
 }
 
 fn show(context: &Context, name: &str) -> Result<u8> {

@@ -8,6 +8,7 @@ mod id;
 pub mod record;
 mod recording;
 mod schema;
+pub mod since;
 pub mod store;
 #[cfg(test)]
 mod tests;

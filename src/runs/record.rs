@@ -294,6 +294,31 @@ pub struct VolumeRecord {
     pub good_backups: Vec<GoodBackup>,
 }
 
+/// The limits of the buckets in which the durations of runs are counted, in seconds; the last bucket has none.
+pub const DURATION_BUCKETS: [f64; 9] = [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 7_200.0, 18_000.0];
+
+/// What was counted of all runs that ended, also of those that are not kept any more; dry runs don't count.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Totals {
+    /// How many ended how, by script.
+    pub runs: Vec<(String, String, u64)>,
+    /// How long they took.
+    pub durations: Vec<Durations>,
+    /// The bytes of the backups that they made.
+    pub backup_bytes: u64,
+}
+
+/// How long the runs of a script took.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Durations {
+    /// The script.
+    pub script: String,
+    /// How many took no longer than each of [`DURATION_BUCKETS`], and longer than the one before; then those that took longer.
+    pub counts: [u64; DURATION_BUCKETS.len() + 1],
+    /// How long they took together, in seconds.
+    pub seconds: f64,
+}
+
 /// Which runs a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -305,6 +330,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// That have to do with this volume.
     pub volume: Option<String>,
+    /// Whose id is before this one: a further page of a list.
+    pub before: Option<String>,
     /// At most so many, the newest; `None`: all.
     pub limit: Option<usize>,
 }

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, oldest first: a store of version N has had the first N.
-const STEPS: [&str; 2] = [FIRST, WAITING];
+const STEPS: [&str; 3] = [FIRST, WAITING, TOTALS];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -89,6 +89,19 @@ CREATE TABLE times (
 const WAITING: &str = "
 DROP INDEX runs_unfinished;
 CREATE INDEX runs_unfinished ON runs (status) WHERE status IN ('running', 'waiting', 'interrupted');
+";
+
+/// What is counted of runs, for ever: a bucket is the index of a duration's, -1 where the run has none.
+const TOTALS: &str = "
+CREATE TABLE totals (
+    script TEXT NOT NULL,
+    status TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    runs INTEGER NOT NULL,
+    took INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (script, status, bucket)
+) WITHOUT ROWID;
 ";
 
 /// The version of a store; 0 where it is a new file.

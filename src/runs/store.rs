@@ -7,6 +7,7 @@
 mod cancelling;
 mod finding;
 mod times;
+mod totals;
 mod volumes;
 mod writing;
 

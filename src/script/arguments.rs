@@ -64,6 +64,7 @@ impl Script {
         }
         Error::usage(format!("\"{}\" has no argument \"{name}\"", self.name))
             .with_hint(format!("{hint}usage: {}", self.signature()))
+            .with_field(name)
     }
 
     fn given(&self, parameter: &Parameter, value: &Value) -> Result<Value> {
@@ -71,6 +72,7 @@ impl Script {
             let hint = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
             Error::usage(format!("{}: {}", parameter.option(), error.message))
                 .with_hint(format!("{hint}usage: {}", self.signature()))
+                .with_field(&parameter.name)
         })
     }
 
@@ -81,7 +83,9 @@ impl Script {
             let value = match given.remove(&parameter.name) {
                 Some(value) => value,
                 None if parameter.required => {
-                    return Err(self.usage(format!("\"{}\" needs {}", self.name, parameter.option())));
+                    return Err(self
+                        .usage(format!("\"{}\" needs {}", self.name, parameter.option()))
+                        .with_field(&parameter.name));
                 }
                 None => match (&parameter.default, &parameter.kind) {
                     (Some(default), _) => default.clone(),
@@ -178,7 +182,9 @@ pub fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Argumen
         }
         let value = script.given(parameter, value)?;
         if given.insert(parameter.name.clone(), value).is_some() {
-            return Err(script.usage(format!("\"{}\" is given twice", parameter.name)));
+            return Err(script
+                .usage(format!("\"{}\" is given twice", parameter.name))
+                .with_field(&parameter.name));
         }
     }
     script.complete(given)

@@ -72,6 +72,23 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
+    /// The word for it in a declaration's `type:`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Bool => "bool",
+            Self::Size => "size",
+            Self::Duration => "duration",
+            Self::OneOf(_) => "choice",
+            Self::List => "list",
+            Self::Volume => "volume",
+            Self::Snapshot => "snapshot",
+            Self::BackupUrl => "backup_url",
+            Self::Destination => "destination",
+        }
+    }
+
     /// The word for it in usage lines: `SIZE`, `ext4|xfs`.
     pub fn placeholder(&self) -> String {
         match self {

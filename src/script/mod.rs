@@ -8,6 +8,7 @@
 
 pub mod arguments;
 mod check;
+pub mod describe;
 mod engine;
 mod errors;
 pub mod host;

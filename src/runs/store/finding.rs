@@ -1,6 +1,6 @@
 //! What is read of runs: lists, one by its id, its log.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use rusqlite::{Connection, Row, params_from_iter, types::Value as Sql};
 use serde::de::DeserializeOwned;
@@ -47,6 +47,9 @@ impl Store {
         }
         if let Some(volume) = &filter.volume {
             add("id IN (SELECT run FROM run_volumes WHERE volume = ?)", volume.clone().into());
+        }
+        if let Some(before) = &filter.before {
+            add("id < ?", before.clone().into());
         }
         let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
@@ -95,6 +98,77 @@ impl Store {
             return Ok(found.swap_remove(0));
         }
         Err(if found.is_empty() || id.is_empty() { self.unknown(id) } else { ambiguous(id, &found) })
+    }
+
+    /// A number that is another whenever another connection than this store's has written.
+    ///
+    /// # Errors
+    /// Where the store can't be read, or is not there yet.
+    pub fn change_count(&self) -> Result<i64> {
+        self.read(|connection| connection.query_row("PRAGMA data_version", [], |row| row.get(0)))
+    }
+
+    /// The place of the run that came in last: places go up in the order in which runs come in, which is not always their ids'.
+    ///
+    /// # Errors
+    /// Where the store can't be read, or is not there yet.
+    pub fn last_row(&self) -> Result<i64> {
+        self.read(|connection| connection.query_row("SELECT coalesce(max(rowid), 0) FROM runs", [], |row| row.get(0)))
+    }
+
+    /// How many runs go on or wait for their turn.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn open_runs(&self) -> Result<u64> {
+        let filter = |status| Filter { status: Some(status), ..Filter::default() };
+        let count = |status| self.list(&filter(status)).map(|runs| runs.len() as u64);
+        Ok(count(Status::Running)? + count(Status::Waiting)?)
+    }
+
+    /// The last run of each entry of the crontab, by the entry's key; none where there is no store yet.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn last_runs_of_entries(&self) -> Result<HashMap<String, RunRecord>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE id IN
+                (SELECT max(id) FROM runs WHERE entry_key IS NOT NULL AND status <> 'skipped' GROUP BY entry_key)"
+        );
+        let read = self.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([])?;
+            let mut found = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let record = self.record(row)?;
+                if let Some(entry) = &record.entry {
+                    found.insert(entry.key.clone(), record);
+                }
+            }
+            Ok(found)
+        });
+        match read {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(HashMap::new()),
+            read => read,
+        }
+    }
+
+    /// The runs that came in behind this place, each with its own, but for those that a person or a program asked for, that did
+    /// nothing but read, and are over.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn runs_behind(&self, row: i64) -> Result<Vec<(i64, RunRecord)>> {
+        let sql = format!("SELECT {COLUMNS}, rowid FROM runs WHERE rowid > ?1 AND NOT routine ORDER BY rowid LIMIT 500");
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([row])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push((row.get(24)?, self.record(row)?));
+            }
+            Ok(found)
+        })
     }
 
     fn unknown(&self, id: &str) -> Error {

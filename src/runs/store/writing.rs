@@ -100,7 +100,10 @@ impl Store {
             lines_left_out: 0,
             cancel_requested: None,
         };
-        self.write(|transaction| save(transaction, &record, &Output::default()))?;
+        self.write(|transaction| {
+            save(transaction, &record, &Output::default())?;
+            super::totals::count(transaction, &record)
+        })?;
         Ok(record.id)
     }
 
@@ -158,7 +161,13 @@ impl Store {
             for id in &gone {
                 // One that ended since it was looked at is not running any more.
                 let mark = "UPDATE runs SET status = 'interrupted' WHERE id = ?1 AND status IN ('running', 'waiting')";
-                marked += transaction.execute(mark, [id])?;
+                if transaction.execute(mark, [id])? > 0 {
+                    marked += 1;
+                    let script = transaction.query_row("SELECT script, dry_run FROM runs WHERE id = ?1", [id], |row| {
+                        Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+                    })?;
+                    super::totals::interrupted(transaction, &script.0, script.1)?;
+                }
             }
             Ok(marked)
         })?;
@@ -171,6 +180,7 @@ fn end(transaction: &Transaction<'_>, ending: &Ending<'_>, now: Timestamp) -> ru
     let record = ending.record;
     append(transaction, &record.id, ending.lines)?;
     save(transaction, record, ending.output)?;
+    super::totals::count(transaction, record)?;
     match ending.witnessed {
         Some((daemon, witnessed)) => super::volumes::learn(transaction, daemon, witnessed, &record.id, now),
         None => Ok(()),

@@ -1,0 +1,209 @@
+//! The routes: which path and method leads where. Who may is asked before ([`super::auth::Gated`]).
+
+use std::{convert::Infallible, sync::Arc};
+
+use serde::Serialize;
+use warp::{
+    Filter, Reply as _,
+    http::{
+        HeaderMap, HeaderValue, Method,
+        header::{CONTENT_TYPE, IF_NONE_MATCH},
+    },
+    path::FullPath,
+    reply::Response,
+};
+
+use super::{
+    assets,
+    auth::Access,
+    core::Core,
+    events::{Hub, listen},
+    metrics, openapi,
+    problem::Problem,
+    query::Query,
+    runs, schedule, scripts, status,
+};
+use crate::error::{Error, Result};
+
+/// What a request asks, but for its path and body.
+pub(super) struct Asked {
+    /// Its method.
+    pub(super) method: Method,
+    /// Its query, as it was sent.
+    pub(super) query: String,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+    /// Who asks; nobody where the route is open to all.
+    pub(super) access: Option<Access>,
+}
+
+impl Asked {
+    /// Lets only these methods pass.
+    fn only(&self, allowed: &[&str]) -> Result<(), Problem> {
+        if allowed.contains(&self.method.as_str()) { Ok(()) } else { Err(Problem::method(allowed)) }
+    }
+
+    /// Lets only a reading request pass, without a query.
+    fn plain(&self) -> Result<(), Problem> {
+        self.only(READING)?;
+        Query::read(&self.query, &[]).map(drop)
+    }
+}
+
+/// The methods of what is only read.
+const READING: &[&str] = &["GET", "HEAD"];
+
+/// All routes: the API and the dashboard's files.
+pub fn routes(
+    core: Arc<dyn Core>,
+    hub: Arc<Hub>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let asked = warp::method()
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<Access>())
+        .map(|method, query, headers, access| Asked { method, query, headers, access });
+    let core = warp::any().map(move || core.clone());
+    let hub = warp::any().map(move || hub.clone());
+
+    let script = warp::path!("api" / String)
+        .and(warp::post())
+        .and(core.clone())
+        .and(asked.clone())
+        .and(warp::body::stream())
+        .then(|name, core, asked, body| answer(scripts::run(core, asked, name, body)));
+    let runs = warp::path!("api" / "runs")
+        .and(core.clone())
+        .and(asked.clone())
+        .then(|core, asked: Asked| answer(async { asked.only(READING).map(|()| runs::list(core, asked))?.await }));
+    let run = warp::path!("api" / "runs" / String).and(core.clone()).and(hub.clone()).and(asked.clone()).then(
+        |id, core, hub, asked: Asked| {
+            answer(async {
+                asked.only(&["GET", "HEAD", "DELETE"])?;
+                match asked.method {
+                    Method::DELETE => runs::cancel(core, asked, id).await,
+                    _ => runs::show(core, hub, id).await,
+                }
+            })
+        },
+    );
+    let log = warp::path!("api" / "runs" / String / "log")
+        .and(core.clone())
+        .and(asked.clone())
+        .then(|id, core, asked: Asked| answer(async { asked.only(READING).map(|()| runs::log(core, asked, id))?.await }));
+    let all_scripts = warp::path!("api" / "scripts").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+        answer(async {
+            asked.plain()?;
+            scripts::list(core).await
+        })
+    });
+    let one_script = warp::path!("api" / "scripts" / String).and(core.clone()).and(asked.clone()).then(
+        |name, core, asked: Asked| {
+            answer(async {
+                asked.plain()?;
+                scripts::show(core, name).await
+            })
+        },
+    );
+    let schedule = warp::path!("api" / "schedule")
+        .and(core.clone())
+        .and(asked.clone())
+        .then(|core, asked: Asked| answer(async { asked.only(READING).map(|()| schedule::show(core, asked))?.await }));
+    let entry = warp::path!("api" / "schedule" / String / String)
+        .and(core.clone())
+        .and(hub.clone())
+        .and(asked.clone())
+        .then(|key, action, core, hub, asked: Asked| {
+            answer(async move {
+                asked.only(&["POST"])?;
+                schedule::act(core, hub, key, action).await
+            })
+        });
+    let status = warp::path!("api" / "status")
+        .and(core.clone())
+        .and(asked.clone())
+        .then(|core, asked: Asked| answer(async { asked.only(READING).map(|()| status::status(core, asked))?.await }));
+    let events = warp::path!("api" / "events").and(hub.clone()).and(asked.clone()).then(|hub, asked: Asked| {
+        answer(async move {
+            asked.only(&["GET"])?;
+            listen(&hub, &asked)
+        })
+    });
+    let api = runs.or(run).unify().or(log).unify().or(status).unify().or(events).unify();
+    let api = api.or(schedule).unify().or(entry).unify().or(all_scripts).unify().or(one_script).unify();
+
+    let health = warp::path!("healthz").and(asked.clone()).then(|asked: Asked| {
+        answer(async move {
+            asked.only(READING)?;
+            Ok(status::health())
+        })
+    });
+    let ready = warp::path!("readyz").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+        answer(async move {
+            asked.only(READING)?;
+            status::ready(core).await
+        })
+    });
+    let metrics = warp::path!("metrics").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+        answer(async move {
+            asked.only(READING)?;
+            metrics::show(core).await
+        })
+    });
+    let document = warp::path!("openapi.json").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+        answer(async move {
+            asked.only(READING)?;
+            openapi::show(core).await
+        })
+    });
+    let operations = health.or(ready).unify().or(metrics).unify().or(document).unify();
+
+    let rest = warp::path::full().and(core).and(asked).then(|path: FullPath, core, asked: Asked| {
+        answer(async move { fallback(core, &path, &asked).await })
+    });
+    script.or(api).unify().or(operations).unify().or(rest).unify()
+}
+
+/// What no route is for: the dashboard's files, the wrong method for a script, or nothing.
+async fn fallback(core: Arc<dyn Core>, path: &FullPath, asked: &Asked) -> Result<Response, Problem> {
+    let path = path.as_str();
+    if let Some(asset) = assets::find(path) {
+        asked.only(READING)?;
+        return Ok(assets::answer(asset, asked.headers.get(IF_NONE_MATCH)));
+    }
+    if let Some(name) = path.strip_prefix("/api/")
+        && !name.contains('/')
+        && let name = name.to_owned()
+        && blocking(move || Ok(core.library()?.load(&name).is_ok())).await?
+    {
+        return Err(Problem::method(&["POST"]));
+    }
+    Err(Problem::not_found(format!("there is nothing at \"{}\"", crate::text::escape(&crate::text::cut(path, 200))))
+        .with_hint("/openapi.json says what there is"))
+}
+
+/// The answer, whether it went well or not.
+async fn answer(made: impl Future<Output = Result<Response, Problem>>) -> Response {
+    made.await.unwrap_or_else(warp::Reply::into_response)
+}
+
+/// A JSON answer.
+pub(super) fn json_answer<T: Serialize + ?Sized>(value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(text) => {
+            let mut response = Response::new(text.into());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => Problem::from(Error::internal(error.to_string())).into_response(),
+    }
+}
+
+/// Does what blocks on a thread for it.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(Problem::from),
+        Err(panic) => Err(Error::internal(panic.to_string()).into()),
+    }
+}

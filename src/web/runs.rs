@@ -1,0 +1,171 @@
+//! The runs: lists, one of them, its log, and ending it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use warp::{
+    http::{HeaderValue, StatusCode, header::{ACCEPT, CONTENT_TYPE}},
+    reply::Response,
+};
+
+use super::{
+    core::Core,
+    events::Hub,
+    problem::Problem,
+    query::Query,
+    routes::{Asked, blocking, json_answer},
+};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    error::{Error, ErrorKind},
+    runs::{
+        Status,
+        record::{Cancelling, Filter, RunRecord},
+        since,
+    },
+};
+
+/// So many runs are listed where the client does not say.
+const PAGE: usize = 50;
+/// And so many at most.
+const LARGEST_PAGE: usize = 500;
+/// So many lines of a log at a time.
+const LINES: usize = 1_000;
+const MOST_LINES: usize = 10_000;
+/// The longest id there is.
+const LONGEST_ID: usize = 64;
+
+/// A run as JSON: its record, and its arguments as words of a command line.
+pub(super) fn shown(run: &RunRecord) -> Value {
+    let mut shown = serde_json::to_value(run).unwrap_or_default();
+    shown["words"] = run.words().into();
+    shown
+}
+
+/// GET /api/runs
+pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {
+    let query = Query::read(&asked.query, &["script", "status", "since", "volume", "limit", "before"])?;
+    let limit = query.parse::<usize>("limit", "a number")?.unwrap_or(PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(Query::wrong("limit", &limit.to_string(), "a number from 1 to 500"));
+    }
+    let status = match query.get("status") {
+        Some(word) => {
+            let all: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
+            Some(Status::parse(word).ok_or_else(|| Query::wrong("status", word, &format!("one of {}", all.join(", "))))?)
+        }
+        None => None,
+    };
+    let parse = |text: &str| since::parse(text, &SystemClock.now_local()).map_err(|error| with_field(error, "since"));
+    let filter = Filter {
+        script: query.get("script").map(str::to_owned),
+        status,
+        since: query.get("since").map(parse).transpose()?,
+        volume: query.get("volume").map(str::to_owned),
+        before: query.get("before").map(str::to_owned),
+        // One more tells whether there is a next page.
+        limit: Some(limit + 1),
+    };
+    let mut runs = blocking(move || core.store().list(&filter)).await?;
+    let has_more = runs.len() > limit;
+    runs.truncate(limit);
+    let next = runs.last().filter(|_| has_more).map(|last| {
+        let mut next = form_urlencoded::Serializer::new(String::from("/api/runs?"));
+        for name in ["script", "status", "since", "volume", "limit"] {
+            query.get(name).iter().for_each(|value| {
+                next.append_pair(name, value);
+            });
+        }
+        next.append_pair("before", &last.id).finish()
+    });
+    Ok(json_answer(&json!({ "runs": runs.iter().map(shown).collect::<Vec<_>>(), "next": next })))
+}
+
+fn with_field(error: Error, field: &str) -> Problem {
+    Problem::from(error).with_field(field)
+}
+
+/// Whether this may be a run's id: what else it may be is not looked for.
+fn check_id(id: &str) -> Result<(), Problem> {
+    let is_id = (1..=LONGEST_ID).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    if is_id {
+        return Ok(());
+    }
+    Err(Problem::not_found(format!("there is no run \"{}\"", crate::text::escape(&crate::text::cut(id, LONGEST_ID))))
+        .with_hint("a run's id is like 20261123T074200.123456-1a2b-0; GET /api/runs lists those there are"))
+}
+
+/// A run there is none of is 404, not a wrong request.
+fn missing(error: Error) -> Problem {
+    match error.kind {
+        ErrorKind::Usage | ErrorKind::NotFound => {
+            Problem::not_found(error.message).with_hint("GET /api/runs lists those there are")
+        }
+        _ => Problem::from(error),
+    }
+}
+
+async fn find(core: &Arc<dyn Core>, id: String) -> Result<RunRecord, Problem> {
+    check_id(&id)?;
+    let core = core.clone();
+    blocking(move || Ok(core.store().get(&id))).await?.map_err(missing)
+}
+
+/// GET /api/runs/ID
+pub(super) async fn show(core: Arc<dyn Core>, hub: Arc<Hub>, id: String) -> Result<Response, Problem> {
+    let run = find(&core, id).await?;
+    let id = run.id.clone();
+    let output = blocking(move || core.store().output(&id)).await?;
+    let mut shown = shown(&run);
+    if let Some(members) = shown.as_object_mut() {
+        let progress = hub.progress_of(&run.id).filter(|_| run.status.is_open());
+        members.extend(Map::from_iter([
+            ("result".to_owned(), output.result.unwrap_or_default()),
+            ("plan".to_owned(), output.plan.unwrap_or_default()),
+            ("progress".to_owned(), progress.unwrap_or_default()),
+        ]));
+    }
+    Ok(json_answer(&shown))
+}
+
+/// GET /api/runs/ID/log
+pub(super) async fn log(core: Arc<dyn Core>, asked: Asked, id: String) -> Result<Response, Problem> {
+    let query = Query::read(&asked.query, &["after", "limit"])?;
+    let after = query.parse::<u64>("after", "a line's number")?.unwrap_or(0);
+    let limit = query.parse::<usize>("limit", "a number")?.unwrap_or(LINES);
+    if !(1..=MOST_LINES).contains(&limit) {
+        return Err(Query::wrong("limit", &limit.to_string(), "a number from 1 to 10000"));
+    }
+    let run = find(&core, id).await?;
+    let lines = blocking(move || core.store().lines(&run.id, after, limit)).await?;
+    let wants_text = asked.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
+    if !wants_text {
+        return Ok(json_answer(&json!({ "lines": lines, "ended": !run.status.is_open() })));
+    }
+    let line = |line: &crate::runs::record::Line| {
+        let text = crate::text::escape(&line.text).into_owned();
+        format!("{} {:<5} {}: {text}\n", line.time.strftime("%Y-%m-%dT%H:%M:%SZ"), line.level, line.target)
+    };
+    let mut response = Response::new(lines.iter().map(line).collect::<String>().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Ok(response)
+}
+
+/// DELETE /api/runs/ID
+pub(super) async fn cancel(core: Arc<dyn Core>, asked: Asked, id: String) -> Result<Response, Problem> {
+    let run = find(&core, id).await?;
+    let id = run.id.clone();
+    let by = "a request over HTTP";
+    let asked = blocking(move || core.store().request_cancel(&id, &by, SystemClock.now())).await?;
+    match asked {
+        Cancelling::Asked => {
+            let mut response = json_answer(&json!({ "id": run.id, "cancelling": true }));
+            *response.status_mut() = StatusCode::ACCEPTED;
+            Ok(response)
+        }
+        Cancelling::Ended(status) => {
+            Err(Problem::busy(format!("the run has ended already: {}", status.as_str())).with_run(run.id))
+        }
+    }
+}

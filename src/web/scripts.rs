@@ -1,0 +1,175 @@
+//! The scripts: which there are, and running one.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::{Value, json};
+use warp::{
+    Buf, Stream,
+    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
+    reply::Response,
+};
+
+use super::{
+    body,
+    core::{Call, Core, Launched},
+    problem::Problem,
+    query::Query,
+    routes::{Asked, blocking, json_answer},
+};
+use crate::{
+    diagnostic,
+    error::ErrorKind,
+    runs::Finished,
+    script::{ParameterKind, Script, arguments, describe, library::check_name},
+    units::parse_duration,
+};
+
+/// The header that names the run.
+pub(super) const RUN_ID: &str = "run-id";
+
+/// GET /api/scripts
+pub(super) async fn list(core: Arc<dyn Core>) -> Result<Response, Problem> {
+    let described = blocking(move || {
+        let library = core.library()?;
+        let described = library.list()?.into_iter().map(|listed| match library.load(&listed.name) {
+            Ok(script) => describe::script(&script),
+            Err(error) => {
+                json!({ "name": listed.name, "origin": listed.origin.to_string(), "error": diagnostic::to_json(&error) })
+            }
+        });
+        Ok(described.collect::<Vec<Value>>())
+    });
+    Ok(json_answer(&json!({ "scripts": described.await? })))
+}
+
+/// GET /api/scripts/NAME
+pub(super) async fn show(core: Arc<dyn Core>, name: String) -> Result<Response, Problem> {
+    if check_name(&name).is_err() {
+        return Err(unknown(&name));
+    }
+    let shown = blocking(move || {
+        let library = core.library()?;
+        let Ok((source, origin)) = library.source(&name) else { return Ok(Err(name)) };
+        let mut shown = match library.load(&name) {
+            Ok(script) => describe::script(&script),
+            Err(error) => json!({ "name": name, "error": diagnostic::to_json(&error) }),
+        };
+        shown["source"] = source.into();
+        shown["origin"] = origin.to_string().into();
+        Ok(Ok(shown))
+    });
+    match shown.await? {
+        Ok(shown) => Ok(json_answer(&shown)),
+        Err(name) => Err(unknown(&name)),
+    }
+}
+
+fn unknown(name: &str) -> Problem {
+    Problem::not_found(format!("there is no script \"{}\"", crate::text::escape(name)))
+        .with_hint("GET /api/scripts lists those there are")
+}
+
+/// POST /api/NAME
+pub(super) async fn run<S, D>(core: Arc<dyn Core>, asked: Asked, name: String, body: S) -> Result<Response, Problem>
+where
+    S: Stream<Item = Result<D, warp::Error>>,
+    D: Buf,
+{
+    let query = Query::read(&asked.query, &["dry_run", "timeout"])?;
+    let dry_run = query.flag("dry_run")?;
+    let timeout = match query.get("timeout") {
+        Some(text) => match parse_duration(text) {
+            Ok(timeout) if !timeout.is_zero() => Some(timeout),
+            _ => return Err(Query::wrong("timeout", text, "a duration such as 90s or 5h")),
+        },
+        None => None,
+    };
+    let is_asynchronous = prefers_asynchronous(&asked.headers);
+    if check_name(&name).is_err() {
+        return Err(unknown(&name));
+    }
+    let loading = core.clone();
+    let script = match blocking(move || Ok(loading.library()?.load(&name).map_err(|error| (name, error)))).await? {
+        Ok(script) => script,
+        Err((name, error)) if error.kind == ErrorKind::Usage => return Err(with_hint_of(unknown(&name), error.hint)),
+        Err((_, error)) => return Err(error.into()),
+    };
+    let is_full = asked.access.is_some_and(|access| access.require_full().is_ok());
+    if !script.read_only && !dry_run && !is_full {
+        return Err(Problem::forbidden(format!("this token may only read, and \"{}\" changes things", script.name))
+            .with_hint("use the full token, or ?dry_run=true to see what it would do"));
+    }
+    let is_list = |name: &str| is_list(&script, name);
+    let given = body::read(&asked.headers, body, is_list).await?;
+    let arguments = arguments::from_json(&script, &given)?;
+    if core.is_ending() {
+        return Err(Problem::shutting_down());
+    }
+    let Launched { id, is_waiting, finished } =
+        core.launch(Call { script, arguments, dry_run, timeout }).await.map_err(Problem::from)?;
+    if is_asynchronous {
+        let status = if is_waiting { "waiting" } else { "running" };
+        let mut response = json_answer(&json!({ "run": id, "status": status }));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
+        return Ok(of_run(response, &id));
+    }
+    match finished.await {
+        Ok(finished) => Ok(of_run(answer(finished, core.is_ending()), &id)),
+        Err(_) => Err(Problem::from(crate::error::Error::internal("the run broke off")).with_run(id)),
+    }
+}
+
+fn with_hint_of(problem: Problem, hint: Option<String>) -> Problem {
+    match hint {
+        Some(hint) => problem.with_hint(hint),
+        None => problem,
+    }
+}
+
+/// Whether a parameter of this name, in any spelling, takes several values.
+fn is_list(script: &Script, name: &str) -> bool {
+    let folded = crate::suggest::fold(name);
+    script
+        .parameters
+        .iter()
+        .any(|parameter| parameter.kind == ParameterKind::List && crate::suggest::fold(&parameter.name) == folded)
+}
+
+/// Whether the client does not want to wait (RFC 7240).
+fn prefers_asynchronous(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split(',')).any(|preference| {
+        preference.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))
+    })
+}
+
+/// What came of a run: the script's own JSON where all went well.
+fn answer(finished: Finished, is_ending: bool) -> Response {
+    let plan = finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok());
+    match finished.result {
+        Ok(result) => match Problem::of_failures(&finished.id, &finished.failures, &result) {
+            Some(problem) => warp::Reply::into_response(problem),
+            None => match plan {
+                Some(plan) => json_answer(&json!({ "dry_run": true, "plan": plan, "result": result })),
+                None => json_answer(&result),
+            },
+        },
+        Err(error) if error.kind == ErrorKind::Cancelled && is_ending => {
+            warp::Reply::into_response(Problem::shutting_down().with_run(finished.id))
+        }
+        Err(error) => warp::Reply::into_response(Problem::from(error).with_run(finished.id)),
+    }
+}
+
+/// The answer with the headers that name its run.
+fn of_run(mut response: Response, id: &str) -> Response {
+    let headers: HashMap<&'static str, String> =
+        HashMap::from([(RUN_ID, id.to_owned()), (LOCATION.as_str(), format!("/api/runs/{id}"))]);
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
