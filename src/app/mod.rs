@@ -9,6 +9,7 @@ mod telling;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 pub use connect::{Connection, connect};
 pub use serve::{Serving, serve};
@@ -46,5 +47,6 @@ pub fn door(config: &Config, connection: &Connection, notifier: Arc<dyn script::
         listener: Arc::new(script::Silent),
         notifier,
         store: Some(Arc::new(Store::new(&config.data_dir))),
+        ending: CancellationToken::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Runs and the people who are told of them.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,28 +18,56 @@ use crate::{
 /// How many lines of a run's log are told with it.
 const LOG_TAIL: usize = 20;
 
-/// Runs a script, and puts what people are to be told of it into the outbox. Where `ending` says so, a run that was cancelled was
-/// cut off by the end of the program, of which people are told.
+/// Runs a script, and puts what people are to be told of it into the outbox.
 pub async fn run_and_tell(
     door: &Door,
     request: Request,
-    teller: &Teller,
+    teller: &Arc<Teller>,
     cancellation: CancellationToken,
-    ending: impl Fn() -> bool,
 ) -> Finished {
     let (trigger, words) = (request.trigger, record::words(request.arguments.values()));
     let finished = runs::run(door, request, cancellation).await;
-    let mut report = report(door, &finished, trigger, &words);
-    if finished.status == Status::Cancelled && ending() {
-        (report.status, report.is_bad) = (Status::Interrupted.as_str().to_owned(), true);
+    let (store, teller) = (door.store.clone(), teller.clone());
+    // The log's end is in the store, and the outbox is on a disk: both may keep their reader waiting.
+    off_the_runtime(move || {
+        teller.run_ended(&report_from(store.as_deref(), &finished, trigger, &words));
+        if finished.status == Status::Interrupted
+            && finished.recorded
+            && let Some(store) = store
+        {
+            interruption_told(&store, &finished.id);
+        }
+        finished
+    })
+    .await
+}
+
+/// Remembers that people are told of this run; the next start would tell them again.
+pub(super) fn interruption_told(store: &Store, run: &str) {
+    if let Err(error) = store.interruption_told(run) {
+        log::warn!("that it was told is not remembered: {error}");
     }
-    teller.run_ended(&report);
-    finished
+}
+
+/// Does what may block on a thread that is there for that.
+pub(super) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down: whoever waits here is not asked again.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// The report of a run that has just ended; `words` are its arguments ([`record::words`]).
 pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
-    let tail = door.store.as_ref().filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
+    report_from(door.store.as_deref(), finished, trigger, words)
+}
+
+fn report_from(store: Option<&Store>, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
+    let tail = store.filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
     RunReport {
         run: finished.id.clone(),
         script: finished.script.clone(),
@@ -49,7 +77,7 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
         is_bad: is_bad(finished.status),
         dry_run: finished.plan.is_some(),
         started: finished.started,
-        took: finished.took,
+        took: Some(finished.took),
         error: finished.result.as_ref().err().cloned(),
         failures: finished.failures.clone(),
         log_tail: tail.unwrap_or_default(),
@@ -67,7 +95,7 @@ pub fn report_of_unstarted(script: &str, words: &[String], dry_run: bool, error:
         is_bad: true,
         dry_run,
         started: SystemClock.now(),
-        took: Duration::ZERO,
+        took: None,
         error: Some(error.clone()),
         failures: Vec::new(),
         log_tail: Vec::new(),
@@ -85,7 +113,7 @@ pub fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
         is_bad: is_bad(run.status),
         dry_run: run.dry_run,
         started: run.started,
-        took: run.took.unwrap_or(Duration::ZERO),
+        took: run.took,
         error: run.error.as_ref().map(diagnostic::from_json),
         failures: run.failures.clone(),
         log_tail: log_tail(store, &run.id),

@@ -30,8 +30,8 @@ pub struct RunReport {
     pub dry_run: bool,
     /// When it began.
     pub started: Timestamp,
-    /// How long it took.
-    pub took: Duration,
+    /// How long it took; `None` where nobody knows.
+    pub took: Option<Duration>,
     /// What ended it.
     pub error: Option<Error>,
     /// What failed on the way without ending it.
@@ -101,7 +101,7 @@ impl RunReport {
             "trigger": self.trigger,
             "status": self.status,
             "started": self.started.to_string(),
-            "took_seconds": self.took.as_secs_f64(),
+            "took_seconds": self.took.map(|took| took.as_secs_f64()),
             "error": self.error.as_ref().map(diagnostic::to_json),
             "failures": self.failures,
             "command": self.look_closer(),
@@ -152,7 +152,7 @@ pub(super) mod tests {
             is_bad: !volumes.is_empty(),
             dry_run: false,
             started: "2026-11-23T07:42:00Z".parse().unwrap(),
-            took: Duration::from_secs(200),
+            took: Some(Duration::from_secs(200)),
             error: None,
             failures: volumes.iter().map(failure).collect(),
             log_tail: vec!["07:42 snapshot".into(), "07:43 backup".into()],

@@ -33,6 +33,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
+pub use times::{Begun, EntryEvent, EntryTimes};
 pub(super) use writing::Ending;
 
 /// How long a write waits for another process's; each takes milliseconds.
