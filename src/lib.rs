@@ -10,12 +10,13 @@
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]: what is overdue.
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
-//! - [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings in, words out.
+//! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings in, words out.
 //! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the others stand on.
 
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub(crate) mod command_words;
 pub mod config;
 pub mod convoy;
 pub mod daemon;

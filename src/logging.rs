@@ -100,25 +100,29 @@ pub fn init(console: Console, destinations: Destinations, host: &str) -> Result<
     Ok(())
 }
 
-/// Opens the log file anew by its name: for SIGHUP. A file that was moved is noticed without it, too.
-pub fn reopen() {
+/// Opens the log file anew by its name. A file that was moved is noticed without it, too.
+fn reopen() {
     if let Some((file, _)) = DESTINATIONS.get().and_then(|destinations| destinations.file.as_ref()) {
         file.reopen();
     }
 }
 
-/// Calls [`reopen`] on each SIGHUP, as long as the process lives. Without it, SIGHUP ends a process.
+/// From now on, as long as the process lives, each SIGHUP has the log file opened anew and calls `also`. A SIGHUP that nobody
+/// watches for ends a process.
 ///
 /// # Panics
 /// Outside a runtime.
-pub async fn reopen_on_hangup() {
+pub fn on_hangup(also: impl Fn() + Send + 'static) {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::hangup()) {
         Ok(mut hangup) => {
-            while hangup.recv().await.is_some() {
-                reopen();
-                log::info!("the log file was opened anew");
-            }
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    reopen();
+                    log::info!("SIGHUP: the log file was opened anew");
+                    also();
+                }
+            });
         }
         Err(error) => log::warn!("cannot watch for SIGHUP: {error}"),
     }

@@ -57,6 +57,19 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
+/// Words as one would type them into a shell: quoted where that is needed, and only there.
+pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quote = |word: &'a str| {
+        let plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
+        if !word.is_empty() && word.chars().all(plain) {
+            Cow::Borrowed(word)
+        } else {
+            Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
+        }
+    };
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
 /// What a terminal is told so that text is coloured, where colour was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {

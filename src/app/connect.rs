@@ -82,9 +82,10 @@ struct Builtin {
 /// Finds the daemon that the configuration names.
 ///
 /// # Errors
-/// A configuration error where the socket that was asked for is not there; [`ErrorKind::Busy`] where another process owns
+/// A configuration error where the data folder is a file, or the socket that was asked for is not there; [`ErrorKind::Busy`] where another process owns
 /// the built-in daemon's root and does not answer.
 pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Connection> {
+    check_data_folder(&config.data_dir)?;
     let (choice, why) = config.daemon();
     let serving = Serving::default();
     let daemon: Arc<dyn Daemon> = match choice {
@@ -107,6 +108,20 @@ pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Con
     };
     log::info!("daemon: {} ({why})", daemon.description());
     Ok(Connection { daemon, why, serving })
+}
+
+/// A data folder that is no folder is a mistake, and what is to lie in it must not be missed in silence. That it is not there yet is
+/// no mistake, and that it can't be written stops no backup.
+pub(super) fn check_data_folder(folder: &Path) -> Result<()> {
+    let is_file = match folder.metadata() {
+        Ok(metadata) => !metadata.is_dir(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotADirectory,
+    };
+    if is_file {
+        return Err(Error::configuration(format!("the data folder \"{}\" is not a folder", folder.display()))
+            .with_hint("set BKUP_DATA_DIR to a folder that this user can write to"));
+    }
+    Ok(())
 }
 
 fn client(socket: PathBuf, endpoint: Option<String>, deadlines: Deadlines) -> Client {

@@ -9,6 +9,7 @@ mod telling;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 pub use connect::{Connection, connect};
 pub use serve::{Serving, serve};
@@ -52,6 +53,7 @@ pub fn door(
         notifier,
         recorder: Some(recorder),
         turns: None,
+        ending: CancellationToken::new(),
     }
 }
 

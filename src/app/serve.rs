@@ -1,43 +1,34 @@
 //! `serve`: follows the crontab, remembers every run, looks whether each volume has a backup that is new enough, and tells people;
 //! until it is told to end.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+mod daemons;
+mod freshness;
+mod runner;
 
-use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Mutex, Notify};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Connection, connect, door, report_of_record,
-    status::{self, VolumeStatus},
-};
+use super::{connect::check_data_folder, telling::off_the_runtime};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     error::{Error, ErrorKind, Result},
-    freshness::Freshness,
     locks::{Lock, Locks, Sharing},
     logging,
     notify::Teller,
-    progress,
-    runs::{self, Recorder, Request, Store, Trigger, Turns, record},
-    schedule::{Crontab, Due, Entry, Missed, Options, Runner, Scheduler, Source, Surroundings, View, watch},
+    runs::{Recorder, Store, Turns},
+    schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
 };
+use daemons::Daemons;
+use freshness::FreshnessWatch;
+use runner::CrontabRunner;
 
-/// Between two looks whether every volume's backup is new enough.
-const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
 /// What the problem of a `serve` that can't start is known by.
 const START: &str = "start";
-/// A look that takes longer is given up, and told: the daemon or a network folder hangs.
-const LOOK_TIME: Duration = Duration::from_mins(30);
 /// The lock by which others see that `serve` runs.
 const LOCK: &str = "serve";
 
@@ -62,7 +53,11 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let Serving { config, surroundings, crontab, teller } = serving;
     // First of all: a SIGHUP that nobody watches for ends the process.
     let reload = Arc::new(Notify::new());
-    on_hangup(reload.clone());
+    let hangup = reload.clone();
+    logging::on_hangup(move || {
+        log::info!("reading the crontab again");
+        hangup.notify_one();
+    });
     let alone = alone(&config).await;
     let _alone = or_tell(&teller, alone).await?;
     say_who_is_told(&teller);
@@ -82,15 +77,19 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         daemons,
         changed: changed.clone(),
         following: following.clone(),
-        end: cancellation.clone(),
+        ending: cancellation.clone(),
     });
-    if let Err(error) = std::fs::write(running_sign(&config), "") {
-        log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
-    }
-    teller.solved(START, "serve runs again", "It follows the crontab.");
-    teller.solved("crontab", "the crontab is in order again", "It is in force.");
     let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
-    let scheduler = Scheduler::new(&crontab, options, Arc::new(SystemClock), runner.clone());
+    let (sign, told, schedules) = (running_sign(&config), teller.clone(), runner.clone());
+    let scheduler = off_the_runtime(move || {
+        if let Err(error) = std::fs::write(sign, "") {
+            log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
+        }
+        told.solved(START, "serve runs again", "It follows the crontab.");
+        told.solved("crontab", "the crontab is in order again", "It is in force.");
+        Scheduler::new(&crontab, options, Arc::new(SystemClock), schedules)
+    })
+    .await;
 
     let stop = CancellationToken::new();
     let watched = config.clone();
@@ -124,7 +123,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
 }
 
 /// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another one runs is no problem.
-async fn or_tell<T>(teller: &Teller, started: Result<T>) -> Result<T> {
+async fn or_tell<T>(teller: &Arc<Teller>, started: Result<T>) -> Result<T> {
     if let Err(error) = &started
         && error.kind != ErrorKind::Busy
     {
@@ -134,18 +133,16 @@ async fn or_tell<T>(teller: &Teller, started: Result<T>) -> Result<T> {
 }
 
 /// Tells that `serve` could not start.
-pub async fn cannot_start(teller: &Teller, why: &str) {
+pub async fn cannot_start(teller: &Arc<Teller>, why: &str) {
     let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
-    teller.problem(START, "serve can't start", &text);
+    let problem = teller.clone();
+    off_the_runtime(move || problem.problem(START, "serve can't start", &text)).await;
     teller.deliver_within(LAST_MESSAGES).await;
 }
 
 /// Only one `serve` for a data folder: two would start everything twice.
 async fn alone(config: &Config) -> Result<Option<Lock>> {
-    if config.data_dir.exists() && !config.data_dir.is_dir() {
-        return Err(Error::configuration(format!("the data folder \"{}\" is not a folder", config.data_dir.display()))
-            .with_hint("set BKUP_DATA_DIR to a folder that this user can write to"));
-    }
+    check_data_folder(&config.data_dir)?;
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "serve");
     match locks.acquire(LOCK, Sharing::Exclusive).await {
         Ok(lock) => Ok(Some(lock)),
@@ -188,8 +185,7 @@ fn say_who_is_told(teller: &Teller) {
 /// A store that is damaged is moved aside; whatever else is wrong with it is said, and the runs go on without it.
 async fn mend(store: &Arc<Store>) {
     let damaged = store.clone();
-    let mended = tokio::task::spawn_blocking(move || damaged.mend(SystemClock.now())).await;
-    match mended.unwrap_or_else(|panic| Err(Error::internal(panic.to_string()))) {
+    match off_the_runtime(move || damaged.mend(SystemClock.now())).await {
         Ok(None) => {}
         Ok(Some(aside)) => log::error!(
             "the store of runs was damaged: it is in \"{}\" now, and a new one was begun; what ran before is not known any more",
@@ -199,324 +195,8 @@ async fn mend(store: &Arc<Store>) {
     }
 }
 
-/// Tells of the runs that a crash, a kill or a power failure cut off.
-fn tell_interrupted(store: &Store, teller: &Teller) {
-    match store.untold_interruptions() {
-        Ok(runs) => {
-            for run in runs {
-                log::warn!("run {}: \"{}\" was interrupted: its process is gone", run.id, run.script);
-                teller.run_ended(&report_of_record(store, &run));
-                if let Err(error) = store.interruption_told(&run.id) {
-                    log::warn!("that it was told is not remembered: {error}");
-                }
-            }
-        }
-        Err(error) => log::warn!("whether runs were interrupted is not known: {error}"),
-    }
-}
-
-/// On SIGHUP, the crontab is read again and the log file opened anew.
-fn on_hangup(reload: Arc<Notify>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => {
-            tokio::spawn(async move {
-                while hangup.recv().await.is_some() {
-                    logging::reopen();
-                    log::info!("SIGHUP: reading the crontab again");
-                    reload.notify_one();
-                }
-            });
-        }
-        Err(error) => log::warn!("cannot watch for SIGHUP: {error}"),
-    }
-}
-
-/// The daemons that the crontab's lines use: mostly one.
-#[derive(Default)]
-struct Daemons(Mutex<HashMap<DaemonKey, Arc<Connection>>>);
-
-/// Which daemon: its address, the S3 service it is told to use, the repositories' password, and the host in backups.
-type DaemonKey = (String, Option<String>, Option<String>, String);
-
-impl Daemons {
-    async fn get(&self, config: &Config) -> Result<Arc<Connection>> {
-        let password = config.repository_password.as_ref().map(|password| password.expose().to_owned());
-        let key = (config.daemon().0.to_string(), config.s3_endpoint.clone(), password, config.host_name());
-        let mut known = self.0.lock().await;
-        if let Some(connection) = known.get(&key) {
-            return Ok(connection.clone());
-        }
-        let connection = Arc::new(connect(config, progress::none()).await?);
-        known.insert(key, connection.clone());
-        Ok(connection)
-    }
-
-    /// Closes those that nobody uses any more.
-    async fn close(&self) {
-        for (_, connection) in self.0.lock().await.drain() {
-            if let Some(connection) = Arc::into_inner(connection) {
-                let now = CancellationToken::new();
-                now.cancel();
-                connection.close(&now, |text| log::info!("{text}")).await;
-            }
-        }
-    }
-}
-
-/// Runs the crontab's lines.
-struct CrontabRunner {
-    store: Arc<Store>,
-    recorder: Arc<Recorder>,
-    turns: Arc<Turns>,
-    teller: Arc<Teller>,
-    daemons: Arc<Daemons>,
-    /// A run has ended: what is known of the volumes may be other than before.
-    changed: Arc<Notify>,
-    following: Arc<std::sync::Mutex<Crontab>>,
-    /// The program ends.
-    end: CancellationToken,
-}
-
-impl CrontabRunner {
-    async fn try_run(&self, entry: &Entry, cancellation: CancellationToken) -> Result<()> {
-        let (script, arguments) = entry.load()?;
-        let connection = self.daemons.get(&entry.config).await?;
-        let mut door = door(&entry.config, &connection, self.teller.clone(), self.recorder.clone());
-        door.turns = Some(self.turns.clone());
-        // Runs that want the same volume or destination take turns, as long as their time allows.
-        door.lock_wait = entry.timeout;
-        let request = Request {
-            script,
-            arguments,
-            trigger: Trigger::Cron,
-            entry: Some(record_entry(entry)),
-            dry_run: entry.dry_run,
-            timeout: entry.timeout,
-        };
-        let finished =
-            super::run_and_tell(&door, request, &self.teller, cancellation, || self.end.is_cancelled()).await;
-        let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
-        match &finished.result {
-            Err(error) => log::error!("{text}: {error}"),
-            Ok(_) if finished.failures.is_empty() => log::info!("{text}"),
-            Ok(_) => {
-                for failure in &finished.failures {
-                    log::error!("{text}: {}: {}", failure.volume, failure.message);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn skip(&self, entry: &Entry, due: Timestamp, reason: String) {
-        let arguments = entry.load().map(|(_, arguments)| arguments.values().clone()).unwrap_or_default();
-        let skipped =
-            record::Skipped { script: entry.script.clone(), arguments, entry: record_entry(entry), due, reason };
-        if let Err(error) = self.store.skipped(&skipped, SystemClock.now()) {
-            log::warn!("this is not remembered: {error}");
-        }
-    }
-}
-
 /// An error as people are told of it: with what to do about it.
 fn explained(error: &Error) -> String {
     let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
     format!("{error}{hint}")
-}
-
-fn record_entry(entry: &Entry) -> runs::Entry {
-    runs::Entry { key: entry.key.clone(), line: u32::try_from(entry.line).unwrap_or(u32::MAX) }
-}
-
-#[async_trait]
-impl Runner for CrontabRunner {
-    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) {
-        let key = format!("entry {}", entry.key);
-        let what = format!("\"{} {}\" (line {} of the crontab)", entry.script, entry.arguments_text(), entry.line);
-        match self.try_run(&entry, cancellation).await {
-            Ok(()) => self.teller.solved(&key, &format!("{} can be started again", entry.script), &what),
-            Err(error) => {
-                log::error!("line {}: \"{}\" can't be started: {error}", entry.line, entry.script);
-                self.skip(&entry, due.time, error.to_string());
-                let text = format!("{what} was due at {} and could not be started:\n\n{}", due.time, explained(&error));
-                self.teller.problem(&key, &format!("{} can't be started", entry.script), &text);
-            }
-        }
-        self.changed.notify_one();
-    }
-
-    fn missed(&self, entry: &Entry, due: Timestamp, why: Missed) {
-        self.skip(entry, due, why.to_string());
-    }
-
-    fn last_due(&self, key: &str) -> Option<Timestamp> {
-        self.store.last_due(key).unwrap_or_else(|error| {
-            log::warn!("when lines of the crontab ran last is not known: {error}");
-            None
-        })
-    }
-
-    fn remember_due(&self, entry: &Entry, due: Timestamp) {
-        if let Err(error) = self.store.remember_due(&entry.key, due) {
-            log::debug!("line {}: that it was due is not remembered: {error}", entry.line);
-        }
-    }
-
-    fn refused(&self, errors: &[Error]) {
-        let text: Vec<String> = errors
-            .iter()
-            .take(20)
-            .map(|error| {
-                let place = error.location.as_ref().map(|place| format!("line {}: ", place.line)).unwrap_or_default();
-                format!("{place}{error}")
-            })
-            .collect();
-        let text = format!(
-            "The crontab was changed and has errors, so the one before stays in force:\n\n{}\n\nLook at it with: convoy-backups crontab check",
-            text.join("\n")
-        );
-        self.teller.problem("crontab", "the crontab has errors", &text);
-    }
-
-    fn followed(&self, crontab: &Crontab) {
-        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
-        self.teller.solved("crontab", "the crontab is in order again", "The new crontab is in force.");
-        self.changed.notify_one();
-    }
-}
-
-/// Looks whether each volume has a good backup that is new enough.
-struct FreshnessWatch {
-    config: Arc<Config>,
-    daemons: Arc<Daemons>,
-    store: Arc<Store>,
-    teller: Arc<Teller>,
-    following: Arc<std::sync::Mutex<Crontab>>,
-    view: View,
-    /// When `serve` was started.
-    since: Timestamp,
-}
-
-/// What the problem of a volume without a fresh backup is known by.
-const FRESHNESS: &str = "freshness ";
-
-impl FreshnessWatch {
-    async fn watch(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {
-        loop {
-            let watch = self.clone();
-            let looking = tokio::time::timeout(LOOK_TIME, tokio::spawn(async move { watch.look().await }));
-            let looked = tokio::select! {
-                () = stop.cancelled() => return,
-                looked = looking => looked,
-            };
-            let key = "freshness watch";
-            match looked {
-                Ok(Ok(())) => {
-                    self.teller.solved(key, "backups are looked at again", "Each volume's newest backup is known.")
-                }
-                Ok(Err(panic)) => self.teller.problem(key, "backups can't be looked at", &panic.to_string()),
-                Err(_) => self.teller.problem(
-                    key,
-                    "backups can't be looked at",
-                    "The daemon or the destination did not answer for half an hour: does a network folder hang?",
-                ),
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = changed.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        }
-    }
-
-    async fn look(&self) {
-        tell_interrupted(&self.store, &self.teller);
-        let crontab = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut known = BTreeMap::new();
-        let mut unreachable = None;
-        for expected in status::Expected::by_daemon(&self.config, &crontab.entries) {
-            let connection = match self.daemons.get(expected.config()).await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    unreachable = Some(error);
-                    continue;
-                }
-            };
-            let guards = status::guards(&connection);
-            let seen = status::volumes(&guards, &self.store, &expected, SystemClock.now()).await;
-            unreachable = seen.unreachable.or(unreachable);
-            for volume in seen.volumes {
-                self.tell_overdue(&expected, &volume);
-                known.insert(volume.name.clone(), volume);
-            }
-        }
-        match &unreachable {
-            Some(error) => {
-                let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                self.teller.problem("daemon", "the volume daemon does not answer as it should", &text);
-                return;
-            }
-            None => self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes."),
-        }
-        // What is not wrong any more, also because the volume is gone.
-        let told = self.teller.problems().unwrap_or_default();
-        for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
-            let Some(volume) = key.strip_prefix(FRESHNESS) else { continue };
-            match known.get(volume) {
-                Some(VolumeStatus { freshness: Freshness::Overdue(_), .. } | VolumeStatus { lost: true, .. }) => {}
-                Some(VolumeStatus { freshness: Freshness::Until(_), backup: Some(backup), .. }) => {
-                    self.teller.solved(key, &format!("{volume} is well again"), &backup.url);
-                }
-                Some(VolumeStatus { freshness: Freshness::Until(_), backup: None, .. }) => {}
-                Some(_) => {
-                    let text =
-                        "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-                    self.teller.solved(key, &format!("{volume} is not scheduled any more"), text);
-                }
-                None => {
-                    self.teller.solved(key, &format!("{volume} is gone"), "The daemon has no such volume any more.")
-                }
-            }
-        }
-    }
-
-    /// Tells of a volume whose newest good backup is too old, or that is not there any more.
-    fn tell_overdue(&self, expected: &status::Expected, volume: &VolumeStatus) {
-        let key = format!("{FRESHNESS}{}", volume.name);
-        let zone = SystemClock.time_zone();
-        let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-        let first = match volume.freshness {
-            Freshness::Overdue(since) => {
-                // What was missed while the program was down is being made up for.
-                let patience = SignedDuration::try_from(expected.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
-                let waited = SystemClock.now().duration_since(since.max(self.since));
-                if self.is_worked_on(expected, &volume.name) && waited < patience {
-                    return;
-                }
-                log::error!("no fresh backup of \"{}\": one should have been there by {since}", volume.name);
-                format!("A good backup of the volume \"{}\" should have been there by {}.", volume.name, moment(since))
-            }
-            _ if volume.lost => format!("The volume \"{}\" is not there any more.", volume.name),
-            _ => return,
-        };
-        let newest = volume.backup.as_ref().map_or_else(
-            || "It has no good backup at all.".to_owned(),
-            |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
-        );
-        let why = volume.problems.join("\n");
-        let text = format!("{first}\n\n{newest}\n\n{why}\n\nLook closer with: convoy-backups status");
-        let subject = if volume.lost {
-            format!("{} is gone", volume.name)
-        } else {
-            format!("no fresh backup of {}", volume.name)
-        };
-        self.teller.problem(&key, &subject, &text);
-    }
-
-    /// Whether a run that should back the volume up goes on, or waits for its turn.
-    fn is_worked_on(&self, schedule: &status::Expected, volume: &str) -> bool {
-        let entries = self.view.entries();
-        entries.iter().any(|shown| (shown.running || shown.waiting) && schedule.covers(&shown.entry.key, volume))
-    }
 }

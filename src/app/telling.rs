@@ -1,8 +1,6 @@
 //! Runs and the people who are told of them.
 
-use std::{collections::BTreeSet, time::Duration};
-
-use tokio_util::sync::CancellationToken;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -10,36 +8,52 @@ use crate::{
     diagnostic,
     error::Error,
     notify::{RunReport, Teller},
-    runs::{
-        self, Door, Finished, Request, Status, Store, Trigger,
-        record::{self, RunRecord},
-    },
+    runs::{Announced, Door, Finished, Status, Store, Trigger, record::RunRecord},
     script::{Library, Script},
 };
 
 /// How many lines of a run's log are told with it.
 const LOG_TAIL: usize = 20;
 
-/// Runs a script, and puts what people are to be told of it into the outbox. Where `ending` says so, a run that was cancelled was
-/// cut off by the end of the program, of which people are told.
-pub async fn run_and_tell(
-    door: &Door,
-    request: Request,
-    teller: &Teller,
-    cancellation: CancellationToken,
-    ending: impl Fn() -> bool,
-) -> Finished {
-    let (trigger, words) = (request.trigger, record::words(request.arguments.values()));
-    let finished = runs::run(door, request, cancellation).await;
-    let mut report = report(door, &finished, trigger, &words);
-    if finished.status == Status::Cancelled && ending() {
-        (report.status, report.is_bad) = (Status::Interrupted.as_str().to_owned(), true);
-    }
-    teller.run_ended(&report);
-    finished
+/// Runs a script, and puts what people are to be told of it into the outbox.
+pub async fn run_and_tell(announced: Announced, teller: &Arc<Teller>) -> Finished {
+    let (door, trigger, words) = (announced.door().clone(), announced.trigger(), announced.words());
+    let finished = announced.run().await;
+    let teller = teller.clone();
+    // The log's end is in the store, and the outbox is on a disk: both may keep their reader waiting.
+    off_the_runtime(move || {
+        teller.run_ended(&report(&door, &finished, trigger, &words));
+        if finished.status == Status::Interrupted
+            && finished.recorded
+            && let Some(recorder) = &door.recorder
+        {
+            interruption_told(recorder.store(), &finished.id);
+        }
+        finished
+    })
+    .await
 }
 
-/// The report of a run that has just ended; `words` are its arguments ([`record::words`]).
+/// Remembers that people are told of this run; the next start would tell them again.
+pub(super) fn interruption_told(store: &Store, run: &str) {
+    if let Err(error) = store.interruption_told(run) {
+        log::warn!("that it was told is not remembered: {error}");
+    }
+}
+
+/// Does what may block on a thread that is there for that.
+pub(super) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down: whoever waits here is not asked again.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// The report of a run that has just ended; `words` are its arguments ([`crate::runs::record::words`]).
 pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
     let destination = door.settings.destination.as_ref().map(Destination::key);
     let is_there = |url: &str| BackupUrl::parse(url).is_ok_and(|url| Some(url.destination().key()) == destination);
@@ -62,7 +76,7 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
             .collect(),
         place: Some(format!("{} {}", door.daemon.identity(), destination.unwrap_or_default())),
         started: finished.started,
-        took: finished.took,
+        took: Some(finished.took),
         error: finished.result.as_ref().err().cloned(),
         failures: finished.failures.clone(),
         log_tail: tail.unwrap_or_default(),
@@ -83,7 +97,7 @@ pub fn report_of_unstarted(script: &Script, words: &[String], dry_run: bool, err
         backed_up: BTreeSet::new(),
         place: None,
         started: SystemClock.now(),
-        took: Duration::ZERO,
+        took: None,
         error: Some(error.clone()),
         failures: Vec::new(),
         log_tail: Vec::new(),
@@ -107,7 +121,7 @@ pub fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
         backed_up: BTreeSet::new(),
         place: None,
         started: run.started,
-        took: run.took.unwrap_or(Duration::ZERO),
+        took: run.took,
         error: run.error.as_ref().map(diagnostic::from_json),
         failures: run.failures.clone(),
         log_tail: log_tail(store, &run.id),

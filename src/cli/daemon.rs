@@ -39,7 +39,7 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         if socket != own_socket {
             servers.push(Server::bind(&own_socket, daemon)?);
         }
-        tokio::spawn(logging::reopen_on_hangup());
+        logging::on_hangup(|| {});
         context.remark(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));
         let served: Vec<_> = servers
             .into_iter()

@@ -1,6 +1,5 @@
 //! The command line: words in, exit code out. Standard output is data, standard error is conversation.
 
-pub(crate) mod arguments;
 mod commands;
 mod completions;
 mod config;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::SystemClock,
+    command_words as arguments,
     config::Config,
     demo, diagnostic,
     error::{Error, ErrorKind, Result},

@@ -37,8 +37,8 @@ pub struct RunReport {
     pub place: Option<String>,
     /// When it began.
     pub started: Timestamp,
-    /// How long it took.
-    pub took: Duration,
+    /// How long it took; `None` where nobody knows.
+    pub took: Option<Duration>,
     /// What ended it.
     pub error: Option<Error>,
     /// What failed on the way without ending it.
@@ -142,7 +142,7 @@ impl RunReport {
             "trigger": self.trigger,
             "status": self.status,
             "started": self.started.to_string(),
-            "took_seconds": self.took.as_secs_f64(),
+            "took_seconds": self.took.map(|took| took.as_secs_f64()),
             "error": self.error.as_ref().map(diagnostic::to_json),
             "failures": self.failures,
             "command": self.look_closer(),
@@ -196,7 +196,7 @@ pub(super) mod tests {
             backed_up: BTreeSet::new(),
             place: Some("daemon vfs:///backups".into()),
             started: "2026-11-23T07:42:00Z".parse().unwrap(),
-            took: Duration::from_secs(200),
+            took: Some(Duration::from_secs(200)),
             error: None,
             failures: volumes.iter().map(failure).collect(),
             log_tail: vec!["07:42 snapshot".into(), "07:43 backup".into()],

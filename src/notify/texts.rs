@@ -115,8 +115,8 @@ pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: O
     if !failed.is_empty() {
         blocks.push(Block::List("What failed", failed));
     }
-    let took = format_duration(report.took);
-    blocks.push(Block::Fact("When", format!("{}, it took {took}", moment(report.started, zone))));
+    let took = report.took.map(|took| format!(", it took {}", format_duration(took))).unwrap_or_default();
+    blocks.push(Block::Fact("When", format!("{}{took}", moment(report.started, zone))));
     blocks.push(Block::Fact("Started by", report.trigger.clone()));
     blocks.push(Block::Fact("Run", report.run.clone()));
     blocks.push(Block::Fact("Look closer", report.look_closer()));

@@ -37,14 +37,18 @@ use crate::{
     locks::Locks,
     logging::scope::{self, Scope},
     script::{self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings, Speaker},
+    text::command_line,
 };
 pub use record::{Entry, Status, Trigger};
 use record::{Output, RunRecord};
 pub use recording::Recorder;
 use recording::Recording;
-pub use store::Store;
+pub use store::{Begun, EntryEvent, EntryTimes, Store};
 use turns::Place;
 pub use turns::Turns;
+
+/// Why a run did not get to its end, where the program ended first.
+const CUT_OFF: &str = "serve was ended";
 
 /// What all runs of one process share.
 #[derive(Clone)]
@@ -67,6 +71,9 @@ pub struct Door {
     pub recorder: Option<Arc<Recorder>>,
     /// How many runs that change something there are at a time; any number where there is none.
     pub turns: Option<Arc<Turns>>,
+    /// Cancelled where the program that all these runs are a part of is told to end. A run that is cancelled then was cut off, and
+    /// is remembered as interrupted, not as cancelled.
+    pub ending: CancellationToken,
 }
 
 /// What to run.
@@ -171,6 +178,21 @@ impl Announced {
         &self.record.id
     }
 
+    /// The door that it goes through.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Who started it.
+    pub fn trigger(&self) -> Trigger {
+        self.request.trigger
+    }
+
+    /// Its arguments as words of a command line.
+    pub fn words(&self) -> Vec<String> {
+        record::words(self.request.arguments.values())
+    }
+
     /// Whether it has to wait for its turn.
     pub fn is_waiting(&self) -> bool {
         self.record.status == Status::Waiting
@@ -229,22 +251,31 @@ impl Announced {
         door.notifier
             .run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run || read_only);
 
-        let clock = door.clock.clone();
+        let (clock, ending) = (door.clock.clone(), door.ending.clone());
         let work = move || {
             let Request { script, arguments, .. } = request;
             let outcome = scope::within(Some(scope), || {
-                log::debug!("run {}: \"{}\" with {:?}", record.id, script.name, arguments.values());
+                let words = std::iter::once(script.name.clone()).chain(record.words()).collect::<Vec<_>>();
+                log::debug!("run {}: {}", record.id, command_line(words.iter().map(String::as_str)));
                 script::run(&script, &arguments, host)
             });
             let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
             finished.read_only = read_only;
             finished.backed_up = if record.dry_run { Vec::new() } else { backed_up(&guards.witnessed()) };
-            if let Some(recording) = recording {
-                if let (Err(error), Some(by)) = (&mut finished.result, recording.cancelled_by())
-                    && error.kind == ErrorKind::Cancelled
-                {
-                    error.message = format!("the run was cancelled by {by}");
+            let cancelled_by = recording.as_ref().and_then(Recording::cancelled_by);
+            if let Err(error) = &mut finished.result
+                && error.kind == ErrorKind::Cancelled
+            {
+                match cancelled_by {
+                    Some(by) => error.message = format!("the run was cancelled by {by}"),
+                    None if ending.is_cancelled() => {
+                        finished.status = Status::Interrupted;
+                        error.message = CUT_OFF.to_owned();
+                    }
+                    None => {}
                 }
+            }
+            if let Some(recording) = recording {
                 let witnessed = guards.witnessed();
                 let record = ended_record(record, &finished, &witnessed, clock.now());
                 let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
@@ -280,28 +311,12 @@ fn backed_up(witnessed: &[Witness]) -> Vec<(String, String)> {
 /// What is known of a run when it begins.
 fn begun_record(id: &str, request: &Request, started: Timestamp) -> RunRecord {
     RunRecord {
-        id: id.to_owned(),
-        script: request.script.name.clone(),
         digest: request.script.digest.clone(),
         origin: request.script.origin.to_string(),
         arguments: request.arguments.values().clone(),
-        trigger: request.trigger,
         entry: request.entry.clone(),
         dry_run: request.dry_run,
-        host: host::name(),
-        process: std::process::id(),
-        boot: host::boot(),
-        started,
-        ended: None,
-        took: None,
-        status: Status::Running,
-        reason: None,
-        error: None,
-        failures: Vec::new(),
-        volumes_done: Vec::new(),
-        bytes: None,
-        lines_left_out: 0,
-        cancel_requested: None,
+        ..RunRecord::new(id.to_owned(), request.script.name.clone(), request.trigger, started)
     }
 }
 
@@ -351,6 +366,7 @@ fn ended_record(record: RunRecord, finished: &Finished, witnessed: &[Witness], e
         ended: Some(ended),
         took: Some(finished.took),
         status: finished.status,
+        reason: (finished.status == Status::Interrupted).then(|| CUT_OFF.to_owned()),
         error: finished.result.as_ref().err().map(diagnostic::to_json),
         failures: finished.failures.clone(),
         ..record

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::host;
 use crate::script::Failure;
 
 /// Who started a run.
@@ -54,7 +55,7 @@ pub enum Status {
     Cancelled,
     /// Its deadline passed.
     TimedOut,
-    /// Its process was gone before its end.
+    /// Its process was gone before its end, or ended and cut it off.
     Interrupted,
     /// It was due and did not begin.
     Skipped,
@@ -152,7 +153,7 @@ pub struct RunRecord {
     pub took: Option<Duration>,
     /// How it ended.
     pub status: Status,
-    /// Why it did not begin, where it was skipped.
+    /// Why it did not begin, where it was skipped; why it did not get to its end, where its process could still say so.
     pub reason: Option<String>,
     /// What ended it, as [`crate::diagnostic::to_json`] writes it.
     pub error: Option<Value>,
@@ -185,6 +186,34 @@ pub fn words(arguments: &Map<String, Value>) -> Vec<String> {
 }
 
 impl RunRecord {
+    /// A run of this process that begins now; nothing else is known of it yet.
+    pub(super) fn new(id: String, script: String, trigger: Trigger, started: Timestamp) -> Self {
+        Self {
+            id,
+            script,
+            digest: String::new(),
+            origin: String::new(),
+            arguments: Map::new(),
+            trigger,
+            entry: None,
+            dry_run: false,
+            host: host::name(),
+            process: std::process::id(),
+            boot: host::boot(),
+            started,
+            ended: None,
+            took: None,
+            status: Status::Running,
+            reason: None,
+            error: None,
+            failures: Vec::new(),
+            volumes_done: Vec::new(),
+            bytes: None,
+            lines_left_out: 0,
+            cancel_requested: None,
+        }
+    }
+
     /// Its arguments as words of a command line.
     pub fn words(&self) -> Vec<String> {
         let mut words = words(&self.arguments);

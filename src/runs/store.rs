@@ -34,6 +34,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
+pub use times::{Begun, EntryEvent, EntryTimes};
 pub(super) use writing::{Change, Ending};
 
 /// How long a write waits for another process's; each takes milliseconds.

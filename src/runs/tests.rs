@@ -34,6 +34,7 @@ fn bench(volumes: &[&str]) -> Bench {
         notifier: Arc::new(script::NotifyLog),
         recorder: Some(Arc::new(Recorder::new(store.clone(), Arc::new(crate::clock::SystemClock)))),
         turns: None,
+        ending: CancellationToken::new(),
     };
     Bench { _folder: folder, daemon, door, store }
 }
@@ -109,6 +110,22 @@ async fn a_run_that_is_cancelled_or_out_of_time_is_remembered_so() {
     token.cancel();
     let finished = run(&bench.door, request(forever), token).await;
     assert_eq!(bench.store.get(&finished.id).unwrap().status, Status::Cancelled);
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_off_with_the_program_is_interrupted_and_not_cancelled() {
+    let bench = bench(&[]);
+    let token = CancellationToken::new();
+    token.cancel();
+    bench.door.ending.cancel();
+    let finished = run(&bench.door, request("fn main(args) { while true { time::sleep(\"1h\"); } }"), token).await;
+    assert_eq!(finished.status, Status::Interrupted);
+    assert_eq!(finished.result.unwrap_err().to_string(), "serve was ended");
+    let record = bench.store.get(&finished.id).unwrap();
+    assert_eq!((record.status, record.reason.as_deref()), (Status::Interrupted, Some("serve was ended")));
+    assert!(record.took.is_some() && record.ended.is_some());
+    let well = bench.run(request("fn main(args) { 7 }")).await.1;
+    assert_eq!((well.status, well.reason), (Status::Done, None), "one that comes to its end meanwhile is done");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,8 @@
 //! The rules:
 //! - No entry overlaps itself: a tick while the run before waits or goes on is missed, and said to be.
 //! - So many runs at a time, the rest in the order in which they came.
-//! - What was missed while the program was down or the machine slept is made up for once, after a short random delay.
+//! - What was missed while the program was down or the machine slept is made up for once, after a short random delay. So is what
+//!   began and was cut off with the program; but where that second try is cut off as well, it is let be: it may be what ends the program.
 //! - A tick that ran is not repeated where the clock is put back a little (up to three hours, as cron(8) has it); where it is
 //!   put back further, it was wrong before, and counting begins anew.
 
@@ -33,8 +34,37 @@ const MAKE_UP_DELAY: Duration = Duration::from_secs(30);
 pub struct Due {
     /// The time for which it was due.
     pub time: Timestamp,
-    /// It was missed at that time, and is made up for.
-    pub made_up: bool,
+    /// What has come of that time so far.
+    pub before: Before,
+}
+
+/// What came of a due time before the run that is for it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: it is due now.
+    Nothing,
+    /// It was missed, and is made up for.
+    Missed,
+    /// Its run was cut off, and is made up for.
+    CutOff,
+}
+
+/// What is remembered of an entry from before the program was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// Its due times up to this one are dealt with.
+    pub due: Timestamp,
+    /// Its last run began and did not come to its end.
+    pub cut_off: Option<CutOff>,
+}
+
+/// A run that was cut off with the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutOff {
+    /// The time for which it was due.
+    pub due: Timestamp,
+    /// It made up for another one for the same time, that was cut off, too.
+    pub again: bool,
 }
 
 /// Why a tick was missed and is not made up for.
@@ -55,11 +85,31 @@ impl fmt::Display for Missed {
     }
 }
 
+/// Why a run that was cut off is not made up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// The run that made up for it was cut off as well.
+    Again,
+    /// The entry does not catch up.
+    NoCatchUp,
+}
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Again => "the run that made up for it was cut off as well",
+            Self::NoCatchUp => "catching up is off",
+        })
+    }
+}
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Action {
     Start(Arc<Entry>, Due),
     Missed(Arc<Entry>, Timestamp, Missed),
+    /// A run for this time was cut off, and is not made up for.
+    GiveUp(Arc<Entry>, Timestamp, GivenUp),
     /// All due times of this entry up to this one are dealt with.
     Remember(Arc<Entry>, Timestamp),
 }
@@ -92,8 +142,8 @@ struct State {
     missed: u64,
 }
 
-/// Up to which time the due times of the entry with this key are dealt with.
-pub(crate) type Known<'a> = &'a dyn Fn(&str) -> Option<Timestamp>;
+/// What is remembered of the entry with this key; `None` for one that was never seen.
+pub(crate) type Known<'a> = &'a dyn Fn(&str) -> Option<Past>;
 
 /// A random length of time up to this one.
 pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
@@ -133,8 +183,7 @@ impl Board {
 
     /// Follows this crontab from now on. Entries that were there before keep all that is known of them.
     ///
-    /// `known` says up to which time an entry's due times are dealt with; it is asked at the program's start only, because a line
-    /// that was not in the crontab has missed nothing.
+    /// `known` is asked at the program's start only, because a line that was not in the crontab has missed nothing.
     pub(crate) fn follow(&mut self, crontab: &Crontab, now: Timestamp, known: Option<Known<'_>>) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
@@ -143,8 +192,8 @@ impl Board {
                 // Also a tick of this very moment, that was not looked at yet.
                 Some(state) => State { entry: entry.clone(), ..state },
                 None => {
-                    let last = known.and_then(|known| known(&entry.key));
-                    self.first_seen(entry, now, last, &mut actions)
+                    let past = known.and_then(|known| known(&entry.key));
+                    self.first_seen(entry, now, past, &mut actions)
                 }
             };
             self.states.insert(entry.key.clone(), state);
@@ -158,20 +207,30 @@ impl Board {
         &mut self,
         entry: &Arc<Entry>,
         now: Timestamp,
-        last: Option<Timestamp>,
+        past: Option<Past>,
         actions: &mut Vec<Action>,
     ) -> State {
         let mut state = State { entry: entry.clone(), next: None, last: None, delayed: None, queued: false, missed: 0 };
         // A time far ahead was written while the clock was wrong.
-        let Some(last) = last.filter(|last| *last <= now + CORRECTION) else {
+        let Some(Past { due: last, cut_off }) = past.filter(|past| past.due <= now + CORRECTION) else {
             state.next = entry.schedule.next_after(now);
             actions.push(Action::Remember(entry.clone(), now));
             return state;
         };
         state.next = entry.schedule.next_after(now.max(last));
         state.last = entry.schedule.latest_until(last);
+        let given_up = cut_off.and_then(|cut_off| match cut_off.again {
+            true => Some((cut_off.due, GivenUp::Again)),
+            false => (!entry.catch_up).then_some((cut_off.due, GivenUp::NoCatchUp)),
+        });
+        if let Some((due, why)) = given_up {
+            actions.push(Action::GiveUp(entry.clone(), due, why));
+        }
         if let Some(overdue) = entry.schedule.latest_until(now).filter(|due| *due > last) {
+            // It stands for what was cut off before it, too.
             self.overdue(&mut state, overdue, now, actions);
+        } else if let Some(CutOff { due, .. }) = cut_off.filter(|_| given_up.is_none()) {
+            self.make_up(&mut state, Due { time: due, before: Before::CutOff }, now);
         }
         state
     }
@@ -179,13 +238,16 @@ impl Board {
     /// Makes up for a due time that has passed, or says that it was missed.
     fn overdue(&self, state: &mut State, due: Timestamp, now: Timestamp, actions: &mut Vec<Action>) {
         if state.entry.catch_up {
-            let delay = self.delay(MAKE_UP_DELAY, now, state.next);
-            state.delayed = Some((now + delay, Due { time: due, made_up: true }));
+            self.make_up(state, Due { time: due, before: Before::Missed }, now);
         } else {
             state.missed += 1;
             actions.push(Action::Missed(state.entry.clone(), due, Missed::Down));
             actions.push(Action::Remember(state.entry.clone(), due));
         }
+    }
+
+    fn make_up(&self, state: &mut State, due: Due, now: Timestamp) {
+        state.delayed = Some((now + self.delay(MAKE_UP_DELAY, now, state.next), due));
     }
 
     /// A random delay, less than half of what is left until the entry is due again.
@@ -247,7 +309,7 @@ impl Board {
             self.overdue(state, due, now, actions);
         } else {
             let delay = self.delay(state.entry.jitter, now, state.next);
-            let due = Due { time: due, made_up: false };
+            let due = Due { time: due, before: Before::Nothing };
             if delay.is_zero() {
                 self.enqueue(state, due);
             } else {

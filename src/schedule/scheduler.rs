@@ -18,7 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    board::{Action, Board, Due, EntryStatus, Missed},
+    board::{Action, Before, Board, Due, EntryStatus, Past},
+    clerk::{Clerk, Event, MissedTick},
     crontab::{Checked, Crontab, Entry},
     timer::Timer,
 };
@@ -29,20 +30,21 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Runs what is due, and remembers.
 ///
-/// Only [`Runner::run`] may take its time; the others are called from the loop, and what they do slowly keeps ticks waiting.
+/// The loop itself calls none of these but [`Runner::past`], once, before it begins: all that remembers or tells is called in turn on
+/// a thread of its own (`clerk`), and may block.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
     /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
-    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken);
+    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) -> RunEnd;
 
-    /// A tick was missed and is not made up for. It is in the log already.
-    fn missed(&self, entry: &Entry, due: Timestamp, why: Missed);
+    /// What is remembered of entries, by their keys, from before the program was started.
+    fn past(&self) -> HashMap<String, Past>;
 
-    /// Up to which time the due times of the entry with this key are dealt with; `None` for one that was never seen.
-    fn last_due(&self, key: &str) -> Option<Timestamp>;
+    /// Remembers all of this, in this order, with the entries' keys.
+    fn remember(&self, events: &[(Arc<Entry>, Event)]);
 
-    /// The entry's due times up to this one are dealt with: they ran, were missed for good, or were before its time.
-    fn remember_due(&self, entry: &Entry, due: Timestamp);
+    /// These ticks were missed and are not made up for. They are in the log already.
+    fn missed(&self, missed: &[MissedTick]);
 
     /// A crontab with errors was not taken; the one before stays in force. They are in the log already.
     fn refused(&self, errors: &[Error]) {
@@ -53,6 +55,15 @@ pub trait Runner: Send + Sync + 'static {
     fn followed(&self, crontab: &Crontab) {
         let _ = crontab;
     }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// By itself, or because somebody wanted it to: its due time is dealt with, whatever came of it.
+    Ended,
+    /// With the program: the next start makes up for it.
+    CutOff,
 }
 
 /// What the loop needs to know.
@@ -95,8 +106,9 @@ pub struct Scheduler {
     board: Arc<Mutex<Board>>,
     timer: Arc<dyn Timer>,
     runner: Arc<dyn Runner>,
+    clerk: Clerk,
     grace: Duration,
-    running: JoinSet<()>,
+    running: JoinSet<RunEnd>,
     /// Which entry a task runs, and how to end it.
     tasks: HashMap<Id, (Arc<Entry>, CancellationToken)>,
 }
@@ -105,25 +117,28 @@ pub struct Scheduler {
 pub type Read = Arc<dyn Fn() -> Checked + Send + Sync>;
 
 impl Scheduler {
-    /// A scheduler that will follow this crontab; what was missed before now is made up for when it runs.
+    /// A scheduler that will follow this crontab; what was missed before now is made up for when it runs. It reads what is
+    /// remembered of the entries, for which it may wait.
     pub fn new(crontab: &Crontab, options: Options, timer: Arc<dyn Timer>, runner: Arc<dyn Runner>) -> Self {
-        Self::with_random(crontab, options, timer, runner, Box::new(random))
+        let clerk = Clerk::start(runner.clone());
+        Self::with(crontab, options, timer, runner, clerk, Box::new(random))
     }
 
-    pub(crate) fn with_random(
+    fn with(
         crontab: &Crontab,
         options: Options,
         timer: Arc<dyn Timer>,
         runner: Arc<dyn Runner>,
+        clerk: Clerk,
         random: super::board::Random,
     ) -> Self {
         let now = timer.now();
         let mut board = Board::new(options.most_at_a_time, now, random);
-        let known = |key: &str| runner.last_due(key);
-        let actions = board.follow(crontab, now, Some(&known));
+        let past = runner.past();
+        let actions = board.follow(crontab, now, Some(&|key| past.get(key).copied()));
         let board = Arc::new(Mutex::new(board));
         let mut scheduler =
-            Self { board, timer, runner, grace: options.grace, running: JoinSet::new(), tasks: HashMap::new() };
+            Self { board, timer, runner, clerk, grace: options.grace, running: JoinSet::new(), tasks: HashMap::new() };
         // Nothing starts here: what is made up for waits for its delay.
         scheduler.act(actions);
         scheduler
@@ -171,40 +186,56 @@ impl Scheduler {
     }
 
     fn act(&mut self, actions: Vec<Action>) {
+        let (mut events, mut missed) = (Vec::new(), Vec::new());
         for action in actions {
             match action {
                 Action::Start(entry, due) => self.start(entry, due),
                 Action::Missed(entry, due, why) => {
                     log::warn!("line {}: \"{}\" missed its time {due}: {why}", entry.line, entry.script);
-                    self.runner.missed(&entry, due, why);
+                    missed.push(MissedTick { entry, due, why });
                 }
-                Action::Remember(entry, due) => self.runner.remember_due(&entry, due),
+                Action::GiveUp(entry, due, why) => {
+                    let (line, script) = (entry.line, &entry.script);
+                    log::warn!("line {line}: \"{script}\" of {due} was cut off and is not made up for: {why}");
+                    events.push((entry, Event::Ended));
+                }
+                Action::Remember(entry, due) => events.push((entry, Event::DealtWith(due))),
             }
         }
+        self.clerk.missed(missed);
+        self.clerk.remember(events);
     }
 
     fn start(&mut self, entry: Arc<Entry>, due: Due) {
-        if due.made_up {
-            log::info!("line {}: \"{}\" makes up for {}, which was missed", entry.line, entry.script, due.time);
+        let what = match due.before {
+            Before::Nothing => None,
+            Before::Missed => Some("missed"),
+            Before::CutOff => Some("cut off"),
+        };
+        if let Some(what) = what {
+            log::info!("line {}: \"{}\" makes up for {}, which was {what}", entry.line, entry.script, due.time);
         }
-        let (runner, cancellation) = (self.runner.clone(), CancellationToken::new());
+        let (runner, clerk, cancellation) = (self.runner.clone(), self.clerk.clone(), CancellationToken::new());
         let (run_entry, token) = (entry.clone(), cancellation.clone());
         let task = self.running.spawn(async move {
-            // Before the script does anything: after a crash in its midst it is not started again as if it never had been.
-            runner.remember_due(&run_entry, due.time);
-            runner.run(run_entry, due, token).await;
+            // Before the script does anything: after a crash in its midst it is made up for, and not for ever.
+            clerk.begins(run_entry.clone(), due).await;
+            runner.run(run_entry, due, token).await
         });
         self.tasks.insert(task.id(), (entry, cancellation));
     }
 
-    fn finished(&mut self, done: Result<(Id, ()), tokio::task::JoinError>) {
+    fn finished(&mut self, done: Result<(Id, RunEnd), tokio::task::JoinError>) {
         let id = match &done {
-            Ok((id, ())) => *id,
+            Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
         let Some((entry, _)) = self.tasks.remove(&id) else { return };
-        if let Err(panic) = done {
+        if let Err(panic) = &done {
             log::error!("line {}: the run of \"{}\" broke off: {panic}", entry.line, entry.script);
+        }
+        if !matches!(done, Ok((_, RunEnd::CutOff))) {
+            self.clerk.remember(vec![(entry.clone(), Event::Ended)]);
         }
         let actions = lock(&self.board).finished(&entry.key);
         self.act(actions);
@@ -217,17 +248,17 @@ impl Scheduler {
                 log::info!("following \"{}\" as it is now: {} entries", crontab.file, crontab.entries.len());
                 let actions = lock(&self.board).follow(&crontab, self.timer.now(), None);
                 self.act(actions);
-                self.runner.followed(&crontab);
+                self.clerk.followed(crontab);
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error!("{}", in_one_line(error)));
                 log::error!("the crontab has {} errors: the one before stays in force", errors.len());
-                self.runner.refused(&errors);
+                self.clerk.refused(errors);
             }
         }
     }
 
-    /// Lets running scripts end within the grace time, then cancels them.
+    /// Lets running scripts end within the grace time, then cancels them, and waits until all is written down.
     async fn end(mut self) -> Ended {
         let dropped = lock(&self.board).end();
         for (entry, due) in dropped {
@@ -247,6 +278,7 @@ impl Scheduler {
         for (entry, due) in &ended.left_behind {
             log::error!("line {}: \"{}\" of {} does not end and is left behind", entry.line, entry.script, due.time);
         }
+        self.clerk.end().await;
         ended
     }
 

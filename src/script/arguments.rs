@@ -182,9 +182,7 @@ pub fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Argumen
         }
         let value = script.given(parameter, value)?;
         if given.insert(parameter.name.clone(), value).is_some() {
-            return Err(script
-                .usage(format!("\"{}\" is given twice", parameter.name))
-                .with_field(&parameter.name));
+            return Err(script.usage(format!("\"{}\" is given twice", parameter.name)).with_field(&parameter.name));
         }
     }
     script.complete(given)

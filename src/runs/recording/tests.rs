@@ -10,30 +10,7 @@ use crate::{
 };
 
 fn record() -> RunRecord {
-    RunRecord {
-        id: "run-1".into(),
-        script: "backup".into(),
-        digest: String::new(),
-        origin: String::new(),
-        arguments: serde_json::Map::new(),
-        trigger: Trigger::Cli,
-        entry: None,
-        dry_run: false,
-        host: String::new(),
-        process: 1,
-        boot: String::new(),
-        started: Timestamp::now(),
-        ended: None,
-        took: None,
-        status: Status::Running,
-        reason: None,
-        error: None,
-        failures: Vec::new(),
-        volumes_done: Vec::new(),
-        bytes: None,
-        lines_left_out: 0,
-        cancel_requested: None,
-    }
+    RunRecord::new("run-1".into(), "backup".into(), Trigger::Cli, Timestamp::now())
 }
 
 struct Bench {

@@ -159,7 +159,8 @@ impl Store {
     /// # Errors
     /// Where the store can't be read.
     pub fn runs_behind(&self, row: i64) -> Result<Vec<(i64, RunRecord)>> {
-        let sql = format!("SELECT {COLUMNS}, rowid FROM runs WHERE rowid > ?1 AND NOT routine ORDER BY rowid LIMIT 500");
+        let sql =
+            format!("SELECT {COLUMNS}, rowid FROM runs WHERE rowid > ?1 AND NOT routine ORDER BY rowid LIMIT 500");
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([row])?;

@@ -28,28 +28,19 @@ fn store() -> (tempfile::TempDir, Store) {
 
 fn record(id: &str, status: Status) -> RunRecord {
     RunRecord {
-        id: id.into(),
-        script: "backup".into(),
         digest: "abc".into(),
         origin: "built in".into(),
         arguments: Map::from_iter([("volume".to_owned(), Value::from("vol1"))]),
-        trigger: Trigger::Cron,
         entry: Some(Entry { key: "daily".into(), line: 7 }),
-        dry_run: false,
         host: "host1".into(),
         process: 42,
         boot: "boot".into(),
-        started: at(NOON),
         ended: (status != Status::Running).then(|| at(NOON)),
         took: (status != Status::Running).then_some(Duration::from_millis(1_500)),
         status,
-        reason: None,
-        error: None,
-        failures: Vec::new(),
         volumes_done: vec!["vol1".into()],
         bytes: Some(7),
-        lines_left_out: 0,
-        cancel_requested: None,
+        ..RunRecord::new(id.into(), "backup".into(), Trigger::Cron, at(NOON))
     }
 }
 
@@ -294,10 +285,12 @@ fn a_wish_that_a_run_should_end_reaches_it_and_stays_in_its_record() {
 #[test]
 fn what_the_scheduler_must_remember_outlives_it() {
     let (folder, store) = store();
-    assert_eq!(store.last_due("daily").unwrap(), None);
+    assert!(store.entry_times().unwrap().is_empty());
     assert!(!store.exists());
-    store.remember_due("daily", at(NOON)).unwrap();
-    store.remember_due("daily", at("2026-11-24T12:00:00Z")).unwrap();
+    let (noon, next) = (at(NOON), at("2026-11-24T12:00:00Z"));
+    let begun = |due, again| EntryEvent::Begun(Begun { due, again });
+    store.remember(&[("daily", EntryEvent::DealtWith(noon)), ("hourly", begun(noon, false))]).unwrap();
+    store.remember(&[("daily", EntryEvent::DealtWith(next))]).unwrap();
     let skipped = Skipped {
         script: "backup".into(),
         arguments: Map::new(),
@@ -305,10 +298,18 @@ fn what_the_scheduler_must_remember_outlives_it() {
         due: at(NOON),
         reason: "the run before still goes on".into(),
     };
-    let id = store.skipped(&skipped, at(NOON)).unwrap();
+    let id = store.skipped(&[skipped], at(NOON)).unwrap().remove(0);
     let again = Store::new(&folder.path().join("data"));
-    assert_eq!(again.last_due("daily").unwrap(), Some(at("2026-11-24T12:00:00Z")));
-    assert_eq!(again.last_due("hourly").unwrap(), None);
+    let times = |key: &str| again.entry_times().unwrap().get(key).copied();
+    assert_eq!(times("daily"), Some(EntryTimes { due: next, begun: None }));
+    assert_eq!(times("hourly"), Some(EntryTimes { due: noon, begun: Some(Begun { due: noon, again: false }) }));
+    again.remember(&[("hourly", begun(noon, true))]).unwrap();
+    assert_eq!(times("hourly").unwrap().begun, Some(Begun { due: noon, again: true }));
+    again.remember(&[("hourly", begun(next, false))]).unwrap();
+    assert_eq!(times("hourly").unwrap().begun, Some(Begun { due: next, again: false }), "a later one is a first try");
+    again.remember(&[("hourly", EntryEvent::Ended)]).unwrap();
+    assert_eq!(times("hourly"), Some(EntryTimes { due: next, begun: None }));
+    assert_eq!(times("weekly"), None);
     let run = again.get(&id).unwrap();
     assert_eq!((run.status, run.reason.as_deref()), (Status::Skipped, Some("the run before still goes on")));
     assert_eq!(again.mark_interrupted().unwrap(), 0);

@@ -1,4 +1,6 @@
-//! Times that are remembered by a name: when an entry of the crontab was last due, and when the store was last pruned.
+//! Times that are remembered by a name: what is known of when entries of the crontab were due, and when the store was last pruned.
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -6,29 +8,89 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{Store, micros, time};
 use crate::error::{ErrorKind, Result};
 
+/// What is remembered of an entry of the crontab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryTimes {
+    /// Its due times up to this one are dealt with: they ran, were skipped, or were before its time.
+    pub due: Timestamp,
+    /// A run that began and is not known to have ended.
+    pub begun: Option<Begun>,
+}
+
+/// A run of an entry that began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The time for which it was due.
+    pub due: Timestamp,
+    /// It was a second try: the first one, due at the same time, was cut off.
+    pub again: bool,
+}
+
+/// What there is to be remembered of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryEvent {
+    /// Its due times up to this one are dealt with.
+    DealtWith(Timestamp),
+    /// A run of it begins; with that, its due time is dealt with.
+    Begun(Begun),
+    /// Its run is over, or is given up.
+    Ended,
+}
+
+/// The names of an entry's times: what comes before its key.
+const DUE: &str = "due ";
+const BEGUN: &str = "begun ";
+const AGAIN: &str = "again ";
+
 impl Store {
-    /// When this entry of the crontab was last due and started, skipped or made up for; `None` where it never was.
+    /// What is remembered of the entries of the crontab, by their keys; nothing where there is no store yet.
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn last_due(&self, entry: &str) -> Result<Option<Timestamp>> {
-        match self.read(|connection| get(connection, &due(entry))) {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            read => read,
-        }
+    pub fn entry_times(&self) -> Result<HashMap<String, EntryTimes>> {
+        let all: Result<HashMap<String, Timestamp>> = self.read(|connection| {
+            let mut statement = connection.prepare("SELECT name, time FROM times")?;
+            statement.query_map([], |row| Ok((row.get(0)?, time(row.get(1)?)?)))?.collect()
+        });
+        let all = match all {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(HashMap::new()),
+            all => all?,
+        };
+        let of_entry = |(name, due): (&String, &Timestamp)| {
+            let key = name.strip_prefix(DUE)?;
+            let begun = all.get(&format!("{BEGUN}{key}"));
+            let again = all.get(&format!("{AGAIN}{key}"));
+            let begun = begun.map(|due| Begun { due: *due, again: again == Some(due) });
+            Some((key.to_owned(), EntryTimes { due: *due, begun }))
+        };
+        Ok(all.iter().filter_map(of_entry).collect())
     }
 
-    /// Remembers that this entry of the crontab was due.
+    /// Remembers this of the entries with these keys, in this order: all of it or nothing.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn remember_due(&self, entry: &str, when: Timestamp) -> Result<()> {
-        self.write(|transaction| set(transaction, &due(entry), when))
+    pub fn remember(&self, events: &[(&str, EntryEvent)]) -> Result<()> {
+        self.write(|transaction| {
+            for (key, event) in events {
+                match event {
+                    EntryEvent::DealtWith(due) => set(transaction, &format!("{DUE}{key}"), *due)?,
+                    EntryEvent::Begun(Begun { due, again }) => {
+                        set(transaction, &format!("{DUE}{key}"), *due)?;
+                        set(transaction, &format!("{BEGUN}{key}"), *due)?;
+                        if *again {
+                            set(transaction, &format!("{AGAIN}{key}"), *due)?;
+                        }
+                    }
+                    EntryEvent::Ended => {
+                        let sql = "DELETE FROM times WHERE name IN (?1, ?2)";
+                        transaction.execute(sql, [format!("{BEGUN}{key}"), format!("{AGAIN}{key}")])?;
+                    }
+                }
+            }
+            Ok(())
+        })
     }
-}
-
-fn due(entry: &str) -> String {
-    format!("due {entry}")
 }
 
 pub(super) fn get(connection: &Connection, name: &str) -> rusqlite::Result<Option<Timestamp>> {

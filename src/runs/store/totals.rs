@@ -20,7 +20,8 @@ impl Store {
     /// Where the store can't be read.
     pub fn totals(&self) -> Result<Totals> {
         let read = self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT script, status, bucket, runs, took, bytes FROM totals")?;
+            let mut statement =
+                connection.prepare_cached("SELECT script, status, bucket, runs, took, bytes FROM totals")?;
             let mut rows = statement.query([])?;
             let mut runs: BTreeMap<(String, String), u64> = BTreeMap::new();
             let mut durations: BTreeMap<String, Durations> = BTreeMap::new();
@@ -32,7 +33,8 @@ impl Store {
                 backup_bytes = backup_bytes.saturating_add(unsigned(5)?);
                 *runs.entry((script.clone(), status)).or_default() += count;
                 if let Some(bucket) = usize::try_from(bucket).ok().filter(|bucket| *bucket <= DURATION_BUCKETS.len()) {
-                    let of_script = durations.entry(script.clone()).or_insert_with(|| Durations { script, ..Durations::default() });
+                    let of_script =
+                        durations.entry(script.clone()).or_insert_with(|| Durations { script, ..Durations::default() });
                     of_script.counts[bucket] += count;
                     of_script.seconds += Duration::from_micros(unsigned(4)?).as_secs_f64();
                 }
@@ -68,14 +70,12 @@ fn add(
     bytes: Option<u64>,
 ) -> rusqlite::Result<()> {
     let seconds = took.map(|took| took.as_secs_f64());
-    let bucket = |seconds: f64| DURATION_BUCKETS.iter().position(|limit| seconds <= *limit).unwrap_or(DURATION_BUCKETS.len());
+    let bucket =
+        |seconds: f64| DURATION_BUCKETS.iter().position(|limit| seconds <= *limit).unwrap_or(DURATION_BUCKETS.len());
     let bucket = seconds.map_or(NO_BUCKET, |seconds| i64::try_from(bucket(seconds)).unwrap_or(NO_BUCKET));
     let took = took.map_or(0, |took| number(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)));
     let sql = "INSERT INTO totals (script, status, bucket, runs, took, bytes) VALUES (?1, ?2, ?3, 1, ?4, ?5)
         ON CONFLICT DO UPDATE SET runs = runs + 1, took = took + excluded.took, bytes = bytes + excluded.bytes";
     let bytes = bytes.map_or(0, number);
-    transaction
-        .prepare_cached(sql)?
-        .execute(params![script, status.as_str(), bucket, took, bytes])
-        .map(drop)
+    transaction.prepare_cached(sql)?.execute(params![script, status.as_str(), bucket, took, bytes]).map(drop)
 }

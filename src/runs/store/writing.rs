@@ -71,40 +71,27 @@ impl Store {
         })
     }
 
-    /// Remembers a run that was due and did not begin; its id.
+    /// Remembers runs that were due and did not begin; their ids.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn skipped(&self, skipped: &Skipped, now: Timestamp) -> Result<String> {
-        let record = RunRecord {
-            id: crate::runs::id::next(now),
-            script: skipped.script.clone(),
-            digest: String::new(),
-            origin: String::new(),
+    pub fn skipped(&self, skipped: &[Skipped], now: Timestamp) -> Result<Vec<String>> {
+        let record = |skipped: &Skipped| RunRecord {
             arguments: skipped.arguments.clone(),
-            trigger: Trigger::Cron,
             entry: Some(skipped.entry.clone()),
-            dry_run: false,
-            host: crate::runs::host::name(),
-            process: std::process::id(),
-            boot: crate::runs::host::boot(),
-            started: skipped.due,
             ended: Some(skipped.due),
-            took: None,
             status: Status::Skipped,
             reason: Some(skipped.reason.clone()),
-            error: None,
-            failures: Vec::new(),
-            volumes_done: Vec::new(),
-            bytes: None,
-            lines_left_out: 0,
-            cancel_requested: None,
+            ..RunRecord::new(crate::runs::id::next(now), skipped.script.clone(), Trigger::Cron, skipped.due)
         };
+        let records: Vec<RunRecord> = skipped.iter().map(record).collect();
         self.write(|transaction| {
-            save(transaction, &record, &Output::default())?;
-            super::totals::count(transaction, &record)
+            records.iter().try_for_each(|record| {
+                save(transaction, record, &Output::default())?;
+                super::totals::count(transaction, record)
+            })
         })?;
-        Ok(record.id)
+        Ok(records.into_iter().map(|record| record.id).collect())
     }
 
     /// Throws away the runs that are older than 90 days, and the oldest of more than 10,000; none that still goes on. It happens
@@ -163,9 +150,10 @@ impl Store {
                 let mark = "UPDATE runs SET status = 'interrupted' WHERE id = ?1 AND status IN ('running', 'waiting')";
                 if transaction.execute(mark, [id])? > 0 {
                     marked += 1;
-                    let script = transaction.query_row("SELECT script, dry_run FROM runs WHERE id = ?1", [id], |row| {
-                        Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
-                    })?;
+                    let script =
+                        transaction.query_row("SELECT script, dry_run FROM runs WHERE id = ?1", [id], |row| {
+                            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+                        })?;
                     super::totals::interrupted(transaction, &script.0, script.1)?;
                 }
             }
@@ -195,7 +183,7 @@ pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &O
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)
         ON CONFLICT (id) DO UPDATE SET status = excluded.status, started = excluded.started, ended = excluded.ended, took = excluded.took,
             bytes = excluded.bytes, lines_left_out = excluded.lines_left_out, routine = excluded.routine,
-            volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
+            reason = excluded.reason, volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
             plan = excluded.plan, result = excluded.result";
     let routine = record.status == Status::Done && record.trigger != Trigger::Cron && record.volumes_done.is_empty();
     transaction.prepare_cached(SAVE)?.execute(params![

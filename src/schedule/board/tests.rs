@@ -11,6 +11,11 @@ fn at(text: &str) -> Timestamp {
     format!("2026-11-23T{text}Z").parse().unwrap()
 }
 
+/// Due times up to this one were dealt with, and nothing was cut off.
+fn past(due: Timestamp) -> Past {
+    Past { due, cut_off: None }
+}
+
 /// Delays are half of the longest.
 fn board(most: usize, now: Timestamp) -> Board {
     Board::new(most, now, Box::new(|longest| longest / 2))
@@ -27,10 +32,11 @@ fn following(text: &str, most: usize, now: Timestamp) -> Board {
 fn told(actions: &[Action]) -> Vec<String> {
     let time = |time: &Timestamp| time.strftime("%H:%M").to_string();
     let tell = |action: &Action| match action {
-        Action::Start(entry, Due { time: due, made_up: false }) => {
+        Action::Start(entry, Due { time: due, before: Before::Nothing }) => {
             Some(format!("start {} {}", entry.script, time(due)))
         }
         Action::Start(entry, Due { time: due, .. }) => Some(format!("make up {} {}", entry.script, time(due))),
+        Action::GiveUp(entry, due, why) => Some(format!("give up {} {} {why:?}", entry.script, time(due))),
         Action::Missed(entry, due, why) => Some(format!("missed {} {} {why:?}", entry.script, time(due))),
         Action::Remember(..) => None,
     };
@@ -118,7 +124,7 @@ fn what_was_missed_while_the_program_was_down_is_made_up_for_once() {
         })
         .collect();
     let mut board = board(10, at("11:30:00"));
-    let actions = board.follow(&crontab, at("11:30:00"), Some(&|key| known.get(key).copied()));
+    let actions = board.follow(&crontab, at("11:30:00"), Some(&|key| known.get(key).copied().map(past)));
     assert_eq!(told(&actions), ["missed volumes 11:00 Down"], "snapshot waits, backup missed nothing, backups is new");
     assert_eq!(remembered(&actions), [at("11:00:00"), at("11:30:00")]);
     assert!(board.advance(at("11:30:00")).is_empty());
@@ -130,10 +136,37 @@ fn what_was_missed_while_the_program_was_down_is_made_up_for_once() {
 }
 
 #[test]
+fn what_was_cut_off_is_made_up_for_once_where_the_entry_catches_up() {
+    let crontab = crontab("0 * * * * snapshot\n0 * * * * @catchup=off volumes\n0 * * * * backup\n0 11 * * * backups\n");
+    let cut_off = |due, again| Some(CutOff { due, again });
+    let known = |key: &str| {
+        let entry = crontab.entries.iter().find(|entry| entry.key == key).unwrap();
+        let (due, cut_off) = match entry.script.as_str() {
+            "snapshot" | "volumes" => (at("11:00:00"), cut_off(at("11:00:00"), false)),
+            "backup" => (at("11:00:00"), cut_off(at("11:00:00"), true)),
+            // The tick of 11:00 was missed since: it stands for both.
+            _ => (at("10:00:00"), cut_off(at("10:00:00"), true)),
+        };
+        Some(Past { due, cut_off })
+    };
+    let mut board = board(10, at("11:30:00"));
+    let actions = board.follow(&crontab, at("11:30:00"), Some(&known));
+    assert_eq!(
+        told(&actions),
+        ["give up volumes 11:00 NoCatchUp", "give up backup 11:00 Again", "give up backups 10:00 Again"]
+    );
+    assert!(remembered(&actions).is_empty());
+    let actions = board.advance(at("11:30:15"));
+    assert_eq!(told(&actions), ["make up snapshot 11:00", "make up backups 11:00"]);
+    assert!(matches!(&actions[0], Action::Start(_, Due { before: Before::CutOff, .. })));
+    assert!(matches!(&actions[1], Action::Start(_, Due { before: Before::Missed, .. })));
+}
+
+#[test]
 fn a_made_up_run_comes_well_before_the_next_tick() {
     let crontab = crontab("* * * * * snapshot");
     let mut board = board(1, at("11:59:50"));
-    board.follow(&crontab, at("11:59:50"), Some(&|_| Some(at("11:00:00"))));
+    board.follow(&crontab, at("11:59:50"), Some(&|_| Some(past(at("11:00:00")))));
     assert_eq!(board.wake(), Some(at("11:59:52.5")));
     assert_eq!(told(&board.advance(at("11:59:53"))), ["make up snapshot 11:59"]);
 }
@@ -170,7 +203,7 @@ fn a_clock_that_was_years_ahead_does_not_stop_everything_until_then() {
     assert_eq!(told(&board.advance(at("13:00:00"))), ["start snapshot 13:00"]);
     let crontab = crontab("0 * * * * snapshot");
     let mut board = self::board(1, at("12:30:00"));
-    board.follow(&crontab, at("12:30:00"), Some(&|_| Some(ahead)));
+    board.follow(&crontab, at("12:30:00"), Some(&|_| Some(past(ahead))));
     assert_eq!(board.wake(), Some(at("13:00:00")));
 }
 

@@ -13,12 +13,13 @@ use super::{
     words::{self, Word},
 };
 use crate::{
-    cli::arguments::{self as command_line, Words},
+    command_words::{self, Words},
     config::Config,
     error::{Error, Result},
     schedule::timetable::{Fields, Pattern, Schedule},
     script::{Arguments, Library, Script, arguments::from_command_line},
     suggest::{self, did_you_mean_or},
+    text::command_line,
     units::parse_duration,
 };
 
@@ -61,7 +62,7 @@ impl Entry {
 
     /// The arguments as one would write them.
     pub fn arguments_text(&self) -> String {
-        words::join(self.arguments.iter().map(String::as_str))
+        command_line(self.arguments.iter().map(String::as_str))
     }
 
     /// The first due time after this one.
@@ -113,7 +114,7 @@ pub(super) fn parse(
     }
     let at = given.first().unwrap_or(first).at;
     let texts = given.iter().map(|word| OsString::from(&word.text));
-    let (flags, sorted) = command_line::sort(texts).map_err(|error| {
+    let (flags, sorted) = command_words::sort(texts).map_err(|error| {
         let at = given.iter().find(|word| error.message.contains(&word.text)).map_or(at, |word| word.at);
         line.located(error, at, None)
     })?;
@@ -332,7 +333,7 @@ fn unknown_script(
     }
     // `root backup --volume vol1`: /etc/crontab has a field that we have not.
     let hint = given.get(1).filter(|second| group.script(&second.text).is_ok()).map(|_| {
-        let rest = words::join(given[1..].iter().map(|word| word.text.as_str()));
+        let rest = command_line(given[1..].iter().map(|word| word.text.as_str()));
         format!("this crontab has no field for a user: write \"{} {rest}\"", schedule.text())
     });
     line.located(error, at, hint)
@@ -362,13 +363,13 @@ fn new_line(
     options: &LineOptions,
     name: &str,
     arguments: &[String],
-    flags: &command_line::Flags,
+    flags: &command_words::Flags,
 ) -> String {
     let mut words: Vec<String> = vec![schedule.text().to_owned()];
     words.extend(options.texts.iter().cloned());
     words.push(name.to_owned());
-    words.extend(arguments.iter().map(|argument| words::join([argument.as_str()])));
-    words.extend(flags.overrides.iter().map(|flag| format!("{} {}", flag.flag, words::join([flag.value.as_str()]))));
+    words.extend(arguments.iter().map(|argument| command_line([argument.as_str()])));
+    words.extend(flags.overrides.iter().map(|flag| format!("{} {}", flag.flag, command_line([flag.value.as_str()]))));
     if flags.dry_run {
         words.push("--dry-run".to_owned());
     }

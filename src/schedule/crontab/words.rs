@@ -64,22 +64,10 @@ pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
     Ok(words)
 }
 
-/// The words as one would write them: quoted where a shell wants it.
-pub(super) fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let quote = |word: &str| {
-        let plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.to_owned()
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::command_line;
 
     fn texts(line: &str) -> Vec<String> {
         split(line, 0).unwrap().into_iter().map(|word| word.text).collect()
@@ -104,6 +92,6 @@ mod tests {
     #[test]
     fn joined_words_split_into_the_same() {
         let words = ["a b", "it's", "", "$x", "--volume=vol1", "plain", "a\\b"];
-        assert_eq!(texts(&join(words)), words);
+        assert_eq!(texts(&command_line(words)), words);
     }
 }

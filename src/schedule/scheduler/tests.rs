@@ -1,13 +1,13 @@
 //! The loop with a clock that is stepped, and a runner that remembers what it is asked.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::sync::Mutex;
 
 use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
 
 use super::*;
 use crate::schedule::{
-    board::Missed,
+    board::CutOff,
     crontab::{self, testing},
     timer::SteppedTimer,
 };
@@ -16,7 +16,7 @@ use crate::schedule::{
 #[derive(Default)]
 struct Recorder {
     notes: Mutex<Vec<String>>,
-    known: Mutex<BTreeMap<String, Timestamp>>,
+    known: Mutex<HashMap<String, Past>>,
     /// `None`: runs end at once. Else each takes a permit to end.
     gate: Option<Semaphore>,
     /// Runs don't end even when they are cancelled.
@@ -39,27 +39,50 @@ impl Recorder {
 
 #[async_trait]
 impl Runner for Recorder {
-    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) {
-        let made_up = if due.made_up { " made up" } else { "" };
-        self.note(format!("{} {}{made_up}", entry.script, due.time));
+    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) -> RunEnd {
+        let before = match due.before {
+            Before::Nothing => "",
+            Before::Missed => " made up",
+            Before::CutOff => " again",
+        };
+        self.note(format!("{} {}{before}", entry.script, due.time));
         assert!(entry.script != "volumes", "on purpose");
-        let Some(gate) = &self.gate else { return };
+        let Some(gate) = &self.gate else { return RunEnd::Ended };
         tokio::select! {
-            permit = gate.acquire() => permit.unwrap().forget(),
-            () = cancellation.cancelled(), if !self.stubborn => self.note(format!("{} cancelled", entry.script)),
+            permit = gate.acquire() => {
+                permit.unwrap().forget();
+                RunEnd::Ended
+            }
+            () = cancellation.cancelled(), if !self.stubborn => {
+                self.note(format!("{} cancelled", entry.script));
+                RunEnd::CutOff
+            }
         }
     }
 
-    fn missed(&self, entry: &Entry, due: Timestamp, why: Missed) {
-        self.note(format!("{} missed {due} {why:?}", entry.script));
+    fn missed(&self, missed: &[MissedTick]) {
+        missed
+            .iter()
+            .for_each(|MissedTick { entry, due, why }| self.note(format!("{} missed {due} {why:?}", entry.script)));
     }
 
-    fn last_due(&self, key: &str) -> Option<Timestamp> {
-        self.known.lock().unwrap().get(key).copied()
+    fn past(&self) -> HashMap<String, Past> {
+        self.known.lock().unwrap().clone()
     }
 
-    fn remember_due(&self, entry: &Entry, due: Timestamp) {
-        self.known.lock().unwrap().insert(entry.key.clone(), due);
+    fn remember(&self, events: &[(Arc<Entry>, Event)]) {
+        let mut known = self.known.lock().unwrap();
+        for (entry, event) in events {
+            let past = known.entry(entry.key.clone()).or_insert(Past { due: Timestamp::MIN, cut_off: None });
+            match event {
+                Event::DealtWith(due) => past.due = *due,
+                Event::Begins(due) => {
+                    let again = due.before == Before::CutOff;
+                    *past = Past { due: due.time, cut_off: Some(CutOff { due: due.time, again }) };
+                }
+                Event::Ended => past.cut_off = None,
+            }
+        }
     }
 
     fn refused(&self, errors: &[Error]) {
@@ -86,11 +109,13 @@ impl Site {
     fn start(text: &str, now: &str, runner: Arc<Recorder>) -> Self {
         let timer = Arc::new(SteppedTimer::new(at(now), TimeZone::UTC));
         let options = Options { most_at_a_time: 2, grace: Duration::from_secs(30) };
-        let scheduler = Scheduler::with_random(
+        // The clock that is stepped waits for no other thread.
+        let scheduler = Scheduler::with(
             &testing::crontab(text),
             options,
             timer.clone(),
             runner.clone(),
+            Clerk::at_once(runner.clone()),
             Box::new(|longest| longest / 2),
         );
         let (reload, end, view) = (Arc::new(Notify::new()), CancellationToken::new(), scheduler.view());
@@ -197,6 +222,116 @@ async fn the_end_cuts_off_what_runs_too_long_and_says_what_does_not_end_at_all()
 }
 
 #[tokio::test]
+async fn a_run_that_was_cut_off_is_made_up_for_once_at_the_next_start() {
+    let runner = Arc::new(Recorder::slow());
+    let text = "0 12 * * * backup\n0 12 * * * @catchup=off snapshot\n";
+    let cut_off_at = async |time: &str, site: Site| {
+        site.end.cancel();
+        site.timer.go_on_until(at(time)).await;
+        assert!(!site.task.await.unwrap().cut_off.is_empty());
+        site.runner.take();
+    };
+    let site = Site::start(text, "2026-11-23T11:30:00Z", runner.clone());
+    assert_eq!(site.until("2026-11-23T12:00:00Z").await.len(), 2);
+    cut_off_at("2026-11-23T12:01:00Z", site).await;
+    let site = Site::start(text, "2026-11-23T12:05:00Z", runner.clone());
+    assert_eq!(site.until("2026-11-23T12:10:00Z").await, ["backup 2026-11-23T12:00:00Z again"]);
+    cut_off_at("2026-11-23T12:11:00Z", site).await;
+    let site = Site::start(text, "2026-11-23T12:15:00Z", runner.clone());
+    assert!(site.until("2026-11-23T12:20:00Z").await.is_empty(), "it would go on like that for ever");
+    assert_eq!(site.until("2026-11-24T12:00:00Z").await.len(), 2, "the next one is another one");
+    cut_off_at("2026-11-24T12:01:00Z", site).await;
+    let site = Site::start(text, "2026-11-25T13:00:00Z", runner);
+    assert_eq!(
+        site.until("2026-11-25T13:10:00Z").await,
+        ["snapshot missed 2026-11-25T12:00:00Z Down", "backup 2026-11-25T12:00:00Z made up"],
+        "what was missed since stands for both"
+    );
+}
+
+#[tokio::test]
+async fn a_second_try_that_comes_to_its_end_is_the_last() {
+    let runner = Arc::new(Recorder::slow());
+    let site = Site::start("0 12 * * * backup", "2026-11-23T11:30:00Z", runner.clone());
+    site.until("2026-11-23T12:00:00Z").await;
+    // As after kill -9: what is remembered is as it was in the midst of the run.
+    let runner = Arc::new(Recorder { known: Mutex::new(runner.past()), ..Recorder::slow() });
+    let site = Site::start("0 12 * * * backup", "2026-11-23T12:05:00Z", runner.clone());
+    assert_eq!(site.until("2026-11-23T12:10:00Z").await, ["backup 2026-11-23T12:00:00Z again"]);
+    runner.gate.as_ref().unwrap().add_permits(1);
+    site.end.cancel();
+    assert!(site.task.await.unwrap().cut_off.is_empty());
+    let site = Site::start("0 12 * * * backup", "2026-11-23T12:15:00Z", runner);
+    assert!(site.until("2026-11-23T12:20:00Z").await.is_empty());
+}
+
+/// A store that hangs until it is let go, and notes each call.
+#[derive(Default)]
+struct Hanging {
+    notes: Mutex<Vec<String>>,
+    free: (Mutex<bool>, std::sync::Condvar),
+}
+
+impl Hanging {
+    fn note(&self, text: String) {
+        drop(self.free.1.wait_while(self.free.0.lock().unwrap(), |free| !*free));
+        self.notes.lock().unwrap().push(text);
+    }
+
+    fn let_go(&self) {
+        *self.free.0.lock().unwrap() = true;
+        self.free.1.notify_all();
+    }
+}
+
+#[async_trait]
+impl Runner for Hanging {
+    async fn run(&self, entry: Arc<Entry>, due: Due, _: CancellationToken) -> RunEnd {
+        self.notes.lock().unwrap().push(format!("{} {}", entry.script, due.time));
+        RunEnd::Ended
+    }
+    fn missed(&self, missed: &[MissedTick]) {
+        self.note(format!("{} missed", missed.len()));
+    }
+    fn past(&self) -> HashMap<String, Past> {
+        HashMap::new()
+    }
+    fn remember(&self, events: &[(Arc<Entry>, Event)]) {
+        self.note(format!(
+            "{} remembered, {} begin",
+            events.len(),
+            events.iter().filter(|(_, event)| matches!(event, Event::Begins(_))).count()
+        ));
+    }
+}
+
+#[tokio::test]
+async fn ticks_wait_for_no_store_and_a_run_begins_when_its_time_is_remembered() {
+    let timer = Arc::new(SteppedTimer::new(at("2026-11-23T11:30:00Z"), TimeZone::UTC));
+    let (runner, end) = (Arc::new(Hanging::default()), CancellationToken::new());
+    let options = Options { most_at_a_time: 2, grace: Duration::from_secs(30) };
+    let crontab = testing::crontab("0 * * * * snapshot\n0 * * * * backup\n30 * * * * prune --keep-last 1\n");
+    let scheduler = Scheduler::new(&crontab, options, timer.clone(), runner.clone());
+    let view = scheduler.view();
+    let task =
+        tokio::spawn(scheduler.run(Arc::new(|| unreachable!("nothing asks for it")), Arc::default(), end.clone()));
+    timer.go_on_until(at("2026-11-23T13:00:00Z")).await;
+    let entries = view.entries();
+    assert!(entries[0].running && entries[0].missed == 1 && entries[2].waiting, "the loop goes on: {entries:?}");
+    assert!(runner.notes.lock().unwrap().is_empty(), "no run began");
+    runner.let_go();
+    end.cancel();
+    task.await.unwrap();
+    let notes = runner.notes.lock().unwrap();
+    assert_eq!(notes[0], "3 remembered, 0 begin", "all entries are written at once");
+    let remembered = notes.iter().position(|note| note.ends_with("2 begin"));
+    let began = notes.iter().position(|note| note == "backup 2026-11-23T12:00:00Z");
+    assert!(remembered.unwrap() < began.unwrap(), "{notes:?}");
+    assert!(notes.contains(&"2 missed".to_owned()), "what was taken is written down at the end: {notes:?}");
+    assert!(notes.last().unwrap().ends_with("remembered, 0 begin"), "{notes:?}");
+}
+
+#[tokio::test]
 async fn a_run_that_panics_frees_its_entry() {
     let site = Site::start("0 * * * * volumes", "2026-11-23T11:30:00Z", Arc::default());
     assert_eq!(site.until("2026-11-23T13:10:00Z").await.len(), 2);
@@ -207,14 +342,15 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
     struct Late(tokio::sync::mpsc::UnboundedSender<jiff::SignedDuration>);
     #[async_trait]
     impl Runner for Late {
-        async fn run(&self, _: Arc<Entry>, due: Due, _: CancellationToken) {
+        async fn run(&self, _: Arc<Entry>, due: Due, _: CancellationToken) -> RunEnd {
             let _ = self.0.send(Timestamp::now().duration_since(due.time));
+            RunEnd::Ended
         }
-        fn missed(&self, _: &Entry, _: Timestamp, _: Missed) {}
-        fn last_due(&self, _: &str) -> Option<Timestamp> {
-            None
+        fn missed(&self, _: &[MissedTick]) {}
+        fn past(&self) -> HashMap<String, Past> {
+            HashMap::new()
         }
-        fn remember_due(&self, _: &Entry, _: Timestamp) {}
+        fn remember(&self, _: &[(Arc<Entry>, Event)]) {}
     }
     // By a shifted clock the next minute begins soon, so that the test does not wait for it.
     #[derive(Debug)]

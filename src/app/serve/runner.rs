@@ -1,0 +1,170 @@
+//! Runs the crontab's lines, and remembers what came of their due times.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{daemons::Daemons, explained};
+use crate::{
+    app::{
+        door,
+        telling::{off_the_runtime, run_and_tell},
+    },
+    clock::{Clock, SystemClock},
+    error::{Error, Result},
+    notify::Teller,
+    runs::{self, Begun, EntryEvent, Finished, Recorder, Request, Status, Store, Trigger, Turns, record::Skipped},
+    schedule::{Before, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner},
+};
+
+/// Runs the crontab's lines.
+pub(super) struct CrontabRunner {
+    pub(super) store: Arc<Store>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) turns: Arc<Turns>,
+    pub(super) teller: Arc<Teller>,
+    pub(super) daemons: Arc<Daemons>,
+    /// A run has ended: what is known of the volumes may be other than before.
+    pub(super) changed: Arc<Notify>,
+    pub(super) following: Arc<std::sync::Mutex<Crontab>>,
+    /// The program ends.
+    pub(super) ending: CancellationToken,
+}
+
+impl CrontabRunner {
+    async fn try_run(&self, entry: &Arc<Entry>, cancellation: CancellationToken) -> Result<Finished> {
+        let loaded = entry.clone();
+        let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
+        let connection = self.daemons.get(&entry.config).await?;
+        let mut door = door(&entry.config, &connection, self.teller.clone(), self.recorder.clone());
+        door.turns = Some(self.turns.clone());
+        door.ending = self.ending.clone();
+        // Runs that want the same volume or destination take turns, as long as their time allows.
+        door.lock_wait = entry.timeout;
+        let request = Request {
+            script,
+            arguments,
+            trigger: Trigger::Cron,
+            entry: Some(record_entry(entry)),
+            dry_run: entry.dry_run,
+            timeout: entry.timeout,
+        };
+        let announced = runs::announce(&door, request, cancellation);
+        let finished = run_and_tell(announced, &self.teller).await;
+        let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
+        match &finished.result {
+            Err(error) => log::error!("{text}: {error}"),
+            Ok(_) if finished.failures.is_empty() => log::info!("{text}"),
+            Ok(_) => {
+                for failure in &finished.failures {
+                    log::error!("{text}: {}: {}", failure.volume, failure.message);
+                }
+            }
+        }
+        Ok(finished)
+    }
+}
+
+/// Remembers runs that were due and did not begin.
+fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<Entry>, Timestamp, String)>) {
+    let skipped = skipped.map(|(entry, due, reason)| Skipped {
+        script: entry.script.clone(),
+        arguments: entry.load().map(|(_, arguments)| arguments.values().clone()).unwrap_or_default(),
+        entry: record_entry(&entry),
+        due,
+        reason,
+    });
+    if let Err(error) = store.skipped(&skipped.collect::<Vec<_>>(), SystemClock.now()) {
+        log::warn!("what did not run is not remembered: {error}");
+    }
+}
+
+fn record_entry(entry: &Entry) -> runs::Entry {
+    runs::Entry { key: entry.key.clone(), line: u32::try_from(entry.line).unwrap_or(u32::MAX) }
+}
+
+#[async_trait]
+impl Runner for CrontabRunner {
+    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) -> RunEnd {
+        let ran = self.try_run(&entry, cancellation).await;
+        let end = match &ran {
+            Ok(finished) if finished.status == Status::Interrupted => RunEnd::CutOff,
+            _ => RunEnd::Ended,
+        };
+        let (teller, store) = (self.teller.clone(), self.store.clone());
+        off_the_runtime(move || {
+            let key = format!("entry {}", entry.key);
+            let what = format!("\"{} {}\" (line {} of the crontab)", entry.script, entry.arguments_text(), entry.line);
+            match ran {
+                Ok(_) => teller.solved(&key, &format!("{} can be started again", entry.script), &what),
+                Err(error) => {
+                    log::error!("line {}: \"{}\" can't be started: {error}", entry.line, entry.script);
+                    skip(&store, std::iter::once((entry.clone(), due.time, error.to_string())));
+                    let text =
+                        format!("{what} was due at {} and could not be started:\n\n{}", due.time, explained(&error));
+                    teller.problem(&key, &format!("{} can't be started", entry.script), &text);
+                }
+            }
+        })
+        .await;
+        self.changed.notify_one();
+        end
+    }
+
+    fn past(&self) -> HashMap<String, Past> {
+        let times = self.store.entry_times().unwrap_or_else(|error| {
+            log::warn!("when lines of the crontab ran last is not known: {error}");
+            HashMap::new()
+        });
+        let cut_off = |begun: Begun| CutOff { due: begun.due, again: begun.again };
+        let past = times.into_iter().map(|(key, times)| {
+            let past = Past { due: times.due, cut_off: times.begun.map(cut_off) };
+            (key, past)
+        });
+        past.collect()
+    }
+
+    fn remember(&self, events: &[(Arc<Entry>, Event)]) {
+        let event = |event: &Event| match event {
+            Event::DealtWith(due) => EntryEvent::DealtWith(*due),
+            Event::Begins(due) => EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff }),
+            Event::Ended => EntryEvent::Ended,
+        };
+        let events: Vec<_> = events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();
+        if let Err(error) = self.store.remember(&events) {
+            log::debug!("what became of {} due times is not remembered: {error}", events.len());
+        }
+    }
+
+    fn missed(&self, missed: &[MissedTick]) {
+        skip(&self.store, missed.iter().map(|tick| (tick.entry.clone(), tick.due, tick.why.to_string())));
+    }
+
+    fn refused(&self, errors: &[Error]) {
+        let text: Vec<String> = errors
+            .iter()
+            .take(20)
+            .map(|error| {
+                let place = error.location.as_ref().map(|place| format!("line {}: ", place.line)).unwrap_or_default();
+                format!("{place}{error}")
+            })
+            .collect();
+        let text = format!(
+            "The crontab was changed and has errors, so the one before stays in force:\n\n{}\n\nLook at it with: convoy-backups crontab check",
+            text.join("\n")
+        );
+        self.teller.problem("crontab", "the crontab has errors", &text);
+    }
+
+    fn followed(&self, crontab: &Crontab) {
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
+        self.teller.solved("crontab", "the crontab is in order again", "The new crontab is in force.");
+        self.changed.notify_one();
+    }
+}
