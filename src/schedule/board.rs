@@ -10,7 +10,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
     fmt,
     sync::Arc,
     time::Duration,
@@ -47,6 +47,8 @@ pub enum Before {
     Missed,
     /// Its run was cut off, and is made up for.
     CutOff,
+    /// Nothing: it was not due, somebody wants it now.
+    NotDue,
 }
 
 /// What is remembered of an entry from before the program was started.
@@ -127,6 +129,8 @@ pub struct EntryStatus {
     pub running: bool,
     /// It is due and waits for its turn, or for a random delay to pass.
     pub waiting: bool,
+    /// Somebody paused it: it is not started at its times.
+    pub paused: bool,
     /// How many of its ticks were missed since the program was started.
     pub missed: u64,
 }
@@ -152,6 +156,8 @@ pub(crate) struct Board {
     states: HashMap<String, State>,
     /// Times at which something is to be done for an entry, with its line and key. What no longer holds is passed over.
     wakes: BinaryHeap<Reverse<(Timestamp, usize, String)>>,
+    /// The keys of the entries that are not started at their times, whether the crontab has them or not.
+    paused: BTreeSet<String>,
     queue: VecDeque<(Arc<Entry>, Due)>,
     running: HashMap<String, (Arc<Entry>, Due)>,
     most: usize,
@@ -168,8 +174,9 @@ impl fmt::Debug for Board {
 }
 
 impl Board {
-    pub(crate) fn new(most: usize, now: Timestamp, random: Random) -> Self {
+    pub(crate) fn new(most: usize, now: Timestamp, random: Random, paused: BTreeSet<String>) -> Self {
         Self {
+            paused,
             states: HashMap::new(),
             wakes: BinaryHeap::new(),
             queue: VecDeque::new(),
@@ -211,6 +218,11 @@ impl Board {
         actions: &mut Vec<Action>,
     ) -> State {
         let mut state = State { entry: entry.clone(), next: None, last: None, delayed: None, queued: false, missed: 0 };
+        if self.paused.contains(&entry.key) {
+            state.last = past.and_then(|past| entry.schedule.latest_until(past.due));
+            actions.push(Action::Remember(entry.clone(), now));
+            return state;
+        }
         // A time far ahead was written while the clock was wrong.
         let Some(Past { due: last, cut_off }) = past.filter(|past| past.due <= now + CORRECTION) else {
             state.next = entry.schedule.next_after(now);
@@ -266,7 +278,7 @@ impl Board {
         if now < self.latest - CORRECTION {
             log::warn!("the clock was put back from {} to {now}: due times are counted from there", self.latest);
             for state in self.states.values_mut() {
-                state.next = state.entry.schedule.next_after(now);
+                state.next = state.next.and(state.entry.schedule.next_after(now));
                 state.delayed = state.delayed.map(|(_, due)| (now, due));
                 actions.push(Action::Remember(state.entry.clone(), now));
             }
@@ -354,6 +366,46 @@ impl Board {
         actions
     }
 
+    /// Runs an entry now, whether it is due or not; `None` where there is no such entry, `false` where it runs or waits already.
+    pub(crate) fn run_now(&mut self, key: &str, now: Timestamp) -> Option<bool> {
+        let mut state = self.states.remove(key)?;
+        let may = !self.ending && !state.queued && !self.running.contains_key(key);
+        if may {
+            // It stands for a run that waits to be made up for, too.
+            let before = state.delayed.take().map_or(Before::NotDue, |(_, due)| due.before);
+            self.enqueue(&mut state, Due { time: now, before });
+        }
+        self.states.insert(key.to_owned(), state);
+        Some(may)
+    }
+
+    /// Does not start this entry at its times any more; what runs goes on. Whether there is such an entry.
+    pub(crate) fn pause(&mut self, key: &str) -> bool {
+        let Some(state) = self.states.get_mut(key) else { return false };
+        (state.next, state.delayed, state.queued) = (None, None, false);
+        self.queue.retain(|(entry, _)| entry.key != key);
+        self.paused.insert(key.to_owned());
+        true
+    }
+
+    /// Starts this entry at its times again; those that have passed meanwhile are not made up for. `None` where there is no such entry.
+    pub(crate) fn resume(&mut self, key: &str, now: Timestamp) -> Option<Vec<Action>> {
+        let mut state = self.states.remove(key)?;
+        let mut actions = Vec::new();
+        if self.paused.remove(key) {
+            state.next = state.entry.schedule.next_after(now);
+            actions.push(Action::Remember(state.entry.clone(), now));
+            self.plan(&state);
+        }
+        self.states.insert(key.to_owned(), state);
+        Some(actions)
+    }
+
+    /// The keys of the entries that are paused.
+    pub(crate) fn paused(&self) -> &BTreeSet<String> {
+        &self.paused
+    }
+
     /// Starts nothing more. Those that waited are dropped; since their time is not remembered, the next start makes up for them.
     pub(crate) fn end(&mut self) -> Vec<(Arc<Entry>, Due)> {
         self.ending = true;
@@ -382,6 +434,7 @@ impl Board {
             last: state.last,
             running: self.running.contains_key(&state.entry.key),
             waiting: state.queued || state.delayed.is_some(),
+            paused: self.paused.contains(&state.entry.key),
             missed: state.missed,
         };
         let mut all: Vec<EntryStatus> = self.states.values().map(status).collect();

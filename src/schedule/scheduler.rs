@@ -3,7 +3,7 @@
 //! What to do is `board`'s to say. Here is what needs a runtime: waiting, running, reading the crontab again, and the end.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -39,6 +39,11 @@ pub trait Runner: Send + Sync + 'static {
 
     /// What is remembered of entries, by their keys, from before the program was started.
     fn past(&self) -> HashMap<String, Past>;
+
+    /// The keys of the entries that somebody paused before the program was started.
+    fn paused(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
 
     /// Remembers all of this, in this order, with the entries' keys.
     fn remember(&self, events: &[(Arc<Entry>, Event)]);
@@ -84,16 +89,46 @@ pub struct Ended {
     pub left_behind: Vec<(Arc<Entry>, Due)>,
 }
 
-/// Shows what the scheduler knows, from anywhere and at any time.
-#[derive(Debug, Clone)]
+/// Shows what the scheduler knows, and does what people want of it, from anywhere and at any time.
+#[derive(Clone)]
 pub struct View {
     board: Arc<Mutex<Board>>,
+    timer: Arc<dyn Timer>,
+    clerk: Clerk,
+    /// Wakes the loop.
+    wake: Arc<Notify>,
 }
 
 impl View {
     /// All entries as they are now, in the order of their lines.
     pub fn entries(&self) -> Vec<EntryStatus> {
         lock(&self.board).statuses()
+    }
+
+    /// Runs the entry with this key now; `None` where there is none, `false` where it runs or waits for its turn already.
+    pub fn run_now(&self, key: &str) -> Option<bool> {
+        let started = lock(&self.board).run_now(key, self.timer.now());
+        self.wake.notify_one();
+        started
+    }
+
+    /// Does not start the entry with this key at its times any more; `None` where there is none, else the keys of all that are paused.
+    pub fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
+        let mut board = lock(&self.board);
+        board.pause(key).then(|| board.paused().clone())
+    }
+
+    /// Starts the entry with this key at its times again; `None` where there is none, else the keys of all that are paused.
+    pub fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
+        let mut board = lock(&self.board);
+        let actions = board.resume(key, self.timer.now())?;
+        let dealt_with = actions.into_iter().filter_map(|action| match action {
+            Action::Remember(entry, due) => Some((entry, Event::DealtWith(due))),
+            _ => None,
+        });
+        self.clerk.remember(dealt_with.collect());
+        self.wake.notify_one();
+        Some(board.paused().clone())
     }
 }
 
@@ -109,6 +144,8 @@ pub struct Scheduler {
     clerk: Clerk,
     grace: Duration,
     running: JoinSet<RunEnd>,
+    /// Wakes the loop, because somebody did something with the board.
+    wake: Arc<Notify>,
     /// Which entry a task runs, and how to end it.
     tasks: HashMap<Id, (Arc<Entry>, CancellationToken)>,
 }
@@ -133,12 +170,12 @@ impl Scheduler {
         random: super::board::Random,
     ) -> Self {
         let now = timer.now();
-        let mut board = Board::new(options.most_at_a_time, now, random);
+        let mut board = Board::new(options.most_at_a_time, now, random, runner.paused());
         let past = runner.past();
         let actions = board.follow(crontab, now, Some(&|key| past.get(key).copied()));
         let board = Arc::new(Mutex::new(board));
         let mut scheduler =
-            Self { board, timer, runner, clerk, grace: options.grace, running: JoinSet::new(), tasks: HashMap::new() };
+            Self { board, timer, runner, clerk, grace: options.grace, running: JoinSet::new(), wake: Arc::default(), tasks: HashMap::new() };
         // Nothing starts here: what is made up for waits for its delay.
         scheduler.act(actions);
         scheduler
@@ -146,7 +183,12 @@ impl Scheduler {
 
     /// A view that stays true while the scheduler runs.
     pub fn view(&self) -> View {
-        View { board: self.board.clone() }
+        View {
+            board: self.board.clone(),
+            timer: self.timer.clone(),
+            clerk: self.clerk.clone(),
+            wake: self.wake.clone(),
+        }
     }
 
     /// Starts what is due until `end`. On `reload`, the crontab is read again, while ticks go on.
@@ -161,6 +203,7 @@ impl Scheduler {
                 biased;
                 () = end.cancelled() => {}
                 () = self.timer.sleep_until(wake) => {}
+                () = self.wake.notified() => {}
                 Some(done) = self.running.join_next_with_id() => self.finished(done),
                 checked = done(&mut reading) => {
                     reading = None;
@@ -208,7 +251,7 @@ impl Scheduler {
 
     fn start(&mut self, entry: Arc<Entry>, due: Due) {
         let what = match due.before {
-            Before::Nothing => None,
+            Before::Nothing | Before::NotDue => None,
             Before::Missed => Some("missed"),
             Before::CutOff => Some("cut off"),
         };

@@ -18,7 +18,7 @@ fn past(due: Timestamp) -> Past {
 
 /// Delays are half of the longest.
 fn board(most: usize, now: Timestamp) -> Board {
-    Board::new(most, now, Box::new(|longest| longest / 2))
+    Board::new(most, now, Box::new(|longest| longest / 2), BTreeSet::new())
 }
 
 /// A board that has followed this crontab for some time.
@@ -32,7 +32,7 @@ fn following(text: &str, most: usize, now: Timestamp) -> Board {
 fn told(actions: &[Action]) -> Vec<String> {
     let time = |time: &Timestamp| time.strftime("%H:%M").to_string();
     let tell = |action: &Action| match action {
-        Action::Start(entry, Due { time: due, before: Before::Nothing }) => {
+        Action::Start(entry, Due { time: due, before: Before::Nothing | Before::NotDue }) => {
             Some(format!("start {} {}", entry.script, time(due)))
         }
         Action::Start(entry, Due { time: due, .. }) => Some(format!("make up {} {}", entry.script, time(due))),
@@ -253,4 +253,41 @@ fn a_tick_among_a_thousand_entries_takes_no_time() {
     }
     assert_eq!(started, 1_000 - text.lines().filter(|line| line.starts_with("0 0 ")).count());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?} for a day", begun.elapsed());
+}
+
+#[test]
+fn a_paused_entry_is_not_started_until_it_is_resumed_and_nothing_of_that_time_is_made_up_for() {
+    let mut board = following("0 * * * * snapshot", 2, at("11:30:00"));
+    let key = key(&board, "snapshot");
+    assert!(board.pause(&key) && !board.pause("none"));
+    assert!(board.statuses()[0].paused && board.statuses()[0].next.is_none());
+    assert!(board.advance(at("12:00:00")).is_empty());
+    // Also after the crontab was read again, and after a start.
+    board.follow(&crontab("0 * * * * snapshot"), at("12:10:00"), None);
+    assert!(board.advance(at("13:00:00")).is_empty());
+    let mut again = Board::new(2, at("13:30:00"), Box::new(|longest| longest / 2), board.paused().clone());
+    again.follow(&crontab("0 * * * * snapshot"), at("13:30:00"), Some(&|_| Some(past(at("11:00:00")))));
+    assert!(told(&again.advance(at("14:00:00"))).is_empty());
+    let resumed = again.resume(&key, at("14:30:00")).unwrap();
+    assert_eq!(remembered(&resumed), [at("14:30:00")]);
+    assert_eq!(told(&again.advance(at("15:00:00"))), ["start snapshot 15:00"]);
+    assert!(again.resume("none", at("15:00:00")).is_none());
+}
+
+#[test]
+fn an_entry_can_be_run_when_it_is_not_due_but_not_twice_at_a_time() {
+    let mut board = following("0 * * * * snapshot", 2, at("11:30:00"));
+    let key = key(&board, "snapshot");
+    assert_eq!(board.run_now(&key, at("11:40:00")), Some(true));
+    assert_eq!(board.run_now(&key, at("11:40:00")), Some(false), "it waits already");
+    assert_eq!(told(&board.advance(at("11:40:00"))), ["start snapshot 11:40"]);
+    assert_eq!(board.run_now(&key, at("11:41:00")), Some(false), "it runs already");
+    assert_eq!(board.run_now("none", at("11:41:00")), None);
+    board.finished(&key);
+    assert_eq!(told(&board.advance(at("12:00:00"))), ["start snapshot 12:00"], "its own time comes all the same");
+    // What is paused can still be run by hand, and waits for nothing.
+    board.finished(&key);
+    board.pause(&key);
+    assert_eq!(board.run_now(&key, at("12:10:00")), Some(true));
+    assert_eq!(told(&board.advance(at("12:10:00"))), ["start snapshot 12:10"]);
 }
