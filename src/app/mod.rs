@@ -5,6 +5,7 @@ mod handover;
 pub mod serve;
 pub mod status;
 mod telling;
+pub mod volumes_told;
 
 use std::sync::Arc;
 

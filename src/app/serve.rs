@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Connection, connect, door, report_of_record,
     status::{self, VolumeStatus},
+    volumes_told,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -28,6 +29,7 @@ use crate::{
     progress,
     runs::{self, Request, Store, Trigger, record},
     schedule::{Crontab, Due, Entry, Missed, Options, Runner, Scheduler, Source, Surroundings, View, watch},
+    text::counted,
 };
 
 /// Between two looks whether every volume's backup is new enough.
@@ -70,7 +72,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     mend(&store).await;
     let daemons = Arc::new(Daemons::default());
     let connection = or_tell(&teller, daemons.get(&config).await).await?;
-    log::info!("serving \"{}\": {} entries, {}", crontab.file, crontab.entries.len(), connection.daemon.description());
+    let entries = counted(crontab.entries.len(), "entry", "entries");
+    log::info!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
 
     let changed = Arc::new(Notify::new());
     let following = Arc::new(std::sync::Mutex::new(crontab.clone()));
@@ -117,7 +120,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         runner.daemons.close().await;
     }
     let _ = std::fs::remove_file(running_sign(&config));
-    log::info!("ended; {} runs were cut off", ended.cut_off.len());
+    log::info!("ended; {} cut off", counted(ended.cut_off.len(), "run was", "runs were"));
     Ok(())
 }
 
@@ -394,9 +397,6 @@ struct FreshnessWatch {
     since: Timestamp,
 }
 
-/// What the problem of a volume without a fresh backup is known by.
-const FRESHNESS: &str = "freshness ";
-
 impl FreshnessWatch {
     async fn watch(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {
         loop {
@@ -430,6 +430,7 @@ impl FreshnessWatch {
         tell_interrupted(&self.store, &self.teller);
         let crontab = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut known = BTreeMap::new();
+        let mut destinations = Vec::new();
         let mut unreachable = None;
         for expected in status::Expected::by_daemon(&self.config, &crontab.entries) {
             let connection = match self.daemons.get(expected.config()).await {
@@ -442,8 +443,12 @@ impl FreshnessWatch {
             let guards = status::guards(&connection);
             let seen = status::volumes(&guards, &self.store, &expected, SystemClock.now()).await;
             unreachable = seen.unreachable.or(unreachable);
+            let others = seen.volumes.iter().any(|volume| !volume.lost);
+            destinations.extend(seen.destinations);
             for volume in seen.volumes {
-                self.tell_overdue(&expected, &volume);
+                if !self.is_on_its_way(&expected, &volume) {
+                    volumes_told::tell_volume(&self.teller, &volume, others);
+                }
                 known.insert(volume.name.clone(), volume);
             }
         }
@@ -455,59 +460,16 @@ impl FreshnessWatch {
             }
             None => self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes."),
         }
-        // What is not wrong any more, also because the volume is gone.
-        let told = self.teller.problems().unwrap_or_default();
-        for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
-            let Some(volume) = key.strip_prefix(FRESHNESS) else { continue };
-            match known.get(volume) {
-                Some(VolumeStatus { freshness: Freshness::Overdue(_), .. } | VolumeStatus { lost: true, .. }) => {}
-                Some(VolumeStatus { freshness: Freshness::Until(_), backup: Some(backup), .. }) => {
-                    self.teller.solved(key, &format!("{volume} is well again"), &backup.url);
-                }
-                Some(VolumeStatus { freshness: Freshness::Until(_), backup: None, .. }) => {}
-                Some(_) => {
-                    let text =
-                        "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-                    self.teller.solved(key, &format!("{volume} is not scheduled any more"), text);
-                }
-                None => {
-                    self.teller.solved(key, &format!("{volume} is gone"), "The daemon has no such volume any more.")
-                }
-            }
-        }
+        volumes_told::tell_destinations(&self.teller, &destinations);
+        volumes_told::tell_over(&self.teller, &known, &destinations);
     }
 
-    /// Tells of a volume whose newest good backup is too old, or that is not there any more.
-    fn tell_overdue(&self, expected: &status::Expected, volume: &VolumeStatus) {
-        let key = format!("{FRESHNESS}{}", volume.name);
-        let zone = SystemClock.time_zone();
-        let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-        let first = match volume.freshness {
-            Freshness::Overdue(since) => {
-                // What was missed while the program was down is being made up for.
-                let patience = SignedDuration::try_from(expected.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
-                let waited = SystemClock.now().duration_since(since.max(self.since));
-                if self.is_worked_on(expected, &volume.name) && waited < patience {
-                    return;
-                }
-                log::error!("no fresh backup of \"{}\": one should have been there by {since}", volume.name);
-                format!("A good backup of the volume \"{}\" should have been there by {}.", volume.name, moment(since))
-            }
-            _ if volume.lost => format!("The volume \"{}\" is not there any more.", volume.name),
-            _ => return,
-        };
-        let newest = volume.backup.as_ref().map_or_else(
-            || "It has no good backup at all.".to_owned(),
-            |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
-        );
-        let why = volume.problems.join("\n");
-        let text = format!("{first}\n\n{newest}\n\n{why}\n\nLook closer with: convoy-backups status");
-        let subject = if volume.lost {
-            format!("{} is gone", volume.name)
-        } else {
-            format!("no fresh backup of {}", volume.name)
-        };
-        self.teller.problem(&key, &subject, &text);
+    /// Whether a backup that is overdue is being made: what was missed while the program was down is made up for.
+    fn is_on_its_way(&self, expected: &status::Expected, volume: &VolumeStatus) -> bool {
+        let Freshness::Overdue(since) = volume.freshness else { return false };
+        let patience = SignedDuration::try_from(expected.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
+        let waited = SystemClock.now().duration_since(since.max(self.since));
+        !volume.lost && self.is_worked_on(expected, &volume.name) && waited < patience
     }
 
     /// Whether a run that should back the volume up goes on, or waits for its turn.

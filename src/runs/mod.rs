@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     convoy::{
-        Daemon,
+        BackupUrl, Daemon, Destination,
         dry_run::{DryRun, Step},
         guards::{Guards, Witness},
     },
@@ -100,8 +100,12 @@ pub struct Finished {
     pub recorded: bool,
     /// Whether its script only reads.
     pub read_only: bool,
-    /// The backups that it made and proved good, by volume and URL; none in a dry run.
-    pub backed_up: Vec<(String, String)>,
+    /// The volumes that it backed up to the configured destination, each backup proven good; none in a dry run.
+    pub backed_up: BTreeSet<String>,
+    /// Which daemon it worked with ([`crate::convoy::Daemon::identity`]).
+    pub daemon: String,
+    /// Which daemon and destination it worked with.
+    pub place: String,
 }
 
 impl Finished {
@@ -150,6 +154,10 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
     let recording =
         door.store.clone().map(|store| Recording::begin(store, record.clone(), door.clock.clone(), cancellation));
     let clock = door.clock.clone();
+    let destination = door.settings.destination.clone();
+    let place =
+        format!("{} {}", door.daemon.identity(), destination.as_ref().map(Destination::key).unwrap_or_default());
+    let lost_place = place.clone();
     let scope = Scope { run: id.as_str().into(), lines: recording.as_ref().map(Recording::lines) };
     let work = move || {
         let Request { script, arguments, .. } = request;
@@ -159,7 +167,10 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
         });
         let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
         finished.read_only = read_only;
-        finished.backed_up = if record.dry_run { Vec::new() } else { backed_up(&guards.witnessed()) };
+        (finished.daemon, finished.place) = (guards.identity(), place);
+        if !record.dry_run {
+            finished.backed_up = backed_up(&guards.witnessed(), destination.as_ref());
+        }
         if let Some(recording) = recording {
             if let (Err(error), Some(by)) = (&mut finished.result, recording.cancelled_by())
                 && error.kind == ErrorKind::Cancelled
@@ -184,14 +195,19 @@ pub async fn run(door: &Door, request: Request, cancellation: CancellationToken)
         took: begun.elapsed(),
         recorded: false,
         read_only,
-        backed_up: Vec::new(),
+        backed_up: BTreeSet::new(),
+        daemon: door.daemon.identity(),
+        place: lost_place,
     })
 }
 
-/// The backups that a run made, by volume and URL.
-fn backed_up(witnessed: &[Witness]) -> Vec<(String, String)> {
+/// The volumes that a run made good backups of at this destination.
+fn backed_up(witnessed: &[Witness], destination: Option<&Destination>) -> BTreeSet<String> {
+    let is_there = |url: &str| {
+        BackupUrl::parse(url).is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
+    };
     let made = witnessed.iter().filter_map(|witness| match witness {
-        Witness::BackupGood { volume, url, made: true, .. } => Some((volume.clone(), url.clone())),
+        Witness::BackupGood { volume, url, made: true, .. } if is_there(url) => Some(volume.clone()),
         _ => None,
     });
     made.collect()
@@ -250,7 +266,9 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
         took,
         recorded: false,
         read_only: false,
-        backed_up: Vec::new(),
+        backed_up: BTreeSet::new(),
+        daemon: String::new(),
+        place: String::new(),
     }
 }
 

@@ -214,14 +214,16 @@ impl Scheduler {
         match checked.accept() {
             Ok((crontab, warnings)) => {
                 warnings.iter().for_each(|warning| log::warn!("{}", in_one_line(warning)));
-                log::info!("following \"{}\" as it is now: {} entries", crontab.file, crontab.entries.len());
+                let entries = crate::text::counted(crontab.entries.len(), "entry", "entries");
+                log::info!("following \"{}\" as it is now: {entries}", crontab.file);
                 let actions = lock(&self.board).follow(&crontab, self.timer.now(), None);
                 self.act(actions);
                 self.runner.followed(&crontab);
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error!("{}", in_one_line(error)));
-                log::error!("the crontab has {} errors: the one before stays in force", errors.len());
+                let count = crate::text::counted(errors.len(), "error", "errors");
+                log::error!("the crontab has {count}: the one before stays in force");
                 self.runner.refused(&errors);
             }
         }
