@@ -175,11 +175,27 @@ pub struct VolumeStatus {
 pub struct DestinationLook {
     /// Its address.
     pub destination: String,
-    /// What is wrong with it.
-    pub problem: Option<Error>,
+    /// What was seen.
+    pub verdict: LookVerdict,
+}
+
+/// What was seen of a destination.
+#[derive(Debug)]
+pub enum LookVerdict {
+    /// The newest backup that should be there is there.
+    Well,
+    /// It is not, or can't be looked at.
+    Wrong(Error),
+    /// A run is at work there, so that it could not be looked at now.
+    Busy,
 }
 
 impl DestinationLook {
+    /// What is wrong with it.
+    pub fn problem(&self) -> Option<&Error> {
+        if let LookVerdict::Wrong(error) = &self.verdict { Some(error) } else { None }
+    }
+
     /// A subject for who is told; it stays the same while the trouble does.
     pub fn in_short(&self) -> String {
         format!("the backups at {} are not as they should be", self.destination)
@@ -226,7 +242,7 @@ pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: T
     let seen = records.values().filter(|record| unreachable.is_some() || lately(record)).map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(seen).collect();
     let destinations =
-        if unreachable.is_none() { look_at_destinations(guards, &records, expected).await } else { Vec::new() };
+        if unreachable.is_none() { look_at_destinations(guards, store, &records, expected).await } else { Vec::new() };
     let mut volumes = Vec::new();
     for name in names {
         let (volume, record) = (listed.get(name), records.get(name));
@@ -250,11 +266,13 @@ pub async fn destinations(guards: &Guards, store: &Store, expected: &Expected) -
     let records = store.volumes().unwrap_or_default();
     let identity = guards.identity();
     let records = records.into_iter().filter(|record| record.daemon == identity);
-    look_at_destinations(guards, &records.map(|record| (record.name.clone(), record)).collect(), expected).await
+    let records = records.map(|record| (record.name.clone(), record)).collect();
+    look_at_destinations(guards, store, &records, expected).await
 }
 
 async fn look_at_destinations(
     guards: &Guards,
+    store: &Store,
     records: &BTreeMap<String, VolumeRecord>,
     expected: &Expected,
 ) -> Vec<DestinationLook> {
@@ -268,27 +286,29 @@ async fn look_at_destinations(
             })
             .max_by_key(|(_, _, proven)| *proven);
         let Some((volume, url, _)) = newest else { continue };
-        let problem = match tokio::time::timeout(DESTINATION_PATIENCE, guards.backup(&url)).await {
-            Ok(Ok(_)) => None,
+        let mounted = if destination.folder().is_some() { "is the share mounted?" } else { "can the daemon reach it?" };
+        let verdict = match tokio::time::timeout(DESTINATION_PATIENCE, guards.backup(&url)).await {
+            Ok(Ok(_)) => LookVerdict::Well,
+            Ok(Err(error)) if error.kind == ErrorKind::Busy => LookVerdict::Busy,
             Ok(Err(error)) if error.kind == ErrorKind::NotFound => {
                 log::debug!("the daemon's words: {error}");
-                Some(
-                    Error::guard(format!("the destination {destination} lacks the newest backup of \"{volume}\""))
-                        .with_hint("is the share mounted? \"convoy-backups backups\" lists what is there"),
-                )
+                let what = format!("the destination {destination} lacks the newest backup of \"{volume}\"");
+                LookVerdict::Wrong(Error::guard(what).with_hint(mounted))
             }
             Ok(Err(error)) => {
-                let hint = error.hint.clone().unwrap_or_else(|| "is the share mounted?".into());
+                let hint = error.hint.clone().unwrap_or_else(|| mounted.into());
                 let what = format!("the newest backup of \"{volume}\" at {destination} can't be looked at");
-                Some(error.context(what).with_hint(hint))
+                LookVerdict::Wrong(error.context(what).with_hint(hint))
             }
+            // Convoy lets nobody look while it writes.
+            Err(_) if running(store).iter().any(|run| !run.dry_run) => LookVerdict::Busy,
             Err(_) => {
                 let seconds = DESTINATION_PATIENCE.as_secs();
                 let what = format!("the destination {destination} does not answer within {seconds} s");
-                Some(Error::new(ErrorKind::Timeout, what).with_hint("does a network folder hang?"))
+                LookVerdict::Wrong(Error::new(ErrorKind::Timeout, what).with_hint("does a network folder hang?"))
             }
         };
-        looks.push(DestinationLook { destination: destination.to_string(), problem });
+        looks.push(DestinationLook { destination: destination.to_string(), verdict });
     }
     looks
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::status::{DestinationLook, VolumeStatus};
+use super::status::{DestinationLook, LookVerdict, VolumeStatus};
 use crate::{
     clock::{Clock, SystemClock},
     freshness::Freshness,
@@ -57,14 +57,15 @@ pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) 
 pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
     for look in looks {
         let key = format!("{DESTINATION}{}", look.destination);
-        match &look.problem {
-            Some(error) => {
+        match &look.verdict {
+            LookVerdict::Wrong(error) => {
                 log::error!("{error}");
                 let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
                 let text = format!("{error}{hint}\n\nLook closer with: convoy-backups doctor");
                 teller.problem(&key, &look.in_short(), &text);
             }
-            None => teller.solved(
+            LookVerdict::Busy => {}
+            LookVerdict::Well => teller.solved(
                 &key,
                 &format!("{} is well again", look.destination),
                 "The newest backup that should be there is there.",

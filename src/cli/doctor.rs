@@ -9,7 +9,7 @@ use super::{Context, print_json, print_line};
 use crate::{
     app::{
         self,
-        status::{self, Expected},
+        status::{self, Expected, LookVerdict},
     },
     config::DaemonChoice,
     convoy::Daemon,
@@ -238,9 +238,14 @@ async fn daemon(context: &Context) -> Vec<Check> {
     let store = Store::new(&context.config.data_dir);
     for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &[]) {
         let looks = status::destinations(&status::guards(&connection), &store, &expected).await;
-        checks.extend(looks.into_iter().map(|look| match look.problem {
-            None => ok("newest backup", format!("it is at {}", look.destination)),
-            Some(error) => failed_with("newest backup", &error),
+        checks.extend(looks.into_iter().map(|look| match look.verdict {
+            LookVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
+            LookVerdict::Wrong(error) => failed_with("newest backup", &error),
+            LookVerdict::Busy => warning(
+                "newest backup",
+                format!("a run is at work at {}", look.destination),
+                "look again when it has ended",
+            ),
         }));
     }
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;

@@ -73,7 +73,7 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
         known.unreachable = seen.unreachable.or(known.unreachable);
         known.forgotten = seen.forgotten.or(known.forgotten);
     }
-    problems.extend(known.destinations.iter().filter_map(|look| look.problem.as_ref()).map(with_hint));
+    problems.extend(known.destinations.iter().filter_map(|look| look.problem()).map(with_hint));
     problems.extend(known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")));
     if known.volumes.is_empty() && known.unreachable.is_none() {
         notes.push("there are no volumes".into());
