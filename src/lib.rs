@@ -29,6 +29,7 @@ pub mod logging;
 pub mod notify;
 pub mod output;
 pub mod progress;
+pub mod report;
 pub mod retention;
 pub mod runs;
 pub mod schedule;

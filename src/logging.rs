@@ -169,7 +169,8 @@ fn to_file(file: Arc<LogFile>, level: LevelFilter, format: LogFormat, host: &str
         match file.write(&written(&Line::now(record), format, false, &host)) {
             Some(News::Trouble(text)) => log::warn!(target: TARGET, "{text}"),
             Some(News::Over(lost)) => {
-                log::warn!(target: TARGET, "the log file can be written again; {lost} lines were lost");
+                let lines = crate::text::counted(usize::try_from(lost).unwrap_or(usize::MAX), "line was", "lines were");
+                log::warn!(target: TARGET, "the log file can be written again; {lines} lost");
             }
             None => {}
         }

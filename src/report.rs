@@ -21,14 +21,16 @@ pub struct Report {
     pub daemon: String,
     /// Where backups go.
     pub destination: Option<String>,
+    /// Where this program keeps its own files.
+    pub data_dir: String,
     /// Each volume, by name.
     pub volumes: Vec<Volume>,
     /// Why the daemon can't be asked, as [`crate::diagnostic::to_json`] writes it.
     pub daemon_error: Option<Value>,
     /// What is wrong besides, a sentence each.
     pub problems: Vec<String>,
-    /// What people were told of and is not over, as `notify list` shows it.
-    pub told: Value,
+    /// What people were told of and is not over.
+    pub told: Vec<Told>,
     /// The runs that go on.
     pub running: Vec<Running>,
     /// What one should know besides, a sentence each.
@@ -53,7 +55,9 @@ pub struct Volume {
     /// When it is too old.
     pub backup_due_by: Option<Timestamp>,
     /// Whether a line of the crontab backs it up.
-    pub is_scheduled: bool,
+    pub scheduled: bool,
+    /// Whether the daemon does not list it any more, though no run deleted it.
+    pub gone: bool,
     /// What is wrong with it, a sentence each.
     pub problems: Vec<String>,
     /// How large its good backups were, oldest first.
@@ -80,6 +84,21 @@ pub struct Size {
     pub time: Timestamp,
     /// In bytes.
     pub bytes: u64,
+}
+
+/// A problem that people were told of.
+#[derive(Debug, Clone, Serialize)]
+pub struct Told {
+    /// What it is known by.
+    pub key: String,
+    /// What it is.
+    pub title: String,
+    /// When it was seen first.
+    pub first: Timestamp,
+    /// When it was seen last.
+    pub last: Timestamp,
+    /// How often it was seen.
+    pub times: u64,
 }
 
 /// A run that goes on.

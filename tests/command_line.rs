@@ -97,7 +97,7 @@ fn doctor_says_what_to_do() {
     let site = Site::builtin();
     site.create("vol1", &[("file", "content")]);
     let well = site.run("doctor").ok().out;
-    assert!(well.contains("1 volumes") && well.contains("not encrypted"), "{well}");
+    assert!(well.contains("1 volume") && well.contains("not encrypted"), "{well}");
     let site = site.with("BKUP_BACKUP_URL", "vfs:///nowhere/at/all");
     let ill = site.run("doctor").ends(1).out;
     assert!(ill.contains("FAILED") && ill.contains("make the folder"), "{ill}");

@@ -72,6 +72,26 @@ fn what_is_due_next_is_told_across_a_change_of_the_clocks() {
 }
 
 #[test]
+fn a_crontab_that_backs_nothing_up_is_warned_of() {
+    let site = Site::builtin();
+    fs::write(site.path("mine"), "0 * * * * snapshot\n30 3 * * * backup --dry-run\n").unwrap();
+    site.run("crontab check mine").fails(0, &["warning:", "backs anything up", "30 3 * * * backup"]);
+    fs::write(site.path("mine"), "0 * * * * snapshot\n30 3 * * * backup\n0 5 * * sun prune\n").unwrap();
+    let ran = site.run("crontab check mine").fails(2, &["mine:3:13", "needs to know what to keep", "--keep-daily 7"]);
+    assert!(!ran.err.contains("backs anything up"), "{ran:?}");
+}
+
+#[test]
+fn a_line_in_another_zone_shows_its_time_there_too() {
+    let site = Site::builtin().with("TZ", "America/New_York").with("BKUP_CRONTAB", "mine");
+    fs::write(site.path("mine"), "30 3 * * * backup\nCRON_TZ=Europe/Berlin\n30 2 * * * backup --volume vol1\n")
+        .unwrap();
+    let next = site.run("crontab next -n 2 --at 2026-01-10T12:00").ok().out;
+    assert!(next.contains("Sat 2026-01-10 20:30 EST (Sun 02:30 CET)"), "{next}");
+    assert!(next.contains("Sun 2026-01-11 03:30 EST  "), "{next}");
+}
+
+#[test]
 fn the_crontab_in_force_is_shown_without_its_secrets() {
     let site = Site::builtin();
     assert!(site.run("crontab show").ok().out.contains("0 * * * *     snapshot"));

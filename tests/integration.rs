@@ -14,4 +14,5 @@ mod notify;
 mod runs;
 mod secrets;
 mod serve;
+mod status;
 mod support;

@@ -62,14 +62,14 @@ fn a_volume_without_a_fresh_backup_is_told_once_and_again_when_it_is_well() {
     make_old(&site, "vol1");
     let status = site.run("status").ends(1);
     assert!(
-        status.out.contains("1 of 1 volumes are not safe") && status.out.contains("it has no good backup"),
+        status.out.contains("1 of 1 volume is not safe") && status.out.contains("it has no good backup"),
         "{status:?}"
     );
 
     let mut running = serve(&site);
     until("nobody was told", &running, || !web.requests().is_empty());
     running.signal("HUP");
-    until("the crontab was not read again", &running, || running.log().contains("as it is now: 1 entries"));
+    until("the crontab was not read again", &running, || running.log().contains("as it is now: 1 entry"));
     site.run("backup --volume vol1").ok();
     running.signal("HUP");
     until("nobody was told that it is well", &running, || web.requests().len() > 1);

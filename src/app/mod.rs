@@ -2,9 +2,11 @@
 
 mod connect;
 mod handover;
+pub mod report;
 pub mod serve;
 pub mod status;
 mod telling;
+pub mod volumes_told;
 
 use std::sync::Arc;
 

@@ -20,6 +20,7 @@ use crate::{
     notify::Teller,
     runs::{Recorder, Store, Turns},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
+    text::counted,
 };
 use daemons::Daemons;
 use freshness::FreshnessWatch;
@@ -65,7 +66,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     mend(&store).await;
     let daemons = Arc::new(Daemons::default());
     let connection = or_tell(&teller, daemons.get(&config).await).await?;
-    log::info!("serving \"{}\": {} entries, {}", crontab.file, crontab.entries.len(), connection.daemon.description());
+    let entries = counted(crontab.entries.len(), "entry", "entries");
+    log::info!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
 
     let changed = Arc::new(Notify::new());
     let following = Arc::new(std::sync::Mutex::new(crontab.clone()));
@@ -104,6 +106,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         following,
         view: scheduler.view(),
         since: SystemClock.now(),
+        report: tokio::sync::watch::Sender::new(None),
     };
     tokio::spawn(Arc::new(freshness).watch(changed, stop.clone()));
 
@@ -118,7 +121,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         runner.daemons.close().await;
     }
     let _ = std::fs::remove_file(running_sign(&config));
-    log::info!("ended; {} runs were cut off", ended.cut_off.len());
+    log::info!("ended; {} cut off", counted(ended.cut_off.len(), "run was", "runs were"));
     Ok(())
 }
 

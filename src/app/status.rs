@@ -14,19 +14,24 @@ use super::Connection;
 use crate::{
     clock::SystemClock,
     config::Config,
-    convoy::{Name, Volume, guards::Guards},
-    error::{Error, Result},
+    convoy::{BackupUrl, Destination, Name, Volume, guards::Guards},
+    error::{Error, ErrorKind, Result},
     freshness::{Allowed, Freshness, Newest, judge},
     runs::{
         Status, Store, Trigger,
-        record::{Filter, RunRecord, VolumeRecord},
+        record::{self, Filter, RunRecord, VolumeRecord},
     },
     schedule::Entry,
     script::{Library, Script, arguments::from_command_line},
+    units::format_duration,
 };
 
+/// A destination that does not answer for so long hangs.
+const DESTINATION_PATIENCE: Duration = Duration::from_secs(60);
 /// So many of the last runs are looked at for what failed as a whole.
 const LAST_RUNS: usize = 200;
+/// So many sizes of a volume's backups are told.
+const SIZES: usize = 30;
 /// So many of a volume's last runs are looked at for what failed.
 const RUNS: usize = 20;
 
@@ -70,6 +75,18 @@ impl Expected {
         &self.config
     }
 
+    /// The destinations that backups go to, each once; the configuration's where no line backs anything up.
+    fn destinations(&self) -> Vec<&Destination> {
+        let mut destinations: Vec<&Destination> = Vec::new();
+        let lines = self.lines.iter().filter(|line| line.backs_up).map(|line| &line.entry.config);
+        for destination in lines.chain([&self.config]).filter_map(|config| config.backup_url.as_ref()) {
+            if !destinations.iter().any(|known| known.key() == destination.key()) {
+                destinations.push(destination);
+            }
+        }
+        destinations
+    }
+
     fn of(config: Arc<Config>, entries: &[Arc<Entry>]) -> Self {
         // A thousand lines have two scripts.
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
@@ -111,6 +128,11 @@ impl Expected {
         self.lines_of(volume, true).map(|line| line.entry.timeout).max().unwrap_or(self.config.run_timeout)
     }
 
+    /// Whether a line backs this volume up.
+    pub fn backs_up(&self, volume: &str) -> bool {
+        self.lines_of(volume, true).next().is_some()
+    }
+
     fn next(&self, volume: &str, backs_up: bool, after: Timestamp) -> Option<Timestamp> {
         self.lines_of(volume, backs_up).filter_map(|line| line.entry.next_after(after)).min()
     }
@@ -125,6 +147,8 @@ pub struct GoodBackup {
     pub taken: Timestamp,
     /// When it was made.
     pub made: Timestamp,
+    /// Its size, where the daemon tells.
+    pub bytes: Option<u64>,
 }
 
 /// What is known of a volume. Times are in UTC.
@@ -144,19 +168,67 @@ pub struct VolumeStatus {
     pub freshness: Freshness,
     /// The daemon does not list it, though no run deleted it.
     pub lost: bool,
+    /// Whether a line of the crontab backs it up.
+    pub is_scheduled: bool,
+    /// How large its good backups were, oldest first, with the time at which each was made.
+    pub sizes: Vec<(Timestamp, u64)>,
     /// What is wrong, a sentence each.
     pub problems: Vec<String>,
 }
 
-/// What is known of the volumes.
+/// A destination, and whether it holds what was put there last.
 #[derive(Debug)]
+pub struct DestinationLook {
+    /// Its address.
+    pub destination: String,
+    /// What was seen.
+    pub verdict: LookVerdict,
+}
+
+/// What was seen of a destination.
+#[derive(Debug)]
+pub enum LookVerdict {
+    /// The newest backup that should be there is there.
+    Well,
+    /// It is not, or can't be looked at.
+    Wrong(Error),
+    /// A run is at work there, so that it could not be looked at now.
+    Busy,
+}
+
+impl DestinationLook {
+    /// What is wrong with it.
+    pub fn problem(&self) -> Option<&Error> {
+        if let LookVerdict::Wrong(error) = &self.verdict { Some(error) } else { None }
+    }
+
+    /// A subject for who is told; it stays the same while the trouble does.
+    pub fn in_short(&self) -> String {
+        format!("the backups at {} are not as they should be", self.destination)
+    }
+}
+
+/// What is known of the volumes.
+#[derive(Debug, Default)]
 pub struct Known {
     /// Each of them, by name.
     pub volumes: Vec<VolumeStatus>,
+    /// The destinations that backups go to, each looked at once.
+    pub destinations: Vec<DestinationLook>,
     /// Why the daemon can't be asked; then the volumes are those that runs have seen.
     pub unreachable: Option<Error>,
     /// Why what runs saw is not known.
     pub forgotten: Option<Error>,
+}
+
+impl Known {
+    /// Adds what is known of another daemon's volumes.
+    pub fn add(&mut self, other: Self) {
+        self.volumes.extend(other.volumes);
+        self.destinations.extend(other.destinations);
+        self.unreachable = other.unreachable.or(self.unreachable.take());
+        self.forgotten = other.forgotten.or(self.forgotten.take());
+    }
 }
 
 /// Guards that only read.
@@ -185,19 +257,76 @@ pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: T
     let lately = |record: &&VolumeRecord| now.duration_since(record.last_seen) < SignedDuration::from_hours(7 * 24);
     let seen = records.values().filter(|record| unreachable.is_some() || lately(record)).map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(seen).collect();
+    let destinations =
+        if unreachable.is_none() { look_at_destinations(guards, store, &records, expected).await } else { Vec::new() };
     let mut volumes = Vec::new();
     for name in names {
         let (volume, record) = (listed.get(name), records.get(name));
         let mut status = volume_status(guards, expected, name, volume, record, now).await;
         if volume.is_none() && unreachable.is_none() {
-            status.problems.push("the daemon does not list it any more, and no run deleted it".into());
+            status.problems.push(format!(
+                "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
+            ));
             status.lost = true;
         }
         let since = status.backup.as_ref().map(|backup| backup.made);
         status.problems.extend(last_failure(store, name, since));
         volumes.push(status);
     }
-    Known { volumes, unreachable, forgotten }
+    Known { volumes, destinations, unreachable, forgotten }
+}
+
+/// Looks at each destination once, whether the newest good backup that the store knows there is there: a share that is not
+/// mounted, or was emptied, is noticed before the next backup.
+pub async fn destinations(guards: &Guards, store: &Store, expected: &Expected) -> Vec<DestinationLook> {
+    let records = store.volumes().unwrap_or_default();
+    let identity = guards.identity();
+    let records = records.into_iter().filter(|record| record.daemon == identity);
+    let records = records.map(|record| (record.name.clone(), record)).collect();
+    look_at_destinations(guards, store, &records, expected).await
+}
+
+async fn look_at_destinations(
+    guards: &Guards,
+    store: &Store,
+    records: &BTreeMap<String, VolumeRecord>,
+    expected: &Expected,
+) -> Vec<DestinationLook> {
+    let mut looks = Vec::new();
+    for destination in expected.destinations() {
+        let is_there = |url: &BackupUrl| url.destination().key() == destination.key();
+        let good = records.values().flat_map(|record| record.good_backups.iter().map(|good| (&record.name, good)));
+        let newest = good
+            .filter_map(|(volume, good)| {
+                Some((volume, BackupUrl::parse(&good.url).ok().filter(is_there)?, good.proven))
+            })
+            .max_by_key(|(_, _, proven)| *proven);
+        let Some((volume, url, _)) = newest else { continue };
+        let mounted = if destination.folder().is_some() { "is the share mounted?" } else { "can the daemon reach it?" };
+        let verdict = match tokio::time::timeout(DESTINATION_PATIENCE, guards.backup(&url)).await {
+            Ok(Ok(_)) => LookVerdict::Well,
+            Ok(Err(error)) if error.kind == ErrorKind::Busy => LookVerdict::Busy,
+            Ok(Err(error)) if error.kind == ErrorKind::NotFound => {
+                log::debug!("the daemon's words: {error}");
+                let what = format!("the destination {destination} lacks the newest backup of \"{volume}\"");
+                LookVerdict::Wrong(Error::guard(what).with_hint(mounted))
+            }
+            Ok(Err(error)) => {
+                let hint = error.hint.clone().unwrap_or_else(|| mounted.into());
+                let what = format!("the newest backup of \"{volume}\" at {destination} can't be looked at");
+                LookVerdict::Wrong(error.context(what).with_hint(hint))
+            }
+            // Convoy lets nobody look while it writes.
+            Err(_) if running(store).iter().any(|run| !run.dry_run) => LookVerdict::Busy,
+            Err(_) => {
+                let seconds = DESTINATION_PATIENCE.as_secs();
+                let what = format!("the destination {destination} does not answer within {seconds} s");
+                LookVerdict::Wrong(Error::new(ErrorKind::Timeout, what).with_hint("does a network folder hang?"))
+            }
+        };
+        looks.push(DestinationLook { destination: destination.to_string(), verdict });
+    }
+    looks
 }
 
 async fn volume_status(
@@ -227,6 +356,7 @@ async fn volume_status(
         url: good.url.clone(),
         taken: good.snapshot_time.unwrap_or(good.proven),
         made: good.proven,
+        bytes: good.bytes,
     });
     if let Some(volume) =
         volume.filter(|_| backup.is_none() || matches!(judged(backup.as_ref()), Freshness::Overdue(_)))
@@ -238,10 +368,9 @@ async fn volume_status(
         }
     }
     let freshness = judged(backup.as_ref());
-    match (freshness, &backup) {
-        (Freshness::Overdue(_), Some(_)) => problems.insert(0, "its newest good backup is too old".into()),
-        (Freshness::Overdue(_), None) => problems.insert(0, "it has no good backup".into()),
-        _ => {}
+    if let Freshness::Overdue(limit) = freshness {
+        let from = |backup: &GoodBackup| if config.max_backup_age.is_some() { backup.taken } else { backup.made };
+        problems.insert(0, overdue(backup.as_ref().map(from), limit, now));
     }
     VolumeStatus {
         name: name.to_owned(),
@@ -251,7 +380,30 @@ async fn volume_status(
         next_backup: expected.next(name, true, now),
         freshness,
         lost: false,
+        is_scheduled: expected.backs_up(name),
+        sizes: record.map(sizes).unwrap_or_default(),
         problems,
+    }
+}
+
+/// The sizes of a volume's good backups that are known, oldest first.
+fn sizes(record: &VolumeRecord) -> Vec<(Timestamp, u64)> {
+    let sizes = record.good_backups.iter().filter_map(|good| Some((good.proven, good.bytes?)));
+    let mut sizes: Vec<_> = sizes.take(SIZES).collect();
+    sizes.reverse();
+    sizes
+}
+
+/// What is wrong with a volume whose newest good backup (of this time; `None`: there is none) had its time until `limit`.
+fn overdue(backup: Option<Timestamp>, limit: Timestamp, now: Timestamp) -> String {
+    let since = |from: Timestamp, until: Timestamp| format_duration(until.duration_since(from).unsigned_abs());
+    match backup {
+        Some(from) => format!(
+            "its newest good backup is too old: {} old, should be under {}",
+            since(from, now),
+            since(from, limit)
+        ),
+        None => format!("it has no good backup: one should have been there {} ago", since(limit, now)),
     }
 }
 
@@ -264,7 +416,12 @@ async fn newest_listed(config: &Config, guards: &Guards, volume: &Volume) -> Res
     let backups = guards.own_backups(destination, volume).await?;
     Ok(backups.iter().filter(|backup| backup.is_complete()).find_map(|backup| {
         let made = backup.created()?;
-        Some(GoodBackup { url: backup.url().ok()?.to_string(), taken: backup.order().0.unwrap_or(made), made })
+        Some(GoodBackup {
+            url: backup.url().ok()?.to_string(),
+            taken: backup.order().0.unwrap_or(made),
+            made,
+            bytes: None,
+        })
     }))
 }
 
@@ -294,8 +451,13 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
 }
 
 /// The runs that failed as a whole, and never went well since with the same arguments: a sentence each. What a person tried by hand and
-/// got wrong does not count, unless it was to make or keep backups.
-pub fn failed_runs(store: &Store) -> Vec<String> {
+/// got wrong does not count, unless it was to make or keep backups; nor does a backup of one volume that has a good one since.
+pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
+    let has_one_since = |run: &RunRecord| {
+        let volume = run.arguments.get("volume").and_then(|volume| volume.as_str());
+        let known = volumes.iter().find(|known| run.script == "backup" && Some(known.name.as_str()) == volume);
+        known.and_then(|known| known.backup.as_ref()).is_some_and(|backup| backup.made > run.started)
+    };
     let filter = Filter { limit: Some(LAST_RUNS), ..Filter::default() };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
@@ -303,7 +465,12 @@ pub fn failed_runs(store: &Store) -> Vec<String> {
         let counts = run.trigger == Trigger::Cron || ["snapshot", "backup", "prune"].contains(&run.script.as_str());
         // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
         let is_open = matches!(run.status, Status::Waiting | Status::Running | Status::Skipped | Status::Cancelled);
-        if !counts || run.dry_run || is_open || !seen.insert((run.script.clone(), run.words())) {
+        if !counts || run.dry_run || is_open || !seen.insert(same_work(&run)) || has_one_since(&run) {
+            continue;
+        }
+        let code = run.error.as_ref().and_then(|error| error.get("code")).and_then(|code| code.as_str());
+        // Whoever typed it was told at once that there is no such thing.
+        if run.trigger != Trigger::Cron && matches!(code, Some("usage" | "not_found")) {
             continue;
         }
         match (&run.error, run.status) {
@@ -317,6 +484,38 @@ pub fn failed_runs(store: &Store) -> Vec<String> {
     failed_runs
 }
 
+/// What two runs have in common where the newer one says how it stands with the older one, too: to take a fresh snapshot or not makes no other
+/// backup.
+fn same_work(run: &RunRecord) -> (String, Vec<String>) {
+    let mut arguments = run.arguments.clone();
+    if run.script == "backup" {
+        arguments.remove("create_snapshot");
+    }
+    (run.script.clone(), record::words(&arguments))
+}
+
 fn failed(run: &RunRecord, message: &str) -> String {
     format!("{} failed: {message} (convoy-backups runs show {})", run.script, run.id)
+}
+
+/// The runs that go on now, the newest first.
+pub fn running(store: &Store) -> Vec<RunRecord> {
+    let filter = Filter { status: Some(Status::Running), ..Filter::default() };
+    store.list(&filter).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_old_is_said_with_its_age_and_its_limit() {
+        let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+        let (limit, now) = (at("2026-11-22T05:00:00Z"), at("2026-11-22T10:00:00Z"));
+        assert_eq!(
+            overdue(Some(at("2026-11-21T03:00:00Z")), limit, now),
+            "its newest good backup is too old: 1d 7h old, should be under 1d 2h"
+        );
+        assert_eq!(overdue(None, limit, now), "it has no good backup: one should have been there 5h ago");
+    }
 }

@@ -4,11 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     clock::{Clock as _, SystemClock},
-    convoy::{BackupUrl, Destination},
     diagnostic,
     error::Error,
     notify::{RunReport, Teller},
-    runs::{Announced, Door, Finished, Status, Store, Trigger, record::RunRecord},
+    runs::{
+        Announced, Door, Finished, Status, Store, Trigger,
+        record::{RunRecord, VolumeRecord},
+    },
     script::{Library, Script},
 };
 
@@ -55,11 +57,9 @@ pub(super) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T 
 
 /// The report of a run that has just ended; `words` are its arguments ([`crate::runs::record::words`]).
 pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
-    let destination = door.settings.destination.as_ref().map(Destination::key);
-    let is_there = |url: &str| BackupUrl::parse(url).is_ok_and(|url| Some(url.destination().key()) == destination);
-    let tail =
-        door.recorder.as_ref().filter(|_| finished.recorded).map(|recorder| log_tail(recorder.store(), &finished.id));
-    RunReport {
+    let store = door.recorder.as_ref().map(|recorder| recorder.store());
+    let tail = store.filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
+    let report = RunReport {
         run: finished.id.clone(),
         script: finished.script.clone(),
         arguments: words.to_vec(),
@@ -68,19 +68,31 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
         is_bad: is_bad(finished.status),
         dry_run: finished.plan.is_some(),
         read_only: finished.read_only,
-        backed_up: finished
-            .backed_up
-            .iter()
-            .filter(|(_, url)| is_there(url))
-            .map(|(volume, _)| volume.clone())
-            .collect(),
-        place: Some(format!("{} {}", door.daemon.identity(), destination.unwrap_or_default())),
+        backed_up: finished.backed_up.clone(),
+        place: Some(finished.place.clone()),
         started: finished.started,
         took: Some(finished.took),
         error: finished.result.as_ref().err().cloned(),
         failures: finished.failures.clone(),
+        last_good: Vec::new(),
         log_tail: tail.unwrap_or_default(),
-    }
+    };
+    with_last_good(report, store.map(Arc::as_ref), Some(&finished.daemon))
+}
+
+/// With the newest good backups of the volumes that it failed with: whoever reads of a failure asks for them first. `daemon`: whose
+/// volumes they are, where that is known.
+fn with_last_good(mut report: RunReport, store: Option<&Store>, daemon: Option<&str>) -> RunReport {
+    let volumes: Vec<String> = report.volumes_at_fault().into_iter().map(str::to_owned).collect();
+    let Some(store) = store.filter(|_| report.is_bad && !volumes.is_empty()) else { return report };
+    let Ok(records) = store.volumes() else { return report };
+    let newest = |volume: &String| {
+        let same = |record: &&VolumeRecord| record.name == *volume && daemon.is_none_or(|known| known == record.daemon);
+        let good = records.iter().filter(same).filter_map(|record| record.good_backups.first());
+        good.max_by_key(|good| good.proven).map(|good| (good.proven, good.url.clone()))
+    };
+    report.last_good = volumes.iter().map(|volume| (volume.clone(), newest(volume))).collect();
+    report
 }
 
 /// The report of a run that did not even begin, because there is no daemon to work with.
@@ -100,13 +112,14 @@ pub fn report_of_unstarted(script: &Script, words: &[String], dry_run: bool, err
         took: None,
         error: Some(error.clone()),
         failures: Vec::new(),
+        last_good: Vec::new(),
         log_tail: Vec::new(),
     }
 }
 
 /// The report of a run that another process began, such as one that was interrupted.
 pub fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
-    RunReport {
+    let report = RunReport {
         run: run.id.clone(),
         script: run.script.clone(),
         arguments: run.words(),
@@ -124,8 +137,10 @@ pub fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
         took: run.took,
         error: run.error.as_ref().map(diagnostic::from_json),
         failures: run.failures.clone(),
+        last_good: Vec::new(),
         log_tail: log_tail(store, &run.id),
-    }
+    };
+    with_last_good(report, Some(store), None)
 }
 
 fn is_bad(status: Status) -> bool {

@@ -127,7 +127,13 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
         )
         .subcommand(
             Command::new("status")
-                .about("Is everything safe? Each volume's last backup, the next one, and what is wrong"),
+                .about("Is everything safe? Each volume's last backup, the next one, and what is wrong")
+                .arg(
+                    Arg::new("forget")
+                        .long("forget")
+                        .value_name("VOLUME")
+                        .help("this volume is gone from the daemon, and that was meant; its backups are kept"),
+                ),
         )
         .subcommand(
             Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"),

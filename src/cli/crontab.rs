@@ -12,6 +12,7 @@ use crate::{
     output::{Column, table},
     schedule::{Checked, Crontab, Entry, Source, Surroundings, crontab::without_secrets},
     terminal,
+    text::counted,
     units::format_duration,
 };
 
@@ -37,14 +38,14 @@ pub(super) fn tell(context: &Context, checked: &Checked) {
         context.show_error(error);
     }
     if checked.errors.len() > SHOWN {
-        eprintln!("and {} more errors", checked.errors.len() - SHOWN);
+        eprintln!("and {}", counted(checked.errors.len() - SHOWN, "more error", "more errors"));
     }
     if !context.flags.quiet {
         for warning in checked.warnings.iter().take(SHOWN) {
             eprint!("{}", diagnostic::render_warning(warning, terminal::colour_on_error()));
         }
         if checked.warnings.len() > SHOWN {
-            eprintln!("and {} more warnings", checked.warnings.len() - SHOWN);
+            eprintln!("and {}", counted(checked.warnings.len() - SHOWN, "more warning", "more warnings"));
         }
     }
 }
@@ -72,10 +73,6 @@ fn check(context: &Context, matches: &ArgMatches) -> Result<u8> {
         eprintln!("{source}: {}", counted(checked.errors.len(), "error", "errors"));
     }
     Ok(code)
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn describe(entry: &Entry) -> Value {
@@ -143,7 +140,7 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
     ];
     let row = |(time, entry): &(Timestamp, &Entry)| {
         vec![
-            time.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string().into(),
+            shown_due(*time, entry.schedule.zone(), &zone).into(),
             format_duration(time.duration_since(from).unsigned_abs()).into(),
             entry.script.as_str().into(),
             entry.arguments_text().into(),
@@ -153,6 +150,16 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let (width, colour) = context.output();
     print_line(table(&columns, due.iter().map(row).collect(), width, colour).trim_end());
     Ok(0)
+}
+
+/// A due time in the local zone, and in that of the line's `CRON_TZ` where the clocks there show another one.
+fn shown_due(time: Timestamp, of_line: &TimeZone, local: &TimeZone) -> String {
+    let shown = |zone: &TimeZone, form: &str| time.to_zoned(zone.clone()).strftime(form).to_string();
+    let here = shown(local, "%a %Y-%m-%d %H:%M %Z");
+    if local.to_offset(time) == of_line.to_offset(time) {
+        return here;
+    }
+    format!("{here} ({})", shown(of_line, "%a %H:%M %Z"))
 }
 
 /// The next due times of all entries together.

@@ -1,18 +1,22 @@
 //! `doctor`: looks at everything a backup and a restore need, and says what to do about what is missing.
 
-use std::{os::unix::fs::FileTypeExt, path::Path, time::Duration};
+use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, print_json, print_line};
 use crate::{
-    app,
+    app::{
+        self,
+        status::{self, Expected, LookVerdict},
+    },
     config::DaemonChoice,
     convoy::Daemon,
     error::{Error, Result},
     logging, progress,
-    text::{Style, escape, styled},
+    runs::Store,
+    text::{Style, counted, escape, styled},
     units::format_size,
 };
 
@@ -62,6 +66,7 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
     checks.extend(folder("data folder", &context.config.data_dir, "set BKUP_DATA_DIR to a folder that can be written"));
     checks.push(scripts(context));
     checks.extend(log(context).await);
+    checks.extend(channels(context));
     checks.extend(daemon(context).await);
     if context.config.repository_password.is_none() && matches!(context.config.daemon().0, DaemonChoice::Builtin(_)) {
         checks.push(warning(
@@ -141,7 +146,7 @@ fn scripts(context: &Context) -> Check {
     let broken: Vec<_> =
         listed.iter().filter(|listed| listed.doc.is_err()).map(|listed| listed.name.as_str()).collect();
     if broken.is_empty() {
-        ok("scripts", format!("{} scripts, all in order", listed.len()))
+        ok("scripts", format!("{}, all in order", counted(listed.len(), "script", "scripts")))
     } else {
         failed("scripts", format!("broken: {}", broken.join(", ")), "see \"convoy-backups scripts check\"")
     }
@@ -170,6 +175,26 @@ async fn log(context: &Context) -> Vec<Check> {
                 "look at BKUP_LOGGER_SYSLOG_SERVER, and at the name servers in /etc/resolv.conf",
             ),
         });
+    }
+    checks
+}
+
+/// To whom problems are told.
+fn channels(context: &Context) -> Vec<Check> {
+    let channels = context.teller.channels();
+    if channels.is_empty() {
+        let hint = "set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL; then \"convoy-backups notify test\"";
+        return vec![warning("who is told", "nobody is told when a backup fails", hint)];
+    }
+    let told = channels.iter().map(|channel| {
+        let when = if channel.always { "every run" } else { "failures" };
+        ok("who is told", format!("{} {}: {when}", channel.channel.as_str(), channel.to))
+    });
+    let mut checks: Vec<Check> = told.collect();
+    let waiting = context.teller.waiting().len();
+    if waiting > 0 {
+        let found = format!("{} could not be sent yet", counted(waiting, "message", "messages"));
+        checks.push(warning("who is told", found, "see \"convoy-backups notify list\""));
     }
     checks
 }
@@ -203,13 +228,26 @@ async fn daemon(context: &Context) -> Vec<Check> {
             let hint = "make one with \"convoy-backups create --volume NAME --size 10G\", or look whether this is the right daemon";
             checks.push(warning("volumes", "the daemon lists none", hint));
         }
-        Ok(volumes) => checks.push(ok("volumes", format!("{} volumes", volumes.len()))),
+        Ok(volumes) => checks.push(ok("volumes", counted(volumes.len(), "volume", "volumes"))),
         Err(error) => checks.push(failed_with("volumes", &error)),
     }
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
     }
     checks.extend(destination(context, daemon.as_ref()).await);
+    let store = Store::new(&context.config.data_dir);
+    for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &[]) {
+        let looks = status::destinations(&status::guards(&connection), &store, &expected).await;
+        checks.extend(looks.into_iter().map(|look| match look.verdict {
+            LookVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
+            LookVerdict::Wrong(error) => failed_with("newest backup", &error),
+            LookVerdict::Busy => warning(
+                "newest backup",
+                format!("a run is at work at {}", look.destination),
+                "look again when it has ended",
+            ),
+        }));
+    }
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     checks
 }

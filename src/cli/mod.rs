@@ -197,7 +197,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "crontab" => crontab::crontab(&context, matches),
         "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
         "serve" => serve::serve(context),
-        "status" => in_runtime(|cancellation| async move { status::status(&context, &cancellation).await }),
+        "status" => in_runtime(|cancellation| async move { status::status(&context, matches, &cancellation).await }),
         "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
         other => Err(Error::internal(format!("the command \"{other}\" has no body"))),

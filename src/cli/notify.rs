@@ -1,13 +1,16 @@
 //! `notify`: tries the ways in which people are told, and shows what they are not told yet.
 
+use std::collections::BTreeMap;
+
 use clap::ArgMatches;
 use jiff::Zoned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, in_runtime, print_json, print_line};
 use crate::{
     diagnostic,
     error::{Error, Result},
+    notify::Problem,
     output::{Column, age, moment, table},
 };
 
@@ -64,16 +67,7 @@ fn list(context: &Context) -> Result<u8> {
                 })
             })
             .collect();
-        let problems: Vec<_> = problems
-            .iter()
-            .map(|(key, problem)| {
-                json!({
-                    "key": key, "title": problem.title, "first": problem.first.to_string(),
-                    "last": problem.last.to_string(), "times": problem.times,
-                })
-            })
-            .collect();
-        print_json(&json!({ "channels": channels, "outbox": waiting, "problems": problems }));
+        print_json(&json!({ "channels": channels, "outbox": waiting, "problems": describe_problems(&problems) }));
         return Ok(0);
     }
     let now = Zoned::now();
@@ -112,18 +106,34 @@ fn list(context: &Context) -> Result<u8> {
     if problems.is_empty() {
         print_line("\nNothing is known to be wrong.");
     } else {
-        let columns =
-            [Column::left("SINCE"), Column::left("LAST SEEN"), Column::right("TIMES"), Column::words("PROBLEM")];
-        let rows = problems.into_values().map(|problem| {
-            vec![
-                moment(problem.first, &now).into(),
-                age(problem.last, now.timestamp()).into(),
-                problem.times.to_string().into(),
-                problem.title.into(),
-            ]
-        });
-        print_line("\nWhat people were told of, and is not known to be well again:");
-        print_line(table(&columns, rows.collect(), width, colour).trim_end());
+        show_problems(context, &problems, &now);
     }
     Ok(0)
+}
+
+/// What people were told of, as programs get it.
+pub(super) fn describe_problems(problems: &BTreeMap<String, Problem>) -> Vec<Value> {
+    let describe = |(key, problem): (&String, &Problem)| {
+        json!({
+            "key": key, "title": problem.title, "first": problem.first.to_string(),
+            "last": problem.last.to_string(), "times": problem.times,
+        })
+    };
+    problems.iter().map(describe).collect()
+}
+
+/// What people were told of, as they see it.
+pub(super) fn show_problems(context: &Context, problems: &BTreeMap<String, Problem>, now: &Zoned) {
+    let (width, colour) = context.output();
+    let columns = [Column::left("SINCE"), Column::left("LAST SEEN"), Column::right("TIMES"), Column::words("PROBLEM")];
+    let rows = problems.values().map(|problem| {
+        vec![
+            moment(problem.first, now).into(),
+            age(problem.last, now.timestamp()).into(),
+            problem.times.to_string().into(),
+            problem.title.as_str().into(),
+        ]
+    });
+    print_line("\nWhat people were told of, and is not known to be well again:");
+    print_line(table(&columns, rows.collect(), width, colour).trim_end());
 }

@@ -1,7 +1,7 @@
 //! `serve`: checks the crontab, then follows it.
 
 use super::{Context, crontab, in_runtime};
-use crate::{app, error::Result, schedule::Source};
+use crate::{app, config::DaemonChoice, error::Result, schedule::Source, text::counted};
 
 pub(super) fn serve(context: Context) -> Result<u8> {
     let surroundings = crontab::surroundings(&context);
@@ -10,7 +10,8 @@ pub(super) fn serve(context: Context) -> Result<u8> {
     crontab::tell(&context, &checked);
     let accepted = checked.accept().map_err(|errors| {
         let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        format!("The crontab \"{source}\" has {} errors, the first: {first}", errors.len())
+        let count = counted(errors.len(), "error", "errors");
+        format!("The crontab \"{source}\" has {count}, the first: {first}")
     });
     let (crontab, _) = match accepted {
         Ok(accepted) => accepted,
@@ -24,6 +25,10 @@ pub(super) fn serve(context: Context) -> Result<u8> {
             return Ok(2);
         }
     };
+    let config = &context.config;
+    if config.repository_password.is_none() && matches!(config.daemon().0, DaemonChoice::Builtin(_)) {
+        log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD");
+    }
     let serving =
         app::Serving { config: context.config.clone(), surroundings, crontab, teller: context.teller.clone() };
     in_runtime(|cancellation| async move {

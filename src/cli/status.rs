@@ -2,137 +2,135 @@
 
 use std::sync::Arc;
 
+use clap::ArgMatches;
 use jiff::{Timestamp, Zoned};
-use serde_json::{Value, json};
+
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, crontab, print_json, print_line};
+use super::{Context, crontab, notify, print_json, print_line};
 use crate::{
     app::{
-        self, serve,
+        self, report, serve,
         status::{self, Expected, Known, VolumeStatus},
     },
     clock::{Clock, SystemClock},
-    diagnostic,
-    error::Result,
+    error::{Error, Result},
     freshness::Freshness,
-    output::{Cell, Column, age, table},
+    output::{Cell, Column, age, moment, table},
     progress,
+    report::Report,
     runs::Store,
     schedule::Source,
-    text::{Style, escape, styled},
+    suggest::did_you_mean_or,
+    text::{Style, counted, escape, styled},
 };
 
 /// 0 where all is well, 1 where something is wrong.
-pub(super) async fn status(context: &Context, cancellation: &CancellationToken) -> Result<u8> {
+pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation: &CancellationToken) -> Result<u8> {
+    if let Some(volume) = matches.get_one::<String>("forget") {
+        return forget(context, volume, cancellation).await;
+    }
     let config = &context.config;
     let served = serve::is_served(config).await;
-    let mut problems = Vec::new();
-    let mut notes = Vec::new();
+    let mut crontab_problem = None;
     let source = Source::find(config);
     // Where `serve` was not started, the crontab that comes with the program says nothing of when backups are due.
     let entries = if served != Some(false) || source != Source::BuiltIn {
         let checked = source.check(&crontab::surroundings(context));
         if !checked.errors.is_empty() {
-            problems.push(format!("the crontab \"{source}\" has errors: see \"convoy-backups crontab check\""));
+            crontab_problem =
+                Some(format!("the crontab \"{source}\" has errors: see \"convoy-backups crontab check\""));
         }
         checked.crontab.entries
     } else {
         Vec::new()
     };
-    match served {
-        Some(true) => {}
-        Some(false) => {
-            notes.push("\"convoy-backups serve\" does not run here: nothing is started by the crontab".into())
-        }
-        None => problems
-            .push("\"convoy-backups serve\" was killed and does not run: nothing is started by the crontab".into()),
-    }
     let store = Store::new(&config.data_dir);
     let now = SystemClock.now_local();
-    let mut known = Known { volumes: Vec::new(), unreachable: None, forgotten: None };
+    let mut known = Known::default();
+    let (mut lacks_destination, mut daemon) = (false, String::new());
     for expected in Expected::by_daemon(&Arc::new(config.clone()), &entries) {
-        if expected.config().backup_url.is_none() {
-            problems.push("no backup destination is set: set BKUP_BACKUP_URL".into());
-        }
+        lacks_destination |= expected.config().backup_url.is_none();
         let connection = app::connect(expected.config(), progress::none()).await?;
-        let seen = status::volumes(&status::guards(&connection), &store, &expected, now.timestamp()).await;
+        if daemon.is_empty() {
+            daemon = connection.daemon.description();
+        }
+        known.add(status::volumes(&status::guards(&connection), &store, &expected, now.timestamp()).await);
         connection.close(cancellation, |text| context.remark(text)).await;
-        known.volumes.extend(seen.volumes);
-        known.unreachable = seen.unreachable.or(known.unreachable);
-        known.forgotten = seen.forgotten.or(known.forgotten);
     }
-    problems.extend(known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")));
-    if known.volumes.is_empty() && known.unreachable.is_none() {
-        notes.push("there are no volumes".into());
-    }
-    let new = known.volumes.iter().filter(|volume| volume.backup.is_none() && volume.problems.is_empty());
-    notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
-    problems.extend(status::failed_runs(&store));
-    let waiting = context.teller.waiting().len();
-    if waiting > 0 {
-        problems.push(format!("{waiting} messages could not be sent yet: see \"convoy-backups notify list\""));
-    }
-    if context.teller.channels().is_empty() {
-        notes.push("nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL".into());
-    }
-    let wrong = known.volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
-    let is_well = wrong == 0 && problems.is_empty() && known.unreachable.is_none();
+    let report = report::report(&report::Seen {
+        config,
+        serving: served,
+        entries: &entries,
+        crontab_problem,
+        lacks_destination,
+        daemon,
+        known: &known,
+        store: &store,
+        teller: &context.teller,
+        now: now.timestamp(),
+    });
     if context.flags.json {
-        print_json(&json!({
-            "ok": is_well,
-            "serving": served == Some(true),
-            "volumes": known.volumes.iter().map(describe).collect::<Vec<_>>(),
-            "daemon_error": known.unreachable.as_ref().map(diagnostic::to_json),
-            "problems": problems,
-            "notes": notes,
-        }));
-    } else if !(context.flags.quiet && is_well) {
-        show(context, &known, wrong, is_well, &problems, &notes, &now);
+        print_json(&report);
+    } else if !(context.flags.quiet && report.ok) {
+        show(context, &known, &report, &now);
     }
-    Ok(u8::from(!is_well))
+    Ok(u8::from(!report.ok))
 }
 
-fn describe(volume: &VolumeStatus) -> Value {
-    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
-    let (state, limit) = match volume.freshness {
-        Freshness::Until(limit) => ("fresh", Some(limit)),
-        Freshness::Overdue(limit) => ("overdue", Some(limit)),
-        Freshness::Unscheduled => ("unscheduled", None),
-    };
-    json!({
-        "name": volume.name,
-        "last_snapshot": time(volume.snapshot),
-        "last_backup": volume.backup.as_ref().map(|backup| json!({
-            "url": backup.url, "snapshot_time": backup.taken.to_string(), "made": backup.made.to_string(),
-        })),
-        "next_snapshot": time(volume.next_snapshot),
-        "next_backup": time(volume.next_backup),
-        "backup": state,
-        "backup_due_by": time(limit),
-        "problems": volume.problems,
-    })
+/// Somebody knows that a volume is gone: it is not missed any more.
+async fn forget(context: &Context, volume: &str, cancellation: &CancellationToken) -> Result<u8> {
+    let checked = Source::find(&context.config).check(&crontab::surroundings(context));
+    let store = Store::new(&context.config.data_dir);
+    let now = SystemClock.now();
+    let mut gone: Vec<String> = Vec::new();
+    for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &checked.crontab.entries) {
+        let connection = app::connect(expected.config(), progress::none()).await?;
+        let guards = status::guards(&connection);
+        let seen = status::volumes(&guards, &store, &expected, now).await;
+        connection.close(cancellation, |text| context.remark(text)).await;
+        if let Some(error) = seen.unreachable.or(seen.forgotten) {
+            return Err(error.context("whether a volume is gone is not known"));
+        }
+        if seen.volumes.iter().any(|known| known.name == volume && !known.lost) {
+            return Err(Error::usage(format!("the volume \"{volume}\" is there: the daemon lists it"))
+                .with_hint("\"remove\" deletes a volume"));
+        }
+        let lost = seen.volumes.iter().filter(|known| known.lost).map(|known| known.name.clone());
+        gone.extend(lost);
+        if gone.iter().any(|name| name == volume) && !context.flags.dry_run {
+            store.forget_volume(&guards.identity(), volume, now)?;
+        }
+    }
+    if !gone.iter().any(|name| name == volume) {
+        let otherwise = "\"convoy-backups status\" says which are missed";
+        return Err(Error::usage(format!("no volume \"{volume}\" is missed")).with_hint(did_you_mean_or(
+            volume,
+            gone.iter().map(String::as_str),
+            otherwise,
+        )));
+    }
+    if context.flags.dry_run {
+        print_line(&format!("Dry run: \"{}\" would not be missed any more.", escape(volume)));
+    } else {
+        print_line(&format!("\"{}\" is not missed any more; its backups are kept.", escape(volume)));
+    }
+    Ok(0)
 }
 
-fn show(
-    context: &Context,
-    known: &Known,
-    wrong: usize,
-    is_well: bool,
-    problems: &[String],
-    notes: &[String],
-    now: &Zoned,
-) {
+fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
+    let wrong = known.volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
     let (width, colour) = context.output();
     let say = |text: &str, style| print_line(&styled(&escape(text), style, colour));
     let has_fresh = |volume: &VolumeStatus| volume.backup.is_some() && matches!(volume.freshness, Freshness::Until(_));
-    match is_well {
+    match report.ok {
         true if !known.volumes.is_empty() && known.volumes.iter().all(has_fresh) => {
             say("All volumes have a good backup that is new enough.", Style::Green);
         }
         true => say("Nothing is known to be wrong.", Style::Green),
         false if wrong > 0 => {
-            say(&format!("{wrong} of {} volumes are not safe.", known.volumes.len()), Style::Red);
+            let (all, are) = (known.volumes.len(), if wrong == 1 { "is" } else { "are" });
+            say(&format!("{wrong} of {} {are} not safe.", counted(all, "volume", "volumes")), Style::Red);
         }
         false => say("Something is wrong.", Style::Red),
     }
@@ -142,7 +140,7 @@ fn show(
             say(&format!("  -> {hint}"), Style::Cyan);
         }
     }
-    problems.iter().for_each(|problem| say(problem, Style::Red));
+    report.problems.iter().for_each(|problem| say(problem, Style::Red));
     if !known.volumes.is_empty() {
         let columns = [
             Column::left("VOLUME"),
@@ -160,9 +158,19 @@ fn show(
             volume.problems.iter().for_each(|problem| print_line(&format!("  {}", escape(problem))));
         }
     }
-    if !notes.is_empty() {
+    if !report.running.is_empty() {
+        print_line("\nRunning now:");
+        for run in &report.running {
+            let words = std::iter::once(run.script.clone()).chain(run.arguments.clone()).collect::<Vec<_>>().join(" ");
+            print_line(&format!("  {}, {} since {}", escape(&words), run.status, moment(run.started, now)));
+        }
+    }
+    if !report.told.is_empty() {
+        notify::show_problems(context, &context.teller.problems().unwrap_or_default(), now);
+    }
+    if !report.notes.is_empty() {
         print_line("");
-        notes.iter().for_each(|note| say(&format!("note: {note}"), Style::Faint));
+        report.notes.iter().for_each(|note| say(&format!("note: {note}"), Style::Faint));
     }
 }
 

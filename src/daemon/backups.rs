@@ -382,6 +382,7 @@ impl Place {
         now: Timestamp,
     ) -> Result<String> {
         self.refuse_roots()?;
+        self.access.warn_of_plain_backups();
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let _writing = lock(&self.writing);
         let repository = self.existing_or_new()?;

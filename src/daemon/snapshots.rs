@@ -45,13 +45,17 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// The password; without one the empty one, which is said once.
+    /// The password; without one the empty one.
     pub(crate) fn password(&self) -> &str {
+        self.password.as_deref().unwrap_or_default()
+    }
+
+    /// Says, once, that a backup is made without a password.
+    pub(crate) fn warn_of_plain_backups(&self) {
         static WARNED: Once = Once::new();
-        self.password.as_deref().unwrap_or_else(|| {
+        if self.password.is_none() {
             WARNED.call_once(|| log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD"));
-            ""
-        })
+        }
     }
 }
 
@@ -187,8 +191,8 @@ impl LocalRepository {
             published.map_err(|error| findings.stopped().or_else(|| findings.error(volume)).unwrap_or(error))?;
         if findings.vanished() > 0 {
             log::info!(
-                "snapshot {snapshot} of volume {volume}: {} files vanished before they were read",
-                findings.vanished()
+                "snapshot {snapshot} of volume {volume}: {} before anything was read of it",
+                crate::text::counted(findings.vanished() as usize, "file vanished", "files vanished")
             );
         }
         Ok(SnapshotState { created: time.timestamp(), id: id.to_hex().as_str().to_owned(), bytes })

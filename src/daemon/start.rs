@@ -17,7 +17,10 @@ use super::{
     snapshots::LocalRepository,
     state::{StateFolder, VolumeState},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text::counted,
+};
 
 /// Where volumes are while they are restored or removed. It is beside them, because `volumes` may be on a disk of its own, and
 /// folders are only renamed. The name can't be a volume's.
@@ -89,7 +92,8 @@ pub(crate) fn clean(
     remove_unknown_snapshots(local, &known, &mut told)?;
     let left = FolderBackend::new(&root.join("repository"), host).remove_leftovers(Duration::ZERO);
     if left > 0 {
-        told.push(format!("{left} half written files were removed from the repository"));
+        let files = counted(left, "half written file was", "half written files were");
+        told.push(format!("{files} removed from the repository"));
     }
     Ok(told)
 }
@@ -107,7 +111,10 @@ fn remove_unknown_snapshots(local: &LocalRepository, known: &HashSet<&str>, told
     let repository = match local.open().and_then(|repository| repository.plain()) {
         Ok(repository) => repository,
         Err(error) => {
-            told.push(format!("{} snapshots of no volume stay where they are: {error}", unknown.len()));
+            told.push(format!(
+                "{} of no volume left alone: {error}",
+                counted(unknown.len(), "snapshot was", "snapshots were")
+            ));
             return Ok(());
         }
     };
@@ -124,12 +131,14 @@ fn remove_unknown_snapshots(local: &LocalRepository, known: &HashSet<&str>, told
         }
     }
     if removed > 0 {
-        told.push(format!("{removed} snapshots whose creation or removal was not finished were removed"));
+        let snapshots = counted(removed, "unfinished snapshot was", "unfinished snapshots were");
+        told.push(format!("{snapshots} removed"));
     }
     if others > 0 {
         told.push(format!(
-            "{others} snapshots in \"{}\" are no volume's (backups, perhaps): they were left alone, but this is no place for backups",
-            local.folder().display()
+            "\"{}\" has {} of no volume (a backup, perhaps), left alone: this is no place for backups",
+            local.folder().display(),
+            counted(others, "snapshot", "snapshots")
         ));
     }
     Ok(())

@@ -616,7 +616,7 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
         "restore of volume \"vol9\"",
         "restore of volume \"vol2\"",
         "removal of volume \"vol3\"",
-        "1 snapshots",
+        "1 unfinished snapshot was",
         "1 half",
     ] {
         assert!(told.contains(part), "{part} is not in {told}");

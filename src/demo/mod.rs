@@ -220,7 +220,7 @@ fn new_folder(base: &Path) -> Result<PathBuf> {
 fn compared(count: usize, with_attributes: bool) -> String {
     let attributes = if with_attributes { ", extended attributes" } else { "" };
     format!(
-        "restored the backup into the new volume \"{RESTORED}\" and compared all {count} entries:\n     content, owner, mode, times to the nanosecond, links{attributes}: all the same"
+        "restored the backup into the new volume \"{RESTORED}\" and compared all {count} files and folders:\n     content, owner, mode, times to the nanosecond, links{attributes}: all the same"
     )
 }
 

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use message::{Event, Message};
 pub use outbox::{ChannelKind, Waiting};
-pub use problems::Problem;
+pub use problems::{Problem, Repeat};
 pub use report::RunReport;
 pub use texts::SUBJECT_COLUMNS;
 
@@ -44,6 +44,7 @@ use crate::{
     clock::Clock,
     config::{Config, NotifyOn},
     error::{Error, ErrorKind, Result},
+    text::counted,
 };
 use email::Email;
 use outbox::Outbox;
@@ -204,6 +205,7 @@ impl Teller {
                 fades: report.trigger != "cron",
                 not_backed_up: report.not_backed_up(),
                 place: report.place.clone(),
+                repeat: Repeat::AfterAWhile,
             };
             self.problems.seen(&seen, |verdict| match verdict {
                 Verdict::New => self.tell_run(Event::Failed, report, Reach::All, None, Some(&key)),
@@ -268,7 +270,8 @@ impl Teller {
         let mut blocks = texts::run_body(report, &self.host, &zone, if again { since } else { None });
         if let (Event::Recovered, Some((first, times))) = (event, since) {
             let first = texts::moment(first, &zone);
-            blocks.insert(1, Block::Words(format!("It is well again. It had failed {times} times since {first}.")));
+            let times = texts::times_of(times);
+            blocks.insert(1, Block::Words(format!("It is well again. It had failed {times} since {first}.")));
         }
         let mut message = self.message_of(event, &words, &blocks);
         message.run = Some(report.to_json());
@@ -280,7 +283,17 @@ impl Teller {
     /// Something is wrong that is no run, such as a volume whose newest backup is too old. Told once, until [`Teller::solved`]
     /// is called with the same key, another subject is given, or a reminder is due.
     pub fn problem(&self, key: &str, subject: &str, text: &str) {
-        self.seen_problem(&format!("problem {key}"), subject, text, &report::without_numbers(subject), None);
+        self.problem_of(key, subject, text, Repeat::AfterAWhile);
+    }
+
+    /// The same; `repeat` says whether people are reminded of it.
+    pub fn problem_of(&self, key: &str, subject: &str, text: &str, repeat: Repeat) {
+        self.seen_problem(&format!("problem {key}"), subject, text, &report::without_numbers(subject), None, repeat);
+    }
+
+    /// It is no problem any more, and nobody needs to be told.
+    pub fn forget(&self, key: &str) {
+        self.problems.solved(&format!("problem {key}"), |_| {});
     }
 
     /// It is well again: told where the problem was.
@@ -307,7 +320,7 @@ impl Teller {
     }
 
     /// `run`: the run of the script that says it; such a problem ends by not being said again.
-    fn seen_problem(&self, key: &str, subject: &str, text: &str, fingerprint: &str, run: Option<&str>) {
+    fn seen_problem(&self, key: &str, subject: &str, text: &str, fingerprint: &str, run: Option<&str>, repeat: Repeat) {
         if self.channels().is_empty() {
             log::warn!("nobody is told of this, as no channel is on: {subject}: {text}");
             return;
@@ -320,6 +333,7 @@ impl Teller {
             fades: run.is_some(),
             not_backed_up: BTreeSet::new(),
             place: None,
+            repeat,
         };
         self.problems.seen(&seen, |verdict| {
             if verdict != Verdict::Known {
@@ -409,7 +423,8 @@ impl Teller {
         let in_time = tokio::time::timeout(limit + LAST_MOMENT, self.deliver(limit)).await;
         let lost = self.outbox.unsafe_count();
         if lost > 0 {
-            log::error!("{lost} messages could not be sent, and not be kept either: nobody is told");
+            let messages = counted(lost, "message", "messages");
+            log::error!("{messages} could not be sent, and not be kept either: nobody is told");
         }
         if in_time.is_err() || in_time.is_ok_and(|done| done.failed > 0) {
             log::warn!(
@@ -522,8 +537,8 @@ impl Teller {
 
     fn give_up(&self, waiting: &Waiting) {
         log::error!(
-            "given up after {} attempts: {} was not told by {}: {}",
-            waiting.attempts,
+            "given up after {}: {} was not told by {}: {}",
+            counted(waiting.attempts as usize, "attempt", "attempts"),
             waiting.message.subject,
             waiting.channel.as_str(),
             waiting.last_error.as_deref().unwrap_or("the channel is off")

@@ -93,6 +93,17 @@ pub(super) struct Seen<'a> {
     pub not_backed_up: BTreeSet<String>,
     /// See [`Problem::not_backed_up`].
     pub place: Option<String>,
+    /// Whether people are reminded of it.
+    pub repeat: Repeat,
+}
+
+/// Whether people are told again of what goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// When `BKUP_REMIND_AFTER` has passed.
+    AfterAWhile,
+    /// They are told once: whether it is wrong at all, only they know.
+    Never,
 }
 
 /// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where none was left out).
@@ -254,6 +265,9 @@ impl State {
         // A run that comes each day comes some seconds early or late: that must not put a reminder off by a day.
         let tolerance = (remind_after / 20).min(Duration::from_secs(3_600));
         let is_fresh = |told: &Told| {
+            if seen.repeat == Repeat::Never {
+                return true;
+            }
             let age = seen.now.duration_since(told.0);
             // Told in the future: the clock was set back.
             !age.is_negative() && age.unsigned_abs() < remind_after - tolerance
@@ -334,6 +348,7 @@ mod tests {
             fades: false,
             not_backed_up: BTreeSet::new(),
             place: None,
+            repeat: Repeat::AfterAWhile,
         };
         problems.seen(&seen, |told| verdict = Some(told));
         verdict.unwrap()

@@ -43,6 +43,8 @@ pub struct RunReport {
     pub error: Option<Error>,
     /// What failed on the way without ending it.
     pub failures: Vec<Failure>,
+    /// The newest good backup of each volume that it failed with, and when it was made; `None`: there is none.
+    pub last_good: Vec<(String, Option<(Timestamp, String)>)>,
     /// The last lines of its log.
     pub log_tail: Vec<String>,
 }
@@ -63,6 +65,14 @@ impl RunReport {
     pub fn volumes(&self) -> Vec<&str> {
         let volumes: BTreeSet<&str> = self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         volumes.into_iter().filter(|volume| !volume.is_empty()).collect()
+    }
+
+    /// The volumes that failed; where it ended before it could say which, the one it was for.
+    pub fn volumes_at_fault(&self) -> Vec<&str> {
+        match self.volumes().as_slice() {
+            [] => Some(self.volume_argument()).filter(|volume| !volume.is_empty()).into_iter().collect(),
+            volumes => volumes.to_vec(),
+        }
     }
 
     /// Whether all that failed is that another run held the lock.
@@ -145,6 +155,11 @@ impl RunReport {
             "took_seconds": self.took.map(|took| took.as_secs_f64()),
             "error": self.error.as_ref().map(diagnostic::to_json),
             "failures": self.failures,
+            "last_good_backups": self.last_good.iter().map(|(volume, backup)| json!({
+                "volume": volume,
+                "made": backup.as_ref().map(|(made, _)| made.to_string()),
+                "url": backup.as_ref().map(|(_, url)| url),
+            })).collect::<Vec<_>>(),
             "command": self.look_closer(),
         })
     }
@@ -183,6 +198,7 @@ pub(super) mod tests {
             volume: (*volume).into(),
             code: "daemon".into(),
             message: format!("no space left, 12 bytes missing of {volume}"),
+            hint: Some("make room".into()),
         };
         RunReport {
             run: "20261123T074200.123456-1a2b-0".into(),
@@ -199,6 +215,7 @@ pub(super) mod tests {
             took: Some(Duration::from_secs(200)),
             error: None,
             failures: volumes.iter().map(failure).collect(),
+            last_good: Vec::new(),
             log_tail: vec!["07:42 snapshot".into(), "07:43 backup".into()],
         }
     }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{ChannelKind, Event, Message, Reach, Teller, email, report, texts};
+use super::{ChannelKind, Event, Message, Reach, Repeat, Teller, email, report, texts};
 use crate::{
     error::Result,
     script::{Mail, Notifier, Post, Speaker},
@@ -16,7 +16,8 @@ impl Notifier for Teller {
 
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {
         let key = format!("script {}: {subject}", speaker.script);
-        self.seen_problem(&key, subject, text, &report::without_numbers(text), Some(&speaker.run));
+        let fingerprint = report::without_numbers(text);
+        self.seen_problem(&key, subject, text, &fingerprint, Some(&speaker.run), Repeat::AfterAWhile);
         Ok(())
     }
 

@@ -206,3 +206,20 @@ fn a_look_at_a_list_by_hand_is_no_problem_and_the_crontabs_is() {
     teller.run_ended(&look);
     assert_eq!(subjects(&teller)[1..], ["[db1] backups is well again"]);
 }
+
+#[test]
+fn what_only_people_can_judge_is_told_once_and_never_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teller, clock) = teller(folder.path(), &[("BKUP_REMIND_AFTER", "1h")]);
+    for time in ["2026-11-23T08:00:00Z", "2026-11-24T08:00:00Z", "2026-11-29T08:00:00Z"] {
+        clock.set(time.parse().unwrap());
+        teller.problem_of("gone vol1", "vol1 is gone from the daemon", "", Repeat::Never);
+        teller.problem("disk", "the disk is full", "");
+    }
+    let all = subjects(&teller);
+    assert_eq!(all.iter().filter(|subject| subject.contains("vol1")).count(), 1, "{all:?}");
+    assert_eq!(all.len(), 4, "others are reminded of: {all:?}");
+    teller.forget("gone vol1");
+    assert_eq!(subjects(&teller).len(), 4, "nobody is told that it is known");
+    assert_eq!(teller.problems().unwrap().len(), 1);
+}

@@ -62,6 +62,11 @@ pub(super) fn some_of(names: &[&str]) -> String {
     }
 }
 
+/// `once`, `3 times`.
+pub(super) fn times_of(times: u64) -> String {
+    if times == 1 { "once".into() } else { format!("{times} times") }
+}
+
 /// What happened, as the end of "backup ..".
 fn happened(report: &RunReport) -> &'static str {
     match report.status.as_str() {
@@ -94,26 +99,48 @@ pub(super) fn run_words(report: &RunReport, again: bool) -> String {
 pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: Option<(Timestamp, u64)>) -> Vec<Block> {
     let mut blocks = vec![Block::Headline(format!("{} {} on {host}.", report.name(), happened(report)))];
     if let Some((first, times)) = since {
-        blocks.push(Block::Words(format!("This goes on since {}; it was seen {times} times.", moment(first, zone))));
+        blocks.push(Block::Words(format!(
+            "This goes on since {}; it was seen {}.",
+            moment(first, zone),
+            times_of(times)
+        )));
     }
     if let Some(error) = &report.error {
         blocks.push(Block::Fact("Error", error.to_string()));
         if let Some(place) = &error.location {
             blocks.push(Block::Fact("Where", format!("{}:{}:{}", place.file, place.line, place.column)));
         }
-        blocks.extend(error.hint.clone().map(|hint| Block::Fact("Hint", hint)));
+        blocks.extend(error.hint.clone().map(|hint| Block::Fact("What to do", hint)));
     }
     let mut failed: Vec<String> = report
         .failures
         .iter()
         .take(MOST_FAILURES)
-        .map(|failure| format!("{}: {} ({})", failure.volume, failure.message, failure.code))
+        .map(|failure| {
+            let hint = failure.hint.as_ref().map(|hint| format!("; what to do: {hint}")).unwrap_or_default();
+            format!("{}: {} ({}){hint}", failure.volume, failure.message, failure.code)
+        })
         .collect();
     if report.failures.len() > MOST_FAILURES {
         failed.push(format!("and {} more", report.failures.len() - MOST_FAILURES));
     }
     if !failed.is_empty() {
         blocks.push(Block::List("What failed", failed));
+    }
+    let mut last: Vec<String> = report
+        .last_good
+        .iter()
+        .take(MOST_FAILURES)
+        .map(|(volume, backup)| match backup {
+            Some((made, url)) => format!("{volume}: {}, {url}", moment(*made, zone)),
+            None => format!("{volume}: none"),
+        })
+        .collect();
+    if report.last_good.len() > MOST_FAILURES {
+        last.push(format!("and {} more", report.last_good.len() - MOST_FAILURES));
+    }
+    if !last.is_empty() {
+        blocks.push(Block::List("The last good backup", last));
     }
     let took = report.took.map(|took| format!(", it took {}", format_duration(took))).unwrap_or_default();
     blocks.push(Block::Fact("When", format!("{}{took}", moment(report.started, zone))));
@@ -276,13 +303,16 @@ mod tests {
         let names: Vec<String> = (0..25).map(|number| format!("vol{number}")).collect();
         let mut report = failed(&names.iter().map(String::as_str).collect::<Vec<_>>());
         report.error = Some(Error::guard("<b>stop</b>\nmore").with_hint("look & see"));
+        let backup = ("2026-11-22T03:30:00Z".parse().unwrap(), "vfs:///backups?volume=vol0".to_owned());
+        report.last_good = vec![("vol0".into(), Some(backup)), ("vol1".into(), None)];
         report.log_tail = (0..30).map(|number| format!("line {number} \u{1b}[2J")).collect();
         let blocks = run_body(&report, "db1", &TimeZone::UTC, None);
         let text = to_text(&blocks);
         for words in [
             "backup partly failed on db1.",
-            "Error: <b>stop</b>\n  more\nHint: look & see\n",
-            "- vol0: no space left, 12 bytes missing of vol0 (daemon)",
+            "Error: <b>stop</b>\n  more\nWhat to do: look & see\n",
+            "- vol0: no space left, 12 bytes missing of vol0 (daemon); what to do: make room",
+            "The last good backup:\n- vol0: 2026-11-22 03:30:00 UTC, vfs:///backups?volume=vol0\n- vol1: none\n",
             "- and 5 more",
             "When: 2026-11-23 07:42:00 UTC, it took 3m 20s",
             "Look closer: convoy-backups runs show 20261123T074200.123456-1a2b-0",

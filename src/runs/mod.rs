@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     convoy::{
-        Daemon,
+        BackupUrl, Daemon, Destination,
         dry_run::{DryRun, Step},
         guards::{Guards, Witness},
     },
@@ -115,8 +115,12 @@ pub struct Finished {
     pub recorded: bool,
     /// Whether its script only reads.
     pub read_only: bool,
-    /// The backups that it made and proved good, by volume and URL; none in a dry run.
-    pub backed_up: Vec<(String, String)>,
+    /// The volumes that it backed up to the configured destination, each backup proven good; none in a dry run.
+    pub backed_up: BTreeSet<String>,
+    /// Which daemon it worked with ([`crate::convoy::Daemon::identity`]).
+    pub daemon: String,
+    /// Which daemon and destination it worked with.
+    pub place: String,
 }
 
 impl Finished {
@@ -252,6 +256,10 @@ impl Announced {
             .run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run || read_only);
 
         let (clock, ending) = (door.clock.clone(), door.ending.clone());
+        let destination = door.settings.destination.clone();
+        let daemon_identity = door.daemon.identity();
+        let place = format!("{daemon_identity} {}", destination.as_ref().map(Destination::key).unwrap_or_default());
+        let lost_place = place.clone();
         let work = move || {
             let Request { script, arguments, .. } = request;
             let outcome = scope::within(Some(scope), || {
@@ -261,7 +269,10 @@ impl Announced {
             });
             let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
             finished.read_only = read_only;
-            finished.backed_up = if record.dry_run { Vec::new() } else { backed_up(&guards.witnessed()) };
+            (finished.daemon, finished.place) = (guards.identity(), place);
+            if !record.dry_run {
+                finished.backed_up = backed_up(&guards.witnessed(), destination.as_ref());
+            }
             let cancelled_by = recording.as_ref().and_then(Recording::cancelled_by);
             if let Err(error) = &mut finished.result
                 && error.kind == ErrorKind::Cancelled
@@ -293,16 +304,21 @@ impl Announced {
             started,
             took: begun.elapsed(),
             recorded: false,
-            read_only: false,
-            backed_up: Vec::new(),
+            read_only,
+            backed_up: BTreeSet::new(),
+            daemon: daemon_identity,
+            place: lost_place,
         })
     }
 }
 
-/// The backups that a run made, by volume and URL.
-fn backed_up(witnessed: &[Witness]) -> Vec<(String, String)> {
+/// The volumes that a run made good backups of at this destination.
+fn backed_up(witnessed: &[Witness], destination: Option<&Destination>) -> BTreeSet<String> {
+    let is_there = |url: &str| {
+        BackupUrl::parse(url).is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
+    };
     let made = witnessed.iter().filter_map(|witness| match witness {
-        Witness::BackupGood { volume, url, made: true, .. } => Some((volume.clone(), url.clone())),
+        Witness::BackupGood { volume, url, made: true, .. } if is_there(url) => Some(volume.clone()),
         _ => None,
     });
     made.collect()
@@ -345,7 +361,9 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
         took,
         recorded: false,
         read_only: false,
-        backed_up: Vec::new(),
+        backed_up: BTreeSet::new(),
+        daemon: String::new(),
+        place: String::new(),
     }
 }
 

@@ -174,8 +174,16 @@ impl Scheduler {
         let past = runner.past();
         let actions = board.follow(crontab, now, Some(&|key| past.get(key).copied()));
         let board = Arc::new(Mutex::new(board));
-        let mut scheduler =
-            Self { board, timer, runner, clerk, grace: options.grace, running: JoinSet::new(), wake: Arc::default(), tasks: HashMap::new() };
+        let mut scheduler = Self {
+            board,
+            timer,
+            runner,
+            clerk,
+            grace: options.grace,
+            running: JoinSet::new(),
+            wake: Arc::default(),
+            tasks: HashMap::new(),
+        };
         // Nothing starts here: what is made up for waits for its delay.
         scheduler.act(actions);
         scheduler
@@ -288,14 +296,16 @@ impl Scheduler {
         match checked.accept() {
             Ok((crontab, warnings)) => {
                 warnings.iter().for_each(|warning| log::warn!("{}", in_one_line(warning)));
-                log::info!("following \"{}\" as it is now: {} entries", crontab.file, crontab.entries.len());
+                let entries = crate::text::counted(crontab.entries.len(), "entry", "entries");
+                log::info!("following \"{}\" as it is now: {entries}", crontab.file);
                 let actions = lock(&self.board).follow(&crontab, self.timer.now(), None);
                 self.act(actions);
                 self.clerk.followed(crontab);
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error!("{}", in_one_line(error)));
-                log::error!("the crontab has {} errors: the one before stays in force", errors.len());
+                let count = crate::text::counted(errors.len(), "error", "errors");
+                log::error!("the crontab has {count}: the one before stays in force");
                 self.clerk.refused(errors);
             }
         }

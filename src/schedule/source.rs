@@ -84,6 +84,12 @@ impl Source {
                             .with_hint("\"convoy-backups crontab show --default\" prints one to begin with"),
                     );
                 }
+                if checked.errors.is_empty() && !checked.crontab.entries.iter().any(|entry| entry.may_back_up) {
+                    checked.warnings.push(
+                        Error::configuration(format!("no line of the crontab \"{self}\" backs anything up"))
+                            .with_hint("add one such as: 30 3 * * * backup"),
+                    );
+                }
                 checked
             }
             Err(error) => Checked { crontab: Crontab::default(), errors: vec![error], warnings: Vec::new() },

@@ -215,6 +215,9 @@ pub struct Failure {
     pub code: String,
     /// What was wrong.
     pub message: String,
+    /// What to do about it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// How a run that came to its end went.

@@ -1,26 +1,30 @@
 //! Looks whether each volume has a good backup that is new enough, and whether runs were cut off; and tells people.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{daemons::Daemons, explained};
 use crate::{
     app::{
-        report_of_record,
-        status::{self, VolumeStatus},
+        report, report_of_record,
+        status::{self, Known, VolumeStatus},
         telling::{interruption_told, off_the_runtime},
+        volumes_told,
     },
     clock::{Clock, SystemClock},
     config::Config,
     freshness::Freshness,
     notify::Teller,
+    report::Report,
     runs::Store,
     schedule::{Crontab, View},
 };
@@ -29,8 +33,6 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// A look that takes longer is told: the daemon or a network folder hangs.
 const LOOK_TIME: Duration = Duration::from_mins(30);
-/// What the problem of a volume without a fresh backup is known by.
-const FRESHNESS: &str = "freshness ";
 /// What the problem of a look that does not come to its end is known by.
 const WATCH: &str = "freshness watch";
 
@@ -44,6 +46,8 @@ pub(super) struct FreshnessWatch {
     pub(super) view: View,
     /// When `serve` was started.
     pub(super) since: Timestamp,
+    /// What was seen last.
+    pub(super) report: watch::Sender<Option<Arc<Report>>>,
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
@@ -104,85 +108,62 @@ impl FreshnessWatch {
     async fn look(&self) {
         tell_interrupted(&self.store, &self.teller);
         let crontab = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut known = BTreeMap::new();
-        let mut unreachable = None;
+        let mut seen = Known::default();
+        let mut lacks_destination = false;
+        let mut identity = None;
         for expected in status::Expected::by_daemon(&self.config, &crontab.entries) {
+            lacks_destination |= expected.config().backup_url.is_none();
             let connection = match self.daemons.get(expected.config()).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    unreachable = Some(error);
+                    seen.unreachable = Some(error);
                     continue;
                 }
             };
+            identity.get_or_insert_with(|| connection.daemon.description());
             let guards = status::guards(&connection);
-            let seen = status::volumes(&guards, &self.store, &expected, SystemClock.now()).await;
-            unreachable = seen.unreachable.or(unreachable);
-            for volume in seen.volumes {
-                self.tell_overdue(&expected, &volume);
-                known.insert(volume.name.clone(), volume);
+            let known = status::volumes(&guards, &self.store, &expected, SystemClock.now()).await;
+            let others = known.volumes.iter().any(|volume| !volume.lost);
+            for volume in &known.volumes {
+                if !self.is_on_its_way(&expected, volume) {
+                    volumes_told::tell_volume(&self.teller, volume, others);
+                }
             }
+            seen.add(known);
         }
-        match &unreachable {
+        match &seen.unreachable {
             Some(error) => {
                 let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
                 self.teller.problem("daemon", "the volume daemon does not answer as it should", &text);
-                return;
             }
-            None => self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes."),
-        }
-        // What is not wrong any more, also because the volume is gone.
-        let told = self.teller.problems().unwrap_or_default();
-        for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
-            let Some(volume) = key.strip_prefix(FRESHNESS) else { continue };
-            match known.get(volume) {
-                Some(VolumeStatus { freshness: Freshness::Overdue(_), .. } | VolumeStatus { lost: true, .. }) => {}
-                Some(VolumeStatus { freshness: Freshness::Until(_), backup: Some(backup), .. }) => {
-                    self.teller.solved(key, &format!("{volume} is well again"), &backup.url);
-                }
-                Some(VolumeStatus { freshness: Freshness::Until(_), backup: None, .. }) => {}
-                Some(_) => {
-                    let text =
-                        "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-                    self.teller.solved(key, &format!("{volume} is not scheduled any more"), text);
-                }
-                None => {
-                    self.teller.solved(key, &format!("{volume} is gone"), "The daemon has no such volume any more.")
-                }
+            None => {
+                self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
+                volumes_told::tell_destinations(&self.teller, &seen.destinations);
+                let known = seen.volumes.iter().map(|volume| (volume.name.clone(), volume.clone())).collect();
+                volumes_told::tell_over(&self.teller, &known, &seen.destinations);
             }
         }
+        let report = report::report(&report::Seen {
+            config: &self.config,
+            serving: Some(true),
+            entries: &crontab.entries,
+            crontab_problem: None,
+            lacks_destination,
+            daemon: identity.unwrap_or_default(),
+            known: &seen,
+            store: &self.store,
+            teller: &self.teller,
+            now: SystemClock.now(),
+        });
+        self.report.send_replace(Some(Arc::new(report)));
     }
 
-    /// Tells of a volume whose newest good backup is too old, or that is not there any more.
-    fn tell_overdue(&self, expected: &status::Expected, volume: &VolumeStatus) {
-        let key = format!("{FRESHNESS}{}", volume.name);
-        let zone = SystemClock.time_zone();
-        let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-        let first = match volume.freshness {
-            Freshness::Overdue(since) => {
-                // What was missed while the program was down is being made up for.
-                let patience = SignedDuration::try_from(expected.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
-                let waited = SystemClock.now().duration_since(since.max(self.since));
-                if self.is_worked_on(expected, &volume.name) && waited < patience {
-                    return;
-                }
-                log::error!("no fresh backup of \"{}\": one should have been there by {since}", volume.name);
-                format!("A good backup of the volume \"{}\" should have been there by {}.", volume.name, moment(since))
-            }
-            _ if volume.lost => format!("The volume \"{}\" is not there any more.", volume.name),
-            _ => return,
-        };
-        let newest = volume.backup.as_ref().map_or_else(
-            || "It has no good backup at all.".to_owned(),
-            |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
-        );
-        let why = volume.problems.join("\n");
-        let text = format!("{first}\n\n{newest}\n\n{why}\n\nLook closer with: convoy-backups status");
-        let subject = if volume.lost {
-            format!("{} is gone", volume.name)
-        } else {
-            format!("no fresh backup of {}", volume.name)
-        };
-        self.teller.problem(&key, &subject, &text);
+    /// Whether a backup that is overdue is being made: what was missed while the program was down is made up for.
+    fn is_on_its_way(&self, expected: &status::Expected, volume: &VolumeStatus) -> bool {
+        let Freshness::Overdue(since) = volume.freshness else { return false };
+        let patience = SignedDuration::try_from(expected.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
+        let waited = SystemClock.now().duration_since(since.max(self.since));
+        !volume.lost && self.is_worked_on(expected, &volume.name) && waited < patience
     }
 
     /// Whether a run that should back the volume up goes on, or waits for its turn.

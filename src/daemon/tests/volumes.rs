@@ -21,7 +21,7 @@ async fn a_start_never_removes_backups_from_the_roots_own_repository() {
     drop(local);
     scene.restart(|_| ());
     let told = scene.daemon().recovered().join("\n");
-    assert!(told.contains("1 snapshots in") && told.contains("can't be read"), "{told}");
+    assert!(told.contains("has 1 snapshot of no volume") && told.contains("can't be read"), "{told}");
     assert_eq!(fs::read_dir(scene.path("root/repository/snapshots")).unwrap().count(), 3);
     assert!(unreadable.exists());
     scene.daemon().backup(&url).await.unwrap();

@@ -222,13 +222,17 @@ impl Deliverer {
             }
             std::mem::take(&mut queue.dropped)
         };
-        let message = format!("{dropped} lines for the syslog server at {} were dropped", self.server);
+        let message = format!("dropped {} for the syslog server at {}", lines(dropped), self.server);
         log::warn!("{message}");
         let target = short(module_path!()).to_owned();
         let line = Line { time: Timestamp::now(), level: Level::Warn, target, is_script: false, run: None, message };
         // Should the server be gone again already, then the next message finds out.
         let _ = self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
     }
+}
+
+fn lines(count: u64) -> String {
+    crate::text::counted(usize::try_from(count).unwrap_or(usize::MAX), "line", "lines")
 }
 
 #[cfg(test)]
@@ -264,7 +268,7 @@ mod tests {
         let (mut numbers, mut said): (Vec<usize>, bool) = (Vec::new(), false);
         while numbers.len() < CAPACITY + 500 - usize::try_from(dropped).unwrap() || !said {
             let message = receive();
-            if message.contains(&format!("{dropped} lines for the syslog server")) {
+            if message.contains(&format!("dropped {} for the syslog server", lines(dropped))) {
                 said = true;
             } else {
                 let number = message.rsplit_once("line ").unwrap().1.trim_end_matches('.');

@@ -82,7 +82,7 @@ fn what_was_written_of_a_run_is_what_is_read() {
     run.ended = Some(at("2026-11-23T12:00:01.123456Z"));
     run.took = Some(Duration::from_micros(1_123_456));
     run.error = Some(json!({ "code": "guard", "message": "no" }));
-    run.failures = vec![Failure { volume: "vol2".into(), code: "busy".into(), message: "in use".into() }];
+    run.failures = vec![Failure { volume: "vol2".into(), code: "busy".into(), message: "in use".into(), hint: None }];
     run.lines_left_out = 3;
     store.put_end(&run, NOON, &[]);
     assert_eq!(store.get("run-1").unwrap(), run);
@@ -121,7 +121,7 @@ fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
         record("run-3", Status::Done),
         record("run-4", Status::Skipped),
     ];
-    runs[1].failures = vec![Failure { volume: "vol9".into(), code: "io".into(), message: "no".into() }];
+    runs[1].failures = vec![Failure { volume: "vol9".into(), code: "io".into(), message: "no".into(), hint: None }];
     runs[2].script = "prune".into();
     runs[2].started = at("2026-11-24T12:00:00Z");
     runs[2].arguments = Map::new();

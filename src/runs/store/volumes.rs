@@ -26,6 +26,18 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Somebody knows that this volume is gone: it is not missed any more. `false` where no run ever saw it, or it is known
+    /// already. It is as before once it is seen again, but for its backups.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn forget_volume(&self, daemon: &str, volume: &str, now: Timestamp) -> Result<bool> {
+        let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
+        self.write(|transaction| Ok(transaction.execute(sql, params![daemon, volume, micros(now)])? > 0))
+    }
+}
+
 fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
     let sql = "SELECT daemon, name, first_seen, last_seen, removed, snapshot, snapshot_time FROM volumes ORDER BY daemon, name";
     let mut statement = connection.prepare(sql)?;

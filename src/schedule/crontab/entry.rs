@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     schedule::timetable::{Fields, Pattern, Schedule},
-    script::{Arguments, Library, Script, arguments::from_command_line},
+    script::{Arguments, Library, Origin, Script, arguments::from_command_line},
     suggest::{self, did_you_mean_or},
     text::command_line,
     units::parse_duration,
@@ -45,6 +45,8 @@ pub struct Entry {
     pub catch_up: bool,
     /// A run starts up to this much later, at random.
     pub jitter: Duration,
+    /// Whether it may back something up: it runs `backup`, or a script of the user's own, of which that is not known.
+    pub may_back_up: bool,
     /// The configuration with the settings above the line.
     pub config: Arc<Config>,
 }
@@ -127,10 +129,13 @@ pub(super) fn parse(
         }
     };
     let script = group.script(&name).map_err(|error| unknown_script(line, group, error, &given, at, &schedule))?;
-    from_command_line(&script, &arguments).map_err(|error| {
+    let checked = from_command_line(&script, &arguments).map_err(|error| {
         let at = place_of(&script, &arguments, &error, &given).unwrap_or(at);
         line.located(error, at, None)
     })?;
+    if script.name == "prune" && script.origin == Origin::BuiltIn {
+        prune_policy(&checked).map_err(|wrong| line.error(wrong.shifted(at)))?;
+    }
     if let Some(flag) = flags.overrides.iter().find(|flag| flag.name == "BKUP_DATA_DIR") {
         let at = given.iter().find(|word| word.text.starts_with(flag.flag)).map_or(at, |word| word.at);
         let wrong = Wrong::new(at, format!("{} is for the program as a whole, not for a line", flag.flag));
@@ -163,8 +168,25 @@ pub(super) fn parse(
         timeout: options.timeout.or(flags.timeout).unwrap_or(config.run_timeout),
         catch_up: options.catch_up.unwrap_or(config.catch_up),
         jitter: options.jitter.unwrap_or(config.jitter),
+        may_back_up: !flags.dry_run
+            && !script.read_only
+            && (script.name == "backup" || script.origin != Origin::BuiltIn),
         config,
     })
+}
+
+/// What the built-in `prune` refuses when it runs: that must not come out at 3 a.m.
+fn prune_policy(arguments: &Arguments) -> std::result::Result<(), Wrong> {
+    let rules = || arguments.values().iter().filter(|(name, _)| name.starts_with("keep_"));
+    if let Some((_, rule)) = rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0)) {
+        return Err(Wrong::new(0, format!("{rule} is not a number of items to keep")).hint("give 0 or more"));
+    }
+    if rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0)) {
+        return Err(Wrong::new(0, "\"prune\" needs to know what to keep").hint(
+            "give at least one of --keep-last, --keep-hourly .. --keep-yearly, --keep-within, such as --keep-daily 7",
+        ));
+    }
+    Ok(())
 }
 
 /// The line's next word from this byte on, and where it begins.

@@ -252,3 +252,31 @@ fn ten_thousand_lines_are_read_at_once_and_junk_ends_early() {
     assert_eq!(junk.errors.len(), MOST_ERRORS + 1);
     assert!(junk.errors.last().unwrap().message.contains("too many errors"));
 }
+
+#[test]
+fn a_prune_that_would_refuse_to_run_is_an_error_at_once() {
+    for (line, words) in [
+        ("0 5 * * * prune", "needs to know what to keep | give at least one of --keep-last"),
+        ("0 5 * * * prune --keep-daily 0 --snapshots", "needs to know what to keep"),
+        ("0 5 * * * prune --keep-daily=-1", "-1 is not a number of items to keep"),
+    ] {
+        let (line_number, column, message) = error(line);
+        assert!(message.contains(words), "{line}: {message}");
+        assert_eq!((line_number, column), (1, 11));
+    }
+    entry("0 5 * * * prune --keep-within 7d");
+}
+
+#[test]
+fn a_line_that_may_back_up_is_told_from_one_that_does_not() {
+    let folder = crate::script::testing::folder(&[
+        ("nightly.rhai", "fn main() { [] }"),
+        ("report.rhai", "const READ_ONLY = true;\nfn main() { [] }"),
+    ]);
+    let text =
+        "0 1 * * * backup\n0 2 * * * backup --dry-run\n0 3 * * * snapshot\n0 4 * * * nightly\n0 5 * * * report\n";
+    let surroundings = surroundings(&[("BKUP_SCRIPTS_DIR", folder.path().to_str().unwrap())]);
+    let (crontab, _) = parse(text, "crontab", &surroundings).accept().unwrap();
+    let may: Vec<bool> = crontab.entries.iter().map(|entry| entry.may_back_up).collect();
+    assert_eq!(may, [true, false, false, true, false]);
+}

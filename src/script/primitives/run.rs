@@ -65,7 +65,8 @@ pub(crate) mod functions {
         call(&ctx, |run| {
             let error = errors::of_thrown(&error);
             run.log(log::Level::Error, &format!("\"{volume}\": {error}"));
-            run.fail(Failure { volume: volume.to_owned(), code: error.kind.code().into(), message: error.to_string() });
+            let (code, message) = (error.kind.code().into(), error.to_string());
+            run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
             Ok(())
         })
     }

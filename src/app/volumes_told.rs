@@ -1,0 +1,107 @@
+//! What people are told of volumes and destinations, when `serve` looks at them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::status::{DestinationLook, LookVerdict, VolumeStatus};
+use crate::{
+    clock::{Clock, SystemClock},
+    freshness::Freshness,
+    notify::{Repeat, Teller},
+};
+
+/// What the problem of a volume without a fresh backup is known by, with the volume's name behind it.
+const FRESHNESS: &str = "freshness ";
+/// What the problem of a volume that the daemon lists no more is known by, with the volume's name behind it.
+const GONE: &str = "gone ";
+/// What the problem of a destination is known by, with its address behind it.
+const DESTINATION: &str = "destination ";
+
+/// Whether `status` sees this problem itself, as it is now, by the key that people's problems have.
+pub fn is_looked_at(key: &str) -> bool {
+    let ours = [FRESHNESS, GONE, DESTINATION, "daemon"];
+    key.strip_prefix("problem ").is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
+}
+
+/// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`: the daemon lists other volumes.
+pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) {
+    let name = &volume.name;
+    let zone = SystemClock.time_zone();
+    let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+    let newest = volume.backup.as_ref().map_or_else(
+        || "It has no good backup at all.".to_owned(),
+        |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
+    );
+    if volume.lost {
+        // Where the daemon lists no volume at all, nobody meant that: it is told again and again.
+        let repeat = if others { Repeat::Never } else { Repeat::AfterAWhile };
+        let text = format!(
+            "The daemon does not list the volume \"{name}\" any more, and no run of this program deleted it. Its backups are kept.\n\n{newest}\n\n\
+             If that was meant, say so with: convoy-backups status --forget {name}\nElse restore it with: convoy-backups restore"
+        );
+        teller.problem_of(&format!("{GONE}{name}"), &format!("{name} is gone from the daemon"), &text, repeat);
+        return;
+    }
+    let Freshness::Overdue(since) = volume.freshness else { return };
+    log::error!("no fresh backup of \"{name}\": one should have been there by {since}");
+    let text = format!(
+        "A good backup of the volume \"{name}\" should have been there by {}.\n\n{newest}\n\n{}\n\nLook closer with: convoy-backups status",
+        moment(since),
+        volume.problems.join("\n")
+    );
+    teller.problem(&format!("{FRESHNESS}{name}"), &format!("no fresh backup of {name}"), &text);
+}
+
+/// Tells of destinations that lack what should be there.
+pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
+    for look in looks {
+        let key = format!("{DESTINATION}{}", look.destination);
+        match &look.verdict {
+            LookVerdict::Wrong(error) => {
+                log::error!("{error}");
+                let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
+                let text = format!("{error}{hint}\n\nLook closer with: convoy-backups doctor");
+                teller.problem(&key, &look.in_short(), &text);
+            }
+            LookVerdict::Busy => {}
+            LookVerdict::Well => teller.solved(
+                &key,
+                &format!("{} is well again", look.destination),
+                "The newest backup that should be there is there.",
+            ),
+        }
+    }
+}
+
+/// Tells what is not wrong any more, also because the volume is gone, or the destination is used no more.
+pub(super) fn tell_over(teller: &Teller, known: &BTreeMap<String, VolumeStatus>, looks: &[DestinationLook]) {
+    let told = teller.problems().unwrap_or_default();
+    for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
+        if let Some(name) = key.strip_prefix(GONE) {
+            match known.get(name) {
+                Some(volume) if volume.lost => {}
+                Some(_) => teller.solved(key, &format!("{name} is there again"), "The daemon lists it again."),
+                // Somebody knows, or it was long ago.
+                None => teller.forget(key),
+            }
+        } else if let Some(destination) = key.strip_prefix(DESTINATION) {
+            if !looks.iter().any(|look| look.destination == destination) {
+                teller.forget(key);
+            }
+        } else if let Some(name) = key.strip_prefix(FRESHNESS).filter(|name| *name != "watch") {
+            match known.get(name) {
+                None | Some(VolumeStatus { lost: true, .. }) => teller.forget(key),
+                Some(VolumeStatus { freshness: Freshness::Until(_), backup: Some(backup), .. }) => {
+                    teller.solved(key, &format!("{name} is well again"), &backup.url);
+                }
+                Some(VolumeStatus { freshness: Freshness::Unscheduled, .. }) => {
+                    let text =
+                        "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
+                    teller.solved(key, &format!("{name} is not scheduled any more"), text);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
