@@ -190,8 +190,9 @@ fn a_run_that_the_end_of_serve_cut_off_is_told_once_and_made_up_for() {
 
     let mut running = serve(&site);
     until("it is not made up for", &running, || goes_on().is_some_and(|run| run["id"] != first.as_str()));
-    assert!(running.log().contains("makes up for"), "{}", running.log());
     assert_eq!(running.terminate().code(), Some(0));
+    assert!(running.log().contains("makes up for"), "{}", running.log());
+    assert!(!running.log().contains("was interrupted"), "they know already: {}", running.log());
     let about_first = web.requests().iter().filter(|request| request.body.contains(&first)).count();
     assert_eq!(about_first, 1, "{:?}", web.requests());
     assert!(web.requests()[0].body.contains("serve was ended"), "{:?}", web.requests());
