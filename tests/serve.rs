@@ -115,11 +115,17 @@ fn a_data_folder_has_one_serve() {
 }
 
 #[test]
-fn a_data_folder_that_is_a_file_is_said_at_start() {
-    let site = site(YEARLY);
+fn a_data_folder_that_is_a_file_is_said_whatever_is_to_be_done() {
+    let mut site = site(YEARLY);
     fs::write(site.path("file"), "").unwrap();
-    let file = site.path("file").display().to_string();
-    site.with("BKUP_DATA_DIR", file).run("serve").fails(2, &["is not a folder", "BKUP_DATA_DIR"]);
+    for path in ["file", "file/data"] {
+        let path = site.path(path).display().to_string();
+        site = site.with("BKUP_DATA_DIR", path);
+        for command in ["serve", "backup", "status"] {
+            let ran = site.run(command).fails(2, &["is not a folder", "hint: set BKUP_DATA_DIR"]);
+            assert!(!ran.err.contains("cannot write"), "{ran:?}");
+        }
+    }
 }
 
 #[test]
@@ -152,4 +158,42 @@ fn a_run_that_was_killed_is_told_at_the_next_start() {
     assert!(web.requests()[0].body.contains("interrupted"), "{:?}", web.requests());
     let runs = site.run("runs list --json").json();
     assert!(runs.as_array().unwrap().iter().any(|run| run["status"] == "interrupted"), "{runs}");
+}
+
+/// Has `serve` believe at its next start that it was down for long.
+fn was_down_for_long(site: &Site) {
+    let store = rusqlite::Connection::open(site.path("data/runs.sqlite")).unwrap();
+    assert_eq!(store.execute("UPDATE times SET time = 0 WHERE name LIKE 'due %'", []).unwrap(), 1);
+}
+
+#[test]
+fn a_run_that_the_end_of_serve_cut_off_is_told_once_and_made_up_for() {
+    let web = Web::start("200 OK", "", "");
+    let site = told(site("* * * * *  waits --word 'a b'\n"), &web).with("BKUP_SHUTDOWN_GRACE", "0s");
+    let site = site.with("BKUP_SCRIPTS_DIR", "scripts");
+    let source = "const PARAMETERS = #{ word: #{ type: \"string\", help: \"any\" }, more: #{ type: \"string\", help: \"any\" } };\n\
+        fn main(args) { sleep(3600); }";
+    fs::write(site.path("scripts/waits.rhai"), source).unwrap();
+    assert_eq!(serve(&site).terminate().code(), Some(0));
+    was_down_for_long(&site);
+
+    let goes_on = || site.run("runs list --status running --json").json().as_array().unwrap().first().cloned();
+    let mut running = serve(&site);
+    until("nothing is made up for", &running, || goes_on().is_some());
+    let first = goes_on().unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(running.terminate().code(), Some(0), "{}", running.log());
+    let log = running.log();
+    assert!(log.contains(&format!("run {first}: waits --word 'a b'")), "as one would type it: {log}");
+    let record = site.run(&format!("runs show {first} --json")).json();
+    assert_eq!((record["status"].as_str(), record["reason"].as_str()), (Some("interrupted"), Some("serve was ended")));
+    assert!(site.run(&format!("runs show {first}")).ok().out.contains("serve was ended"));
+
+    let mut running = serve(&site);
+    until("it is not made up for", &running, || goes_on().is_some_and(|run| run["id"] != first.as_str()));
+    assert_eq!(running.terminate().code(), Some(0));
+    assert!(running.log().contains("makes up for"), "{}", running.log());
+    assert!(!running.log().contains("was interrupted"), "they know already: {}", running.log());
+    let about_first = web.requests().iter().filter(|request| request.body.contains(&first)).count();
+    assert_eq!(about_first, 1, "{:?}", web.requests());
+    assert!(web.requests()[0].body.contains("serve was ended"), "{:?}", web.requests());
 }

@@ -1,7 +1,8 @@
 //! Has written down what the scheduler's loop decides, on a thread of its own: the loop waits neither for the store nor for a file.
 //!
 //! What has come in meanwhile is handed on together, so that a thousand entries are one transaction: first the times, for which
-//! runs wait, then what was missed, then the news of the crontab; each kind in its order.
+//! runs wait, then what was missed, then the news of the crontab; each kind in its order. Times that can't be written, because
+//! somebody else holds the store, are tried again with the next.
 
 use std::sync::{
     Arc,
@@ -122,14 +123,20 @@ impl Clerk {
     }
 }
 
+/// So many events are kept that could not be written down; of more, the oldest are forgotten.
+const MOST_UNWRITTEN: usize = 10_000;
+
 fn work(received: &Receiver<Note>, runner: &dyn Runner) {
+    let mut unwritten = Vec::new();
     while let Ok(first) = received.recv() {
-        let mut batch = Batch::default();
+        let mut batch = Batch { events: unwritten, ..Batch::default() };
         batch.add(first);
         received.try_iter().for_each(|note| batch.add(note));
-        if batch.write(runner) {
-            return;
+        match batch.write(runner) {
+            Some(left) => unwritten = left,
+            None => return,
         }
+        unwritten.drain(..unwritten.len().saturating_sub(MOST_UNWRITTEN));
     }
 }
 
@@ -158,11 +165,9 @@ impl Batch {
         }
     }
 
-    /// Writes it down; whether it was the last.
-    fn write(self, runner: &dyn Runner) -> bool {
-        if !self.events.is_empty() {
-            runner.remember(&self.events);
-        }
+    /// Writes it down; the events that could not be, for the next time; `None` after the last.
+    fn write(self, runner: &dyn Runner) -> Option<Vec<(Arc<Entry>, Event)>> {
+        let is_written = self.events.is_empty() || runner.remember(&self.events);
         for written in self.begins {
             // Whoever does not wait any more needs no answer.
             let _ = written.send(());
@@ -176,6 +181,12 @@ impl Batch {
                 News::Followed(crontab) => runner.followed(&crontab),
             }
         }
-        self.end.map(|written| written.send(())).is_some()
+        match self.end {
+            Some(written) => {
+                let _ = written.send(());
+                None
+            }
+            None => Some(if is_written { Vec::new() } else { self.events }),
+        }
     }
 }

@@ -45,8 +45,8 @@ pub trait Runner: Send + Sync + 'static {
         BTreeSet::new()
     }
 
-    /// Remembers all of this, in this order, with the entries' keys.
-    fn remember(&self, events: &[(Arc<Entry>, Event)]);
+    /// Remembers all of this or nothing, in this order, with the entries' keys; whether it did. What it did not comes again.
+    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool;
 
     /// These ticks were missed and are not made up for. They are in the log already.
     fn missed(&self, missed: &[MissedTick]);

@@ -130,16 +130,18 @@ impl Runner for CrontabRunner {
         past.collect()
     }
 
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) {
+    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
         let event = |event: &Event| match event {
             Event::DealtWith(due) => EntryEvent::DealtWith(*due),
             Event::Begins(due) => EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff }),
             Event::Ended => EntryEvent::Ended,
         };
         let events: Vec<_> = events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();
-        if let Err(error) = self.store.remember(&events) {
-            log::debug!("what became of {} due times is not remembered: {error}", events.len());
+        let remembered = self.store.remember(&events);
+        if let Err(error) = &remembered {
+            log::debug!("what became of {} due times is not remembered yet: {error}", events.len());
         }
+        remembered.is_ok()
     }
 
     fn missed(&self, missed: &[MissedTick]) {
