@@ -3,6 +3,7 @@
 //! A flag wins over the environment. Each variable `BKUP_X` can be given as `BKUP_X_FILE`, the name of a file that holds
 //! the value (Docker secrets). Whatever is wrong is an error before anything is done; secrets never print.
 
+mod api;
 mod secret;
 mod settings;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::{
     error::{Error, Result},
     units::parse_duration,
 };
+pub(crate) use api::wrong_with_token;
 pub use secret::Secret;
 pub use settings::{Kind, SETTINGS, Setting};
 pub use values::Source;
@@ -74,10 +76,8 @@ pub struct Config {
     pub max_backup_age: Option<Duration>,
     /// How long after people are told again of what is still wrong.
     pub remind_after: Duration,
-    /// Where HTTP is answered.
-    pub api_listen: Option<SocketAddr>,
-    /// What an HTTP request must show.
-    pub api_token: Option<Secret>,
+    /// Answering HTTP.
+    pub api: Api,
     /// Logging to standard error.
     pub console_log: ConsoleLog,
     /// How console and file write a line.
@@ -192,6 +192,34 @@ pub struct Webhook {
     pub on: NotifyOn,
     /// Sent as a bearer token.
     pub token: Option<Secret>,
+}
+
+/// Answering HTTP; of `serve` only.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Where; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// What a request must show; `None`: what the data folder's file holds.
+    pub token: Option<Secret>,
+    /// What a request must show that only looks.
+    pub read_token: Option<Secret>,
+    /// TLS; `None`: plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Names by which it is reached, in lower case, besides those that are known anyway.
+    pub hosts: Vec<String>,
+    /// Origins whose pages may use the API, as browsers write them (`https://host:port`, in lower case).
+    pub allow_origins: Vec<String>,
+    /// How many connections there may be at a time; from 1.
+    pub max_connections: usize,
+}
+
+/// What TLS needs. Both absolute; they are read by `serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
 }
 
 /// How e-mail is sent.
@@ -336,8 +364,7 @@ impl Config {
             shutdown_grace: values.require("BKUP_SHUTDOWN_GRACE", duration)?,
             max_backup_age: values.read("BKUP_MAX_BACKUP_AGE", |text| duration(text).filter(|time| !time.is_zero()))?,
             remind_after: values.require("BKUP_REMIND_AFTER", duration)?,
-            api_listen: values.read("BKUP_API_LISTEN", |text| text.parse().ok())?,
-            api_token: secret("BKUP_API_TOKEN"),
+            api: api::read(&values)?,
             console_log: ConsoleLog {
                 enabled: values.require("BKUP_LOGGER_CONSOLE_ENABLED", switch)?,
                 level: values.require("BKUP_LOGGER_CONSOLE_LEVEL", level)?,

@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
 //! - [`app`]: the only place that wires things together.
+//! - [`web`]: HTTP: connections, who may, answers.
 //! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
 //! - [`runs`]: the one door through which every run goes.
 //! - [`notify`]: being told: e-mail, webhook, the outbox.
@@ -38,6 +39,7 @@ pub mod suggest;
 pub mod terminal;
 pub mod text;
 pub mod units;
+pub mod web;
 
 /// What unit tests share with the integration tests.
 #[cfg(test)]

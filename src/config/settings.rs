@@ -39,8 +39,12 @@ pub enum Kind {
     Path,
     /// A length of time.
     Duration,
-    /// An address to listen on.
+    /// An address to listen on, or `off`.
     Listen,
+    /// Host names.
+    HostNames,
+    /// Origins of web pages.
+    Origins,
     /// An HTTP address.
     Endpoint,
     /// A host's name or address.
@@ -84,7 +88,18 @@ impl Kind {
             Self::Duration => {
                 ("a duration", "write a whole number with s, m, h, d, w or y behind it, such as 90s or 5h")
             }
-            Self::Listen => ("an address to listen on", "write address:port, such as 127.0.0.1:8080 or [::1]:8080"),
+            Self::Listen => (
+                "an address to listen on",
+                "write address:port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or off",
+            ),
+            Self::HostNames => (
+                "a list of host names",
+                "write names as they stand in the address, without scheme and port: backups.example.com, host1; with commas between them",
+            ),
+            Self::Origins => (
+                "a list of origins",
+                "write https://host or http://host:port, without a path and without \"*\"; several with commas between them",
+            ),
             Self::Endpoint => {
                 ("an endpoint", "write http://host:port or https://host:port, without a user, a password or a query")
             }
@@ -165,8 +180,29 @@ pub const SETTINGS: &[Setting] = &[
         "how long after people are told again of what is still wrong",
     ),
     setting("BKUP_LOCK_WAIT", Some("5m"), Kind::Duration, "how long a run waits for another that holds the lock"),
-    setting("BKUP_API_LISTEN", None, Kind::Listen, "where serve answers HTTP"),
-    setting("BKUP_API_TOKEN", None, Kind::Secret, "what an HTTP request must show"),
+    setting("BKUP_API_LISTEN", Some("127.0.0.1:3000"), Kind::Listen, "where serve answers HTTP; off: nowhere"),
+    setting(
+        "BKUP_API_TOKEN",
+        None,
+        Kind::Secret,
+        "what an HTTP request must show; if not set, one is made and kept in the data folder",
+    ),
+    setting("BKUP_API_READ_TOKEN", None, Kind::Secret, "another that is good for looking only"),
+    setting("BKUP_API_TLS_CERTIFICATE", None, Kind::Path, "a PEM file with serve's certificate and its chain"),
+    setting("BKUP_API_TLS_KEY", None, Kind::Path, "a PEM file with the certificate's private key"),
+    setting(
+        "BKUP_API_HOSTS",
+        None,
+        Kind::HostNames,
+        "names by which browsers reach serve, besides addresses, localhost and the machine's own name",
+    ),
+    setting(
+        "BKUP_API_ALLOW_ORIGIN",
+        None,
+        Kind::Origins,
+        "web pages from elsewhere that may use the API with a token (CORS); if not set, none",
+    ),
+    setting("BKUP_API_MAX_CONNECTIONS", Some("256"), Kind::Count, "how many HTTP connections serve has at a time"),
     setting("BKUP_LOGGER_CONSOLE_ENABLED", Some("true"), Kind::Switch, "log to standard error"),
     setting(
         "BKUP_LOGGER_CONSOLE_LEVEL",

@@ -31,7 +31,7 @@ fn line(config: &Config, name: &str) -> Effective {
 #[test]
 fn the_defaults_are_those_that_users_know() {
     let config = config(&[]);
-    assert!(config.backup_url.is_none() && config.convoy.is_none() && config.api_listen.is_none());
+    assert!(config.backup_url.is_none() && config.convoy.is_none() && config.api.token.is_none());
     assert!(config.delete_old_snapshots && config.console_log.enabled);
     assert!(!config.file_log.enabled && !config.syslog.enabled && !config.email.enabled);
     assert_eq!(config.console_log.level, LevelFilter::Debug);
@@ -64,7 +64,7 @@ fn what_is_set_is_taken() {
     assert!(!config.delete_old_snapshots);
     assert_eq!(config.scripts_dir.unwrap(), Path::new("/etc/scripts"));
     assert_eq!(config.crontab.unwrap(), Path::new("/etc/crontab"));
-    assert_eq!(config.api_listen.unwrap().port(), 8080);
+    assert_eq!(config.api.listen.unwrap().port(), 8080);
     assert_eq!((config.run_timeout.as_secs(), config.lock_wait.as_secs()), (129_600, 0));
     assert_eq!(config.host.unwrap(), "db1");
     assert_eq!(config.email.transport, EmailTransport::Ses);
@@ -158,8 +158,8 @@ fn a_value_that_is_not_utf_8_is_an_error_and_foreign_ones_are_left_alone() {
 
 #[test]
 fn an_empty_variable_counts_as_not_set() {
-    let config = config(&[("BKUP_BACKUP_URL", ""), ("BKUP_RUN_TIMEOUT", ""), ("BKUP_API_TOKEN_FILE", "")]);
-    assert!(config.backup_url.is_none() && config.api_token.is_none());
+    let config = config(&[("BKUP_BACKUP_URL", ""), ("BKUP_RUN_TIMEOUT", ""), ("BKUP_EMAIL_SMTP_PASS_FILE", "")]);
+    assert!(config.backup_url.is_none() && config.email.smtp_password.is_none());
     assert_eq!(line(&config, "BKUP_RUN_TIMEOUT").source, "default");
 }
 
@@ -182,9 +182,9 @@ fn a_file_holds_a_value_without_the_newline_at_its_end() {
         [("token", "token"), ("token\n", "token"), ("token\r\n", "token"), (" to ken \n\n", " to ken \n")]
     {
         std::fs::write(&path, content).unwrap();
-        let config = config(&[("BKUP_API_TOKEN_FILE", name)]);
-        assert_eq!(config.api_token.as_ref().unwrap().expose(), value);
-        assert_eq!(line(&config, "BKUP_API_TOKEN").source, format!("file {name}"));
+        let config = config(&[("BKUP_EMAIL_SMTP_PASS_FILE", name)]);
+        assert_eq!(config.email.smtp_password.as_ref().unwrap().expose(), value);
+        assert_eq!(line(&config, "BKUP_EMAIL_SMTP_PASS").source, format!("file {name}"));
     }
     std::fs::write(&path, "vfs:///backups\n").unwrap();
     assert_eq!(config(&[("BKUP_BACKUP_URL_FILE", name)]).backup_url.unwrap().as_str(), "vfs:///backups");
@@ -240,11 +240,16 @@ fn unknown_names_are_warned_about_with_the_nearest_known_one() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let value = |name: &str| if name == "BKUP_WEBHOOK_URL" { "https://hooks.example.com/hunter2" } else { "hunter2" };
+    let value = |name: &str| match name {
+        "BKUP_WEBHOOK_URL" => "https://hooks.example.com/hunter2",
+        "BKUP_API_TOKEN" => "hunter2-hunter2-hunter2",
+        "BKUP_API_READ_TOKEN" => "hunter2-hunter2-hunter2-hunter2",
+        _ => "hunter2",
+    };
     let secrets =
         SETTINGS.iter().filter(|setting| setting.is_secret()).map(|setting| (setting.name, value(setting.name)));
     let secrets: Vec<_> = secrets.collect();
-    assert_eq!(secrets.len(), 7);
+    assert_eq!(secrets.len(), 8);
     let config = config(&secrets);
     assert_eq!(config.email.ses_access_key_id.as_ref().unwrap().expose(), "hunter2");
     let listing = serde_json::to_string(&config.effective()).unwrap();
@@ -368,5 +373,62 @@ fn the_console_is_quiet_unless_serving_or_asked() {
         (&off, false, 1, false, LevelFilter::Info),
     ] {
         assert_eq!(config.console_level(serving, verbose, quiet), level);
+    }
+}
+
+#[test]
+fn http_is_answered_on_this_machine_only_unless_it_is_said_or_turned_off() {
+    let api = config(&[]).api;
+    assert_eq!(api.listen.unwrap().to_string(), "127.0.0.1:3000");
+    assert!(api.tls.is_none() && api.hosts.is_empty() && api.allow_origins.is_empty());
+    assert_eq!(api.max_connections, 256);
+    assert!(config(&[("BKUP_API_LISTEN", "Off")]).api.listen.is_none());
+}
+
+#[test]
+fn a_token_that_could_be_guessed_or_not_be_sent_is_refused_without_showing_it() {
+    for (token, why) in [
+        ("hunter2hunter2", "shorter than 16"),
+        ("hunter2 hunter2 hunter2", "can't stand in a header"),
+        ("hunter2-hunter2-hüntér2", "can't stand in a header"),
+        ("hunter2-hunter2-hunter2\n", "can't stand in a header"),
+    ] {
+        for name in ["BKUP_API_TOKEN", "BKUP_API_READ_TOKEN"] {
+            let error = wrong(&[(name, token)]);
+            assert!(error.message.starts_with(name) && error.message.contains(why), "{error}");
+            assert!(error.hint.is_some() && !format!("{error:?}").contains("hunter2"), "{error}");
+        }
+    }
+    let twice = "hunter2-hunter2-hunter2";
+    let error = wrong(&[("BKUP_API_TOKEN", twice), ("BKUP_API_READ_TOKEN", twice)]);
+    assert!(error.message.contains("the same"), "{error}");
+}
+
+#[test]
+fn tls_needs_the_certificate_and_the_key() {
+    let (certificate, key) = (("BKUP_API_TLS_CERTIFICATE", "/tls/cert.pem"), ("BKUP_API_TLS_KEY", "/tls/key.pem"));
+    let files = config(&[certificate, key]).api.tls.unwrap();
+    assert_eq!(
+        (files.certificate.as_path(), files.key.as_path()),
+        (Path::new("/tls/cert.pem"), Path::new("/tls/key.pem"))
+    );
+    assert!(wrong(&[certificate]).message.contains("BKUP_API_TLS_KEY"));
+    assert!(wrong(&[key]).message.contains("BKUP_API_TLS_CERTIFICATE"));
+}
+
+#[test]
+fn names_and_origins_are_lists() {
+    let api = config(&[
+        ("BKUP_API_HOSTS", "Backups.example.com, host1"),
+        ("BKUP_API_ALLOW_ORIGIN", "https://Tools.example.com,http://10.0.0.1:8080/"),
+    ])
+    .api;
+    assert_eq!(api.hosts, ["backups.example.com", "host1"]);
+    assert_eq!(api.allow_origins, ["https://tools.example.com", "http://10.0.0.1:8080"]);
+    for hosts in ["https://host", "host:3000", "host/", "a,,b", "*"] {
+        assert!(wrong(&[("BKUP_API_HOSTS", hosts)]).message.contains("host names"), "{hosts}");
+    }
+    for origins in ["*", "null", "host", "https://host/path", "https://", "https://*.example.com"] {
+        assert!(wrong(&[("BKUP_API_ALLOW_ORIGIN", origins)]).message.contains("origins"), "{origins}");
     }
 }

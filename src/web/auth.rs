@@ -1,0 +1,210 @@
+//! Who may: tokens, the dashboard's session, and what a page from elsewhere must not do with a browser that is signed in.
+//!
+//! A request shows a token (`Authorization: Bearer ..`), or the cookie that signing in with a token gave. A browser sends the cookie
+//! along whoever asked it to, so what comes with one is looked at more closely: its `Host` must be known (against names that
+//! were bent to this address), and what changes something must come from our own page.
+
+mod gated;
+mod place;
+mod session;
+mod tokens;
+mod tries;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hyper::{
+    HeaderMap, Method,
+    header::{AUTHORIZATION, HeaderValue},
+    http::request::Parts,
+};
+
+use super::{problem::Problem, server::Peer};
+use crate::{
+    clock::Clock,
+    config::{Api, Config},
+    error::Result,
+};
+pub use gated::Gated;
+use place::{Came, Places};
+use tokens::Tokens;
+use tries::{Tries, Verdict};
+
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Full,
+    /// Looking, and scripts that change nothing.
+    Read,
+}
+
+impl Role {
+    /// As JSON and the session's cookie have it: `full` or `read`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// What a request showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// A token: a program.
+    Token,
+    /// The session's cookie: the dashboard.
+    Session,
+}
+
+/// A request that was let in. [`Gated`] puts it into the request's extensions (`warp::ext::get::<Access>()`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// What it may do.
+    pub role: Role,
+    /// What it showed.
+    pub by: Shown,
+}
+
+impl Access {
+    /// Lets only the full role pass.
+    ///
+    /// # Errors
+    /// 403 for [`Role::Read`].
+    pub fn require_full(self) -> Result<(), Problem> {
+        match self.role {
+            Role::Full => Ok(()),
+            Role::Read => Err(Problem::forbidden("the token that was shown is for looking only")
+                .with_hint("show the full token (BKUP_API_TOKEN), or make it a dry run where it is a script")),
+        }
+    }
+}
+
+/// Decides who may.
+#[derive(Debug)]
+pub struct Gate {
+    tokens: Tokens,
+    tries: Mutex<Tries>,
+    places: Places,
+    /// Pages from these origins may use the API, with a token.
+    allow_origins: Vec<String>,
+    /// Whether connections are TLS: then the cookie is for TLS only.
+    secure: bool,
+    clock: Arc<dyn Clock>,
+    /// The host's name, as signing in tells it.
+    host: String,
+}
+
+impl Gate {
+    /// With the configuration's tokens. Without `BKUP_API_TOKEN` it is what `api-token` in the data folder holds; that file is made (0600)
+    /// where it is missing, and its path is logged.
+    ///
+    /// # Errors
+    /// A configuration error where that file can be read by others, holds no token, or can't be read or made.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let Api { token, read_token, tls, hosts, allow_origins, .. } = &config.api;
+        let tokens = Tokens::find(token.as_ref(), read_token.as_ref(), &config.data_dir)?;
+        Ok(Self {
+            tokens,
+            tries: Mutex::new(Tries::default()),
+            places: Places::new(hosts, tls.is_some()),
+            allow_origins: allow_origins.clone(),
+            secure: tls.is_some(),
+            clock,
+            host: config.host_name(),
+        })
+    }
+
+    /// What a request may do, by the token or the session that it shows. A token in the header decides alone: then neither `Host` nor
+    /// `Origin` matters, because no browser sends one by itself.
+    ///
+    /// # Errors
+    /// 401 for none or a wrong one, 429 after too many wrong ones from its address, 421 for a session at an unknown `Host`, 403
+    /// for a session that would change something from another page.
+    pub fn check(&self, parts: &Parts) -> Result<Access, Problem> {
+        if let Some(token) = bearer(&parts.headers) {
+            return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
+        }
+        let now = self.clock.now().as_second();
+        let Some(role) = session::find(&parts.headers, &self.tokens, now) else {
+            return Err(Problem::unauthorized("no token was shown, and nobody is signed in")
+                .with_hint("send \"Authorization: Bearer TOKEN\", or sign in at the dashboard"));
+        };
+        self.places.known_host(parts)?;
+        if changes_something(&parts.method) {
+            match self.places.came_from(parts) {
+                Came::Here => {}
+                Came::Elsewhere | Came::Untold => {
+                    return Err(Problem::forbidden("this was asked by another page than the dashboard")
+                        .with_hint("programs send \"Authorization: Bearer TOKEN\" instead of the dashboard's cookie"));
+                }
+            }
+        }
+        Ok(Access { role, by: Shown::Session })
+    }
+
+    /// Signs in with a token: the role, and the `Set-Cookie` that keeps it for 30 days. A changed token ends its sessions.
+    ///
+    /// # Errors
+    /// 401 for a wrong token, 429 after too many, 421 for an unknown `Host`, 403 for a request from another page.
+    pub fn sign_in(&self, parts: &Parts, token: &str) -> Result<(Role, HeaderValue), Problem> {
+        self.places.known_host(parts)?;
+        if self.places.came_from(parts) == Came::Elsewhere {
+            return Err(Problem::forbidden("another page tried to sign in here"));
+        }
+        let role = self.token(parts, token.as_bytes())?;
+        Ok((role, session::cookie(&self.tokens, role, self.clock.now().as_second(), self.secure)))
+    }
+
+    /// The `Set-Cookie` that ends the browser's session.
+    pub fn sign_out(&self) -> HeaderValue {
+        session::cleared(self.secure)
+    }
+
+    /// The role of a token, where its address may try another.
+    fn token(&self, parts: &Parts, token: &[u8]) -> Result<Role, Problem> {
+        let address = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let digest = tokens::digest(token);
+        let role = self.tokens.role(&digest);
+        let now = self.clock.now();
+        let verdict =
+            self.tries.lock().unwrap_or_else(PoisonError::into_inner).judge(address, digest, role.is_some(), now);
+        match (verdict, role) {
+            (Verdict::Wait(seconds), _) => {
+                Err(Problem::too_many_requests("too many wrong tokens were shown from this address", seconds)
+                    .with_hint("wait as long as Retry-After says; who is signed in at the dashboard stays so"))
+            }
+            (_, Some(role)) => Ok(role),
+            (verdict, None) => {
+                if verdict == Verdict::Counted {
+                    log::warn!("a wrong token was shown by {address}");
+                }
+                Err(Problem::unauthorized("the token is wrong")
+                    .with_hint("it is BKUP_API_TOKEN, or what the file api-token in the data folder holds"))
+            }
+        }
+    }
+}
+
+/// The file with the token that was made for want of a configured one.
+pub fn token_file(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("api-token")
+}
+
+fn changes_something(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// What is behind `Bearer`; another scheme may be a reverse proxy's.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The gate in front of the routes: lets in who may, signs in and out, and lets pages from elsewhere ask only where that is configured.
+
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::BodyDataStream;
+use hyper::{
+    HeaderMap, Method, Request, StatusCode,
+    body::Body,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE,
+        HeaderValue, ORIGIN, SET_COOKIE, VARY,
+    },
+    http::request::Parts,
+    service::Service,
+};
+use serde_json::{Value, json};
+use warp::reply::Response;
+
+use super::{Gate, Role, changes_something};
+use crate::web::{body, problem::Problem};
+
+/// A service behind the gate.
+///
+/// What gets through has an [`super::Access`] in its extensions, except what everybody may ask: `GET /healthz`, `GET /`, `GET /assets/..`. `/session`
+/// is answered here. The role `read` gets through with what only looks, and with `POST /api/NAME`: whether that script only looks is for
+/// the route to find out ([`super::Access::require_full`]).
+#[derive(Debug, Clone)]
+pub struct Gated<S> {
+    gate: Arc<Gate>,
+    inner: S,
+}
+
+impl<S> Gated<S> {
+    /// This service behind this gate; `inner` is `TowerToHyperService::new(warp::service(routes))`.
+    pub fn new(gate: Arc<Gate>, inner: S) -> Self {
+        Self { gate, inner }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Gated<S>
+where
+    S: Service<Request<B>, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let gate = self.gate.clone();
+        let origin = gate.allowed_origin(&parts.headers);
+        if let Some(origin) = &origin
+            && parts.method == Method::OPTIONS
+            && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            let response = preflight(origin);
+            return Box::pin(async { Ok(response) });
+        }
+        if parts.uri.path() == "/session" {
+            return Box::pin(async move {
+                let response = session(&gate, parts, body).await.unwrap_or_else(Problem::into_response);
+                Ok(for_origin(response, origin))
+            });
+        }
+        if !is_open(&parts) {
+            match gate.admit(&parts) {
+                Ok(access) => _ = parts.extensions.insert(access),
+                Err(problem) => {
+                    let response = for_origin(problem.into_response(), origin);
+                    return Box::pin(async { Ok(response) });
+                }
+            }
+        }
+        let answer = self.inner.call(Request::from_parts(parts, body));
+        Box::pin(async move { answer.await.map(|response| for_origin(response, origin)) })
+    }
+}
+
+impl Gate {
+    /// [`Gate::check`], and what the role may not do in any case.
+    fn admit(&self, parts: &Parts) -> Result<super::Access, Problem> {
+        let access = self.check(parts)?;
+        if changes_something(&parts.method) && !(parts.method == Method::POST && is_script(parts.uri.path())) {
+            access.require_full()?;
+        }
+        Ok(access)
+    }
+
+    /// The request's origin where it is a configured one.
+    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        self.allow_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    }
+}
+
+/// What holds nothing private: whether the program lives, and the dashboard's files.
+fn is_open(parts: &Parts) -> bool {
+    let path = parts.uri.path();
+    !changes_something(&parts.method) && (matches!(path, "/" | "/healthz") || path.starts_with("/assets/"))
+}
+
+/// `/api/NAME`, a script's.
+fn is_script(path: &str) -> bool {
+    path.strip_prefix("/api/").is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
+/// `/session`: who is signed in, signing in, signing out.
+async fn session<B>(gate: &Gate, parts: Parts, body: B) -> Result<Response, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    match parts.method {
+        Method::GET | Method::HEAD => Ok(json_answer(&about(gate, gate.check(&parts)?.role))),
+        Method::POST => {
+            let given = body::read(&parts.headers, BodyDataStream::new(body), |_| false).await?;
+            let (Some(Value::String(token)), 1) = (given.get("token"), given.len()) else {
+                return Err(Problem::usage("signing in takes a token, and nothing else")
+                    .with_field("token")
+                    .with_hint("send {\"token\": \"..\"}"));
+            };
+            let (role, cookie) = gate.sign_in(&parts, token.trim())?;
+            let mut response = json_answer(&about(gate, role));
+            response.headers_mut().insert(SET_COOKIE, cookie);
+            Ok(response)
+        }
+        Method::DELETE => {
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(SET_COOKIE, gate.sign_out());
+            Ok(response)
+        }
+        _ => Err(Problem::method(&["GET", "HEAD", "POST", "DELETE"])),
+    }
+}
+
+fn about(gate: &Gate, role: Role) -> Value {
+    json!({ "role": role.as_str(), "host": gate.host, "version": env!("CARGO_PKG_VERSION") })
+}
+
+fn json_answer(value: &Value) -> Response {
+    let mut response = Response::new(value.to_string().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn preflight(origin: &HeaderValue) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    for (name, value) in [
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, prefer, last-event-id"),
+        (ACCESS_CONTROL_MAX_AGE, "600"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    for_origin(response, Some(origin.clone()))
+}
+
+/// Lets a configured origin's page read the answer. Never with credentials: such a page needs a token of its own.
+fn for_origin(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("location, retry-after, run-id"));
+        headers.append(VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}

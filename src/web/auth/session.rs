@@ -1,0 +1,150 @@
+//! The dashboard's session: a cookie that says itself what it is good for and until when, and needs no store.
+//!
+//! `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of what is before it, keyed by that role's token. So a
+//! changed token ends all of its sessions, and a restart none.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use hyper::{
+    HeaderMap,
+    header::{COOKIE, HeaderValue},
+};
+use sha2::Sha256;
+
+use super::{Role, tokens::Tokens};
+
+/// The cookie's name.
+const NAME: &str = "convoy_backups_session";
+/// How long a session lasts: 30 days, in seconds.
+const LASTS: i64 = 30 * 86_400;
+/// What the MAC is for, so that it can't be taken for one of another purpose.
+const PURPOSE: &str = "convoy-backups session ";
+
+/// The role of the first good session among the request's cookies: another instance on this host, at another port, may have
+/// set one of the same name.
+pub(super) fn find(headers: &HeaderMap, tokens: &Tokens, now: i64) -> Option<Role> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    let mut values = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
+        let (name, value) = cookie.trim().split_once('=')?;
+        (name == NAME).then_some(value)
+    });
+    values.find_map(|value| role(value, tokens, now))
+}
+
+/// The `Set-Cookie` of a new session.
+pub(super) fn cookie(tokens: &Tokens, role: Role, now: i64, secure: bool) -> HeaderValue {
+    let said = format!("v1.{}.{}", now + LASTS, role.as_str());
+    let value = mac(tokens, role, &said).map(|mac| format!("{said}.{}", hex(&mac.finalize().into_bytes())));
+    set(&value.unwrap_or_default(), LASTS, secure)
+}
+
+/// The `Set-Cookie` that ends a session.
+pub(super) fn cleared(secure: bool) -> HeaderValue {
+    set("", 0, secure)
+}
+
+fn set(value: &str, seconds: i64, secure: bool) -> HeaderValue {
+    let secure = if secure { "; Secure" } else { "" };
+    let cookie = format!("{NAME}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    // Digits, letters and dots only.
+    HeaderValue::from_str(&cookie).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn role(value: &str, tokens: &Tokens, now: i64) -> Option<Role> {
+    let (said, given) = value.rsplit_once('.')?;
+    let mut parts = said.split('.');
+    let (version, expires, role) = (parts.next()?, parts.next()?, parts.next()?);
+    let role = [Role::Full, Role::Read].into_iter().find(|known| known.as_str() == role)?;
+    // The MAC first: what is not ours is not read further.
+    mac(tokens, role, said)?.verify_slice(&unhex(given)?).ok()?;
+    let expires: i64 = expires.parse().ok()?;
+    (version == "v1" && parts.next().is_none() && now < expires).then_some(role)
+}
+
+/// `None` where there is no token for this role.
+fn mac(tokens: &Tokens, role: Role, said: &str) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::new_from_slice(tokens.of(role)?.expose().as_bytes()).ok()?;
+    mac.update(PURPOSE.as_bytes());
+    mac.update(said.as_bytes());
+    Some(mac)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Secret;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn tokens(full: &str, read: Option<&str>) -> Tokens {
+        Tokens::find(Some(&Secret::new(full)), read.map(Secret::new).as_ref(), Path::new("/nowhere")).unwrap()
+    }
+
+    /// What a browser sends back.
+    fn sent_back(set_cookie: &HeaderValue) -> String {
+        set_cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    fn role_of(cookies: &str, tokens: &Tokens, now: i64) -> Option<Role> {
+        find(&HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookies).unwrap())]), tokens, now)
+    }
+
+    #[test]
+    fn a_session_lasts_thirty_days_and_as_long_as_its_token() {
+        let old = tokens("full-full-full-full", Some("read-read-read-read"));
+        for role in [Role::Full, Role::Read] {
+            let cookie = sent_back(&cookie(&old, role, NOW, false));
+            assert_eq!(role_of(&cookie, &old, NOW), Some(role));
+            assert_eq!(role_of(&format!("a=b; {NAME}=x; {cookie}; c=d"), &old, NOW + LASTS - 1), Some(role));
+            assert_eq!(role_of(&cookie, &old, NOW + LASTS), None);
+            assert_eq!(role_of(&cookie, &tokens("other-other-other-other", None), NOW), None);
+        }
+    }
+
+    #[test]
+    fn a_session_can_be_neither_made_up_nor_changed() {
+        let tokens = tokens("full-full-full-full", Some("read-read-read-read"));
+        let cookie = sent_back(&cookie(&tokens, Role::Read, NOW, false));
+        let mac = cookie.rsplit_once('.').unwrap().1;
+        for forged in [
+            cookie.replace(".read.", ".full."),
+            cookie.replace("=v1.", "=v1.9"),
+            cookie.replace("=v1.", "=v2."),
+            cookie[..cookie.len() - 2].to_owned(),
+            cookie[..cookie.len() - 1].to_owned(),
+            format!("{cookie}00"),
+            format!("{NAME}=v1.{}.read.", NOW + LASTS),
+            format!("{NAME}=v1.{}.read.é{mac}", NOW + LASTS),
+            format!("{NAME}={mac}"),
+            format!("{NAME}="),
+            format!("x{cookie}"),
+        ] {
+            let header = HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(forged.as_bytes()).unwrap())]);
+            assert_eq!(find(&header, &tokens, NOW), None, "{forged}");
+        }
+        assert_eq!(role_of(&cookie, &self::tokens("full-full-full-full", None), NOW), None);
+    }
+
+    #[test]
+    fn the_cookie_is_for_this_site_only_and_shows_no_token() {
+        let tokens = tokens("full-full-full-full", None);
+        let plain = cookie(&tokens, Role::Full, NOW, false);
+        let plain = plain.to_str().unwrap();
+        assert!(plain.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{plain}");
+        assert!(!plain.contains("full-full"));
+        assert!(cookie(&tokens, Role::Full, NOW, true).to_str().unwrap().ends_with("; Secure"));
+        assert!(cleared(false).to_str().unwrap().starts_with("convoy_backups_session=; Path=/; Max-Age=0;"));
+    }
+}

@@ -1,0 +1,376 @@
+//! A request's body as named values, whatever the client sends: JSON or a form, bounded in size, depth and time.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use warp::Stream;
+
+use super::problem::Problem;
+use crate::{suggest, text};
+
+/// The largest body, in bytes; the arguments of a script are a few hundred.
+pub const LARGEST: usize = 1 << 20;
+/// How long a body may take from the first byte to the last.
+pub const SLOWEST: Duration = Duration::from_secs(30);
+/// What a name is cut to where a message shows it.
+const NAME_WIDTH: usize = 80;
+
+/// Reads a request's body: a JSON object, a form (`application/x-www-form-urlencoded`), or nothing at all, which is the same as
+/// no values. `body` is what `warp::body::stream()` gives.
+///
+/// A form's values are text, as a command line's words are; [`crate::script::arguments::from_json`] reads them so. A
+/// form's field may come several times where `is_list` says so of its name (as it was sent, in any spelling): then its value is an array.
+/// Names are left as they were sent.
+///
+/// # Errors
+/// 413 for more than [`LARGEST`] bytes (told before any is read where `Content-Length` says so), 408 for one that takes longer than
+/// [`SLOWEST`], 415 for another type, and 400 for what is no JSON object, nested deeper than 128, no UTF-8, or has a name twice (then
+/// with the `field`).
+pub async fn read<S, D, E>(
+    headers: &HeaderMap,
+    body: S,
+    is_list: impl Fn(&str) -> bool,
+) -> Result<Map<String, Value>, Problem>
+where
+    S: Stream<Item = Result<D, E>>,
+    D: Buf,
+    E: fmt::Display,
+{
+    let kind = Kind::of(headers)?;
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > LARGEST as u64) {
+        return Err(Problem::too_large(LARGEST));
+    }
+    let bytes = tokio::time::timeout(SLOWEST, collect(body))
+        .await
+        .map_err(|_| Problem::too_slow(format!("the body did not come within {} seconds", SLOWEST.as_secs())))??;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    match kind {
+        Some(Kind::Json) => from_json(&bytes),
+        Some(Kind::Form) => from_form(&bytes, is_list),
+        None => Err(Problem::media_type("the body has no Content-Type")),
+    }
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Form,
+}
+
+impl Kind {
+    /// As the headers say; `None` where they don't.
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        if let Some(encoding) = headers.get(CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            return Err(Problem::media_type("the body has a Content-Encoding, and none is understood"));
+        }
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let Some(given) = types.next() else { return Ok(None) };
+        if types.next().is_some() {
+            return Err(Problem::media_type("there are several Content-Types"));
+        }
+        let shown = String::from_utf8_lossy(given.as_bytes()).into_owned();
+        let shown = text::escape(&shown);
+        let mut parts = shown.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let kind = match name.as_str() {
+            "application/json" => Self::Json,
+            "application/x-www-form-urlencoded" => Self::Form,
+            _ => {
+                let shown = text::cut(&shown, NAME_WIDTH);
+                return Err(Problem::media_type(format!("the Content-Type \"{shown}\" is not understood")));
+            }
+        };
+        for parameter in parts {
+            if let Some((name, value)) = parameter.split_once('=')
+                && name.trim().eq_ignore_ascii_case("charset")
+                && !matches!(
+                    value.trim().trim_matches('"').to_ascii_lowercase().as_str(),
+                    "utf-8" | "utf8" | "us-ascii"
+                )
+            {
+                return Err(Problem::media_type("the body is not in UTF-8"));
+            }
+        }
+        Ok(Some(kind))
+    }
+}
+
+/// All of the body; what is too large is not read to its end.
+async fn collect<S, D, E>(body: S) -> Result<Bytes, Problem>
+where
+    S: Stream<Item = Result<D, E>>,
+    D: Buf,
+    E: fmt::Display,
+{
+    let mut body = std::pin::pin!(body);
+    let mut bytes = BytesMut::new();
+    while let Some(part) = std::future::poll_fn(|context| body.as_mut().poll_next(context)).await {
+        let mut part = part.map_err(|error| Problem::usage(format!("the body can't be read: {error}")))?;
+        if bytes.len() + part.remaining() > LARGEST {
+            return Err(Problem::too_large(LARGEST));
+        }
+        while part.has_remaining() {
+            bytes.extend_from_slice(part.chunk());
+            part.advance(part.chunk().len());
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+fn from_json(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let Members(members) = serde_json::from_slice(bytes).map_err(|error| {
+        Problem::usage(format!("the body is not a JSON object: {error}"))
+            .with_hint("send an object with the arguments' names, such as {\"volume\": \"vol1\"}")
+    })?;
+    let mut values = Map::new();
+    let mut spellings = Spellings::default();
+    for (name, value) in members {
+        spellings.first(&name).map_or(Ok(()), |_| Err(twice(&name)))?;
+        values.insert(name, value);
+    }
+    Ok(values)
+}
+
+fn from_form(bytes: &[u8], is_list: impl Fn(&str) -> bool) -> Result<Map<String, Value>, Problem> {
+    let mut values = Map::new();
+    let mut spellings = Spellings::default();
+    for (name, value) in form_urlencoded::parse(bytes) {
+        // What is not UTF-8 comes out as this; no name or value has any use for the character itself.
+        if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
+            return Err(Problem::usage("the form is not in UTF-8").with_field(shown(&name)));
+        }
+        let value = Value::from(value);
+        match spellings.first(&name).and_then(|first| values.get_mut(first)) {
+            None if is_list(&name) => _ = values.insert(name.into(), Value::Array(vec![value])),
+            None => _ = values.insert(name.into(), value),
+            Some(Value::Array(all)) => all.push(value),
+            Some(_) => return Err(twice(&name)),
+        }
+    }
+    Ok(values)
+}
+
+/// The names that were there, by what they are whatever their spelling (`createSnapshot`, `create-snapshot`).
+#[derive(Default)]
+struct Spellings(HashMap<String, String>);
+
+impl Spellings {
+    /// The spelling in which the name came first; `None` where this is the first time.
+    fn first(&mut self, name: &str) -> Option<&str> {
+        match self.0.entry(suggest::fold(name)) {
+            Entry::Occupied(there) => Some(there.into_mut()),
+            Entry::Vacant(free) => {
+                free.insert(name.to_owned());
+                None
+            }
+        }
+    }
+}
+
+fn twice(name: &str) -> Problem {
+    let name = shown(name);
+    Problem::usage(format!("\"{name}\" is given twice")).with_field(name)
+}
+
+/// A name as a message shows it.
+fn shown(name: &str) -> String {
+    text::cut(&text::escape(name), NAME_WIDTH).into_owned()
+}
+
+/// An object's members as they came, also those with one name: `serde_json`'s own map keeps the last one only.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members, M::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, pin::Pin, task::Poll};
+
+    use hyper::header::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+
+    const JSON: &str = "application/json";
+    const FORM: &str = "application/x-www-form-urlencoded";
+
+    /// A body that comes in these parts.
+    struct Parts(Vec<Bytes>);
+
+    impl Parts {
+        fn of(text: &str) -> Self {
+            Self(text.as_bytes().chunks(7).rev().map(Bytes::copy_from_slice).collect())
+        }
+    }
+
+    impl Stream for Parts {
+        type Item = Result<Bytes, Infallible>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.pop().map(Ok))
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    async fn given(content_type: &str, body: &str) -> Result<Map<String, Value>, Problem> {
+        read(&headers(&[("content-type", content_type)]), Parts::of(body), |name| suggest::fold(name) == "volumes")
+            .await
+    }
+
+    async fn refused(content_type: &str, body: &str) -> (u16, String) {
+        let problem = given(content_type, body).await.unwrap_err();
+        (problem.status().as_u16(), problem.to_json()["detail"].as_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn json_and_forms_are_read_whatever_their_parameters() {
+        let object = r#"{"volume": "vol 1", "createSnapshot": true, "n": null}"#;
+        let values = json!({"volume": "vol 1", "createSnapshot": true, "n": null});
+        for kind in [JSON, "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; x"] {
+            assert_eq!(Value::Object(given(kind, object).await.unwrap()), values, "{kind}");
+        }
+        let form = "volume=vol+1&create-snapshot=true&backupurl=vfs%3A%2F%2F%2Fx%3Fbackup%3D%C3%A9";
+        let values = json!({"volume": "vol 1", "create-snapshot": "true", "backupurl": "vfs:///x?backup=é"});
+        for kind in [FORM, "application/x-www-form-urlencoded; charset=utf-8"] {
+            assert_eq!(Value::Object(given(kind, form).await.unwrap()), values, "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_body_is_no_values() {
+        assert!(read(&headers(&[]), Parts::of(""), |_| false).await.unwrap().is_empty());
+        assert!(given(JSON, "").await.unwrap().is_empty());
+        assert!(given(FORM, "").await.unwrap().is_empty());
+        assert!(given(JSON, "{}").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn another_type_is_refused() {
+        for kind in ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=latin1", "", "json"] {
+            assert_eq!(refused(kind, "{}").await.0, 415, "{kind}");
+        }
+        for pairs in [
+            &[][..],
+            &[("content-type", JSON), ("content-type", FORM)],
+            &[("content-type", JSON), ("content-encoding", "gzip")],
+        ] {
+            let problem = read(&headers(pairs), Parts::of("{}"), |_| false).await.unwrap_err();
+            assert_eq!(problem.status().as_u16(), 415, "{pairs:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_object_is_refused_with_the_place() {
+        let deep = format!("{{\"a\":{}", "[".repeat(10_000));
+        for body in
+            ["[]", "null", "{", "{'a':1}", "{\"a\":1} x", "\"a\"", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}", &deep]
+        {
+            let (status, detail) = refused(JSON, body).await;
+            assert!(status == 400 && detail.contains("line 1 column"), "{body}: {detail}");
+        }
+        assert!(refused(JSON, &deep).await.1.contains("recursion limit"));
+    }
+
+    #[tokio::test]
+    async fn what_is_given_twice_is_refused_by_its_name() {
+        for (kind, body) in [
+            (JSON, r#"{"volume": "a", "x": 1, "volume": "b"}"#),
+            (JSON, r#"{"Volume": "a", "x": 1, "volume": "b"}"#),
+            (FORM, "volume=a&x=1&volume=b"),
+            (FORM, "Volume=a&x=1&volume=b"),
+            (FORM, "volume=a&volume=a"),
+        ] {
+            let problem = given(kind, body).await.unwrap_err();
+            assert_eq!((problem.status().as_u16(), &problem.to_json()["field"]), (400, &json!("volume")), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_may_come_in_several_fields_of_a_form() {
+        let values = given(FORM, "volumes=a&x=1&Volumes=b&volumes=").await.unwrap();
+        assert_eq!(Value::Object(values), json!({"volumes": ["a", "b", ""], "x": "1"}));
+    }
+
+    #[tokio::test]
+    async fn a_form_that_is_no_utf_8_is_refused() {
+        assert_eq!(refused(FORM, "volume=%ff").await.0, 400);
+        assert_eq!(refused(FORM, "vol%ffume=a").await.0, 400);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_not_read_to_its_end() {
+        /// It would go on for ever.
+        struct Endless;
+        impl Stream for Endless {
+            type Item = Result<Bytes, Infallible>;
+
+            fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+                Poll::Ready(Some(Ok(Bytes::from_static(&[b' '; 4_096]))))
+            }
+        }
+        let problem = read(&headers(&[("content-type", JSON)]), Endless, |_| false).await.unwrap_err();
+        assert_eq!(problem.status().as_u16(), 413);
+    }
+
+    /// A body of which nothing ever comes.
+    struct Never;
+
+    impl Stream for Never {
+        type Item = Result<Bytes, Infallible>;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_length_over_the_limit_is_refused_before_anything_is_read() {
+        let headers = headers(&[("content-type", JSON), ("content-length", "1000000000")]);
+        assert_eq!(read(&headers, Never, |_| false).await.unwrap_err().status().as_u16(), 413);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let problem = read(&headers(&[("content-type", JSON)]), Never, |_| false).await.unwrap_err();
+        assert_eq!(problem.status().as_u16(), 408);
+    }
+}

@@ -1,0 +1,97 @@
+//! A connection's bytes on their way, noted by its [`Activity`]; and its last ones.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+
+use super::activity::Activity;
+
+/// A client may take so long for what was sent last, and go on sending so much, in bytes.
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 4 << 20);
+
+/// A connection, plain or TLS.
+pub(super) struct Watched<S> {
+    inner: S,
+    activity: Arc<Activity>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
+    pub(super) fn new(inner: S, activity: Arc<Activity>) -> Self {
+        Self { inner, activity }
+    }
+
+    /// Tells whether something could be sent.
+    fn sent<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.activity.sending(result.is_pending());
+        result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.activity.received();
+        }
+        result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.sent(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(context, parts);
+        self.sent(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_flush(context);
+        if result.is_pending() { self.sent(result) } else { result }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+/// Closes a connection so that the client gets what was sent last: a socket that is closed while its client still sends
+/// throws that away.
+pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let (time, mut left) = LINGER;
+    let rest = async {
+        stream.shutdown().await?;
+        let mut waste = [0; 4_096];
+        while left > 0 {
+            match stream.read(&mut waste).await? {
+                0 => break,
+                length => left = left.saturating_sub(length),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // It ends one way or the other.
+    let _ = tokio::time::timeout(time, rest).await;
+}
