@@ -1,0 +1,88 @@
+// Speaks with the server: one place for requests, for what goes wrong, and for who is signed in.
+
+/** What went wrong with a request: an answer of the server (its problem document), or none at all (`code` is `offline`). */
+export class Problem extends Error {
+  constructor(document, status) {
+    super(document.detail || document.title || `the server answered ${status}`);
+    Object.assign(this, document);
+    this.status = status;
+    this.code ??= `http_${status}`;
+  }
+}
+
+/** Who is signed in: `role` (`full`, `read`, or `null`), `host`, `version`. */
+export const session = { role: null, host: "", version: "" };
+
+/** Told of `offline` (no answer came), `online`, and `unauthorized`. */
+export const connection = new EventTarget();
+
+/** Sends a request; the answer's JSON (or text), its status and headers. */
+export async function request(method, path, { body, headers, signal, text = false } = {}) {
+  const options = { method, headers: { Accept: text ? "text/plain" : "application/json", ...headers }, signal };
+  if (body instanceof URLSearchParams) options.body = body;
+  else if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] = "application/json";
+  }
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    connection.dispatchEvent(new Event("offline"));
+    throw new Problem({ code: "offline", title: "The server can't be reached", detail: "no answer came from the server", hint: "is \"convoy-backups serve\" running, and the network up?" }, 0);
+  }
+  connection.dispatchEvent(new Event("online"));
+  const type = response.headers.get("Content-Type") ?? "";
+  const data = /\bjson\b/.test(type) ? await response.json().catch(() => null) : await response.text();
+  if (!response.ok) {
+    const document = data && typeof data === "object" ? data : { detail: typeof data === "string" ? data.slice(0, 500) : "" };
+    if (response.status === 401 && path !== "/session") connection.dispatchEvent(new Event("unauthorized"));
+    throw new Problem({ ...document, retryAfter: response.headers.get("Retry-After") }, response.status);
+  }
+  return { data, status: response.status, headers: response.headers };
+}
+
+/** Gets JSON. */
+export async function get(path, signal) {
+  return (await request("GET", path, { signal })).data;
+}
+
+/** A path with its query; what is empty is left out. */
+export function withQuery(path, query) {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
+
+const call = (script) => `/api/${encodeURIComponent(script)}`;
+
+/** Runs a script that only reads and waits for its result. */
+export async function read(script, body = {}, signal) {
+  return (await request("POST", call(script), { body, signal })).data;
+}
+
+/** What a script would do: its plan and its result. Arguments are a map, or a form. */
+export async function dryRun(script, body, signal) {
+  return (await request("POST", `${call(script)}?dry_run=true`, { body, signal })).data;
+}
+
+/** Starts a script without waiting for its end: the run's id. */
+export async function start(script, body, { dry = false } = {}) {
+  const answer = await request("POST", call(script) + (dry ? "?dry_run=true" : ""), { body, headers: { Prefer: "respond-async" } });
+  return answer.data?.run ?? answer.headers.get("Run-Id");
+}
+
+const kept = new Map();
+
+/** Gets JSON that several pages need, and shares it for a few seconds. */
+export function shared(path, seconds = 5) {
+  const known = kept.get(path);
+  if (known && Date.now() - known.at < seconds * 1000) return known.answer;
+  const answer = get(path);
+  kept.set(path, { at: Date.now(), answer });
+  answer.catch(() => kept.delete(path));
+  return answer;
+}
+
+/** Forgets what was shared. */
+export const forget = (path) => (path ? kept.delete(path) : kept.clear());

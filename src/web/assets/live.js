@@ -1,0 +1,105 @@
+// Follows the server's events, and notices when it goes away and when it is back.
+
+import { connection, forget, get, session } from "./api.js";
+
+const TYPES = ["run-started", "run-line", "run-progress", "run-ended", "status", "schedule", "reset"];
+// An event stream that is silent for longer than its keep-alive comments is looked after by the browser; one that can't be opened is
+// tried again after these seconds.
+const RETRY = [1, 2, 3, 5];
+
+const listeners = new Map();
+let source = null;
+let last = "";
+let timer = 0;
+let tries = 0;
+let lostSince = null;
+
+/** Calls the handler with each event of this type until the signal is aborted. Beside the server's: `lost` and `recovered`. */
+export function on(type, handler, signal) {
+  if (!listeners.has(type)) listeners.set(type, new Set());
+  listeners.get(type).add(handler);
+  signal?.addEventListener("abort", () => listeners.get(type).delete(handler));
+}
+
+function tell(type, data) {
+  for (const handler of [...(listeners.get(type) ?? [])]) {
+    try {
+      handler(data);
+    } catch (error) {
+      // One view's fault must not keep the events from the others.
+      console.error(error);
+    }
+  }
+}
+
+/** Begins to follow; does nothing where that is so already. */
+export function connect() {
+  if (source || !session.role) return;
+  clearTimeout(timer);
+  source = new EventSource(last ? `/api/events?after=${encodeURIComponent(last)}` : "/api/events");
+  source.onopen = back;
+  source.onerror = () => {
+    source?.close();
+    source = null;
+    lost();
+  };
+  for (const type of TYPES) {
+    source.addEventListener(type, (event) => {
+      if (event.lastEventId) last = event.lastEventId;
+      if (type === "status") forget("/api/status");
+      if (type === "schedule") forget("/api/schedule");
+      if (type === "reset") forget();
+      tell(type, event.data ? JSON.parse(event.data) : {});
+    });
+  }
+}
+
+/** Stops following. */
+export function disconnect() {
+  clearTimeout(timer);
+  source?.close();
+  source = null;
+  last = "";
+  lostSince = null;
+  tries = 0;
+}
+
+function back() {
+  tries = 0;
+  if (!lostSince) return;
+  lostSince = null;
+  forget();
+  tell("recovered");
+}
+
+function lost() {
+  if (!session.role) return;
+  clearTimeout(timer);
+  // A stream that ends now and then, as behind a proxy, is no reason for a banner: only one that can't be opened again is.
+  if (tries > 0 && !lostSince) {
+    lostSince = new Date();
+    tell("lost", lostSince);
+  }
+  timer = setTimeout(again, RETRY[Math.min(tries++, RETRY.length - 1)] * 1000 * (tries === 1 ? 0.2 : 1));
+}
+
+async function again() {
+  try {
+    // EventSource does not say why it failed; this does, and a 401 leads to the sign-in page.
+    await get("/session");
+    connect();
+  } catch (error) {
+    if (error.status === 401) connection.dispatchEvent(new Event("unauthorized"));
+    else lost();
+  }
+}
+
+connection.addEventListener("offline", () => {
+  if (!session.role || lostSince) return;
+  lostSince = new Date();
+  tell("lost", lostSince);
+  source?.close();
+  source = null;
+  clearTimeout(timer);
+  timer = setTimeout(again, 1000);
+});
