@@ -1,0 +1,175 @@
+//! The program, as the HTTP routes see it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use tokio::sync::{oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{daemons::Daemons, freshness::FreshnessWatch};
+use crate::{
+    app::{
+        door, library,
+        telling::{off_the_runtime, run_and_tell},
+    },
+    config::Config,
+    daemon::files::write_whole,
+    error::{Error, ErrorKind, Result},
+    notify::Teller,
+    report::Report,
+    runs::{self, Recorder, Request, Store, Trigger, Turns},
+    schedule::{Crontab, View},
+    script::Library,
+    web::core::{Call, Core, EntryAction, Launched, Schedule},
+};
+
+/// What of the program the routes need.
+pub(super) struct Program {
+    pub(super) config: Arc<Config>,
+    pub(super) store: Arc<Store>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) turns: Arc<Turns>,
+    pub(super) teller: Arc<Teller>,
+    pub(super) daemons: Arc<Daemons>,
+    pub(super) freshness: Arc<FreshnessWatch>,
+    pub(super) report: watch::Receiver<Option<Arc<Report>>>,
+    pub(super) following: Arc<Mutex<Crontab>>,
+    pub(super) refused: Arc<Mutex<Vec<Error>>>,
+    pub(super) view: View,
+    /// The program ends: nothing new is started.
+    pub(super) ending: CancellationToken,
+    /// Its time is up: what still runs is cut off.
+    pub(super) cut_off: CancellationToken,
+    /// The runs that were started here.
+    pub(super) running: TaskTracker,
+}
+
+#[async_trait]
+impl Core for Program {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    fn library(&self) -> Result<Library> {
+        library(&self.config)
+    }
+
+    async fn launch(&self, call: Call) -> Result<Launched> {
+        let connection = self.daemons.get(&self.config).await?;
+        let mut door = door(&self.config, &connection, self.teller.clone(), self.recorder.clone());
+        door.turns = Some(self.turns.clone());
+        door.ending = self.ending.clone();
+        let timeout = call.timeout.unwrap_or(self.config.run_timeout);
+        let request = Request {
+            script: call.script,
+            arguments: call.arguments,
+            trigger: Trigger::Http,
+            entry: None,
+            dry_run: call.dry_run,
+            timeout,
+        };
+        let is_of_interest = !request.script.read_only && !request.dry_run;
+        let announced = runs::announce(&door, request, self.cut_off.child_token());
+        let (id, is_waiting) = (announced.id().to_owned(), announced.is_waiting());
+        let (send, finished) = oneshot::channel();
+        let (teller, freshness) = (self.teller.clone(), self.freshness.clone());
+        self.running.spawn(async move {
+            let finished = run_and_tell(announced, &teller).await;
+            if is_of_interest {
+                freshness.look_soon();
+            }
+            // Whoever waited may be gone.
+            _ = send.send(finished);
+            drop(connection);
+        });
+        Ok(Launched { id, is_waiting, finished })
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule {
+            crontab: self.following.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            entries: self.view.entries(),
+            refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    async fn act_on(&self, key: &str, action: EntryAction) -> Result<bool> {
+        let paused = match action {
+            EntryAction::Run => {
+                return match self.view.run_now(key) {
+                    Some(true) => Ok(true),
+                    Some(false) => Err(Error::new(ErrorKind::Busy, "the entry runs already, or waits for its turn")
+                        .with_hint("\"GET /api/runs?status=running\" lists what runs")),
+                    None => Ok(false),
+                };
+            }
+            EntryAction::Pause => self.view.pause(key),
+            EntryAction::Resume => self.view.resume(key),
+        };
+        let Some(paused) = paused else { return Ok(false) };
+        let folder = self.config.data_dir.clone();
+        off_the_runtime(move || remember_paused(&folder, &paused)).await?;
+        Ok(true)
+    }
+
+    async fn status(&self, fresh: bool) -> Arc<Report> {
+        if fresh {
+            self.freshness.clone().look_now().await;
+        }
+        // The first look is under way right after the start.
+        let mut report = self.report.clone();
+        match report.wait_for(Option::is_some).await {
+            Ok(report) => report.clone().unwrap_or_default(),
+            Err(_) => Arc::default(),
+        }
+    }
+
+    async fn daemon(&self) -> Result<()> {
+        let connection = self.daemons.get(&self.config).await?;
+        connection.daemon.info().await.map(drop)
+    }
+
+    fn waiting_messages(&self) -> usize {
+        self.teller.waiting().len()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.is_cancelled()
+    }
+}
+
+/// The keys of the entries that were paused before the program was started.
+pub(super) fn paused(data_dir: &Path) -> BTreeSet<String> {
+    let path = data_dir.join(PAUSED);
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
+            log::error!("which entries are paused is not known, all of them run: \"{}\": {error}", path.display());
+            BTreeSet::new()
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeSet::new(),
+        Err(error) => {
+            log::error!("which entries are paused is not known, all of them run: \"{}\": {error}", path.display());
+            BTreeSet::new()
+        }
+    }
+}
+
+/// The file with the keys of the paused entries.
+const PAUSED: &str = "paused.json";
+
+fn remember_paused(data_dir: &Path, paused: &BTreeSet<String>) -> Result<()> {
+    let path = data_dir.join(PAUSED);
+    let text = serde_json::to_vec_pretty(paused).map_err(|error| Error::internal(error.to_string()))?;
+    write_whole(&path, &text).map_err(|error| {
+        Error::io(format_args!("it is so until the next start only: cannot write \"{}\"", path.display()), &error)
+    })
+}
