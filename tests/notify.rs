@@ -132,6 +132,7 @@ fn a_good_backup_by_hand_ends_what_was_told_of_other_words_and_a_list_that_fails
     site.run("backup").ok();
     told(&["backup --volume vol1 --create-snapshot failed", "backup --volume vol1 --create-snapshot is well again"]);
     assert_eq!(site.run("notify list --json").json()["problems"], json!([]));
+    site.run("status").ok();
 }
 
 #[test]

@@ -142,3 +142,20 @@ fn what_people_were_told_of_is_shown_in_the_same_words_as_by_notify_list() {
     let told = site.run("status --json").ends(1);
     assert!(told.out.contains("the copy is late"), "{told:?}");
 }
+
+#[test]
+fn plain_backups_are_warned_of_where_they_are_made_and_doctor_says_who_is_told() {
+    let site = Site::builtin();
+    site.create("vol1", &[("file", "content")]);
+    let plain = "not encrypted";
+    let made = site.run("backup").ok();
+    assert!(made.err.contains(plain), "{made:?}");
+    for line in ["status", "backups", "volumes"] {
+        let looked = site.run(line).ok();
+        assert!(!looked.err.contains(plain) && !looked.out.contains(plain), "{looked:?}");
+    }
+    let doctor = site.run("doctor").ok().out;
+    assert!(doctor.contains(plain) && doctor.contains("nobody is told when a backup fails"), "{doctor}");
+    let doctor = site.with("BKUP_WEBHOOK_URL", "http://127.0.0.1:1/hidden").run("doctor").ok().out;
+    assert!(doctor.contains("webhook http://127.0.0.1:1") && !doctor.contains("hidden"), "{doctor}");
+}
