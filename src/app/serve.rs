@@ -3,12 +3,18 @@
 
 mod daemons;
 mod freshness;
+mod http;
+mod program;
 mod runner;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{connect::check_data_folder, telling::off_the_runtime};
 use crate::{
@@ -21,9 +27,11 @@ use crate::{
     runs::{Recorder, Store, Turns},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     text::counted,
+    web::events::Hub,
 };
 use daemons::Daemons;
 use freshness::FreshnessWatch;
+use program::Program;
 use runner::CrontabRunner;
 
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
@@ -61,6 +69,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     });
     let alone = alone(&config).await;
     let _alone = or_tell(&teller, alone).await?;
+    let listening = http::listen(&config).await;
+    let (listener, gate) = or_tell(&teller, listening).await?;
     say_who_is_told(&teller);
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
@@ -70,21 +80,29 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     log::info!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
 
     let changed = Arc::new(Notify::new());
-    let following = Arc::new(std::sync::Mutex::new(crontab.clone()));
+    let following = Arc::new(Mutex::new(crontab.clone()));
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Arc::new(Recorder::new(store.clone(), Arc::new(SystemClock)));
+    let turns = Arc::new(Turns::new(config.max_concurrent));
+    let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
     let runner = Arc::new(CrontabRunner {
         store: store.clone(),
-        recorder: Arc::new(Recorder::new(store.clone(), Arc::new(SystemClock))),
-        turns: Arc::new(Turns::new(config.max_concurrent)),
+        recorder: recorder.clone(),
+        turns: turns.clone(),
         teller: teller.clone(),
         daemons,
         changed: changed.clone(),
         following: following.clone(),
+        refused: refused.clone(),
+        hub: hub.clone(),
+        data_dir: config.data_dir.clone(),
         ending: cancellation.clone(),
     });
     let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
     let (sign, told, schedules) = (running_sign(&config), teller.clone(), runner.clone());
+    let address = listener.as_ref().map(ToString::to_string).unwrap_or_default();
     let scheduler = off_the_runtime(move || {
-        if let Err(error) = std::fs::write(sign, "") {
+        if let Err(error) = std::fs::write(sign, address) {
             log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
         }
         told.solved(START, "serve runs again", "It follows the crontab.");
@@ -98,30 +116,59 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
     let (telling, told) = (teller.clone(), stop.clone());
     let delivering = tokio::spawn(async move { telling.keep_delivering(told).await });
-    let freshness = FreshnessWatch {
-        config: Arc::new(config.clone()),
+    let shared = Arc::new(config.clone());
+    let freshness = Arc::new(FreshnessWatch {
+        config: shared.clone(),
         daemons: runner.daemons.clone(),
-        store,
+        store: store.clone(),
         teller: teller.clone(),
-        following,
+        following: following.clone(),
         view: scheduler.view(),
         since: SystemClock.now(),
         report: tokio::sync::watch::Sender::new(None),
-    };
-    tokio::spawn(Arc::new(freshness).watch(changed, stop.clone()));
+        changed,
+        looking: tokio::sync::Mutex::default(),
+    });
+    tokio::spawn(freshness.clone().watch(stop.clone()));
+    let program = Arc::new(Program {
+        config: shared,
+        store,
+        recorder,
+        turns,
+        teller: teller.clone(),
+        daemons: runner.daemons.clone(),
+        report: freshness.report.subscribe(),
+        freshness,
+        following,
+        refused,
+        view: scheduler.view(),
+        ending: cancellation.clone(),
+        cut_off: CancellationToken::new(),
+        running: TaskTracker::new(),
+    });
+    let answering = listener.map(|listener| http::answer(listener, gate, program.clone(), hub.clone(), stop.clone()));
 
     let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
-    let ended = scheduler.run(read, reload, cancellation.clone()).await;
+    // Both have the same grace time, at the same time; whoever waits for an answer has it then.
+    let (ended, http_ended) = tokio::join!(
+        scheduler.run(read, reload, cancellation.clone()),
+        http::end_runs(&program, &cancellation, config.shutdown_grace)
+    );
+    hub.close();
     stop.cancel();
+    if let Some(answering) = answering {
+        let _ = answering.await;
+    }
     // It ends within a moment; a message that is being sent is not cut off.
     let _ = delivering.await;
     teller.deliver_within(LAST_MESSAGES).await;
-    if ended.left_behind.is_empty() {
+    if ended.left_behind.is_empty() && http_ended.left_behind == 0 {
         drop(connection);
         runner.daemons.close().await;
     }
     let _ = std::fs::remove_file(running_sign(&config));
-    log::info!("ended; {} cut off", counted(ended.cut_off.len(), "run was", "runs were"));
+    let cut_off = ended.cut_off.len() + http_ended.cut_off;
+    log::info!("ended; {} cut off", counted(cut_off, "run was", "runs were"));
     Ok(())
 }
 

@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use crate::{
     config::Config,
     error::{Error, Result},
+    report::Report,
     runs::{Finished, Store},
     schedule::{Crontab, EntryStatus},
     script::{Arguments, Library, Script},
-    status::Report,
 };
 
 /// The program, as the routes see it.

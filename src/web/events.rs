@@ -15,6 +15,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use warp::{Reply as _, Stream, reply::Response, sse::Event};
 
 use super::{problem::Problem, query::Query, routes::Asked, runs::shown};
@@ -91,6 +92,8 @@ pub struct Hub {
     boot: String,
     kept: Mutex<Kept>,
     newest: watch::Sender<u64>,
+    /// Nobody listens any more.
+    closed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -105,11 +108,16 @@ struct Kept {
 impl Hub {
     /// A hub that has told nothing yet; `boot` is a word that no other start of the program has.
     pub fn new(boot: String) -> Self {
-        Self { boot, kept: Mutex::default(), newest: watch::Sender::new(0) }
+        Self { boot, kept: Mutex::default(), newest: watch::Sender::new(0), closed: CancellationToken::new() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the streams of all who listen.
+    pub fn close(&self) {
+        self.closed.cancel();
     }
 
     /// Tells of something that is about no run.
@@ -203,7 +211,8 @@ async fn hand_on(
             None => {
                 is_lost = false;
                 position = *newest.borrow_and_update();
-                let reset = Event::default().event(Name::Reset.as_str()).data("{}").id(format!("{}-{position}", hub.boot));
+                let reset =
+                    Event::default().event(Name::Reset.as_str()).data("{}").id(format!("{}-{position}", hub.boot));
                 if client.send(reset).await.is_err() {
                     return;
                 }
@@ -211,6 +220,7 @@ async fn hand_on(
             Some(events) if events.is_empty() => tokio::select! {
                 changed = newest.changed() => if changed.is_err() { return },
                 () = client.closed() => return,
+                () = hub.closed.cancelled() => return,
             },
             Some(events) => {
                 for event in events {

@@ -26,7 +26,7 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
     let waiting = core.waiting_messages();
     let (totals, open) = blocking(move || Ok((core.store().totals(), core.store().open_runs()))).await?;
     let mut text = Text::default();
-    text.gauge("convoy_backups_store_up", "Whether the store of runs can be read.", [(&[], f64::from(totals.is_ok()))]);
+    text.gauge("convoy_backups_store_up", "Whether the store of runs can be read.", f64::from(totals.is_ok()));
     if let (Ok(totals), Ok(open)) = (&totals, &open) {
         runs(&mut text, totals, *open);
     }
@@ -38,7 +38,7 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
     missed.iter().for_each(|(script, missed)| {
         text.sample("convoy_backups_missed_ticks_total", &[("script", script)], *missed as f64);
     });
-    text.gauge("convoy_backups_outbox_messages", "Messages that wait to be sent.", [(&[], waiting as f64)]);
+    text.gauge("convoy_backups_outbox_messages", "Messages that wait to be sent.", waiting as f64);
     volumes(&mut text, &report);
     let mut response = Response::new(text.0.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
@@ -46,11 +46,15 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
 }
 
 fn runs(text: &mut Text, totals: &Totals, open: u64) {
-    text.family("convoy_backups_runs_total", "counter", "Runs that ended, but for dry runs, by script and how they ended.");
+    text.family(
+        "convoy_backups_runs_total",
+        "counter",
+        "Runs that ended, but for dry runs, by script and how they ended.",
+    );
     for (script, status, count) in &totals.runs {
         text.sample("convoy_backups_runs_total", &[("script", script), ("status", status)], *count as f64);
     }
-    text.gauge("convoy_backups_runs_in_progress", "Runs that go on or wait for their turn.", [(&[], open as f64)]);
+    text.gauge("convoy_backups_runs_in_progress", "Runs that go on or wait for their turn.", open as f64);
     text.family("convoy_backups_run_duration_seconds", "histogram", "How long runs took, but for dry runs.");
     for duration in &totals.durations {
         let script = duration.script.as_str();
@@ -64,7 +68,11 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
         text.sample("convoy_backups_run_duration_seconds_sum", &[("script", script)], duration.seconds);
         text.sample("convoy_backups_run_duration_seconds_count", &[("script", script)], count as f64);
     }
-    text.family("convoy_backups_backup_bytes_total", "counter", "Bytes of the backups that were made, where the daemon tells.");
+    text.family(
+        "convoy_backups_backup_bytes_total",
+        "counter",
+        "Bytes of the backups that were made, where the daemon tells.",
+    );
     text.sample("convoy_backups_backup_bytes_total", &[], totals.backup_bytes as f64);
 }
 
@@ -78,26 +86,33 @@ fn volumes(text: &mut Text, report: &Report) {
             }
         }
     };
-    of_volumes("convoy_backups_last_success_timestamp_seconds", "When the volume's newest good backup was made.", &|volume| {
-        volume.last_backup.as_ref().map(|backup| seconds(backup.made))
-    });
-    of_volumes("convoy_backups_last_snapshot_timestamp_seconds", "When the volume's newest snapshot was taken.", &|volume| {
-        volume.last_snapshot.map(seconds)
-    });
+    of_volumes(
+        "convoy_backups_last_success_timestamp_seconds",
+        "When the volume's newest good backup was made.",
+        &|volume| volume.last_backup.as_ref().map(|backup| seconds(backup.made)),
+    );
+    of_volumes(
+        "convoy_backups_last_snapshot_timestamp_seconds",
+        "When the volume's newest snapshot was taken.",
+        &|volume| volume.last_snapshot.map(seconds),
+    );
     of_volumes("convoy_backups_last_backup_bytes", "The size of the volume's newest good backup.", &|volume| {
         volume.last_backup.as_ref().and_then(|backup| backup.bytes).map(|bytes| bytes as f64)
     });
-    of_volumes("convoy_backups_backup_overdue", "Whether the volume has no good backup that is new enough.", &|volume| {
-        Some(f64::from(volume.backup == Freshness::Overdue))
-    });
+    of_volumes(
+        "convoy_backups_backup_overdue",
+        "Whether the volume has no good backup that is new enough.",
+        &|volume| Some(f64::from(volume.backup == Freshness::Overdue)),
+    );
     of_volumes("convoy_backups_volume_problems", "How many things are wrong with the volume.", &|volume| {
         Some(volume.problems.len() as f64)
     });
-    text.gauge("convoy_backups_healthy", "Whether nothing is known to be wrong.", [(&[], f64::from(report.ok))]);
+    text.gauge("convoy_backups_healthy", "Whether nothing is known to be wrong.", f64::from(report.ok));
     let looked = seconds(report.looked);
-    text.gauge("convoy_backups_status_timestamp_seconds", "When the volumes were looked at last.", [(&[], looked)]);
+    text.gauge("convoy_backups_status_timestamp_seconds", "When the volumes were looked at last.", looked);
     let build: &[(&str, &str)] = &[("version", env!("CARGO_PKG_VERSION"))];
-    text.gauge("convoy_backups_build_info", "The program's version.", [(build, 1.0)]);
+    text.family("convoy_backups_build_info", "gauge", "The program's version.");
+    text.sample("convoy_backups_build_info", build, 1.0);
 }
 
 /// Labels and their values.
@@ -111,9 +126,9 @@ impl Text {
         _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn gauge<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels<'a>, f64)>) {
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.family(name, "gauge", help);
-        samples.into_iter().for_each(|(labels, value)| self.sample(name, labels, value));
+        self.sample(name, &[], value);
     }
 
     fn sample(&mut self, name: &str, labels: Labels<'_>, value: f64) {
@@ -133,7 +148,17 @@ mod tests {
     #[test]
     fn samples_are_as_prometheus_reads_them_whatever_a_volume_is_called() {
         let mut text = Text::default();
-        text.gauge("a_bytes", "Help.", [(&[("volume", "vol\"1\\\n")] as Labels<'_>, 1.5), (&[], 2e9)]);
-        assert_eq!(text.0, "# HELP a_bytes Help.\n# TYPE a_bytes gauge\na_bytes{volume=\"vol\\\"1\\\\\\n\"} 1.5\na_bytes 2000000000\n");
+        text.gauge("a_bytes", "Help.", 2e9);
+        text.sample("a_bytes", &[("volume", "vol\"1\\\n")], 1.5);
+        let lines: Vec<&str> = text.0.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "# HELP a_bytes Help.",
+                "# TYPE a_bytes gauge",
+                "a_bytes 2000000000",
+                r#"a_bytes{volume="vol\"1\\\n"} 1.5"#
+            ]
+        );
     }
 }

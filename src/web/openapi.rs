@@ -123,8 +123,12 @@ fn script_operation(script: &Script) -> Value {
 fn arguments(script: &Script) -> Value {
     let properties: Map<String, Value> =
         script.parameters.iter().map(|parameter| (parameter.name.clone(), property(parameter))).collect();
-    let required: Vec<&str> =
-        script.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name.as_str()).collect();
+    let required: Vec<&str> = script
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.required)
+        .map(|parameter| parameter.name.as_str())
+        .collect();
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if !required.is_empty() {
         schema["required"] = required.into();
@@ -159,21 +163,29 @@ fn property(parameter: &Parameter) -> Value {
 }
 
 fn fixed_paths() -> Map<String, Value> {
-    let get = |tag: &str, id: &str, summary: &str, parameters: Value, responses: Value| {
-        json!({ "get": { "tags": [tag], "operationId": id, "summary": summary, "parameters": parameters, "responses": responses } })
-    };
+    let get = |tag: &str, id: &str, summary: &str, parameters: Value, responses: Value| json!({ "get": { "tags": [tag], "operationId": id, "summary": summary, "parameters": parameters, "responses": responses } });
     let none = || json!([]);
     let id = || path("id", "The run's id, or its beginning where that is enough");
     let statuses: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
     let list = json!([
         query("script", "Of this script", &json!({ "type": "string" })),
         query("status", "With this status", &json!({ "type": "string", "enum": statuses })),
-        query("since", "That began so long ago at most, or at this time or later", &json!({ "type": "string", "examples": ["7d"] })),
+        query(
+            "since",
+            "That began so long ago at most, or at this time or later",
+            &json!({ "type": "string", "examples": ["7d"] })
+        ),
         query("volume", "That have to do with this volume", &json!({ "type": "string" })),
         query("limit", "So many at most", &json!({ "type": "integer", "minimum": 1, "maximum": 500, "default": 50 })),
         query("before", "Those before the run with this id", &json!({ "type": "string" })),
     ]);
-    let mut run = get("runs", "show_run", "A run, with what it returned", json!([id()]), answers("200", "The run", &reference("Run")));
+    let mut run = get(
+        "runs",
+        "show_run",
+        "A run, with what it returned",
+        json!([id()]),
+        answers("200", "The run", &reference("Run")),
+    );
     run["delete"] = json!({
         "tags": ["runs"], "operationId": "cancel_run", "summary": "End a run", "parameters": [id()],
         "responses": answers("202", "It was asked to end", &json!({ "type": "object" })),
@@ -192,38 +204,89 @@ fn fixed_paths() -> Map<String, Value> {
         } })
     };
     let events = json!([
-        query("after", "The last event that was seen (a browser says it in Last-Event-ID)", &json!({ "type": "string" })),
+        query(
+            "after",
+            "The last event that was seen (a browser says it in Last-Event-ID)",
+            &json!({ "type": "string" })
+        ),
         query("run", "The events of this run alone", &json!({ "type": "string" })),
     ]);
     let log = json!([
         id(),
         query("after", "The lines behind this number", &json!({ "type": "integer", "minimum": 0 })),
-        query("limit", "So many at most", &json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "default": 1_000 })),
+        query(
+            "limit",
+            "So many at most",
+            &json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "default": 1_000 })
+        ),
     ]);
     let object = json!({ "type": "object" });
-    let mut ready = get("operations", "ready", "Whether the program can do its work", none(), answers("200", "It can", &object));
+    let mut ready =
+        get("operations", "ready", "Whether the program can do its work", none(), answers("200", "It can", &object));
     ready["get"]["responses"]["503"] =
         json!({ "description": "It can't, and why", "content": { "application/json": { "schema": object } } });
-    let mut health = get("operations", "health", "Whether the program is there", none(), answers("200", "It is", &object));
+    let mut health =
+        get("operations", "health", "Whether the program is there", none(), answers("200", "It is", &object));
     health["get"]["security"] = json!([]);
-    let hours = json!([query("hours", "How far ahead due times are listed", &json!({ "type": "integer", "minimum": 0, "maximum": 744, "default": 24 }))]);
-    let fresh = json!([query("fresh", "Look now, instead of answering what was seen last", &json!({ "type": "boolean" }))]);
+    let hours = json!([query(
+        "hours",
+        "How far ahead due times are listed",
+        &json!({ "type": "integer", "minimum": 0, "maximum": 744, "default": 24 })
+    )]);
+    let fresh =
+        json!([query("fresh", "Look now, instead of answering what was seen last", &json!({ "type": "boolean" }))]);
     Map::from_iter([
-        ("/api/scripts".into(), get("scripts", "list_scripts", "The scripts", none(), answers("200", "The scripts", &object))),
-        ("/api/scripts/{name}".into(), get("scripts", "show_script", "A script, with its source", json!([path("name", "The script's name")]), answers("200", "The script", &object))),
-        ("/api/runs".into(), get("runs", "list_runs", "The runs, the newest first", list, answers("200", "A page of runs", &reference("Runs")))),
+        (
+            "/api/scripts".into(),
+            get("scripts", "list_scripts", "The scripts", none(), answers("200", "The scripts", &object)),
+        ),
+        (
+            "/api/scripts/{name}".into(),
+            get(
+                "scripts",
+                "show_script",
+                "A script, with its source",
+                json!([path("name", "The script's name")]),
+                answers("200", "The script", &object),
+            ),
+        ),
+        (
+            "/api/runs".into(),
+            get(
+                "runs",
+                "list_runs",
+                "The runs, the newest first",
+                list,
+                answers("200", "A page of runs", &reference("Runs")),
+            ),
+        ),
         ("/api/runs/{id}".into(), run),
         ("/api/runs/{id}/log".into(), get("runs", "show_log", "A run's log", log, answers("200", "Lines", &object))),
-        ("/api/events".into(), get("runs", "events", "What happens, as server-sent events", events, text("Events", "text/event-stream"))),
-        ("/api/schedule".into(), get("schedule", "show_schedule", "The crontab's entries", hours, answers("200", "The schedule", &object))),
+        (
+            "/api/events".into(),
+            get("runs", "events", "What happens, as server-sent events", events, text("Events", "text/event-stream")),
+        ),
+        (
+            "/api/schedule".into(),
+            get("schedule", "show_schedule", "The crontab's entries", hours, answers("200", "The schedule", &object)),
+        ),
         ("/api/schedule/{key}/run".into(), act("run", "202", "Run an entry now")),
         ("/api/schedule/{key}/pause".into(), act("pause", "200", "Start an entry no more")),
         ("/api/schedule/{key}/resume".into(), act("resume", "200", "Start an entry again")),
-        ("/api/status".into(), get("operations", "status", "What is known of the volumes", fresh, answers("200", "The status", &object))),
+        (
+            "/api/status".into(),
+            get("operations", "status", "What is known of the volumes", fresh, answers("200", "The status", &object)),
+        ),
         ("/healthz".into(), health),
         ("/readyz".into(), ready),
-        ("/metrics".into(), get("operations", "metrics", "Figures for Prometheus", none(), text("Figures", "text/plain"))),
-        ("/openapi.json".into(), get("operations", "document", "This document", none(), answers("200", "OpenAPI 3.1", &object))),
+        (
+            "/metrics".into(),
+            get("operations", "metrics", "Figures for Prometheus", none(), text("Figures", "text/plain")),
+        ),
+        (
+            "/openapi.json".into(),
+            get("operations", "document", "This document", none(), answers("200", "OpenAPI 3.1", &object)),
+        ),
     ])
 }
 
@@ -276,12 +339,16 @@ mod tests {
     #[test]
     fn every_script_is_a_path_with_what_it_declares_and_every_reference_leads_somewhere() {
         let library = Library::new(None).unwrap();
-        let scripts: Vec<_> = library.list().unwrap().iter().map(|listed| library.load(&listed.name).unwrap()).collect();
+        let scripts: Vec<_> =
+            library.list().unwrap().iter().map(|listed| library.load(&listed.name).unwrap()).collect();
         let document = document(&scripts);
         let create = &document["paths"]["/api/create"]["post"]["requestBody"];
         assert_eq!(create["required"], true);
         let schema = &create["content"]["application/json"]["schema"];
-        assert_eq!((&schema["required"], &schema["properties"]["iops"]["type"]), (&json!(["volume", "size"]), &json!("integer")));
+        assert_eq!(
+            (&schema["required"], &schema["properties"]["iops"]["type"]),
+            (&json!(["volume", "size"]), &json!("integer"))
+        );
         assert_eq!(document["paths"]["/api/volumes"]["post"]["x-read-only"], true);
         let mut references = Vec::new();
         collect(&document, &mut references);

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use serde::Serialize;
 use warp::{
-    Filter, Reply as _,
+    Filter,
     http::{
         HeaderMap, HeaderValue, Method,
         header::{CONTENT_TYPE, IF_NONE_MATCH},
@@ -76,10 +76,10 @@ pub fn routes(
     let runs = warp::path!("api" / "runs")
         .and(core.clone())
         .and(asked.clone())
-        .then(|core, asked: Asked| answer(async { asked.only(READING).map(|()| runs::list(core, asked))?.await }));
+        .then(|core, asked: Asked| answer(async move { asked.only(READING).map(|()| runs::list(core, asked))?.await }));
     let run = warp::path!("api" / "runs" / String).and(core.clone()).and(hub.clone()).and(asked.clone()).then(
         |id, core, hub, asked: Asked| {
-            answer(async {
+            answer(async move {
                 asked.only(&["GET", "HEAD", "DELETE"])?;
                 match asked.method {
                     Method::DELETE => runs::cancel(core, asked, id).await,
@@ -88,42 +88,38 @@ pub fn routes(
             })
         },
     );
-    let log = warp::path!("api" / "runs" / String / "log")
-        .and(core.clone())
-        .and(asked.clone())
-        .then(|id, core, asked: Asked| answer(async { asked.only(READING).map(|()| runs::log(core, asked, id))?.await }));
+    let log = warp::path!("api" / "runs" / String / "log").and(core.clone()).and(asked.clone()).then(
+        |id, core, asked: Asked| answer(async move { asked.only(READING).map(|()| runs::log(core, asked, id))?.await }),
+    );
     let all_scripts = warp::path!("api" / "scripts").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
-        answer(async {
+        answer(async move {
             asked.plain()?;
             scripts::list(core).await
         })
     });
     let one_script = warp::path!("api" / "scripts" / String).and(core.clone()).and(asked.clone()).then(
         |name, core, asked: Asked| {
-            answer(async {
+            answer(async move {
                 asked.plain()?;
                 scripts::show(core, name).await
             })
         },
     );
-    let schedule = warp::path!("api" / "schedule")
-        .and(core.clone())
-        .and(asked.clone())
-        .then(|core, asked: Asked| answer(async { asked.only(READING).map(|()| schedule::show(core, asked))?.await }));
-    let entry = warp::path!("api" / "schedule" / String / String)
-        .and(core.clone())
-        .and(hub.clone())
-        .and(asked.clone())
-        .then(|key, action, core, hub, asked: Asked| {
-            answer(async move {
-                asked.only(&["POST"])?;
-                schedule::act(core, hub, key, action).await
-            })
-        });
-    let status = warp::path!("api" / "status")
-        .and(core.clone())
-        .and(asked.clone())
-        .then(|core, asked: Asked| answer(async { asked.only(READING).map(|()| status::status(core, asked))?.await }));
+    let schedule = warp::path!("api" / "schedule").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+        answer(async move { asked.only(READING).map(|()| schedule::show(core, asked))?.await })
+    });
+    let entry =
+        warp::path!("api" / "schedule" / String / String).and(core.clone()).and(hub.clone()).and(asked.clone()).then(
+            |key, action, core, hub, asked: Asked| {
+                answer(async move {
+                    asked.only(&["POST"])?;
+                    schedule::act(core, hub, key, action).await
+                })
+            },
+        );
+    let status = warp::path!("api" / "status").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+        answer(async move { asked.only(READING).map(|()| status::status(core, asked))?.await })
+    });
     let events = warp::path!("api" / "events").and(hub.clone()).and(asked.clone()).then(|hub, asked: Asked| {
         answer(async move {
             asked.only(&["GET"])?;
@@ -159,9 +155,10 @@ pub fn routes(
     });
     let operations = health.or(ready).unify().or(metrics).unify().or(document).unify();
 
-    let rest = warp::path::full().and(core).and(asked).then(|path: FullPath, core, asked: Asked| {
-        answer(async move { fallback(core, &path, &asked).await })
-    });
+    let rest = warp::path::full()
+        .and(core)
+        .and(asked)
+        .then(|path: FullPath, core, asked: Asked| answer(async move { fallback(core, &path, &asked).await }));
     script.or(api).unify().or(operations).unify().or(rest).unify()
 }
 
@@ -201,7 +198,9 @@ pub(super) fn json_answer<T: Serialize + ?Sized>(value: &T) -> Response {
 }
 
 /// Does what blocks on a thread for it.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(Problem::from),
         Err(panic) => Err(Error::internal(panic.to_string()).into()),

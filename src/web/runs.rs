@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use warp::{
-    http::{HeaderValue, StatusCode, header::{ACCEPT, CONTENT_TYPE}},
+    http::{
+        HeaderValue, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     reply::Response,
 };
 
 use super::{
+    auth::Shown,
     core::Core,
     events::Hub,
     problem::Problem,
@@ -52,7 +56,10 @@ pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
     let status = match query.get("status") {
         Some(word) => {
             let all: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
-            Some(Status::parse(word).ok_or_else(|| Query::wrong("status", word, &format!("one of {}", all.join(", "))))?)
+            Some(
+                Status::parse(word)
+                    .ok_or_else(|| Query::wrong("status", word, &format!("one of {}", all.join(", "))))?,
+            )
         }
         None => None,
     };
@@ -156,8 +163,11 @@ pub(super) async fn log(core: Arc<dyn Core>, asked: Asked, id: String) -> Result
 pub(super) async fn cancel(core: Arc<dyn Core>, asked: Asked, id: String) -> Result<Response, Problem> {
     let run = find(&core, id).await?;
     let id = run.id.clone();
-    let by = "a request over HTTP";
-    let asked = blocking(move || core.store().request_cancel(&id, &by, SystemClock.now())).await?;
+    let by = match asked.access.map(|access| access.by) {
+        Some(Shown::Session) => "somebody at the dashboard",
+        _ => "a request over HTTP",
+    };
+    let asked = blocking(move || core.store().request_cancel(&id, by, SystemClock.now())).await?;
     match asked {
         Cancelling::Asked => {
             let mut response = json_answer(&json!({ "id": run.id, "cancelling": true }));

@@ -57,7 +57,8 @@ pub(super) async fn act(core: Arc<dyn Core>, hub: Arc<Hub>, key: String, action:
     let last = last_runs(&core).await?;
     let schedule = core.schedule();
     let now = SystemClock.now();
-    let shown = schedule.entries.iter().find(|status| status.entry.key == key).map(|status| entry(status, &last, now, now));
+    let shown =
+        schedule.entries.iter().find(|status| status.entry.key == key).map(|status| entry(status, &last, now, now));
     let mut response = json_answer(&shown.unwrap_or_default());
     if wanted == EntryAction::Run {
         *response.status_mut() = StatusCode::ACCEPTED;

@@ -29,9 +29,7 @@ pub(super) async fn ready(core: Arc<dyn Core>) -> Result<Response, Problem> {
     let status = core.status(false).await;
     let (for_store, schedule) = (core.clone(), core.schedule());
     let store = blocking(move || Ok(for_store.store().volumes().map(drop))).await?;
-    let check = |name: &str, wrong: Option<String>| {
-        json!({ "name": name, "ok": wrong.is_none(), "detail": wrong.unwrap_or_else(|| "well".into()) })
-    };
+    let check = |name: &str, wrong: Option<String>| json!({ "name": name, "ok": wrong.is_none(), "detail": wrong.unwrap_or_else(|| "well".into()) });
     let stale = status.overdue();
     let checks = [
         check("program", core.is_ending().then(|| "it is ending".into())),

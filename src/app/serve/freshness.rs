@@ -48,6 +48,10 @@ pub(super) struct FreshnessWatch {
     pub(super) since: Timestamp,
     /// What was seen last.
     pub(super) report: watch::Sender<Option<Arc<Report>>>,
+    /// Something has changed: it is worth a look.
+    pub(super) changed: Arc<Notify>,
+    /// Held while it is looked.
+    pub(super) looking: tokio::sync::Mutex<()>,
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
@@ -65,7 +69,17 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
 }
 
 impl FreshnessWatch {
-    pub(super) async fn watch(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {
+    /// Has it looked soon, because something has changed.
+    pub(super) fn look_soon(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Looks now, and waits until that is done.
+    pub(super) async fn look_now(self: Arc<Self>) {
+        self.look_in_time().await;
+    }
+
+    pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -73,7 +87,7 @@ impl FreshnessWatch {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = changed.notified() => {}
+                () = self.changed.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
@@ -81,6 +95,7 @@ impl FreshnessWatch {
 
     /// Looks; where that takes too long, people are told, and there is no second look beside the first.
     async fn look_in_time(self: Arc<Self>) {
+        let _looking = self.looking.lock().await;
         let watch = self.clone();
         // Most of it reads the store and other files, and scripts: on a thread of its own it keeps nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {

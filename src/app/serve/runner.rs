@@ -1,7 +1,8 @@
 //! Runs the crontab's lines, and remembers what came of their due times.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
     sync::{Arc, PoisonError},
 };
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{daemons::Daemons, explained};
+use super::{daemons::Daemons, explained, program};
 use crate::{
     app::{
         door,
@@ -21,6 +22,7 @@ use crate::{
     notify::Teller,
     runs::{self, Begun, EntryEvent, Finished, Recorder, Request, Status, Store, Trigger, Turns, record::Skipped},
     schedule::{Before, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner},
+    web::events::{Hub, Name},
 };
 
 /// Runs the crontab's lines.
@@ -33,12 +35,17 @@ pub(super) struct CrontabRunner {
     /// A run has ended: what is known of the volumes may be other than before.
     pub(super) changed: Arc<Notify>,
     pub(super) following: Arc<std::sync::Mutex<Crontab>>,
+    /// What is wrong with a newer crontab, which was not taken.
+    pub(super) refused: Arc<std::sync::Mutex<Vec<Error>>>,
+    /// Told when the crontab that is followed, or refused, is another one.
+    pub(super) hub: Arc<Hub>,
+    pub(super) data_dir: PathBuf,
     /// The program ends.
     pub(super) ending: CancellationToken,
 }
 
 impl CrontabRunner {
-    async fn try_run(&self, entry: &Arc<Entry>, cancellation: CancellationToken) -> Result<Finished> {
+    async fn try_run(&self, entry: &Arc<Entry>, due: Due, cancellation: CancellationToken) -> Result<Finished> {
         let loaded = entry.clone();
         let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
         let connection = self.daemons.get(&entry.config).await?;
@@ -50,7 +57,7 @@ impl CrontabRunner {
         let request = Request {
             script,
             arguments,
-            trigger: Trigger::Cron,
+            trigger: if due.before == Before::NotDue { Trigger::Http } else { Trigger::Cron },
             entry: Some(record_entry(entry)),
             dry_run: entry.dry_run,
             timeout: entry.timeout,
@@ -92,7 +99,7 @@ fn record_entry(entry: &Entry) -> runs::Entry {
 #[async_trait]
 impl Runner for CrontabRunner {
     async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) -> RunEnd {
-        let ran = self.try_run(&entry, cancellation).await;
+        let ran = self.try_run(&entry, due, cancellation).await;
         let end = match &ran {
             Ok(finished) if finished.status == Status::Interrupted => RunEnd::CutOff,
             _ => RunEnd::Ended,
@@ -130,6 +137,10 @@ impl Runner for CrontabRunner {
         past.collect()
     }
 
+    fn paused(&self) -> BTreeSet<String> {
+        program::paused(&self.data_dir)
+    }
+
     fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
         let event = |event: &Event| match event {
             Event::DealtWith(due) => EntryEvent::DealtWith(*due),
@@ -162,11 +173,15 @@ impl Runner for CrontabRunner {
             text.join("\n")
         );
         self.teller.problem("crontab", "the crontab has errors", &text);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors.to_vec();
+        self.hub.tell(Name::Schedule);
     }
 
     fn followed(&self, crontab: &Crontab) {
         *self.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
         self.teller.solved("crontab", "the crontab is in order again", "The new crontab is in force.");
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.hub.tell(Name::Schedule);
         self.changed.notify_one();
     }
 }

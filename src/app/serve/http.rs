@@ -1,0 +1,90 @@
+//! HTTP beside the crontab: listens, answers, and lets the runs that were asked for end with the program.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper_util::service::TowerToHyperService;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::program::Program;
+use crate::{
+    clock::SystemClock,
+    config::Config,
+    error::Result,
+    runs::Store,
+    web::{
+        auth::{Gate, Gated},
+        events::{self, Hub, Name},
+        routes::routes,
+        server::{self, Limits, Listener},
+    },
+};
+
+/// How long runs that were cancelled may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Listens, and finds or makes the token; nothing is answered yet. No listener where HTTP is off.
+///
+/// # Errors
+/// A configuration error where the address, the token or TLS' files can't be used.
+pub(super) async fn listen(config: &Config) -> Result<(Option<Listener>, Option<Arc<Gate>>)> {
+    let listener = server::bind(&config.api).await?;
+    let gate = listener.as_ref().map(|_| Gate::new(config, Arc::new(SystemClock))).transpose()?;
+    Ok((listener, gate.map(Arc::new)))
+}
+
+/// Answers until `stop`, and tells who listens what happens.
+pub(super) fn answer(
+    listener: Listener,
+    gate: Option<Arc<Gate>>,
+    program: Arc<Program>,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    log::info!("listening on {listener}");
+    let limits = Limits::of(&program.config.api);
+    // A connection of its own: it sees what the others of this process write, too.
+    let following = events::follow(Store::new(&program.config.data_dir), &hub);
+    let mut report = program.report.clone();
+    let (news, ended) = (hub.clone(), stop.clone());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                changed = report.changed() => match changed {
+                    Ok(()) => news.tell(Name::Status),
+                    Err(_) => return,
+                },
+            }
+        }
+    });
+    tokio::spawn(async move {
+        let Some(gate) = gate else { return };
+        let service = TowerToHyperService::new(warp::service(routes(program, hub)));
+        server::serve(listener, Gated::new(gate, service), limits, stop).await;
+        drop(following);
+    })
+}
+
+/// How the runs that were asked for over HTTP ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// So many went on after the grace time, and were cancelled.
+    pub(super) cut_off: usize,
+    /// So many of them did not end even then.
+    pub(super) left_behind: usize,
+}
+
+/// Once the program ends, lets runs end within the grace time, and then cuts them off.
+pub(super) async fn end_runs(program: &Program, ending: &CancellationToken, grace: Duration) -> Ended {
+    ending.cancelled().await;
+    program.running.close();
+    if tokio::time::timeout(grace, program.running.wait()).await.is_ok() {
+        return Ended::default();
+    }
+    let cut_off = program.running.len();
+    log::warn!("{cut_off} runs that were asked for over HTTP are cut off");
+    program.cut_off.cancel();
+    let _ = tokio::time::timeout(LAST_WORDS, program.running.wait()).await;
+    Ended { cut_off, left_behind: program.running.len() }
+}
