@@ -155,9 +155,9 @@ impl Problem {
             more => format!("{}: {} (and {more} more)", first.volume, first.message),
         };
         let mut problem = Self::from(Error::new(kind, detail)).with_run(run).with_result(result.clone());
-        let failures = failures
-            .iter()
-            .map(|failure| json!({ "volume": failure.volume, "code": failure.code, "message": failure.message }));
+        let failures = failures.iter().map(|failure| {
+            json!({ "volume": failure.volume, "code": failure.code, "message": failure.message, "hint": failure.hint })
+        });
         problem.0.members.insert("failures".into(), failures.collect());
         Some(problem)
     }
@@ -243,6 +243,9 @@ impl From<Error> for Problem {
             problem.0.status = StatusCode::UNPROCESSABLE_ENTITY;
             problem.0.title = "The volume daemon does not have it";
         }
+        if let Some(field) = &error.field {
+            problem = problem.with_field(field.as_str());
+        }
         let json = diagnostic::to_json(&error);
         for name in ["hint", "request", "location"] {
             match json.get(name) {
@@ -308,6 +311,7 @@ mod tests {
             volume: volume.into(),
             code: code.into(),
             message: format!("{volume} is full"),
+            hint: None,
         };
         let failures = [failure("vol1", "daemon"), failure("vol2", "timeout")];
         let problem = Problem::of_failures("r1", &failures, &json!([1])).unwrap();
@@ -315,7 +319,10 @@ mod tests {
         assert_eq!(problem.status(), 422);
         assert_eq!((&body["result"], &body["run"]), (&json!([1]), &json!("r1")));
         assert_eq!(body["detail"], "vol1: vol1 is full (and 1 more)");
-        assert_eq!(body["failures"][1], json!({"volume": "vol2", "code": "timeout", "message": "vol2 is full"}));
+        assert_eq!(
+            body["failures"][1],
+            json!({"volume": "vol2", "code": "timeout", "message": "vol2 is full", "hint": null})
+        );
         assert!(Problem::of_failures("r1", &[], &Value::Null).is_none());
     }
 

@@ -70,14 +70,14 @@ pub fn routes(
     let script = warp::path!("api" / String)
         .and(warp::post())
         .and(core.clone())
-        .and(asked.clone())
+        .and(asked)
         .and(warp::body::stream())
         .then(|name, core, asked, body| answer(scripts::run(core, asked, name, body)));
     let runs = warp::path!("api" / "runs")
         .and(core.clone())
-        .and(asked.clone())
+        .and(asked)
         .then(|core, asked: Asked| answer(async move { asked.only(READING).map(|()| runs::list(core, asked))?.await }));
-    let run = warp::path!("api" / "runs" / String).and(core.clone()).and(hub.clone()).and(asked.clone()).then(
+    let run = warp::path!("api" / "runs" / String).and(core.clone()).and(hub.clone()).and(asked).then(
         |id, core, hub, asked: Asked| {
             answer(async move {
                 asked.only(&["GET", "HEAD", "DELETE"])?;
@@ -88,39 +88,38 @@ pub fn routes(
             })
         },
     );
-    let log = warp::path!("api" / "runs" / String / "log").and(core.clone()).and(asked.clone()).then(
-        |id, core, asked: Asked| answer(async move { asked.only(READING).map(|()| runs::log(core, asked, id))?.await }),
-    );
-    let all_scripts = warp::path!("api" / "scripts").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+    let log =
+        warp::path!("api" / "runs" / String / "log").and(core.clone()).and(asked).then(|id, core, asked: Asked| {
+            answer(async move { asked.only(READING).map(|()| runs::log(core, asked, id))?.await })
+        });
+    let all_scripts = warp::path!("api" / "scripts").and(core.clone()).and(asked).then(|core, asked: Asked| {
         answer(async move {
             asked.plain()?;
             scripts::list(core).await
         })
     });
-    let one_script = warp::path!("api" / "scripts" / String).and(core.clone()).and(asked.clone()).then(
-        |name, core, asked: Asked| {
+    let one_script =
+        warp::path!("api" / "scripts" / String).and(core.clone()).and(asked).then(|name, core, asked: Asked| {
             answer(async move {
                 asked.plain()?;
                 scripts::show(core, name).await
             })
-        },
-    );
-    let schedule = warp::path!("api" / "schedule").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+        });
+    let schedule = warp::path!("api" / "schedule").and(core.clone()).and(asked).then(|core, asked: Asked| {
         answer(async move { asked.only(READING).map(|()| schedule::show(core, asked))?.await })
     });
-    let entry =
-        warp::path!("api" / "schedule" / String / String).and(core.clone()).and(hub.clone()).and(asked.clone()).then(
-            |key, action, core, hub, asked: Asked| {
-                answer(async move {
-                    asked.only(&["POST"])?;
-                    schedule::act(core, hub, key, action).await
-                })
-            },
-        );
-    let status = warp::path!("api" / "status").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+    let entry = warp::path!("api" / "schedule" / String / String).and(core.clone()).and(hub.clone()).and(asked).then(
+        |key, action, core, hub, asked: Asked| {
+            answer(async move {
+                asked.only(&["POST"])?;
+                schedule::act(core, hub, key, action).await
+            })
+        },
+    );
+    let status = warp::path!("api" / "status").and(core.clone()).and(asked).then(|core, asked: Asked| {
         answer(async move { asked.only(READING).map(|()| status::status(core, asked))?.await })
     });
-    let events = warp::path!("api" / "events").and(hub.clone()).and(asked.clone()).then(|hub, asked: Asked| {
+    let events = warp::path!("api" / "events").and(hub.clone()).and(asked).then(|hub, asked: Asked| {
         answer(async move {
             asked.only(&["GET"])?;
             listen(&hub, &asked)
@@ -129,25 +128,25 @@ pub fn routes(
     let api = runs.or(run).unify().or(log).unify().or(status).unify().or(events).unify();
     let api = api.or(schedule).unify().or(entry).unify().or(all_scripts).unify().or(one_script).unify();
 
-    let health = warp::path!("healthz").and(asked.clone()).then(|asked: Asked| {
+    let health = warp::path!("healthz").and(asked).then(|asked: Asked| {
         answer(async move {
             asked.only(READING)?;
             Ok(status::health())
         })
     });
-    let ready = warp::path!("readyz").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+    let ready = warp::path!("readyz").and(core.clone()).and(asked).then(|core, asked: Asked| {
         answer(async move {
             asked.only(READING)?;
             status::ready(core).await
         })
     });
-    let metrics = warp::path!("metrics").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+    let metrics = warp::path!("metrics").and(core.clone()).and(asked).then(|core, asked: Asked| {
         answer(async move {
             asked.only(READING)?;
             metrics::show(core).await
         })
     });
-    let document = warp::path!("openapi.json").and(core.clone()).and(asked.clone()).then(|core, asked: Asked| {
+    let document = warp::path!("openapi.json").and(core.clone()).and(asked).then(|core, asked: Asked| {
         answer(async move {
             asked.only(READING)?;
             openapi::show(core).await

@@ -54,6 +54,7 @@ impl Site {
         Self { folder, _convoy: None, environment: Vec::new() }
             .with("BKUP_BACKUP_URL", destination)
             .with("BKUP_DATA_DIR", data)
+            .with("BKUP_API_LISTEN", "127.0.0.1:0")
     }
 
     /// With this variable in every command's environment.

@@ -44,6 +44,7 @@ impl Runner for Recorder {
             Before::Nothing => "",
             Before::Missed => " made up",
             Before::CutOff => " again",
+            Before::NotDue => " by hand",
         };
         self.note(format!("{} {}{before}", entry.script, due.time));
         assert!(entry.script != "volumes", "on purpose");
