@@ -231,7 +231,8 @@ where
     drop(listener);
     drop(working);
     if tokio::time::timeout(limits.shutdown, done.recv()).await.is_err() {
-        log::info!("{} HTTP connections are cut off", connections.cut_all());
+        let cut = connections.cut_all();
+        log::info!("{cut} HTTP connections are cut off");
         let _ = done.recv().await;
     }
 }
@@ -280,7 +281,7 @@ where
                 ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    Pin::new(&mut connection).graceful_shutdown();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
             }
         };
