@@ -43,7 +43,9 @@ export function timeline(items) {
   const note = h("p.timeline-note", { "aria-live": "polite" });
   const needed = (Date.now() - oldest) / DAY;
   const fitting = RANGES.findIndex(([, days]) => needed <= days * 1.05);
-  let chosen = fitting < 0 ? RANGES.length - 1 : fitting;
+  // A month is what fits; where little happened in it, all of it is shown.
+  const within = (days) => dated.filter((item) => Date.now() - item.time <= days * DAY).length;
+  let chosen = fitting >= 0 && fitting < 2 ? fitting : within(30) > 3 ? 1 : RANGES.length - 1;
   const buttons = RANGES.map(([name], index) => h("button.quiet", { type: "button", onclick: () => draw(index) }, name));
   const draw = (index) => {
     chosen = index;

@@ -112,6 +112,15 @@ export function failureList(failures) {
   return h("ul.failures", failures.map((failure) => h("li", failure.volume && h("a", { href: volumeLink(failure.volume) }, failure.volume), failure.volume && ": ", failure.message, failure.hint && h("span.hint", " — ", failure.hint))));
 }
 
+/** A sentence of the server's, which names a run at its end as the command line would show it: with a link to the run instead. */
+export function withRun(text) {
+  const [, words, id] = /^([\s\S]*) \(convoy-backups runs show ([\w.-]+)\)$/.exec(text) ?? [];
+  return id ? [words, " (", h("a", { href: `#/runs/${id}` }, "see the run"), ")"] : text;
+}
+
+/** Problems or notes, each with its sign. */
+export const remarks = (texts, kind, label) => h("ul.remarks", { class: kind === "warning" ? "remarks bad" : "remarks", "aria-label": label }, texts.map((text) => h("li", icon(kind), h("span", withRun(text)))));
+
 /** What would be done, in order. */
 export function planList(plan) {
   if (!plan?.length) return h("p.faint", "Nothing would be changed.");

@@ -6,7 +6,7 @@ import { append, h, icon, replace } from "./dom.js";
 import { bytes, count, exactTime, parseTime, timeElement } from "./format.js";
 import { on } from "./live.js";
 import { age, stateOf } from "./overview.js";
-import { changeButton, load, problemBox, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
+import { changeButton, load, problemBox, remarks, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
 
 // At most so many prune lines are asked what they would do.
 const MOST_LINES = 3;
@@ -58,7 +58,7 @@ function facts(status, name) {
   const fact = (term, ...content) => h("div", h("dt", term), h("dd", content));
   return [
     h("p.verdict", { class: `verdict ${kind}` }, icon(kind), h("b", word)),
-    volume.problems.length > 0 && h("ul.remarks.bad", { "aria-label": "Problems" }, volume.problems.map((text) => h("li", icon("warning"), h("span", text)))),
+    volume.problems.length > 0 && remarks(volume.problems, "warning", "Problems"),
     h(
       "dl.facts-grid",
       fact("Last good backup", timeElement(volume.last_backup?.made, "none"), age(volume)),
