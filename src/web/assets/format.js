@@ -27,6 +27,7 @@ export function parseTime(text) {
 
 export const exactTime = (date) => EXACT.format(date);
 export const dayAndTime = (date) => DAY_AND_TIME.format(date);
+export const monthOf = (date) => date.toLocaleDateString("en-GB", { month: "long", year: "numeric" });
 export const dayOf = (date) => DAY.format(date);
 export const clockTime = (date) => CLOCK.format(date);
 export const clockSeconds = (date) => SECONDS.format(date);

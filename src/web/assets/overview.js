@@ -172,6 +172,7 @@ export function age(volume, now = Date.now()) {
   if (!due) return null;
   const late = due.getTime() < now;
   const from = parseTime(volume.last_backup?.made);
+  if (!from && !late) return h("span.age", `due ${relativeTime(due, now)}`);
   const words = late ? `due ${relativeTime(due, now)}` : `good for ${duration((due - now) / 1000)}`;
   const part = from ? Math.min(1, Math.max(0, (now - from) / (due - from))) : 1;
   const length = (part * 64).toFixed(1);

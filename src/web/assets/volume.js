@@ -128,16 +128,17 @@ function itemsView({ listed, backups, kept }, name) {
     .map((snapshot) => ({ kind: "snapshot", key: snapshot.Name, name: snapshot.Name, time: parseTime(snapshot.CreatedTime), decision: decide(snapshot.Name) }))
     .sort((a, b) => (b.time ?? 0) - (a.time ?? 0));
   const saved = (backups.value ?? []).map((backup) => ({ kind: "backup", key: backup.BackupURL, name: backup.BackupName ?? backup.BackupURL, time: backup.time, backup, decision: decide(backup.BackupURL) }));
-  const problems = [listed.error && problemBox(listed.error), backups.error && problemBox(backups.error)];
+  // Often both fail for one reason, which is said once.
+  const errors = [listed.error, backups.error].filter((error, index, all) => error && all.findIndex((other) => other?.message === error.message) === index);
   const policy = kept.error
     ? h("p.hint", icon("warning"), ` What retention keeps can't be told: ${kept.error.message}`)
     : !kept.value
       ? h("p.faint", "No line of the crontab prunes this volume: all its backups are kept.")
       : h("p.faint", "Kept by ", kept.value.lines.map((entry, index) => [index > 0 && " and ", h("code", ["prune", ...entry.arguments].join(" ")), h("span", ` (line ${entry.line}`, entry.next && [", next ", timeElement(entry.next)], ")")]));
   return [
-    problems,
+    errors.map((error) => problemBox(error)),
     h("section", { "aria-labelledby": "timeline-title" }, h("h2", { id: "timeline-title" }, "Snapshots and backups"), policy, saved.length + snapshots.length ? timeline([...snapshots, ...saved]) : h("p.empty", backups.error || listed.error ? "What there is could not be read." : "It has no snapshots and no backups yet.")),
-    saved.length > 0 && h("section", { "aria-labelledby": "backups-title" }, h("div.bar", h("h2", { id: "backups-title" }, "Backups"), h("span.faint", count(saved.length, "backup"))), table(saved, "Made", (item) => h("a", { href: withQuery(`#/restore/${encodeURIComponent(name)}`, { backup: item.key }), "aria-label": `Restore the backup of ${item.time ? exactTime(item.time) : item.name}` }, "Restore"), (item) => (item.backup.Size ? bytes(item.backup.Size) : ""))),
+    saved.length > 0 && h("section", { "aria-labelledby": "backups-title" }, h("div.bar", h("h2", { id: "backups-title" }, "Backups"), h("span.faint", count(saved.length, "backup"))), table(saved, "Made", (item) => h("a", { href: withQuery(`#/restore/${encodeURIComponent(name)}`, { backup: item.key }), "aria-label": `Restore the backup of ${item.time ? exactTime(item.time) : item.name}` }, "Restore"), saved.some((item) => item.backup.Size) && ((item) => (item.backup.Size ? bytes(item.backup.Size) : "")))),
     snapshots.length > 0 && h("details", h("summary", count(snapshots.length, "snapshot")), table(snapshots, "Taken")),
   ];
 }
@@ -147,9 +148,9 @@ function table(items, when, action, size) {
   const limit = 30;
   const row = (item) => {
     const { decision } = item;
-    return h("tr", h("td", timeElement(item.time, "unknown")), h("td", h("code.faint", item.name)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
+    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
   };
   const body = h("tbody", items.slice(0, limit).map(row));
   const more = items.length > limit && h("button", { type: "button", onclick: () => (append(body, items.slice(limit).map(row)), more.remove()) }, `Show all ${items.length}`);
-  return h("div", h("div.scroll", { tabindex: 0, role: "region", "aria-label": "List" }, h("table.data", h("thead", h("tr", h("th", { scope: "col" }, when), h("th", { scope: "col" }, "Name"), size && h("th", { scope: "col" }, "Size"), decided && h("th", { scope: "col" }, "At the next prune"), action && h("th", h("span.unseen", "Action")))), body)), more);
+  return h("div", h("div.scroll", { tabindex: 0, role: "region", "aria-label": "List" }, h("table.data", h("thead", h("tr", h("th", { scope: "col" }, when), h("th.optional", { scope: "col" }, "Name"), size && h("th", { scope: "col" }, "Size"), decided && h("th", { scope: "col" }, "At the next prune"), action && h("th", h("span.unseen", "Action")))), body)), more);
 }
