@@ -37,6 +37,7 @@ const FILES: &[(&str, &[u8])] = files![
     "app.js",
     "chart.js",
     "dom.js",
+    "early.js",
     "format.js",
     "icon.svg",
     "index.html",
@@ -52,7 +53,6 @@ const FILES: &[(&str, &[u8])] = files![
     "script.js",
     "scripts.js",
     "style.css",
-    "theme.js",
     "volume.js",
 ];
 

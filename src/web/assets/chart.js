@@ -153,7 +153,7 @@ export function sizesChart(sizes) {
   const words = `From ${bytes(points[0][1])} (${relativeTime(new Date(from))}) to ${bytes(points.at(-1)[1])} (${relativeTime(new Date(to))}); the largest was ${bytes(most)}.`;
   return h(
     "figure.sizes",
-    fromTheEnd(h("div.scroll.wide", svg(
+    fromTheEnd(h("div.scroll.wide", { tabindex: 0, role: "group", "aria-label": "Sizes over time" }, svg(
       "svg",
       { viewBox: `0 0 ${WIDTH} 164`, class: "chart", role: "img", "aria-label": words },
       svg("title", {}, "Size of the backups over time"),

@@ -11,20 +11,14 @@ const AT_ONCE = 40;
 // From so many volumes on there is a box to filter them.
 const FILTER_FROM = 12;
 
-/** Asked for as soon as this module is there, so that the first page does not wait for anything else. */
-let early = location.hash.length < 3 ? get("/api/status") : null;
-early?.catch(() => (early = null));
-
 export async function show(main, _parameters, signal) {
   const view = h("div");
   replace(main, h("div.page", view));
   const state = { rows: new Map(), filter: "", body: null, list: null };
-  const ask = async (fresh) => {
-    const first = early;
-    early = null;
-    if (first && !fresh) return first;
-    if (fresh) forget("/api/status");
-    return fresh ? get("/api/status?fresh=true", signal) : shared("/api/status", 2);
+  const ask = (fresh) => {
+    if (!fresh) return shared("/api/status", 2);
+    forget("/api/status");
+    return get("/api/status?fresh=true", signal);
   };
   const display = (status) => build(status, state, look, signal);
   async function look(fresh) {

@@ -38,7 +38,7 @@ async function choose(body, volume, signal, wanted) {
   let names = [];
   const known = volumeNames().then((all) => (names = all), () => {});
   const form = h("form", { onsubmit: (event) => event.preventDefault() });
-  const result = h("section.step", { "aria-labelledby": "step-3", hidden: true });
+  const result = h("section.step", { hidden: true });
   await load(body, signal, () => Promise.all([backupsOf(volume, signal), known]), ([backups]) => {
     if (!backups.length) return h("div.empty", h("p", "There is no backup of this volume at the destination."), h("p", h("a", { href: "#/restore" }, "Choose another volume")));
     const field = h("input", { type: "text", id: "new-name", required: true, autocomplete: "off", spellcheck: "false", autocapitalize: "none", "aria-describedby": "new-name-help new-name-wrong" });
@@ -52,6 +52,7 @@ async function choose(body, volume, signal, wanted) {
     };
     const stale = () => {
       result.hidden = true;
+      result.removeAttribute("aria-labelledby");
       replace(result);
     };
     field.addEventListener("input", () => (stale(), check()));
@@ -108,6 +109,7 @@ function list(backups, wanted, changed) {
 async function planned(result, volume, name, backup, signal) {
   const body = { volume: name, backupurl: backup.BackupURL };
   result.hidden = false;
+  result.setAttribute("aria-labelledby", "step-3");
   const actions = h("div");
   const title = h("h2", { id: "step-3", tabindex: -1 }, h("span.step-number", "3"), "What will happen");
   const inner = h("div");

@@ -6,7 +6,7 @@ import { append, h, icon, replace } from "./dom.js";
 import { bytes, count, exactTime, parseTime, timeElement } from "./format.js";
 import { on } from "./live.js";
 import { age, stateOf } from "./overview.js";
-import { changeButton, load, problemBox, remarks, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
+import { changeButton, formOf, load, problemBox, remarks, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
 
 // At most so many prune lines are asked what they would do.
 const MOST_LINES = 3;
@@ -85,21 +85,6 @@ async function everything(name, signal) {
 export async function backupsOf(name, signal) {
   const backups = await read("backups", { volume: name }, signal);
   return backups.map((backup) => ({ ...backup, time: parseTime(backup.CreatedTime ?? backup.StartTime), taken: parseTime(backup.SnapshotCreatedAt) }));
-}
-
-/** The words of a crontab's line as a form: the same that the command line takes. `null` where a word is none. */
-function formOf(words) {
-  const form = new URLSearchParams();
-  for (let index = 0; index < words.length; index++) {
-    const [, name, value] = /^--([^=]+)(?:=(.*))?$/s.exec(words[index]) ?? [];
-    if (!name) return null;
-    const next = words[index + 1];
-    if (value !== undefined) form.append(name, value);
-    else if (next !== undefined && !/^--./.test(next)) form.append(name, words[++index]);
-    else if (name.startsWith("no-")) form.append(name.slice(3), "false");
-    else form.append(name, "true");
-  }
-  return form;
 }
 
 /** What the prune lines that concern this volume keep: decisions by URL or snapshot name; `null` where there is no such line. */
