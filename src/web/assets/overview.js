@@ -7,7 +7,7 @@ import { on } from "./live.js";
 import { load, problemBox, remarks, volumeLink, withRun } from "./parts.js";
 
 // So many rows are made before the first paint; the rest follows right after it.
-const AT_ONCE = 40;
+const AT_ONCE = 24;
 // From so many volumes on there is a box to filter them.
 const FILTER_FROM = 12;
 
