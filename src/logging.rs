@@ -2,7 +2,7 @@
 //!
 //! A line reads `2026-11-23T07:00:48Z WARN  backup [RUN]: text`; see the module `line`. The target is this program's module
 //! (without the crate's name) or the name of the script that logs, the run is the one that the thread works for ([`scope`]).
-//! Other crates are heard from warnings on, unless everything is wanted. Times are UTC.
+//! Other crates are heard from warnings on. Times are UTC.
 //!
 //! What a run logs at debug and above is also handed to the run's own log, however quiet the console is. A destination that
 //! fails costs its own lines alone; the other ones are told.
@@ -202,12 +202,12 @@ fn written(line: &Line, format: LogFormat, colour: bool, host: &str) -> String {
 }
 
 fn dispatch(level: LevelFilter, output: fern::Output) -> fern::Dispatch {
-    fern::Dispatch::new().level(level).filter(move |metadata| wanted(level, metadata)).chain(output)
+    fern::Dispatch::new().level(level).filter(wanted).chain(output)
 }
 
-/// Whether a message is wanted, as far as the crate it comes from is concerned.
-fn wanted(level: LevelFilter, metadata: &Metadata<'_>) -> bool {
-    metadata.level() <= Level::Warn || level == LevelFilter::Trace || is_ours(metadata.target())
+/// Whether a message is wanted, as far as the crate it comes from is concerned: others trace what they were given, keys among it.
+fn wanted(metadata: &Metadata<'_>) -> bool {
+    metadata.level() <= Level::Warn || is_ours(metadata.target())
 }
 
 /// This crate's modules, and scripts, whose names are no paths. The crates that log and have a module without a path are few.

@@ -15,7 +15,7 @@ fn is_written(level: LevelFilter, record: &log::Record<'_>) -> bool {
 }
 
 #[test]
-fn other_crates_are_heard_from_warnings_on_unless_everything_is_wanted() {
+fn other_crates_are_heard_from_warnings_on() {
     for (limit, level, target, written) in [
         (LevelFilter::Debug, Level::Debug, "backup", true),
         (LevelFilter::Debug, Level::Debug, "convoy_backups::daemon", true),
@@ -23,7 +23,7 @@ fn other_crates_are_heard_from_warnings_on_unless_everything_is_wanted() {
         (LevelFilter::Debug, Level::Info, "rustic_core::commands", false),
         (LevelFilter::Debug, Level::Info, "rustic_core", false),
         (LevelFilter::Debug, Level::Warn, "rustic_core", true),
-        (LevelFilter::Trace, Level::Trace, "rustic_core", true),
+        (LevelFilter::Trace, Level::Trace, "rustic_core", false),
         (LevelFilter::Error, Level::Warn, "rustic_core", false),
         (LevelFilter::Off, Level::Error, "backup", false),
     ] {

@@ -1,119 +1,183 @@
-//! The dashboard's files: embedded, so that they are of the same version as the API they speak to.
+//! The dashboard's files: embedded, so that the binary is all there is to install.
+//!
+//! They are static and hold nothing private, so that they are served without a token. `/` is [`PAGE`], `/assets/NAME` is [`find`].
+//! What they need of the Content-Security-Policy is [`POLICY`].
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
-use warp::{
-    http::{
-        HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG},
-    },
-    reply::Response,
-};
 
-/// A file of the dashboard.
-#[derive(Debug, Clone, Copy)]
-pub struct Asset {
-    /// Its path.
-    pub path: &'static str,
-    content_type: &'static str,
-    bytes: &'static [u8],
+/// The policy that the dashboard works under: nothing but its own files and its own server, no inline script or style.
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+/// The name of the one page.
+pub(crate) const PAGE: &str = "index.html";
+
+/// One file.
+#[derive(Debug)]
+pub(crate) struct Asset {
+    /// Its name behind `/assets/`.
+    pub(crate) name: &'static str,
+    /// Its `Content-Type`.
+    pub(crate) content_type: &'static str,
+    /// What is in it.
+    pub(crate) bytes: &'static [u8],
+    /// Its `ETag`, with the quotes: the first half of the SHA-256 of its bytes, in hexadecimal.
+    pub(crate) etag: String,
 }
 
-const HTML: &str = "text/html; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const IMAGE: &str = "image/svg+xml";
-
-macro_rules! assets {
-    ($($name:literal $kind:ident),* $(,)?) => {
-        [$(Asset { path: concat!("/assets/", $name), content_type: $kind, bytes: include_bytes!(concat!("assets/", $name)) }),*]
-    };
+macro_rules! files {
+    ($($name:literal),* $(,)?) => { &[$(($name, include_bytes!(concat!("assets/", $name)))),*] };
 }
 
-const INDEX: Asset = Asset { path: "/", content_type: HTML, bytes: include_bytes!("assets/index.html") };
-
-const ASSETS: [Asset; 20] = assets![
-    "api.js" SCRIPT, "app.js" SCRIPT, "chart.js" SCRIPT, "dom.js" SCRIPT, "format.js" SCRIPT, "icon.svg" IMAGE,
-    "live.js" SCRIPT, "overview.js" SCRIPT, "parts.js" SCRIPT, "progress.js" SCRIPT, "restore.js" SCRIPT, "rhai.js" SCRIPT,
-    "run.js" SCRIPT, "runs.js" SCRIPT, "schedule.js" SCRIPT, "script.js" SCRIPT, "scripts.js" SCRIPT, "style.css" STYLE,
-    "theme.js" SCRIPT, "volume.js" SCRIPT,
+/// Each file, by name.
+const FILES: &[(&str, &[u8])] = files![
+    "api.js",
+    "app.js",
+    "chart.js",
+    "dom.js",
+    "early.js",
+    "format.js",
+    "icon.svg",
+    "index.html",
+    "live.js",
+    "overview.js",
+    "parts.js",
+    "progress.js",
+    "restore.js",
+    "rhai.js",
+    "run.js",
+    "runs.js",
+    "schedule.js",
+    "script.js",
+    "scripts.js",
+    "style.css",
+    "volume.js",
 ];
 
-/// The file at this path.
-pub fn find(path: &str) -> Option<&'static Asset> {
-    if path == "/" {
-        return Some(&INDEX);
-    }
-    ASSETS.iter().find(|asset| asset.path == path)
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    FILES
+        .iter()
+        .map(|&(name, bytes)| Asset { name, content_type: content_type(name), bytes, etag: etag(bytes) })
+        .collect()
+});
+
+/// All files, sorted by name.
+pub(crate) fn all() -> &'static [Asset] {
+    &ASSETS
 }
 
-/// A word that changes with any of the files: a browser asks whether it has them still.
-fn tag() -> &'static str {
-    static TAG: OnceLock<String> = OnceLock::new();
-    TAG.get_or_init(|| {
-        let mut digest = Sha256::new();
-        for asset in ASSETS.iter().chain([&INDEX]) {
-            digest.update(asset.path);
-            digest.update(asset.bytes);
-        }
-        let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("\"{digest}\"")
-    })
+/// The file of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Asset> {
+    let index = ASSETS.binary_search_by(|asset| asset.name.cmp(name)).ok()?;
+    ASSETS.get(index)
 }
 
-/// The answer with this file; `known` is what a browser says it has.
-pub fn answer(asset: &Asset, known: Option<&HeaderValue>) -> Response {
-    let is_known = known
-        .and_then(|known| known.to_str().ok())
-        .is_some_and(|known| known.split(',').any(|one| one.trim() == tag()));
-    let mut response = if is_known {
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        Response::new(asset.bytes.into())
-    };
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(tag()) {
-        headers.insert(ETAG, tag);
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
     }
-    response
+}
+
+fn etag(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let half: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{half}\"")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
     use super::*;
 
-    /// All of them together are to be no more than this, in bytes.
+    /// What the issue allows for all files together, in bytes.
     const MOST: usize = 150_000;
 
+    fn text(asset: &Asset) -> &'static str {
+        std::str::from_utf8(asset.bytes).unwrap()
+    }
+
+    /// The parts of the text that stand between these two, on one line.
+    fn between<'a>(text: &'a str, before: &'a str, after: char) -> impl Iterator<Item = &'a str> {
+        text.split(before).skip(1).filter_map(move |rest| rest.split_once(after)).map(|(part, _)| part)
+    }
+
     #[test]
-    fn all_files_are_embedded_and_small_and_what_they_name_is_there() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/assets");
-        let mut there: Vec<String> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        there.sort();
-        let mut known: Vec<&str> = ASSETS.iter().map(|asset| asset.path.strip_prefix("/assets/").unwrap()).collect();
-        known.push("index.html");
-        known.sort_unstable();
-        assert_eq!(there, known);
-        let size: usize = ASSETS.iter().chain([&INDEX]).map(|asset| asset.bytes.len()).sum();
-        assert!(size < MOST, "{size} bytes");
-        for asset in ASSETS.iter().chain([&INDEX]) {
-            let text = String::from_utf8_lossy(asset.bytes);
-            assert!(
-                !text.contains("http://") || asset.content_type == IMAGE || text.contains("www.w3.org"),
-                "{}",
-                asset.path
-            );
-            for (_, rest) in text.match_indices("/assets/").map(|(at, word)| (at, &text[at + word.len()..])) {
-                let name: String =
-                    rest.chars().take_while(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).collect();
-                assert!(name.is_empty() || known.contains(&name.as_str()), "{}: {name}", asset.path);
+    fn the_files_are_small_in_all() {
+        let size: usize = all().iter().map(|asset| asset.bytes.len()).sum();
+        assert!(size < MOST, "{size} bytes are more than {MOST}");
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_in_the_table_which_is_sorted() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/assets");
+        let there: BTreeSet<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let table: Vec<&str> = all().iter().map(|asset| asset.name).collect();
+        assert!(table.is_sorted(), "{table:?}");
+        assert_eq!(there, table.iter().map(|name| (*name).to_owned()).collect());
+        assert!(all().iter().all(|asset| asset.content_type != "application/octet-stream"));
+    }
+
+    #[test]
+    fn all_that_the_files_refer_to_is_there() {
+        for asset in all() {
+            for name in between(text(asset), "\"/assets/", '"') {
+                assert!(find(name).is_some(), "{} refers to /assets/{name}", asset.name);
+            }
+            for name in between(text(asset), "from \"./", '"').chain(between(text(asset), "import(\"./", '"')) {
+                assert!(find(name).is_some(), "{} imports {name}", asset.name);
             }
         }
+    }
+
+    #[test]
+    fn every_name_that_is_imported_is_exported() {
+        for asset in all() {
+            for (names, rest) in
+                text(asset).split("import { ").skip(1).filter_map(|rest| rest.split_once(" } from \"./"))
+            {
+                let from = find(rest.split_once('"').unwrap().0).unwrap();
+                for name in names.split(", ") {
+                    let is_exported = ["function", "async function", "const", "let", "class"].iter().any(|kind| {
+                        between(text(from), &format!("export {kind} "), '\n').any(|line| {
+                            line.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+                        })
+                    });
+                    assert!(is_exported, "{} imports {name}, which {} does not export", asset.name, from.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_inline_or_from_elsewhere_or_read_as_markup() {
+        let page = text(find(PAGE).unwrap());
+        assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains("<script>"), "inline");
+        for asset in all() {
+            let text = text(asset);
+            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+                assert!(!text.contains(word), "{} has {word}", asset.name);
+            }
+            let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(
+                !elsewhere.contains("http://") && !elsewhere.contains("https://"),
+                "{} points elsewhere",
+                asset.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_changed_file_has_another_etag_and_an_unknown_name_has_no_file() {
+        assert_ne!(etag(b"a"), etag(b"b"));
+        assert_eq!(etag(b"a"), "\"ca978112ca1bbdcafac231b39a23dc4d\"");
+        assert!(find("../assets.rs").is_none() && find("").is_none());
     }
 }

@@ -6,15 +6,15 @@ use serde::Serialize;
 use warp::{
     Filter,
     http::{
-        HeaderMap, HeaderValue, Method,
-        header::{CONTENT_TYPE, IF_NONE_MATCH},
+        HeaderMap, HeaderValue, Method, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
     },
     path::FullPath,
     reply::Response,
 };
 
 use super::{
-    assets,
+    assets::{self, Asset},
     auth::Access,
     core::Core,
     events::{Hub, listen},
@@ -164,9 +164,10 @@ pub fn routes(
 /// What no route is for: the dashboard's files, the wrong method for a script, or nothing.
 async fn fallback(core: Arc<dyn Core>, path: &FullPath, asked: &Asked) -> Result<Response, Problem> {
     let path = path.as_str();
-    if let Some(asset) = assets::find(path) {
+    let file = if path == "/" { Some(assets::PAGE) } else { path.strip_prefix("/assets/") };
+    if let Some(asset) = file.and_then(assets::find) {
         asked.only(READING)?;
-        return Ok(assets::answer(asset, asked.headers.get(IF_NONE_MATCH)));
+        return Ok(asset_answer(asset, asked.headers.get(IF_NONE_MATCH)));
     }
     if let Some(name) = path.strip_prefix("/api/")
         && !name.contains('/')
@@ -177,6 +178,26 @@ async fn fallback(core: Arc<dyn Core>, path: &FullPath, asked: &Asked) -> Result
     }
     Err(Problem::not_found(format!("there is nothing at \"{}\"", crate::text::escape(&crate::text::cut(path, 200))))
         .with_hint("/openapi.json says what there is"))
+}
+
+/// A file of the dashboard, or that the browser has it still.
+fn asset_answer(asset: &'static Asset, known: Option<&HeaderValue>) -> Response {
+    let is_known = known
+        .and_then(|known| known.to_str().ok())
+        .is_some_and(|known| known.split(',').any(|tag| tag.trim() == asset.etag));
+    let mut response = if is_known { Response::default() } else { Response::new(asset.bytes.into()) };
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(assets::POLICY));
+    // Kept, and asked about each time: after an update of the program no page works with old files.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&asset.etag) {
+        headers.insert(ETAG, tag);
+    }
+    response
 }
 
 /// The answer, whether it went well or not.

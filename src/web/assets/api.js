@@ -26,7 +26,10 @@ export async function request(method, path, { body, headers, signal, text = fals
   }
   let response;
   try {
-    response = await fetch(path, options);
+    const begun = method === "GET" && globalThis.early?.get(path);
+    // What early.js asked for is used once.
+    globalThis.early?.delete(path);
+    response = await (begun || fetch(path, options));
   } catch (error) {
     if (error.name === "AbortError") throw error;
     connection.dispatchEvent(new Event("offline"));

@@ -43,7 +43,9 @@ export function timeline(items) {
   const note = h("p.timeline-note", { "aria-live": "polite" });
   const needed = (Date.now() - oldest) / DAY;
   const fitting = RANGES.findIndex(([, days]) => needed <= days * 1.05);
-  let chosen = fitting < 0 ? RANGES.length - 1 : fitting;
+  // A month is what fits; where little happened in it, all of it is shown.
+  const within = (days) => dated.filter((item) => Date.now() - item.time <= days * DAY).length;
+  let chosen = fitting >= 0 && fitting < 2 ? fitting : within(30) > 3 ? 1 : RANGES.length - 1;
   const buttons = RANGES.map(([name], index) => h("button.quiet", { type: "button", onclick: () => draw(index) }, name));
   const draw = (index) => {
     chosen = index;
@@ -122,7 +124,13 @@ function picture(items, from, to, note) {
     marks,
     ring,
   );
-  return h("div.scroll.wide", image);
+  return fromTheEnd(h("div.scroll.wide", image));
+}
+
+/** On a phone a picture is wider than the page: what is newest, at its right, is seen first. */
+function fromTheEnd(node) {
+  requestAnimationFrame(() => (node.scrollLeft = node.scrollWidth));
+  return node;
 }
 
 function describe(item) {
@@ -145,7 +153,7 @@ export function sizesChart(sizes) {
   const words = `From ${bytes(points[0][1])} (${relativeTime(new Date(from))}) to ${bytes(points.at(-1)[1])} (${relativeTime(new Date(to))}); the largest was ${bytes(most)}.`;
   return h(
     "figure.sizes",
-    h("div.scroll.wide", svg(
+    fromTheEnd(h("div.scroll.wide", { tabindex: 0, role: "group", "aria-label": "Sizes over time" }, svg(
       "svg",
       { viewBox: `0 0 ${WIDTH} 164`, class: "chart", role: "img", "aria-label": words },
       svg("title", {}, "Size of the backups over time"),
@@ -154,7 +162,7 @@ export function sizesChart(sizes) {
       svg("path", { class: "area", d: `${line}V${y(0)}H${x(from)}Z` }),
       svg("path", { class: "line", d: line }),
       points.length < 60 && points.map((point) => svg("circle", { class: "dot", cx: x(point[0]).toFixed(1), cy: y(point[1]).toFixed(1), r: 3.5 }, svg("title", {}, `${bytes(point[1])}, ${exactTime(new Date(point[0]))}`))),
-    )),
+    ))),
     h("figcaption.faint", words),
   );
 }

@@ -3,13 +3,18 @@
 import { h } from "./dom.js";
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const EXACT = new Intl.DateTimeFormat("en-GB", {
-  weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
-});
-const DAY_AND_TIME = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
-const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const SECONDS = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+// Made when it is first needed: each takes milliseconds.
+function format(options) {
+  let made;
+  return (date) => (made ??= new Intl.DateTimeFormat("en-GB", options)).format(date);
+}
+
+export const exactTime = format({ weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+export const dayAndTime = format({ weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+export const dayOf = format({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
+export const monthOf = format({ month: "long", year: "numeric" });
+export const clockTime = format({ hour: "2-digit", minute: "2-digit" });
+export const clockSeconds = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "always" });
 
 /** The zone that times are shown in. */
@@ -25,12 +30,6 @@ export function parseTime(text) {
   return Number.isNaN(date.getTime()) ? null : date;
 }
 
-export const exactTime = (date) => EXACT.format(date);
-export const dayAndTime = (date) => DAY_AND_TIME.format(date);
-export const dayOf = (date) => DAY.format(date);
-export const clockTime = (date) => CLOCK.format(date);
-export const clockSeconds = (date) => SECONDS.format(date);
-
 /** "9 hours ago", "in 3 days". */
 export function relativeTime(date, now = Date.now()) {
   const seconds = Math.round((date.getTime() - now) / 1000);
@@ -45,8 +44,7 @@ export function relativeTime(date, now = Date.now()) {
 export function timeElement(value, none = "never", form = relativeTime) {
   const date = value instanceof Date ? value : parseTime(value);
   if (!date) return h("span.faint", none);
-  const node = h("time", { datetime: date.toISOString(), title: exactTime(date), "data-relative": form === relativeTime }, form(date));
-  return node;
+  return h("time", { datetime: date.toISOString(), title: exactTime(date), "data-relative": form === relativeTime }, form(date));
 }
 
 /** Brings all relative times up to date. */

@@ -103,3 +103,22 @@ connection.addEventListener("offline", () => {
   clearTimeout(timer);
   timer = setTimeout(again, 1000);
 });
+
+// A browser opens six connections to a server at most, over all its tabs, and each stream holds one: a tab that nobody looks at gives
+// its own back after this time, and one that is left at once. The stream goes on where it stopped.
+const HIDDEN = 60_000;
+let hiding = 0;
+
+function rest() {
+  clearTimeout(timer);
+  source?.close();
+  source = null;
+}
+
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hiding);
+  if (document.hidden) hiding = setTimeout(rest, HIDDEN);
+  else if (!source && session.role) again();
+});
+addEventListener("pagehide", rest);
+addEventListener("pageshow", (event) => event.persisted && session.role && again());

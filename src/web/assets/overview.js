@@ -4,27 +4,21 @@ import { forget, get, shared } from "./api.js";
 import { h, icon, replace, svg } from "./dom.js";
 import { bytes, count, parseTime, relativeTime, timeElement, duration } from "./format.js";
 import { on } from "./live.js";
-import { load, problemBox, volumeLink } from "./parts.js";
+import { load, problemBox, remarks, volumeLink, withRun } from "./parts.js";
 
 // So many rows are made before the first paint; the rest follows right after it.
-const AT_ONCE = 40;
+const AT_ONCE = 24;
 // From so many volumes on there is a box to filter them.
 const FILTER_FROM = 12;
-
-/** Asked for as soon as this module is there, so that the first page does not wait for anything else. */
-let early = location.hash.length < 3 ? get("/api/status") : null;
-early?.catch(() => (early = null));
 
 export async function show(main, _parameters, signal) {
   const view = h("div");
   replace(main, h("div.page", view));
   const state = { rows: new Map(), filter: "", body: null, list: null };
-  const ask = async (fresh) => {
-    const first = early;
-    early = null;
-    if (first && !fresh) return first;
-    if (fresh) forget("/api/status");
-    return fresh ? get("/api/status?fresh=true", signal) : shared("/api/status", 2);
+  const ask = (fresh) => {
+    if (!fresh) return shared("/api/status", 2);
+    forget("/api/status");
+    return get("/api/status?fresh=true", signal);
   };
   const display = (status) => build(status, state, look, signal);
   async function look(fresh) {
@@ -73,15 +67,14 @@ function head(status, look) {
     h("h1", { class: `sentence ${kind}` }, icon(kind), h("span", words)),
     h("p.facts", h("span", "Looked ", timeElement(status.looked, "at an unknown time")), status.daemon && h("span", "Daemon: ", status.daemon), h("span", status.destination ? ["Backups go to ", h("code", status.destination)] : "No backup destination is set"), again),
     status.daemon_error && problemBox(status.daemon_error),
-    status.problems.length > 0 && h("ul.remarks.bad", { "aria-label": "Problems" }, status.problems.map((text) => h("li", icon("warning"), h("span", text)))),
+    status.problems.length > 0 && remarks(status.problems, "warning", "Problems"),
     status.notes.length > 0 && notes(status.notes),
   );
 }
 
 function notes(texts) {
-  const list = (part) => part.map((text) => h("li", icon("unknown"), h("span", text)));
-  if (texts.length < 4) return h("ul.remarks", { "aria-label": "Notes" }, list(texts));
-  return h("details.remarks-more", h("summary", count(texts.length, "note")), h("ul.remarks", list(texts)));
+  const list = remarks(texts, "unknown", "Notes");
+  return texts.length < 4 ? list : h("details", h("summary", count(texts.length, "note")), list);
 }
 
 function build(status, state, look, signal) {
@@ -118,6 +111,7 @@ function rows(status, state, signal) {
   const sorted = [...status.volumes].sort((a, b) => order.get(a.name) - order.get(b.name) || (a.name < b.name ? -1 : 1));
   const focused = document.activeElement?.closest?.("tr")?.dataset.volume;
   const there = new Map();
+  state.total = sorted.length;
   const place = (volume, index) => {
     const text = JSON.stringify(volume);
     const known = state.rows.get(volume.name);
@@ -137,7 +131,6 @@ function rows(status, state, signal) {
   };
   if (sorted.length > AT_ONCE && !state.rows.size) requestAnimationFrame(() => setTimeout(rest));
   else rest();
-  state.total = sorted.length;
   if (sorted.length > AT_ONCE) state.count.textContent = count(sorted.length, "volume");
 }
 
@@ -159,7 +152,7 @@ function rowOf(volume) {
   return h(
     "tr",
     { role: "row", class: kind, "data-volume": volume.name, "data-words": `${volume.name} ${word} ${volume.problems.join(" ")}`.toLowerCase() },
-    h("th", { scope: "row", role: "rowheader" }, h("span.state", icon(kind), h("span.unseen", word), h("a", { href: volumeLink(volume.name) }, volume.name)), kind !== "good" && !volume.problems.length && h("span.remark", word), volume.problems.map((text) => h("span.remark", text))),
+    h("th", { scope: "row", role: "rowheader" }, h("span.state", icon(kind), h("span.unseen", word), h("a", { href: volumeLink(volume.name) }, volume.name)), kind !== "good" && !volume.problems.length && h("span.remark", word), volume.problems.map((text) => h("span.remark", withRun(text)))),
     cell("Last snapshot", timeElement(volume.last_snapshot)),
     cell("Last good backup", made ? timeElement(made.made ?? made.snapshot_time) : h("span.faint", "none"), age(volume)),
     cell("Next backup", timeElement(volume.next_backup, "not scheduled")),
@@ -173,6 +166,7 @@ export function age(volume, now = Date.now()) {
   if (!due) return null;
   const late = due.getTime() < now;
   const from = parseTime(volume.last_backup?.made);
+  if (!from && !late) return h("span.age", `due ${relativeTime(due, now)}`);
   const words = late ? `due ${relativeTime(due, now)}` : `good for ${duration((due - now) / 1000)}`;
   const part = from ? Math.min(1, Math.max(0, (now - from) / (due - from))) : 1;
   const length = (part * 64).toFixed(1);

@@ -112,6 +112,15 @@ export function failureList(failures) {
   return h("ul.failures", failures.map((failure) => h("li", failure.volume && h("a", { href: volumeLink(failure.volume) }, failure.volume), failure.volume && ": ", failure.message, failure.hint && h("span.hint", " — ", failure.hint))));
 }
 
+/** A sentence of the server's, which names a run at its end as the command line would show it: with a link to the run instead. */
+export function withRun(text) {
+  const [, words, id] = /^([\s\S]*) \(convoy-backups runs show ([\w.-]+)\)$/.exec(text) ?? [];
+  return id ? [words, " (", h("a", { href: `#/runs/${id}` }, "see the run"), ")"] : text;
+}
+
+/** Problems or notes, each with its sign. */
+export const remarks = (texts, kind, label) => h("ul.remarks", { class: kind === "warning" ? "remarks bad" : "remarks", "aria-label": label }, texts.map((text) => h("li", icon(kind), h("span", withRun(text)))));
+
 /** What would be done, in order. */
 export function planList(plan) {
   if (!plan?.length) return h("p.faint", "Nothing would be changed.");
@@ -195,8 +204,23 @@ export function ask({ title, body, yes, no = "No, keep everything", danger = tru
   });
 }
 
+/** The words of a crontab's line as a form, which the server reads as the command line does. `null` where a word is no option. */
+export function formOf(words) {
+  const form = new URLSearchParams();
+  for (let index = 0; index < words.length; index++) {
+    const [, name, value] = /^--([^=]+)(?:=(.*))?$/s.exec(words[index]) ?? [];
+    if (!name) return null;
+    const next = words[index + 1];
+    if (value !== undefined) form.append(name, value);
+    else if (next !== undefined && !/^--./.test(next)) form.append(name, words[++index]);
+    else if (name.startsWith("no-")) form.append(name.slice(3), "false");
+    else form.append(name, "true");
+  }
+  return form;
+}
+
 /** Scripts whose deleting is their daily work, or that delete nothing. */
-const UNASKED = new Set(["snapshot", "backup", "create", "restore", "volumes", "backups"]);
+export const UNASKED = new Set(["snapshot", "backup", "create", "restore", "volumes", "backups"]);
 
 /**
  * Starts a script and goes to its run. Where it would delete something that its user may not think of, asks first, with the dry
@@ -213,7 +237,9 @@ export async function startAsking(script, body, { go = true } = {}) {
   return run;
 }
 
-async function mayDelete(script, body) {
+/** Whether a script may be run now, where it could delete something: asked with the dry run's plan. */
+export async function mayDelete(script, body) {
+  const volume = body instanceof URLSearchParams ? body.get("volume") : body.volume;
   const gone = h("div", { "aria-live": "polite" }, h("p.faint", "Looking at what would be deleted …"));
   const look = new AbortController();
   let harmless = false;
@@ -224,7 +250,7 @@ async function mayDelete(script, body) {
     return true;
   });
   ready.catch((error) => error.name !== "AbortError" && replace(gone, problemBox(error)));
-  const answer = await ask({ title: `Run ${script}?`, body: gone, yes: `Run ${script}`, ready });
+  const answer = await ask({ title: volume ? `Run ${script} on "${volume}"?` : `Run ${script}?`, body: gone, yes: `Run ${script}`, ready });
   look.abort();
   return answer;
 }

@@ -2,7 +2,7 @@
 
 import { dryRun, read, start } from "./api.js";
 import { h, icon, replace } from "./dom.js";
-import { bytes, count, dayOf, clockTime, exactTime, shellWord, timeElement } from "./format.js";
+import { bytes, count, clockTime, dayAndTime, dayOf, exactTime, monthOf, shellWord, timeElement } from "./format.js";
 import { announce, changeButton, copyable, load, planList, problemBox, volumeNames } from "./parts.js";
 import { follow } from "./progress.js";
 import { backupsOf } from "./volume.js";
@@ -38,7 +38,7 @@ async function choose(body, volume, signal, wanted) {
   let names = [];
   const known = volumeNames().then((all) => (names = all), () => {});
   const form = h("form", { onsubmit: (event) => event.preventDefault() });
-  const result = h("section.step", { "aria-labelledby": "step-3", hidden: true });
+  const result = h("section.step", { hidden: true });
   await load(body, signal, () => Promise.all([backupsOf(volume, signal), known]), ([backups]) => {
     if (!backups.length) return h("div.empty", h("p", "There is no backup of this volume at the destination."), h("p", h("a", { href: "#/restore" }, "Choose another volume")));
     const field = h("input", { type: "text", id: "new-name", required: true, autocomplete: "off", spellcheck: "false", autocapitalize: "none", "aria-describedby": "new-name-help new-name-wrong" });
@@ -52,6 +52,7 @@ async function choose(body, volume, signal, wanted) {
     };
     const stale = () => {
       result.hidden = true;
+      result.removeAttribute("aria-labelledby");
       replace(result);
     };
     field.addEventListener("input", () => (stale(), check()));
@@ -83,9 +84,11 @@ function freeName(volume, names) {
 }
 
 function list(backups, wanted, changed) {
+  // By day where a day has several, else by month.
+  const several = new Set(backups.map((backup) => backup.time?.toDateString())).size < backups.length * 0.75;
   const days = new Map();
   for (const backup of backups) {
-    const day = backup.time ? dayOf(backup.time) : "At an unknown time";
+    const day = backup.time ? (several ? dayOf : monthOf)(backup.time) : "At an unknown time";
     if (!days.has(day)) days.set(day, []);
     days.get(day).push(backup);
   }
@@ -97,7 +100,7 @@ function list(backups, wanted, changed) {
       "label.option",
       { for: id },
       h("input", { type: "radio", name: "backup", id, value: backup.BackupURL, checked: backup === first, disabled: !good, onchange: changed }),
-      h("span.option-words", h("b", backup.time ? clockTime(backup.time) : "unknown"), " ", timeElement(backup.time, ""), backup === backups[0] && h("span.tag", "newest"), !good && h("span.tag", `not complete: ${backup.State}`), h("span.faint.block", backup.taken && ["data from ", timeElement(backup.taken, "", exactTime), " · "], backup.Size && `${bytes(backup.Size)} · `, h("code", backup.BackupName ?? backup.BackupURL))),
+      h("span.option-words", h("b", backup.time ? (several ? clockTime : dayAndTime)(backup.time) : "unknown"), " ", timeElement(backup.time, ""), backup === backups[0] && h("span.tag", "newest"), !good && h("span.tag", `not complete: ${backup.State}`), h("span.faint.block", backup.taken && ["data from ", timeElement(backup.taken, "", exactTime), " · "], backup.Size && `${bytes(backup.Size)} · `, h("code", backup.BackupName ?? backup.BackupURL))),
     );
   };
   return h("div.backups", { role: "radiogroup", "aria-labelledby": "step-1", tabindex: -1 }, [...days].map(([day, part]) => h("div", { role: "group", "aria-label": day }, h("p.day", day), part.map(option))));
@@ -106,6 +109,7 @@ function list(backups, wanted, changed) {
 async function planned(result, volume, name, backup, signal) {
   const body = { volume: name, backupurl: backup.BackupURL };
   result.hidden = false;
+  result.setAttribute("aria-labelledby", "step-3");
   const actions = h("div");
   const title = h("h2", { id: "step-3", tabindex: -1 }, h("span.step-number", "3"), "What will happen");
   const inner = h("div");

@@ -5,7 +5,7 @@ import { ticks } from "./chart.js";
 import { h, icon, replace, svg } from "./dom.js";
 import { clockTime, count, duration, parseTime, shellWord, timeElement, ZONE } from "./format.js";
 import { on } from "./live.js";
-import { ask, badge, changeButton, load, runLink, statusWord, tell } from "./parts.js";
+import { badge, changeButton, formOf, load, mayDelete, runLink, statusWord, tell, UNASKED } from "./parts.js";
 
 const HOUR = 3_600_000;
 // The axis shows so many hours that were, and so many that come.
@@ -73,11 +73,9 @@ function row(entry, from, to, look) {
     }
   };
   const runNow = async () => {
-    // The entry's own door: its settings and its record are those of the crontab. What it deletes is asked for first.
-    if (entry.script === "prune" || entry.script === "remove") {
-      const yes = await ask({ title: `Run line ${entry.line} now?`, body: h("div", h("p", h("code", name)), h("p", "It deletes what its rules do not keep, as it would when it is due. The script's page shows what that would be, with its dry run.")), yes: "Run it now" });
-      if (!yes) return;
-    }
+    // The entry's own door is taken, so that its settings and its record are the crontab's; what it would delete is asked for first.
+    const form = !entry.dry_run && !UNASKED.has(entry.script) && formOf(entry.arguments);
+    if (form && !(await mayDelete(entry.script, form))) return;
     await act("run", "Started.");
   };
   const last = entry.last_run;

@@ -27,7 +27,7 @@ function fieldOf(parameter, signal) {
   const wrong = h("p.wrong", { id: `${id}-wrong`, "aria-live": "polite" });
   const common = { id, name: parameter.name, "aria-describedby": `${id}-help ${id}-wrong`, "aria-required": parameter.required ? "true" : null, autocomplete: "off", spellcheck: "false", autocapitalize: "none" };
   const label = h("label", { for: id }, parameter.name.replaceAll("_", " "), parameter.required && h("span.needed", " needed"));
-  const notes = h("p.help", { id: `${id}-help` }, parameter.help, parameter.default_text !== null && parameter.default_text !== undefined && h("span", " Default: ", h("code", String(parameter.default_text))));
+  const notes = h("p.help", { id: `${id}-help` }, parameter.help, parameter.default_text !== null && parameter.default_text !== undefined && [" · default ", h("code", String(parameter.default_text))]);
   const placeholder = parameter.default_text ?? PLACES[parameter.type] ?? "";
   let input;
   let extra = null;
@@ -45,7 +45,7 @@ function fieldOf(parameter, signal) {
     value = () => (input.value === "" ? undefined : Number(input.value));
   } else if (type === "list") {
     input = h("textarea", { rows: 3, ...common });
-    notes.append(" One on each line.");
+    notes.append(" · one on each line");
     value = () => {
       const lines = input.value.split("\n").map((line) => line.trim()).filter(Boolean);
       return lines.length ? lines : undefined;

@@ -6,7 +6,7 @@ import { append, h, icon, replace } from "./dom.js";
 import { bytes, count, exactTime, parseTime, timeElement } from "./format.js";
 import { on } from "./live.js";
 import { age, stateOf } from "./overview.js";
-import { changeButton, load, problemBox, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
+import { changeButton, formOf, load, problemBox, remarks, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
 
 // At most so many prune lines are asked what they would do.
 const MOST_LINES = 3;
@@ -58,7 +58,7 @@ function facts(status, name) {
   const fact = (term, ...content) => h("div", h("dt", term), h("dd", content));
   return [
     h("p.verdict", { class: `verdict ${kind}` }, icon(kind), h("b", word)),
-    volume.problems.length > 0 && h("ul.remarks.bad", { "aria-label": "Problems" }, volume.problems.map((text) => h("li", icon("warning"), h("span", text)))),
+    volume.problems.length > 0 && remarks(volume.problems, "warning", "Problems"),
     h(
       "dl.facts-grid",
       fact("Last good backup", timeElement(volume.last_backup?.made, "none"), age(volume)),
@@ -87,21 +87,6 @@ export async function backupsOf(name, signal) {
   return backups.map((backup) => ({ ...backup, time: parseTime(backup.CreatedTime ?? backup.StartTime), taken: parseTime(backup.SnapshotCreatedAt) }));
 }
 
-/** The words of a crontab's line as a form: the same that the command line takes. `null` where a word is none. */
-function formOf(words) {
-  const form = new URLSearchParams();
-  for (let index = 0; index < words.length; index++) {
-    const [, name, value] = /^--([^=]+)(?:=(.*))?$/s.exec(words[index]) ?? [];
-    if (!name) return null;
-    const next = words[index + 1];
-    if (value !== undefined) form.append(name, value);
-    else if (next !== undefined && !/^--./.test(next)) form.append(name, words[++index]);
-    else if (name.startsWith("no-")) form.append(name.slice(3), "false");
-    else form.append(name, "true");
-  }
-  return form;
-}
-
 /** What the prune lines that concern this volume keep: decisions by URL or snapshot name; `null` where there is no such line. */
 async function retention(name, signal) {
   const { entries } = await shared("/api/schedule");
@@ -128,16 +113,17 @@ function itemsView({ listed, backups, kept }, name) {
     .map((snapshot) => ({ kind: "snapshot", key: snapshot.Name, name: snapshot.Name, time: parseTime(snapshot.CreatedTime), decision: decide(snapshot.Name) }))
     .sort((a, b) => (b.time ?? 0) - (a.time ?? 0));
   const saved = (backups.value ?? []).map((backup) => ({ kind: "backup", key: backup.BackupURL, name: backup.BackupName ?? backup.BackupURL, time: backup.time, backup, decision: decide(backup.BackupURL) }));
-  const problems = [listed.error && problemBox(listed.error), backups.error && problemBox(backups.error)];
+  // Often both fail for one reason, which is said once.
+  const errors = [listed.error, backups.error].filter((error, index, all) => error && all.findIndex((other) => other?.message === error.message) === index);
   const policy = kept.error
     ? h("p.hint", icon("warning"), ` What retention keeps can't be told: ${kept.error.message}`)
     : !kept.value
       ? h("p.faint", "No line of the crontab prunes this volume: all its backups are kept.")
       : h("p.faint", "Kept by ", kept.value.lines.map((entry, index) => [index > 0 && " and ", h("code", ["prune", ...entry.arguments].join(" ")), h("span", ` (line ${entry.line}`, entry.next && [", next ", timeElement(entry.next)], ")")]));
   return [
-    problems,
+    errors.map((error) => problemBox(error)),
     h("section", { "aria-labelledby": "timeline-title" }, h("h2", { id: "timeline-title" }, "Snapshots and backups"), policy, saved.length + snapshots.length ? timeline([...snapshots, ...saved]) : h("p.empty", backups.error || listed.error ? "What there is could not be read." : "It has no snapshots and no backups yet.")),
-    saved.length > 0 && h("section", { "aria-labelledby": "backups-title" }, h("div.bar", h("h2", { id: "backups-title" }, "Backups"), h("span.faint", count(saved.length, "backup"))), table(saved, "Made", (item) => h("a", { href: withQuery(`#/restore/${encodeURIComponent(name)}`, { backup: item.key }), "aria-label": `Restore the backup of ${item.time ? exactTime(item.time) : item.name}` }, "Restore"), (item) => (item.backup.Size ? bytes(item.backup.Size) : ""))),
+    saved.length > 0 && h("section", { "aria-labelledby": "backups-title" }, h("div.bar", h("h2", { id: "backups-title" }, "Backups"), h("span.faint", count(saved.length, "backup"))), table(saved, "Made", (item) => h("a", { href: withQuery(`#/restore/${encodeURIComponent(name)}`, { backup: item.key }), "aria-label": `Restore the backup of ${item.time ? exactTime(item.time) : item.name}` }, "Restore"), saved.some((item) => item.backup.Size) && ((item) => (item.backup.Size ? bytes(item.backup.Size) : "")))),
     snapshots.length > 0 && h("details", h("summary", count(snapshots.length, "snapshot")), table(snapshots, "Taken")),
   ];
 }
@@ -147,9 +133,9 @@ function table(items, when, action, size) {
   const limit = 30;
   const row = (item) => {
     const { decision } = item;
-    return h("tr", h("td", timeElement(item.time, "unknown")), h("td", h("code.faint", item.name)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
+    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
   };
   const body = h("tbody", items.slice(0, limit).map(row));
   const more = items.length > limit && h("button", { type: "button", onclick: () => (append(body, items.slice(limit).map(row)), more.remove()) }, `Show all ${items.length}`);
-  return h("div", h("div.scroll", { tabindex: 0, role: "region", "aria-label": "List" }, h("table.data", h("thead", h("tr", h("th", { scope: "col" }, when), h("th", { scope: "col" }, "Name"), size && h("th", { scope: "col" }, "Size"), decided && h("th", { scope: "col" }, "At the next prune"), action && h("th", h("span.unseen", "Action")))), body)), more);
+  return h("div", h("div.scroll", { tabindex: 0, role: "region", "aria-label": "List" }, h("table.data", h("thead", h("tr", h("th", { scope: "col" }, when), h("th.optional", { scope: "col" }, "Name"), size && h("th", { scope: "col" }, "Size"), decided && h("th", { scope: "col" }, "At the next prune"), action && h("th", h("span.unseen", "Action")))), body)), more);
 }
