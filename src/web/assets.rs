@@ -64,6 +64,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
 });
 
 /// All files, sorted by name.
+#[cfg(test)]
 pub(crate) fn all() -> &'static [Asset] {
     &ASSETS
 }
