@@ -32,6 +32,8 @@ export async function show(main, [id], signal) {
   on("run-ended", (run) => run.id === id && look(), signal);
   for (const type of ["recovered", "reset"]) on(type, () => (look(), follower?.catchUp()), signal);
   await look();
+  // There is no such run, or it can't be read: the page has a heading all the same.
+  if (!known && !signal.aborted) head.prepend(h("h1", "Run"));
 }
 
 function headOf(run, path) {
