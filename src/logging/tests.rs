@@ -25,6 +25,10 @@ fn other_crates_are_heard_from_warnings_on() {
         (LevelFilter::Debug, Level::Warn, "rustic_core", true),
         (LevelFilter::Trace, Level::Trace, "rustic_core", false),
         (LevelFilter::Error, Level::Warn, "rustic_core", false),
+        (LevelFilter::Trace, Level::Warn, "aws_smithy_runtime::client::orchestrator", false),
+        (LevelFilter::Trace, Level::Trace, "aws_config", false),
+        (LevelFilter::Trace, Level::Trace, "tracing::span::active", false),
+        (LevelFilter::Trace, Level::Error, "h2::codec", false),
         (LevelFilter::Off, Level::Error, "backup", false),
     ] {
         let record = log::Record::builder().level(level).target(target).build();

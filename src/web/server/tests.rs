@@ -38,9 +38,12 @@ struct Hands {
     given_up: Semaphore,
 }
 
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits for one.
 async fn one(of: &Semaphore) {
-    of.acquire().await.unwrap().forget();
+    tokio::time::timeout(PATIENCE, of.acquire()).await.expect("it does not come").unwrap().forget();
 }
 
 /// A body without an end.
@@ -137,7 +140,8 @@ impl Running {
 /// All that still comes; a connection that is reset has ended, too.
 async fn rest(mut connection: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
-    let _ = connection.read_to_end(&mut bytes).await;
+    let reading = connection.read_to_end(&mut bytes);
+    let _ = tokio::time::timeout(PATIENCE, reading).await.expect("it is not closed");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -346,7 +350,7 @@ async fn at_the_end_requests_are_answered_and_idle_connections_closed() {
     assert!(TcpStream::connect(server.address).await.is_err(), "nothing more is accepted");
     server.hands.go_on.add_permits(1);
     assert!(rest(waiting).await.ends_with("waited"));
-    server.task.await.unwrap();
+    tokio::time::timeout(PATIENCE, server.task).await.expect("it does not end").unwrap();
 }
 
 #[tokio::test]
@@ -355,7 +359,7 @@ async fn the_end_does_not_wait_for_ever() {
     let waiting = server.sent(&format!("GET /wait HTTP/1.1\r\n{KEEP}")).await;
     one(&server.hands.waiting).await;
     server.stop.cancel();
-    server.task.await.unwrap();
+    tokio::time::timeout(PATIENCE, server.task).await.expect("it does not end").unwrap();
     assert_eq!(rest(waiting).await, "");
 }
 
