@@ -235,7 +235,7 @@ impl Announced {
         let dry = request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
         let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
         let locks = Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
-        let read_only = request.script.read_only;
+        let (read_only, trigger) = (request.script.read_only, request.trigger);
         let guards = Arc::new(if read_only {
             Guards::read_only(daemon, door.clock.clone())
         } else {
@@ -290,15 +290,21 @@ impl Announced {
                 let witnessed = guards.witnessed();
                 let record = ended_record(record, &finished, &witnessed, clock.now());
                 let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
-                finished.recorded = recording.end(record, output(&finished), witnessed);
+                // A process that goes on has time to write down what nobody looks for.
+                let end = if read_only && trigger == Trigger::Http { Recording::end_soon } else { Recording::end };
+                finished.recorded = end(recording, record, output(&finished), witnessed);
             }
             finished
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Finished {
+        let worked = match script::threads::run(work) {
+            Ok(worked) => worked.await.unwrap_or_else(|_| Err(Error::internal("the script's thread is gone"))),
+            Err(error) => Err(error),
+        };
+        worked.unwrap_or_else(|error| Finished {
             id,
             script: script_name,
             status: Status::Failed,
-            result: Err(Error::internal(format!("the script's host failed: {panic}"))),
+            result: Err(error),
             failures: Vec::new(),
             plan: None,
             started,

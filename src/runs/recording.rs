@@ -9,6 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
@@ -48,6 +49,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// A run that is over waits so long for its record to be written.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So many ends may be on their way that nobody waits for.
+const MOST_UNWRITTEN: usize = 256;
+/// So many ends that could not be written are tried again, as long as the process lives.
+const MOST_FAILED: usize = 100;
 /// So many messages are taken together.
 const TOGETHER: usize = 1_000;
 
@@ -55,6 +60,8 @@ const TOGETHER: usize = 1_000;
 pub struct Recorder {
     store: Arc<Store>,
     messages: Sender<Message>,
+    /// How many ends are on their way that nobody waits for.
+    unwritten: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Recorder {
@@ -66,6 +73,7 @@ impl fmt::Debug for Recorder {
 /// A run that is being written down. Dropped without its end, the run is recorded as broken off.
 pub(super) struct Recording {
     kept: Arc<Kept>,
+    unwritten: Arc<AtomicUsize>,
     cancelled_by: Arc<OnceLock<String>>,
 }
 
@@ -91,15 +99,35 @@ enum Message {
     End(Arc<str>, Box<End>),
     /// The run's thread is gone; without its end, this program broke.
     Gone(Arc<str>),
+    /// Somebody waits until all that came before this is written.
+    Flush(Sender<()>),
 }
 
 struct End {
     record: RunRecord,
     output: Output,
     witnessed: Option<(String, Vec<Witness>)>,
-    /// Who waits for it; nobody where the run broke off.
-    written: Option<Sender<bool>>,
+    waiting: Waiting,
     since: Instant,
+}
+
+/// Who waits until an end is written.
+enum Waiting {
+    /// The run, to be told whether it is.
+    Run(Sender<bool>),
+    /// Nobody; there may be too many of those.
+    Nobody(Option<OnItsWay>),
+    /// It failed, and the run goes on without. It is tried again.
+    Failed,
+}
+
+/// An end that is on its way.
+struct OnItsWay(Arc<AtomicUsize>);
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Lines for Kept {
@@ -129,17 +157,26 @@ impl Recorder {
     /// A recorder into this store. Where its thread can't be started, that is said, and nothing is recorded.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
-        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None };
+        let unwritten = Arc::new(AtomicUsize::new(0));
+        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None, flushed: Vec::new() };
         let thread = std::thread::Builder::new().name("record".into());
         if let Err(error) = thread.spawn(move || writer.work(&received)) {
             say(&store, &Err(Error::io("cannot start a thread for it", &error)));
         }
-        Self { store, messages }
+        Self { store, messages, unwritten }
     }
 
     /// The store.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Waits until what was said so far is written or has failed to be, but not for long.
+    pub fn flush(&self) {
+        let (send, flushed) = mpsc::channel();
+        if self.messages.send(Message::Flush(send)).is_ok() {
+            _ = flushed.recv_timeout(PATIENCE / 2);
+        }
     }
 
     /// Begins to write a run down; the request that it should end, from wherever it comes, goes to `cancellation`. A run that
@@ -162,6 +199,7 @@ impl Recorder {
         let _ = self.messages.send(Message::Begin(run.clone(), begun));
         Recording {
             kept: Arc::new(Kept { run, messages: self.messages.clone(), count: Mutex::default() }),
+            unwritten: self.unwritten.clone(),
             cancelled_by,
         }
     }
@@ -183,11 +221,23 @@ impl Recording {
         let _ = self.kept.messages.send(Message::Turn(self.kept.run.clone(), Box::new(record)));
     }
 
+    /// Has it written soon how the run ended; whether it will be. It waits as [`Recording::end`] does where too much is on its way.
+    pub(super) fn end_soon(self, record: RunRecord, output: Output, witnessed: Option<(String, Vec<Witness>)>) -> bool {
+        let count = self.unwritten.fetch_add(1, Ordering::Relaxed);
+        let on_its_way = OnItsWay(self.unwritten.clone());
+        if count >= MOST_UNWRITTEN {
+            return self.end(record, output, witnessed);
+        }
+        let waiting = Waiting::Nobody(Some(on_its_way));
+        let end = End { record, output, witnessed, waiting, since: Instant::now() };
+        self.kept.messages.send(Message::End(self.kept.run.clone(), Box::new(end))).is_ok()
+    }
+
     /// Writes how the run ended, and waits until that is done, but not for ever; whether it is.
     pub(super) fn end(self, mut record: RunRecord, output: Output, witnessed: Option<(String, Vec<Witness>)>) -> bool {
         record.lines_left_out = self.kept.count.lock().unwrap_or_else(PoisonError::into_inner).left_out;
         let (written, is_written) = mpsc::channel();
-        let end = Box::new(End { record, output, witnessed, written: Some(written), since: Instant::now() });
+        let end = Box::new(End { record, output, witnessed, waiting: Waiting::Run(written), since: Instant::now() });
         if self.kept.messages.send(Message::End(self.kept.run.clone(), end)).is_err() {
             return false;
         }
@@ -244,6 +294,16 @@ impl Run {
         }
     }
 
+    /// Whether its end could not be written, and nobody waits for it any more.
+    fn has_failed(&self) -> bool {
+        self.end.as_deref().is_some_and(|end| matches!(end.waiting, Waiting::Failed))
+    }
+
+    /// Whether it ended just now.
+    fn ends(&self) -> bool {
+        self.end.is_some() && !self.has_failed()
+    }
+
     fn changes(&self) -> Vec<Change<'_>> {
         let lines = &self.lines;
         if let Some(end) = &self.end {
@@ -267,8 +327,10 @@ struct Writer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     runs: HashMap<Arc<str>, Run>,
-    /// The store failed: it is tried again then, for all but the runs that end.
+    /// The store failed: it is tried again then, for all but the runs that end just now.
     retry: Option<Instant>,
+    /// Who waits until all is written.
+    flushed: Vec<Sender<()>>,
 }
 
 impl Writer {
@@ -289,6 +351,9 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.write(Instant::now());
+            for waiting in self.flushed.drain(..) {
+                _ = waiting.send(());
+            }
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
                 self.look();
@@ -304,13 +369,14 @@ impl Writer {
         let now = Instant::now();
         let due = |run: &Run| {
             let due = run.due(now)?;
-            Some(if run.end.is_some() { due } else { due.max(self.retry.unwrap_or(due)) })
+            Some(if run.ends() { due } else { due.max(self.retry.unwrap_or(due)) })
         };
         self.runs.values().filter_map(due).chain([looked + LOOK_EVERY]).min()
     }
 
     fn take(&mut self, message: Message) {
         match message {
+            Message::Flush(waiting) => self.flushed.push(waiting),
             Message::Begin(id, run) => {
                 self.runs.insert(id, *run);
             }
@@ -342,7 +408,7 @@ impl Writer {
     /// Writes what is due, in one go.
     fn write(&mut self, now: Instant) {
         let may_try = self.retry.is_none_or(|retry| retry <= now);
-        let is_due = |run: &Run| run.end.is_some() || may_try && run.due(now).is_some_and(|due| due <= now);
+        let is_due = |run: &Run| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
         let mut due: Vec<Arc<str>> =
             self.runs.iter().filter(|(_, run)| is_due(run)).map(|(id, _)| id.clone()).collect();
         // The order in which they began.
@@ -387,16 +453,25 @@ impl Writer {
             Err(error) => {
                 self.retry = Some(Instant::now() + LOOK_EVERY);
                 let waits = |end: &End| error.kind == ErrorKind::Busy && end.since.elapsed() < PATIENCE / 2;
-                // Another process holds the store for a moment; without its end a run looks interrupted.
-                if run.end.as_deref().is_some_and(waits) {
+                // Another process holds the store for a moment.
+                if run.end.as_deref().is_none_or(waits) {
                     return;
                 }
+                // Without its end a run looks interrupted once its sign is gone: it is kept, and tried again.
+                let end = run.end.as_deref_mut().map(|end| std::mem::replace(&mut end.waiting, Waiting::Failed));
+                if let Some(Waiting::Run(run)) = end {
+                    _ = run.send(false);
+                }
+                if self.runs.values().filter(|run| run.has_failed()).count() > MOST_FAILED {
+                    self.runs.remove(id);
+                }
+                return;
             }
         }
-        if run.end.is_some() {
+        if written.is_ok() && run.end.is_some() {
             // The sign that it is alive goes with it, and only now.
-            if let Some(waiting) = self.runs.remove(id).and_then(|run| run.end).and_then(|end| end.written) {
-                let _ = waiting.send(written.is_ok());
+            if let Some(Waiting::Run(run)) = self.runs.remove(id).and_then(|run| run.end).map(|end| end.waiting) {
+                _ = run.send(true);
             }
         }
     }
@@ -438,7 +513,7 @@ fn broken(record: RunRecord, now: Timestamp) -> End {
     let error = Error::internal("the run broke off inside the program");
     let record =
         RunRecord { status: Status::Failed, ended: Some(now), error: Some(diagnostic::to_json(&error)), ..record };
-    End { record, output: Output::default(), witnessed: None, written: None, since: Instant::now() }
+    End { record, output: Output::default(), witnessed: None, waiting: Waiting::Nobody(None), since: Instant::now() }
 }
 
 /// Says what is wrong with the store, once, and that it is well again.

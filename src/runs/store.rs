@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -50,6 +50,8 @@ pub struct Store {
     open: Mutex<Option<Open>>,
     /// Whether it was said that something is wrong with it.
     troubled: AtomicBool,
+    /// How many runs that did nothing but read came in since it was looked last whether they are too many.
+    routine: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Store {
             running: data_dir.join("running"),
             open: Mutex::default(),
             troubled: AtomicBool::new(false),
+            routine: AtomicUsize::new(0),
         }
     }
 

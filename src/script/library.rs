@@ -1,10 +1,11 @@
 //! Finds scripts: the built-in ones, and the user's, which override those of the same name.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     io::Read,
     path::{Path, PathBuf},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use rhai::AST;
@@ -33,6 +34,18 @@ const MODULES: [(&str, &str); 1] = [("lib/volumes", include_str!("../../scripts-
 
 /// No script is longer than this.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// So many scripts are kept parsed.
+const MOST_PARSED: usize = 100;
+
+/// A script by its library's folder and its name.
+type Parsed = HashMap<(Option<PathBuf>, String), Script>;
+
+/// What was parsed already: a request each second shall not parse the same text each second.
+fn parsed() -> MutexGuard<'static, Parsed> {
+    static PARSED: LazyLock<Mutex<Parsed>> = LazyLock::new(Mutex::default);
+    PARSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// All scripts that can be run.
 #[derive(Debug, Clone)]
@@ -198,6 +211,21 @@ impl Library {
     }
 
     fn parse(&self, name: &str, source: String, origin: Origin) -> Result<Script> {
+        let key = (self.folder.clone(), name.to_owned());
+        let is_same = |known: &&Script| known.source == source && known.origin == origin;
+        if let Some(known) = parsed().get(&key).filter(is_same) {
+            return Ok(known.clone());
+        }
+        let script = self.parse_anew(name, source, origin)?;
+        let mut parsed = parsed();
+        if parsed.len() >= MOST_PARSED {
+            parsed.clear();
+        }
+        parsed.insert(key, script.clone());
+        Ok(script)
+    }
+
+    fn parse_anew(&self, name: &str, source: String, origin: Origin) -> Result<Script> {
         let file = match &origin {
             Origin::BuiltIn => format!("{name}.rhai (built in)"),
             Origin::File { path, .. } => path.display().to_string(),

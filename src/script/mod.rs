@@ -21,6 +21,7 @@ mod runner;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod threads;
 
 pub use arguments::Arguments;
 pub use host::{

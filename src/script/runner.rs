@@ -1,6 +1,9 @@
 //! The one way to run a script.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use rhai::{CallFnOptions, Dynamic, Scope};
 
@@ -10,6 +13,7 @@ use super::{
     host::{Host, Outcome, Run},
     library::Script,
     resolver::Resolver,
+    threads,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -19,25 +23,20 @@ use crate::{
 /// How deep a result may be nested: whoever gets it may have a small stack.
 const MAX_DEPTH: usize = 64;
 
-/// Runs a script to its end. This blocks: asynchronous callers put it into `spawn_blocking`.
+/// Runs a script to its end. This blocks; it is done right here on a thread for scripts (`threads`), else on one of them.
 ///
 /// # Errors
 /// What the script threw and did not catch, with its place; [`ErrorKind::Cancelled`] or `DeadlineExceeded` where the host
 /// ended it, `Limit` where it went too far. What it did until then stays done.
 pub fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
     let run = Arc::new(Run::new(host, &script.name));
-    // On a thread of its own, because the stack of the caller's may be too small for the deepest script that is allowed.
-    let log_scope = scope::current();
-    std::thread::scope(|scope| {
-        let body = || scope::within(log_scope, || call_main(script, arguments, &run));
-        std::thread::Builder::new()
-            .name(script.name.clone())
-            .stack_size(engine::STACK_BYTES)
-            .spawn_scoped(scope, body)
-            .map_err(|error| Error::io("cannot start a thread for the script", &error))?
-            .join()
-            .map_err(|_| Error::internal(format!("the script \"{}\" broke the program", script.name)))?
-    })
+    if threads::is_deep() {
+        return catch_unwind(AssertUnwindSafe(|| call_main(script, arguments, &run)))
+            .unwrap_or_else(|_| Err(Error::internal(format!("the script \"{}\" broke the program", script.name))));
+    }
+    let (script, arguments, log_scope) = (script.clone(), arguments.clone(), scope::current());
+    let done = threads::run(move || scope::within(log_scope, || call_main(&script, &arguments, &run)))?;
+    done.blocking_recv().map_err(|_| Error::internal("the script's thread is gone"))??
 }
 
 fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<Outcome> {

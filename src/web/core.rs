@@ -23,6 +23,9 @@ pub trait Core: Send + Sync + 'static {
     /// The runs.
     fn store(&self) -> &Arc<Store>;
 
+    /// Waits until the runs of this process are in the store as far as they have come.
+    fn flush_runs(&self);
+
     /// The scripts that the configuration names, as they are now.
     ///
     /// # Errors

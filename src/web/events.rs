@@ -20,10 +20,10 @@ use warp::{Reply as _, Stream, reply::Response, sse::Event};
 
 use super::{problem::Problem, query::Query, routes::Asked, runs::shown};
 use crate::{
-    error::Result,
+    error::{ErrorKind, Result},
     runs::{
-        Store,
-        record::{Line, RunRecord},
+        Status, Store,
+        record::{Filter, Line, RunRecord},
     },
 };
 
@@ -265,7 +265,7 @@ pub fn follow(store: Store, hub: &Arc<Hub>) -> std_mpsc::Sender<()> {
     let (stop, stopped) = std_mpsc::channel();
     let hub = Arc::downgrade(hub);
     let follow = move || {
-        let mut follower = Follower { row: store.last_row().ok(), store, version: None, open: BTreeMap::new() };
+        let mut follower = Follower::new(store);
         let mut looked = Instant::now();
         while stopped.recv_timeout(LOOK_EVERY) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             let Some(hub) = Weak::upgrade(&hub) else { return };
@@ -296,17 +296,60 @@ struct Follower {
 }
 
 impl Follower {
+    /// A follower of what happens from now on; the runs that go on now are followed, too.
+    fn new(store: Store) -> Self {
+        let mut follower = Self { store, row: None, version: None, open: BTreeMap::new() };
+        if let Err(error) = follower.begin() {
+            log::debug!("what went on before is not followed: {error}");
+        }
+        follower
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let row = match self.store.last_row() {
+            Ok(row) => row,
+            // There is none yet.
+            Err(error) if error.kind == ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        for status in [Status::Running, Status::Waiting] {
+            for run in self.store.list(&Filter { status: Some(status), ..Filter::default() })? {
+                let last = self.store.last_lines(&run.id, 1)?.first().map_or(0, |line| line.number);
+                self.open.insert(run.id.clone(), (run, last));
+            }
+        }
+        self.row = Some(row);
+        Ok(())
+    }
+
     fn look(&mut self, hub: &Hub) -> Result<()> {
-        let row = self.row.unwrap_or(0);
-        for (at, run) in self.store.runs_behind(row)? {
-            self.row = Some(self.row.unwrap_or(0).max(at));
+        let Some(row) = self.row else { return self.begin() };
+        if self.store.last_row()? < row {
+            // It is another store: it was moved away, or its places were given anew.
+            self.open.clear();
+            hub.tell(Name::Reset);
+            return self.begin();
+        }
+        let (last, runs) = self.store.runs_behind(row)?;
+        self.row = Some(last);
+        for run in runs {
+            if self.open.contains_key(&run.id) {
+                continue;
+            }
             hub.publish(Name::RunStarted, Some(&run.id), &shown(&run));
             self.open.insert(run.id.clone(), (run, 0));
         }
         let ids: Vec<String> = self.open.keys().cloned().collect();
         for id in ids {
             // The record first: what is logged until a run's end is in the store when its end is.
-            let record = self.store.get(&id)?;
+            let record = match self.store.get(&id) {
+                Ok(record) => record,
+                Err(error) if matches!(error.kind, ErrorKind::Usage | ErrorKind::NotFound) => {
+                    self.open.remove(&id);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             self.tell_lines(hub, &id)?;
             let Some((known, _)) = self.open.get_mut(&id) else { continue };
             if !record.status.is_open() {

@@ -116,7 +116,14 @@ fn missing(error: Error) -> Problem {
 async fn find(core: &Arc<dyn Core>, id: String) -> Result<RunRecord, Problem> {
     check_id(&id)?;
     let core = core.clone();
-    blocking(move || Ok(core.store().get(&id))).await?.map_err(missing)
+    let find = move || {
+        core.store().get(&id).or_else(|_| {
+            // It may be over, and on its way into the store.
+            core.flush_runs();
+            core.store().get(&id)
+        })
+    };
+    blocking(move || Ok(find())).await?.map_err(missing)
 }
 
 /// GET /api/runs/ID

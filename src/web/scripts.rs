@@ -88,8 +88,12 @@ where
     if check_name(&name).is_err() {
         return Err(unknown(&name));
     }
+    let has_files = core.config().scripts_dir.is_some();
     let loading = core.clone();
-    let script = match blocking(move || Ok(loading.library()?.load(&name).map_err(|error| (name, error)))).await? {
+    let load =
+        move || Result::<_, crate::error::Error>::Ok(loading.library()?.load(&name).map_err(|error| (name, error)));
+    let loaded = if has_files { blocking(load).await? } else { load()? };
+    let script = match loaded {
         Ok(script) => script,
         Err((name, error)) if error.kind == ErrorKind::Usage => return Err(with_hint_of(unknown(&name), error.hint)),
         Err((_, error)) => return Err(error.into()),

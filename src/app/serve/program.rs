@@ -59,6 +59,10 @@ impl Core for Program {
         &self.store
     }
 
+    fn flush_runs(&self) {
+        self.recorder.flush();
+    }
+
     fn library(&self) -> Result<Library> {
         library(&self.config)
     }

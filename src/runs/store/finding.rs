@@ -153,22 +153,23 @@ impl Store {
         }
     }
 
-    /// The runs that came in behind this place, each with its own, but for those that a person or a program asked for, that did
+    /// The last place there is, and the runs that came in behind this one until then, but for those that a person or a program asked for, that did
     /// nothing but read, and are over.
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn runs_behind(&self, row: i64) -> Result<Vec<(i64, RunRecord)>> {
-        let sql =
-            format!("SELECT {COLUMNS}, rowid FROM runs WHERE rowid > ?1 AND NOT routine ORDER BY rowid LIMIT 500");
+    pub fn runs_behind(&self, row: i64) -> Result<(i64, Vec<RunRecord>)> {
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE rowid > ?1 AND rowid <= ?2 AND NOT routine ORDER BY rowid");
         self.read(|connection| {
+            let last = "SELECT coalesce(max(rowid), 0) FROM runs";
+            let last: i64 = connection.prepare_cached(last)?.query_row([], |row| row.get(0))?;
             let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([row])?;
+            let mut rows = statement.query([row, last])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push((row.get(24)?, self.record(row)?));
+                found.push(self.record(row)?);
             }
-            Ok(found)
+            Ok((last, found))
         })
     }
 

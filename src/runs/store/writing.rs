@@ -1,5 +1,7 @@
 //! What is written of a run: its record at its start and at its end, its log meanwhile; and what is thrown away after its time.
 
+use std::sync::atomic::Ordering;
+
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Transaction, params};
 use serde_json::Value;
@@ -20,6 +22,8 @@ const KEPT: u32 = 10_000;
 /// Of runs that a person or a program asked for, and that did nothing but read, so many: `volumes` once a minute shall not push
 /// a week-old backup out of the store.
 const KEPT_ROUTINE: u32 = 1_000;
+/// After so many more of those it is looked whether there are too many: some ask a thousand times a second.
+const ROUTINE_EVERY: usize = 500;
 /// How often it is looked whether there are too many.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// A result that is longer, in bytes of JSON, is not kept.
@@ -60,6 +64,12 @@ impl Store {
             }
             if !changes.iter().any(|change| matches!(change, Change::End(_))) {
                 return Ok(());
+            }
+            let routine = changes.iter().filter(|change| matches!(change, Change::End(end) if is_routine(end.record)));
+            let routine = routine.count();
+            if self.routine.fetch_add(routine, Ordering::Relaxed) + routine >= ROUTINE_EVERY {
+                self.routine.store(0, Ordering::Relaxed);
+                prune_routine(transaction)?;
             }
             let pruned = super::times::get(transaction, "pruned")?;
             // A clock that was set back must not put it off for years.
@@ -185,7 +195,7 @@ pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &O
             bytes = excluded.bytes, lines_left_out = excluded.lines_left_out, routine = excluded.routine,
             reason = excluded.reason, volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
             plan = excluded.plan, result = excluded.result";
-    let routine = record.status == Status::Done && record.trigger != Trigger::Cron && record.volumes_done.is_empty();
+    let routine = is_routine(record);
     transaction.prepare_cached(SAVE)?.execute(params![
         record.id,
         record.script,
@@ -221,6 +231,11 @@ pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &O
     Ok(())
 }
 
+/// Whether a person or a program asked for the run, and it did nothing but read.
+fn is_routine(record: &RunRecord) -> bool {
+    record.status == Status::Done && record.trigger != Trigger::Cron && record.volumes_done.is_empty()
+}
+
 fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite::Result<()> {
     if lines.is_empty() {
         return Ok(());
@@ -235,6 +250,17 @@ fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite:
     Ok(())
 }
 
+/// Throws away the oldest of too many runs that did nothing but read.
+fn prune_routine(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    const GONE: &str = "SELECT id FROM runs WHERE routine
+        AND id <= (SELECT id FROM runs WHERE routine ORDER BY id DESC LIMIT 1 OFFSET ?1)";
+    let gone = transaction
+        .prepare_cached(GONE)?
+        .query_map([KEPT_ROUTINE], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    throw_away(transaction, &gone)
+}
+
 fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
     const GONE: &str = "
         SELECT id FROM runs WHERE status NOT IN ('running', 'waiting') AND (
@@ -246,9 +272,13 @@ fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> 
         .prepare(GONE)?
         .query_map(params![micros(oldest), KEPT, KEPT_ROUTINE], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
+    throw_away(transaction, &gone)
+}
+
+fn throw_away(transaction: &Transaction<'_>, gone: &[String]) -> rusqlite::Result<()> {
     for (table, column) in [("lines", "run"), ("run_volumes", "run"), ("runs", "id")] {
-        let mut delete = transaction.prepare(&format!("DELETE FROM {table} WHERE {column} = ?1"))?;
-        for id in &gone {
+        let mut delete = transaction.prepare_cached(&format!("DELETE FROM {table} WHERE {column} = ?1"))?;
+        for id in gone {
             delete.execute([id])?;
         }
     }
