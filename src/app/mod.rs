@@ -55,6 +55,7 @@ pub fn door(
         notifier,
         recorder: Some(recorder),
         turns: None,
+        readers: None,
         ending: CancellationToken::new(),
     }
 }

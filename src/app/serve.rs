@@ -36,6 +36,8 @@ use runner::CrontabRunner;
 
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
+/// So many runs over HTTP that only read at a time: each holds a thread while the daemon takes its time.
+const READERS: usize = 32;
 /// What the problem of a `serve` that can't start is known by.
 const START: &str = "start";
 /// The lock by which others see that `serve` runs.
@@ -127,7 +129,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         since: SystemClock.now(),
         report: tokio::sync::watch::Sender::new(None),
         changed,
-        looking: tokio::sync::Mutex::default(),
+        refused: refused.clone(),
+        looking: Arc::default(),
     });
     tokio::spawn(freshness.clone().watch(stop.clone()));
     let program = Arc::new(Program {
@@ -135,6 +138,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         store,
         recorder,
         turns,
+        readers: Arc::new(Turns::new(READERS)),
         teller: teller.clone(),
         daemons: runner.daemons.clone(),
         report: freshness.report.subscribe(),
@@ -145,6 +149,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         ending: cancellation.clone(),
         cut_off: CancellationToken::new(),
         running: TaskTracker::new(),
+        pausing: tokio::sync::Mutex::default(),
     });
     let answering = listener.map(|listener| http::answer(listener, gate, program.clone(), hub.clone(), stop.clone()));
 

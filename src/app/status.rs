@@ -474,7 +474,10 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
             continue;
         }
         match (&run.error, run.status) {
-            (_, Status::Interrupted) => failed_runs.push(failed(&run, "it was interrupted, its process is gone")),
+            (_, Status::Interrupted) => {
+                let why = run.reason.as_deref().unwrap_or("its process is gone");
+                failed_runs.push(failed(&run, &format!("it was interrupted, {why}")));
+            }
             (Some(error), _) => {
                 failed_runs.push(failed(&run, error.get("message").and_then(|text| text.as_str()).unwrap_or_default()));
             }
@@ -500,8 +503,11 @@ fn failed(run: &RunRecord, message: &str) -> String {
 
 /// The runs that go on now, the newest first.
 pub fn running(store: &Store) -> Vec<RunRecord> {
-    let filter = Filter { status: Some(Status::Running), ..Filter::default() };
-    store.list(&filter).unwrap_or_default()
+    let list = |status| store.list(&Filter { status: Some(status), ..Filter::default() }).unwrap_or_default();
+    let mut open = list(Status::Waiting);
+    open.extend(list(Status::Running));
+    open.sort_by(|one, other| other.id.cmp(&one.id));
+    open
 }
 
 #[cfg(test)]

@@ -17,10 +17,17 @@ use crate::{
 /// How many lines of a run's log are told with it.
 const LOG_TAIL: usize = 20;
 
-/// Runs a script, and puts what people are to be told of it into the outbox.
-pub async fn run_and_tell(announced: Announced, teller: &Arc<Teller>) -> Finished {
+/// Runs a script when its turn has come and `begins` is done, and puts what people are to be told of it into the outbox.
+pub async fn run_and_tell(announced: Announced, teller: &Arc<Teller>, begins: impl Future<Output = ()>) -> Finished {
     let (door, trigger, words) = (announced.door().clone(), announced.trigger(), announced.words());
-    let finished = announced.run().await;
+    let finished = announced.run_after(begins).await;
+    // The next start makes up for a line of the crontab that never began.
+    if !finished.has_begun && trigger == Trigger::Cron {
+        let store = door.recorder.as_ref().filter(|_| finished.recorded).map(|recorder| recorder.store().clone());
+        let id = finished.id.clone();
+        off_the_runtime(move || store.iter().for_each(|store| interruption_told(store, &id))).await;
+        return finished;
+    }
     // Whoever asked for a list sees himself what came of it.
     if finished.read_only && trigger != Trigger::Cron {
         return finished;

@@ -14,7 +14,7 @@ use crate::{
         status::{self, Expected, Known, VolumeStatus},
     },
     clock::{Clock, SystemClock},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     freshness::Freshness,
     output::{Cell, Column, age, moment, table},
     progress,
@@ -51,7 +51,14 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
     let (mut lacks_destination, mut daemon) = (false, String::new());
     for expected in Expected::by_daemon(&Arc::new(config.clone()), &entries) {
         lacks_destination |= expected.config().backup_url.is_none();
-        let connection = app::connect(expected.config(), progress::none()).await?;
+        let connection = match app::connect(expected.config(), progress::none()).await {
+            Ok(connection) => connection,
+            Err(error) if error.kind == ErrorKind::Configuration => return Err(error),
+            Err(error) => {
+                known.unreachable = Some(error);
+                continue;
+            }
+        };
         if daemon.is_empty() {
             daemon = connection.daemon.description();
         }

@@ -71,6 +71,8 @@ pub struct Door {
     pub recorder: Option<Arc<Recorder>>,
     /// How many runs that change something there are at a time; any number where there is none.
     pub turns: Option<Arc<Turns>>,
+    /// How many that only read, or are dry; any number where there is none.
+    pub readers: Option<Arc<Turns>>,
     /// Cancelled where the program that all these runs are a part of is told to end. A run that is cancelled then was cut off, and
     /// is remembered as interrupted, not as cancelled.
     pub ending: CancellationToken,
@@ -113,6 +115,8 @@ pub struct Finished {
     pub took: Duration,
     /// Whether the store remembers it.
     pub recorded: bool,
+    /// Whether its turn came: else it was cancelled before.
+    pub has_begun: bool,
     /// Whether its script only reads.
     pub read_only: bool,
     /// The volumes that it backed up to the configured destination, each backup proven good; none in a dry run.
@@ -160,7 +164,7 @@ pub fn announce(door: &Door, request: Request, cancellation: CancellationToken) 
         (id::next(now), now)
     };
     let only_reads = request.dry_run || request.script.read_only;
-    let ((id, started), place) = match door.turns.as_ref().filter(|_| !only_reads) {
+    let ((id, started), place) = match if only_reads { &door.readers } else { &door.turns } {
         Some(turns) => {
             let (named, place) = turns.place(name);
             (named, Some(place))
@@ -203,7 +207,13 @@ impl Announced {
     }
 
     /// Runs it to its end, when its turn has come.
-    pub async fn run(mut self) -> Finished {
+    pub async fn run(self) -> Finished {
+        self.run_after(std::future::ready(())).await
+    }
+
+    /// Runs it to its end, when its turn has come and this is done: what must be remembered before the script does anything. It is not
+    /// done where the program ends before the run's turn.
+    pub async fn run_after(mut self, begins: impl Future<Output = ()>) -> Finished {
         let scope = Scope { run: self.record.id.as_str().into(), lines: self.recording.as_ref().map(Recording::lines) };
         let mut turn = None;
         if let Some(place) = self.place.take() {
@@ -213,8 +223,10 @@ impl Announced {
             }
             tokio::select! {
                 biased;
-                came = place.turn() => turn = Some(came),
                 () = self.cancellation.cancelled() => {}
+                // Nothing new is started then.
+                () = self.door.ending.cancelled() => self.cancellation.cancel(),
+                came = place.turn() => turn = Some(came),
             }
         }
         if self.is_waiting() {
@@ -223,12 +235,17 @@ impl Announced {
                 recording.turn_came(self.record.clone());
             }
         }
-        let finished = self.perform(scope).await;
+        let has_begun = !self.cancellation.is_cancelled();
+        // One that somebody cancelled before its turn is dealt with, too; one that the program's end did is not.
+        if has_begun || !self.door.ending.is_cancelled() {
+            begins.await;
+        }
+        let finished = self.perform(scope, has_begun).await;
         drop(turn);
         finished
     }
 
-    async fn perform(self, scope: Scope) -> Finished {
+    async fn perform(self, scope: Scope, has_begun: bool) -> Finished {
         let Self { door, request, cancellation, record, recording, .. } = self;
         let begun = Instant::now();
         let (id, script_name, started) = (record.id.clone(), record.script.clone(), record.started);
@@ -252,8 +269,10 @@ impl Announced {
         host.listener = door.listener.clone();
         host.notifier = door.notifier.clone();
         let host = Arc::new(host);
-        door.notifier
-            .run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run || read_only);
+        if has_begun {
+            door.notifier
+                .run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run || read_only);
+        }
 
         let (clock, ending) = (door.clock.clone(), door.ending.clone());
         let destination = door.settings.destination.clone();
@@ -268,7 +287,7 @@ impl Announced {
                 script::run(&script, &arguments, host)
             });
             let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
-            finished.read_only = read_only;
+            (finished.read_only, finished.has_begun) = (read_only, has_begun);
             (finished.daemon, finished.place) = (guards.identity(), place);
             if !record.dry_run {
                 finished.backed_up = backed_up(&guards.witnessed(), destination.as_ref());
@@ -310,6 +329,7 @@ impl Announced {
             started,
             took: begun.elapsed(),
             recorded: false,
+            has_begun,
             read_only,
             backed_up: BTreeSet::new(),
             daemon: daemon_identity,
@@ -357,6 +377,7 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
     };
     let (id, script, started) = (record.id.clone(), record.script.clone(), record.started);
     Finished {
+        has_begun: true,
         id,
         script,
         status,

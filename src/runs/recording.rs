@@ -116,7 +116,7 @@ enum Waiting {
     /// The run, to be told whether it is.
     Run(Sender<bool>),
     /// Nobody; there may be too many of those.
-    Nobody(Option<OnItsWay>),
+    Nobody { _counted: Option<OnItsWay> },
     /// It failed, and the run goes on without. It is tried again.
     Failed,
 }
@@ -228,7 +228,7 @@ impl Recording {
         if count >= MOST_UNWRITTEN {
             return self.end(record, output, witnessed);
         }
-        let waiting = Waiting::Nobody(Some(on_its_way));
+        let waiting = Waiting::Nobody { _counted: Some(on_its_way) };
         let end = End { record, output, witnessed, waiting, since: Instant::now() };
         self.kept.messages.send(Message::End(self.kept.run.clone(), Box::new(end))).is_ok()
     }
@@ -513,7 +513,13 @@ fn broken(record: RunRecord, now: Timestamp) -> End {
     let error = Error::internal("the run broke off inside the program");
     let record =
         RunRecord { status: Status::Failed, ended: Some(now), error: Some(diagnostic::to_json(&error)), ..record };
-    End { record, output: Output::default(), witnessed: None, waiting: Waiting::Nobody(None), since: Instant::now() }
+    End {
+        record,
+        output: Output::default(),
+        witnessed: None,
+        waiting: Waiting::Nobody { _counted: None },
+        since: Instant::now(),
+    }
 }
 
 /// Says what is wrong with the store, once, and that it is well again.

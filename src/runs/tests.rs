@@ -34,6 +34,7 @@ fn bench(volumes: &[&str]) -> Bench {
         notifier: Arc::new(script::NotifyLog),
         recorder: Some(Arc::new(Recorder::new(store.clone(), Arc::new(crate::clock::SystemClock)))),
         turns: None,
+        readers: None,
         ending: CancellationToken::new(),
     };
     Bench { _folder: folder, daemon, door, store }

@@ -94,6 +94,8 @@ pub(crate) enum GivenUp {
     Again,
     /// The entry does not catch up.
     NoCatchUp,
+    /// The entry is paused.
+    Paused,
 }
 
 impl fmt::Display for GivenUp {
@@ -101,6 +103,7 @@ impl fmt::Display for GivenUp {
         f.write_str(match self {
             Self::Again => "the run that made up for it was cut off as well",
             Self::NoCatchUp => "catching up is off",
+            Self::Paused => "the entry is paused",
         })
     }
 }
@@ -220,6 +223,9 @@ impl Board {
         let mut state = State { entry: entry.clone(), next: None, last: None, delayed: None, queued: false, missed: 0 };
         if self.paused.contains(&entry.key) {
             state.last = past.and_then(|past| entry.schedule.latest_until(past.due));
+            if let Some(cut_off) = past.and_then(|past| past.cut_off) {
+                actions.push(Action::GiveUp(entry.clone(), cut_off.due, GivenUp::Paused));
+            }
             actions.push(Action::Remember(entry.clone(), now));
             return state;
         }

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher, Hasher, RandomState},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -34,8 +35,9 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// a thread of its own (`clerk`), and may block.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
-    /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
-    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) -> RunEnd;
+    /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`. Before the script does anything, but
+    /// not before its turn has come, `begins` is to be awaited: it has remembered that the run began.
+    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, cancellation: CancellationToken) -> RunEnd;
 
     /// What is remembered of entries, by their keys, from before the program was started.
     fn past(&self) -> HashMap<String, Past>;
@@ -61,6 +63,9 @@ pub trait Runner: Send + Sync + 'static {
         let _ = crontab;
     }
 }
+
+/// Remembers that a run begins.
+pub type Begins = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,8 +275,9 @@ impl Scheduler {
         let (run_entry, token) = (entry.clone(), cancellation.clone());
         let task = self.running.spawn(async move {
             // Before the script does anything: after a crash in its midst it is made up for, and not for ever.
-            clerk.begins(run_entry.clone(), due).await;
-            runner.run(run_entry, due, token).await
+            let begins_entry = run_entry.clone();
+            let begins = Box::pin(async move { clerk.begins(begins_entry, due).await });
+            runner.run(run_entry, due, begins, token).await
         });
         self.tasks.insert(task.id(), (entry, cancellation));
     }

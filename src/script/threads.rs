@@ -114,7 +114,7 @@ mod tests {
         assert!(done.0);
         let error = run(|| -> () { panic!("on purpose") }).unwrap().blocking_recv().unwrap().unwrap_err();
         assert!(error.message.contains("on purpose"), "{error}");
-        let again = run(|| is_deep()).unwrap().blocking_recv().unwrap().unwrap();
+        let again = run(is_deep).unwrap().blocking_recv().unwrap().unwrap();
         assert!(again);
     }
 }

@@ -23,8 +23,8 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
     for status in &schedule.entries {
         *missed.entry(status.entry.script.clone()).or_default() += status.missed;
     }
-    let waiting = core.waiting_messages();
-    let (totals, open) = blocking(move || Ok((core.store().totals(), core.store().open_runs()))).await?;
+    let read = move || Ok((core.store().totals(), core.store().open_runs(), core.waiting_messages()));
+    let (totals, open, waiting) = blocking(read).await?;
     let mut text = Text::default();
     text.gauge("convoy_backups_store_up", "Whether the store of runs can be read.", f64::from(totals.is_ok()));
     if let (Ok(totals), Ok(open)) = (&totals, &open) {

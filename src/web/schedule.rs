@@ -32,11 +32,12 @@ pub(super) async fn show(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
     if !(0..=MOST_HOURS).contains(&hours) {
         return Err(Query::wrong("hours", &hours.to_string(), "a number from 0 to 744"));
     }
-    let schedule = core.schedule();
     let last = last_runs(&core).await?;
     let now = SystemClock.now();
     let until = now.checked_add(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MAX);
-    Ok(json_answer(&all(&schedule, &last, now, until)))
+    // A thousand lines have many due times.
+    let shown = blocking(move || Ok(all(&core.schedule(), &last, now, until))).await?;
+    Ok(json_answer(&shown))
 }
 
 /// POST /api/schedule/KEY/ACTION
@@ -50,10 +51,11 @@ pub(super) async fn act(core: Arc<dyn Core>, hub: Arc<Hub>, key: String, action:
     if core.is_ending() {
         return Err(Problem::shutting_down());
     }
-    if !core.act_on(&key, wanted).await.map_err(Problem::from)? {
+    let acted = core.act_on(&key, wanted).await;
+    hub.tell(Name::Schedule);
+    if !acted.map_err(Problem::from)? {
         return Err(Problem::not_found("the crontab has no such entry").with_hint("GET /api/schedule lists them"));
     }
-    hub.tell(Name::Schedule);
     let last = last_runs(&core).await?;
     let schedule = core.schedule();
     let now = SystemClock.now();

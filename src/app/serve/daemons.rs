@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 /// The daemons that the crontab's lines use: mostly one.
 #[derive(Default)]
-pub(super) struct Daemons(Mutex<HashMap<DaemonKey, Arc<Connection>>>);
+pub(super) struct Daemons(Mutex<HashMap<DaemonKey, Arc<OnceCell<Arc<Connection>>>>>);
 
 /// Which daemon: its address, the S3 service it is told to use, the repositories' password, and the host in backups.
 type DaemonKey = (String, Option<String>, Option<String>, String);
@@ -23,19 +23,17 @@ impl Daemons {
     pub(super) async fn get(&self, config: &Config) -> Result<Arc<Connection>> {
         let password = config.repository_password.as_ref().map(|password| password.expose().to_owned());
         let key = (config.daemon().0.to_string(), config.s3_endpoint.clone(), password, config.host_name());
-        let mut known = self.0.lock().await;
-        if let Some(connection) = known.get(&key) {
-            return Ok(connection.clone());
-        }
-        let connection = Arc::new(connect(config, progress::none()).await?);
-        known.insert(key, connection.clone());
-        Ok(connection)
+        // One that takes its time keeps only those waiting that want it.
+        let cell = self.0.lock().await.entry(key).or_default().clone();
+        let connect = async { connect(config, progress::none()).await.map(Arc::new) };
+        cell.get_or_try_init(|| connect).await.cloned()
     }
 
     /// Closes those that nobody uses any more.
     pub(super) async fn close(&self) {
-        for (_, connection) in self.0.lock().await.drain() {
-            if let Some(connection) = Arc::into_inner(connection) {
+        for (_, cell) in self.0.lock().await.drain() {
+            let connection = Arc::into_inner(cell).and_then(OnceCell::into_inner);
+            if let Some(connection) = connection.and_then(Arc::into_inner) {
                 let now = CancellationToken::new();
                 now.cancel();
                 connection.close(&now, |text| log::info!("{text}")).await;

@@ -22,6 +22,7 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::Config,
+    error::Error,
     freshness::Freshness,
     notify::Teller,
     report::Report,
@@ -48,10 +49,12 @@ pub(super) struct FreshnessWatch {
     pub(super) since: Timestamp,
     /// What was seen last.
     pub(super) report: watch::Sender<Option<Arc<Report>>>,
+    /// What is wrong with a newer crontab, which was not taken.
+    pub(super) refused: Arc<std::sync::Mutex<Vec<Error>>>,
     /// Something has changed: it is worth a look.
     pub(super) changed: Arc<Notify>,
     /// Held while it is looked.
-    pub(super) looking: tokio::sync::Mutex<()>,
+    pub(super) looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
@@ -95,12 +98,14 @@ impl FreshnessWatch {
 
     /// Looks; where that takes too long, people are told, and there is no second look beside the first.
     async fn look_in_time(self: Arc<Self>) {
-        let _looking = self.looking.lock().await;
+        // It goes with the look itself: whoever asked for it may go away meanwhile.
+        let guard = self.looking.clone().lock_owned().await;
         let watch = self.clone();
         // Most of it reads the store and other files, and scripts: on a thread of its own it keeps nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
             watch.teller.solved(WATCH, "backups are looked at again", "Each volume's newest backup is known.");
+            drop(guard);
         });
         let looked = match tokio::time::timeout(LOOK_TIME, &mut looking).await {
             Ok(looked) => looked,
@@ -162,7 +167,8 @@ impl FreshnessWatch {
             config: &self.config,
             serving: Some(true),
             entries: &crontab.entries,
-            crontab_problem: None,
+            crontab_problem: (!self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
+                .then(|| format!("the crontab \"{}\" has errors, and the one before is in force: see \"convoy-backups crontab check\"", crontab.file)),
             lacks_destination,
             daemon: identity.unwrap_or_default(),
             known: &seen,

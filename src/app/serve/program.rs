@@ -5,6 +5,7 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use crate::{
         door, library,
         telling::{off_the_runtime, run_and_tell},
     },
+    clock::{Clock as _, SystemClock},
     config::Config,
     daemon::files::write_whole,
     error::{Error, ErrorKind, Result},
@@ -34,6 +36,7 @@ pub(super) struct Program {
     pub(super) store: Arc<Store>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) turns: Arc<Turns>,
+    pub(super) readers: Arc<Turns>,
     pub(super) teller: Arc<Teller>,
     pub(super) daemons: Arc<Daemons>,
     pub(super) freshness: Arc<FreshnessWatch>,
@@ -47,6 +50,29 @@ pub(super) struct Program {
     pub(super) cut_off: CancellationToken,
     /// The runs that were started here.
     pub(super) running: TaskTracker,
+    /// Held while an entry is paused or resumed.
+    pub(super) pausing: tokio::sync::Mutex<()>,
+}
+
+/// So long the first look at the volumes is waited for.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+impl Program {
+    /// What is known before the first look is over.
+    fn not_looked_yet(&self) -> Report {
+        Report {
+            serving: true,
+            looked: SystemClock.now(),
+            host: self.config.host_name(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            destination: self.config.backup_url.as_ref().map(ToString::to_string),
+            data_dir: self.config.data_dir.display().to_string(),
+            problems: vec![
+                "the volumes were not looked at yet: the daemon or the destination takes its time".to_owned(),
+            ],
+            ..Report::default()
+        }
+    }
 }
 
 #[async_trait]
@@ -68,9 +94,15 @@ impl Core for Program {
     }
 
     async fn launch(&self, call: Call) -> Result<Launched> {
+        // The end waits for it from here on.
+        let _started = self.running.token();
         let connection = self.daemons.get(&self.config).await?;
+        if self.ending.is_cancelled() {
+            return Err(Error::new(ErrorKind::Cancelled, "the program is ending, and starts nothing new"));
+        }
         let mut door = door(&self.config, &connection, self.teller.clone(), self.recorder.clone());
         door.turns = Some(self.turns.clone());
+        door.readers = Some(self.readers.clone());
         door.ending = self.ending.clone();
         let timeout = call.timeout.unwrap_or(self.config.run_timeout);
         let request = Request {
@@ -87,7 +119,7 @@ impl Core for Program {
         let (send, finished) = oneshot::channel();
         let (teller, freshness) = (self.teller.clone(), self.freshness.clone());
         self.running.spawn(async move {
-            let finished = run_and_tell(announced, &teller).await;
+            let finished = run_and_tell(announced, &teller, std::future::ready(())).await;
             if is_of_interest {
                 freshness.look_soon();
             }
@@ -107,7 +139,7 @@ impl Core for Program {
     }
 
     async fn act_on(&self, key: &str, action: EntryAction) -> Result<bool> {
-        let paused = match action {
+        match action {
             EntryAction::Run => {
                 return match self.view.run_now(key) {
                     Some(true) => Ok(true),
@@ -116,9 +148,11 @@ impl Core for Program {
                     None => Ok(false),
                 };
             }
-            EntryAction::Pause => self.view.pause(key),
-            EntryAction::Resume => self.view.resume(key),
+            EntryAction::Pause | EntryAction::Resume => {}
         };
+        // One at a time, so that what is remembered last is what was done last.
+        let _pausing = self.pausing.lock().await;
+        let paused = if action == EntryAction::Pause { self.view.pause(key) } else { self.view.resume(key) };
         let Some(paused) = paused else { return Ok(false) };
         let folder = self.config.data_dir.clone();
         off_the_runtime(move || remember_paused(&folder, &paused)).await?;
@@ -131,9 +165,9 @@ impl Core for Program {
         }
         // The first look is under way right after the start.
         let mut report = self.report.clone();
-        match report.wait_for(Option::is_some).await {
-            Ok(report) => report.clone().unwrap_or_default(),
-            Err(_) => Arc::default(),
+        match tokio::time::timeout(FIRST_LOOK, report.wait_for(Option::is_some)).await {
+            Ok(Ok(report)) => report.clone().unwrap_or_default(),
+            _ => Arc::new(self.not_looked_yet()),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     notify::Teller,
     runs::{self, Begun, EntryEvent, Finished, Recorder, Request, Status, Store, Trigger, Turns, record::Skipped},
-    schedule::{Before, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner},
+    schedule::{Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner},
     web::events::{Hub, Name},
 };
 
@@ -45,7 +45,13 @@ pub(super) struct CrontabRunner {
 }
 
 impl CrontabRunner {
-    async fn try_run(&self, entry: &Arc<Entry>, due: Due, cancellation: CancellationToken) -> Result<Finished> {
+    async fn try_run(
+        &self,
+        entry: &Arc<Entry>,
+        due: Due,
+        begins: &mut Option<Begins>,
+        cancellation: CancellationToken,
+    ) -> Result<Finished> {
         let loaded = entry.clone();
         let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
         let connection = self.daemons.get(&entry.config).await?;
@@ -63,7 +69,8 @@ impl CrontabRunner {
             timeout: entry.timeout,
         };
         let announced = runs::announce(&door, request, cancellation);
-        let finished = run_and_tell(announced, &self.teller).await;
+        let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
+        let finished = run_and_tell(announced, &self.teller, begins).await;
         let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
         match &finished.result {
             Err(error) => log::error!("{text}: {error}"),
@@ -98,8 +105,13 @@ fn record_entry(entry: &Entry) -> runs::Entry {
 
 #[async_trait]
 impl Runner for CrontabRunner {
-    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) -> RunEnd {
-        let ran = self.try_run(&entry, due, cancellation).await;
+    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, cancellation: CancellationToken) -> RunEnd {
+        let mut begins = Some(begins);
+        let ran = self.try_run(&entry, due, &mut begins, cancellation).await;
+        if let Some(begins) = begins.filter(|_| ran.is_err()) {
+            // It could not be started, and that is that.
+            begins.await;
+        }
         let end = match &ran {
             Ok(finished) if finished.status == Status::Interrupted => RunEnd::CutOff,
             _ => RunEnd::Ended,
@@ -112,9 +124,10 @@ impl Runner for CrontabRunner {
                 Ok(_) => teller.solved(&key, &format!("{} can be started again", entry.script), &what),
                 Err(error) => {
                     log::error!("line {}: \"{}\" can't be started: {error}", entry.line, entry.script);
+                    let when = if due.before == Before::NotDue { "was wanted" } else { "was due" };
                     skip(&store, std::iter::once((entry.clone(), due.time, error.to_string())));
                     let text =
-                        format!("{what} was due at {} and could not be started:\n\n{}", due.time, explained(&error));
+                        format!("{what} {when} at {} and could not be started:\n\n{}", due.time, explained(&error));
                     teller.problem(&key, &format!("{} can't be started", entry.script), &text);
                 }
             }
@@ -174,6 +187,7 @@ impl Runner for CrontabRunner {
         );
         self.teller.problem("crontab", "the crontab has errors", &text);
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors.to_vec();
+        self.changed.notify_one();
         self.hub.tell(Name::Schedule);
     }
 

@@ -69,7 +69,7 @@ impl Store {
         });
         match read {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
-            read => read,
+            read => read?.into_iter().map(|record| self.settled(record)).collect(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Store {
             found => found?,
         };
         if found.first().is_some_and(|first| !id.is_empty() && (first.id == id || found.len() == 1)) {
-            return Ok(found.swap_remove(0));
+            return self.settled(found.swap_remove(0));
         }
         Err(if found.is_empty() || id.is_empty() { self.unknown(id) } else { ambiguous(id, &found) })
     }
@@ -173,6 +173,15 @@ impl Store {
         })
     }
 
+    /// The record, read again where its process seems to be gone: it may have ended between the row and the look.
+    fn settled(&self, record: RunRecord) -> Result<RunRecord> {
+        if record.status != Status::Interrupted || record.ended.is_some() {
+            return Ok(record);
+        }
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE id = ?1");
+        self.read(|connection| connection.prepare_cached(&sql)?.query_row([&record.id], |row| self.record(row)))
+    }
+
     fn unknown(&self, id: &str) -> Error {
         let error = Error::usage(format!("there is no run \"{id}\""));
         let newest = self.read(|connection| {
@@ -237,7 +246,7 @@ impl Store {
         let status: String = row.get(2)?;
         let mut status = Status::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
         if status.is_open() && !alive::is_alive(self.running(), &id) {
-            // It may have ended since the row was read; what is in the store now is the truth then.
+            // It may have ended since the row was read: see `settled`.
             status = Status::Interrupted;
         }
         let trigger: String = row.get(3)?;

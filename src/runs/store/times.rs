@@ -76,7 +76,10 @@ impl Store {
                 match event {
                     EntryEvent::DealtWith(due) => set(transaction, &format!("{DUE}{key}"), *due)?,
                     EntryEvent::Begun(Begun { due, again }) => {
-                        set(transaction, &format!("{DUE}{key}"), *due)?;
+                        // A run that waited long is of an older time than what was missed meanwhile.
+                        let dealt_with = get(transaction, &format!("{DUE}{key}"))?;
+                        let latest = dealt_with.map_or(*due, |known| known.max(*due));
+                        set(transaction, &format!("{DUE}{key}"), latest)?;
                         set(transaction, &format!("{BEGUN}{key}"), *due)?;
                         if *again {
                             set(transaction, &format!("{AGAIN}{key}"), *due)?;

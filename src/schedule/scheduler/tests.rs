@@ -39,7 +39,8 @@ impl Recorder {
 
 #[async_trait]
 impl Runner for Recorder {
-    async fn run(&self, entry: Arc<Entry>, due: Due, cancellation: CancellationToken) -> RunEnd {
+    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, cancellation: CancellationToken) -> RunEnd {
+        begins.await;
         let before = match due.before {
             Before::Nothing => "",
             Before::Missed => " made up",
@@ -290,7 +291,8 @@ impl Hanging {
 
 #[async_trait]
 impl Runner for Hanging {
-    async fn run(&self, entry: Arc<Entry>, due: Due, _: CancellationToken) -> RunEnd {
+    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, _: CancellationToken) -> RunEnd {
+        begins.await;
         self.notes.lock().unwrap().push(format!("{} {}", entry.script, due.time));
         RunEnd::Ended
     }
@@ -360,7 +362,8 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
     struct Late(tokio::sync::mpsc::UnboundedSender<jiff::SignedDuration>);
     #[async_trait]
     impl Runner for Late {
-        async fn run(&self, _: Arc<Entry>, due: Due, _: CancellationToken) -> RunEnd {
+        async fn run(&self, _: Arc<Entry>, due: Due, begins: Begins, _: CancellationToken) -> RunEnd {
+            begins.await;
             let _ = self.0.send(Timestamp::now().duration_since(due.time));
             RunEnd::Ended
         }
