@@ -13,6 +13,7 @@ pub mod headers;
 mod metrics;
 pub mod openapi;
 pub mod problem;
+pub mod progress;
 mod query;
 pub mod routes;
 mod runs;
