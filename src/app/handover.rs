@@ -22,6 +22,8 @@ use crate::{
 
 /// Owners that go, one after the other, are followed for so long.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The pause before a second next owner is looked for: one that is there and hangs up on everyone is not asked without end.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Finds the daemon anew: takes the root where it is free, or speaks to its owner.
 type Connect = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>> + Send + Sync>;
@@ -98,10 +100,13 @@ macro_rules! forward {
 
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer> {
                 let asked = Instant::now();
+                let mut pause = Duration::ZERO;
                 loop {
                     match self.current().$method($($argument),*).await {
                         Err(error) if has_gone(Does::$does, &error, asked) => {
                             log::info!("the owner of the built-in daemon's folder has gone ({error}); looking for the next");
+                            tokio::time::sleep(pause).await;
+                            pause = PAUSE;
                             self.reconnect().await?;
                         }
                         answer => return answer,
@@ -155,7 +160,7 @@ mod tests {
         daemon
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn owners_that_have_gone_one_after_the_other_are_followed() {
         let gone = [(); 3].map(|()| faulty("create_volume", ErrorKind::Unreachable));
         let last = Arc::new(MemoryDaemon::new());
