@@ -1,17 +1,20 @@
 //! What long work tells of how far it has come; who shows it, and how, is the caller's business.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-/// Takes the progress of one piece of work at a time.
+/// Takes the progress of work. Several pieces of it may go on at a time, each counts for itself.
 pub trait Progress: Send + Sync + std::fmt::Debug {
-    /// A piece of work begins (`what`: "snapshot vol1"); `total` bytes where they are known from the start.
-    fn begin(&self, what: &str, total: Option<u64>);
+    /// A piece of work begins (`what`: "snapshot vol1"); `total` bytes where they are known from the start. It is over, well or
+    /// not, when what comes back is dropped. Called on the thread that does the work, or waits for it.
+    fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece>;
+}
+
+/// One piece of work that is under way.
+pub trait Piece: Send + Sync + std::fmt::Debug {
     /// The total, in bytes, once it is known.
     fn set_total(&self, total: u64);
     /// So many bytes more are done.
     fn advance(&self, bytes: u64);
-    /// The piece of work is over, well or not.
-    fn end(&self);
 }
 
 /// Shows nothing.
@@ -19,13 +22,22 @@ pub trait Progress: Send + Sync + std::fmt::Debug {
 pub struct NoProgress;
 
 impl Progress for NoProgress {
-    fn begin(&self, _what: &str, _total: Option<u64>) {}
+    fn begin(&self, _what: &str, _total: Option<u64>) -> Arc<dyn Piece> {
+        Arc::new(Self)
+    }
+}
+
+impl Piece for NoProgress {
     fn set_total(&self, _total: u64) {}
     fn advance(&self, _bytes: u64) {}
-    fn end(&self) {}
 }
 
 /// A shared [`NoProgress`].
 pub fn none() -> Arc<dyn Progress> {
     Arc::new(NoProgress)
+}
+
+/// A piece of work that nobody counts.
+pub fn no_piece() -> Weak<dyn Piece> {
+    Weak::<NoProgress>::new()
 }

@@ -1,17 +1,11 @@
 //! What the terminal can show: whether to colour, how wide it is, and the bars that show progress on standard error.
 
-use std::{
-    ffi::OsString,
-    fmt::Write,
-    io::IsTerminal,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{ffi::OsString, fmt::Write, io::IsTerminal, sync::Arc, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::{
-    progress::{Progress, none},
+    progress::{NoProgress, Piece, Progress},
     text::escape,
     units::{format_duration, format_size},
 };
@@ -70,15 +64,6 @@ impl Bars {
         Self { drawn: Some(MultiProgress::with_draw_target(target)) }
     }
 
-    /// A line of its own for one piece of work at a time: with a known total a bar with bytes, rate and time left, else a
-    /// spinner with the elapsed time.
-    pub fn progress(&self) -> Arc<dyn Progress> {
-        match &self.drawn {
-            Some(bars) => Arc::new(Line { bars: bars.clone(), bar: Mutex::new(None) }),
-            None => none(),
-        }
-    }
-
     /// Does something while the bars are off the screen: what it writes to the terminal does not tear them.
     pub fn suspend<R>(&self, work: impl FnOnce() -> R) -> R {
         match &self.drawn {
@@ -88,56 +73,43 @@ impl Bars {
     }
 }
 
+impl Progress for Bars {
+    /// A line of its own for each piece of work: with a known total a bar with bytes, rate and time left, else a spinner with
+    /// the elapsed time.
+    fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece> {
+        let Some(bars) = &self.drawn else { return Arc::new(NoProgress) };
+        // Made whole before it is among the bars, which draw it at once.
+        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        let style = if total.is_some() { bar_style() } else { spinner_style() };
+        let bar = bars.add(bar.with_style(style).with_prefix(escape(what).into_owned()));
+        bar.tick();
+        bar.enable_steady_tick(TICK);
+        Arc::new(Line { bars: bars.clone(), bar })
+    }
+}
+
 /// One line among the bars.
 #[derive(Debug)]
 struct Line {
     bars: MultiProgress,
-    bar: Mutex<Option<ProgressBar>>,
+    bar: ProgressBar,
 }
 
-impl Line {
-    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
-        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Progress for Line {
-    fn begin(&self, what: &str, total: Option<u64>) {
-        self.end();
-        // Made whole before it is among the bars, which draw it at once.
-        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-        let style = if total.is_some() { bar_style() } else { spinner_style() };
-        let bar = self.bars.add(bar.with_style(style).with_prefix(escape(what).into_owned()));
-        bar.tick();
-        bar.enable_steady_tick(TICK);
-        *self.bar() = Some(bar);
-    }
-
+impl Piece for Line {
     fn set_total(&self, total: u64) {
-        if let Some(bar) = self.bar().as_ref() {
-            bar.set_style(bar_style());
-            bar.set_length(total);
-        }
+        self.bar.set_style(bar_style());
+        self.bar.set_length(total);
     }
 
     fn advance(&self, bytes: u64) {
-        if let Some(bar) = self.bar().as_ref() {
-            bar.inc(bytes);
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = self.bar().take() {
-            bar.finish_and_clear();
-            self.bars.remove(&bar);
-        }
+        self.bar.inc(bytes);
     }
 }
 
 impl Drop for Line {
-    /// Work that failed half-way leaves no line behind.
     fn drop(&mut self) {
-        self.end();
+        self.bar.finish_and_clear();
+        self.bars.remove(&self.bar);
     }
 }
 
@@ -180,7 +152,7 @@ fn words_once_begun(of: fn(&ProgressState) -> String) -> impl Fn(&ProgressState,
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{io, sync::Mutex};
 
     use indicatif::TermLike;
 
@@ -269,16 +241,16 @@ mod tests {
     #[test]
     fn a_known_total_is_a_bar_and_an_unknown_one_a_spinner_that_can_become_a_bar() {
         let terminal = Recorder::default();
-        let line = terminal.bars().progress();
-        line.begin("snapshot vol1\n", Some(4 << 30));
+        let bars = terminal.bars();
+        let piece = bars.begin("snapshot vol1\n", Some(4 << 30));
         assert!(terminal.take().contains("snapshot vol1\\n [                        ] 0 B of 4.0 GiB"));
-        line.end();
+        drop(piece);
         terminal.take();
-        line.begin("backup vol1", None);
+        let piece = bars.begin("backup vol1", None);
         let shown = terminal.take();
         assert!(shown.contains("backup vol1 ") && shown.contains("0s") && !shown.contains('['), "{shown}");
-        line.advance(512);
-        line.set_total(1024);
+        piece.advance(512);
+        piece.set_total(1024);
         let shown = terminal.take();
         assert!(shown.contains("backup vol1 [============") && shown.contains("512 B of 1.0 KiB, "), "{shown}");
         assert!(shown.contains("/s, ") && shown.contains(" left"), "{shown}");
@@ -288,8 +260,7 @@ mod tests {
     fn bars_step_aside_for_a_line_of_the_log() {
         let terminal = Recorder::default();
         let bars = terminal.bars();
-        let line = bars.progress();
-        line.begin("backup vol1", Some(100));
+        let _piece = bars.begin("backup vol1", Some(100));
         terminal.take();
         bars.suspend(|| terminal.note("<log>").unwrap());
         let shown = terminal.take();
@@ -299,14 +270,24 @@ mod tests {
     }
 
     #[test]
-    fn work_that_ends_or_is_dropped_leaves_no_line() {
+    fn two_pieces_of_work_have_a_line_each_and_leave_none_behind() {
         let terminal = Recorder::default();
         let bars = terminal.bars();
-        let line = bars.progress();
-        line.begin("one", Some(100));
-        line.begin("two", Some(100));
+        let [one, two] = ["one", "two"].map(|what| bars.begin(what, None));
+        for (piece, done) in [(&one, 25), (&two, 50)] {
+            piece.advance(done);
+            piece.set_total(100);
+        }
         terminal.take();
-        drop(line);
+        bars.suspend(|| ());
+        let shown = terminal.take();
+        assert!(shown.contains("25 B of 100 B") && shown.contains("50 B of 100 B"), "{shown}");
+        drop(one);
+        terminal.take();
+        bars.suspend(|| ());
+        let shown = terminal.take();
+        assert!(!shown.contains("one") && shown.contains("two"), "{shown}");
+        drop(two);
         assert!(terminal.take().ends_with("<clear>"));
         bars.suspend(|| ());
         assert!(!terminal.take().contains("two"));
@@ -315,7 +296,7 @@ mod tests {
     #[test]
     fn hidden_bars_do_nothing_but_the_work() {
         let bars = Bars::hidden();
-        bars.progress().begin("x", Some(1));
+        drop(bars.begin("x", Some(1)));
         assert_eq!(bars.suspend(|| 7), 7);
     }
 }

@@ -11,6 +11,8 @@ mod faulty_daemon;
 mod logging;
 mod main_job;
 mod notify;
+mod owners;
+mod progress;
 mod runs;
 mod secrets;
 mod serve;

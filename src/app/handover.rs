@@ -1,5 +1,8 @@
 //! A built-in daemon's root has one owner at a time, and everyone else speaks to the owner's socket. Owners come and go: a
 //! command that ends hands the root over to whoever asks next. This is what asks.
+//!
+//! An owner that ends as it should answers whoever has connected. One that is killed breaks off: what was only read is asked
+//! again of the next one, what was to be written is in doubt, and the guards look into it.
 
 use std::{
     collections::BTreeMap,
@@ -7,19 +10,25 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 
 use crate::{
     convoy::{Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume},
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
 };
+
+/// Owners that go, one after the other, are followed for so long.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The pause before a second next owner is looked for: one that is there and hangs up on everyone is not asked without end.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Finds the daemon anew: takes the root where it is free, or speaks to its owner.
 type Connect = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>> + Send + Sync>;
 
-/// A daemon that is looked for again where it went away before anything was sent to it.
+/// A daemon that is looked for again where it went away before anything was sent to it, or while it was only read from.
 pub(super) struct Handover {
     current: Mutex<Arc<dyn Daemon>>,
     connect: Connect,
@@ -52,9 +61,28 @@ impl Handover {
     }
 }
 
-/// Each method the same: where the daemon could not be reached, so that nothing was sent, look for it once more.
+/// What a call does, and so whether it may be repeated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Read,
+    Write,
+}
+
+/// Whether the owner has gone, and the call may be sent to the next one.
+fn has_gone(does: Does, error: &Error, asked: Instant) -> bool {
+    asked.elapsed() < PATIENCE
+        && match error.kind {
+            // Nothing was sent.
+            ErrorKind::Unreachable => true,
+            // No read is given up for its time so early: its connection broke.
+            ErrorKind::Timeout => does == Does::Read,
+            _ => false,
+        }
+}
+
+/// Each method the same: where the owner has gone, look for the next one.
 macro_rules! forward {
-    ($($method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($does:ident $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         impl Daemon for Handover {
             fn description(&self) -> String {
@@ -71,13 +99,18 @@ macro_rules! forward {
             }
 
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer> {
-                match self.current().$method($($argument),*).await {
-                    Err(error) if error.kind == ErrorKind::Unreachable => {
-                        log::info!("the owner of the built-in daemon's folder has gone ({error}); looking for it again");
-                        self.reconnect().await?;
-                        self.current().$method($($argument),*).await
+                let asked = Instant::now();
+                let mut pause = Duration::ZERO;
+                loop {
+                    match self.current().$method($($argument),*).await {
+                        Err(error) if has_gone(Does::$does, &error, asked) => {
+                            log::info!("the owner of the built-in daemon's folder has gone ({error}); looking for the next");
+                            tokio::time::sleep(pause).await;
+                            pause = PAUSE;
+                            self.reconnect().await?;
+                        }
+                        answer => return answer,
                     }
-                    answer => answer,
                 }
             })*
         }
@@ -85,21 +118,21 @@ macro_rules! forward {
 }
 
 forward! {
-    info() -> Info;
-    volumes() -> BTreeMap<String, Volume>;
-    driver_volumes() -> BTreeMap<String, DriverInfo>;
-    volume(name: &Name) -> Volume;
-    create_volume(volume: &NewVolume) -> Volume;
-    mount_volume(name: &Name, mount_point: Option<&str>) -> Mount;
-    unmount_volume(name: &Name) -> ();
-    delete_volume(name: &Name, reference_only: bool) -> ();
-    create_snapshot(volume: &Name, name: &Name) -> Snapshot;
-    snapshot(name: &Name) -> Snapshot;
-    delete_snapshot(name: &Name) -> ();
-    backups(destination: &Destination, volume: Option<&Name>) -> Vec<Backup>;
-    backup(url: &BackupUrl) -> Backup;
-    create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
-    delete_backup(url: &BackupUrl) -> ();
+    Read info() -> Info;
+    Read volumes() -> BTreeMap<String, Volume>;
+    Read driver_volumes() -> BTreeMap<String, DriverInfo>;
+    Read volume(name: &Name) -> Volume;
+    Write create_volume(volume: &NewVolume) -> Volume;
+    Write mount_volume(name: &Name, mount_point: Option<&str>) -> Mount;
+    Write unmount_volume(name: &Name) -> ();
+    Write delete_volume(name: &Name, reference_only: bool) -> ();
+    Write create_snapshot(volume: &Name, name: &Name) -> Snapshot;
+    Read snapshot(name: &Name) -> Snapshot;
+    Write delete_snapshot(name: &Name) -> ();
+    Read backups(destination: &Destination, volume: Option<&Name>) -> Vec<Backup>;
+    Read backup(url: &BackupUrl) -> Backup;
+    Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
+    Write delete_backup(url: &BackupUrl) -> ();
 }
 
 #[cfg(test)]
@@ -110,22 +143,47 @@ mod tests {
         error::Error,
     };
 
-    #[tokio::test]
-    async fn a_daemon_that_went_away_is_looked_for_again_and_a_write_that_was_sent_is_not_repeated() {
-        let first = Arc::new(MemoryDaemon::new());
-        let second = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
-        first.fault("volumes", Fault::Fails(Error::new(ErrorKind::Unreachable, "nobody there")));
-        let turns = Arc::new(Mutex::new(vec![second.clone(), first.clone()]));
+    /// A handover over these daemons, one after the other.
+    async fn handover(turns: &[&Arc<MemoryDaemon>]) -> Handover {
+        let turns: Vec<_> = turns.iter().rev().map(|daemon| Arc::clone(daemon)).collect();
+        let turns = Arc::new(Mutex::new(turns));
         let connect: Connect = Box::new(move || {
             let next = turns.lock().unwrap().pop();
             Box::pin(async move { Ok(next.unwrap() as Arc<dyn Daemon>) })
         });
-        let daemon = Handover::new(Path::new("/root-of-a-test"), connect).await.unwrap();
+        Handover::new(Path::new("/root-of-a-test"), connect).await.unwrap()
+    }
+
+    fn faulty(call: &'static str, kind: ErrorKind) -> Arc<MemoryDaemon> {
+        let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
+        daemon.fault(call, Fault::Fails(Error::new(kind, "gone")));
+        daemon
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn owners_that_have_gone_one_after_the_other_are_followed() {
+        let gone = [(); 3].map(|()| faulty("create_volume", ErrorKind::Unreachable));
+        let last = Arc::new(MemoryDaemon::new());
+        let daemon = handover(&[&gone[0], &gone[1], &gone[2], &last]).await;
+        daemon.create_volume(&NewVolume::named(Name::volume("vol2").unwrap())).await.unwrap();
+        assert_eq!(last.writes().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_the_owners_end_cut_off_is_asked_again_and_a_write_is_not() {
+        let (first, second) = (faulty("volumes", ErrorKind::Timeout), Arc::new(MemoryDaemon::with_volumes(&["vol1"])));
+        let daemon = handover(&[&first, &second]).await;
         assert_eq!(daemon.volumes().await.unwrap().len(), 1);
 
-        let name = Name::volume("vol2").unwrap();
         second.fault("create_volume", Fault::Fails(Error::new(ErrorKind::Timeout, "gone")));
-        assert!(daemon.create_volume(&NewVolume::named(name)).await.is_err());
+        let volume = NewVolume::named(Name::volume("vol2").unwrap());
+        assert_eq!(daemon.create_volume(&volume).await.unwrap_err().kind, ErrorKind::Timeout);
         assert_eq!(second.writes().len(), 1);
+    }
+
+    #[test]
+    fn a_read_that_hung_until_its_time_was_up_is_not_asked_again() {
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_mins(1)) else { return };
+        assert!(!has_gone(Does::Read, &Error::new(ErrorKind::Timeout, "no answer"), long_ago));
     }
 }

@@ -76,7 +76,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     say_who_is_told(&teller);
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
-    let daemons = Arc::new(Daemons::default());
+    let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
+    let daemons = Arc::new(Daemons::new(Arc::new(hub.progress().clone())));
     let connection = or_tell(&teller, daemons.get(&config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
     log::info!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
@@ -86,7 +87,6 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let refused = Arc::new(Mutex::new(Vec::new()));
     let recorder = Arc::new(Recorder::new(store.clone(), Arc::new(SystemClock)));
     let turns = Arc::new(Turns::new(config.max_concurrent));
-    let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
     let runner = Arc::new(CrontabRunner {
         store: store.clone(),
         recorder: recorder.clone(),
@@ -146,6 +146,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         following,
         refused,
         view: scheduler.view(),
+        progress: hub.progress().clone(),
         ending: cancellation.clone(),
         cut_off: CancellationToken::new(),
         running: TaskTracker::new(),

@@ -48,7 +48,7 @@ pub(crate) struct Context {
 impl Context {
     /// The progress of long work, on standard error where that is a terminal.
     pub(crate) fn progress(&self) -> Arc<dyn Progress> {
-        self.bars.progress()
+        Arc::new(self.bars.clone())
     }
 
     /// A remark for a person who watches; a program, a log or a mail does not get it.

@@ -51,8 +51,8 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             timeout: context.flags.timeout.unwrap_or(context.config.run_timeout),
         };
         // Convoy tells nothing of how far it is: a spinner with the elapsed time. The built-in daemon draws its own bar.
-        let spinner = matches!(context.config.daemon().0, DaemonChoice::Socket(_)).then(|| context.progress());
-        spinner.iter().for_each(|spinner| spinner.begin(name, None));
+        let is_silent = matches!(context.config.daemon().0, DaemonChoice::Socket(_));
+        let spinner = is_silent.then(|| context.progress().begin(name, None));
         // What earlier runs could not send is sent meanwhile.
         let stop = CancellationToken::new();
         let (teller, stopped) = (context.teller.clone(), stop.clone());
@@ -61,7 +61,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         stop.cancel();
         let report = app::report(&door, &finished, Trigger::Cli, &typed);
         context.teller.run_ended(&report);
-        spinner.iter().for_each(|spinner| spinner.end());
+        drop(spinner);
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
             drop(door);

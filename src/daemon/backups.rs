@@ -220,7 +220,7 @@ impl Place {
             }
             lock(&self.files).clear();
         }
-        let fresh = OpenRepository::open(self.backend(), self.access.password(), self.access.progress.clone());
+        let fresh = OpenRepository::open(self.backend(), self.access.password());
         let fresh = Arc::new(fresh.inspect_err(|_| *open = None)?);
         *open = Some(fresh.clone());
         Ok(Some(fresh))
@@ -234,8 +234,7 @@ impl Place {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let (password, progress) = (self.access.password(), self.access.progress.clone());
-        let made = match OpenRepository::create(self.backend(), password, progress, alone.is_some()) {
+        let made = match OpenRepository::create(self.backend(), self.access.password(), alone.is_some()) {
             Ok(made) => made,
             // Where there are no locks, another host may have been first.
             Err(error) => return self.existing()?.ok_or(error),
@@ -404,13 +403,14 @@ impl Place {
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
         let tree = file.tree;
 
-        self.access.progress.begin(&format!("backup {}", volume.name), None);
         let copy = || {
-            // What other hosts wrote since is not copied again.
+            let piece = self.access.progress.begin(&format!("backup {}", volume.name), None);
             repository.forget_index();
             backend.hold_snapshots();
             guarded("the backup", || {
-                let copied: RusticResult<()> = source.indexed()?.copy(&*repository.indexed()?, [&file]);
+                // What other hosts wrote since is not copied again.
+                let into = repository.indexed_for(&piece)?;
+                let copied: RusticResult<()> = source.indexed()?.copy(&into, [&file]);
                 copied.map_err(|error| {
                     source.backend().failure().unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
                 })
@@ -423,7 +423,6 @@ impl Place {
             ErrorKind::Repository if source.backend().failure().is_none() => copy(),
             _ => Err(error),
         });
-        self.access.progress.end();
         let published = copied.and_then(|()| backend.publish());
         backend.discard();
         published?;
@@ -446,11 +445,9 @@ impl Place {
             .and_then(|f| f.summary.as_ref())
             .map(|s| s.total_bytes_processed);
         let notes = super::restore::Notes::default();
-        self.access.progress.begin(&format!("restore {into}"), total);
-        let restored = guarded("the restore", || {
-            super::restore::restore(&repository, tree, target, &*self.access.progress, &notes)
-        });
-        self.access.progress.end();
+        let piece = self.access.progress.begin(&format!("restore {into}"), total);
+        let restored = guarded("the restore", || super::restore::restore(&repository, tree, target, &*piece, &notes));
+        drop(piece);
         repository.forget_index();
         for note in notes.take() {
             log::warn!("restore of volume {into}: {note}");

@@ -6,7 +6,7 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use rustic_core::{
@@ -18,7 +18,7 @@ use rustic_core::{
 use super::backend::FolderBackend;
 use crate::{
     error::{Error, ErrorKind, Result},
-    progress::Progress,
+    progress::{Piece, no_piece},
 };
 
 /// How new repositories are made, as measured on 1 GB (two cores): small packs bound the memory, because several are in
@@ -38,7 +38,6 @@ pub(crate) type Indexed = Repository<IndexedFullStatus>;
 pub(crate) struct OpenRepository {
     backend: Arc<FolderBackend>,
     key: MasterKey,
-    progress: Arc<dyn Progress>,
     indexed: Mutex<Option<Arc<Indexed>>>,
 }
 
@@ -67,38 +66,33 @@ impl OpenRepository {
     ///
     /// # Errors
     /// [`ErrorKind::Repository`] where the password does not open it, or it is damaged.
-    pub(crate) fn open(backend: FolderBackend, password: &str, progress: Arc<dyn Progress>) -> Result<Self> {
-        Self::open_as(backend, &Credentials::password(password), progress)
+    pub(crate) fn open(backend: FolderBackend, password: &str) -> Result<Self> {
+        Self::open_as(backend, &Credentials::password(password))
     }
 
     /// Opens it with its key, which costs nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Repository`] where it is not that repository's key, or it is damaged.
-    pub(crate) fn open_with_key(backend: FolderBackend, key: MasterKey, progress: Arc<dyn Progress>) -> Result<Self> {
-        Self::open_as(backend, &Credentials::Masterkey(key), progress)
+    pub(crate) fn open_with_key(backend: FolderBackend, key: MasterKey) -> Result<Self> {
+        Self::open_as(backend, &Credentials::Masterkey(key))
     }
 
-    fn open_as(backend: FolderBackend, credentials: &Credentials, progress: Arc<dyn Progress>) -> Result<Self> {
+    fn open_as(backend: FolderBackend, credentials: &Credentials) -> Result<Self> {
         let backend = Arc::new(backend);
-        let key = guarded("opening the repository", || match library(&backend, &progress)?.open(credentials) {
+        let key = guarded("opening the repository", || match library(&backend, no_piece())?.open(credentials) {
             Ok(open) => Ok(open.key()),
             Err(error) if error.is_incorrect_password() => Err(wrong_password(backend.path())),
             Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
         })?;
-        Ok(Self { backend, key, progress, indexed: Mutex::default() })
+        Ok(Self { backend, key, indexed: Mutex::default() })
     }
 
     /// Makes a repository in the backend's folder; `alone` where nobody else can be doing the same.
     ///
     /// # Errors
     /// Where the folder can't be written, or another process made one there at the same moment.
-    pub(crate) fn create(
-        backend: FolderBackend,
-        password: &str,
-        progress: Arc<dyn Progress>,
-        alone: bool,
-    ) -> Result<Self> {
+    pub(crate) fn create(backend: FolderBackend, password: &str, alone: bool) -> Result<Self> {
         let backend = Arc::new(backend);
         backend.remove_stray_keys(alone)?;
         let size = |bytes: u64| Some(rustic_size(bytes));
@@ -112,13 +106,13 @@ impl OpenRepository {
         options.set_treepack_growfactor = Some(0);
         options.set_extra_verify = Some(true);
         let key = guarded("making the repository", || {
-            library(&backend, &progress)?
+            library(&backend, no_piece())?
                 .init(&Credentials::password(password), &KeyOptions::default(), &options)
                 .map(|open| open.key())
                 .map_err(|error| failure(&backend, "cannot make the repository", &error))
         })
         .inspect_err(|_| backend.remove_own_keys())?;
-        Ok(Self { backend, key, progress, indexed: Mutex::default() })
+        Ok(Self { backend, key, indexed: Mutex::default() })
     }
 
     /// The key that opens it without the password.
@@ -136,7 +130,11 @@ impl OpenRepository {
     /// # Errors
     /// Where it can't be read.
     pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
-        library(&self.backend, &self.progress)?
+        self.plain_for(no_piece())
+    }
+
+    fn plain_for(&self, piece: Weak<dyn Piece>) -> Result<Repository<OpenStatus>> {
+        library(&self.backend, piece)?
             .open(&Credentials::Masterkey(self.key.clone()))
             .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
     }
@@ -151,10 +149,23 @@ impl OpenRepository {
         if let Some(indexed) = &*indexed {
             return Ok(indexed.clone());
         }
-        let fresh = self.plain()?.to_indexed();
-        let fresh = Arc::new(fresh.map_err(|error| failure(&self.backend, "cannot read the index", &error))?);
+        let fresh = Arc::new(self.read_index(no_piece())?);
         *indexed = Some(fresh.clone());
         Ok(fresh)
+    }
+
+    /// The repository with the index as it is on disk now, for the one who does this piece of work: the bytes that are written
+    /// through it count for that piece.
+    ///
+    /// # Errors
+    /// Where the index can't be read.
+    pub(crate) fn indexed_for(&self, piece: &Arc<dyn Piece>) -> Result<Indexed> {
+        self.read_index(Arc::downgrade(piece))
+    }
+
+    fn read_index(&self, piece: Weak<dyn Piece>) -> Result<Indexed> {
+        let indexed = self.plain_for(piece)?.to_indexed();
+        indexed.map_err(|error| failure(&self.backend, "cannot read the index", &error))
     }
 
     /// The index is out of date: packs were written or removed.
@@ -198,10 +209,10 @@ fn rustic_size<T: std::str::FromStr + Default>(bytes: u64) -> T {
     bytes.to_string().parse().unwrap_or_default()
 }
 
-fn library(backend: &Arc<FolderBackend>, progress: &Arc<dyn Progress>) -> Result<Repository<()>> {
+fn library(backend: &Arc<FolderBackend>, piece: Weak<dyn Piece>) -> Result<Repository<()>> {
     let options = RepositoryOptions::default().no_cache(true);
     let backends = RepositoryBackends::new(backend.clone(), None);
-    Repository::new_with_progress(&options, &backends, Bars(progress.clone()))
+    Repository::new_with_progress(&options, &backends, Bars(piece))
         .map_err(|error| failure(backend, "cannot open the repository", &error))
 }
 
@@ -243,9 +254,10 @@ pub(crate) fn key_file(root: &Path) -> PathBuf {
     root.join("repository.key")
 }
 
-/// The library's progress bars: what it counts in bytes goes to this crate's progress.
+/// The library's progress bars: what it counts in bytes counts for a piece of work. Threads of the library may outlive it, so
+/// they do not keep it from being over.
 #[derive(Debug)]
-struct Bars(Arc<dyn Progress>);
+struct Bars(Weak<dyn Piece>);
 
 impl ProgressBars for Bars {
     fn progress(&self, kind: ProgressType, what: &str) -> RusticBar {
@@ -258,7 +270,7 @@ impl ProgressBars for Bars {
 }
 
 #[derive(Debug)]
-struct Bar(Arc<dyn Progress>);
+struct Bar(Weak<dyn Piece>);
 
 impl RusticProgress for Bar {
     fn is_hidden(&self) -> bool {
@@ -266,13 +278,17 @@ impl RusticProgress for Bar {
     }
 
     fn set_length(&self, length: u64) {
-        self.0.set_total(length);
+        if let Some(piece) = self.0.upgrade() {
+            piece.set_total(length);
+        }
     }
 
     fn set_title(&self, _: &str) {}
 
     fn inc(&self, bytes: u64) {
-        self.0.advance(bytes);
+        if let Some(piece) = self.0.upgrade() {
+            piece.advance(bytes);
+        }
     }
 
     fn finish(&self) {}

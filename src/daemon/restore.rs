@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    progress::Progress,
+    progress::Piece,
 };
 
 /// Zeros are left out in units of this many bytes: the block of most file systems.
@@ -113,7 +113,7 @@ struct Level {
 struct Restorer<'a> {
     repository: &'a OpenRepository,
     indexed: &'a Indexed,
-    progress: &'a dyn Progress,
+    piece: &'a dyn Piece,
     notes: &'a Notes,
     failed: Mutex<Option<Error>>,
 }
@@ -126,11 +126,11 @@ pub(crate) fn restore(
     repository: &OpenRepository,
     tree: TreeId,
     target: &Path,
-    progress: &dyn Progress,
+    piece: &dyn Piece,
     notes: &Notes,
 ) -> Result<()> {
     let indexed = repository.indexed()?;
-    let restorer = Restorer { repository, indexed: &indexed, progress, notes, failed: Mutex::default() };
+    let restorer = Restorer { repository, indexed: &indexed, piece, notes, failed: Mutex::default() };
     let root = rustix::fs::open(target, FOLDER, Mode::empty())
         .map_err(|error| write_error(target, &io::Error::from(error)))?;
     let root = Arc::new(root);
@@ -311,7 +311,7 @@ impl Restorer<'_> {
                 file.holes.store(true, Ordering::Relaxed);
             }
             offset += content.len() as u64;
-            self.progress.advance(content.len() as u64);
+            self.piece.advance(content.len() as u64);
         }
         self.finish(file)
     }

@@ -108,18 +108,18 @@ impl LocalRepository {
     }
 
     fn open_or_make(&self) -> Result<OpenRepository> {
-        let (key_file, progress) = (key_file(&self.root), || self.access.progress.clone());
+        let key_file = key_file(&self.root);
         let repository = if OpenRepository::exists(&self.folder())? {
             let kept = fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
             if let Some(key) = kept {
-                match OpenRepository::open_with_key(self.backend(), key, progress()) {
+                match OpenRepository::open_with_key(self.backend(), key) {
                     Ok(repository) => return Ok(repository),
                     Err(error) => log::warn!("the key in \"{}\" is of no use: {error}", key_file.display()),
                 }
             }
-            OpenRepository::open(self.backend(), self.access.password(), progress())?
+            OpenRepository::open(self.backend(), self.access.password())?
         } else {
-            OpenRepository::create(self.backend(), self.access.password(), progress(), true)?
+            OpenRepository::create(self.backend(), self.access.password(), true)?
         };
         let key = serde_json::to_vec(repository.key()).map_err(|error| Error::internal(error.to_string()))?;
         write_whole(&key_file, &key).map_err(|error| write_error(&key_file, &error))?;
@@ -154,21 +154,20 @@ impl LocalRepository {
             None => options.parent_opts.force = true,
         }
         options.no_scan = parent.is_some();
-        self.access.progress.begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
+        let piece = self.access.progress.begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
 
         let mut file =
             SnapshotFile { time: time.clone(), hostname: self.access.host.clone(), ..SnapshotFile::default() };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.tags = tags(&[("volume", volume), ("snapshot", snapshot)]);
-        let indexed = repository.indexed()?;
+        let indexed = repository.indexed_for(&piece)?;
         backend.hold_snapshots();
         let archived = guarded("the snapshot", || {
             indexed
                 .archive(&options, &source, file, &[PathBuf::from("/").join(volume)])
                 .map_err(|error| repository.failure("cannot write the snapshot", &error))
         });
-        self.access.progress.end();
-        drop(indexed);
+        drop((piece, indexed));
         repository.forget_index();
         let checked = archived.and_then(|file| {
             if let Some(error) = findings.stopped() {
@@ -204,7 +203,7 @@ impl LocalRepository {
     /// Where it can't be read.
     pub(crate) fn source(&self, snapshot: &SnapshotState) -> Result<(OpenRepository, SnapshotFile)> {
         let key = self.open()?.key().clone();
-        let source = OpenRepository::open_with_key(self.backend(), key, self.access.progress.clone())?;
+        let source = OpenRepository::open_with_key(self.backend(), key)?;
         let id = snapshot.id.parse::<SnapshotId>().map_err(|_| Error::internal("a snapshot's id is no id"))?;
         let file = source.plain()?.get_file(&id).map_err(|error| source.failure("cannot read the snapshot", &error))?;
         Ok((source, file))
@@ -294,6 +293,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::progress::Piece;
 
     fn repository(files: usize, progress: Arc<dyn Progress>) -> (TempDir, LocalRepository) {
         let folder = tempfile::tempdir().unwrap();
@@ -312,18 +312,25 @@ mod tests {
     struct Thief(OnceLock<Arc<OpenRepository>>);
 
     impl Progress for Thief {
-        fn begin(&self, _: &str, _: Option<u64>) {}
+        fn begin(&self, _: &str, _: Option<u64>) -> Arc<dyn Piece> {
+            Arc::new(Theft(self.0.get().unwrap().clone()))
+        }
+    }
 
+    #[derive(Debug)]
+    struct Theft(Arc<OpenRepository>);
+
+    impl Piece for Theft {
         fn set_total(&self, _: u64) {}
 
         fn advance(&self, _: u64) {
-            if let Some(repository) = self.0.get() {
-                repository.backend().read_full(FileType::Index, &Id::default()).unwrap_err();
-            }
+            self.0.backend().read_full(FileType::Index, &Id::default()).unwrap_err();
         }
+    }
 
-        fn end(&self) {
-            self.0.get().unwrap().backend().take_failure().unwrap();
+    impl Drop for Theft {
+        fn drop(&mut self) {
+            self.0.backend().take_failure().unwrap();
         }
     }
 

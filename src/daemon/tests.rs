@@ -115,7 +115,7 @@ impl Scene {
     /// Opens a repository anew, with nothing but the password, and reads all of it.
     fn check(&self, repository: &str) {
         let backend = FolderBackend::new(&self.path(repository), "host9");
-        let opened = OpenRepository::open(backend, "secret", progress::none()).unwrap();
+        let opened = OpenRepository::open(backend, "secret").unwrap();
         let mut options = CheckOptions::default();
         options.read_data = true;
         let found = opened.plain().unwrap().check(options).unwrap();

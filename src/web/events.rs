@@ -1,11 +1,11 @@
 //! What happens, as server-sent events: runs that begin, what they log, how far they are, how they end.
 //!
-//! The store is the source, so that runs of every process are told: [`follow`] looks whether it changed. How far a run is comes from the
-//! built-in daemon in this process alone. A client that comes back says which event it saw last; where that is too long
+//! The store is the source, so that runs of every process are told: [`follow`] looks whether it changed. How far a run is comes from
+//! this process alone ([`RunsProgress`]). A client that comes back says which event it saw last; where that is too long
 //! ago, it is told to get everything anew (`reset`).
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc as std_mpsc},
@@ -18,7 +18,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use warp::{Reply as _, Stream, reply::Response, sse::Event};
 
-use super::{problem::Problem, query::Query, routes::Asked, runs::shown};
+use super::{
+    problem::Problem,
+    progress::{RunsProgress, Shown},
+    query::Query,
+    routes::Asked,
+    runs::shown,
+};
 use crate::{
     error::{ErrorKind, Result},
     runs::{
@@ -32,14 +38,12 @@ const KEPT: usize = 4_000;
 const KEPT_BYTES: usize = 4 << 20;
 /// So many wait for a client that reads slowly.
 const WAITING: usize = 64;
-/// How often it is looked whether the store changed.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often it is looked whether the store changed, and how far the runs are.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked whether runs are gone without a word.
 const LOOK_FOR_DEAD: Duration = Duration::from_secs(2);
 /// So many lines of a run's log are read at a time.
 const LINES: usize = 500;
-/// How far a run is is told no more often than this.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// The names of the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +95,7 @@ pub struct Hub {
     /// Tells this process's events from those of one before it.
     boot: String,
     kept: Mutex<Kept>,
+    progress: RunsProgress,
     newest: watch::Sender<u64>,
     /// Nobody listens any more.
     closed: CancellationToken,
@@ -101,14 +106,18 @@ struct Kept {
     events: VecDeque<Arc<Told>>,
     bytes: usize,
     newest: u64,
-    /// How far runs are, and when that was told last.
-    progress: HashMap<String, (Value, Instant)>,
 }
 
 impl Hub {
     /// A hub that has told nothing yet; `boot` is a word that no other start of the program has.
     pub fn new(boot: String) -> Self {
-        Self { boot, kept: Mutex::default(), newest: watch::Sender::new(0), closed: CancellationToken::new() }
+        Self {
+            boot,
+            kept: Mutex::default(),
+            progress: RunsProgress::default(),
+            newest: watch::Sender::new(0),
+            closed: CancellationToken::new(),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -141,26 +150,22 @@ impl Hub {
         self.newest.send_replace(newest);
     }
 
-    /// Tells how far a run is: `what` it does, and how many bytes of how many. Not every word of it is passed on.
-    pub fn progress(&self, run: &str, what: &str, done: u64, total: Option<u64>) {
-        let value = json!({ "run": run, "what": what, "done": done, "total": total });
-        {
-            let mut kept = self.kept();
-            let now = Instant::now();
-            let told = kept.progress.get(run).map(|(_, told)| *told);
-            let is_time = told.is_none_or(|told| now.duration_since(told) >= PROGRESS_EVERY);
-            let told = if is_time { now } else { told.unwrap_or(now) };
-            kept.progress.insert(run.to_owned(), (value.clone(), told));
-            if !is_time {
-                return;
-            }
-        }
-        self.publish(Name::RunProgress, Some(run), &value);
+    /// Takes how far this process's runs are.
+    pub fn progress(&self) -> &RunsProgress {
+        &self.progress
     }
 
     /// How far a run is, where that is known.
-    pub fn progress_of(&self, run: &str) -> Option<Value> {
-        self.kept().progress.get(run).map(|(value, _)| value.clone())
+    pub(super) fn progress_of(&self, run: &str) -> Option<Shown> {
+        self.progress.of(run)
+    }
+
+    /// Tells how far a run is, where that is news.
+    fn tell_progress(&self, run: &str) {
+        if let Some(Shown { what, done, total }) = self.progress.news_of(run) {
+            let value = json!({ "run": run, "what": what, "done": done, "total": total });
+            self.publish(Name::RunProgress, Some(run), &value);
+        }
     }
 
     /// The events behind the one that was seen last (`BOOT-NUMBER`), or from now on; of this run alone, where one is named.
@@ -278,6 +283,7 @@ pub fn follow(store: Store, hub: &Arc<Hub>) -> std_mpsc::Sender<()> {
                     Err(error) => log::debug!("what happens can't be told: {error}"),
                 }
             }
+            follower.open.keys().for_each(|run| hub.tell_progress(run));
         }
     };
     if let Err(error) = std::thread::Builder::new().name("events".into()).spawn(follow) {
@@ -353,8 +359,9 @@ impl Follower {
             self.tell_lines(hub, &id)?;
             let Some((known, _)) = self.open.get_mut(&id) else { continue };
             if !record.status.is_open() {
+                hub.tell_progress(&id);
+                hub.progress.forget(&id);
                 hub.publish(Name::RunEnded, Some(&id), &shown(&record));
-                hub.kept().progress.remove(&id);
                 self.open.remove(&id);
             } else if record.status != known.status {
                 hub.publish(Name::RunStarted, Some(&id), &shown(&record));

@@ -2,7 +2,8 @@
 //!
 //! From the outside in: [`server`] (connections, TLS, limits), [`auth`] (who may), [`routes`], which read what they are given
 //! with [`body`] and answer what goes wrong with a [`problem`]. [`headers`] are on every answer. The program gives itself to them as a
-//! [`core::Core`], and what happens in it goes through the [`events::Hub`].
+//! [`core::Core`], and what happens in it goes through the [`events::Hub`];
+//! how far its runs are is in their [`progress`].
 
 pub mod assets;
 pub mod auth;
@@ -13,6 +14,7 @@ pub mod headers;
 mod metrics;
 pub mod openapi;
 pub mod problem;
+pub mod progress;
 mod query;
 pub mod routes;
 mod runs;

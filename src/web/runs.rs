@@ -134,6 +134,7 @@ pub(super) async fn show(core: Arc<dyn Core>, hub: Arc<Hub>, id: String) -> Resu
     let mut shown = shown(&run);
     if let Some(members) = shown.as_object_mut() {
         let progress = hub.progress_of(&run.id).filter(|_| run.status.is_open());
+        let progress = progress.and_then(|progress| serde_json::to_value(progress).ok());
         members.extend(Map::from_iter([
             ("result".to_owned(), output.result.unwrap_or_default()),
             ("plan".to_owned(), output.plan.unwrap_or_default()),

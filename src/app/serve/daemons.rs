@@ -1,4 +1,4 @@
-//! The daemons that the crontab's lines use: mostly one, that all of them share.
+//! The daemons that the runs of `serve` use: mostly one, that all of them share.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,29 +9,37 @@ use crate::{
     app::{Connection, connect},
     config::Config,
     error::Result,
-    progress,
+    progress::Progress,
 };
 
-/// The daemons that the crontab's lines use: mostly one.
-#[derive(Default)]
-pub(super) struct Daemons(Mutex<HashMap<DaemonKey, Arc<OnceCell<Arc<Connection>>>>>);
+/// The daemons that the runs use: mostly one.
+pub(super) struct Daemons {
+    known: Mutex<HashMap<DaemonKey, Arc<OnceCell<Arc<Connection>>>>>,
+    /// Hears how far their work is.
+    progress: Arc<dyn Progress>,
+}
 
 /// Which daemon: its address, the S3 service it is told to use, the repositories' password, and the host in backups.
 type DaemonKey = (String, Option<String>, Option<String>, String);
 
 impl Daemons {
+    /// None is connected to yet.
+    pub(super) fn new(progress: Arc<dyn Progress>) -> Self {
+        Self { known: Mutex::default(), progress }
+    }
+
     pub(super) async fn get(&self, config: &Config) -> Result<Arc<Connection>> {
         let password = config.repository_password.as_ref().map(|password| password.expose().to_owned());
         let key = (config.daemon().0.to_string(), config.s3_endpoint.clone(), password, config.host_name());
         // One that takes its time keeps only those waiting that want it.
-        let cell = self.0.lock().await.entry(key).or_default().clone();
-        let connect = async { connect(config, progress::none()).await.map(Arc::new) };
+        let cell = self.known.lock().await.entry(key).or_default().clone();
+        let connect = async { connect(config, self.progress.clone()).await.map(Arc::new) };
         cell.get_or_try_init(|| connect).await.cloned()
     }
 
     /// Closes those that nobody uses any more.
     pub(super) async fn close(&self) {
-        for (_, cell) in self.0.lock().await.drain() {
+        for (_, cell) in self.known.lock().await.drain() {
             let connection = Arc::into_inner(cell).and_then(OnceCell::into_inner);
             if let Some(connection) = connection.and_then(Arc::into_inner) {
                 let now = CancellationToken::new();

@@ -27,7 +27,10 @@ use crate::{
     runs::{self, Recorder, Request, Store, Trigger, Turns},
     schedule::{Crontab, View},
     script::Library,
-    web::core::{Call, Core, EntryAction, Launched, Schedule},
+    web::{
+        core::{Call, Core, EntryAction, Launched, Schedule},
+        progress::RunsProgress,
+    },
 };
 
 /// What of the program the routes need.
@@ -44,6 +47,7 @@ pub(super) struct Program {
     pub(super) following: Arc<Mutex<Crontab>>,
     pub(super) refused: Arc<Mutex<Vec<Error>>>,
     pub(super) view: View,
+    pub(super) progress: RunsProgress,
     /// The program ends: nothing new is started.
     pub(super) ending: CancellationToken,
     /// Its time is up: what still runs is cut off.
@@ -104,6 +108,7 @@ impl Core for Program {
         door.turns = Some(self.turns.clone());
         door.readers = Some(self.readers.clone());
         door.ending = self.ending.clone();
+        door.listener = Arc::new(self.progress.clone());
         let timeout = call.timeout.unwrap_or(self.config.run_timeout);
         let request = Request {
             script: call.script,

@@ -58,6 +58,7 @@ impl CrontabRunner {
         let mut door = door(&entry.config, &connection, self.teller.clone(), self.recorder.clone());
         door.turns = Some(self.turns.clone());
         door.ending = self.ending.clone();
+        door.listener = Arc::new(self.hub.progress().clone());
         // Runs that want the same volume or destination take turns, as long as their time allows.
         door.lock_wait = entry.timeout;
         let request = Request {

@@ -9,7 +9,15 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, future::Future, os::unix::net::UnixListener, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::Shutdown,
+    os::{fd::AsFd as _, unix::net::UnixListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -35,6 +43,8 @@ use crate::{
 const LARGEST_BODY: usize = 1 << 20;
 /// How long a client may take for its headers, and then for its body.
 const SLOWEST_CLIENT: Duration = Duration::from_secs(30);
+/// How long after a client has connected its first request is waited for when the server ends.
+const LAST_CLIENT: Duration = Duration::from_secs(1);
 /// The version of the API, as `User-Agent: Convoy-Client/N` must name it.
 const API_VERSION: &str = "1";
 
@@ -64,8 +74,8 @@ impl Server {
         Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: docker::Mounts::default() }) })
     }
 
-    /// Serves until `shutdown` comes: then it stops accepting, removes the socket, and ends when the last request has
-    /// been answered and the last call to the daemon is over, even one whose client has hung up.
+    /// Serves until `shutdown` comes: then it removes the socket, refuses whoever comes now, and ends when everyone who had
+    /// connected before that has been answered and the last call to the daemon is over, even one whose client has hung up.
     ///
     /// # Errors
     /// An I/O error where the listener can't be used.
@@ -93,13 +103,29 @@ impl Server {
                 },
             }
         }
-        drop(listener);
         drop(file);
+        // Who is in the queue has connected, and may have sent a write: to be cut off now would leave it in doubt.
+        if let Err(error) = refuse_newcomers(&listener) {
+            log::warn!("the daemon's socket was closed before everyone was heard: {error}");
+        } else if let Ok(listener) = listener.into_std() {
+            while let Ok((stream, _)) = listener.accept() {
+                let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+                let Ok(stream) = stream else { continue };
+                tokio::spawn(connection(stream, Arc::clone(&shared), ended.clone(), working.clone()));
+            }
+        }
         drop(ending);
         drop(working);
         let _ = done.recv().await;
         Ok(())
     }
+}
+
+/// From here on, connecting fails; those who have connected can still be accepted.
+fn refuse_newcomers(listener: &tokio::net::UnixListener) -> std::io::Result<()> {
+    // The standard library shuts down streams alone; to the system it is the same call.
+    let socket = std::os::unix::net::UnixStream::from(listener.as_fd().try_clone_to_owned()?);
+    socket.shutdown(Shutdown::Read)
 }
 
 /// Answers the requests of one connection, until the client ends it or the server does.
@@ -109,7 +135,10 @@ async fn connection(
     mut ended: watch::Receiver<()>,
     working: mpsc::Sender<Infallible>,
 ) {
+    let (begun, mut begins) = watch::channel(());
+    let deadline = tokio::time::Instant::now() + LAST_CLIENT;
     let service = service_fn(|request| {
+        begun.send_replace(());
         let (shared, working) = (Arc::clone(&shared), working.clone());
         async move { Ok::<_, Infallible>(serve(request, shared, working).await.into_response()) }
     });
@@ -122,8 +151,14 @@ async fn connection(
         result = &mut connection => result,
         // An error means that the sender is gone, which is the signal.
         _ = ended.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            // It would close a connection whose request is on its way: that one is still answered.
+            tokio::select! {
+                result = &mut connection => result,
+                _ = tokio::time::timeout_at(deadline, begins.changed()) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = result {

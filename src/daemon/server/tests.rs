@@ -336,6 +336,30 @@ async fn a_request_in_flight_is_answered_before_the_end_and_idle_connections_do_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_had_connected_when_the_server_ended_is_answered_and_nobody_else_gets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("convoy.sock");
+    let server = Server::bind(&path, Arc::new(MemoryDaemon::with_volumes(&["vol1"]))).unwrap();
+    let request = b"GET /v1/volumes/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    // Neither has been accepted, and one of them has said nothing yet.
+    let mut clients = [(); 2].map(|()| BlockingStream::connect(&path).unwrap());
+    clients[0].write_all(request).unwrap();
+    let another_name = folder.path().join("the-same");
+    std::fs::hard_link(&path, &another_name).unwrap();
+    let ended = tokio::spawn(server.run(std::future::ready(())));
+    while path.exists() || BlockingStream::connect(&another_name).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    clients[1].write_all(request).unwrap();
+    for client in &mut clients {
+        let mut answer = String::new();
+        tokio::task::block_in_place(|| client.read_to_string(&mut answer)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("vol1"), "{answer}");
+    }
+    ended.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_serves_several_requests() {
     let server = Running::start(Arc::new(MemoryDaemon::new()));
     let answers = tokio::task::block_in_place(|| {

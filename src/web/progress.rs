@@ -1,0 +1,266 @@
+//! How far the runs of this process are: by the built-in daemon's pieces of work that they wait for, and by what their
+//! scripts say.
+//!
+//! Counting is one addition, whoever watches. [`super::events::follow`] looks a few times a second, and tells what is new.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{
+    logging::scope,
+    progress::{NoProgress, Piece, Progress},
+    script::Listener,
+    text::cut,
+};
+
+/// So many characters of what a script says are shown.
+const WORDS: usize = 500;
+/// The last word about a run is kept for so long after its end, for those who are still to be told.
+const LAST_WORD: Duration = Duration::from_mins(1);
+/// A total that is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Shown {
+    /// What it does: "backup vol1", or the script's own words.
+    pub(super) what: String,
+    /// The bytes that are done; `None` for a script's words.
+    pub(super) done: Option<u64>,
+    /// Of how many, where that is known.
+    pub(super) total: Option<u64>,
+}
+
+/// How far the runs of this process are. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct RunsProgress(Arc<Mutex<HashMap<String, Run>>>);
+
+#[derive(Debug)]
+struct Run {
+    /// The pieces of work that are under way, the one that began first in front: it is the one that is shown, so that
+    /// what is shown does not jump to and fro between them.
+    under_way: Vec<Arc<Count>>,
+    /// What is shown where none is.
+    last: Option<Shown>,
+    told: Option<Shown>,
+    /// The run's id: gone once nobody works for it any more.
+    id: Weak<str>,
+    touched: Instant,
+}
+
+#[derive(Debug)]
+struct Count {
+    what: String,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Run {
+    fn shown(&self) -> Option<Shown> {
+        self.under_way.first().map(|count| count.shown()).or_else(|| self.last.clone())
+    }
+
+    fn is_over(&self) -> bool {
+        self.id.strong_count() == 0 && self.under_way.is_empty() && self.touched.elapsed() > LAST_WORD
+    }
+}
+
+impl Count {
+    fn shown(&self) -> Shown {
+        let total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total != UNKNOWN);
+        Shown { what: self.what.clone(), done: Some(self.done.load(Ordering::Relaxed)), total }
+    }
+}
+
+impl RunsProgress {
+    fn runs(&self) -> MutexGuard<'_, HashMap<String, Run>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes something of a run, which may be the first.
+    fn note(&self, id: &Arc<str>, change: impl FnOnce(&mut Run)) {
+        let mut runs = self.runs();
+        if !runs.contains_key(&**id) {
+            // Those whose end nobody watched for.
+            runs.retain(|_, run| !run.is_over());
+        }
+        let new =
+            || Run { under_way: Vec::new(), last: None, told: None, id: Arc::downgrade(id), touched: Instant::now() };
+        let run = runs.entry(id.to_string()).or_insert_with(new);
+        run.touched = Instant::now();
+        change(run);
+    }
+
+    /// How far a run is, where that is known.
+    pub(super) fn of(&self, id: &str) -> Option<Shown> {
+        self.runs().get(id).and_then(Run::shown)
+    }
+
+    /// How far a run is, where that was not told yet.
+    pub(super) fn news_of(&self, id: &str) -> Option<Shown> {
+        let mut runs = self.runs();
+        let run = runs.get_mut(id)?;
+        let shown = run.shown().filter(|shown| run.told.as_ref() != Some(shown))?;
+        run.told = Some(shown.clone());
+        Some(shown)
+    }
+
+    /// The run has ended.
+    pub(super) fn forget(&self, id: &str) {
+        self.runs().remove(id);
+    }
+}
+
+/// A piece of work of a run.
+#[derive(Debug)]
+struct Counted {
+    runs: RunsProgress,
+    id: String,
+    count: Arc<Count>,
+}
+
+impl Progress for RunsProgress {
+    /// Counts for the run that this thread works for; what is done for no run is not counted.
+    fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece> {
+        let Some(scope) = scope::current() else { return Arc::new(NoProgress) };
+        let total = AtomicU64::new(total.unwrap_or(UNKNOWN));
+        let count = Arc::new(Count { what: what.to_owned(), done: AtomicU64::new(0), total });
+        self.note(&scope.run, |run| run.under_way.push(count.clone()));
+        Arc::new(Counted { runs: self.clone(), id: scope.run.to_string(), count })
+    }
+}
+
+impl Piece for Counted {
+    fn set_total(&self, total: u64) {
+        self.count.total.store(total, Ordering::Relaxed);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.count.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // Work may go on after its run was cancelled, and is of no interest then.
+        if let Some(run) = self.runs.runs().get_mut(&self.id) {
+            run.under_way.retain(|count| !Arc::ptr_eq(count, &self.count));
+            run.last = Some(self.count.shown());
+            run.touched = Instant::now();
+        }
+    }
+}
+
+impl Listener for RunsProgress {
+    fn progress(&self, text: &str) {
+        if let Some(scope) = scope::current() {
+            let words = Shown { what: cut(text, WORDS).into(), done: None, total: None };
+            self.note(&scope.run, |run| run.last = Some(words));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::logging::scope::Scope;
+
+    fn of_run<T>(id: &str, work: impl FnOnce() -> T) -> T {
+        scope::within(Some(Scope { run: id.into(), lines: None }), work)
+    }
+
+    fn shown(shown: Option<Shown>) -> Value {
+        serde_json::to_value(shown).unwrap()
+    }
+
+    #[test]
+    fn two_runs_that_work_at_a_time_count_for_themselves() {
+        let runs = RunsProgress::default();
+        let one = of_run("run-1", || runs.begin("backup vol1", None));
+        let two = of_run("run-2", || runs.begin("snapshot vol2", Some(100)));
+        one.set_total(10);
+        one.advance(4);
+        two.advance(50);
+        two.advance(25);
+        assert_eq!(shown(runs.of("run-1")), json!({ "what": "backup vol1", "done": 4, "total": 10 }));
+        assert_eq!(shown(runs.of("run-2")), json!({ "what": "snapshot vol2", "done": 75, "total": 100 }));
+        drop(one);
+        two.advance(1);
+        assert_eq!(shown(runs.of("run-1"))["done"], 4, "where it ended");
+        assert_eq!(shown(runs.of("run-2"))["done"], 76);
+        assert_eq!(runs.of("run-3"), None);
+    }
+
+    #[test]
+    fn of_several_pieces_of_one_run_the_one_that_began_first_is_shown() {
+        let runs = RunsProgress::default();
+        let [one, two] = of_run("run-1", || ["one", "two"].map(|what| runs.begin(what, Some(9))));
+        two.advance(5);
+        one.advance(1);
+        assert_eq!(shown(runs.of("run-1")), json!({ "what": "one", "done": 1, "total": 9 }));
+        drop(one);
+        assert_eq!(shown(runs.of("run-1")), json!({ "what": "two", "done": 5, "total": 9 }));
+    }
+
+    #[test]
+    fn what_the_script_says_is_shown_while_nothing_is_counted() {
+        let runs = RunsProgress::default();
+        of_run("run-1", || Listener::progress(&runs, "volume 1 of 2"));
+        assert_eq!(shown(runs.of("run-1")), json!({ "what": "volume 1 of 2", "done": null, "total": null }));
+        let piece = of_run("run-1", || runs.begin("snapshot vol1", None));
+        assert_eq!(shown(runs.of("run-1")), json!({ "what": "snapshot vol1", "done": 0, "total": null }));
+        drop(piece);
+        of_run("run-1", || Listener::progress(&runs, "volume 2 of 2"));
+        assert_eq!(shown(runs.of("run-1"))["what"], "volume 2 of 2");
+    }
+
+    #[test]
+    fn each_word_is_news_once_and_the_last_one_too() {
+        let runs = RunsProgress::default();
+        let piece = of_run("run-1", || runs.begin("backup vol1", Some(10)));
+        assert_eq!(shown(runs.news_of("run-1"))["done"], 0);
+        assert_eq!(runs.news_of("run-1"), None);
+        piece.advance(3);
+        piece.advance(3);
+        assert_eq!(shown(runs.news_of("run-1"))["done"], 6);
+        piece.advance(4);
+        drop(piece);
+        assert_eq!(shown(runs.news_of("run-1"))["done"], 10);
+        assert_eq!(runs.news_of("run-1"), None);
+    }
+
+    #[test]
+    fn work_for_no_run_or_for_one_that_ended_is_not_kept() {
+        let runs = RunsProgress::default();
+        runs.begin("backup vol1", None).advance(1);
+        Listener::progress(&runs, "of nobody");
+        let piece = of_run("run-1", || runs.begin("backup vol1", None));
+        runs.forget("run-1");
+        drop(piece);
+        assert!(runs.runs().is_empty());
+    }
+
+    #[test]
+    fn runs_whose_end_nobody_watched_for_are_not_kept_for_ever() {
+        let runs = RunsProgress::default();
+        let Some(before) = Instant::now().checked_sub(LAST_WORD * 2) else { return };
+        let goes_on: Arc<str> = "run-2".into();
+        for run in [Arc::from("run-1"), goes_on.clone()] {
+            scope::within(Some(Scope { run, lines: None }), || Listener::progress(&runs, "works"));
+        }
+        runs.runs().values_mut().for_each(|run| run.touched = before);
+        of_run("run-3", || Listener::progress(&runs, "works"));
+        assert_eq!(runs.of("run-1"), None);
+        assert!(runs.of("run-2").is_some() && runs.of("run-3").is_some());
+    }
+}
