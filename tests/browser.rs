@@ -261,6 +261,10 @@ fn with_the_read_only_token_what_changes_something_is_disabled() {
         page.show("#/scripts/volumes").await;
         page.click("Run").await;
         page.until("document.querySelector('.answer table')?.innerText.includes('vol1')").await;
+        page.show("#/runs?script=volumes").await;
+        page.evaluate("document.querySelector('.runs tbody a').click()").await;
+        page.click("Run again").await;
+        page.has("Started: volumes").await;
         assert!(dashboard.site.snapshots("vol1").is_empty());
     });
 }
