@@ -99,7 +99,8 @@ export function problemBox(error, ...more) {
       h("p.problem-words", h("strong", "Error: "), message),
       error.hint && h("p.hint", h("strong", "Hint: "), error.hint),
       error.request && !String(message).startsWith(error.request) && h("p.faint", "while asking the daemon: ", h("code", error.request)),
-      sourcePlace(error.location),
+      // Who asked for something is not helped by a line of a built-in script; on the page of its run it stands.
+      !(error instanceof Problem && / \(built in\)$/.test(error.location?.file)) && sourcePlace(error.location),
       error.failures?.length > 0 && failureList(error.failures),
       error.run && h("p", h("a", { href: `#/runs/${encodeURIComponent(error.run)}` }, "See the run and its log")),
       more.length > 0 && h("p.buttons", more),

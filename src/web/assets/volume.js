@@ -53,6 +53,7 @@ export async function show(main, [name], signal) {
 
 function facts(status, name) {
   const volume = status.volumes.find((one) => one.name === name);
+  if (!volume && status.daemon_error) return h("p.hint", "Whether there is a volume of this name is not known: the daemon does not answer.");
   if (!volume) return h("p.hint", "Neither the daemon nor any run knows a volume of this name now. What backups it has left is below.");
   const { kind, word } = stateOf(volume);
   const fact = (term, ...content) => h("div", h("dt", term), h("dd", content));
