@@ -33,7 +33,7 @@ fn serve(site: &Site) -> Running {
 
 /// Waits until this holds; whatever takes long fails.
 #[track_caller]
-fn until(what: &str, running: &Running, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, running: &Running, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(60), "{what}: {}", running.log());
@@ -42,7 +42,7 @@ fn until(what: &str, running: &Running, mut holds: impl FnMut() -> bool) {
 }
 
 /// Makes the daemon believe that a volume was made long ago.
-fn make_old(site: &Site, volume: &str) {
+pub fn make_old(site: &Site, volume: &str) {
     let path: PathBuf = site.path("daemon/state").join(format!("{volume}.json"));
     let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     state["created"] = "2026-01-01T00:00:00Z".into();

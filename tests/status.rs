@@ -159,3 +159,17 @@ fn plain_backups_are_warned_of_where_they_are_made_and_doctor_says_who_is_told()
     let doctor = site.with("BKUP_WEBHOOK_URL", "http://127.0.0.1:1/hidden").run("doctor").ok().out;
     assert!(doctor.contains("webhook http://127.0.0.1:1") && !doctor.contains("hidden"), "{doctor}");
 }
+
+#[test]
+fn what_failed_is_not_lost_behind_those_who_look() {
+    let site = Site::builtin();
+    site.create("vol1", &[("file", "content")]);
+    let fails = "fn main(args) { run::failed(\"vol1\", #{ code: \"io\", message: \"the disk is gone\" }); }";
+    site.run_script(fails, "").ends(3);
+    assert!(site.run("status").ends(1).out.contains("the disk is gone"));
+    for _ in 0..25 {
+        site.run("backups --volume vol1").ok();
+        site.run("prune --volume vol1 --keep-last 1 --dry-run").ok();
+    }
+    assert!(site.run("status").ends(1).out.contains("the disk is gone"));
+}

@@ -427,7 +427,8 @@ async fn newest_listed(config: &Config, guards: &Guards, volume: &Volume) -> Res
 
 /// What failed last with this volume, if that was after `since` and the same went well never since.
 fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option<String> {
-    let filter = Filter { volume: Some(volume.to_owned()), limit: Some(RUNS), ..Filter::default() };
+    let filter =
+        Filter { volume: Some(volume.to_owned()), without_looks: looks(), limit: Some(RUNS), ..Filter::default() };
     let mut seen = BTreeSet::new();
     for run in store.list(&filter).unwrap_or_default() {
         if run.dry_run
@@ -458,7 +459,7 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
         let known = volumes.iter().find(|known| run.script == "backup" && Some(known.name.as_str()) == volume);
         known.and_then(|known| known.backup.as_ref()).is_some_and(|backup| backup.made > run.started)
     };
-    let filter = Filter { limit: Some(LAST_RUNS), ..Filter::default() };
+    let filter = Filter { without_looks: looks(), limit: Some(LAST_RUNS), ..Filter::default() };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
@@ -485,6 +486,11 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
         }
     }
     failed_runs
+}
+
+/// The built-in scripts that only read: the dashboard runs them all the time, and what failed must not be lost behind that.
+fn looks() -> Option<Vec<String>> {
+    Some(["backups", "volumes"].map(str::to_owned).into())
 }
 
 /// What two runs have in common where the newer one says how it stands with the older one, too: to take a fresh snapshot or not makes no other

@@ -359,6 +359,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// That have to do with this volume.
     pub volume: Option<String>,
+    /// Without mere looks: dry runs, and runs of these scripts, which only read. What the crontab started is none.
+    pub without_looks: Option<Vec<String>>,
     /// Whose id is before this one: a further page of a list.
     pub before: Option<String>,
     /// At most so many, the newest; `None`: all.

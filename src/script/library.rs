@@ -160,6 +160,16 @@ impl Library {
             .collect())
     }
 
+    /// The names of the scripts that only read; one that can't be loaded is none of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
+    pub fn reading(&self) -> Result<Vec<String>> {
+        let mut names = self.names()?;
+        names.retain(|name| self.load(name).is_ok_and(|script| script.read_only));
+        Ok(names)
+    }
+
     /// A script's text and where it comes from.
     ///
     /// # Errors

@@ -176,6 +176,11 @@ fn fixed_paths() -> Map<String, Value> {
             &json!({ "type": "string", "examples": ["7d"] })
         ),
         query("volume", "That have to do with this volume", &json!({ "type": "string" })),
+        query(
+            "changing",
+            "Without dry runs and scripts that only read, but for those that the crontab started",
+            &json!({ "type": "boolean", "default": false })
+        ),
         query("limit", "So many at most", &json!({ "type": "integer", "minimum": 1, "maximum": 500, "default": 50 })),
         query("before", "Those before the run with this id", &json!({ "type": "string" })),
     ]);

@@ -48,7 +48,7 @@ pub(super) fn shown(run: &RunRecord) -> Value {
 
 /// GET /api/runs
 pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {
-    let query = Query::read(&asked.query, &["script", "status", "since", "volume", "limit", "before"])?;
+    let query = Query::read(&asked.query, &["script", "status", "since", "volume", "changing", "limit", "before"])?;
     let limit = query.parse::<usize>("limit", "a number")?.unwrap_or(PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Query::wrong("limit", &limit.to_string(), "a number from 1 to 500"));
@@ -64,21 +64,30 @@ pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
         None => None,
     };
     let parse = |text: &str| since::parse(text, &SystemClock.now_local()).map_err(|error| with_field(error, "since"));
-    let filter = Filter {
+    let changing = query.flag("changing")?;
+    let mut filter = Filter {
         script: query.get("script").map(str::to_owned),
         status,
         since: query.get("since").map(parse).transpose()?,
         volume: query.get("volume").map(str::to_owned),
+        without_looks: None,
         before: query.get("before").map(str::to_owned),
         // One more tells whether there is a next page.
         limit: Some(limit + 1),
     };
-    let mut runs = blocking(move || core.store().list(&filter)).await?;
+    let list = move || {
+        if changing {
+            filter.without_looks = Some(core.library()?.reading()?);
+        }
+        core.store().list(&filter)
+    };
+    let mut runs = blocking(list).await?;
     let has_more = runs.len() > limit;
     runs.truncate(limit);
     let next = runs.last().filter(|_| has_more).map(|last| {
-        let mut next = form_urlencoded::Serializer::new(String::from("/api/runs?"));
-        for name in ["script", "status", "since", "volume", "limit"] {
+        let path = "/api/runs?";
+        let mut next = form_urlencoded::Serializer::for_suffix(path.to_owned(), path.len());
+        for name in ["script", "status", "since", "volume", "changing", "limit"] {
             query.get(name).iter().for_each(|value| {
                 next.append_pair(name, value);
             });

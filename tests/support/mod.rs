@@ -1,5 +1,6 @@
 //! The harness: sites and daemons to test against, and ways to speak to them.
 
+pub mod browser;
 pub mod daemon;
 pub mod faulty;
 pub mod running;

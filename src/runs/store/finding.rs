@@ -51,6 +51,10 @@ impl Store {
         if let Some(before) = &filter.before {
             add("id < ?", before.clone().into());
         }
+        if let Some(reading) = &filter.without_looks {
+            let reading = Value::from(reading.as_slice()).to_string();
+            add("(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))", reading.into());
+        }
         let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
         let read = self.read(|connection| {

@@ -142,6 +142,21 @@ fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
 }
 
 #[test]
+fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
+    let (_folder, store) = store();
+    let by = |id: &str, script: &str, trigger, dry_run| {
+        store.put(&RunRecord { script: script.into(), trigger, dry_run, ..record(id, Status::Done) });
+    };
+    by("run-1", "backup", Trigger::Http, false);
+    by("run-2", "backup", Trigger::Cli, true);
+    by("run-3", "volumes", Trigger::Http, false);
+    by("run-4", "volumes", Trigger::Cron, false);
+    by("run-5", "prune", Trigger::Cron, true);
+    let without_looks = Some(vec!["backups".into(), "volumes".into()]);
+    assert_eq!(store.ids(&Filter { without_looks, ..Filter::default() }), ["run-5", "run-4", "run-1"]);
+}
+
+#[test]
 fn the_beginning_of_an_id_is_enough_where_only_one_begins_so() {
     let (_folder, store) = store();
     for id in ["20261123T120000.000001-1a-0", "20261123T120000.000002-1a-0", "20261123T120000.000002-1a-01"] {

@@ -12,7 +12,9 @@ use crate::{
 
 #[test]
 fn the_default_scripts_are_there_and_described() {
-    let listed = Library::new(None).unwrap().list().unwrap();
+    let library = Library::new(None).unwrap();
+    assert_eq!(library.reading().unwrap(), ["backups", "volumes"]);
+    let listed = library.list().unwrap();
     let names: Vec<&str> = listed.iter().map(|script| script.name.as_str()).collect();
     assert_eq!(names, ["backup", "backups", "create", "prune", "remove", "restore", "snapshot", "volumes"]);
     for script in listed {

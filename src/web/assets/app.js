@@ -80,6 +80,8 @@ function signIn(reason) {
   view = new AbortController();
   disconnect();
   forget();
+  // What was asked for before anybody had signed in was refused.
+  globalThis.early?.clear();
   session.role = null;
   shown = "";
   frame.classList.add("alone");

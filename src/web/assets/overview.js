@@ -82,7 +82,7 @@ function build(status, state, look, signal) {
   state.head = h("div", head(status, look));
   if (!status.volumes.length) {
     state.body = null;
-    return [state.head, !status.daemon_error && h("div.empty", h("p", "Create one, and it shows up here with its snapshots and backups:"), h("pre", h("code", "docker volume create --driver convoy vol1")), h("p", "or ", h("a", { href: "#/scripts/create" }, "run the script \"create\""), "."))];
+    return [state.head, !status.daemon_error && h("div.empty", h("p", "There are no volumes yet. Create one, and it shows up here with its snapshots and backups:"), h("pre", h("code", "docker volume create --driver convoy vol1")), h("p", "or ", h("a", { href: "#/scripts/create" }, "run the script \"create\""), "."))];
   }
   state.body = h("tbody", { role: "rowgroup" });
   state.count = h("span.faint", { "aria-live": "polite" });

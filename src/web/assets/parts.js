@@ -99,7 +99,8 @@ export function problemBox(error, ...more) {
       h("p.problem-words", h("strong", "Error: "), message),
       error.hint && h("p.hint", h("strong", "Hint: "), error.hint),
       error.request && !String(message).startsWith(error.request) && h("p.faint", "while asking the daemon: ", h("code", error.request)),
-      sourcePlace(error.location),
+      // Who asked for something is not helped by a line of a built-in script; on the page of its run it stands.
+      !(error instanceof Problem && / \(built in\)$/.test(error.location?.file)) && sourcePlace(error.location),
       error.failures?.length > 0 && failureList(error.failures),
       error.run && h("p", h("a", { href: `#/runs/${encodeURIComponent(error.run)}` }, "See the run and its log")),
       more.length > 0 && h("p.buttons", more),
@@ -219,6 +220,9 @@ export function formOf(words) {
   return form;
 }
 
+// A dry run that takes longer, in milliseconds, keeps nobody from running the script.
+const PATIENCE = 5000;
+
 /** Scripts whose deleting is their daily work, or that delete nothing. */
 export const UNASKED = new Set(["snapshot", "backup", "create", "restore", "volumes", "backups"]);
 
@@ -237,20 +241,19 @@ export async function startAsking(script, body, { go = true } = {}) {
   return run;
 }
 
-/** Whether a script may be run now, where it could delete something: asked with the dry run's plan. */
+/** Whether a script may be run now, where it could delete something: asked with the dry run's plan. Where that can't be told, or takes long, it is said. */
 export async function mayDelete(script, body) {
   const volume = body instanceof URLSearchParams ? body.get("volume") : body.volume;
   const gone = h("div", { "aria-live": "polite" }, h("p.faint", "Looking at what would be deleted …"));
   const look = new AbortController();
-  let harmless = false;
-  const ready = dryRun(script, body, look.signal).then(({ plan = [] }) => {
+  const unknown = (words) => h("p.hint", icon("warning"), ` ${words} Run it only if you know what it does.`);
+  const plan = dryRun(script, body, look.signal).then(({ plan = [] }) => {
     const deleted = plan.filter((step) => /^(delete|remove|forget)_/.test(step.operation ?? ""));
-    harmless = deleted.length === 0;
+    const harmless = deleted.length === 0;
     replace(gone, h("p", harmless ? "Nothing would be deleted." : deleted.length === 1 ? "This will be gone for good:" : `These ${deleted.length} will be gone for good:`), h("div.scroll.short", { tabindex: 0, role: "region", "aria-label": "The plan" }, planList(harmless ? plan : deleted)));
-    return true;
-  });
-  ready.catch((error) => error.name !== "AbortError" && replace(gone, problemBox(error)));
-  const answer = await ask({ title: volume ? `Run ${script} on "${volume}"?` : `Run ${script}?`, body: gone, yes: `Run ${script}`, ready });
+  }).catch((error) => error.name !== "AbortError" && replace(gone, problemBox(error), unknown("The dry run failed, so what would be deleted is not known.")));
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE)).then(() => gone.querySelector(".faint") && append(gone, [unknown("The dry run goes on: what would be deleted is not known yet.")]));
+  const answer = await ask({ title: volume ? `Run ${script} on "${volume}"?` : `Run ${script}?`, body: gone, yes: `Run ${script}`, ready: Promise.race([plan, late]).then(() => true) });
   look.abort();
   return answer;
 }

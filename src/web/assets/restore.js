@@ -127,6 +127,7 @@ async function planned(result, volume, name, backup, signal) {
       const run = await start("restore", body);
       announce("The restore has begun.");
       await follow(actions, run, signal, { done: () => use(name) });
+      if (!signal.aborted) bringIntoView(actions, "end");
     } catch (error) {
       if (!signal.aborted) replace(actions, problemBox(error), h("p.buttons", go));
       go.disabled = false;
@@ -134,8 +135,10 @@ async function planned(result, volume, name, backup, signal) {
   } }, `Restore into "${name}"`);
   replace(actions, h("p.buttons", go));
   title.focus({ preventScroll: true });
-  result.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  bringIntoView(result, "nearest");
 }
+
+const bringIntoView = (node, block) => node.scrollIntoView({ block, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 
 const yaml = (text) => (/^[A-Za-z][\w.-]*$/.test(text) && !/^(y|n|yes|no|on|off|true|false|null)$/i.test(text) ? text : JSON.stringify(text));
 
@@ -144,7 +147,7 @@ function use(name) {
   const key = yaml(name);
   return h(
     "section.step",
-    h("h2", icon("good"), "The volume ", h("span.name", name), " is there"),
+    h("h2", icon("good"), h("span", "The volume ", h("span.name", name), " is there")),
     h("p", "Look into it:"),
     copyable(`docker run --rm -it -v ${shellWord(name)}:/data --volume-driver=convoy debian ls /data`, "Docker command"),
     h("p", "Use it in a compose file:"),

@@ -1,6 +1,6 @@
 // One run: how it is, its progress, its error, its result, its log as it grows.
 
-import { get, request, start } from "./api.js";
+import { get, request, session, shared, start } from "./api.js";
 import { append, h, icon, replace } from "./dom.js";
 import { bytes, clockSeconds, duration, exactTime, parseTime, shellWord, timeElement } from "./format.js";
 import { on } from "./live.js";
@@ -16,7 +16,13 @@ export async function show(main, [id], signal) {
   replace(main, h("div.page", h("p.back", h("a", { href: "#/runs" }, "← Runs")), head, progress, outcome, log));
   let follower = null;
   let known = null;
-  const look = () => load(head, signal, () => get(path, signal), (run) => {
+  // Who may only read may run again what only reads.
+  const mayRepeat = async (run) => session.role === "full" || run.dry_run || (await shared("/api/scripts", 60)).scripts.some((one) => one.name === run.script && one.read_only);
+  const both = async () => {
+    const run = await get(path, signal);
+    return { run, may: await mayRepeat(run).catch(() => false) };
+  };
+  const look = () => load(head, signal, both, ({ run, may }) => {
     const ended = known && isOpen(known) && !isOpen(run);
     known = run;
     if (ended) announce(`The run ended: ${statusWord(run.status)}.`);
@@ -25,7 +31,7 @@ export async function show(main, [id], signal) {
     replace(outcome, outcomeOf(run));
     follower ??= logView(log, id, run, signal);
     if (!isOpen(run)) follower.end();
-    return headOf(run, path);
+    return headOf(run, path, may);
   }, 1);
   on("run-progress", (event) => event.run === id && known && isOpen(known) && replace(progress, progressBar(event)), signal);
   on("run-started", (run) => run.id === id && look(), signal);
@@ -36,7 +42,7 @@ export async function show(main, [id], signal) {
   if (!known && !signal.aborted) head.prepend(h("h1", "Run"));
 }
 
-function headOf(run, path) {
+function headOf(run, path, may) {
   const fact = (term, ...content) => h("div", h("dt", term), h("dd", content));
   const again = async () => {
     try {
@@ -59,7 +65,7 @@ function headOf(run, path) {
   return [
     h("div.run-head", h("h1", run.script), badge(run.status), run.dry_run && h("span.tag", "dry run")),
     h("p.command", h("code", ["convoy-backups", run.script, ...(run.words ?? [])].map(shellWord).join(" "))),
-    h("p.buttons", isOpen(run) ? changeButton({ onclick: cancel, class: "danger" }, "Cancel …") : changeButton({ onclick: again }, "Run again"), h("a.button", { href: `#/scripts/${encodeURIComponent(run.script)}` }, "The script")),
+    h("p.buttons", isOpen(run) ? changeButton({ onclick: cancel, class: "danger" }, "Cancel …") : may ? h("button", { type: "button", onclick: again }, "Run again") : changeButton({ onclick: again }, "Run again"), h("a.button", { href: `#/scripts/${encodeURIComponent(run.script)}` }, "The script")),
     run.cancel_requested && isOpen(run) && h("p.hint", icon("stopped"), ` ${run.cancel_requested.by} asked it to stop `, timeElement(run.cancel_requested.at), "."),
     h(
       "dl.facts-grid",

@@ -6,10 +6,15 @@ import { on } from "./live.js";
 import { announce, load, runCells, runHead, STATUSES, statusWord } from "./parts.js";
 
 const SINCE = [["", "any time"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"]];
+// What only looks, such as this dashboard itself, would hide the rest.
+const SHOW = [["", "changes"], ["all", "everything"]];
 const PAGE = 50;
 
 export async function show(main, parameters, signal, query) {
-  const filter = { script: query.get("script") ?? "", status: query.get("status") ?? "", since: query.get("since") ?? "", volume: query.get("volume") ?? "" };
+  const filter = { script: query.get("script") ?? "", status: query.get("status") ?? "", since: query.get("since") ?? "", volume: query.get("volume") ?? "", show: query.get("show") ?? "" };
+  const looks = new Set();
+  const wantsAll = () => filter.show || filter.script;
+  const question = () => ({ script: filter.script, status: filter.status, since: filter.since, volume: filter.volume, changing: wantsAll() ? "" : "true", limit: PAGE });
   const list = h("div");
   const waiting = h("div", { "aria-live": "polite" });
   const select = (name, words, options) => {
@@ -31,7 +36,7 @@ export async function show(main, parameters, signal, query) {
   };
   replace(
     main,
-    h("div.page", h("h1", "Runs"), h("div.filters", { role: "search", "aria-label": "Filter the runs" }, scripts, select("status", "Status", [["", "any"], ...STATUSES.map((status) => [status, statusWord(status)])]), select("since", "Since", SINCE), h("div.field", h("label", { for: "by-volume" }, "Volume"), volume, names)), waiting, list),
+    h("div.page", h("h1", "Runs"), h("div.filters", { role: "search", "aria-label": "Filter the runs" }, scripts, select("status", "Status", [["", "any"], ...STATUSES.map((status) => [status, statusWord(status)])]), select("since", "Since", SINCE), h("div.field", h("label", { for: "by-volume" }, "Volume"), volume, names), select("show", "Show", SHOW)), waiting, list),
   );
   const offerScripts = (known) => {
     const focused = scripts.contains(document.activeElement);
@@ -39,7 +44,10 @@ export async function show(main, parameters, signal, query) {
     if (focused) scripts.querySelector("select").focus();
   };
   offerScripts(filter.script ? [filter.script] : []);
-  shared("/api/scripts", 60).then(({ scripts: all }) => !signal.aborted && offerScripts([...new Set([...all.map((one) => one.name), filter.script].filter(Boolean))].sort()), () => {});
+  shared("/api/scripts", 60).then(({ scripts: all }) => {
+    for (const one of all) if (one.read_only) looks.add(one.name);
+    if (!signal.aborted) offerScripts([...new Set([...all.map((one) => one.name), filter.script].filter(Boolean))].sort());
+  }, () => {});
   shared("/api/status", 20).then(({ volumes }) => replace(names, volumes.map((one) => h("option", { value: one.name }))), () => {});
 
   const rows = new Map();
@@ -60,7 +68,7 @@ export async function show(main, parameters, signal, query) {
     const mine = ++asked;
     const view = h("div");
     if (!list.childElementCount) replace(list, view);
-    await load(list.firstElementChild, signal, () => get(withQuery("/api/runs", { ...filter, limit: PAGE }), signal), (page) => {
+    await load(list.firstElementChild, signal, () => get(withQuery("/api/runs", question()), signal), (page) => {
       // A newer question was asked meanwhile: its answer is the one that counts.
       if (mine !== asked) return [...list.firstElementChild.childNodes];
       rows.clear();
@@ -96,7 +104,7 @@ export async function show(main, parameters, signal, query) {
     const holder = h("p.buttons", button);
     return holder;
   }
-  const matches = (run) => (!filter.script || run.script === filter.script) && (!filter.status || run.status === filter.status) && (!filter.volume || run.volumes_done?.includes(filter.volume) || [].concat(run.arguments?.volume ?? []).includes(filter.volume));
+  const matches = (run) => (wantsAll() || run.trigger === "cron" || !(run.dry_run || looks.has(run.script))) && (!filter.script || run.script === filter.script) && (!filter.status || run.status === filter.status) && (!filter.volume || run.volumes_done?.includes(filter.volume) || [].concat(run.arguments?.volume ?? []).includes(filter.volume));
   on("run-started", (run) => (body && matches(run) ? put(run, "first") : !body && look()), signal);
   on("run-ended", (run) => (rows.has(run.id) ? put(run) : matches(run) && (body ? put(run, "first") : look())), signal);
   for (const type of ["recovered", "reset"]) on(type, look, signal);

@@ -50,8 +50,10 @@ const place = (time, from, to) => ((time - from) / (to - from)) * WIDTH;
 function axis(from, to) {
   const node = h("div.axis", { "aria-hidden": "true" });
   const scale = h("div.scale");
-  for (const [time, words] of [...ticks(from, to, 12), [Date.now(), "now"]]) {
-    if (words !== "now" && Math.abs(time - Date.now()) < HOUR) continue;
+  // Labels stand neither on each other nor over the edge.
+  const [most, room] = innerWidth > 820 ? [12, HOUR] : [5, 3 * HOUR];
+  for (const [time, words] of [...ticks(from, to, most), [Date.now(), "now"]]) {
+    if (words !== "now" && (Math.abs(time - Date.now()) < room || to - time < room / 2)) continue;
     const label = h("span", { class: words === "now" ? "now" : null }, words);
     label.style.left = `${place(time, from, to) / 10}%`;
     scale.append(label);

@@ -95,7 +95,8 @@ function form(script, signal) {
     const fold = (name) => name.toLowerCase().replace(/[-_]/g, "");
     const field = error.field && fields.find((one) => fold(one.parameter.name) === fold(error.field));
     if (field) {
-      mark(field, [error.message, error.hint].filter(Boolean).join(" – "));
+      // At its field, neither its name nor how the command line would have it says anything new.
+      mark(field, [error.message.replace(/^--[\w-]+: /, ""), error.hint?.replace(/(; )?usage: .*$/s, "")].filter(Boolean).join(" – "));
       field.input.focus();
       answer.replaceChildren();
     } else replace(answer, problemBox(error), error.result !== undefined && resultView(error.result));

@@ -39,7 +39,7 @@ export async function show(main, [name], signal) {
     ),
   );
   const showHead = () => load(head, signal, () => shared("/api/status", 2), (status) => facts(status, name), 1);
-  const showRuns = () => load(runs, signal, () => get(withQuery("/api/runs", { volume: name, limit: 8 }), signal), ({ runs: list }) => (list.length ? h("table.runs", { role: "table" }, runHead(), h("tbody", { role: "rowgroup" }, list.map((one) => h("tr", { role: "row" }, runCells(one))))) : h("p.faint", "No run has touched it yet.")), 1);
+  const showRuns = () => load(runs, signal, () => get(withQuery("/api/runs", { volume: name, changing: true, limit: 8 }), signal), ({ runs: list }) => (list.length ? h("table.runs", { role: "table" }, runHead(), h("tbody", { role: "rowgroup" }, list.map((one) => h("tr", { role: "row" }, runCells(one))))) : h("p.faint", "No run has changed anything of it yet.")), 1);
   const showItems = () => load(items, signal, () => everything(name, signal), (known) => itemsView(known, name), 2);
   on("status", showHead, signal);
   on("run-started", showRuns, signal);
@@ -53,6 +53,7 @@ export async function show(main, [name], signal) {
 
 function facts(status, name) {
   const volume = status.volumes.find((one) => one.name === name);
+  if (!volume && status.daemon_error) return h("p.hint", "Whether there is a volume of this name is not known: the daemon does not answer.");
   if (!volume) return h("p.hint", "Neither the daemon nor any run knows a volume of this name now. What backups it has left is below.");
   const { kind, word } = stateOf(volume);
   const fact = (term, ...content) => h("div", h("dt", term), h("dd", content));
