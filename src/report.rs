@@ -42,6 +42,8 @@ pub struct Report {
 pub struct Volume {
     /// Its name.
     pub name: String,
+    /// Its daemon, where that is another than the first that the crontab's lines use.
+    pub daemon: Option<String>,
     /// When its newest snapshot was taken.
     pub last_snapshot: Option<Timestamp>,
     /// Its newest good backup.

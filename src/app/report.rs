@@ -153,6 +153,7 @@ fn volume(volume: &VolumeStatus) -> Volume {
     };
     Volume {
         name: volume.name.clone(),
+        daemon: volume.daemon.clone(),
         last_snapshot: volume.snapshot,
         last_backup: volume.backup.as_ref().map(|backup| Backup {
             url: backup.url.clone(),

@@ -156,6 +156,8 @@ pub struct GoodBackup {
 pub struct VolumeStatus {
     /// Its name.
     pub name: String,
+    /// Its daemon, where that is another than the first that the crontab's lines use: names are of one daemon.
+    pub daemon: Option<String>,
     /// When its newest snapshot was taken.
     pub snapshot: Option<Timestamp>,
     /// Its newest good backup.
@@ -221,7 +223,24 @@ pub struct Known {
     pub forgotten: Option<Error>,
 }
 
+impl VolumeStatus {
+    /// What tells it from all others, for people: its name, and its daemon where that is not the first.
+    pub fn label(&self) -> String {
+        match &self.daemon {
+            Some(daemon) => format!("{} at {daemon}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
 impl Known {
+    /// The same, of a daemon that is not the first.
+    #[must_use]
+    pub fn of(mut self, daemon: &str) -> Self {
+        self.volumes.iter_mut().for_each(|volume| volume.daemon = Some(daemon.to_owned()));
+        self
+    }
+
     /// Adds what is known of another daemon's volumes.
     pub fn add(&mut self, other: Self) {
         self.volumes.extend(other.volumes);
@@ -374,6 +393,7 @@ async fn volume_status(
     }
     VolumeStatus {
         name: name.to_owned(),
+        daemon: None,
         snapshot,
         backup,
         next_snapshot: expected.next(name, false, now),

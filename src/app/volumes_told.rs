@@ -26,7 +26,7 @@ pub fn is_looked_at(key: &str) -> bool {
 
 /// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`: the daemon lists other volumes.
 pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) {
-    let name = &volume.name;
+    let name = &volume.label();
     let zone = SystemClock.time_zone();
     let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
     let newest = volume.backup.as_ref().map_or_else(
@@ -38,7 +38,8 @@ pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) 
         let repeat = if others { Repeat::Never } else { Repeat::AfterAWhile };
         let text = format!(
             "The daemon does not list the volume \"{name}\" any more, and no run of this program deleted it. Its backups are kept.\n\n{newest}\n\n\
-             If that was meant, say so with: convoy-backups status --forget {name}\nElse restore it with: convoy-backups restore"
+             If that was meant, say so with: convoy-backups status --forget {}\nElse restore it with: convoy-backups restore",
+            volume.name
         );
         teller.problem_of(&format!("{GONE}{name}"), &format!("{name} is gone from the daemon"), &text, repeat);
         return;

@@ -59,10 +59,13 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
                 continue;
             }
         };
-        if daemon.is_empty() {
+        let is_first = daemon.is_empty();
+        if is_first {
             daemon = connection.daemon.description();
         }
-        known.add(status::volumes(&status::guards(&connection), &store, &expected, now.timestamp()).await);
+        let guards = status::guards(&connection);
+        let seen = status::volumes(&guards, &store, &expected, now.timestamp()).await;
+        known.add(if is_first { seen } else { seen.of(&guards.identity()) });
         connection.close(cancellation, |text| context.remark(text)).await;
     }
     let report = report::report(&report::Seen {
@@ -161,7 +164,7 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         // A table cuts what is wrong; here it stands whole.
         for volume in known.volumes.iter().filter(|volume| !volume.problems.is_empty()) {
             print_line("");
-            say(&volume.name, Style::Bold);
+            say(&volume.label(), Style::Bold);
             volume.problems.iter().for_each(|problem| print_line(&format!("  {}", escape(problem))));
         }
     }
@@ -190,7 +193,7 @@ fn row(volume: &VolumeStatus, now: Timestamp) -> Vec<Cell> {
     };
     let next = volume.next_backup.map_or_else(|| "not scheduled".to_owned(), |time| age(time, now));
     vec![
-        volume.name.as_str().into(),
+        volume.label().into(),
         ago(volume.snapshot).into(),
         Cell::from(volume.backup.as_ref().map_or_else(|| "none".to_owned(), |backup| age(backup.made, now)))
             .styled(style),

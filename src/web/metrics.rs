@@ -82,7 +82,11 @@ fn volumes(text: &mut Text, report: &Report) {
         text.family(name, "gauge", help);
         for volume in &report.volumes {
             if let Some(value) = value(volume) {
-                text.sample(name, &[("volume", &volume.name)], value);
+                let name_of =
+                    [("volume", volume.name.as_str()), ("daemon", volume.daemon.as_deref().unwrap_or_default())];
+                // An empty label is the same as none.
+                let labels = if volume.daemon.is_some() { &name_of[..] } else { &name_of[..1] };
+                text.sample(name, labels, value);
             }
         }
     };

@@ -131,7 +131,7 @@ impl FreshnessWatch {
         let mut seen = Known::default();
         let mut lacks_destination = false;
         let mut identity = None;
-        for expected in status::Expected::by_daemon(&self.config, &crontab.entries) {
+        for (index, expected) in status::Expected::by_daemon(&self.config, &crontab.entries).into_iter().enumerate() {
             lacks_destination |= expected.config().backup_url.is_none();
             let connection = match self.daemons.get(expected.config()).await {
                 Ok(connection) => connection,
@@ -143,6 +143,7 @@ impl FreshnessWatch {
             identity.get_or_insert_with(|| connection.daemon.description());
             let guards = status::guards(&connection);
             let known = status::volumes(&guards, &self.store, &expected, SystemClock.now()).await;
+            let known = if index == 0 { known } else { known.of(&guards.identity()) };
             let others = known.volumes.iter().any(|volume| !volume.lost);
             for volume in &known.volumes {
                 if !self.is_on_its_way(&expected, volume) {
@@ -159,7 +160,7 @@ impl FreshnessWatch {
             None => {
                 self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
                 volumes_told::tell_destinations(&self.teller, &seen.destinations);
-                let known = seen.volumes.iter().map(|volume| (volume.name.clone(), volume.clone())).collect();
+                let known = seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
                 volumes_told::tell_over(&self.teller, &known, &seen.destinations);
             }
         }
