@@ -22,7 +22,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -47,6 +47,8 @@ pub use store::{Begun, EntryEvent, EntryTimes, Store};
 use turns::Place;
 pub use turns::Turns;
 
+/// A longer list is not kept, in bytes of JSON.
+const LONGEST_LIST: usize = 16 << 10;
 /// Why a run did not get to its end, where the program ended first.
 const CUT_OFF: &str = "serve was ended";
 
@@ -418,10 +420,25 @@ fn ended_record(record: RunRecord, finished: &Finished, witnessed: &[Witness], e
     }
 }
 
+/// What a run returned, as it is kept. Of a list that somebody asked for, nobody misses it afterwards: it is kept where it is short.
 fn output(finished: &Finished) -> Output {
-    Output {
-        result: finished.result.as_ref().ok().cloned(),
-        plan: finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok()),
+    let is_list = finished.read_only && finished.plan.is_none();
+    let result = finished.result.as_ref().ok().map(|result| {
+        let is_long = is_list && room_left(result, LONGEST_LIST).is_none();
+        if is_long { json!({ "NotKept": "it was too long" }) } else { result.clone() }
+    });
+    Output { result, plan: finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok()) }
+}
+
+/// How many of so many bytes a value leaves, about; `None` where it is longer.
+fn room_left(value: &Value, bytes: usize) -> Option<usize> {
+    match value {
+        Value::String(text) => bytes.checked_sub(text.len() + 2),
+        Value::Array(values) => values.iter().try_fold(bytes.checked_sub(2)?, |left, value| room_left(value, left)),
+        Value::Object(members) => members
+            .iter()
+            .try_fold(bytes.checked_sub(2)?, |left, (name, value)| room_left(value, left.checked_sub(name.len() + 4)?)),
+        _ => bytes.checked_sub(5),
     }
 }
 

@@ -245,7 +245,8 @@ fn seconds<S: Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::O
 /// What a run returned.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Output {
-    /// What the script returned; `None` where it did not come to its end, `{"NotKept": .., "Bytes": ..}` where it was more than 1 MiB.
+    /// What the script returned; `None` where it did not come to its end, `{"NotKept": ..}` where it was more than 1 MiB, or
+    /// more than 16 KiB of a script that only reads.
     pub result: Option<Value>,
     /// In a dry run: what would have been done, in order.
     pub plan: Option<Value>,

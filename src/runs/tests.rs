@@ -160,3 +160,15 @@ async fn a_store_that_cannot_be_used_stops_no_run() {
     assert_eq!((finished.status, finished.recorded), (Status::Done, false));
     assert_eq!(bench.daemon.backup_names().len(), 1);
 }
+
+#[tokio::test]
+async fn of_a_long_list_only_that_it_was_too_long_is_kept() {
+    let bench = bench(&["vol1"]);
+    let text = "const READ_ONLY = true;\nfn main(args) { let a = []; for i in 0..COUNT { a.push(\"0123456789\"); } a }";
+    for (count, is_kept) in [("100", true), ("2000", false)] {
+        let (finished, _) = bench.run(request(&text.replace("COUNT", count))).await;
+        assert!(finished.result.unwrap().as_array().unwrap().len() >= 100, "who asked has it");
+        let kept = bench.store.output(&finished.id).unwrap().result.unwrap();
+        assert_eq!(kept.get("NotKept").is_none(), is_kept, "{count}");
+    }
+}
