@@ -253,6 +253,12 @@ fn with_the_read_only_token_what_changes_something_is_disabled() {
         assert_eq!(buttons, serde_json::json!(["Back up now", "Snapshot now", "Remove …"]));
         page.click("Back up now").await;
         page.has("You are signed in with the read-only token").await;
+        // What the page itself read for this is on record, and hides nothing.
+        page.show("#/runs").await;
+        let scripts = "[...document.querySelectorAll('.runs .run-command b')].map((one) => one.innerText)";
+        assert_eq!(page.evaluate(scripts).await, serde_json::json!(["create"]));
+        page.evaluate("(() => { const show = document.querySelector('#by-show'); show.value = 'all'; show.dispatchEvent(new Event('change')); })()").await;
+        page.until(&format!("{scripts}.includes('backups')")).await;
         page.show("#/schedule").await;
         assert_eq!(page.evaluate(disabled).await, serde_json::json!(["Run now", "Pause"]));
         page.show("#/scripts/prune").await;

@@ -93,11 +93,11 @@ where
             keep_picture(&client).await;
         }
         let closed = client.close().await;
-        ended.map(|()| closed)
+        assert!(ended.is_err() || closed.is_ok(), "the browser does not end: {closed:?}");
+        ended
     });
-    match ended {
-        Ok(closed) => closed.unwrap(),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic.into_panic());
     }
 }
 
@@ -154,7 +154,14 @@ impl Page {
 
     /// Goes to one of the dashboard's pages, such as `#/runs`, and waits until it shows what it has.
     pub async fn show(&self, page: &str) {
-        self.evaluate(&format!("void (location.hash = {})", json!(page))).await;
+        // Behind the page's own listener: from then on what is there belongs to the new page.
+        let script = "
+            const [page, done] = arguments;
+            if (location.hash === page) return done();
+            addEventListener('hashchange', () => done(), { once: true });
+            location.hash = page;";
+        let gone = self.client.execute_async(script, vec![json!(page)]).await;
+        gone.unwrap_or_else(|error| panic!("can't go to {page}: {error}"));
         self.is_whole().await;
     }
 

@@ -51,9 +51,9 @@ function axis(from, to) {
   const node = h("div.axis", { "aria-hidden": "true" });
   const scale = h("div.scale");
   // Labels stand neither on each other nor over the edge.
-  const [most, room] = innerWidth > 820 ? [12, HOUR] : [5, 3 * HOUR];
+  const [most, room] = innerWidth > 820 ? [12, HOUR] : [5, 4 * HOUR];
   for (const [time, words] of [...ticks(from, to, most), [Date.now(), "now"]]) {
-    if (words !== "now" && (Math.abs(time - Date.now()) < room || to - time < room / 2)) continue;
+    if (words !== "now" && (Math.abs(time - Date.now()) < room || Math.min(time - from, to - time) < room / 2)) continue;
     const label = h("span", { class: words === "now" ? "now" : null }, words);
     label.style.left = `${place(time, from, to) / 10}%`;
     scale.append(label);
