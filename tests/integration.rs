@@ -16,3 +16,5 @@ mod secrets;
 mod serve;
 mod status;
 mod support;
+mod web;
+mod web_bad_input;

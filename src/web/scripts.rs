@@ -14,7 +14,7 @@ use super::{
     core::{Call, Core, Launched},
     problem::Problem,
     query::Query,
-    routes::{Asked, blocking, json_answer},
+    routes::{Asked, READING, blocking, json_answer},
 };
 use crate::{
     diagnostic,
@@ -26,6 +26,9 @@ use crate::{
 
 /// The header that names the run.
 pub(super) const RUN_ID: &str = "run-id";
+
+/// What is read below `/api/`, beside the scripts.
+const OTHER_PATHS: &[&str] = &["events", "runs", "schedule", "scripts", "status"];
 
 /// GET /api/scripts
 pub(super) async fn list(core: Arc<dyn Core>) -> Result<Response, Problem> {
@@ -75,6 +78,20 @@ where
     S: Stream<Item = Result<D, warp::Error>>,
     D: Buf,
 {
+    let is_asynchronous = prefers_asynchronous(&asked.headers);
+    if check_name(&name).is_err() {
+        return Err(unknown(&name));
+    }
+    let loading = core.clone();
+    let script = match blocking(move || Ok(loading.library()?.load(&name).map_err(|error| (name, error)))).await? {
+        Ok(script) => script,
+        // A script may be called so; where none is, there is something else at this path.
+        Err((name, error)) if error.kind == ErrorKind::Usage && OTHER_PATHS.contains(&name.as_str()) => {
+            return Err(Problem::method(READING));
+        }
+        Err((name, error)) if error.kind == ErrorKind::Usage => return Err(with_hint_of(unknown(&name), error.hint)),
+        Err((_, error)) => return Err(error.into()),
+    };
     let query = Query::read(&asked.query, &["dry_run", "timeout"])?;
     let dry_run = query.flag("dry_run")?;
     let timeout = match query.get("timeout") {
@@ -83,16 +100,6 @@ where
             _ => return Err(Query::wrong("timeout", text, "a duration such as 90s or 5h")),
         },
         None => None,
-    };
-    let is_asynchronous = prefers_asynchronous(&asked.headers);
-    if check_name(&name).is_err() {
-        return Err(unknown(&name));
-    }
-    let loading = core.clone();
-    let script = match blocking(move || Ok(loading.library()?.load(&name).map_err(|error| (name, error)))).await? {
-        Ok(script) => script,
-        Err((name, error)) if error.kind == ErrorKind::Usage => return Err(with_hint_of(unknown(&name), error.hint)),
-        Err((_, error)) => return Err(error.into()),
     };
     let is_full = asked.access.is_some_and(|access| access.require_full().is_ok());
     if !script.read_only && !dry_run && !is_full {

@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod faulty;
+pub mod http;
 pub mod running;
 pub mod site;
 pub mod smtp;
