@@ -399,8 +399,15 @@ fn events_tell_of_a_run_from_its_start_to_its_end_and_go_on_where_they_were_left
     let mut events = server.client.events("", &[]);
     server.client.post(&format!("/api/schedule/{key}/pause")).is(200);
     events.until("schedule");
+    // Short ones that only read are not worth an event.
     site.run("volumes").ok();
-    assert_eq!(events.until("run-ended").data["trigger"], "cli", "runs of other processes are told, too");
+    site.run("snapshot").ok();
+    let ended = events.until("run-ended").data;
+    assert_eq!(
+        (&ended["script"], &ended["trigger"]),
+        (&json!("snapshot"), &json!("cli")),
+        "runs of other processes are told, too"
+    );
 }
 
 #[test]

@@ -88,6 +88,8 @@ enum Message {
     /// The run's turn has come: its record is this now.
     Turn(Arc<str>, Box<RunRecord>),
     Line(Arc<str>, Line),
+    /// The run is to be written now, whatever it is worth; the sender goes when that was tried.
+    Now(Arc<str>, Sender<()>),
     End(Arc<str>, Box<End>),
     /// The run's thread is gone; without its end, this program broke.
     Gone(Arc<str>),
@@ -129,7 +131,7 @@ impl Recorder {
     /// A recorder into this store. Where its thread can't be started, that is said, and nothing is recorded.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
-        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None };
+        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None, asked: Vec::new() };
         let thread = std::thread::Builder::new().name("record".into());
         if let Err(error) = thread.spawn(move || writer.work(&received)) {
             say(&store, &Err(Error::io("cannot start a thread for it", &error)));
@@ -140,6 +142,15 @@ impl Recorder {
     /// The store.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Writes a run that has begun down now, and waits until that was tried, but not for ever: whoever is told the run's id only can look
+    /// for it then.
+    pub fn write_now(&self, run: &str) {
+        let (written, tried) = mpsc::channel();
+        if self.messages.send(Message::Now(run.into(), written)).is_ok() {
+            let _ = tried.recv_timeout(PATIENCE);
+        }
     }
 
     /// Begins to write a run down; the request that it should end, from wherever it comes, goes to `cancellation`. A run that
@@ -269,6 +280,8 @@ struct Writer {
     runs: HashMap<Arc<str>, Run>,
     /// The store failed: it is tried again then, for all but the runs that end.
     retry: Option<Instant>,
+    /// Who waits until the runs are written.
+    asked: Vec<Sender<()>>,
 }
 
 impl Writer {
@@ -289,6 +302,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.write(Instant::now());
+            self.asked.clear();
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
                 self.look();
@@ -324,6 +338,12 @@ impl Writer {
                 if let Some(run) = self.runs.get_mut(&id).filter(|run| run.end.is_none()) {
                     run.lines.push(line);
                     run.gathering.get_or_insert_with(Instant::now);
+                }
+            }
+            Message::Now(id, written) => {
+                self.asked.push(written);
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.is_due = true;
                 }
             }
             Message::End(id, end) => {

@@ -70,6 +70,8 @@ pub struct Call {
     pub dry_run: bool,
     /// How long it may take, where that is not as configured.
     pub timeout: Option<Duration>,
+    /// Nobody waits for its end: it is found in the store at once.
+    pub is_left: bool,
 }
 
 /// A run that was started.

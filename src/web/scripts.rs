@@ -112,8 +112,10 @@ where
     if core.is_ending() {
         return Err(Problem::shutting_down());
     }
-    let Launched { id, is_waiting, finished } =
-        core.launch(Call { script, arguments, dry_run, timeout }).await.map_err(Problem::from)?;
+    let Launched { id, is_waiting, finished } = core
+        .launch(Call { script, arguments, dry_run, timeout, is_left: is_asynchronous })
+        .await
+        .map_err(Problem::from)?;
     if is_asynchronous {
         let status = if is_waiting { "waiting" } else { "running" };
         let mut response = json_answer(&json!({ "run": id, "status": status }));

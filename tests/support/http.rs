@@ -143,7 +143,11 @@ impl Client {
 
     /// Listens to events.
     pub fn events(&self, query: &str, headers: &[(&str, &str)]) -> Events {
-        Events { lines: BufReader::new(self.send("GET", &format!("/api/events{query}"), headers, "")) }.listening()
+        Events {
+            lines: BufReader::new(self.send("GET", &format!("/api/events{query}"), headers, "")),
+            begun: Instant::now(),
+        }
+        .listening()
     }
 }
 
@@ -225,6 +229,7 @@ pub struct Event {
 #[derive(Debug)]
 pub struct Events {
     lines: BufReader<TcpStream>,
+    begun: Instant,
 }
 
 impl Events {
@@ -238,6 +243,8 @@ impl Events {
     fn line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.lines.read_line(&mut line).unwrap() > 0, "the events ended");
+        // Something comes every few seconds, whatever happens.
+        assert!(self.begun.elapsed() < PATIENCE, "what was waited for did not come");
         line.trim_end().to_owned()
     }
 

@@ -91,6 +91,10 @@ impl Core for Program {
             _ = send.send(finished);
             drop(connection);
         });
+        if call.is_left {
+            let (recorder, run) = (self.recorder.clone(), id.clone());
+            off_the_runtime(move || recorder.write_now(&run)).await;
+        }
         Ok(Launched { id, is_waiting, finished })
     }
 
