@@ -1,10 +1,17 @@
 //! The HTTP API of a real `serve`: scripts, runs, the schedule, events, who may what, and how it ends.
 
-use std::{fs, net::Shutdown, thread};
+use std::{
+    fs,
+    io::Write,
+    net::Shutdown,
+    process::{Command, Stdio},
+    thread,
+};
 
 use serde_json::{Value, json};
 
 use crate::support::{
+    faulty::{Answer as Answered, Faulty},
     http::{Answer, FULL, READ, Server},
     site::Site,
 };
@@ -513,6 +520,41 @@ fn readyz_says_what_is_not_ready_and_metrics_tell_what_was() {
     server.until("the crontab was not read", || client.get("/readyz").status == 503);
     assert_eq!(check(client.get("/readyz"), "schedule")["ok"], false);
     assert_eq!(client.get("/api/schedule").json()["refused"][0]["line"], 1);
+}
+
+#[test]
+fn metrics_are_as_prometheus_reads_them_whatever_volumes_are_called() {
+    let odd = ["quo\"te", "back\\slash", "new\nline", "br{ac}e", "\u{fc}n\u{ef}", " ", "#", "a=b,c"];
+    let volumes: serde_json::Map<_, _> = odd
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({ "Name": name, "Driver": "vfs", "MountPoint": "", "CreatedTime": "", "DriverInfo": {}, "Snapshots": {} })))
+        .collect();
+    let site = site();
+    let daemon = Faulty::start_at(&site.path("daemon/convoy.sock"))
+        .answer("GET /v1/info", Answered::json(r#"{"General": {"DriverList": ["vfs"]}}"#))
+        .answer("GET /v1/volumes/list", Answered::json(Value::Object(volumes).to_string()));
+    let site = site.with("BKUP_CONVOY", format!("unix://{}", daemon.socket().display()));
+    let Server { client, .. } = &Server::start(&site);
+    client.post("/api/volumes").is(200);
+    let text = client.get("/metrics").is(200);
+    assert_eq!(text.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    for (name, label) in [("quo\"te", r#"quo\"te"#), ("back\\slash", r"back\\slash"), ("new\nline", r"new\nline")] {
+        let line = format!("convoy_backups_volume_problems{{volume=\"{label}\"}} ");
+        assert!(text.body.contains(&line), "{name}: no {line} in {}", text.body);
+    }
+    let Ok(mut promtool) = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    else {
+        eprintln!("there is no promtool: not tried");
+        return;
+    };
+    promtool.stdin.take().unwrap().write_all(text.body.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?} {}", text.body);
 }
 
 #[test]

@@ -126,9 +126,11 @@ fn fixed_paths() -> Map<String, Value> {
     let none = || json!([]);
     let id = || path("id", "The run's id, or its beginning where that is enough");
     let statuses: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
+    // An empty one is none: so does a form's field say that it was left as it is.
+    let or_none: Vec<_> = statuses.iter().copied().chain([""]).collect();
     let list = json!([
         query("script", "Of this script", &json!({ "type": "string" })),
-        query("status", "With this status", &json!({ "type": "string", "enum": statuses })),
+        query("status", "With this status", &json!({ "type": "string", "enum": or_none })),
         query(
             "since",
             "That began so long ago at most, or at this time or later",
