@@ -81,6 +81,19 @@ fn query(name: &str, description: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
 }
 
+/// `?name`, `?name=true`, and what else [`Query::flag`](super::query::Query::flag) takes.
+fn flag(name: &str, description: &str) -> Value {
+    let values = json!([true, false, "yes", "no", "1", "0", ""]);
+    query(name, description, &json!({ "type": ["boolean", "string"], "enum": values }))
+}
+
+/// A number from `least` to `most`; empty is none.
+fn number(name: &str, description: &str, least: u64, most: u64, default: u64) -> Value {
+    let schema =
+        json!({ "type": ["integer", "string"], "minimum": least, "maximum": most, "maxLength": 0, "default": default });
+    query(name, description, &schema)
+}
+
 fn path(name: &str, description: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string", "minLength": 1 } })
 }
@@ -104,7 +117,7 @@ fn script_operation(script: &Script) -> Value {
         "summary": summary,
         "description": script.doc,
         "parameters": [
-            query("dry_run", "Read for real, write nothing; the answer is what would be done", &json!({ "type": "boolean" })),
+            flag("dry_run", "Read for real, write nothing; the answer is what would be done"),
             query("timeout", "How long it may take, such as 2h", &json!({ "type": "string", "anyOf": [{ "pattern": SOME_TIME }, { "maxLength": 0 }], "examples": ["2h"] })),
             { "name": "Prefer", "in": "header", "required": false, "description": "respond-async: do not wait for the end",
               "schema": { "type": "string", "examples": ["respond-async"] } },
@@ -139,7 +152,7 @@ fn fixed_paths() -> Map<String, Value> {
             ] })
         ),
         query("volume", "That have to do with this volume", &json!({ "type": "string" })),
-        query("limit", "So many at most", &json!({ "type": "integer", "minimum": 1, "maximum": 500, "default": 50 })),
+        number("limit", "So many at most", 1, 500, 50),
         query("before", "Those before the run with this id", &json!({ "type": "string" })),
     ]);
     let mut run = get(
@@ -176,12 +189,8 @@ fn fixed_paths() -> Map<String, Value> {
     ]);
     let log = json!([
         id(),
-        query("after", "The lines behind this number", &json!({ "type": "integer", "minimum": 0 })),
-        query(
-            "limit",
-            "So many at most",
-            &json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "default": 1_000 })
-        ),
+        number("after", "The lines behind this number", 0, u64::MAX, 0),
+        number("limit", "So many at most", 1, 10_000, 1_000),
     ]);
     let object = json!({ "type": "object" });
     let mut ready =
@@ -191,13 +200,8 @@ fn fixed_paths() -> Map<String, Value> {
     let mut health =
         get("operations", "health", "Whether the program is there", none(), answers("200", "It is", &object));
     health["get"]["security"] = json!([]);
-    let hours = json!([query(
-        "hours",
-        "How far ahead due times are listed",
-        &json!({ "type": "integer", "minimum": 0, "maximum": 744, "default": 24 })
-    )]);
-    let fresh =
-        json!([query("fresh", "Look now, instead of answering what was seen last", &json!({ "type": "boolean" }))]);
+    let hours = json!([number("hours", "How far ahead due times are listed", 0, 744, 24)]);
+    let fresh = json!([flag("fresh", "Look now, instead of answering what was seen last")]);
     Map::from_iter([
         (
             "/api/scripts".into(),
