@@ -19,3 +19,5 @@ mod secrets;
 mod serve;
 mod status;
 mod support;
+mod web;
+mod web_bad_input;

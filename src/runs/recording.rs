@@ -96,11 +96,11 @@ enum Message {
     /// The run's turn has come: its record is this now.
     Turn(Arc<str>, Box<RunRecord>),
     Line(Arc<str>, Line),
+    /// The run is to be written now, whatever it is worth; the sender goes when that was tried.
+    Now(Arc<str>, Sender<()>),
     End(Arc<str>, Box<End>),
     /// The run's thread is gone; without its end, this program broke.
     Gone(Arc<str>),
-    /// Somebody waits until all that came before this is written.
-    Flush(Sender<()>),
 }
 
 struct End {
@@ -158,7 +158,7 @@ impl Recorder {
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
         let unwritten = Arc::new(AtomicUsize::new(0));
-        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None, flushed: Vec::new() };
+        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None, asked: Vec::new() };
         let thread = std::thread::Builder::new().name("record".into());
         if let Err(error) = thread.spawn(move || writer.work(&received)) {
             say(&store, &Err(Error::io("cannot start a thread for it", &error)));
@@ -171,11 +171,12 @@ impl Recorder {
         &self.store
     }
 
-    /// Waits until what was said so far is written or has failed to be, but not for long.
-    pub fn flush(&self) {
-        let (send, flushed) = mpsc::channel();
-        if self.messages.send(Message::Flush(send)).is_ok() {
-            _ = flushed.recv_timeout(PATIENCE / 2);
+    /// Writes a run that has begun down now, and waits until that was tried, but not for ever: whoever is told the run's id only can look
+    /// for it then.
+    pub fn write_now(&self, run: &str) {
+        let (written, tried) = mpsc::channel();
+        if self.messages.send(Message::Now(run.into(), written)).is_ok() {
+            let _ = tried.recv_timeout(PATIENCE);
         }
     }
 
@@ -329,8 +330,8 @@ struct Writer {
     runs: HashMap<Arc<str>, Run>,
     /// The store failed: it is tried again then, for all but the runs that end just now.
     retry: Option<Instant>,
-    /// Who waits until all is written.
-    flushed: Vec<Sender<()>>,
+    /// Who waits until the runs are written.
+    asked: Vec<Sender<()>>,
 }
 
 impl Writer {
@@ -351,9 +352,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.write(Instant::now());
-            for waiting in self.flushed.drain(..) {
-                _ = waiting.send(());
-            }
+            self.asked.clear();
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
                 self.look();
@@ -376,7 +375,6 @@ impl Writer {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Flush(waiting) => self.flushed.push(waiting),
             Message::Begin(id, run) => {
                 self.runs.insert(id, *run);
             }
@@ -390,6 +388,12 @@ impl Writer {
                 if let Some(run) = self.runs.get_mut(&id).filter(|run| run.end.is_none()) {
                     run.lines.push(line);
                     run.gathering.get_or_insert_with(Instant::now);
+                }
+            }
+            Message::Now(id, written) => {
+                self.asked.push(written);
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.is_due = true;
                 }
             }
             Message::End(id, end) => {

@@ -188,6 +188,16 @@ pub fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Argumen
     script.complete(given)
 }
 
+/// A whole number, also where JSON has it as `5.0`: to some languages and to JSON Schema that is the same.
+fn whole(number: &Value) -> Option<i64> {
+    /// What is larger has lost its last digits on the way.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_i64().or_else(|| {
+        let number = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
+        Some(number as i64)
+    })
+}
+
 /// The value as the script gets it, where it fits what the parameter must be.
 pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
     let text = value.as_str();
@@ -204,7 +214,7 @@ pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
         ParameterKind::String => Value::from(string()?),
         ParameterKind::Int => match text {
             Some(text) => text.trim().parse::<i64>().map_err(|_| wrong("a whole number"))?.into(),
-            None => value.as_i64().ok_or_else(|| wrong("a whole number"))?.into(),
+            None => whole(value).ok_or_else(|| wrong("a whole number"))?.into(),
         },
         ParameterKind::Bool => match (value, text.map(str::to_ascii_lowercase).as_deref()) {
             (Value::Bool(value), _) => Value::Bool(*value),
@@ -214,11 +224,11 @@ pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
         },
         ParameterKind::Size => match text {
             Some(text) => units::parse_size(text)?.into(),
-            None => value.as_i64().filter(|bytes| *bytes >= 0).ok_or_else(|| wrong("a size"))?.into(),
+            None => whole(value).filter(|bytes| *bytes >= 0).ok_or_else(|| wrong("a size"))?.into(),
         },
         ParameterKind::Duration => match text {
             Some(text) => units::parse_duration(text)?.as_secs().into(),
-            None => value.as_i64().filter(|seconds| *seconds >= 0).ok_or_else(|| wrong("a duration"))?.into(),
+            None => whole(value).filter(|seconds| *seconds >= 0).ok_or_else(|| wrong("a duration"))?.into(),
         },
         ParameterKind::OneOf(choices) => {
             let text = string()?;

@@ -23,8 +23,8 @@ pub trait Core: Send + Sync + 'static {
     /// The runs.
     fn store(&self) -> &Arc<Store>;
 
-    /// Waits until the runs of this process are in the store as far as they have come.
-    fn flush_runs(&self);
+    /// Writes a run of this process down now, as far as it has come, and waits for it, but not for ever.
+    fn write_now(&self, run: &str);
 
     /// The scripts that the configuration names, as they are now.
     ///
@@ -73,6 +73,8 @@ pub struct Call {
     pub dry_run: bool,
     /// How long it may take, where that is not as configured.
     pub timeout: Option<Duration>,
+    /// Nobody waits for its end: it is found in the store at once.
+    pub is_left: bool,
 }
 
 /// A run that was started.

@@ -1,5 +1,7 @@
 //! `/openapi.json`: the API as OpenAPI 3.1 describes it, with a path for every script, made from what the scripts declare.
 
+mod parameters;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -10,10 +12,8 @@ use super::{
     problem::Problem,
     routes::{blocking, json_answer},
 };
-use crate::{
-    runs::Status,
-    script::{Parameter, ParameterKind, Script},
-};
+use crate::{runs::Status, script::Script};
+use parameters::{DURATION, SOME_TIME, Sent, arguments};
 
 /// GET /openapi.json
 pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
@@ -29,7 +29,9 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
 pub fn document(scripts: &[Script]) -> Value {
     let mut paths = fixed_paths();
     for script in scripts {
-        paths.insert(format!("/api/{}", script.name), json!({ "post": script_operation(script) }));
+        // A script may be called as a fixed path is: then it is what is posted there.
+        let path = paths.entry(format!("/api/{}", script.name)).or_insert_with(|| json!({}));
+        path["post"] = script_operation(script);
     }
     json!({
         "openapi": "3.1.0",
@@ -79,6 +81,19 @@ fn query(name: &str, description: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
 }
 
+/// `?name`, `?name=true`, and what else [`Query::flag`](super::query::Query::flag) takes.
+fn flag(name: &str, description: &str) -> Value {
+    let values = json!([true, false, "yes", "no", "1", "0", ""]);
+    query(name, description, &json!({ "type": ["boolean", "string"], "enum": values }))
+}
+
+/// A number from `least` to `most`; empty is none.
+fn number(name: &str, description: &str, least: u64, most: u64, default: u64) -> Value {
+    let schema =
+        json!({ "type": ["integer", "string"], "minimum": least, "maximum": most, "maxLength": 0, "default": default });
+    query(name, description, &schema)
+}
+
 fn path(name: &str, description: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string", "minLength": 1 } })
 }
@@ -86,7 +101,6 @@ fn path(name: &str, description: &str) -> Value {
 fn script_operation(script: &Script) -> Value {
     let mut lines = script.doc.lines();
     let summary = lines.next().unwrap_or_default().trim().to_owned();
-    let schema = arguments(script);
     let any = json!({});
     let mut responses = answers("200", "What the script returned", &any);
     responses["200"]["headers"] = json!({
@@ -103,16 +117,16 @@ fn script_operation(script: &Script) -> Value {
         "summary": summary,
         "description": script.doc,
         "parameters": [
-            query("dry_run", "Read for real, write nothing; the answer is what would be done", &json!({ "type": "boolean" })),
-            query("timeout", "How long it may take, such as 2h", &json!({ "type": "string", "examples": ["2h"] })),
+            flag("dry_run", "Read for real, write nothing; the answer is what would be done"),
+            query("timeout", "How long it may take, such as 2h", &json!({ "type": "string", "anyOf": [{ "pattern": SOME_TIME }, { "maxLength": 0 }], "examples": ["2h"] })),
             { "name": "Prefer", "in": "header", "required": false, "description": "respond-async: do not wait for the end",
               "schema": { "type": "string", "examples": ["respond-async"] } },
         ],
         "requestBody": {
             "required": script.parameters.iter().any(|parameter| parameter.required),
             "content": {
-                "application/json": { "schema": schema },
-                "application/x-www-form-urlencoded": { "schema": schema },
+                "application/json": { "schema": arguments(script, Sent::Json) },
+                "application/x-www-form-urlencoded": { "schema": arguments(script, Sent::Form) },
             },
         },
         "responses": responses,
@@ -120,60 +134,22 @@ fn script_operation(script: &Script) -> Value {
     })
 }
 
-fn arguments(script: &Script) -> Value {
-    let properties: Map<String, Value> =
-        script.parameters.iter().map(|parameter| (parameter.name.clone(), property(parameter))).collect();
-    let required: Vec<&str> = script
-        .parameters
-        .iter()
-        .filter(|parameter| parameter.required)
-        .map(|parameter| parameter.name.as_str())
-        .collect();
-    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    if !required.is_empty() {
-        schema["required"] = required.into();
-    }
-    schema
-}
-
-fn property(parameter: &Parameter) -> Value {
-    let text = |example: &str| json!({ "type": "string", "minLength": 1, "examples": [example] });
-    let mut schema = match &parameter.kind {
-        ParameterKind::String => json!({ "type": "string", "minLength": 1 }),
-        ParameterKind::Int => json!({ "type": "integer", "format": "int64" }),
-        ParameterKind::Bool => json!({ "type": "boolean" }),
-        ParameterKind::Size => text("40G"),
-        ParameterKind::Duration => text("7d"),
-        ParameterKind::OneOf(choices) => json!({ "type": "string", "enum": choices }),
-        ParameterKind::List => json!({ "type": "array", "items": { "type": "string" } }),
-        ParameterKind::Volume => text("vol1"),
-        ParameterKind::Snapshot => text("vol1-20261123T074200.123456Z"),
-        ParameterKind::BackupUrl => text("vfs:///mnt/backups?backup=backup-e2f082aae4225ed9&volume=vol1"),
-        ParameterKind::Destination => text("vfs:///mnt/backups"),
-    };
-    schema["description"] = parameter.help.clone().into();
-    let default = match parameter.kind {
-        ParameterKind::Size | ParameterKind::Duration => parameter.default_text.clone().map(Value::String),
-        _ => parameter.default.clone(),
-    };
-    if let Some(default) = default {
-        schema["default"] = default;
-    }
-    schema
-}
-
 fn fixed_paths() -> Map<String, Value> {
     let get = |tag: &str, id: &str, summary: &str, parameters: Value, responses: Value| json!({ "get": { "tags": [tag], "operationId": id, "summary": summary, "parameters": parameters, "responses": responses } });
     let none = || json!([]);
     let id = || path("id", "The run's id, or its beginning where that is enough");
     let statuses: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
+    // An empty one is none: so does a form's field say that it was left as it is.
+    let or_none: Vec<_> = statuses.iter().copied().chain([""]).collect();
     let list = json!([
         query("script", "Of this script", &json!({ "type": "string" })),
-        query("status", "With this status", &json!({ "type": "string", "enum": statuses })),
+        query("status", "With this status", &json!({ "type": "string", "enum": or_none })),
         query(
             "since",
             "That began so long ago at most, or at this time or later",
-            &json!({ "type": "string", "examples": ["7d"] })
+            &json!({ "type": "string", "examples": ["7d"], "anyOf": [
+                { "pattern": DURATION }, { "format": "date" }, { "format": "date-time" }, { "maxLength": 0 },
+            ] })
         ),
         query("volume", "That have to do with this volume", &json!({ "type": "string" })),
         query(
@@ -181,7 +157,7 @@ fn fixed_paths() -> Map<String, Value> {
             "Without dry runs and scripts that only read, but for those that the crontab started",
             &json!({ "type": "boolean", "default": false })
         ),
-        query("limit", "So many at most", &json!({ "type": "integer", "minimum": 1, "maximum": 500, "default": 50 })),
+        number("limit", "So many at most", 1, 500, 50),
         query("before", "Those before the run with this id", &json!({ "type": "string" })),
     ]);
     let mut run = get(
@@ -218,12 +194,8 @@ fn fixed_paths() -> Map<String, Value> {
     ]);
     let log = json!([
         id(),
-        query("after", "The lines behind this number", &json!({ "type": "integer", "minimum": 0 })),
-        query(
-            "limit",
-            "So many at most",
-            &json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "default": 1_000 })
-        ),
+        number("after", "The lines behind this number", 0, u64::MAX, 0),
+        number("limit", "So many at most", 1, 10_000, 1_000),
     ]);
     let object = json!({ "type": "object" });
     let mut ready =
@@ -233,13 +205,8 @@ fn fixed_paths() -> Map<String, Value> {
     let mut health =
         get("operations", "health", "Whether the program is there", none(), answers("200", "It is", &object));
     health["get"]["security"] = json!([]);
-    let hours = json!([query(
-        "hours",
-        "How far ahead due times are listed",
-        &json!({ "type": "integer", "minimum": 0, "maximum": 744, "default": 24 })
-    )]);
-    let fresh =
-        json!([query("fresh", "Look now, instead of answering what was seen last", &json!({ "type": "boolean" }))]);
+    let hours = json!([number("hours", "How far ahead due times are listed", 0, 744, 24)]);
+    let fresh = json!([flag("fresh", "Look now, instead of answering what was seen last")]);
     Map::from_iter([
         (
             "/api/scripts".into(),
@@ -352,7 +319,7 @@ mod tests {
         let schema = &create["content"]["application/json"]["schema"];
         assert_eq!(
             (&schema["required"], &schema["properties"]["iops"]["type"]),
-            (&json!(["volume", "size"]), &json!("integer"))
+            (&json!(["volume", "size"]), &json!(["integer", "string", "null"]))
         );
         assert_eq!(document["paths"]["/api/volumes"]["post"]["x-read-only"], true);
         let mut references = Vec::new();
@@ -362,6 +329,19 @@ mod tests {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
         }
+    }
+
+    #[test]
+    fn a_script_that_is_called_as_a_fixed_path_stands_beside_what_is_read_there() {
+        let library = Library::new(None).unwrap();
+        let mut script = library.load("volumes").unwrap();
+        script.name = "runs".into();
+        let document = document(&[script]);
+        let path = &document["paths"]["/api/runs"];
+        assert_eq!(
+            (&path["get"]["operationId"], &path["post"]["operationId"]),
+            (&json!("list_runs"), &json!("run_runs"))
+        );
     }
 
     fn collect(value: &Value, references: &mut Vec<String>) {

@@ -51,7 +51,7 @@ impl Asked {
 }
 
 /// The methods of what is only read.
-const READING: &[&str] = &["GET", "HEAD"];
+pub(super) const READING: &[&str] = &["GET", "HEAD"];
 
 /// All routes: the API and the dashboard's files.
 pub fn routes(

@@ -128,7 +128,7 @@ async fn find(core: &Arc<dyn Core>, id: String) -> Result<RunRecord, Problem> {
     let find = move || {
         core.store().get(&id).or_else(|_| {
             // It may be over, and on its way into the store.
-            core.flush_runs();
+            core.write_now(&id);
             core.store().get(&id)
         })
     };

@@ -14,11 +14,11 @@ use super::{
     core::{Call, Core, Launched},
     problem::Problem,
     query::Query,
-    routes::{Asked, blocking, json_answer},
+    routes::{Asked, READING, blocking, json_answer},
 };
 use crate::{
     diagnostic,
-    error::ErrorKind,
+    error::{Error, ErrorKind},
     runs::Finished,
     script::{ParameterKind, Script, arguments, describe, library::check_name},
     units::parse_duration,
@@ -26,6 +26,9 @@ use crate::{
 
 /// The header that names the run.
 pub(super) const RUN_ID: &str = "run-id";
+
+/// What is read below `/api/`, beside the scripts.
+const OTHER_PATHS: &[&str] = &["events", "runs", "schedule", "scripts", "status"];
 
 /// GET /api/scripts
 pub(super) async fn list(core: Arc<dyn Core>) -> Result<Response, Problem> {
@@ -75,6 +78,23 @@ where
     S: Stream<Item = Result<D, warp::Error>>,
     D: Buf,
 {
+    let is_asynchronous = prefers_asynchronous(&asked.headers);
+    if check_name(&name).is_err() {
+        return Err(unknown(&name));
+    }
+    let has_files = core.config().scripts_dir.is_some();
+    let loading = core.clone();
+    let load = move || Result::<_, Error>::Ok(loading.library()?.load(&name).map_err(|error| (name, error)));
+    let loaded = if has_files { blocking(load).await? } else { load()? };
+    let script = match loaded {
+        Ok(script) => script,
+        // A script may be called so; where none is, there is something else at this path.
+        Err((name, error)) if error.kind == ErrorKind::Usage && OTHER_PATHS.contains(&name.as_str()) => {
+            return Err(Problem::method(READING));
+        }
+        Err((name, error)) if error.kind == ErrorKind::Usage => return Err(with_hint_of(unknown(&name), error.hint)),
+        Err((_, error)) => return Err(error.into()),
+    };
     let query = Query::read(&asked.query, &["dry_run", "timeout"])?;
     let dry_run = query.flag("dry_run")?;
     let timeout = match query.get("timeout") {
@@ -83,20 +103,6 @@ where
             _ => return Err(Query::wrong("timeout", text, "a duration such as 90s or 5h")),
         },
         None => None,
-    };
-    let is_asynchronous = prefers_asynchronous(&asked.headers);
-    if check_name(&name).is_err() {
-        return Err(unknown(&name));
-    }
-    let has_files = core.config().scripts_dir.is_some();
-    let loading = core.clone();
-    let load =
-        move || Result::<_, crate::error::Error>::Ok(loading.library()?.load(&name).map_err(|error| (name, error)));
-    let loaded = if has_files { blocking(load).await? } else { load()? };
-    let script = match loaded {
-        Ok(script) => script,
-        Err((name, error)) if error.kind == ErrorKind::Usage => return Err(with_hint_of(unknown(&name), error.hint)),
-        Err((_, error)) => return Err(error.into()),
     };
     let is_full = asked.access.is_some_and(|access| access.require_full().is_ok());
     if !script.read_only && !dry_run && !is_full {
@@ -109,8 +115,10 @@ where
     if core.is_ending() {
         return Err(Problem::shutting_down());
     }
-    let Launched { id, is_waiting, finished } =
-        core.launch(Call { script, arguments, dry_run, timeout }).await.map_err(Problem::from)?;
+    let Launched { id, is_waiting, finished } = core
+        .launch(Call { script, arguments, dry_run, timeout, is_left: is_asynchronous })
+        .await
+        .map_err(Problem::from)?;
     if is_asynchronous {
         let status = if is_waiting { "waiting" } else { "running" };
         let mut response = json_answer(&json!({ "run": id, "status": status }));
@@ -120,7 +128,7 @@ where
     }
     match finished.await {
         Ok(finished) => Ok(of_run(answer(finished, core.is_ending()), &id)),
-        Err(_) => Err(Problem::from(crate::error::Error::internal("the run broke off")).with_run(id)),
+        Err(_) => Err(Problem::from(Error::internal("the run broke off")).with_run(id)),
     }
 }
 

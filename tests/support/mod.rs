@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod daemon;
 pub mod faulty;
+pub mod http;
 pub mod running;
 pub mod site;
 pub mod smtp;

@@ -18,14 +18,19 @@ pub struct Running {
 
 impl Running {
     /// Starts it and waits until its socket answers.
-    pub fn start(mut command: Command, socket: &Path, log: PathBuf) -> Self {
+    pub fn start(command: Command, socket: &Path, log: PathBuf) -> Self {
+        Self::start_until(command, log, || std::os::unix::net::UnixStream::connect(socket).is_ok())
+    }
+
+    /// Starts it and waits until it is there.
+    pub fn start_until(mut command: Command, log: PathBuf, is_there: impl Fn() -> bool) -> Self {
         let file = std::fs::File::create(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let mut running = Self { child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")), log };
         let start = Instant::now();
-        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+        while !is_there() {
             let ended = running.child.try_wait().unwrap();
-            assert!(ended.is_none() && start.elapsed() < START, "{command:?} opened no socket: {}", running.log());
+            assert!(ended.is_none() && start.elapsed() < START, "{command:?} did not start: {}", running.log());
             std::thread::yield_now();
         }
         running
@@ -50,8 +55,12 @@ impl Running {
 
     /// Ends it as an operator does, and waits.
     pub fn terminate(&mut self) -> std::process::ExitStatus {
-        let done = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(done.success());
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()
     }
 }

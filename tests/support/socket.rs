@@ -55,7 +55,7 @@ fn parse(answer: &[u8]) -> Option<RawAnswer> {
 }
 
 /// The body that was sent in chunks.
-fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = rest.windows(2).position(|two| two == b"\r\n")?;

@@ -89,8 +89,8 @@ impl Core for Program {
         &self.store
     }
 
-    fn flush_runs(&self) {
-        self.recorder.flush();
+    fn write_now(&self, run: &str) {
+        self.recorder.write_now(run);
     }
 
     fn library(&self) -> Result<Library> {
@@ -132,6 +132,10 @@ impl Core for Program {
             _ = send.send(finished);
             drop(connection);
         });
+        if call.is_left {
+            let (recorder, run) = (self.recorder.clone(), id.clone());
+            off_the_runtime(move || recorder.write_now(&run)).await;
+        }
         Ok(Launched { id, is_waiting, finished })
     }
 

@@ -75,6 +75,11 @@ fn json_and_the_command_line_mean_the_same() {
     });
     let line = "--volume vol1 --create-snapshot --size 2G --keep 60s --count 4 --tag a";
     assert_eq!(from_json(&script, body.as_object().unwrap()).unwrap(), given(&script, line).unwrap());
+    let whole = json!({ "volume": "vol1", "count": 4.0, "keep": 60.0 });
+    assert_eq!(
+        from_json(&script, whole.as_object().unwrap()).unwrap(),
+        given(&script, "--volume vol1 --count 4 --keep 60s").unwrap()
+    );
 }
 
 #[test]
@@ -123,6 +128,7 @@ fn wrong_json_says_what_is_wrong() {
         (json!({"volume": "vol1", "create_snapshot": "maybe"}), "not true or false"),
         (json!({"volume": "vol1", "size": -1}), "-1 is not a size"),
         (json!({"volume": "vol1", "count": 1.5}), "1.5 is not a whole number"),
+        (json!({"volume": "vol1", "count": 1e19}), "is not a whole number"),
         (json!({"volume": "vol1", "tag": [1]}), "[1] is not a list of strings"),
     ] {
         let error = json_error(body.clone());
