@@ -36,12 +36,13 @@ impl Store {
         if let Some(script) = &filter.script {
             add("script = ?", script.clone().into());
         }
-        match filter.status {
+        // Written out, or the index of what has not ended is of no use.
+        let status = match filter.status {
             // What is in the store as running may be gone; it is told apart below.
-            Some(Status::Interrupted) => add("status IN ('running', 'waiting', ?)", "interrupted".to_owned().into()),
-            Some(status) => add("status = ?", status.as_str().to_owned().into()),
-            None => {}
-        }
+            Some(Status::Interrupted) => Some("status IN ('running', 'waiting', 'interrupted')".to_owned()),
+            Some(status) => Some(format!("status = '{}'", status.as_str())),
+            None => None,
+        };
         if let Some(since) = filter.since {
             add("started >= ?", micros(since).into());
         }
@@ -55,6 +56,7 @@ impl Store {
             let reading = Value::from(reading.as_slice()).to_string();
             add("(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))", reading.into());
         }
+        conditions.extend(status);
         let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
         let read = self.read(|connection| {
