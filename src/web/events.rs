@@ -265,12 +265,12 @@ impl Stream for Listening {
 }
 
 /// Follows a store on a thread of its own until what comes back is dropped, and tells the hub what happens in it. What is there already
-/// is not told.
+/// is not told; this reads the store, and so may block for moments.
 pub fn follow(store: Store, hub: &Arc<Hub>) -> std_mpsc::Sender<()> {
     let (stop, stopped) = std_mpsc::channel();
     let hub = Arc::downgrade(hub);
+    let mut follower = Follower::new(store);
     let follow = move || {
-        let mut follower = Follower::new(store);
         let mut looked = Instant::now();
         while stopped.recv_timeout(LOOK_EVERY) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             let Some(hub) = Weak::upgrade(&hub) else { return };

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::program::Program;
 use crate::{
+    app::telling::off_the_runtime,
     clock::SystemClock,
     config::Config,
     error::Result,
@@ -41,10 +42,9 @@ pub(super) fn answer(
     hub: Arc<Hub>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    log::info!("listening on {listener}");
     let limits = Limits::of(&program.config.api);
     // A connection of its own: it sees what the others of this process write, too.
-    let following = events::follow(Store::new(&program.config.data_dir), &hub);
+    let (store, told) = (Store::new(&program.config.data_dir), hub.clone());
     let mut report = program.report.clone();
     let (news, ended) = (hub.clone(), stop.clone());
     tokio::spawn(async move {
@@ -60,6 +60,9 @@ pub(super) fn answer(
     });
     tokio::spawn(async move {
         let Some(gate) = gate else { return };
+        // Before anything is answered: whoever listens hears of all that begins from then on.
+        let following = off_the_runtime(move || events::follow(store, &told)).await;
+        log::info!("listening on {listener}");
         let service = TowerToHyperService::new(warp::service(routes(program, hub)));
         server::serve(listener, Gated::new(gate, service), limits, stop).await;
         drop(following);
