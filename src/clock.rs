@@ -32,6 +32,29 @@ impl Clock for SystemClock {
     }
 }
 
+/// The system's clock in another zone.
+#[derive(Debug, Clone)]
+pub struct ZonedClock(pub TimeZone);
+
+impl Clock for ZonedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn time_zone(&self) -> TimeZone {
+        self.0.clone()
+    }
+}
+
+/// The value of `TZ` where it names no zone that is known: times are in UTC then.
+pub fn unknown_zone() -> Option<String> {
+    let name = std::env::var("TZ").ok().filter(|name| !name.is_empty())?;
+    let name = name.strip_prefix(':').unwrap_or(&name);
+    let is_file = std::path::Path::new(name).is_absolute();
+    let is_known = is_file || TimeZone::get(name).is_ok() || TimeZone::posix(name).is_ok();
+    (!is_known).then(|| name.to_owned())
+}
+
 /// A clock that stands where it was set.
 #[derive(Debug)]
 pub struct FixedClock {

@@ -1,6 +1,6 @@
 //! Puts together what is known of the volumes, for `status`, the dashboard and the metrics.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -31,6 +31,10 @@ pub struct Seen<'a> {
     pub serving: Option<bool>,
     /// The crontab's entries.
     pub entries: &'a [Arc<Entry>],
+    /// The keys of the entries that somebody paused.
+    pub paused: &'a BTreeSet<String>,
+    /// Another crontab that `serve` follows, where that is not this one.
+    pub followed: Option<String>,
     /// What is wrong with the crontab, a sentence.
     pub crontab_problem: Option<String>,
     /// A line, or the configuration where there are none, has no destination.
@@ -52,6 +56,16 @@ pub fn report(seen: &Seen<'_>) -> Report {
     let Seen { known, .. } = seen;
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     problems.extend(seen.crontab_problem.clone());
+    for entry in seen.entries.iter().filter(|entry| seen.paused.contains(&entry.key)) {
+        let words = format!("{} {}", entry.script, entry.arguments_text());
+        let paused =
+            format!("line {} of the crontab is paused: \"{}\" is not started at its times", entry.line, words.trim());
+        // A volume whose backup nobody makes is not safe, even if somebody meant it.
+        if entry.may_back_up { problems.push(paused) } else { notes.push(paused) }
+    }
+    notes.extend(seen.followed.as_ref().map(|followed| {
+        format!("serve follows \"{followed}\", and this command looks at another crontab: give it the settings that serve has, BKUP_CRONTAB above all")
+    }));
     match seen.serving {
         Some(true) => {}
         Some(false) => {

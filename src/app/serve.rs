@@ -8,6 +8,7 @@ mod program;
 mod runner;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -18,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{connect::check_data_folder, telling::off_the_runtime};
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{self, Clock, SystemClock},
     config::Config,
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
@@ -40,6 +41,8 @@ const LAST_MESSAGES: Duration = Duration::from_secs(5);
 const READERS: usize = 32;
 /// What the problem of a `serve` that can't start is known by.
 const START: &str = "start";
+/// The file that says which crontab is followed.
+const FOLLOWED: &str = "serve.crontab";
 /// The lock by which others see that `serve` runs.
 const LOCK: &str = "serve";
 
@@ -74,6 +77,9 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let listening = http::listen(&config).await;
     let (listener, gate) = or_tell(&teller, listening).await?;
     say_who_is_told(&teller);
+    if let Some(zone) = clock::unknown_zone() {
+        log::error!("TZ is \"{zone}\", which is no time zone that is known here: lines without CRON_TZ are due in UTC");
+    }
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
     let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
@@ -102,8 +108,12 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     });
     let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
     let (sign, told, schedules) = (running_sign(&config), teller.clone(), runner.clone());
+    let followed = config.data_dir.join(FOLLOWED);
     let address = listener.as_ref().map(ToString::to_string).unwrap_or_default();
     let scheduler = off_the_runtime(move || {
+        if let Err(error) = std::fs::write(followed, &crontab.file) {
+            log::debug!("\"status\" will not know which crontab is followed: {error}");
+        }
         if let Err(error) = std::fs::write(sign, address) {
             log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
         }
@@ -221,6 +231,16 @@ pub async fn is_served(config: &Config) -> Option<bool> {
     let held = locks.folder().is_dir()
         && locks.acquire(LOCK, Sharing::Shared).await.is_err_and(|error| error.kind == ErrorKind::Busy);
     if held || !was_there { Some(held) } else { None }
+}
+
+/// The crontab that `serve` follows, or followed last, in words.
+pub fn followed(config: &Config) -> Option<String> {
+    std::fs::read_to_string(config.data_dir.join(FOLLOWED)).ok()
+}
+
+/// The keys of the crontab's entries that somebody paused.
+pub fn paused(config: &Config) -> BTreeSet<String> {
+    program::paused(&config.data_dir)
 }
 
 /// There while `serve` runs, and after it was killed: `status` tells the two from one that was told to end.

@@ -391,6 +391,9 @@ async fn volume_status(
         let from = |backup: &GoodBackup| if config.max_backup_age.is_some() { backup.taken } else { backup.made };
         problems.insert(0, overdue(backup.as_ref().map(from), limit, now));
     }
+    if freshness == Freshness::Unscheduled && backup.is_none() && problems.is_empty() {
+        problems.push("it has no good backup, and no line of the crontab makes one".into());
+    }
     VolumeStatus {
         name: name.to_owned(),
         daemon: None,
@@ -491,7 +494,7 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
         }
         let code = run.error.as_ref().and_then(|error| error.get("code")).and_then(|code| code.as_str());
         // Whoever typed it was told at once that there is no such thing.
-        if run.trigger != Trigger::Cron && matches!(code, Some("usage" | "not_found")) {
+        if run.trigger != Trigger::Cron && matches!(code, Some("usage" | "not_found" | "guard")) {
             continue;
         }
         match (&run.error, run.status) {

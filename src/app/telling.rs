@@ -47,6 +47,22 @@ pub async fn run_and_tell(announced: Announced, teller: &Arc<Teller>, begins: im
     .await
 }
 
+/// Says in the log how a run ended.
+pub(super) fn log_end(finished: &Finished) {
+    let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
+    match &finished.result {
+        Err(error) => log::error!("{text}: {error}"),
+        // Lists are asked for again and again.
+        Ok(_) if finished.failures.is_empty() && finished.read_only => log::debug!("{text}"),
+        Ok(_) if finished.failures.is_empty() => log::info!("{text}"),
+        Ok(_) => {
+            for failure in &finished.failures {
+                log::error!("{text}: {}: {}", failure.volume, failure.message);
+            }
+        }
+    }
+}
+
 /// Remembers that people are told of this run; the next start would tell them again.
 pub(super) fn interruption_told(store: &Store, run: &str) {
     if let Err(error) = store.interruption_told(run) {

@@ -68,8 +68,12 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
         known.add(if is_first { seen } else { seen.of(&guards.identity()) });
         connection.close(cancellation, |text| context.remark(text)).await;
     }
+    let here = source.to_string();
+    let followed = serve::followed(config).filter(|followed| served == Some(true) && *followed != here);
     let report = report::report(&report::Seen {
         config,
+        paused: &serve::paused(config),
+        followed,
         serving: served,
         entries: &entries,
         crontab_problem,

@@ -20,11 +20,27 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// Writes a small file: under another name first, synced, renamed, and the rename synced. Only the owner may read it.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = open_anew(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes a file of our own: one that is there is none of ours, or was left by a crash, and its permissions and what it may point at are not taken over.
+fn open_anew(path: &Path) -> io::Result<File> {
+    let mut tries = 3;
+    loop {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        match File::options().write(true).create_new(true).mode(0o600).open(path) {
+            // Another process writes the same at this moment.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries > 0 => tries -= 1,
+            opened => return opened,
+        }
+    }
 }
 
 /// Renames, and fails with `AlreadyExists` where something has the new name: nothing is ever replaced.

@@ -183,7 +183,7 @@ impl Teller {
     /// again, or its good backups made up for what other runs failed to do; channels that are always told hear of every run but a
     /// dry one, and one by which a person only looked at something.
     pub fn run_ended(&self, report: &RunReport) {
-        if report.dry_run || self.channels().is_empty() {
+        if report.dry_run || report.is_refused() || self.channels().is_empty() {
             return;
         }
         let key = format!("run {}", report.name());

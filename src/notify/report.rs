@@ -97,6 +97,12 @@ impl RunReport {
         self.read_only && self.trigger != "cron"
     }
 
+    /// Whether what was asked for over HTTP was refused as wrong: whoever asked has the answer, and nothing is broken.
+    pub fn is_refused(&self) -> bool {
+        let is_wrong = |kind| matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Guard);
+        self.trigger == "http" && self.error.as_ref().is_some_and(|error| is_wrong(error.kind))
+    }
+
     /// The volume that its arguments name.
     fn volume_argument(&self) -> &str {
         let at = self.arguments.iter().position(|word| word == "--volume");

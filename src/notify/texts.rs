@@ -133,7 +133,7 @@ pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: O
         .take(MOST_FAILURES)
         .map(|(volume, backup)| match backup {
             Some((made, url)) => format!("{volume}: {}, {url}", moment(*made, zone)),
-            None => format!("{volume}: none"),
+            None => format!("{volume}: none that this program knows of"),
         })
         .collect();
     if report.last_good.len() > MOST_FAILURES {
@@ -312,7 +312,7 @@ mod tests {
             "backup partly failed on db1.",
             "Error: <b>stop</b>\n  more\nWhat to do: look & see\n",
             "- vol0: no space left, 12 bytes missing of vol0 (daemon); what to do: make room",
-            "The last good backup:\n- vol0: 2026-11-22 03:30:00 UTC, vfs:///backups?volume=vol0\n- vol1: none\n",
+            "The last good backup:\n- vol0: 2026-11-22 03:30:00 UTC, vfs:///backups?volume=vol0\n- vol1: none that this program knows of\n",
             "- and 5 more",
             "When: 2026-11-23 07:42:00 UTC, it took 3m 20s",
             "Look closer: convoy-backups runs show 20261123T074200.123456-1a2b-0",

@@ -174,6 +174,7 @@ pub fn announce(door: &Door, request: Request, cancellation: CancellationToken) 
         None => (name(), None),
     };
     let mut record = begun_record(&id, &request, started);
+    record.only_reads = only_reads;
     if matches!(place, Some(Place::Waiting(_))) {
         record.status = Status::Waiting;
     }

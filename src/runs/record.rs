@@ -138,6 +138,9 @@ pub struct RunRecord {
     pub entry: Option<Entry>,
     /// Whether nothing was written.
     pub dry_run: bool,
+    /// Whether it could do nothing but read: a dry run, or a script that says so of itself.
+    #[serde(skip)]
+    pub only_reads: bool,
     /// The host it ran on.
     pub host: String,
     /// The process it ran in.
@@ -197,6 +200,7 @@ impl RunRecord {
             trigger,
             entry: None,
             dry_run: false,
+            only_reads: false,
             host: host::name(),
             process: std::process::id(),
             boot: host::boot(),

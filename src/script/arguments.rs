@@ -12,6 +12,9 @@ use crate::{
     suggest, units,
 };
 
+/// The longest value of an argument, in bytes: each is kept with its run.
+const LONGEST: usize = 16 << 10;
+
 /// A script's arguments, complete and typed: what `main` gets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arguments {
@@ -200,6 +203,14 @@ fn whole(number: &Value) -> Option<i64> {
 
 /// The value as the script gets it, where it fits what the parameter must be.
 pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
+    let length = match value {
+        Value::String(text) => text.len(),
+        Value::Array(all) => all.iter().filter_map(Value::as_str).map(str::len).sum(),
+        _ => 0,
+    };
+    if length > LONGEST {
+        return Err(Error::usage(format!("the value is longer than {} KiB", LONGEST >> 10)));
+    }
     let text = value.as_str();
     let wrong = |what: &str| {
         let shown = text.map_or_else(|| value.to_string(), |text| format!("\"{text}\""));

@@ -36,6 +36,8 @@ use crate::{
 /// So many events are kept for clients that come back, and so many bytes.
 const KEPT: usize = 4_000;
 const KEPT_BYTES: usize = 4 << 20;
+/// So many may listen at a time.
+const MOST_LISTENERS: usize = 64;
 /// So many wait for a client that reads slowly.
 const WAITING: usize = 64;
 /// How often it is looked whether the store changed, and how far the runs are.
@@ -99,6 +101,8 @@ pub struct Hub {
     newest: watch::Sender<u64>,
     /// Nobody listens any more.
     closed: CancellationToken,
+    /// Each who listens holds one of these.
+    listeners: Arc<()>,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +121,7 @@ impl Hub {
             progress: RunsProgress::default(),
             newest: watch::Sender::new(0),
             closed: CancellationToken::new(),
+            listeners: Arc::default(),
         }
     }
 
@@ -182,7 +187,7 @@ impl Hub {
             Some(None) => (self.kept().newest, true),
         };
         tokio::spawn(hand_on(self.clone(), self.newest.subscribe(), sender, position, is_lost, run));
-        Listening(receiver)
+        Listening(receiver, self.listeners.clone())
     }
 
     /// The events behind this one; `None` where some of them are not kept any more.
@@ -249,12 +254,16 @@ pub(super) fn listen(hub: &Arc<Hub>, asked: &Asked) -> Result<Response, Problem>
     let query = Query::read(&asked.query, &["after", "run"])?;
     // A browser that comes back says it in the header.
     let last = asked.headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(query.get("after"));
+    // The rest of the connections is for those who ask for something.
+    if Arc::strong_count(&hub.listeners) > MOST_LISTENERS {
+        return Err(Problem::overloaded());
+    }
     let events = hub.listen(last, query.get("run").map(str::to_owned));
     Ok(warp::sse::reply(warp::sse::keep_alive().stream(events)).into_response())
 }
 
 /// The events of one client.
-pub struct Listening(mpsc::Receiver<Event>);
+pub struct Listening(mpsc::Receiver<Event>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
 
 impl Stream for Listening {
     type Item = Result<Event, Infallible>;

@@ -38,6 +38,8 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
     missed.iter().for_each(|(script, missed)| {
         text.sample("convoy_backups_missed_ticks_total", &[("script", script)], *missed as f64);
     });
+    let paused = schedule.entries.iter().filter(|status| status.paused).count();
+    text.gauge("convoy_backups_paused_entries", "Lines of the crontab that somebody paused.", paused as f64);
     text.gauge("convoy_backups_outbox_messages", "Messages that wait to be sent.", waiting as f64);
     volumes(&mut text, &report);
     let mut response = Response::new(text.0.into());
@@ -106,7 +108,10 @@ fn volumes(text: &mut Text, report: &Report) {
     of_volumes(
         "convoy_backups_backup_overdue",
         "Whether the volume has no good backup that is new enough.",
-        &|volume| Some(f64::from(volume.backup == Freshness::Overdue)),
+        &|volume| {
+            let has_none = volume.backup == Freshness::Unscheduled && volume.last_backup.is_none();
+            Some(f64::from(volume.backup == Freshness::Overdue || has_none))
+        },
     );
     of_volumes("convoy_backups_volume_problems", "How many things are wrong with the volume.", &|volume| {
         Some(volume.problems.len() as f64)

@@ -138,6 +138,13 @@ impl Problem {
             .with_header(RETRY_AFTER, 10.into())
     }
 
+    /// 503: the run was cut off, because the program ended before it.
+    pub fn cut_off() -> Self {
+        Self::new("shutting_down", "the run was cut off: the program ended before it")
+            .with_hint("look at what it did until then, and start it again when the program is back")
+            .with_header(RETRY_AFTER, 10.into())
+    }
+
     /// 503: all connections are in use.
     pub fn overloaded() -> Self {
         Self::new("overloaded", "all connections are in use")

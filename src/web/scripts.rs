@@ -168,7 +168,7 @@ fn answer(finished: Finished, is_ending: bool) -> Response {
             },
         },
         Err(error) if error.kind == ErrorKind::Cancelled && is_ending => {
-            warp::Reply::into_response(Problem::shutting_down().with_run(finished.id))
+            warp::Reply::into_response(Problem::cut_off().with_run(finished.id))
         }
         Err(error) => warp::Reply::into_response(Problem::from(error).with_run(finished.id)),
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -53,8 +53,8 @@ pub(super) struct FreshnessWatch {
     pub(super) refused: Arc<std::sync::Mutex<Vec<Error>>>,
     /// Something has changed: it is worth a look.
     pub(super) changed: Arc<Notify>,
-    /// Held while it is looked.
-    pub(super) looking: Arc<tokio::sync::Mutex<()>>,
+    /// Held while it is looked: when that began.
+    pub(super) looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
@@ -99,7 +99,13 @@ impl FreshnessWatch {
     /// Looks; where that takes too long, people are told, and there is no second look beside the first.
     async fn look_in_time(self: Arc<Self>) {
         // It goes with the look itself: whoever asked for it may go away meanwhile.
-        let guard = self.looking.clone().lock_owned().await;
+        let asked = Instant::now();
+        let mut guard = self.looking.clone().lock_owned().await;
+        // Of all who waited for a look that was under way, one looks again for the rest.
+        if guard.is_some_and(|begun| begun > asked) {
+            return;
+        }
+        *guard = Some(Instant::now());
         let watch = self.clone();
         // Most of it reads the store and other files, and scripts: on a thread of its own it keeps nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
@@ -168,6 +174,8 @@ impl FreshnessWatch {
             config: &self.config,
             serving: Some(true),
             entries: &crontab.entries,
+            paused: &self.view.entries().into_iter().filter(|shown| shown.paused).map(|shown| shown.entry.key.clone()).collect(),
+            followed: None,
             crontab_problem: (!self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
                 .then(|| format!("the crontab \"{}\" has errors, and the one before is in force: see \"convoy-backups crontab check\"", crontab.file)),
             lacks_destination,

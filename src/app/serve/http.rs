@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     error::Result,
     runs::Store,
+    text::counted,
     web::{
         auth::{Gate, Gated},
         events::{self, Hub, Name},
@@ -86,7 +87,7 @@ pub(super) async fn end_runs(program: &Program, ending: &CancellationToken, grac
         return Ended::default();
     }
     let cut_off = program.running.len();
-    log::warn!("{cut_off} runs that were asked for over HTTP are cut off");
+    log::warn!("{} over HTTP, and cut off", counted(cut_off, "run was asked for", "runs were asked for"));
     program.cut_off.cancel();
     let _ = tokio::time::timeout(LAST_WORDS, program.running.wait()).await;
     Ended { cut_off, left_behind: program.running.len() }

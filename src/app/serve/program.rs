@@ -16,7 +16,7 @@ use super::{daemons::Daemons, freshness::FreshnessWatch};
 use crate::{
     app::{
         door, library,
-        telling::{off_the_runtime, run_and_tell},
+        telling::{log_end, off_the_runtime, run_and_tell},
     },
     clock::{Clock as _, SystemClock},
     config::Config,
@@ -125,6 +125,7 @@ impl Core for Program {
         let (teller, freshness) = (self.teller.clone(), self.freshness.clone());
         self.running.spawn(async move {
             let finished = run_and_tell(announced, &teller, std::future::ready(())).await;
+            log_end(&finished);
             if is_of_interest {
                 freshness.look_soon();
             }
@@ -163,6 +164,12 @@ impl Core for Program {
         let _pausing = self.pausing.lock().await;
         let paused = if action == EntryAction::Pause { self.view.pause(key) } else { self.view.resume(key) };
         let Some(paused) = paused else { return Ok(false) };
+        if let Some(shown) = self.view.entries().iter().find(|shown| shown.entry.key == key) {
+            let (entry, how) =
+                (&shown.entry, if shown.paused { "paused: it is not started at its times" } else { "resumed" });
+            log::warn!("line {}: \"{}\" is {how}, over HTTP", entry.line, entry.script);
+        }
+        self.freshness.look_soon();
         let folder = self.config.data_dir.clone();
         off_the_runtime(move || remember_paused(&folder, &paused)).await?;
         Ok(true)

@@ -15,9 +15,9 @@ use super::{daemons::Daemons, explained, program};
 use crate::{
     app::{
         door,
-        telling::{off_the_runtime, run_and_tell},
+        telling::{log_end, off_the_runtime, run_and_tell},
     },
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, ZonedClock},
     error::{Error, Result},
     notify::Teller,
     runs::{self, Begun, EntryEvent, Finished, Recorder, Request, Status, Store, Trigger, Turns, record::Skipped},
@@ -57,6 +57,8 @@ impl CrontabRunner {
         let connection = self.daemons.get(&entry.config).await?;
         let mut door = door(&entry.config, &connection, self.teller.clone(), self.recorder.clone());
         door.turns = Some(self.turns.clone());
+        // Days and weeks are counted where the line is due.
+        door.clock = Arc::new(ZonedClock(entry.schedule.zone().clone()));
         door.ending = self.ending.clone();
         door.listener = Arc::new(self.hub.progress().clone());
         // Runs that want the same volume or destination take turns, as long as their time allows.
@@ -72,16 +74,7 @@ impl CrontabRunner {
         let announced = runs::announce(&door, request, cancellation);
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
         let finished = run_and_tell(announced, &self.teller, begins).await;
-        let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
-        match &finished.result {
-            Err(error) => log::error!("{text}: {error}"),
-            Ok(_) if finished.failures.is_empty() => log::info!("{text}"),
-            Ok(_) => {
-                for failure in &finished.failures {
-                    log::error!("{text}: {}: {}", failure.volume, failure.message);
-                }
-            }
-        }
+        log_end(&finished);
         Ok(finished)
     }
 }

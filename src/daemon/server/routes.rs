@@ -89,7 +89,10 @@ impl Route {
         match self.call(daemon, &fields).await {
             Ok(text) => Answer::text(text),
             Err(error) => {
-                log::warn!("{self:?} failed: {error}");
+                // That there is no such thing is an answer, too: a volume without a backup has none.
+                let level =
+                    if error.kind == crate::error::ErrorKind::NotFound { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "{self:?} failed: {error}");
                 self.failure(&error, &fields)
             }
         }

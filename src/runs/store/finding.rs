@@ -265,6 +265,7 @@ impl Store {
             status,
             trigger: Trigger::parse(&trigger).ok_or_else(|| foreign(3, Error::internal(trigger)))?,
             dry_run: row.get(4)?,
+            only_reads: false,
             started: time(row.get(5)?)?,
             ended: at(6)?,
             took: count(7)?.map(Duration::from_micros),

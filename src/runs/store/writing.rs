@@ -231,9 +231,11 @@ pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &O
     Ok(())
 }
 
-/// Whether a person or a program asked for the run, and it did nothing but read.
+/// Whether a person or a program asked for the run, it did nothing but read, and is over. However it ended: who asks for what is not there
+/// a thousand times must not push out what was backed up.
 fn is_routine(record: &RunRecord) -> bool {
-    record.status == Status::Done && record.trigger != Trigger::Cron && record.volumes_done.is_empty()
+    let read = record.only_reads || record.status == Status::Done && record.volumes_done.is_empty();
+    read && record.trigger != Trigger::Cron && !record.status.is_open()
 }
 
 fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite::Result<()> {

@@ -52,6 +52,10 @@ where
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
+        // `localhost` or `host:port` alone: there is no path to follow.
+        if !parts.uri.path().starts_with('/') {
+            return Box::pin(async { Ok(Problem::usage("the request has no path").into_response()) });
+        }
         let gate = self.gate.clone();
         let origin = gate.allowed_origin(&parts.headers);
         if let Some(origin) = &origin

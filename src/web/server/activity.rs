@@ -76,7 +76,7 @@ impl Activity {
     /// A request has begun.
     pub(super) fn begins(&self) {
         let mut state = self.state();
-        (state.phase, state.since) = (Phase::Working, Instant::now());
+        (state.phase, state.since, state.stalled) = (Phase::Working, Instant::now(), None);
     }
 
     /// Its answer has been given.

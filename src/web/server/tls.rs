@@ -68,7 +68,8 @@ impl Tls {
 fn stamp(files: &TlsFiles) -> Stamp {
     [&files.certificate, &files.key].map(|path| {
         fs::metadata(path).map_or((0, 0, 0, 0, 0), |there| {
-            (there.dev(), there.ino(), there.size(), there.mtime(), there.mtime_nsec())
+            // Also that it may be read now: that changes no content.
+            (there.dev(), there.ino(), there.size(), there.ctime(), there.ctime_nsec())
         })
     })
 }
