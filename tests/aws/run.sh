@@ -38,9 +38,12 @@ curl --silent --retry 60 --retry-delay 1 --retry-connrefused --output /dev/null 
 
 # A port of server.py, in $served.
 serve() {
-    coproc SERVER { exec python3 "$here/server.py" "$@"; }
-    servers+=("$SERVER_PID")
-    read -r served <&"${SERVER[0]}"
+    : > "$work/port"
+    python3 -u "$here/server.py" "$@" > "$work/port" &
+    servers+=($!)
+    until read -r served < "$work/port"; do
+        kill -0 "${servers[-1]}" || return 1
+    done
 }
 
 ec2() {
@@ -139,11 +142,13 @@ test_a_second_volume_gets_a_name_and_a_place_of_its_own() {
 test_a_volume_that_lies_free_is_attached_and_none_is_made() {
     machine docker1
     volume
-    ec2 detach-volume --volume-id "$(of volume)" > /dev/null
     local first
     first=$(of volume)
+    ec2 detach-volume --volume-id "$first" --instance-id "$machine" > /dev/null
+    is "$(ec2 describe-volumes --volume-ids "$first" --query 'Volumes[0].State')" available
     volume
     ends 0
+    says "attaching $first"
     is "$(of volume)" "$first"
     is "$(volumes)" 1
     is "$(ec2 describe-volumes --volume-ids "$first" --query 'Volumes[0].State')" in-use
@@ -210,10 +215,6 @@ test_a_script_told_to_end_deletes_what_it_made() {
 }
 test_a_clean_up_that_fails_names_what_costs_money() {
     machine docker1
-    FAULT="delete-volume refuse" volume --device /dev/sdf
-    ends 0
-    ec2 detach-volume --volume-id "$(of volume)" > /dev/null
-    ec2 delete-volume --volume-id "$(of volume)"
     # Neither attaching nor deleting is allowed.
     printf '#!/bin/sh\ncase " $* " in *" delete-volume "*) FAULT="delete-volume refuse" ;; *) FAULT="attach-volume refuse" ;; esac\nexport FAULT\nexec %s "$@"\n' \
         "$here/aws-with-faults" > "$work/bin/both"
