@@ -223,6 +223,11 @@ pub async fn is_served(config: &Config) -> Option<bool> {
     if held || !was_there { Some(held) } else { None }
 }
 
+/// Where the `serve` of this data folder listens, such as `http://0.0.0.0:3000`; none where it does not, or was told to end.
+pub fn listens_at(config: &Config) -> Option<String> {
+    std::fs::read_to_string(running_sign(config)).ok().filter(|address| !address.is_empty())
+}
+
 /// There while `serve` runs, and after it was killed: `status` tells the two from one that was told to end.
 fn running_sign(config: &Config) -> PathBuf {
     config.data_dir.join("serve.running")

@@ -6,6 +6,7 @@ mod config;
 mod crontab;
 mod daemon;
 mod doctor;
+mod healthcheck;
 mod notify;
 mod run;
 mod runs;
@@ -181,7 +182,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         flags,
         match name {
             "daemon" | "serve" => Logging::Serving,
-            "doctor" | "config" => Logging::Console,
+            "doctor" | "config" | "healthcheck" => Logging::Console,
             _ => Logging::Quiet,
         },
     )?;
@@ -197,6 +198,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "crontab" => crontab::crontab(&context, matches),
         "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
         "serve" => serve::serve(context),
+        "healthcheck" => healthcheck::healthcheck(&context, matches),
         "status" => in_runtime(|cancellation| async move { status::status(&context, matches, &cancellation).await }),
         "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
