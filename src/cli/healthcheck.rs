@@ -121,8 +121,7 @@ async fn get(stream: impl AsyncRead + AsyncWrite + Unpin) -> std::result::Result
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let answer = sender.send_request(request);
     tokio::pin!(answer, connection);
     tokio::select! {

@@ -14,6 +14,7 @@ needs_engine
 needs_root
 binary=$(find_binary "${1:-}")
 base=$(base_image)
+[ -n "$base" ] || exit 0
 
 # The place that the documents name. It is fixed, because an engine keeps a driver's address for as long as it runs.
 socket=/var/run/convoy/convoy.sock
