@@ -74,6 +74,7 @@ COPY --from=system /system /
 
 # Convoy's socket is named, so that a Convoy that is not there is an error and never an empty backup.
 ENV PATH=/usr/local/bin \
+    TZ=Etc/UTC \
     BKUP_CONVOY=unix:///var/run/convoy/convoy.sock \
     BKUP_DATA_DIR=/var/lib/convoy-backups \
     BKUP_SCRIPTS_DIR=/etc/convoy-backups/scripts-rhai \

@@ -210,7 +210,10 @@ async fn alone(config: &Config) -> Result<Option<Lock>> {
             "the data folder \"{}\" can't be used: {error}",
             config.data_dir.display()
         ))
-        .with_hint("let this user write to it, or set BKUP_DATA_DIR to another; \"convoy-backups doctor\" tells more")),
+        .with_hint(format!(
+            "let this user (id {}) write to it, or set BKUP_DATA_DIR to another folder; in a container, mount a volume there that this user can write to",
+            rustix::process::geteuid().as_raw()
+        ))),
     }
 }
 

@@ -20,7 +20,7 @@ use clap::ArgMatches;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::SystemClock,
+    clock::{self, Clock as _, SystemClock},
     command_words as arguments,
     config::Config,
     demo, diagnostic,
@@ -235,6 +235,9 @@ fn context(flags: Flags, logging: Logging) -> Result<Context> {
     for warning in warnings {
         let hint = warning.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         log::warn!("{}{hint}", warning.message);
+    }
+    if let Some((what, hint)) = clock::unset(SystemClock.now()) {
+        log::warn!("{what} ({hint})");
     }
     let teller = Arc::new(Teller::new(&config, Arc::new(SystemClock))?);
     Ok(Context { flags, config, bars, teller })
