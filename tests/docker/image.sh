@@ -60,7 +60,7 @@ expect "its user is not root" "$(docker image inspect --format '{{.Config.User}}
 step "a daemon beside it, both from the image"
 docker run -d --name convoy-image-daemon --label "$label" --user 0:0 --network none --cap-drop ALL \
     --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER --cap-add FSETID --cap-add MKNOD --cap-add SETFCAP \
-    -v "$work/convoy:/var/run/convoy" -v "$work/root:$work/root" -v "$work/backups:/backups" \
+    -v "$work/convoy:/var/run/convoy" -v "$work/root:$work/root" -v "$work/backups:/backups" -e BKUP_BACKUP_URL=vfs:///backups \
     "$image" daemon --root "$work/root" --socket /var/run/convoy/convoy.sock >/dev/null
 wait_until "the daemon's socket is there" test -S "$work/convoy/convoy.sock"
 docker exec convoy-image-daemon convoy-backups healthcheck --daemon || fail "the daemon's healthcheck"
@@ -70,18 +70,15 @@ docker exec convoy-image-daemon convoy-backups backup >/dev/null
 beside=(-v "$work/convoy:/var/run/convoy")
 
 step "cold start and idle memory"
-began=$(milliseconds)
 start backups "${beside[@]}" "$image"
 wait_until "/readyz is 200" answers backups /readyz
-echo "   /readyz was 200 after $(($(milliseconds) - began)) ms, docker run included"
-began=$(milliseconds)
-docker run --rm "${settings[@]}" "$image" --version >/dev/null
-echo "   docker run of --version alone takes $(($(milliseconds) - began)) ms"
+ready=$(milliseconds)
+# Docker's own part left out: it takes 15 seconds more where a volume driver that it has ever used does not answer.
+echo "   /readyz was 200 at most $((ready - $(date --date "$(docker inspect --format '{{.State.StartedAt}}' backups)" +%s%3N))) ms after the process was started"
 docker exec backups convoy-backups healthcheck
 sleep 5
 process=$(docker inspect --format '{{.State.Pid}}' backups)
-resident=$(awk '/^VmRSS/ {print $2}' "/proc/$process/status")
-echo "   $((resident / 1024)) MiB resident"
+awk '/^(VmRSS|RssAnon|RssFile)/ {printf "   %s %.1f MiB\n", $1, $2 / 1024}' "/proc/$process/status"
 expect "docker exec" "$(docker exec backups convoy-backups volumes --json | grep --count '"Name": "vol1"')" 1
 docker exec backups convoy-backups backup --create-snapshot >/dev/null || fail "a backup through docker exec"
 
@@ -100,7 +97,7 @@ docker rm --force --volumes small >/dev/null
 
 step "the time zone database and certificates are there"
 printf 'CRON_TZ=Europe/Berlin\n0 3 * * * backup\n' >"$work/crontab"
-contains "a crontab in another time zone" "$(once -v "$work/crontab:/etc/convoy-backups/crontab:ro" "$image" crontab next)" "+0"
+contains "a crontab in another time zone" "$(once -v "$work/crontab:/etc/convoy-backups/crontab:ro" "$image" crontab next)" "03:00 CE"
 
 step "without the socket"
 ends_with "a command" 1 'there is no socket "/var/run/convoy/convoy.sock"' "mount the socket's folder" -- "$image" volumes
