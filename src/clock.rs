@@ -55,6 +55,22 @@ pub fn unknown_zone() -> Option<String> {
     (!is_known).then(|| name.to_owned())
 }
 
+/// This program is younger than that: a clock that says otherwise was never set.
+const MADE_AFTER: &str = "2026-01-01T00:00:00Z";
+
+/// What to say of a clock that can't be right, and what to do; none where it may be.
+///
+/// Nothing is lost by it (retention never goes by the clock alone, snapshots' names only go up), but nothing is due when it should be, and TLS fails.
+pub fn unset(now: Timestamp) -> Option<(String, &'static str)> {
+    let made: Timestamp = MADE_AFTER.parse().ok()?;
+    (now < made).then(|| {
+        (
+            format!("the machine's clock says {}, which can't be", now.strftime("%Y-%m-%d %H:%M UTC")),
+            "set it (timedatectl set-ntp true; a container has its host's), for the crontab goes by it, and TLS takes no certificate before its time",
+        )
+    })
+}
+
 /// A clock that stands where it was set.
 #[derive(Debug)]
 pub struct FixedClock {
@@ -81,5 +97,17 @@ impl Clock for FixedClock {
 
     fn time_zone(&self) -> TimeZone {
         self.time_zone.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_told_from_one_that_may_be_right() {
+        let (what, _) = unset(Timestamp::from_second(300).unwrap()).unwrap();
+        assert_eq!(what, "the machine's clock says 1970-01-01 00:05 UTC, which can't be");
+        assert!(unset("2026-11-23T00:00:00Z".parse().unwrap()).is_none());
     }
 }

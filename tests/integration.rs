@@ -5,6 +5,7 @@
 mod bad_input;
 mod browser;
 mod command_line;
+mod containers;
 mod crontab;
 mod daemon_transcripts;
 mod faults;

@@ -17,7 +17,7 @@ use crate::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
     },
-    daemon::{BuiltinDaemon, BuiltinOptions, Server},
+    daemon::{BuiltinDaemon, BuiltinOptions, Mounts, Server},
     error::{Error, ErrorKind, Result},
     progress::Progress,
 };
@@ -135,7 +135,7 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     loop {
         let busy = match open(builtin).await {
             Ok(daemon) => {
-                serve(&daemon, &socket, &builtin.serving);
+                serve(&daemon, builtin, &socket);
                 return Ok(daemon);
             }
             Err(error) if error.kind == ErrorKind::Busy => error,
@@ -169,14 +169,15 @@ async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
 }
 
 /// Serves the root's socket to other processes. Without it this process still works, so a failure is only said.
-fn serve(daemon: &Arc<dyn Daemon>, socket: &Path, serving: &Serving) {
+fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
     match Server::bind(socket, daemon.clone()) {
         Ok(server) => {
             let (stop, mut stopped) = watch::channel(());
+            let server = server.with_mounts(Arc::new(Mounts::kept_in(&builtin.root)));
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));
-            serving.lock().unwrap_or_else(PoisonError::into_inner).push((stop, served));
+            builtin.serving.lock().unwrap_or_else(PoisonError::into_inner).push((stop, served));
         }
         Err(error) => log::warn!("other processes can't use this daemon meanwhile: {error}"),
     }

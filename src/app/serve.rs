@@ -220,7 +220,10 @@ async fn alone(config: &Config) -> Result<Option<Lock>> {
             "the data folder \"{}\" can't be used: {error}",
             config.data_dir.display()
         ))
-        .with_hint("let this user write to it, or set BKUP_DATA_DIR to another; \"convoy-backups doctor\" tells more")),
+        .with_hint(format!(
+            "let this user (id {}) write to it, or set BKUP_DATA_DIR to another folder; in a container, mount a volume there that this user can write to",
+            rustix::process::geteuid().as_raw()
+        ))),
     }
 }
 
@@ -241,6 +244,11 @@ pub fn followed(config: &Config) -> Option<String> {
 /// The keys of the crontab's entries that somebody paused.
 pub fn paused(config: &Config) -> BTreeSet<String> {
     program::paused(&config.data_dir)
+}
+
+/// Where the `serve` of this data folder listens, such as `http://0.0.0.0:3000`; none where it does not, or was told to end.
+pub fn listens_at(config: &Config) -> Option<String> {
+    std::fs::read_to_string(running_sign(config)).ok().filter(|address| !address.is_empty())
 }
 
 /// There while `serve` runs, and after it was killed: `status` tells the two from one that was told to end.

@@ -138,6 +138,7 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
         .subcommand(
             Command::new("doctor").about("Look at the daemon, folders, destination and scripts; say what to do"),
         )
+        .subcommand(super::healthcheck::command())
         .subcommand(
             Command::new("notify")
                 .about("Try the ways in which people are told, or see what they are not told yet")

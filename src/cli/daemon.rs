@@ -8,7 +8,7 @@ use super::{Context, in_runtime};
 use crate::{
     clock::SystemClock,
     config::DaemonChoice,
-    daemon::{BuiltinDaemon, BuiltinOptions, Server},
+    daemon::{BuiltinDaemon, BuiltinOptions, Mounts, Server},
     error::{Error, Result},
     logging, progress,
 };
@@ -35,9 +35,10 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         let daemon = Arc::new(daemon);
         // The root's own socket too, so that whoever names the root finds this process.
         let own_socket = root.join("convoy.sock");
-        let mut servers = vec![Server::bind(&socket, daemon.clone())?];
+        let mounts = Arc::new(Mounts::kept_in(daemon.root()));
+        let mut servers = vec![Server::bind(&socket, daemon.clone())?.with_mounts(mounts.clone())];
         if socket != own_socket {
-            servers.push(Server::bind(&own_socket, daemon)?);
+            servers.push(Server::bind(&own_socket, daemon)?.with_mounts(mounts));
         }
         logging::on_hangup(|| {});
         context.remark(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));

@@ -11,6 +11,7 @@ use crate::{
         self,
         status::{self, Expected, LookVerdict},
     },
+    clock::{self, Clock as _, SystemClock},
     config::DaemonChoice,
     convoy::Daemon,
     error::{Error, Result},
@@ -63,6 +64,7 @@ fn failed_with(what: &'static str, error: &Error) -> Check {
 /// Checks all and shows it; 1 where something failed.
 pub(super) async fn doctor(context: &Context) -> Result<u8> {
     let mut checks = Vec::new();
+    checks.extend(clock::unset(SystemClock.now()).map(|(what, hint)| failed("clock", what, hint)));
     checks.extend(folder("data folder", &context.config.data_dir, "set BKUP_DATA_DIR to a folder that can be written"));
     checks.push(scripts(context));
     checks.extend(log(context).await);

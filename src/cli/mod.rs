@@ -6,6 +6,7 @@ mod config;
 mod crontab;
 mod daemon;
 mod doctor;
+mod healthcheck;
 mod notify;
 mod run;
 mod runs;
@@ -19,7 +20,7 @@ use clap::ArgMatches;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::SystemClock,
+    clock::{self, Clock as _, SystemClock},
     command_words as arguments,
     config::Config,
     demo, diagnostic,
@@ -181,7 +182,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         flags,
         match name {
             "daemon" | "serve" => Logging::Serving,
-            "doctor" | "config" => Logging::Console,
+            "doctor" | "config" | "healthcheck" => Logging::Console,
             _ => Logging::Quiet,
         },
     )?;
@@ -197,6 +198,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "crontab" => crontab::crontab(&context, matches),
         "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
         "serve" => serve::serve(context),
+        "healthcheck" => healthcheck::healthcheck(&context, matches),
         "status" => in_runtime(|cancellation| async move { status::status(&context, matches, &cancellation).await }),
         "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
@@ -233,6 +235,9 @@ fn context(flags: Flags, logging: Logging) -> Result<Context> {
     for warning in warnings {
         let hint = warning.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         log::warn!("{}{hint}", warning.message);
+    }
+    if let Some((what, hint)) = clock::unset(SystemClock.now()) {
+        log::warn!("{what} ({hint})");
     }
     let teller = Arc::new(Teller::new(&config, Arc::new(SystemClock))?);
     Ok(Context { flags, config, bars, teller })

@@ -202,12 +202,13 @@ impl Client {
         match failure {
             Failure::NotConnected(error) => {
                 let (message, hint) = match error.kind() {
-                    _ if self.is_another_file() => {
-                        (format!("\"{socket}\" is not a socket"), "set BKUP_CONVOY to unix:///path/of/the/socket")
-                    }
+                    _ if self.is_another_file() => (
+                        format!("\"{socket}\" is not a socket"),
+                        "set BKUP_CONVOY to unix:///path/of/the/socket; Docker makes an empty folder of a file that is mounted and not there: start the daemon, then mount its socket's folder",
+                    ),
                     std::io::ErrorKind::NotFound => (
                         format!("there is no socket \"{socket}\""),
-                        "start the daemon, or set BKUP_CONVOY to unix:///path/of/its/socket",
+                        "start the daemon, or set BKUP_CONVOY to unix:///path/of/its/socket; in a container, mount the socket's folder at the same path",
                     ),
                     std::io::ErrorKind::ConnectionRefused => (
                         format!("nobody listens on the socket \"{socket}\""),
@@ -215,7 +216,7 @@ impl Client {
                     ),
                     std::io::ErrorKind::PermissionDenied => (
                         format!("no permission to use the socket \"{socket}\""),
-                        "run as the user that the socket belongs to, mostly root",
+                        "run as the user that the socket belongs to, mostly root (in a container: --user 0:0)",
                     ),
                     _ => (format!("cannot connect to \"{socket}\": {error}"), "is the daemon running?"),
                 };

@@ -41,4 +41,4 @@ mod state;
 mod tests;
 
 pub use builtin::{BuiltinDaemon, BuiltinOptions};
-pub use server::Server;
+pub use server::{Mounts, Server};

@@ -1,15 +1,12 @@
 //! Docker's volume plugin protocol, as Convoy answers it: always status 200, an error is `{"Err": ..}`, empty fields
 //! are left out.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, go_json, request::Fields};
+use super::{Answer, go_json, mounts::Mounts, request::Fields};
 use crate::{
     convoy::{BackupUrl, Daemon, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},
@@ -28,21 +25,6 @@ pub(super) enum Call {
     Get,
     List,
     Capabilities,
-}
-
-/// Which containers use a volume, by the id that Docker gives with each mount: it is unmounted when the last one has
-/// gone. Forgotten when the server ends; an unmount of an id that is not known then unmounts, as Convoy always does.
-#[derive(Debug, Default)]
-pub(super) struct Mounts(Mutex<HashMap<String, Arc<Users>>>);
-
-/// The ids of the containers that use a volume. Locked throughout a call, so that a mount can't slip between the last unmount's
-/// count and its call; other volumes' calls do not wait for it.
-type Users = tokio::sync::Mutex<BTreeSet<String>>;
-
-impl Mounts {
-    fn of(&self, volume: &Name) -> Arc<Users> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(volume.to_string()).or_default().clone()
-    }
 }
 
 impl Call {
@@ -97,16 +79,7 @@ impl Call {
             }
             // What is there already is what was asked for; what is gone need not be removed or unmounted.
             (Self::Create, Some(_)) | (Self::Remove | Self::Unmount, None) => Ok(json!({})),
-            (Self::Remove, Some((name, _))) => {
-                // Only the reference goes: `docker volume rm` must not delete data.
-                match daemon.delete_volume(&name, true).await {
-                    Err(error) if error.kind != ErrorKind::NotFound => Err(error),
-                    _ => {
-                        mounts.of(&name).lock().await.clear();
-                        Ok(json!({}))
-                    }
-                }
-            }
+            (Self::Remove, Some((name, _))) => remove(daemon, mounts, &name).await,
             (Self::Mount, Some((name, _))) => mount(daemon, mounts, &name, fields.text("ID")?).await,
             (Self::Unmount, Some((name, _))) => unmount(daemon, mounts, &name, fields.text("ID")?).await,
             (Self::Path, Some((_, volume))) => Ok(mounted_at(&volume.mount_point)),
@@ -127,24 +100,45 @@ async fn find(daemon: &dyn Daemon, name: &str) -> Result<Option<(Name, Volume)>>
     }
 }
 
+/// Only the reference goes: `docker volume rm` must not delete data.
+async fn remove(daemon: &dyn Daemon, mounts: &Mounts, name: &Name) -> Result<Value> {
+    let _turn = mounts.turn(name).await;
+    // Docker removes no volume that a container uses: those that are still on record ended without a word, with an engine that was killed.
+    if !mounts.users(name).is_empty() {
+        unmount_last(daemon, mounts, name).await?;
+    }
+    match daemon.delete_volume(name, true).await {
+        Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+        _ => Ok(json!({})),
+    }
+}
+
 async fn mount(daemon: &dyn Daemon, mounts: &Mounts, name: &Name, container: &str) -> Result<Value> {
-    let users = mounts.of(name);
-    let mut users = users.lock().await;
+    let _turn = mounts.turn(name).await;
     let mount = daemon.mount_volume(name, None).await?;
+    let mut users = mounts.users(name);
     users.insert(container.to_owned());
+    mounts.set(name, users);
     Ok(mounted_at(&mount.mount_point))
 }
 
+/// The last one that goes unmounts. So does an id that is not known where nobody else is, as Convoy always does.
 async fn unmount(daemon: &dyn Daemon, mounts: &Mounts, name: &Name, container: &str) -> Result<Value> {
-    let users = mounts.of(name);
-    let mut users = users.lock().await;
-    if users.iter().any(|user| user != container) {
-        users.remove(container);
-        return Ok(json!({}));
+    let _turn = mounts.turn(name).await;
+    let mut others = mounts.users(name);
+    others.remove(container);
+    if others.is_empty() {
+        unmount_last(daemon, mounts, name).await?;
+    } else {
+        mounts.set(name, others);
     }
-    daemon.unmount_volume(name).await?;
-    users.clear();
     Ok(json!({}))
+}
+
+async fn unmount_last(daemon: &dyn Daemon, mounts: &Mounts, name: &Name) -> Result<()> {
+    daemon.unmount_volume(name).await?;
+    mounts.set(name, BTreeSet::new());
+    Ok(())
 }
 
 fn mounted_at(mount_point: &str) -> Value {

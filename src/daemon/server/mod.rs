@@ -3,6 +3,7 @@
 
 mod docker;
 mod go_json;
+mod mounts;
 mod request;
 mod routes;
 mod socket;
@@ -34,6 +35,8 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+pub use mounts::Mounts;
+
 use crate::{
     convoy::Daemon,
     error::{Error, Result},
@@ -59,7 +62,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     daemon: Arc<dyn Daemon>,
-    mounts: docker::Mounts,
+    mounts: Arc<Mounts>,
 }
 
 impl Server {
@@ -71,7 +74,13 @@ impl Server {
     /// there that is no socket, an I/O error where it can't be made.
     pub fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
-        Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: docker::Mounts::default() }) })
+        Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: Arc::default() }) })
+    }
+
+    /// With what is known of the containers that use volumes; servers of one daemon share it.
+    pub fn with_mounts(mut self, mounts: Arc<Mounts>) -> Self {
+        self.shared = Arc::new(Shared { daemon: self.shared.daemon.clone(), mounts });
+        self
     }
 
     /// Serves until `shutdown` comes: then it removes the socket, refuses whoever comes now, and ends when everyone who had

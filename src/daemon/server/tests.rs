@@ -238,9 +238,32 @@ async fn a_volume_is_unmounted_when_its_last_container_has_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_starts_again_unmounts_no_volume_that_a_container_still_uses() {
+    let root = tempfile::tempdir().unwrap();
+    let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
+    let call = async |call: docker::Call, id: &str| {
+        let mounts = Mounts::kept_in(root.path());
+        call.answer(&*daemon, &mounts, format!(r#"{{"Name":"vol1","ID":"{id}"}}"#).as_bytes()).await.body
+    };
+    let unmounts = || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
+    call(docker::Call::Mount, "c1").await;
+    call(docker::Call::Mount, "c2").await;
+    assert_eq!(call(docker::Call::Unmount, "c1").await, "{}");
+    assert_eq!(unmounts(), 0, "c2 still uses it");
+    call(docker::Call::Unmount, "c2").await;
+    assert_eq!(unmounts(), 1);
+
+    // Containers that ended with an engine that was killed are not unmounted; Docker removes only what none uses.
+    call(docker::Call::Mount, "c3").await;
+    assert_eq!(call(docker::Call::Remove, "").await, "{}");
+    assert_eq!(unmounts(), 2);
+    assert!(Mounts::kept_in(root.path()).users(&Name::volume("vol1").unwrap()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_takes_its_time_holds_up_no_others() {
     let daemon = Arc::new(Recorder::default());
-    let mounts = docker::Mounts::default();
+    let mounts = Mounts::default();
     let unmount = docker::Call::Unmount.answer(&*daemon, &mounts, br#"{"Name":"vol1","ID":"c1"}"#);
     let meanwhile = async {
         daemon.begun.notified().await;

@@ -1,0 +1,138 @@
+//! Which containers use a volume, by the id that Docker gives with each mount: a volume is unmounted when the last one has gone.
+//!
+//! It is kept in a file, because containers outlive a daemon that is started again: without it, the first one that goes would unmount
+//! a volume that others still use, and a mounted volume is one that can't be deleted. What a file of another boot says is over.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{convoy::Name, daemon::files::write_whole};
+
+/// The file's name in a root.
+const FILE: &str = "docker-mounts.json";
+
+/// Who uses which volume.
+#[derive(Debug, Default)]
+pub struct Mounts {
+    file: Option<PathBuf>,
+    users: Mutex<Users>,
+    /// Held throughout a call, so that a mount can't slip between the last unmount's count and its call; other volumes' calls do not
+    /// wait for it.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// The ids of the containers that use a volume, by its name.
+type Users = BTreeMap<String, BTreeSet<String>>;
+
+/// What is in the file.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Linux' id of the boot in which it was written.
+    boot: String,
+    users: Users,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mounts {
+    /// As they were when this root was served last, and kept there from now on.
+    pub fn kept_in(root: &Path) -> Self {
+        let file = root.join(FILE);
+        let users = read(&file, &boot()).unwrap_or_else(|error| {
+            log::warn!("which containers use which volumes is not known: cannot read \"{}\": {error}", file.display());
+            Users::new()
+        });
+        Self { file: Some(file), users: Mutex::new(users), turns: Mutex::default() }
+    }
+
+    /// Waits for other calls on this volume.
+    pub(super) async fn turn(&self, volume: &Name) -> OwnedMutexGuard<()> {
+        let turn = lock(&self.turns).entry(volume.to_string()).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    /// Who uses a volume.
+    pub(super) fn users(&self, volume: &Name) -> BTreeSet<String> {
+        lock(&self.users).get(volume.as_str()).cloned().unwrap_or_default()
+    }
+
+    /// From now on, these containers use the volume.
+    pub(super) fn set(&self, volume: &Name, containers: BTreeSet<String>) {
+        let mut users = lock(&self.users);
+        let before = users.clone();
+        if containers.is_empty() {
+            users.remove(volume.as_str());
+        } else {
+            users.insert(volume.to_string(), containers);
+        }
+        if *users != before
+            && let Some(file) = &self.file
+            && let Err(error) = write(file, &users)
+        {
+            log::warn!(
+                "the daemon will not know who uses volume {volume} once it is started again: cannot write \"{}\": {error}",
+                file.display()
+            );
+        }
+    }
+}
+
+fn write(file: &Path, users: &Users) -> io::Result<()> {
+    write_whole(file, &serde_json::to_vec(&Kept { boot: boot(), users: users.clone() })?)
+}
+
+/// Nobody where there is no file, or where it was written before the machine was started: no container of then is there now.
+fn read(file: &Path, boot: &str) -> io::Result<Users> {
+    match fs::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Users::new()),
+        read => {
+            let kept: Kept = serde_json::from_slice(&read?)?;
+            Ok(if kept.boot == boot { kept.users } else { Users::new() })
+        }
+    }
+}
+
+/// Another one after each start of the machine; always the same where the system does not say.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn users_are_known_to_the_next_daemon_of_the_same_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = Name::volume("vol1").unwrap();
+        Mounts::kept_in(folder.path()).set(&volume, ids(&["c1", "c2"]));
+        let next = Mounts::kept_in(folder.path());
+        assert_eq!(next.users(&volume), ids(&["c1", "c2"]));
+        assert!(read(&folder.path().join(FILE), "another boot").unwrap().is_empty());
+        next.set(&volume, ids(&[]));
+        assert!(Mounts::kept_in(folder.path()).users(&volume).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), "{").unwrap();
+        let volume = Name::volume("vol1").unwrap();
+        let mounts = Mounts::kept_in(folder.path());
+        mounts.set(&volume, ids(&["c1"]));
+        assert_eq!(Mounts::kept_in(folder.path()).users(&volume), ids(&["c1"]));
+    }
+}
