@@ -51,7 +51,7 @@ pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// The program's own commands.
-pub const COMMANDS: [&str; 13] = [
+pub const COMMANDS: [&str; 14] = [
     "run",
     "runs",
     "scripts",
@@ -64,6 +64,7 @@ pub const COMMANDS: [&str; 13] = [
     "doctor",
     "notify",
     "completions",
+    "man",
     "help",
 ];
 

@@ -6,6 +6,7 @@ mod config;
 mod crontab;
 mod daemon;
 mod doctor;
+mod man;
 mod notify;
 mod run;
 mod runs;
@@ -200,6 +201,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "status" => in_runtime(|cancellation| async move { status::status(&context, matches, &cancellation).await }),
         "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
+        "man" => man::man(matches),
         other => Err(Error::internal(format!("the command \"{other}\" has no body"))),
     }
 }
