@@ -17,6 +17,12 @@ case $what in
         ;;
 esac
 
+if [ "$what" = deb ] && ! command -v cargo-deb >/dev/null; then
+    echo "error: there is no cargo-deb here" >&2
+    echo "hint: cargo install --locked cargo-deb" >&2
+    exit 1
+fi
+
 release=target/release/convoy-backups
 if [ -z "${BINARY:-}" ]; then
     cargo build --release --locked --bin convoy-backups
@@ -41,7 +47,7 @@ done
 
 if [ "$what" = deb ]; then
     maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
-    printf 'convoy-backups (%s-1) stable; urgency=medium\n\n  * See the project'"'"'s history.\n\n -- %s  %s\n' \
+    printf 'convoy-backups (%s-1) stable; urgency=medium\n\n  * As the source of this version has it.\n\n -- %s  %s\n' \
         "$version" "$maintainer" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" >"$package/changelog"
     cargo deb --no-build --locked --output "$package/"
     exit
