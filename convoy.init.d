@@ -75,6 +75,8 @@ running() {
     case $pid in
         '' | *[!0-9]*) return 1 ;;
     esac
+    # One that died, and that nobody has asked how, has its name still.
+    ! grep -qs '^State:[[:space:]]*Z' "/proc/$pid/status" || return 1
     [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$(basename "$PROGRAM" | cut -c1-15)" ]
 }
 
@@ -93,6 +95,7 @@ start() {
     fi
     mkdir -p "$(dirname "$SOCKET")" "$(dirname "$PIDFILE")" || fail 1 "cannot make the folders of $SOCKET and $PIDFILE"
     (umask 027 && : >>"$LOG") || fail 1 "cannot write $LOG"
+    logged=$(wc -c <"$LOG")
     rm -f "$PIDFILE"
     # A socket that was left by a daemon that was killed must not look as if this one were ready; nor is one removed that
     # another daemon may be serving: the new one refuses to start then.
@@ -111,8 +114,8 @@ start() {
         # It forks, then becomes the program: give it a moment to have the program's name.
         if [ "$waited" -gt 5 ] && ! running; then
             rm -f "$PIDFILE"
-            printf '%s\n' "$NAME: $PROGRAM ended at once; the last lines of $LOG:" >&2
-            tail -n 5 "$LOG" >&2
+            printf '%s\n' "$NAME: $PROGRAM ended at once; the last it wrote to $LOG:" >&2
+            tail -c "+$((logged + 1))" "$LOG" | tail -n 5 >&2
             exit 1
         fi
     done
