@@ -9,6 +9,7 @@ mod crontab;
 mod daemon_transcripts;
 mod faults;
 mod faulty_daemon;
+mod hosts;
 mod logging;
 mod main_job;
 mod notify;
