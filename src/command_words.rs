@@ -65,6 +65,7 @@ pub const COMMANDS: [&str; 14] = [
     "healthcheck",
     "notify",
     "completions",
+    "man",
     "help",
 ];
 

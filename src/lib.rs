@@ -12,6 +12,7 @@
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
 //! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings in, words out.
+//! - `service_manager`: telling systemd how far the program is.
 //! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the others stand on.
 
 pub mod app;
@@ -35,6 +36,7 @@ pub mod retention;
 pub mod runs;
 pub mod schedule;
 pub mod script;
+pub(crate) mod service_manager;
 pub mod suggest;
 pub mod terminal;
 pub mod text;

@@ -10,6 +10,7 @@ mod crontab;
 mod daemon_transcripts;
 mod faults;
 mod faulty_daemon;
+mod hosts;
 mod logging;
 mod main_job;
 mod notify;

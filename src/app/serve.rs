@@ -27,6 +27,7 @@ use crate::{
     notify::Teller,
     runs::{Recorder, Store, Turns},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
+    service_manager::ServiceManager,
     text::counted,
     web::events::Hub,
 };
@@ -43,6 +44,8 @@ const READERS: usize = 32;
 const START: &str = "start";
 /// The file that says which crontab is followed.
 const FOLLOWED: &str = "serve.crontab";
+/// So long after the grace time `serve` has ended: what was cut off has its last words, and messages are sent.
+const LAST_STEPS: Duration = Duration::from_secs(30);
 /// The lock by which others see that `serve` runs.
 const LOCK: &str = "serve";
 
@@ -86,7 +89,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let daemons = Arc::new(Daemons::new(Arc::new(hub.progress().clone())));
     let connection = or_tell(&teller, daemons.get(&config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
-    log::info!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
+    let what = format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
+    log::info!("{what}");
 
     let changed = Arc::new(Notify::new());
     let following = Arc::new(Mutex::new(crontab.clone()));
@@ -164,6 +168,9 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     });
     let answering = listener.map(|listener| http::answer(listener, gate, program.clone(), hub.clone(), stop.clone()));
 
+    let manager = ServiceManager::of_this_process();
+    manager.ready(&what);
+    tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + LAST_STEPS));
     let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
     // Both have the same grace time, at the same time; whoever waits for an answer has it then.
     let (ended, http_ended) = tokio::join!(

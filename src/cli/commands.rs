@@ -151,6 +151,12 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
             Command::new("completions")
                 .about("Print the completion script of a shell")
                 .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell))),
+        )
+        .subcommand(
+            Command::new("man")
+                .about("Write the manual's pages; who packages the program needs them")
+                .hide(true)
+                .arg(Arg::new("folder").value_name("DIR").required(true).help("where to; it is made if need be")),
         );
     scripts.fold(command, Command::subcommand)
 }

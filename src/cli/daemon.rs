@@ -1,6 +1,6 @@
 //! `daemon`: serves the built-in daemon to other programs until it is told to end.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ArgMatches;
 
@@ -11,7 +11,11 @@ use crate::{
     daemon::{BuiltinDaemon, BuiltinOptions, Mounts, Server},
     error::{Error, Result},
     logging, progress,
+    service_manager::ServiceManager,
 };
+
+/// Who is being answered when the daemon is told to end has so long before a service manager may kill it.
+const LAST_CALLS: Duration = Duration::from_secs(300);
 
 pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let config = &context.config;
@@ -41,6 +45,9 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
             servers.push(Server::bind(&own_socket, daemon)?.with_mounts(mounts));
         }
         logging::on_hangup(|| {});
+        let manager = ServiceManager::of_this_process();
+        manager.ready(&format!("serving the volumes in {} at {}", root.display(), socket.display()));
+        tokio::spawn(manager.until_the_end(cancellation.clone(), LAST_CALLS));
         context.remark(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));
         let served: Vec<_> = servers
             .into_iter()

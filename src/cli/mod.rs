@@ -7,6 +7,7 @@ mod crontab;
 mod daemon;
 mod doctor;
 mod healthcheck;
+mod man;
 mod notify;
 mod run;
 mod runs;
@@ -202,6 +203,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "status" => in_runtime(|cancellation| async move { status::status(&context, matches, &cancellation).await }),
         "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
+        "man" => man::man(matches),
         other => Err(Error::internal(format!("the command \"{other}\" has no body"))),
     }
 }

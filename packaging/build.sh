@@ -1,0 +1,71 @@
+#!/bin/sh
+# Makes what hosts without containers are installed from, in target/package/:
+#
+#   packaging/build.sh deb    a Debian package (needs "cargo install cargo-deb")
+#   packaging/build.sh tar    an archive with the binary, install.sh and their checksums
+#
+# The binary is built unless BINARY names one that is there already.
+set -eu
+
+cd "$(dirname "$0")/.."
+what=${1:-}
+case $what in
+    deb | tar) ;;
+    *)
+        echo "usage: packaging/build.sh {deb|tar}" >&2
+        exit 2
+        ;;
+esac
+
+if [ "$what" = deb ] && ! command -v cargo-deb >/dev/null; then
+    echo "error: there is no cargo-deb here" >&2
+    echo "hint: cargo install --locked cargo-deb" >&2
+    exit 1
+fi
+
+release=target/release/convoy-backups
+if [ -z "${BINARY:-}" ]; then
+    cargo build --release --locked --bin convoy-backups
+elif [ "$(realpath "$BINARY")" != "$(realpath -m "$release")" ]; then
+    mkdir -p target/release
+    cp "$BINARY" "$release"
+fi
+
+# The version has one place, Cargo.toml, and the time of the last commit makes two builds of one state the same.
+version=$("$release" --version | cut -d' ' -f2)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
+
+package=target/package
+rm -rf "$package/man" "$package/completions"
+mkdir -p "$package/man" "$package/completions"
+"$release" man "$package/man"
+for shell in bash zsh fish; do
+    # The builder's own scripts are no commands of anybody else's.
+    env -u BKUP_SCRIPTS_DIR "$release" completions "$shell" >"$package/completions/$shell"
+done
+
+if [ "$what" = deb ]; then
+    maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
+    printf 'convoy-backups (%s-1) stable; urgency=medium\n\n  * As the source of this version has it.\n\n -- %s  %s\n' \
+        "$version" "$maintainer" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" >"$package/changelog"
+    cargo deb --no-build --locked --output "$package/"
+    exit
+fi
+
+name="convoy-backups-$version-$(uname -m)-linux"
+folder=$package/$name
+rm -rf "$folder"
+mkdir -p "$folder/packaging"
+cp -R "$package/man" "$package/completions" "$folder/"
+cp -R packaging/systemd packaging/default packaging/logrotate "$folder/packaging/"
+cp install.sh convoy.init.d crontab LICENSE README.md "$folder/"
+cp -R docs "$folder/docs"
+install -m 755 "$release" "$folder/convoy-backups"
+strip --strip-unneeded "$folder/convoy-backups" 2>/dev/null || true
+(cd "$folder" && find . -type f | LC_ALL=C sort | xargs sha256sum) >"$package/SHA256SUMS"
+mv "$package/SHA256SUMS" "$folder/"
+tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
+    -C "$package" -cf - "$name" | gzip -9n >"$folder.tar.gz"
+(cd "$package" && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")
+echo "$folder.tar.gz"

@@ -1,0 +1,176 @@
+//! Tells the service manager how far the program is, in systemd's words (sd_notify(3)): one datagram a message to the socket
+//! that `NOTIFY_SOCKET` names. Where nobody asked to be told, nothing is done; where it can't be told, that stops nothing.
+//!
+//! A few lines of our own in the place of libsystemd, which would be the only library of the system's that the binary needs.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+/// The service manager, where there is one that wants to be told.
+#[derive(Debug)]
+pub(crate) struct ServiceManager {
+    socket: Option<UnixDatagram>,
+    /// It ends the program where it heard no sign of life for so long.
+    watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// The one that started this process.
+    pub(crate) fn of_this_process() -> Self {
+        Self::find(|name| std::env::var_os(name))
+    }
+
+    fn find(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let socket = variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()).and_then(|name| match connect(&name) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                log::warn!("the service manager can't be told that this runs: NOTIFY_SOCKET is {name:?}: {error}");
+                None
+            }
+        });
+        let number = |name| variable(name).and_then(|text| text.to_str().and_then(|text| text.parse::<u64>().ok()));
+        // Without a process id it is meant for whoever reads it.
+        let is_ours = number("WATCHDOG_PID").is_none_or(|process| process == u64::from(std::process::id()));
+        let watchdog = number("WATCHDOG_USEC").filter(|time| is_ours && *time > 0).map(Duration::from_micros);
+        Self { socket, watchdog }
+    }
+
+    /// The program does now what it is there for; `status` is one line for people.
+    pub(crate) fn ready(&self, status: &str) {
+        self.tell(&format!("READY=1\nSTATUS={}", one_line(status)));
+    }
+
+    /// The program was told to end, and will have ended `within` this time: until then it is not to be killed.
+    fn ending(&self, within: Duration) {
+        self.tell(&format!("STOPPING=1\nSTATUS=ending\nEXTEND_TIMEOUT_USEC={}", within.as_micros()));
+    }
+
+    /// Gives signs of life until it is dropped, and tells when the program is told to end; see [`Self::ending`].
+    pub(crate) async fn until_the_end(self, cancellation: CancellationToken, within: Duration) {
+        tokio::select! {
+            () = self.keep_alive() => {}
+            () = cancellation.cancelled() => self.ending(within),
+        }
+        // What runs has its time to end, and is watched over meanwhile.
+        self.keep_alive().await;
+    }
+
+    /// Gives signs of life, twice as often as is asked for, until it is dropped: they come from the runtime that does the
+    /// work, so they end where it hangs.
+    async fn keep_alive(&self) {
+        let (Some(_), Some(watchdog)) = (&self.socket, self.watchdog) else { return std::future::pending().await };
+        let mut moments = tokio::time::interval(watchdog / 2);
+        moments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            moments.tick().await;
+            self.tell("WATCHDOG=1");
+        }
+    }
+
+    fn tell(&self, message: &str) {
+        if let Some(socket) = &self.socket
+            && let Err(error) = socket.send(message.as_bytes())
+        {
+            log::debug!("the service manager was not told: {error}");
+        }
+    }
+}
+
+/// Not blocking: a service manager that does not listen must not hold the program up.
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes() {
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+        _ => SocketAddr::from_pathname(name)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// A line break would begin another message.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(variables: &[(&str, &OsStr)]) -> ServiceManager {
+        ServiceManager::find(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| value.into()))
+    }
+
+    fn received(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 1024];
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_arrives_as_one_message_also_where_a_status_has_line_breaks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let manager = found(&[("NOTIFY_SOCKET", path.as_os_str())]);
+        manager.ready("2 entries\nWATCHDOG=trigger");
+        assert_eq!(received(&socket), "READY=1\nSTATUS=2 entries WATCHDOG=trigger");
+        manager.ending(Duration::from_secs(40));
+        assert_eq!(received(&socket), "STOPPING=1\nSTATUS=ending\nEXTEND_TIMEOUT_USEC=40000000");
+    }
+
+    #[test]
+    fn a_socket_without_a_file_is_told_too() {
+        let name = format!("convoy-backups-test-{}", std::process::id());
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        found(&[("NOTIFY_SOCKET", OsStr::new(&format!("@{name}")))]).ready("here");
+        assert_eq!(received(&socket), "READY=1\nSTATUS=here");
+    }
+
+    #[test]
+    fn where_nobody_listens_nothing_happens() {
+        found(&[]).ready("here");
+        found(&[("NOTIFY_SOCKET", OsStr::new("/no/such/socket"))]).ready("here");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn signs_of_life_come_twice_as_often_as_they_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let manager = found(&[("NOTIFY_SOCKET", path.as_os_str()), ("WATCHDOG_USEC", OsStr::new("60000000"))]);
+        _ = tokio::time::timeout(Duration::from_secs(89), manager.keep_alive()).await;
+        socket.set_nonblocking(true).unwrap();
+        let count = std::iter::from_fn(|| socket.recv(&mut [0; 64]).ok()).count();
+        assert_eq!(count, 3, "at 0, 30 and 60 seconds");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watchdog_of_another_process_gets_no_signs_of_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let other = OsString::from((std::process::id() + 1).to_string());
+        let manager = found(&[
+            ("NOTIFY_SOCKET", path.as_os_str()),
+            ("WATCHDOG_USEC", OsStr::new("60000000")),
+            ("WATCHDOG_PID", &other),
+        ]);
+        _ = tokio::time::timeout(Duration::from_secs(300), manager.keep_alive()).await;
+        socket.set_nonblocking(true).unwrap();
+        assert!(socket.recv(&mut [0; 64]).is_err());
+    }
+}
