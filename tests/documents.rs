@@ -335,19 +335,24 @@ fn run(page: &str, blocks: &[&Block]) -> Result<(), String> {
 fn every_command_of_the_documents_runs() {
     let pages: Vec<(String, Vec<Block>)> =
         pages().into_iter().map(|(page, text)| (page.clone(), blocks(&page, &text))).collect();
-    let (mut ran, mut wrong) = (0, Vec::new());
-    for (page, blocks) in &pages {
-        for block in blocks {
-            if let Some(why) = &block.left_out {
-                println!("not run: {}: {why}", block.place);
-            }
-        }
-        let blocks: Vec<&Block> = blocks.iter().filter(|block| block.left_out.is_none()).collect();
-        ran += blocks.len();
-        if let Err(why) = run(page, &blocks) {
-            wrong.push(format!("{page}: {why}"));
+    for block in pages.iter().flat_map(|(_, blocks)| blocks) {
+        if let Some(why) = &block.left_out {
+            println!("not run: {}: {why}", block.place);
         }
     }
+    let here: Vec<(&String, Vec<&Block>)> = pages
+        .iter()
+        .map(|(page, blocks)| (page, blocks.iter().filter(|block| block.left_out.is_none()).collect()))
+        .collect();
+    let ran: usize = here.iter().map(|(_, blocks)| blocks.len()).sum();
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let started: Vec<_> = here
+            .iter()
+            .filter(|(_, blocks)| !blocks.is_empty())
+            .map(|(page, blocks)| scope.spawn(move || run(page, blocks).err().map(|why| format!("{page}: {why}"))))
+            .collect();
+        started.into_iter().filter_map(|page| page.join().unwrap()).collect()
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert!(ran >= 15, "only {ran} blocks of commands were run");
 }
