@@ -4,6 +4,8 @@
 //! the value (Docker secrets). Whatever is wrong is an error before anything is done; secrets never print.
 
 mod api;
+#[cfg(test)]
+mod page_tests;
 mod secret;
 mod settings;
 #[cfg(test)]

@@ -6,6 +6,12 @@ use clap_complete::Shell;
 use super::arguments::CONFIGURATION_FLAGS;
 use crate::script::{Library, Parameter, ParameterKind, Script};
 
+/// The version with commit and day, as build.rs found them; the version alone where it did not run.
+const VERSION: &str = match option_env!("CONVOY_BACKUPS_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// The whole tree, with a subcommand for each script that can be loaded.
 pub fn tree(library: &Library) -> Command {
     let scripts = library.list().unwrap_or_default().into_iter().filter_map(|listed| library.load(&listed.name).ok());
@@ -16,7 +22,7 @@ pub fn tree(library: &Library) -> Command {
 pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
     let file = |name: &'static str| Arg::new(name).value_name("FILE");
     let command = Command::new("convoy-backups")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION)
         .about("Snapshots, backups, pruning and restores of Docker volumes, for Convoy and without it")
         .after_help(
             "Each script is a command: \"convoy-backups backup --help\" shows its parameters.\n\

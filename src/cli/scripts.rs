@@ -110,7 +110,15 @@ fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
 /// Begins a script of the user's own.
 fn new(context: &Context, name: &str) -> Result<u8> {
     script::library::check_name(name)?;
-    let folder = context.config.scripts_dir.clone().unwrap_or_else(|| PathBuf::from("."));
+    let folder = match &context.config.scripts_dir {
+        Some(folder) => {
+            // Whoever names a folder of scripts and begins the first one wants both.
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Error::io(format_args!("cannot make the folder \"{}\"", folder.display()), &error))?;
+            folder.clone()
+        }
+        None => PathBuf::from("."),
+    };
     let path = folder.join(format!("{name}.rhai"));
     write_new(&path, &TEMPLATE.replace("{name}", name))?;
     print_line(&format!("wrote {}", path.display()));
@@ -132,9 +140,6 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
         let failed = Error::io(format_args!("cannot write \"{}\"", path.display()), &error);
         match error.kind() {
             std::io::ErrorKind::AlreadyExists => failed.with_hint("take another name, or edit that file"),
-            std::io::ErrorKind::NotFound => {
-                failed.with_hint("make the folder first, or set BKUP_SCRIPTS_DIR to one that is there")
-            }
             _ => failed,
         }
     })
