@@ -51,7 +51,7 @@ pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// The program's own commands.
-pub const COMMANDS: [&str; 14] = [
+pub const COMMANDS: [&str; 15] = [
     "run",
     "runs",
     "scripts",
