@@ -6,6 +6,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/docker/support.sh
 source "$here/support.sh"
 
 needs_engine
@@ -70,30 +71,30 @@ docker exec convoy-image-daemon convoy-backups backup >/dev/null
 beside=(-v "$work/convoy:/var/run/convoy")
 
 step "cold start and idle memory"
-start backups "${beside[@]}" "$image"
-wait_until "/readyz is 200" answers backups /readyz
+start convoy-image-backups "${beside[@]}" "$image"
+wait_until "/readyz is 200" answers convoy-image-backups /readyz
 ready=$(milliseconds)
 # Docker's own part left out: it takes 15 seconds more where a volume driver that it has ever used does not answer.
-echo "   /readyz was 200 at most $((ready - $(date --date "$(docker inspect --format '{{.State.StartedAt}}' backups)" +%s%3N))) ms after the process was started"
-docker exec backups convoy-backups healthcheck
+echo "   /readyz was 200 at most $((ready - $(date --date "$(docker inspect --format '{{.State.StartedAt}}' convoy-image-backups)" +%s%3N))) ms after the process was started"
+docker exec convoy-image-backups convoy-backups healthcheck
 sleep 5
-process=$(docker inspect --format '{{.State.Pid}}' backups)
+process=$(docker inspect --format '{{.State.Pid}}' convoy-image-backups)
 awk '/^(VmRSS|RssAnon|RssFile)/ {printf "   %s %.1f MiB\n", $1, $2 / 1024}' "/proc/$process/status"
-expect "docker exec" "$(docker exec backups convoy-backups volumes --json | grep --count '"Name": "vol1"')" 1
-docker exec backups convoy-backups backup --create-snapshot >/dev/null || fail "a backup through docker exec"
+expect "docker exec" "$(docker exec convoy-image-backups convoy-backups volumes --json | grep --count '"Name": "vol1"')" 1
+docker exec convoy-image-backups convoy-backups backup --create-snapshot >/dev/null || fail "a backup through docker exec"
 
 step "it ends by itself when it is told to"
 began=$(milliseconds)
-docker stop -t 45 backups >/dev/null
-echo "   after $(($(milliseconds) - began)) ms, with $(docker inspect --format '{{.State.ExitCode}}' backups)"
-expect "its exit code" "$(docker inspect --format '{{.State.ExitCode}}' backups)" 0
+docker stop -t 45 convoy-image-backups >/dev/null
+echo "   after $(($(milliseconds) - began)) ms, with $(docker inspect --format '{{.State.ExitCode}}' convoy-image-backups)"
+expect "its exit code" "$(docker inspect --format '{{.State.ExitCode}}' convoy-image-backups)" 0
 
 step "64 MB of memory"
-start small "${beside[@]}" --memory 64m --memory-swap 64m "$image"
-wait_until "/readyz is 200" answers small /readyz
-docker exec small convoy-backups backup --create-snapshot >/dev/null || fail "no backup with 64 MB"
-expect "was it killed" "$(docker inspect --format '{{.State.OOMKilled}}' small)" false
-docker rm --force --volumes small >/dev/null
+start convoy-image-small "${beside[@]}" --memory 64m --memory-swap 64m "$image"
+wait_until "/readyz is 200" answers convoy-image-small /readyz
+docker exec convoy-image-small convoy-backups backup --create-snapshot >/dev/null || fail "no backup with 64 MB"
+expect "was it killed" "$(docker inspect --format '{{.State.OOMKilled}}' convoy-image-small)" false
+docker rm --force --volumes convoy-image-small >/dev/null
 
 step "the time zone database and certificates are there"
 printf 'CRON_TZ=Europe/Berlin\n0 3 * * * backup\n' >"$work/crontab"
@@ -101,11 +102,11 @@ contains "a crontab in another time zone" "$(once -v "$work/crontab:/etc/convoy-
 
 step "without the socket"
 ends_with "a command" 1 'there is no socket "/var/run/convoy/convoy.sock"' "mount the socket's folder" -- "$image" volumes
-start lone "$image"
-wait_until "serve says so" says lone "mount the socket's folder"
-wait_until "its health is that of the process" docker exec lone convoy-backups healthcheck
-if answers lone /readyz >/dev/null; then fail "it is ready without a daemon"; fi
-docker rm --force --volumes lone >/dev/null
+start convoy-image-lone "$image"
+wait_until "serve says so" says convoy-image-lone "mount the socket's folder"
+wait_until "its health is that of the process" docker exec convoy-image-lone convoy-backups healthcheck
+if answers convoy-image-lone /readyz >/dev/null; then fail "it is ready without a daemon"; fi
+docker rm --force --volumes convoy-image-lone >/dev/null
 
 step "the socket's file was mounted, and was not there"
 ends_with "a command" 1 "is not a socket" "mount its socket's folder" -- \
@@ -120,9 +121,9 @@ ends_with "a command" 1 "no permission to use the socket" "--user 0:0" -- --user
 step "the image's own user, and a socket that is open to its group"
 chgrp 10001 "$work/convoy/convoy.sock"
 chmod 660 "$work/convoy/convoy.sock"
-start unprivileged --user 10001:10001 "${beside[@]}" "$image"
-wait_until "/readyz is 200" answers unprivileged /readyz
-docker rm --force --volumes unprivileged >/dev/null
+start convoy-image-unprivileged --user 10001:10001 "${beside[@]}" "$image"
+wait_until "/readyz is 200" answers convoy-image-unprivileged /readyz
+docker rm --force --volumes convoy-image-unprivileged >/dev/null
 
 step "a data folder that can't be written"
 chmod 555 "$work/empty"
@@ -133,17 +134,17 @@ step "a read-only root without a data volume's being writable elsewhere"
 ends_with "serve" 2 "data folder" "hint:" -- "${beside[@]}" -e BKUP_DATA_DIR=/srv/data "$image"
 
 step "a port in use"
-start first "${beside[@]}" "$image"
-wait_until "/readyz is 200" answers first /readyz
-ends_with "in the container's network" 2 "cannot listen on" "BKUP_API_LISTEN" -- "${beside[@]}" --network container:first "$image"
-docker rm --force --volumes first >/dev/null
+start convoy-image-first "${beside[@]}" "$image"
+wait_until "/readyz is 200" answers convoy-image-first /readyz
+ends_with "in the container's network" 2 "cannot listen on" "BKUP_API_LISTEN" -- "${beside[@]}" --network container:convoy-image-first "$image"
+docker rm --force --volumes convoy-image-first >/dev/null
 
 step "a data folder that another one has"
 docker volume create --label "$label" convoy-image-shared >/dev/null
-start first "${beside[@]}" -v convoy-image-shared:/var/lib/convoy-backups "$image"
-wait_until "/readyz is 200" answers first /readyz
+start convoy-image-first "${beside[@]}" -v convoy-image-shared:/var/lib/convoy-backups "$image"
+wait_until "/readyz is 200" answers convoy-image-first /readyz
 ends_with "a second serve" 75 "runs already" "BKUP_DATA_DIR" -- "${beside[@]}" -v convoy-image-shared:/var/lib/convoy-backups "$image"
-docker rm --force --volumes first >/dev/null
+docker rm --force --volumes convoy-image-first >/dev/null
 
 step "folders of one's own that are not there"
 ends_with "no scripts" 2 "scripts-rhai" "hint:" -- "${beside[@]}" -v "$work/backups:/etc/convoy-backups:ro" "$image"
