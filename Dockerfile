@@ -27,7 +27,8 @@ RUN set -eu; \
 
 # The program. Cargo goes by times, and the files copied may be older than the empty ones just built.
 COPY . .
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+ARG REVISION=
+RUN touch src/lib.rs src/main.rs && CONVOY_BACKUPS_COMMIT="$REVISION" cargo build --release --locked
 
 # What the program needs of a system, gathered in /system.
 FROM ${RUNTIME_IMAGE} AS system
