@@ -44,6 +44,20 @@ fn render_as(label: &str, style: Style, error: &Error, colour: bool) -> String {
     text
 }
 
+/// An error as people are told of it in a message: with what to do about it below.
+pub fn explained(error: &Error) -> String {
+    let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
+    format!("{error}{hint}")
+}
+
+/// An error on one line, for the log: its place in front, and what to do about it behind.
+pub fn in_one_line(error: &Error) -> String {
+    let place = error.location.as_ref();
+    let place = place.map(|place| format!("{}:{}:{}: ", place.file, place.line, place.column)).unwrap_or_default();
+    let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{place}{error}{hint}")
+}
+
 /// The error for a program: `code`, `message`, `hint`, `request`, `status` and `location` are always there, `null` where there is none.
 pub fn to_json(error: &Error) -> Value {
     let location = error.location.as_ref().map(|location| {

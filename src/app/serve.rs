@@ -6,6 +6,7 @@ mod freshness;
 mod http;
 mod program;
 mod runner;
+mod shared;
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{connect::check_data_folder, telling::off_the_runtime};
 use crate::{
@@ -35,11 +36,10 @@ use daemons::Daemons;
 use freshness::FreshnessWatch;
 use program::Program;
 use runner::CrontabRunner;
+use shared::Shared;
 
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
-/// So many runs over HTTP that only read at a time: each holds a thread while the daemon takes its time.
-const READERS: usize = 32;
 /// What the problem of a `serve` that can't start is known by.
 const START: &str = "start";
 /// The file that says which crontab is followed.
@@ -78,7 +78,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let alone = alone(&config).await;
     let _alone = or_tell(&teller, alone).await?;
     let listening = http::listen(&config).await;
-    let (listener, gate) = or_tell(&teller, listening).await?;
+    let listening = or_tell(&teller, listening).await?;
     say_who_is_told(&teller);
     if let Some(zone) = clock::unknown_zone() {
         log::error!("TZ is \"{zone}\", which is no time zone that is known here: lines without CRON_TZ are due in UTC");
@@ -86,34 +86,29 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
     let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
-    let daemons = Arc::new(Daemons::new(Arc::new(hub.progress().clone())));
-    let connection = or_tell(&teller, daemons.get(&config).await).await?;
+    let shared = Arc::new(Shared {
+        recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
+        turns: Arc::new(Turns::new(config.max_concurrent)),
+        teller: teller.clone(),
+        daemons: Daemons::new(Arc::new(hub.progress().clone())),
+        hub,
+        following: Mutex::new(crontab.clone()),
+        refused: Mutex::default(),
+        changed: Notify::new(),
+        ending: cancellation.clone(),
+        config: Arc::new(config),
+    });
+    let config = &*shared.config;
+    let connection = or_tell(&teller, shared.daemons.get(config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
     let what = format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
     log::info!("{what}");
 
-    let changed = Arc::new(Notify::new());
-    let following = Arc::new(Mutex::new(crontab.clone()));
-    let refused = Arc::new(Mutex::new(Vec::new()));
-    let recorder = Arc::new(Recorder::new(store.clone(), Arc::new(SystemClock)));
-    let turns = Arc::new(Turns::new(config.max_concurrent));
-    let runner = Arc::new(CrontabRunner {
-        store: store.clone(),
-        recorder: recorder.clone(),
-        turns: turns.clone(),
-        teller: teller.clone(),
-        daemons,
-        changed: changed.clone(),
-        following: following.clone(),
-        refused: refused.clone(),
-        hub: hub.clone(),
-        data_dir: config.data_dir.clone(),
-        ending: cancellation.clone(),
-    });
     let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
-    let (sign, told, schedules) = (running_sign(&config), teller.clone(), runner.clone());
-    let followed = config.data_dir.join(FOLLOWED);
-    let address = listener.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (sign, followed) = (running_sign(config), config.data_dir.join(FOLLOWED));
+    let address = listening.as_ref().map(|(listener, _)| listener.to_string()).unwrap_or_default();
+    let runner = Arc::new(CrontabRunner(shared.clone()));
+    let told = teller.clone();
     let scheduler = off_the_runtime(move || {
         if let Err(error) = std::fs::write(followed, &crontab.file) {
             log::debug!("\"status\" will not know which crontab is followed: {error}");
@@ -123,61 +118,27 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
         }
         told.solved(START, "serve runs again", "It follows the crontab.");
         told.solved("crontab", "the crontab is in order again", "It is in force.");
-        Scheduler::new(&crontab, options, Arc::new(SystemClock), schedules)
+        Scheduler::new(&crontab, options, Arc::new(SystemClock), runner)
     })
     .await;
 
     let stop = CancellationToken::new();
-    let watched = config.clone();
+    let watched = shared.config.clone();
     tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
     let (telling, told) = (teller.clone(), stop.clone());
     let delivering = tokio::spawn(async move { telling.keep_delivering(told).await });
-    let shared = Arc::new(config.clone());
-    let freshness = Arc::new(FreshnessWatch {
-        config: shared.clone(),
-        daemons: runner.daemons.clone(),
-        store: store.clone(),
-        teller: teller.clone(),
-        following: following.clone(),
-        view: scheduler.view(),
-        since: SystemClock.now(),
-        report: tokio::sync::watch::Sender::new(None),
-        changed,
-        refused: refused.clone(),
-        looking: Arc::default(),
-    });
+    let freshness = Arc::new(FreshnessWatch::new(shared.clone(), scheduler.view()));
     tokio::spawn(freshness.clone().watch(stop.clone()));
-    let program = Arc::new(Program {
-        config: shared,
-        store,
-        recorder,
-        turns,
-        readers: Arc::new(Turns::new(READERS)),
-        teller: teller.clone(),
-        daemons: runner.daemons.clone(),
-        report: freshness.report.subscribe(),
-        freshness,
-        following,
-        refused,
-        view: scheduler.view(),
-        progress: hub.progress().clone(),
-        ending: cancellation.clone(),
-        cut_off: CancellationToken::new(),
-        running: TaskTracker::new(),
-        pausing: tokio::sync::Mutex::default(),
-    });
-    let answering = listener.map(|listener| http::answer(listener, gate, program.clone(), hub.clone(), stop.clone()));
+    let program = Arc::new(Program::new(shared.clone(), freshness, scheduler.view()));
+    let answering = listening.map(|(listener, gate)| http::answer(listener, gate, program.clone(), stop.clone()));
 
     let manager = ServiceManager::of_this_process();
     manager.ready(&what);
     tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + LAST_STEPS));
     let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
     // Both have the same grace time, at the same time; whoever waits for an answer has it then.
-    let (ended, http_ended) = tokio::join!(
-        scheduler.run(read, reload, cancellation.clone()),
-        http::end_runs(&program, &cancellation, config.shutdown_grace)
-    );
-    hub.close();
+    let (ended, http_ended) = tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
+    shared.hub.close();
     stop.cancel();
     if let Some(answering) = answering {
         let _ = answering.await;
@@ -187,9 +148,9 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     teller.deliver_within(LAST_MESSAGES).await;
     if ended.left_behind.is_empty() && http_ended.left_behind == 0 {
         drop(connection);
-        runner.daemons.close().await;
+        shared.daemons.close().await;
     }
-    let _ = std::fs::remove_file(running_sign(&config));
+    let _ = std::fs::remove_file(running_sign(config));
     let cut_off = ended.cut_off.len() + http_ended.cut_off;
     log::info!("ended; {} cut off", counted(cut_off, "run was", "runs were"));
     Ok(())
@@ -284,10 +245,4 @@ async fn mend(store: &Arc<Store>) {
         ),
         Err(error) => log::error!("runs are not remembered: {error}"),
     }
-}
-
-/// An error as people are told of it: with what to do about it.
-fn explained(error: &Error) -> String {
-    let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
-    format!("{error}{hint}")
 }

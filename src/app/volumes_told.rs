@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::status::{DestinationLook, LookVerdict, VolumeStatus};
 use crate::{
     clock::{Clock, SystemClock},
+    diagnostic::explained,
     freshness::Freshness,
     notify::{Repeat, Teller},
 };
@@ -61,8 +62,7 @@ pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
         match &look.verdict {
             LookVerdict::Wrong(error) => {
                 log::error!("{error}");
-                let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
-                let text = format!("{error}{hint}\n\nLook closer with: convoy-backups doctor");
+                let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
                 teller.problem(&key, &look.in_short(), &text);
             }
             LookVerdict::Busy => {}

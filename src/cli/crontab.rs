@@ -60,7 +60,7 @@ fn check(context: &Context, matches: &ArgMatches) -> Result<u8> {
     if context.flags.json {
         print_json(&json!({
             "file": source.to_string(),
-            "entries": checked.crontab.entries.iter().map(|entry| describe(entry)).collect::<Vec<_>>(),
+            "entries": checked.crontab.entries.iter().map(|entry| entry.to_json()).collect::<Vec<_>>(),
             "errors": checked.errors.iter().map(diagnostic::to_json).collect::<Vec<_>>(),
             "warnings": checked.warnings.iter().map(diagnostic::to_json).collect::<Vec<_>>(),
         }));
@@ -73,21 +73,6 @@ fn check(context: &Context, matches: &ArgMatches) -> Result<u8> {
         eprintln!("{source}: {}", counted(checked.errors.len(), "error", "errors"));
     }
     Ok(code)
-}
-
-fn describe(entry: &Entry) -> Value {
-    json!({
-        "key": entry.key,
-        "line": entry.line,
-        "schedule": entry.schedule.text(),
-        "time_zone": entry.schedule.zone().iana_name(),
-        "script": entry.script,
-        "arguments": entry.arguments,
-        "dry_run": entry.dry_run,
-        "timeout_seconds": entry.timeout.as_secs(),
-        "catch_up": entry.catch_up,
-        "jitter_seconds": entry.jitter.as_secs(),
-    })
 }
 
 fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
@@ -119,7 +104,7 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
                 "local": time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
                 "in_seconds": time.duration_since(from).as_secs(),
             });
-            if let (Value::Object(fields), Value::Object(more)) = (&mut described, describe(entry)) {
+            if let (Value::Object(fields), Value::Object(more)) = (&mut described, entry.to_json()) {
                 fields.extend(more);
             }
             described

@@ -48,8 +48,8 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
     let store = Store::new(&config.data_dir);
     let now = SystemClock.now_local();
     let mut known = Known::default();
-    let (mut lacks_destination, mut daemon) = (false, String::new());
-    for expected in Expected::by_daemon(&Arc::new(config.clone()), &entries) {
+    let (mut lacks_destination, mut daemon) = (false, None);
+    for (index, expected) in Expected::by_daemon(&Arc::new(config.clone()), &entries).into_iter().enumerate() {
         lacks_destination |= expected.config().backup_url.is_none();
         let connection = match app::connect(expected.config(), progress::none()).await {
             Ok(connection) => connection,
@@ -59,13 +59,10 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
                 continue;
             }
         };
-        let is_first = daemon.is_empty();
-        if is_first {
-            daemon = connection.daemon.description();
-        }
+        daemon.get_or_insert_with(|| connection.daemon.description());
         let guards = status::guards(&connection);
         let seen = status::volumes(&guards, &store, &expected, now.timestamp()).await;
-        known.add(if is_first { seen } else { seen.of(&guards.identity()) });
+        known.add(if index == 0 { seen } else { seen.of(&guards.identity()) });
         connection.close(cancellation, |text| context.remark(text)).await;
     }
     let here = source.to_string();
@@ -78,7 +75,7 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
         entries: &entries,
         crontab_problem,
         lacks_destination,
-        daemon,
+        daemon: daemon.unwrap_or_default(),
         known: &known,
         store: &store,
         teller: &context.teller,

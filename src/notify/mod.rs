@@ -43,6 +43,7 @@ pub use texts::SUBJECT_COLUMNS;
 use crate::{
     clock::Clock,
     config::{Config, NotifyOn},
+    diagnostic::in_one_line,
     error::{Error, ErrorKind, Result},
     text::counted,
 };
@@ -523,7 +524,7 @@ impl Teller {
                 }
                 Err(error) => {
                     done.failed += 1;
-                    log::warn!("cannot tell people by {}: {error}{}", kind.as_str(), hint_of(&error));
+                    log::warn!("cannot tell people by {}: {}", kind.as_str(), in_one_line(&error));
                     claimed.put_off(now, &error);
                     if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Configuration) {
                         down = Some((claimed.next_attempt, error.to_string()));
@@ -603,10 +604,6 @@ impl Teller {
     pub fn problems(&self) -> Result<BTreeMap<String, Problem>> {
         self.problems.all(self.clock.now())
     }
-}
-
-fn hint_of(error: &Error) -> String {
-    error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default()
 }
 
 /// Sets a flag again unless it is forgotten.

@@ -10,6 +10,7 @@ use crate::{
     diagnostic,
     error::{Error, ErrorKind},
     script::Failure,
+    text::command_line,
 };
 
 /// A run that ended.
@@ -52,8 +53,7 @@ pub struct RunReport {
 impl RunReport {
     /// What was run, as a person types it: `backup --volume vol2`.
     pub fn name(&self) -> String {
-        let words = self.arguments.iter().map(|word| quoted(word));
-        std::iter::once(self.script.clone()).chain(words).collect::<Vec<_>>().join(" ")
+        command_line(std::iter::once(&self.script).chain(&self.arguments).map(String::as_str))
     }
 
     /// The command that shows more of it.
@@ -182,16 +182,6 @@ pub(super) fn without_numbers(text: &str) -> String {
 pub(super) fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "_-./:=@,+%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 #[cfg(test)]

@@ -281,7 +281,6 @@ impl Announced {
         let destination = door.settings.destination.clone();
         let daemon_identity = door.daemon.identity();
         let place = format!("{daemon_identity} {}", destination.as_ref().map(Destination::key).unwrap_or_default());
-        let lost_place = place.clone();
         let work = move || {
             let Request { script, arguments, .. } = request;
             let outcome = scope::within(Some(scope), || {
@@ -290,10 +289,9 @@ impl Announced {
                 script::run(&script, &arguments, host)
             });
             let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
-            (finished.read_only, finished.has_begun) = (read_only, has_begun);
-            (finished.daemon, finished.place) = (guards.identity(), place);
+            let witnessed = guards.witnessed();
             if !record.dry_run {
-                finished.backed_up = backed_up(&guards.witnessed(), destination.as_ref());
+                finished.backed_up = backed_up(&witnessed, destination.as_ref());
             }
             let cancelled_by = recording.as_ref().and_then(Recording::cancelled_by);
             if let Err(error) = &mut finished.result
@@ -309,12 +307,11 @@ impl Announced {
                 }
             }
             if let Some(recording) = recording {
-                let witnessed = guards.witnessed();
                 let record = ended_record(record, &finished, &witnessed, clock.now());
                 let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
                 // A process that goes on has time to write down what nobody looks for.
                 let end = if read_only && trigger == Trigger::Http { Recording::end_soon } else { Recording::end };
-                finished.recorded = end(recording, record, output(&finished), witnessed);
+                finished.recorded = end(recording, record, output(&finished, read_only), witnessed);
             }
             finished
         };
@@ -322,22 +319,10 @@ impl Announced {
             Ok(worked) => worked.await.unwrap_or_else(|_| Err(Error::internal("the script's thread is gone"))),
             Err(error) => Err(error),
         };
-        worked.unwrap_or_else(|error| Finished {
-            id,
-            script: script_name,
-            status: Status::Failed,
-            result: Err(error),
-            failures: Vec::new(),
-            plan: None,
-            started,
-            took: begun.elapsed(),
-            recorded: false,
-            has_begun,
-            read_only,
-            backed_up: BTreeSet::new(),
-            daemon: daemon_identity,
-            place: lost_place,
-        })
+        let lost =
+            |error| finished(&RunRecord::new(id, script_name, trigger, started), Err(error), None, begun.elapsed());
+        let finished = worked.unwrap_or_else(lost);
+        Finished { has_begun, read_only, daemon: daemon_identity, place, ..finished }
     }
 }
 
@@ -365,7 +350,7 @@ fn begun_record(id: &str, request: &Request, started: Timestamp) -> RunRecord {
     }
 }
 
-/// What came of a run.
+/// What came of a run; what its script can't change is left to the caller.
 fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>>, took: Duration) -> Finished {
     let (status, result, failures) = match outcome {
         Ok(outcome) => (status(&outcome), Ok(outcome.result), outcome.failures),
@@ -380,7 +365,6 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
     };
     let (id, script, started) = (record.id.clone(), record.script.clone(), record.started);
     Finished {
-        has_begun: true,
         id,
         script,
         status,
@@ -390,6 +374,7 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
         started,
         took,
         recorded: false,
+        has_begun: true,
         read_only: false,
         backed_up: BTreeSet::new(),
         daemon: String::new(),
@@ -422,8 +407,8 @@ fn ended_record(record: RunRecord, finished: &Finished, witnessed: &[Witness], e
 }
 
 /// What a run returned, as it is kept. Of a list that somebody asked for, nobody misses it afterwards: it is kept where it is short.
-fn output(finished: &Finished) -> Output {
-    let is_list = finished.read_only && finished.plan.is_none();
+fn output(finished: &Finished, is_read_only: bool) -> Output {
+    let is_list = is_read_only && finished.plan.is_none();
     let result = finished.result.as_ref().ok().map(|result| {
         let is_long = is_list && room_left(result, LONGEST_LIST).is_none();
         if is_long { json!({ "NotKept": "it was too long" }) } else { result.clone() }

@@ -530,8 +530,7 @@ fn broken(record: RunRecord, now: Timestamp) -> End {
 fn say(store: &Store, result: &Result<()>) {
     match (result, store.is_news(result.is_ok())) {
         (Err(error), true) => {
-            let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            log::warn!("the run goes on, but is not recorded: {error}{hint}");
+            log::warn!("the run goes on, but is not recorded: {}", diagnostic::in_one_line(error));
         }
         (Ok(()), true) => log::info!("runs are recorded again"),
         (_, false) => {}

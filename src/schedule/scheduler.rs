@@ -24,7 +24,7 @@ use super::{
     crontab::{Checked, Crontab, Entry},
     timer::Timer,
 };
-use crate::error::Error;
+use crate::{diagnostic::in_one_line, error::Error};
 
 /// How long runs that were cancelled may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -367,19 +367,6 @@ async fn done(reading: &mut Option<JoinHandle<Checked>>) -> Result<Checked, toki
         Some(task) => task.await,
         None => std::future::pending().await,
     }
-}
-
-/// An error on one line, for the log.
-fn in_one_line(error: &Error) -> String {
-    let mut line = String::new();
-    if let Some(place) = &error.location {
-        line += &format!("{}:{}:{}: ", place.file, place.line, place.column);
-    }
-    line += &error.to_string();
-    if let Some(hint) = &error.hint {
-        line += &format!(" ({hint})");
-    }
-    line
 }
 
 /// A random length of time up to this one. The standard library's hasher is seeded by the system: for spreading runs that

@@ -90,17 +90,8 @@ fn entry(status: &EntryStatus, last: &HashMap<String, RunRecord>, now: Timestamp
     let entry = &status.entry;
     let due = std::iter::successors(entry.next_after(now), |due| entry.next_after(*due));
     let upcoming = due.take_while(|due| *due <= until).take(UPCOMING);
-    json!({
-        "key": entry.key,
-        "line": entry.line,
-        "schedule": entry.schedule.text(),
-        "time_zone": entry.schedule.zone().iana_name(),
-        "script": entry.script,
-        "arguments": entry.arguments,
-        "dry_run": entry.dry_run,
-        "timeout_seconds": entry.timeout.as_secs(),
-        "catch_up": entry.catch_up,
-        "jitter_seconds": entry.jitter.as_secs(),
+    let mut described = entry.to_json();
+    let now = json!({
         "next": status.next,
         "last": status.last,
         "running": status.running,
@@ -112,5 +103,9 @@ fn entry(status: &EntryStatus, last: &HashMap<String, RunRecord>, now: Timestamp
             "took_seconds": run.took.map(|took| took.as_secs_f64()),
         })),
         "upcoming": upcoming.collect::<Vec<_>>(),
-    })
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut described, now) {
+        fields.extend(more);
+    }
+    described
 }

@@ -118,7 +118,10 @@ where
     let Launched { id, is_waiting, finished } = core
         .launch(Call { script, arguments, dry_run, timeout, is_left: is_asynchronous })
         .await
-        .map_err(Problem::from)?;
+        .map_err(|error| match error.kind {
+            ErrorKind::Cancelled if core.is_ending() => Problem::shutting_down(),
+            _ => Problem::from(error),
+        })?;
     if is_asynchronous {
         let status = if is_waiting { "waiting" } else { "running" };
         let mut response = json_answer(&json!({ "run": id, "status": status }));

@@ -1,18 +1,15 @@
 //! Looks whether each volume has a good backup that is new enough, and whether runs were cut off; and tells people.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, watch},
-};
+use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{daemons::Daemons, explained};
+use super::shared::Shared;
 use crate::{
     app::{
         report, report_of_record,
@@ -21,13 +18,12 @@ use crate::{
         volumes_told,
     },
     clock::{Clock, SystemClock},
-    config::Config,
-    error::Error,
+    diagnostic::explained,
     freshness::Freshness,
     notify::Teller,
     report::Report,
     runs::Store,
-    schedule::{Crontab, View},
+    schedule::View,
 };
 
 /// Between two looks whether every volume's backup is new enough.
@@ -39,22 +35,14 @@ const WATCH: &str = "freshness watch";
 
 /// Looks at the volumes every few minutes, and after each run.
 pub(super) struct FreshnessWatch {
-    pub(super) config: Arc<Config>,
-    pub(super) daemons: Arc<Daemons>,
-    pub(super) store: Arc<Store>,
-    pub(super) teller: Arc<Teller>,
-    pub(super) following: Arc<std::sync::Mutex<Crontab>>,
-    pub(super) view: View,
+    shared: Arc<Shared>,
+    view: View,
     /// When `serve` was started.
-    pub(super) since: Timestamp,
+    since: Timestamp,
     /// What was seen last.
-    pub(super) report: watch::Sender<Option<Arc<Report>>>,
-    /// What is wrong with a newer crontab, which was not taken.
-    pub(super) refused: Arc<std::sync::Mutex<Vec<Error>>>,
-    /// Something has changed: it is worth a look.
-    pub(super) changed: Arc<Notify>,
+    report: watch::Sender<Option<Arc<Report>>>,
     /// Held while it is looked: when that began.
-    pub(super) looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
@@ -72,32 +60,32 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
 }
 
 impl FreshnessWatch {
-    /// Has it looked soon, because something has changed.
-    pub(super) fn look_soon(&self) {
-        self.changed.notify_one();
+    pub(super) fn new(shared: Arc<Shared>, view: View) -> Self {
+        let since = SystemClock.now();
+        Self { shared, view, since, report: watch::Sender::new(None), looking: Arc::default() }
     }
 
-    /// Looks now, and waits until that is done.
-    pub(super) async fn look_now(self: Arc<Self>) {
-        self.look_in_time().await;
+    /// What was seen last, and each time that it is looked again.
+    pub(super) fn report(&self) -> watch::Receiver<Option<Arc<Report>>> {
+        self.report.subscribe()
     }
 
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.clone().look_in_time() => {}
+                () = self.clone().look_now() => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.changed.notified() => {}
+                () = self.shared.changed.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
     }
 
-    /// Looks; where that takes too long, people are told, and there is no second look beside the first.
-    async fn look_in_time(self: Arc<Self>) {
+    /// Looks, and waits until that is done; where it takes too long, people are told, and there is no second look beside the first.
+    pub(super) async fn look_now(self: Arc<Self>) {
         // It goes with the look itself: whoever asked for it may go away meanwhile.
         let asked = Instant::now();
         let mut guard = self.looking.clone().lock_owned().await;
@@ -110,7 +98,7 @@ impl FreshnessWatch {
         // Most of it reads the store and other files, and scripts: on a thread of its own it keeps nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.teller.solved(WATCH, "backups are looked at again", "Each volume's newest backup is known.");
+            watch.shared.teller.solved(WATCH, "backups are looked at again", "Each volume's newest backup is known.");
             drop(guard);
         });
         let looked = match tokio::time::timeout(LOOK_TIME, &mut looking).await {
@@ -127,33 +115,35 @@ impl FreshnessWatch {
     }
 
     async fn tell_broken(&self, why: String) {
-        let teller = self.teller.clone();
+        let teller = self.shared.teller.clone();
         off_the_runtime(move || teller.problem(WATCH, "backups can't be looked at", &why)).await;
     }
 
     async fn look(&self) {
-        tell_interrupted(&self.store, &self.teller);
-        let crontab = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Shared { config, teller, daemons, .. } = &*self.shared;
+        let store = self.shared.store();
+        tell_interrupted(store, teller);
+        let crontab = self.shared.crontab();
         let mut seen = Known::default();
         let mut lacks_destination = false;
-        let mut identity = None;
-        for (index, expected) in status::Expected::by_daemon(&self.config, &crontab.entries).into_iter().enumerate() {
+        let mut daemon = None;
+        for (index, expected) in status::Expected::by_daemon(config, &crontab.entries).into_iter().enumerate() {
             lacks_destination |= expected.config().backup_url.is_none();
-            let connection = match self.daemons.get(expected.config()).await {
+            let connection = match daemons.get(expected.config()).await {
                 Ok(connection) => connection,
                 Err(error) => {
                     seen.unreachable = Some(error);
                     continue;
                 }
             };
-            identity.get_or_insert_with(|| connection.daemon.description());
+            daemon.get_or_insert_with(|| connection.daemon.description());
             let guards = status::guards(&connection);
-            let known = status::volumes(&guards, &self.store, &expected, SystemClock.now()).await;
+            let known = status::volumes(&guards, store, &expected, SystemClock.now()).await;
             let known = if index == 0 { known } else { known.of(&guards.identity()) };
             let others = known.volumes.iter().any(|volume| !volume.lost);
             for volume in &known.volumes {
                 if !self.is_on_its_way(&expected, volume) {
-                    volumes_told::tell_volume(&self.teller, volume, others);
+                    volumes_told::tell_volume(teller, volume, others);
                 }
             }
             seen.add(known);
@@ -161,28 +151,35 @@ impl FreshnessWatch {
         match &seen.unreachable {
             Some(error) => {
                 let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                self.teller.problem("daemon", "the volume daemon does not answer as it should", &text);
+                teller.problem("daemon", "the volume daemon does not answer as it should", &text);
             }
             None => {
-                self.teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
-                volumes_told::tell_destinations(&self.teller, &seen.destinations);
+                teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
+                volumes_told::tell_destinations(teller, &seen.destinations);
                 let known = seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-                volumes_told::tell_over(&self.teller, &known, &seen.destinations);
+                volumes_told::tell_over(teller, &known, &seen.destinations);
             }
         }
+        let entries = self.view.entries();
+        let paused = entries.into_iter().filter(|shown| shown.paused).map(|shown| shown.entry.key.clone()).collect();
+        let crontab_problem = (!self.shared.refused().is_empty()).then(|| {
+            format!(
+                "the crontab \"{}\" has errors, and the one before is in force: see \"convoy-backups crontab check\"",
+                crontab.file
+            )
+        });
         let report = report::report(&report::Seen {
-            config: &self.config,
+            config,
             serving: Some(true),
             entries: &crontab.entries,
-            paused: &self.view.entries().into_iter().filter(|shown| shown.paused).map(|shown| shown.entry.key.clone()).collect(),
+            paused: &paused,
             followed: None,
-            crontab_problem: (!self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
-                .then(|| format!("the crontab \"{}\" has errors, and the one before is in force: see \"convoy-backups crontab check\"", crontab.file)),
+            crontab_problem,
             lacks_destination,
-            daemon: identity.unwrap_or_default(),
+            daemon: daemon.unwrap_or_default(),
             known: &seen,
-            store: &self.store,
-            teller: &self.teller,
+            store,
+            teller,
             now: SystemClock.now(),
         });
         self.report.send_replace(Some(Arc::new(report)));

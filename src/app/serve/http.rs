@@ -16,7 +16,7 @@ use crate::{
     text::counted,
     web::{
         auth::{Gate, Gated},
-        events::{self, Hub, Name},
+        events::{self, Name},
         routes::routes,
         server::{self, Limits, Listener},
     },
@@ -29,24 +29,24 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// A configuration error where the address, the token or TLS' files can't be used.
-pub(super) async fn listen(config: &Config) -> Result<(Option<Listener>, Option<Arc<Gate>>)> {
-    let listener = server::bind(&config.api).await?;
-    let gate = listener.as_ref().map(|_| Gate::new(config, Arc::new(SystemClock))).transpose()?;
-    Ok((listener, gate.map(Arc::new)))
+pub(super) async fn listen(config: &Config) -> Result<Option<(Listener, Arc<Gate>)>> {
+    let Some(listener) = server::bind(&config.api).await? else { return Ok(None) };
+    let gate = Gate::new(config, Arc::new(SystemClock))?;
+    Ok(Some((listener, Arc::new(gate))))
 }
 
 /// Answers until `stop`, and tells who listens what happens.
 pub(super) fn answer(
     listener: Listener,
-    gate: Option<Arc<Gate>>,
+    gate: Arc<Gate>,
     program: Arc<Program>,
-    hub: Arc<Hub>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let limits = Limits::of(&program.config.api);
+    let (config, hub) = (program.shared.config.clone(), program.shared.hub.clone());
+    let limits = Limits::of(&config.api);
     // A connection of its own: it sees what the others of this process write, too.
-    let (store, told) = (Store::new(&program.config.data_dir), hub.clone());
-    let mut report = program.report.clone();
+    let (store, told) = (Store::new(&config.data_dir), hub.clone());
+    let mut report = program.freshness.report();
     let (news, ended) = (hub.clone(), stop.clone());
     tokio::spawn(async move {
         loop {
@@ -60,7 +60,6 @@ pub(super) fn answer(
         }
     });
     tokio::spawn(async move {
-        let Some(gate) = gate else { return };
         // Before anything is answered: whoever listens hears of all that begins from then on.
         let following = off_the_runtime(move || events::follow(store, &told)).await;
         log::info!("listening on {listener}");
@@ -80,10 +79,10 @@ pub(super) struct Ended {
 }
 
 /// Once the program ends, lets runs end within the grace time, and then cuts them off.
-pub(super) async fn end_runs(program: &Program, ending: &CancellationToken, grace: Duration) -> Ended {
-    ending.cancelled().await;
+pub(super) async fn end_runs(program: &Program) -> Ended {
+    program.shared.ending.cancelled().await;
     program.running.close();
-    if tokio::time::timeout(grace, program.running.wait()).await.is_ok() {
+    if tokio::time::timeout(program.shared.config.shutdown_grace, program.running.wait()).await.is_ok() {
         return Ended::default();
     }
     let cut_off = program.running.len();

@@ -2,47 +2,26 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    path::PathBuf,
     sync::{Arc, PoisonError},
 };
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{daemons::Daemons, explained, program};
+use super::{program, shared::Shared};
 use crate::{
-    app::{
-        door,
-        telling::{log_end, off_the_runtime, run_and_tell},
-    },
+    app::telling::{log_end, off_the_runtime, run_and_tell},
     clock::{Clock, SystemClock, ZonedClock},
+    diagnostic::explained,
     error::{Error, Result},
-    notify::Teller,
-    runs::{self, Begun, EntryEvent, Finished, Recorder, Request, Status, Store, Trigger, Turns, record::Skipped},
+    runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
     schedule::{Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner},
-    web::events::{Hub, Name},
+    web::events::Name,
 };
 
 /// Runs the crontab's lines.
-pub(super) struct CrontabRunner {
-    pub(super) store: Arc<Store>,
-    pub(super) recorder: Arc<Recorder>,
-    pub(super) turns: Arc<Turns>,
-    pub(super) teller: Arc<Teller>,
-    pub(super) daemons: Arc<Daemons>,
-    /// A run has ended: what is known of the volumes may be other than before.
-    pub(super) changed: Arc<Notify>,
-    pub(super) following: Arc<std::sync::Mutex<Crontab>>,
-    /// What is wrong with a newer crontab, which was not taken.
-    pub(super) refused: Arc<std::sync::Mutex<Vec<Error>>>,
-    /// Told when the crontab that is followed, or refused, is another one.
-    pub(super) hub: Arc<Hub>,
-    pub(super) data_dir: PathBuf,
-    /// The program ends.
-    pub(super) ending: CancellationToken,
-}
+pub(super) struct CrontabRunner(pub(super) Arc<Shared>);
 
 impl CrontabRunner {
     async fn try_run(
@@ -54,13 +33,10 @@ impl CrontabRunner {
     ) -> Result<Finished> {
         let loaded = entry.clone();
         let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
-        let connection = self.daemons.get(&entry.config).await?;
-        let mut door = door(&entry.config, &connection, self.teller.clone(), self.recorder.clone());
-        door.turns = Some(self.turns.clone());
+        let connection = self.0.daemons.get(&entry.config).await?;
+        let mut door = self.0.door(&entry.config, &connection);
         // Days and weeks are counted where the line is due.
         door.clock = Arc::new(ZonedClock(entry.schedule.zone().clone()));
-        door.ending = self.ending.clone();
-        door.listener = Arc::new(self.hub.progress().clone());
         // Runs that want the same volume or destination take turns, as long as their time allows.
         door.lock_wait = entry.timeout;
         let request = Request {
@@ -73,7 +49,7 @@ impl CrontabRunner {
         };
         let announced = runs::announce(&door, request, cancellation);
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
-        let finished = run_and_tell(announced, &self.teller, begins).await;
+        let finished = run_and_tell(announced, &self.0.teller, begins).await;
         log_end(&finished);
         Ok(finished)
     }
@@ -110,29 +86,29 @@ impl Runner for CrontabRunner {
             Ok(finished) if finished.status == Status::Interrupted => RunEnd::CutOff,
             _ => RunEnd::Ended,
         };
-        let (teller, store) = (self.teller.clone(), self.store.clone());
+        let shared = self.0.clone();
         off_the_runtime(move || {
             let key = format!("entry {}", entry.key);
             let what = format!("\"{} {}\" (line {} of the crontab)", entry.script, entry.arguments_text(), entry.line);
             match ran {
-                Ok(_) => teller.solved(&key, &format!("{} can be started again", entry.script), &what),
+                Ok(_) => shared.teller.solved(&key, &format!("{} can be started again", entry.script), &what),
                 Err(error) => {
                     log::error!("line {}: \"{}\" can't be started: {error}", entry.line, entry.script);
                     let when = if due.before == Before::NotDue { "was wanted" } else { "was due" };
-                    skip(&store, std::iter::once((entry.clone(), due.time, error.to_string())));
+                    skip(shared.store(), std::iter::once((entry.clone(), due.time, error.to_string())));
                     let text =
                         format!("{what} {when} at {} and could not be started:\n\n{}", due.time, explained(&error));
-                    teller.problem(&key, &format!("{} can't be started", entry.script), &text);
+                    shared.teller.problem(&key, &format!("{} can't be started", entry.script), &text);
                 }
             }
         })
         .await;
-        self.changed.notify_one();
+        self.0.changed.notify_one();
         end
     }
 
     fn past(&self) -> HashMap<String, Past> {
-        let times = self.store.entry_times().unwrap_or_else(|error| {
+        let times = self.0.store().entry_times().unwrap_or_else(|error| {
             log::warn!("when lines of the crontab ran last is not known: {error}");
             HashMap::new()
         });
@@ -145,7 +121,7 @@ impl Runner for CrontabRunner {
     }
 
     fn paused(&self) -> BTreeSet<String> {
-        program::paused(&self.data_dir)
+        program::paused(&self.0.config.data_dir)
     }
 
     fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
@@ -155,7 +131,7 @@ impl Runner for CrontabRunner {
             Event::Ended => EntryEvent::Ended,
         };
         let events: Vec<_> = events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();
-        let remembered = self.store.remember(&events);
+        let remembered = self.0.store().remember(&events);
         if let Err(error) = &remembered {
             log::debug!("what became of {} due times is not remembered yet: {error}", events.len());
         }
@@ -163,7 +139,7 @@ impl Runner for CrontabRunner {
     }
 
     fn missed(&self, missed: &[MissedTick]) {
-        skip(&self.store, missed.iter().map(|tick| (tick.entry.clone(), tick.due, tick.why.to_string())));
+        skip(self.0.store(), missed.iter().map(|tick| (tick.entry.clone(), tick.due, tick.why.to_string())));
     }
 
     fn refused(&self, errors: &[Error]) {
@@ -179,17 +155,17 @@ impl Runner for CrontabRunner {
             "The crontab was changed and has errors, so the one before stays in force:\n\n{}\n\nLook at it with: convoy-backups crontab check",
             text.join("\n")
         );
-        self.teller.problem("crontab", "the crontab has errors", &text);
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors.to_vec();
-        self.changed.notify_one();
-        self.hub.tell(Name::Schedule);
+        self.0.teller.problem("crontab", "the crontab has errors", &text);
+        *self.0.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors.to_vec();
+        self.0.changed.notify_one();
+        self.0.hub.tell(Name::Schedule);
     }
 
     fn followed(&self, crontab: &Crontab) {
-        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
-        self.teller.solved("crontab", "the crontab is in order again", "The new crontab is in force.");
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.hub.tell(Name::Schedule);
-        self.changed.notify_one();
+        *self.0.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
+        self.0.teller.solved("crontab", "the crontab is in order again", "The new crontab is in force.");
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.hub.tell(Name::Schedule);
+        self.0.changed.notify_one();
     }
 }

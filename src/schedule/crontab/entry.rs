@@ -3,6 +3,7 @@
 use std::{collections::HashMap, ffi::OsString, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -65,6 +66,22 @@ impl Entry {
     /// The arguments as one would write them.
     pub fn arguments_text(&self) -> String {
         command_line(self.arguments.iter().map(String::as_str))
+    }
+
+    /// The entry for a program, as it stands in the crontab.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "key": self.key,
+            "line": self.line,
+            "schedule": self.schedule.text(),
+            "time_zone": self.schedule.zone().iana_name(),
+            "script": self.script,
+            "arguments": self.arguments,
+            "dry_run": self.dry_run,
+            "timeout_seconds": self.timeout.as_secs(),
+            "catch_up": self.catch_up,
+            "jitter_seconds": self.jitter.as_secs(),
+        })
     }
 
     /// The first due time after this one.

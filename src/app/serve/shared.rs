@@ -1,0 +1,62 @@
+//! What the crontab's runs, those over HTTP and the looks at the volumes have in common.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::daemons::Daemons;
+use crate::{
+    app::{Connection, door},
+    config::Config,
+    error::Error,
+    notify::Teller,
+    runs::{Door, Recorder, Store, Turns},
+    schedule::Crontab,
+    web::events::Hub,
+};
+
+pub(super) struct Shared {
+    /// The configuration, without what the crontab sets.
+    pub(super) config: Arc<Config>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) turns: Arc<Turns>,
+    pub(super) teller: Arc<Teller>,
+    pub(super) daemons: Daemons,
+    pub(super) hub: Arc<Hub>,
+    /// The crontab in force.
+    pub(super) following: Mutex<Crontab>,
+    /// What is wrong with a newer crontab, which was not taken.
+    pub(super) refused: Mutex<Vec<Error>>,
+    /// What is known of the volumes may be other than before: it is worth a look.
+    pub(super) changed: Notify,
+    /// The program ends: nothing new is started.
+    pub(super) ending: CancellationToken,
+}
+
+impl Shared {
+    pub(super) fn store(&self) -> &Arc<Store> {
+        self.recorder.store()
+    }
+
+    /// The crontab in force.
+    pub(super) fn crontab(&self) -> Crontab {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is wrong with a newer crontab, which was not taken.
+    pub(super) fn refused(&self) -> Vec<Error> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The door of a run with these settings and this daemon.
+    pub(super) fn door(&self, config: &Config, connection: &Connection) -> Door {
+        let door = door(config, connection, self.teller.clone(), self.recorder.clone());
+        Door {
+            turns: Some(self.turns.clone()),
+            ending: self.ending.clone(),
+            listener: Arc::new(self.hub.progress().clone()),
+            ..door
+        }
+    }
+}
