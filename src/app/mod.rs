@@ -36,15 +36,11 @@ pub fn library(config: &Config) -> Result<Library> {
 /// The door of this process's runs; what scripts tell people goes to `notifier`, and what ran to `recorder`.
 pub fn door(
     config: &Config,
+    settings: Arc<script::Settings>,
     connection: &Connection,
     notifier: Arc<dyn script::Notifier>,
     recorder: Arc<Recorder>,
 ) -> Door {
-    let settings = script::Settings {
-        destination: config.backup_url.clone(),
-        delete_old_snapshots: config.delete_old_snapshots,
-        values: config.public_values().into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
-    };
     Door {
         daemon: connection.daemon.clone(),
         lock_folder: config.data_dir.join("locks"),
@@ -58,6 +54,16 @@ pub fn door(
         readers: None,
         ending: CancellationToken::new(),
     }
+}
+
+/// What scripts see of the configuration.
+pub fn settings(config: &Config) -> Arc<script::Settings> {
+    let values = config.public_values().into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+    Arc::new(script::Settings {
+        destination: config.backup_url.clone(),
+        delete_old_snapshots: config.delete_old_snapshots,
+        values,
+    })
 }
 
 /// Writes this process's runs into the store in the data folder.

@@ -96,7 +96,7 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
         dry_run: finished.plan.is_some(),
         read_only: finished.read_only,
         backed_up: finished.backed_up.clone(),
-        place: Some(finished.place.clone()),
+        place: Some(door.place()),
         started: finished.started,
         took: Some(finished.took),
         error: finished.result.as_ref().err().cloned(),
@@ -104,7 +104,7 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
         last_good: Vec::new(),
         log_tail: tail.unwrap_or_default(),
     };
-    with_last_good(report, store.map(Arc::as_ref), Some(&finished.daemon))
+    with_last_good(report, store.map(Arc::as_ref), Some(&door.daemon.identity()))
 }
 
 /// With the newest good backups of the volumes that it failed with: whoever reads of a failure asks for them first. `daemon`: whose

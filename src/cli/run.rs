@@ -41,7 +41,13 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             }
         };
         context.remark(&format!("daemon: {} ({})", connection.daemon.description(), connection.why));
-        let door = app::door(&context.config, &connection, context.teller.clone(), app::recorder(&context.config));
+        let door = app::door(
+            &context.config,
+            app::settings(&context.config),
+            &connection,
+            context.teller.clone(),
+            app::recorder(&context.config),
+        );
         let request = Request {
             script,
             arguments,

@@ -17,7 +17,7 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -81,6 +81,8 @@ type Wait = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + S
 pub struct Client {
     options: ClientOptions,
     wait: Wait,
+    /// Where the socket really is, once it was seen there.
+    real_socket: OnceLock<PathBuf>,
 }
 
 impl fmt::Debug for Client {
@@ -111,7 +113,8 @@ impl Call {
 impl Client {
     /// A client of this socket; nothing is sent yet.
     pub fn new(options: ClientOptions) -> Self {
-        Self { options, wait: Arc::new(|pause| Box::pin(tokio::time::sleep(pause))) }
+        let wait: Wait = Arc::new(|pause| Box::pin(tokio::time::sleep(pause)));
+        Self { options, wait, real_socket: OnceLock::new() }
     }
 
     /// The socket it speaks to.
@@ -272,8 +275,15 @@ fn pauses(total: Duration) -> impl Iterator<Item = Duration> + Send {
 #[async_trait]
 impl Daemon for Client {
     fn identity(&self) -> String {
-        let socket = std::fs::canonicalize(&self.options.socket).unwrap_or_else(|_| self.options.socket.clone());
-        format!("Convoy at {}", socket.display())
+        let socket = &self.options.socket;
+        let real = match self.real_socket.get() {
+            Some(known) => known,
+            None => match std::fs::canonicalize(socket) {
+                Ok(real) => self.real_socket.get_or_init(|| real),
+                Err(_) => socket,
+            },
+        };
+        format!("Convoy at {}", real.display())
     }
 
     fn description(&self) -> String {

@@ -60,7 +60,8 @@ async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationT
     config.delete_old_snapshots = true;
     config.scripts_dir = None;
     let connection = app::connect(&config, context.progress()).await?;
-    let door = app::door(&config, &connection, Arc::new(script::NotifyLog), app::recorder(&config));
+    let door =
+        app::door(&config, app::settings(&config), &connection, Arc::new(script::NotifyLog), app::recorder(&config));
     let library = Library::new(None)?;
     let mut demo = Demo { context, door, library, cancellation, steps: Vec::new() };
     let told = demo.tell(folder, &root.join("volumes"), &destination).await;

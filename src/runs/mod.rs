@@ -64,7 +64,7 @@ pub struct Door {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The configuration that scripts see.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Hears what scripts say.
     pub listener: Arc<dyn Listener>,
     /// Takes what scripts want people to know.
@@ -78,6 +78,17 @@ pub struct Door {
     /// Cancelled where the program that all these runs are a part of is told to end. A run that is cancelled then was cut off, and
     /// is remembered as interrupted, not as cancelled.
     pub ending: CancellationToken,
+}
+
+impl Door {
+    /// Which daemon and destination its runs work with, in one spelling.
+    pub fn place(&self) -> String {
+        format!(
+            "{} {}",
+            self.daemon.identity(),
+            self.settings.destination.as_ref().map(Destination::key).unwrap_or_default()
+        )
+    }
 }
 
 /// What to run.
@@ -123,10 +134,6 @@ pub struct Finished {
     pub read_only: bool,
     /// The volumes that it backed up to the configured destination, each backup proven good; none in a dry run.
     pub backed_up: BTreeSet<String>,
-    /// Which daemon it worked with ([`crate::convoy::Daemon::identity`]).
-    pub daemon: String,
-    /// Which daemon and destination it worked with.
-    pub place: String,
 }
 
 impl Finished {
@@ -279,8 +286,6 @@ impl Announced {
 
         let (clock, ending) = (door.clock.clone(), door.ending.clone());
         let destination = door.settings.destination.clone();
-        let daemon_identity = door.daemon.identity();
-        let place = format!("{daemon_identity} {}", destination.as_ref().map(Destination::key).unwrap_or_default());
         let work = move || {
             let Request { script, arguments, .. } = request;
             let outcome = scope::within(Some(scope), || {
@@ -322,7 +327,7 @@ impl Announced {
         let lost =
             |error| finished(&RunRecord::new(id, script_name, trigger, started), Err(error), None, begun.elapsed());
         let finished = worked.unwrap_or_else(lost);
-        Finished { has_begun, read_only, daemon: daemon_identity, place, ..finished }
+        Finished { has_begun, read_only, ..finished }
     }
 }
 
@@ -377,8 +382,6 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
         has_begun: true,
         read_only: false,
         backed_up: BTreeSet::new(),
-        daemon: String::new(),
-        place: String::new(),
     }
 }
 

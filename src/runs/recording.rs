@@ -53,6 +53,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_UNWRITTEN: usize = 256;
 /// So many ends that could not be written are tried again, as long as the process lives.
 const MOST_FAILED: usize = 100;
+/// After an end that nobody waits for was written, so long nothing is: a thousand of them a second are written together.
+const BREATH: Duration = Duration::from_millis(5);
 /// So many messages are taken together.
 const TOGETHER: usize = 1_000;
 
@@ -127,6 +129,13 @@ struct OnItsWay(Arc<AtomicUsize>);
 impl Drop for OnItsWay {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Kept {
+    /// How many lines were too many.
+    fn left_out(&self) -> u64 {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner).left_out
     }
 }
 
@@ -223,12 +232,18 @@ impl Recording {
     }
 
     /// Has it written soon how the run ended; whether it will be. It waits as [`Recording::end`] does where too much is on its way.
-    pub(super) fn end_soon(self, record: RunRecord, output: Output, witnessed: Option<(String, Vec<Witness>)>) -> bool {
+    pub(super) fn end_soon(
+        self,
+        mut record: RunRecord,
+        output: Output,
+        witnessed: Option<(String, Vec<Witness>)>,
+    ) -> bool {
         let count = self.unwritten.fetch_add(1, Ordering::Relaxed);
         let on_its_way = OnItsWay(self.unwritten.clone());
         if count >= MOST_UNWRITTEN {
             return self.end(record, output, witnessed);
         }
+        record.lines_left_out = self.kept.left_out();
         let waiting = Waiting::Nobody { _counted: Some(on_its_way) };
         let end = End { record, output, witnessed, waiting, since: Instant::now() };
         self.kept.messages.send(Message::End(self.kept.run.clone(), Box::new(end))).is_ok()
@@ -236,7 +251,7 @@ impl Recording {
 
     /// Writes how the run ended, and waits until that is done, but not for ever; whether it is.
     pub(super) fn end(self, mut record: RunRecord, output: Output, witnessed: Option<(String, Vec<Witness>)>) -> bool {
-        record.lines_left_out = self.kept.count.lock().unwrap_or_else(PoisonError::into_inner).left_out;
+        record.lines_left_out = self.kept.left_out();
         let (written, is_written) = mpsc::channel();
         let end = Box::new(End { record, output, witnessed, waiting: Waiting::Run(written), since: Instant::now() });
         if self.kept.messages.send(Message::End(self.kept.run.clone(), end)).is_err() {
@@ -351,8 +366,13 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            let is_hurried = self.is_hurried();
             self.write(Instant::now());
             self.asked.clear();
+            // Where nobody waits, those that come next are written together.
+            if !is_hurried {
+                std::thread::sleep(BREATH);
+            }
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
                 self.look();
@@ -371,6 +391,13 @@ impl Writer {
             Some(if run.ends() { due } else { due.max(self.retry.unwrap_or(due)) })
         };
         self.runs.values().filter_map(due).chain([looked + LOOK_EVERY]).min()
+    }
+
+    /// Whether somebody waits for what is written next, or there is nothing to write.
+    fn is_hurried(&self) -> bool {
+        let waits_for_nobody =
+            |run: &Run| matches!(run.end.as_deref(), Some(End { waiting: Waiting::Nobody { .. }, .. }));
+        !self.asked.is_empty() || !self.runs.values().any(waits_for_nobody)
     }
 
     fn take(&mut self, message: Message) {

@@ -61,6 +61,9 @@ struct Open {
     file: (u64, u64),
 }
 
+/// So many statements are kept prepared: all that are used again and again.
+const KEPT_STATEMENTS: usize = 64;
+
 /// Why the store could not be used.
 enum Trouble {
     Sqlite(rusqlite::Error),
@@ -211,6 +214,7 @@ impl Store {
     fn connect(&self) -> rusqlite::Result<Connection> {
         let set_up = |connection: Connection| {
             connection.busy_timeout(BUSY)?;
+            connection.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
             // A command that ends would wait for the disk; the log of changes is worked in by whoever finds it long.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             schema::version(&connection).map(|_| connection)

@@ -29,7 +29,7 @@ fn bench(volumes: &[&str]) -> Bench {
         lock_folder: folder.path().join("locks"),
         lock_wait: Duration::ZERO,
         clock: Arc::new(FixedClock::new("2026-11-23T12:00:00Z".parse().unwrap(), TimeZone::UTC)),
-        settings,
+        settings: Arc::new(settings),
         listener: Arc::new(script::Silent),
         notifier: Arc::new(script::NotifyLog),
         recorder: Some(Arc::new(Recorder::new(store.clone(), Arc::new(crate::clock::SystemClock)))),

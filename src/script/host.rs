@@ -36,7 +36,7 @@ pub struct Host {
     /// The time that `time::` and `retention::` go by.
     pub clock: Arc<dyn Clock>,
     /// The configuration that scripts may see.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Which run this is.
     pub run: RunInfo,
     /// Hears what the script says.
@@ -56,7 +56,7 @@ impl Host {
             cancellation: CancellationToken::new(),
             deadline: None,
             clock: Arc::new(SystemClock),
-            settings: Settings::default(),
+            settings: Arc::default(),
             run: RunInfo::default(),
             listener: Arc::new(Silent),
             notifier: Arc::new(NotifyLog),

@@ -21,7 +21,7 @@ pub(crate) fn guards(daemon: Arc<dyn Daemon>) -> Arc<Guards> {
 
 pub(crate) fn host_over(daemon: Arc<dyn Daemon>) -> Host {
     let mut host = Host::new(guards(daemon), RUNTIME.handle().clone());
-    host.settings.destination = Some(Destination::parse("vfs:///backups").unwrap());
+    Arc::make_mut(&mut host.settings).destination = Some(Destination::parse("vfs:///backups").unwrap());
     host.run = RunInfo { id: "run-1".into(), trigger: "cli".into(), dry_run: false };
     let now = "2026-01-02T00:00:00Z".parse().unwrap();
     host.clock = Arc::new(FixedClock::new(now, jiff::tz::TimeZone::UTC));

@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{freshness::FreshnessWatch, shared::Shared};
 use crate::{
     app::{
-        library,
+        library, settings,
         telling::{log_end, off_the_runtime, run_and_tell},
     },
     clock::{Clock as _, SystemClock},
@@ -19,13 +19,15 @@ use crate::{
     report::Report,
     runs::{self, Request, Store, Trigger, Turns},
     schedule::View,
-    script::Library,
+    script::{Library, Settings},
     web::core::{Call, Core, EntryAction, Launched, Schedule},
 };
 
 /// What of the program the routes need.
 pub(super) struct Program {
     pub(super) shared: Arc<Shared>,
+    /// What scripts see of the configuration.
+    settings: Arc<Settings>,
     readers: Arc<Turns>,
     pub(super) freshness: Arc<FreshnessWatch>,
     view: View,
@@ -45,6 +47,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 impl Program {
     pub(super) fn new(shared: Arc<Shared>, freshness: Arc<FreshnessWatch>, view: View) -> Self {
         Self {
+            settings: settings(&shared.config),
             shared,
             readers: Arc::new(Turns::new(READERS)),
             freshness,
@@ -98,7 +101,7 @@ impl Core for Program {
         if shared.ending.is_cancelled() {
             return Err(Error::new(ErrorKind::Cancelled, "the program is ending, and starts nothing new"));
         }
-        let mut door = shared.door(&shared.config, &connection);
+        let mut door = shared.door(&shared.config, self.settings.clone(), &connection);
         door.readers = Some(self.readers.clone());
         let timeout = call.timeout.unwrap_or(shared.config.run_timeout);
         let request = Request {

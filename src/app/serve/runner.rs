@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{program, shared::Shared};
 use crate::{
-    app::telling::{log_end, off_the_runtime, run_and_tell},
+    app::{
+        settings,
+        telling::{log_end, off_the_runtime, run_and_tell},
+    },
     clock::{Clock, SystemClock, ZonedClock},
     diagnostic::explained,
     error::{Error, Result},
@@ -34,7 +37,7 @@ impl CrontabRunner {
         let loaded = entry.clone();
         let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
         let connection = self.0.daemons.get(&entry.config).await?;
-        let mut door = self.0.door(&entry.config, &connection);
+        let mut door = self.0.door(&entry.config, settings(&entry.config), &connection);
         // Days and weeks are counted where the line is due.
         door.clock = Arc::new(ZonedClock(entry.schedule.zone().clone()));
         // Runs that want the same volume or destination take turns, as long as their time allows.

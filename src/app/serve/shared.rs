@@ -13,6 +13,7 @@ use crate::{
     notify::Teller,
     runs::{Door, Recorder, Store, Turns},
     schedule::Crontab,
+    script::Settings,
     web::events::Hub,
 };
 
@@ -50,8 +51,8 @@ impl Shared {
     }
 
     /// The door of a run with these settings and this daemon.
-    pub(super) fn door(&self, config: &Config, connection: &Connection) -> Door {
-        let door = door(config, connection, self.teller.clone(), self.recorder.clone());
+    pub(super) fn door(&self, config: &Config, settings: Arc<Settings>, connection: &Connection) -> Door {
+        let door = door(config, settings, connection, self.teller.clone(), self.recorder.clone());
         Door {
             turns: Some(self.turns.clone()),
             ending: self.ending.clone(),

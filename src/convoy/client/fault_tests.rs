@@ -6,10 +6,8 @@ use super::*;
 use crate::support::faulty::{Answer, Faulty};
 
 fn at(socket: &Path) -> Client {
-    Client {
-        options: ClientOptions { socket: socket.into(), endpoint: None, deadlines: Deadlines::default() },
-        wait: Arc::new(|_| Box::pin(std::future::ready(()))),
-    }
+    let options = ClientOptions { socket: socket.into(), endpoint: None, deadlines: Deadlines::default() };
+    Client { wait: Arc::new(|_| Box::pin(std::future::ready(()))), ..Client::new(options) }
 }
 
 /// A client that does not sleep between its attempts.

@@ -1,7 +1,7 @@
 //! What is known of volumes: learned from what the guards of each run saw, not from what scripts return.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Params, Transaction, params};
 
 use super::{Store, micros, number, time};
 use crate::{
@@ -89,10 +89,15 @@ pub(super) fn learn(
     for witness in witnessed {
         match witness {
             Witness::VolumeSeen { volume, snapshot } => {
-                see(transaction, daemon, volume, now)?;
                 let (name, time) = snapshot.clone().unzip();
-                let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
-                transaction.execute(sql, params![daemon, volume, name, time.flatten().map(micros)])?;
+                let sql = "UPDATE volumes SET last_seen = ?3, snapshot = ?4, snapshot_time = ?5
+                    WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
+                let seen = params![daemon, volume, now, name, time.flatten().map(micros)];
+                // Mostly it is known.
+                if execute(transaction, sql, seen)? == 0 {
+                    see(transaction, daemon, volume, now)?;
+                    execute(transaction, sql, seen)?;
+                }
             }
             Witness::VolumeMade { volume } => {
                 // Another one than that which had the name before: what is known of that one is not true of it.
@@ -102,12 +107,12 @@ pub(super) fn learn(
             Witness::SnapshotMade { volume, snapshot, time } => {
                 see(transaction, daemon, volume, now)?;
                 let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
-                transaction.execute(sql, params![daemon, volume, snapshot, micros(*time)])?;
+                execute(transaction, sql, params![daemon, volume, snapshot, micros(*time)])?;
             }
             Witness::SnapshotDeleted { volume, snapshot } => {
                 let sql = "UPDATE volumes SET snapshot = NULL, snapshot_time = NULL
                     WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
-                transaction.execute(sql, [daemon, volume, snapshot])?;
+                execute(transaction, sql, [daemon, volume, snapshot])?;
             }
             Witness::BackupGood { volume, url, snapshot_time, bytes, made } => {
                 let sql = "INSERT INTO good_backups (daemon, volume, url, snapshot_time, proven, run, bytes)
@@ -117,19 +122,18 @@ pub(super) fn learn(
                 let snapshot_time = snapshot_time.map(micros);
                 // To look at an old backup makes it no newer.
                 let proven = if *made { now } else { snapshot_time.unwrap_or(now) };
-                transaction
-                    .execute(sql, params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)])?;
+                execute(transaction, sql, params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)])?;
                 let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
                     SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
                     ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
-                transaction.execute(sql, params![daemon, volume, REMEMBERED_BACKUPS])?;
+                execute(transaction, sql, params![daemon, volume, REMEMBERED_BACKUPS])?;
             }
             Witness::BackupDeleted { url, .. } => {
-                transaction.execute("DELETE FROM good_backups WHERE url = ?1", [url])?;
+                execute(transaction, "DELETE FROM good_backups WHERE url = ?1", [url])?;
             }
             Witness::VolumeGone { volume } => {
                 let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";
-                transaction.execute(sql, params![daemon, volume, now])?;
+                execute(transaction, sql, params![daemon, volume, now])?;
             }
         }
     }
@@ -139,15 +143,20 @@ pub(super) fn learn(
 /// The volume is there. One that was removed and is there again is another one.
 fn see(transaction: &Transaction<'_>, daemon: &str, volume: &str, now: i64) -> rusqlite::Result<()> {
     let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND removed IS NOT NULL";
-    if transaction.execute(sql, [daemon, volume])? > 0 {
+    if execute(transaction, sql, [daemon, volume])? > 0 {
         forget(transaction, daemon, volume)?;
     }
     let sql = "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
         ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
-    transaction.execute(sql, params![daemon, volume, now]).map(drop)
+    execute(transaction, sql, params![daemon, volume, now]).map(drop)
 }
 
 fn forget(transaction: &Transaction<'_>, daemon: &str, volume: &str) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", [daemon, volume])?;
-    transaction.execute("DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2", [daemon, volume]).map(drop)
+    execute(transaction, "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", [daemon, volume])?;
+    execute(transaction, "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2", [daemon, volume]).map(drop)
+}
+
+/// Does what is done often: its statement is kept.
+fn execute(transaction: &Transaction<'_>, sql: &str, given: impl Params) -> rusqlite::Result<usize> {
+    transaction.prepare_cached(sql)?.execute(given)
 }

@@ -26,7 +26,7 @@ fn backed_up(times: usize) -> Arc<MemoryDaemon> {
     let (daemon, _) = memory(&["vol1"]);
     for _ in 0..times {
         let mut host = again(&daemon);
-        host.settings.delete_old_snapshots = false;
+        Arc::make_mut(&mut host.settings).delete_old_snapshots = false;
         run_default(host, "backup", "--volume vol1 --create-snapshot").unwrap();
     }
     daemon
@@ -237,7 +237,7 @@ fn remove_knows_backups_by_snapshots_that_another_program_took() {
     runtime.block_on(async { daemon.create_snapshot(&name("vol1"), &name("by-hand")).await }).unwrap();
     run_default(host, "backup", "--volume vol1").unwrap();
     let mut host = again(&daemon);
-    host.settings.delete_old_snapshots = false;
+    Arc::make_mut(&mut host.settings).delete_old_snapshots = false;
     run_default(host, "backup", "--volume vol1 --create-snapshot").unwrap();
     let newest = daemon.backup_names()[1].clone();
     let removed = run_default(again(&daemon), "remove", "--volume vol1").unwrap().result;
@@ -438,7 +438,7 @@ fn backup_of_a_snapshot_older_than_a_day_is_worth_a_warning_and_no_further_call(
         let heard = Arc::new(Heard::default());
         let mut host = again(&daemon);
         host.listener = Arc::clone(&heard) as Arc<dyn Listener>;
-        host.settings.delete_old_snapshots = false;
+        Arc::make_mut(&mut host.settings).delete_old_snapshots = false;
         host.clock = Arc::new(FixedClock::new(now.parse().unwrap(), jiff::tz::TimeZone::UTC));
         let before = daemon.calls().len();
         run_default(host, "backup", line).unwrap();

@@ -65,7 +65,7 @@ fn values_have_the_daemons_names_and_lists_are_sorted() {
 #[test]
 fn without_a_destination_nothing_is_backed_up() {
     let (daemon, mut host) = memory(&["vol1"]);
-    host.settings.destination = None;
+    Arc::make_mut(&mut host.settings).destination = None;
     let error =
         run_text(host, "fn main() { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name) }").unwrap_err();
     assert_eq!(error.kind, ErrorKind::Configuration);
