@@ -215,8 +215,64 @@ fn an_entry_of_the_crontab_is_paused_resumed_and_run_now() {
         page.click("Resume").await;
         page.has_no("Paused: not started by itself").await;
         page.click("Run now").await;
+        page.until("location.hash.startsWith('#/runs/')").await;
+        page.until("document.querySelector('.run-head .badge.good')?.innerText.trim() === 'done'").await;
+        page.has("HTTP").await;
+        page.show("#/schedule").await;
         page.until("document.querySelector('.entry-times .badge.good')").await;
         assert_eq!(dashboard.site.backups("vol1").len(), 1);
+    });
+}
+
+#[test]
+fn an_entry_is_asked_for_with_its_own_settings_and_saying_no_ends_the_look() {
+    let site = site_with_volume();
+    let own = "fn main(args) { if run::dry_run() && config::destination().ends_with(\"/slow\") { sleep(3600); } \
+        convoy::delete_volume(\"vol1\") }";
+    fs::write(site.path("scripts/backup.rhai"), own).unwrap();
+    fs::write(site.path("scripts/tells.rhai"), "fn main(args) { throw config::destination() }").unwrap();
+    let (other, slow) = (site.path("other").display().to_string(), site.path("slow").display().to_string());
+    let crontab =
+        format!("BKUP_BACKUP_URL=vfs://{other}\n0 0 1 1 *  tells\nBKUP_BACKUP_URL=vfs://{slow}\n0 0 1 1 *  backup\n");
+    fs::write(site.path("crontab"), &crontab).unwrap();
+    let dashboard = Dashboard::of(site);
+    let listed = |site: &crate::support::site::Site| site.run("runs list --json").json();
+    browse(async move |page| {
+        dashboard.sign_in(&page, TOKEN, "#/schedule").await;
+        let run_now = |script: &str| {
+            let button = format!("document.querySelector('button[aria-label^=\"Run now\"][aria-label*=\"{script}\"]')");
+            format!("{button}.click()")
+        };
+        // It is called like one that asks nothing, and is the user's own.
+        page.has("backup").await;
+        page.evaluate(&run_now("backup")).await;
+        page.until("document.querySelector('dialog')?.innerText.includes('Looking at what would be deleted')").await;
+        until("the look did not begin", &dashboard.serve, || listed(&dashboard.site)[0]["status"] == "running");
+        page.click_in("dialog", "No, keep everything").await;
+        until("the look goes on", &dashboard.serve, || listed(&dashboard.site)[0]["status"] == "cancelled");
+        let run = listed(&dashboard.site)[0].clone();
+        assert_eq!((&run["script"].as_str(), &run["dry_run"].as_bool()), (&Some("backup"), &Some(true)), "{run}");
+        assert_eq!(listed(&dashboard.site).as_array().unwrap().len(), 2, "one volume was made, one look was taken");
+
+        page.evaluate(&run_now("tells")).await;
+        page.until(&format!("document.querySelector('dialog .problem')?.innerText.includes('{other}')")).await;
+        page.click_in("dialog", "Run tells").await;
+        page.until("location.hash.startsWith('#/runs/')").await;
+        page.until("document.querySelector('.run-head .badge.bad')").await;
+        page.has(&other).await;
+        // Again by the line, as long as it is there.
+        let here = page.evaluate("location.hash").await;
+        page.click("Run again").await;
+        page.until(&format!("document.querySelector('dialog .problem')?.innerText.includes('{other}')")).await;
+        page.click_in("dialog", "No, keep everything").await;
+        fs::write(dashboard.site.path("crontab"), "0 0 1 1 *  volumes\n").unwrap();
+        dashboard.serve.signal("HUP");
+        until("the crontab was not read", &dashboard.serve, || dashboard.serve.log().contains("as it is now: 1 entry"));
+        assert_eq!(page.evaluate("location.hash").await, here);
+        page.click("Run again").await;
+        page.until("document.querySelector('dialog')?.innerText.includes('The line is not in the crontab any more')")
+            .await;
+        page.until(&format!("document.querySelector('dialog .problem')?.innerText.includes('/backups')")).await;
     });
 }
 

@@ -340,9 +340,18 @@ fn an_entry_of_the_crontab_is_run_now_and_paused_and_stays_so_over_a_restart() {
     assert_eq!((&first["script"], &first["arguments"]), (&json!("backup"), &json!(["--create-snapshot"])), "{first}");
     assert!(first["next"].is_string() && first["last_run"].is_null(), "{first}");
 
-    let mut events = server.client.events("", &[]);
-    server.client.post(&format!("/api/schedule/{waits}/run")).is(202);
-    let run = events.until("run-started").data;
+    let answer = server.client.post(&format!("/api/schedule/{waits}/run")).is(202);
+    let (told, location) = (answer.json(), answer.header("location"));
+    assert_eq!(
+        (&told["key"], &told["running"], &told["status"]),
+        (&json!(waits), &json!(true), &json!("running")),
+        "{told}"
+    );
+    let id = told["run"].as_str().unwrap();
+    assert_eq!((answer.header("run-id"), location), (id, format!("/api/runs/{id}").as_str()));
+    assert_eq!(told["last_run"]["id"], id, "{told}");
+    // At once.
+    let run = server.client.get(location).is(200).json();
     assert_eq!(
         (&run["script"], &run["trigger"], &run["entry"]["key"]),
         (&json!("waits"), &json!("http"), &json!(waits))
@@ -368,6 +377,135 @@ fn an_entry_of_the_crontab_is_run_now_and_paused_and_stays_so_over_a_restart() {
     }
     let wrong = server.client.get(&format!("/api/schedule/{backup}/run")).is(405);
     assert_eq!(wrong.header("allow"), "POST");
+}
+
+#[test]
+fn an_entry_that_waits_for_its_turn_says_so_and_one_that_cannot_be_started_says_why() {
+    let site = site_with(&[("waits", WAITS)]).with("BKUP_MAX_CONCURRENT", "1");
+    let gone = site.path("gone.sock").display().to_string();
+    let crontab = format!("0 0 1 1 *  snapshot\n0 0 1 1 *  waits\nBKUP_CONVOY=unix://{gone}\n0 0 1 1 *  backup\n");
+    fs::write(site.path("crontab"), crontab).unwrap();
+    let server = Server::start(&site);
+    let client = &server.client;
+    let entries = client.get("/api/schedule").is(200).json()["entries"].clone();
+    let run = |index: usize, query: &str| {
+        client.post(&format!("/api/schedule/{}/run{query}", entries[index]["key"].as_str().unwrap()))
+    };
+    let waits = client.start("/api/waits", &json!({}));
+    let snapshot = run(0, "").is(202).json();
+    let (id, status) = (snapshot["run"].as_str().unwrap(), &snapshot["status"]);
+    assert_eq!(status, "waiting", "{snapshot}");
+    assert_eq!(client.get(&format!("/api/runs/{id}")).is(200).json()["status"], "waiting");
+    run(0, "").problem(409, "busy", &["runs already"]);
+    for query in ["", "?dry_run=true"] {
+        run(2, query).problem(502, "unreachable", &["gone.sock", "\"hint\""]);
+    }
+    client.delete(&format!("/api/runs/{waits}")).is(202);
+    assert_eq!(server.ended(id)["status"], "done");
+    fs::remove_file(site.path("scripts/waits.rhai")).unwrap();
+    run(1, "").problem(500, "configuration", &["no script named", "waits"]);
+}
+
+#[test]
+fn a_dry_run_of_an_entry_has_the_entrys_own_settings_and_is_none_of_its_runs() {
+    let tells = "const PARAMETERS = #{ volume: #{ type: \"string\", default: \"go\", help: \"any\" } };\n\
+        fn main(args) { if run::dry_run() { return [config::destination(), time::format(0, \"%:z\")]; } \
+        while !convoy::volumes().some(|v| v.Name == args.volume) { sleep(0.02); } \"gone on\" }";
+    let site = site_with(&[("tells", tells), ("slow", "fn main(args) { sleep(3600); }")]);
+    let other = format!("vfs://{}", site.path("other").display());
+    fs::create_dir(site.path("other")).unwrap();
+    let crontab = format!(
+        "CRON_TZ=Pacific/Chatham\nBKUP_BACKUP_URL={other}\n0 0 1 1 *  tells\n0 0 1 1 *  @timeout=1s slow\n0 0 1 1 *  backup --volume vol1\n"
+    );
+    fs::write(site.path("crontab"), crontab).unwrap();
+    site.create("vol1", &[("file", "content")]);
+    let server = Server::start(&site);
+    let (full, read) = (&server.client, &server.client.with_token(READ));
+    let entries = || full.get("/api/schedule").is(200).json()["entries"].clone();
+    let path = |index: usize| format!("/api/schedule/{}/run?dry_run=true", entries()[index]["key"].as_str().unwrap());
+
+    let before = entries();
+    for client in [full, read] {
+        let answer = client.post(&path(0)).is(200);
+        assert_eq!(answer.json()["result"], json!([other, "+12:45"]), "its own destination and zone");
+        assert_eq!(answer.json()["dry_run"], true);
+        let run = full.get(answer.header("location")).is(200).json();
+        assert_eq!((&run["dry_run"], &run["trigger"], &run["entry"]), (&json!(true), &json!("http"), &Value::Null));
+    }
+    let planned = full.post(&path(2)).is(200).json();
+    assert!(planned["plan"].to_string().contains(site.path("other").to_str().unwrap()), "{planned}");
+    full.post(&path(1)).problem(504, "deadline_exceeded", &["\"run\""]);
+    assert_eq!(shape(&entries()), shape(&before));
+    assert!(entries().as_array().unwrap().iter().all(|entry| entry["last"].is_null() && entry["last_run"].is_null()));
+
+    // While it runs, too; and whoever does not wait can end it.
+    let running = full.post(path(0).split('?').next().unwrap()).is(202).json()["run"].clone();
+    full.post(&path(0)).is(200);
+    assert_eq!(entries()[0]["last_run"]["id"], running);
+    let left = full.ask("POST", &path(1), &[("Prefer", "respond-async")], "").is(202);
+    let id = left.json()["run"].as_str().unwrap().to_owned();
+    full.delete(left.header("location")).is(202);
+    assert_eq!(server.ended(&id)["status"], "cancelled");
+    full.delete(&format!("/api/runs/{}", running.as_str().unwrap())).is(202);
+
+    assert!(site.snapshots("vol1").is_empty() && fs::read_dir(site.path("other")).unwrap().next().is_none());
+    for (path, status, code) in [
+        (path(0).replace("run?", "pause?"), 400, "usage"),
+        (path(0).replace("true", "perhaps"), 400, "usage"),
+        (path(0).replace("dry_run", "dry"), 400, "usage"),
+        ("/api/schedule/none/run?dry_run=true".to_owned(), 404, "not_found"),
+    ] {
+        full.post(&path).problem(status, code, &[]);
+    }
+    read.post(&path(0).replace("true", "false")).problem(403, "forbidden", &["\"hint\""]);
+}
+
+#[test]
+fn the_token_for_looking_looks_where_the_program_looks_and_no_longer() {
+    let site = site_with(&[(
+        "visit",
+        "const READ_ONLY = true;\nconst PARAMETERS = #{ at: #{ type: \"destination\", help: \"any\" } };\nfn main(args) { args.at }",
+    )])
+    .with("BKUP_RUN_TIMEOUT", "2h");
+    site.create("vol1", &[("file", "content")]);
+    site.run("backup --volume vol1").ok();
+    let url = site.backups("vol1").remove(0);
+    let Server { client, .. } = &Server::start(&site);
+    let read = client.with_token(READ);
+    let restore = |url: &str| json!({ "volume": "vol2", "backupurl": url });
+    let dry = "/api/restore?dry_run=true";
+    read.json(dry, &restore(&url)).is(200);
+    read.json(&format!("{dry}&timeout=2h"), &restore(&url)).is(200);
+    let refused = read.json(&format!("{dry}&timeout=2h1s"), &restore(&url));
+    assert_eq!(refused.problem(403, "forbidden", &["2h", "\"hint\""])["field"], "timeout");
+    let elsewhere = url.replace(site.path("backups").to_str().unwrap(), "/etc");
+    for elsewhere in [&elsewhere, "s3://bucket@us-east-1/path?backup=backup-1234567890abcdef&volume=vol1"] {
+        let refused = read.json(dry, &restore(elsewhere)).problem(403, "forbidden", &["destination", "\"hint\""]);
+        assert_eq!(refused["field"], "backupurl");
+    }
+    read.json("/api/visit", &json!({ "at": "vfs:///etc" })).problem(403, "forbidden", &["\"at\""]);
+    read.post("/api/visit").is(200);
+    // The full one may.
+    client.json("/api/visit?timeout=3h", &json!({ "at": "vfs:///etc" })).is(200);
+    assert_eq!(client.json(dry, &restore(&elsewhere)).status, 422);
+}
+
+#[test]
+fn two_instances_on_one_host_do_not_sign_each_other_out() {
+    let (first, second) = (&Site::builtin(), &Site::builtin());
+    let (first, second) = (&Server::start(first).client.with_token(""), &Server::start(second).client.with_token(""));
+    let sign_in = |client: &crate::support::http::Client| {
+        let host = client.address.to_string();
+        let headers = [("Host", host.as_str()), ("Content-Type", "application/json")];
+        let answer = client.ask("POST", "/session", &headers, &json!({ "token": FULL }).to_string()).is(200);
+        answer.header("set-cookie").split(';').next().unwrap().to_owned()
+    };
+    let cookies = [sign_in(first), sign_in(second)];
+    assert_ne!(cookies[0].split('=').next(), cookies[1].split('=').next());
+    let both = cookies.join("; ");
+    for client in [first, second] {
+        client.ask("GET", "/session", &[("Cookie", &both)], "").is(200);
+    }
 }
 
 #[test]
@@ -473,11 +611,22 @@ fn a_log_comes_as_json_by_number_or_as_text() {
     let after = lines[2]["number"].as_u64().unwrap();
     let rest = client.get(&format!("/api/runs/{id}/log?after={after}&limit=2")).is(200).json();
     assert_eq!(rest["lines"].as_array().unwrap()[..], lines[3..5]);
+    for (query, from, to) in [
+        ("tail=2", lines.len() - 2, lines.len()),
+        ("tail=10000", 0, lines.len()),
+        (&format!("tail={}&after={after}", lines.len()), 3, lines.len()),
+        ("tail=3&limit=1", lines.len() - 3, lines.len() - 2),
+    ] {
+        let tail = client.get(&format!("/api/runs/{id}/log?{query}")).is(200).json();
+        assert_eq!(tail["lines"].as_array().unwrap()[..], lines[from..to], "{query}");
+    }
+    let end = client.ask("GET", &format!("/api/runs/{id}/log?tail=1"), &[("Accept", "text/plain")], "").is(200);
+    assert_eq!(end.body.lines().count(), 1, "{}", end.body);
     let text = client.ask("GET", &format!("/api/runs/{id}/log"), &[("Accept", "text/plain")], "").is(200);
     assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
     assert_eq!(text.body.lines().count(), lines.len(), "a line each: {}", text.body);
     assert!(text.body.contains("line 4") && !text.body.contains('\u{1b}'), "{:?}", text.body);
-    for query in ["after=-1", "after=x", "limit=0", "limit=10001"] {
+    for query in ["after=-1", "after=x", "limit=0", "limit=10001", "tail=0", "tail=10001", "tail=x"] {
         client.get(&format!("/api/runs/{id}/log?{query}")).problem(400, "usage", &[]);
     }
 }

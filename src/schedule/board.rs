@@ -2,7 +2,8 @@
 //!
 //! The rules:
 //! - No entry overlaps itself: a tick while the run before waits or goes on is missed, and said to be.
-//! - So many runs at a time, the rest in the order in which they came.
+//! - So many runs at a time, the rest in the order in which they came. What somebody wants now does not wait here: it has its place
+//!   in the line of all runs at once.
 //! - What was missed while the program was down or the machine slept is made up for once, after a short random delay. So is what
 //!   began and was cut off with the program; but where that second try is cut off as well, it is let be: it may be what ends the program.
 //! - A tick that ran is not repeated where the clock is put back a little (up to three hours, as cron(8) has it); where it is
@@ -19,6 +20,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::crontab::{Crontab, Entry};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A tick that is no later than this is on time.
 const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
@@ -372,17 +374,26 @@ impl Board {
         actions
     }
 
-    /// Runs an entry now, whether it is due or not; `None` where there is no such entry, `false` where it runs or waits already.
-    pub(crate) fn run_now(&mut self, key: &str, now: Timestamp) -> Option<bool> {
-        let mut state = self.states.remove(key)?;
-        let may = !self.ending && !state.queued && !self.running.contains_key(key);
-        if may {
-            // It stands for a run that waits to be made up for, too.
-            let before = state.delayed.take().map_or(Before::NotDue, |(_, due)| due.before);
-            self.enqueue(&mut state, Due { time: now, before });
+    /// An entry is wanted now, whether it is due or not: it counts as running from here on, and is to be started for this time. `None`
+    /// where there is no such entry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where it runs or waits already, [`ErrorKind::Cancelled`] where nothing is started any more.
+    pub(crate) fn run_now(&mut self, key: &str, now: Timestamp) -> Result<Option<(Arc<Entry>, Due)>> {
+        let Some(state) = self.states.get_mut(key) else { return Ok(None) };
+        if self.ending {
+            return Err(Error::new(ErrorKind::Cancelled, "the program is ending, and starts nothing new"));
         }
-        self.states.insert(key.to_owned(), state);
-        Some(may)
+        if state.queued || self.running.contains_key(key) {
+            return Err(Error::new(ErrorKind::Busy, "the entry runs already, or waits for its turn")
+                .with_hint("\"GET /api/runs?status=running\" lists what runs"));
+        }
+        // It stands for a run that waits to be made up for, too.
+        let before = state.delayed.take().map_or(Before::NotDue, |(_, due)| due.before);
+        let (entry, due) = (state.entry.clone(), Due { time: now, before });
+        state.last = Some(now);
+        self.running.insert(key.to_owned(), (entry.clone(), due));
+        Ok(Some((entry, due)))
     }
 
     /// Does not start this entry at its times any more; what runs goes on. Whether there is such an entry.

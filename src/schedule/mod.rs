@@ -18,7 +18,7 @@ pub mod watch;
 pub use board::{Before, CutOff, Due, EntryStatus, Missed, Past};
 pub use clerk::{Event, MissedTick};
 pub use crontab::{Checked, Crontab, Entry, Surroundings};
-pub use scheduler::{Begins, Ended, Options, RunEnd, Runner, Scheduler, View};
+pub use scheduler::{Asker, Begins, Ended, Options, RunEnd, Runner, Scheduler, Started, View};
 pub use source::Source;
 pub use timer::{SystemTimer, Timer};
 pub use timetable::Schedule;

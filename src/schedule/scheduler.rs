@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc, oneshot},
     task::{Id, JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,10 @@ use super::{
     crontab::{Checked, Crontab, Entry},
     timer::Timer,
 };
-use crate::{diagnostic::in_one_line, error::Error};
+use crate::{
+    diagnostic::in_one_line,
+    error::{Error, ErrorKind, Result},
+};
 
 /// How long runs that were cancelled may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -36,8 +39,16 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
     /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`. Before the script does anything, but
-    /// not before its turn has come, `begins` is to be awaited: it has remembered that the run began.
-    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, cancellation: CancellationToken) -> RunEnd;
+    /// not before its turn has come, `begins` is to be awaited: it has remembered that the run began. `asker` is told which run it is
+    /// as soon as it has its place in the line, or why there is none.
+    async fn run(
+        &self,
+        entry: Arc<Entry>,
+        due: Due,
+        begins: Begins,
+        asker: Asker,
+        cancellation: CancellationToken,
+    ) -> RunEnd;
 
     /// What is remembered of entries, by their keys, from before the program was started.
     fn past(&self) -> HashMap<String, Past>;
@@ -66,6 +77,41 @@ pub trait Runner: Send + Sync + 'static {
 
 /// Remembers that a run begins.
 pub type Begins = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A run that was asked for, and has its place in the line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Its id.
+    pub run: String,
+    /// Whether it waits for its turn.
+    pub is_waiting: bool,
+}
+
+/// Whoever asked for a run, where somebody did; dropped, it says that the run did not begin.
+#[derive(Debug, Default)]
+pub struct Asker(Option<oneshot::Sender<Result<Started>>>);
+
+impl Asker {
+    /// Whether anybody waits to be told.
+    pub fn waits(&self) -> bool {
+        self.0.as_ref().is_some_and(|asker| !asker.is_closed())
+    }
+
+    /// Tells which run it is, or why there is none; what is told first counts.
+    pub fn tell(&mut self, started: Result<Started>) {
+        if let Some(asker) = self.0.take() {
+            // Whoever asked may be gone.
+            let _ = asker.send(started);
+        }
+    }
+}
+
+/// An entry that somebody wants to run now.
+struct Wanted {
+    entry: Arc<Entry>,
+    due: Due,
+    asker: Asker,
+}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +148,7 @@ pub struct View {
     clerk: Clerk,
     /// Wakes the loop.
     wake: Arc<Notify>,
+    wanted: mpsc::UnboundedSender<Wanted>,
 }
 
 impl View {
@@ -110,11 +157,23 @@ impl View {
         lock(&self.board).statuses()
     }
 
-    /// Runs the entry with this key now; `None` where there is none, `false` where it runs or waits for its turn already.
-    pub fn run_now(&self, key: &str) -> Option<bool> {
-        let started = lock(&self.board).run_now(key, self.timer.now());
-        self.wake.notify_one();
-        started
+    /// Runs the entry with this key now, and comes back when the run has its place in the line; `None` where there is no such entry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`] where the program ends, and why the run
+    /// could not begin.
+    pub async fn run_now(&self, key: &str) -> Result<Option<Started>> {
+        let (asker, told) = oneshot::channel();
+        {
+            let mut board = lock(&self.board);
+            let Some((entry, due)) = board.run_now(key, self.timer.now())? else { return Ok(None) };
+            // Under the lock: once the board has ended, nothing comes here any more.
+            let _ = self.wanted.send(Wanted { entry, due, asker: Asker(Some(asker)) });
+        }
+        match told.await {
+            Ok(started) => started.map(Some),
+            Err(_) => Err(Error::new(ErrorKind::Cancelled, "the run did not begin: the program is ending")),
+        }
     }
 
     /// Does not start the entry with this key at its times any more; `None` where there is none, else the keys of all that are paused.
@@ -153,6 +212,9 @@ pub struct Scheduler {
     wake: Arc<Notify>,
     /// Which entry a task runs, and how to end it.
     tasks: HashMap<Id, (Arc<Entry>, CancellationToken)>,
+    /// What somebody wants now, and the way there.
+    wanted: mpsc::UnboundedReceiver<Wanted>,
+    want: mpsc::UnboundedSender<Wanted>,
 }
 
 /// Reads and checks the crontab in force; it may take its time.
@@ -179,6 +241,7 @@ impl Scheduler {
         let past = runner.past();
         let actions = board.follow(crontab, now, Some(&|key| past.get(key).copied()));
         let board = Arc::new(Mutex::new(board));
+        let (want, wanted) = mpsc::unbounded_channel();
         let mut scheduler = Self {
             board,
             timer,
@@ -188,6 +251,8 @@ impl Scheduler {
             running: JoinSet::new(),
             wake: Arc::default(),
             tasks: HashMap::new(),
+            wanted,
+            want,
         };
         // Nothing starts here: what is made up for waits for its delay.
         scheduler.act(actions);
@@ -201,6 +266,7 @@ impl Scheduler {
             timer: self.timer.clone(),
             clerk: self.clerk.clone(),
             wake: self.wake.clone(),
+            wanted: self.want.clone(),
         }
     }
 
@@ -217,6 +283,7 @@ impl Scheduler {
                 () = end.cancelled() => {}
                 () = self.timer.sleep_until(wake) => {}
                 () = self.wake.notified() => {}
+                Some(Wanted { entry, due, asker }) = self.wanted.recv() => self.start(entry, due, asker),
                 Some(done) = self.running.join_next_with_id() => self.finished(done),
                 checked = done(&mut reading) => {
                     reading = None;
@@ -245,7 +312,7 @@ impl Scheduler {
         let (mut events, mut missed) = (Vec::new(), Vec::new());
         for action in actions {
             match action {
-                Action::Start(entry, due) => self.start(entry, due),
+                Action::Start(entry, due) => self.start(entry, due, Asker::default()),
                 Action::Missed(entry, due, why) => {
                     log::warn!("line {}: \"{}\" missed its time {due}: {why}", entry.line, entry.script);
                     missed.push(MissedTick { entry, due, why });
@@ -262,7 +329,7 @@ impl Scheduler {
         self.clerk.remember(events);
     }
 
-    fn start(&mut self, entry: Arc<Entry>, due: Due) {
+    fn start(&mut self, entry: Arc<Entry>, due: Due, asker: Asker) {
         let what = match due.before {
             Before::Nothing | Before::NotDue => None,
             Before::Missed => Some("missed"),
@@ -277,7 +344,7 @@ impl Scheduler {
             // Before the script does anything: after a crash in its midst it is made up for, and not for ever.
             let begins_entry = run_entry.clone();
             let begins = Box::pin(async move { clerk.begins(begins_entry, due).await });
-            runner.run(run_entry, due, begins, token).await
+            runner.run(run_entry, due, begins, asker, token).await
         });
         self.tasks.insert(task.id(), (entry, cancellation));
     }
@@ -322,6 +389,10 @@ impl Scheduler {
         let dropped = lock(&self.board).end();
         for (entry, due) in dropped {
             log::warn!("line {}: \"{}\" of {} was not started any more", entry.line, entry.script, due.time);
+        }
+        // What was wanted and is not started is told so, as its asker is dropped.
+        while let Ok(Wanted { entry, .. }) = self.wanted.try_recv() {
+            let _ = lock(&self.board).finished(&entry.key);
         }
         if !self.running.is_empty() {
             log::info!("waiting for {} running scripts", self.running.len());

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// The policy that the dashboard works under: nothing but its own files and its own server, no inline script or style.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The name of the one page.
 pub(crate) const PAGE: &str = "index.html";

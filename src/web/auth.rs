@@ -12,13 +12,13 @@ mod tries;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use hyper::{
     HeaderMap, Method,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, HeaderValue, ORIGIN},
     http::request::Parts,
 };
 
@@ -95,8 +95,10 @@ pub struct Gate {
     places: Places,
     /// Pages from these origins may use the API, with a token.
     allow_origins: Vec<String>,
-    /// Whether connections are TLS: then the cookie is for TLS only.
+    /// Whether connections are TLS: then the cookie is for TLS only. It is, too, where a proxy's are.
     secure: bool,
+    /// The instance's, for the cookie's name.
+    data_dir: PathBuf,
     clock: Arc<dyn Clock>,
     /// The host's name, as signing in tells it.
     host: String,
@@ -117,6 +119,7 @@ impl Gate {
             places: Places::new(hosts, tls.is_some()),
             allow_origins: allow_origins.clone(),
             secure: tls.is_some(),
+            data_dir: config.data_dir.clone(),
             clock,
             host: config.host_name(),
         })
@@ -133,7 +136,7 @@ impl Gate {
             return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
         }
         let now = self.clock.now().as_second();
-        let Some(role) = session::find(&parts.headers, &self.tokens, now) else {
+        let Some(role) = session::find(&parts.headers, &self.cookie_name(parts), &self.tokens, now) else {
             return Err(Problem::unauthorized("no token was shown, and nobody is signed in")
                 .with_hint("send \"Authorization: Bearer TOKEN\", or sign in at the dashboard"));
         };
@@ -160,12 +163,20 @@ impl Gate {
             return Err(Problem::forbidden("another page tried to sign in here"));
         }
         let role = self.token(parts, token.as_bytes())?;
-        Ok((role, session::cookie(&self.tokens, role, self.clock.now().as_second(), self.secure)))
+        let secure =
+            self.secure || parts.headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+        let (name, now) = (self.cookie_name(parts), self.clock.now().as_second());
+        Ok((role, session::cookie(&name, &self.tokens, role, now, secure)))
     }
 
-    /// The `Set-Cookie` that ends the browser's session.
-    pub fn sign_out(&self) -> HeaderValue {
-        session::cleared(self.secure)
+    /// The `Set-Cookie`s that end the browser's session.
+    pub fn sign_out(&self, parts: &Parts) -> [HeaderValue; 2] {
+        session::cleared(&self.cookie_name(parts))
+    }
+
+    /// The name of the session's cookie where the request was sent to.
+    fn cookie_name(&self, parts: &Parts) -> String {
+        session::name(&self.data_dir, place::port(parts))
     }
 
     /// The role of a token, where its address may try another.

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     report::Report,
     runs::{Finished, Store},
-    schedule::{Crontab, EntryStatus},
+    schedule::{Crontab, EntryStatus, Started},
     script::{Arguments, Library, Script},
 };
 
@@ -41,11 +41,24 @@ pub trait Core: Send + Sync + 'static {
     /// The crontab in force and how its entries are.
     fn schedule(&self) -> Schedule;
 
-    /// Does this with the crontab's entry of this key; `false` where there is none.
+    /// Runs the crontab's entry of this key now; its run is found in the store at once. `None` where there is no such entry.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Busy`] where it is to run and does so already; where a pause can't be remembered.
-    async fn act_on(&self, key: &str, action: EntryAction) -> Result<bool>;
+    /// [`crate::error::ErrorKind::Busy`] where it runs already; why it could not be started, where there is no daemon to work with.
+    async fn run_entry(&self, key: &str) -> Result<Option<Started>>;
+
+    /// Starts a dry run of the crontab's entry of this key, with all of its own settings. It is none of the entry's runs: it goes on
+    /// beside them, and what is known of them stays as it is. `None` where there is no such entry. `is_left` as in [`Call`].
+    ///
+    /// # Errors
+    /// As [`Core::launch`]; where the entry's script is not there any more.
+    async fn rehearse_entry(&self, key: &str, is_left: bool) -> Result<Option<Launched>>;
+
+    /// Starts the crontab's entry of this key at its times no more, or again; `false` where there is none.
+    ///
+    /// # Errors
+    /// Where that can't be remembered.
+    async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool>;
 
     /// What is known of the volumes: as it was looked at last, or `fresh`, which may take as long as the daemon and the destination do.
     async fn status(&self, fresh: bool) -> Arc<Report>;
@@ -85,17 +98,6 @@ pub struct Launched {
     pub is_waiting: bool,
     /// What comes of it.
     pub finished: oneshot::Receiver<Finished>,
-}
-
-/// What is done with an entry of the crontab.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryAction {
-    /// It runs now.
-    Run,
-    /// It is not started any more.
-    Pause,
-    /// It is started again.
-    Resume,
 }
 
 /// The schedule as it is.

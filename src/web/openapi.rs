@@ -43,7 +43,7 @@ pub fn document(scripts: &[Script]) -> Value {
             "license": { "name": "MIT", "identifier": "MIT" },
         },
         "servers": [{ "url": "/" }],
-        "security": [{ "token": [] }, { "session": [] }],
+        "security": [{ "token": [] }],
         "tags": [
             { "name": "scripts", "description": "Run a script, or see which there are." },
             { "name": "runs", "description": "What ran, and what runs." },
@@ -54,7 +54,6 @@ pub fn document(scripts: &[Script]) -> Value {
         "components": {
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer", "description": "BKUP_API_TOKEN, or BKUP_API_READ_TOKEN for what only reads." },
-                "session": { "type": "apiKey", "in": "cookie", "name": "convoy_backups_session", "description": "The dashboard's session (POST /session)." },
             },
             "schemas": schemas(),
             "responses": { "Problem": {
@@ -94,6 +93,19 @@ fn number(name: &str, description: &str, least: u64, most: u64, default: u64) ->
     query(name, description, &schema)
 }
 
+fn prefer(description: &str) -> Value {
+    json!({ "name": "Prefer", "in": "header", "required": false, "description": description,
+        "schema": { "type": "string", "examples": ["respond-async"] } })
+}
+
+/// The headers of an answer that is about a run.
+fn run_headers() -> Value {
+    json!({
+        "Run-Id": { "description": "The run", "schema": { "type": "string" } },
+        "Location": { "description": "Where the run is", "schema": { "type": "string" } },
+    })
+}
+
 fn path(name: &str, description: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string", "minLength": 1 } })
 }
@@ -103,10 +115,7 @@ fn script_operation(script: &Script) -> Value {
     let summary = lines.next().unwrap_or_default().trim().to_owned();
     let any = json!({});
     let mut responses = answers("200", "What the script returned", &any);
-    responses["200"]["headers"] = json!({
-        "Run-Id": { "description": "The run", "schema": { "type": "string" } },
-        "Location": { "description": "Where the run is", "schema": { "type": "string" } },
-    });
+    responses["200"]["headers"] = run_headers();
     responses["202"] = json!({
         "description": "With \"Prefer: respond-async\": the run was started",
         "content": { "application/json": { "schema": reference("Started") } },
@@ -119,8 +128,7 @@ fn script_operation(script: &Script) -> Value {
         "parameters": [
             flag("dry_run", "Read for real, write nothing; the answer is what would be done"),
             query("timeout", "How long it may take, such as 2h", &json!({ "type": "string", "anyOf": [{ "pattern": SOME_TIME }, { "maxLength": 0 }], "examples": ["2h"] })),
-            { "name": "Prefer", "in": "header", "required": false, "description": "respond-async: do not wait for the end",
-              "schema": { "type": "string", "examples": ["respond-async"] } },
+            prefer("respond-async: do not wait for the end"),
         ],
         "requestBody": {
             "required": script.parameters.iter().any(|parameter| parameter.required),
@@ -177,13 +185,33 @@ fn fixed_paths() -> Map<String, Value> {
             "default": { "$ref": "#/components/responses/Problem" },
         })
     };
-    let act = |action: &str, status: &str, summary: &str| {
+    let act = |action: &str, summary: &str| {
         json!({ "post": {
             "tags": ["schedule"], "operationId": format!("{action}_entry"), "summary": summary,
             "parameters": [path("key", "The entry's key")],
-            "responses": answers(status, "The entry", &json!({ "type": "object" })),
+            "responses": answers("200", "The entry", &json!({ "type": "object" })),
         } })
     };
+    let mut run_entry = act("run", "Run an entry now");
+    run_entry["post"]["parameters"] = json!([
+        path("key", "The entry's key"),
+        flag(
+            "dry_run",
+            "Read for real, write nothing, with the entry's own settings; the answer is what would be done"
+        ),
+        prefer("respond-async: do not wait for the end of a dry run"),
+    ]);
+    let mut responses = answers("202", "The run was started: the entry, with its run", &reference("Started"));
+    responses["200"] = json!({
+        "description": "With dry_run: what would be done",
+        "content": { "application/json": { "schema": {
+            "type": "object", "required": ["dry_run", "plan", "result"], "properties": { "plan": { "type": "array" } },
+        } } },
+    });
+    for status in ["200", "202"] {
+        responses[status]["headers"] = run_headers();
+    }
+    run_entry["post"]["responses"] = responses;
     let events = json!([
         query(
             "after",
@@ -196,6 +224,11 @@ fn fixed_paths() -> Map<String, Value> {
         id(),
         number("after", "The lines behind this number", 0, u64::MAX, 0),
         number("limit", "So many at most", 1, 10_000, 1_000),
+        query(
+            "tail",
+            "The last so many lines, but for those that after and limit leave out",
+            &json!({ "type": ["integer", "string"], "minimum": 1, "maximum": 10_000, "maxLength": 0, "examples": [100] })
+        ),
     ]);
     let object = json!({ "type": "object" });
     let mut ready =
@@ -242,9 +275,9 @@ fn fixed_paths() -> Map<String, Value> {
             "/api/schedule".into(),
             get("schedule", "show_schedule", "The crontab's entries", hours, answers("200", "The schedule", &object)),
         ),
-        ("/api/schedule/{key}/run".into(), act("run", "202", "Run an entry now")),
-        ("/api/schedule/{key}/pause".into(), act("pause", "200", "Start an entry no more")),
-        ("/api/schedule/{key}/resume".into(), act("resume", "200", "Start an entry again")),
+        ("/api/schedule/{key}/run".into(), run_entry),
+        ("/api/schedule/{key}/pause".into(), act("pause", "Start an entry no more")),
+        ("/api/schedule/{key}/resume".into(), act("resume", "Start an entry again")),
         (
             "/api/status".into(),
             get("operations", "status", "What is known of the volumes", fresh, answers("200", "The status", &object)),

@@ -43,6 +43,11 @@ impl Asked {
         if allowed.contains(&self.method.as_str()) { Ok(()) } else { Err(Problem::method(allowed)) }
     }
 
+    /// Lets only the full role pass.
+    pub(super) fn require_full(&self) -> Result<(), Problem> {
+        self.access.map_or_else(|| Err(Problem::unauthorized("no token was shown")), Access::require_full)
+    }
+
     /// Lets only a reading request pass, without a query.
     fn plain(&self) -> Result<(), Problem> {
         self.only(READING)?;
@@ -112,7 +117,7 @@ pub fn routes(
         |key, action, core, hub, asked: Asked| {
             answer(async move {
                 asked.only(&["POST"])?;
-                schedule::act(core, hub, key, action).await
+                schedule::act(core, hub, asked, key, action).await
             })
         },
     );

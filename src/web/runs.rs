@@ -155,14 +155,26 @@ pub(super) async fn show(core: Arc<dyn Core>, hub: Arc<Hub>, id: String) -> Resu
 
 /// GET /api/runs/ID/log
 pub(super) async fn log(core: Arc<dyn Core>, asked: Asked, id: String) -> Result<Response, Problem> {
-    let query = Query::read(&asked.query, &["after", "limit"])?;
+    let query = Query::read(&asked.query, &["after", "limit", "tail"])?;
     let after = query.parse::<u64>("after", "a line's number")?.unwrap_or(0);
-    let limit = query.parse::<usize>("limit", "a number")?.unwrap_or(LINES);
-    if !(1..=MOST_LINES).contains(&limit) {
-        return Err(Query::wrong("limit", &limit.to_string(), "a number from 1 to 10000"));
-    }
+    let number = |name| match query.parse::<usize>(name, "a number")? {
+        Some(number) if !(1..=MOST_LINES).contains(&number) => {
+            Err(Query::wrong(name, &number.to_string(), "a number from 1 to 10000"))
+        }
+        number => Ok(number),
+    };
+    let (limit, tail) = (number("limit")?, number("tail")?);
     let run = find(&core, id).await?;
-    let lines = blocking(move || core.store().lines(&run.id, after, limit)).await?;
+    let lines = move || match tail {
+        Some(tail) => {
+            let mut lines = core.store().last_lines(&run.id, tail)?;
+            lines.retain(|line| line.number > after);
+            lines.truncate(limit.unwrap_or(tail));
+            Ok(lines)
+        }
+        None => core.store().lines(&run.id, after, limit.unwrap_or(LINES)),
+    };
+    let lines = blocking(lines).await?;
     let wants_text = asked.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     if !wants_text {
         return Ok(json_answer(&json!({ "lines": lines, "ended": !run.status.is_open() })));

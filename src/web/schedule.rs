@@ -4,17 +4,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use warp::{http::StatusCode, reply::Response};
+use warp::reply::Response;
 
 use super::{
-    core::{Core, EntryAction, Schedule},
+    core::{Core, Schedule},
     events::{Hub, Name},
     problem::Problem,
     query::Query,
     routes::{Asked, blocking, json_answer},
+    scripts::{accepted, not_started, prefers_asynchronous, reply, started},
 };
 use crate::{
     clock::{Clock as _, SystemClock},
+    error::{Error, ErrorKind},
     runs::record::RunRecord,
     schedule::EntryStatus,
 };
@@ -41,31 +43,63 @@ pub(super) async fn show(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
 }
 
 /// POST /api/schedule/KEY/ACTION
-pub(super) async fn act(core: Arc<dyn Core>, hub: Arc<Hub>, key: String, action: String) -> Result<Response, Problem> {
-    let wanted = match action.as_str() {
-        "run" => EntryAction::Run,
-        "pause" => EntryAction::Pause,
-        "resume" => EntryAction::Resume,
+pub(super) async fn act(
+    core: Arc<dyn Core>,
+    hub: Arc<Hub>,
+    asked: Asked,
+    key: String,
+    action: String,
+) -> Result<Response, Problem> {
+    let known: &[&str] = match action.as_str() {
+        "run" => &["dry_run"],
+        "pause" | "resume" => &[],
         _ => return Err(Problem::not_found("there is no such action").with_hint("there are run, pause and resume")),
     };
+    let query = Query::read(&asked.query, known)?;
     if core.is_ending() {
         return Err(Problem::shutting_down());
     }
-    let acted = core.act_on(&key, wanted).await;
+    // Whoever may only read may look at what would be done.
+    if query.flag("dry_run")? {
+        let is_asynchronous = prefers_asynchronous(&asked.headers);
+        let launched = core.rehearse_entry(&key, is_asynchronous).await.map_err(|error| unstarted(&*core, error))?;
+        return reply(&*core, launched.ok_or_else(no_such_entry)?, is_asynchronous).await;
+    }
+    asked.require_full()?;
+    if action != "run" {
+        let acted = core.pause_entry(&key, action == "pause").await;
+        hub.tell(Name::Schedule);
+        return if acted? { Ok(json_answer(&shown(&core, &key).await?)) } else { Err(no_such_entry()) };
+    }
+    let ran = core.run_entry(&key).await;
     hub.tell(Name::Schedule);
-    if !acted.map_err(Problem::from)? {
-        return Err(Problem::not_found("the crontab has no such entry").with_hint("GET /api/schedule lists them"));
+    let run = ran.map_err(|error| unstarted(&*core, error))?.ok_or_else(no_such_entry)?;
+    let mut entry = shown(&core, &key).await?;
+    if let (Value::Object(fields), Value::Object(more)) = (&mut entry, started(&run.run, run.is_waiting)) {
+        fields.extend(more);
     }
-    let last = last_runs(&core).await?;
-    let schedule = core.schedule();
+    Ok(accepted(entry, &run.run))
+}
+
+fn no_such_entry() -> Problem {
+    Problem::not_found("the crontab has no such entry").with_hint("GET /api/schedule lists them")
+}
+
+/// Why an entry was not started. A script that is gone, or takes other arguments by now, is no fault of the request.
+fn unstarted(core: &dyn Core, mut error: Error) -> Problem {
+    if error.kind == ErrorKind::Usage {
+        error.kind = ErrorKind::Configuration;
+    }
+    not_started(core, error)
+}
+
+/// The entry with this key, as it is now; `null` where it has just gone.
+async fn shown(core: &Arc<dyn Core>, key: &str) -> Result<Value, Problem> {
+    let last = last_runs(core).await?;
     let now = SystemClock.now();
-    let shown =
-        schedule.entries.iter().find(|status| status.entry.key == key).map(|status| entry(status, &last, now, now));
-    let mut response = json_answer(&shown.unwrap_or_default());
-    if wanted == EntryAction::Run {
-        *response.status_mut() = StatusCode::ACCEPTED;
-    }
-    Ok(response)
+    let schedule = core.schedule();
+    let found = schedule.entries.iter().find(|status| status.entry.key == key);
+    Ok(found.map(|status| entry(status, &last, now, now)).unwrap_or_else(|| json!({})))
 }
 
 /// The last run of each entry, by the entry's key.

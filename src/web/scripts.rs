@@ -1,6 +1,6 @@
 //! The scripts: which there are, and running one.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use warp::{
@@ -17,11 +17,13 @@ use super::{
     routes::{Asked, READING, blocking, json_answer},
 };
 use crate::{
+    config::Config,
+    convoy::{BackupUrl, Destination},
     diagnostic,
     error::{Error, ErrorKind},
     runs::Finished,
-    script::{ParameterKind, Script, arguments, describe, library::check_name},
-    units::parse_duration,
+    script::{Arguments, ParameterKind, Script, arguments, describe, library::check_name},
+    units::{format_duration, parse_duration},
 };
 
 /// The header that names the run.
@@ -104,7 +106,7 @@ where
         },
         None => None,
     };
-    let is_full = asked.access.is_some_and(|access| access.require_full().is_ok());
+    let is_full = asked.require_full().is_ok();
     if !script.read_only && !dry_run && !is_full {
         return Err(Problem::forbidden(format!("this token may only read, and \"{}\" changes things", script.name))
             .with_hint("use the full token, or ?dry_run=true to see what it would do"));
@@ -112,27 +114,80 @@ where
     let is_list = |name: &str| is_list(&script, name);
     let given = body::read(&asked.headers, body, is_list).await?;
     let arguments = arguments::from_json(&script, &given)?;
+    if !is_full {
+        within_what_is_configured(core.config(), &script, &arguments, timeout)?;
+    }
     if core.is_ending() {
         return Err(Problem::shutting_down());
     }
-    let Launched { id, is_waiting, finished } = core
-        .launch(Call { script, arguments, dry_run, timeout, is_left: is_asynchronous })
-        .await
-        .map_err(|error| match error.kind {
-            ErrorKind::Cancelled if core.is_ending() => Problem::shutting_down(),
-            _ => Problem::from(error),
-        })?;
+    let call = Call { script, arguments, dry_run, timeout, is_left: is_asynchronous };
+    let launched = core.launch(call).await.map_err(|error| not_started(&*core, error))?;
+    reply(&*core, launched, is_asynchronous).await
+}
+
+/// Why a run was not started.
+pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
+    match error.kind {
+        ErrorKind::Cancelled if core.is_ending() => Problem::shutting_down(),
+        _ => Problem::from(error),
+    }
+}
+
+/// What comes of a run, when it is over; at once, where the client does not wait for it.
+pub(super) async fn reply(core: &dyn Core, launched: Launched, is_asynchronous: bool) -> Result<Response, Problem> {
+    let Launched { id, is_waiting, finished } = launched;
     if is_asynchronous {
-        let status = if is_waiting { "waiting" } else { "running" };
-        let mut response = json_answer(&json!({ "run": id, "status": status }));
-        *response.status_mut() = StatusCode::ACCEPTED;
+        let mut response = accepted(started(&id, is_waiting), &id);
         response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
-        return Ok(of_run(response, &id));
+        return Ok(response);
     }
     match finished.await {
         Ok(finished) => Ok(of_run(answer(finished, core.is_ending()), &id)),
         Err(_) => Err(Problem::from(Error::internal("the run broke off")).with_run(id)),
     }
+}
+
+/// A run that goes on.
+pub(super) fn started(id: &str, is_waiting: bool) -> Value {
+    json!({ "run": id, "status": if is_waiting { "waiting" } else { "running" } })
+}
+
+/// 202: this run was started.
+pub(super) fn accepted(body: Value, id: &str) -> Response {
+    let mut response = json_answer(&body);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    of_run(response, id)
+}
+
+/// Whoever may only read looks where the program looks itself, and no longer: this program's rights and keys at other places, and
+/// its time, are not for that.
+fn within_what_is_configured(
+    config: &Config,
+    script: &Script,
+    arguments: &Arguments,
+    timeout: Option<Duration>,
+) -> Result<(), Problem> {
+    if timeout.is_some_and(|timeout| timeout > config.run_timeout) {
+        let most = format_duration(config.run_timeout);
+        return Err(Problem::forbidden(format!("this token may only read, and no run of it takes longer than {most}"))
+            .with_field("timeout")
+            .with_hint("leave the timeout out, or use the full token"));
+    }
+    let configured = config.backup_url.as_ref().map(Destination::key);
+    for parameter in &script.parameters {
+        let Some(given) = arguments.get(&parameter.name).and_then(Value::as_str) else { continue };
+        let named = match parameter.kind {
+            ParameterKind::Destination => Destination::parse(given)?,
+            ParameterKind::BackupUrl => BackupUrl::parse(given)?.destination(),
+            _ => continue,
+        };
+        if configured.as_ref() != Some(&named.key()) {
+            return Err(Problem::forbidden("this token may only read, and only at the destination that is configured")
+                .with_field(&parameter.name)
+                .with_hint("name one at BKUP_BACKUP_URL, or use the full token"));
+        }
+    }
+    Ok(())
 }
 
 fn with_hint_of(problem: Problem, hint: Option<String>) -> Problem {
@@ -152,7 +207,7 @@ fn is_list(script: &Script, name: &str) -> bool {
 }
 
 /// Whether the client does not want to wait (RFC 7240).
-fn prefers_asynchronous(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_asynchronous(headers: &HeaderMap) -> bool {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     preferences.flat_map(|value| value.split(',')).any(|preference| {
         preference.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))

@@ -9,7 +9,15 @@ mod stream;
 mod tests;
 mod tls;
 
-use std::{convert::Infallible, error, fmt, future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error, fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hyper::{
@@ -40,6 +48,8 @@ use tls::Tls;
 
 /// After a failure to accept, so long nothing is accepted: out of file descriptors, most likely, and others must close theirs.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// So often it is said that connections can't be accepted, at most.
+const ACCEPT_SAID: Duration = Duration::from_mins(1);
 /// Between two looks at the certificate's files.
 const CERTIFICATE_LOOK: Duration = Duration::from_mins(1);
 /// So many at a time are told that there is no room; more are just closed.
@@ -168,6 +178,7 @@ where
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut certificate = tokio::time::interval(CERTIFICATE_LOOK);
     certificate.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failures = Failures::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -186,7 +197,14 @@ where
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                log::warn!("cannot accept a connection: {error}");
+                if let Some(unsaid) = failures.to_say(Instant::now()) {
+                    let more = if unsaid == 0 {
+                        String::new()
+                    } else {
+                        format!(" (and {unsaid} times since this was said last)")
+                    };
+                    log::warn!("cannot accept a connection: {error}{more}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -234,6 +252,25 @@ where
         let cut = connections.cut_all();
         log::info!("{cut} HTTP connections are cut off");
         let _ = done.recv().await;
+    }
+}
+
+/// Failures to accept, which may come ten times a second: one of them is said, the others are counted.
+#[derive(Debug, Default)]
+struct Failures {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Failures {
+    /// Another one. Whether it is to be said now: then how many were not, since one was.
+    fn to_say(&mut self, now: Instant) -> Option<u64> {
+        if self.said.is_some_and(|said| now.duration_since(said) < ACCEPT_SAID) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{freshness::FreshnessWatch, shared::Shared};
 use crate::{
     app::{
-        library, settings,
+        Connection, library, settings,
         telling::{log_end, off_the_runtime, run_and_tell},
     },
     clock::{Clock as _, SystemClock},
@@ -17,10 +17,10 @@ use crate::{
     daemon::files::write_whole,
     error::{Error, ErrorKind, Result},
     report::Report,
-    runs::{self, Request, Store, Trigger, Turns},
-    schedule::View,
+    runs::{self, Door, Request, Store, Trigger, Turns},
+    schedule::{Started, View},
     script::{Library, Settings},
-    web::core::{Call, Core, EntryAction, Launched, Schedule},
+    web::core::{Call, Core, Launched, Schedule},
 };
 
 /// What of the program the routes need.
@@ -56,6 +56,40 @@ impl Program {
             running: TaskTracker::new(),
             pausing: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// A daemon to work with, unless the program ends.
+    async fn connection(&self, config: &Config) -> Result<Arc<Connection>> {
+        let connection = self.shared.daemons.get(config).await?;
+        if self.shared.ending.is_cancelled() {
+            return Err(Error::new(ErrorKind::Cancelled, "the program is ending, and starts nothing new"));
+        }
+        Ok(connection)
+    }
+
+    /// Starts a run through this door; `is_left` as in [`Call`].
+    async fn start(&self, door: Door, request: Request, connection: Arc<Connection>, is_left: bool) -> Launched {
+        let door = Door { readers: Some(self.readers.clone()), ..door };
+        let is_of_interest = !request.script.read_only && !request.dry_run;
+        let announced = runs::announce(&door, request, self.cut_off.child_token());
+        let (id, is_waiting) = (announced.id().to_owned(), announced.is_waiting());
+        let (send, finished) = oneshot::channel();
+        let shared = self.shared.clone();
+        self.running.spawn(async move {
+            let finished = run_and_tell(announced, &shared.teller, std::future::ready(())).await;
+            log_end(&finished);
+            if is_of_interest {
+                shared.changed.notify_one();
+            }
+            // Whoever waited may be gone.
+            _ = send.send(finished);
+            drop(connection);
+        });
+        if is_left {
+            let (recorder, run) = (self.shared.recorder.clone(), id.clone());
+            off_the_runtime(move || recorder.write_now(&run)).await;
+        }
+        Launched { id, is_waiting, finished }
     }
 
     /// What is known before the first look is over.
@@ -96,59 +130,46 @@ impl Core for Program {
     async fn launch(&self, call: Call) -> Result<Launched> {
         // The end waits for it from here on.
         let _started = self.running.token();
-        let shared = self.shared.clone();
-        let connection = shared.daemons.get(&shared.config).await?;
-        if shared.ending.is_cancelled() {
-            return Err(Error::new(ErrorKind::Cancelled, "the program is ending, and starts nothing new"));
-        }
-        let mut door = shared.door(&shared.config, self.settings.clone(), &connection);
-        door.readers = Some(self.readers.clone());
-        let timeout = call.timeout.unwrap_or(shared.config.run_timeout);
+        let config = &self.shared.config;
+        let connection = self.connection(config).await?;
+        let door = self.shared.door(config, self.settings.clone(), &connection);
         let request = Request {
             script: call.script,
             arguments: call.arguments,
             trigger: Trigger::Http,
             entry: None,
             dry_run: call.dry_run,
-            timeout,
+            timeout: call.timeout.unwrap_or(config.run_timeout),
         };
-        let is_of_interest = !request.script.read_only && !request.dry_run;
-        let announced = runs::announce(&door, request, self.cut_off.child_token());
-        let (id, is_waiting) = (announced.id().to_owned(), announced.is_waiting());
-        let (send, finished) = oneshot::channel();
-        self.running.spawn(async move {
-            let finished = run_and_tell(announced, &shared.teller, std::future::ready(())).await;
-            log_end(&finished);
-            if is_of_interest {
-                shared.changed.notify_one();
-            }
-            // Whoever waited may be gone.
-            _ = send.send(finished);
-            drop(connection);
-        });
-        if call.is_left {
-            let (recorder, run) = (self.shared.recorder.clone(), id.clone());
-            off_the_runtime(move || recorder.write_now(&run)).await;
-        }
-        Ok(Launched { id, is_waiting, finished })
+        Ok(self.start(door, request, connection, call.is_left).await)
     }
 
     fn schedule(&self) -> Schedule {
         Schedule { crontab: self.shared.crontab(), entries: self.view.entries(), refused: self.shared.refused() }
     }
 
-    async fn act_on(&self, key: &str, action: EntryAction) -> Result<bool> {
-        if action == EntryAction::Run {
-            return match self.view.run_now(key) {
-                Some(true) => Ok(true),
-                Some(false) => Err(Error::new(ErrorKind::Busy, "the entry runs already, or waits for its turn")
-                    .with_hint("\"GET /api/runs?status=running\" lists what runs")),
-                None => Ok(false),
-            };
-        }
+    async fn run_entry(&self, key: &str) -> Result<Option<Started>> {
+        self.view.run_now(key).await
+    }
+
+    async fn rehearse_entry(&self, key: &str, is_left: bool) -> Result<Option<Launched>> {
+        let _started = self.running.token();
+        let found = self.view.entries().into_iter().find(|shown| shown.entry.key == key);
+        let Some(entry) = found.map(|shown| shown.entry) else { return Ok(None) };
+        let loaded = entry.clone();
+        let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
+        let connection = self.connection(&entry.config).await?;
+        let door = self.shared.door_of_entry(&entry, &connection);
+        // Without the entry: what its last run was, and when, is not changed by a look at what the next would do.
+        let (trigger, timeout) = (Trigger::Http, entry.timeout);
+        let request = Request { script, arguments, trigger, entry: None, dry_run: true, timeout };
+        Ok(Some(self.start(door, request, connection, is_left).await))
+    }
+
+    async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool> {
         // One at a time, so that what is remembered last is what was done last.
         let _pausing = self.pausing.lock().await;
-        let paused = if action == EntryAction::Pause { self.view.pause(key) } else { self.view.resume(key) };
+        let paused = if pause { self.view.pause(key) } else { self.view.resume(key) };
         let Some(paused) = paused else { return Ok(false) };
         if let Some(shown) = self.view.entries().iter().find(|shown| shown.entry.key == key) {
             let (entry, how) =

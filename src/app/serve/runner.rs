@@ -11,15 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{program, shared::Shared};
 use crate::{
-    app::{
-        settings,
-        telling::{log_end, off_the_runtime, run_and_tell},
-    },
-    clock::{Clock, SystemClock, ZonedClock},
+    app::telling::{log_end, off_the_runtime, run_and_tell},
+    clock::{Clock, SystemClock},
     diagnostic::explained,
     error::{Error, Result},
     runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
-    schedule::{Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner},
+    schedule::{Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner, Started},
     web::events::Name,
 };
 
@@ -32,16 +29,13 @@ impl CrontabRunner {
         entry: &Arc<Entry>,
         due: Due,
         begins: &mut Option<Begins>,
+        asker: &mut Asker,
         cancellation: CancellationToken,
     ) -> Result<Finished> {
         let loaded = entry.clone();
         let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
         let connection = self.0.daemons.get(&entry.config).await?;
-        let mut door = self.0.door(&entry.config, settings(&entry.config), &connection);
-        // Days and weeks are counted where the line is due.
-        door.clock = Arc::new(ZonedClock(entry.schedule.zone().clone()));
-        // Runs that want the same volume or destination take turns, as long as their time allows.
-        door.lock_wait = entry.timeout;
+        let door = self.0.door_of_entry(entry, &connection);
         let request = Request {
             script,
             arguments,
@@ -51,6 +45,12 @@ impl CrontabRunner {
             timeout: entry.timeout,
         };
         let announced = runs::announce(&door, request, cancellation);
+        if asker.waits() {
+            // Whoever is told of a run finds it.
+            let (recorder, run) = (self.0.recorder.clone(), announced.id().to_owned());
+            off_the_runtime(move || recorder.write_now(&run)).await;
+            asker.tell(Ok(Started { run: announced.id().to_owned(), is_waiting: announced.is_waiting() }));
+        }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
         let finished = run_and_tell(announced, &self.0.teller, begins).await;
         log_end(&finished);
@@ -78,9 +78,19 @@ fn record_entry(entry: &Entry) -> runs::Entry {
 
 #[async_trait]
 impl Runner for CrontabRunner {
-    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, cancellation: CancellationToken) -> RunEnd {
+    async fn run(
+        &self,
+        entry: Arc<Entry>,
+        due: Due,
+        begins: Begins,
+        mut asker: Asker,
+        cancellation: CancellationToken,
+    ) -> RunEnd {
         let mut begins = Some(begins);
-        let ran = self.try_run(&entry, due, &mut begins, cancellation).await;
+        let ran = self.try_run(&entry, due, &mut begins, &mut asker, cancellation).await;
+        if let Err(error) = &ran {
+            asker.tell(Err(error.clone()));
+        }
         if let Some(begins) = begins.filter(|_| ran.is_err()) {
             // It could not be started, and that is that.
             begins.await;

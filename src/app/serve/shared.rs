@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::daemons::Daemons;
 use crate::{
-    app::{Connection, door},
+    app::{Connection, door, settings},
+    clock::ZonedClock,
     config::Config,
     error::Error,
     notify::Teller,
     runs::{Door, Recorder, Store, Turns},
-    schedule::Crontab,
+    schedule::{Crontab, Entry},
     script::Settings,
     web::events::Hub,
 };
@@ -58,6 +59,17 @@ impl Shared {
             ending: self.ending.clone(),
             listener: Arc::new(self.hub.progress().clone()),
             ..door
+        }
+    }
+
+    /// The door of a run of the crontab's entry, with its own settings.
+    pub(super) fn door_of_entry(&self, entry: &Entry, connection: &Connection) -> Door {
+        Door {
+            // Days and weeks are counted where the line is due.
+            clock: Arc::new(ZonedClock(entry.schedule.zone().clone())),
+            // Runs that want the same volume or destination take turns, as long as their time allows.
+            lock_wait: entry.timeout,
+            ..self.door(&entry.config, settings(&entry.config), connection)
         }
     }
 }

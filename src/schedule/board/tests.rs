@@ -278,16 +278,30 @@ fn a_paused_entry_is_not_started_until_it_is_resumed_and_nothing_of_that_time_is
 fn an_entry_can_be_run_when_it_is_not_due_but_not_twice_at_a_time() {
     let mut board = following("0 * * * * snapshot", 2, at("11:30:00"));
     let key = key(&board, "snapshot");
-    assert_eq!(board.run_now(&key, at("11:40:00")), Some(true));
-    assert_eq!(board.run_now(&key, at("11:40:00")), Some(false), "it waits already");
-    assert_eq!(told(&board.advance(at("11:40:00"))), ["start snapshot 11:40"]);
-    assert_eq!(board.run_now(&key, at("11:41:00")), Some(false), "it runs already");
-    assert_eq!(board.run_now("none", at("11:41:00")), None);
+    let (_, due) = board.run_now(&key, at("11:40:00")).unwrap().unwrap();
+    assert_eq!(due, Due { time: at("11:40:00"), before: Before::NotDue });
+    assert!(told(&board.advance(at("11:40:00"))).is_empty(), "whoever wanted it starts it");
+    let error = board.run_now(&key, at("11:41:00")).unwrap_err();
+    assert_eq!(error.kind, crate::error::ErrorKind::Busy, "{error}");
+    assert!(board.run_now("none", at("11:41:00")).unwrap().is_none());
     board.finished(&key);
     assert_eq!(told(&board.advance(at("12:00:00"))), ["start snapshot 12:00"], "its own time comes all the same");
     // What is paused can still be run by hand, and waits for nothing.
     board.finished(&key);
     board.pause(&key);
-    assert_eq!(board.run_now(&key, at("12:10:00")), Some(true));
-    assert_eq!(told(&board.advance(at("12:10:00"))), ["start snapshot 12:10"]);
+    assert!(board.run_now(&key, at("12:10:00")).unwrap().is_some());
+    board.finished(&key);
+    board.end();
+    assert_eq!(board.run_now(&key, at("12:11:00")).unwrap_err().kind, crate::error::ErrorKind::Cancelled);
+}
+
+#[test]
+fn what_is_wanted_now_waits_for_no_other_entry() {
+    let mut board = following("40 * * * * snapshot\n41 * * * * backup\n0 0 * * * volumes", 1, at("11:30:00"));
+    let (volumes, snapshot) = (key(&board, "volumes"), key(&board, "snapshot"));
+    assert_eq!(told(&board.advance(at("11:40:00"))), ["start snapshot 11:40"]);
+    assert!(board.run_now(&volumes, at("11:40:30")).unwrap().is_some());
+    assert!(told(&board.advance(at("11:41:00"))).is_empty(), "what is due waits for both");
+    assert!(told(&board.finished(&volumes)).is_empty());
+    assert_eq!(told(&board.finished(&snapshot)), ["start backup 11:41"]);
 }

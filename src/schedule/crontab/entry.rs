@@ -48,6 +48,10 @@ pub struct Entry {
     pub jitter: Duration,
     /// Whether it may back something up: it runs `backup`, or a script of the user's own, of which that is not known.
     pub may_back_up: bool,
+    /// Whether the script only reads.
+    pub read_only: bool,
+    /// Whose script it is.
+    pub origin: Origin,
     /// The configuration with the settings above the line.
     pub config: Arc<Config>,
 }
@@ -81,6 +85,8 @@ impl Entry {
             "timeout_seconds": self.timeout.as_secs(),
             "catch_up": self.catch_up,
             "jitter_seconds": self.jitter.as_secs(),
+            "read_only": self.read_only,
+            "origin": self.origin.to_string(),
         })
     }
 
@@ -188,6 +194,8 @@ pub(super) fn parse(
         may_back_up: !flags.dry_run
             && !script.read_only
             && (script.name == "backup" || script.origin != Origin::BuiltIn),
+        read_only: script.read_only,
+        origin: script.origin.clone(),
         config,
     })
 }

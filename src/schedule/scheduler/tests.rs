@@ -39,7 +39,15 @@ impl Recorder {
 
 #[async_trait]
 impl Runner for Recorder {
-    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, cancellation: CancellationToken) -> RunEnd {
+    async fn run(
+        &self,
+        entry: Arc<Entry>,
+        due: Due,
+        begins: Begins,
+        mut asker: Asker,
+        cancellation: CancellationToken,
+    ) -> RunEnd {
+        asker.tell(Ok(Started { run: entry.script.clone(), is_waiting: false }));
         begins.await;
         let before = match due.before {
             Before::Nothing => "",
@@ -195,6 +203,24 @@ async fn a_broken_file_leaves_the_old_one_in_force_and_a_good_one_takes_over() {
 }
 
 #[tokio::test]
+async fn whoever_wants_an_entry_now_is_told_its_run_or_why_there_is_none() {
+    let runner = Arc::new(Recorder::slow());
+    let site = Site::start("0 * * * * snapshot\n0 3 * * * backup", "2026-11-23T11:30:00Z", runner.clone());
+    let keys: Vec<String> = site.view.entries().iter().map(|shown| shown.entry.key.clone()).collect();
+    let started = site.view.run_now(&keys[0]).await.unwrap().unwrap();
+    assert_eq!(started, Started { run: "snapshot".into(), is_waiting: false });
+    assert_eq!(site.view.run_now(&keys[0]).await.unwrap_err().kind, ErrorKind::Busy);
+    assert_eq!(site.view.run_now("none").await.unwrap(), None);
+    assert_eq!(site.until("2026-11-23T11:30:01Z").await, ["snapshot 2026-11-23T11:30:00Z by hand"]);
+    site.end.cancel();
+    // It may still be wanted before the loop has seen the end, and is not started any more.
+    assert_eq!(site.view.run_now(&keys[1]).await.unwrap_err().kind, ErrorKind::Cancelled);
+    runner.gate.as_ref().unwrap().add_permits(1);
+    let ended = site.task.await.unwrap();
+    assert!(ended.cut_off.is_empty() && runner.take().is_empty(), "{ended:?}");
+}
+
+#[tokio::test]
 async fn the_end_waits_for_what_runs() {
     let runner = Arc::new(Recorder::slow());
     let site = Site::start("0 * * * * snapshot", "2026-11-23T11:30:00Z", runner.clone());
@@ -291,7 +317,7 @@ impl Hanging {
 
 #[async_trait]
 impl Runner for Hanging {
-    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, _: CancellationToken) -> RunEnd {
+    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, _: Asker, _: CancellationToken) -> RunEnd {
         begins.await;
         self.notes.lock().unwrap().push(format!("{} {}", entry.script, due.time));
         RunEnd::Ended
@@ -362,7 +388,7 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
     struct Late(tokio::sync::mpsc::UnboundedSender<jiff::SignedDuration>);
     #[async_trait]
     impl Runner for Late {
-        async fn run(&self, _: Arc<Entry>, due: Due, begins: Begins, _: CancellationToken) -> RunEnd {
+        async fn run(&self, _: Arc<Entry>, due: Due, begins: Begins, _: Asker, _: CancellationToken) -> RunEnd {
             begins.await;
             let _ = self.0.send(Timestamp::now().duration_since(due.time));
             RunEnd::Ended

@@ -59,6 +59,13 @@ export function withQuery(path, query) {
 
 const call = (script) => `/api/${encodeURIComponent(script)}`;
 
+/** The path of an entry of the crontab. */
+export const entryPath = (key) => `/api/schedule/${encodeURIComponent(key)}`;
+
+/** The path of a script's dry run, or of an entry's, which has the entry's own settings. */
+export const dryRunOf = (script) => `${call(script)}?dry_run=true`;
+export const dryRunOfEntry = (key) => `${entryPath(key)}/run?dry_run=true`;
+
 /** Runs a script that only reads and waits for its result. */
 export async function read(script, body = {}, signal) {
   return (await request("POST", call(script), { body, signal })).data;
@@ -66,13 +73,45 @@ export async function read(script, body = {}, signal) {
 
 /** What a script would do: its plan and its result. Arguments are a map, or a form. */
 export async function dryRun(script, body, signal) {
-  return (await request("POST", `${call(script)}?dry_run=true`, { body, signal })).data;
+  return (await request("POST", dryRunOf(script), { body, signal })).data;
 }
 
 /** Starts a script without waiting for its end: the run's id. */
 export async function start(script, body, { dry = false } = {}) {
-  const answer = await request("POST", call(script) + (dry ? "?dry_run=true" : ""), { body, headers: { Prefer: "respond-async" } });
+  const answer = await request("POST", dry ? dryRunOf(script) : call(script), { body, headers: { Prefer: "respond-async" } });
   return answer.data?.run ?? answer.headers.get("Run-Id");
+}
+
+/** Starts an entry of the crontab now: its run's id. */
+export async function startEntry(key, { dry = false } = {}) {
+  const answer = await request("POST", dry ? dryRunOfEntry(key) : `${entryPath(key)}/run`, { headers: { Prefer: "respond-async" } });
+  return answer.data.run;
+}
+
+// How long it is waited before a run is looked at again, in milliseconds, at first and at most.
+const [SOON, LATE] = [50, 2000];
+
+/**
+ * What a dry run comes to, where the one who looks may change his mind: once the signal is aborted, the dry run is ended, because a
+ * client that goes away ends no run. `path` is one of the above.
+ */
+export async function lookAhead(path, body, signal) {
+  const { data } = await request("POST", path, { body, headers: { Prefer: "respond-async" } });
+  const run = `/api/runs/${encodeURIComponent(data.run)}`;
+  // It may be over by then.
+  const end = () => request("DELETE", run).catch(() => {});
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end, { once: true });
+  for (let wait = SOON; ; wait = Math.min(wait * 1.5, LATE)) {
+    const known = await get(run, signal);
+    if (known.ended) {
+      signal.removeEventListener("abort", end);
+      const failure = known.error ?? known.failures?.[0];
+      if (failure) throw new Problem({ code: "failed", ...failure, detail: failure.message, failures: known.failures, run: known.id }, 0);
+      return known;
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
 }
 
 const kept = new Map();

@@ -6,7 +6,6 @@ function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "properties") Object.assign(node, value);
     else node.setAttribute(name, value === true ? "" : value);
   }
   append(node, children);

@@ -1,6 +1,6 @@
 // What several pages show alike: states, errors, plans, results, dialogs, messages.
 
-import { Problem, dryRun, read, session, shared, start } from "./api.js";
+import { Problem, dryRunOf, dryRunOfEntry, lookAhead, read, session, shared, start, startEntry } from "./api.js";
 import { append, h, icon, replace } from "./dom.js";
 import { bytes, duration, shellWord, timeElement } from "./format.js";
 
@@ -224,36 +224,56 @@ export function formOf(words) {
 const PATIENCE = 5000;
 
 /** Scripts whose deleting is their daily work, or that delete nothing. */
-export const UNASKED = new Set(["snapshot", "backup", "create", "restore", "volumes", "backups"]);
+const UNASKED = new Set(["snapshot", "backup", "create", "restore", "volumes", "backups"]);
 
 /**
  * Starts a script and goes to its run. Where it would delete something that its user may not think of, asks first, with the dry
  * run's plan. The run's id, or `null` where the answer was no. Errors are the caller's.
  */
-export async function startAsking(script, body, { go = true } = {}) {
-  const scripts = (await shared("/api/scripts", 60)).scripts;
-  const known = scripts.find((one) => one.name === script);
-  const own = known && known.origin !== "built in";
-  if (!known?.read_only && (own || !UNASKED.has(script)) && !(await mayDelete(script, body))) return null;
+export async function startAsking(script, body, { go = true, note } = {}) {
+  const volume = body instanceof URLSearchParams ? body.get("volume") : body.volume;
+  if ((await needsAsking(script)) && !(await mayDelete(script, dryRunOf(script), { body, volume, note }))) return null;
   const run = await start(script, body);
-  tell(`Started: ${script}`, "running");
+  tell(`Started: ${script}${note ? `. ${note}` : ""}`, "running");
   if (go && run) location.hash = `#/runs/${encodeURIComponent(run)}`;
   return run;
 }
 
-/** Whether a script may be run now, where it could delete something: asked with the dry run's plan. Where that can't be told, or takes long, it is said. */
-export async function mayDelete(script, body) {
-  const volume = body instanceof URLSearchParams ? body.get("volume") : body.volume;
+/** The same for an entry of the crontab: by its own door, so that its settings, and those of its dry run, are the crontab's. */
+export async function startEntryAsking(entry) {
+  // Its settings may name another folder of scripts than the program's; a script of one's own may have come since it was read.
+  const asks = !entry.dry_run && (mayDeleteMore(entry) || (await needsAsking(entry.script, false)));
+  const volume = formOf(entry.arguments)?.get("volume");
+  if (asks && !(await mayDelete(entry.script, dryRunOfEntry(entry.key), { volume }))) return null;
+  const run = await startEntry(entry.key);
+  tell(`Started: ${entry.script}`, "running");
+  location.hash = `#/runs/${encodeURIComponent(run)}`;
+  return run;
+}
+
+/** Whether a script may delete what its user does not think of: of one's own scripts nobody knows, whatever they are called. */
+const mayDeleteMore = ({ script, origin, read_only: readOnly }) => !readOnly && (origin !== "built in" || !UNASKED.has(script));
+
+async function needsAsking(script, otherwise = true) {
+  const known = (await shared("/api/scripts", 60)).scripts.find((one) => one.name === script);
+  return known ? mayDeleteMore({ script, ...known }) : otherwise;
+}
+
+/**
+ * Whether a script may be run now, where it could delete something: asked with the dry run's plan, which ends with the question. Where
+ * that can't be told, or takes long, it is said.
+ */
+async function mayDelete(script, path, { body, volume, note }) {
   const gone = h("div", { "aria-live": "polite" }, h("p.faint", "Looking at what would be deleted …"));
   const look = new AbortController();
   const unknown = (words) => h("p.hint", icon("warning"), ` ${words} Run it only if you know what it does.`);
-  const plan = dryRun(script, body, look.signal).then(({ plan = [] }) => {
-    const deleted = plan.filter((step) => /^(delete|remove|forget)_/.test(step.operation ?? ""));
+  const plan = lookAhead(path, body, look.signal).then(({ plan }) => {
+    const deleted = (plan ?? []).filter((step) => /^(delete|remove|forget)_/.test(step.operation ?? ""));
     const harmless = deleted.length === 0;
     replace(gone, h("p", harmless ? "Nothing would be deleted." : deleted.length === 1 ? "This will be gone for good:" : `These ${deleted.length} will be gone for good:`), h("div.scroll.short", { tabindex: 0, role: "region", "aria-label": "The plan" }, planList(harmless ? plan : deleted)));
   }).catch((error) => error.name !== "AbortError" && replace(gone, problemBox(error), unknown("The dry run failed, so what would be deleted is not known.")));
   const late = new Promise((resolve) => setTimeout(resolve, PATIENCE)).then(() => gone.querySelector(".faint") && append(gone, [unknown("The dry run goes on: what would be deleted is not known yet.")]));
-  const answer = await ask({ title: volume ? `Run ${script} on "${volume}"?` : `Run ${script}?`, body: gone, yes: `Run ${script}`, ready: Promise.race([plan, late]).then(() => true) });
+  const answer = await ask({ title: volume ? `Run ${script} on "${volume}"?` : `Run ${script}?`, body: [note && h("p.hint", icon("warning"), ` ${note}`), gone], yes: `Run ${script}`, ready: Promise.race([plan, late]).then(() => true) });
   look.abort();
   return answer;
 }

@@ -1,10 +1,10 @@
 // One run: how it is, its progress, its error, its result, its log as it grows.
 
-import { get, request, session, shared, start } from "./api.js";
+import { get, request, session, shared, start, startEntry } from "./api.js";
 import { append, h, icon, replace } from "./dom.js";
 import { bytes, clockSeconds, duration, exactTime, parseTime, shellWord, timeElement } from "./format.js";
 import { on } from "./live.js";
-import { announce, ask, badge, changeButton, failureList, isOpen, load, planList, problemBox, resultView, startAsking, statusWord, tell, volumeLink } from "./parts.js";
+import { announce, ask, badge, changeButton, failureList, isOpen, load, planList, problemBox, resultView, startAsking, startEntryAsking, statusWord, tell, volumeLink } from "./parts.js";
 import { progressBar } from "./progress.js";
 
 // The server gives so many lines at a time; a log has 30,000 at most.
@@ -46,8 +46,14 @@ function headOf(run, path, may) {
   const fact = (term, ...content) => h("div", h("dt", term), h("dd", content));
   const again = async () => {
     try {
-      if (run.dry_run) location.hash = `#/runs/${encodeURIComponent(await start(run.script, given(run.arguments), { dry: true }))}`;
-      else await startAsking(run.script, given(run.arguments));
+      const entry = run.entry && (await get("/api/schedule?hours=0")).entries.find((one) => one.key === run.entry.key);
+      const note = run.entry && !entry ? "The line is not in the crontab any more: it runs without the settings that it had there." : undefined;
+      if (run.dry_run) {
+        const id = entry ? await startEntry(entry.key, { dry: true }) : await start(run.script, given(run.arguments), { dry: true });
+        if (note) tell(note, "warning");
+        location.hash = `#/runs/${encodeURIComponent(id)}`;
+      } else if (entry && session.role === "full") await startEntryAsking(entry);
+      else await startAsking(run.script, given(run.arguments), { note });
     } catch (error) {
       tell(error.message, "bad");
     }

@@ -1,11 +1,11 @@
 // The crontab's entries: what is due when, on the axis of a day; run one now, pause, resume.
 
-import { get, request } from "./api.js";
+import { entryPath, get, request } from "./api.js";
 import { ticks } from "./chart.js";
 import { h, icon, replace, svg } from "./dom.js";
 import { clockTime, count, duration, parseTime, shellWord, timeElement, ZONE } from "./format.js";
 import { on } from "./live.js";
-import { badge, changeButton, formOf, load, mayDelete, runLink, statusWord, tell, UNASKED } from "./parts.js";
+import { badge, changeButton, load, runLink, startEntryAsking, statusWord, tell } from "./parts.js";
 
 const HOUR = 3_600_000;
 // The axis shows so many hours that were, and so many that come.
@@ -66,20 +66,14 @@ function row(entry, from, to, look) {
   const name = [entry.script, ...entry.arguments].map(shellWord).join(" ");
   const act = async (action, words) => {
     try {
-      const { data } = await request("POST", `/api/schedule/${encodeURIComponent(entry.key)}/${action}`);
+      await request("POST", `${entryPath(entry.key)}/${action}`);
       tell(words);
-      if (data?.run) location.hash = `#/runs/${encodeURIComponent(data.run)}`;
-      else look();
+      look();
     } catch (error) {
       tell(error.message, "bad");
     }
   };
-  const runNow = async () => {
-    // The entry's own door is taken, so that its settings and its record are the crontab's; what it would delete is asked for first.
-    const form = !entry.dry_run && !UNASKED.has(entry.script) && formOf(entry.arguments);
-    if (form && !(await mayDelete(entry.script, form))) return;
-    await act("run", "Started.");
-  };
+  const runNow = () => startEntryAsking(entry).catch((error) => tell(error.message, "bad"));
   const last = entry.last_run;
   const label = `Line ${entry.line}, ${name}`;
   return h(

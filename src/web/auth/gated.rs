@@ -24,8 +24,8 @@ use crate::web::{body, problem::Problem};
 /// A service behind the gate.
 ///
 /// What gets through has an [`super::Access`] in its extensions, except what everybody may ask: `GET /healthz`, `GET /`, `GET /assets/..`. `/session`
-/// is answered here. The role `read` gets through with what only looks, and with `POST /api/NAME`: whether that script only looks is for
-/// the route to find out ([`super::Access::require_full`]).
+/// is answered here. The role `read` gets through with what only looks, and with what may be a dry run: `POST /api/NAME` and
+/// `POST /api/schedule/KEY/run`; whether it is one is for the route to find out ([`super::Access::require_full`]).
 #[derive(Debug, Clone)]
 pub struct Gated<S> {
     gate: Arc<Gate>,
@@ -89,7 +89,7 @@ impl Gate {
     /// [`Gate::check`], and what the role may not do in any case.
     fn admit(&self, parts: &Parts) -> Result<super::Access, Problem> {
         let access = self.check(parts)?;
-        if changes_something(&parts.method) && !(parts.method == Method::POST && is_script(parts.uri.path())) {
+        if changes_something(&parts.method) && !(parts.method == Method::POST && may_look(parts.uri.path())) {
             access.require_full()?;
         }
         Ok(access)
@@ -108,9 +108,12 @@ fn is_open(parts: &Parts) -> bool {
     !changes_something(&parts.method) && (matches!(path, "/" | "/healthz") || path.starts_with("/assets/"))
 }
 
-/// `/api/NAME`, a script's.
-fn is_script(path: &str) -> bool {
-    path.strip_prefix("/api/").is_some_and(|name| !name.is_empty() && !name.contains('/'))
+/// `/api/NAME`, a script's, and `/api/schedule/KEY/run`, an entry's: what is posted there may be a dry run.
+fn may_look(path: &str) -> bool {
+    let is_one = |name: &str| !name.is_empty() && !name.contains('/');
+    path.strip_prefix("/api/").is_some_and(|rest| {
+        is_one(rest) || rest.strip_prefix("schedule/").and_then(|rest| rest.strip_suffix("/run")).is_some_and(is_one)
+    })
 }
 
 /// `/session`: who is signed in, signing in, signing out.
@@ -136,7 +139,9 @@ where
         Method::DELETE => {
             let mut response = Response::default();
             *response.status_mut() = StatusCode::NO_CONTENT;
-            response.headers_mut().insert(SET_COOKIE, gate.sign_out());
+            for cookie in gate.sign_out(&parts) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
             Ok(response)
         }
         _ => Err(Problem::method(&["GET", "HEAD", "POST", "DELETE"])),

@@ -84,6 +84,11 @@ impl Places {
     }
 }
 
+/// The port that the request was sent to, as its client sees it; `None` where it does not say.
+pub(super) fn port(parts: &Parts) -> Option<u16> {
+    authority(parts)?.port_u16()
+}
+
 /// Where the request was sent to: of its address where that is whole (RFC 9112, 3.2.2), else of its one `Host`.
 fn authority(parts: &Parts) -> Option<Authority> {
     if let Some(authority) = parts.uri.authority() {

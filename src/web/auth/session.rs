@@ -1,51 +1,65 @@
 //! The dashboard's session: a cookie that says itself what it is good for and until when, and needs no store.
 //!
+//! Browsers keep one set of cookies for a host, whatever the port: the name tells instances apart by what differs between them, the
+//! port that the browser sees and the data folder (in containers, the folder and the port inside are often alike). Over TLS, be it a
+//! proxy's, the name begins with `__Host-`: such a cookie neither goes over plain HTTP nor can be set from there.
+//!
 //! `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of what is before it, keyed by that role's token. So a
 //! changed token ends all of its sessions, and a restart none.
+
+use std::path::Path;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hyper::{
     HeaderMap,
     header::{COOKIE, HeaderValue},
 };
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use super::{Role, tokens::Tokens};
 
-/// The cookie's name.
-const NAME: &str = "convoy_backups_session";
 /// How long a session lasts: 30 days, in seconds.
 const LASTS: i64 = 30 * 86_400;
 /// What the MAC is for, so that it can't be taken for one of another purpose.
 const PURPOSE: &str = "convoy-backups session ";
 
-/// The role of the first good session among the request's cookies: another instance on this host, at another port, may have
-/// set one of the same name.
-pub(super) fn find(headers: &HeaderMap, tokens: &Tokens, now: i64) -> Option<Role> {
+/// What the name begins with where the cookie is for TLS only.
+const SECURE: &str = "__Host-";
+
+/// The cookie's name, but for [`SECURE`]: of the instance with this data folder, as a browser reaches it at this port (`None`: the
+/// scheme's own).
+pub(super) fn name(data_dir: &Path, port: Option<u16>) -> String {
+    let folder = hex(&Sha256::digest(data_dir.as_os_str().as_encoded_bytes())[..4]);
+    let port = port.map(|port| format!("_{port}")).unwrap_or_default();
+    format!("convoy_backups_{folder}{port}")
+}
+
+/// The role of the first good session of this name among the request's cookies.
+pub(super) fn find(headers: &HeaderMap, name: &str, tokens: &Tokens, now: i64) -> Option<Role> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     let mut values = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
-        let (name, value) = cookie.trim().split_once('=')?;
-        (name == NAME).then_some(value)
+        let (given, value) = cookie.trim().split_once('=')?;
+        (given.strip_prefix(SECURE).unwrap_or(given) == name).then_some(value)
     });
     values.find_map(|value| role(value, tokens, now))
 }
 
 /// The `Set-Cookie` of a new session.
-pub(super) fn cookie(tokens: &Tokens, role: Role, now: i64, secure: bool) -> HeaderValue {
+pub(super) fn cookie(name: &str, tokens: &Tokens, role: Role, now: i64, secure: bool) -> HeaderValue {
     let said = format!("v1.{}.{}", now + LASTS, role.as_str());
     let value = mac(tokens, role, &said).map(|mac| format!("{said}.{}", hex(&mac.finalize().into_bytes())));
-    set(&value.unwrap_or_default(), LASTS, secure)
+    set(name, &value.unwrap_or_default(), LASTS, secure)
 }
 
-/// The `Set-Cookie` that ends a session.
-pub(super) fn cleared(secure: bool) -> HeaderValue {
-    set("", 0, secure)
+/// The `Set-Cookie`s that end a session, however it was begun.
+pub(super) fn cleared(name: &str) -> [HeaderValue; 2] {
+    [false, true].map(|secure| set(name, "", 0, secure))
 }
 
-fn set(value: &str, seconds: i64, secure: bool) -> HeaderValue {
-    let secure = if secure { "; Secure" } else { "" };
-    let cookie = format!("{NAME}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    // Digits, letters and dots only.
+fn set(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
+    let (prefix, secure) = if secure { (SECURE, "; Secure") } else { ("", "") };
+    let cookie = format!("{prefix}{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    // Digits, letters, dots and underscores only.
     HeaderValue::from_str(&cookie).unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -81,12 +95,11 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::Secret;
 
     const NOW: i64 = 1_800_000_000;
+    const NAME: &str = "convoy_backups_0a1b2c3d_3000";
 
     fn tokens(full: &str, read: Option<&str>) -> Tokens {
         Tokens::find(Some(&Secret::new(full)), read.map(Secret::new).as_ref(), Path::new("/nowhere")).unwrap()
@@ -98,14 +111,14 @@ mod tests {
     }
 
     fn role_of(cookies: &str, tokens: &Tokens, now: i64) -> Option<Role> {
-        find(&HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookies).unwrap())]), tokens, now)
+        find(&HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookies).unwrap())]), NAME, tokens, now)
     }
 
     #[test]
     fn a_session_lasts_thirty_days_and_as_long_as_its_token() {
         let old = tokens("full-full-full-full", Some("read-read-read-read"));
         for role in [Role::Full, Role::Read] {
-            let cookie = sent_back(&cookie(&old, role, NOW, false));
+            let cookie = sent_back(&cookie(NAME, &old, role, NOW, false));
             assert_eq!(role_of(&cookie, &old, NOW), Some(role));
             assert_eq!(role_of(&format!("a=b; {NAME}=x; {cookie}; c=d"), &old, NOW + LASTS - 1), Some(role));
             assert_eq!(role_of(&cookie, &old, NOW + LASTS), None);
@@ -116,7 +129,7 @@ mod tests {
     #[test]
     fn a_session_can_be_neither_made_up_nor_changed() {
         let tokens = tokens("full-full-full-full", Some("read-read-read-read"));
-        let cookie = sent_back(&cookie(&tokens, Role::Read, NOW, false));
+        let cookie = sent_back(&cookie(NAME, &tokens, Role::Read, NOW, false));
         let mac = cookie.rsplit_once('.').unwrap().1;
         for forged in [
             cookie.replace(".read.", ".full."),
@@ -130,9 +143,12 @@ mod tests {
             format!("{NAME}={mac}"),
             format!("{NAME}="),
             format!("x{cookie}"),
+            cookie.replace("_3000=", "_3001="),
+            cookie.replace("_3000=", "="),
+            format!("__Host-__Host-{cookie}"),
         ] {
             let header = HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(forged.as_bytes()).unwrap())]);
-            assert_eq!(find(&header, &tokens, NOW), None, "{forged}");
+            assert_eq!(find(&header, NAME, &tokens, NOW), None, "{forged}");
         }
         assert_eq!(role_of(&cookie, &self::tokens("full-full-full-full", None), NOW), None);
     }
@@ -140,11 +156,28 @@ mod tests {
     #[test]
     fn the_cookie_is_for_this_site_only_and_shows_no_token() {
         let tokens = tokens("full-full-full-full", None);
-        let plain = cookie(&tokens, Role::Full, NOW, false);
+        let plain = cookie(NAME, &tokens, Role::Full, NOW, false);
         let plain = plain.to_str().unwrap();
         assert!(plain.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{plain}");
-        assert!(!plain.contains("full-full"));
-        assert!(cookie(&tokens, Role::Full, NOW, true).to_str().unwrap().ends_with("; Secure"));
-        assert!(cleared(false).to_str().unwrap().starts_with("convoy_backups_session=; Path=/; Max-Age=0;"));
+        assert!(plain.starts_with("convoy_backups_") && !plain.contains("full-full"));
+        let secure = cookie(NAME, &tokens, Role::Full, NOW, true);
+        assert!(secure.to_str().unwrap().starts_with("__Host-convoy_backups_"), "{secure:?}");
+        assert!(secure.to_str().unwrap().ends_with("; Secure"), "{secure:?}");
+        assert_eq!(role_of(&sent_back(&secure), &tokens, NOW), Some(Role::Full));
+        let ended = cleared(NAME).map(|ended| ended.to_str().unwrap().to_owned());
+        assert!(ended[0].starts_with("convoy_backups_0a1b2c3d_3000=; Path=/; Max-Age=0;"), "{ended:?}");
+        assert!(ended[1].starts_with("__Host-convoy_backups_0a1b2c3d_3000=; Path=/; Max-Age=0;"), "{ended:?}");
+        assert!(ended[1].ends_with("; Secure"), "browsers take no other of this name: {ended:?}");
+    }
+
+    #[test]
+    fn instances_on_one_host_have_cookies_of_their_own() {
+        let one = |folder: &str, port| name(Path::new(folder), port);
+        let names =
+            [one("/a", Some(3000)), one("/a", Some(3001)), one("/b", Some(3000)), one("/a", None), one("/b", None)];
+        let different: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert_eq!(one("/a", Some(3000)), one("/a", Some(3000)));
+        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')));
     }
 }

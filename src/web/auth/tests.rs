@@ -42,10 +42,13 @@ fn status(result: Result<Access, Problem>) -> u16 {
     result.map_or_else(|problem| problem.status().as_u16(), |_| 200)
 }
 
-/// The cookie of a browser that has signed in.
+/// The cookies of a browser that has signed in, at each of the ports that tests name.
 fn cookie(gate: &Gate, token: &str) -> String {
-    let (_, cookie) = gate.sign_in(&head("POST", "/session", &[("host", "localhost:3000")]), token).unwrap();
-    cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
+    let cookie = |host| {
+        let (_, cookie) = gate.sign_in(&head("POST", "/session", &[("host", host)]), token).unwrap();
+        cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    ["localhost", "localhost:443", "localhost:3000"].map(cookie).join("; ")
 }
 
 #[test]
@@ -174,6 +177,23 @@ fn behind_tls_the_page_must_have_come_by_tls() {
 }
 
 #[test]
+fn a_session_that_began_over_tls_stays_there_whoever_has_the_certificate() {
+    let begun = |gate: &Gate, headers: &[(&str, &str)]| {
+        let (_, cookie) = gate.sign_in(&head("POST", "/session", headers), FULL).unwrap();
+        cookie.to_str().unwrap().to_owned()
+    };
+    let gate = gate(&[("BKUP_API_HOSTS", "nas")]);
+    for (origin, secure) in [("http://nas:3000", false), ("https://nas:3000", true)] {
+        let cookie = begun(&gate, &[("host", "nas:3000"), ("origin", origin), ("sec-fetch-site", "same-origin")]);
+        assert_eq!((cookie.starts_with("__Host-"), cookie.ends_with("; Secure")), (secure, secure), "{cookie}");
+        let sent = cookie.split(';').next().unwrap();
+        let at = |host| status(gate.check(&head("GET", "/api/runs", &[("cookie", sent), ("host", host)])));
+        assert_eq!((at("nas:3000"), at("nas:3001")), (200, 401), "another port may be another instance");
+    }
+    assert!(!begun(&gate, &[("host", "nas:3000")]).contains("Secure"));
+}
+
+#[test]
 fn too_many_wrong_tokens_lock_their_address_out_and_nobody_else() {
     let gate = gate(&[]);
     let cookie = cookie(&gate, FULL);
@@ -246,7 +266,10 @@ async fn the_role_read_gets_through_to_what_only_looks() {
         ("GET", "/api/runs", 200),
         ("POST", "/api/volumes", 200),
         ("DELETE", "/api/runs/x", 403),
+        ("POST", "/api/schedule/x/run", 200),
         ("POST", "/api/schedule/x/pause", 403),
+        ("POST", "/api/schedule//run", 403),
+        ("POST", "/api/schedule/x/y/run", 403),
         ("POST", "/api/", 403),
         ("PUT", "/api/volumes", 403),
         ("POST", "/x", 403),
@@ -275,7 +298,10 @@ async fn a_browser_signs_in_is_known_and_signs_out() {
     assert_eq!(status, 401);
     let (status, headers, _) = through(gate(&[]), head("DELETE", "/session", &[local]), "").await;
     assert_eq!(status, 204);
-    assert!(headers[SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
+    let ended: Vec<_> = headers.get_all(SET_COOKIE).iter().map(|ended| ended.to_str().unwrap()).collect();
+    assert!(ended.len() == 2 && ended.iter().all(|ended| ended.contains("Max-Age=0")), "{ended:?}");
+    let name = cookie.split('=').next().unwrap();
+    assert!(ended[0].starts_with(&format!("{name}=;")) && ended[1].starts_with(&format!("__Host-{name}=;")));
     for (body, expected) in [
         (r#"{"token": "wrong"}"#, 401),
         (r#"{"token": 1}"#, 400),

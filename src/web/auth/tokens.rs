@@ -34,11 +34,22 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// The configured ones; the full one is read from the data folder, or made there, where none is configured.
+    ///
+    /// # Errors
+    /// A configuration error where that file can't be used, or where both are the same: the second would allow everything.
     pub(super) fn find(full: Option<&Secret>, read: Option<&Secret>, data_dir: &Path) -> Result<Self> {
         let full = match full {
             Some(full) => full.clone(),
             None => kept(data_dir)?,
         };
+        if read.is_some_and(|read| read.expose() == full.expose()) {
+            let file = token_file(data_dir);
+            return Err(Error::configuration(format!(
+                "BKUP_API_READ_TOKEN is the full token, that of \"{}\"",
+                file.display()
+            ))
+            .with_hint("give it a text of its own: what shows it may only look; or remove the file, so that another full token is made"));
+        }
         Ok(Self { full, read: read.cloned() })
     }
 
@@ -179,6 +190,17 @@ mod tests {
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(found(folder.path()).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn the_token_that_was_made_is_none_for_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = found(folder.path()).unwrap().full;
+        let error = Tokens::find(None, Some(&made), folder.path()).unwrap_err();
+        assert!(error.exit_code() == 2 && error.message.contains("api-token"), "{error}");
+        assert!(error.hint.as_ref().unwrap().contains("text of its own"));
+        assert!(!format!("{error:?}").contains(made.expose()));
+        Tokens::find(None, Some(&Secret::new("read-read-read-read")), folder.path()).unwrap();
     }
 
     #[test]

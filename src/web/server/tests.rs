@@ -514,11 +514,22 @@ async fn the_whole_way_from_the_socket_through_the_gate_to_a_warp_route() {
     let with_cookie = |host: &str, origin: &str| {
         format!("{post}\r\nCookie: {cookie}\r\nOrigin: {origin}").replace("Host: localhost", &format!("Host: {host}"))
     };
+    let port = address.port();
     for (host, origin, expected) in [
-        ("localhost:3000", "http://localhost:3000", 200),
-        ("localhost:3000", "http://evil.example.com", 403),
+        ("localhost", "http://localhost", 200),
+        ("localhost", "http://evil.example.com", 403),
         ("evil.example.com", "http://evil.example.com", 421),
     ] {
-        assert_eq!(status(&ask(&with_cookie(host, origin), "").await), expected, "{host} {origin}");
+        let (host, origin) = (format!("{host}:{port}"), format!("{origin}:{port}"));
+        assert_eq!(status(&ask(&with_cookie(&host, &origin), "").await), expected, "{host} {origin}");
     }
+    let elsewhere = with_cookie("localhost:1", "http://localhost:1");
+    assert_eq!(status(&ask(&elsewhere, "").await), 401, "the cookie is of another instance");
+}
+
+#[test]
+fn that_nothing_can_be_accepted_is_said_once_a_minute_with_how_often_it_was_so() {
+    let (mut failures, start) = (Failures::default(), Instant::now());
+    let said = (0..1_300).filter_map(|tenth| failures.to_say(start + Duration::from_millis(100 * tenth)));
+    assert_eq!(said.collect::<Vec<_>>(), [0, 599, 599]);
 }
