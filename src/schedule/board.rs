@@ -433,6 +433,11 @@ impl Board {
         dropped
     }
 
+    /// Whether nothing more is started.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
     /// What runs.
     pub(crate) fn running(&self) -> impl Iterator<Item = &(Arc<Entry>, Due)> {
         self.running.values()

@@ -172,7 +172,10 @@ impl View {
         }
         match told.await {
             Ok(started) => started.map(Some),
-            Err(_) => Err(Error::new(ErrorKind::Cancelled, "the run did not begin: the program is ending")),
+            Err(_) if lock(&self.board).is_ending() => {
+                Err(Error::new(ErrorKind::Cancelled, "the run did not begin: the program is ending"))
+            }
+            Err(_) => Err(Error::internal("the run broke off before it began")),
         }
     }
 

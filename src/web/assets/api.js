@@ -104,6 +104,7 @@ export async function lookAhead(path, body, signal) {
   else signal.addEventListener("abort", end, { once: true });
   for (let wait = SOON; ; wait = Math.min(wait * 1.5, LATE)) {
     const known = await get(run, signal);
+    signal.throwIfAborted();
     if (known.ended) {
       signal.removeEventListener("abort", end);
       const failure = known.error ?? known.failures?.[0];
