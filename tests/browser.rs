@@ -332,6 +332,35 @@ fn with_the_read_only_token_what_changes_something_is_disabled() {
 }
 
 #[test]
+fn dashboards_on_one_host_with_tls_and_without_are_signed_in_to_and_out_of_apart() {
+    let file = |name: &str| format!("{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let secure = site()
+        .with("BKUP_API_TLS_CERTIFICATE", file("first-certificate.pem"))
+        .with("BKUP_API_TLS_KEY", file("first-key.pem"));
+    let all = [Dashboard::of(site()), Dashboard::of(secure), Dashboard::of(site())];
+    assert!(all[1].address.starts_with("https://"), "{}", all[1].address);
+    browse(async move |page| {
+        const IS_IN: &str = "document.querySelector('#sign-out').hidden === false";
+        for dashboard in &all {
+            dashboard.sign_in(&page, TOKEN, "").await;
+            page.until(IS_IN).await;
+        }
+        for (index, out) in all.iter().enumerate() {
+            page.open(&out.address).await;
+            page.until(IS_IN).await;
+            page.click("Sign out").await;
+            page.until("document.querySelector('#token')").await;
+            page.open(&out.address).await;
+            page.until("document.querySelector('#token')").await;
+            for other in &all[index + 1..] {
+                page.open(&other.address).await;
+                page.until(IS_IN).await;
+            }
+        }
+    });
+}
+
+#[test]
 fn every_page_fits_a_phone_and_a_desk() {
     let site = site_with_volume();
     site.run("backup --volume vol1 --create-snapshot").ok();

@@ -133,6 +133,8 @@ impl Page {
             &format!("--user-data-dir={profile}"),
         ];
         let wanted = json!({
+            // The tests' own.
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         });
