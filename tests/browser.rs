@@ -270,9 +270,8 @@ fn an_entry_is_asked_for_with_its_own_settings_and_saying_no_ends_the_look() {
         until("the crontab was not read", &dashboard.serve, || dashboard.serve.log().contains("as it is now: 1 entry"));
         assert_eq!(page.evaluate("location.hash").await, here);
         page.click("Run again").await;
-        page.until("document.querySelector('dialog')?.innerText.includes('The line is not in the crontab any more')")
-            .await;
-        page.until(&format!("document.querySelector('dialog .problem')?.innerText.includes('/backups')")).await;
+        page.until("document.querySelector('dialog')?.innerText.includes('line is gone, or was changed')").await;
+        page.until("document.querySelector('dialog .problem')?.innerText.includes('/backups')").await;
     });
 }
 

@@ -160,10 +160,12 @@ mod tests {
     #[test]
     fn nothing_is_inline_or_from_elsewhere_or_read_as_markup() {
         let page = text(find(PAGE).unwrap());
+        assert!(POLICY.contains("require-trusted-types-for 'script'; trusted-types 'none'"), "{POLICY}");
         assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains("<script>"), "inline");
         for asset in all() {
             let text = text(asset);
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            let markup = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"];
+            for word in markup.into_iter().chain(["trustedTypes"]) {
                 assert!(!text.contains(word), "{} has {word}", asset.name);
             }
             let elsewhere = text.replace("http://www.w3.org/2000/svg", "");

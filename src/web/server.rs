@@ -197,7 +197,7 @@ where
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                if let Some(unsaid) = failures.to_say(Instant::now()) {
+                if let Some(unsaid) = failures.another(Instant::now()) {
                     let more = if unsaid == 0 {
                         String::new()
                     } else {
@@ -264,7 +264,7 @@ struct Failures {
 
 impl Failures {
     /// Another one. Whether it is to be said now: then how many were not, since one was.
-    fn to_say(&mut self, now: Instant) -> Option<u64> {
+    fn another(&mut self, now: Instant) -> Option<u64> {
         if self.said.is_some_and(|said| now.duration_since(said) < ACCEPT_SAID) {
             self.unsaid += 1;
             return None;

@@ -47,7 +47,7 @@ function headOf(run, path, may) {
   const again = async () => {
     try {
       const entry = run.entry && (await get("/api/schedule?hours=0")).entries.find((one) => one.key === run.entry.key);
-      const note = run.entry && !entry ? "The line is not in the crontab any more: it runs without the settings that it had there." : undefined;
+      const note = run.entry && !entry ? "The crontab's line is gone, or was changed: it runs without the settings that it had there." : undefined;
       if (run.dry_run) {
         const id = entry ? await startEntry(entry.key, { dry: true }) : await start(run.script, given(run.arguments), { dry: true });
         if (note) tell(note, "warning");

@@ -530,6 +530,6 @@ async fn the_whole_way_from_the_socket_through_the_gate_to_a_warp_route() {
 #[test]
 fn that_nothing_can_be_accepted_is_said_once_a_minute_with_how_often_it_was_so() {
     let (mut failures, start) = (Failures::default(), Instant::now());
-    let said = (0..1_300).filter_map(|tenth| failures.to_say(start + Duration::from_millis(100 * tenth)));
+    let said = (0..1_300).filter_map(|tenth| failures.another(start + Duration::from_millis(100 * tenth)));
     assert_eq!(said.collect::<Vec<_>>(), [0, 599, 599]);
 }
