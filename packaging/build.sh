@@ -27,13 +27,18 @@ fi
 package=target/package
 
 if [ "$what" = static ]; then
+    if ! command -v musl-gcc >/dev/null; then
+        echo "error: there is no musl-gcc here: SQLite, zstd and ring are C" >&2
+        echo "hint: apt-get install musl-tools; and for Rust: rustup target add $(uname -m)-unknown-linux-musl" >&2
+        exit 1
+    fi
+    # musl's C library, for a static glibc loads the machine's own name services, and crashes where those are of another glibc.
+    target=$(uname -m)-unknown-linux-musl
     # The builder's folders stay out of it. Of a checkout and of an archive build.rs finds commit and day itself.
     here=$(pwd -P)
     cargo=${CARGO_HOME:-$HOME/.cargo}
-    target=$(uname -m)-unknown-linux-gnu
-    export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$here=convoy-backups --remap-path-prefix=$cargo=cargo"
+    export RUSTFLAGS="--remap-path-prefix=$here=convoy-backups --remap-path-prefix=$cargo=cargo"
     export CFLAGS="-ffile-prefix-map=$here=convoy-backups -ffile-prefix-map=$cargo=cargo"
-    # Named even where it is this machine's: else the flags would be those of build scripts, too.
     cargo build --release --locked --bin convoy-backups --target "$target" --target-dir target
     mkdir -p "$package"
     cp "target/$target/release/convoy-backups" "$package/"
