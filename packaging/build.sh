@@ -39,6 +39,8 @@ if [ "$what" = static ]; then
     cargo=${CARGO_HOME:-$HOME/.cargo}
     export RUSTFLAGS="--remap-path-prefix=$here=convoy-backups --remap-path-prefix=$cargo=cargo"
     export CFLAGS="-ffile-prefix-map=$here=convoy-backups -ffile-prefix-map=$cargo=cargo"
+    # What the script engine hashes names with is drawn at random for each build else. It is no secret in either case.
+    export CONST_RANDOM_SEED=convoy-backups
     cargo build --release --locked --bin convoy-backups --target "$target" --target-dir target
     mkdir -p "$package"
     cp "target/$target/release/convoy-backups" "$package/"
