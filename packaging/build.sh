@@ -1,18 +1,19 @@
 #!/bin/sh
 # Makes what hosts without containers are installed from, in target/package/:
 #
-#   packaging/build.sh deb    a Debian package (needs "cargo install cargo-deb")
-#   packaging/build.sh tar    an archive with the binary, install.sh and their checksums
+#   packaging/build.sh static    the binary that is given away: static, and the same bytes wherever it is built
+#   packaging/build.sh deb       a Debian package (needs "cargo install cargo-deb")
+#   packaging/build.sh tar       an archive with the binary, install.sh and their checksums
 #
-# The binary is built unless BINARY names one that is there already.
+# For the last two the binary is built for this machine unless BINARY names one that is there already.
 set -eu
 
 cd "$(dirname "$0")/.."
 what=${1:-}
 case $what in
-    deb | tar) ;;
+    static | deb | tar) ;;
     *)
-        echo "usage: packaging/build.sh {deb|tar}" >&2
+        echo "usage: packaging/build.sh {static|deb|tar}" >&2
         exit 2
         ;;
 esac
@@ -21,6 +22,30 @@ if [ "$what" = deb ] && ! command -v cargo-deb >/dev/null; then
     echo "error: there is no cargo-deb here" >&2
     echo "hint: cargo install --locked cargo-deb" >&2
     exit 1
+fi
+
+package=target/package
+
+if [ "$what" = static ]; then
+    if ! command -v musl-gcc >/dev/null; then
+        echo "error: there is no musl-gcc here: SQLite, zstd and ring are C" >&2
+        echo "hint: apt-get install musl-tools; and for Rust: rustup target add $(uname -m)-unknown-linux-musl" >&2
+        exit 1
+    fi
+    # musl's C library, for a static glibc loads the machine's own name services, and crashes where those are of another glibc.
+    target=$(uname -m)-unknown-linux-musl
+    # The builder's folders stay out of it. Of a checkout and of an archive build.rs finds commit and day itself.
+    here=$(pwd -P)
+    cargo=${CARGO_HOME:-$HOME/.cargo}
+    export RUSTFLAGS="--remap-path-prefix=$here=convoy-backups --remap-path-prefix=$cargo=cargo"
+    export CFLAGS="-ffile-prefix-map=$here=convoy-backups -ffile-prefix-map=$cargo=cargo"
+    # What the script engine hashes names with is drawn at random for each build else. It is no secret in either case.
+    export CONST_RANDOM_SEED=convoy-backups
+    cargo build --release --locked --bin convoy-backups --target "$target" --target-dir target
+    mkdir -p "$package"
+    cp "target/$target/release/convoy-backups" "$package/"
+    sha256sum "$package/convoy-backups"
+    exit
 fi
 
 release=target/release/convoy-backups
@@ -36,7 +61,6 @@ version=$("$release" --version | cut -d' ' -f2)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
 
-package=target/package
 rm -rf "$package/man" "$package/completions"
 mkdir -p "$package/man" "$package/completions"
 "$release" man "$package/man"

@@ -1,8 +1,31 @@
 #!/usr/bin/env bash
-# Prints the licences of all crates that are in the binary, with their texts: scripts/third-party.sh [TARGET] > THIRD-PARTY.md
-#
-# Needs cargo and jq, and the crates' sources, which a build has fetched. Which licences may be there at all, deny.toml says.
+# Prints the licences of all crates that are in the binary, with their texts. Which licences may be there at all, deny.toml says.
 set -euo pipefail
+
+usage() {
+    cat <<'END'
+usage: third-party.sh [TARGET] > THIRD-PARTY.md
+
+Prints the licences of all crates that are in the binary, with their texts.
+
+  TARGET     what the binary was built for (cargo build --target); else this machine's
+
+Needs cargo and jq, and the crates' sources, which a build has fetched.
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+END
+}
+
+case "${1:-}" in
+    -h | --help)
+        usage
+        exit
+        ;;
+    -*)
+        echo "error: \"$1\" is no option" >&2
+        usage >&2
+        exit 2
+        ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target="${1:-$(rustc -vV | sed -n 's/^host: //p')}"

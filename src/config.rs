@@ -1,6 +1,6 @@
 //! The configuration: environment, files and flags become one validated [`Config`].
 //!
-//! A flag wins over the environment. Each variable `BKUP_X` can be given as `BKUP_X_FILE`, the name of a file that holds
+//! A flag wins over the environment, and that over the file of the system's services. Each variable `BKUP_X` can be given as `BKUP_X_FILE`, the name of a file that holds
 //! the value (Docker secrets). Whatever is wrong is an error before anything is done; secrets never print.
 
 mod api;
@@ -8,6 +8,7 @@ mod api;
 mod page_tests;
 mod secret;
 mod settings;
+mod system;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -32,6 +33,7 @@ use crate::{
 pub(crate) use api::wrong_with_token;
 pub use secret::Secret;
 pub use settings::{Kind, SETTINGS, Setting};
+pub use system::SystemSettings;
 pub use values::Source;
 use values::{Values, quote};
 
@@ -92,6 +94,8 @@ pub struct Config {
     pub email: Email,
     /// A web address that is told.
     pub webhook: Webhook,
+    /// The file of the system's services.
+    pub system: SystemSettings,
     values: Values,
 }
 
@@ -318,7 +322,7 @@ pub struct Effective {
     pub name: &'static str,
     /// Its value as given; `(set)` for a secret, `(not set)` for what has none.
     pub value: String,
-    /// Where it came from: `default`, `environment`, `file PATH` or `flag --NAME`.
+    /// Where it came from: `default`, `environment`, `file PATH` (the value's own, or that of the system's services) or `flag --NAME`.
     pub source: String,
     /// What it is for.
     pub help: &'static str,
@@ -333,16 +337,29 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         overrides: &[Override],
     ) -> Result<(Self, Vec<Warning>)> {
-        Self::for_user(environment, overrides, rustix::process::geteuid().is_root())
+        Self::over(SystemSettings::default(), environment, overrides)
+    }
+
+    /// As [`Config::from_environment`], over what the system's services are told.
+    ///
+    /// # Errors
+    /// As [`Config::from_environment`].
+    pub fn over(
+        system: SystemSettings,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: &[Override],
+    ) -> Result<(Self, Vec<Warning>)> {
+        Self::for_user(system, environment, overrides, rustix::process::geteuid().is_root())
     }
 
     fn for_user(
+        system: SystemSettings,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         overrides: &[Override],
         is_root: bool,
     ) -> Result<(Self, Vec<Warning>)> {
         let environment: BTreeMap<_, _> = environment.into_iter().collect();
-        let (mut values, warnings) = Values::gather(&environment, overrides)?;
+        let (mut values, warnings) = Values::gather(&environment, &system, overrides)?;
         if values.text("BKUP_DATA_DIR").is_none() {
             values.set_default("BKUP_DATA_DIR", default_data_dir(&environment, is_root)?);
         }
@@ -406,6 +423,7 @@ impl Config {
                 on: values.require("BKUP_WEBHOOK_ON", notify_on)?,
                 token: secret("BKUP_WEBHOOK_TOKEN"),
             },
+            system,
             values,
         };
         Ok((config, warnings))
@@ -447,12 +465,14 @@ impl Config {
     }
 
     /// How much is logged to standard error: what the flags say (`-v` info, `-vv` debug, `-vvv` trace, `--quiet` errors), else
-    /// what the environment says, else the default while serving, and warnings in a command that is over soon.
+    /// what the environment says, else the default while serving, and warnings in a command that is over soon. What the services
+    /// write into the journal is nothing for a command typed in a shell.
     pub fn console_level(&self, serving: bool, verbose: u8, quiet: bool) -> LevelFilter {
         match verbose {
             0 if quiet => LevelFilter::Error,
             0 if !self.console_log.enabled => LevelFilter::Off,
-            0 if serving || self.values.source("BKUP_LOGGER_CONSOLE_LEVEL") != Source::Default => {
+            0 if serving => self.console_log.level,
+            0 if !matches!(self.values.source("BKUP_LOGGER_CONSOLE_LEVEL"), Source::Default | Source::System(_)) => {
                 self.console_log.level
             }
             0 => LevelFilter::Warn,

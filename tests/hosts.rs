@@ -112,3 +112,45 @@ fn every_setting_in_the_services_settings_is_one() {
 fn project(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
+
+#[test]
+fn commands_go_by_the_settings_of_the_services_where_the_environment_says_nothing() {
+    let site = Site::builtin();
+    let settings = site.path("default");
+    let elsewhere = site.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let text = format!(
+        "# as installed\nBKUP_LOGGER_CONSOLE_LEVEL=info\nBKUP_BACKUP_URL=\"vfs://{}\"\nBKUP_DATA_DIR=/no/such\nexport BKUP_HOST=x\nBKUP_REPOSITORY_PASSWORD='a b'\n",
+        elsewhere.display()
+    );
+    fs::write(&settings, text).unwrap();
+    let site = site.with("BKUP_DEFAULTS", settings.display().to_string()).without("BKUP_BACKUP_URL");
+    site.create("vol1", &[("file", "precious")]);
+
+    let backed_up = site.run("backup --volume vol1 --json").ok();
+    assert!(backed_up.out.contains(&elsewhere.display().to_string()), "{}", backed_up.out);
+    assert_eq!(backed_up.err.lines().count(), 1, "quiet but for the line without effect: {}", backed_up.err);
+    assert!(backed_up.err.contains("line 5 of ") && backed_up.err.contains("without \"export\""));
+
+    let config = site.run("config --json").json();
+    let of = |name: &str| config["settings"].as_array().unwrap().iter().find(|line| line["name"] == name).unwrap();
+    assert_eq!(of("BKUP_BACKUP_URL")["source"], format!("file {}", settings.display()));
+    assert_eq!(of("BKUP_DATA_DIR")["source"], "environment");
+    assert!(site.run("doctor").out.contains("settings"));
+
+    let wrong = site.without("BKUP_DEFAULTS").with("BKUP_DEFAULTS", "/no/such/file").run("volumes");
+    assert_eq!(wrong.code, 2, "{}", wrong.err);
+}
+
+#[test]
+fn the_crontabs_lines_go_by_the_settings_of_the_services_too() {
+    let site = Site::builtin();
+    let settings = site.path("default");
+    fs::write(&settings, format!("BKUP_BACKUP_URL=vfs://{}\n", site.path("backups").display())).unwrap();
+    let site = site.with("BKUP_DEFAULTS", settings.display().to_string()).without("BKUP_BACKUP_URL");
+    let site = with_crontab(site, "BKUP_LOCK_WAIT=1m\n0 3 * * *  backup\n");
+    let checked = site.run("crontab check").ok();
+    assert!(!format!("{}{}", checked.out, checked.err).contains("no backup destination"), "{}", checked.out);
+    let refused = with_crontab(site, "BKUP_DEFAULTS=off\n0 3 * * *  backup\n").run("crontab check");
+    assert!(refused.err.contains("setting of the program as a whole") || refused.out.contains("as a whole"));
+}

@@ -12,7 +12,7 @@ use crate::{
         status::{self, Expected, LookVerdict},
     },
     clock::{self, Clock as _, SystemClock},
-    config::DaemonChoice,
+    config::{DaemonChoice, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
     logging, progress,
@@ -65,6 +65,7 @@ fn failed_with(what: &'static str, error: &Error) -> Check {
 pub(super) async fn doctor(context: &Context) -> Result<u8> {
     let mut checks = Vec::new();
     checks.extend(clock::unset(SystemClock.now()).map(|(what, hint)| failed("clock", what, hint)));
+    checks.extend(settings(&context.config.system));
     checks.extend(folder("data folder", &context.config.data_dir, "set BKUP_DATA_DIR to a folder that can be written"));
     checks.push(scripts(context));
     checks.extend(log(context).await);
@@ -99,6 +100,20 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// The settings of the system's services, where they have a file of their own.
+fn settings(system: &SystemSettings) -> Option<Check> {
+    let path = system.path.as_ref()?.display();
+    let what = "settings";
+    Some(if system.is_closed {
+        let hint = "as root you see what the services see; for none of them, BKUP_DEFAULTS=off";
+        warning(what, format!("this user can't read the services' settings in \"{path}\""), hint)
+    } else if let Some(odd) = system.warnings.first() {
+        warning(what, odd.message.clone(), odd.hint.clone().unwrap_or_default())
+    } else {
+        ok(what, format!("those of the services in \"{path}\" hold here, too"))
+    })
 }
 
 /// A folder of this program's own: there or to be made, writable, with space left.

@@ -117,7 +117,10 @@ const FILES: [(&str, &str); 5] = [
         "/etc/convoy-backups/crontab",
         "What \"serve\" does when, unless BKUP_CRONTAB names another; see convoy-backups-crontab(5).",
     ),
-    ("/etc/default/convoy-backups", "The settings of the system's services. Commands typed in a shell do not read it."),
+    (
+        "/etc/default/convoy-backups",
+        "The settings of the system's services. They hold for other commands, too, where the environment says nothing; see BKUP_DEFAULTS.",
+    ),
     (
         "/var/lib/convoy-backups",
         "The data folder of root: what ran, the API's token, and the built-in daemon's volumes and snapshots.",

@@ -15,7 +15,7 @@ mod scripts;
 mod serve;
 mod status;
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, process::ExitCode, sync::Arc};
 
 use clap::ArgMatches;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{self, Clock as _, SystemClock},
     command_words as arguments,
-    config::Config,
+    config::{Config, SystemSettings},
     demo, diagnostic,
     error::{Error, ErrorKind, Result},
     logging::{self, Destinations},
@@ -221,7 +221,9 @@ enum Logging {
 
 /// The configuration and the log, from the environment and the flags.
 fn context(flags: Flags, logging: Logging) -> Result<Context> {
-    let (config, warnings) = Config::from_environment(std::env::vars_os(), &flags.overrides)?;
+    let environment: BTreeMap<_, _> = std::env::vars_os().collect();
+    let system = SystemSettings::find(&environment)?;
+    let (config, warnings) = Config::over(system, environment, &flags.overrides)?;
     let bars = Bars::on_error(flags.quiet || flags.json);
     let console = logging::Console {
         level: config.console_level(logging == Logging::Serving, flags.verbose, flags.quiet),

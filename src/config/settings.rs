@@ -1,5 +1,7 @@
 //! The one table of settings: it drives reading, the check for unknown names, and the `config` command's listing.
 
+use super::system::USUAL;
+
 /// One setting: an environment variable, which can also be given as the name of a file (`NAME_FILE`) or by a flag.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -67,6 +69,8 @@ pub enum Kind {
     Mail,
     /// What must never be shown.
     Secret,
+    /// The file of the system's services, or `off`.
+    SystemFile,
     /// Any text.
     Text,
 }
@@ -76,6 +80,7 @@ impl Kind {
     pub(super) fn expected(self) -> (&'static str, &'static str) {
         match self {
             Self::Switch => ("true or false", "write true or false (1, 0, yes, no, on and off are understood too)"),
+            Self::SystemFile => ("an absolute path, or off", "write the path of a file from the root on, or off"),
             Self::Level => ("a log level", "write error, warn, info, debug, trace or off"),
             Self::Port => ("a port", "write a number from 1 to 65535"),
             Self::Destination => ("a backup destination", "write vfs:///absolute/folder or s3://bucket@region/path"),
@@ -178,6 +183,12 @@ pub const SETTINGS: &[Setting] = &[
         Some("1d"),
         Kind::Duration,
         "how long after people are told again of what is still wrong",
+    ),
+    setting(
+        "BKUP_DEFAULTS",
+        Some(USUAL),
+        Kind::SystemFile,
+        "the settings of the system's services; they hold where the environment says nothing. off: they do not",
     ),
     setting("BKUP_LOCK_WAIT", Some("5m"), Kind::Duration, "how long a run waits for another that holds the lock"),
     setting("BKUP_API_LISTEN", Some("127.0.0.1:3000"), Kind::Listen, "where serve answers HTTP; off: nowhere"),

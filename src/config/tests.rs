@@ -7,7 +7,7 @@ fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 /// As an ordinary user whose home is `/home/me`.
 fn read(pairs: &[(&str, &str)], overrides: &[Override]) -> Result<(Config, Vec<Warning>)> {
     let home = environment(&[("HOME", "/home/me"), ("PATH", "/bin")]);
-    Config::for_user(home.into_iter().chain(environment(pairs)), overrides, false)
+    Config::for_user(SystemSettings::default(), home.into_iter().chain(environment(pairs)), overrides, false)
 }
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -150,7 +150,13 @@ fn a_value_that_is_not_utf_8_is_an_error_and_foreign_ones_are_left_alone() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = OsString::from_vec(vec![0xff]);
     let read = |name: &str| {
-        Config::for_user([("HOME".into(), "/home/me".into()), (name.into(), bytes.clone())], &[], false).map(|_| ())
+        Config::for_user(
+            SystemSettings::default(),
+            [("HOME".into(), "/home/me".into()), (name.into(), bytes.clone())],
+            &[],
+            false,
+        )
+        .map(|_| ())
     };
     assert!(read("BKUP_HOST").unwrap_err().message.contains("BKUP_HOST is not valid UTF-8"));
     read("OTHER").unwrap();
@@ -302,7 +308,7 @@ fn the_listing_has_every_setting_with_its_value_and_source() {
 #[test]
 fn the_data_folder_depends_on_who_asks() {
     let data_dir = |pairs: &[(&str, &str)], is_root| {
-        Config::for_user(environment(pairs), &[], is_root).map(|(config, _)| config.data_dir)
+        Config::for_user(SystemSettings::default(), environment(pairs), &[], is_root).map(|(config, _)| config.data_dir)
     };
     let home = ("HOME", "/home/me");
     assert_eq!(data_dir(&[home], true).unwrap(), Path::new("/var/lib/convoy-backups"));
@@ -430,5 +436,78 @@ fn names_and_origins_are_lists() {
     }
     for origins in ["*", "null", "host", "https://host/path", "https://", "https://*.example.com"] {
         assert!(wrong(&[("BKUP_API_ALLOW_ORIGIN", origins)]).message.contains("origins"), "{origins}");
+    }
+}
+
+/// A file of the system's services with this text, and the configuration over it.
+fn over(
+    text: &str,
+    pairs: &[(&str, &str)],
+    overrides: &[Override],
+) -> (tempfile::TempDir, Result<(Config, Vec<Warning>)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("convoy-backups");
+    std::fs::write(&path, text).unwrap();
+    let named = environment(&[("BKUP_DEFAULTS", path.to_str().unwrap())]).into_iter().collect();
+    let system = SystemSettings::find(&named).unwrap();
+    let home = environment(&[("HOME", "/home/me")]);
+    let config = Config::for_user(system, home.into_iter().chain(environment(pairs)), overrides, false);
+    (folder, config)
+}
+
+#[test]
+fn what_the_services_are_told_holds_where_the_environment_says_nothing() {
+    let text = "BKUP_HOST=services\nBKUP_LOCK_WAIT=1m\nBKUP_RUN_TIMEOUT=1h\nBKUP_JITTER='2m'\n";
+    let pairs = [("BKUP_LOCK_WAIT", "2m"), ("BKUP_RUN_TIMEOUT", "")];
+    let (folder, config) = over(text, &pairs, &[flag("BKUP_JITTER", "--jitter", "3m")]);
+    let config = config.unwrap().0;
+    let from = |name: &str| {
+        let line = line(&config, name);
+        (line.value, line.source)
+    };
+    let file = format!("file {}", folder.path().join("convoy-backups").display());
+    assert_eq!(from("BKUP_HOST"), ("services".into(), file));
+    assert_eq!(from("BKUP_LOCK_WAIT"), ("2m".into(), "environment".into()));
+    assert_eq!(from("BKUP_RUN_TIMEOUT"), ("5h".into(), "default".into()), "an empty variable leaves the file's out");
+    assert_eq!(from("BKUP_JITTER"), ("3m".into(), "flag --jitter".into()));
+}
+
+#[test]
+fn a_secrets_file_that_the_environment_names_wins_over_the_value_the_services_are_told() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "mine\n").unwrap();
+    let pairs = [("BKUP_REPOSITORY_PASSWORD_FILE", secret.path().to_str().unwrap())];
+    let (_folder, config) = over("BKUP_REPOSITORY_PASSWORD=theirs", &pairs, &[]);
+    assert_eq!(config.unwrap().0.repository_password.unwrap().expose(), "mine");
+    let (_folder, config) = over(&format!("BKUP_REPOSITORY_PASSWORD_FILE={}", secret.path().display()), &[], &[]);
+    assert_eq!(config.unwrap().0.repository_password.unwrap().expose(), "mine");
+}
+
+#[test]
+fn what_is_wrong_in_the_services_settings_names_their_file() {
+    let (folder, config) = over("BKUP_LOCK_WAIT=soon", &[], &[]);
+    let error = config.unwrap_err();
+    let file = folder.path().join("convoy-backups");
+    assert!(error.to_string().contains(&format!("BKUP_LOCK_WAIT (in the file \"{}\")", file.display())), "{error}");
+    let (_folder, config) = over("BKUP_LOCKWAIT=1m", &[("BKUP_LOCKWAIT", "1m")], &[]);
+    let warnings = config.unwrap().1;
+    assert_eq!(warnings.len(), 1, "once, though services have it in their environment, too: {warnings:?}");
+}
+
+#[test]
+fn how_much_the_services_log_says_nothing_of_a_command() {
+    let (_folder, config) = over("BKUP_LOGGER_CONSOLE_LEVEL=info", &[], &[]);
+    let config = config.unwrap().0;
+    assert_eq!(config.console_level(true, 0, false), LevelFilter::Info);
+    assert_eq!(config.console_level(false, 0, false), LevelFilter::Warn);
+}
+
+#[test]
+fn a_named_file_of_settings_must_be_there_and_can_be_left_out() {
+    let find = |value: &str| SystemSettings::find(&environment(&[("BKUP_DEFAULTS", value)]).into_iter().collect());
+    assert!(find("off").unwrap().path.is_none());
+    for (value, expected) in [("/no/such/file", "cannot read"), ("settings", "not an absolute path, or off")] {
+        let error = find(value).unwrap_err();
+        assert!(error.exit_code() == 2 && error.message.contains(expected) && error.hint.is_some(), "{error}");
     }
 }

@@ -1,8 +1,8 @@
 //! The settings' values as they were given, each with where it came from: what [`super::Config`] is read from.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    ffi::OsString,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ffi::{OsStr, OsString},
     fmt,
     io::Read,
     path::{Path, PathBuf},
@@ -12,6 +12,7 @@ use super::{
     Override, Warning,
     secret::Secret,
     settings::{Kind, SETTINGS, Setting, find},
+    system::SystemSettings,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -20,10 +21,10 @@ use crate::{
 };
 
 /// More than any setting needs; a file that is larger is not what was meant.
-const LARGEST_FILE: u64 = 64 * 1024;
+pub(super) const LARGEST_FILE: u64 = 64 * 1024;
 
 /// What our variables begin with.
-const PREFIX: &str = "BKUP_";
+pub(super) const PREFIX: &str = "BKUP_";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum Source {
     Default,
     /// The environment variable.
     Environment,
+    /// The file of the system's services.
+    System(PathBuf),
     /// The file that the variable `.._FILE` names.
     File(PathBuf),
     /// A flag, such as `--backup-url`.
@@ -43,7 +46,7 @@ impl fmt::Display for Source {
         match self {
             Self::Default => f.write_str("default"),
             Self::Environment => f.write_str("environment"),
-            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::File(path) | Self::System(path) => write!(f, "file {}", path.display()),
             Self::Flag(flag) => write!(f, "flag {flag}"),
         }
     }
@@ -51,8 +54,8 @@ impl fmt::Display for Source {
 
 /// A value and its source. All are kept as secrets, so that none can slip into a log.
 #[derive(Debug, Clone)]
-struct Value {
-    text: Secret,
+pub(super) struct Value {
+    pub(super) text: Secret,
     source: Source,
 }
 
@@ -61,14 +64,15 @@ struct Value {
 pub(super) struct Values(HashMap<&'static str, Value>);
 
 impl Values {
-    /// Gathers the values: flags first, then the environment and its files, then the defaults.
+    /// Gathers the values: flags first, then the environment and its files, then the system's settings, then the defaults.
     pub(super) fn gather(
         environment: &BTreeMap<OsString, OsString>,
+        system: &SystemSettings,
         overrides: &[Override],
     ) -> Result<(Self, Vec<Warning>)> {
         let mut values = HashMap::new();
         for setting in SETTINGS {
-            if let Some(value) = given(setting, environment, overrides)? {
+            if let Some(value) = given(setting, environment, system, overrides)? {
                 values.insert(setting.name, value);
             } else if let Some(default) = setting.default {
                 values.insert(setting.name, Value { text: Secret::new(default), source: Source::Default });
@@ -77,7 +81,11 @@ impl Values {
         if let Some(wrong) = overrides.iter().find(|wrong| find(wrong.name).is_none()) {
             return Err(Error::internal(format!("\"{}\" sets \"{}\", which is no setting", wrong.flag, wrong.name)));
         }
-        Ok((Self(values), unknown_names(environment)))
+        let mut warnings = system.warnings.clone();
+        // Each once: the services have the file's also in their environment.
+        let names: BTreeSet<&OsString> = environment.keys().chain(system.values.0.keys()).collect();
+        warnings.extend(unknown_names(names));
+        Ok((Self(values), warnings))
     }
 
     /// Where a setting's value came from.
@@ -142,20 +150,29 @@ fn quoted(text: &str) -> bool {
 fn given_as(name: &str, source: &Source) -> String {
     match source {
         Source::Flag(flag) => (*flag).to_owned(),
-        Source::File(path) => format!("{name} (in the file {})", quote(&path.to_string_lossy())),
+        Source::File(path) | Source::System(path) => {
+            format!("{name} (in the file {})", quote(&path.to_string_lossy()))
+        }
         Source::Environment | Source::Default => name.to_owned(),
     }
 }
 
-/// The value that a user gave. An empty variable counts as not given: compose files pass unset ones on as empty.
-fn given(
+/// The value that a user gave. An empty variable counts as not given: compose files pass unset ones on as empty. But it hides what
+/// the system's settings say, so that they can be left out.
+pub(super) fn given(
     setting: &Setting,
     environment: &BTreeMap<OsString, OsString>,
+    system: &SystemSettings,
     overrides: &[Override],
 ) -> Result<Option<Value>> {
     let name = setting.name;
     let file_name = format!("{name}_FILE");
-    let variable = |name: &str| environment.get(&OsString::from(name)).filter(|value| !value.is_empty());
+    let is_in_environment = [name, &file_name].iter().any(|name| environment.contains_key(OsStr::new(name)));
+    let (layer, source) = match &system.path {
+        Some(path) if !is_in_environment => (&system.values.0, Source::System(path.clone())),
+        _ => (environment, Source::Environment),
+    };
+    let variable = |name: &str| layer.get(OsStr::new(name)).filter(|value| !value.is_empty());
     let (direct, file) = (variable(name), variable(&file_name));
     if let Some(given) = overrides.iter().rev().find(|given| given.name == name) {
         return Ok(Some(Value { text: Secret::new(given.value.clone()), source: Source::Flag(given.flag) }));
@@ -168,7 +185,7 @@ fn given(
         }
         (Some(value), None) => {
             let text = value.to_str().ok_or_else(|| Error::configuration(format!("{name} is not valid UTF-8")))?;
-            (text.to_owned(), Source::Environment)
+            (text.to_owned(), source)
         }
         (None, Some(path)) => (read_file(name, Path::new(path))?, Source::File(path.into())),
         (None, None) => return Ok(None),
@@ -211,9 +228,9 @@ fn read_file(name: &str, path: &Path) -> Result<String> {
 }
 
 /// A warning for each variable that begins as ours do and is none of ours.
-fn unknown_names(environment: &BTreeMap<OsString, OsString>) -> Vec<Warning> {
+fn unknown_names(given: BTreeSet<&OsString>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for name in environment.keys().map(|name| name.to_string_lossy()).filter(|name| name.starts_with(PREFIX)) {
+    for name in given.into_iter().map(|name| name.to_string_lossy()).filter(|name| name.starts_with(PREFIX)) {
         let base = name.strip_suffix("_FILE").unwrap_or(&name);
         if find(&name).is_some() || find(base).is_some() {
             continue;

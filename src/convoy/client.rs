@@ -4,6 +4,7 @@
 //! A read is tried again while the daemon restarts. A write is sent at most once: only an attempt that never got a
 //! connection may be repeated. [`answer`] turns what came back into values or errors.
 
+mod advice;
 mod answer;
 mod exchange;
 #[cfg(test)]

@@ -72,6 +72,7 @@ impl DryRun {
         let pretended = self.pretended();
         if let Some(snapshots) = &mut volume.snapshots {
             snapshots.retain(|name, _| !pretended.deleted_snapshots.contains(name));
+            snapshots.values_mut().for_each(|snapshot| pretended.removed_at_ebs(snapshot));
             let taken = pretended.snapshots.iter().filter(|(_, snapshot)| snapshot.volume_name == volume.name);
             snapshots.extend(
                 taken.map(|(name, snapshot)| {
@@ -87,6 +88,16 @@ impl Pretended {
     fn step(&mut self, operation: &'static str, text: String) {
         log::info!("dry run: would {text}");
         self.steps.push(Step { operation, text });
+    }
+
+    /// At EBS, Convoy tells of the snapshot whose backup was deleted in this state.
+    fn removed_at_ebs(&self, snapshot: &mut Snapshot) {
+        let Some(info) = &mut snapshot.driver_info else { return };
+        let is_this = |url: &BackupUrl, id: &String| matches!(url, BackupUrl::Ebs { snapshot, .. } if snapshot == id);
+        let id = info.get("EBSSnapshotID");
+        if id.is_some_and(|id| self.deleted_backups.iter().any(|url| is_this(url, id))) {
+            info.insert("State".into(), "removed".into());
+        }
     }
 
     fn has_deleted(&self, backup: &Backup) -> bool {
@@ -240,7 +251,9 @@ impl Daemon for DryRun {
                 return Ok(snapshot.clone());
             }
         }
-        self.daemon.snapshot(name).await
+        let mut snapshot = self.daemon.snapshot(name).await?;
+        self.pretended().removed_at_ebs(&mut snapshot);
+        Ok(snapshot)
     }
 
     async fn delete_snapshot(&self, name: &Name) -> Result<()> {

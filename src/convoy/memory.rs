@@ -42,6 +42,8 @@ struct State {
     time: i64,
     /// Whether its volumes are EBS's, where a snapshot is the backup and no list shows it.
     ebs: bool,
+    /// The EBS snapshots whose volume was deleted: Amazon has them still, no list shows them.
+    at_amazon: BTreeMap<String, Snapshot>,
 }
 
 /// The daemon in memory.
@@ -107,6 +109,20 @@ impl MemoryDaemon {
     /// The names of the backups that are there, oldest first.
     pub fn backup_names(&self) -> Vec<String> {
         self.lock().stored().iter().map(|(url, _)| url.backup().to_owned()).collect()
+    }
+
+    /// The ids of the EBS snapshots that Amazon still has, of volumes that are there and of those that were deleted.
+    pub fn ebs_snapshots(&self) -> Vec<String> {
+        let state = self.lock();
+        let of_volumes = state.volumes.values().filter_map(|volume| volume.snapshots.as_ref());
+        let all = of_volumes.chain([&state.at_amazon]).flat_map(BTreeMap::values);
+        let infos = all.filter_map(|snapshot| snapshot.driver_info.as_ref());
+        let mut ids: Vec<String> = infos
+            .filter(|info| info.get("State").is_some_and(|state| state != "removed"))
+            .filter_map(|info| info.get("EBSSnapshotID").cloned())
+            .collect();
+        ids.sort();
+        ids
     }
 
     /// The names of a volume's snapshots.
@@ -183,8 +199,8 @@ impl State {
 
     /// The EBS snapshot behind this URL, as Convoy's snapshot tells of it.
     fn ebs_snapshot(&mut self, url: &BackupUrl) -> Option<&mut DriverInfo> {
-        let snapshots =
-            self.volumes.values_mut().filter_map(|volume| volume.snapshots.as_mut()).flat_map(BTreeMap::values_mut);
+        let of_volumes = self.volumes.values_mut().filter_map(|volume| volume.snapshots.as_mut());
+        let snapshots = of_volumes.chain([&mut self.at_amazon]).flat_map(BTreeMap::values_mut);
         let is_this = |info: &&mut DriverInfo| info.get("EBSSnapshotID").is_some_and(|id| id == url.backup());
         snapshots.filter_map(|snapshot| snapshot.driver_info.as_mut()).find(is_this)
     }
@@ -240,6 +256,7 @@ impl Daemon for MemoryDaemon {
             }
             if let Some(url) = &new.backup
                 && !state.stored().iter().any(|(there, _)| there.same_backup(url))
+                && state.ebs_snapshot(url).is_none()
             {
                 return Err(refused("cannot find the backup in objectstore"));
             }
@@ -265,8 +282,13 @@ impl Daemon for MemoryDaemon {
         let act = |state: &mut State| {
             state.volume(name.as_str())?;
             let volume = state.volumes.remove(name.as_str());
-            let left = volume.and_then(|volume| volume.snapshots).filter(|_| reference_only);
-            state.forgotten.extend(left.map(|snapshots| (name.to_string(), snapshots)));
+            let left = volume.and_then(|volume| volume.snapshots);
+            // Convoy's EBS driver asks Amazon to delete the volume, and looks at no snapshots.
+            if state.ebs {
+                state.at_amazon.extend(left.into_iter().flatten());
+            } else if let Some(snapshots) = left.filter(|_| reference_only) {
+                state.forgotten.insert(name.to_string(), snapshots);
+            }
             Ok(())
         };
         self.call("delete_volume", name.as_str(), act, || ())

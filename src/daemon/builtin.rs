@@ -307,7 +307,8 @@ impl Inner {
     fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         let name = new.name.as_str();
         if let Some(driver) = new.driver.as_deref().filter(|driver| !driver.is_empty() && *driver != DRIVER) {
-            return Err(refused(format!("Cannot find driver {driver}")));
+            return Err(refused(format!("Cannot find driver {driver}"))
+                .with_hint("the built-in daemon has one driver, vfs: leave --driver out"));
         }
         self.exclusively(name, || {
             if self.find(name).is_some() {

@@ -79,6 +79,8 @@ fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
             command.env_remove(name);
         }
     }
+    // Nor have the services of the machine that tests run on.
+    command.env("BKUP_DEFAULTS", "off");
     command.env("NO_COLOR", "1").env("TZ", "UTC").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
     command
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::exchange::Answer;
+use super::{advice, exchange::Answer};
 use crate::{
     convoy::{Backup, BackupUrl},
     error::{Error, ErrorKind, Result},
@@ -33,7 +33,12 @@ pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
     } else if words.is_empty() {
         Error::new(ErrorKind::Daemon, "the daemon refused and did not say why").with_hint("look into the daemon's log")
     } else {
-        Error::new(ErrorKind::Daemon, words)
+        let hint = advice::about(&words);
+        let error = Error::new(ErrorKind::Daemon, words);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     };
     Err(error.with_status(status.as_u16()))
 }

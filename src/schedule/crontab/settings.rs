@@ -21,7 +21,8 @@ use crate::{
 };
 
 /// Settings of the program as a whole: a line of the crontab can't have its own.
-const OF_THE_PROGRAM: [&str; 4] = ["BKUP_DATA_DIR", "BKUP_CRONTAB", "BKUP_MAX_CONCURRENT", "BKUP_SHUTDOWN_GRACE"];
+const OF_THE_PROGRAM: [&str; 5] =
+    ["BKUP_DATA_DIR", "BKUP_CRONTAB", "BKUP_MAX_CONCURRENT", "BKUP_SHUTDOWN_GRACE", "BKUP_DEFAULTS"];
 const OF_THE_PROGRAM_PREFIXES: [&str; 2] = ["BKUP_LOGGER_", "BKUP_API_"];
 
 /// A `NAME=value` line. It may hold a secret, so it can't be printed.
@@ -217,7 +218,7 @@ fn configure(surroundings: &Surroundings, given: &BTreeMap<String, String>, flag
     let environment = surroundings.environment.iter().filter(|(name, _)| !is_replaced(name)).cloned();
     let settings = given.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let overrides: Vec<Override> = surroundings.overrides.iter().chain(flags).cloned().collect();
-    Ok(Config::from_environment(environment.chain(settings), &overrides)?.0)
+    Ok(Config::over(surroundings.config.system.clone(), environment.chain(settings), &overrides)?.0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use rhai::plugin::*;
 
 use super::{Returned, call};
-use crate::script::{errors, host::Failure};
+use crate::{
+    diagnostic,
+    script::{errors, host::Failure},
+};
 
 #[export_module]
 pub(crate) mod functions {
@@ -64,7 +67,7 @@ pub(crate) mod functions {
     pub fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
         call(&ctx, |run| {
             let error = errors::of_thrown(&error);
-            run.log(log::Level::Error, &format!("\"{volume}\": {error}"));
+            run.log(log::Level::Error, &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)));
             let (code, message) = (error.kind.code().into(), error.to_string());
             run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
             Ok(())

@@ -8,6 +8,7 @@ use crate::{
     clock::FixedClock,
     convoy::{
         Daemon as _,
+        dry_run::DryRun,
         memory::{Fault, MemoryDaemon},
     },
     error::{Error, ErrorKind},
@@ -172,6 +173,62 @@ fn remove_keeps_the_newest_backup_and_deletes_backups_before_snapshots() {
         ["delete_backup", "delete_backup", "delete_snapshot", "delete_snapshot", "delete_snapshot", "delete_volume"]
     );
     assert!(run_default(again(&daemon), "volumes", "").unwrap().result.as_array().unwrap().is_empty());
+}
+
+/// A daemon with an EBS volume `vol1`, backed up so many times: its snapshots are `snap-1`, `snap-2`, ..
+fn backed_up_at_ebs(times: usize) -> Arc<MemoryDaemon> {
+    let daemon = Arc::new(MemoryDaemon::ebs(&["vol1"]));
+    for _ in 0..times {
+        run_default(again(&daemon), "backup", "--volume vol1 --create-snapshot").unwrap();
+    }
+    daemon
+}
+
+#[test]
+fn remove_at_ebs_deletes_the_volume_and_leaves_the_snapshot_that_is_the_newest_backup() {
+    let daemon = backed_up_at_ebs(3);
+    let dry = Arc::new(DryRun::new(
+        daemon.clone(),
+        Arc::new(FixedClock::new(jiff::Timestamp::UNIX_EPOCH, jiff::tz::TimeZone::UTC)),
+    ));
+    let planned = run_default(host_over(dry), "remove", "--volume vol1").unwrap().result;
+    assert_eq!(daemon.ebs_snapshots().len(), 3);
+    let removed = run_default(again(&daemon), "remove", "--volume vol1").unwrap().result;
+    assert_eq!(planned, removed);
+    assert_eq!(daemon.ebs_snapshots(), ["snap-3"]);
+    assert_eq!(removed["Kept"], "ebs://us-east-1/snap-3");
+    assert_eq!((removed["Backups"].as_array().unwrap().len(), removed["Snapshots"].as_array().unwrap().len()), (2, 2));
+    assert!(run_default(again(&daemon), "volumes", "").unwrap().result.as_array().unwrap().is_empty());
+    let restored =
+        run_default(again(&daemon), "restore", "--volume vol2 --backupurl ebs://us-east-1/snap-3").unwrap().result;
+    assert_eq!(restored["Name"], "vol2");
+}
+
+#[test]
+fn remove_at_ebs_says_the_urls_of_what_no_list_has_any_more() {
+    let daemon = backed_up_at_ebs(2);
+    // The newest one may only look broken.
+    daemon.fault("backup", refused());
+    let heard = Arc::new(Heard::default());
+    let host = Host { listener: Arc::clone(&heard) as Arc<dyn Listener>, ..again(&daemon) };
+    let removed = run_default(host, "remove", "--volume vol1").unwrap().result;
+    assert_eq!(
+        (&removed["Kept"], &removed["Left"]),
+        (&json!("ebs://us-east-1/snap-1"), &json!(["ebs://us-east-1/snap-2"]))
+    );
+    assert_eq!(daemon.ebs_snapshots(), ["snap-1", "snap-2"]);
+    assert_eq!(removed["Snapshots"], json!([]));
+    let said = heard.lines.lock().unwrap().join("\n");
+    for stays in ["\"ebs://us-east-1/snap-1\" is the newest", "\"ebs://us-east-1/snap-2\" is a backup"] {
+        assert!(said.contains(stays), "{said}");
+    }
+}
+
+#[test]
+fn remove_all_at_ebs_leaves_nothing_at_amazon() {
+    let daemon = backed_up_at_ebs(2);
+    let removed = run_default(again(&daemon), "remove", "--volume vol1 --all").unwrap().result;
+    assert_eq!((daemon.ebs_snapshots(), &removed["Kept"]), (Vec::new(), &Value::Null));
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! What to do about what the daemon says: its own words name no way out.
+
+/// What is found in the daemon's words, all parts of it, and the hint for that; the first that fits counts.
+const ADVICE: [(&[&str], &str); 11] = [
+    (
+        &["Driver ", " is not supported!"],
+        "this daemon keeps no backups at such a place: the built-in one takes vfs:///folder (a mounted network share, for \
+         instance) only, s3:// needs Convoy",
+    ),
+    (
+        &["Cannot find driver "],
+        "leave --driver out for the daemon's own; others are those that Convoy was started with (--drivers)",
+    ),
+    (
+        &["Invalid volume type "],
+        "Convoy's EBS driver takes --type gp2, io1, st1, sc1 or standard; EBS.md says how a volume becomes gp3",
+    ),
+    (&["IOPS", " volume type io1"], "--type io1 needs --iops, and no other type takes it"),
+    (
+        &["VFS path ", " doesn't exist or is not a directory"],
+        "mount the share, or make the folder; it has to be there where the daemon runs, on the host or in its container",
+    ),
+    (&["Copy snapshot is needed"], "copy it into this region first: aws ec2 copy-snapshot"),
+    (&["NoSuchBucket"], "make the bucket first, or correct the destination: the daemon makes none"),
+    (&["RequestTimeTooSkewed"], "set the clock of the machine that the daemon runs on"),
+    (&["NoCredentialProviders"], CREDENTIALS),
+    (&["AccessDenied"], CREDENTIALS),
+    (&["no space left on device"], "make room where the daemon keeps its files, or at the destination"),
+];
+
+const CREDENTIALS: &str = "the daemon's own credentials count, not this program's: its machine's role, or AWS_ variables and \
+                           ~/.aws where it runs; docs/s3.md has the rights that it needs";
+
+/// What to do, where the words are known.
+pub(super) fn about(words: &str) -> Option<&'static str> {
+    let fits = |parts: &[&str]| parts.iter().all(|part| words.contains(part));
+    ADVICE.iter().find(|(parts, _)| fits(parts)).map(|(_, hint)| *hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_convoy_says_is_explained() {
+        for (words, hint) in [
+            ("Driver s3 is not supported!", "s3:// needs Convoy"),
+            ("Cannot find driver nosuch", "leave --driver out"),
+            ("Invalid volume type gp3", "gp2, io1"),
+            ("Invalid IOPS for volume type io1", "needs --iops"),
+            ("IOPS only valid for volume type io1", "needs --iops"),
+            ("VFS path /mnt/backups doesn't exist or is not a directory", "mount the share"),
+            ("AWS Error:  AccessDenied Access Denied <nil> 403", "own credentials"),
+            ("write /a/b: no space left on device", "make room"),
+        ] {
+            assert!(about(words).is_some_and(|known| known.contains(hint)), "{words}");
+        }
+        assert_eq!(about("Volume vol1 is still mounted"), None);
+    }
+}
