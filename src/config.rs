@@ -50,6 +50,8 @@ pub struct Config {
     pub backup_url: Option<Destination>,
     /// The S3 service, passed on as Convoy's `Endpoint`.
     pub s3_endpoint: Option<String>,
+    /// The access key's id and the secret key that the built-in daemon uses; `None`: as AWS's own settings say.
+    pub s3_key: Option<(Secret, Secret)>,
     /// Delete older snapshots once a backup is proven good.
     pub delete_old_snapshots: bool,
     /// Encrypts the built-in daemon's repositories.
@@ -368,6 +370,7 @@ impl Config {
         let config = Self {
             backup_url: values.read_with("BKUP_BACKUP_URL", Destination::parse)?,
             s3_endpoint: values.read("BKUP_S3_ENDPOINT", endpoint)?,
+            s3_key: s3_key(&values)?,
             delete_old_snapshots: values.require("BKUP_DELETE_OLD_SNAPSHOTS", switch)?,
             repository_password: secret("BKUP_REPOSITORY_PASSWORD"),
             convoy: values.read("BKUP_CONVOY", daemon)?,
@@ -579,6 +582,19 @@ fn host(text: &str) -> Option<String> {
 fn syslog_server(text: &str) -> Option<String> {
     let is_socket = text.starts_with('/') && text.len() <= LONGEST_SOCKET;
     if is_socket { Some(text.to_owned()) } else { host(text) }
+}
+
+fn s3_key(values: &Values) -> Result<Option<(Secret, Secret)>> {
+    const ID: &str = "BKUP_S3_ACCESS_KEY_ID";
+    const KEY: &str = "BKUP_S3_SECRET_ACCESS_KEY";
+    let (given, missing) = match (values.text(ID), values.text(KEY)) {
+        (Some(id), Some(key)) => return Ok(Some((Secret::new(id), Secret::new(key)))),
+        (None, None) => return Ok(None),
+        (Some(_), None) => (ID, KEY),
+        (None, Some(_)) => (KEY, ID),
+    };
+    Err(Error::configuration(format!("{given} is set, but {missing} is not"))
+        .with_hint("set both, or neither to take the key from AWS's own settings"))
 }
 
 fn endpoint(text: &str) -> Option<String> {

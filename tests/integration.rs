@@ -19,6 +19,7 @@ mod owners;
 mod progress;
 mod releases;
 mod runs;
+mod s3;
 mod secrets;
 mod serve;
 mod status;

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::handover::Handover;
 use crate::{
     clock::SystemClock,
-    config::{Config, DaemonChoice},
+    config::{Config, DaemonChoice, Secret},
     convoy::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
     },
-    daemon::{BuiltinDaemon, BuiltinOptions, Mounts, Server},
+    daemon::{BuiltinDaemon, BuiltinOptions, Mounts, S3Options, Server},
     error::{Error, ErrorKind, Result},
     progress::Progress,
 };
@@ -69,13 +69,26 @@ impl Connection {
     }
 }
 
-/// What the built-in daemon needs besides its root.
+/// What the built-in daemon is opened with.
+pub fn builtin_options(config: &Config, root: PathBuf, progress: Arc<dyn Progress>) -> BuiltinOptions {
+    let text = |secret: &Secret| secret.expose().to_owned();
+    BuiltinOptions {
+        root,
+        password: config.repository_password.as_ref().map(text),
+        s3: S3Options {
+            endpoint: config.s3_endpoint.clone(),
+            key: config.s3_key.as_ref().map(|(id, key)| (text(id), text(key))),
+        },
+        host: config.host_name(),
+        progress,
+        clock: Arc::new(SystemClock),
+    }
+}
+
+/// The built-in daemon, wherever it is.
 #[derive(Clone)]
 struct Builtin {
-    root: PathBuf,
-    password: Option<String>,
-    host: String,
-    progress: Arc<dyn Progress>,
+    options: BuiltinOptions,
     serving: Serving,
 }
 
@@ -91,13 +104,8 @@ pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Con
     let daemon: Arc<dyn Daemon> = match choice {
         DaemonChoice::Socket(socket) => Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default())),
         DaemonChoice::Builtin(root) => {
-            let builtin = Builtin {
-                root: root.clone(),
-                password: config.repository_password.as_ref().map(|password| password.expose().to_owned()),
-                host: config.host_name(),
-                progress,
-                serving: serving.clone(),
-            };
+            let builtin =
+                Builtin { options: builtin_options(config, root.clone(), progress), serving: serving.clone() };
             let connect = move || {
                 let builtin = builtin.clone();
                 let connecting = async move { own_or_ask(&builtin).await };
@@ -130,7 +138,7 @@ fn client(socket: PathBuf, endpoint: Option<String>, deadlines: Deadlines) -> Cl
 
 /// The root itself where it is free, and then its socket is served to others; else the socket of its owner.
 async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
-    let socket = builtin.root.join("convoy.sock");
+    let socket = builtin.options.root.join("convoy.sock");
     let start = std::time::Instant::now();
     loop {
         let busy = match open(builtin).await {
@@ -156,13 +164,7 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
 
 /// Opens the root in this process; what was left unfinished there is cleaned up and said.
 async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
-    let options = BuiltinOptions {
-        root: builtin.root.clone(),
-        password: builtin.password.clone(),
-        host: builtin.host.clone(),
-        progress: builtin.progress.clone(),
-        clock: Arc::new(SystemClock),
-    };
+    let options = builtin.options.clone();
     let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
     let daemon = opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
     Ok(Arc::new(daemon))
@@ -173,7 +175,7 @@ fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
     match Server::bind(socket, daemon.clone()) {
         Ok(server) => {
             let (stop, mut stopped) = watch::channel(());
-            let server = server.with_mounts(Arc::new(Mounts::kept_in(&builtin.root)));
+            let server = server.with_mounts(Arc::new(Mounts::kept_in(&builtin.options.root)));
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));

@@ -93,6 +93,10 @@ macro_rules! forward {
                 format!("the built-in daemon at {}", self.root.display())
             }
 
+            fn deletes_by_prefix(&self) -> bool {
+                false
+            }
+
             fn serialises_itself(&self) -> bool {
                 // In this process or another, it is the built-in daemon.
                 true

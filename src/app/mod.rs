@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-pub use connect::{Connection, connect};
+pub use connect::{Connection, builtin_options, connect};
 pub use serve::{Serving, serve};
 pub use telling::{report, report_of_record, report_of_unstarted, run_and_tell};
 

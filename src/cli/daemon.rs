@@ -6,9 +6,9 @@ use clap::ArgMatches;
 
 use super::{Context, in_runtime};
 use crate::{
-    clock::SystemClock,
+    app::builtin_options,
     config::DaemonChoice,
-    daemon::{BuiltinDaemon, BuiltinOptions, Mounts, Server},
+    daemon::{BuiltinDaemon, Mounts, Server},
     error::{Error, Result},
     logging, progress,
     service_manager::ServiceManager,
@@ -25,13 +25,7 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         (None, _) => config.builtin_root(),
     };
     let socket = matches.get_one::<String>("socket").map_or_else(|| root.join("convoy.sock"), PathBuf::from);
-    let options = BuiltinOptions {
-        root: root.clone(),
-        password: config.repository_password.as_ref().map(|password| password.expose().to_owned()),
-        host: config.host_name(),
-        progress: progress::none(),
-        clock: Arc::new(SystemClock),
-    };
+    let options = builtin_options(config, root.clone(), progress::none());
     in_runtime(|cancellation| async move {
         let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
         let daemon =

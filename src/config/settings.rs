@@ -131,6 +131,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("BKUP_BACKUP_URL", None, Kind::Destination, "where backups go: vfs:///folder or s3://bucket@region/path"),
     setting("BKUP_S3_ENDPOINT", None, Kind::Endpoint, "the S3 service, where it is not Amazon's"),
     setting(
+        "BKUP_S3_ACCESS_KEY_ID",
+        None,
+        Kind::Secret,
+        "the access key's id, for the built-in daemon; without it, AWS's own settings are used",
+    ),
+    setting("BKUP_S3_SECRET_ACCESS_KEY", None, Kind::Secret, "the secret key, for the built-in daemon"),
+    setting(
         "BKUP_DELETE_OLD_SNAPSHOTS",
         Some("true"),
         Kind::Switch,

@@ -255,7 +255,7 @@ fn secrets_are_shown_nowhere() {
     let secrets =
         SETTINGS.iter().filter(|setting| setting.is_secret()).map(|setting| (setting.name, value(setting.name)));
     let secrets: Vec<_> = secrets.collect();
-    assert_eq!(secrets.len(), 8);
+    assert_eq!(secrets.len(), 10);
     let config = config(&secrets);
     assert_eq!(config.email.ses_access_key_id.as_ref().unwrap().expose(), "hunter2");
     let listing = serde_json::to_string(&config.effective()).unwrap();

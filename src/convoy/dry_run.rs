@@ -119,6 +119,10 @@ impl Daemon for DryRun {
         self.daemon.identity()
     }
 
+    fn deletes_by_prefix(&self) -> bool {
+        self.daemon.deletes_by_prefix()
+    }
+
     fn serialises_itself(&self) -> bool {
         // Nothing is written, so there is nothing to keep apart.
         true

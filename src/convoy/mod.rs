@@ -41,6 +41,11 @@ pub trait Daemon: Send + Sync + std::fmt::Debug {
         self.description()
     }
 
+    /// Whether its deletion of a volume's last backup on S3 takes along all whose names begin like that volume's. Convoy's does.
+    fn deletes_by_prefix(&self) -> bool {
+        true
+    }
+
     /// Whether it keeps backups and deletions at one destination apart by itself, and ends what it was doing when its process ends.
     /// Convoy does neither.
     fn serialises_itself(&self) -> bool {

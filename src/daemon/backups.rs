@@ -26,12 +26,12 @@ use rustic_core::{
 };
 
 use super::{
-    backend::{FolderBackend, write_error},
-    files::write_whole,
+    backend::Backend,
     refusal::{never_backed_up, no_backup, no_folder, refused},
     repository::{OpenRepository, guarded},
-    snapshots::{Access, LocalRepository, is_recent, tags},
+    snapshots::{Access, LocalRepository, tags},
     state::{SnapshotState, VolumeState, volume_id},
+    storage::{Bucket, S3Options, write_error},
 };
 use crate::{
     convoy::{ApiTime, Backup, BackupUrl, Destination, Name, VOLUME_ID, url::DestinationKind},
@@ -113,14 +113,22 @@ pub(crate) struct Destinations {
     access: Access,
     /// This daemon's own folder.
     root: PathBuf,
+    s3: S3Options,
     patience: Duration,
     known: Mutex<HashMap<String, Arc<Place>>>,
 }
 
+/// Where a destination's repository is.
+enum Home {
+    /// `<destination>/repository`
+    Folder(PathBuf),
+    /// The same in a bucket, where nobody can be locked out.
+    Bucket(Bucket),
+}
+
 /// One destination.
 pub(crate) struct Place {
-    /// `<destination>/repository`.
-    folder: PathBuf,
+    home: Home,
     root: PathBuf,
     access: Access,
     patience: Duration,
@@ -138,14 +146,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Destinations {
     /// Those of the daemon in `root`, which is canonical.
-    pub(crate) fn new(access: Access, root: PathBuf) -> Self {
-        Self { access, root, patience: PATIENCE, known: Mutex::default() }
+    pub(crate) fn new(access: Access, root: PathBuf, s3: S3Options) -> Self {
+        Self { access, root, s3, patience: PATIENCE, known: Mutex::default() }
     }
 
     /// Tests do not wait for locks.
     #[cfg(test)]
     pub(crate) fn impatient(access: Access) -> Self {
-        Self { patience: Duration::ZERO, ..Self::new(access, PathBuf::from("/nowhere/at/all")) }
+        Self { patience: Duration::ZERO, ..Self::new(access, PathBuf::from("/nowhere/at/all"), S3Options::default()) }
     }
 
     /// The place of a destination.
@@ -153,42 +161,46 @@ impl Destinations {
     /// # Errors
     /// A scheme that this daemon does not have, or a folder that is not there, in Convoy's words.
     pub(crate) fn place(&self, destination: &Destination) -> Result<Arc<Place>> {
-        let scheme = match destination.kind() {
-            DestinationKind::Vfs { path } => {
-                if !path.is_dir() {
-                    return Err(no_folder(&path.display().to_string()));
-                }
-                let place = || Place {
-                    folder: path.join("repository"),
-                    root: self.root.clone(),
-                    access: self.access.clone(),
-                    patience: self.patience,
-                    open: Mutex::default(),
-                    gate: RwLock::default(),
-                    writing: Mutex::default(),
-                    files: Mutex::default(),
-                };
-                let mut known = lock(&self.known);
-                return Ok(known.entry(destination.key()).or_insert_with(|| Arc::new(place())).clone());
+        let key = destination.key();
+        let known = lock(&self.known).get(&key).cloned();
+        let home = match destination.kind() {
+            DestinationKind::Vfs { path } if !path.is_dir() => return Err(no_folder(&path.display().to_string())),
+            _ if let Some(known) = known => return Ok(known),
+            DestinationKind::Vfs { path } => Home::Folder(path.join("repository")),
+            DestinationKind::S3 { bucket, region, path } => Home::Bucket(Bucket::new(&self.s3, bucket, region, path)?),
+            DestinationKind::Ebs { .. } => {
+                return Err(refused("Driver ebs is not supported!").with_hint(
+                    "the built-in daemon keeps backups in folders (vfs:///folder) and on S3 (s3://bucket@region/path)",
+                ));
             }
-            DestinationKind::S3 { .. } => "s3",
-            DestinationKind::Ebs { .. } => "ebs",
         };
-        Err(refused(format!("Driver {scheme} is not supported!")).with_hint(
-            "the built-in daemon keeps backups in folders: vfs:///folder (a mounted network share, for instance)",
-        ))
+        let place = Place {
+            home,
+            root: self.root.clone(),
+            access: self.access.clone(),
+            patience: self.patience,
+            open: Mutex::default(),
+            gate: RwLock::default(),
+            writing: Mutex::default(),
+            files: Mutex::default(),
+        };
+        Ok(lock(&self.known).entry(key).or_insert_with(|| Arc::new(place)).clone())
     }
 }
 
 impl Place {
-    fn backend(&self) -> FolderBackend {
-        FolderBackend::new(&self.folder, &self.access.host)
+    fn backend(&self) -> Backend {
+        match &self.home {
+            Home::Folder(folder) => Backend::in_folder(folder, &self.access.host),
+            Home::Bucket(bucket) => Backend::new(bucket.clone()),
+        }
     }
 
     /// Refuses what would write into a daemon's own folder, this one's or another's: its next start would take the backups
     /// for what a crash left. They may be read, so that those which are there can be got out.
     fn refuse_roots(&self) -> Result<()> {
-        let path = self.folder.parent().unwrap_or(&self.folder);
+        let Home::Folder(folder) = &self.home else { return Ok(()) };
+        let path = folder.parent().unwrap_or(folder);
         let path =
             path.canonicalize().map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
         let is_root = |folder: &Path| {
@@ -209,7 +221,7 @@ impl Place {
     /// The repository, `None` where there is none yet.
     fn existing(&self) -> Result<Option<Arc<OpenRepository>>> {
         let mut open = lock(&self.open);
-        if !OpenRepository::exists(&self.folder)? {
+        if !self.backend().exists()? {
             *open = None;
             return Ok(None);
         }
@@ -244,10 +256,11 @@ impl Place {
         Ok(made)
     }
 
-    /// Takes the lock that other processes and hosts respect; `None` where the file system has no locks.
+    /// Takes the lock that other processes and hosts respect; `None` where the file system has no locks, or there is none.
     fn lock_file(&self, alone: bool) -> Result<Option<File>> {
-        let path = self.folder.join("convoy-backups.lock");
-        let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&self.folder);
+        let Home::Folder(folder) = &self.home else { return Ok(None) };
+        let path = folder.join("convoy-backups.lock");
+        let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(folder);
         let opened = made
             .and_then(|()| File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path));
         let file = opened.map_err(|error| write_error(&path, &error))?;
@@ -314,7 +327,7 @@ impl Place {
         let plain = repository.plain()?;
         let mut readable = Vec::new();
         for id in ids {
-            let path = format!("{}/snapshots/{}", self.folder.display(), id.to_hex().as_str());
+            let path = format!("{}/snapshots/{}", backend.location(), id.to_hex().as_str());
             let read = guarded("reading a backup's file", || {
                 plain
                     .get_file::<SnapshotFile>(&SnapshotId::from(id))
@@ -477,8 +490,8 @@ impl Place {
 
     /// Marks what is unused, and removes what was marked a day ago; at most once a day.
     fn prune(&self, repository: &OpenRepository) -> Result<()> {
-        let marker = self.folder.join("convoy-backups.pruned");
-        if fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| is_recent(time, DAY)) {
+        const MARK: &str = "convoy-backups.pruned";
+        if repository.backend().marked(MARK)?.is_some_and(|age| age < DAY) {
             return Ok(());
         }
         repository.forget_index();
@@ -488,7 +501,7 @@ impl Place {
             .prune_plan(&options)
             .and_then(|plan| plain.prune(&options, plan))
             .map_err(|error| repository.failure("cannot give back space", &error))?;
-        write_whole(&marker, b"").map_err(|error| write_error(&marker, &error))
+        repository.backend().mark(MARK)
     }
 }
 
@@ -544,14 +557,15 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
         }
     }
     let unreadable = |error: &RusticError| repository.failure("cannot read the index", error);
+    let sizes = repository.backend().pack_sizes(&packs.iter().map(|pack| **pack).collect())?;
     let plain = repository.plain()?;
     for index in plain.stream_files::<IndexFile>().map_err(|error| unreadable(&error))? {
         let (_, index) = index.map_err(|error| unreadable(&error))?;
         for pack in index.packs.iter().filter(|pack| packs.remove(&pack.id)) {
             let wanted = u64::from(pack.pack_size());
-            let (name, size) = (pack.id.to_hex(), repository.backend().pack_size(&pack.id)?);
-            match size {
-                Some(size) if size == wanted => {}
+            let name = pack.id.to_hex();
+            match sizes.get(&*pack.id) {
+                Some(size) if *size == wanted => {}
                 Some(size) => {
                     return Err(broken(format!("the pack {} has {size} bytes instead of {wanted}", name.as_str())));
                 }

@@ -16,7 +16,6 @@ use rustic_core::Id;
 use serde_json::json;
 
 use super::{
-    backend::write_error,
     backups::{Destinations, StoredUrl},
     files::{move_folder, remove_all, sync_folder},
     refusal::{no_snapshot, no_volume, refused, volume_not_found},
@@ -24,6 +23,7 @@ use super::{
     snapshots::{Access, LocalRepository},
     start::{self, staging},
     state::{SnapshotState, StateFolder, VolumeState, volume_id},
+    storage::{S3Options, write_error},
 };
 use crate::{
     clock::Clock,
@@ -46,6 +46,8 @@ pub struct BuiltinOptions {
     pub root: PathBuf,
     /// The password of new repositories and of the destinations'; without one, backups are not encrypted.
     pub password: Option<String>,
+    /// How S3 is reached.
+    pub s3: S3Options,
     /// The host that backups are said to be of.
     pub host: String,
     /// Who hears of the progress of snapshots, backups and restores.
@@ -60,6 +62,7 @@ impl fmt::Debug for BuiltinOptions {
         f.debug_struct("BuiltinOptions")
             .field("root", &self.root)
             .field("password", &password)
+            .field("s3", &self.s3)
             .field("host", &self.host)
             .finish_non_exhaustive()
     }
@@ -128,7 +131,7 @@ impl BuiltinDaemon {
         }
         let inner = Inner {
             local,
-            destinations: Destinations::new(access, root.clone()),
+            destinations: Destinations::new(access, root.clone(), options.s3),
             root,
             clock: options.clock,
             state,
@@ -558,6 +561,10 @@ impl Daemon for BuiltinDaemon {
         format!("the built-in daemon at {}", self.inner.root.display())
     }
 
+    fn deletes_by_prefix(&self) -> bool {
+        false
+    }
+
     fn serialises_itself(&self) -> bool {
         true
     }
@@ -696,6 +703,7 @@ mod tests {
         let options = BuiltinOptions {
             root,
             password: None,
+            s3: S3Options::default(),
             host: "host1".into(),
             progress: progress::none(),
             clock: Arc::new(SystemClock),

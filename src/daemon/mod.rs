@@ -37,8 +37,10 @@ mod snapshots;
 mod source;
 mod start;
 mod state;
+mod storage;
 #[cfg(test)]
 mod tests;
 
 pub use builtin::{BuiltinDaemon, BuiltinOptions};
 pub use server::{Mounts, Server};
+pub use storage::S3Options;

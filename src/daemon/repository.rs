@@ -3,7 +3,6 @@
 
 use std::{
     any::Any,
-    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -15,7 +14,7 @@ use rustic_core::{
     repofile::{Chunker, MasterKey},
 };
 
-use super::backend::FolderBackend;
+use super::backend::Backend;
 use crate::{
     error::{Error, ErrorKind, Result},
     progress::{Piece, no_piece},
@@ -36,37 +35,17 @@ pub(crate) type Indexed = Repository<IndexedFullStatus>;
 /// An open repository.
 #[derive(Debug)]
 pub(crate) struct OpenRepository {
-    backend: Arc<FolderBackend>,
+    backend: Arc<Backend>,
     key: MasterKey,
     indexed: Mutex<Option<Arc<Indexed>>>,
 }
 
 impl OpenRepository {
-    /// Whether there is a repository in the folder.
-    ///
-    /// # Errors
-    /// Where the folder can't be read: that is no proof that there is none. [`ErrorKind::Repository`] where only its `config` is
-    /// missing: to make a new one there would lock everybody out of what it holds.
-    pub(crate) fn exists(path: &Path) -> Result<bool> {
-        let config = path.join("config");
-        let there =
-            || config.try_exists().map_err(|error| Error::io(format!("cannot read \"{}\"", config.display()), &error));
-        // Another host may make it between the two looks.
-        if there()? || has_files(path)? && there()? {
-            return Ok(true);
-        }
-        if !has_files(path)? {
-            return Ok(false);
-        }
-        let message = format!("\"{}\" is missing in a repository that has backups", config.display());
-        Err(Error::new(ErrorKind::Repository, message).with_hint("put it back from a copy; nothing was changed"))
-    }
-
     /// Opens the repository in the backend's folder with a password: about 0.4 s of scrypt.
     ///
     /// # Errors
     /// [`ErrorKind::Repository`] where the password does not open it, or it is damaged.
-    pub(crate) fn open(backend: FolderBackend, password: &str) -> Result<Self> {
+    pub(crate) fn open(backend: Backend, password: &str) -> Result<Self> {
         Self::open_as(backend, &Credentials::password(password))
     }
 
@@ -74,15 +53,15 @@ impl OpenRepository {
     ///
     /// # Errors
     /// [`ErrorKind::Repository`] where it is not that repository's key, or it is damaged.
-    pub(crate) fn open_with_key(backend: FolderBackend, key: MasterKey) -> Result<Self> {
+    pub(crate) fn open_with_key(backend: Backend, key: MasterKey) -> Result<Self> {
         Self::open_as(backend, &Credentials::Masterkey(key))
     }
 
-    fn open_as(backend: FolderBackend, credentials: &Credentials) -> Result<Self> {
+    fn open_as(backend: Backend, credentials: &Credentials) -> Result<Self> {
         let backend = Arc::new(backend);
         let key = guarded("opening the repository", || match library(&backend, no_piece())?.open(credentials) {
             Ok(open) => Ok(open.key()),
-            Err(error) if error.is_incorrect_password() => Err(wrong_password(backend.path())),
+            Err(error) if error.is_incorrect_password() => Err(wrong_password(&backend.location())),
             Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
         })?;
         Ok(Self { backend, key, indexed: Mutex::default() })
@@ -92,7 +71,7 @@ impl OpenRepository {
     ///
     /// # Errors
     /// Where the folder can't be written, or another process made one there at the same moment.
-    pub(crate) fn create(backend: FolderBackend, password: &str, alone: bool) -> Result<Self> {
+    pub(crate) fn create(backend: Backend, password: &str, alone: bool) -> Result<Self> {
         let backend = Arc::new(backend);
         backend.remove_stray_keys(alone)?;
         let size = |bytes: u64| Some(rustic_size(bytes));
@@ -121,7 +100,7 @@ impl OpenRepository {
     }
 
     /// The folder it is in.
-    pub(crate) fn backend(&self) -> &Arc<FolderBackend> {
+    pub(crate) fn backend(&self) -> &Arc<Backend> {
         &self.backend
     }
 
@@ -183,47 +162,25 @@ impl OpenRepository {
     }
 }
 
-/// Whether a repository's folder has files that its `config` and keys are there for.
-fn has_files(path: &Path) -> Result<bool> {
-    let mut folders = ["snapshots", "index", "data"].map(|name| path.join(name)).to_vec();
-    while let Some(folder) = folders.pop() {
-        let unreadable = |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(unreadable)?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(unreadable)?;
-            if entry.file_type().map_err(unreadable)?.is_dir() {
-                folders.push(entry.path());
-            } else if entry.file_name().len() == 64 {
-                // What has another name is not of the repository.
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
 fn rustic_size<T: std::str::FromStr + Default>(bytes: u64) -> T {
     bytes.to_string().parse().unwrap_or_default()
 }
 
-fn library(backend: &Arc<FolderBackend>, piece: Weak<dyn Piece>) -> Result<Repository<()>> {
+fn library(backend: &Arc<Backend>, piece: Weak<dyn Piece>) -> Result<Repository<()>> {
     let options = RepositoryOptions::default().no_cache(true);
     let backends = RepositoryBackends::new(backend.clone(), None);
     Repository::new_with_progress(&options, &backends, Bars(piece))
         .map_err(|error| failure(backend, "cannot open the repository", &error))
 }
 
-fn wrong_password(path: &Path) -> Error {
-    let message = format!("the password does not open the repository at \"{}\"", path.display());
+fn wrong_password(location: &str) -> Error {
+    let message = format!("the password does not open the repository at \"{location}\"");
     Error::new(ErrorKind::Repository, message)
         .with_hint("set BKUP_REPOSITORY_PASSWORD to the password that the repository was made with")
 }
 
 /// The crate's error for the library's; the backend's own words come first where it failed.
-pub(crate) fn failure(backend: &FolderBackend, what: &str, error: &RusticError) -> Error {
+pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Error {
     if let Some(first) = backend.take_failure() {
         return first;
     }
@@ -233,7 +190,7 @@ pub(crate) fn failure(backend: &FolderBackend, what: &str, error: &RusticError) 
     let end = ["Some additional details", "Backtrace:"].iter().filter_map(|mark| words.find(mark)).min();
     let words = &words[..end.unwrap_or(words.len())];
     let words: Vec<_> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Error::new(ErrorKind::Repository, format!("{what} at \"{}\": {}", backend.path().display(), words.join(" ")))
+    Error::new(ErrorKind::Repository, format!("{what} at \"{}\": {}", backend.location(), words.join(" ")))
         .with_hint("if it happens again, look with \"restic check\" at the repository")
 }
 
@@ -304,7 +261,7 @@ mod tests {
     fn the_librarys_words_end_before_its_backtrace() {
         let cause = RusticError::new(RusticKind::Internal, "the piece is too short");
         let error = RusticError::with_source(RusticKind::Backend, "no such piece", cause);
-        let told = failure(&FolderBackend::new(Path::new("/r"), "host1"), "cannot read", &error).message;
+        let told = failure(&Backend::in_folder(Path::new("/r"), "host1"), "cannot read", &error).message;
         assert!(told.starts_with("cannot read at \"/r\": no such piece") && told.contains("too short"), "{told}");
         assert!(!told.contains("Backtrace") && !told.contains("additional details"), "{told}");
     }

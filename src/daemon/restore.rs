@@ -33,10 +33,10 @@ use rustix::{
 
 use super::{
     access_list::{self, GroupBits},
-    backend::write_error,
     mode,
     repository::{Indexed, OpenRepository},
     source::c_name,
+    storage::write_error,
 };
 use crate::{
     error::{Error, ErrorKind, Result},

@@ -4,7 +4,7 @@
 //! costs nothing. It is made with the repository password of that day, which `restic` needs to read it; a password that
 //! changes later does not change it, and does not matter here.
 //!
-//! What fails while a snapshot is taken is kept by the repository's backend ([`FolderBackend::failure`]), so only what holds `writing`
+//! What fails while a snapshot is taken is kept by the repository's backend ([`Backend::failure`]), so only what holds `writing`
 //! uses that one; everything else has a backend of its own, and can neither fail a snapshot nor hide why it failed.
 
 use std::{
@@ -21,11 +21,12 @@ use rustic_core::{
 };
 
 use super::{
-    backend::{FolderBackend, write_error},
+    backend::Backend,
     files::write_whole,
     repository::{OpenRepository, failure, guarded, key_file},
     source::{Findings, VolumeSource},
     state::SnapshotState,
+    storage::write_error,
 };
 use crate::{
     error::{Error, Result},
@@ -84,8 +85,8 @@ impl LocalRepository {
         self.root.join("repository")
     }
 
-    fn backend(&self) -> FolderBackend {
-        FolderBackend::new(&self.folder(), &self.access.host)
+    fn backend(&self) -> Backend {
+        Backend::in_folder(&self.folder(), &self.access.host)
     }
 
     /// Keeps pruning away for as long as the guard lives.
@@ -109,7 +110,7 @@ impl LocalRepository {
 
     fn open_or_make(&self) -> Result<OpenRepository> {
         let key_file = key_file(&self.root);
-        let repository = if OpenRepository::exists(&self.folder())? {
+        let repository = if self.backend().exists()? {
             let kept = fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
             if let Some(key) = kept {
                 match OpenRepository::open_with_key(self.backend(), key) {

@@ -30,7 +30,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{backend::FolderBackend, mode};
+use super::{backend::Backend, mode};
 use crate::error::{Error, ErrorKind};
 
 /// Failures named in an error; the others are counted.
@@ -143,12 +143,12 @@ pub(crate) struct VolumeSource {
     shown: PathBuf,
     findings: Arc<Findings>,
     /// Once it failed to write, reading on is of no use.
-    backend: Arc<FolderBackend>,
+    backend: Arc<Backend>,
 }
 
 impl VolumeSource {
     /// The folder `root`, shown in the snapshot as `/<volume>`.
-    pub(crate) fn new(root: &Path, volume: &str, findings: Arc<Findings>, backend: Arc<FolderBackend>) -> Self {
+    pub(crate) fn new(root: &Path, volume: &str, findings: Arc<Findings>, backend: Arc<Backend>) -> Self {
         Self { root: root.to_owned(), shown: Path::new("/").join(volume), findings, backend }
     }
 }
@@ -184,7 +184,7 @@ pub(crate) struct Walk {
     first: Option<(Arc<OwnedFd>, PathBuf)>,
     root_failed: Option<io::Error>,
     findings: Arc<Findings>,
-    backend: Arc<FolderBackend>,
+    backend: Arc<Backend>,
     attributes: bool,
     /// Where this process finds what it has opened: attributes can't be read relative to a folder's handle.
     descriptors: &'static str,
@@ -193,7 +193,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    fn new(root: &Path, shown: &Path, findings: Arc<Findings>, backend: Arc<FolderBackend>) -> Self {
+    fn new(root: &Path, shown: &Path, findings: Arc<Findings>, backend: Arc<Backend>) -> Self {
         let opened = rustix::fs::open(root, folder_flags(), Mode::empty());
         let (first, root_failed) = match opened {
             Ok(handle) => (Some((Arc::new(handle), shown.to_owned())), None),
@@ -383,7 +383,7 @@ pub(crate) struct OpenLater {
     listed: (u64, u64),
     size: u64,
     findings: Arc<Findings>,
-    backend: Arc<FolderBackend>,
+    backend: Arc<Backend>,
 }
 
 impl ReadSourceOpen for OpenLater {
@@ -424,7 +424,7 @@ pub(crate) struct Reader {
     left: u64,
     path: PathBuf,
     findings: Arc<Findings>,
-    backend: Arc<FolderBackend>,
+    backend: Arc<Backend>,
 }
 
 impl Read for Reader {
@@ -504,7 +504,7 @@ mod tests {
     use super::*;
 
     fn source(folder: &Path) -> VolumeSource {
-        let backend = Arc::new(FolderBackend::new(&folder.join("nowhere"), "host1"));
+        let backend = Arc::new(Backend::in_folder(&folder.join("nowhere"), "host1"));
         VolumeSource::new(folder, "vol1", Arc::default(), backend)
     }
 
@@ -621,7 +621,7 @@ mod tests {
     fn a_failure_while_reading_is_recorded_and_ten_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let findings: Arc<Findings> = Arc::default();
-        let backend = Arc::new(FolderBackend::new(folder.path(), "host1"));
+        let backend = Arc::new(Backend::in_folder(folder.path(), "host1"));
         for number in 0..12 {
             // A folder can be opened, but not read.
             let file = File::open(folder.path()).unwrap();

@@ -12,10 +12,11 @@ use std::{
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::{
-    backend::{FolderBackend, write_error},
+    backend::Backend,
     files::remove_all,
     snapshots::LocalRepository,
     state::{StateFolder, VolumeState},
+    storage::write_error,
 };
 use crate::{
     error::{Error, Result},
@@ -90,7 +91,7 @@ pub(crate) fn clean(
 
     let known: HashSet<_> = volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();
     remove_unknown_snapshots(local, &known, &mut told)?;
-    let left = FolderBackend::new(&root.join("repository"), host).remove_leftovers(Duration::ZERO);
+    let left = Backend::in_folder(&root.join("repository"), host).remove_leftovers(Duration::ZERO);
     if left > 0 {
         let files = counted(left, "half written file was", "half written files were");
         told.push(format!("{files} removed from the repository"));

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backend::write_error,
     files::{sync_folder, write_whole},
+    storage::write_error,
 };
 use crate::error::{Error, Result};
 

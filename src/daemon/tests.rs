@@ -18,7 +18,7 @@ use rustic_core::{CheckOptions, FileType as RepositoryFile, Id};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use tempfile::TempDir;
 
-use super::{BuiltinDaemon, BuiltinOptions, backend::FolderBackend, repository::OpenRepository};
+use super::{BuiltinDaemon, BuiltinOptions, S3Options, backend::Backend, repository::OpenRepository};
 use crate::{
     clock::SystemClock,
     convoy::{BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
@@ -30,6 +30,7 @@ fn options(root: &Path) -> BuiltinOptions {
     BuiltinOptions {
         root: root.to_owned(),
         password: Some("secret".into()),
+        s3: S3Options::default(),
         host: "host1".into(),
         progress: progress::none(),
         clock: Arc::new(SystemClock),
@@ -114,7 +115,7 @@ impl Scene {
 
     /// Opens a repository anew, with nothing but the password, and reads all of it.
     fn check(&self, repository: &str) {
-        let backend = FolderBackend::new(&self.path(repository), "host9");
+        let backend = Backend::in_folder(&self.path(repository), "host9");
         let opened = OpenRepository::open(backend, "secret").unwrap();
         let mut options = CheckOptions::default();
         options.read_data = true;
@@ -344,9 +345,9 @@ async fn refusals_are_in_convoys_words() {
             "cannot find convoy-objectstore/volumes/vo/l1/vol1/backups/backup_backup-0000000000000000.cfg in objectstore",
         ),
         (
-            daemon.backups(&Destination::parse("s3://b@r/x").unwrap(), None).await.unwrap_err(),
+            daemon.backups(&Destination::parse("ebs://r/").unwrap(), None).await.unwrap_err(),
             400,
-            "Driver s3 is not supported!",
+            "Driver ebs is not supported!",
         ),
     ];
     for (error, status, words) in &told {

@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod faulty;
 pub mod http;
 pub mod running;
+pub mod s3;
 pub mod site;
 pub mod smtp;
 pub mod socket;

@@ -394,7 +394,8 @@ impl Guards {
         of_the_name: usize,
         what: &str,
     ) -> Result<()> {
-        let Some(volume) = url.volume().filter(|_| destination.is_s3() && of_the_name <= 1) else { return Ok(()) };
+        let is_at_risk = destination.is_s3() && of_the_name <= 1 && self.daemon.deletes_by_prefix();
+        let Some(volume) = url.volume().filter(|_| is_at_risk) else { return Ok(()) };
         let all = self.backups(destination, None).await?;
         self.may_delete(what, Some(volume))?;
         let other = all.iter().map(Backup::volume).find(|other| *other != volume && other.starts_with(volume));

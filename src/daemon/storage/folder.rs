@@ -1,0 +1,386 @@
+//! A repository in a folder, local or on a network share.
+//!
+//! Every file is written under a temporary name in the same repository, synced, and renamed, so that a crash or a full disk never leaves
+//! half a file under a real name: the library's own local backend writes in place.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rustic_core::{FileType, Id};
+
+use super::{Storage, file_name};
+use crate::{
+    daemon::files::{rename_to_new, sync_folder, write_whole},
+    error::{Error, ErrorKind, Result},
+};
+
+/// Packs kept open for reading: a restore reads the same pack many times in a row.
+const OPEN_PACKS: usize = 8;
+/// Where files are while they are written.
+const TEMPORARY: &str = "tmp";
+
+/// A repository's folder.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Temporary files are called `<host>-<drawn>-<serial>`: in containers, process ids repeat.
+    host: String,
+    drawn: String,
+    serial: AtomicU64,
+    /// Folders with renames that are not yet on disk.
+    unsynced: Mutex<BTreeSet<PathBuf>>,
+    packs: Mutex<Vec<(Id, Arc<File>)>>,
+    /// Tests make the disk full after so many bytes.
+    #[cfg(test)]
+    room: Arc<Mutex<Option<u64>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Folder {
+    /// The repository in `path`; `host` is in the names of temporary files.
+    pub(crate) fn new(path: &Path, host: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            host: host.replace('/', "_"),
+            drawn: Id::random().to_hex().as_str()[..16].to_owned(),
+            serial: AtomicU64::new(0),
+            unsynced: Mutex::default(),
+            packs: Mutex::default(),
+            #[cfg(test)]
+            room: Arc::default(),
+        }
+    }
+
+    /// How much room is left for tests; any where there is none.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> Arc<Mutex<Option<u64>>> {
+        self.room.clone()
+    }
+
+    fn file(&self, kind: FileType, id: &Id) -> PathBuf {
+        self.path.join(file_name(kind, id))
+    }
+
+    fn try_write(&self, kind: FileType, target: &Path, parts: &[Bytes]) -> io::Result<()> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
+        #[cfg(test)]
+        self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
+        // What has this name already is not ours to remove.
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let written = self.write_and_rename(kind, file, &temporary, target, parts);
+        if written.is_err() {
+            _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    fn write_and_rename(
+        &self,
+        kind: FileType,
+        mut file: File,
+        temporary: &Path,
+        target: &Path,
+        parts: &[Bytes],
+    ) -> io::Result<()> {
+        for part in parts {
+            file.write_all(part)?;
+        }
+        file.sync_all()?;
+        let folder = target.parent().unwrap_or(&self.path).to_owned();
+        if kind == FileType::Config {
+            // Two hosts may make the repository at the same moment: the second one must not replace the first one's keys.
+            rename_to_new(temporary, target)?;
+            return sync_folder(&folder);
+        }
+        // An index or a snapshot must not be seen before the packs it names are on disk, names included.
+        if kind != FileType::Pack {
+            self.sync_folders()?;
+        }
+        match fs::rename(temporary, target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
+                lock(&self.unsynced).extend(folder.parent().map(Path::to_owned));
+                fs::rename(temporary, target)?;
+            }
+            other => other?,
+        }
+        lock(&self.unsynced).insert(folder);
+        if kind == FileType::Pack { Ok(()) } else { self.sync_folders() }
+    }
+
+    /// Puts the renames so far on disk; where that fails, the next one tries again.
+    fn sync_folders(&self) -> io::Result<()> {
+        let unsynced = std::mem::take(&mut *lock(&self.unsynced));
+        let synced = unsynced.iter().try_for_each(|folder| sync_folder(folder));
+        if synced.is_err() {
+            lock(&self.unsynced).extend(unsynced);
+        }
+        synced
+    }
+
+    #[cfg(test)]
+    fn spend(&self, bytes: u64) -> io::Result<()> {
+        match &mut *lock(&self.room) {
+            Some(room) if *room < bytes => Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())),
+            Some(room) => {
+                *room -= bytes;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn pack(&self, id: &Id) -> io::Result<Arc<File>> {
+        let mut packs = lock(&self.packs);
+        if let Some(at) = packs.iter().position(|(open, _)| open == id) {
+            return Ok(packs[at].1.clone());
+        }
+        let file = Arc::new(File::open(self.file(FileType::Pack, id))?);
+        if packs.len() == OPEN_PACKS {
+            packs.remove(0);
+        }
+        packs.push((*id, file.clone()));
+        Ok(file)
+    }
+
+    fn list_folder(&self, folder: &Path, found: &mut Vec<(Id, u32)>) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            // What has another name is not of the repository: restic, too, leaves such files alone.
+            let Some(id) = entry.file_name().to_str().filter(|name| name.len() == 64).and_then(|n| n.parse().ok())
+            else {
+                continue;
+            };
+            match entry.metadata() {
+                Ok(metadata) => found.push((id, u32::try_from(metadata.len()).unwrap_or(u32::MAX))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_list(&self, kind: FileType) -> io::Result<Vec<(Id, u32)>> {
+        let mut found = Vec::new();
+        match kind {
+            FileType::Config => match fs::metadata(self.path.join("config")) {
+                Ok(metadata) => found.push((Id::default(), u32::try_from(metadata.len()).unwrap_or(u32::MAX))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            },
+            FileType::Pack => {
+                for byte in 0..=u8::MAX {
+                    self.list_folder(&self.path.join("data").join(format!("{byte:02x}")), &mut found)?;
+                }
+            }
+            _ => self.list_folder(&self.path.join(kind.dirname()), &mut found)?,
+        }
+        Ok(found)
+    }
+}
+
+/// What could not be read. A file that is gone is the repository's matter, not the disk's: another host may have removed it.
+fn read_error(path: &Path, error: &io::Error) -> Error {
+    let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
+    Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
+        .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far")
+}
+
+/// What failed to be written, with what to do about it.
+pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
+    let what = Error::io(format!("cannot write \"{}\"", path.display()), error);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            what.with_hint("make room there and try again; nothing half written counts")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            what.with_hint("let the user that this program runs as write there")
+        }
+        _ => what,
+    }
+}
+
+impl Storage for Folder {
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn make(&self) -> Result<()> {
+        for folder in [TEMPORARY, "data", "index", "keys", "locks", "snapshots"] {
+            let path = self.path.join(folder);
+            let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&path);
+            made.map_err(|error| write_error(&path, &error))?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
+        self.try_list(kind).map_err(|error| read_error(&self.path.join(kind.dirname()), &error))
+    }
+
+    fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
+        let path = self.file(kind, id);
+        fs::read(&path).map(Bytes::from).map_err(|error| read_error(&path, &error))
+    }
+
+    fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
+        let path = || self.file(kind, id);
+        let read = || {
+            let file = if kind == FileType::Pack { self.pack(id)? } else { Arc::new(File::open(path())?) };
+            let mut content = vec![0; length as usize];
+            file.read_exact_at(&mut content, u64::from(offset))?;
+            Ok(Bytes::from(content))
+        };
+        read().map_err(|error| read_error(&path(), &error))
+    }
+
+    fn write(&self, kind: FileType, id: &Id, parts: &[Bytes]) -> Result<()> {
+        let target = self.file(kind, id);
+        self.try_write(kind, &target, parts).map_err(|error| write_error(&target, &error))
+    }
+
+    fn remove(&self, kind: FileType, id: &Id) -> Result<()> {
+        lock(&self.packs).retain(|(open, _)| open != id);
+        let path = self.file(kind, id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("cannot remove \"{}\"", path.display()), &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
+        let path = self.file(kind, id);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
+        }
+    }
+
+    fn has_files(&self) -> Result<bool> {
+        let mut folders = ["snapshots", "index", "data"].map(|name| self.path.join(name)).to_vec();
+        while let Some(folder) = folders.pop() {
+            let unreadable = |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(unreadable)?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(unreadable)?;
+                if entry.file_type().map_err(unreadable)?.is_dir() {
+                    folders.push(entry.path());
+                } else if entry.file_name().len() == 64 {
+                    // What has another name is not of the repository.
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+        let Ok(keys) = fs::read_dir(self.path.join("keys")) else { return Ok(Vec::new()) };
+        let aged = |key: fs::DirEntry| {
+            let id = key.file_name().to_str()?.parse().ok()?;
+            let modified = key.metadata().and_then(|metadata| metadata.modified()).ok();
+            Some((id, modified.map(|time| time.elapsed().unwrap_or_default())))
+        };
+        Ok(keys.flatten().filter_map(aged).collect())
+    }
+
+    fn remove_leftovers(&self, age: Duration) -> usize {
+        let Ok(entries) = fs::read_dir(self.path.join(TEMPORARY)) else { return 0 };
+        let mine = format!("{}-", self.host);
+        let old = |entry: &fs::DirEntry| {
+            let age_of = entry.metadata().and_then(|m| m.modified()).map(|time| time.elapsed().unwrap_or_default());
+            entry.file_name().to_string_lossy().starts_with(&mine) && age_of.is_ok_and(|it| it >= age)
+        };
+        entries.flatten().filter(|entry| old(entry) && fs::remove_file(entry.path()).is_ok()).count()
+    }
+
+    fn marked(&self, name: &str) -> Result<Option<Duration>> {
+        let modified = fs::metadata(self.path.join(name)).and_then(|metadata| metadata.modified());
+        Ok(modified.ok().map(|time| time.elapsed().unwrap_or_else(|ahead| ahead.duration())))
+    }
+
+    fn mark(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        write_whole(&path, b"").map_err(|error| write_error(&path, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_at(path: &Path) -> Folder {
+        let folder = Folder::new(path, "host1");
+        folder.make().unwrap();
+        folder
+    }
+
+    #[test]
+    fn an_index_is_not_seen_before_its_packs_are_on_disk() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = folder_at(scratch.path());
+        let pack_folder = scratch.path().join("data/ab");
+        lock(&folder.unsynced).insert(pack_folder.clone());
+        let (id, content) = (Id::random(), [Bytes::from_static(b"index")]);
+        // The folder is not there, so it can't be put on disk.
+        folder.write(FileType::Index, &id, &content).unwrap_err();
+        assert!(!folder.file(FileType::Index, &id).exists());
+        folder.write(FileType::Index, &id, &content).expect_err("what failed once is tried again");
+        fs::create_dir(pack_folder).unwrap();
+        folder.write(FileType::Index, &id, &content).unwrap();
+        assert!(folder.file(FileType::Index, &id).exists() && lock(&folder.unsynced).is_empty());
+        assert_eq!(fs::read_dir(scratch.path().join(TEMPORARY)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_another_process_has_half_written_is_neither_in_the_way_nor_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (folder, other) = (folder_at(scratch.path()), Folder::new(scratch.path(), "host1"));
+        let mine = |serial: u64| scratch.path().join(TEMPORARY).join(format!("host1-{}-{serial}", folder.drawn));
+        let of_process = format!("host1-{}-0", std::process::id());
+        fs::write(scratch.path().join(TEMPORARY).join(of_process), "").unwrap();
+        fs::write(mine(0), "of another, by a miracle").unwrap();
+        other.write(FileType::Index, &Id::random(), &[]).unwrap();
+        folder.write(FileType::Index, &Id::random(), &[]).unwrap_err();
+        assert!(mine(0).exists());
+        assert_eq!(folder.remove_leftovers(Duration::ZERO), 2, "both are of this host");
+        folder.write(FileType::Index, &Id::random(), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_a_matter_of_the_repository() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = folder_at(scratch.path());
+        let error = folder.read_part(FileType::Pack, &Id::random(), 0, 1).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Repository);
+        // A folder where a file should be can't be read, and no second try helps.
+        let id = Id::random();
+        fs::create_dir(folder.file(FileType::Index, &id)).unwrap();
+        assert_eq!(folder.read(FileType::Index, &id).unwrap_err().kind, ErrorKind::Io);
+    }
+}

@@ -1,0 +1,151 @@
+//! Backups on S3 by the built-in daemon, over the real protocol.
+
+use std::{fs, process::Command};
+
+use crate::support::{
+    s3::{KEY_ID, Request, S3},
+    site::Site,
+};
+
+fn site(s3: &S3) -> Site {
+    Site::builtin()
+        .with("BKUP_BACKUP_URL", "s3://bucket@eu-west-1/host1/")
+        .with("BKUP_S3_ENDPOINT", s3.endpoint())
+        .with("BKUP_S3_ACCESS_KEY_ID", KEY_ID)
+        .with("BKUP_S3_SECRET_ACCESS_KEY", "hunter2")
+        .with("BKUP_REPOSITORY_PASSWORD", "secret")
+}
+
+/// Bytes that neither compress nor repeat, more than a window of reading.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).flatten().take(length).collect()
+}
+
+#[test]
+fn a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a.txt", "first"), ("deep/er/b.txt", "stays")]);
+    fs::write(site.volume("vol1").join("large"), noise(9_000_000)).unwrap();
+    for round in 0..4 {
+        fs::write(site.volume("vol1").join("a.txt"), format!("{round}")).unwrap();
+        site.run("backup --volume vol1 --create-snapshot").ok();
+    }
+    assert!(s3.names().iter().all(|name| name.starts_with("host1/repository/")), "{:?}", s3.names());
+    assert_eq!(site.backups("vol1").len(), 4);
+    let doctor = site.run("doctor");
+    assert!(doctor.out.contains("4 at s3://bucket@eu-west-1/host1/"), "{}", doctor.out);
+
+    site.run("prune --volume vol1 --keep-last 2").ok();
+    let backups = site.backups("vol1");
+    assert_eq!(backups.len(), 2);
+
+    // Another machine, with nothing but the program, the bucket's address, the key and the password.
+    let other = self::site(&s3);
+    other.run_words(&["restore", "--volume", "rescued", "--backupurl", &backups[0]]).ok();
+    let compared =
+        Command::new("diff").arg("-r").arg(site.volume("vol1")).arg(other.volume("rescued")).output().unwrap();
+    assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stdout));
+
+    // On S3 Convoy would delete the backups of "vol10" with the last one of "vol1"; the built-in daemon does not.
+    site.create("vol10", &[("c", "c")]);
+    site.run("backup --volume vol10").ok();
+    site.run("remove --volume vol1 --all").ok();
+    assert_eq!(site.backups("vol10").len(), 1);
+}
+
+#[test]
+fn an_upload_that_fails_leaves_no_backup_and_the_older_ones_stay() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup").ok();
+    let before = site.backups("vol1");
+    fs::write(site.volume("vol1").join("a"), "2").unwrap();
+    let is_index = |request: &Request| request.method == "PUT" && request.object.contains("/index/");
+    s3.fault(move |request| is_index(request).then_some((403, "AccessDenied")));
+    site.run("backup --create-snapshot").fails(1, &["AccessDenied"]);
+    s3.mend();
+    assert_eq!(site.backups("vol1"), before);
+    site.run("backup --create-snapshot").ok();
+    assert_eq!(site.backups("vol1").len(), 2);
+}
+
+#[test]
+fn a_service_that_is_busy_for_a_moment_is_asked_again() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    let mut left = 2;
+    s3.fault(move |request| {
+        let is_next = request.method == "PUT" && left > 0;
+        left -= i32::from(is_next);
+        is_next.then_some((503, "SlowDown"))
+    });
+    site.run("backup").ok();
+}
+
+#[test]
+fn a_repository_is_made_by_one_host_only() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup").ok();
+    let made = |request: &&Request| request.method == "PUT" && request.object.ends_with("/config");
+    let requests = s3.requests();
+    let made: Vec<_> = requests.iter().filter(made).collect();
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].headers["if-none-match"], "*");
+
+    // A service without conditional writes.
+    let s3 = S3::start();
+    let site = self::site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    s3.fault(|request| request.headers.contains_key("if-none-match").then_some((501, "NotImplemented")));
+    site.run("backup").ok();
+    assert_eq!(site.backups("vol1").len(), 1);
+}
+
+#[test]
+fn a_backup_whose_packs_are_gone_is_not_good() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup").ok();
+    s3.remove(|name| name.contains("/data/"));
+    let url = &site.backups("vol1")[0];
+    site.run_words(&["restore", "--volume", "new", "--backupurl", url])
+        .fails(1, &["is not good", "NoSuchKey", "restic check"]);
+    // What is left of a repository is not taken for none.
+    s3.remove(|name| name.ends_with("/config"));
+    site.run("backup --create-snapshot").fails(1, &["config", "put it back"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_bucket_is_said_with_what_to_do() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    let ran = site.run("--destination s3://other@eu-west-1/x backups").fails(1, &["NoSuchBucket", "make the bucket"]);
+    assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    s3.fault(|_| Some((403, "AccessDenied")));
+    site.run("backups").fails(1, &["AccessDenied", "policy"]);
+    s3.fault(|_| Some((301, "PermanentRedirect")));
+    site.run("backups").fails(1, &["another region"]);
+    s3.mend();
+    let site = site.with("BKUP_S3_ACCESS_KEY_ID", "another");
+    site.run("backups").fails(1, &["BKUP_S3_ACCESS_KEY_ID"]);
+    let site = site.without("BKUP_S3_ACCESS_KEY_ID");
+    site.run("backups").fails(2, &["BKUP_S3_SECRET_ACCESS_KEY is set, but BKUP_S3_ACCESS_KEY_ID is not"]);
+    let site =
+        site.without("BKUP_S3_SECRET_ACCESS_KEY").with("AWS_EC2_METADATA_DISABLED", "true").with("HOME", "/nowhere");
+    site.run("backups").fails(2, &["BKUP_S3_ACCESS_KEY_ID"]);
+    let nowhere = self::site(&s3).with("BKUP_S3_ENDPOINT", "http://127.0.0.1:1");
+    nowhere.run("backups").fails(1, &["refused", "BKUP_S3_ENDPOINT"]);
+}
