@@ -125,7 +125,7 @@ fn a_backup_whose_packs_are_gone_is_not_good() {
         .fails(1, &["is not good", "NoSuchKey", "restic check"]);
     // What is left of a repository is not taken for none.
     s3.remove(|name| name.ends_with("/config"));
-    site.run("backup --create-snapshot").fails(1, &["config", "put it back"]);
+    site.run("backup --create-snapshot").fails(1, &["config", "is missing in a repository that has backups"]);
 }
 
 #[test]

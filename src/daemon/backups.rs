@@ -1,4 +1,4 @@
-//! Backups: copies of snapshots in restic-format repositories at `vfs://` destinations.
+//! Backups: copies of snapshots in restic-format repositories at `vfs://` and `s3://` destinations.
 //!
 //! A backup is a restic snapshot whose tags carry what Convoy's API tells of it ([`Record`]); its host is the host that made
 //! it, its one path is `/<volume>`, its time is when the volume was snapshotted. Several hosts may share a destination.
@@ -6,8 +6,8 @@
 //! backups of all hosts, and two hosts with volumes of one name share one history of it. Hosts whose volumes of one name are
 //! not the same volume need a destination each (`vfs:///backups/host1`).
 //!
-//! Backups of several hosts run side by side (a shared `flock` on `repository/convoy-backups.lock`), a delete runs alone. Where the
-//! file system has no locks, two things still hold: nothing is removed before it was unused for 23 hours, and each new backup is
+//! Backups of several hosts run side by side (a shared `flock` on `repository/convoy-backups.lock`), a delete runs alone. Where there
+//! are no locks (on S3, and on some file systems), two things still hold: nothing is removed before it was unused for 23 hours, and each new backup is
 //! checked, and completed where needed, before it becomes visible.
 
 use std::{

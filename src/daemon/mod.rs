@@ -15,7 +15,7 @@
 //! A volume that is only forgotten (as by `docker volume rm`) leaves its folder, its state and its snapshots; the next volume of
 //! that name has them again. To remove all of it, make the volume again, and remove it with its data.
 //!
-//! A backup is a copy of a snapshot into `<destination>/repository/`, a restic-format repository that several hosts can
+//! A backup is a copy of a snapshot into `<destination>/repository/`, in a folder or a bucket, a restic-format repository that several hosts can
 //! share (`backups` says how). Both kinds of repository can be read with `restic` and the password; restic opens repositories
 //! with an empty password from 0.17 on (`--insecure-no-password`).
 //!
