@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # HTTP, measured as a client sees it: requests a second and memory, runs asked for at once, and what the dashboard and Prometheus ask, with many
-# volumes and runs in the store. Needs wrk, curl and sqlite3, and a release build (or BINARY). The figures are in docs/performance.md.
+# volumes and runs in the store. Needs wrk, curl, jq, sqlite3 and chromedriver, and a release build (or BINARY). The figures are in docs/performance.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -48,3 +48,19 @@ curl -s -o /dev/null -H "$header" "$url/api/status?fresh=true"
 echo "500 volumes, $(sqlite3 "$folder/data/runs.sqlite" 'SELECT count(*) FROM runs') runs, medians of nine:"
 for path in / /api/status "/api/status?fresh=true" /api/runs /api/schedule /metrics /readyz; do echo "  GET $path: $(timed "$url$path") s"; done
 echo "memory at the end: $(memory $serve)"
+
+chromedriver --port=0 --log-level=SEVERE > "$folder/driver" & until_there "$folder/driver"
+until grep -q 'successfully on port' "$folder/driver"; do sleep 0.05; done
+driver="http://127.0.0.1:$(grep -o 'successfully on port [0-9]*' "$folder/driver" | cut -d ' ' -f 4)/session"
+tell() { curl -s -X POST "$driver/$1" -H 'Content-Type: application/json' -d "$2" | jq -r .value; }
+driver="$driver/$(curl -s -X POST "$driver" -H 'Content-Type: application/json' \
+    -d '{"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": ["--headless=new", "--no-sandbox"]}}}}' | jq -r .value.sessionId)"
+tell url "{\"url\": \"$url/\"}" > "$folder/answer"
+tell execute/async "$(jq -n --arg token "$BKUP_API_TOKEN" '{args: [$token], script: "fetch(\"/session\", {method: \"POST\", headers: {\"Content-Type\": \"application/json\"}, body: JSON.stringify({token: arguments[0]})}).then(arguments[1])"}')" > "$folder/answer"
+shown='const done = arguments[0], look = () => { const mark = performance.getEntriesByName("overview")[0]; mark ? done(mark.startTime) : setTimeout(look, 5) }; look()'
+for _ in 1 2 3 4 5 6 7 8 9; do
+    tell url "{\"url\": \"$url/\"}" > "$folder/answer"
+    tell execute/async "$(jq -n --arg script "$shown" '{args: [], script: $script}')"
+done > "$folder/shown"
+echo "the overview in Chromium, from the request to its rows, median of nine: $(median < "$folder/shown" | cut -d . -f 1) ms"
+curl -s -X DELETE "$driver" > "$folder/answer"
