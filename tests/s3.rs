@@ -3,7 +3,8 @@
 use std::{fs, process::Command};
 
 use crate::support::{
-    s3::{KEY_ID, Request, S3},
+    running::Running,
+    s3::{BREAKS_OFF, DONE, KEY_ID, Request, S3},
     site::Site,
 };
 
@@ -114,6 +115,80 @@ fn a_repository_is_made_by_one_host_only() {
 }
 
 #[test]
+fn a_repository_whose_making_was_answered_by_nobody_opens_all_the_same() {
+    for status in [500, 400] {
+        let s3 = S3::start();
+        let site = site(&s3);
+        site.create("vol1", &[("a", "1")]);
+        s3.fault(move |request| {
+            (request.method == "PUT" && request.object.ends_with("/config")).then_some((status, DONE))
+        });
+        site.run("backup").ok();
+        s3.mend();
+        assert_eq!(self::site(&s3).backups("vol1").len(), 1);
+    }
+}
+
+#[test]
+fn a_repository_that_another_host_is_just_making_is_left_to_it() {
+    let s3 = S3::start();
+    let other = site(&s3);
+    other.create("vol1", &[("a", "1")]);
+    other.run("backup").ok();
+    let site = site(&s3);
+    site.create("vol2", &[("a", "1")]);
+    s3.remove(|name| !name.contains("/keys/"));
+    site.run("backup").fails(75, &["another host seems to be making the repository"]);
+    assert_eq!(s3.names().len(), 1, "{:?}", s3.names());
+}
+
+#[test]
+fn a_list_whose_end_is_out_of_reach_is_not_taken_for_the_whole() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    for _ in 0..4 {
+        site.run("backup --create-snapshot").ok();
+    }
+    s3.know_no_tokens();
+    site.run("backups").fails(1, &["no end that can be reached", "ListObjectsV2"]);
+}
+
+#[test]
+fn an_object_whose_answer_breaks_off_is_read_again() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[]);
+    fs::write(site.volume("vol1").join("large"), noise(9_000_000)).unwrap();
+    site.run("backup").ok();
+    let url = site.backups("vol1").remove(0);
+    let mut left = 2;
+    s3.fault(move |request| {
+        let is_next = left > 0 && request.object.contains("/data/") && request.method == "GET";
+        left -= i32::from(is_next);
+        is_next.then_some((0, BREAKS_OFF))
+    });
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &url]).ok();
+    assert_eq!(fs::read(site.volume("new").join("large")).unwrap(), noise(9_000_000));
+}
+
+#[test]
+fn a_wrong_region_is_forgotten_when_it_was_corrected() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    let mut command = site.command();
+    command.args(["daemon", "--root"]).arg(site.path("daemon"));
+    let _daemon = Running::start(command, &site.path("daemon/convoy.sock"), site.path("daemon.log"));
+    s3.fault(|request| {
+        let signed = request.headers.get("authorization").map(String::as_str).unwrap_or_default();
+        (!signed.contains("/eu-west-1/s3/")).then_some((400, "AuthorizationHeaderMalformed"))
+    });
+    site.run("--destination s3://bucket@wrong-1/host1 backups").fails(1, &["another region"]);
+    site.run("backup").ok();
+}
+
+#[test]
 fn a_backup_whose_packs_are_gone_is_not_good() {
     let s3 = S3::start();
     let site = site(&s3);
@@ -140,7 +215,7 @@ fn what_is_wrong_with_a_bucket_is_said_with_what_to_do() {
     site.run("backups").fails(1, &["another region"]);
     s3.mend();
     let site = site.with("BKUP_S3_ACCESS_KEY_ID", "another");
-    site.run("backups").fails(1, &["BKUP_S3_ACCESS_KEY_ID"]);
+    site.run("backups").fails(1, &["InvalidAccessKeyId", "BKUP_S3_ACCESS_KEY_ID"]);
     let site = site.without("BKUP_S3_ACCESS_KEY_ID");
     site.run("backups").fails(2, &["BKUP_S3_SECRET_ACCESS_KEY is set, but BKUP_S3_ACCESS_KEY_ID is not"]);
     let site =

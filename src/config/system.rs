@@ -85,6 +85,10 @@ impl SystemSettings {
     }
 
     fn read(path: &Path) -> std::io::Result<Self> {
+        // To open a pipe would wait for its other end.
+        if !std::fs::metadata(path)?.is_file() {
+            return Ok(Self::ignored(path, "it is no file", None));
+        }
         let file = File::open(path)?;
         let about = file.metadata()?;
         let shown = path.display();

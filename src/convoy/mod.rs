@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::error::Result;
-pub(crate) use model::VOLUME_ID;
 pub use model::{Backup, Belonging, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use model::{HINT, VOLUME_ID};
 pub use names::Name;
 pub use time::ApiTime;
 pub use url::{BackupUrl, Destination};

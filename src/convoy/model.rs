@@ -13,6 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// backup. Convoy has none such.
 pub(crate) const VOLUME_ID: &str = "VolumeID";
 
+/// The header in which the built-in daemon says what to do about an error; Convoy has none.
+pub(crate) const HINT: &str = "convoy-backups-hint";
+
 /// What a driver tells of a volume or a snapshot: names and strings, as each driver likes.
 pub type DriverInfo = BTreeMap<String, String>;
 

@@ -29,6 +29,8 @@ pub(crate) struct Backend {
     failure: Mutex<Option<Error>>,
     /// Keys written by this process.
     keys: Mutex<Vec<Id>>,
+    /// The config written by this process, or tried to.
+    config: Mutex<Option<Bytes>>,
     /// Tests make the disk full after so many bytes.
     #[cfg(test)]
     pub(crate) room: std::sync::Arc<Mutex<Option<u64>>>,
@@ -46,6 +48,7 @@ impl Backend {
             held: Mutex::default(),
             failure: Mutex::default(),
             keys: Mutex::default(),
+            config: Mutex::default(),
             #[cfg(test)]
             room: std::sync::Arc::default(),
         }
@@ -126,7 +129,7 @@ impl Backend {
     /// [`ErrorKind::Busy`] for such young keys.
     pub(crate) fn remove_stray_keys(&self, alone: bool) -> Result<()> {
         for (key, age) in self.storage.keys()? {
-            if !alone && age.is_some_and(|age| age < Duration::from_hours(1)) {
+            if !alone && age.is_none_or(|age| age < Duration::from_hours(1)) {
                 let message = format!("another host seems to be making the repository at \"{}\"", self.location());
                 return Err(Error::new(ErrorKind::Busy, message).with_hint(
                     "try again; if it stays so, remove what is there: it has no \"config\" and so no backups",
@@ -137,8 +140,16 @@ impl Backend {
         Ok(())
     }
 
-    /// Removes the keys that this backend wrote: it was not the one that made the repository.
+    /// Removes the keys that this backend wrote, where it was not the one that made the repository. Where it may have been, because nobody knows
+    /// what became of its config, they stay: without them nothing would open it.
     pub(crate) fn remove_own_keys(&self) {
+        let is_anothers = match self.storage.read(FileType::Config, &Id::default()) {
+            Ok(config) => lock(&self.config).as_ref() != Some(&config),
+            Err(error) => error.kind == ErrorKind::Repository,
+        };
+        if !is_anothers {
+            return;
+        }
         for key in std::mem::take(&mut *lock(&self.keys)) {
             _ = self.storage.remove(FileType::Key, &key);
         }
@@ -212,8 +223,10 @@ impl WriteBackend for Backend {
             held.push((*id, content.into_vec().concat().into()));
             return Ok(());
         }
-        if kind == FileType::Key {
-            lock(&self.keys).push(*id);
+        match kind {
+            FileType::Key => lock(&self.keys).push(*id),
+            FileType::Config => *lock(&self.config) = Some(content.slice().concat().into()),
+            _ => {}
         }
         self.told("the repository can't be written", self.storage.write(kind, id, content.slice()))
     }

@@ -161,7 +161,11 @@ impl Destinations {
     /// # Errors
     /// A scheme that this daemon does not have, or a folder that is not there, in Convoy's words.
     pub(crate) fn place(&self, destination: &Destination) -> Result<Arc<Place>> {
-        let key = destination.key();
+        let key = match destination.kind() {
+            // A wrong region must not stay in force.
+            DestinationKind::S3 { region, .. } => format!("{} in {region}", destination.key()),
+            _ => destination.key(),
+        };
         let known = lock(&self.known).get(&key).cloned();
         let home = match destination.kind() {
             DestinationKind::Vfs { path } if !path.is_dir() => return Err(no_folder(&path.display().to_string())),
@@ -376,8 +380,11 @@ impl Place {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let _lock = self.reading_lock()?;
         repository.forget_index();
-        guarded("checking the backup", || prove(&repository, tree)).map_err(|error| {
-            error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume))
+        guarded("checking the backup", || prove(&repository, tree)).map_err(|error| match error.kind {
+            ErrorKind::Repository => {
+                error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume))
+            }
+            _ => error.context(format!("backup \"{}\" of volume \"{}\" can't be looked at", url.backup, url.volume)),
         })?;
         Ok(record.backup(url.destination, zone))
     }

@@ -99,7 +99,7 @@ impl OpenRepository {
         &self.key
     }
 
-    /// The folder it is in.
+    /// Its files.
     pub(crate) fn backend(&self) -> &Arc<Backend> {
         &self.backend
     }

@@ -136,7 +136,7 @@ impl Gate {
             return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
         }
         let now = self.clock.now().as_second();
-        let Some(role) = session::find(&parts.headers, &self.cookie_name(parts), &self.tokens, now) else {
+        let Some(role) = session::find(&parts.headers, &self.cookie_name(parts), &self.tokens, now, self.secure) else {
             return Err(Problem::unauthorized("no token was shown, and nobody is signed in")
                 .with_hint("send \"Authorization: Bearer TOKEN\", or sign in at the dashboard"));
         };
@@ -153,11 +153,11 @@ impl Gate {
         Ok(Access { role, by: Shown::Session })
     }
 
-    /// Signs in with a token: the role, and the `Set-Cookie` that keeps it for 30 days. A changed token ends its sessions.
+    /// Signs in with a token: the role, and the `Set-Cookie`s that keep it for 30 days. A changed token ends its sessions.
     ///
     /// # Errors
     /// 401 for a wrong token, 429 after too many, 421 for an unknown `Host`, 403 for a request from another page.
-    pub fn sign_in(&self, parts: &Parts, token: &str) -> Result<(Role, HeaderValue), Problem> {
+    pub fn sign_in(&self, parts: &Parts, token: &str) -> Result<(Role, Vec<HeaderValue>), Problem> {
         self.places.known_host(parts)?;
         if self.places.came_from(parts) == Came::Elsewhere {
             return Err(Problem::forbidden("another page tried to sign in here"));
@@ -166,7 +166,10 @@ impl Gate {
         let secure =
             self.secure || parts.headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
         let (name, now) = (self.cookie_name(parts), self.clock.now().as_second());
-        Ok((role, session::cookie(&name, &self.tokens, role, now, secure)))
+        let cookie = session::cookie(&name, &self.tokens, role, now, secure);
+        // An older session without TLS is not to be taken for this one.
+        let older = secure.then(|| session::cleared_plain(&name));
+        Ok((role, std::iter::once(cookie).chain(older).collect()))
     }
 
     /// The `Set-Cookie`s that end the browser's session.

@@ -93,7 +93,7 @@ fn unstarted(core: &dyn Core, mut error: Error) -> Problem {
     not_started(core, error)
 }
 
-/// The entry with this key, as it is now; `null` where it has just gone.
+/// The entry with this key, as it is now; `{}` where it has just gone.
 async fn shown(core: &Arc<dyn Core>, key: &str) -> Result<Value, Problem> {
     let last = last_runs(core).await?;
     let now = SystemClock.now();

@@ -10,6 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 /// The key's id that it knows.
@@ -17,8 +18,13 @@ pub const KEY_ID: &str = "the-keys-id";
 /// So many objects are listed at a time.
 const PAGE: usize = 3;
 
-/// What is answered in place of the truth.
+/// What is answered in place of the truth: this status, with this code in its words.
 pub type Fault = Box<dyn FnMut(&Request) -> Option<(u16, &'static str)> + Send>;
+
+/// The code of a fault where what was asked is done all the same, and the answer is lost.
+pub const DONE: &str = "Done";
+/// The code of a fault where the answer breaks off in its middle.
+pub const BREAKS_OFF: &str = "BreaksOff";
 
 /// A request, as far as it matters.
 #[derive(Debug, Clone)]
@@ -34,10 +40,11 @@ pub struct Request {
 
 #[derive(Default)]
 struct State {
-    objects: BTreeMap<String, Vec<u8>>,
+    objects: BTreeMap<String, (Vec<u8>, Timestamp)>,
     requests: Vec<Request>,
     fault: Option<Fault>,
     connections: Vec<TcpStream>,
+    knows_no_tokens: bool,
     is_over: bool,
 }
 
@@ -100,6 +107,11 @@ impl S3 {
         self.state().fault = Some(Box::new(fault));
     }
 
+    /// From now on, the ends of lists can't be reached.
+    pub fn know_no_tokens(&self) {
+        self.state().knows_no_tokens = true;
+    }
+
     /// All is well again.
     pub fn mend(&self) {
         self.state().fault = None;
@@ -123,12 +135,18 @@ fn converse(stream: TcpStream, state: &Mutex<State>) {
     while let Some(request) = read(&mut reader) {
         let is_head = request.method == "HEAD";
         let (status, headers, body) = answer(&mut state.lock().unwrap(), request);
+        let breaks_off = status == 0;
+        let status = if breaks_off { 200 } else { status };
         let mut text = format!("HTTP/1.1 {status} .\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");
         }
         text += "\r\n";
         let body = if is_head { &[][..] } else { &body };
+        if breaks_off {
+            _ = stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(&body[..body.len() / 2]));
+            return;
+        }
         if stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(body)).is_err() {
             return;
         }
@@ -168,9 +186,22 @@ fn refused(status: u16, code: &str) -> Answer {
 
 fn answer(state: &mut State, request: Request) -> Answer {
     state.requests.push(request.clone());
-    if let Some((status, code)) = state.fault.as_mut().and_then(|fault| fault(&request)) {
-        return refused(status, code);
+    match state.fault.as_mut().and_then(|fault| fault(&request)) {
+        None => {}
+        Some((status, DONE)) => {
+            truth(state, request);
+            return refused(status, "InternalError");
+        }
+        Some((_, BREAKS_OFF)) => {
+            let (_, headers, body) = truth(state, request);
+            return (0, headers, body);
+        }
+        Some((status, code)) => return refused(status, code),
     }
+    truth(state, request)
+}
+
+fn truth(state: &mut State, request: Request) -> Answer {
     let signed = request.headers.get("authorization").map(String::as_str).unwrap_or_default();
     if !signed.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY_ID}/")) {
         return refused(403, "InvalidAccessKeyId");
@@ -183,24 +214,27 @@ fn answer(state: &mut State, request: Request) -> Answer {
         return refused(404, "NoSuchBucket");
     }
     let found = state.objects.get(&request.object);
-    let modified = ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT".to_owned());
+    let modified = |time: &Timestamp| ("Last-Modified", time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
     match (request.method.as_str(), found) {
         ("GET", _) if request.object.is_empty() => list(state, &request),
         ("GET" | "HEAD", None) => refused(404, "NoSuchKey"),
-        ("GET" | "HEAD", Some(content)) => match request.headers.get("range") {
-            None => (200, vec![modified], content.clone()),
+        ("GET" | "HEAD", Some((content, time))) => match request.headers.get("range") {
+            None => (200, vec![modified(time)], content.clone()),
             Some(range) => {
                 let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
                 let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
                 match content.get(from..content.len().min(to + 1)) {
-                    Some(part) if !part.is_empty() => (206, vec![modified], part.to_vec()),
+                    Some(part) if !part.is_empty() => {
+                        let range = format!("bytes {from}-{}/{}", from + part.len() - 1, content.len());
+                        (206, vec![modified(time), ("Content-Range", range)], part.to_vec())
+                    }
                     _ => refused(416, "InvalidRange"),
                 }
             }
         },
         ("PUT", Some(_)) if request.headers.contains_key("if-none-match") => refused(412, "PreconditionFailed"),
         ("PUT", _) => {
-            state.objects.insert(request.object, request.body);
+            state.objects.insert(request.object, (request.body, Timestamp::now()));
             (200, vec![], Vec::new())
         }
         ("DELETE", _) => {
@@ -218,14 +252,15 @@ fn list(state: &State, request: &Request) -> Answer {
     let page: Vec<_> = all.by_ref().take(PAGE).collect();
     let next = page.last().filter(|_| all.next().is_some()).map(|(name, _)| *name);
     let mut text = "<?xml version=\"1.0\"?><ListBucketResult>".to_owned();
-    for (name, content) in &page {
+    for (name, (content, time)) in &page {
         text += &format!(
-            "<Contents><Key>{name}</Key><Size>{}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>",
+            "<Contents><Key>{name}</Key><Size>{}</Size><LastModified>{time:.3}</LastModified></Contents>",
             content.len()
         );
     }
     text += &format!("<IsTruncated>{}</IsTruncated>", next.is_some());
-    if let Some(next) = next {
+    // The first version of lists has no tokens.
+    if let Some(next) = next.filter(|_| !state.knows_no_tokens) {
         text += &format!("<NextContinuationToken>{next}</NextContinuationToken>");
     }
     (200, vec![("Content-Type", "application/xml".into())], (text + "</ListBucketResult>").into_bytes())

@@ -1,11 +1,11 @@
 //! What to do about what the daemon says: its own words name no way out.
 
 /// What is found in the daemon's words, all parts of it, and the hint for that; the first that fits counts.
-const ADVICE: [(&[&str], &str); 11] = [
+const ADVICE: [(&[&str], &str); 15] = [
     (
         &["Driver ", " is not supported!"],
         "this daemon keeps no backups at such a place: the built-in one takes vfs:///folder (a mounted network share, for \
-         instance) only, s3:// needs Convoy",
+         instance) and s3://bucket@region/path",
     ),
     (
         &["Cannot find driver "],
@@ -23,13 +23,18 @@ const ADVICE: [(&[&str], &str); 11] = [
     (&["Copy snapshot is needed"], "copy it into this region first: aws ec2 copy-snapshot"),
     (&["NoSuchBucket"], "make the bucket first, or correct the destination: the daemon makes none"),
     (&["RequestTimeTooSkewed"], "set the clock of the machine that the daemon runs on"),
+    (&["AuthorizationHeaderMalformed"], REGION),
+    (&["PermanentRedirect"], REGION),
+    (&["InvalidAccessKeyId"], CREDENTIALS),
+    (&["SignatureDoesNotMatch"], CREDENTIALS),
     (&["NoCredentialProviders"], CREDENTIALS),
     (&["AccessDenied"], CREDENTIALS),
     (&["no space left on device"], "make room where the daemon keeps its files, or at the destination"),
 ];
 
+const REGION: &str = "the bucket is in another region: correct the one in the destination";
 const CREDENTIALS: &str = "the daemon's own credentials count, not this program's: its machine's role, or AWS_ variables and \
-                           ~/.aws where it runs; docs/s3.md has the rights that it needs";
+                           ~/.aws where it runs (the built-in one: BKUP_S3_ACCESS_KEY_ID, too); docs/s3.md has the rights that it needs";
 
 /// What to do, where the words are known.
 pub(super) fn about(words: &str) -> Option<&'static str> {
@@ -44,7 +49,7 @@ mod tests {
     #[test]
     fn what_convoy_says_is_explained() {
         for (words, hint) in [
-            ("Driver s3 is not supported!", "s3:// needs Convoy"),
+            ("Driver ebs is not supported!", "s3://bucket@region/path"),
             ("Cannot find driver nosuch", "leave --driver out"),
             ("Invalid volume type gp3", "gp2, io1"),
             ("Invalid IOPS for volume type io1", "needs --iops"),

@@ -20,7 +20,7 @@ const WORDS: usize = 500;
 
 /// The body of a 200 answer; of any other, the error that it stands for.
 pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
-    let Answer { status, body } = answer;
+    let Answer { status, body, hint } = answer;
     if status == StatusCode::OK {
         return Ok(body);
     }
@@ -33,7 +33,7 @@ pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
     } else if words.is_empty() {
         Error::new(ErrorKind::Daemon, "the daemon refused and did not say why").with_hint("look into the daemon's log")
     } else {
-        let hint = advice::about(&words);
+        let hint = hint.or_else(|| advice::about(&words).map(str::to_owned));
         let error = Error::new(ErrorKind::Daemon, words);
         match hint {
             Some(hint) => error.with_hint(hint),

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::Call;
+use crate::convoy::HINT;
 
 /// The longest answer that is read, in bytes. A list of ten thousand volumes has about 10 MiB.
 pub(super) const LARGEST_ANSWER: usize = 64 << 20;
@@ -18,6 +19,8 @@ pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 pub(super) struct Answer {
     pub status: StatusCode,
     pub body: Vec<u8>,
+    /// What to do about an error, where the built-in daemon says it.
+    pub hint: Option<String>,
 }
 
 /// Why there is no answer.
@@ -88,6 +91,7 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
+        let hint = response.headers().get(HINT).map(|hint| String::from_utf8_lossy(hint.as_bytes()).into_owned());
         let mut incoming = response.into_body();
         if incoming.size_hint().lower() > LARGEST_ANSWER as u64 {
             return Err(Failure::TooLarge);
@@ -101,7 +105,7 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
                 body.extend_from_slice(&data);
             }
         }
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, hint })
     };
     tokio::pin!(exchange, connection);
     tokio::select! {

@@ -38,7 +38,7 @@ use tokio::{
 pub use mounts::Mounts;
 
 use crate::{
-    convoy::Daemon,
+    convoy::{Daemon, HINT},
     error::{Error, Result},
 };
 
@@ -180,22 +180,27 @@ async fn connection(
 struct Answer {
     status: u16,
     body: String,
+    /// What to do about an error: Convoy's answers have no place for it.
+    hint: Option<String>,
 }
 
 impl Answer {
     fn text(body: String) -> Self {
-        Self { status: 200, body }
+        Self { status: 200, body, hint: None }
     }
 
     /// An error in plain text, with a newline, as Go's `http.Error` writes it.
     fn error(status: u16, message: &str) -> Self {
-        Self { status, body: format!("{message}\n") }
+        Self { status, body: format!("{message}\n"), hint: None }
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
         let empty = self.body.is_empty();
         let mut response = Response::new(Full::new(Bytes::from(self.body)));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
+        if let Some(hint) = self.hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok()) {
+            response.headers_mut().insert(HINT, hint);
+        }
         if !empty {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
@@ -223,7 +228,7 @@ async fn serve(request: Request<Incoming>, shared: Arc<Shared>, working: mpsc::S
     let (path, query) = (head.uri.path(), head.uri.query());
     log::debug!("{} {}", head.method, head.uri);
     let Some(asked) = Asked::find(&head.method, path, query) else {
-        return Answer { status: 404, body: format!("Handler not found: {} {}", head.method, head.uri) };
+        return Answer { status: 404, body: format!("Handler not found: {} {}", head.method, head.uri), hint: None };
     };
     if matches!(asked, Asked::Api(_))
         && let Some(version) = head.headers.get(USER_AGENT).and_then(client_version)

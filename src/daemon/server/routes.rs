@@ -72,7 +72,8 @@ impl Route {
             _ => error.message.clone(),
         };
         // Convoy answers 404 in the two cases above only; a client takes any other 404 for an unknown route.
-        Answer::error(error.status.filter(|status| *status != 404).unwrap_or(400), &words)
+        let answer = Answer::error(error.status.filter(|status| *status != 404).unwrap_or(400), &words);
+        Answer { hint: error.hint.clone(), ..answer }
     }
 
     /// Calls the daemon and renders what it answers.

@@ -19,6 +19,7 @@ use aws_sdk_s3::{
         http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig,
     },
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::{get_object::builders::GetObjectFluentBuilder, put_object::PutObjectError},
     primitives::{ByteStream, DateTime},
     types::Object,
 };
@@ -32,10 +33,14 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long the service may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long one attempt may take: a pack of 16 MiB over a slow line. One that stands still is given up long before.
-const ATTEMPT: Duration = Duration::from_mins(10);
+/// How long the service may take to begin its answer, where little is sent.
+const ATTEMPT: Duration = Duration::from_secs(30);
+/// How long an upload may take: a pack of 16 MiB over a slow line.
+const UPLOAD: Duration = Duration::from_mins(5);
 /// So often it is tried, with growing pauses.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 4;
+/// The first pause before an object whose end was missing is read again; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Packs are read in windows of so many bytes.
 const WINDOW: u32 = 4 << 20;
 /// So many windows are kept.
@@ -54,10 +59,12 @@ pub struct S3Options {
 
 impl fmt::Debug for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = self.key.as_ref().map(|(id, _)| format!("{id} (secret)"));
+        let key = self.key.as_ref().map(|_| "(secret)");
         f.debug_struct("S3Options").field("endpoint", &self.endpoint).field("key", &key).finish()
     }
 }
+
+type PutError = SdkError<PutObjectError, HttpResponse>;
 
 /// A repository's place in a bucket.
 #[derive(Debug, Clone)]
@@ -122,12 +129,12 @@ impl Bucket {
             .build();
         let path = path.trim_matches('/');
         let folder = if path.is_empty() { "repository".to_owned() } else { format!("{path}/repository") };
-        let at = options.endpoint.as_ref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+        let via = options.endpoint.as_ref().map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
         Ok(Self {
             client: Client::from_conf(config),
             bucket: bucket.to_owned(),
             prefix: format!("{folder}/"),
-            location: format!("s3://{bucket}@{region}/{folder}{at}"),
+            location: format!("s3://{bucket}@{region}/{folder}{via}"),
             windows: Arc::default(),
         })
     }
@@ -142,40 +149,79 @@ impl Bucket {
         if let Some((offset, length)) = range {
             request = request.range(format!("bytes={offset}-{}", u64::from(offset) + u64::from(length) - 1));
         }
-        let what = || format!("cannot read \"{name}\"");
         let got = wait(async {
-            let answer = request.send().await.map_err(|error| self.explain(&what(), &error))?;
-            let body = answer.body.collect().await;
-            body.map(|body| body.into_bytes()).map_err(|error| {
-                let message = format!("{} at {}: {}", what(), self.location, DisplayErrorContext(&error));
-                Error::new(ErrorKind::Io, message)
-                    .with_hint("the connection broke in the middle of an object: try again")
-            })
+            let mut pause = PAUSE;
+            for _ in 1..ATTEMPTS {
+                match self.try_get(name, request.clone(), range.is_some()).await {
+                    // Only the answer's beginning is what the library asks for again.
+                    Err(error) if error.kind == ErrorKind::Unreachable => {
+                        log::debug!("{error}; trying again");
+                        tokio::time::sleep(pause).await;
+                        pause *= 2;
+                    }
+                    got => return got,
+                }
+            }
+            self.try_get(name, request, range.is_some()).await
         })?;
         got.map_err(|error| match error.kind {
             ErrorKind::NotFound => Error { kind: ErrorKind::Repository, ..error }
                 .with_hint("the repository is damaged; \"restic check\" tells how far"),
+            ErrorKind::Unreachable => Error { kind: ErrorKind::Io, ..error },
             _ => error,
         })
     }
 
-    fn put(&self, name: &str, content: Bytes, is_new: bool) -> Result<()> {
-        let request = self.client.put_object().bucket(&self.bucket).key(self.object(name));
-        let request = request.content_type("application/octet-stream").body(ByteStream::from(content.clone()));
-        let sent = wait(request.set_if_none_match(is_new.then(|| "*".to_owned())).send())?;
-        let Err(error) = sent else { return Ok(()) };
-        if is_new {
-            match error.code() {
-                Some("PreconditionFailed" | "ConditionalRequestConflict") => {
-                    let message = format!("\"{name}\" is there already at {}", self.location);
-                    return Err(Error::new(ErrorKind::Io, message));
-                }
-                // A service without conditional writes: the look before is all there is.
-                Some("NotImplemented") if self.head(name)?.is_none() => return self.put(name, content, false),
-                _ => {}
-            }
+    /// [`ErrorKind::Unreachable`] where the answer broke off.
+    async fn try_get(&self, name: &str, request: GetObjectFluentBuilder, is_part: bool) -> Result<Bytes> {
+        let answer = request.send().await.map_err(|error| self.explain(&format!("cannot read \"{name}\""), &error))?;
+        if is_part && answer.content_range.is_none() {
+            let message = format!("a part of \"{name}\" was asked for, and the whole came, from {}", self.location);
+            return Err(Error::new(ErrorKind::Protocol, message).with_hint("does BKUP_S3_ENDPOINT name an S3 service?"));
         }
-        Err(self.explain(&format!("cannot write \"{name}\""), &error))
+        let body = answer.body.collect().await;
+        body.map(|body| body.into_bytes()).map_err(|error| {
+            let message = format!("\"{name}\" from {} broke off: {}", self.location, cause(&error));
+            Error::new(ErrorKind::Unreachable, message).with_hint("look at the network, and try again")
+        })
+    }
+
+    fn put(&self, name: &str, content: Bytes) -> Result<()> {
+        self.try_put(name, content, false).map_err(|error| self.explain(&format!("cannot write \"{name}\""), &error))
+    }
+
+    /// Writes what must not be there yet. What counts is what is there afterwards: the answer to a write that was done may have been lost, and some
+    /// services know no conditions.
+    fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
+        let mut sent = self.try_put(name, content.clone(), true);
+        if let Err(error) = &sent
+            && error.code() == Some("NotImplemented")
+            && self.head(name)?.is_none()
+        {
+            sent = self.try_put(name, content.clone(), false);
+        }
+        let is_there = self.get(name, None);
+        match (is_there, sent) {
+            (Ok(there), _) if there == content => Ok(()),
+            (Ok(_), _) => Err(Error::new(
+                ErrorKind::Io,
+                format!("\"{name}\" of another host is there already at {}", self.location),
+            )),
+            (Err(_), Err(error)) => Err(self.explain(&format!("cannot write \"{name}\""), &error)),
+            (Err(error), Ok(())) => Err(error),
+        }
+    }
+
+    fn try_put(&self, name: &str, content: Bytes, is_new: bool) -> std::result::Result<(), Box<PutError>> {
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(UPLOAD).build();
+        let request = self.client.put_object().bucket(&self.bucket).key(self.object(name));
+        let request = request.content_type("application/octet-stream").body(ByteStream::from(content));
+        let request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
+        let sent = wait(request.config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts)).send());
+        match sent {
+            Ok(sent) => sent.map(drop).map_err(Box::new),
+            Err(error) => Err(Box::new(SdkError::construction_failure(error))),
+        }
     }
 
     /// An object's size in bytes and its age; `None` where it is not there.
@@ -188,17 +234,18 @@ impl Bucket {
             }
             Err(error) => match self.explain(&format!("cannot look at \"{name}\""), &error) {
                 error if error.kind == ErrorKind::NotFound => Ok(None),
-                error => Err(error),
+                // The answer to such a request has no words: to another one the service says what is wrong.
+                said => Err(self.walk("keys", |_, _| false).err().unwrap_or(said)),
             },
         }
     }
 
     /// Hands each object of a folder to `each`, until that says that it was enough.
     fn walk(&self, folder: &str, mut each: impl FnMut(Id, &Object) -> bool) -> Result<()> {
-        let mut next = None;
+        let mut next: Option<String> = None;
         loop {
             let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.object(&format!("{folder}/")));
-            let page = wait(request.set_continuation_token(next).send())?;
+            let page = wait(request.set_continuation_token(next.clone()).send())?;
             let page = page.map_err(|error| self.explain(&format!("cannot list \"{folder}\""), &error))?;
             for object in page.contents() {
                 let name = object.key().and_then(|key| key.rsplit('/').next()).filter(|name| name.len() == 64);
@@ -209,9 +256,16 @@ impl Bucket {
                     return Ok(());
                 }
             }
-            next = page.next_continuation_token;
-            if next.is_none() {
-                return Ok(());
+            let behind = page.next_continuation_token.filter(|token| !token.is_empty() && next.as_ref() != Some(token));
+            if behind.is_none() && page.is_truncated == Some(true) {
+                // What is not seen would be taken for unused.
+                let message = format!("the list of \"{folder}\" at {} has no end that can be reached", self.location);
+                return Err(Error::new(ErrorKind::Protocol, message)
+                    .with_hint("the service has to know ListObjectsV2: update it, or take another"));
+            }
+            match behind {
+                Some(token) => next = Some(token),
+                None => return Ok(()),
             }
         }
     }
@@ -366,7 +420,8 @@ impl Storage for Bucket {
             [whole] => whole.clone(),
             parts => parts.concat().into(),
         };
-        self.put(&file_name(kind, id), content, kind == FileType::Config)
+        let name = file_name(kind, id);
+        if kind == FileType::Config { self.put_new(&name, content) } else { self.put(&name, content) }
     }
 
     fn remove(&self, kind: FileType, id: &Id) -> Result<()> {
@@ -433,6 +488,6 @@ impl Storage for Bucket {
     }
 
     fn mark(&self, name: &str) -> Result<()> {
-        self.put(name, Bytes::new(), false)
+        self.put(name, Bytes::new())
     }
 }

@@ -320,8 +320,12 @@ impl Storage for Folder {
     }
 
     fn marked(&self, name: &str) -> Result<Option<Duration>> {
-        let modified = fs::metadata(self.path.join(name)).and_then(|metadata| metadata.modified());
-        Ok(modified.ok().map(|time| time.elapsed().unwrap_or_else(|ahead| ahead.duration())))
+        let path = self.path.join(name);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(time) => Ok(Some(time.elapsed().unwrap_or_else(|ahead| ahead.duration()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(read_error(&path, &error)),
+        }
     }
 
     fn mark(&self, name: &str) -> Result<()> {

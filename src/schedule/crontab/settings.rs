@@ -14,15 +14,22 @@ use super::{
     line::{Line, Wrong},
 };
 use crate::{
-    config::{Config, Override, SETTINGS, Setting},
+    config::{Config, DaemonChoice, Override, SETTINGS, Setting},
     error::{Error, Result},
     script::{Library, Script},
     suggest::{did_you_mean_or, nearest},
 };
 
 /// Settings of the program as a whole: a line of the crontab can't have its own.
-const OF_THE_PROGRAM: [&str; 5] =
-    ["BKUP_DATA_DIR", "BKUP_CRONTAB", "BKUP_MAX_CONCURRENT", "BKUP_SHUTDOWN_GRACE", "BKUP_DEFAULTS"];
+const OF_THE_PROGRAM: [&str; 7] = [
+    "BKUP_DATA_DIR",
+    "BKUP_CRONTAB",
+    "BKUP_MAX_CONCURRENT",
+    "BKUP_SHUTDOWN_GRACE",
+    "BKUP_DEFAULTS",
+    "BKUP_S3_ACCESS_KEY_ID",
+    "BKUP_S3_SECRET_ACCESS_KEY",
+];
 const OF_THE_PROGRAM_PREFIXES: [&str; 2] = ["BKUP_LOGGER_", "BKUP_API_"];
 
 /// A `NAME=value` line. It may hold a secret, so it can't be printed.
@@ -171,6 +178,14 @@ impl<'a> Group<'a> {
                 .then(|| "a comment behind a value is a part of it: put it on a line of its own".to_owned());
             line.located(error, value_at, hint)
         })?;
+        if needs_another_daemon(&config, &self.surroundings.config) {
+            let message =
+                format!("{name} would do nothing here: the built-in daemon is one for all lines, with the program's");
+            let wrong = Wrong::new(name_at, message).hint(
+                "set it in the program's environment, or give these lines a daemon of their own above (BKUP_CONVOY=builtin:/folder)",
+            );
+            return Err(line.error(wrong));
+        }
         if config.scripts_dir != self.config.scripts_dir {
             let library =
                 Library::new(config.scripts_dir.clone()).map_err(|error| line.located(error, value_at, None))?;
@@ -209,6 +224,15 @@ impl<'a> Group<'a> {
 }
 
 /// The program's configuration with these settings over its environment, and these flags over all.
+/// Whether lines with this configuration want other settings of the very built-in daemon that the program itself has.
+fn needs_another_daemon(config: &Config, program: &Config) -> bool {
+    let password = |config: &Config| config.repository_password.as_ref().map(|password| password.expose().to_owned());
+    let daemon = config.daemon().0;
+    matches!(daemon, DaemonChoice::Builtin(_))
+        && daemon == program.daemon().0
+        && (config.s3_endpoint != program.s3_endpoint || password(config) != password(program))
+}
+
 fn configure(surroundings: &Surroundings, given: &BTreeMap<String, String>, flags: &[Override]) -> Result<Config> {
     let is_replaced = |name: &OsString| {
         let name = name.to_string_lossy();

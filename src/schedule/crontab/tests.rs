@@ -188,6 +188,16 @@ fn everything_that_is_wrong_is_found_at_once_and_the_rest_is_read() {
 }
 
 #[test]
+fn lines_of_one_built_in_daemon_have_its_settings() {
+    for setting in ["BKUP_REPOSITORY_PASSWORD=another", "BKUP_S3_ENDPOINT=http://minio:9000"] {
+        let own = checked(&format!("BKUP_CONVOY=builtin:/other\n{setting}\n0 0 * * * snapshot"));
+        assert!(own.errors.is_empty(), "{:?}", own.errors);
+        let shared = checked(&format!("{setting}\n0 0 * * * snapshot"));
+        assert!(shared.errors.iter().any(|error| error.message.contains("one for all lines")), "{setting}: {shared:?}");
+    }
+}
+
+#[test]
 fn what_does_nothing_is_warned_of() {
     for (text, words) in [
         ("MAILTO=ops@example.com", "BKUP_EMAIL_TO"),
@@ -197,6 +207,7 @@ fn what_does_nothing_is_warned_of() {
         ("FOO=bar", "only CRON_TZ and BKUP_"),
         ("BKUP_LOGGER_CONSOLE_LEVEL=info", "program as a whole"),
         ("BKUP_DATA_DIR=/x", "program as a whole"),
+        ("BKUP_S3_ACCESS_KEY_ID=x", "program as a whole"),
         ("*/90 * * * * snapshot", "step of 90"),
         ("0 0 * * * backup --json", "do nothing in a crontab"),
         ("0 0 * * * backup\n0 0 * * *  backup", "the same as line 1"),

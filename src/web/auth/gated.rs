@@ -131,9 +131,11 @@ where
                     .with_field("token")
                     .with_hint("send {\"token\": \"..\"}"));
             };
-            let (role, cookie) = gate.sign_in(&parts, token.trim())?;
+            let (role, cookies) = gate.sign_in(&parts, token.trim())?;
             let mut response = json_answer(&about(gate, role));
-            response.headers_mut().insert(SET_COOKIE, cookie);
+            for cookie in cookies {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
             Ok(response)
         }
         Method::DELETE => {

@@ -34,14 +34,14 @@ pub(super) fn name(data_dir: &Path, port: Option<u16>) -> String {
     format!("convoy_backups_{folder}{port}")
 }
 
-/// The role of the first good session of this name among the request's cookies.
-pub(super) fn find(headers: &HeaderMap, name: &str, tokens: &Tokens, now: i64) -> Option<Role> {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-    let mut values = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
-        let (given, value) = cookie.trim().split_once('=')?;
-        (given.strip_prefix(SECURE).unwrap_or(given) == name).then_some(value)
-    });
-    values.find_map(|value| role(value, tokens, now))
+/// The role of the first good session of this name among the request's cookies, one over TLS before all others. `is_tls`: no other counts.
+pub(super) fn find(headers: &HeaderMap, name: &str, tokens: &Tokens, now: i64, is_tls: bool) -> Option<Role> {
+    let named = |name: &str| {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find_map(|(given, value)| role(value, tokens, now).filter(|_| given == name))
+    };
+    named(&format!("{SECURE}{name}")).or_else(|| if is_tls { None } else { named(name) })
 }
 
 /// The `Set-Cookie` of a new session.
@@ -54,6 +54,11 @@ pub(super) fn cookie(name: &str, tokens: &Tokens, role: Role, now: i64, secure: 
 /// The `Set-Cookie`s that end a session, however it was begun.
 pub(super) fn cleared(name: &str) -> [HeaderValue; 2] {
     [false, true].map(|secure| set(name, "", 0, secure))
+}
+
+/// The `Set-Cookie` that ends one that was begun without TLS.
+pub(super) fn cleared_plain(name: &str) -> HeaderValue {
+    set(name, "", 0, false)
 }
 
 fn set(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
@@ -111,7 +116,7 @@ mod tests {
     }
 
     fn role_of(cookies: &str, tokens: &Tokens, now: i64) -> Option<Role> {
-        find(&HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookies).unwrap())]), NAME, tokens, now)
+        find(&HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookies).unwrap())]), NAME, tokens, now, false)
     }
 
     #[test]
@@ -124,6 +129,18 @@ mod tests {
             assert_eq!(role_of(&cookie, &old, NOW + LASTS), None);
             assert_eq!(role_of(&cookie, &tokens("other-other-other-other", None), NOW), None);
         }
+    }
+
+    #[test]
+    fn a_session_over_tls_counts_before_an_older_one_without() {
+        let tokens = tokens("full-full-full-full", Some("read-read-read-read"));
+        let (older, newer) =
+            (cookie(NAME, &tokens, Role::Read, NOW, false), cookie(NAME, &tokens, Role::Full, NOW, true));
+        let both = format!("{}; {}", sent_back(&older), sent_back(&newer));
+        assert_eq!(role_of(&both, &tokens, NOW), Some(Role::Full));
+        let header = |text: &str| HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(text).unwrap())]);
+        assert_eq!(find(&header(&both), NAME, &tokens, NOW, true), Some(Role::Full));
+        assert_eq!(find(&header(&sent_back(&older)), NAME, &tokens, NOW, true), None);
     }
 
     #[test]
@@ -148,7 +165,7 @@ mod tests {
             format!("__Host-__Host-{cookie}"),
         ] {
             let header = HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(forged.as_bytes()).unwrap())]);
-            assert_eq!(find(&header, NAME, &tokens, NOW), None, "{forged}");
+            assert_eq!(find(&header, NAME, &tokens, NOW, false), None, "{forged}");
         }
         assert_eq!(role_of(&cookie, &self::tokens("full-full-full-full", None), NOW), None);
     }

@@ -45,8 +45,8 @@ fn status(result: Result<Access, Problem>) -> u16 {
 /// The cookies of a browser that has signed in, at each of the ports that tests name.
 fn cookie(gate: &Gate, token: &str) -> String {
     let cookie = |host| {
-        let (_, cookie) = gate.sign_in(&head("POST", "/session", &[("host", host)]), token).unwrap();
-        cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
+        let (_, cookies) = gate.sign_in(&head("POST", "/session", &[("host", host)]), token).unwrap();
+        cookies[0].to_str().unwrap().split(';').next().unwrap().to_owned()
     };
     ["localhost", "localhost:443", "localhost:3000"].map(cookie).join("; ")
 }
@@ -179,8 +179,8 @@ fn behind_tls_the_page_must_have_come_by_tls() {
 #[test]
 fn a_session_that_began_over_tls_stays_there_whoever_has_the_certificate() {
     let begun = |gate: &Gate, headers: &[(&str, &str)]| {
-        let (_, cookie) = gate.sign_in(&head("POST", "/session", headers), FULL).unwrap();
-        cookie.to_str().unwrap().to_owned()
+        let (_, cookies) = gate.sign_in(&head("POST", "/session", headers), FULL).unwrap();
+        cookies[0].to_str().unwrap().to_owned()
     };
     let gate = gate(&[("BKUP_API_HOSTS", "nas")]);
     for (origin, secure) in [("http://nas:3000", false), ("https://nas:3000", true)] {
