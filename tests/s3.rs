@@ -143,6 +143,24 @@ fn a_repository_that_another_host_is_just_making_is_left_to_it() {
 }
 
 #[test]
+fn a_bucket_that_was_emptied_is_not_begun_anew_and_nothing_is_said_to_be_well() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backups").ok();
+    site.run("backup").ok();
+    let url = site.backups("vol1").remove(0);
+    s3.remove(|_| true);
+    let what = ["the backups that were made in \"s3://bucket@eu-west-1/host1/\" are not there", "right bucket"];
+    for line in ["backup --create-snapshot", "backups", "prune --keep-last 1", "remove --volume vol1 --all"] {
+        site.run(line).fails(1, &what);
+    }
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &url]).fails(1, &what);
+    assert_eq!(s3.names(), Vec::<String>::new());
+    assert_eq!(site.snapshots("vol1").len(), 2, "no snapshot goes, either");
+}
+
+#[test]
 fn a_list_whose_end_is_out_of_reach_is_not_taken_for_the_whole() {
     let s3 = S3::start();
     let site = site(&s3);

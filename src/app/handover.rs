@@ -123,6 +123,7 @@ macro_rules! forward {
 
 forward! {
     Read info() -> Info;
+    Read is_used(destination: &Destination) -> Option<bool>;
     Read volumes() -> BTreeMap<String, Volume>;
     Read driver_volumes() -> BTreeMap<String, DriverInfo>;
     Read volume(name: &Name) -> Volume;

@@ -119,6 +119,10 @@ impl Daemon for DryRun {
         self.daemon.identity()
     }
 
+    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
+        self.daemon.is_used(destination).await
+    }
+
     fn deletes_by_prefix(&self) -> bool {
         self.daemon.deletes_by_prefix()
     }

@@ -41,6 +41,15 @@ pub trait Daemon: Send + Sync + std::fmt::Debug {
         self.description()
     }
 
+    /// Whether anything that backups need is at a destination; `None` where that can't be told.
+    ///
+    /// # Errors
+    /// Where the destination can't be looked at.
+    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
+        let _ = destination;
+        Ok(None)
+    }
+
     /// Whether its deletion of a volume's last backup on S3 takes along all whose names begin like that volume's. Convoy's does.
     fn deletes_by_prefix(&self) -> bool {
         true

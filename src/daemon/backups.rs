@@ -222,6 +222,14 @@ impl Place {
         }
     }
 
+    /// Whether there is a repository.
+    ///
+    /// # Errors
+    /// Where it can't be read, or only a part of it is there.
+    pub(crate) fn is_used(&self) -> Result<bool> {
+        self.backend().exists()
+    }
+
     /// The repository, `None` where there is none yet.
     fn existing(&self) -> Result<Option<Arc<OpenRepository>>> {
         let mut open = lock(&self.open);

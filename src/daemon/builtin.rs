@@ -561,6 +561,12 @@ impl Daemon for BuiltinDaemon {
         format!("the built-in daemon at {}", self.inner.root.display())
     }
 
+    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
+        let destination = destination.clone();
+        self.run("looking at the destination", move |inner| inner.destinations.place(&destination)?.is_used().map(Some))
+            .await
+    }
+
     fn deletes_by_prefix(&self) -> bool {
         false
     }

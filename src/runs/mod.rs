@@ -263,11 +263,12 @@ impl Announced {
         let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
         let locks = Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
         let (read_only, trigger) = (request.script.read_only, request.trigger);
-        let guards = Arc::new(if read_only {
+        let guards = if read_only {
             Guards::read_only(daemon, door.clock.clone())
         } else {
             Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone())
-        });
+        };
+        let guards = Arc::new(guards.that_miss(&door.lock_folder));
 
         let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
         host.cancellation = cancellation;

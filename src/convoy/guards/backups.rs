@@ -22,9 +22,17 @@ impl Guards {
     /// As [`crate::convoy::Daemon::backups`]; after one, or where a backup made in this run is missing, the run deletes nothing more.
     pub async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
         let mut backups = match self.daemon.backups(destination, volume).await {
-            Ok(backups) => backups,
+            Ok(backups) => {
+                if backups.is_empty() {
+                    self.still_there(destination).await?;
+                }
+                backups
+            }
             Err(error) => match volume {
-                Some(volume) if is_never_backed_up(&error) => self.without_backups(destination, volume, error).await?,
+                Some(volume) if is_never_backed_up(&error) => {
+                    self.still_there(destination).await?;
+                    self.without_backups(destination, volume, error).await?
+                }
                 _ => return Err(self.stop_on(error, "a list of backups failed")),
             },
         };
@@ -88,7 +96,11 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::backup`].
     pub async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
-        self.daemon.backup(url).await
+        let found = self.daemon.backup(url).await;
+        if found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound) {
+            self.still_there(&url.destination()).await?;
+        }
+        found
     }
 
     /// Backs up a snapshot, and proves the backup good before it answers (guard 1).
@@ -132,8 +144,7 @@ impl Guards {
                 None => error,
             },
         )?;
-        let used = self.locks.as_ref().map(|locks| destinations::Used::new(locks.folder(), destination));
-        used.iter().try_for_each(destinations::Used::still_there)?;
+        self.still_there(destination).await?;
         let begun = self.clock.now();
         let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination)?;
         let daemon = Arc::clone(&self.daemon);
@@ -148,8 +159,26 @@ impl Guards {
         };
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         self.witness_backup(volume, &url, &proven, true);
-        used.iter().for_each(destinations::Used::remember);
+        if self.locks.is_some() {
+            self.remember(destination).await;
+        }
         Ok(url)
+    }
+
+    /// Refuses a destination that held backups and is empty now: a share is not mounted, or it is another bucket.
+    async fn still_there(&self, destination: &Destination) -> Result<()> {
+        let Some(marks) = &self.marks else { return Ok(()) };
+        let used = destinations::Used::new(marks, destination);
+        let asks = destination.is_s3() && used.is_marked();
+        used.still_there(if asks { self.daemon.is_used(destination).await? } else { None })
+    }
+
+    /// Remembers that there is a good backup at a destination.
+    async fn remember(&self, destination: &Destination) {
+        let Some(marks) = &self.marks else { return };
+        let used = destinations::Used::new(marks, destination);
+        let asks = destination.is_s3() && !used.is_marked();
+        used.remember(if asks { self.daemon.is_used(destination).await.unwrap_or_default() } else { None });
     }
 
     /// The note that something was asked for. A daemon that keeps order by itself needs none.

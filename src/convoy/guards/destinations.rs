@@ -1,7 +1,8 @@
 //! Destinations that held backups before: where one is empty all of a sudden, a share is not mounted.
 //!
 //! Without this, a backup would go to the folder below the mount point, begin anew there, prove good, and let older snapshots go.
-//! Only folders are looked at in which this process has seen the backups: the daemon may see another one at the same path.
+//! Only folders are looked at in which this process has seen the backups: the daemon may see another one at the same path. Of a bucket, the
+//! daemon says whether anything is there, if it can.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ const SIGNS: [&str; 2] = ["convoy-objectstore", "repository/config"];
 /// What is known of a destination.
 #[derive(Debug)]
 pub(super) struct Used {
-    folder: Option<PathBuf>,
+    destination: Destination,
     mark: PathBuf,
 }
 
@@ -24,30 +25,44 @@ impl Used {
     /// Looks up a destination by the marks beside the locks.
     pub(super) fn new(lock_folder: &Path, destination: &Destination) -> Self {
         let mark = lock_folder.join("destinations").join(crate::locks::file_name(&destination.key(), "used"));
-        Self { folder: destination.folder().map(Path::to_owned), mark }
+        Self { destination: destination.clone(), mark }
     }
 
-    /// Refuses a destination that held backups and holds none now.
+    /// Whether good backups were seen there.
+    pub(super) fn is_marked(&self) -> bool {
+        self.mark.exists()
+    }
+
+    /// Refuses a destination that held backups and holds none now. `is_used`: what the daemon says of it.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Guard`], with what to do.
-    pub(super) fn still_there(&self) -> Result<()> {
-        let Some(folder) = self.folder.as_ref().filter(|folder| folder.is_dir()) else { return Ok(()) };
-        // What can't be looked at is not known to be missing.
-        if SIGNS.iter().any(|sign| folder.join(sign).try_exists().unwrap_or(true)) || !self.mark.exists() {
+    pub(super) fn still_there(&self, is_used: Option<bool>) -> Result<()> {
+        let is_empty = match self.destination.folder() {
+            // What can't be looked at is not known to be missing.
+            Some(folder) => folder.is_dir() && !SIGNS.iter().any(|sign| folder.join(sign).try_exists().unwrap_or(true)),
+            None => is_used == Some(false),
+        };
+        if !is_empty || !self.is_marked() {
             return Ok(());
         }
-        Err(Error::guard(format!("the backups that were made in \"{}\" are not there", folder.display())).with_hint(
-            format!("is the share mounted? Where you emptied the folder yourself, remove \"{}\"", self.mark.display()),
-        ))
+        let (place, asked) = match self.destination.folder() {
+            Some(folder) => (folder.display().to_string(), "is the share mounted?"),
+            None => (self.destination.to_string(), "is it the right bucket and service?"),
+        };
+        Err(Error::guard(format!("the backups that were made in \"{place}\" are not there"))
+            .with_hint(format!("{asked} Where you emptied it yourself, remove \"{}\"", self.mark.display())))
     }
 
     /// Remembers that a good backup is there, where it can be seen from here. Where the daemon lives in a container, or this
     /// process does, the same path may be another folder: that it stays empty tells nothing. Best effort: without the mark only
     /// this guard is missing.
-    pub(super) fn remember(&self) {
-        let Some(folder) = &self.folder else { return };
-        if self.mark.exists() || !SIGNS.iter().any(|sign| folder.join(sign).exists()) {
+    pub(super) fn remember(&self, is_used: Option<bool>) {
+        let is_seen = match self.destination.folder() {
+            Some(folder) => SIGNS.iter().any(|sign| folder.join(sign).exists()),
+            None => is_used == Some(true),
+        };
+        if self.is_marked() || !is_seen {
             return;
         }
         let made =
@@ -69,13 +84,13 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let destination = Destination::parse(&format!("vfs://{}", folder.display())).unwrap();
         let used = Used::new(&scratch.path().join("locks"), &destination);
-        used.still_there().unwrap();
+        used.still_there(None).unwrap();
         std::fs::create_dir(folder.join("convoy-objectstore")).unwrap();
-        used.remember();
-        used.still_there().unwrap();
+        used.remember(None);
+        used.still_there(None).unwrap();
         // What `umount` does.
         std::fs::remove_dir(folder.join("convoy-objectstore")).unwrap();
-        let error = used.still_there().unwrap_err();
+        let error = used.still_there(None).unwrap_err();
         assert!(error.message.contains("are not there") && error.hint.unwrap().contains("mounted"));
     }
 
@@ -87,8 +102,21 @@ mod tests {
         let destination = Destination::parse(&format!("vfs://{}", folder.display())).unwrap();
         let used = Used::new(&scratch.path().join("locks"), &destination);
         // The daemon wrote to a folder of its own at the same path.
-        used.remember();
-        used.still_there().unwrap();
+        used.remember(None);
+        used.still_there(None).unwrap();
+    }
+
+    #[test]
+    fn a_bucket_that_lost_its_backups_is_not_begun_anew() {
+        let scratch = tempfile::tempdir().unwrap();
+        let used = Used::new(scratch.path(), &Destination::parse("s3://bucket@region/path").unwrap());
+        used.still_there(Some(false)).unwrap();
+        used.remember(None);
+        assert!(!used.is_marked());
+        used.remember(Some(true));
+        assert!(used.still_there(Some(false)).unwrap_err().message.contains("are not there"));
+        used.still_there(Some(true)).unwrap();
+        used.still_there(None).unwrap();
     }
 
     #[test]
@@ -98,11 +126,11 @@ mod tests {
         std::fs::create_dir_all(folder.join("convoy-objectstore")).unwrap();
         let destination = Destination::parse(&format!("vfs://{}", folder.display())).unwrap();
         let used = Used::new(&scratch.path().join("locks"), &destination);
-        used.remember();
+        used.remember(None);
         std::fs::remove_dir(folder.join("convoy-objectstore")).unwrap();
-        used.still_there().unwrap_err();
+        used.still_there(None).unwrap_err();
         // A link to itself is an error for root, too.
         std::os::unix::fs::symlink("convoy-objectstore", folder.join("convoy-objectstore")).unwrap();
-        used.still_there().unwrap();
+        used.still_there(None).unwrap();
     }
 }

@@ -27,6 +27,7 @@ mod witness;
 
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -50,6 +51,8 @@ pub struct Guards {
     daemon: Arc<dyn Daemon>,
     /// None in a dry run, which writes nothing, not even a lock file.
     locks: Option<Locks>,
+    /// Where it is remembered at which destinations good backups were seen.
+    marks: Option<PathBuf>,
     /// Whoever asks said that it would only read.
     read_only: bool,
     clock: Arc<dyn Clock>,
@@ -80,12 +83,26 @@ struct Seen {
 impl Guards {
     /// Guards over this daemon; without `locks` where it is a dry run.
     pub fn new(daemon: Arc<dyn Daemon>, locks: Option<Locks>, clock: Arc<dyn Clock>) -> Self {
-        Self { daemon, locks, read_only: false, clock, look_every: Duration::from_secs(10), seen: Mutex::default() }
+        let marks = locks.as_ref().map(|locks| locks.folder().to_owned());
+        Self {
+            daemon,
+            locks,
+            marks,
+            read_only: false,
+            clock,
+            look_every: Duration::from_secs(10),
+            seen: Mutex::default(),
+        }
     }
 
     /// Guards that only read: every write is refused before the daemon hears of it, also in a dry run.
     pub fn read_only(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
         Self { read_only: true, ..Self::new(daemon, None, clock) }
+    }
+
+    /// The same, who also miss the backups that were seen at a destination, by the marks beside the locks in this folder.
+    pub fn that_miss(self, lock_folder: &Path) -> Self {
+        Self { marks: Some(lock_folder.to_owned()), ..self }
     }
 
     /// Refuses a write where only reading was agreed on; every method that writes asks first.

@@ -29,7 +29,7 @@ impl Guards {
             return self.look_for_volume(new, created).await;
         };
         let _destination = self.lock_destination(&url.destination(), Sharing::Shared).await?;
-        let backup = self.daemon.backup(url).await.map_err(|error| {
+        let backup = self.backup(url).await.map_err(|error| {
             if error.kind != ErrorKind::NotFound {
                 return error.context(format_args!("cannot restore \"{url}\""));
             }
