@@ -37,7 +37,11 @@ if [ "$what" = static ]; then
     # The builder's folders stay out of it. Of a checkout and of an archive build.rs finds commit and day itself.
     here=$(pwd -P)
     cargo=${CARGO_HOME:-$HOME/.cargo}
-    export RUSTFLAGS="--remap-path-prefix=$here=convoy-backups --remap-path-prefix=$cargo=cargo"
+    # Where the component rust-src is installed, the standard library's own files are named by that folder: here by the name that they have
+    # elsewhere.
+    library=$(rustc --print sysroot)/lib/rustlib/src/rust
+    commit=$(rustc --version --verbose | sed -n 's/^commit-hash: //p')
+    export RUSTFLAGS="--remap-path-prefix=$here=convoy-backups --remap-path-prefix=$cargo=cargo --remap-path-prefix=$library=/rustc/$commit"
     export CFLAGS="-ffile-prefix-map=$here=convoy-backups -ffile-prefix-map=$cargo=cargo"
     # What the script engine hashes names with is drawn at random for each build else. It is no secret in either case.
     export CONST_RANDOM_SEED=convoy-backups

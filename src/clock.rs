@@ -66,7 +66,7 @@ pub fn unset(now: Timestamp) -> Option<(String, &'static str)> {
     (now < made).then(|| {
         (
             format!("the machine's clock says {}, which can't be", now.strftime("%Y-%m-%d %H:%M UTC")),
-            "set it (timedatectl set-ntp true; a container has its host's), for the crontab goes by it, and TLS takes no certificate before its time",
+            "set it with \"timedatectl set-ntp true\", for a container on its host: the crontab goes by it, and TLS takes no certificate before its time",
         )
     })
 }
@@ -106,8 +106,10 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_set_is_told_from_one_that_may_be_right() {
-        let (what, _) = unset(Timestamp::from_second(300).unwrap()).unwrap();
+        let (what, hint) = unset(Timestamp::from_second(300).unwrap()).unwrap();
         assert_eq!(what, "the machine's clock says 1970-01-01 00:05 UTC, which can't be");
+        // A warning has it in parentheses.
+        assert!(!hint.contains('('), "{hint}");
         assert!(unset("2026-11-23T00:00:00Z".parse().unwrap()).is_none());
     }
 }

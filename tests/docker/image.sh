@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The image, with a real Docker engine: its size, how long it takes to be ready and what memory it holds when idle, and what it says
-# where something is not as it should be. Needs root (for sockets and a clock at 1970). Says that it was skipped where there is no engine.
+# where something is not as it should be. Needs root (for sockets), and Debian's package libfaketime for a clock at 1970. Says that it was
+# skipped where there is no engine.
 #
 #   tests/docker/image.sh [IMAGE]           IMAGE: else "convoy-backups", as docker compose builds it
 set -euo pipefail
@@ -99,6 +100,32 @@ docker rm --force --volumes convoy-image-small >/dev/null
 step "the time zone database and certificates are there"
 printf 'CRON_TZ=Europe/Berlin\n0 3 * * * backup\n' >"$work/crontab"
 contains "a crontab in another time zone" "$(once -v "$work/crontab:/etc/convoy-backups/crontab:ro" "$image" crontab next)" "03:00 CE"
+
+step "a clock at 1970"
+faketime=$(find /usr/lib /usr/lib64 -path '*/faketime/libfaketimeMT.so.1' -print -quit 2>/dev/null || true)
+# One machine's whole: commands with a daemon of their own, so that no other clock has a part in it.
+mkdir -p "$work/clock/root" "$work/clock/backups"
+whole=(-v "$work/clock:/clock" -e BKUP_CONVOY=builtin:/clock/root -e BKUP_BACKUP_URL=vfs:///clock/backups)
+unset_clock=("${whole[@]}" -v "$faketime:/faketime.so:ro" -e LD_PRELOAD=/faketime.so -e "FAKETIME=@1970-01-01 00:05:00")
+if [ -z "$faketime" ]; then
+    echo "   not tried: there is no libfaketime here (apt-get install libfaketime)"
+# Asked before anything is expected: a static binary has its own clock, and a library of another C library is not loaded.
+elif [[ $(once "${unset_clock[@]}" "$image" crontab next) != *" 1970-01-01 "* ]]; then
+    echo "   not tried: the image's binary does not take this machine's libfaketime"
+else
+    warning="the machine's clock says 1970-01-01 00:05 UTC"
+    once "${whole[@]}" "$image" create --volume vol1 --size 1G >/dev/null
+    echo content >"$work/clock/root/volumes/vol1/file"
+    once "${whole[@]}" "$image" backup --create-snapshot >/dev/null || fail "a backup with the clock as it is"
+    ends_with "a backup" 0 "$warning" "set it with" "vfs:///clock/backups?backup=" -- "${unset_clock[@]}" "$image" backup --create-snapshot
+    ends_with "the backups of both times" 0 "$warning" "1970-01-01 00:05" "(in " -- "${unset_clock[@]}" "$image" backups
+    ends_with "nothing is deleted for its age" 0 "$warning" "delete 0" -- "${unset_clock[@]}" "$image" prune --keep-within 1d --snapshots
+    expect "how many backups are left" "$(once "${whole[@]}" "$image" backups --json | grep --count '"BackupName"')" 2
+    start convoy-image-clock "${unset_clock[@]}" "$image"
+    wait_until "/readyz is 200" answers convoy-image-clock /readyz
+    says convoy-image-clock "$warning" || fail "serve does not warn"
+    docker rm --force --volumes convoy-image-clock >/dev/null
+fi
 
 step "without the socket"
 ends_with "a command" 1 'there is no socket "/var/run/convoy/convoy.sock"' "mount the socket's folder" -- "$image" volumes
