@@ -356,8 +356,10 @@ async fn ticks_wait_for_no_store_and_a_run_begins_when_its_time_is_remembered() 
     end.cancel();
     task.await.unwrap();
     let notes = runner.notes.lock().unwrap();
-    // Whether the thread took the first note before the others came is its own affair.
-    assert!(["3 remembered, 0 begin", "7 remembered, 2 begin"].contains(&notes[0].as_str()), "all at once: {notes:?}");
+    // How many the thread took at a time is its own affair; none is lost.
+    let counts = notes.iter().filter_map(|note| note.split_once(" remembered")?.0.parse::<usize>().ok());
+    let counts: Vec<usize> = counts.collect();
+    assert!(counts.iter().sum::<usize>() == 9 && counts.len() < 9, "in batches: {notes:?}");
     let remembered = notes.iter().position(|note| note.ends_with("2 begin"));
     let began = notes.iter().position(|note| note == "backup 2026-11-23T12:00:00Z");
     assert!(remembered.unwrap() < began.unwrap(), "{notes:?}");
