@@ -173,3 +173,27 @@ fn what_failed_is_not_lost_behind_those_who_look() {
     }
     assert!(site.run("status").ends(1).out.contains("the disk is gone"));
 }
+
+#[test]
+fn what_failed_with_a_volume_that_was_removed_since_is_over() {
+    let site = backed_up(&["vol1", "vol2"]);
+    let nowhere = format!("--destination vfs://{} backup --volume vol1", site.path("nowhere").display());
+    site.run(&nowhere).fails(1, &["doesn't exist"]);
+    assert!(site.run("status").ends(1).out.contains("backup failed"));
+    site.run("remove --volume vol1 --all").ok();
+    let status = site.run("status");
+    assert!(!status.out.contains("backup failed"), "{status:?}");
+}
+
+#[test]
+fn backups_on_a_share_that_is_not_mounted_are_missed_by_every_command() {
+    let site = backed_up(&["vol1"]);
+    let url = site.backups("vol1").remove(0);
+    unmount(&site);
+    let what = ["are not there", "is the share mounted?"];
+    for line in ["backups", "prune --keep-last 1", "remove --volume vol1", "remove --volume vol1 --all --dry-run"] {
+        site.run(line).fails(1, &what);
+    }
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &url]).fails(1, &what);
+    assert_eq!(site.snapshots("vol1").len(), 1);
+}

@@ -475,12 +475,19 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
 }
 
 /// The runs that failed as a whole, and never went well since with the same arguments: a sentence each. What a person tried by hand and
-/// got wrong does not count, unless it was to make or keep backups; nor does a backup of one volume that has a good one since.
+/// got wrong does not count, unless it was to make or keep backups; nor does a backup of one volume that has a good one since, or
+/// is not there any more.
 pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
-    let has_one_since = |run: &RunRecord| {
-        let volume = run.arguments.get("volume").and_then(|volume| volume.as_str());
-        let known = volumes.iter().find(|known| run.script == "backup" && Some(known.name.as_str()) == volume);
-        known.and_then(|known| known.backup.as_ref()).is_some_and(|backup| backup.made > run.started)
+    let is_over = |run: &RunRecord| {
+        let Some(volume) = run.arguments.get("volume").and_then(|volume| volume.as_str()) else { return false };
+        match volumes.iter().find(|known| known.name == volume) {
+            Some(known) => {
+                let made = known.backup.as_ref().map(|backup| backup.made);
+                run.script == "backup" && made.is_some_and(|made| made > run.started)
+            }
+            // Somebody removed it since. Where no volume is known, the daemon did not answer.
+            None => run.trigger != Trigger::Cron && !volumes.is_empty(),
+        }
     };
     let filter = Filter { without_looks: looks(), limit: Some(LAST_RUNS), ..Filter::default() };
     let mut seen = BTreeSet::new();
@@ -489,7 +496,7 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
         let counts = run.trigger == Trigger::Cron || ["snapshot", "backup", "prune"].contains(&run.script.as_str());
         // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
         let is_open = matches!(run.status, Status::Waiting | Status::Running | Status::Skipped | Status::Cancelled);
-        if !counts || run.dry_run || is_open || !seen.insert(same_work(&run)) || has_one_since(&run) {
+        if !counts || run.dry_run || is_open || !seen.insert(same_work(&run)) || is_over(&run) {
             continue;
         }
         let code = run.error.as_ref().and_then(|error| error.get("code")).and_then(|code| code.as_str());
