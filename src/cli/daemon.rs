@@ -41,15 +41,22 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         logging::on_hangup(|| {});
         let manager = ServiceManager::of_this_process();
         manager.ready(&format!("serving the volumes in {} at {}", root.display(), socket.display()));
-        tokio::spawn(manager.until_the_end(cancellation.clone(), LAST_CALLS));
         context.remark(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));
         let served: Vec<_> = servers
             .into_iter()
             .map(|server| tokio::spawn(server.run(cancellation.clone().cancelled_owned())))
             .collect();
-        for served in served {
-            served.await.map_err(|panic| Error::internal(format!("the server failed: {panic}")))??;
+        let serving = async {
+            for served in served {
+                served.await.map_err(|panic| Error::internal(format!("the server failed: {panic}")))??;
+            }
+            Ok(0)
+        };
+        tokio::select! {
+            // First, so that the end is told before it is over.
+            biased;
+            () = manager.until_the_end(cancellation, LAST_CALLS) => Ok(0),
+            served = serving => served,
         }
-        Ok(0)
     })
 }

@@ -24,8 +24,9 @@ use crate::{
 /// How far ahead due times are listed where the client does not say, in hours, and how far at most.
 const HOURS: i64 = 24;
 const MOST_HOURS: i64 = 24 * 31;
-/// So many due times of an entry at most.
-const UPCOMING: usize = 200;
+/// So many due times of an entry at most: each minute of a day, where there are few entries, and in all about [`ALL_UPCOMING`].
+const UPCOMING: std::ops::RangeInclusive<usize> = 200..=1_500;
+const ALL_UPCOMING: usize = 10_000;
 
 /// GET /api/schedule
 pub(super) async fn show(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {
@@ -99,7 +100,7 @@ async fn shown(core: &Arc<dyn Core>, key: &str) -> Result<Value, Problem> {
     let now = SystemClock.now();
     let schedule = core.schedule();
     let found = schedule.entries.iter().find(|status| status.entry.key == key);
-    Ok(found.map(|status| entry(status, &last, now, now)).unwrap_or_else(|| json!({})))
+    Ok(found.map(|status| entry(status, &last, now, now, 0)).unwrap_or_else(|| json!({})))
 }
 
 /// The last run of each entry, by the entry's key.
@@ -109,6 +110,7 @@ async fn last_runs(core: &Arc<dyn Core>) -> Result<HashMap<String, RunRecord>, P
 }
 
 fn all(schedule: &Schedule, last: &HashMap<String, RunRecord>, now: Timestamp, until: Timestamp) -> Value {
+    let most = (ALL_UPCOMING / schedule.entries.len().max(1)).clamp(*UPCOMING.start(), *UPCOMING.end());
     let refused = schedule.refused.iter().map(|error| {
         json!({ "line": error.location.as_ref().map(|place| place.line), "message": error.to_string(), "hint": error.hint })
     });
@@ -116,14 +118,20 @@ fn all(schedule: &Schedule, last: &HashMap<String, RunRecord>, now: Timestamp, u
         "file": schedule.crontab.file,
         "time_zone": SystemClock.now_local().time_zone().iana_name(),
         "refused": refused.collect::<Vec<_>>(),
-        "entries": schedule.entries.iter().map(|status| entry(status, last, now, until)).collect::<Vec<_>>(),
+        "entries": schedule.entries.iter().map(|status| entry(status, last, now, until, most)).collect::<Vec<_>>(),
     })
 }
 
-fn entry(status: &EntryStatus, last: &HashMap<String, RunRecord>, now: Timestamp, until: Timestamp) -> Value {
+fn entry(
+    status: &EntryStatus,
+    last: &HashMap<String, RunRecord>,
+    now: Timestamp,
+    until: Timestamp,
+    most: usize,
+) -> Value {
     let entry = &status.entry;
     let due = std::iter::successors(entry.next_after(now), |due| entry.next_after(*due));
-    let upcoming = due.take_while(|due| *due <= until).take(UPCOMING);
+    let upcoming = due.take_while(|due| *due <= until).take(most);
     let mut described = entry.to_json();
     let now = json!({
         "next": status.next,

@@ -35,10 +35,11 @@ export async function show(main, _parameters, signal) {
 
 function view(schedule, look) {
   const { entries, refused = [] } = schedule;
+  const zones = [...new Set(entries.map((entry) => entry.time_zone))].filter((zone) => zone !== ZONE);
   const from = Date.now() - BEFORE * HOUR;
   const to = Date.now() + AFTER * HOUR;
   return [
-    h("p.facts", h("span", "From ", h("code", schedule.file)), h("span", `Times here are in ${ZONE}`), schedule.time_zone !== ZONE && h("span", `the crontab's are in ${schedule.time_zone}`)),
+    h("p.facts", h("span", "From ", h("code", schedule.file)), h("span", `Times here are in ${ZONE}`), zones.length > 0 && h("span", `the crontab's are in ${zones.join(", ")}`)),
     schedule.paused && h("p.hint", icon("stopped"), " The whole schedule is paused: nothing is started by the crontab."),
     refused.length > 0 && h("div.problem", { role: "group", "aria-label": "Error" }, icon("bad"), h("div", h("p", h("strong", "The crontab was changed and has errors. "), "What is below, from before the change, still holds."), h("ul.failures", refused.map((one) => h("li", one.line ? `line ${one.line}: ` : "", one.message))))),
     entries.length ? h("div.entries", axis(from, to), h("ul", entries.map((entry) => row(entry, from, to, look)))) : h("div.empty", h("p", "The crontab has no entries: nothing runs by itself."), h("p", "A line such as ", h("code", "30 3 * * * backup"), " backs up every volume each day.")),
