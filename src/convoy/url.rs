@@ -118,6 +118,14 @@ impl Destination {
             DestinationKind::Ebs { region } => format!("ebs://{region}"),
         }
     }
+
+    /// As [`Destination::key`], with the region: the same destination, asked for in the same way.
+    pub fn address(&self) -> String {
+        match &self.kind {
+            DestinationKind::S3 { region, .. } => format!("{} in {region}", self.key()),
+            _ => self.key(),
+        }
+    }
 }
 
 impl fmt::Display for Destination {

@@ -161,11 +161,8 @@ impl Destinations {
     /// # Errors
     /// A scheme that this daemon does not have, or a folder that is not there, in Convoy's words.
     pub(crate) fn place(&self, destination: &Destination) -> Result<Arc<Place>> {
-        let key = match destination.kind() {
-            // A wrong region must not stay in force.
-            DestinationKind::S3 { region, .. } => format!("{} in {region}", destination.key()),
-            _ => destination.key(),
-        };
+        // A wrong region must not stay in force.
+        let key = destination.address();
         let known = lock(&self.known).get(&key).cloned();
         let home = match destination.kind() {
             DestinationKind::Vfs { path } if !path.is_dir() => return Err(no_folder(&path.display().to_string())),

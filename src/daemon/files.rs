@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::{CWD, RenameFlags};
@@ -110,4 +111,9 @@ fn open_up(folder: &Path) {
             open_up(&entry.path());
         }
     }
+}
+
+/// How long ago that was, or how far it is ahead of the clock.
+pub(crate) fn age(time: SystemTime) -> Duration {
+    time.elapsed().unwrap_or_else(|ahead| ahead.duration())
 }

@@ -11,7 +11,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use jiff::Zoned;
@@ -22,7 +22,7 @@ use rustic_core::{
 
 use super::{
     backend::Backend,
-    files::write_whole,
+    files::{age, write_whole},
     repository::{OpenRepository, failure, guarded, key_file},
     source::{Findings, VolumeSource},
     state::SnapshotState,
@@ -237,7 +237,7 @@ impl LocalRepository {
         let Some(_writing) = free(self.writing.try_lock()) else { return Ok(()) };
         let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
         let marker = self.root.join("pruned");
-        let recently = || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| is_recent(time, DAY));
+        let recently = || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| age(time) < DAY);
         if count_packs(&self.folder()) > PRUNED_AT_ONCE && recently() {
             return Ok(());
         }
@@ -265,11 +265,6 @@ fn free<T>(tried: TryLockResult<T>) -> Option<T> {
         Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
         Err(TryLockError::WouldBlock) => None,
     }
-}
-
-/// Whether a time is less than `age` ago, or ahead of the clock by less than that.
-pub(crate) fn is_recent(time: SystemTime, age: Duration) -> bool {
-    time.elapsed().unwrap_or_else(|ahead| ahead.duration()) < age
 }
 
 fn count_packs(repository: &std::path::Path) -> usize {

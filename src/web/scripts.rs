@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    convoy::{BackupUrl, Destination, url::DestinationKind},
+    convoy::{BackupUrl, Destination},
     diagnostic,
     error::{Error, ErrorKind},
     runs::Finished,
@@ -173,11 +173,7 @@ fn within_what_is_configured(
             .with_field("timeout")
             .with_hint("leave the timeout out, or use the full token"));
     }
-    let place = |destination: &Destination| match destination.kind() {
-        DestinationKind::S3 { region, .. } => (destination.key(), region.clone()),
-        _ => (destination.key(), String::new()),
-    };
-    let configured = config.backup_url.as_ref().map(place);
+    let configured = config.backup_url.as_ref().map(Destination::address);
     for parameter in &script.parameters {
         let Some(given) = arguments.get(&parameter.name).and_then(Value::as_str) else { continue };
         let named = match parameter.kind {
@@ -185,7 +181,7 @@ fn within_what_is_configured(
             ParameterKind::BackupUrl => BackupUrl::parse(given)?.destination(),
             _ => continue,
         };
-        if configured != Some(place(&named)) {
+        if configured.as_ref() != Some(&named.address()) {
             return Err(Problem::forbidden("this token may only read, and only at the destination that is configured")
                 .with_field(&parameter.name)
                 .with_hint("name one at BKUP_BACKUP_URL, or use the full token"));

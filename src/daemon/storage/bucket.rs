@@ -29,7 +29,10 @@ use rustic_core::{FileType, Id};
 use tokio::runtime::Runtime;
 
 use super::{Storage, file_name};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    daemon::files,
+    error::{Error, ErrorKind, Result},
+};
 
 /// How long the service may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -352,10 +355,9 @@ fn cause(error: &dyn std::error::Error) -> String {
     inner.to_string()
 }
 
-/// How long ago that was, or how far ahead it is where the clocks do not agree.
+/// [`files::age`] by the service's clock.
 fn age(time: &DateTime) -> Option<Duration> {
-    let time = SystemTime::try_from(*time).ok()?;
-    Some(time.elapsed().unwrap_or_else(|ahead| ahead.duration()))
+    SystemTime::try_from(*time).ok().map(files::age)
 }
 
 fn size(object: &Object) -> u64 {

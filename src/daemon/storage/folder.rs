@@ -21,7 +21,7 @@ use rustic_core::{FileType, Id};
 
 use super::{Storage, file_name};
 use crate::{
-    daemon::files::{rename_to_new, sync_folder, write_whole},
+    daemon::files::{age, rename_to_new, sync_folder, write_whole},
     error::{Error, ErrorKind, Result},
 };
 
@@ -322,7 +322,7 @@ impl Storage for Folder {
     fn marked(&self, name: &str) -> Result<Option<Duration>> {
         let path = self.path.join(name);
         match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
-            Ok(time) => Ok(Some(time.elapsed().unwrap_or_else(|ahead| ahead.duration()))),
+            Ok(time) => Ok(Some(age(time))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(read_error(&path, &error)),
         }
