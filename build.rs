@@ -1,8 +1,9 @@
 //! Says which commit a binary was made from, and of which day: `convoy-backups --version`.
 //!
-//! In this order: what the variables `CONVOY_BACKUPS_COMMIT` and `SOURCE_DATE_EPOCH` say (packagers, container images), what git
-//! says of the checkout, what `git archive` wrote into this file (tarballs). The day is the commit's, never that of the build, so that the
-//! same sources make the same bytes. Where nothing is known, the version stands alone.
+//! In this order: what the variables `CONVOY_BACKUPS_COMMIT` and `SOURCE_DATE_EPOCH` say
+//! (packagers, container images), what git says of the checkout, what `git archive` wrote into this
+//! file (tarballs). The day is the commit's, never that of the build, so that the same sources make
+//! the same bytes. Where nothing is known, the version stands alone.
 
 use std::{env, path::Path, process::Command};
 
@@ -10,7 +11,8 @@ use std::{env, path::Path, process::Command};
 const ARCHIVED: &str = "$Format:%H %ct$";
 
 /// What a binary is made of, besides the compiler.
-const SOURCES: [&str; 6] = ["src", "scripts-rhai", "crontab", "build.rs", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 6] =
+    ["src", "scripts-rhai", "crontab", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 fn main() {
     for variable in ["CONVOY_BACKUPS_COMMIT", "SOURCE_DATE_EPOCH"] {
@@ -22,18 +24,27 @@ fn main() {
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let (commit, seconds) = checkout().or_else(archived).unwrap_or_default();
     let commit = env::var("CONVOY_BACKUPS_COMMIT").map_or(commit, |given| given.trim().to_owned());
-    let day = env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.trim().parse().ok()).or(seconds).map(day);
-    let about: Vec<String> = [Some(commit).filter(|text| !text.is_empty()), day].into_iter().flatten().collect();
-    let whole = if about.is_empty() { version } else { format!("{version} ({})", about.join(", ")) };
+    let day = env::var("SOURCE_DATE_EPOCH")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .or(seconds)
+        .map(day);
+    let about: Vec<String> =
+        [Some(commit).filter(|text| !text.is_empty()), day].into_iter().flatten().collect();
+    let whole =
+        if about.is_empty() { version } else { format!("{version} ({})", about.join(", ")) };
     println!("cargo::rustc-env=CONVOY_BACKUPS_VERSION={whole}");
 }
 
-/// The commit of a checkout, with "+changes" where the sources differ from it, and its time in seconds since 1970.
+/// The commit of a checkout, with "+changes" where the sources differ from it, and its time in
+/// seconds since 1970.
 fn checkout() -> Option<(String, Option<i64>)> {
     // A tarball unpacked inside of another project's checkout is not that project's.
     Path::new(".git").exists().then_some(())?;
     // Written to at each commit and each change of branch.
-    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| Path::new(path).exists()) {
+    if let Some(log) =
+        git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| Path::new(path).exists())
+    {
         println!("cargo::rerun-if-changed={log}");
     }
     let text = git(&["show", "--no-patch", "--format=%H %ct", "HEAD"])?;
@@ -61,12 +72,14 @@ fn git(words: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The day (UTC) of a moment in seconds since 1970: `2026-11-23`. After Howard Hinnant's "civil_from_days".
+/// The day (UTC) of a moment in seconds since 1970: `2026-11-23`. After Howard Hinnant's
+/// "civil_from_days".
 fn day(seconds: i64) -> String {
     let days = seconds.div_euclid(86_400) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;

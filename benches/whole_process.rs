@@ -1,7 +1,9 @@
-//! Whole processes, as a user starts them, beside what a user would pick instead: medians, and the most memory each took.
+//! Whole processes, as a user starts them, beside what a user would pick instead: medians, and the
+//! most memory each took.
 //!
-//! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`, about 6 GB a run in the system's
-//! temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how often each thing is done (5), `ONLY` which part: `list`, `runs`, `script` or `files`.
+//! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`,
+//! about 6 GB a run in the system's temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how
+//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script` or `files`.
 
 use std::{
     fs,
@@ -33,10 +35,17 @@ struct Measured {
 
 fn main() {
     let only = std::env::var("ONLY").unwrap_or_default();
-    let folder = tempfile::Builder::new().prefix("convoy-backups-bench-").tempdir().expect("a temporary folder");
+    let folder = tempfile::Builder::new()
+        .prefix("convoy-backups-bench-")
+        .tempdir()
+        .expect("a temporary folder");
     let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);
-    for (name, part) in [("list", list as fn(&Path, usize)), ("runs", runs_list), ("script", script), ("files", files)]
-    {
+    for (name, part) in [
+        ("list", list as fn(&Path, usize)),
+        ("runs", runs_list),
+        ("script", script),
+        ("files", files),
+    ] {
         if only.is_empty() || only == name {
             let folder = folder.path().join(name);
             fs::create_dir(&folder).expect("a folder");
@@ -48,8 +57,12 @@ fn main() {
 /// Runs it to its end; a failure ends the benchmark, for then its time says nothing.
 fn measure(command: &mut Command) -> Measured {
     let start = Instant::now();
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut said = String::new();
     let mut stderr = child.stderr.take().expect("a pipe");
     stderr.read_to_string(&mut said).expect("it speaks UTF-8");
@@ -108,7 +121,8 @@ fn list(folder: &Path, runs: usize) {
 /// `runs list` over a store with 10,000 runs, each with 20 lines of log and a result.
 fn runs_list(folder: &Path, runs: usize) {
     const RUNS: usize = 10_000;
-    // The program makes the store; its first run is then had again and again, each time a minute later.
+    // The program makes the store; its first run is then had again and again, each time a minute
+    // later.
     measure(program(folder).args(["create", "--volume", "vol1", "--size", "1G"]));
     let mut store = rusqlite::Connection::open(folder.join("data/runs.sqlite")).expect("a store");
     let transaction = store.transaction().expect("a transaction");
@@ -130,7 +144,11 @@ fn runs_list(folder: &Path, runs: usize) {
         .expect("10,000 runs");
     transaction.commit().expect("room");
     drop(store);
-    for words in ["runs list", "runs list --json -n 10000", "runs list --status failed --script prune --since 7d"] {
+    for words in [
+        "runs list",
+        "runs list --json -n 10000",
+        "runs list --status failed --script prune --since 7d",
+    ] {
         let all = (0..runs * 5).map(|_| measure(program(folder).args(words.split(' ')))).collect();
         let measured = median(all);
         println!("| `{words}`, 10,000 runs | {} | {} |", ms(measured), mib(measured));
@@ -139,14 +157,20 @@ fn runs_list(folder: &Path, runs: usize) {
 
 fn serve(folder: &Path) -> Child {
     let root = folder.join("daemon");
-    let child = program(folder).args(["daemon", "--root"]).arg(&root).stderr(Stdio::null()).spawn().expect("it starts");
+    let child = program(folder)
+        .args(["daemon", "--root"])
+        .arg(&root)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
     while UnixStream::connect(root.join("convoy.sock")).is_err() {
         std::thread::yield_now();
     }
     child
 }
 
-/// What a script costs: `snapshot` over 1,000 volumes of a daemon that answers from memory, less the daemon's own time.
+/// What a script costs: `snapshot` over 1,000 volumes of a daemon that answers from memory, less
+/// the daemon's own time.
 fn script(folder: &Path, runs: usize) {
     const VOLUMES: usize = 1_000;
     let socket = folder.join("convoy.sock");
@@ -163,8 +187,10 @@ fn script(folder: &Path, runs: usize) {
     let mut own = Vec::new();
     for _ in 0..runs {
         busy.store(0, Ordering::Relaxed);
-        let mut measured = measure(program(folder).env("BKUP_CONVOY", &address).args(["snapshot", "--json"]));
-        measured.took = measured.took.saturating_sub(Duration::from_nanos(busy.load(Ordering::Relaxed)));
+        let mut measured =
+            measure(program(folder).env("BKUP_CONVOY", &address).args(["snapshot", "--json"]));
+        measured.took =
+            measured.took.saturating_sub(Duration::from_nanos(busy.load(Ordering::Relaxed)));
         own.push(measured);
     }
     let measured = median(own);
@@ -204,11 +230,13 @@ fn answer(mut stream: UnixStream, volumes: usize, busy: &AtomicU64) {
         reader.read_exact(&mut body).expect("a body");
         let asked: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let text = if first.contains("/volumes/list") {
-            let all: Vec<_> =
-                (0..volumes).map(|i| format!("\"vol{i:04}\":{}", volume(&format!("vol{i:04}")))).collect();
+            let all: Vec<_> = (0..volumes)
+                .map(|i| format!("\"vol{i:04}\":{}", volume(&format!("vol{i:04}"))))
+                .collect();
             format!("{{{}}}", all.join(","))
         } else if first.starts_with("POST") {
-            let (name, volume) = (asked["Name"].as_str().unwrap_or(""), asked["VolumeName"].as_str().unwrap_or(""));
+            let (name, volume) =
+                (asked["Name"].as_str().unwrap_or(""), asked["VolumeName"].as_str().unwrap_or(""));
             format!(
                 r#"{{"Name":"{name}","VolumeName":"{volume}","CreatedTime":"Mon Nov 23 07:00:48 +0000 2026","DriverInfo":{{}}}}"#
             )
@@ -236,7 +264,12 @@ fn files(folder: &Path, runs: usize) {
         let volume = here.join("daemon/volumes/vol1");
         fill(&volume);
         // The same files for each, warm and on disk: neither pays for what was written before it.
-        measure(Command::new("sh").arg("-c").arg("tar -cf - . | cat > /dev/null; sync").current_dir(&volume));
+        measure(
+            Command::new("sh")
+                .arg("-c")
+                .arg("tar -cf - . | cat > /dev/null; sync")
+                .current_dir(&volume),
+        );
         let restic = |words: &[&str]| {
             let mut command = Command::new("restic");
             command
@@ -258,7 +291,8 @@ fn files(folder: &Path, runs: usize) {
         }
         ours[3].push(measure(program(&here).args(["backup", "--volume", "vol1"])));
         let url = backup_url(&here);
-        let restore = || measure(program(&here).args(["restore", "--volume", "vol2", "--backupurl", &url]));
+        let restore =
+            || measure(program(&here).args(["restore", "--volume", "vol2", "--backupurl", &url]));
         let target = here.join("restored");
         let restic_restore = || measure(restic(&["restore", "latest", "--target"]).arg(&target));
         // In turns: whoever is second finds more to be written to the disk.
@@ -269,16 +303,25 @@ fn files(folder: &Path, runs: usize) {
             restics[4].push(restic_restore());
             ours[4].push(restore());
         }
-        let same = Command::new("diff").arg("-r").arg(&volume).arg(here.join("daemon/volumes/vol2")).status();
+        let same = Command::new("diff")
+            .arg("-r")
+            .arg(&volume)
+            .arg(here.join("daemon/volumes/vol2"))
+            .status();
         assert!(same.is_ok_and(|same| same.success()), "the restored volume differs");
         if run == 0 {
             let archive = here.join("convoy.tar.gz");
-            tars.push(measure(Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(&volume).arg(".")));
+            tars.push(measure(
+                Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(&volume).arg("."),
+            ));
         }
-        // What was made stays to the end: ext4 is slow in making files for minutes after many were removed.
+        // What was made stays to the end: ext4 is slow in making files for minutes after many were
+        // removed.
     }
 
-    println!("| what | convoy-backups | restic | ratio | memory (ours, restic's) |\n|---|---|---|---|---|");
+    println!(
+        "| what | convoy-backups | restic | ratio | memory (ours, restic's) |\n|---|---|---|---|---|"
+    );
     let names = [
         "first snapshot",
         "second, nothing changed",
@@ -294,9 +337,18 @@ fn files(folder: &Path, runs: usize) {
         }
         let restic = median(restics);
         let ratio = ours.took.as_secs_f64() / restic.took.as_secs_f64();
-        println!("| {name} | {} | {} | {ratio:.2} | {}, {} |", seconds(ours), seconds(restic), mib(ours), mib(restic));
+        println!(
+            "| {name} | {} | {} | {ratio:.2} | {}, {} |",
+            seconds(ours),
+            seconds(restic),
+            mib(ours),
+            mib(restic)
+        );
     }
-    println!("| each time: `tar` and `gzip` (Convoy's vfs driver) | {} | | | |", seconds(median(tars)));
+    println!(
+        "| each time: `tar` and `gzip` (Convoy's vfs driver) | {} | | | |",
+        seconds(median(tars))
+    );
 }
 
 fn backup_url(folder: &Path) -> String {
@@ -325,10 +377,16 @@ fn fill(folder: &Path) {
 fn change(folder: &Path) {
     let mut noise = Noise(2);
     for index in (0..SMALL_FILES).step_by(100) {
-        fs::write(folder.join(format!("{:03}/{index:05}", index % 200)), noise.block(SMALL_SIZE)).expect("a file");
+        fs::write(folder.join(format!("{:03}/{index:05}", index % 200)), noise.block(SMALL_SIZE))
+            .expect("a file");
     }
     let large = fs::OpenOptions::new().write(true).open(folder.join("large-0")).expect("a file");
-    std::os::unix::fs::FileExt::write_all_at(&large, &noise.block(1 << 20), (LARGE_SIZE / 2) as u64).expect("room");
+    std::os::unix::fs::FileExt::write_all_at(
+        &large,
+        &noise.block(1 << 20),
+        (LARGE_SIZE / 2) as u64,
+    )
+    .expect("room");
 }
 
 /// The same numbers each time (xorshift).

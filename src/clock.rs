@@ -60,7 +60,8 @@ const MADE_AFTER: &str = "2026-01-01T00:00:00Z";
 
 /// What to say of a clock that can't be right, and what to do; none where it may be.
 ///
-/// Nothing is lost by it (retention never goes by the clock alone, snapshots' names only go up), but nothing is due when it should be, and TLS fails.
+/// Nothing is lost by it (retention never goes by the clock alone, snapshots' names only go up),
+/// but nothing is due when it should be, and TLS fails.
 pub fn unset(now: Timestamp) -> Option<(String, &'static str)> {
     let made: Timestamp = MADE_AFTER.parse().ok()?;
     (now < made).then(|| {

@@ -1,6 +1,8 @@
-//! The words of the command line, sorted: flags that every command knows, the command, and what belongs to it.
+//! The words of the command line, sorted: flags that every command knows, the command, and what
+//! belongs to it.
 //!
-//! Scripts declare their own parameters, so their arguments are left as they are, for `script::arguments` to check.
+//! Scripts declare their own parameters, so their arguments are left as they are, for
+//! `script::arguments` to check.
 
 use std::ffi::OsString;
 
@@ -44,8 +46,18 @@ pub enum Words {
 
 /// The configuration that has a flag: the flag as it is typed, the variable, and what it is.
 pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
-    ("--convoy", "BKUP_CONVOY", "ADDRESS", "the daemon: unix:///path/to/socket, or builtin:/folder"),
-    ("--destination", "BKUP_BACKUP_URL", "URL", "where backups are: vfs:///folder or s3://bucket@region/path"),
+    (
+        "--convoy",
+        "BKUP_CONVOY",
+        "ADDRESS",
+        "the daemon: unix:///path/to/socket, or builtin:/folder",
+    ),
+    (
+        "--destination",
+        "BKUP_BACKUP_URL",
+        "URL",
+        "where backups are: vfs:///folder or s3://bucket@region/path",
+    ),
     ("--data-dir", "BKUP_DATA_DIR", "DIR", "where this program keeps its own data"),
     ("--scripts-dir", "BKUP_SCRIPTS_DIR", "DIR", "a folder with scripts of your own"),
 ];
@@ -70,7 +82,8 @@ pub const COMMANDS: [&str; 15] = [
 ];
 
 /// The flags that stood for commands in the Node version: `create.js --backup --volume vol1`.
-const OLD_COMMANDS: [&str; 7] = ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove"];
+const OLD_COMMANDS: [&str; 7] =
+    ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove"];
 
 /// Sorts the words behind the program's name.
 ///
@@ -78,22 +91,27 @@ const OLD_COMMANDS: [&str; 7] = ["snapshot", "backup", "backups", "volumes", "cr
 /// A usage error for a word that is not UTF-8, or a flag without its value.
 pub fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
     let (mut flags, mut rest) = (Flags::default(), Vec::new());
-    let mut words = words
-        .map(|word| word.into_string().map_err(|word| Error::usage(format!("the argument {word:?} is not UTF-8"))));
+    let mut words = words.map(|word| {
+        word.into_string()
+            .map_err(|word| Error::usage(format!("the argument {word:?} is not UTF-8")))
+    });
     while let Some(word) = words.next().transpose()? {
         if word == "--" {
             rest.extend(words.by_ref().collect::<Result<Vec<_>>>()?);
             break;
         }
         let (name, attached) = match word.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            Some((name, value)) if name.starts_with("--") => {
+                (name.to_owned(), Some(value.to_owned()))
+            }
             _ => (word.clone(), None),
         };
         let mut value = |attached: Option<String>| match attached {
             Some(value) => Ok(value),
-            None => {
-                words.next().transpose()?.ok_or_else(|| Error::usage(format!("\"{name}\" needs a value behind it")))
-            }
+            None => words
+                .next()
+                .transpose()?
+                .ok_or_else(|| Error::usage(format!("\"{name}\" needs a value behind it"))),
         };
         match name.as_str() {
             "--dry-run" | "--dryRun" if attached.is_none() => flags.dry_run = true,
@@ -104,7 +122,8 @@ pub fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
             "-vvv" => flags.verbose += 3,
             "--timeout" => {
                 let text = value(attached)?;
-                flags.timeout = Some(parse_duration(&text).map_err(|error| error.context("--timeout"))?);
+                flags.timeout =
+                    Some(parse_duration(&text).map_err(|error| error.context("--timeout"))?);
             }
             _ => match CONFIGURATION_FLAGS.iter().find(|(flag, ..)| name == *flag) {
                 Some((flag, variable, ..)) => {
@@ -129,7 +148,8 @@ fn command(mut rest: Vec<String>) -> Result<Words> {
         rest.push("--help".to_owned());
         return command(rest);
     }
-    if COMMANDS.contains(&first.as_str()) && !(first == "run" && rest.get(1).is_some_and(|name| !name.starts_with('-')))
+    if COMMANDS.contains(&first.as_str())
+        && !(first == "run" && rest.get(1).is_some_and(|name| !name.starts_with('-')))
     {
         return Ok(Words::Command(rest));
     }
@@ -140,7 +160,8 @@ fn command(mut rest: Vec<String>) -> Result<Words> {
 
 /// `--backup --volume vol1`, in any order, is `backup --volume vol1`.
 fn old_command(mut rest: Vec<String>) -> Result<Words> {
-    let is_old = |word: &String| word.strip_prefix("--").is_some_and(|name| OLD_COMMANDS.contains(&name));
+    let is_old =
+        |word: &String| word.strip_prefix("--").is_some_and(|name| OLD_COMMANDS.contains(&name));
     match rest.iter().filter(|word| is_old(word)).count() {
         0 => match rest.first().map(String::as_str) {
             Some("-h" | "--help" | "-V" | "--version") => Ok(Words::Command(rest)),
@@ -185,8 +206,16 @@ mod tests {
             ("--backup --volume vol1 --createSnapshot", "backup", "--volume vol1 --createSnapshot"),
             ("--volume vol1 --createSnapshot --backup", "backup", "--volume vol1 --createSnapshot"),
             ("--snapshot", "snapshot", ""),
-            ("--create --volume V1 --size 40G --type ext4", "create", "--volume V1 --size 40G --type ext4"),
-            ("--restore --volume NEW --backupurl vfs:///x?a=b", "restore", "--volume NEW --backupurl vfs:///x?a=b"),
+            (
+                "--create --volume V1 --size 40G --type ext4",
+                "create",
+                "--volume V1 --size 40G --type ext4",
+            ),
+            (
+                "--restore --volume NEW --backupurl vfs:///x?a=b",
+                "restore",
+                "--volume NEW --backupurl vfs:///x?a=b",
+            ),
             ("--remove --volume V1 --all", "remove", "--volume V1 --all"),
             ("run backup --volume vol1", "backup", "--volume vol1"),
             ("mine --anything goes", "mine", "--anything goes"),
@@ -201,13 +230,22 @@ mod tests {
 
     #[test]
     fn flags_of_every_command_may_stand_anywhere() {
-        let (flags, words) = sorted("--json backup --volume vol1 -vv --dry-run --timeout=2h --destination vfs:///b");
+        let (flags, words) =
+            sorted("--json backup --volume vol1 -vv --dry-run --timeout=2h --destination vfs:///b");
         assert!(flags.json && flags.dry_run && flags.verbose == 2);
         assert_eq!(flags.timeout.unwrap().as_secs(), 7_200);
-        assert_eq!((flags.overrides[0].value.as_str(), flags.overrides[0].flag), ("vfs:///b", "--destination"));
-        assert!(matches!(words, Words::Script { arguments, .. } if arguments == ["--volume", "vol1"]));
+        assert_eq!(
+            (flags.overrides[0].value.as_str(), flags.overrides[0].flag),
+            ("vfs:///b", "--destination")
+        );
+        assert!(
+            matches!(words, Words::Script { arguments, .. } if arguments == ["--volume", "vol1"])
+        );
         let (flags, words) = sorted("mine -- --json");
-        assert!(!flags.json && matches!(words, Words::Script { arguments, .. } if arguments == ["--json"]));
+        assert!(
+            !flags.json
+                && matches!(words, Words::Script { arguments, .. } if arguments == ["--json"])
+        );
         assert!(sort(["backup", "--timeout"].into_iter().map(OsString::from)).is_err());
     }
 
@@ -215,7 +253,8 @@ mod tests {
     fn no_script_may_name_a_parameter_like_a_flag_of_every_command() {
         for (flag, ..) in CONFIGURATION_FLAGS {
             assert!(
-                crate::script::manifest::RESERVED.contains(&flag.trim_start_matches('-').replace('-', "_").as_str()),
+                crate::script::manifest::RESERVED
+                    .contains(&flag.trim_start_matches('-').replace('-', "_").as_str()),
                 "{flag}"
             );
         }

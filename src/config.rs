@@ -1,7 +1,8 @@
 //! The configuration: environment, files and flags become one validated [`Config`].
 //!
-//! A flag wins over the environment, and that over the file of the system's services. Each variable `BKUP_X` can be given as `BKUP_X_FILE`, the name of a file that holds
-//! the value (Docker secrets). Whatever is wrong is an error before anything is done; secrets never print.
+//! A flag wins over the environment, and that over the file of the system's services. Each variable
+//! `BKUP_X` can be given as `BKUP_X_FILE`, the name of a file that holds the value (Docker
+//! secrets). Whatever is wrong is an error before anything is done; secrets never print.
 
 mod api;
 #[cfg(test)]
@@ -50,7 +51,8 @@ pub struct Config {
     pub backup_url: Option<Destination>,
     /// The S3 service, passed on as Convoy's `Endpoint`.
     pub s3_endpoint: Option<String>,
-    /// The access key's id and the secret key that the built-in daemon uses; `None`: as AWS's own settings say.
+    /// The access key's id and the secret key that the built-in daemon uses; `None`: as AWS's own
+    /// settings say.
     pub s3_key: Option<(Secret, Secret)>,
     /// Delete older snapshots once a backup is proven good.
     pub delete_old_snapshots: bool,
@@ -215,7 +217,8 @@ pub struct Api {
     pub tls: Option<TlsFiles>,
     /// Names by which it is reached, in lower case, besides those that are known anyway.
     pub hosts: Vec<String>,
-    /// Origins whose pages may use the API, as browsers write them (`https://host:port`, in lower case).
+    /// Origins whose pages may use the API, as browsers write them (`https://host:port`, in lower
+    /// case).
     pub allow_origins: Vec<String>,
     /// How many connections there may be at a time; from 1.
     pub max_connections: usize,
@@ -324,17 +327,20 @@ pub struct Effective {
     pub name: &'static str,
     /// Its value as given; `(set)` for a secret, `(not set)` for what has none.
     pub value: String,
-    /// Where it came from: `default`, `environment`, `file PATH` (the value's own, or that of the system's services) or `flag --NAME`.
+    /// Where it came from: `default`, `environment`, `file PATH` (the value's own, or that of the
+    /// system's services) or `flag --NAME`.
     pub source: String,
     /// What it is for.
     pub help: &'static str,
 }
 
 impl Config {
-    /// Reads and checks the configuration; `HOME` and `XDG_DATA_HOME` are taken from the same environment.
+    /// Reads and checks the configuration; `HOME` and `XDG_DATA_HOME` are taken from the same
+    /// environment.
     ///
     /// # Errors
-    /// A configuration error that names the variable, the flag or the file, what is wrong, and what is expected.
+    /// A configuration error that names the variable, the flag or the file, what is wrong, and what
+    /// is expected.
     pub fn from_environment(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         overrides: &[Override],
@@ -378,13 +384,17 @@ impl Config {
             host: values.read("BKUP_HOST", host)?,
             scripts_dir: path("BKUP_SCRIPTS_DIR")?,
             crontab: path("BKUP_CRONTAB")?,
-            run_timeout: values.require("BKUP_RUN_TIMEOUT", |text| duration(text).filter(|time| !time.is_zero()))?,
+            run_timeout: values.require("BKUP_RUN_TIMEOUT", |text| {
+                duration(text).filter(|time| !time.is_zero())
+            })?,
             lock_wait: values.require("BKUP_LOCK_WAIT", duration)?,
             max_concurrent: values.require("BKUP_MAX_CONCURRENT", count)?,
             catch_up: values.require("BKUP_CATCHUP", switch)?,
             jitter: values.require("BKUP_JITTER", duration)?,
             shutdown_grace: values.require("BKUP_SHUTDOWN_GRACE", duration)?,
-            max_backup_age: values.read("BKUP_MAX_BACKUP_AGE", |text| duration(text).filter(|time| !time.is_zero()))?,
+            max_backup_age: values.read("BKUP_MAX_BACKUP_AGE", |text| {
+                duration(text).filter(|time| !time.is_zero())
+            })?,
             remind_after: values.require("BKUP_REMIND_AFTER", duration)?,
             api: api::read(&values)?,
             console_log: ConsoleLog {
@@ -432,8 +442,8 @@ impl Config {
         Ok((config, warnings))
     }
 
-    /// Which daemon to use, and why: the one that was asked for; else Convoy's socket if it is there; else the built-in
-    /// one in the data folder.
+    /// Which daemon to use, and why: the one that was asked for; else Convoy's socket if it is
+    /// there; else the built-in one in the data folder.
     pub fn daemon(&self) -> (DaemonChoice, String) {
         self.daemon_beside(Path::new(CONVOY_SOCKET))
     }
@@ -449,11 +459,23 @@ impl Config {
         }
         let shown = quote(&socket.to_string_lossy());
         match socket.symlink_metadata() {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                (DaemonChoice::Builtin(self.builtin_root()), format!("BKUP_CONVOY is not set and there is no {shown}"))
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                (
+                    DaemonChoice::Builtin(self.builtin_root()),
+                    format!("BKUP_CONVOY is not set and there is no {shown}"),
+                )
             }
-            // What can't be looked at may well be there: better an error from Convoy's socket than another, empty daemon.
-            _ => (DaemonChoice::Socket(socket.to_owned()), format!("BKUP_CONVOY is not set and {shown} is there")),
+            // What can't be looked at may well be there: better an error from Convoy's socket than
+            // another, empty daemon.
+            _ => (
+                DaemonChoice::Socket(socket.to_owned()),
+                format!("BKUP_CONVOY is not set and {shown} is there"),
+            ),
         }
     }
 
@@ -464,18 +486,25 @@ impl Config {
 
     /// What backups say they come from: BKUP_HOST, or the host's name.
     pub fn host_name(&self) -> String {
-        self.host.clone().unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+        self.host
+            .clone()
+            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
     }
 
-    /// How much is logged to standard error: what the flags say (`-v` info, `-vv` debug, `-vvv` trace, `--quiet` errors), else
-    /// what the environment says, else the default while serving, and warnings in a command that is over soon. What the services
-    /// write into the journal is nothing for a command typed in a shell.
+    /// How much is logged to standard error: what the flags say (`-v` info, `-vv` debug, `-vvv`
+    /// trace, `--quiet` errors), else what the environment says, else the default while serving,
+    /// and warnings in a command that is over soon. What the services write into the journal is
+    /// nothing for a command typed in a shell.
     pub fn console_level(&self, serving: bool, verbose: u8, quiet: bool) -> LevelFilter {
         match verbose {
             0 if quiet => LevelFilter::Error,
             0 if !self.console_log.enabled => LevelFilter::Off,
             0 if serving => self.console_log.level,
-            0 if !matches!(self.values.source("BKUP_LOGGER_CONSOLE_LEVEL"), Source::Default | Source::System(_)) => {
+            0 if !matches!(
+                self.values.source("BKUP_LOGGER_CONSOLE_LEVEL"),
+                Source::Default | Source::System(_)
+            ) =>
+            {
                 self.console_log.level
             }
             0 => LevelFilter::Warn,
@@ -505,11 +534,17 @@ impl Config {
         SETTINGS.iter().map(line).collect()
     }
 
-    /// The settings that have a value and are no secrets, as scripts name them: `BKUP_RUN_TIMEOUT` is `run_timeout`.
+    /// The settings that have a value and are no secrets, as scripts name them: `BKUP_RUN_TIMEOUT`
+    /// is `run_timeout`.
     pub fn public_values(&self) -> BTreeMap<String, String> {
         let public = SETTINGS.iter().filter(|setting| !setting.is_secret());
-        let named = |setting: &Setting| setting.name.trim_start_matches("BKUP_").to_ascii_lowercase();
-        public.filter_map(|setting| Some((named(setting), self.values.text(setting.name)?.to_owned()))).collect()
+        let named =
+            |setting: &Setting| setting.name.trim_start_matches("BKUP_").to_ascii_lowercase();
+        public
+            .filter_map(|setting| {
+                Some((named(setting), self.values.text(setting.name)?.to_owned()))
+            })
+            .collect()
     }
 }
 
@@ -517,30 +552,37 @@ fn default_data_dir(environment: &BTreeMap<OsString, OsString>, is_root: bool) -
     if is_root {
         return Ok("/var/lib/convoy-backups".to_owned());
     }
-    // Both must be absolute to count: the XDG specification says so of its own, and a relative HOME is no home.
-    let folder =
-        |name: &str| environment.get(&OsString::from(name)).map(PathBuf::from).filter(|path| path.is_absolute());
+    // Both must be absolute to count: the XDG specification says so of its own, and a relative HOME
+    // is no home.
+    let folder = |name: &str| {
+        environment.get(&OsString::from(name)).map(PathBuf::from).filter(|path| path.is_absolute())
+    };
     folder("XDG_DATA_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".local/share")))
         .and_then(|data| data.join("convoy-backups").to_str().map(str::to_owned))
         .ok_or_else(|| {
-            Error::configuration("there is no folder for this program's data: HOME is not set to an absolute folder")
-                .with_hint("set BKUP_DATA_DIR to a folder that this user can write to")
+            Error::configuration(
+                "there is no folder for this program's data: HOME is not set to an absolute folder",
+            )
+            .with_hint("set BKUP_DATA_DIR to a folder that this user can write to")
         })
 }
 
-/// The data folder. A relative one is taken from a flag only: locks are in it, and a variable that means another folder in
-/// each working folder would keep no two runs apart.
+/// The data folder. A relative one is taken from a flag only: locks are in it, and a variable that
+/// means another folder in each working folder would keep no two runs apart.
 fn data_dir(values: &Values) -> Result<PathBuf> {
     let from_flag = matches!(values.source("BKUP_DATA_DIR"), Source::Flag(_));
     if from_flag {
         return Ok(values.read_with("BKUP_DATA_DIR", absolute)?.unwrap_or_default());
     }
-    values.require("BKUP_DATA_DIR", |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()))
+    values.require("BKUP_DATA_DIR", |text| {
+        Some(PathBuf::from(text)).filter(|path| path.is_absolute())
+    })
 }
 
 fn absolute(text: &str) -> Result<PathBuf> {
-    std::path::absolute(text).map_err(|error| Error::configuration(format!("{} is not a path: {error}", quote(text))))
+    std::path::absolute(text)
+        .map_err(|error| Error::configuration(format!("{} is not a path: {error}", quote(text))))
 }
 
 fn switch(text: &str) -> Option<bool> {
@@ -551,7 +593,8 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// A level by this program's names, or by those of winston (npm's and syslog's), which the Node version took.
+/// A level by this program's names, or by those of winston (npm's and syslog's), which the Node
+/// version took.
 fn level(text: &str) -> Option<LevelFilter> {
     Some(match text.to_ascii_lowercase().as_str() {
         "off" | "none" => LevelFilter::Off,
@@ -573,8 +616,9 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 fn host(text: &str) -> Option<String> {
-    let fits =
-        !text.is_empty() && text.len() <= 253 && !text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c));
+    let fits = !text.is_empty()
+        && text.len() <= 253
+        && !text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c));
     fits.then(|| text.to_owned())
 }
 
@@ -600,17 +644,22 @@ fn s3_key(values: &Values) -> Result<Option<(Secret, Secret)>> {
 fn endpoint(text: &str) -> Option<String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
     let odd = |letter: char| letter.is_whitespace() || "@?#".contains(letter);
-    (!rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(odd)).then(|| text.to_owned())
+    (!rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(odd))
+        .then(|| text.to_owned())
 }
 
 fn daemon(text: &str) -> Option<DaemonChoice> {
-    let folder = |path: &str| path.starts_with('/').then(|| Path::new(path).components().collect::<PathBuf>());
+    let folder = |path: &str| {
+        path.starts_with('/').then(|| Path::new(path).components().collect::<PathBuf>())
+    };
     if let Some(path) = text.strip_prefix("unix://") {
         folder(path)
             .filter(|path| path.parent().is_some() && path.as_os_str().len() <= LONGEST_SOCKET)
             .map(DaemonChoice::Socket)
     } else {
-        folder(text.strip_prefix("builtin:")?).filter(|path| path.parent().is_some()).map(DaemonChoice::Builtin)
+        folder(text.strip_prefix("builtin:")?)
+            .filter(|path| path.parent().is_some())
+            .map(DaemonChoice::Builtin)
     }
 }
 
@@ -661,7 +710,8 @@ fn webhook_format(text: &str) -> Option<WebhookFormat> {
     }
 }
 
-/// What was asked for; else by the port: 465 is TLS from the first byte on (RFC 8314), others begin plain.
+/// What was asked for; else by the port: 465 is TLS from the first byte on (RFC 8314), others begin
+/// plain.
 fn smtp_security(values: &Values) -> Result<SmtpSecurity> {
     let port = values.require("BKUP_EMAIL_SMTP_PORT", port)?;
     values.require("BKUP_EMAIL_SMTP_SECURITY", |text| match text.to_ascii_lowercase().as_str() {
@@ -679,7 +729,9 @@ fn webhook_url(values: &Values) -> Result<Option<Secret>> {
     let is_address = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"))
-        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(char::is_whitespace));
+        .is_some_and(|rest| {
+            !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(char::is_whitespace)
+        });
     match is_address {
         true => Ok(Some(Secret::new(text))),
         false => Err(Error::configuration("BKUP_WEBHOOK_URL is not a web address").with_hint(
@@ -688,9 +740,13 @@ fn webhook_url(values: &Values) -> Result<Option<Secret>> {
     }
 }
 
-/// One address, `alert@newco.co` or `Alerts <alert@newco.co>`; its finer points are checked where it is used.
+/// One address, `alert@newco.co` or `Alerts <alert@newco.co>`; its finer points are checked where
+/// it is used.
 fn mail_address(text: &str) -> Option<String> {
-    let bare = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')).map_or(text, |(_, address)| address);
+    let bare = text
+        .strip_suffix('>')
+        .and_then(|text| text.rsplit_once('<'))
+        .map_or(text, |(_, address)| address);
     let (name, domain) = bare.rsplit_once('@')?;
     let fits = !name.is_empty() && !domain.is_empty() && !bare.contains(char::is_whitespace);
     fits.then(|| text.to_owned())

@@ -1,4 +1,5 @@
-//! The one renderer of errors: for people with the place in the script and a hint, for programs as JSON.
+//! The one renderer of errors: for people with the place in the script and a hint, for programs as
+//! JSON.
 
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthChar;
@@ -46,19 +47,23 @@ fn render_as(label: &str, style: Style, error: &Error, colour: bool) -> String {
 
 /// An error as people are told of it in a message: with what to do about it below.
 pub fn explained(error: &Error) -> String {
-    let hint = error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
+    let hint =
+        error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
     format!("{error}{hint}")
 }
 
 /// An error on one line, for the log: its place in front, and what to do about it behind.
 pub fn in_one_line(error: &Error) -> String {
     let place = error.location.as_ref();
-    let place = place.map(|place| format!("{}:{}:{}: ", place.file, place.line, place.column)).unwrap_or_default();
+    let place = place
+        .map(|place| format!("{}:{}:{}: ", place.file, place.line, place.column))
+        .unwrap_or_default();
     let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     format!("{place}{error}{hint}")
 }
 
-/// The error for a program: `code`, `message`, `hint`, `request`, `status` and `location` are always there, `null` where there is none.
+/// The error for a program: `code`, `message`, `hint`, `request`, `status` and `location` are
+/// always there, `null` where there is none.
 pub fn to_json(error: &Error) -> Value {
     let location = error.location.as_ref().map(|location| {
         let column = (location.column > 0).then_some(location.column);
@@ -77,17 +82,24 @@ pub fn to_json(error: &Error) -> Value {
 /// The error that [`to_json`] wrote; what is missing in it is missing in the error.
 pub fn from_json(value: &Value) -> Error {
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let kind = text("code").and_then(|code| ErrorKind::of_code(&code)).unwrap_or(ErrorKind::Internal);
+    let kind =
+        text("code").and_then(|code| ErrorKind::of_code(&code)).unwrap_or(ErrorKind::Internal);
     let mut error = Error::new(kind, text("message").unwrap_or_default());
     error.hint = text("hint");
     error.request = text("request");
-    error.status = value.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-    error.location = value.get("location").filter(|location| location.is_object()).map(|location| {
-        let text = |name: &str| location.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let number = |name: &str| location.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-        let (line, column) = (number("line").unwrap_or(0), number("column").unwrap_or(0));
-        Box::new(Location { file: text("file"), line, column, source_line: text("source") })
-    });
+    error.status =
+        value.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    error.location =
+        value.get("location").filter(|location| location.is_object()).map(|location| {
+            let text = |name: &str| {
+                location.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let number = |name: &str| {
+                location.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok())
+            };
+            let (line, column) = (number("line").unwrap_or(0), number("column").unwrap_or(0));
+            Box::new(Location { file: text("file"), line, column, source_line: text("source") })
+        });
     error
 }
 
@@ -121,14 +133,22 @@ fn place(text: &mut String, location: &Location, colour: bool) {
         return;
     }
     let (source, caret) = source_line(&location.source_line, location.column);
-    text.push_str(&format!("{margin} {bar}\n{} {bar} {source}\n", styled(&number, Style::Faint, colour)));
+    text.push_str(&format!(
+        "{margin} {bar}\n{} {bar} {source}\n",
+        styled(&number, Style::Faint, colour)
+    ));
     if location.column > 0 {
-        text.push_str(&format!("{margin} {bar} {}{}\n", " ".repeat(caret), styled("^", Style::Red, colour)));
+        text.push_str(&format!(
+            "{margin} {bar} {}{}\n",
+            " ".repeat(caret),
+            styled("^", Style::Red, colour)
+        ));
     }
 }
 
-/// The line as it is shown, and the terminal column (from 0) in it under which the caret belongs. `column` counts
-/// characters from 1; one behind the end (an unexpected end of the script) is at the end.
+/// The line as it is shown, and the terminal column (from 0) in it under which the caret belongs.
+/// `column` counts characters from 1; one behind the end (an unexpected end of the script) is at
+/// the end.
 fn source_line(line: &str, column: usize) -> (String, usize) {
     let line = line.trim_end();
     let cells: Vec<(String, usize)> = line.chars().map(cell).collect();
@@ -136,7 +156,8 @@ fn source_line(line: &str, column: usize) -> (String, usize) {
     let total: usize = cells.iter().map(|(_, width)| width).sum();
     let (mut first, mut last) = (0, cells.len());
     if total > SOURCE_WIDTH {
-        // What is meant stands after two thirds of the line, as what leads to it explains more than what follows.
+        // What is meant stands after two thirds of the line, as what leads to it explains more than
+        // what follows.
         let mut before = 0;
         first = target;
         while first > 0 && before + cells[first - 1].1 <= SOURCE_WIDTH * 2 / 3 {
@@ -158,7 +179,8 @@ fn source_line(line: &str, column: usize) -> (String, usize) {
     if last < cells.len() {
         shown.push('…');
     }
-    let caret = usize::from(first > 0) + cells[first..target].iter().map(|(_, width)| width).sum::<usize>();
+    let caret =
+        usize::from(first > 0) + cells[first..target].iter().map(|(_, width)| width).sum::<usize>();
     (shown, caret)
 }
 
@@ -168,7 +190,8 @@ fn cell(letter: char) -> (String, usize) {
         return ("    ".to_owned(), 4);
     }
     let text = escape(letter.encode_utf8(&mut [0; 4])).into_owned();
-    let width = if text.len() == letter.len_utf8() { letter.width().unwrap_or(0) } else { text.len() };
+    let width =
+        if text.len() == letter.len_utf8() { letter.width().unwrap_or(0) } else { text.len() };
     (text, width)
 }
 
@@ -179,8 +202,12 @@ mod tests {
 
     fn at(line: usize, column: usize, source_line: &str) -> Error {
         let mut error = Error::new(ErrorKind::Script, "wrong");
-        error.location =
-            Some(Box::new(Location { file: "backup.rhai".into(), line, column, source_line: source_line.into() }));
+        error.location = Some(Box::new(Location {
+            file: "backup.rhai".into(),
+            line,
+            column,
+            source_line: source_line.into(),
+        }));
         error
     }
 
@@ -245,7 +272,10 @@ hint: did you mean \"volume\"?
 
     #[test]
     fn where_only_the_line_is_known_no_caret_is_drawn() {
-        assert_eq!(render(&at(3, 0, "let x"), false), "error: wrong\n --> backup.rhai:3\n  |\n3 | let x\n");
+        assert_eq!(
+            render(&at(3, 0, "let x"), false),
+            "error: wrong\n --> backup.rhai:3\n  |\n3 | let x\n"
+        );
         assert_eq!(render(&at(3, 5, ""), false), "error: wrong\n --> backup.rhai:3:5\n");
     }
 

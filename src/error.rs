@@ -1,8 +1,8 @@
 //! The one error type of the crate.
 //!
-//! An error says what was wrong (`message`), where (`request` for the daemon, `location` for a script) and what to
-//! do next (`hint`). Its `kind` is what programs decide by: scripts read it as `e.code`, the command line turns it
-//! into an exit code.
+//! An error says what was wrong (`message`), where (`request` for the daemon, `location` for a
+//! script) and what to do next (`hint`). Its `kind` is what programs decide by: scripts read it as
+//! `e.code`, the command line turns it into an exit code.
 
 use std::fmt;
 
@@ -22,11 +22,13 @@ pub enum ErrorKind {
     Limit,
     /// The daemon can't be reached: no socket, or nobody listens there. Nothing was sent.
     Unreachable,
-    /// The daemon did not answer in time, or the connection broke after the request was sent: what it did is unknown.
+    /// The daemon did not answer in time, or the connection broke after the request was sent: what
+    /// it did is unknown.
     Timeout,
     /// The daemon answered something that is not Convoy's API.
     Protocol,
-    /// The daemon refused or failed the request; `status` and the daemon's own words are in the error.
+    /// The daemon refused or failed the request; `status` and the daemon's own words are in the
+    /// error.
     Daemon,
     /// The thing named does not exist (as far as the daemon says).
     NotFound,
@@ -129,7 +131,15 @@ pub struct Error {
 impl Error {
     /// An error of this kind with this message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, request: None, status: None, location: None, field: None }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            request: None,
+            status: None,
+            location: None,
+            field: None,
+        }
     }
 
     /// [`ErrorKind::Usage`].
@@ -208,7 +218,8 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// One line, with the request and the status where there are any; the hint is left to the renderer.
+    /// One line, with the request and the status where there are any; the hint is left to the
+    /// renderer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(request) = &self.request {
             write!(f, "{request}: ")?;

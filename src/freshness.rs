@@ -1,8 +1,10 @@
-//! Whether a volume's newest good backup is new enough: pure, so that `status`, `serve` and whoever asks next say the same.
+//! Whether a volume's newest good backup is new enough: pure, so that `status`, `serve` and whoever
+//! asks next say the same.
 //!
-//! Without a limit of its own (`BKUP_MAX_BACKUP_AGE`), a volume's backup is overdue once the next scheduled one should have been
-//! there: from the newest good backup on, the first due time of the lines that back the volume up, and the time that a run may
-//! take. It does not matter why it is missing: the script never ran, a lock never got free, the daemon is gone, the list is empty.
+//! Without a limit of its own (`BKUP_MAX_BACKUP_AGE`), a volume's backup is overdue once the next
+//! scheduled one should have been there: from the newest good backup on, the first due time of the
+//! lines that back the volume up, and the time that a run may take. It does not matter why it is
+//! missing: the script never ran, a lock never got free, the daemon is gone, the list is empty.
 
 use std::time::Duration;
 
@@ -21,7 +23,8 @@ pub struct Newest {
 pub struct Allowed<'a> {
     /// How old the data in the newest good backup may be, where that was said.
     pub max_age: Option<Duration>,
-    /// When the first backup after this time is due by the schedule; `None` where no line backs the volume up.
+    /// When the first backup after this time is due by the schedule; `None` where no line backs the
+    /// volume up.
     pub due_after: &'a (dyn Fn(Timestamp) -> Option<Timestamp> + Sync),
     /// How long a run may take.
     pub run_time: Duration,
@@ -38,13 +41,18 @@ pub enum Freshness {
     Unscheduled,
 }
 
-/// Judges a volume with this newest good backup (`None`: it has none, and has been known since `known_since`).
-pub fn judge(newest: Option<Newest>, known_since: Timestamp, allowed: &Allowed<'_>, now: Timestamp) -> Freshness {
+/// Judges a volume with this newest good backup (`None`: it has none, and has been known since
+/// `known_since`).
+pub fn judge(
+    newest: Option<Newest>,
+    known_since: Timestamp,
+    allowed: &Allowed<'_>,
+    now: Timestamp,
+) -> Freshness {
     let limit = match allowed.max_age {
         Some(age) => Some((newest.map_or(known_since, |newest| newest.taken), age)),
-        None => {
-            (allowed.due_after)(newest.map_or(known_since, |newest| newest.made)).map(|due| (due, allowed.run_time))
-        }
+        None => (allowed.due_after)(newest.map_or(known_since, |newest| newest.made))
+            .map(|due| (due, allowed.run_time)),
     };
     let Some((from, time)) = limit else { return Freshness::Unscheduled };
     // So far away that it has no date is never.
@@ -91,13 +99,22 @@ mod tests {
     #[test]
     fn a_backup_of_an_older_snapshot_counts_from_when_it_was_made() {
         let newest = Some(("2026-11-22T02:00:00Z", "2026-11-22T02:31:00Z"));
-        assert_eq!(by_schedule(newest, "2026-11-22T12:00:00Z"), Freshness::Until(at("2026-11-23T07:30:00Z")));
+        assert_eq!(
+            by_schedule(newest, "2026-11-22T12:00:00Z"),
+            Freshness::Until(at("2026-11-23T07:30:00Z"))
+        );
     }
 
     #[test]
     fn a_new_volume_has_until_its_first_backup_had_its_time() {
-        assert_eq!(by_schedule(None, "2026-11-20T13:00:00Z"), Freshness::Until(at("2026-11-21T07:30:00Z")));
-        assert_eq!(by_schedule(None, "2026-11-22T00:00:00Z"), Freshness::Overdue(at("2026-11-21T07:30:00Z")));
+        assert_eq!(
+            by_schedule(None, "2026-11-20T13:00:00Z"),
+            Freshness::Until(at("2026-11-21T07:30:00Z"))
+        );
+        assert_eq!(
+            by_schedule(None, "2026-11-22T00:00:00Z"),
+            Freshness::Overdue(at("2026-11-21T07:30:00Z"))
+        );
     }
 
     #[test]
@@ -106,8 +123,14 @@ mod tests {
         for due_after in [&daily as &(dyn Fn(Timestamp) -> Option<Timestamp> + Sync), &|_| None] {
             let allowed = Allowed { max_age: Some(26 * HOUR), due_after, run_time: 5 * HOUR };
             let judged = |now| judge(Some(newest), at("2026-01-01T00:00:00Z"), &allowed, at(now));
-            assert_eq!(judged("2026-11-23T04:00:00Z"), Freshness::Until(at("2026-11-23T04:00:00Z")));
-            assert_eq!(judged("2026-11-23T04:00:01Z"), Freshness::Overdue(at("2026-11-23T04:00:00Z")));
+            assert_eq!(
+                judged("2026-11-23T04:00:00Z"),
+                Freshness::Until(at("2026-11-23T04:00:00Z"))
+            );
+            assert_eq!(
+                judged("2026-11-23T04:00:01Z"),
+                Freshness::Overdue(at("2026-11-23T04:00:00Z"))
+            );
         }
     }
 
@@ -123,7 +146,10 @@ mod tests {
     #[test]
     fn a_backup_from_the_future_and_a_limit_without_end_are_no_alarm() {
         assert!(matches!(
-            by_schedule(Some(("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z")), "2026-11-23T00:00:00Z"),
+            by_schedule(
+                Some(("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z")),
+                "2026-11-23T00:00:00Z"
+            ),
             Freshness::Until(_)
         ));
         let allowed = Allowed { max_age: Some(Duration::MAX), due_after: &daily, run_time: HOUR };

@@ -1,4 +1,5 @@
-//! `convoy-backups`: snapshots, backups, pruning and restores of Docker volumes, for Convoy and without it.
+//! `convoy-backups`: snapshots, backups, pruning and restores of Docker volumes, for Convoy and
+//! without it.
 //!
 //! The map of the crate; dependencies point one way, downwards:
 //!
@@ -8,12 +9,15 @@
 //! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
 //! - [`runs`]: the one door through which every run goes.
 //! - [`notify`]: being told: e-mail, webhook, the outbox.
-//! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]: what is overdue.
+//! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]:
+//!   what is overdue.
 //! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
-//! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings in, words out.
+//! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings
+//!   in, words out.
 //! - `service_manager`: telling systemd how far the program is.
-//! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the others stand on.
+//! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the
+//!   others stand on.
 
 pub mod app;
 pub mod cli;

@@ -1,6 +1,8 @@
-//! Locks that hold across threads and processes: one file a key in the data folder, locked with `flock`.
+//! Locks that hold across threads and processes: one file a key in the data folder, locked with
+//! `flock`.
 //!
-//! The system drops a lock when its process ends, however it ends, so that none is ever left behind.
+//! The system drops a lock when its process ends, however it ends, so that none is ever left
+//! behind.
 
 use std::{
     fs::{File, OpenOptions, Permissions, TryLockError},
@@ -18,7 +20,8 @@ use crate::error::{Error, ErrorKind, Result};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The permissions of a lock file in the data folder.
 const OWN_MODE: u32 = 0o600;
-/// The most of a holder's words that is read, in bytes: others may write to a lock file in a shared folder.
+/// The most of a holder's words that is read, in bytes: others may write to a lock file in a shared
+/// folder.
 const LONGEST_HOLDER: u64 = 300;
 
 /// Where the locks are, and how long to wait for one.
@@ -45,7 +48,8 @@ pub struct Lock {
 }
 
 impl Locks {
-    /// Locks in this folder (made when first needed); `holder` is what those who wait are told, such as `backup`.
+    /// Locks in this folder (made when first needed); `holder` is what those who wait are told,
+    /// such as `backup`.
     pub fn new(folder: impl Into<PathBuf>, wait: Duration, holder: impl Into<String>) -> Self {
         Self { folder: folder.into(), wait, holder: holder.into() }
     }
@@ -58,8 +62,9 @@ impl Locks {
     /// Takes the lock of `key`, waiting its turn. Dropping the future gives up the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it; [`ErrorKind::Configuration`] where another
-    /// user's lock can't be opened; [`ErrorKind::Io`] where the file can't be made.
+    /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it;
+    /// [`ErrorKind::Configuration`] where another user's lock can't be opened; [`ErrorKind::Io`]
+    /// where the file can't be made.
     pub async fn acquire(&self, key: &str, sharing: Sharing) -> Result<Lock> {
         let path = self.folder.join(file_name(key, "lock"));
         std::fs::DirBuilder::new()
@@ -71,24 +76,40 @@ impl Locks {
         lock.ok_or_else(|| cannot_make(&path, &std::io::ErrorKind::Unsupported.into()))
     }
 
-    /// Takes the lock of `key` that is in this file, whose folder is there. Where the file is not, or is our own, it gets these
-    /// permissions, whatever the umask. A symbolic link is not followed. None where there can be no lock: the file system knows
-    /// none, or is read-only and has no such file.
+    /// Takes the lock of `key` that is in this file, whose folder is there. Where the file is not,
+    /// or is our own, it gets these permissions, whatever the umask. A symbolic link is not
+    /// followed. None where there can be no lock: the file system knows none, or is read-only and
+    /// has no such file.
     ///
     /// # Errors
     /// As [`Locks::acquire`].
-    pub async fn acquire_file(&self, key: &str, path: &Path, mode: u32, sharing: Sharing) -> Result<Option<Lock>> {
+    pub async fn acquire_file(
+        &self,
+        key: &str,
+        path: &Path,
+        mode: u32,
+        sharing: Sharing,
+    ) -> Result<Option<Lock>> {
         match open(path, mode)? {
             Some(file) => self.take(key, path, file, sharing).await,
             None => {
-                log::debug!("no lock for \"{key}\": \"{}\" is on a read-only file system", path.display());
+                log::debug!(
+                    "no lock for \"{key}\": \"{}\" is on a read-only file system",
+                    path.display()
+                );
                 Ok(None)
             }
         }
     }
 
     /// Takes the lock in this open file; none where the file system knows none.
-    async fn take(&self, key: &str, path: &Path, mut file: File, sharing: Sharing) -> Result<Option<Lock>> {
+    async fn take(
+        &self,
+        key: &str,
+        path: &Path,
+        mut file: File,
+        sharing: Sharing,
+    ) -> Result<Option<Lock>> {
         let start = Instant::now();
         let mut said = false;
         loop {
@@ -107,13 +128,19 @@ impl Locks {
                     return Ok(None);
                 }
                 Err(TryLockError::Error(error)) => {
-                    return Err(Error::io(format_args!("cannot lock \"{}\"", path.display()), &error));
+                    return Err(Error::io(
+                        format_args!("cannot lock \"{}\"", path.display()),
+                        &error,
+                    ));
                 }
             }
             let holder = holder(&mut file);
             if start.elapsed() >= self.wait {
-                return Err(Error::new(ErrorKind::Busy, format!("\"{key}\" is in use by {holder}"))
-                    .with_hint("try again when it has ended, or wait longer with BKUP_LOCK_WAIT"));
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    format!("\"{key}\" is in use by {holder}"),
+                )
+                .with_hint("try again when it has ended, or wait longer with BKUP_LOCK_WAIT"));
             }
             if !said {
                 log::info!("waiting for \"{key}\", which is in use by {holder}");
@@ -123,12 +150,16 @@ impl Locks {
         }
     }
 
-    /// Writes who holds the lock into it, for the eyes of those who wait. Best effort: the lock holds without it.
+    /// Writes who holds the lock into it, for the eyes of those who wait. Best effort: the lock
+    /// holds without it.
     fn sign(&self, file: &mut File) {
         let system = rustix::system::uname();
         let host = system.nodename().to_string_lossy();
         let text = format!("{} (process {} on {host})", self.holder, std::process::id());
-        let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
+        let _ = file
+            .rewind()
+            .and_then(|()| file.set_len(0))
+            .and_then(|()| file.write_all(text.as_bytes()));
     }
 }
 
@@ -137,8 +168,12 @@ fn open(path: &Path, mode: u32) -> Result<Option<File>> {
     use std::io::ErrorKind as Io;
     match open_or_make(path, mode) {
         Err(error) if error.kind() == Io::ReadOnlyFilesystem && !path.exists() => Ok(None),
-        Err(error) if matches!(error.kind(), Io::PermissionDenied | Io::ReadOnlyFilesystem) && path.exists() => {
-            // `flock` works on a file that can only be read; the holder's words can't be written then.
+        Err(error)
+            if matches!(error.kind(), Io::PermissionDenied | Io::ReadOnlyFilesystem)
+                && path.exists() =>
+        {
+            // `flock` works on a file that can only be read; the holder's words can't be written
+            // then.
             File::open(path).map(Some).map_err(|_| {
                 Error::configuration(format!("the lock file \"{}\" belongs to another user", path.display()))
                     .with_hint("run this program as one user on a host, or give each user a BKUP_DATA_DIR and a destination of its own")
@@ -150,14 +185,19 @@ fn open(path: &Path, mode: u32) -> Result<Option<File>> {
 
 fn open_or_make(path: &Path, mode: u32) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
-    // The holder's words are written into it: through a link that somebody laid there, they would go into another file.
-    options.read(true).write(true).mode(mode).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    // The holder's words are written into it: through a link that somebody laid there, they would
+    // go into another file.
+    options
+        .read(true)
+        .write(true)
+        .mode(mode)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     let file = match options.clone().create_new(true).open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => options.open(path)?,
         opened => opened?,
     };
-    // The umask may have taken some away, and older versions made it for the owner only. Best effort: another's file can't be
-    // changed, and some file systems know no permissions.
+    // The umask may have taken some away, and older versions made it for the owner only. Best
+    // effort: another's file can't be changed, and some file systems know no permissions.
     if file.metadata()?.permissions().mode() & 0o777 != mode {
         let _ = file.set_permissions(Permissions::from_mode(mode));
     }
@@ -178,17 +218,21 @@ fn cannot_make(path: &Path, error: &std::io::Error) -> Error {
 fn holder(file: &mut File) -> String {
     let mut bytes = Vec::new();
     let _ = file.rewind().and_then(|()| file.take(LONGEST_HOLDER).read_to_end(&mut bytes));
-    let text: String = String::from_utf8_lossy(&bytes).chars().filter(|letter| !letter.is_control()).collect();
+    let text: String =
+        String::from_utf8_lossy(&bytes).chars().filter(|letter| !letter.is_control()).collect();
     if text.is_empty() { "another run".into() } else { text }
 }
 
-/// A file name for any key: its letters and digits to be recognised, and a hash to tell it from others.
+/// A file name for any key: its letters and digits to be recognised, and a hash to tell it from
+/// others.
 pub(crate) fn file_name(key: &str, ending: &str) -> String {
-    // FNV-1a: stable between versions of the program and of the compiler, which std's hashers are not.
-    let hash = key
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let readable: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(80).collect();
+    // FNV-1a: stable between versions of the program and of the compiler, which std's hashers are
+    // not.
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    let readable: String =
+        key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(80).collect();
     format!("{readable}-{hash:016x}.{ending}")
 }
 
@@ -224,11 +268,15 @@ mod tests {
         let locks = locks(folder.path());
         let _one = locks.acquire("key", Sharing::Shared).await.unwrap();
         let _two = locks.acquire("key", Sharing::Shared).await.unwrap();
-        assert_eq!(locks.acquire("key", Sharing::Exclusive).await.unwrap_err().kind, ErrorKind::Busy);
+        assert_eq!(
+            locks.acquire("key", Sharing::Exclusive).await.unwrap_err().kind,
+            ErrorKind::Busy
+        );
     }
 
     #[tokio::test]
-    async fn a_lock_file_in_a_shared_folder_can_be_written_by_all_and_one_in_the_data_folder_only_by_its_owner() {
+    async fn a_lock_file_in_a_shared_folder_can_be_written_by_all_and_one_in_the_data_folder_only_by_its_owner()
+     {
         let folder = tempfile::tempdir().unwrap();
         let locks = locks(folder.path());
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
@@ -245,9 +293,12 @@ mod tests {
 
     #[test]
     fn only_a_file_system_without_locks_is_gone_on_without_one() {
-        for (errno, none) in
-            [(Errno::NOLCK, true), (Errno::OPNOTSUPP, true), (Errno::NOSYS, true), (Errno::BADF, false)]
-        {
+        for (errno, none) in [
+            (Errno::NOLCK, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::NOSYS, true),
+            (Errno::BADF, false),
+        ] {
             assert_eq!(knows_no_locks(&errno.into()), none, "{errno}");
         }
     }
@@ -258,7 +309,10 @@ mod tests {
         let (precious, lock) = (folder.path().join("precious"), folder.path().join("shared.lock"));
         std::fs::write(&precious, "words").unwrap();
         std::os::unix::fs::symlink(&precious, &lock).unwrap();
-        locks(folder.path()).acquire_file("key", &lock, 0o666, Sharing::Exclusive).await.unwrap_err();
+        locks(folder.path())
+            .acquire_file("key", &lock, 0o666, Sharing::Exclusive)
+            .await
+            .unwrap_err();
         assert_eq!(std::fs::read_to_string(&precious).unwrap(), "words");
     }
 

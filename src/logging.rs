@@ -1,11 +1,13 @@
-//! The program's own log: on standard error, in a file, to a syslog server, each with its switch and its level.
+//! The program's own log: on standard error, in a file, to a syslog server, each with its switch
+//! and its level.
 //!
-//! A line reads `2026-11-23T07:00:48Z WARN  backup [RUN]: text`; see the module `line`. The target is this program's module
-//! (without the crate's name) or the name of the script that logs, the run is the one that the thread works for ([`scope`]).
-//! Other crates are heard from warnings on. Times are UTC.
+//! A line reads `2026-11-23T07:00:48Z WARN  backup [RUN]: text`; see the module `line`. The target
+//! is this program's module (without the crate's name) or the name of the script that logs, the run
+//! is the one that the thread works for ([`scope`]). Other crates are heard from warnings on. Times
+//! are UTC.
 //!
-//! What a run logs at debug and above is also handed to the run's own log, however quiet the console is. A destination that
-//! fails costs its own lines alone; the other ones are told.
+//! What a run logs at debug and above is also handed to the run's own log, however quiet the
+//! console is. A destination that fails costs its own lines alone; the other ones are told.
 
 mod file;
 mod line;
@@ -65,23 +67,25 @@ impl Destinations {
     /// Opens what the configuration has on.
     ///
     /// # Errors
-    /// A configuration error where the log file can't be written, or the syslog server's settings don't fit each other. A server
-    /// that can't be reached is none.
+    /// A configuration error where the log file can't be written, or the syslog server's settings
+    /// don't fit each other. A server that can't be reached is none.
     pub fn open(config: &Config) -> Result<Self> {
         let mut destinations = Self::default();
         if config.file_log.enabled {
-            destinations.file = Some((Arc::new(LogFile::open(&config.file_log.location)?), config.file_log.level));
+            destinations.file =
+                Some((Arc::new(LogFile::open(&config.file_log.location)?), config.file_log.level));
         }
         if config.syslog.enabled {
             let server = syslog::Server::of(&config.syslog)?;
-            destinations.syslog = Some((syslog::Sender::start(server, &config.host_name())?, config.syslog.level));
+            destinations.syslog =
+                Some((syslog::Sender::start(server, &config.host_name())?, config.syslog.level));
         }
         Ok(destinations)
     }
 }
 
-/// Sends the `log` crate's messages to the console and the other destinations from now on. `host` is what lines in JSON say
-/// they come from.
+/// Sends the `log` crate's messages to the console and the other destinations from now on. `host`
+/// is what lines in JSON say they come from.
 ///
 /// # Errors
 /// An internal error where it was done before: there is one logger in a process.
@@ -102,13 +106,14 @@ pub fn init(console: Console, destinations: Destinations, host: &str) -> Result<
 
 /// Opens the log file anew by its name. A file that was moved is noticed without it, too.
 fn reopen() {
-    if let Some((file, _)) = DESTINATIONS.get().and_then(|destinations| destinations.file.as_ref()) {
+    if let Some((file, _)) = DESTINATIONS.get().and_then(|destinations| destinations.file.as_ref())
+    {
         file.reopen();
     }
 }
 
-/// From now on, as long as the process lives, each SIGHUP has the log file opened anew and calls `also`. A SIGHUP that nobody
-/// watches for ends a process.
+/// From now on, as long as the process lives, each SIGHUP has the log file opened anew and calls
+/// `also`. A SIGHUP that nobody watches for ends a process.
 ///
 /// # Panics
 /// Outside a runtime.
@@ -128,17 +133,23 @@ pub fn on_hangup(also: impl Fn() + Send + 'static) {
     }
 }
 
-/// Sends what still waits for the syslog server, for a second at the most: before the process ends. What is logged afterwards does
-/// not get there.
+/// Sends what still waits for the syslog server, for a second at the most: before the process ends.
+/// What is logged afterwards does not get there.
 pub fn flush() {
-    if let Some((sender, _)) = DESTINATIONS.get().and_then(|destinations| destinations.syslog.as_ref()) {
+    if let Some((sender, _)) =
+        DESTINATIONS.get().and_then(|destinations| destinations.syslog.as_ref())
+    {
         sender.end(PATIENCE);
     }
 }
 
 /// Logs an error that standard error has shown already: it is for the other destinations.
 pub fn shown(error: &Error) {
-    let place = error.location.as_ref().map(|place| format!(" ({}:{})", place.file, place.line)).unwrap_or_default();
+    let place = error
+        .location
+        .as_ref()
+        .map(|place| format!(" ({}:{})", place.file, place.line))
+        .unwrap_or_default();
     let hint = error.hint.as_ref().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
     log::error!(target: SHOWN, "{error}{place}{hint}");
 }
@@ -161,7 +172,12 @@ fn to_console(console: Console, host: &str) -> fern::Dispatch {
     dispatch(level, output).filter(|metadata| metadata.target() != SHOWN)
 }
 
-fn to_file(file: Arc<LogFile>, level: LevelFilter, format: LogFormat, host: &str) -> fern::Dispatch {
+fn to_file(
+    file: Arc<LogFile>,
+    level: LevelFilter,
+    format: LogFormat,
+    host: &str,
+) -> fern::Dispatch {
     const TARGET: &str = "convoy_backups::logging::file";
     let host = host.to_owned();
     let output = fern::Output::call(move |record| {
@@ -169,7 +185,11 @@ fn to_file(file: Arc<LogFile>, level: LevelFilter, format: LogFormat, host: &str
         match file.write(&written(&Line::now(record), format, false, &host)) {
             Some(News::Trouble(text)) => log::warn!(target: TARGET, "{text}"),
             Some(News::Over(lost)) => {
-                let lines = crate::text::counted(usize::try_from(lost).unwrap_or(usize::MAX), "line was", "lines were");
+                let lines = crate::text::counted(
+                    usize::try_from(lost).unwrap_or(usize::MAX),
+                    "line was",
+                    "lines were",
+                );
                 log::warn!(target: TARGET, "the log file can be written again; {lines} lost");
             }
             None => {}
@@ -180,7 +200,8 @@ fn to_file(file: Arc<LogFile>, level: LevelFilter, format: LogFormat, host: &str
 
 fn to_syslog(sender: syslog::Sender, level: LevelFilter) -> fern::Dispatch {
     let output = fern::Output::call(move |record| sender.send(&Line::now(record)));
-    dispatch(level, output).filter(|metadata| !metadata.target().starts_with("convoy_backups::logging::syslog"))
+    dispatch(level, output)
+        .filter(|metadata| !metadata.target().starts_with("convoy_backups::logging::syslog"))
 }
 
 /// The run's own log gets its lines whatever the levels of the other destinations are.
@@ -211,18 +232,30 @@ fn wanted(metadata: &Metadata<'_>) -> bool {
     !is_kept_out(target) && (metadata.level() <= Level::Warn || is_ours(target))
 }
 
-/// Crates that write what they hold into their messages: credentials, headers, requests as they are. They log through `tracing`, whose
-/// way into the log was opened by another dependency (`warp`), and are never heard.
+/// Crates that write what they hold into their messages: credentials, headers, requests as they
+/// are. They log through `tracing`, whose way into the log was opened by another dependency
+/// (`warp`), and are never heard.
 fn is_kept_out(target: &str) -> bool {
-    const ROOTS: [&str; 9] =
-        ["tracing", "hyper", "hyper_util", "hyper_rustls", "h2", "tower", "rustls", "lettre", "warp"];
+    const ROOTS: [&str; 9] = [
+        "tracing",
+        "hyper",
+        "hyper_util",
+        "hyper_rustls",
+        "h2",
+        "tower",
+        "rustls",
+        "lettre",
+        "warp",
+    ];
     let root = target.split("::").next().unwrap_or(target);
     root.starts_with("aws_") || ROOTS.contains(&root)
 }
 
-/// This crate's modules, and scripts, whose names are no paths. The crates that log and have a module without a path are few.
+/// This crate's modules, and scripts, whose names are no paths. The crates that log and have a
+/// module without a path are few.
 fn is_ours(target: &str) -> bool {
-    const OTHERS: [&str; 7] = ["rustic_core", "rustic_backend", "log", "mio", "globset", "ignore", "want"];
+    const OTHERS: [&str; 7] =
+        ["rustic_core", "rustic_backend", "log", "mio", "globset", "ignore", "want"];
     match target.split_once("::") {
         Some((root, _)) => root == "convoy_backups",
         None => !OTHERS.contains(&target),

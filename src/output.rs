@@ -1,4 +1,5 @@
-//! What a script's result looks like to a person: tables with ages and sizes, decided by the shape of its JSON.
+//! What a script's result looks like to a person: tables with ages and sizes, decided by the shape
+//! of its JSON.
 //!
 //! A program asks for the JSON itself; nothing here is for it to parse.
 
@@ -15,7 +16,8 @@ use crate::{
 };
 pub use table::{Cell, Column, table};
 
-/// How long ago a time was, or how soon it will be, in its largest unit: `3h ago`, `in 2m`, `just now`.
+/// How long ago a time was, or how soon it will be, in its largest unit: `3h ago`, `in 2m`, `just
+/// now`.
 pub fn age(time: Timestamp, now: Timestamp) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -37,25 +39,35 @@ pub fn age(time: Timestamp, now: Timestamp) -> String {
 /// A time in the zone of `now`, with its age: `2026-11-23 07:00 (3h ago)`.
 pub fn moment(time: Timestamp, now: &Zoned) -> String {
     let local = time.to_zoned(now.time_zone().clone());
-    format!("{} {:02}:{:02} ({})", local.date(), local.hour(), local.minute(), age(time, now.timestamp()))
+    format!(
+        "{} {:02}:{:02} ({})",
+        local.date(),
+        local.hour(),
+        local.minute(),
+        age(time, now.timestamp())
+    )
 }
 
-/// A script's result for a person, with a newline at its end. Times are shown in the zone of `now`; `width` is the terminal's,
-/// where there is one.
+/// A script's result for a person, with a newline at its end. Times are shown in the zone of `now`;
+/// `width` is the terminal's, where there is one.
 ///
-/// Volumes, snapshots, backups, URLs of backups, the plan of a pruning and failures are known by their fields, one alone or in
-/// a list, mixed too; other flat maps are shown name by name, and whatever else there is as JSON.
+/// Volumes, snapshots, backups, URLs of backups, the plan of a pruning and failures are known by
+/// their fields, one alone or in a list, mixed too; other flat maps are shown name by name, and
+/// whatever else there is as JSON.
 pub fn render_result(result: &Value, now: &Zoned, colour: bool, width: Option<usize>) -> String {
     let view = View { now, colour, width };
     match result {
         Value::Null => "done\n".to_owned(),
         Value::String(text) => escaped_lines(text).map(|line| format!("{line}\n")).collect(),
         Value::Array(items) if items.is_empty() => "nothing was found\n".to_owned(),
-        Value::Array(items) if items.iter().all(is_scalar) => items.iter().map(|item| scalar(item) + "\n").collect(),
-        Value::Array(items) => view.things(items).unwrap_or_else(|| json(result)),
-        Value::Object(fields) => {
-            view.things(std::slice::from_ref(result)).or_else(|| view.fields(fields)).unwrap_or_else(|| json(result))
+        Value::Array(items) if items.iter().all(is_scalar) => {
+            items.iter().map(|item| scalar(item) + "\n").collect()
         }
+        Value::Array(items) => view.things(items).unwrap_or_else(|| json(result)),
+        Value::Object(fields) => view
+            .things(std::slice::from_ref(result))
+            .or_else(|| view.fields(fields))
+            .unwrap_or_else(|| json(result)),
         Value::Bool(_) | Value::Number(_) => format!("{result}\n"),
     }
 }
@@ -83,8 +95,8 @@ struct Planned<'a> {
 }
 
 impl<'a> Thing<'a> {
-    /// What this value is, by its fields: one thing, or a good one with the failure that came after it; none where it is
-    /// nothing that is known.
+    /// What this value is, by its fields: one thing, or a good one with the failure that came after
+    /// it; none where it is nothing that is known.
     fn all_of(value: &'a Value) -> Option<Vec<Self>> {
         let fields = value.as_object()?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
@@ -96,13 +108,16 @@ impl<'a> Thing<'a> {
             things.push(Self::Url(url));
         }
         if let Some(error) = text("Error") {
-            let what = ["VolumeName", "SnapshotName", "Name", "URL", "BackupURL"].iter().find_map(|name| text(name));
+            let what = ["VolumeName", "SnapshotName", "Name", "URL", "BackupURL"]
+                .iter()
+                .find_map(|name| text(name));
             things.push(Self::Failure { what: what.unwrap_or_default(), error });
         }
         if !things.is_empty() {
             return Some(things);
         }
-        let is_backup = ["BackupURL", "BackupName", "EBSSnapshotID"].iter().any(|name| text(name).is_some());
+        let is_backup =
+            ["BackupURL", "BackupName", "EBSSnapshotID"].iter().any(|name| text(name).is_some());
         let thing = if is_backup {
             Self::Backup(Backup::deserialize(value).ok()?)
         } else if fields.contains_key("Driver") {
@@ -204,8 +219,11 @@ impl View<'_> {
     }
 
     fn backup(&self, backup: &Backup) -> Vec<Cell> {
-        let first_of = |names: &[&str]| names.iter().map(|name| backup.field(name)).find(|text| !text.is_empty());
-        let created = self.time(backup.created(), first_of(&["CreatedTime", "StartTime"]).unwrap_or_default());
+        let first_of = |names: &[&str]| {
+            names.iter().map(|name| backup.field(name)).find(|text| !text.is_empty())
+        };
+        let created = self
+            .time(backup.created(), first_of(&["CreatedTime", "StartTime"]).unwrap_or_default());
         // A backup that is not complete can't be restored: that must not be overlooked.
         let created = if backup.is_complete() {
             created
@@ -253,7 +271,11 @@ impl View<'_> {
 
     fn failure(&self, what: &str, error: &str) -> String {
         let place = if what.is_empty() { String::new() } else { format!("{}: ", escape(what)) };
-        format!("{}: {place}{}\n", styled("failed", Style::Red, self.colour), escape(error.trim_end()))
+        format!(
+            "{}: {place}{}\n",
+            styled("failed", Style::Red, self.colour),
+            escape(error.trim_end())
+        )
     }
 
     /// A time, or what the daemon wrote in its place.
@@ -267,12 +289,18 @@ impl View<'_> {
         let mut text = String::new();
         for (name, value) in fields {
             let values: Vec<String> = match value {
-                Value::Array(items) if items.iter().all(is_scalar) => items.iter().map(scalar).collect(),
+                Value::Array(items) if items.iter().all(is_scalar) => {
+                    items.iter().map(scalar).collect()
+                }
                 value if is_scalar(value) => vec![scalar(value)],
                 _ => return None,
             };
             let name = escape(name);
-            let mut lead = format!("{}{}", styled(&name, Style::Bold, self.colour), " ".repeat(label - width(&name)));
+            let mut lead = format!(
+                "{}{}",
+                styled(&name, Style::Bold, self.colour),
+                " ".repeat(label - width(&name))
+            );
             for value in if values.is_empty() { vec!["none".to_owned()] } else { values } {
                 text.push_str(&format!("{lead}{value}\n"));
                 lead = " ".repeat(label);
@@ -291,7 +319,8 @@ const VOLUME: [Column; 7] = [
     Column::words("MOUNTED"),
     Column::words("CREATED"),
 ];
-const SNAPSHOT: [Column; 3] = [Column::left("SNAPSHOT"), Column::left("VOLUME"), Column::left("CREATED")];
+const SNAPSHOT: [Column; 3] =
+    [Column::left("SNAPSHOT"), Column::left("VOLUME"), Column::left("CREATED")];
 const BACKUP: [Column; 5] = [
     Column::left("VOLUME"),
     Column::left("CREATED"),

@@ -4,8 +4,9 @@ use std::sync::{Arc, Weak};
 
 /// Takes the progress of work. Several pieces of it may go on at a time, each counts for itself.
 pub trait Progress: Send + Sync + std::fmt::Debug {
-    /// A piece of work begins (`what`: "snapshot vol1"); `total` bytes where they are known from the start. It is over, well or
-    /// not, when what comes back is dropped. Called on the thread that does the work, or waits for it.
+    /// A piece of work begins (`what`: "snapshot vol1"); `total` bytes where they are known from
+    /// the start. It is over, well or not, when what comes back is dropped. Called on the thread
+    /// that does the work, or waits for it.
     fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece>;
 }
 

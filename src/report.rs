@@ -1,4 +1,5 @@
-//! What is known of the volumes, in the form in which people and programs get it: `status --json`, GET /api/status, the dashboard.
+//! What is known of the volumes, in the form in which people and programs get it: `status --json`,
+//! GET /api/status, the dashboard.
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -1,13 +1,15 @@
 //! What to keep, and why: a pure function from items and a policy to a decision on each item.
 //!
-//! Every rule keeps some items, and an item is kept as soon as one rule wants it. A period (hour, day, ISO week, month,
-//! year) is a calendar period in the caller's time zone; it is represented by its newest item, and only periods that have
-//! items count: a week without backups ages nothing out. Nothing here looks at the current time, so a host that was off for
-//! a month, or whose clock is wrong, loses nothing by it.
+//! Every rule keeps some items, and an item is kept as soon as one rule wants it. A period (hour,
+//! day, ISO week, month, year) is a calendar period in the caller's time zone; it is represented by
+//! its newest item, and only periods that have items count: a week without backups ages nothing
+//! out. Nothing here looks at the current time, so a host that was off for a month, or whose clock
+//! is wrong, loses nothing by it.
 //!
-//! What holds for every policy, and is tested: the newest item is kept; planning again over what was kept keeps all of
-//! it; the order of the input does not matter. Without [`Policy::keep_at_least`] it holds as well that an item once
-//! removed would never have been wanted again, however many newer items come.
+//! What holds for every policy, and is tested: the newest item is kept; planning again over what
+//! was kept keeps all of it; the order of the input does not matter. Without
+//! [`Policy::keep_at_least`] it holds as well that an item once removed would never have been
+//! wanted again, however many newer items come.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +29,8 @@ mod tests;
 /// Something that can be kept or removed: a backup, a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// What names it; items of the same time are ordered by it, the greatest counting as the newest.
+    /// What names it; items of the same time are ordered by it, the greatest counting as the
+    /// newest.
     pub id: String,
     /// When it was made.
     pub time: Timestamp,
@@ -50,7 +53,8 @@ pub struct Policy {
     pub keep_yearly: Option<u32>,
     /// All that are at most so much older than the newest item (not than now).
     pub keep_within: Option<Duration>,
-    /// A floor under the other rules, no rule by itself: where they keep fewer, the newest of the others are kept too.
+    /// A floor under the other rules, no rule by itself: where they keep fewer, the newest of the
+    /// others are kept too.
     pub keep_at_least: Option<u32>,
 }
 
@@ -63,7 +67,8 @@ pub struct Decision {
     pub time: Timestamp,
     /// Kept, or to be removed.
     pub keep: bool,
-    /// Why, for people; never empty. Kept: each rule that wants it. Removed: which newer item stands for its period.
+    /// Why, for people; never empty. Kept: each rule that wants it. Removed: which newer item
+    /// stands for its period.
     pub reasons: Vec<String>,
 }
 
@@ -73,8 +78,14 @@ impl Policy {
     /// # Errors
     /// A usage error where no rule is given, or each is zero.
     pub fn check(&self) -> Result<()> {
-        let counts =
-            [self.keep_last, self.keep_hourly, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly];
+        let counts = [
+            self.keep_last,
+            self.keep_hourly,
+            self.keep_daily,
+            self.keep_weekly,
+            self.keep_monthly,
+            self.keep_yearly,
+        ];
         let given = counts.iter().any(|count| count.is_some_and(|count| count > 0))
             || self.keep_within.is_some_and(|within| !within.is_zero());
         if given {
@@ -82,7 +93,10 @@ impl Policy {
         }
         let message = if self.keep_at_least.is_some_and(|least| least > 0) {
             "\"keep_at_least\" alone does not say what to keep"
-        } else if counts.iter().any(Option::is_some) || self.keep_within.is_some() || self.keep_at_least.is_some() {
+        } else if counts.iter().any(Option::is_some)
+            || self.keep_within.is_some()
+            || self.keep_at_least.is_some()
+        {
             "every rule of the policy is zero, so nothing would be kept"
         } else {
             "the policy is empty, so nothing would be kept"
@@ -107,11 +121,12 @@ impl Policy {
     }
 }
 
-/// Decides on each item, the newest first; items of the same time are ordered by id, the greatest first.
+/// Decides on each item, the newest first; items of the same time are ordered by id, the greatest
+/// first.
 ///
 /// # Errors
-/// A usage error for a policy that would keep nothing (see [`Policy::check`]), and for an id that is given twice: it
-/// could be kept and removed at once.
+/// A usage error for a policy that would keep nothing (see [`Policy::check`]), and for an id that
+/// is given twice: it could be kept and removed at once.
 pub fn plan(items: &[Item], policy: &Policy, zone: &TimeZone) -> Result<Vec<Decision>> {
     policy.check()?;
     let mut ids = HashSet::new();
@@ -120,7 +135,8 @@ pub fn plan(items: &[Item], policy: &Policy, zone: &TimeZone) -> Result<Vec<Deci
     }
     let mut newest_first: Vec<&Item> = items.iter().collect();
     newest_first.sort_unstable_by(|a, b| (b.time, &b.id).cmp(&(a.time, &a.id)));
-    let local: Vec<Zoned> = newest_first.iter().map(|item| item.time.to_zoned(zone.clone())).collect();
+    let local: Vec<Zoned> =
+        newest_first.iter().map(|item| item.time.to_zoned(zone.clone())).collect();
 
     let mut reasons = vec![Vec::new(); newest_first.len()];
     if let Some(newest) = reasons.first_mut() {
@@ -162,7 +178,9 @@ fn keep_last(policy: &Policy, reasons: &mut [Vec<String>]) {
 }
 
 fn keep_within(policy: &Policy, newest_first: &[&Item], reasons: &mut [Vec<String>]) {
-    let Some((within, newest)) = policy.keep_within.filter(|within| !within.is_zero()).zip(newest_first.first()) else {
+    let Some((within, newest)) =
+        policy.keep_within.filter(|within| !within.is_zero()).zip(newest_first.first())
+    else {
         return;
     };
     // A duration too long for jiff reaches further back than any two times lie apart.
@@ -174,12 +192,17 @@ fn keep_within(policy: &Policy, newest_first: &[&Item], reasons: &mut [Vec<Strin
     }
 }
 
-/// Notes what the rules by period keep. For each item it gives the finest period in which a newer one was kept in
-/// its place, and that one's position.
-fn keep_by_period(policy: &Policy, local: &[Zoned], reasons: &mut [Vec<String>]) -> Vec<Option<(Period, usize)>> {
+/// Notes what the rules by period keep. For each item it gives the finest period in which a newer
+/// one was kept in its place, and that one's position.
+fn keep_by_period(
+    policy: &Policy,
+    local: &[Zoned],
+    reasons: &mut [Vec<String>],
+) -> Vec<Option<(Period, usize)>> {
     let mut stand_ins = vec![None; local.len()];
     for (period, count) in policy.periods() {
-        // By key and not only by neighbour: where clocks go back over midnight, a day is interrupted by the day before.
+        // By key and not only by neighbour: where clocks go back over midnight, a day is
+        // interrupted by the day before.
         let mut kept: HashMap<[i64; 3], usize> = HashMap::new();
         for (position, time) in local.iter().enumerate() {
             let key = period.key(time);
@@ -187,7 +210,12 @@ fn keep_by_period(policy: &Policy, local: &[Zoned], reasons: &mut [Vec<String>])
                 stand_ins[position].get_or_insert((period, *newer));
             } else if kept.len() < count {
                 kept.insert(key, position);
-                reasons[position].push(format!("{} {} of {count} ({})", period.rule(), kept.len(), period.label(time)));
+                reasons[position].push(format!(
+                    "{} {} of {count} ({})",
+                    period.rule(),
+                    kept.len(),
+                    period.label(time)
+                ));
             }
         }
     }
@@ -197,7 +225,9 @@ fn keep_by_period(policy: &Policy, local: &[Zoned], reasons: &mut [Vec<String>])
 fn keep_at_least(policy: &Policy, reasons: &mut [Vec<String>]) {
     let least = policy.keep_at_least.unwrap_or(0) as usize;
     let kept = reasons.iter().filter(|reasons| !reasons.is_empty()).count();
-    for reasons in reasons.iter_mut().filter(|reasons| reasons.is_empty()).take(least.saturating_sub(kept)) {
+    for reasons in
+        reasons.iter_mut().filter(|reasons| reasons.is_empty()).take(least.saturating_sub(kept))
+    {
         reasons.push(format!("at least {least}"));
     }
 }
@@ -213,11 +243,12 @@ enum Period {
 }
 
 impl Period {
-    /// What two times share exactly where they lie in the same period. An hour that occurs twice, because the clocks go
-    /// back, is two hours: they differ in their offset.
+    /// What two times share exactly where they lie in the same period. An hour that occurs twice,
+    /// because the clocks go back, is two hours: they differ in their offset.
     fn key(self, time: &Zoned) -> [i64; 3] {
         let date = time.date();
-        let day = (i64::from(date.year()) * 100 + i64::from(date.month())) * 100 + i64::from(date.day());
+        let day =
+            (i64::from(date.year()) * 100 + i64::from(date.month())) * 100 + i64::from(date.day());
         match self {
             Self::Hour => [day, i64::from(time.hour()), i64::from(time.offset().seconds())],
             Self::Day => [day, 0, 0],
@@ -256,8 +287,10 @@ impl Period {
         let date = time.date();
         match self {
             Self::Hour => {
-                let occurs_twice = time.time_zone().to_ambiguous_zoned(time.datetime()).is_ambiguous();
-                let offset = if occurs_twice { format!(" {}", time.offset()) } else { String::new() };
+                let occurs_twice =
+                    time.time_zone().to_ambiguous_zoned(time.datetime()).is_ambiguous();
+                let offset =
+                    if occurs_twice { format!(" {}", time.offset()) } else { String::new() };
                 format!("{date} {:02}:00{offset}", time.hour())
             }
             Self::Day => date.to_string(),

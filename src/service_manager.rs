@@ -1,7 +1,9 @@
-//! Tells the service manager how far the program is, in systemd's words (sd_notify(3)): one datagram a message to the socket
-//! that `NOTIFY_SOCKET` names. Where nobody asked to be told, nothing is done; where it can't be told, that stops nothing.
+//! Tells the service manager how far the program is, in systemd's words (sd_notify(3)): one
+//! datagram a message to the socket that `NOTIFY_SOCKET` names. Where nobody asked to be told,
+//! nothing is done; where it can't be told, that stops nothing.
 //!
-//! A few lines of our own in the place of libsystemd, which would be the only library of the system's that the binary needs.
+//! A few lines of our own in the place of libsystemd, which would be the only library of the
+//! system's that the binary needs.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -40,10 +42,14 @@ impl ServiceManager {
                 None
             }
         });
-        let number = |name| variable(name).and_then(|text| text.to_str().and_then(|text| text.parse::<u64>().ok()));
+        let number = |name| {
+            variable(name).and_then(|text| text.to_str().and_then(|text| text.parse::<u64>().ok()))
+        };
         // Without a process id it is meant for whoever reads it.
-        let is_ours = number("WATCHDOG_PID").is_none_or(|process| process == u64::from(std::process::id()));
-        let watchdog = number("WATCHDOG_USEC").filter(|time| is_ours && *time > 0).map(Duration::from_micros);
+        let is_ours =
+            number("WATCHDOG_PID").is_none_or(|process| process == u64::from(std::process::id()));
+        let watchdog =
+            number("WATCHDOG_USEC").filter(|time| is_ours && *time > 0).map(Duration::from_micros);
         Self { socket, watchdog }
     }
 
@@ -52,12 +58,17 @@ impl ServiceManager {
         self.tell(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
-    /// The program was told to end, and will have ended `within` this time: until then it is not to be killed.
+    /// The program was told to end, and will have ended `within` this time: until then it is not to
+    /// be killed.
     fn ending(&self, within: Duration) {
-        self.tell(&format!("STOPPING=1\nSTATUS=ending\nEXTEND_TIMEOUT_USEC={}", within.as_micros()));
+        self.tell(&format!(
+            "STOPPING=1\nSTATUS=ending\nEXTEND_TIMEOUT_USEC={}",
+            within.as_micros()
+        ));
     }
 
-    /// Gives signs of life until it is dropped, and tells when the program is told to end; see [`Self::ending`].
+    /// Gives signs of life until it is dropped, and tells when the program is told to end; see
+    /// [`Self::ending`].
     pub(crate) async fn until_the_end(self, cancellation: CancellationToken, within: Duration) {
         tokio::select! {
             () = self.keep_alive() => {}
@@ -67,10 +78,12 @@ impl ServiceManager {
         self.keep_alive().await;
     }
 
-    /// Gives signs of life, twice as often as is asked for, until it is dropped: they come from the runtime that does the
-    /// work, so they end where it hangs.
+    /// Gives signs of life, twice as often as is asked for, until it is dropped: they come from the
+    /// runtime that does the work, so they end where it hangs.
     async fn keep_alive(&self) {
-        let (Some(_), Some(watchdog)) = (&self.socket, self.watchdog) else { return std::future::pending().await };
+        let (Some(_), Some(watchdog)) = (&self.socket, self.watchdog) else {
+            return std::future::pending().await;
+        };
         let mut moments = tokio::time::interval(watchdog / 2);
         moments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -110,7 +123,9 @@ mod tests {
     use super::*;
 
     fn found(variables: &[(&str, &OsStr)]) -> ServiceManager {
-        ServiceManager::find(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| value.into()))
+        ServiceManager::find(|name| {
+            variables.iter().find(|(other, _)| *other == name).map(|(_, value)| value.into())
+        })
     }
 
     fn received(socket: &UnixDatagram) -> String {
@@ -135,7 +150,8 @@ mod tests {
     #[test]
     fn a_socket_without_a_file_is_told_too() {
         let name = format!("convoy-backups-test-{}", std::process::id());
-        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let socket =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         found(&[("NOTIFY_SOCKET", OsStr::new(&format!("@{name}")))]).ready("here");
         assert_eq!(received(&socket), "READY=1\nSTATUS=here");
     }
@@ -151,7 +167,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let manager = found(&[("NOTIFY_SOCKET", path.as_os_str()), ("WATCHDOG_USEC", OsStr::new("60000000"))]);
+        let manager = found(&[
+            ("NOTIFY_SOCKET", path.as_os_str()),
+            ("WATCHDOG_USEC", OsStr::new("60000000")),
+        ]);
         _ = tokio::time::timeout(Duration::from_secs(89), manager.keep_alive()).await;
         socket.set_nonblocking(true).unwrap();
         let count = std::iter::from_fn(|| socket.recv(&mut [0; 64]).ok()).count();

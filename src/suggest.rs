@@ -1,8 +1,8 @@
 //! "Did you mean": the known name nearest to one that is not known.
 
-/// The candidate nearest to `name`, where one is near enough to have been meant: at most a third of the letters
-/// differ (a swap of two neighbours counts as one), or `name` is its beginning. Case, `-` and `_` make no difference. Of
-/// equally near ones the one that begins more alike.
+/// The candidate nearest to `name`, where one is near enough to have been meant: at most a third of
+/// the letters differ (a swap of two neighbours counts as one), or `name` is its beginning. Case,
+/// `-` and `_` make no difference. Of equally near ones the one that begins more alike.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = fold(name);
     let length = name.chars().count();
@@ -20,21 +20,32 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         let meant = distance <= near_enough && distance < length;
         meant.then(|| (distance, -strsim::jaro_winkler(&name, &other), candidate))
     };
-    let found = candidates.into_iter().filter_map(near).min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let found = candidates
+        .into_iter()
+        .filter_map(near)
+        .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     found.map(|(.., candidate)| candidate)
 }
 
 /// The hint for a name that is not known: `did you mean "backup"?`.
-pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     nearest(name, candidates).map(|candidate| format!("did you mean \"{candidate}\"?"))
 }
 
 /// The same, or another hint where no candidate is near.
-pub fn did_you_mean_or<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+pub fn did_you_mean_or<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    otherwise: &str,
+) -> String {
     did_you_mean(name, candidates).unwrap_or_else(|| otherwise.to_owned())
 }
 
-/// One spelling for all spellings of a name: `createSnapshot`, `create-snapshot`, `create_snapshot`.
+/// One spelling for all spellings of a name: `createSnapshot`, `create-snapshot`,
+/// `create_snapshot`.
 pub(crate) fn fold(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
 }
@@ -43,7 +54,8 @@ pub(crate) fn fold(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const SCRIPTS: [&str; 8] = ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove", "prune"];
+    const SCRIPTS: [&str; 8] =
+        ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove", "prune"];
 
     #[test]
     fn the_name_that_was_meant_is_found() {
@@ -59,7 +71,10 @@ mod tests {
         ] {
             assert_eq!(nearest(typed, SCRIPTS), Some(meant), "{typed}");
         }
-        assert_eq!(nearest("createSnapshot", ["volume", "create_snapshot"]), Some("create_snapshot"));
+        assert_eq!(
+            nearest("createSnapshot", ["volume", "create_snapshot"]),
+            Some("create_snapshot")
+        );
         assert_eq!(nearest("keep-dayly", ["keep_daily", "keep_hourly"]), Some("keep_daily"));
         assert_eq!(did_you_mean("volme", ["volume"]).unwrap(), "did you mean \"volume\"?");
     }

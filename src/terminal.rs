@@ -1,4 +1,5 @@
-//! What the terminal can show: whether to colour, how wide it is, and the bars that show progress on standard error.
+//! What the terminal can show: whether to colour, how wide it is, and the bars that show progress
+//! on standard error.
 
 use std::{ffi::OsString, fmt::Write, io::IsTerminal, sync::Arc, time::Duration};
 
@@ -29,7 +30,8 @@ pub fn output_width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
-/// Whether to colour: `NO_COLOR` says no, `CLICOLOR_FORCE` says yes, else only a terminal that knows colours gets them.
+/// Whether to colour: `NO_COLOR` says no, `CLICOLOR_FORCE` says yes, else only a terminal that
+/// knows colours gets them.
 fn wants_colour(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
     let is = |name: &str, text: &str| variable(name).is_some_and(|value| value == text);
@@ -42,7 +44,8 @@ fn wants_colour(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) 
     is_terminal && !is("TERM", "dumb") && !is("CLICOLOR", "0")
 }
 
-/// The bars of all that is under way, on standard error where that is a terminal, else nowhere. Clones are the same bars.
+/// The bars of all that is under way, on standard error where that is a terminal, else nowhere.
+/// Clones are the same bars.
 #[derive(Debug, Clone, Default)]
 pub struct Bars {
     drawn: Option<MultiProgress>,
@@ -54,17 +57,24 @@ impl Bars {
         Self::default()
     }
 
-    /// Bars on standard error, unless `quiet`, or it is no terminal, or one that can't move its cursor.
+    /// Bars on standard error, unless `quiet`, or it is no terminal, or one that can't move its
+    /// cursor.
     pub fn on_error(quiet: bool) -> Self {
-        let can_draw = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        if quiet || !can_draw { Self::hidden() } else { Self::drawn_on(ProgressDrawTarget::stderr()) }
+        let can_draw = std::io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        if quiet || !can_draw {
+            Self::hidden()
+        } else {
+            Self::drawn_on(ProgressDrawTarget::stderr())
+        }
     }
 
     fn drawn_on(target: ProgressDrawTarget) -> Self {
         Self { drawn: Some(MultiProgress::with_draw_target(target)) }
     }
 
-    /// Does something while the bars are off the screen: what it writes to the terminal does not tear them.
+    /// Does something while the bars are off the screen: what it writes to the terminal does not
+    /// tear them.
     pub fn suspend<R>(&self, work: impl FnOnce() -> R) -> R {
         match &self.drawn {
             Some(bars) => bars.suspend(work),
@@ -74,8 +84,8 @@ impl Bars {
 }
 
 impl Progress for Bars {
-    /// A line of its own for each piece of work: with a known total a bar with bytes, rate and time left, else a spinner with
-    /// the elapsed time.
+    /// A line of its own for each piece of work: with a known total a bar with bytes, rate and time
+    /// left, else a spinner with the elapsed time.
     fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece> {
         let Some(bars) = &self.drawn else { return Arc::new(NoProgress) };
         // Made whole before it is among the bars, which draw it at once.
@@ -130,8 +140,14 @@ fn style(template: &str) -> ProgressStyle {
         .with_key("done", words(|state| format_size(state.pos())))
         .with_key("whole", words(|state| format_size(state.len().unwrap_or(0))))
         .with_key("so_far", words_once_begun(|state| format_size(state.pos())))
-        .with_key("rate", words_once_begun(|state| format!("{}/s", format_size(state.per_sec() as u64))))
-        .with_key("left", words_once_begun(|state| format!("{} left", format_duration(state.eta()))))
+        .with_key(
+            "rate",
+            words_once_begun(|state| format!("{}/s", format_size(state.per_sec() as u64))),
+        )
+        .with_key(
+            "left",
+            words_once_begun(|state| format!("{} left", format_duration(state.eta()))),
+        )
 }
 
 /// A part of a bar.
@@ -142,7 +158,9 @@ fn words(of: fn(&ProgressState) -> String) -> impl Fn(&ProgressState, &mut dyn W
 }
 
 /// A part that is left out before anything is done: there is nothing yet to reckon from.
-fn words_once_begun(of: fn(&ProgressState) -> String) -> impl Fn(&ProgressState, &mut dyn Write) + Clone {
+fn words_once_begun(
+    of: fn(&ProgressState) -> String,
+) -> impl Fn(&ProgressState, &mut dyn Write) + Clone {
     move |state, to| {
         if state.pos() > 0 {
             let _ = write!(to, ", {}", of(state));
@@ -209,7 +227,10 @@ mod tests {
 
     fn colour(is_terminal: bool, variables: &[(&str, &str)]) -> bool {
         wants_colour(is_terminal, |name| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
         })
     }
 
@@ -243,16 +264,24 @@ mod tests {
         let terminal = Recorder::default();
         let bars = terminal.bars();
         let piece = bars.begin("snapshot vol1\n", Some(4 << 30));
-        assert!(terminal.take().contains("snapshot vol1\\n [                        ] 0 B of 4.0 GiB"));
+        assert!(
+            terminal.take().contains("snapshot vol1\\n [                        ] 0 B of 4.0 GiB")
+        );
         drop(piece);
         terminal.take();
         let piece = bars.begin("backup vol1", None);
         let shown = terminal.take();
-        assert!(shown.contains("backup vol1 ") && shown.contains("0s") && !shown.contains('['), "{shown}");
+        assert!(
+            shown.contains("backup vol1 ") && shown.contains("0s") && !shown.contains('['),
+            "{shown}"
+        );
         piece.advance(512);
         piece.set_total(1024);
         let shown = terminal.take();
-        assert!(shown.contains("backup vol1 [============") && shown.contains("512 B of 1.0 KiB, "), "{shown}");
+        assert!(
+            shown.contains("backup vol1 [============") && shown.contains("512 B of 1.0 KiB, "),
+            "{shown}"
+        );
         assert!(shown.contains("/s, ") && shown.contains(" left"), "{shown}");
     }
 

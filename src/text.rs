@@ -1,12 +1,13 @@
-//! Text from outside made safe to show: names, the daemon's words and scripts' results may hold anything, and a
-//! terminal obeys what it is sent.
+//! Text from outside made safe to show: names, the daemon's words and scripts' results may hold
+//! anything, and a terminal obeys what it is sent.
 
 use std::{borrow::Cow, fmt::Write};
 
 use unicode_width::UnicodeWidthChar;
 
-/// Whether a character would do something to a terminal, or to the reading of a line, rather than be seen: control
-/// characters, line and paragraph separators, and the marks that turn the direction of text.
+/// Whether a character would do something to a terminal, or to the reading of a line, rather than
+/// be seen: control characters, line and paragraph separators, and the marks that turn the
+/// direction of text.
 pub(crate) fn acts(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -115,14 +116,20 @@ mod tests {
     #[test]
     fn what_would_act_on_a_terminal_is_shown_instead() {
         assert_eq!(escape("vol1 é 漢"), "vol1 é 漢");
-        assert_eq!(escape("a\u{1b}[2Jb\r\n\tc\u{7f}\u{9b}"), "a\\u{1b}[2Jb\\r\\n\\tc\\u{7f}\\u{9b}");
+        assert_eq!(
+            escape("a\u{1b}[2Jb\r\n\tc\u{7f}\u{9b}"),
+            "a\\u{1b}[2Jb\\r\\n\\tc\\u{7f}\\u{9b}"
+        );
         assert_eq!(escape("a\u{202e}b\u{2066}c\u{feff}"), "a\\u{202e}b\\u{2066}c\\u{feff}");
         assert_eq!(escaped_lines("a\nb\rc\n\n").collect::<Vec<_>>(), ["a", "b\\rc"]);
     }
 
     #[test]
     fn one_is_not_several() {
-        assert_eq!([0, 1, 2].map(|count| counted(count, "entry", "entries")), ["0 entries", "1 entry", "2 entries"]);
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "entry", "entries")),
+            ["0 entries", "1 entry", "2 entries"]
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// Bytes from `512`, `10k`, `40G`, `1TiB`: whole numbers, binary units (as Convoy counts), upper or lower case.
+/// Bytes from `512`, `10k`, `40G`, `1TiB`: whole numbers, binary units (as Convoy counts), upper or
+/// lower case.
 ///
 /// # Errors
 /// A usage error for anything else, such as `1.5g` or `-1`.
@@ -40,17 +41,23 @@ pub fn format_size(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if value < 10.0 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+    if value < 10.0 {
+        format!("{value:.1} {}", UNITS[unit])
+    } else {
+        format!("{value:.0} {}", UNITS[unit])
+    }
 }
 
-/// A duration from `90s`, `15m`, `5h`, `7d`, `2w`, `1y`, or several in a row (`1d12h`). A day is 24 hours, a year 365 days.
+/// A duration from `90s`, `15m`, `5h`, `7d`, `2w`, `1y`, or several in a row (`1d12h`). A day is 24
+/// hours, a year 365 days.
 ///
 /// # Errors
 /// A usage error for anything else, a bare number among it.
 pub fn parse_duration(text: &str) -> Result<Duration> {
     let wrong = || {
-        Error::usage(format!("\"{text}\" is not a duration"))
-            .with_hint("write a whole number with s, m, h, d, w or y behind it, such as 36h, 7d or 1d12h")
+        Error::usage(format!("\"{text}\" is not a duration")).with_hint(
+            "write a whole number with s, m, h, d, w or y behind it, such as 36h, 7d or 1d12h",
+        )
     };
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -72,7 +79,8 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
             _ => return Err(wrong()),
         };
         let part = number.checked_mul(factor).ok_or_else(wrong)?;
-        seconds = seconds.checked_add(part).filter(|s| *s <= 1_000 * 365 * 86_400).ok_or_else(wrong)?;
+        seconds =
+            seconds.checked_add(part).filter(|s| *s <= 1_000 * 365 * 86_400).ok_or_else(wrong)?;
         rest = &behind[unit.len_utf8()..];
     }
     Ok(Duration::from_secs(seconds))
@@ -101,9 +109,14 @@ mod tests {
 
     #[test]
     fn sizes_are_whole_numbers_with_binary_units() {
-        for (text, bytes) in
-            [("0", 0), ("512", 512), ("10k", 10 << 10), ("40G", 40 << 30), ("40g", 40 << 30), ("1TiB", 1 << 40)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("10k", 10 << 10),
+            ("40G", 40 << 30),
+            ("40g", 40 << 30),
+            ("1TiB", 1 << 40),
+        ] {
             assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
         }
         for text in ["", "1.5g", "-1", "G", "10 G B", "10x", "9999999999T", "1e9"] {
@@ -114,7 +127,9 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (text, seconds) in [("90s", 90), ("15m", 900), ("7d", 604_800), ("1d12h", 129_600), ("2W", 1_209_600)] {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("7d", 604_800), ("1d12h", 129_600), ("2W", 1_209_600)]
+        {
             assert_eq!(parse_duration(text).unwrap().as_secs(), seconds, "{text}");
         }
         for text in ["", "5", "d", "1.5h", "-1h", "1h2", "99999999999y"] {

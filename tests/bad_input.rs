@@ -49,13 +49,17 @@ fn a_wrong_destination_is_refused_before_anything_is_made() {
         ("vfs:///nowhere/at/all", 1, "/nowhere/at/all"),
         (&format!("vfs://{}", site.path("a-file").display()), 1, "a-file"),
     ] {
-        site.run(&format!("backup --volume vol1 --destination {destination}")).fails(code, &[words]);
+        site.run(&format!("backup --volume vol1 --destination {destination}"))
+            .fails(code, &[words]);
     }
     let before = site.snapshots("vol1");
     let site = site.without("BKUP_BACKUP_URL");
     site.create("vol2", &[("file", "content")]);
     site.run("backup").fails(2, &["no backup destination is set", "BKUP_BACKUP_URL"]);
-    assert!(site.snapshots("vol1") == before && site.snapshots("vol2").is_empty(), "nothing was done");
+    assert!(
+        site.snapshots("vol1") == before && site.snapshots("vol2").is_empty(),
+        "nothing was done"
+    );
 }
 
 #[test]
@@ -67,16 +71,24 @@ fn wrong_configuration_names_the_variable() {
         ("BKUP_CONVOY", "tcp://host", "tcp://host"),
         ("BKUP_BACKUP_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
     ] {
-        Site::bare().without("BKUP_BACKUP_URL").with(name, value).run("volumes").fails(2, &[name, word]);
+        Site::bare()
+            .without("BKUP_BACKUP_URL")
+            .with(name, value)
+            .run("volumes")
+            .fails(2, &[name, word]);
     }
     let warned = Site::builtin().with("BKUP_BACKUP_URI", "vfs:///x").run("volumes").ok();
-    assert!(warned.err.contains("BKUP_BACKUP_URI") && warned.err.contains("BKUP_BACKUP_URL"), "{warned:?}");
+    assert!(
+        warned.err.contains("BKUP_BACKUP_URI") && warned.err.contains("BKUP_BACKUP_URL"),
+        "{warned:?}"
+    );
 }
 
 #[test]
 fn a_script_that_is_wrong_is_shown_with_its_place() {
     let site = Site::builtin();
-    site.run_script("fn main(args) {\n    let x = ;\n}", "").fails(1, &["mine.rhai:2:", "let x = ;", "^"]);
+    site.run_script("fn main(args) {\n    let x = ;\n}", "")
+        .fails(1, &["mine.rhai:2:", "let x = ;", "^"]);
     site.run_script("fn main(args) { convoy::volumse() }", "")
         .fails(1, &["mine.rhai:1:", "did you mean", "convoy::volume"]);
     site.run_script("fn main(args) { nonsense }", "").fails(1, &["nonsense"]);
@@ -87,12 +99,17 @@ fn a_script_that_is_wrong_is_shown_with_its_place() {
 fn a_script_cannot_eat_the_machine_or_reach_outside() {
     let site = Site::builtin();
     site.run_script("fn main(args) { loop {} }", "--timeout 1s").fails(1, &["time is up"]);
-    site.run_script("fn deep(n) { deep(n + 1) } fn main(args) { deep(0) }", "").fails(1, &["error:"]);
-    site.run_script("fn main(args) { let s = \"x\"; loop { s += s; } }", "").fails(1, &["mine.rhai", "grew too large"]);
-    site.run_script("import \"../../etc/passwd\" as p; fn main(args) { 1 }", "").fails(1, &["../../etc/passwd"]);
-    site.run_script("import \"/etc/passwd\" as p; fn main(args) { 1 }", "").fails(1, &["/etc/passwd"]);
+    site.run_script("fn deep(n) { deep(n + 1) } fn main(args) { deep(0) }", "")
+        .fails(1, &["error:"]);
+    site.run_script("fn main(args) { let s = \"x\"; loop { s += s; } }", "")
+        .fails(1, &["mine.rhai", "grew too large"]);
+    site.run_script("import \"../../etc/passwd\" as p; fn main(args) { 1 }", "")
+        .fails(1, &["../../etc/passwd"]);
+    site.run_script("import \"/etc/passwd\" as p; fn main(args) { 1 }", "")
+        .fails(1, &["/etc/passwd"]);
     site.run_script("fn main(args) { eval(\"1\") }", "").fails(1, &["eval"]);
     std::os::unix::fs::symlink("/etc/passwd", site.path("scripts/link.rhai")).unwrap();
     site.run_script("import \"link\" as p; fn main(args) { 1 }", "").fails(2, &["link"]);
-    site.run_script("fn main(args) { time::sleep(3600) }", "--timeout 1s").fails(1, &["time is up"]);
+    site.run_script("fn main(args) { time::sleep(3600) }", "--timeout 1s")
+        .fails(1, &["time is up"]);
 }

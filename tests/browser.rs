@@ -90,7 +90,9 @@ fn serve(site: &Site) -> (Running, String) {
     let mut address = None;
     until("it does not listen", &running, || {
         let log = running.log();
-        address = log.split_once("listening on ").and_then(|(_, rest)| Some(rest.lines().next()?.trim().to_owned()));
+        address = log
+            .split_once("listening on ")
+            .and_then(|(_, rest)| Some(rest.lines().next()?.trim().to_owned()));
         address.is_some() && log.ends_with('\n')
     });
     (running, address.unwrap())
@@ -120,8 +122,10 @@ fn by_keyboard_alone_one_signs_in_backs_a_volume_up_and_watches_it_end() {
         page.tab_to("Back up now").await;
         page.press(Key::Enter).await;
         page.until("location.hash.startsWith('#/runs/')").await;
-        page.until("document.querySelector('.run-head .badge.good')?.innerText.trim() === 'done'").await;
-        page.until("document.querySelector('#announcer').textContent === 'The run ended: done.'").await;
+        page.until("document.querySelector('.run-head .badge.good')?.innerText.trim() === 'done'")
+            .await;
+        page.until("document.querySelector('#announcer').textContent === 'The run ended: done.'")
+            .await;
         page.has("Result").await;
         page.until("document.querySelectorAll('.log li .text').length > 1").await;
         assert_eq!(dashboard.site.backups("vol1").len(), 1);
@@ -129,7 +133,11 @@ fn by_keyboard_alone_one_signs_in_backs_a_volume_up_and_watches_it_end() {
         page.tab_to("Overview").await;
         page.press(Key::Enter).await;
         page.has("The volume has a good backup that is new enough.").await;
-        assert_eq!(page.evaluate("globalThis.stays").await, true, "all of it on one page that was never loaded anew");
+        assert_eq!(
+            page.evaluate("globalThis.stays").await,
+            true,
+            "all of it on one page that was never loaded anew"
+        );
     });
 }
 
@@ -155,8 +163,10 @@ fn a_restore_goes_step_by_step_and_ends_with_the_docker_command() {
         assert!(!dashboard.site.volume("found-again").exists(), "it was only looked at");
         page.click("Restore into \"found-again\"").await;
         page.until("document.querySelector('.step .step h2')?.textContent === 'The volume found-again is there'").await;
-        page.has("docker run --rm -it -v found-again:/data --volume-driver=convoy debian ls /data").await;
-        let restored = fs::read_to_string(dashboard.site.volume("found-again").join("file")).unwrap();
+        page.has("docker run --rm -it -v found-again:/data --volume-driver=convoy debian ls /data")
+            .await;
+        let restored =
+            fs::read_to_string(dashboard.site.volume("found-again").join("file")).unwrap();
         assert_eq!(restored, "content", "the older of the two backups was chosen");
     });
 }
@@ -172,12 +182,16 @@ fn a_failing_script_of_ones_own_is_shown_with_its_line_marked() {
         page.until("document.querySelector('dialog .problem .caret')").await;
         page.click_in("dialog", "Run fails").await;
         page.until("location.hash.startsWith('#/runs/')").await;
-        page.until("document.querySelector('.run-head .badge.bad')?.innerText.trim() === 'failed'").await;
+        page.until("document.querySelector('.run-head .badge.bad')?.innerText.trim() === 'failed'")
+            .await;
         page.has("out of bounds").await;
         let line = "document.querySelector('#main figure.place').innerText";
         let shown = page.evaluate(line).await;
         let shown = shown.as_str().unwrap();
-        assert!(shown.contains("fails.rhai:4:") && shown.contains("convoy::volumes()[99].Name"), "{shown}");
+        assert!(
+            shown.contains("fails.rhai:4:") && shown.contains("convoy::volumes()[99].Name"),
+            "{shown}"
+        );
         assert_eq!(page.evaluate("document.querySelector('#main .caret').textContent").await, "9");
     });
 }
@@ -192,13 +206,15 @@ fn a_long_run_shows_its_log_as_it_grows_and_is_cancelled_after_one_question() {
         page.evaluate(&format!("void {start}")).await;
         page.click("waits").await;
         page.has("it waits now").await;
-        page.until("document.querySelector('.run-head .badge')?.innerText.trim() === 'running'").await;
+        page.until("document.querySelector('.run-head .badge')?.innerText.trim() === 'running'")
+            .await;
         page.click("Cancel …").await;
         page.click_in("dialog", "Let it go on").await;
         page.until("!document.querySelector('dialog')").await;
         page.click("Cancel …").await;
         page.click_in("dialog", "Cancel the run").await;
-        page.until("document.querySelector('.run-head .badge').innerText.trim() === 'cancelled'").await;
+        page.until("document.querySelector('.run-head .badge').innerText.trim() === 'cancelled'")
+            .await;
         let runs = dashboard.site.run("runs list --json").json();
         assert_eq!(runs[0]["status"], "cancelled", "{runs}");
     });
@@ -216,7 +232,8 @@ fn an_entry_of_the_crontab_is_paused_resumed_and_run_now() {
         page.has_no("Paused: not started by itself").await;
         page.click("Run now").await;
         page.until("location.hash.startsWith('#/runs/')").await;
-        page.until("document.querySelector('.run-head .badge.good')?.innerText.trim() === 'done'").await;
+        page.until("document.querySelector('.run-head .badge.good')?.innerText.trim() === 'done'")
+            .await;
         page.has("HTTP").await;
         page.show("#/schedule").await;
         page.until("document.querySelector('.entry-times .badge.good')").await;
@@ -230,32 +247,52 @@ fn an_entry_is_asked_for_with_its_own_settings_and_saying_no_ends_the_look() {
     let own = "fn main(args) { if run::dry_run() && config::destination().ends_with(\"/slow\") { sleep(3600); } \
         convoy::delete_volume(\"vol1\") }";
     fs::write(site.path("scripts/backup.rhai"), own).unwrap();
-    fs::write(site.path("scripts/tells.rhai"), "fn main(args) { throw config::destination() }").unwrap();
-    let (other, slow) = (site.path("other").display().to_string(), site.path("slow").display().to_string());
-    let crontab =
-        format!("BKUP_BACKUP_URL=vfs://{other}\n0 0 1 1 *  tells\nBKUP_BACKUP_URL=vfs://{slow}\n0 0 1 1 *  backup\n");
+    fs::write(site.path("scripts/tells.rhai"), "fn main(args) { throw config::destination() }")
+        .unwrap();
+    let (other, slow) =
+        (site.path("other").display().to_string(), site.path("slow").display().to_string());
+    let crontab = format!(
+        "BKUP_BACKUP_URL=vfs://{other}\n0 0 1 1 *  tells\nBKUP_BACKUP_URL=vfs://{slow}\n0 0 1 1 *  backup\n"
+    );
     fs::write(site.path("crontab"), &crontab).unwrap();
     let dashboard = Dashboard::of(site);
     let listed = |site: &crate::support::site::Site| site.run("runs list --json").json();
     browse(async move |page| {
         dashboard.sign_in(&page, TOKEN, "#/schedule").await;
         let run_now = |script: &str| {
-            let button = format!("document.querySelector('button[aria-label^=\"Run now\"][aria-label*=\"{script}\"]')");
+            let button = format!(
+                "document.querySelector('button[aria-label^=\"Run now\"][aria-label*=\"{script}\"]')"
+            );
             format!("{button}.click()")
         };
         // It is called like one that asks nothing, and is the user's own.
         page.has("backup").await;
         page.evaluate(&run_now("backup")).await;
         page.until("document.querySelector('dialog')?.innerText.includes('Looking at what would be deleted')").await;
-        until("the look did not begin", &dashboard.serve, || listed(&dashboard.site)[0]["status"] == "running");
+        until("the look did not begin", &dashboard.serve, || {
+            listed(&dashboard.site)[0]["status"] == "running"
+        });
         page.click_in("dialog", "No, keep everything").await;
-        until("the look goes on", &dashboard.serve, || listed(&dashboard.site)[0]["status"] == "cancelled");
+        until("the look goes on", &dashboard.serve, || {
+            listed(&dashboard.site)[0]["status"] == "cancelled"
+        });
         let run = listed(&dashboard.site)[0].clone();
-        assert_eq!((&run["script"].as_str(), &run["dry_run"].as_bool()), (&Some("backup"), &Some(true)), "{run}");
-        assert_eq!(listed(&dashboard.site).as_array().unwrap().len(), 2, "one volume was made, one look was taken");
+        assert_eq!(
+            (&run["script"].as_str(), &run["dry_run"].as_bool()),
+            (&Some("backup"), &Some(true)),
+            "{run}"
+        );
+        assert_eq!(
+            listed(&dashboard.site).as_array().unwrap().len(),
+            2,
+            "one volume was made, one look was taken"
+        );
 
         page.evaluate(&run_now("tells")).await;
-        page.until(&format!("document.querySelector('dialog .problem')?.innerText.includes('{other}')")).await;
+        page.until(&format!(
+            "document.querySelector('dialog .problem')?.innerText.includes('{other}')"
+        ))
+        .await;
         page.click_in("dialog", "Run tells").await;
         page.until("location.hash.startsWith('#/runs/')").await;
         page.until("document.querySelector('.run-head .badge.bad')").await;
@@ -263,15 +300,24 @@ fn an_entry_is_asked_for_with_its_own_settings_and_saying_no_ends_the_look() {
         // Again by the line, as long as it is there.
         let here = page.evaluate("location.hash").await;
         page.click("Run again").await;
-        page.until(&format!("document.querySelector('dialog .problem')?.innerText.includes('{other}')")).await;
+        page.until(&format!(
+            "document.querySelector('dialog .problem')?.innerText.includes('{other}')"
+        ))
+        .await;
         page.click_in("dialog", "No, keep everything").await;
         fs::write(dashboard.site.path("crontab"), "0 0 1 1 *  volumes\n").unwrap();
         dashboard.serve.signal("HUP");
-        until("the crontab was not read", &dashboard.serve, || dashboard.serve.log().contains("as it is now: 1 entry"));
+        until("the crontab was not read", &dashboard.serve, || {
+            dashboard.serve.log().contains("as it is now: 1 entry")
+        });
         assert_eq!(page.evaluate("location.hash").await, here);
         page.click("Run again").await;
-        page.until("document.querySelector('dialog')?.innerText.includes('line is gone, or was changed')").await;
-        page.until("document.querySelector('dialog .problem')?.innerText.includes('/backups')").await;
+        page.until(
+            "document.querySelector('dialog')?.innerText.includes('line is gone, or was changed')",
+        )
+        .await;
+        page.until("document.querySelector('dialog .problem')?.innerText.includes('/backups')")
+            .await;
     });
 }
 
@@ -310,7 +356,8 @@ fn with_the_read_only_token_what_changes_something_is_disabled() {
         page.has("You are signed in with the read-only token").await;
         // What the page itself read for this is on record, and hides nothing.
         page.show("#/runs").await;
-        let scripts = "[...document.querySelectorAll('.runs .run-command b')].map((one) => one.innerText)";
+        let scripts =
+            "[...document.querySelectorAll('.runs .run-command b')].map((one) => one.innerText)";
         assert_eq!(page.evaluate(scripts).await, serde_json::json!(["create"]));
         page.evaluate("(() => { const show = document.querySelector('#by-show'); show.value = 'all'; show.dispatchEvent(new Event('change')); })()").await;
         page.until(&format!("{scripts}.includes('backups')")).await;
@@ -388,7 +435,8 @@ fn every_page_fits_a_phone_and_a_desk() {
             page.resize(width, height).await;
             for place in all {
                 page.show(place).await;
-                let hidden = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+                let hidden =
+                    "document.documentElement.scrollWidth - document.documentElement.clientWidth";
                 assert_eq!(page.evaluate(hidden).await, 0, "{place} is wider than {width} pixels");
             }
         }

@@ -23,12 +23,16 @@ fn the_demo_holds_and_leaves_what_it_made_to_be_looked_at() {
 #[test]
 fn every_script_has_a_help_made_from_its_parameters() {
     let site = Site::builtin();
-    for name in ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove", "prune"] {
+    for name in ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove", "prune"]
+    {
         let help = site.run(&format!("{name} --help")).ok().out;
         assert!(help.contains(&format!("Usage: convoy-backups {name}")), "{help}");
     }
     let help = site.run("backup --help").ok().out;
-    assert!(help.contains("--create-snapshot") && help.contains("take a fresh snapshot first"), "{help}");
+    assert!(
+        help.contains("--create-snapshot") && help.contains("take a fresh snapshot first"),
+        "{help}"
+    );
     let all = site.run("--help").ok().out;
     assert!(all.contains("prune") && all.contains("doctor") && all.contains("75 busy"), "{all}");
     assert_eq!(site.run("help").ok().out, all);
@@ -80,7 +84,10 @@ fn config_shows_where_each_value_comes_from() {
     let config = site.run("config --json").json();
     let setting = |name: &str| {
         let all = config["settings"].as_array().unwrap();
-        all.iter().find(|setting| setting["name"] == name).unwrap_or_else(|| panic!("no {name} in {config}")).clone()
+        all.iter()
+            .find(|setting| setting["name"] == name)
+            .unwrap_or_else(|| panic!("no {name} in {config}"))
+            .clone()
     };
     assert_eq!(setting("BKUP_BACKUP_URL")["value"], "vfs:///from/a/file");
     assert!(setting("BKUP_BACKUP_URL")["source"].as_str().unwrap().contains("url"));
@@ -129,7 +136,8 @@ fn a_daemon_that_was_killed_leaves_a_root_that_opens_again() {
     let site = Site::builtin();
     let mut command = site.command();
     command.args(["daemon", "--root"]).arg(site.path("daemon"));
-    let mut daemon = Running::start(command, &site.path("daemon/convoy.sock"), site.path("daemon.log"));
+    let mut daemon =
+        Running::start(command, &site.path("daemon/convoy.sock"), site.path("daemon.log"));
     site.create("vol1", &[("file", "content")]);
     site.run("backup --volume vol1").ok();
     daemon.kill();
@@ -174,6 +182,7 @@ fn a_wrong_password_is_said_and_changes_nothing() {
 fn output_to_a_reader_that_went_away_is_no_failure() {
     let site = Site::builtin();
     let line = format!("'{}' scripts list | head -n 1", env!("CARGO_BIN_EXE_convoy-backups"));
-    let output = Command::new("sh").args(["-c", &line]).current_dir(site.path("")).output().unwrap();
+    let output =
+        Command::new("sh").args(["-c", &line]).current_dir(site.path("")).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }

@@ -1,4 +1,5 @@
-//! What the container files rely on: `healthcheck`, and that docker-compose.yml has every setting with its default.
+//! What the container files rely on: `healthcheck`, and that docker-compose.yml has every setting
+//! with its default.
 
 use convoy_backups::config::SETTINGS;
 
@@ -58,7 +59,9 @@ fn healthcheck_asks_the_daemon_too() {
 
 #[test]
 fn the_compose_file_has_every_setting_with_its_default() {
-    let file = std::fs::read_to_string(format!("{}/docker-compose.yml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let file =
+        std::fs::read_to_string(format!("{}/docker-compose.yml", env!("CARGO_MANIFEST_DIR")))
+            .unwrap();
     // What differs in a container, or would hold for the commands in it, too.
     let own = ["BKUP_API_LISTEN", "BKUP_LOGGER_CONSOLE_LEVEL"];
     // A container has no services' file.
@@ -71,8 +74,13 @@ fn the_compose_file_has_every_setting_with_its_default() {
                     .map(|value| (line.starts_with('#'), value))
             })
         };
-        let name = if setting.is_secret() { format!("{}_FILE", setting.name) } else { setting.name.to_owned() };
-        let (is_comment, value) = line(&name).unwrap_or_else(|| panic!("docker-compose.yml lacks {name}"));
+        let name = if setting.is_secret() {
+            format!("{}_FILE", setting.name)
+        } else {
+            setting.name.to_owned()
+        };
+        let (is_comment, value) =
+            line(&name).unwrap_or_else(|| panic!("docker-compose.yml lacks {name}"));
         if let Some(default) = setting.default.filter(|_| !own.contains(&setting.name)) {
             assert_eq!((is_comment, value.trim_matches('"')), (false, default), "{name}");
         }

@@ -1,4 +1,5 @@
-//! The daemons answer what was recorded from the real one: status, content type and body, names, times and paths aside.
+//! The daemons answer what was recorded from the real one: status, content type and body, names,
+//! times and paths aside.
 
 use convoy_backups::convoy::ApiTime;
 use serde_json::Value;
@@ -27,9 +28,16 @@ fn every_recorded_exchange_is_answered_as_recorded() {
             } else {
                 compare(&daemon, exchange, &answer)
             };
-            differences.extend(difference.map(|difference| format!("{}: {difference}", exchange.name)));
+            differences
+                .extend(difference.map(|difference| format!("{}: {difference}", exchange.name)));
         }
-        assert!(differences.is_empty(), "{} daemon:\n{}\n{}", daemon.name, differences.join("\n"), daemon.log());
+        assert!(
+            differences.is_empty(),
+            "{} daemon:\n{}\n{}",
+            daemon.name,
+            differences.join("\n"),
+            daemon.log()
+        );
     }
 }
 
@@ -41,7 +49,8 @@ fn ask(daemon: &DaemonProcess, exchange: &Exchange, names: &[(String, String)]) 
     for (recorded, ours) in names {
         body = body.replace(recorded.as_str(), ours);
     }
-    let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let headers: Vec<_> =
+        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     socket::send(&daemon.socket(), &request.method, &request.path, &headers, &body)
         .unwrap_or_else(|error| panic!("{}: {error}; {}", exchange.name, daemon.log()))
 }
@@ -84,7 +93,8 @@ fn without_our_fields(text: &str) -> String {
 
 fn listed_by_docker(body: &str) -> Vec<String> {
     let answer: Value = serde_json::from_str(body).unwrap();
-    let mut volumes: Vec<_> = answer["Volumes"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let mut volumes: Vec<_> =
+        answer["Volumes"].as_array().unwrap().iter().map(Value::to_string).collect();
     volumes.retain(|volume| !volume.contains("restored3"));
     volumes.sort();
     volumes
@@ -103,7 +113,9 @@ fn placeholders(text: &str, folder: &str) -> String {
 fn without_paths(text: &str, folder: &str) -> String {
     let mut result = String::new();
     let mut rest = text;
-    while let Some(start) = [folder, "convoy-objectstore/"].iter().filter_map(|path| rest.find(path)).min() {
+    while let Some(start) =
+        [folder, "convoy-objectstore/"].iter().filter_map(|path| rest.find(path)).min()
+    {
         result += &rest[..start];
         result += "<path>";
         let path = &rest[start..];
@@ -154,6 +166,9 @@ fn names_times_and_paths_do_not_count_and_everything_else_does() {
         placeholders(recorded, "/scratch"),
         "{\"Path\": \"<path>\", \"At\": \"<time>\",\n\"URL\": \"vfs://<path>?backup=backup-<hex>\\u0026volume=vol1\"}"
     );
-    assert_eq!(placeholders("cannot find convoy-objectstore/x.cfg in", "/y"), "cannot find <path> in");
+    assert_eq!(
+        placeholders("cannot find convoy-objectstore/x.cfg in", "/y"),
+        "cannot find <path> in"
+    );
     assert_eq!(placeholders("volume-short backup-0", "/y"), "volume-short backup-0");
 }

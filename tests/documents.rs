@@ -1,10 +1,11 @@
 //! What README.md and the pages of docs/ tell people to type is typed here.
 //!
-//! A block of commands (```` ```sh ````) is run by bash, those of a page one after the other in one shell, with the page's folders
-//! (`/mnt/backups`, `/etc/..`) in a scratch folder and only harmless tools within reach. What a block needs and no reader should see
-//! stands above it in a comment, `<!-- first: .. -->`. A block that can't be run here says so, `<!-- not run: why -->`, as a whole page may
-//! above its first chapter; the few things that no machine of a test has are known by [`NOT_HERE`]. `cargo test documents -- --nocapture` lists
-//! what was not run.
+//! A block of commands (```` ```sh ````) is run by bash, those of a page one after the other in one
+//! shell, with the page's folders (`/mnt/backups`, `/etc/..`) in a scratch folder and only harmless
+//! tools within reach. What a block needs and no reader should see stands above it in a comment,
+//! `<!-- first: .. -->`. A block that can't be run here says so, `<!-- not run: why -->`, as a
+//! whole page may above its first chapter; the few things that no machine of a test has are known
+//! by [`NOT_HERE`]. `cargo test documents -- --nocapture` lists what was not run.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +19,8 @@ use super::support::{
     site::{Ran, Site},
 };
 
-/// The tools that blocks may use. Nothing else is found, so that no page can do harm where it is tried.
+/// The tools that blocks may use. Nothing else is found, so that no page can do harm where it is
+/// tried.
 const TOOLS: &[&str] = &[
     "base64",
     "basename",
@@ -87,8 +89,8 @@ const NOT_HERE: &[(&str, &str)] = &[
 /// Folders of the pages that are in the scratch folder here.
 const FOLDERS: &[&str] = &["/etc", "/home", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var"];
 
-/// What stands in front of a page's commands. Services go on in the background, as in a terminal of their own, until the page ends; a port
-/// is chosen for them.
+/// What stands in front of a page's commands. Services go on in the background, as in a terminal of
+/// their own, until the page ends; a port is chosen for them.
 const PREAMBLE: &str = r#"
 set -eEo pipefail
 convoy-backups() {
@@ -159,12 +161,15 @@ fn comment(lines: &[&str], at: usize, word: &str) -> Option<(String, usize)> {
             return Some((text.trim().to_owned(), end));
         }
         text = text + line + "\n";
-        line = lines.get(end + 1).unwrap_or_else(|| panic!("the comment in line {} has no end", at + 1));
+        line = lines
+            .get(end + 1)
+            .unwrap_or_else(|| panic!("the comment in line {} has no end", at + 1));
     }
     None
 }
 
-/// A page's blocks, those of its comments too. A mark that says nothing, or of no block, is an error.
+/// A page's blocks, those of its comments too. A mark that says nothing, or of no block, is an
+/// error.
 fn blocks(page: &str, text: &str) -> Vec<Block> {
     let lines: Vec<&str> = text.lines().collect();
     let mut blocks = Vec::new();
@@ -202,10 +207,13 @@ fn blocks(page: &str, text: &str) -> Vec<Block> {
                     if let Some(tool) = lacking(&commands) {
                         of_page = of_page.or(Some(format!("{tool} is not installed")));
                     }
-                    let left_out = mark.take().or_else(|| of_page.clone()).or_else(|| reason(&commands));
+                    let left_out =
+                        mark.take().or_else(|| of_page.clone()).or_else(|| reason(&commands));
                     blocks.push(Block { place, commands, left_out });
                 }
-                "bash" | "shell" | "console" => panic!("{place}: blocks of commands begin with ```sh"),
+                "bash" | "shell" | "console" => {
+                    panic!("{place}: blocks of commands begin with ```sh")
+                }
                 _ => {}
             }
         } else if !line.is_empty() {
@@ -220,15 +228,19 @@ fn blocks(page: &str, text: &str) -> Vec<Block> {
 fn words(commands: &str) -> BTreeSet<&str> {
     let without_remarks = commands.lines().map(|line| line.split(" #").next().unwrap_or(line));
     without_remarks
-        .flat_map(|line| line.split(|letter: char| letter.is_whitespace() || "();|&`".contains(letter)))
+        .flat_map(|line| {
+            line.split(|letter: char| letter.is_whitespace() || "();|&`".contains(letter))
+        })
         .collect()
 }
 
 /// Why no test can run these commands, if that is so.
 fn reason(commands: &str) -> Option<String> {
     let words = words(commands);
-    let is_word = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
-    let here = |text: &str| if is_word(text) { words.contains(text) } else { commands.contains(text) };
+    let is_word =
+        |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+    let here =
+        |text: &str| if is_word(text) { words.contains(text) } else { commands.contains(text) };
     NOT_HERE.iter().find(|(text, _)| here(text)).map(|(_, why)| (*why).to_owned())
 }
 
@@ -251,7 +263,8 @@ fn moved(commands: &str, scratch: &str) -> String {
     while let Some(at) = rest.find('/') {
         let (before, from) = rest.split_at(at);
         text += before;
-        let starts = !text.ends_with(|letter: char| letter.is_ascii_alphanumeric() || "._-}".contains(letter));
+        let starts = !text
+            .ends_with(|letter: char| letter.is_ascii_alphanumeric() || "._-}".contains(letter));
         let folder = FOLDERS.iter().find(|folder| {
             let behind = from.strip_prefix(**folder).map(|behind| behind.chars().next());
             behind.is_some_and(|next| next.is_none_or(|letter| !letter.is_ascii_alphanumeric()))
@@ -267,7 +280,8 @@ fn moved(commands: &str, scratch: &str) -> String {
     text + rest
 }
 
-/// Runs a page's blocks in one shell, in which `$PAGE` is the page's file; what went wrong, if anything did.
+/// Runs a page's blocks in one shell, in which `$PAGE` is the page's file; what went wrong, if
+/// anything did.
 fn run(page: &str, blocks: &[&Block]) -> Result<(), String> {
     let folder = tempfile::Builder::new().prefix("convoy-backups-page-").tempdir().unwrap();
     let scratch = folder.path().to_str().unwrap();
@@ -286,8 +300,9 @@ fn run(page: &str, blocks: &[&Block]) -> Result<(), String> {
     }
     fs::write(folder.path().join("srv/website/index.html"), "<p>a page").unwrap();
     fs::copy(root().join("crontab"), folder.path().join("etc/convoy-backups/crontab")).unwrap();
-    let link =
-        |tool: &str, path: &Path| std::os::unix::fs::symlink(path, folder.path().join("bin").join(tool)).unwrap();
+    let link = |tool: &str, path: &Path| {
+        std::os::unix::fs::symlink(path, folder.path().join("bin").join(tool)).unwrap()
+    };
     for tool in TOOLS.iter().chain(MORE_TOOLS) {
         if let Some(path) = found(tool) {
             link(tool, &path);
@@ -297,7 +312,11 @@ fn run(page: &str, blocks: &[&Block]) -> Result<(), String> {
 
     let mut script = PREAMBLE.to_owned();
     for block in blocks {
-        script += &format!("{{ place='{}'; }} 2> /dev/null\n{}\n", block.place, moved(&block.commands, scratch));
+        script += &format!(
+            "{{ place='{}'; }} 2> /dev/null\n{}\n",
+            block.place,
+            moved(&block.commands, scratch)
+        );
     }
     let program = binary();
     let mut command = std::process::Command::new(found("bash").unwrap());
@@ -326,8 +345,16 @@ fn run(page: &str, blocks: &[&Block]) -> Result<(), String> {
     if ran.code == 0 {
         return Ok(());
     }
-    let tail =
-        |text: &str| text.lines().rev().take(25).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+    let tail = |text: &str| {
+        text.lines()
+            .rev()
+            .take(25)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     Err(format!("exit code {}\n{}\n---\n{}", ran.code, tail(&ran.out), tail(&ran.err)))
 }
 
@@ -342,14 +369,18 @@ fn every_command_of_the_documents_runs() {
     }
     let here: Vec<(&String, Vec<&Block>)> = pages
         .iter()
-        .map(|(page, blocks)| (page, blocks.iter().filter(|block| block.left_out.is_none()).collect()))
+        .map(|(page, blocks)| {
+            (page, blocks.iter().filter(|block| block.left_out.is_none()).collect())
+        })
         .collect();
     let ran: usize = here.iter().map(|(_, blocks)| blocks.len()).sum();
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let started: Vec<_> = here
             .iter()
             .filter(|(_, blocks)| !blocks.is_empty())
-            .map(|(page, blocks)| scope.spawn(move || run(page, blocks).err().map(|why| format!("{page}: {why}"))))
+            .map(|(page, blocks)| {
+                scope.spawn(move || run(page, blocks).err().map(|why| format!("{page}: {why}")))
+            })
             .collect();
         started.into_iter().filter_map(|page| page.join().unwrap()).collect()
     });
@@ -361,10 +392,15 @@ fn every_command_of_the_documents_runs() {
 fn every_command_and_setting_that_a_document_names_exists() {
     let site = Site::builtin();
     let config = site.run("config --json").json();
-    let settings: Vec<&str> =
-        config["settings"].as_array().unwrap().iter().map(|setting| setting["name"].as_str().unwrap()).collect();
+    let settings: Vec<&str> = config["settings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|setting| setting["name"].as_str().unwrap())
+        .collect();
     let help = site.run("--help").ok().out;
-    let is_command = |word: &str| help.lines().any(|line| line.split_whitespace().next() == Some(word));
+    let is_command =
+        |word: &str| help.lines().any(|line| line.split_whitespace().next() == Some(word));
     let mut wrong = Vec::new();
     for (page, text) in pages() {
         for (number, line) in text.lines().enumerate() {
@@ -372,7 +408,9 @@ fn every_command_and_setting_that_a_document_names_exists() {
             for piece in line.split("BKUP_").skip(1) {
                 let name: String = piece
                     .chars()
-                    .take_while(|letter| letter.is_ascii_uppercase() || *letter == '_' || letter.is_ascii_digit())
+                    .take_while(|letter| {
+                        letter.is_ascii_uppercase() || *letter == '_' || letter.is_ascii_digit()
+                    })
                     .collect();
                 let name = format!("BKUP_{name}");
                 // `BKUP_EMAIL_*` and `BKUP_EMAIL_SMTP_` name all that begin so; `BKUP_X_FILE` is X.
@@ -386,8 +424,10 @@ fn every_command_and_setting_that_a_document_names_exists() {
                 }
             }
             for piece in line.split("`convoy-backups ").skip(1) {
-                let word: String =
-                    piece.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '-').collect();
+                let word: String = piece
+                    .chars()
+                    .take_while(|letter| letter.is_ascii_lowercase() || *letter == '-')
+                    .collect();
                 if !word.is_empty() && !word.starts_with('-') && !is_command(&word) {
                     wrong.push(format!("{place}: there is no command {word}"));
                 }
@@ -418,14 +458,18 @@ fn every_message_that_a_document_explains_is_one_of_the_programs() {
         let mut explains = false;
         for (number, line) in text.lines().enumerate() {
             explains = line.starts_with("| it says |") || explains && line.starts_with('|');
-            let Some(message) = line.strip_prefix("| `").filter(|_| explains).and_then(|rest| rest.split('`').next())
+            let Some(message) = line
+                .strip_prefix("| `")
+                .filter(|_| explains)
+                .and_then(|rest| rest.split('`').next())
             else {
                 continue;
             };
             seen += 1;
             // ".." stands for what differs.
-            if let Some(missing) =
-                message.split("..").find(|part| part.trim().len() > 3 && !program.contains(part.trim()))
+            if let Some(missing) = message
+                .split("..")
+                .find(|part| part.trim().len() > 3 && !program.contains(part.trim()))
             {
                 wrong.push(format!("{page}:{}: the program does not say {missing:?}", number + 1));
             }
@@ -439,8 +483,10 @@ fn every_message_that_a_document_explains_is_one_of_the_programs() {
 fn a_block_is_left_out_only_where_it_or_its_page_says_why() {
     let page = "# Page\n\n## One\n\n```sh\nls /mnt\n```\n\n<!-- not run: it is slow -->\n```sh\nls\n```\n\n  ```sh\n  docker ps\n  ```\n<!-- first:\ntouch a\n-->\n";
     let blocks = blocks("p.md", page);
-    let seen: Vec<_> =
-        blocks.iter().map(|block| (block.place.as_str(), block.commands.as_str(), block.left_out.as_deref())).collect();
+    let seen: Vec<_> = blocks
+        .iter()
+        .map(|block| (block.place.as_str(), block.commands.as_str(), block.left_out.as_deref()))
+        .collect();
     assert_eq!(
         seen,
         [

@@ -1,4 +1,5 @@
-//! A daemon that is not there, dead, slow, or talks nonsense: what the operator is told, and that nothing is repeated blindly.
+//! A daemon that is not there, dead, slow, or talks nonsense: what the operator is told, and that
+//! nothing is repeated blindly.
 
 use std::{
     fs,
@@ -49,12 +50,16 @@ fn answers_that_are_not_convoys_are_named_and_shown() {
         (Answer::HalfJson, ["GET /volumes/list", "makes no sense"]),
         (Answer::json("[1, 2]"), ["GET /volumes/list", "[1, 2]"]),
         (Answer::Text(500, "out of order\n".into()), ["GET /volumes/list", "500: out of order"]),
-        (Answer::Text(400, "it is what it is\n".into()), ["GET /volumes/list", "400: it is what it is"]),
+        (
+            Answer::Text(400, "it is what it is\n".into()),
+            ["GET /volumes/list", "400: it is what it is"],
+        ),
         (Answer::Huge { bytes: 5 << 30, announced: true }, ["GET /volumes/list", "MiB"]),
         (Answer::Huge { bytes: 5 << 30, announced: false }, ["GET /volumes/list", "MiB"]),
     ] {
         let site = Site::bare();
-        let daemon = Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", answer);
+        let daemon =
+            Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", answer);
         at(daemon.socket()).run("volumes").fails(1, &words);
     }
 }
@@ -62,18 +67,28 @@ fn answers_that_are_not_convoys_are_named_and_shown() {
 #[test]
 fn a_daemon_that_never_answers_is_given_up_at_the_deadline() {
     let site = Site::bare();
-    let daemon = Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", Answer::Never);
+    let daemon =
+        Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", Answer::Never);
     at(daemon.socket()).run("volumes --timeout 1s").fails(1, &["time is up"]);
 }
 
 #[test]
 fn ctrl_c_ends_a_run_whose_daemon_does_not_answer() {
     let site = Site::bare();
-    let daemon = Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", Answer::Never);
+    let daemon =
+        Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", Answer::Never);
     let site = at(daemon.socket());
-    let child = site.command().arg("volumes").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = site
+        .command()
+        .arg("volumes")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     daemon.wait_for_requests(1);
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
+    );
     Ran::of("volumes".into(), child.wait_with_output().unwrap()).fails(1, &["cancelled"]);
 }
 
@@ -84,7 +99,10 @@ fn a_read_is_tried_again_and_a_write_is_not() {
         .answer("GET /v1/volumes/list", Answer::CloseAtOnce)
         .answer("GET /v1/volumes/list", Answer::json(format!("{{\"vol1\": {VOLUME}}}")))
         .answer("GET /v1/volumes/", Answer::json(VOLUME))
-        .answer("GET /v1/snapshots/", Answer::Text(400, "cannot find volume for snapshot x\n".into()))
+        .answer(
+            "GET /v1/snapshots/",
+            Answer::Text(400, "cannot find volume for snapshot x\n".into()),
+        )
         .answer("POST /v1/snapshots/create", Answer::CloseAtOnce);
     at(daemon.socket()).run("snapshot").fails(1, &["POST /snapshots/create", "vol1"]);
     let lines: Vec<_> = daemon.requests().iter().map(|request| request.line()).collect();
@@ -109,5 +127,8 @@ fn what_a_daemon_calls_things_cannot_write_to_the_terminal() {
     let daemon = Faulty::start_at(&site.path("convoy.sock"))
         .answer("GET /v1/volumes/list", Answer::json(format!("{{\"vol1\": {odd}}}")));
     let ran = at(daemon.socket()).run("volumes").ok();
-    assert!(ran.out.contains("vol1") && !ran.out.contains('\u{1b}') && !ran.out.contains('\u{7}'), "{ran:?}");
+    assert!(
+        ran.out.contains("vol1") && !ran.out.contains('\u{1b}') && !ran.out.contains('\u{7}'),
+        "{ran:?}"
+    );
 }

@@ -40,7 +40,10 @@ fn it_answers_in_the_order_given_and_writes_down_what_it_was_asked() {
         assert_eq!(ask(&daemon, "/one").unwrap().status, 500);
     }
     assert!(ask(&daemon, "/html").unwrap().body.contains("<html>"));
-    assert_eq!(ask(&daemon, "/empty").unwrap(), RawAnswer { status: 200, content_type: None, body: String::new() });
+    assert_eq!(
+        ask(&daemon, "/empty").unwrap(),
+        RawAnswer { status: 200, content_type: None, body: String::new() }
+    );
     let half = ask(&daemon, "/half-json").unwrap().body;
     assert!(serde_json::from_str::<serde_json::Value>(&half).unwrap_err().is_eof());
     assert_eq!(ask(&daemon, "/nope").unwrap().body, "Handler not found: GET /nope");

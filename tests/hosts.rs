@@ -1,4 +1,5 @@
-//! What hosts without containers are set up with: what the service manager is told, the manual, the settings' file.
+//! What hosts without containers are set up with: what the service manager is told, the manual, the
+//! settings' file.
 
 use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command, time::Duration};
 
@@ -62,7 +63,8 @@ fn the_daemon_tells_when_its_socket_is_there_and_when_it_ends() {
 fn a_serve_that_cannot_start_never_says_that_it_is_ready() {
     let site = with_crontab(Site::builtin(), "0 0 1 1 *  backp\n");
     let socket = listener(&site);
-    let output = site.command().arg("serve").env("NOTIFY_SOCKET", site.path("notify")).output().unwrap();
+    let output =
+        site.command().arg("serve").env("NOTIFY_SOCKET", site.path("notify")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     socket.set_nonblocking(true).unwrap();
     assert!(socket.recv(&mut [0; 64]).is_err());
@@ -73,12 +75,15 @@ fn the_manual_has_its_pages_and_their_roff_is_without_a_warning() {
     let site = Site::bare();
     let folder = site.path("man");
     site.run(&format!("man {}", folder.display())).ok();
-    let mut pages: Vec<_> = fs::read_dir(&folder).unwrap().map(|page| page.unwrap().path()).collect();
+    let mut pages: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|page| page.unwrap().path()).collect();
     pages.sort();
     assert!(pages.len() > 30, "{pages:?}");
     for page in pages {
         // Where there is no groff, what it would say is not known.
-        let Ok(output) = Command::new("groff").args(["-t", "-man", "-Tutf8", "-ww", "-z"]).arg(&page).output() else {
+        let Ok(output) =
+            Command::new("groff").args(["-t", "-man", "-Tutf8", "-ww", "-z"]).arg(&page).output()
+        else {
             return;
         };
         let said = String::from_utf8_lossy(&output.stderr);
@@ -89,7 +94,8 @@ fn the_manual_has_its_pages_and_their_roff_is_without_a_warning() {
 #[test]
 fn the_crontab_in_the_manual_is_in_order() {
     let source = fs::read_to_string(project("packaging/man/convoy-backups-crontab.5")).unwrap();
-    let examples = source.split(".SH EXAMPLES\n.EX\n").nth(1).unwrap().split("\n.EE").next().unwrap();
+    let examples =
+        source.split(".SH EXAMPLES\n.EX\n").nth(1).unwrap().split("\n.EE").next().unwrap();
     let site = with_crontab(Site::builtin(), &format!("{}\n", examples.replace("\\-", "-")));
     let checked = site.run("crontab check").ok();
     assert!(!checked.err.contains("warning"), "{checked:?}");
@@ -100,8 +106,11 @@ fn every_setting_in_the_services_settings_is_one() {
     let site = Site::builtin();
     let known = site.run("config --json").ok().out;
     let text = fs::read_to_string(project("packaging/default/convoy-backups")).unwrap();
-    let settings: Vec<_> =
-        text.lines().filter_map(|line| line.trim_start_matches('#').split_once('=')).map(|(name, _)| name).collect();
+    let settings: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once('='))
+        .map(|(name, _)| name)
+        .collect();
     assert!(settings.len() > 10, "{settings:?}");
     for name in settings.into_iter().filter(|name| name.starts_with("BKUP_")) {
         let name = name.strip_suffix("_FILE").unwrap_or(name);
@@ -124,16 +133,24 @@ fn commands_go_by_the_settings_of_the_services_where_the_environment_says_nothin
         elsewhere.display()
     );
     fs::write(&settings, text).unwrap();
-    let site = site.with("BKUP_DEFAULTS", settings.display().to_string()).without("BKUP_BACKUP_URL");
+    let site =
+        site.with("BKUP_DEFAULTS", settings.display().to_string()).without("BKUP_BACKUP_URL");
     site.create("vol1", &[("file", "precious")]);
 
     let backed_up = site.run("backup --volume vol1 --json").ok();
     assert!(backed_up.out.contains(&elsewhere.display().to_string()), "{}", backed_up.out);
-    assert_eq!(backed_up.err.lines().count(), 1, "quiet but for the line without effect: {}", backed_up.err);
+    assert_eq!(
+        backed_up.err.lines().count(),
+        1,
+        "quiet but for the line without effect: {}",
+        backed_up.err
+    );
     assert!(backed_up.err.contains("line 5 of ") && backed_up.err.contains("without \"export\""));
 
     let config = site.run("config --json").json();
-    let of = |name: &str| config["settings"].as_array().unwrap().iter().find(|line| line["name"] == name).unwrap();
+    let of = |name: &str| {
+        config["settings"].as_array().unwrap().iter().find(|line| line["name"] == name).unwrap()
+    };
     assert_eq!(of("BKUP_BACKUP_URL")["source"], format!("file {}", settings.display()));
     assert_eq!(of("BKUP_DATA_DIR")["source"], "environment");
     assert!(site.run("doctor").out.contains("settings"));
@@ -146,11 +163,20 @@ fn commands_go_by_the_settings_of_the_services_where_the_environment_says_nothin
 fn the_crontabs_lines_go_by_the_settings_of_the_services_too() {
     let site = Site::builtin();
     let settings = site.path("default");
-    fs::write(&settings, format!("BKUP_BACKUP_URL=vfs://{}\n", site.path("backups").display())).unwrap();
-    let site = site.with("BKUP_DEFAULTS", settings.display().to_string()).without("BKUP_BACKUP_URL");
+    fs::write(&settings, format!("BKUP_BACKUP_URL=vfs://{}\n", site.path("backups").display()))
+        .unwrap();
+    let site =
+        site.with("BKUP_DEFAULTS", settings.display().to_string()).without("BKUP_BACKUP_URL");
     let site = with_crontab(site, "BKUP_LOCK_WAIT=1m\n0 3 * * *  backup\n");
     let checked = site.run("crontab check").ok();
-    assert!(!format!("{}{}", checked.out, checked.err).contains("no backup destination"), "{}", checked.out);
+    assert!(
+        !format!("{}{}", checked.out, checked.err).contains("no backup destination"),
+        "{}",
+        checked.out
+    );
     let refused = with_crontab(site, "BKUP_DEFAULTS=off\n0 3 * * *  backup\n").run("crontab check");
-    assert!(refused.err.contains("setting of the program as a whole") || refused.out.contains("as a whole"));
+    assert!(
+        refused.err.contains("setting of the program as a whole")
+            || refused.out.contains("as a whole")
+    );
 }

@@ -30,13 +30,18 @@ fn socket_of(site: &Site) -> std::path::PathBuf {
 
 /// Makes the process log a line with this word.
 fn ask(site: &Site, word: &str) {
-    assert_eq!(socket::send(&socket_of(site), "GET", &format!("/{word}"), &[], "").unwrap().status, 404);
+    assert_eq!(
+        socket::send(&socket_of(site), "GET", &format!("/{word}"), &[], "").unwrap().status,
+        404
+    );
 }
 
 fn with_file(site: Site) -> (Site, std::path::PathBuf) {
     let path = site.path("logs/log");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let site = site.with("BKUP_LOGGER_FILE_ENABLED", "true").with("BKUP_LOGGER_FILE_LOCATION", path.to_str().unwrap());
+    let site = site
+        .with("BKUP_LOGGER_FILE_ENABLED", "true")
+        .with("BKUP_LOGGER_FILE_LOCATION", path.to_str().unwrap());
     (site, path)
 }
 
@@ -64,10 +69,15 @@ fn a_short_commands_lines_reach_the_syslog_server_by_each_transport() {
         let last = messages.last().unwrap();
         assert!(last.ends_with(": an odd\\nna\\u{1b}me é") && last.contains("mine"), "{last}");
         match sink.address.0 {
-            "unix" => assert!(last.starts_with("<28>") && last.contains(" convoy-backups["), "{last}"),
+            "unix" => {
+                assert!(last.starts_with("<28>") && last.contains(" convoy-backups["), "{last}")
+            }
             _ => {
                 let fields: Vec<_> = last.splitn(8, ' ').collect();
-                assert_eq!([fields[0], fields[2], fields[3], fields[5]], ["<28>1", "host1", "convoy-backups", "mine"]);
+                assert_eq!(
+                    [fields[0], fields[2], fields[3], fields[5]],
+                    ["<28>1", "host1", "convoy-backups", "mine"]
+                );
                 let time: Timestamp = fields[1].parse().unwrap();
                 assert!(time.duration_until(Timestamp::now()).as_secs() < 30, "{last}");
             }
@@ -79,10 +89,15 @@ fn a_short_commands_lines_reach_the_syslog_server_by_each_transport() {
 fn each_destination_has_a_level_of_its_own() {
     let sink = Sink::tcp();
     let (site, path) = with_file(sink.of(Site::builtin()));
-    let site = site.with("BKUP_LOGGER_SYSLOG_LEVEL", "error").with("BKUP_LOGGER_FILE_LEVEL", "info");
-    let script = "fn main(args) { log::debug(\"one\"); log::info(\"two\"); log::error(\"three\"); }";
+    let site =
+        site.with("BKUP_LOGGER_SYSLOG_LEVEL", "error").with("BKUP_LOGGER_FILE_LEVEL", "info");
+    let script =
+        "fn main(args) { log::debug(\"one\"); log::info(\"two\"); log::error(\"three\"); }";
     let ran = site.run_script(script, "").ok();
-    assert!(ran.err.contains("three") && !ran.err.contains("two"), "a short command is quiet: {ran:?}");
+    assert!(
+        ran.err.contains("three") && !ran.err.contains("two"),
+        "a short command is quiet: {ran:?}"
+    );
     assert_eq!(sink.until("three").len(), 1);
     assert!(has(&path, "two") && has(&path, "three") && !has(&path, "one"));
     let ran = site.with("BKUP_LOGGER_CONSOLE_LEVEL", "off").run_script(script, "").ok();
@@ -128,7 +143,8 @@ fn a_syslog_server_that_reads_nothing_holds_nobody_up() {
         .with("BKUP_LOGGER_SYSLOG_PROTOCOL", "tcp")
         .with("BKUP_LOGGER_SYSLOG_SERVER", "127.0.0.1")
         .with("BKUP_LOGGER_SYSLOG_PORT", listener.local_addr().unwrap().port().to_string());
-    let script = "fn main(args) { let s = \"\"; s.pad(8000, 'x'); for i in 0..4000 { log::info(s); } }";
+    let script =
+        "fn main(args) { let s = \"\"; s.pad(8000, 'x'); for i in 0..4000 { log::info(s); } }";
     let start = Instant::now();
     site.run_script(script, "").ok();
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
@@ -147,7 +163,8 @@ fn a_log_file_that_logrotate_moves_or_truncates_is_followed() {
     wait_for("the second line", || has(&path, "/two"));
     assert!(!has(&path, "/one") && has(&moved, "/one") && !has(&moved, "/two"));
 
-    // A file that was moved is let go of on SIGHUP, before there is anything to log: what is logged then is that.
+    // A file that was moved is let go of on SIGHUP, before there is anything to log: what is logged
+    // then is that.
     fs::rename(&path, &moved).unwrap();
     serving.signal("HUP");
     wait_for("a new file", || has(&path, "opened anew"));
@@ -155,7 +172,10 @@ fn a_log_file_that_logrotate_moves_or_truncates_is_followed() {
     fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
     ask(&site, "three");
     wait_for("the third line", || has(&path, "/three"));
-    assert!(fs::read_to_string(&path).unwrap().starts_with("20"), "no hole where the lines before were");
+    assert!(
+        fs::read_to_string(&path).unwrap().starts_with("20"),
+        "no hole where the lines before were"
+    );
 }
 
 #[test]
@@ -191,7 +211,10 @@ fn a_log_that_cannot_be_is_refused_and_doctor_says_what_to_do() {
         let site = site.with("BKUP_LOGGER_SYSLOG_ENABLED", "true").with(name, value);
         site.run("volumes").fails(2, &[word]);
         let doctor = site.run("doctor");
-        assert!(doctor.code != 0 && format!("{}{}", doctor.out, doctor.err).contains(word), "{doctor:?}");
+        assert!(
+            doctor.code != 0 && format!("{}{}", doctor.out, doctor.err).contains(word),
+            "{doctor:?}"
+        );
     }
     let site = Sink::tcp().of(site);
     let checks = site.run("doctor --json");
@@ -202,7 +225,10 @@ fn a_log_that_cannot_be_is_refused_and_doctor_says_what_to_do() {
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let doctor = site.with("BKUP_LOGGER_SYSLOG_PORT", port).run("doctor");
-    assert!(doctor.code == 1 && doctor.out.contains("can't be reached: Connection refused"), "{doctor:?}");
+    assert!(
+        doctor.code == 1 && doctor.out.contains("can't be reached: Connection refused"),
+        "{doctor:?}"
+    );
 }
 
 #[test]
@@ -218,7 +244,8 @@ fn lines_in_json_are_objects_with_the_time_in_utc_wherever_the_host_is() {
     let site = site.with("BKUP_LOGGER_FORMAT", "json");
     let ran = site.run_script(&says(text), "").ok();
     for (lines, least) in [(ran.err, 1), (fs::read_to_string(&path).unwrap(), 2)] {
-        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert!(lines.len() >= least, "{lines:?}");
         let line = lines.iter().find(|line| line["target"] == "mine").unwrap();
         assert_eq!([&line["message"], &line["level"], &line["host"]], [text, "warn", "host1"]);

@@ -1,4 +1,5 @@
-//! The main job, as an operator does it: against the built-in daemon, and against Convoy where `CONVOY_BIN` is set.
+//! The main job, as an operator does it: against the built-in daemon, and against Convoy where
+//! `CONVOY_BIN` is set.
 
 use std::{fs, path::Path, process::Command};
 
@@ -41,7 +42,8 @@ fn a_volume_is_snapshotted_backed_up_changed_pruned_and_restored() {
     let plan = site.run("prune --volume vol1 --keep-last 1 --json").json();
     assert_eq!(plan.as_array().unwrap().len(), 2, "{plan}");
     assert_eq!(site.backups("vol1"), backups[..1]);
-    site.run_words(&["restore", "--volume", "gone", "--backupurl", &first_url]).fails(1, &["error:", "hint:"]);
+    site.run_words(&["restore", "--volume", "gone", "--backupurl", &first_url])
+        .fails(1, &["error:", "hint:"]);
 }
 
 #[test]
@@ -54,7 +56,8 @@ fn every_volume_is_backed_up_and_one_that_fails_does_not_stop_the_others() {
     fs::remove_dir_all(site.volume("vol2")).unwrap();
     let ran = site.run("backup --create-snapshot --json").fails(3, &["vol2"]);
     let result: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    let bad: Vec<_> = result.as_array().unwrap().iter().filter(|element| element["Error"].is_string()).collect();
+    let bad: Vec<_> =
+        result.as_array().unwrap().iter().filter(|element| element["Error"].is_string()).collect();
     assert_eq!(bad.len(), 1, "{result}");
     assert_eq!(bad[0]["VolumeName"], "vol2");
     assert_eq!(site.backups("vol1").len(), 2);
@@ -163,7 +166,8 @@ fn the_lines_of_the_node_version_still_work() {
     site.run("--volumes").ok();
     let url = site.backups("vol1").remove(0);
     site.run("--backups").ok();
-    site.run_words(&["--restore", "--volume", "vol2", "--backupurl", &url.replace('&', "\\u0026")]).ok();
+    site.run_words(&["--restore", "--volume", "vol2", "--backupurl", &url.replace('&', "\\u0026")])
+        .ok();
     same(&site.volume("vol1"), &site.volume("vol2"));
     site.run("--remove --volume vol1 --all").ok();
     assert!(!site.volume("vol1").exists());
@@ -184,19 +188,25 @@ fn a_dry_run_writes_nothing_and_tells_what_would_be_done_in_order() {
     let before = state(&site);
 
     let plan = site.run("backup --create-snapshot --dry-run --json").json();
-    let steps: Vec<_> =
-        plan["plan"].as_array().unwrap().iter().map(|step| step["operation"].as_str().unwrap()).collect();
+    let steps: Vec<_> = plan["plan"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["operation"].as_str().unwrap())
+        .collect();
     assert_eq!(steps, ["create_snapshot", "create_backup", "delete_snapshot"], "{plan}");
     let told = site.run("remove --volume vol1 --all --dry-run").ok().out;
-    let order: Vec<_> =
-        ["delete the backup", "delete the snapshot", "delete the volume"].map(|words| told.find(words)).to_vec();
+    let order: Vec<_> = ["delete the backup", "delete the snapshot", "delete the volume"]
+        .map(|words| told.find(words))
+        .to_vec();
     assert!(order.is_sorted() && order[0].is_some(), "{told}");
     site.run("prune --keep-last 1 --dry-run").ok();
     site.run_words(&["restore", "--volume", "vol2", "--backupurl", &newest, "--dry-run"]).ok();
     site.run("create --volume vol3 --size 1G --dry-run").ok();
     site.run("snapshot --dry-run").ok();
     // What would fail for real fails in a dry run, too.
-    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &newest, "--dry-run"]).fails(1, &["in use"]);
+    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &newest, "--dry-run"])
+        .fails(1, &["in use"]);
     assert_eq!(state(&site), before);
 }
 
@@ -212,7 +222,8 @@ fn a_restore_never_touches_what_is_there() {
     // A folder that a removed volume left behind is somebody's data as well.
     fs::create_dir_all(site.volume("left")).unwrap();
     fs::write(site.volume("left").join("precious"), "data").unwrap();
-    site.run_words(&["restore", "--volume", "left", "--backupurl", &url]).fails(1, &["\"left\" is in use"]);
+    site.run_words(&["restore", "--volume", "left", "--backupurl", &url])
+        .fails(1, &["\"left\" is in use"]);
     assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "newer");
     assert_eq!(fs::read_to_string(site.volume("left").join("precious")).unwrap(), "data");
 }
@@ -229,7 +240,8 @@ fn a_backup_url_of_another_volume_or_of_a_deleted_backup_is_refused() {
     site.run_words(&["restore", "--volume", "new", "--backupurl", &swapped])
         .fails(1, &["cannot restore", "convoy-backups backups"]);
     let unknown = "vfs:///nowhere/at/all?backup=backup-0123456789abcdef&volume=vol1";
-    site.run_words(&["restore", "--volume", "new", "--backupurl", unknown]).fails(1, &["cannot restore"]);
+    site.run_words(&["restore", "--volume", "new", "--backupurl", unknown])
+        .fails(1, &["cannot restore"]);
     assert_eq!(state(&site), before);
 }
 
@@ -255,7 +267,8 @@ fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups() {
         site.create(volume, &[("file", "content")]);
     }
     site.run("backup --volume vol1").ok();
-    let forget = "fn main(args) { convoy::forget_volume(\"vol1\"); convoy::driver_volumes().keys() }";
+    let forget =
+        "fn main(args) { convoy::forget_volume(\"vol1\"); convoy::driver_volumes().keys() }";
     assert_eq!(site.run_script(forget, "--json").json(), serde_json::json!(["vol2"]));
     assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "content");
     assert_eq!(site.backups("vol1").len(), 1);
@@ -265,7 +278,8 @@ fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups() {
 #[test]
 fn two_hosts_that_share_a_destination_remove_only_their_own_backups() {
     let here = Site::new();
-    let there = Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+    let there =
+        Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
     here.create("vol1", &[("file", "here")]);
     here.run("backup --volume vol1").ok();
     there.create("vol1", &[("file", "there")]);
@@ -281,7 +295,8 @@ fn two_hosts_that_share_a_destination_remove_only_their_own_backups() {
 #[test]
 fn two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own() {
     let here = Site::new();
-    let there = Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+    let there =
+        Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
     here.create("vol1", &[("file", "here")]);
     here.run("backup --volume vol1").ok();
     let first = here.backups("vol1");
@@ -315,7 +330,8 @@ fn many_volumes_are_backed_up_at_the_same_time() {
     assert_eq!(made.as_array().unwrap().len(), 4, "{made}");
     for volume in ["vol1", "vol2", "vol3", "vol4"] {
         let url = site.backups(volume).remove(0);
-        site.run_words(&["restore", "--volume", &format!("{volume}-new"), "--backupurl", &url]).ok();
+        site.run_words(&["restore", "--volume", &format!("{volume}-new"), "--backupurl", &url])
+            .ok();
         same(&site.volume(volume), &site.volume(&format!("{volume}-new")));
     }
 }

@@ -90,8 +90,12 @@ fn a_failure_is_told_once_by_email_to_everyone_another_one_again_and_the_recover
     site.run_script(FAILS_OTHERWISE, "").ends(1);
     site.run_script(GOES_WELL, "").ok();
     site.run_script(GOES_WELL, "").ok();
-    let subjects: Vec<String> = smtp.messages()[1..].iter().map(|message| message.header("Subject")).collect();
-    assert_eq!(subjects, ["[db1] mine still failed: vol3: no space left", "[db1] mine is well again"]);
+    let subjects: Vec<String> =
+        smtp.messages()[1..].iter().map(|message| message.header("Subject")).collect();
+    assert_eq!(
+        subjects,
+        ["[db1] mine still failed: vol3: no space left", "[db1] mine is well again"]
+    );
     assert_eq!(waiting(&site), Vec::<Value>::new());
 }
 
@@ -103,7 +107,8 @@ fn always_is_every_run_and_cancelled_and_listing_runs_are_no_failures() {
     site.run_script(FAILS, "").ends(1);
     site.run_script(FAILS, "").ends(1);
     site.run_script(GOES_WELL, "--dry-run").ok();
-    let subjects: Vec<String> = smtp.messages().iter().map(|message| message.header("Subject")).collect();
+    let subjects: Vec<String> =
+        smtp.messages().iter().map(|message| message.header("Subject")).collect();
     let failed = "[db1] mine failed: vol2: no space left";
     assert_eq!(subjects, ["[db1] mine went well", failed, failed]);
 }
@@ -123,14 +128,20 @@ fn a_good_backup_by_hand_ends_what_was_told_of_other_words_and_a_list_that_fails
         let messages = smtp.messages();
         let all: Vec<String> = messages.iter().map(|message| message.header("Subject")).collect();
         assert_eq!(all.len(), subjects.len(), "{all:?}");
-        assert!(all.iter().zip(subjects).all(|(subject, words)| subject.contains(words)), "{all:?}");
+        assert!(
+            all.iter().zip(subjects).all(|(subject, words)| subject.contains(words)),
+            "{all:?}"
+        );
     };
     told(&["backup --volume vol1 --create-snapshot failed"]);
     fs::remove_file(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     site.run("backup").ok();
     site.run("backup").ok();
-    told(&["backup --volume vol1 --create-snapshot failed", "backup --volume vol1 --create-snapshot is well again"]);
+    told(&[
+        "backup --volume vol1 --create-snapshot failed",
+        "backup --volume vol1 --create-snapshot is well again",
+    ]);
     assert_eq!(site.run("notify list --json").json()["problems"], json!([]));
     site.run("status").ok();
 }
@@ -161,7 +172,11 @@ fn a_server_that_is_down_gets_the_message_when_it_is_up_from_whichever_process()
         Manners { login: Some(LOGIN.into()), ..Manners::default() },
     );
     site.run_script(FAILS, "").ends(1);
-    assert_eq!(smtp.messages().len(), 0, "it is not due yet, and the same failure is not told twice");
+    assert_eq!(
+        smtp.messages().len(),
+        0,
+        "it is not due yet, and the same failure is not told twice"
+    );
     make_due(&site);
     while !waiting(&site).is_empty() {
         site.run("volumes").ok();
@@ -174,7 +189,8 @@ fn a_server_that_is_down_gets_the_message_when_it_is_up_from_whichever_process()
 fn processes_that_share_an_outbox_send_every_message_once() {
     let smtp = Smtp::start(Manners::default());
     let site = with_email(Site::builtin(), smtp.port());
-    let teller = teller(&site, &[("BKUP_WEBHOOK_URL", "http://127.0.0.1:1/"), ("BKUP_HOST", "db1")]);
+    let teller =
+        teller(&site, &[("BKUP_WEBHOOK_URL", "http://127.0.0.1:1/"), ("BKUP_HOST", "db1")]);
     for number in 0..30 {
         teller.message(Level::Information, &format!("number {number}"), "text");
     }
@@ -186,7 +202,11 @@ fn processes_that_share_an_outbox_send_every_message_once() {
     }
     let volumes = |number: usize| {
         let root = format!("builtin:{}", site.path(&format!("daemon-{number}")).display());
-        site.command().args(["volumes", "--convoy", &root]).stdout(std::process::Stdio::null()).spawn().unwrap()
+        site.command()
+            .args(["volumes", "--convoy", &root])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
     };
     let mut children: Vec<_> = (0..6).map(volumes).collect();
     for child in &mut children {
@@ -195,7 +215,8 @@ fn processes_that_share_an_outbox_send_every_message_once() {
     while !waiting(&site).is_empty() {
         site.run("volumes").ok();
     }
-    let mut subjects: Vec<String> = smtp.messages().iter().map(|message| message.header("Subject")).collect();
+    let mut subjects: Vec<String> =
+        smtp.messages().iter().map(|message| message.header("Subject")).collect();
     assert_eq!(subjects.len(), 30, "{subjects:?}");
     subjects.sort();
     subjects.dedup();
@@ -204,7 +225,10 @@ fn processes_that_share_an_outbox_send_every_message_once() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_costs_no_more_than_the_time_given() {
-    for manners in [Manners { mute: true, ..Manners::default() }, Manners { hangs: true, ..Manners::default() }] {
+    for manners in [
+        Manners { mute: true, ..Manners::default() },
+        Manners { hangs: true, ..Manners::default() },
+    ] {
         let (smtp, site) = (Smtp::start(manners), Site::bare());
         let port = smtp.port().to_string();
         let teller = teller(
@@ -226,7 +250,8 @@ async fn a_server_that_says_nothing_costs_no_more_than_the_time_given() {
 
 #[test]
 fn an_address_that_is_refused_keeps_no_one_else_from_being_told() {
-    let smtp = Smtp::start(Manners { refused: vec!["ops@example.com".into()], ..Manners::default() });
+    let smtp =
+        Smtp::start(Manners { refused: vec!["ops@example.com".into()], ..Manners::default() });
     let site = with_email(Site::builtin(), smtp.port());
     site.run_script(FAILS, "").fails(1, &["no such user here", "ops@example.com"]);
     assert_eq!(smtp.messages()[0].to, ["bea@example.com"]);
@@ -244,27 +269,40 @@ fn notify_test_says_how_each_channel_went() {
     let site = Site::builtin();
     site.run("notify test").fails(2, &["no channel is on", "BKUP_EMAIL_ENABLED"]);
     assert!(site.run("notify list").ok().out.contains("nobody is told"));
-    let (smtp, web) =
-        (Smtp::start(Manners { login: Some(LOGIN.into()), ..Manners::default() }), Web::start("200 OK", "", "ok"));
+    let (smtp, web) = (
+        Smtp::start(Manners { login: Some(LOGIN.into()), ..Manners::default() }),
+        Web::start("200 OK", "", "ok"),
+    );
     let site = with_webhook(with_email(site, smtp.port()), &web, "json")
         .with("BKUP_EMAIL_SMTP_USER", "user")
         .with("BKUP_EMAIL_SMTP_PASS", "hunter2hunter2");
     let well = site.run("notify test").ok().out;
     assert!(
-        well.contains("sent    e-mail to ops@example.com") && well.contains("sent    webhook http://127.0.0.1"),
+        well.contains("sent    e-mail to ops@example.com")
+            && well.contains("sent    webhook http://127.0.0.1"),
         "{well}"
     );
     assert!(!well.contains("T0HIDDEN0"), "{well}");
     assert_eq!((smtp.messages().len(), web.requests().len()), (1, 1));
 
     let site = site.with("BKUP_EMAIL_SMTP_PASS", "wrongwrong");
-    let ill = site.run("notify test").fails(1, &["535", "wrong user or password", "BKUP_EMAIL_SMTP_PASS"]);
+    let ill = site
+        .run("notify test")
+        .fails(1, &["535", "wrong user or password", "BKUP_EMAIL_SMTP_PASS"]);
     assert!(ill.out.contains("FAILED  e-mail") && ill.out.contains("sent    webhook"), "{ill:?}");
-    assert!(!format!("{ill:?}").contains("wrongwrong") && !format!("{ill:?}").contains("T0HIDDEN0"), "{ill:?}");
+    assert!(
+        !format!("{ill:?}").contains("wrongwrong") && !format!("{ill:?}").contains("T0HIDDEN0"),
+        "{ill:?}"
+    );
     let json = site.run("notify test --json").ends(1);
     let json: Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!((&json[0]["error"]["code"], &json[1]["error"]), (&json!("configuration"), &Value::Null));
-    site.with("BKUP_EMAIL_SMTP_SECURITY", "starttls").run("notify test").fails(1, &["BKUP_EMAIL_SMTP_SECURITY"]);
+    assert_eq!(
+        (&json[0]["error"]["code"], &json[1]["error"]),
+        (&json!("configuration"), &Value::Null)
+    );
+    site.with("BKUP_EMAIL_SMTP_SECURITY", "starttls")
+        .run("notify test")
+        .fails(1, &["BKUP_EMAIL_SMTP_SECURITY"]);
 }
 
 #[test]
@@ -279,7 +317,11 @@ fn a_webhook_gets_what_it_understands() {
         ("Bearer tok-1", "application/json")
     );
     let body: Value = serde_json::from_str(&request.body).unwrap();
-    assert_eq!((&body["event"], &body["run"]["failures"][0]["volume"]), (&json!("failed"), &json!("vol2")), "{body}");
+    assert_eq!(
+        (&body["event"], &body["run"]["failures"][0]["volume"]),
+        (&json!("failed"), &json!("vol2")),
+        "{body}"
+    );
 
     let site = site.with("BKUP_WEBHOOK_FORMAT", "slack");
     site.run_script(FAILS_OTHERWISE, "").ends(1);
@@ -310,9 +352,15 @@ fn a_service_that_waits_for_pings_hears_of_every_run_but_dry_and_listing_ones() 
         .map(|request| request.path.split('?').next().unwrap().replace("/services/T0HIDDEN0", ""))
         .collect();
     assert_eq!(pings, ["/start", "", "/start", "/fail", "/start", "/fail", "/start", ""]);
-    let ids: Vec<String> =
-        web.requests().iter().map(|request| request.path.split("rid=").nth(1).unwrap().to_owned()).collect();
-    assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[1] != ids[2] && ids[0].len() == 36, "{ids:?}");
+    let ids: Vec<String> = web
+        .requests()
+        .iter()
+        .map(|request| request.path.split("rid=").nth(1).unwrap().to_owned())
+        .collect();
+    assert!(
+        ids[0] == ids[1] && ids[2] == ids[3] && ids[1] != ids[2] && ids[0].len() == 36,
+        "{ids:?}"
+    );
 }
 
 #[test]
@@ -349,7 +397,8 @@ fn amazon_ses_gets_a_signed_request_and_no_secret() {
     assert_eq!(request.path, "/v2/email/outbound-emails");
     let signed = &request.headers["authorization"];
     assert!(
-        signed.starts_with("AWS4-HMAC-SHA256 Credential=AKIATEST/") && signed.contains("/eu-west-1/ses/"),
+        signed.starts_with("AWS4-HMAC-SHA256 Credential=AKIATEST/")
+            && signed.contains("/eu-west-1/ses/"),
         "{signed}"
     );
     let body: Value = serde_json::from_str(&request.body).unwrap();
@@ -362,7 +411,9 @@ fn amazon_ses_gets_a_signed_request_and_no_secret() {
         "Content-Type: application/json\r\nx-amzn-ErrorType: MessageRejected\r\n",
         "{\"message\":\"Email address is not verified.\"}",
     );
-    let ran = ses(Site::builtin(), &refuses).run("notify test").fails(1, &["MessageRejected", "not verified"]);
+    let ran = ses(Site::builtin(), &refuses)
+        .run("notify test")
+        .fails(1, &["MessageRejected", "not verified"]);
     assert!(!format!("{ran:?}").contains("secret-key-1234"), "{ran:?}");
     assert_eq!(refuses.requests().len(), 3, "together, then one by one");
 }
@@ -385,15 +436,21 @@ fn scripts_write_to_people_and_not_to_arbitrary_hosts_and_a_dry_run_writes_nothi
     assert_eq!(mails.len(), 3, "{mails:#?}");
     assert_eq!(mails[0].header("Subject"), "[db1] vol1 is old\\r\\nBcc: x@example.com");
     assert!(mails[0].data.contains("&lt;script&gt;9 days"), "{mails:#?}");
-    assert_eq!((mails[2].header("Subject").as_str(), mails[2].to.join("")), ("mine", "only@example.com".into()));
+    assert_eq!(
+        (mails[2].header("Subject").as_str(), mails[2].to.join("")),
+        ("mine", "only@example.com".into())
+    );
     assert!(mails[2].data.contains("<b>html</b>"));
     let bodies: Vec<String> = web.requests().iter().map(|request| request.body.clone()).collect();
     assert_eq!((bodies.len(), bodies[2].as_str()), (3, "{\"text\":\"raw\"}"));
 
     site.run_script("fn main(args) { notify::webhook(#{ url: \"http://evil\", subject: \"s\", text: \"t\" }); }", "")
         .fails(1, &["takes no \"url\"", "BKUP_WEBHOOK_URL"]);
-    site.run_script("fn main(args) { notify::email(#{ to: \"nobody\", subject: \"s\", text: \"t\" }); }", "")
-        .fails(2, &["\"nobody\" is not an e-mail address"]);
+    site.run_script(
+        "fn main(args) { notify::email(#{ to: \"nobody\", subject: \"s\", text: \"t\" }); }",
+        "",
+    )
+    .fails(2, &["\"nobody\" is not an e-mail address"]);
 }
 
 #[test]
@@ -413,15 +470,22 @@ fn wrong_settings_are_said_at_start_and_nothing_is_done() {
             "BKUP_EMAIL_TRANSPORT is not",
         ),
         (
-            email().with("BKUP_EMAIL_TRANSPORT", "ses").with("BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID", "id"),
+            email()
+                .with("BKUP_EMAIL_TRANSPORT", "ses")
+                .with("BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID", "id"),
             "BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY is not",
         ),
         (
-            email().with("BKUP_EMAIL_TRANSPORT", "ses").with("BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY", "hunter2"),
+            email()
+                .with("BKUP_EMAIL_TRANSPORT", "ses")
+                .with("BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY", "hunter2"),
             "BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID is not",
         ),
         (Site::builtin().with("BKUP_WEBHOOK_TOKEN", "hunter2"), "BKUP_WEBHOOK_URL is not"),
-        (Site::builtin().with("BKUP_WEBHOOK_URL", "https://user:hunter2@example.com/"), "BKUP_WEBHOOK_URL"),
+        (
+            Site::builtin().with("BKUP_WEBHOOK_URL", "https://user:hunter2@example.com/"),
+            "BKUP_WEBHOOK_URL",
+        ),
         (Site::builtin().with("BKUP_WEBHOOK_URL", "https://exa\\mple/hunter2"), "BKUP_WEBHOOK_URL"),
     ] {
         let ran = site.run("volumes").fails(2, &[words]);

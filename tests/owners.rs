@@ -1,5 +1,5 @@
-//! Several commands at once on one folder of the built-in daemon: whoever comes first owns it, the others speak to that one,
-//! and each that ends hands it over to the next.
+//! Several commands at once on one folder of the built-in daemon: whoever comes first owns it, the
+//! others speak to that one, and each that ends hands it over to the next.
 
 use crate::support::site::Site;
 

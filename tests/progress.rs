@@ -20,7 +20,9 @@ fn serve(site: &Site) -> (Running, String) {
     command.arg("serve");
     let running = Running::start(command, &site.path("daemon/convoy.sock"), site.path("serve.log"));
     let sign = site.path("data/serve.running");
-    while fs::read_to_string(&sign).is_ok_and(|text| text.is_empty()) || !running.log().contains("listening on") {
+    while fs::read_to_string(&sign).is_ok_and(|text| text.is_empty())
+        || !running.log().contains("listening on")
+    {
         std::thread::yield_now();
     }
     let address = fs::read_to_string(&sign).unwrap();
@@ -28,7 +30,13 @@ fn serve(site: &Site) -> (Running, String) {
 }
 
 /// Sends a request; the answer's body begins at what comes back.
-fn request(address: &str, method: &str, path: &str, body: &str, headers: &str) -> BufReader<TcpStream> {
+fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+    headers: &str,
+) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let length = body.len();
@@ -50,7 +58,9 @@ fn request(address: &str, method: &str, path: &str, body: &str, headers: &str) -
 /// The answer's JSON.
 fn ask(address: &str, method: &str, path: &str, body: &str, headers: &str) -> Value {
     let mut text = String::new();
-    request(address, method, path, body, &format!("{headers}Connection: close\r\n")).read_to_string(&mut text).unwrap();
+    request(address, method, path, body, &format!("{headers}Connection: close\r\n"))
+        .read_to_string(&mut text)
+        .unwrap();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -120,12 +130,16 @@ fn two_runs_at_a_time_are_told_each_with_its_own_bytes_to_the_last_one() {
     }
     let (mut running, address) = serve(&site);
     let mut events = Events::listen(&address);
-    let runs =
-        ["vol1", "vol2"].map(|volume| start(&address, "backup", json!({ "volume": volume, "create_snapshot": true })));
+    let runs = ["vol1", "vol2"].map(|volume| {
+        start(&address, "backup", json!({ "volume": volume, "create_snapshot": true }))
+    });
     let told = events.until_ended(2);
     for (run, volume, size) in [(&runs[0], "vol1", 3), (&runs[1], "vol2", 5)] {
         let progress = progress(&told, run);
-        assert!(progress.iter().all(|told| told["what"].as_str().unwrap().ends_with(volume)), "{progress:?}");
+        assert!(
+            progress.iter().all(|told| told["what"].as_str().unwrap().ends_with(volume)),
+            "{progress:?}"
+        );
         let last = progress.last().unwrap();
         assert_eq!(last["what"], format!("backup {volume}"), "{progress:?}");
         assert_eq!(last["done"], last["total"], "the last word is always told: {progress:?}");
@@ -133,12 +147,18 @@ fn two_runs_at_a_time_are_told_each_with_its_own_bytes_to_the_last_one() {
         assert!((size * MIB..(size + 1) * MIB).contains(&total), "{progress:?}");
         let position = |wanted: &str| {
             told.iter()
-                .position(|(name, data)| name == wanted && (data["id"] == **run || data["run"] == **run))
+                .position(|(name, data)| {
+                    name == wanted && (data["id"] == **run || data["run"] == **run)
+                })
                 .unwrap()
         };
         assert!(position("run-started") < position("run-progress"), "{told:?}");
         let shown = ask(&address, "GET", &format!("/api/runs/{run}"), "", "");
-        assert_eq!((&shown["status"], &shown["progress"]), (&json!("done"), &Value::Null), "{shown}");
+        assert_eq!(
+            (&shown["status"], &shown["progress"]),
+            (&json!("done"), &Value::Null),
+            "{shown}"
+        );
     }
     assert_eq!(running.terminate().code(), Some(0), "{}", running.log());
 }
@@ -166,9 +186,16 @@ fn a_restore_is_counted_and_what_a_script_says_is_shown_while_it_goes_on() {
     let run = start(&address, "waits", json!({}));
     let said = events.line("waits for the end");
     let said: Value = serde_json::from_str(said.trim_start_matches("data:")).unwrap();
-    assert_eq!(said, json!({ "run": run, "what": "waits for the end", "done": null, "total": null }));
+    assert_eq!(
+        said,
+        json!({ "run": run, "what": "waits for the end", "done": null, "total": null })
+    );
     let shown = ask(&address, "GET", &format!("/api/runs/{run}"), "", "");
-    assert_eq!(shown["progress"], json!({ "what": "waits for the end", "done": null, "total": null }), "{shown}");
+    assert_eq!(
+        shown["progress"],
+        json!({ "what": "waits for the end", "done": null, "total": null }),
+        "{shown}"
+    );
     ask(&address, "DELETE", &format!("/api/runs/{run}"), "", "");
     events.until_ended(1);
     assert_eq!(running.terminate().code(), Some(0), "{}", running.log());

@@ -17,13 +17,23 @@ fn version() -> String {
 fn the_version_is_that_of_the_package_with_its_commit_and_day() {
     let version = version();
     let rest = version.strip_prefix(concat!("convoy-backups ", env!("CARGO_PKG_VERSION"))).unwrap();
-    let git = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-    let commit =
-        git.ok().filter(|output| output.status.success()).map(|output| String::from_utf8(output.stdout).unwrap());
+    let git = Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let commit = git
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| String::from_utf8(output.stdout).unwrap());
     // Where there is no git, as in a tarball, nothing is promised but the version.
-    let Some(commit) = commit.filter(|_| option_env!("CONVOY_BACKUPS_COMMIT").is_none()) else { return };
-    let about =
-        rest.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or_else(|| panic!("{version}"));
+    let Some(commit) = commit.filter(|_| option_env!("CONVOY_BACKUPS_COMMIT").is_none()) else {
+        return;
+    };
+    let about = rest
+        .trim()
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'))
+        .unwrap_or_else(|| panic!("{version}"));
     let (seen, day) = about.split_once(", ").unwrap();
     assert!(commit.starts_with(seen.trim_end_matches("+changes")), "{version} is not of {commit}");
     assert!(day.parse::<jiff::civil::Date>().is_ok(), "{version}");

@@ -1,4 +1,5 @@
-//! Runs are remembered, found again, followed and ended, whichever process they are in; and a store that is broken stops no backup.
+//! Runs are remembered, found again, followed and ended, whichever process they are in; and a store
+//! that is broken stops no backup.
 
 use std::{
     fs,
@@ -33,14 +34,16 @@ fn running(site: &Site) -> String {
 /// A run that hangs on its daemon.
 fn hanging(site: &Site) -> (Child, String) {
     let mut command = site.command();
-    let child = command.arg("volumes").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        command.arg("volumes").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     (child, running(site))
 }
 
 /// A site whose daemon never answers the list of volumes.
 fn stuck() -> (Site, Faulty) {
     let site = Site::bare();
-    let daemon = Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", Answer::Never);
+    let daemon =
+        Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", Answer::Never);
     let site = site.with("BKUP_CONVOY", format!("unix://{}", daemon.socket().display()));
     (site, daemon)
 }
@@ -59,21 +62,29 @@ fn each_run_of_the_command_line_is_listed_with_what_came_of_it() {
     site.run("restore --volume vol1 --backupurl vfs:///no?backup=backup-1&volume=vol1").ends(1);
     site.run("snapshot --dry-run").ok();
     let all = list(&site, "");
-    let told: Vec<_> =
-        all.iter().map(|run| (run["script"].as_str().unwrap(), run["status"].as_str().unwrap())).collect();
-    assert_eq!(told, [("snapshot", "done"), ("restore", "failed"), ("backup", "done"), ("create", "done")]);
+    let told: Vec<_> = all
+        .iter()
+        .map(|run| (run["script"].as_str().unwrap(), run["status"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [("snapshot", "done"), ("restore", "failed"), ("backup", "done"), ("create", "done")]
+    );
     assert_eq!(all[2]["volumes_done"], serde_json::json!(["vol1"]));
     assert_eq!(all[2]["bytes"], 7, "the one file's");
     assert!(all[2]["took_seconds"].as_f64().unwrap() > 0.0 && all[2]["ended"].is_string());
     let table = site.run("runs list -n 3").ok().out;
     assert_eq!(table.lines().count(), 4, "{table}");
     assert!(
-        table.contains("backup --volume vol1 --create-snapshot") && table.contains("snapshot --dry-run"),
+        table.contains("backup --volume vol1 --create-snapshot")
+            && table.contains("snapshot --dry-run"),
         "{table}"
     );
     assert!(table.contains("cannot restore"), "{table}");
     assert_eq!(list(&site, "--script backup --status done --since 1h --volume vol1").len(), 1);
-    assert!(list(&site, "--volume vol2").is_empty() && list(&site, "--since 2099-01-01").is_empty());
+    assert!(
+        list(&site, "--volume vol2").is_empty() && list(&site, "--since 2099-01-01").is_empty()
+    );
     site.run("runs list --status don").fails(2, &["don", "done"]);
     site.run("runs list --since soon").fails(2, &["soon", "7d"]);
     site.run("runs list -n 0").ends(2);
@@ -83,11 +94,14 @@ fn each_run_of_the_command_line_is_listed_with_what_came_of_it() {
 fn a_run_is_shown_with_its_error_its_place_and_its_result() {
     let site = Site::builtin();
     site.create("vol1", &[]);
-    let source = "fn main(args) {\n    log::info(\"about to\");\n    convoy::volume(\"vol9\");\n}\n";
+    let source =
+        "fn main(args) {\n    log::info(\"about to\");\n    convoy::volume(\"vol9\");\n}\n";
     site.run_script(source, "").fails(1, &["vol9"]);
     let id = newest(&site);
     let shown = site.run(&format!("runs show {id}")).ok().out;
-    for part in ["failed", "mine.rhai:3:", "3 |     convoy::volume(\"vol9\");", "^", "hint: ", "SHA-256"] {
+    for part in
+        ["failed", "mine.rhai:3:", "3 |     convoy::volume(\"vol9\");", "^", "hint: ", "SHA-256"]
+    {
         assert!(shown.contains(part), "no {part:?} in {shown}");
     }
     let json = site.run(&format!("runs show {id} --json")).json();
@@ -97,7 +111,10 @@ fn a_run_is_shown_with_its_error_its_place_and_its_result() {
     site.run("volumes").ok();
     let id = newest(&site);
     let shown = site.run(&format!("runs show {}", &id[..id.len() - 1])).ok().out;
-    assert!(shown.contains("SNAPSHOTS") && shown.contains("vol1"), "a table of what it returned: {shown}");
+    assert!(
+        shown.contains("SNAPSHOTS") && shown.contains("vol1"),
+        "a table of what it returned: {shown}"
+    );
     assert_eq!(site.run(&format!("runs show {id} --json")).json()["result"][0]["Name"], "vol1");
     site.run("runs show 2026").fails(2, &["2026"]);
     site.run(&format!("runs show {}x", &id[..id.len() - 1])).fails(2, &["there is no run", &id]);
@@ -119,13 +136,23 @@ fn a_log_has_what_the_script_its_threads_and_the_daemon_said_whatever_the_consol
     assert!(!ran.err.contains("first") && ran.err.contains("last"), "{ran:?}");
     let id = newest(&site);
     let log = site.run(&format!("runs log {id}")).ok().out;
-    for part in ["INFO  mine: first\\nforged\n", "item 1", "item 2", "item 3", "ERROR mine: last\n", "not encrypted"] {
+    for part in [
+        "INFO  mine: first\\nforged\n",
+        "item 1",
+        "item 2",
+        "item 3",
+        "ERROR mine: last\n",
+        "not encrypted",
+    ] {
         assert!(log.contains(part), "no {part:?} in {log}");
     }
     assert!(log.contains("DEBUG mine: kept, too\n") && !log.contains('\u{1b}'), "{log}");
     let json = site.run(&format!("runs log {id} --json")).json();
     let first = json.as_array().unwrap().iter().find(|line| line["target"] == "mine").unwrap();
-    assert_eq!((first["level"].as_str(), first["text"].as_str()), (Some("info"), Some("first\nforged")));
+    assert_eq!(
+        (first["level"].as_str(), first["text"].as_str()),
+        (Some("info"), Some("first\nforged"))
+    );
 }
 
 #[test]
@@ -140,7 +167,12 @@ fn a_log_is_followed_until_the_run_ends() {
     command.args(["--scripts-dir", "scripts", "mine"]).stderr(Stdio::null());
     let mut followed = command.spawn().unwrap();
     let id = running(&site);
-    let following = site.command().args(["runs", "log", "--follow", &id]).stdout(Stdio::piped()).spawn().unwrap();
+    let following = site
+        .command()
+        .args(["runs", "log", "--follow", &id])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let is_there = |_: &i32| site.run(&format!("runs log {id}")).ok().out.contains("before");
     assert!((0..1_000).find(is_there).is_some(), "what it said is in the store before its end");
     daemon.release();
@@ -161,7 +193,10 @@ fn a_run_is_cancelled_from_another_process_and_says_by_whom() {
     assert_eq!(ended.status.code(), Some(1));
     assert!(words(&ended).contains("the run was cancelled by ann on "), "{ended:?}");
     let run = &list(&site, "")[0];
-    assert_eq!((run["status"].as_str(), run["cancel_requested"]["by"].is_string()), (Some("cancelled"), true));
+    assert_eq!(
+        (run["status"].as_str(), run["cancel_requested"]["by"].is_string()),
+        (Some("cancelled"), true)
+    );
     site.run(&format!("runs cancel {id}")).fails(1, &["has ended already: cancelled"]);
     site.run("runs cancel nonsense").fails(2, &["there is no run"]);
 }
@@ -245,11 +280,17 @@ fn a_store_that_another_program_locks_stops_no_backup() {
 fn a_store_without_room_stops_no_backup() {
     let site = Site::builtin();
     site.create("vol1", &[]);
-    // A limit on the size of files is met as a full disk is; the list needs no file, the store's log is longer.
+    // A limit on the size of files is met as a full disk is; the list needs no file, the store's
+    // log is longer.
     fs::remove_file(site.path("data/runs.sqlite-wal")).unwrap();
-    let line = format!("ulimit -f 1; trap '' XFSZ; exec '{}' volumes --json", env!("CARGO_BIN_EXE_convoy-backups"));
+    let line = format!(
+        "ulimit -f 1; trap '' XFSZ; exec '{}' volumes --json",
+        env!("CARGO_BIN_EXE_convoy-backups")
+    );
     let mut command = Command::new("sh");
-    command.args(["-c", &line]).envs(site.command().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .args(["-c", &line])
+        .envs(site.command().get_envs().filter_map(|(name, value)| Some((name, value?))));
     let ran = Ran::of(line.clone(), command.output().unwrap());
     assert!(ran.err.contains("is not recorded"), "{ran:?}");
     ran.json();
@@ -266,7 +307,8 @@ fn a_data_folder_that_cannot_be_written_stops_no_run() {
 #[test]
 fn many_commands_at_once_share_a_store_from_its_making_on() {
     let site = Site::bare();
-    let daemon = Faulty::start_at(&site.path("convoy.sock")).answer("GET /v1/volumes/list", Answer::json("[]"));
+    let daemon = Faulty::start_at(&site.path("convoy.sock"))
+        .answer("GET /v1/volumes/list", Answer::json("[]"));
     let site = site.with("BKUP_CONVOY", format!("unix://{}", daemon.socket().display()));
     let children: Vec<_> = (0..12)
         .map(|_| {
@@ -289,7 +331,8 @@ fn a_script_that_only_reads_is_stopped_where_it_writes() {
     let writes = "const READ_ONLY = true;\nfn main() {\n    convoy::create_snapshot(\"vol1\")\n}";
     site.run_script(writes, "")
         .fails(1, &["a script that only reads can't take a snapshot", "READ_ONLY", "mine.rhai:3"]);
-    site.run_script(writes, "--dry-run").fails(1, &["a script that only reads can't take a snapshot"]);
+    site.run_script(writes, "--dry-run")
+        .fails(1, &["a script that only reads can't take a snapshot"]);
     site.run_script("const READ_ONLY = true;\nfn main() { convoy::volumes() }", "").ok();
     assert_eq!(site.snapshots("vol1"), Vec::<String>::new());
     let shown = site.run("scripts show volumes --json").json();

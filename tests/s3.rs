@@ -39,7 +39,11 @@ fn a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host()
         fs::write(site.volume("vol1").join("a.txt"), format!("{round}")).unwrap();
         site.run("backup --volume vol1 --create-snapshot").ok();
     }
-    assert!(s3.names().iter().all(|name| name.starts_with("host1/repository/")), "{:?}", s3.names());
+    assert!(
+        s3.names().iter().all(|name| name.starts_with("host1/repository/")),
+        "{:?}",
+        s3.names()
+    );
     assert_eq!(site.backups("vol1").len(), 4);
     let doctor = site.run("doctor");
     assert!(doctor.out.contains("4 at s3://bucket@eu-west-1/host1/"), "{}", doctor.out);
@@ -48,14 +52,20 @@ fn a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host()
     let backups = site.backups("vol1");
     assert_eq!(backups.len(), 2);
 
-    // Another machine, with nothing but the program, the bucket's address, the key and the password.
+    // Another machine, with nothing but the program, the bucket's address, the key and the
+    // password.
     let other = self::site(&s3);
     other.run_words(&["restore", "--volume", "rescued", "--backupurl", &backups[0]]).ok();
-    let compared =
-        Command::new("diff").arg("-r").arg(site.volume("vol1")).arg(other.volume("rescued")).output().unwrap();
+    let compared = Command::new("diff")
+        .arg("-r")
+        .arg(site.volume("vol1"))
+        .arg(other.volume("rescued"))
+        .output()
+        .unwrap();
     assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stdout));
 
-    // On S3 Convoy would delete the backups of "vol10" with the last one of "vol1"; the built-in daemon does not.
+    // On S3 Convoy would delete the backups of "vol10" with the last one of "vol1"; the built-in
+    // daemon does not.
     site.create("vol10", &[("c", "c")]);
     site.run("backup --volume vol10").ok();
     site.run("remove --volume vol1 --all").ok();
@@ -70,7 +80,8 @@ fn an_upload_that_fails_leaves_no_backup_and_the_older_ones_stay() {
     site.run("backup").ok();
     let before = site.backups("vol1");
     fs::write(site.volume("vol1").join("a"), "2").unwrap();
-    let is_index = |request: &Request| request.method == "PUT" && request.object.contains("/index/");
+    let is_index =
+        |request: &Request| request.method == "PUT" && request.object.contains("/index/");
     s3.fault(move |request| is_index(request).then_some((403, "AccessDenied")));
     site.run("backup --create-snapshot").fails(1, &["AccessDenied", "docs/s3.md"]);
     s3.mend();
@@ -109,7 +120,9 @@ fn a_repository_is_made_by_one_host_only() {
     let s3 = S3::start();
     let site = self::site(&s3);
     site.create("vol1", &[("a", "1")]);
-    s3.fault(|request| request.headers.contains_key("if-none-match").then_some((501, "NotImplemented")));
+    s3.fault(|request| {
+        request.headers.contains_key("if-none-match").then_some((501, "NotImplemented"))
+    });
     site.run("backup").ok();
     assert_eq!(site.backups("vol1").len(), 1);
 }
@@ -121,7 +134,8 @@ fn a_repository_whose_making_was_answered_by_nobody_opens_all_the_same() {
         let site = site(&s3);
         site.create("vol1", &[("a", "1")]);
         s3.fault(move |request| {
-            (request.method == "PUT" && request.object.ends_with("/config")).then_some((status, DONE))
+            (request.method == "PUT" && request.object.ends_with("/config"))
+                .then_some((status, DONE))
         });
         site.run("backup").ok();
         s3.mend();
@@ -151,8 +165,13 @@ fn a_bucket_that_was_emptied_is_not_begun_anew_and_nothing_is_said_to_be_well() 
     site.run("backup").ok();
     let url = site.backups("vol1").remove(0);
     s3.remove(|_| true);
-    let what = ["the backups that were made in \"s3://bucket@eu-west-1/host1/\" are not there", "right bucket"];
-    for line in ["backup --create-snapshot", "backups", "prune --keep-last 1", "remove --volume vol1 --all"] {
+    let what = [
+        "the backups that were made in \"s3://bucket@eu-west-1/host1/\" are not there",
+        "right bucket",
+    ];
+    for line in
+        ["backup --create-snapshot", "backups", "prune --keep-last 1", "remove --volume vol1 --all"]
+    {
         site.run(line).fails(1, &what);
     }
     site.run_words(&["restore", "--volume", "new", "--backupurl", &url]).fails(1, &what);
@@ -197,7 +216,8 @@ fn a_wrong_region_is_forgotten_when_it_was_corrected() {
     site.create("vol1", &[("a", "1")]);
     let mut command = site.command();
     command.args(["daemon", "--root"]).arg(site.path("daemon"));
-    let _daemon = Running::start(command, &site.path("daemon/convoy.sock"), site.path("daemon.log"));
+    let _daemon =
+        Running::start(command, &site.path("daemon/convoy.sock"), site.path("daemon.log"));
     s3.fault(|request| {
         let signed = request.headers.get("authorization").map(String::as_str).unwrap_or_default();
         (!signed.contains("/eu-west-1/s3/")).then_some((400, "AuthorizationHeaderMalformed"))
@@ -218,14 +238,17 @@ fn a_backup_whose_packs_are_gone_is_not_good() {
         .fails(1, &["is not good", "NoSuchKey", "restic check"]);
     // What is left of a repository is not taken for none.
     s3.remove(|name| name.ends_with("/config"));
-    site.run("backup --create-snapshot").fails(1, &["config", "is missing in a repository that has backups"]);
+    site.run("backup --create-snapshot")
+        .fails(1, &["config", "is missing in a repository that has backups"]);
 }
 
 #[test]
 fn what_is_wrong_with_a_bucket_is_said_with_what_to_do() {
     let s3 = S3::start();
     let site = site(&s3);
-    let ran = site.run("--destination s3://other@eu-west-1/x backups").fails(1, &["NoSuchBucket", "make the bucket"]);
+    let ran = site
+        .run("--destination s3://other@eu-west-1/x backups")
+        .fails(1, &["NoSuchBucket", "make the bucket"]);
     assert!(!ran.err.contains("hunter2"), "{}", ran.err);
     s3.fault(|_| Some((403, "AccessDenied")));
     site.run("backups").fails(1, &["AccessDenied", "policy"]);
@@ -235,9 +258,12 @@ fn what_is_wrong_with_a_bucket_is_said_with_what_to_do() {
     let site = site.with("BKUP_S3_ACCESS_KEY_ID", "another");
     site.run("backups").fails(1, &["InvalidAccessKeyId", "BKUP_S3_ACCESS_KEY_ID"]);
     let site = site.without("BKUP_S3_ACCESS_KEY_ID");
-    site.run("backups").fails(2, &["BKUP_S3_SECRET_ACCESS_KEY is set, but BKUP_S3_ACCESS_KEY_ID is not"]);
-    let site =
-        site.without("BKUP_S3_SECRET_ACCESS_KEY").with("AWS_EC2_METADATA_DISABLED", "true").with("HOME", "/nowhere");
+    site.run("backups")
+        .fails(2, &["BKUP_S3_SECRET_ACCESS_KEY is set, but BKUP_S3_ACCESS_KEY_ID is not"]);
+    let site = site
+        .without("BKUP_S3_SECRET_ACCESS_KEY")
+        .with("AWS_EC2_METADATA_DISABLED", "true")
+        .with("HOME", "/nowhere");
     site.run("backups").fails(2, &["BKUP_S3_ACCESS_KEY_ID"]);
     let nowhere = self::site(&s3).with("BKUP_S3_ENDPOINT", "http://127.0.0.1:1");
     nowhere.run("backups").fails(1, &["refused", "BKUP_S3_ENDPOINT"]);

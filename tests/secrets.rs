@@ -1,4 +1,5 @@
-//! Secrets never appear: everything is run with all of them set, and every output is searched for them.
+//! Secrets never appear: everything is run with all of them set, and every output is searched for
+//! them.
 
 use std::{fs, path::Path};
 
@@ -10,7 +11,9 @@ use crate::support::{site::Site, syslog::Sink};
 fn markers() -> Vec<(&'static str, String)> {
     let secret = SETTINGS.iter().filter(|setting| setting.is_secret());
     secret
-        .map(|setting| (setting.name, format!("marker-of-{}", setting.name.to_lowercase().replace('_', "-"))))
+        .map(|setting| {
+            (setting.name, format!("marker-of-{}", setting.name.to_lowercase().replace('_', "-")))
+        })
         .collect()
 }
 
@@ -36,7 +39,10 @@ fn everything(site: &Site) -> Vec<(String, Vec<u8>)> {
     let mut printed = Vec::new();
     let mut run = |line: &str| {
         let ran = site.run(line);
-        printed.push((format!("the output of {line}"), format!("{}\n{}", ran.out, ran.err).into_bytes()));
+        printed.push((
+            format!("the output of {line}"),
+            format!("{}\n{}", ran.out, ran.err).into_bytes(),
+        ));
         ran.code
     };
     for line in ["create --volume vol1 --size 1G", "create --volume vol2 --size 1G"] {
@@ -88,7 +94,10 @@ fn everything(site: &Site) -> Vec<(String, Vec<u8>)> {
         "fn main(args) { notify::problem(\"subject\", \"text\"); notify::info(\"subject\", \"text\"); }",
     ] {
         let ran = site.run_script(source, "-vvv");
-        printed.push((format!("the output of {source}"), format!("{}\n{}", ran.out, ran.err).into_bytes()));
+        printed.push((
+            format!("the output of {source}"),
+            format!("{}\n{}", ran.out, ran.err).into_bytes(),
+        ));
     }
     printed
 }
@@ -128,17 +137,25 @@ fn no_secret_is_in_any_output_log_or_file() {
 
         let mut found = everything(&site);
         let settings = site.run("config").ok();
-        assert_eq!(settings.out.matches("(set)").count(), markers().len(), "all are set: {settings:?}");
+        assert_eq!(
+            settings.out.matches("(set)").count(),
+            markers().len(),
+            "all are set: {settings:?}"
+        );
         site.run_script("fn main(args) { log::warn(\"the very end\"); }", "").ok();
         let messages = sink.until("the very end");
         let logged = fs::read_to_string(&log).unwrap();
-        assert!(logged.contains("the very end") && logged.lines().count() > 50 && messages.len() > 50, "{logged}");
+        assert!(
+            logged.contains("the very end") && logged.lines().count() > 50 && messages.len() > 50,
+            "{logged}"
+        );
         found.push(("the syslog server".into(), messages.join("\n").into_bytes()));
         files(&site.path("."), &mut found);
         assert!(found.len() > 60, "{}", found.len());
         for (place, content) in found {
             for (name, marker) in markers() {
-                let there = content.windows(marker.len()).position(|window| window == marker.as_bytes());
+                let there =
+                    content.windows(marker.len()).position(|window| window == marker.as_bytes());
                 if let Some(at) = there {
                     let around = &content[at.saturating_sub(200)..(at + 100).min(content.len())];
                     panic!("{name} is in {place}: {:?}", String::from_utf8_lossy(around));

@@ -1,4 +1,5 @@
-//! `serve` and `status`: a real process that follows a crontab, is told to end, killed, and started again.
+//! `serve` and `status`: a real process that follows a crontab, is told to end, killed, and started
+//! again.
 
 use std::{
     fs,
@@ -50,7 +51,9 @@ pub fn make_old(site: &Site, volume: &str) {
 }
 
 fn subjects(web: &Web) -> Vec<String> {
-    let subject = |body: String| serde_json::from_str::<Value>(&body).unwrap()["subject"].as_str().unwrap().to_owned();
+    let subject = |body: String| {
+        serde_json::from_str::<Value>(&body).unwrap()["subject"].as_str().unwrap().to_owned()
+    };
     web.requests().into_iter().map(|request| subject(request.body)).collect()
 }
 
@@ -62,14 +65,17 @@ fn a_volume_without_a_fresh_backup_is_told_once_and_again_when_it_is_well() {
     make_old(&site, "vol1");
     let status = site.run("status").ends(1);
     assert!(
-        status.out.contains("1 of 1 volume is not safe") && status.out.contains("it has no good backup"),
+        status.out.contains("1 of 1 volume is not safe")
+            && status.out.contains("it has no good backup"),
         "{status:?}"
     );
 
     let mut running = serve(&site);
     until("nobody was told", &running, || !web.requests().is_empty());
     running.signal("HUP");
-    until("the crontab was not read again", &running, || running.log().contains("as it is now: 1 entry"));
+    until("the crontab was not read again", &running, || {
+        running.log().contains("as it is now: 1 entry")
+    });
     site.run("backup --volume vol1").ok();
     running.signal("HUP");
     until("nobody was told that it is well", &running, || web.requests().len() > 1);
@@ -98,7 +104,10 @@ fn a_crontab_with_errors_is_refused_and_the_one_before_stays_in_force() {
     assert_eq!(running.terminate().code(), Some(0));
 
     fs::write(site.path("crontab"), "61 * * * *  backup\n* * * * *  bakcup\n").unwrap();
-    site.run("serve").fails(2, &["61", "bakcup", "did you mean \"backup\"", "crontab:2:", "nothing was started"]);
+    site.run("serve").fails(
+        2,
+        &["61", "bakcup", "did you mean \"backup\"", "crontab:2:", "nothing was started"],
+    );
 }
 
 #[test]
@@ -145,18 +154,27 @@ fn a_serve_that_cannot_start_is_told_and_so_is_its_return() {
 fn a_run_that_was_killed_is_told_at_the_next_start() {
     let web = Web::start("200 OK", "", "");
     let site = told(site(YEARLY), &web);
-    fs::write(site.path("scripts/waits.rhai"), "fn main(args) { run::progress(\"waiting\"); sleep(3600); }").unwrap();
+    fs::write(
+        site.path("scripts/waits.rhai"),
+        "fn main(args) { run::progress(\"waiting\"); sleep(3600); }",
+    )
+    .unwrap();
     let mut command = site.command();
     command.args(["--scripts-dir", site.path("scripts").to_str().unwrap(), "waits"]);
-    let mut waiting = Running::start(command, &site.path("daemon/convoy.sock"), site.path("waits.log"));
-    let running_now = || site.run("runs list --status running --json").json().as_array().unwrap().len() == 1;
+    let mut waiting =
+        Running::start(command, &site.path("daemon/convoy.sock"), site.path("waits.log"));
+    let running_now =
+        || site.run("runs list --status running --json").json().as_array().unwrap().len() == 1;
     until("it does not run", &waiting, running_now);
     waiting.kill();
     let running = serve(&site);
     until("nobody was told", &running, || !web.requests().is_empty());
     assert!(subjects(&web)[0].contains("waits"), "{:?}", subjects(&web));
     let body = &web.requests()[0].body;
-    assert!(body.contains("interrupted") && !body.contains("it took"), "nobody knows how long it took: {body}");
+    assert!(
+        body.contains("interrupted") && !body.contains("it took"),
+        "nobody knows how long it took: {body}"
+    );
     let runs = site.run("runs list --json").json();
     assert!(runs.as_array().unwrap().iter().any(|run| run["status"] == "interrupted"), "{runs}");
 }
@@ -170,7 +188,8 @@ fn was_down_for_long(site: &Site) {
 #[test]
 fn a_run_that_the_end_of_serve_cut_off_is_told_once_and_made_up_for() {
     let web = Web::start("200 OK", "", "");
-    let site = told(site("* * * * *  waits --word 'a b'\n"), &web).with("BKUP_SHUTDOWN_GRACE", "0s");
+    let site =
+        told(site("* * * * *  waits --word 'a b'\n"), &web).with("BKUP_SHUTDOWN_GRACE", "0s");
     let site = site.with("BKUP_SCRIPTS_DIR", "scripts");
     let source = "const PARAMETERS = #{ word: #{ type: \"string\", help: \"any\" }, more: #{ type: \"string\", help: \"any\" } };\n\
         fn main(args) { sleep(3600); }";
@@ -178,19 +197,29 @@ fn a_run_that_the_end_of_serve_cut_off_is_told_once_and_made_up_for() {
     assert_eq!(serve(&site).terminate().code(), Some(0));
     was_down_for_long(&site);
 
-    let goes_on = || site.run("runs list --status running --json").json().as_array().unwrap().first().cloned();
+    let goes_on = || {
+        site.run("runs list --status running --json").json().as_array().unwrap().first().cloned()
+    };
     let mut running = serve(&site);
     until("nothing is made up for", &running, || goes_on().is_some());
     let first = goes_on().unwrap()["id"].as_str().unwrap().to_owned();
     assert_eq!(running.terminate().code(), Some(0), "{}", running.log());
     let log = running.log();
-    assert!(log.contains(&format!("run {first}: waits --word 'a b'")), "as one would type it: {log}");
+    assert!(
+        log.contains(&format!("run {first}: waits --word 'a b'")),
+        "as one would type it: {log}"
+    );
     let record = site.run(&format!("runs show {first} --json")).json();
-    assert_eq!((record["status"].as_str(), record["reason"].as_str()), (Some("interrupted"), Some("serve was ended")));
+    assert_eq!(
+        (record["status"].as_str(), record["reason"].as_str()),
+        (Some("interrupted"), Some("serve was ended"))
+    );
     assert!(site.run(&format!("runs show {first}")).ok().out.contains("serve was ended"));
 
     let mut running = serve(&site);
-    until("it is not made up for", &running, || goes_on().is_some_and(|run| run["id"] != first.as_str()));
+    until("it is not made up for", &running, || {
+        goes_on().is_some_and(|run| run["id"] != first.as_str())
+    });
     assert_eq!(running.terminate().code(), Some(0));
     assert!(running.log().contains("makes up for"), "{}", running.log());
     assert!(!running.log().contains("was interrupted"), "they know already: {}", running.log());

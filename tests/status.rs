@@ -1,4 +1,5 @@
-//! `status`, and what it shares with `doctor` and `serve`: what is seen before the next backup would see it.
+//! `status`, and what it shares with `doctor` and `serve`: what is seen before the next backup
+//! would see it.
 
 use std::fs;
 
@@ -44,14 +45,17 @@ fn subjects(web: &Web, count: usize) -> Vec<String> {
         assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", web.requests());
         std::thread::yield_now();
     }
-    let subject = |body: &str| serde_json::from_str::<Value>(body).unwrap()["subject"].as_str().unwrap().to_owned();
+    let subject = |body: &str| {
+        serde_json::from_str::<Value>(body).unwrap()["subject"].as_str().unwrap().to_owned()
+    };
     web.requests().iter().map(|request| subject(&request.body)).collect()
 }
 
 #[test]
 fn a_share_that_is_not_mounted_is_seen_before_the_next_backup_and_told_once() {
     let web = Web::start("200 OK", "", "");
-    let site = backed_up(&["vol1", "vol2"]).with("BKUP_HOST", "db1").with("BKUP_WEBHOOK_URL", web.url());
+    let site =
+        backed_up(&["vol1", "vol2"]).with("BKUP_HOST", "db1").with("BKUP_WEBHOOK_URL", web.url());
     site.run("status").ok();
     unmount(&site);
     let lacks = "lacks the newest backup of \"vol2\": is the share mounted?";
@@ -93,17 +97,25 @@ fn a_volume_that_is_gone_is_told_once_and_not_missed_once_somebody_knows() {
         .with("BKUP_REMIND_AFTER", "1s");
     lose(&site, "vol1");
     let status = site.run("status").ends(1);
-    assert!(status.out.contains("gone from the daemon") && status.out.contains("status --forget vol1"), "{status:?}");
+    assert!(
+        status.out.contains("gone from the daemon") && status.out.contains("status --forget vol1"),
+        "{status:?}"
+    );
     let mut running = serve(&site);
     assert_eq!(subjects(&web, 1), ["[db1] vol1 is gone from the daemon"]);
     site.run("status --forget vol2").fails(2, &["the daemon lists it"]);
-    site.run("status --forget vol3").fails(2, &["no volume \"vol3\" is missed", "did you mean \"vol1\"?"]);
+    site.run("status --forget vol3")
+        .fails(2, &["no volume \"vol3\" is missed", "did you mean \"vol1\"?"]);
     site.run("status --forget vol1 --dry-run").ok();
     site.run("status").ends(1);
     site.run("status --forget vol1").ok();
     site.run("status").ok();
     assert_eq!(running.terminate().code(), Some(0));
-    assert_eq!(site.run("backups --volume vol1 --json").json().as_array().unwrap().len(), 1, "they are kept");
+    assert_eq!(
+        site.run("backups --volume vol1 --json").json().as_array().unwrap().len(),
+        1,
+        "they are kept"
+    );
     let mut running = serve(&site);
     assert_eq!(running.terminate().code(), Some(0));
     assert_eq!(web.requests().len(), 1, "{:?}", web.requests());
@@ -120,7 +132,8 @@ fn what_runs_now_and_what_no_line_backs_up_are_said() {
     fs::write(site.path("scripts/waits.rhai"), "fn main(args) { sleep(3600); }").unwrap();
     let mut command = site.command();
     command.args(["--scripts-dir", site.path("scripts").to_str().unwrap(), "waits"]);
-    let _waiting = Running::start(command, &site.path("daemon/convoy.sock"), site.path("waits.log"));
+    let _waiting =
+        Running::start(command, &site.path("daemon/convoy.sock"), site.path("waits.log"));
     let start = std::time::Instant::now();
     while site.run("status --json").json()["running"][0]["script"] != "waits" {
         assert!(start.elapsed() < std::time::Duration::from_secs(60));
@@ -136,7 +149,10 @@ fn what_people_were_told_of_is_shown_in_the_same_words_as_by_notify_list() {
     site.run_script("fn main() { notify::problem(\"the copy is late\", \"look\") }", "").ok();
     let (status, list) = (site.run("status").ends(1).out, site.run("notify list").ok().out);
     // Their ages differ by what the second command took.
-    for words in ["What people were told of, and is not known to be well again:\nSINCE", "  the copy is late\n"] {
+    for words in [
+        "What people were told of, and is not known to be well again:\nSINCE",
+        "  the copy is late\n",
+    ] {
         assert!(status.contains(words) && list.contains(words), "{status}\n{list}");
     }
     let told = site.run("status --json").ends(1);
@@ -155,9 +171,15 @@ fn plain_backups_are_warned_of_where_they_are_made_and_doctor_says_who_is_told()
         assert!(!looked.err.contains(plain) && !looked.out.contains(plain), "{looked:?}");
     }
     let doctor = site.run("doctor").ok().out;
-    assert!(doctor.contains(plain) && doctor.contains("nobody is told when a backup fails"), "{doctor}");
+    assert!(
+        doctor.contains(plain) && doctor.contains("nobody is told when a backup fails"),
+        "{doctor}"
+    );
     let doctor = site.with("BKUP_WEBHOOK_URL", "http://127.0.0.1:1/hidden").run("doctor").ok().out;
-    assert!(doctor.contains("webhook http://127.0.0.1:1") && !doctor.contains("hidden"), "{doctor}");
+    assert!(
+        doctor.contains("webhook http://127.0.0.1:1") && !doctor.contains("hidden"),
+        "{doctor}"
+    );
 }
 
 #[test]
@@ -177,7 +199,8 @@ fn what_failed_is_not_lost_behind_those_who_look() {
 #[test]
 fn what_failed_with_a_volume_that_was_removed_since_is_over() {
     let site = backed_up(&["vol1", "vol2"]);
-    let nowhere = format!("--destination vfs://{} backup --volume vol1", site.path("nowhere").display());
+    let nowhere =
+        format!("--destination vfs://{} backup --volume vol1", site.path("nowhere").display());
     site.run(&nowhere).fails(1, &["doesn't exist"]);
     assert!(site.run("status").ends(1).out.contains("backup failed"));
     site.run("remove --volume vol1 --all").ok();
@@ -191,7 +214,12 @@ fn backups_on_a_share_that_is_not_mounted_are_missed_by_every_command() {
     let url = site.backups("vol1").remove(0);
     unmount(&site);
     let what = ["are not there", "is the share mounted?"];
-    for line in ["backups", "prune --keep-last 1", "remove --volume vol1", "remove --volume vol1 --all --dry-run"] {
+    for line in [
+        "backups",
+        "prune --keep-last 1",
+        "remove --volume vol1",
+        "remove --volume vol1 --all --dry-run",
+    ] {
         site.run(line).fails(1, &what);
     }
     site.run_words(&["restore", "--volume", "new", "--backupurl", &url]).fails(1, &what);

@@ -1,4 +1,5 @@
-//! The HTTP API of a real `serve`: scripts, runs, the schedule, events, who may what, and how it ends.
+//! The HTTP API of a real `serve`: scripts, runs, the schedule, events, who may what, and how it
+//! ends.
 
 use std::{
     fs,
@@ -32,7 +33,8 @@ fn site_with(scripts: &[(&str, &str)]) -> Site {
     for (name, source) in scripts {
         fs::write(site.path("scripts").join(format!("{name}.rhai")), source).unwrap();
     }
-    let (crontab, scripts) = (site.path("crontab").display().to_string(), site.path("scripts").display().to_string());
+    let (crontab, scripts) =
+        (site.path("crontab").display().to_string(), site.path("scripts").display().to_string());
     site.with("BKUP_CRONTAB", crontab).with("BKUP_SCRIPTS_DIR", scripts)
 }
 
@@ -45,9 +47,9 @@ fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
             let is_by_name = members.values().all(Value::is_object);
-            let named = members
-                .iter()
-                .map(|(name, value)| (if is_by_name { "NAME".to_owned() } else { name.clone() }, shape(value)));
+            let named = members.iter().map(|(name, value)| {
+                (if is_by_name { "NAME".to_owned() } else { name.clone() }, shape(value))
+            });
             Value::Object(named.collect())
         }
         Value::Array(values) => {
@@ -74,7 +76,10 @@ fn form(arguments: &Value) -> String {
 fn words(arguments: &Value) -> Vec<String> {
     let of = |(name, value): (&String, &Value)| match value {
         Value::Bool(_) => vec![format!("--{name}")],
-        value => vec![format!("--{name}"), value.as_str().map_or_else(|| value.to_string(), str::to_owned)],
+        value => vec![
+            format!("--{name}"),
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        ],
     };
     arguments.as_object().unwrap().iter().flat_map(of).collect()
 }
@@ -83,7 +88,9 @@ fn words(arguments: &Value) -> Vec<String> {
 fn every_script_gives_over_http_as_json_and_as_a_form_what_the_command_line_gives() {
     let site = site();
     let Server { client, .. } = &Server::start(&site);
-    let url = |volume: &str| client.json("/api/backups", &json!({ "volume": volume })).json()[0]["BackupURL"].clone();
+    let url = |volume: &str| {
+        client.json("/api/backups", &json!({ "volume": volume })).json()[0]["BackupURL"].clone()
+    };
     type Arguments<'a> = &'a dyn Fn(&str) -> Value;
     let steps: &[(&str, Arguments<'_>)] = &[
         ("create", &|volume| json!({ "volume": volume, "size": "1G" })),
@@ -93,7 +100,10 @@ fn every_script_gives_over_http_as_json_and_as_a_form_what_the_command_line_give
         ("backups", &|volume| json!({ "volume": volume })),
         ("backups", &|_| json!({})),
         ("volumes", &|_| json!({})),
-        ("restore", &|volume| json!({ "volume": format!("{volume}-new"), "backupurl": url(volume) })),
+        (
+            "restore",
+            &|volume| json!({ "volume": format!("{volume}-new"), "backupurl": url(volume) }),
+        ),
         ("prune", &|volume| json!({ "volume": volume, "keep-last": 1 })),
         ("remove", &|volume| json!({ "volume": volume, "all": true })),
     ];
@@ -107,7 +117,12 @@ fn every_script_gives_over_http_as_json_and_as_a_form_what_the_command_line_give
         line.extend(words(&arguments("vol3")));
         let by_words = site.run_words(&line.iter().map(String::as_str).collect::<Vec<_>>()).json();
         for answer in [&by_json, &by_form] {
-            assert_eq!(shape(&answer.json()), shape(&by_words), "{script}: {} {by_words}", answer.body);
+            assert_eq!(
+                shape(&answer.json()),
+                shape(&by_words),
+                "{script}: {} {by_words}",
+                answer.body
+            );
         }
         let run = client.get(by_form.header("location")).is(200).json();
         assert_eq!((&run["result"], &run["trigger"]), (&by_form.json(), &json!("http")), "{run}");
@@ -124,7 +139,13 @@ fn the_names_of_arguments_are_one_in_any_spelling() {
     let site = site();
     site.create("vol1", &[("file", "content")]);
     let Server { client, .. } = &Server::start(&site);
-    let spellings = ["create_snapshot", "createSnapshot", "create-snapshot", "CREATE_SNAPSHOT", "CreateSnapshot"];
+    let spellings = [
+        "create_snapshot",
+        "createSnapshot",
+        "create-snapshot",
+        "CREATE_SNAPSHOT",
+        "CreateSnapshot",
+    ];
     for (number, spelling) in spellings.iter().enumerate() {
         let answer = match number % 2 {
             0 => client.json("/api/backup", &json!({ "Volume": "vol1", *spelling: true })),
@@ -135,7 +156,11 @@ fn the_names_of_arguments_are_one_in_any_spelling() {
     }
     let twice = json!({ "createSnapshot": true, "create-snapshot": true });
     client.json("/api/backup", &twice).problem(400, "usage", &["create-snapshot", "twice"]);
-    client.form("/api/backup", "createSnapshot=1&create_snapshot=1").problem(400, "usage", &["twice"]);
+    client.form("/api/backup", "createSnapshot=1&create_snapshot=1").problem(
+        400,
+        "usage",
+        &["twice"],
+    );
 }
 
 #[test]
@@ -146,7 +171,9 @@ fn a_dry_run_answers_with_its_plan_and_changes_nothing() {
     let Server { client, .. } = &Server::start(&site);
     let before = (site.snapshots("vol1"), site.backups("vol1"));
     for query in ["?dry_run=true", "?dry_run", "?dry_run=1"] {
-        let answer = client.json(&format!("/api/remove{query}"), &json!({ "volume": "vol1", "all": true })).is(200);
+        let answer = client
+            .json(&format!("/api/remove{query}"), &json!({ "volume": "vol1", "all": true }))
+            .is(200);
         let told = answer.json();
         assert_eq!(told["dry_run"], true);
         let steps = told["plan"].as_array().unwrap();
@@ -155,9 +182,21 @@ fn a_dry_run_answers_with_its_plan_and_changes_nothing() {
         assert_eq!((&run["dry_run"], &run["plan"]), (&json!(true), &told["plan"]));
     }
     assert_eq!((site.snapshots("vol1"), site.backups("vol1")), before);
-    client.json("/api/remove?dry_run=maybe", &json!({ "volume": "vol1" })).problem(400, "usage", &["maybe", "dry_run"]);
-    client.json("/api/remove?dryrun=true", &json!({ "volume": "vol1" })).problem(400, "usage", &["did you mean"]);
-    assert_eq!((site.snapshots("vol1"), site.backups("vol1")), before, "what is not understood is not done");
+    client.json("/api/remove?dry_run=maybe", &json!({ "volume": "vol1" })).problem(
+        400,
+        "usage",
+        &["maybe", "dry_run"],
+    );
+    client.json("/api/remove?dryrun=true", &json!({ "volume": "vol1" })).problem(
+        400,
+        "usage",
+        &["did you mean"],
+    );
+    assert_eq!(
+        (site.snapshots("vol1"), site.backups("vol1")),
+        before,
+        "what is not understood is not done"
+    );
 }
 
 #[test]
@@ -173,14 +212,25 @@ fn a_run_that_nobody_waits_for_is_found_where_the_answer_says() {
         let answer = client.ask("POST", path, &[("Prefer", preference)], "").is(202);
         let id = answer.json()["run"].as_str().unwrap().to_owned();
         assert_eq!(answer.header("location"), format!("/api/runs/{id}"));
-        assert_eq!((answer.header("run-id"), answer.header("preference-applied")), (id.as_str(), "respond-async"));
+        assert_eq!(
+            (answer.header("run-id"), answer.header("preference-applied")),
+            (id.as_str(), "respond-async")
+        );
         client.get(answer.header("location")).is(200);
         assert_eq!(server.ended(&id)["status"], "done");
     }
     let id = client.start("/api/waits?timeout=1s", &json!({}));
     assert_eq!(server.ended(&id)["status"], "timed-out");
-    client.json("/api/waits?timeout=1s", &json!({})).problem(504, "deadline_exceeded", &["\"run\""]);
-    client.json("/api/waits?timeout=soon", &json!({})).problem(400, "usage", &["soon", "\"timeout\""]);
+    client.json("/api/waits?timeout=1s", &json!({})).problem(
+        504,
+        "deadline_exceeded",
+        &["\"run\""],
+    );
+    client.json("/api/waits?timeout=soon", &json!({})).problem(
+        400,
+        "usage",
+        &["soon", "\"timeout\""],
+    );
 }
 
 #[test]
@@ -191,7 +241,11 @@ fn two_hundred_runs_at_once_are_all_run_in_the_order_of_their_ids() {
     let started = thread::scope(|scope| {
         let start = |thread: u64| {
             let numbers = thread * 25..(thread + 1) * 25;
-            scope.spawn(|| numbers.map(|n| (client.start("/api/mark", &json!({ "number": n })), n)).collect::<Vec<_>>())
+            scope.spawn(|| {
+                numbers
+                    .map(|n| (client.start("/api/mark", &json!({ "number": n })), n))
+                    .collect::<Vec<_>>()
+            })
         };
         let threads: Vec<_> = (0..8).map(start).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
@@ -208,8 +262,14 @@ fn two_hundred_runs_at_once_are_all_run_in_the_order_of_their_ids() {
     runs.reverse();
     assert!(runs.is_sorted_by_key(|run| text(run, "id")), "the newest is listed first");
     for (index, run) in runs.iter().enumerate() {
-        let going_on = runs[..index].iter().filter(|earlier| time(earlier, "ended") > time(run, "started")).count();
-        assert!(going_on < 2, "{going_on} runs with lower ids had not ended when this began: {run}");
+        let going_on = runs[..index]
+            .iter()
+            .filter(|earlier| time(earlier, "ended") > time(run, "started"))
+            .count();
+        assert!(
+            going_on < 2,
+            "{going_on} runs with lower ids had not ended when this began: {run}"
+        );
     }
 }
 
@@ -262,11 +322,21 @@ fn a_run_that_fails_on_one_volume_is_a_problem_with_the_failure_and_what_was_don
     let problem = answer.json();
     assert_eq!(problem["status"], status, "{problem}");
     let failures = problem["failures"].as_array().unwrap();
-    assert_eq!((failures.len(), &failures[0]["volume"], &failures[0]["code"]), (1, &json!("vol2"), &problem["code"]));
-    assert!(problem["result"].as_array().unwrap().iter().any(|backup| backup["URL"].is_string()), "{problem}");
+    assert_eq!(
+        (failures.len(), &failures[0]["volume"], &failures[0]["code"]),
+        (1, &json!("vol2"), &problem["code"])
+    );
+    assert!(
+        problem["result"].as_array().unwrap().iter().any(|backup| backup["URL"].is_string()),
+        "{problem}"
+    );
     assert_eq!(problem["run"].as_str(), Some(run.as_str()));
     let record = server.client.get(&format!("/api/runs/{run}")).json();
-    assert_eq!((&record["status"], &record["volumes_done"]), (&json!("partial"), &json!(["vol1"])), "{record}");
+    assert_eq!(
+        (&record["status"], &record["volumes_done"]),
+        (&json!("partial"), &json!(["vol1"])),
+        "{record}"
+    );
     let one = server.client.json("/api/backup", &json!({ "volume": "vol3" }));
     one.problem(422, "not_found", &["vol3", "\"run\"", "\"hint\""]);
 }
@@ -278,7 +348,8 @@ fn the_token_for_looking_looks_and_the_other_does_everything() {
     let Server { client, .. } = &Server::start(&site);
     let (read, nobody, wrong) =
         (client.with_token(READ), client.with_token(""), client.with_token("wrong-wrong-wrong"));
-    let entry = client.get("/api/schedule").json()["entries"][0]["key"].as_str().unwrap().to_owned();
+    let entry =
+        client.get("/api/schedule").json()["entries"][0]["key"].as_str().unwrap().to_owned();
     let run = client.post("/api/volumes").is(200).header("run-id").to_owned();
 
     for path in [
@@ -318,12 +389,19 @@ fn the_token_for_looking_looks_and_the_other_does_everything() {
     let session = nobody.json("/session", &json!({ "token": READ })).is(200);
     assert_eq!(session.json()["role"], "read");
     let cookie = session.header("set-cookie").split(';').next().unwrap().to_owned();
-    assert!(session.header("set-cookie").contains("HttpOnly") && !cookie.contains(READ), "{cookie}");
+    assert!(
+        session.header("set-cookie").contains("HttpOnly") && !cookie.contains(READ),
+        "{cookie}"
+    );
     nobody.ask("GET", "/api/runs", &[("Cookie", &cookie)], "").is(200);
     let here = format!("http://{}", client.address);
     let signed_in = [("Cookie", cookie.as_str()), ("Origin", here.as_str())];
     assert!(matches!(nobody.ask("POST", "/api/backup", &signed_in, "").status, 403));
-    nobody.json("/session", &json!({ "token": "wrong-wrong-wrong" })).problem(401, "unauthorized", &[]);
+    nobody.json("/session", &json!({ "token": "wrong-wrong-wrong" })).problem(
+        401,
+        "unauthorized",
+        &[],
+    );
     let log = fs::read_to_string(site.path("serve.log")).unwrap();
     assert!(!log.contains(FULL) && !log.contains(READ), "{log}");
 }
@@ -333,11 +411,16 @@ fn an_entry_of_the_crontab_is_run_now_and_paused_and_stays_so_over_a_restart() {
     let site = site_with(&[("waits", WAITS)]);
     fs::write(site.path("crontab"), format!("{YEARLY}0 0 1 1 *  waits\n")).unwrap();
     let mut server = Server::start(&site);
-    let entries = |server: &Server| server.client.get("/api/schedule").is(200).json()["entries"].clone();
+    let entries =
+        |server: &Server| server.client.get("/api/schedule").is(200).json()["entries"].clone();
     let key = |index: usize| entries(&server)[index]["key"].as_str().unwrap().to_owned();
     let (backup, waits) = (key(0), key(2));
     let first = entries(&server)[0].clone();
-    assert_eq!((&first["script"], &first["arguments"]), (&json!("backup"), &json!(["--create-snapshot"])), "{first}");
+    assert_eq!(
+        (&first["script"], &first["arguments"]),
+        (&json!("backup"), &json!(["--create-snapshot"])),
+        "{first}"
+    );
     assert!(first["next"].is_string() && first["last_run"].is_null(), "{first}");
 
     let answer = server.client.post(&format!("/api/schedule/{waits}/run")).is(202);
@@ -356,7 +439,11 @@ fn an_entry_of_the_crontab_is_run_now_and_paused_and_stays_so_over_a_restart() {
         (&run["script"], &run["trigger"], &run["entry"]["key"]),
         (&json!("waits"), &json!("http"), &json!(waits))
     );
-    server.client.post(&format!("/api/schedule/{waits}/run")).problem(409, "busy", &["runs already"]);
+    server.client.post(&format!("/api/schedule/{waits}/run")).problem(
+        409,
+        "busy",
+        &["runs already"],
+    );
     assert_eq!(entries(&server)[2]["running"], true);
     site.run("create --volume go --size 1G").ok();
     server.until("it does not end", || entries(&server)[2]["running"] == false);
@@ -372,7 +459,9 @@ fn an_entry_of_the_crontab_is_run_now_and_paused_and_stays_so_over_a_restart() {
     server.running.kill();
     let server = Server::start(&site);
     assert_eq!(entries(&server)[0]["paused"], false);
-    for (path, words) in [("nothing/run", "no such entry"), (&format!("{backup}/explode"), "run, pause and resume")] {
+    for (path, words) in
+        [("nothing/run", "no such entry"), (&format!("{backup}/explode"), "run, pause and resume")]
+    {
         server.client.post(&format!("/api/schedule/{path}")).problem(404, "not_found", &[words]);
     }
     let wrong = server.client.get(&format!("/api/schedule/{backup}/run")).is(405);
@@ -383,13 +472,16 @@ fn an_entry_of_the_crontab_is_run_now_and_paused_and_stays_so_over_a_restart() {
 fn an_entry_that_waits_for_its_turn_says_so_and_one_that_cannot_be_started_says_why() {
     let site = site_with(&[("waits", WAITS)]).with("BKUP_MAX_CONCURRENT", "1");
     let file = site.path("crontab").display().to_string();
-    let crontab = format!("0 0 1 1 *  snapshot\n0 0 1 1 *  waits\nBKUP_CONVOY=builtin:{file}\n0 0 1 1 *  backup\n");
+    let crontab = format!(
+        "0 0 1 1 *  snapshot\n0 0 1 1 *  waits\nBKUP_CONVOY=builtin:{file}\n0 0 1 1 *  backup\n"
+    );
     fs::write(site.path("crontab"), crontab).unwrap();
     let server = Server::start(&site);
     let client = &server.client;
     let entries = client.get("/api/schedule").is(200).json()["entries"].clone();
     let run = |index: usize, query: &str| {
-        client.post(&format!("/api/schedule/{}/run{query}", entries[index]["key"].as_str().unwrap()))
+        client
+            .post(&format!("/api/schedule/{}/run{query}", entries[index]["key"].as_str().unwrap()))
     };
     let waits = client.start("/api/waits", &json!({}));
     let snapshot = run(0, "").is(202).json();
@@ -422,21 +514,39 @@ fn a_dry_run_of_an_entry_has_the_entrys_own_settings_and_is_none_of_its_runs() {
     let server = Server::start(&site);
     let (full, read) = (&server.client, &server.client.with_token(READ));
     let entries = || full.get("/api/schedule").is(200).json()["entries"].clone();
-    let path = |index: usize| format!("/api/schedule/{}/run?dry_run=true", entries()[index]["key"].as_str().unwrap());
+    let path = |index: usize| {
+        format!("/api/schedule/{}/run?dry_run=true", entries()[index]["key"].as_str().unwrap())
+    };
 
     let before = entries();
     for client in [full, read] {
         let answer = client.post(&path(0)).is(200);
-        assert_eq!(answer.json()["result"], json!([other, "+12:45"]), "its own destination and zone");
+        assert_eq!(
+            answer.json()["result"],
+            json!([other, "+12:45"]),
+            "its own destination and zone"
+        );
         assert_eq!(answer.json()["dry_run"], true);
         let run = full.get(answer.header("location")).is(200).json();
-        assert_eq!((&run["dry_run"], &run["trigger"], &run["entry"]), (&json!(true), &json!("http"), &Value::Null));
+        assert_eq!(
+            (&run["dry_run"], &run["trigger"], &run["entry"]),
+            (&json!(true), &json!("http"), &Value::Null)
+        );
     }
     let planned = full.post(&path(2)).is(200).json();
-    assert!(planned["plan"].to_string().contains(site.path("other").to_str().unwrap()), "{planned}");
+    assert!(
+        planned["plan"].to_string().contains(site.path("other").to_str().unwrap()),
+        "{planned}"
+    );
     full.post(&path(1)).problem(504, "deadline_exceeded", &["\"run\""]);
     assert_eq!(shape(&entries()), shape(&before));
-    assert!(entries().as_array().unwrap().iter().all(|entry| entry["last"].is_null() && entry["last_run"].is_null()));
+    assert!(
+        entries()
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|entry| entry["last"].is_null() && entry["last_run"].is_null())
+    );
 
     // While it runs, too; and whoever does not wait can end it.
     let running = full.post(path(0).split('?').next().unwrap()).is(202).json()["run"].clone();
@@ -448,7 +558,10 @@ fn a_dry_run_of_an_entry_has_the_entrys_own_settings_and_is_none_of_its_runs() {
     assert_eq!(server.ended(&id)["status"], "cancelled");
     full.delete(&format!("/api/runs/{}", running.as_str().unwrap())).is(202);
 
-    assert!(site.snapshots("vol1").is_empty() && fs::read_dir(site.path("other")).unwrap().next().is_none());
+    assert!(
+        site.snapshots("vol1").is_empty()
+            && fs::read_dir(site.path("other")).unwrap().next().is_none()
+    );
     for (path, status, code) in [
         (path(0).replace("run?", "pause?"), 400, "usage"),
         (path(0).replace("true", "perhaps"), 400, "usage"),
@@ -479,8 +592,14 @@ fn the_token_for_looking_looks_where_the_program_looks_and_no_longer() {
     let refused = read.json(&format!("{dry}&timeout=2h1s"), &restore(&url));
     assert_eq!(refused.problem(403, "forbidden", &["2h", "\"hint\""])["field"], "timeout");
     let elsewhere = url.replace(site.path("backups").to_str().unwrap(), "/etc");
-    for elsewhere in [&elsewhere, "s3://bucket@us-east-1/path?backup=backup-1234567890abcdef&volume=vol1"] {
-        let refused = read.json(dry, &restore(elsewhere)).problem(403, "forbidden", &["destination", "\"hint\""]);
+    for elsewhere in
+        [&elsewhere, "s3://bucket@us-east-1/path?backup=backup-1234567890abcdef&volume=vol1"]
+    {
+        let refused = read.json(dry, &restore(elsewhere)).problem(
+            403,
+            "forbidden",
+            &["destination", "\"hint\""],
+        );
         assert_eq!(refused["field"], "backupurl");
     }
     read.json("/api/visit", &json!({ "at": "vfs:///etc" })).problem(403, "forbidden", &["\"at\""]);
@@ -515,9 +634,13 @@ fn events_tell_of_a_run_from_its_start_to_its_end_and_go_on_where_they_were_left
     let mut events = server.client.events("", &[]);
     let id = server.client.start("/api/waits", &json!({}));
     let started = events.until("run-started");
-    assert_eq!((started.data["id"].as_str(), &started.data["status"]), (Some(id.as_str()), &json!("running")));
-    let line =
-        std::iter::from_fn(|| Some(events.until("run-line"))).find(|line| line.data["text"] == "it waits").unwrap();
+    assert_eq!(
+        (started.data["id"].as_str(), &started.data["status"]),
+        (Some(id.as_str()), &json!("running"))
+    );
+    let line = std::iter::from_fn(|| Some(events.until("run-line")))
+        .find(|line| line.data["text"] == "it waits")
+        .unwrap();
     assert_eq!(line.data["run"].as_str(), Some(id.as_str()), "{line:?}");
     drop(events);
 
@@ -525,11 +648,16 @@ fn events_tell_of_a_run_from_its_start_to_its_end_and_go_on_where_they_were_left
     site.run("create --volume go --size 1G").ok();
     server.ended(&id);
     let of_run = format!("?run={id}&after={}", line.id);
-    for (query, headers) in [(of_run.as_str(), vec![]), ("", vec![("Last-Event-ID", line.id.as_str())])] {
+    for (query, headers) in
+        [(of_run.as_str(), vec![]), ("", vec![("Last-Event-ID", line.id.as_str())])]
+    {
         let mut events = server.client.events(query, &headers);
         let ended = std::iter::from_fn(|| Some(events.next()))
             .inspect(|event| {
-                assert!(event.name != "run-started" || event.data["id"] != id.as_str(), "again: {event:?}")
+                assert!(
+                    event.name != "run-started" || event.data["id"] != id.as_str(),
+                    "again: {event:?}"
+                )
             })
             .find(|event| event.name == "run-ended" && event.data["id"] == id.as_str())
             .unwrap();
@@ -538,9 +666,14 @@ fn events_tell_of_a_run_from_its_start_to_its_end_and_go_on_where_they_were_left
     server.running.terminate();
     let server = Server::start(&site);
     for seen in [line.id.as_str(), "nonsense", "0-0"] {
-        assert_eq!(server.client.events("", &[("Last-Event-ID", seen)]).next().name, "reset", "{seen}");
+        assert_eq!(
+            server.client.events("", &[("Last-Event-ID", seen)]).next().name,
+            "reset",
+            "{seen}"
+        );
     }
-    let key = server.client.get("/api/schedule").json()["entries"][0]["key"].as_str().unwrap().to_owned();
+    let key =
+        server.client.get("/api/schedule").json()["entries"][0]["key"].as_str().unwrap().to_owned();
     let mut events = server.client.events("", &[]);
     server.client.post(&format!("/api/schedule/{key}/pause")).is(200);
     events.until("schedule");
@@ -561,15 +694,25 @@ fn runs_come_in_pages_and_are_found_by_script_status_volume_and_time() {
     site.create("vol1", &[("file", "content")]);
     let server = Server::start(&site);
     let client = &server.client;
-    let ids: Vec<String> =
-        (0..7).map(|n| client.json("/api/mark", &json!({ "number": n })).is(200).header("run-id").to_owned()).collect();
+    let ids: Vec<String> = (0..7)
+        .map(|n| {
+            client.json("/api/mark", &json!({ "number": n })).is(200).header("run-id").to_owned()
+        })
+        .collect();
     client.post("/api/breaks").problem(500, "script", &["broken", "breaks.rhai", "\"line\":1"]);
     client.json("/api/backup", &json!({ "volume": "vol1" })).is(200);
 
-    let (mut path, mut found, mut pages) = (Some("/api/runs?script=mark&limit=3".to_owned()), Vec::new(), 0);
+    let (mut path, mut found, mut pages) =
+        (Some("/api/runs?script=mark&limit=3".to_owned()), Vec::new(), 0);
     while let Some(next) = path {
         let page = client.get(&next).is(200).json();
-        found.extend(page["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()));
+        found.extend(
+            page["runs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|run| run["id"].as_str().unwrap().to_owned()),
+        );
         path = page["next"].as_str().map(str::to_owned);
         pages += 1;
     }
@@ -578,7 +721,11 @@ fn runs_come_in_pages_and_are_found_by_script_status_volume_and_time() {
 
     let scripts = |query: &str| {
         let found = client.get(&format!("/api/runs?{query}")).is(200).json();
-        let names = found["runs"].as_array().unwrap().iter().map(|run| run["script"].as_str().unwrap().to_owned());
+        let names = found["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["script"].as_str().unwrap().to_owned());
         names.collect::<Vec<_>>()
     };
     assert_eq!(scripts("status=failed"), ["breaks"]);
@@ -620,13 +767,17 @@ fn a_log_comes_as_json_by_number_or_as_text() {
         let tail = client.get(&format!("/api/runs/{id}/log?{query}")).is(200).json();
         assert_eq!(tail["lines"].as_array().unwrap()[..], lines[from..to], "{query}");
     }
-    let end = client.ask("GET", &format!("/api/runs/{id}/log?tail=1"), &[("Accept", "text/plain")], "").is(200);
+    let end = client
+        .ask("GET", &format!("/api/runs/{id}/log?tail=1"), &[("Accept", "text/plain")], "")
+        .is(200);
     assert_eq!(end.body.lines().count(), 1, "{}", end.body);
-    let text = client.ask("GET", &format!("/api/runs/{id}/log"), &[("Accept", "text/plain")], "").is(200);
+    let text =
+        client.ask("GET", &format!("/api/runs/{id}/log"), &[("Accept", "text/plain")], "").is(200);
     assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
     assert_eq!(text.body.lines().count(), lines.len(), "a line each: {}", text.body);
     assert!(text.body.contains("line 4") && !text.body.contains('\u{1b}'), "{:?}", text.body);
-    for query in ["after=-1", "after=x", "limit=0", "limit=10001", "tail=0", "tail=10001", "tail=x"] {
+    for query in ["after=-1", "after=x", "limit=0", "limit=10001", "tail=0", "tail=10001", "tail=x"]
+    {
         client.get(&format!("/api/runs/{id}/log?{query}")).problem(400, "usage", &[]);
     }
 }
@@ -646,8 +797,12 @@ fn readyz_says_what_is_not_ready_and_metrics_tell_what_was() {
         checks.into_iter().find(|check| check["name"] == name).unwrap()
     };
     let freshness = check(client.get("/readyz").is(503), "freshness");
-    assert!(freshness["ok"] == false && freshness["detail"].as_str().unwrap().contains("vol1"), "{freshness}");
-    let metrics = |line: &str| client.get("/metrics").is(200).body.lines().any(|there| there == line);
+    assert!(
+        freshness["ok"] == false && freshness["detail"].as_str().unwrap().contains("vol1"),
+        "{freshness}"
+    );
+    let metrics =
+        |line: &str| client.get("/metrics").is(200).body.lines().any(|there| there == line);
     assert!(metrics("convoy_backups_backup_overdue{volume=\"vol1\"} 1"));
     assert!(metrics("convoy_backups_healthy 0"));
 
@@ -673,7 +828,8 @@ fn readyz_says_what_is_not_ready_and_metrics_tell_what_was() {
 
 #[test]
 fn metrics_are_as_prometheus_reads_them_whatever_volumes_are_called() {
-    let odd = ["quo\"te", "back\\slash", "new\nline", "br{ac}e", "\u{fc}n\u{ef}", " ", "#", "a=b,c"];
+    let odd =
+        ["quo\"te", "back\\slash", "new\nline", "br{ac}e", "\u{fc}n\u{ef}", " ", "#", "a=b,c"];
     let volumes: serde_json::Map<_, _> = odd
         .iter()
         .map(|name| ((*name).to_owned(), json!({ "Name": name, "Driver": "vfs", "MountPoint": "", "CreatedTime": "", "DriverInfo": {}, "Snapshots": {} })))
@@ -687,7 +843,9 @@ fn metrics_are_as_prometheus_reads_them_whatever_volumes_are_called() {
     client.post("/api/volumes").is(200);
     let text = client.get("/metrics").is(200);
     assert_eq!(text.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-    for (name, label) in [("quo\"te", r#"quo\"te"#), ("back\\slash", r"back\\slash"), ("new\nline", r"new\nline")] {
+    for (name, label) in
+        [("quo\"te", r#"quo\"te"#), ("back\\slash", r"back\\slash"), ("new\nline", r"new\nline")]
+    {
         let line = format!("convoy_backups_volume_problems{{volume=\"{label}\"}} ");
         assert!(text.body.contains(&line), "{name}: no {line} in {}", text.body);
     }

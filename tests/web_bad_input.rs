@@ -1,4 +1,5 @@
-//! Bad input over HTTP gets a clear error and changes nothing; and a `serve` that can't listen says why.
+//! Bad input over HTTP gets a clear error and changes nothing; and a `serve` that can't listen says
+//! why.
 
 use std::{
     fs,
@@ -72,9 +73,12 @@ fn a_wrong_method_is_told_which_there_are() {
 fn a_body_that_is_no_json_object_and_no_form_is_refused() {
     let site = site();
     let Server { client, .. } = &Server::start(&site);
-    for kind in
-        ["text/plain", "multipart/form-data; boundary=x", "application/jsonx", "application/json; charset=utf-16"]
-    {
+    for kind in [
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/jsonx",
+        "application/json; charset=utf-16",
+    ] {
         let answer = client.ask("POST", "/api/backup", &[("Content-Type", kind)], "{}");
         answer.problem(415, "media_type", &["application/json"]);
     }
@@ -91,7 +95,8 @@ fn a_body_that_is_no_json_object_and_no_form_is_refused() {
         ("{\"volume\": \"vol1\", \"volume\": \"vol2\"}", "twice"),
         (deep.as_str(), "recursion limit"),
     ] {
-        let answer = client.ask("POST", "/api/backup", &[("Content-Type", "application/json")], body);
+        let answer =
+            client.ask("POST", "/api/backup", &[("Content-Type", "application/json")], body);
         answer.problem(400, "usage", &[words]);
     }
     is_untouched(client);
@@ -108,17 +113,28 @@ fn wrong_arguments_name_the_field() {
         ("/api/backup", json!({ "create_snapshot": "maybe" }), "create_snapshot", "true or false"),
         ("/api/create", json!({ "volume": "vol1" }), "size", "size"),
         ("/api/create", json!({ "volume": "vol1", "size": "1.5g" }), "size", "40G"),
-        ("/api/restore", json!({ "volume": "vol1", "backupurl": "nonsense" }), "backupurl", "vfs:///"),
+        (
+            "/api/restore",
+            json!({ "volume": "vol1", "backupurl": "nonsense" }),
+            "backupurl",
+            "vfs:///",
+        ),
         ("/api/prune", json!({ "keep_daily": [7] }), "keep_daily", "whole number"),
     ] {
         let problem = client.json(path, &body).problem(400, "usage", &[words]);
         assert_eq!(problem["field"], field, "{problem}");
     }
-    for (body, field) in
-        [("volume=vol1&volume=vol2", "volume"), ("Volume=vol1&volume=vol1", "volume"), ("volum=x", "volum")]
-    {
+    for (body, field) in [
+        ("volume=vol1&volume=vol2", "volume"),
+        ("Volume=vol1&volume=vol1", "volume"),
+        ("volum=x", "volum"),
+    ] {
         let problem = client.form("/api/backup", body).problem(400, "usage", &[]);
-        assert_eq!(problem["field"].as_str().map(str::to_ascii_lowercase).as_deref(), Some(field), "{problem}");
+        assert_eq!(
+            problem["field"].as_str().map(str::to_ascii_lowercase).as_deref(),
+            Some(field),
+            "{problem}"
+        );
     }
     for query in ["dryrun=true", "dry_run=true&dry_run=false", "timeout=0s", "timeout=-1h"] {
         client.post(&format!("/api/backup?{query}")).problem(400, "usage", &["\"field\""]);
@@ -130,7 +146,10 @@ fn wrong_arguments_name_the_field() {
 fn a_gigabyte_is_refused_before_it_is_sent_and_while_it_is_sent() {
     let site = site();
     let Server { client, .. } = &Server::start(&site);
-    let announced = raw(client, &format!("POST /api/backup HTTP/1.1\r\nHEAD{JSON}Content-Length: 1000000000\r\n\r\n"));
+    let announced = raw(
+        client,
+        &format!("POST /api/backup HTTP/1.1\r\nHEAD{JSON}Content-Length: 1000000000\r\n\r\n"),
+    );
     announced.problem(413, "too_large", &["1048576 bytes"]);
     let head = format!(
         "POST /api/backup HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {FULL}\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
@@ -164,12 +183,16 @@ fn what_is_no_http_is_refused() {
         ("Content-Length: two\r\n", "{}"),
         ("Content-Length: 2\r\nContent-Length: 3\r\n", "{}"),
     ] {
-        let answer = raw(client, &format!("POST /api/backup HTTP/1.1\r\nHEAD{JSON}{headers}\r\n{body}"));
+        let answer =
+            raw(client, &format!("POST /api/backup HTTP/1.1\r\nHEAD{JSON}{headers}\r\n{body}"));
         assert_eq!(answer.status, 400, "{headers} {body}: {answer:?}");
     }
-    for nonsense in
-        ["\u{16}\u{3}\u{1}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n"]
-    {
+    for nonsense in [
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    ] {
         assert_eq!(raw(client, nonsense).status, 400, "{nonsense:?}");
     }
     is_untouched(client);
@@ -201,7 +224,10 @@ fn no_path_leads_out_of_what_is_served() {
         "/api/runs/..%2f..%2fapi-token/log",
     ] {
         let answer = client.get(path);
-        assert!(!answer.body.contains("root:") && !answer.body.contains("out"), "{path}: {answer:?}");
+        assert!(
+            !answer.body.contains("root:") && !answer.body.contains("out"),
+            "{path}: {answer:?}"
+        );
         answer.problem(404, "not_found", &["\"hint\""]);
     }
     for path in [
@@ -254,7 +280,9 @@ fn a_run_id_that_is_none_is_not_found() {
 fn a_thousand_connections_that_dawdle_keep_nobody_out() {
     let site = site();
     let Server { client, .. } = &Server::start(&site);
-    let begun = format!("POST /api/backup HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {FULL}\r\n{JSON}");
+    let begun = format!(
+        "POST /api/backup HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {FULL}\r\n{JSON}"
+    );
     let slow: Vec<TcpStream> = (0..1_000)
         .map(|number| {
             client.raw(match number % 3 {
@@ -281,16 +309,32 @@ fn a_page_from_elsewhere_gets_nothing_done_with_a_browser_that_is_signed_in() {
     let signed_in = nobody.json("/session", &json!({ "token": FULL })).is(200);
     let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
     for origin in ["https://evil.example.com", "null", "http://localhost:1"] {
-        let headers =
-            [("Cookie", cookie.as_str()), ("Origin", origin), ("Content-Type", "application/x-www-form-urlencoded")];
-        nobody.ask("POST", "/api/create", &headers, "volume=vol1&size=1G").problem(403, "forbidden", &[]);
+        let headers = [
+            ("Cookie", cookie.as_str()),
+            ("Origin", origin),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        nobody.ask("POST", "/api/create", &headers, "volume=vol1&size=1G").problem(
+            403,
+            "forbidden",
+            &[],
+        );
     }
-    let rebound =
-        format!("GET /api/runs HTTP/1.1\r\nHost: evil.example.com\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
-    Answer::read(client.raw(rebound.as_bytes())).unwrap().problem(421, "misdirected", &["evil.example.com"]);
-    let preflight = [("Origin", "https://evil.example.com"), ("Access-Control-Request-Method", "POST")];
+    let rebound = format!(
+        "GET /api/runs HTTP/1.1\r\nHost: evil.example.com\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+    );
+    Answer::read(client.raw(rebound.as_bytes())).unwrap().problem(
+        421,
+        "misdirected",
+        &["evil.example.com"],
+    );
+    let preflight =
+        [("Origin", "https://evil.example.com"), ("Access-Control-Request-Method", "POST")];
     let answer = nobody.ask("OPTIONS", "/api/create", &preflight, "");
-    assert!(answer.status == 401 && answer.header("access-control-allow-origin").is_empty(), "{answer:?}");
+    assert!(
+        answer.status == 401 && answer.header("access-control-allow-origin").is_empty(),
+        "{answer:?}"
+    );
     is_untouched(client);
 }
 
@@ -305,17 +349,29 @@ fn a_serve_that_cannot_listen_says_why() {
         (vec![("BKUP_API_LISTEN", address.as_str())], vec![address.as_str(), "BKUP_API_LISTEN"]),
         (vec![("BKUP_API_LISTEN", "everywhere")], vec!["BKUP_API_LISTEN", "everywhere"]),
         (vec![("BKUP_API_LISTEN", "192.0.2.1:3000")], vec!["192.0.2.1", "0.0.0.0"]),
-        (vec![("BKUP_API_TOKEN", "short")], vec!["BKUP_API_TOKEN", "shorter than 16", "openssl rand"]),
+        (
+            vec![("BKUP_API_TOKEN", "short")],
+            vec!["BKUP_API_TOKEN", "shorter than 16", "openssl rand"],
+        ),
         (vec![("BKUP_API_TOKEN", "with blanks in it, long")], vec!["BKUP_API_TOKEN", "blanks"]),
         (vec![("BKUP_API_TOKEN", FULL), ("BKUP_API_READ_TOKEN", FULL)], vec!["are the same"]),
-        (vec![("BKUP_API_TOKEN_FILE", "/nowhere/token")], vec!["BKUP_API_TOKEN_FILE", "/nowhere/token"]),
+        (
+            vec![("BKUP_API_TOKEN_FILE", "/nowhere/token")],
+            vec!["BKUP_API_TOKEN_FILE", "/nowhere/token"],
+        ),
         (vec![("BKUP_API_TLS_CERTIFICATE", "/nowhere/c.pem")], vec!["BKUP_API_TLS_KEY"]),
         (
-            vec![("BKUP_API_TLS_CERTIFICATE", "/nowhere/c.pem"), ("BKUP_API_TLS_KEY", "/nowhere/k.pem")],
+            vec![
+                ("BKUP_API_TLS_CERTIFICATE", "/nowhere/c.pem"),
+                ("BKUP_API_TLS_KEY", "/nowhere/k.pem"),
+            ],
             vec!["/nowhere/c.pem"],
         ),
         (vec![("BKUP_API_TLS_CERTIFICATE", &certificate), ("BKUP_API_TLS_KEY", &key)], vec!["key"]),
-        (vec![("BKUP_API_TLS_CERTIFICATE", &key), ("BKUP_API_TLS_KEY", &key)], vec!["second-key.pem", "certificate"]),
+        (
+            vec![("BKUP_API_TLS_CERTIFICATE", &key), ("BKUP_API_TLS_KEY", &key)],
+            vec!["second-key.pem", "certificate"],
+        ),
         (vec![("BKUP_API_MAX_CONNECTIONS", "0")], vec!["BKUP_API_MAX_CONNECTIONS"]),
     ] {
         let site = settings.iter().fold(site(), |site, (name, value)| site.with(name, *value));
@@ -336,7 +392,8 @@ fn a_serve_that_cannot_listen_says_why() {
 #[test]
 fn a_token_is_made_where_none_is_set_and_only_its_path_is_told() {
     let site = site();
-    let Server { client, running } = &Server::start_with(&site, &[("BKUP_API_TOKEN", ""), ("BKUP_API_READ_TOKEN", "")]);
+    let Server { client, running } =
+        &Server::start_with(&site, &[("BKUP_API_TOKEN", ""), ("BKUP_API_READ_TOKEN", "")]);
     let path = site.path("data/api-token");
     let token = fs::read_to_string(&path).unwrap().trim().to_owned();
     use std::os::unix::fs::PermissionsExt as _;
@@ -351,13 +408,24 @@ fn a_token_is_made_where_none_is_set_and_only_its_path_is_told() {
 fn over_tls_it_is_the_same_for_whoever_trusts_the_certificate() {
     let file = |name: &str| format!("{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
     let certificate = file("first-certificate.pem");
-    let site =
-        site().with("BKUP_API_TLS_CERTIFICATE", certificate.as_str()).with("BKUP_API_TLS_KEY", file("first-key.pem"));
+    let site = site()
+        .with("BKUP_API_TLS_CERTIFICATE", certificate.as_str())
+        .with("BKUP_API_TLS_KEY", file("first-key.pem"));
     let Server { client, .. } = &Server::start(&site);
     let url = |path: &str| format!("https://localhost:{}{path}", client.address.port());
     let token = format!("Authorization: Bearer {FULL}");
     let done = Command::new("curl")
-        .args(["-sS", "-i", "--noproxy", "*", "--cacert", &certificate, "-H", &token, &url("/api/runs")])
+        .args([
+            "-sS",
+            "-i",
+            "--noproxy",
+            "*",
+            "--cacert",
+            &certificate,
+            "-H",
+            &token,
+            &url("/api/runs"),
+        ])
         .output()
         .expect("curl is needed: apt-get install curl");
     let answer = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -366,8 +434,10 @@ fn over_tls_it_is_the_same_for_whoever_trusts_the_certificate() {
         "{answer} {}",
         String::from_utf8_lossy(&done.stderr)
     );
-    let distrusted =
-        Command::new("curl").args(["-sS", "--noproxy", "*", "-H", &token, &url("/api/runs")]).output().unwrap();
+    let distrusted = Command::new("curl")
+        .args(["-sS", "--noproxy", "*", "-H", &token, &url("/api/runs")])
+        .output()
+        .unwrap();
     assert!(!distrusted.status.success());
     // Plain HTTP gets no answer with anything in it.
     let mut plain = client.send("GET", "/api/runs", &[], "");

@@ -41,10 +41,11 @@ pub struct Connection {
 type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
 
 impl Connection {
-    /// Lets others' requests that are under way end, and closes the socket. Where that takes long, `remark` hears of it; a
-    /// cancellation ends the wait, and with it the others' requests.
+    /// Lets others' requests that are under way end, and closes the socket. Where that takes long,
+    /// `remark` hears of it; a cancellation ends the wait, and with it the others' requests.
     pub async fn close(self, cancellation: &CancellationToken, remark: impl Fn(&str)) {
-        let serving = std::mem::take(&mut *self.serving.lock().unwrap_or_else(PoisonError::into_inner));
+        let serving =
+            std::mem::take(&mut *self.serving.lock().unwrap_or_else(PoisonError::into_inner));
         for (stop, mut served) in serving {
             drop(stop);
             let ended = tokio::select! {
@@ -70,7 +71,11 @@ impl Connection {
 }
 
 /// What the built-in daemon is opened with.
-pub fn builtin_options(config: &Config, root: PathBuf, progress: Arc<dyn Progress>) -> BuiltinOptions {
+pub fn builtin_options(
+    config: &Config,
+    root: PathBuf,
+    progress: Arc<dyn Progress>,
+) -> BuiltinOptions {
     let text = |secret: &Secret| secret.expose().to_owned();
     BuiltinOptions {
         root,
@@ -95,21 +100,27 @@ struct Builtin {
 /// Finds the daemon that the configuration names.
 ///
 /// # Errors
-/// A configuration error where the data folder is a file, or the socket that was asked for is not there; [`ErrorKind::Busy`] where another process owns
-/// the built-in daemon's root and does not answer.
+/// A configuration error where the data folder is a file, or the socket that was asked for is not
+/// there; [`ErrorKind::Busy`] where another process owns the built-in daemon's root and does not
+/// answer.
 pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Connection> {
     check_data_folder(&config.data_dir)?;
     let (choice, why) = config.daemon();
     let serving = Serving::default();
     let daemon: Arc<dyn Daemon> = match choice {
-        DaemonChoice::Socket(socket) => Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default())),
+        DaemonChoice::Socket(socket) => {
+            Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default()))
+        }
         DaemonChoice::Builtin(root) => {
-            let builtin =
-                Builtin { options: builtin_options(config, root.clone(), progress), serving: serving.clone() };
+            let builtin = Builtin {
+                options: builtin_options(config, root.clone(), progress),
+                serving: serving.clone(),
+            };
             let connect = move || {
                 let builtin = builtin.clone();
                 let connecting = async move { own_or_ask(&builtin).await };
-                Box::pin(connecting) as std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>>
+                Box::pin(connecting)
+                    as std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>>
             };
             Arc::new(Handover::new(&root, Box::new(connect)).await?)
         }
@@ -118,16 +129,19 @@ pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Con
     Ok(Connection { daemon, why, serving })
 }
 
-/// A data folder that is no folder is a mistake, and what is to lie in it must not be missed in silence. That it is not there yet is
-/// no mistake, and that it can't be written stops no backup.
+/// A data folder that is no folder is a mistake, and what is to lie in it must not be missed in
+/// silence. That it is not there yet is no mistake, and that it can't be written stops no backup.
 pub(super) fn check_data_folder(folder: &Path) -> Result<()> {
     let is_file = match folder.metadata() {
         Ok(metadata) => !metadata.is_dir(),
         Err(error) => error.kind() == std::io::ErrorKind::NotADirectory,
     };
     if is_file {
-        return Err(Error::configuration(format!("the data folder \"{}\" is not a folder", folder.display()))
-            .with_hint("set BKUP_DATA_DIR to a folder that this user can write to"));
+        return Err(Error::configuration(format!(
+            "the data folder \"{}\" is not a folder",
+            folder.display()
+        ))
+        .with_hint("set BKUP_DATA_DIR to a folder that this user can write to"));
     }
     Ok(())
 }
@@ -136,7 +150,8 @@ fn client(socket: PathBuf, endpoint: Option<String>, deadlines: Deadlines) -> Cl
     Client::new(ClientOptions { socket, endpoint, deadlines })
 }
 
-/// The root itself where it is free, and then its socket is served to others; else the socket of its owner.
+/// The root itself where it is free, and then its socket is served to others; else the socket of
+/// its owner.
 async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     let socket = builtin.options.root.join("convoy.sock");
     let start = std::time::Instant::now();
@@ -150,13 +165,16 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
             Err(error) => return Err(error),
         };
         if UnixStream::connect(&socket).await.is_ok() {
-            // A root whose owner ends can be taken over at once: do not wait for the socket to come back.
+            // A root whose owner ends can be taken over at once: do not wait for the socket to come
+            // back.
             let deadlines = Deadlines { restart: Duration::ZERO, ..Deadlines::default() };
             return Ok(Arc::new(client(socket, None, deadlines)));
         }
         if start.elapsed() > OWNER_WAIT {
-            return Err(busy
-                .with_hint(format!("its owner does not answer at \"{}\"; end that process first", socket.display())));
+            return Err(busy.with_hint(format!(
+                "its owner does not answer at \"{}\"; end that process first",
+                socket.display()
+            )));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -166,11 +184,14 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
 async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     let options = builtin.options.clone();
     let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
-    let daemon = opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
+    let daemon = opened.unwrap_or_else(|panic| {
+        Err(Error::internal(format!("the built-in daemon failed: {panic}")))
+    })?;
     Ok(Arc::new(daemon))
 }
 
-/// Serves the root's socket to other processes. Without it this process still works, so a failure is only said.
+/// Serves the root's socket to other processes. Without it this process still works, so a failure
+/// is only said.
 fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
     match Server::bind(socket, daemon.clone()) {
         Ok(server) => {

@@ -1,8 +1,10 @@
-//! A built-in daemon's root has one owner at a time, and everyone else speaks to the owner's socket. Owners come and go: a
-//! command that ends hands the root over to whoever asks next. This is what asks.
+//! A built-in daemon's root has one owner at a time, and everyone else speaks to the owner's
+//! socket. Owners come and go: a command that ends hands the root over to whoever asks next. This
+//! is what asks.
 //!
-//! An owner that ends as it should answers whoever has connected. One that is killed breaks off: what was only read is asked
-//! again of the next one, what was to be written is in doubt, and the guards look into it.
+//! An owner that ends as it should answers whoever has connected. One that is killed breaks off:
+//! what was only read is asked again of the next one, what was to be written is in doubt, and the
+//! guards look into it.
 
 use std::{
     collections::BTreeMap,
@@ -16,19 +18,25 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    convoy::{Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume},
+    convoy::{
+        Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot,
+        Volume,
+    },
     error::{Error, ErrorKind, Result},
 };
 
 /// Owners that go, one after the other, are followed for so long.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The pause before a second next owner is looked for: one that is there and hangs up on everyone is not asked without end.
+/// The pause before a second next owner is looked for: one that is there and hangs up on everyone
+/// is not asked without end.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Finds the daemon anew: takes the root where it is free, or speaks to its owner.
-type Connect = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>> + Send + Sync>;
+type Connect =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>> + Send + Sync>;
 
-/// A daemon that is looked for again where it went away before anything was sent to it, or while it was only read from.
+/// A daemon that is looked for again where it went away before anything was sent to it, or while it
+/// was only read from.
 pub(super) struct Handover {
     current: Mutex<Arc<dyn Daemon>>,
     connect: Connect,
@@ -176,7 +184,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_the_owners_end_cut_off_is_asked_again_and_a_write_is_not() {
-        let (first, second) = (faulty("volumes", ErrorKind::Timeout), Arc::new(MemoryDaemon::with_volumes(&["vol1"])));
+        let (first, second) = (
+            faulty("volumes", ErrorKind::Timeout),
+            Arc::new(MemoryDaemon::with_volumes(&["vol1"])),
+        );
         let daemon = handover(&[&first, &second]).await;
         assert_eq!(daemon.volumes().await.unwrap().len(), 1);
 

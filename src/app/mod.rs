@@ -33,7 +33,8 @@ pub fn library(config: &Config) -> Result<Library> {
     Library::new(config.scripts_dir.clone())
 }
 
-/// The door of this process's runs; what scripts tell people goes to `notifier`, and what ran to `recorder`.
+/// The door of this process's runs; what scripts tell people goes to `notifier`, and what ran to
+/// `recorder`.
 pub fn door(
     config: &Config,
     settings: Arc<script::Settings>,
@@ -58,7 +59,11 @@ pub fn door(
 
 /// What scripts see of the configuration.
 pub fn settings(config: &Config) -> Arc<script::Settings> {
-    let values = config.public_values().into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+    let values = config
+        .public_values()
+        .into_iter()
+        .map(|(name, value)| (name, Value::String(value)))
+        .collect();
     Arc::new(script::Settings {
         destination: config.backup_url.clone(),
         delete_old_snapshots: config.delete_old_snapshots,

@@ -51,15 +51,19 @@ pub struct Seen<'a> {
     pub now: Timestamp,
 }
 
-/// All of it in the form in which people and programs get it. It reads the store and the outbox, and so may block for moments.
+/// All of it in the form in which people and programs get it. It reads the store and the outbox,
+/// and so may block for moments.
 pub fn report(seen: &Seen<'_>) -> Report {
     let Seen { known, .. } = seen;
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     problems.extend(seen.crontab_problem.clone());
     for entry in seen.entries.iter().filter(|entry| seen.paused.contains(&entry.key)) {
         let words = format!("{} {}", entry.script, entry.arguments_text());
-        let paused =
-            format!("line {} of the crontab is paused: \"{}\" is not started at its times", entry.line, words.trim());
+        let paused = format!(
+            "line {} of the crontab is paused: \"{}\" is not started at its times",
+            entry.line,
+            words.trim()
+        );
         // A volume whose backup nobody makes is not safe, even if somebody meant it.
         if entry.may_back_up { problems.push(paused) } else { notes.push(paused) }
     }
@@ -78,11 +82,14 @@ pub fn report(seen: &Seen<'_>) -> Report {
         problems.push("no backup destination is set: set BKUP_BACKUP_URL".into());
     }
     problems.extend(known.destinations.iter().filter_map(|look| look.problem()).map(with_hint));
-    problems.extend(known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")));
+    problems.extend(
+        known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")),
+    );
     if known.volumes.is_empty() && known.unreachable.is_none() {
         notes.push("there are no volumes".into());
     }
-    let new = known.volumes.iter().filter(|volume| volume.backup.is_none() && volume.problems.is_empty());
+    let new =
+        known.volumes.iter().filter(|volume| volume.backup.is_none() && volume.problems.is_empty());
     notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
     if !seen.entries.is_empty() {
         let own = seen.entries.iter().any(|entry| entry.may_back_up && entry.script != "backup");
@@ -92,13 +99,18 @@ pub fn report(seen: &Seen<'_>) -> Report {
     let waiting = seen.teller.waiting().len();
     if waiting > 0 {
         let messages = counted(waiting, "message", "messages");
-        problems.push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
+        problems
+            .push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
     }
     if seen.teller.channels().is_empty() {
-        notes.push("nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL".into());
+        notes.push(
+            "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
+                .into(),
+        );
     }
     let told = seen.teller.problems().unwrap_or_default();
-    // What was looked at just now counts as it is now; people may be told of its end a little later.
+    // What was looked at just now counts as it is now; people may be told of its end a little
+    // later.
     let is_told = told.keys().any(|key| !is_looked_at(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
     let running = status::running(seen.store).into_iter().map(|run| Running {
@@ -144,7 +156,8 @@ fn with_hint(error: &Error) -> String {
     error.hint.as_ref().map_or_else(|| error.to_string(), |hint| format!("{error}: {hint}"))
 }
 
-/// The volumes that no line of the crontab backs up. `own`: there are lines with scripts of the user's own.
+/// The volumes that no line of the crontab backs up. `own`: there are lines with scripts of the
+/// user's own.
 fn unscheduled(volumes: &[VolumeStatus], own: bool) -> Option<String> {
     let names: Vec<String> = volumes
         .iter()
@@ -152,7 +165,11 @@ fn unscheduled(volumes: &[VolumeStatus], own: bool) -> Option<String> {
         .map(|volume| format!("\"{}\"", volume.name))
         .collect();
     let shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
+    let more = if names.len() > NAMED {
+        format!(" and {} more", names.len() - NAMED)
+    } else {
+        String::new()
+    };
     (!names.is_empty()).then(|| {
         let own = if own { " (what scripts of your own do is not known here)" } else { "" };
         format!("no line of the crontab backs up {shown}{more}: add one such as \"30 3 * * * backup\"{own}")
@@ -182,6 +199,10 @@ fn volume(volume: &VolumeStatus) -> Volume {
         scheduled: volume.is_scheduled,
         gone: volume.lost,
         problems: volume.problems.clone(),
-        sizes: volume.sizes.iter().map(|(time, bytes)| Size { time: *time, bytes: *bytes }).collect(),
+        sizes: volume
+            .sizes
+            .iter()
+            .map(|(time, bytes)| Size { time: *time, bytes: *bytes })
+            .collect(),
     }
 }

@@ -1,5 +1,5 @@
-//! `serve`: follows the crontab, remembers every run, looks whether each volume has a backup that is new enough, and tells people;
-//! until it is told to end.
+//! `serve`: follows the crontab, remembers every run, looks whether each volume has a backup that
+//! is new enough, and tells people; until it is told to end.
 
 mod daemons;
 mod freshness;
@@ -44,7 +44,8 @@ const LAST_MESSAGES: Duration = Duration::from_secs(5);
 const START: &str = "start";
 /// The file that says which crontab is followed.
 const FOLLOWED: &str = "serve.crontab";
-/// So long after the grace time `serve` has ended: what was cut off has its last words, and messages are sent.
+/// So long after the grace time `serve` has ended: what was cut off has its last words, and
+/// messages are sent.
 const LAST_STEPS: Duration = Duration::from_secs(30);
 /// The lock by which others see that `serve` runs.
 const LOCK: &str = "serve";
@@ -61,11 +62,12 @@ pub struct Serving {
     pub teller: Arc<Teller>,
 }
 
-/// Serves until it is cancelled; then nothing new is started, and what runs has the grace time to end.
+/// Serves until it is cancelled; then nothing new is started, and what runs has the grace time to
+/// end.
 ///
 /// # Errors
-/// [`ErrorKind::Busy`] where another `serve` works with the same data folder; a configuration error where the data folder or
-/// the daemon can't be used at all.
+/// [`ErrorKind::Busy`] where another `serve` works with the same data folder; a configuration error
+/// where the data folder or the daemon can't be used at all.
 pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, teller } = serving;
     // First of all: a SIGHUP that nobody watches for ends the process.
@@ -81,7 +83,9 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let listening = or_tell(&teller, listening).await?;
     say_who_is_told(&teller);
     if let Some(zone) = clock::unknown_zone() {
-        log::error!("TZ is \"{zone}\", which is no time zone that is known here: lines without CRON_TZ are due in UTC");
+        log::error!(
+            "TZ is \"{zone}\", which is no time zone that is known here: lines without CRON_TZ are due in UTC"
+        );
     }
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
@@ -101,7 +105,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let config = &*shared.config;
     let connection = or_tell(&teller, shared.daemons.get(config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
-    let what = format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
+    let what =
+        format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
     log::info!("{what}");
 
     let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
@@ -130,14 +135,16 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let freshness = Arc::new(FreshnessWatch::new(shared.clone(), scheduler.view()));
     tokio::spawn(freshness.clone().watch(stop.clone()));
     let program = Arc::new(Program::new(shared.clone(), freshness, scheduler.view()));
-    let answering = listening.map(|(listener, gate)| http::answer(listener, gate, program.clone(), stop.clone()));
+    let answering = listening
+        .map(|(listener, gate)| http::answer(listener, gate, program.clone(), stop.clone()));
 
     let manager = ServiceManager::of_this_process();
     manager.ready(&what);
     tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + LAST_STEPS));
     let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
     // Both have the same grace time, at the same time; whoever waits for an answer has it then.
-    let (ended, http_ended) = tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
+    let (ended, http_ended) =
+        tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
     shared.hub.close();
     stop.cancel();
     if let Some(answering) = answering {
@@ -156,7 +163,8 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     Ok(())
 }
 
-/// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another one runs is no problem.
+/// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another
+/// one runs is no problem.
 async fn or_tell<T>(teller: &Arc<Teller>, started: Result<T>) -> Result<T> {
     if let Err(error) = &started
         && error.kind != ErrorKind::Busy
@@ -195,12 +203,16 @@ async fn alone(config: &Config) -> Result<Option<Lock>> {
     }
 }
 
-/// Whether a `serve` works with this data folder now; `None` where one did, and was not told to end.
+/// Whether a `serve` works with this data folder now; `None` where one did, and was not told to
+/// end.
 pub async fn is_served(config: &Config) -> Option<bool> {
     let was_there = running_sign(config).exists();
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "status");
     let held = locks.folder().is_dir()
-        && locks.acquire(LOCK, Sharing::Shared).await.is_err_and(|error| error.kind == ErrorKind::Busy);
+        && locks
+            .acquire(LOCK, Sharing::Shared)
+            .await
+            .is_err_and(|error| error.kind == ErrorKind::Busy);
     if held || !was_there { Some(held) } else { None }
 }
 
@@ -214,12 +226,14 @@ pub fn paused(config: &Config) -> BTreeSet<String> {
     program::paused(&config.data_dir)
 }
 
-/// Where the `serve` of this data folder listens, such as `http://0.0.0.0:3000`; none where it does not, or was told to end.
+/// Where the `serve` of this data folder listens, such as `http://0.0.0.0:3000`; none where it does
+/// not, or was told to end.
 pub fn listens_at(config: &Config) -> Option<String> {
     std::fs::read_to_string(running_sign(config)).ok().filter(|address| !address.is_empty())
 }
 
-/// There while `serve` runs, and after it was killed: `status` tells the two from one that was told to end.
+/// There while `serve` runs, and after it was killed: `status` tells the two from one that was told
+/// to end.
 fn running_sign(config: &Config) -> PathBuf {
     config.data_dir.join("serve.running")
 }
@@ -230,11 +244,14 @@ fn say_who_is_told(teller: &Teller) {
         log::info!("problems are told by {}: {}", channel.channel.as_str(), channel.to);
     }
     if channels.is_empty() {
-        log::warn!("nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL");
+        log::warn!(
+            "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
+        );
     }
 }
 
-/// A store that is damaged is moved aside; whatever else is wrong with it is said, and the runs go on without it.
+/// A store that is damaged is moved aside; whatever else is wrong with it is said, and the runs go
+/// on without it.
 async fn mend(store: &Arc<Store>) {
     let damaged = store.clone();
     match off_the_runtime(move || damaged.mend(SystemClock.now())).await {

@@ -1,4 +1,5 @@
-//! What is known of each volume, and what is wrong: what `status` shows and `serve` tells people of.
+//! What is known of each volume, and what is wrong: what `status` shows and `serve` tells people
+//! of.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,8 +54,9 @@ struct Line {
 }
 
 impl Expected {
-    /// What these lines say, for each daemon that they use: lines may name another one than the configuration. Where there are
-    /// no lines, the configuration's daemon is looked at all the same.
+    /// What these lines say, for each daemon that they use: lines may name another one than the
+    /// configuration. Where there are no lines, the configuration's daemon is looked at all the
+    /// same.
     pub fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
         let daemon = |config: &Config| config.daemon().0;
         let mut groups: Vec<(Arc<Config>, Vec<Arc<Entry>>)> = Vec::new();
@@ -75,11 +77,14 @@ impl Expected {
         &self.config
     }
 
-    /// The destinations that backups go to, each once; the configuration's where no line backs anything up.
+    /// The destinations that backups go to, each once; the configuration's where no line backs
+    /// anything up.
     fn destinations(&self) -> Vec<&Destination> {
         let mut destinations: Vec<&Destination> = Vec::new();
         let lines = self.lines.iter().filter(|line| line.backs_up).map(|line| &line.entry.config);
-        for destination in lines.chain([&self.config]).filter_map(|config| config.backup_url.as_ref()) {
+        for destination in
+            lines.chain([&self.config]).filter_map(|config| config.backup_url.as_ref())
+        {
             if !destinations.iter().any(|known| known.key() == destination.key()) {
                 destinations.push(destination);
             }
@@ -98,10 +103,16 @@ impl Expected {
             }
             let folder = entry.config.scripts_dir.as_deref();
             let script = scripts.entry((&entry.script, folder)).or_insert_with(|| {
-                Library::new(folder.map(Path::to_owned)).and_then(|all| all.load(&entry.script)).ok()
+                Library::new(folder.map(Path::to_owned))
+                    .and_then(|all| all.load(&entry.script))
+                    .ok()
             });
             let arguments = from_command_line(script.as_ref()?, &entry.arguments).ok()?;
-            let volume = arguments.values().get("volume").and_then(|volume| volume.as_str()).map(str::to_owned);
+            let volume = arguments
+                .values()
+                .get("volume")
+                .and_then(|volume| volume.as_str())
+                .map(str::to_owned);
             Some(Line { entry: entry.clone(), backs_up, volume })
         };
         let lines = entries.iter().filter_map(line).collect();
@@ -114,7 +125,8 @@ impl Expected {
     }
 
     fn lines_of<'a>(&'a self, volume: &'a str, backs_up: bool) -> impl Iterator<Item = &'a Line> {
-        let concerns = move |line: &&Line| line.volume.as_deref().is_none_or(|named| named == volume);
+        let concerns =
+            move |line: &&Line| line.volume.as_deref().is_none_or(|named| named == volume);
         self.lines.iter().filter(move |line| line.backs_up == backs_up).filter(concerns)
     }
 
@@ -125,7 +137,10 @@ impl Expected {
 
     /// How long a backup of this volume may take.
     pub fn run_time(&self, volume: &str) -> Duration {
-        self.lines_of(volume, true).map(|line| line.entry.timeout).max().unwrap_or(self.config.run_timeout)
+        self.lines_of(volume, true)
+            .map(|line| line.entry.timeout)
+            .max()
+            .unwrap_or(self.config.run_timeout)
     }
 
     /// Whether a line backs this volume up.
@@ -156,7 +171,8 @@ pub struct GoodBackup {
 pub struct VolumeStatus {
     /// Its name.
     pub name: String,
-    /// Its daemon, where that is another than the first that the crontab's lines use: names are of one daemon.
+    /// Its daemon, where that is another than the first that the crontab's lines use: names are of
+    /// one daemon.
     pub daemon: Option<String>,
     /// When its newest snapshot was taken.
     pub snapshot: Option<Timestamp>,
@@ -224,7 +240,8 @@ pub struct Known {
 }
 
 impl VolumeStatus {
-    /// What tells it from all others, for people: its name, and its daemon where that is not the first.
+    /// What tells it from all others, for people: its name, and its daemon where that is not the
+    /// first.
     pub fn label(&self) -> String {
         match &self.daemon {
             Some(daemon) => format!("{} at {daemon}", self.name),
@@ -255,8 +272,8 @@ pub fn guards(connection: &Connection) -> Guards {
     Guards::read_only(connection.daemon.clone(), Arc::new(SystemClock))
 }
 
-/// Everything that is known of the volumes: the daemon says which there are, the store what their runs saw; where that is not
-/// enough, the destination is asked.
+/// Everything that is known of the volumes: the daemon says which there are, the store what their
+/// runs saw; where that is not enough, the destination is asked.
 pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: Timestamp) -> Known {
     let (records, forgotten) = match store.volumes() {
         Ok(records) => (records, None),
@@ -272,12 +289,21 @@ pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: T
         Ok(listed) => (listed, None),
         Err(error) => (BTreeMap::new(), Some(error)),
     };
-    // A list that lacks a volume is no evidence that it is gone: for a week, that is something to be told of.
-    let lately = |record: &&VolumeRecord| now.duration_since(record.last_seen) < SignedDuration::from_hours(7 * 24);
-    let seen = records.values().filter(|record| unreachable.is_some() || lately(record)).map(|record| &record.name);
+    // A list that lacks a volume is no evidence that it is gone: for a week, that is something to
+    // be told of.
+    let lately = |record: &&VolumeRecord| {
+        now.duration_since(record.last_seen) < SignedDuration::from_hours(7 * 24)
+    };
+    let seen = records
+        .values()
+        .filter(|record| unreachable.is_some() || lately(record))
+        .map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(seen).collect();
-    let destinations =
-        if unreachable.is_none() { look_at_destinations(guards, store, &records, expected).await } else { Vec::new() };
+    let destinations = if unreachable.is_none() {
+        look_at_destinations(guards, store, &records, expected).await
+    } else {
+        Vec::new()
+    };
     let mut volumes = Vec::new();
     for name in names {
         let (volume, record) = (listed.get(name), records.get(name));
@@ -295,9 +321,13 @@ pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: T
     Known { volumes, destinations, unreachable, forgotten }
 }
 
-/// Looks at each destination once, whether the newest good backup that the store knows there is there: a share that is not
-/// mounted, or was emptied, is noticed before the next backup.
-pub async fn destinations(guards: &Guards, store: &Store, expected: &Expected) -> Vec<DestinationLook> {
+/// Looks at each destination once, whether the newest good backup that the store knows there is
+/// there: a share that is not mounted, or was emptied, is noticed before the next backup.
+pub async fn destinations(
+    guards: &Guards,
+    store: &Store,
+    expected: &Expected,
+) -> Vec<DestinationLook> {
     let records = store.volumes().unwrap_or_default();
     let identity = guards.identity();
     let records = records.into_iter().filter(|record| record.daemon == identity);
@@ -314,33 +344,46 @@ async fn look_at_destinations(
     let mut looks = Vec::new();
     for destination in expected.destinations() {
         let is_there = |url: &BackupUrl| url.destination().key() == destination.key();
-        let good = records.values().flat_map(|record| record.good_backups.iter().map(|good| (&record.name, good)));
+        let good = records
+            .values()
+            .flat_map(|record| record.good_backups.iter().map(|good| (&record.name, good)));
         let newest = good
             .filter_map(|(volume, good)| {
                 Some((volume, BackupUrl::parse(&good.url).ok().filter(is_there)?, good.proven))
             })
             .max_by_key(|(_, _, proven)| *proven);
         let Some((volume, url, _)) = newest else { continue };
-        let mounted = if destination.folder().is_some() { "is the share mounted?" } else { "can the daemon reach it?" };
+        let mounted = if destination.folder().is_some() {
+            "is the share mounted?"
+        } else {
+            "can the daemon reach it?"
+        };
         let verdict = match tokio::time::timeout(DESTINATION_PATIENCE, guards.backup(&url)).await {
             Ok(Ok(_)) => LookVerdict::Well,
             Ok(Err(error)) if error.kind == ErrorKind::Busy => LookVerdict::Busy,
             Ok(Err(error)) if error.kind == ErrorKind::NotFound => {
                 log::debug!("the daemon's words: {error}");
-                let what = format!("the destination {destination} lacks the newest backup of \"{volume}\"");
+                let what = format!(
+                    "the destination {destination} lacks the newest backup of \"{volume}\""
+                );
                 LookVerdict::Wrong(Error::guard(what).with_hint(mounted))
             }
             Ok(Err(error)) => {
                 let hint = error.hint.clone().unwrap_or_else(|| mounted.into());
-                let what = format!("the newest backup of \"{volume}\" at {destination} can't be looked at");
+                let what = format!(
+                    "the newest backup of \"{volume}\" at {destination} can't be looked at"
+                );
                 LookVerdict::Wrong(error.context(what).with_hint(hint))
             }
             // Convoy lets nobody look while it writes.
             Err(_) if running(store).iter().any(|run| !run.dry_run) => LookVerdict::Busy,
             Err(_) => {
                 let seconds = DESTINATION_PATIENCE.as_secs();
-                let what = format!("the destination {destination} does not answer within {seconds} s");
-                LookVerdict::Wrong(Error::new(ErrorKind::Timeout, what).with_hint("does a network folder hang?"))
+                let what =
+                    format!("the destination {destination} does not answer within {seconds} s");
+                LookVerdict::Wrong(
+                    Error::new(ErrorKind::Timeout, what).with_hint("does a network folder hang?"),
+                )
             }
         };
         looks.push(DestinationLook { destination: destination.to_string(), verdict });
@@ -361,11 +404,16 @@ async fn volume_status(
         Some(_) => snapshots.last().and_then(|snapshot| snapshot.order().0),
         None => record.and_then(|record| record.snapshot_time),
     };
-    let known_since =
-        volume.and_then(|volume| volume.created_time.timestamp()).or(record.map(|record| record.first_seen));
+    let known_since = volume
+        .and_then(|volume| volume.created_time.timestamp())
+        .or(record.map(|record| record.first_seen));
     let config = expected.config_of(name);
     let due_after = |after| expected.next(name, true, after);
-    let allowed = Allowed { max_age: config.max_backup_age, due_after: &due_after, run_time: expected.run_time(name) };
+    let allowed = Allowed {
+        max_age: config.max_backup_age,
+        due_after: &due_after,
+        run_time: expected.run_time(name),
+    };
     let judged = |backup: Option<&GoodBackup>| {
         let newest = backup.map(|backup| Newest { taken: backup.taken, made: backup.made });
         judge(newest, known_since.unwrap_or(now), &allowed, now)
@@ -377,18 +425,22 @@ async fn volume_status(
         made: good.proven,
         bytes: good.bytes,
     });
-    if let Some(volume) =
-        volume.filter(|_| backup.is_none() || matches!(judged(backup.as_ref()), Freshness::Overdue(_)))
+    if let Some(volume) = volume
+        .filter(|_| backup.is_none() || matches!(judged(backup.as_ref()), Freshness::Overdue(_)))
     {
         match newest_listed(config, guards, volume).await {
-            Ok(Some(listed)) if backup.as_ref().is_none_or(|known| known.made < listed.made) => backup = Some(listed),
+            Ok(Some(listed)) if backup.as_ref().is_none_or(|known| known.made < listed.made) => {
+                backup = Some(listed)
+            }
             Ok(_) => {}
             Err(error) => problems.push(format!("its backups can't be listed: {error}")),
         }
     }
     let freshness = judged(backup.as_ref());
     if let Freshness::Overdue(limit) = freshness {
-        let from = |backup: &GoodBackup| if config.max_backup_age.is_some() { backup.taken } else { backup.made };
+        let from = |backup: &GoodBackup| {
+            if config.max_backup_age.is_some() { backup.taken } else { backup.made }
+        };
         problems.insert(0, overdue(backup.as_ref().map(from), limit, now));
     }
     if freshness == Freshness::Unscheduled && backup.is_none() && problems.is_empty() {
@@ -417,21 +469,31 @@ fn sizes(record: &VolumeRecord) -> Vec<(Timestamp, u64)> {
     sizes
 }
 
-/// What is wrong with a volume whose newest good backup (of this time; `None`: there is none) had its time until `limit`.
+/// What is wrong with a volume whose newest good backup (of this time; `None`: there is none) had
+/// its time until `limit`.
 fn overdue(backup: Option<Timestamp>, limit: Timestamp, now: Timestamp) -> String {
-    let since = |from: Timestamp, until: Timestamp| format_duration(until.duration_since(from).unsigned_abs());
+    let since = |from: Timestamp, until: Timestamp| {
+        format_duration(until.duration_since(from).unsigned_abs())
+    };
     match backup {
         Some(from) => format!(
             "its newest good backup is too old: {} old, should be under {}",
             since(from, now),
             since(from, limit)
         ),
-        None => format!("it has no good backup: one should have been there {} ago", since(limit, now)),
+        None => {
+            format!("it has no good backup: one should have been there {} ago", since(limit, now))
+        }
     }
 }
 
-/// The newest backup of this very volume that is at the destination and complete: it was listed back.
-async fn newest_listed(config: &Config, guards: &Guards, volume: &Volume) -> Result<Option<GoodBackup>> {
+/// The newest backup of this very volume that is at the destination and complete: it was listed
+/// back.
+async fn newest_listed(
+    config: &Config,
+    guards: &Guards,
+    volume: &Volume,
+) -> Result<Option<GoodBackup>> {
     let Some(destination) = &config.backup_url else {
         return Err(Error::configuration("BKUP_BACKUP_URL is not set"));
     };
@@ -450,8 +512,12 @@ async fn newest_listed(config: &Config, guards: &Guards, volume: &Volume) -> Res
 
 /// What failed last with this volume, if that was after `since` and the same went well never since.
 fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option<String> {
-    let filter =
-        Filter { volume: Some(volume.to_owned()), without_looks: looks(), limit: Some(RUNS), ..Filter::default() };
+    let filter = Filter {
+        volume: Some(volume.to_owned()),
+        without_looks: looks(),
+        limit: Some(RUNS),
+        ..Filter::default()
+    };
     let mut seen = BTreeSet::new();
     for run in store.list(&filter).unwrap_or_default() {
         if run.dry_run
@@ -465,7 +531,8 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
         if let Some(failure) = run.failures.iter().find(|failure| failure.volume == volume) {
             return Some(failed(&run, &failure.message));
         }
-        if let Some(message) = run.error.as_ref().and_then(|error| error.get("message")).and_then(|text| text.as_str())
+        if let Some(message) =
+            run.error.as_ref().and_then(|error| error.get("message")).and_then(|text| text.as_str())
             && run.trigger == Trigger::Cron
         {
             return Some(failed(&run, message));
@@ -474,12 +541,14 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
     None
 }
 
-/// The runs that failed as a whole, and never went well since with the same arguments: a sentence each. What a person tried by hand and
-/// got wrong does not count, unless it was to make or keep backups; nor does a backup of one volume that has a good one since, or
-/// is not there any more.
+/// The runs that failed as a whole, and never went well since with the same arguments: a sentence
+/// each. What a person tried by hand and got wrong does not count, unless it was to make or keep
+/// backups; nor does a backup of one volume that has a good one since, or is not there any more.
 pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
     let is_over = |run: &RunRecord| {
-        let Some(volume) = run.arguments.get("volume").and_then(|volume| volume.as_str()) else { return false };
+        let Some(volume) = run.arguments.get("volume").and_then(|volume| volume.as_str()) else {
+            return false;
+        };
         match volumes.iter().find(|known| known.name == volume) {
             Some(known) => {
                 let made = known.backup.as_ref().map(|backup| backup.made);
@@ -493,13 +562,18 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
-        let counts = run.trigger == Trigger::Cron || ["snapshot", "backup", "prune"].contains(&run.script.as_str());
+        let counts = run.trigger == Trigger::Cron
+            || ["snapshot", "backup", "prune"].contains(&run.script.as_str());
         // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
-        let is_open = matches!(run.status, Status::Waiting | Status::Running | Status::Skipped | Status::Cancelled);
+        let is_open = matches!(
+            run.status,
+            Status::Waiting | Status::Running | Status::Skipped | Status::Cancelled
+        );
         if !counts || run.dry_run || is_open || !seen.insert(same_work(&run)) || is_over(&run) {
             continue;
         }
-        let code = run.error.as_ref().and_then(|error| error.get("code")).and_then(|code| code.as_str());
+        let code =
+            run.error.as_ref().and_then(|error| error.get("code")).and_then(|code| code.as_str());
         // Whoever typed it was told at once that there is no such thing.
         if run.trigger != Trigger::Cron && matches!(code, Some("usage" | "not_found" | "guard")) {
             continue;
@@ -510,7 +584,10 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
                 failed_runs.push(failed(&run, &format!("it was interrupted, {why}")));
             }
             (Some(error), _) => {
-                failed_runs.push(failed(&run, error.get("message").and_then(|text| text.as_str()).unwrap_or_default()));
+                failed_runs.push(failed(
+                    &run,
+                    error.get("message").and_then(|text| text.as_str()).unwrap_or_default(),
+                ));
             }
             (None, _) => {}
         }
@@ -518,13 +595,14 @@ pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
     failed_runs
 }
 
-/// The built-in scripts that only read: the dashboard runs them all the time, and what failed must not be lost behind that.
+/// The built-in scripts that only read: the dashboard runs them all the time, and what failed must
+/// not be lost behind that.
 fn looks() -> Option<Vec<String>> {
     Some(["backups", "volumes"].map(str::to_owned).into())
 }
 
-/// What two runs have in common where the newer one says how it stands with the older one, too: to take a fresh snapshot or not makes no other
-/// backup.
+/// What two runs have in common where the newer one says how it stands with the older one, too: to
+/// take a fresh snapshot or not makes no other backup.
 fn same_work(run: &RunRecord) -> (String, Vec<String>) {
     let mut arguments = run.arguments.clone();
     if run.script == "backup" {
@@ -539,7 +617,9 @@ fn failed(run: &RunRecord, message: &str) -> String {
 
 /// The runs that go on now, the newest first.
 pub fn running(store: &Store) -> Vec<RunRecord> {
-    let list = |status| store.list(&Filter { status: Some(status), ..Filter::default() }).unwrap_or_default();
+    let list = |status| {
+        store.list(&Filter { status: Some(status), ..Filter::default() }).unwrap_or_default()
+    };
     let mut open = list(Status::Waiting);
     open.extend(list(Status::Running));
     open.sort_by(|one, other| other.id.cmp(&one.id));
@@ -558,6 +638,9 @@ mod tests {
             overdue(Some(at("2026-11-21T03:00:00Z")), limit, now),
             "its newest good backup is too old: 1d 7h old, should be under 1d 2h"
         );
-        assert_eq!(overdue(None, limit, now), "it has no good backup: one should have been there 5h ago");
+        assert_eq!(
+            overdue(None, limit, now),
+            "it has no good backup: one should have been there 5h ago"
+        );
     }
 }

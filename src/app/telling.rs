@@ -17,13 +17,22 @@ use crate::{
 /// How many lines of a run's log are told with it.
 const LOG_TAIL: usize = 20;
 
-/// Runs a script when its turn has come and `begins` is done, and puts what people are to be told of it into the outbox.
-pub async fn run_and_tell(announced: Announced, teller: &Arc<Teller>, begins: impl Future<Output = ()>) -> Finished {
+/// Runs a script when its turn has come and `begins` is done, and puts what people are to be told
+/// of it into the outbox.
+pub async fn run_and_tell(
+    announced: Announced,
+    teller: &Arc<Teller>,
+    begins: impl Future<Output = ()>,
+) -> Finished {
     let (door, trigger, words) = (announced.door().clone(), announced.trigger(), announced.words());
     let finished = announced.run_after(begins).await;
     // The next start makes up for a line of the crontab that never began.
     if !finished.has_begun && trigger == Trigger::Cron {
-        let store = door.recorder.as_ref().filter(|_| finished.recorded).map(|recorder| recorder.store().clone());
+        let store = door
+            .recorder
+            .as_ref()
+            .filter(|_| finished.recorded)
+            .map(|recorder| recorder.store().clone());
         let id = finished.id.clone();
         off_the_runtime(move || store.iter().for_each(|store| interruption_told(store, &id))).await;
         return finished;
@@ -33,7 +42,8 @@ pub async fn run_and_tell(announced: Announced, teller: &Arc<Teller>, begins: im
         return finished;
     }
     let teller = teller.clone();
-    // The log's end is in the store, and the outbox is on a disk: both may keep their reader waiting.
+    // The log's end is in the store, and the outbox is on a disk: both may keep their reader
+    // waiting.
     off_the_runtime(move || {
         teller.run_ended(&report(&door, &finished, trigger, &words));
         if finished.status == Status::Interrupted
@@ -71,7 +81,9 @@ pub(super) fn interruption_told(store: &Store, run: &str) {
 }
 
 /// Does what may block on a thread that is there for that.
-pub(super) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
@@ -82,7 +94,8 @@ pub(super) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T 
     }
 }
 
-/// The report of a run that has just ended; `words` are its arguments ([`crate::runs::record::words`]).
+/// The report of a run that has just ended; `words` are its arguments
+/// ([`crate::runs::record::words`]).
 pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
     let store = door.recorder.as_ref().map(|recorder| recorder.store());
     let tail = store.filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
@@ -107,14 +120,16 @@ pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[Strin
     with_last_good(report, store.map(Arc::as_ref), Some(&door.daemon.identity()))
 }
 
-/// With the newest good backups of the volumes that it failed with: whoever reads of a failure asks for them first. `daemon`: whose
-/// volumes they are, where that is known.
+/// With the newest good backups of the volumes that it failed with: whoever reads of a failure asks
+/// for them first. `daemon`: whose volumes they are, where that is known.
 fn with_last_good(mut report: RunReport, store: Option<&Store>, daemon: Option<&str>) -> RunReport {
     let volumes: Vec<String> = report.volumes_at_fault().into_iter().map(str::to_owned).collect();
     let Some(store) = store.filter(|_| report.is_bad && !volumes.is_empty()) else { return report };
     let Ok(records) = store.volumes() else { return report };
     let newest = |volume: &String| {
-        let same = |record: &&VolumeRecord| record.name == *volume && daemon.is_none_or(|known| known == record.daemon);
+        let same = |record: &&VolumeRecord| {
+            record.name == *volume && daemon.is_none_or(|known| known == record.daemon)
+        };
         let good = records.iter().filter(same).filter_map(|record| record.good_backups.first());
         good.max_by_key(|good| good.proven).map(|good| (good.proven, good.url.clone()))
     };
@@ -123,7 +138,12 @@ fn with_last_good(mut report: RunReport, store: Option<&Store>, daemon: Option<&
 }
 
 /// The report of a run that did not even begin, because there is no daemon to work with.
-pub fn report_of_unstarted(script: &Script, words: &[String], dry_run: bool, error: &Error) -> RunReport {
+pub fn report_of_unstarted(
+    script: &Script,
+    words: &[String],
+    dry_run: bool,
+    error: &Error,
+) -> RunReport {
     RunReport {
         run: String::new(),
         script: script.name.clone(),
@@ -177,5 +197,8 @@ fn is_bad(status: Status) -> bool {
 /// The last lines of a run's log, as people read them.
 fn log_tail(store: &Store, run: &str) -> Vec<String> {
     let lines = store.last_lines(run, LOG_TAIL).unwrap_or_default();
-    lines.iter().map(|line| format!("{} {:<5} {}", line.time.strftime("%H:%M:%SZ"), line.level, line.text)).collect()
+    lines
+        .iter()
+        .map(|line| format!("{} {:<5} {}", line.time.strftime("%H:%M:%SZ"), line.level, line.text))
+        .collect()
 }

@@ -12,9 +12,11 @@ use crate::{
     notify::{Repeat, Teller},
 };
 
-/// What the problem of a volume without a fresh backup is known by, with the volume's name behind it.
+/// What the problem of a volume without a fresh backup is known by, with the volume's name behind
+/// it.
 const FRESHNESS: &str = "freshness ";
-/// What the problem of a volume that the daemon lists no more is known by, with the volume's name behind it.
+/// What the problem of a volume that the daemon lists no more is known by, with the volume's name
+/// behind it.
 const GONE: &str = "gone ";
 /// What the problem of a destination is known by, with its address behind it.
 const DESTINATION: &str = "destination ";
@@ -22,17 +24,22 @@ const DESTINATION: &str = "destination ";
 /// Whether `status` sees this problem itself, as it is now, by the key that people's problems have.
 pub fn is_looked_at(key: &str) -> bool {
     let ours = [FRESHNESS, GONE, DESTINATION, "daemon"];
-    key.strip_prefix("problem ").is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
+    key.strip_prefix("problem ")
+        .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
 }
 
-/// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`: the daemon lists other volumes.
+/// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`:
+/// the daemon lists other volumes.
 pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) {
     let name = &volume.label();
     let zone = SystemClock.time_zone();
-    let moment = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+    let moment =
+        |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
     let newest = volume.backup.as_ref().map_or_else(
         || "It has no good backup at all.".to_owned(),
-        |backup| format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url),
+        |backup| {
+            format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url)
+        },
     );
     if volume.lost {
         // Where the daemon lists no volume at all, nobody meant that: it is told again and again.
@@ -42,7 +49,12 @@ pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) 
              If that was meant, say so with: convoy-backups status --forget {}\nElse restore it with: convoy-backups restore",
             volume.name
         );
-        teller.problem_of(&format!("{GONE}{name}"), &format!("{name} is gone from the daemon"), &text, repeat);
+        teller.problem_of(
+            &format!("{GONE}{name}"),
+            &format!("{name} is gone from the daemon"),
+            &text,
+            repeat,
+        );
         return;
     }
     let Freshness::Overdue(since) = volume.freshness else { return };
@@ -62,7 +74,8 @@ pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
         match &look.verdict {
             LookVerdict::Wrong(error) => {
                 log::error!("{error}");
-                let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
+                let text =
+                    format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
                 teller.problem(&key, &look.in_short(), &text);
             }
             LookVerdict::Busy => {}
@@ -75,14 +88,23 @@ pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
     }
 }
 
-/// Tells what is not wrong any more, also because the volume is gone, or the destination is used no more.
-pub(super) fn tell_over(teller: &Teller, known: &BTreeMap<String, VolumeStatus>, looks: &[DestinationLook]) {
+/// Tells what is not wrong any more, also because the volume is gone, or the destination is used no
+/// more.
+pub(super) fn tell_over(
+    teller: &Teller,
+    known: &BTreeMap<String, VolumeStatus>,
+    looks: &[DestinationLook],
+) {
     let told = teller.problems().unwrap_or_default();
     for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
         if let Some(name) = key.strip_prefix(GONE) {
             match known.get(name) {
                 Some(volume) if volume.lost => {}
-                Some(_) => teller.solved(key, &format!("{name} is there again"), "The daemon lists it again."),
+                Some(_) => teller.solved(
+                    key,
+                    &format!("{name} is there again"),
+                    "The daemon lists it again.",
+                ),
                 // Somebody knows, or it was long ago.
                 None => teller.forget(key),
             }
@@ -93,12 +115,13 @@ pub(super) fn tell_over(teller: &Teller, known: &BTreeMap<String, VolumeStatus>,
         } else if let Some(name) = key.strip_prefix(FRESHNESS).filter(|name| *name != "watch") {
             match known.get(name) {
                 None | Some(VolumeStatus { lost: true, .. }) => teller.forget(key),
-                Some(VolumeStatus { freshness: Freshness::Until(_), backup: Some(backup), .. }) => {
+                Some(VolumeStatus {
+                    freshness: Freshness::Until(_), backup: Some(backup), ..
+                }) => {
                     teller.solved(key, &format!("{name} is well again"), &backup.url);
                 }
                 Some(VolumeStatus { freshness: Freshness::Unscheduled, .. }) => {
-                    let text =
-                        "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
+                    let text = "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
                     teller.solved(key, &format!("{name} is not scheduled any more"), text);
                 }
                 Some(_) => {}

@@ -1,4 +1,5 @@
-//! The tree of commands for help and completion: the program's own, and one a script, made from what the script declares.
+//! The tree of commands for help and completion: the program's own, and one a script, made from
+//! what the script declares.
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
@@ -14,7 +15,11 @@ const VERSION: &str = match option_env!("CONVOY_BACKUPS_VERSION") {
 
 /// The whole tree, with a subcommand for each script that can be loaded.
 pub fn tree(library: &Library) -> Command {
-    let scripts = library.list().unwrap_or_default().into_iter().filter_map(|listed| library.load(&listed.name).ok());
+    let scripts = library
+        .list()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|listed| library.load(&listed.name).ok());
     own(scripts.map(|script| of_script(&script)))
 }
 
@@ -176,7 +181,10 @@ pub fn of_script(script: &Script) -> Command {
         Some(more) => command.long_about(format!("{about}\n\n{more}")),
         None => command,
     };
-    command.args(script.parameters.iter().map(of_parameter)).args(common_flags()).disable_help_flag(false)
+    command
+        .args(script.parameters.iter().map(of_parameter))
+        .args(common_flags())
+        .disable_help_flag(false)
 }
 
 fn of_parameter(parameter: &Parameter) -> Arg {
@@ -189,16 +197,23 @@ fn of_parameter(parameter: &Parameter) -> Arg {
     let arg = Arg::new(parameter.name.clone()).long(flag).help(help).required(parameter.required);
     match &parameter.kind {
         ParameterKind::Bool => arg.action(ArgAction::SetTrue).required(false),
-        ParameterKind::List => arg.action(ArgAction::Append).value_name(parameter.kind.placeholder()),
+        ParameterKind::List => {
+            arg.action(ArgAction::Append).value_name(parameter.kind.placeholder())
+        }
         ParameterKind::OneOf(choices) => arg.value_parser(choices.clone()),
         kind => arg.value_name(kind.placeholder()),
     }
 }
 
-/// The flags that every command knows. They are read before clap sees the words: here they are for help and completion.
+/// The flags that every command knows. They are read before clap sees the words: here they are for
+/// help and completion.
 fn common_flags() -> Vec<Arg> {
     let switch = |name: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).global(true).help_heading("Every command")
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .global(true)
+            .help_heading("Every command")
     };
     let mut flags = vec![
         switch("dry-run").help("read for real, write nothing, and say what would be done"),

@@ -19,10 +19,14 @@ pub(super) fn config(context: &Context) -> Result<u8> {
             .collect();
         print_json(&json!({ "daemon": why, "settings": settings }));
     } else {
-        let row = |setting: Effective| vec![setting.name.into(), setting.value.into(), setting.source.into()];
+        let row = |setting: Effective| {
+            vec![setting.name.into(), setting.value.into(), setting.source.into()]
+        };
         let (width, colour) = context.output();
         let columns = [Column::left("NAME"), Column::left("VALUE"), Column::left("FROM")];
-        print_line(table(&columns, effective.into_iter().map(row).collect(), width, colour).trim_end());
+        print_line(
+            table(&columns, effective.into_iter().map(row).collect(), width, colour).trim_end(),
+        );
         print_line(&format!("\nDaemon: {why}"));
     }
     Ok(0)

@@ -29,7 +29,11 @@ pub(super) fn crontab(context: &Context, matches: &ArgMatches) -> Result<u8> {
 }
 
 pub(super) fn surroundings(context: &Context) -> Surroundings {
-    Surroundings::new(context.config.clone(), context.flags.overrides.clone(), SystemClock.time_zone())
+    Surroundings::new(
+        context.config.clone(),
+        context.flags.overrides.clone(),
+        SystemClock.time_zone(),
+    )
 }
 
 /// Shows what is wrong and what is odd, on standard error.
@@ -45,7 +49,10 @@ pub(super) fn tell(context: &Context, checked: &Checked) {
             eprint!("{}", diagnostic::render_warning(warning, terminal::colour_on_error()));
         }
         if checked.warnings.len() > SHOWN {
-            eprintln!("and {}", counted(checked.warnings.len() - SHOWN, "more warning", "more warnings"));
+            eprintln!(
+                "and {}",
+                counted(checked.warnings.len() - SHOWN, "more warning", "more warnings")
+            );
         }
     }
 }
@@ -68,7 +75,10 @@ fn check(context: &Context, matches: &ArgMatches) -> Result<u8> {
     }
     tell(context, &checked);
     if code == 0 {
-        print_line(&format!("ok      {source}: {}", counted(checked.crontab.entries.len(), "entry", "entries")));
+        print_line(&format!(
+            "ok      {source}: {}",
+            counted(checked.crontab.entries.len(), "entry", "entries")
+        ));
     } else {
         eprintln!("{source}: {}", counted(checked.errors.len(), "error", "errors"));
     }
@@ -86,14 +96,19 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
     if !checked.errors.is_empty() {
         tell(context, &checked);
         let count = counted(checked.errors.len(), "error", "errors");
-        return Err(Error::configuration(format!("the crontab has {count}, so serve would not follow it"))
-            .with_hint("see \"convoy-backups crontab check\""));
+        return Err(Error::configuration(format!(
+            "the crontab has {count}, so serve would not follow it"
+        ))
+        .with_hint("see \"convoy-backups crontab check\""));
     }
     let script = matches.get_one::<String>("script");
-    if let Some(name) = script.filter(|name| !checked.crontab.entries.iter().any(|entry| entry.script == **name)) {
+    if let Some(name) =
+        script.filter(|name| !checked.crontab.entries.iter().any(|entry| entry.script == **name))
+    {
         let names = checked.crontab.entries.iter().map(|entry| entry.script.as_str());
-        return Err(Error::usage(format!("no line of the crontab runs \"{name}\""))
-            .with_hint(crate::suggest::did_you_mean_or(name, names, "see \"convoy-backups crontab show\"")));
+        return Err(Error::usage(format!("no line of the crontab runs \"{name}\"")).with_hint(
+            crate::suggest::did_you_mean_or(name, names, "see \"convoy-backups crontab show\""),
+        ));
     }
     let wanted = |entry: &Entry| script.is_none_or(|name| entry.script == *name);
     let due = upcoming(&checked.crontab, from, count, wanted);
@@ -104,7 +119,8 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
                 "local": time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
                 "in_seconds": time.duration_since(from).as_secs(),
             });
-            if let (Value::Object(fields), Value::Object(more)) = (&mut described, entry.to_json()) {
+            if let (Value::Object(fields), Value::Object(more)) = (&mut described, entry.to_json())
+            {
                 fields.extend(more);
             }
             described
@@ -137,9 +153,11 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
     Ok(0)
 }
 
-/// A due time in the local zone, and in that of the line's `CRON_TZ` where the clocks there show another one.
+/// A due time in the local zone, and in that of the line's `CRON_TZ` where the clocks there show
+/// another one.
 fn shown_due(time: Timestamp, of_line: &TimeZone, local: &TimeZone) -> String {
-    let shown = |zone: &TimeZone, form: &str| time.to_zoned(zone.clone()).strftime(form).to_string();
+    let shown =
+        |zone: &TimeZone, form: &str| time.to_zoned(zone.clone()).strftime(form).to_string();
     let here = shown(local, "%a %Y-%m-%d %H:%M %Z");
     if local.to_offset(time) == of_line.to_offset(time) {
         return here;
@@ -155,7 +173,8 @@ fn upcoming(
     wanted: impl Fn(&Entry) -> bool,
 ) -> Vec<(Timestamp, &Entry)> {
     use std::{cmp::Reverse, collections::BinaryHeap};
-    let entries: Vec<&Entry> = crontab.entries.iter().map(AsRef::as_ref).filter(|entry| wanted(entry)).collect();
+    let entries: Vec<&Entry> =
+        crontab.entries.iter().map(AsRef::as_ref).filter(|entry| wanted(entry)).collect();
     let first = |(index, entry): (usize, &&Entry)| Some(Reverse((entry.next_after(from)?, index)));
     let mut heap: BinaryHeap<_> = entries.iter().enumerate().filter_map(first).collect();
     let mut due = Vec::new();

@@ -14,7 +14,8 @@ use crate::{
     service_manager::ServiceManager,
 };
 
-/// Who is being answered when the daemon is told to end has so long before a service manager may kill it.
+/// Who is being answered when the daemon is told to end has so long before a service manager may
+/// kill it.
 const LAST_CALLS: Duration = Duration::from_secs(300);
 
 pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
@@ -24,12 +25,14 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         (None, Some(DaemonChoice::Builtin(root))) => root.clone(),
         (None, _) => config.builtin_root(),
     };
-    let socket = matches.get_one::<String>("socket").map_or_else(|| root.join("convoy.sock"), PathBuf::from);
+    let socket =
+        matches.get_one::<String>("socket").map_or_else(|| root.join("convoy.sock"), PathBuf::from);
     let options = builtin_options(config, root.clone(), progress::none());
     in_runtime(|cancellation| async move {
         let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
-        let daemon =
-            opened.unwrap_or_else(|panic| Err(Error::internal(format!("the built-in daemon failed: {panic}"))))?;
+        let daemon = opened.unwrap_or_else(|panic| {
+            Err(Error::internal(format!("the built-in daemon failed: {panic}")))
+        })?;
         let daemon = Arc::new(daemon);
         // The root's own socket too, so that whoever names the root finds this process.
         let own_socket = root.join("convoy.sock");
@@ -40,15 +43,25 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         }
         logging::on_hangup(|| {});
         let manager = ServiceManager::of_this_process();
-        manager.ready(&format!("serving the volumes in {} at {}", root.display(), socket.display()));
-        context.remark(&format!("serving the volumes in {} at {}; Ctrl-C ends it", root.display(), socket.display()));
+        manager.ready(&format!(
+            "serving the volumes in {} at {}",
+            root.display(),
+            socket.display()
+        ));
+        context.remark(&format!(
+            "serving the volumes in {} at {}; Ctrl-C ends it",
+            root.display(),
+            socket.display()
+        ));
         let served: Vec<_> = servers
             .into_iter()
             .map(|server| tokio::spawn(server.run(cancellation.clone().cancelled_owned())))
             .collect();
         let serving = async {
             for served in served {
-                served.await.map_err(|panic| Error::internal(format!("the server failed: {panic}")))??;
+                served
+                    .await
+                    .map_err(|panic| Error::internal(format!("the server failed: {panic}")))??;
             }
             Ok(0)
         };

@@ -1,4 +1,5 @@
-//! `doctor`: looks at everything a backup and a restore need, and says what to do about what is missing.
+//! `doctor`: looks at everything a backup and a restore need, and says what to do about what is
+//! missing.
 
 use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
@@ -66,12 +67,18 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
     let mut checks = Vec::new();
     checks.extend(clock::unset(SystemClock.now()).map(|(what, hint)| failed("clock", what, hint)));
     checks.extend(settings(&context.config.system));
-    checks.extend(folder("data folder", &context.config.data_dir, "set BKUP_DATA_DIR to a folder that can be written"));
+    checks.extend(folder(
+        "data folder",
+        &context.config.data_dir,
+        "set BKUP_DATA_DIR to a folder that can be written",
+    ));
     checks.push(scripts(context));
     checks.extend(log(context).await);
     checks.extend(channels(context));
     checks.extend(daemon(context).await);
-    if context.config.repository_password.is_none() && matches!(context.config.daemon().0, DaemonChoice::Builtin(_)) {
+    if context.config.repository_password.is_none()
+        && matches!(context.config.daemon().0, DaemonChoice::Builtin(_))
+    {
         checks.push(warning(
             "encryption",
             "the built-in daemon's backups are not encrypted",
@@ -94,7 +101,12 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
         if context.flags.quiet && check.verdict == Verdict::Ok {
             continue;
         }
-        print_line(&format!("{}  {:<18} {}", styled(word, style, colour), check.what, escape(&check.found)));
+        print_line(&format!(
+            "{}  {:<18} {}",
+            styled(word, style, colour),
+            check.what,
+            escape(&check.found)
+        ));
         if let Some(hint) = &check.hint {
             print_line(&format!("         {:<18} -> {}", "", escape(hint)));
         }
@@ -122,8 +134,12 @@ fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> {
         return vec![failed(what, format!("\"{}\" can't be made: {error}", path.display()), hint)];
     }
     match tempfile_in(path) {
-        Ok(()) => vec![ok(what, format!("\"{}\" can be written", path.display())), space(what, path)],
-        Err(error) => vec![failed(what, format!("\"{}\" can't be written: {error}", path.display()), hint)],
+        Ok(()) => {
+            vec![ok(what, format!("\"{}\" can be written", path.display())), space(what, path)]
+        }
+        Err(error) => {
+            vec![failed(what, format!("\"{}\" can't be written: {error}", path.display()), hint)]
+        }
     }
 }
 
@@ -145,9 +161,11 @@ fn space(what: &'static str, path: &Path) -> Check {
                 ok(what, found)
             }
         }
-        Err(error) => {
-            warning(what, format!("free space at \"{}\" is not known: {error}", path.display()), "look with \"df\"")
-        }
+        Err(error) => warning(
+            what,
+            format!("free space at \"{}\" is not known: {error}", path.display()),
+            "look with \"df\"",
+        ),
     }
 }
 
@@ -160,12 +178,19 @@ fn scripts(context: &Context) -> Check {
         Ok(listed) => listed,
         Err(error) => return failed_with("scripts", &error),
     };
-    let broken: Vec<_> =
-        listed.iter().filter(|listed| listed.doc.is_err()).map(|listed| listed.name.as_str()).collect();
+    let broken: Vec<_> = listed
+        .iter()
+        .filter(|listed| listed.doc.is_err())
+        .map(|listed| listed.name.as_str())
+        .collect();
     if broken.is_empty() {
         ok("scripts", format!("{}, all in order", counted(listed.len(), "script", "scripts")))
     } else {
-        failed("scripts", format!("broken: {}", broken.join(", ")), "see \"convoy-backups scripts check\"")
+        failed(
+            "scripts",
+            format!("broken: {}", broken.join(", ")),
+            "see \"convoy-backups scripts check\"",
+        )
     }
 }
 
@@ -185,10 +210,15 @@ async fn log(context: &Context) -> Vec<Check> {
         checks.push(match tokio::time::timeout(SYSLOG_PATIENCE, tried).await {
             Ok(Ok(Ok(found))) => ok("syslog", found),
             Ok(Ok(Err(error))) => failed_with("syslog", &error),
-            Ok(Err(panic)) => failed_with("syslog", &Error::internal(format!("the check failed: {panic}"))),
+            Ok(Err(panic)) => {
+                failed_with("syslog", &Error::internal(format!("the check failed: {panic}")))
+            }
             Err(_) => failed(
                 "syslog",
-                format!("the server \"{server}\" could not be resolved or reached in {} s", SYSLOG_PATIENCE.as_secs()),
+                format!(
+                    "the server \"{server}\" could not be resolved or reached in {} s",
+                    SYSLOG_PATIENCE.as_secs()
+                ),
                 "look at BKUP_LOGGER_SYSLOG_SERVER, and at the name servers in /etc/resolv.conf",
             ),
         });
@@ -270,7 +300,8 @@ async fn daemon(context: &Context) -> Vec<Check> {
 }
 
 fn socket(path: &Path) -> Check {
-    const HINT: &str = "start Convoy (in a container: mount /var/run/convoy), or set BKUP_CONVOY=builtin:/folder";
+    const HINT: &str =
+        "start Convoy (in a container: mount /var/run/convoy), or set BKUP_CONVOY=builtin:/folder";
     let shown = path.display();
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => failed(
@@ -321,8 +352,10 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
                 )];
             }
             Ok(_) => match tempfile_in(folder) {
-                Ok(()) => checks
-                    .extend([ok("destination", format!("\"{shown}\" can be written")), space("destination", folder)]),
+                Ok(()) => checks.extend([
+                    ok("destination", format!("\"{shown}\" can be written")),
+                    space("destination", folder),
+                ]),
                 Err(error) => {
                     checks.push(failed(
                         "destination",

@@ -1,7 +1,8 @@
-//! `healthcheck`: does it answer? For a container's HEALTHCHECK, whose image has no other program to ask with.
+//! `healthcheck`: does it answer? For a container's HEALTHCHECK, whose image has no other program
+//! to ask with.
 //!
-//! It says nothing of whether backups are well, which `status` does: who restarts containers that are not healthy would end the
-//! runs of one whose only trouble is that a destination is away.
+//! It says nothing of whether backups are well, which `status` does: who restarts containers that
+//! are not healthy would end the runs of one whose only trouble is that a destination is away.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -30,7 +31,8 @@ use crate::{
     progress,
 };
 
-/// Whoever does not answer in this time is not well. Shorter than the image's HEALTHCHECK waits, which then has the reason.
+/// Whoever does not answer in this time is not well. Shorter than the image's HEALTHCHECK waits,
+/// which then has the reason.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The command for help and completion.
@@ -70,8 +72,11 @@ pub(super) fn healthcheck(context: &Context, matches: &ArgMatches) -> Result<u8>
 async fn of_serve(config: &Config) -> Result<()> {
     if serve::is_served(config).await != Some(true) {
         let folder = config.data_dir.display();
-        return Err(Error::new(ErrorKind::Unreachable, format!("no \"serve\" runs with the data folder \"{folder}\""))
-            .with_hint("look at its log for what ended it; it may just be starting"));
+        return Err(Error::new(
+            ErrorKind::Unreachable,
+            format!("no \"serve\" runs with the data folder \"{folder}\""),
+        )
+        .with_hint("look at its log for what ended it; it may just be starting"));
     }
     let Some(url) = serve::listens_at(config) else { return Ok(()) };
     let failed = |why: String| {
@@ -100,7 +105,10 @@ async fn ask(url: &str) -> std::result::Result<StatusCode, String> {
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     let name = ServerName::IpAddress(address.ip().into());
-    let stream = TlsConnector::from(Arc::new(any)).connect(name, stream).await.map_err(|error| error.to_string())?;
+    let stream = TlsConnector::from(Arc::new(any))
+        .connect(name, stream)
+        .await
+        .map_err(|error| error.to_string())?;
     get(stream).await
 }
 
@@ -115,13 +123,16 @@ fn nearest(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn get(stream: impl AsyncRead + AsyncWrite + Unpin) -> std::result::Result<StatusCode, String> {
+async fn get(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> std::result::Result<StatusCode, String> {
     let request = Request::get("/healthz")
         .header(header::HOST, "localhost")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let answer = sender.send_request(request);
     tokio::pin!(answer, connection);
     tokio::select! {
@@ -133,7 +144,8 @@ async fn get(stream: impl AsyncRead + AsyncWrite + Unpin) -> std::result::Result
     .map_err(|error| error.to_string())
 }
 
-/// Takes any certificate: it is this machine's own `serve` that is asked, by its address, and nothing secret is sent or believed.
+/// Takes any certificate: it is this machine's own `serve` that is asked, by its address, and
+/// nothing secret is sent or believed.
 #[derive(Debug)]
 struct AnyCertificate;
 

@@ -1,7 +1,8 @@
-//! `man`: the manual's pages, for those who package the program: one for the whole, one a command, and crontab(5)'s sister.
+//! `man`: the manual's pages, for those who package the program: one for the whole, one a command,
+//! and crontab(5)'s sister.
 //!
-//! They come from the tree of commands and the table of settings, so they can't say anything else than the program does.
-//! The user's own scripts are left out: a package is not made for one host.
+//! They come from the tree of commands and the table of settings, so they can't say anything else
+//! than the program does. The user's own scripts are left out: a package is not made for one host.
 
 use std::{fs, path::Path};
 
@@ -42,13 +43,16 @@ pub(super) fn man(matches: &ArgMatches) -> Result<u8> {
 fn pages() -> Result<Vec<(String, String)>> {
     let mut tree = commands::tree(&Library::new(None)?);
     tree.build();
-    let mut pages =
-        vec![("convoy-backups-crontab.5".to_owned(), CRONTAB.replace("@VERSION@", env!("CARGO_PKG_VERSION")))];
+    let mut pages = vec![(
+        "convoy-backups-crontab.5".to_owned(),
+        CRONTAB.replace("@VERSION@", env!("CARGO_PKG_VERSION")),
+    )];
     let mut commands = vec![&tree];
     while let Some(command) = commands.pop() {
         commands.extend(command.get_subcommands().filter(|command| !command.is_hide_set()));
         let page = page(command, command.get_name() == tree.get_name());
-        let page = page.map_err(|error| Error::internal(format!("a manual page can't be made: {error}")))?;
+        let page =
+            page.map_err(|error| Error::internal(format!("a manual page can't be made: {error}")))?;
         pages.push(page);
     }
     Ok(pages)
@@ -58,8 +62,10 @@ fn page(command: &Command, is_whole: bool) -> std::io::Result<(String, String)> 
     let source = concat!("convoy-backups ", env!("CARGO_PKG_VERSION"));
     let man = Man::new(command.clone());
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-    // Not clap_mangen's title: without a date, which a package that comes out the same each time has not, it moves the rest up.
-    let mut text = format!(".TH {} 1 \"\" \"{source}\" \"{MANUAL}\"\n", name.replace('-', "\\-")).into_bytes();
+    // Not clap_mangen's title: without a date, which a package that comes out the same each time
+    // has not, it moves the rest up.
+    let mut text =
+        format!(".TH {} 1 \"\" \"{source}\" \"{MANUAL}\"\n", name.replace('-', "\\-")).into_bytes();
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
@@ -71,7 +77,11 @@ fn page(command: &Command, is_whole: bool) -> std::io::Result<(String, String)> 
     if is_whole {
         environment(&mut more);
         section(&mut more, "FILES", &FILES.map(|(name, what)| (italic(name), what.to_owned())));
-        section(&mut more, "EXIT STATUS", &EXIT_CODES.map(|(code, what)| (bold(code), what.to_owned())));
+        section(
+            &mut more,
+            "EXIT STATUS",
+            &EXIT_CODES.map(|(code, what)| (bold(code), what.to_owned())),
+        );
     }
     let others = if is_whole {
         "convoy-backups-crontab(5), restic(1), crontab(5)"
@@ -88,7 +98,8 @@ fn environment(page: &mut Roff) {
     let items: Vec<_> = SETTINGS
         .iter()
         .map(|setting| {
-            let default = setting.default.map(|default| format!(" Default: {default}")).unwrap_or_default();
+            let default =
+                setting.default.map(|default| format!(" Default: {default}")).unwrap_or_default();
             (bold(setting.name), format!("{}.{default}", sentence(setting.help)))
         })
         .collect();
@@ -148,9 +159,12 @@ mod tests {
     fn there_is_a_page_for_each_command_and_for_the_crontab_and_none_for_what_is_hidden() {
         let pages = pages().unwrap();
         let names: Vec<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
-        for name in
-            ["convoy-backups.1", "convoy-backups-backup.1", "convoy-backups-runs-show.1", "convoy-backups-crontab.5"]
-        {
+        for name in [
+            "convoy-backups.1",
+            "convoy-backups-backup.1",
+            "convoy-backups-runs-show.1",
+            "convoy-backups-crontab.5",
+        ] {
             assert!(names.contains(&name), "{name}: {names:?}");
         }
         assert!(!names.contains(&"convoy-backups-man.1"));

@@ -1,4 +1,5 @@
-//! The command line: words in, exit code out. Standard output is data, standard error is conversation.
+//! The command line: words in, exit code out. Standard output is data, standard error is
+//! conversation.
 
 mod commands;
 mod completions;
@@ -68,11 +69,14 @@ impl Context {
 
     /// Shows an error on standard error.
     ///
-    /// A place in a script that came with the program says nothing to who did not write it, unless the script itself is wrong.
+    /// A place in a script that came with the program says nothing to who did not write it, unless
+    /// the script itself is wrong.
     pub(crate) fn show_error(&self, error: &Error) {
         let mut error = error.clone();
-        let built_in = error.location.as_ref().is_some_and(|location| location.file.ends_with("(built in)"));
-        let of_script = matches!(error.kind, ErrorKind::Script | ErrorKind::Limit | ErrorKind::Internal);
+        let built_in =
+            error.location.as_ref().is_some_and(|location| location.file.ends_with("(built in)"));
+        let of_script =
+            matches!(error.kind, ErrorKind::Script | ErrorKind::Limit | ErrorKind::Internal);
         if built_in && !of_script && self.flags.verbose == 0 {
             error.location = None;
         }
@@ -84,7 +88,8 @@ impl Context {
 
 /// Does what the words behind the program's name say.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
-    // `--json` decides how even a wrong command line is answered, so look for it before anything can fail.
+    // `--json` decides how even a wrong command line is answered, so look for it before anything
+    // can fail.
     let words: Vec<_> = words.collect();
     let json = words.iter().any(|word| word == "--json");
     let code = match dispatch(words.into_iter()) {
@@ -98,7 +103,8 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Shows an error: to a person on standard error, to a program as `{"error": ..}` on standard output.
+/// Shows an error: to a person on standard error, to a program as `{"error": ..}` on standard
+/// output.
 fn report(error: &Error, json: bool) {
     if json {
         print_line(&serde_json::json!({ "error": diagnostic::to_json(error) }).to_string());
@@ -116,20 +122,28 @@ pub(crate) fn print_line(text: &str) {
 
 /// JSON as a program wants it: indented, for the eye that looks at it now and then.
 pub(crate) fn print_json(value: &impl serde::Serialize) {
-    print_line(&serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}")));
+    print_line(
+        &serde_json::to_string_pretty(value)
+            .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}")),
+    );
 }
 
 fn dispatch(words: impl Iterator<Item = OsString>) -> Result<u8> {
     let (flags, words) = arguments::sort(words)?;
-    // Help, version and completions need no configuration; a wrong variable must not keep anyone from reading them.
+    // Help, version and completions need no configuration; a wrong variable must not keep anyone
+    // from reading them.
     let words = match words {
-        Words::Command(words) => match commands::own(std::iter::empty()).try_get_matches_from(with_name(&words)) {
-            Ok(matches) => return own_command(&matches, flags),
-            Err(error) => return clap_answer(&error, &words),
-        },
+        Words::Command(words) => {
+            match commands::own(std::iter::empty()).try_get_matches_from(with_name(&words)) {
+                Ok(matches) => return own_command(&matches, flags),
+                Err(error) => return clap_answer(&error, &words),
+            }
+        }
         script => script,
     };
-    let Words::Script { name, arguments } = words else { return Err(Error::internal("the words were sorted wrongly")) };
+    let Words::Script { name, arguments } = words else {
+        return Err(Error::internal("the words were sorted wrongly"));
+    };
     let context = context(flags, Logging::Quiet)?;
     run::run(&context, &name, &arguments)
 }
@@ -140,14 +154,17 @@ fn with_name(words: &[String]) -> impl Iterator<Item = &str> {
 
 /// The scripts for a help text: it must not fail because the folder of the user's own does.
 fn any_library() -> Result<Library> {
-    Library::new(std::env::var_os("BKUP_SCRIPTS_DIR").map(Into::into)).or_else(|_| Library::new(None))
+    Library::new(std::env::var_os("BKUP_SCRIPTS_DIR").map(Into::into))
+        .or_else(|_| Library::new(None))
 }
 
 /// What clap has to say: help and version on standard output, errors as everywhere else.
 fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
     use clap::error::ErrorKind as Clap;
     match error.kind() {
-        Clap::DisplayHelp if !words.first().is_some_and(|word| arguments::COMMANDS.contains(&word.as_str())) => {
+        Clap::DisplayHelp
+            if !words.first().is_some_and(|word| arguments::COMMANDS.contains(&word.as_str())) =>
+        {
             print_line(&commands::tree(&any_library()?).render_long_help().to_string());
             Ok(0)
         }
@@ -174,7 +191,9 @@ fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
 }
 
 fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
-    let Some((name, matches)) = matches.subcommand() else { return Err(Error::internal("clap found no command")) };
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Error::internal("clap found no command"));
+    };
     if flags.dry_run && matches!(name, "demo" | "daemon" | "serve") {
         return Err(Error::usage(format!("\"{name}\" has no dry run"))
             .with_hint("scripts have one, and a crontab's lines: write --dry-run behind them"));
@@ -193,14 +212,18 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "daemon" => daemon::daemon(&context, matches),
         "demo" => {
             let folder = matches.get_one::<String>("folder").map(Into::into);
-            in_runtime(|cancellation| async move { demo::demo(&context, folder, cancellation).await })
+            in_runtime(
+                |cancellation| async move { demo::demo(&context, folder, cancellation).await },
+            )
         }
         "config" => config::config(&context),
         "crontab" => crontab::crontab(&context, matches),
         "doctor" => in_runtime(|_| async move { doctor::doctor(&context).await }),
         "serve" => serve::serve(context),
         "healthcheck" => healthcheck::healthcheck(&context, matches),
-        "status" => in_runtime(|cancellation| async move { status::status(&context, matches, &cancellation).await }),
+        "status" => in_runtime(|cancellation| async move {
+            status::status(&context, matches, &cancellation).await
+        }),
         "notify" => notify::notify(&context, matches),
         "completions" => completions::completions(&context, matches),
         "man" => man::man(matches),
@@ -215,7 +238,8 @@ enum Logging {
     Serving,
     /// It is over soon: the console is quiet unless asked for more.
     Quiet,
-    /// It looks at the settings, those of the log among them: nothing else than the console may keep it from that.
+    /// It looks at the settings, those of the log among them: nothing else than the console may
+    /// keep it from that.
     Console,
 }
 
@@ -247,9 +271,12 @@ fn context(flags: Flags, logging: Logging) -> Result<Context> {
     Ok(Context { flags, config, bars, teller })
 }
 
-/// Runs this in a runtime of its own, with Ctrl-C and SIGTERM as a cancellation; what still blocks after the end is left
-/// behind (the daemon goes on with what it was told, or is cleaned up after at the next start).
-pub(crate) fn in_runtime<F: Future<Output = Result<u8>>>(work: impl FnOnce(CancellationToken) -> F) -> Result<u8> {
+/// Runs this in a runtime of its own, with Ctrl-C and SIGTERM as a cancellation; what still blocks
+/// after the end is left behind (the daemon goes on with what it was told, or is cleaned up after
+/// at the next start).
+pub(crate) fn in_runtime<F: Future<Output = Result<u8>>>(
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -267,7 +294,8 @@ pub(crate) fn in_runtime<F: Future<Output = Result<u8>>>(work: impl FnOnce(Cance
 /// The first signal asks the run to end, the second ends the process.
 async fn watch_signals(cancellation: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         log::warn!("cannot watch for signals: Ctrl-C ends the process at once");
         return;

@@ -16,8 +16,10 @@ use crate::{
 
 pub(super) fn notify(context: &Context, matches: &ArgMatches) -> Result<u8> {
     match matches.subcommand_name() {
-        Some("test") if context.flags.dry_run => Err(Error::usage("\"notify test\" has no dry run")
-            .with_hint("\"convoy-backups notify list\" shows the channels and sends nothing")),
+        Some("test") if context.flags.dry_run => {
+            Err(Error::usage("\"notify test\" has no dry run")
+                .with_hint("\"convoy-backups notify list\" shows the channels and sends nothing"))
+        }
         Some("test") => in_runtime(|_| async move { test(context).await }),
         _ => list(context),
     }
@@ -67,7 +69,9 @@ fn list(context: &Context) -> Result<u8> {
                 })
             })
             .collect();
-        print_json(&json!({ "channels": channels, "outbox": waiting, "problems": describe_problems(&problems) }));
+        print_json(
+            &json!({ "channels": channels, "outbox": waiting, "problems": describe_problems(&problems) }),
+        );
         return Ok(0);
     }
     let now = Zoned::now();
@@ -125,7 +129,12 @@ pub(super) fn describe_problems(problems: &BTreeMap<String, Problem>) -> Vec<Val
 /// What people were told of, as they see it.
 pub(super) fn show_problems(context: &Context, problems: &BTreeMap<String, Problem>, now: &Zoned) {
     let (width, colour) = context.output();
-    let columns = [Column::left("SINCE"), Column::left("LAST SEEN"), Column::right("TIMES"), Column::words("PROBLEM")];
+    let columns = [
+        Column::left("SINCE"),
+        Column::left("LAST SEEN"),
+        Column::right("TIMES"),
+        Column::words("PROBLEM"),
+    ];
     let rows = problems.values().map(|problem| {
         vec![
             moment(problem.first, now).into(),

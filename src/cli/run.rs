@@ -24,7 +24,10 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
     let script = library.load(name)?;
     if words.iter().any(|word| word == "--help" || word == "-h") {
         print_line(
-            &commands::of_script(&script).bin_name(format!("convoy-backups {name}")).render_long_help().to_string(),
+            &commands::of_script(&script)
+                .bin_name(format!("convoy-backups {name}"))
+                .render_long_help()
+                .to_string(),
         );
         return Ok(0);
     }
@@ -35,12 +38,21 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             Ok(connection) => connection,
             Err(error) => {
                 // It never became a run, and people are to know of it all the same.
-                context.teller.run_ended(&app::report_of_unstarted(&script, &typed, context.flags.dry_run, &error));
+                context.teller.run_ended(&app::report_of_unstarted(
+                    &script,
+                    &typed,
+                    context.flags.dry_run,
+                    &error,
+                ));
                 context.teller.deliver_within(TELLING).await;
                 return Err(error);
             }
         };
-        context.remark(&format!("daemon: {} ({})", connection.daemon.description(), connection.why));
+        context.remark(&format!(
+            "daemon: {} ({})",
+            connection.daemon.description(),
+            connection.why
+        ));
         let door = app::door(
             &context.config,
             app::settings(&context.config),
@@ -56,7 +68,8 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             dry_run: context.flags.dry_run,
             timeout: context.flags.timeout.unwrap_or(context.config.run_timeout),
         };
-        // Convoy tells nothing of how far it is: a spinner with the elapsed time. The built-in daemon draws its own bar.
+        // Convoy tells nothing of how far it is: a spinner with the elapsed time. The built-in
+        // daemon draws its own bar.
         let is_silent = matches!(context.config.daemon().0, DaemonChoice::Socket(_));
         let spinner = is_silent.then(|| context.progress().begin(name, None));
         // What earlier runs could not send is sent meanwhile.
@@ -114,8 +127,10 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
             Some(none) if none.is_empty() => print_line(&nothing(&finished.script)),
             _ => print_line(text.trim_end()),
         }
-        if let Some(path) =
-            result.pointer("/DriverInfo/Path").and_then(serde_json::Value::as_str).filter(|_| finished.plan.is_none())
+        if let Some(path) = result
+            .pointer("/DriverInfo/Path")
+            .and_then(serde_json::Value::as_str)
+            .filter(|_| finished.plan.is_none())
         {
             print_line(&format!("\nIts files are in {}", escape(path)));
         }
@@ -127,7 +142,10 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
 /// Where to find out more about a run that did not go well.
 fn look_closer(context: &Context, finished: &Finished) {
     if finished.recorded && finished.status != Status::Done {
-        context.remark(&format!("this was run {0}; look closer with: convoy-backups runs show {0}", finished.id));
+        context.remark(&format!(
+            "this was run {0}; look closer with: convoy-backups runs show {0}",
+            finished.id
+        ));
     }
 }
 

@@ -36,8 +36,10 @@ const CALL_WIDTH: usize = 48;
 
 /// The command for help, completion and parsing.
 pub(super) fn command() -> Command {
-    let id = || Arg::new("id").value_name("ID").required(true).help("the run's id, or its beginning");
-    let option = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    let id =
+        || Arg::new("id").value_name("ID").required(true).help("the run's id, or its beginning");
+    let option =
+        |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     Command::new("runs")
         .about("What ran and what came of it; end what still runs")
         .subcommand_required(true)
@@ -51,10 +53,9 @@ pub(super) fn command() -> Command {
                         .value_parser(PossibleValuesParser::new(Status::ALL.map(Status::as_str)))
                         .help("with this status"),
                 )
-                .arg(
-                    option("since", "TIME")
-                        .help("that began so long ago at most (7d), or on this day or later (2026-11-23)"),
-                )
+                .arg(option("since", "TIME").help(
+                    "that began so long ago at most (7d), or on this day or later (2026-11-23)",
+                ))
                 .arg(option("volume", "NAME").help("that have to do with this volume"))
                 .arg(
                     Arg::new("count")
@@ -76,7 +77,11 @@ pub(super) fn command() -> Command {
                     .help("go on with what is logged until the run ends"),
             ),
         )
-        .subcommand(Command::new("cancel").about("End a run that goes on, whichever process it is in").arg(id()))
+        .subcommand(
+            Command::new("cancel")
+                .about("End a run that goes on, whichever process it is in")
+                .arg(id()),
+        )
 }
 
 pub(super) fn runs(context: &Context, matches: &ArgMatches) -> Result<u8> {
@@ -170,10 +175,16 @@ fn plain(value: &Value) -> String {
 fn took(run: &RunRecord, now: Timestamp) -> String {
     let length = match (run.took, run.status) {
         (Some(took), _) => took,
-        (None, Status::Waiting | Status::Running) => now.duration_since(run.started).try_into().unwrap_or_default(),
+        (None, Status::Waiting | Status::Running) => {
+            now.duration_since(run.started).try_into().unwrap_or_default()
+        }
         _ => return String::new(),
     };
-    if length < Duration::from_secs(1) { format!("{} ms", length.as_millis()) } else { format_duration(length) }
+    if length < Duration::from_secs(1) {
+        format!("{} ms", length.as_millis())
+    } else {
+        format_duration(length)
+    }
 }
 
 /// What went wrong, in one line.
@@ -212,12 +223,19 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
     let now = SystemClock.now_local();
     print_line(facts(&run, &now, colour).trim_end());
     if let Some(error) = &run.error {
-        print_line(&format!("\n{}", diagnostic::render(&diagnostic::from_json(error), colour).trim_end()));
+        print_line(&format!(
+            "\n{}",
+            diagnostic::render(&diagnostic::from_json(error), colour).trim_end()
+        ));
     }
     if !run.failures.is_empty() {
         let columns = [Column::left("FAILED"), Column::left("CODE"), Column::words("WHY")];
         let rows = run.failures.iter().map(|failure| {
-            vec![failure.volume.as_str().into(), failure.code.as_str().into(), failure.message.as_str().into()]
+            vec![
+                failure.volume.as_str().into(),
+                failure.code.as_str().into(),
+                failure.message.as_str().into(),
+            ]
         });
         print_line(&format!("\n{}", table(&columns, rows.collect(), width, colour).trim_end()));
     }
@@ -228,8 +246,13 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
             print_line(&format!("{:>4}. {}", index + 1, escape(&text)));
         }
     }
-    if let Some(result) = output.result.filter(|result| result.as_array().is_none_or(|all| !all.is_empty())) {
-        print_line(&format!("\n{}", output::render_result(&result, &now, colour, width).trim_end()));
+    if let Some(result) =
+        output.result.filter(|result| result.as_array().is_none_or(|all| !all.is_empty()))
+    {
+        print_line(&format!(
+            "\n{}",
+            output::render_result(&result, &now, colour, width).trim_end()
+        ));
     }
     Ok(0)
 }
@@ -238,7 +261,8 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
 fn facts(run: &RunRecord, now: &Zoned, colour: bool) -> String {
     let zoned = |time: Timestamp| moment(time, now);
     let status = run.status.as_str();
-    let status = style(run.status).map_or_else(|| status.into(), |style| styled(status, style, colour));
+    let status =
+        style(run.status).map_or_else(|| status.into(), |style| styled(status, style, colour));
     let mut facts = vec![("run", run.id.clone()), ("script", escape(&call(run)).into_owned())];
     if !run.digest.is_empty() {
         facts.push(("from", format!("{} (SHA-256 {})", escape(&run.origin), run.digest)));
@@ -312,8 +336,12 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
         log::warn!("{} further lines were too many to be kept", run.lines_left_out);
     }
     context.remark(&match run.status {
-        Status::Waiting => "the run waits for its turn: as many go on as BKUP_MAX_CONCURRENT allows".to_owned(),
-        Status::Running => format!("the run goes on; follow it with: convoy-backups runs log {} --follow", run.id),
+        Status::Waiting => {
+            "the run waits for its turn: as many go on as BKUP_MAX_CONCURRENT allows".to_owned()
+        }
+        Status::Running => {
+            format!("the run goes on; follow it with: convoy-backups runs log {} --follow", run.id)
+        }
         status => format!("the run is over: {}", status.as_str()),
     });
     Ok(0)
@@ -349,7 +377,10 @@ fn print(lines: &[Line], json: bool, colour: bool) -> io::Result<()> {
 fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     let run = store.get(id)?;
     let ended = |status: Status| {
-        let error = Error::new(ErrorKind::NotFound, format!("run {} has ended already: {}", run.id, status.as_str()));
+        let error = Error::new(
+            ErrorKind::NotFound,
+            format!("run {} has ended already: {}", run.id, status.as_str()),
+        );
         error.with_hint(format!("see \"convoy-backups runs show {}\"", run.id))
     };
     if context.flags.dry_run {
@@ -361,7 +392,9 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
             status => Err(ended(status)),
         };
     }
-    if let Cancelling::Ended(status) = store.request_cancel(&run.id, &requester(), SystemClock.now())? {
+    if let Cancelling::Ended(status) =
+        store.request_cancel(&run.id, &requester(), SystemClock.now())?
+    {
         return Err(ended(status));
     }
     context.remark(&format!("asked run {} to end; it looks each second", run.id));
@@ -381,7 +414,9 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     };
     match status {
         Status::Cancelled => say(format!("run {} was cancelled", run.id)),
-        Status::Waiting | Status::Running => say(format!("run {} ends when what it is at is over", run.id)),
+        Status::Waiting | Status::Running => {
+            say(format!("run {} ends when what it is at is over", run.id))
+        }
         // It got to its end first.
         other => return Err(ended(other)),
     }
@@ -390,8 +425,9 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
 
 /// Who asks, for the record: the user and the host.
 fn requester() -> String {
-    let name =
-        ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+    let name = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
     let user = name.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
     format!("{user} on {}", rustix::system::uname().nodename().to_string_lossy())
 }

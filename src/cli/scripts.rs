@@ -18,13 +18,19 @@ use crate::{
 const TEMPLATE: &str = include_str!("template.rhai");
 
 pub(super) fn scripts(context: &Context, matches: &ArgMatches) -> Result<u8> {
-    let Some((name, matches)) = matches.subcommand() else { return Err(Error::internal("clap found no command")) };
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Error::internal("clap found no command"));
+    };
     match name {
         "list" => list(context),
         "show" => show(context, &value(matches, "name")),
         "check" => {
-            let files: Vec<PathBuf> =
-                matches.get_many::<String>("files").into_iter().flatten().map(PathBuf::from).collect();
+            let files: Vec<PathBuf> = matches
+                .get_many::<String>("files")
+                .into_iter()
+                .flatten()
+                .map(PathBuf::from)
+                .collect();
             check(context, &files)
         }
         "new" => new(context, &value(matches, "name")),
@@ -55,7 +61,9 @@ fn list(context: &Context) -> Result<u8> {
         };
         let (width, colour) = context.output();
         let columns = [Column::left("NAME"), Column::left("FROM"), Column::words("WHAT IT DOES")];
-        print_line(table(&columns, listed.into_iter().map(row).collect(), width, colour).trim_end());
+        print_line(
+            table(&columns, listed.into_iter().map(row).collect(), width, colour).trim_end(),
+        );
     }
     Ok(0)
 }
@@ -83,7 +91,11 @@ fn show(context: &Context, name: &str) -> Result<u8> {
 fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
     let library = app::library(&context.config)?;
     let checked: Vec<(String, Result<script::Script>)> = if files.is_empty() {
-        library.list()?.into_iter().map(|listed| (listed.name.clone(), library.load(&listed.name))).collect()
+        library
+            .list()?
+            .into_iter()
+            .map(|listed| (listed.name.clone(), library.load(&listed.name)))
+            .collect()
     } else {
         files.iter().map(|file| (file.display().to_string(), library.load_file(file))).collect()
     };
@@ -113,8 +125,9 @@ fn new(context: &Context, name: &str) -> Result<u8> {
     let folder = match &context.config.scripts_dir {
         Some(folder) => {
             // Whoever names a folder of scripts and begins the first one wants both.
-            std::fs::create_dir_all(folder)
-                .map_err(|error| Error::io(format_args!("cannot make the folder \"{}\"", folder.display()), &error))?;
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Error::io(format_args!("cannot make the folder \"{}\"", folder.display()), &error)
+            })?;
             folder.clone()
         }
         None => PathBuf::from("."),
@@ -139,7 +152,9 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
     written.map_err(|error| {
         let failed = Error::io(format_args!("cannot write \"{}\"", path.display()), &error);
         match error.kind() {
-            std::io::ErrorKind::AlreadyExists => failed.with_hint("take another name, or edit that file"),
+            std::io::ErrorKind::AlreadyExists => {
+                failed.with_hint("take another name, or edit that file")
+            }
             _ => failed,
         }
     })

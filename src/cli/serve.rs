@@ -21,16 +21,23 @@ pub(super) fn serve(context: Context) -> Result<u8> {
                 app::serve::cannot_start(&teller, &why).await;
                 Ok(0)
             })?;
-            eprintln!("nothing was started: mend the crontab, and look at it with \"convoy-backups crontab check\"");
+            eprintln!(
+                "nothing was started: mend the crontab, and look at it with \"convoy-backups crontab check\""
+            );
             return Ok(2);
         }
     };
     let config = &context.config;
-    if config.repository_password.is_none() && matches!(config.daemon().0, DaemonChoice::Builtin(_)) {
+    if config.repository_password.is_none() && matches!(config.daemon().0, DaemonChoice::Builtin(_))
+    {
         log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD");
     }
-    let serving =
-        app::Serving { config: context.config.clone(), surroundings, crontab, teller: context.teller.clone() };
+    let serving = app::Serving {
+        config: context.config.clone(),
+        surroundings,
+        crontab,
+        teller: context.teller.clone(),
+    };
     in_runtime(|cancellation| async move {
         app::serve(serving, cancellation).await?;
         Ok(0)

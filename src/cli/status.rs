@@ -26,7 +26,11 @@ use crate::{
 };
 
 /// 0 where all is well, 1 where something is wrong.
-pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation: &CancellationToken) -> Result<u8> {
+pub(super) async fn status(
+    context: &Context,
+    matches: &ArgMatches,
+    cancellation: &CancellationToken,
+) -> Result<u8> {
     if let Some(volume) = matches.get_one::<String>("forget") {
         return forget(context, volume, cancellation).await;
     }
@@ -34,12 +38,14 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
     let served = serve::is_served(config).await;
     let mut crontab_problem = None;
     let source = Source::find(config);
-    // Where `serve` was not started, the crontab that comes with the program says nothing of when backups are due.
+    // Where `serve` was not started, the crontab that comes with the program says nothing of when
+    // backups are due.
     let entries = if served != Some(false) || source != Source::BuiltIn {
         let checked = source.check(&crontab::surroundings(context));
         if !checked.errors.is_empty() {
-            crontab_problem =
-                Some(format!("the crontab \"{source}\" has errors: see \"convoy-backups crontab check\""));
+            crontab_problem = Some(format!(
+                "the crontab \"{source}\" has errors: see \"convoy-backups crontab check\""
+            ));
         }
         checked.crontab.entries
     } else {
@@ -49,7 +55,9 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
     let now = SystemClock.now_local();
     let mut known = Known::default();
     let (mut lacks_destination, mut daemon) = (false, None);
-    for (index, expected) in Expected::by_daemon(&Arc::new(config.clone()), &entries).into_iter().enumerate() {
+    for (index, expected) in
+        Expected::by_daemon(&Arc::new(config.clone()), &entries).into_iter().enumerate()
+    {
         lacks_destination |= expected.config().backup_url.is_none();
         let connection = match app::connect(expected.config(), progress::none()).await {
             Ok(connection) => connection,
@@ -66,7 +74,8 @@ pub(super) async fn status(context: &Context, matches: &ArgMatches, cancellation
         connection.close(cancellation, |text| context.remark(text)).await;
     }
     let here = source.to_string();
-    let followed = serve::followed(config).filter(|followed| served == Some(true) && *followed != here);
+    let followed =
+        serve::followed(config).filter(|followed| served == Some(true) && *followed != here);
     let report = report::report(&report::Seen {
         config,
         paused: &serve::paused(config),
@@ -95,7 +104,8 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
     let store = Store::new(&context.config.data_dir);
     let now = SystemClock.now();
     let mut gone: Vec<String> = Vec::new();
-    for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &checked.crontab.entries) {
+    for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &checked.crontab.entries)
+    {
         let connection = app::connect(expected.config(), progress::none()).await?;
         let guards = status::guards(&connection);
         let seen = status::volumes(&guards, &store, &expected, now).await;
@@ -104,8 +114,10 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
             return Err(error.context("whether a volume is gone is not known"));
         }
         if seen.volumes.iter().any(|known| known.name == volume && !known.lost) {
-            return Err(Error::usage(format!("the volume \"{volume}\" is there: the daemon lists it"))
-                .with_hint("\"remove\" deletes a volume"));
+            return Err(Error::usage(format!(
+                "the volume \"{volume}\" is there: the daemon lists it"
+            ))
+            .with_hint("\"remove\" deletes a volume"));
         }
         let lost = seen.volumes.iter().filter(|known| known.lost).map(|known| known.name.clone());
         gone.extend(lost);
@@ -115,16 +127,16 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
     }
     if !gone.iter().any(|name| name == volume) {
         let otherwise = "\"convoy-backups status\" says which are missed";
-        return Err(Error::usage(format!("no volume \"{volume}\" is missed")).with_hint(did_you_mean_or(
-            volume,
-            gone.iter().map(String::as_str),
-            otherwise,
-        )));
+        return Err(Error::usage(format!("no volume \"{volume}\" is missed"))
+            .with_hint(did_you_mean_or(volume, gone.iter().map(String::as_str), otherwise)));
     }
     if context.flags.dry_run {
         print_line(&format!("Dry run: \"{}\" would not be missed any more.", escape(volume)));
     } else {
-        print_line(&format!("\"{}\" is not missed any more; its backups are kept.", escape(volume)));
+        print_line(&format!(
+            "\"{}\" is not missed any more; its backups are kept.",
+            escape(volume)
+        ));
     }
     Ok(0)
 }
@@ -133,7 +145,9 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     let wrong = known.volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
     let (width, colour) = context.output();
     let say = |text: &str, style| print_line(&styled(&escape(text), style, colour));
-    let has_fresh = |volume: &VolumeStatus| volume.backup.is_some() && matches!(volume.freshness, Freshness::Until(_));
+    let has_fresh = |volume: &VolumeStatus| {
+        volume.backup.is_some() && matches!(volume.freshness, Freshness::Until(_))
+    };
     match report.ok {
         true if !known.volumes.is_empty() && known.volumes.iter().all(has_fresh) => {
             say("All volumes have a good backup that is new enough.", Style::Green);
@@ -141,7 +155,10 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         true => say("Nothing is known to be wrong.", Style::Green),
         false if wrong > 0 => {
             let (all, are) = (known.volumes.len(), if wrong == 1 { "is" } else { "are" });
-            say(&format!("{wrong} of {} {are} not safe.", counted(all, "volume", "volumes")), Style::Red);
+            say(
+                &format!("{wrong} of {} {are} not safe.", counted(all, "volume", "volumes")),
+                Style::Red,
+            );
         }
         false => say("Something is wrong.", Style::Red),
     }
@@ -166,14 +183,25 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         for volume in known.volumes.iter().filter(|volume| !volume.problems.is_empty()) {
             print_line("");
             say(&volume.label(), Style::Bold);
-            volume.problems.iter().for_each(|problem| print_line(&format!("  {}", escape(problem))));
+            volume
+                .problems
+                .iter()
+                .for_each(|problem| print_line(&format!("  {}", escape(problem))));
         }
     }
     if !report.running.is_empty() {
         print_line("\nRunning now:");
         for run in &report.running {
-            let words = std::iter::once(run.script.clone()).chain(run.arguments.clone()).collect::<Vec<_>>().join(" ");
-            print_line(&format!("  {}, {} since {}", escape(&words), run.status, moment(run.started, now)));
+            let words = std::iter::once(run.script.clone())
+                .chain(run.arguments.clone())
+                .collect::<Vec<_>>()
+                .join(" ");
+            print_line(&format!(
+                "  {}, {} since {}",
+                escape(&words),
+                run.status,
+                moment(run.started, now)
+            ));
         }
     }
     if !report.told.is_empty() {
@@ -196,8 +224,13 @@ fn row(volume: &VolumeStatus, now: Timestamp) -> Vec<Cell> {
     vec![
         volume.label().into(),
         ago(volume.snapshot).into(),
-        Cell::from(volume.backup.as_ref().map_or_else(|| "none".to_owned(), |backup| age(backup.made, now)))
-            .styled(style),
+        Cell::from(
+            volume
+                .backup
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), |backup| age(backup.made, now)),
+        )
+        .styled(style),
         next.into(),
         Cell::from(volume.problems.first().cloned().unwrap_or_default()).styled(Style::Red),
     ]

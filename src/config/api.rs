@@ -24,15 +24,19 @@ pub(super) fn read(values: &Values) -> Result<Api> {
         (None, Some(_)) => return Err(lacks("BKUP_API_TLS_KEY", "BKUP_API_TLS_CERTIFICATE")),
     };
     Ok(Api {
-        listen: values.require("BKUP_API_LISTEN", |text| match text.to_ascii_lowercase().as_str() {
-            "off" => Some(None),
-            address => address.parse().ok().map(Some),
+        listen: values.require("BKUP_API_LISTEN", |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "off" => Some(None),
+                address => address.parse().ok().map(Some),
+            }
         })?,
         token,
         read_token,
         tls,
         hosts: values.read("BKUP_API_HOSTS", |text| list(text, host_name))?.unwrap_or_default(),
-        allow_origins: values.read("BKUP_API_ALLOW_ORIGIN", |text| list(text, origin))?.unwrap_or_default(),
+        allow_origins: values
+            .read("BKUP_API_ALLOW_ORIGIN", |text| list(text, origin))?
+            .unwrap_or_default(),
         max_connections: values.require("BKUP_API_MAX_CONNECTIONS", count)?,
     })
 }
@@ -57,8 +61,9 @@ fn token(values: &Values, name: &'static str) -> Result<Option<Secret>> {
     let Some(text) = values.text(name) else { return Ok(None) };
     match wrong_with_token(text) {
         None => Ok(Some(Secret::new(text))),
-        Some(why) => Err(Error::configuration(format!("{name} {why}"))
-            .with_hint("take one that nobody can guess, such as what \"openssl rand -hex 32\" prints")),
+        Some(why) => Err(Error::configuration(format!("{name} {why}")).with_hint(
+            "take one that nobody can guess, such as what \"openssl rand -hex 32\" prints",
+        )),
     }
 }
 

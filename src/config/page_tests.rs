@@ -14,7 +14,10 @@ const CHAPTERS: [(&str, &str); 5] = [
 
 /// What the name of a setting's chapter begins with.
 fn chapter(setting: &Setting) -> &'static str {
-    let longest = CHAPTERS.iter().map(|(prefix, _)| *prefix).filter(|prefix| setting.name.starts_with(prefix));
+    let longest = CHAPTERS
+        .iter()
+        .map(|(prefix, _)| *prefix)
+        .filter(|prefix| setting.name.starts_with(prefix));
     longest.max_by_key(|prefix| prefix.len()).unwrap_or_default()
 }
 
@@ -22,7 +25,8 @@ fn line(setting: &Setting) -> String {
     let flag = CONFIGURATION_FLAGS.iter().find(|(_, name, ..)| *name == setting.name);
     let flag = flag.map(|(flag, ..)| format!(" (flag `{flag}`)")).unwrap_or_default();
     let default = setting.default.map(|default| format!("`{default}`")).unwrap_or_default();
-    let write = if setting.is_secret() { "a secret: it is never shown" } else { setting.kind.expected().1 };
+    let write =
+        if setting.is_secret() { "a secret: it is never shown" } else { setting.kind.expected().1 };
     let write = write.trim_start_matches("write ");
     format!("| `{}`{flag} | {default} | {} | {write} |\n", setting.name, setting.help)
 }
@@ -31,7 +35,9 @@ fn line(setting: &Setting) -> String {
 fn made() -> String {
     let mut text = String::from("## All settings\n");
     for (prefix, title) in CHAPTERS {
-        text += &format!("\n### {title}\n\n| variable | default | what it is | how to write it |\n|---|---|---|---|\n");
+        text += &format!(
+            "\n### {title}\n\n| variable | default | what it is | how to write it |\n|---|---|---|---|\n"
+        );
         text.extend(SETTINGS.iter().filter(|setting| chapter(setting) == prefix).map(line));
     }
     text

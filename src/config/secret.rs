@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A password, token or key. It can be used, through [`Secret::expose`], but printing it prints that it is one.
+/// A password, token or key. It can be used, through [`Secret::expose`], but printing it prints
+/// that it is one.
 #[derive(Clone)]
 pub struct Secret(String);
 

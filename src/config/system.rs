@@ -1,8 +1,10 @@
-//! The settings of the system's services, in `/etc/default/convoy-backups`. systemd gives them to `serve` as its environment; who types a
-//! command in a shell means the same, so the program reads the file itself, below the environment.
+//! The settings of the system's services, in `/etc/default/convoy-backups`. systemd gives them to
+//! `serve` as its environment; who types a command in a shell means the same, so the program reads
+//! the file itself, below the environment.
 //!
-//! It is read as systemd reads an `EnvironmentFile=`, without expansion of `$`; only `BKUP_` settings are taken. Whoever can write it
-//! could make root do anything, so it counts only where root (or this user) owns it and nobody else may write to it.
+//! It is read as systemd reads an `EnvironmentFile=`, without expansion of `$`; only `BKUP_`
+//! settings are taken. Whoever can write it could make root do anything, so it counts only where
+//! root (or this user) owns it and nobody else may write to it.
 
 use std::{
     collections::BTreeMap,
@@ -48,10 +50,12 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl SystemSettings {
-    /// Reads the file that `BKUP_DEFAULTS` names in this environment, else the usual one if it is there.
+    /// Reads the file that `BKUP_DEFAULTS` names in this environment, else the usual one if it is
+    /// there.
     ///
     /// # Errors
-    /// A configuration error where `BKUP_DEFAULTS` is neither an absolute path nor `off`, or the file it names can't be read.
+    /// A configuration error where `BKUP_DEFAULTS` is neither an absolute path nor `off`, or the
+    /// file it names can't be read.
     pub fn find(environment: &BTreeMap<OsString, OsString>) -> Result<Self> {
         let Some(setting) = super::settings::find("BKUP_DEFAULTS") else {
             return Err(Error::internal("there is no setting BKUP_DEFAULTS"));
@@ -62,7 +66,8 @@ impl SystemSettings {
             Some("off") => Ok(Self::default()),
             Some(path) if !path.starts_with('/') => {
                 let (noun, hint) = setting.kind.expected();
-                Err(Error::configuration(format!("BKUP_DEFAULTS: {} is not {noun}", quote(path))).with_hint(hint))
+                Err(Error::configuration(format!("BKUP_DEFAULTS: {} is not {noun}", quote(path)))
+                    .with_hint(hint))
             }
             Some(path) => Self::read(Path::new(path)).map_err(|error| {
                 Error::configuration(format!("BKUP_DEFAULTS: cannot read {}: {error}", quote(path)))
@@ -79,7 +84,11 @@ impl SystemSettings {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 Self { path: Some(path.into()), is_closed: true, ..Self::default() }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Self::default(),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Self::default()
+            }
             Err(error) => Self::ignored(path, &format!("it can't be read ({error})"), None),
         }
     }
@@ -97,7 +106,11 @@ impl SystemSettings {
         }
         if about.uid() != 0 && about.uid() != rustix::process::geteuid().as_raw() {
             let hint = format!("chown root {shown}");
-            return Ok(Self::ignored(path, "it belongs neither to root nor to this user", Some(hint)));
+            return Ok(Self::ignored(
+                path,
+                "it belongs neither to root nor to this user",
+                Some(hint),
+            ));
         }
         if about.mode() & 0o022 != 0 {
             let hint = format!("chmod go-w {shown}");
@@ -116,17 +129,30 @@ impl SystemSettings {
             message: format!("line {line} of {} has no effect", quote(&path.to_string_lossy())),
             hint: Some("write NAME=value, without \"export\": systemd reads it, too".into()),
         });
-        Ok(Self { path: Some(path.into()), is_closed: false, values: Hidden(values), warnings: warnings.collect() })
+        Ok(Self {
+            path: Some(path.into()),
+            is_closed: false,
+            values: Hidden(values),
+            warnings: warnings.collect(),
+        })
     }
 
     /// The file says nothing, and that is worth a word.
     fn ignored(path: &Path, why: &str, hint: Option<String>) -> Self {
-        let message = format!("the settings in {} have no effect here: {why}", quote(&path.to_string_lossy()));
-        Self { path: Some(path.into()), warnings: vec![Warning { message, hint }], ..Self::default() }
+        let message = format!(
+            "the settings in {} have no effect here: {why}",
+            quote(&path.to_string_lossy())
+        );
+        Self {
+            path: Some(path.into()),
+            warnings: vec![Warning { message, hint }],
+            ..Self::default()
+        }
     }
 }
 
-/// The `BKUP_` variables of a file, and the numbers of the lines that seem to have one and can't be read.
+/// The `BKUP_` variables of a file, and the numbers of the lines that seem to have one and can't be
+/// read.
 fn parse(text: &str) -> (BTreeMap<OsString, OsString>, Vec<usize>) {
     let (mut values, mut wrong) = (BTreeMap::new(), Vec::new());
     let mut rest = text.chars().peekable();
@@ -148,7 +174,9 @@ fn parse(text: &str) -> (BTreeMap<OsString, OsString>, Vec<usize>) {
         }
         let value = value(&mut rest);
         let name = name.trim_end();
-        if name.starts_with(PREFIX) && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+        if name.starts_with(PREFIX)
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        {
             values.insert(name.into(), value.into());
         } else if name.contains(PREFIX) {
             wrong.push(line(text, at));
@@ -161,8 +189,8 @@ fn line(text: &str, at: usize) -> usize {
     1 + text.chars().take(at).filter(|letter| *letter == '\n').count()
 }
 
-/// A value up to the end of its line. Quotes count where a value, or another part of it behind a quoted one, begins; a backslash
-/// takes the meaning from what follows it, the line end's too.
+/// A value up to the end of its line. Quotes count where a value, or another part of it behind a
+/// quoted one, begins; a backslash takes the meaning from what follows it, the line end's too.
 fn value(rest: &mut Peekable<Chars<'_>>) -> String {
     let mut value = String::new();
     // How much of it stays when blanks at its end are taken away: not those in quotes.
@@ -216,7 +244,9 @@ mod tests {
 
     fn read_as(text: &str) -> Vec<(String, String)> {
         let pairs = parse(text).0.into_iter();
-        pairs.map(|(name, value)| (name.into_string().unwrap(), value.into_string().unwrap())).collect()
+        pairs
+            .map(|(name, value)| (name.into_string().unwrap(), value.into_string().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -255,7 +285,11 @@ mod tests {
         for (mode, read) in [(0o600, 1), (0o644, 1), (0o664, 0), (0o646, 0)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let settings = SystemSettings::read_usual(&path);
-            assert_eq!((settings.values.0.len(), settings.warnings.len()), (read, 1 - read), "{mode:o}");
+            assert_eq!(
+                (settings.values.0.len(), settings.warnings.len()),
+                (read, 1 - read),
+                "{mode:o}"
+            );
         }
         let warning = SystemSettings::read_usual(&path).warnings.remove(0).to_string();
         assert!(warning.ends_with(&format!("(chmod go-w {})", path.display())), "{warning}");

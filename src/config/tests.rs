@@ -7,7 +7,12 @@ fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 /// As an ordinary user whose home is `/home/me`.
 fn read(pairs: &[(&str, &str)], overrides: &[Override]) -> Result<(Config, Vec<Warning>)> {
     let home = environment(&[("HOME", "/home/me"), ("PATH", "/bin")]);
-    Config::for_user(SystemSettings::default(), home.into_iter().chain(environment(pairs)), overrides, false)
+    Config::for_user(
+        SystemSettings::default(),
+        home.into_iter().chain(environment(pairs)),
+        overrides,
+        false,
+    )
 }
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -38,8 +43,14 @@ fn the_defaults_are_those_that_users_know() {
     assert_eq!(config.file_log.location, Path::new("/tmp/backups.log"));
     assert_eq!((config.syslog.server.as_str(), config.syslog.port), ("10.10.10.10", 3030));
     assert_eq!(config.email.transport, EmailTransport::Smtp);
-    assert_eq!((config.email.smtp_host.as_str(), config.email.smtp_port), ("smtp.sendgrid.net", 465));
-    assert_eq!((config.email.from.as_str(), config.email.to.join(",")), ("support@newco.co", "alert@newco.co".into()));
+    assert_eq!(
+        (config.email.smtp_host.as_str(), config.email.smtp_port),
+        ("smtp.sendgrid.net", 465)
+    );
+    assert_eq!(
+        (config.email.from.as_str(), config.email.to.join(",")),
+        ("support@newco.co", "alert@newco.co".into())
+    );
     assert_eq!(config.run_timeout, Duration::from_secs(5 * 3_600));
     assert_eq!(config.lock_wait, Duration::from_secs(300));
 }
@@ -109,7 +120,12 @@ fn levels_have_the_names_of_the_node_version_too() {
 #[test]
 fn what_is_wrong_names_the_variable_the_value_and_what_is_expected() {
     for (name, value, message, hint) in [
-        ("BKUP_DELETE_OLD_SNAPSHOTS", "maybe", "\"maybe\" is not true or false", "write true or false"),
+        (
+            "BKUP_DELETE_OLD_SNAPSHOTS",
+            "maybe",
+            "\"maybe\" is not true or false",
+            "write true or false",
+        ),
         ("BKUP_BACKUP_URL", "vfs://backups", "must be absolute", "vfs:///absolute/folder"),
         ("BKUP_BACKUP_URL", "ftp://host/x", "\"ftp\" is not known", "vfs:///absolute/folder"),
         ("BKUP_BACKUP_URL", "\"vfs:///backups\"", "is not known", "take the quotes away"),
@@ -164,7 +180,11 @@ fn a_value_that_is_not_utf_8_is_an_error_and_foreign_ones_are_left_alone() {
 
 #[test]
 fn an_empty_variable_counts_as_not_set() {
-    let config = config(&[("BKUP_BACKUP_URL", ""), ("BKUP_RUN_TIMEOUT", ""), ("BKUP_EMAIL_SMTP_PASS_FILE", "")]);
+    let config = config(&[
+        ("BKUP_BACKUP_URL", ""),
+        ("BKUP_RUN_TIMEOUT", ""),
+        ("BKUP_EMAIL_SMTP_PASS_FILE", ""),
+    ]);
     assert!(config.backup_url.is_none() && config.email.smtp_password.is_none());
     assert_eq!(line(&config, "BKUP_RUN_TIMEOUT").source, "default");
 }
@@ -184,19 +204,28 @@ fn a_file_holds_a_value_without_the_newline_at_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     let name = path.to_str().unwrap();
-    for (content, value) in
-        [("token", "token"), ("token\n", "token"), ("token\r\n", "token"), (" to ken \n\n", " to ken \n")]
-    {
+    for (content, value) in [
+        ("token", "token"),
+        ("token\n", "token"),
+        ("token\r\n", "token"),
+        (" to ken \n\n", " to ken \n"),
+    ] {
         std::fs::write(&path, content).unwrap();
         let config = config(&[("BKUP_EMAIL_SMTP_PASS_FILE", name)]);
         assert_eq!(config.email.smtp_password.as_ref().unwrap().expose(), value);
         assert_eq!(line(&config, "BKUP_EMAIL_SMTP_PASS").source, format!("file {name}"));
     }
     std::fs::write(&path, "vfs:///backups\n").unwrap();
-    assert_eq!(config(&[("BKUP_BACKUP_URL_FILE", name)]).backup_url.unwrap().as_str(), "vfs:///backups");
+    assert_eq!(
+        config(&[("BKUP_BACKUP_URL_FILE", name)]).backup_url.unwrap().as_str(),
+        "vfs:///backups"
+    );
     std::fs::write(&path, "nonsense\n").unwrap();
     let error = wrong(&[("BKUP_BACKUP_URL_FILE", name)]);
-    assert!(error.message.starts_with(&format!("BKUP_BACKUP_URL (in the file \"{name}\"): ")), "{error}");
+    assert!(
+        error.message.starts_with(&format!("BKUP_BACKUP_URL (in the file \"{name}\"): ")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -215,7 +244,10 @@ fn a_file_that_holds_no_value_is_an_error_that_names_it() {
         (file("large", &[b'x'; 65_537]), "larger than 64 KiB"),
     ] {
         let error = wrong(&[("BKUP_API_TOKEN_FILE", &path)]);
-        assert!(error.message.starts_with("BKUP_API_TOKEN_FILE: ") && error.message.contains(why), "{error}");
+        assert!(
+            error.message.starts_with("BKUP_API_TOKEN_FILE: ") && error.message.contains(why),
+            "{error}"
+        );
         assert!(error.message.contains(&path) && error.hint.is_some(), "{error}");
     }
 }
@@ -229,7 +261,12 @@ fn a_variable_and_its_file_together_are_an_error() {
 #[test]
 fn unknown_names_are_warned_about_with_the_nearest_known_one() {
     let (_, warnings) = read(
-        &[("BKUP_BACKUP_ULR", "vfs:///x"), ("BKUP_API_TOKN_FILE", "/x"), ("BKUP_FOO", "1"), ("BACKUP_URL", "x")],
+        &[
+            ("BKUP_BACKUP_ULR", "vfs:///x"),
+            ("BKUP_API_TOKN_FILE", "/x"),
+            ("BKUP_FOO", "1"),
+            ("BACKUP_URL", "x"),
+        ],
         &[],
     )
     .unwrap();
@@ -252,8 +289,10 @@ fn secrets_are_shown_nowhere() {
         "BKUP_API_READ_TOKEN" => "hunter2-hunter2-hunter2-hunter2",
         _ => "hunter2",
     };
-    let secrets =
-        SETTINGS.iter().filter(|setting| setting.is_secret()).map(|setting| (setting.name, value(setting.name)));
+    let secrets = SETTINGS
+        .iter()
+        .filter(|setting| setting.is_secret())
+        .map(|setting| (setting.name, value(setting.name)));
     let secrets: Vec<_> = secrets.collect();
     assert_eq!(secrets.len(), 10);
     let config = config(&secrets);
@@ -268,7 +307,9 @@ fn secrets_are_shown_nowhere() {
 
 #[test]
 fn a_webhook_that_is_no_address_is_refused_without_showing_it() {
-    for address in ["hooks.example.com/hunter2", "https:///hunter2", "ftp://x/hunter2", "https://x/ hunter2"] {
+    for address in
+        ["hooks.example.com/hunter2", "https:///hunter2", "ftp://x/hunter2", "https://x/ hunter2"]
+    {
         let error = wrong(&[("BKUP_WEBHOOK_URL", address)]);
         assert!(!format!("{error:?}").contains("hunter2"), "{error}");
     }
@@ -277,7 +318,9 @@ fn a_webhook_that_is_no_address_is_refused_without_showing_it() {
 #[test]
 fn how_smtp_is_secured_goes_by_the_port_unless_it_is_said() {
     let security = |port, security| {
-        config(&[("BKUP_EMAIL_SMTP_PORT", port), ("BKUP_EMAIL_SMTP_SECURITY", security)]).email.smtp_security
+        config(&[("BKUP_EMAIL_SMTP_PORT", port), ("BKUP_EMAIL_SMTP_SECURITY", security)])
+            .email
+            .smtp_security
     };
     assert_eq!(security("465", "auto"), SmtpSecurity::Tls);
     assert_eq!(security("587", "auto"), SmtpSecurity::StartTls);
@@ -308,12 +351,19 @@ fn the_listing_has_every_setting_with_its_value_and_source() {
 #[test]
 fn the_data_folder_depends_on_who_asks() {
     let data_dir = |pairs: &[(&str, &str)], is_root| {
-        Config::for_user(SystemSettings::default(), environment(pairs), &[], is_root).map(|(config, _)| config.data_dir)
+        Config::for_user(SystemSettings::default(), environment(pairs), &[], is_root)
+            .map(|(config, _)| config.data_dir)
     };
     let home = ("HOME", "/home/me");
     assert_eq!(data_dir(&[home], true).unwrap(), Path::new("/var/lib/convoy-backups"));
-    assert_eq!(data_dir(&[home], false).unwrap(), Path::new("/home/me/.local/share/convoy-backups"));
-    assert_eq!(data_dir(&[home, ("XDG_DATA_HOME", "/data")], false).unwrap(), Path::new("/data/convoy-backups"));
+    assert_eq!(
+        data_dir(&[home], false).unwrap(),
+        Path::new("/home/me/.local/share/convoy-backups")
+    );
+    assert_eq!(
+        data_dir(&[home, ("XDG_DATA_HOME", "/data")], false).unwrap(),
+        Path::new("/data/convoy-backups")
+    );
     assert_eq!(
         data_dir(&[home, ("XDG_DATA_HOME", "relative")], false).unwrap(),
         Path::new("/home/me/.local/share/convoy-backups")
@@ -328,7 +378,10 @@ fn the_data_folder_depends_on_who_asks() {
 #[test]
 fn relative_paths_are_made_absolute_at_once() {
     let here = std::env::current_dir().unwrap();
-    assert_eq!(config(&[("BKUP_SCRIPTS_DIR", "scripts")]).scripts_dir.unwrap(), here.join("scripts"));
+    assert_eq!(
+        config(&[("BKUP_SCRIPTS_DIR", "scripts")]).scripts_dir.unwrap(),
+        here.join("scripts")
+    );
     let (config, _) = read(&[], &[flag("BKUP_DATA_DIR", "--data-dir", "data")]).unwrap();
     assert_eq!(config.data_dir, here.join("data"));
 }
@@ -339,7 +392,8 @@ fn the_daemon_is_the_one_asked_for_else_convoy_else_the_built_in_one() {
     let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
     std::fs::write(&there, "").unwrap();
     let asked = config(&[("BKUP_CONVOY", "builtin:/d//x/")]);
-    let built_in = (DaemonChoice::Builtin("/d/x".into()), "BKUP_CONVOY is \"builtin:/d/x\"".to_owned());
+    let built_in =
+        (DaemonChoice::Builtin("/d/x".into()), "BKUP_CONVOY is \"builtin:/d/x\"".to_owned());
     assert_eq!(asked.daemon_beside(&there), built_in);
     let asked = config(&[("BKUP_CONVOY", "unix:///run/c.sock")]);
     assert_eq!(asked.daemon_beside(&missing).0, DaemonChoice::Socket("/run/c.sock".into()));
@@ -412,7 +466,8 @@ fn a_token_that_could_be_guessed_or_not_be_sent_is_refused_without_showing_it() 
 
 #[test]
 fn tls_needs_the_certificate_and_the_key() {
-    let (certificate, key) = (("BKUP_API_TLS_CERTIFICATE", "/tls/cert.pem"), ("BKUP_API_TLS_KEY", "/tls/key.pem"));
+    let (certificate, key) =
+        (("BKUP_API_TLS_CERTIFICATE", "/tls/cert.pem"), ("BKUP_API_TLS_KEY", "/tls/key.pem"));
     let files = config(&[certificate, key]).api.tls.unwrap();
     assert_eq!(
         (files.certificate.as_path(), files.key.as_path()),
@@ -435,7 +490,10 @@ fn names_and_origins_are_lists() {
         assert!(wrong(&[("BKUP_API_HOSTS", hosts)]).message.contains("host names"), "{hosts}");
     }
     for origins in ["*", "null", "host", "https://host/path", "https://", "https://*.example.com"] {
-        assert!(wrong(&[("BKUP_API_ALLOW_ORIGIN", origins)]).message.contains("origins"), "{origins}");
+        assert!(
+            wrong(&[("BKUP_API_ALLOW_ORIGIN", origins)]).message.contains("origins"),
+            "{origins}"
+        );
     }
 }
 
@@ -451,7 +509,8 @@ fn over(
     let named = environment(&[("BKUP_DEFAULTS", path.to_str().unwrap())]).into_iter().collect();
     let system = SystemSettings::find(&named).unwrap();
     let home = environment(&[("HOME", "/home/me")]);
-    let config = Config::for_user(system, home.into_iter().chain(environment(pairs)), overrides, false);
+    let config =
+        Config::for_user(system, home.into_iter().chain(environment(pairs)), overrides, false);
     (folder, config)
 }
 
@@ -468,7 +527,11 @@ fn what_the_services_are_told_holds_where_the_environment_says_nothing() {
     let file = format!("file {}", folder.path().join("convoy-backups").display());
     assert_eq!(from("BKUP_HOST"), ("services".into(), file));
     assert_eq!(from("BKUP_LOCK_WAIT"), ("2m".into(), "environment".into()));
-    assert_eq!(from("BKUP_RUN_TIMEOUT"), ("5h".into(), "default".into()), "an empty variable leaves the file's out");
+    assert_eq!(
+        from("BKUP_RUN_TIMEOUT"),
+        ("5h".into(), "default".into()),
+        "an empty variable leaves the file's out"
+    );
     assert_eq!(from("BKUP_JITTER"), ("3m".into(), "flag --jitter".into()));
 }
 
@@ -479,7 +542,8 @@ fn a_secrets_file_that_the_environment_names_wins_over_the_value_the_services_ar
     let pairs = [("BKUP_REPOSITORY_PASSWORD_FILE", secret.path().to_str().unwrap())];
     let (_folder, config) = over("BKUP_REPOSITORY_PASSWORD=theirs", &pairs, &[]);
     assert_eq!(config.unwrap().0.repository_password.unwrap().expose(), "mine");
-    let (_folder, config) = over(&format!("BKUP_REPOSITORY_PASSWORD_FILE={}", secret.path().display()), &[], &[]);
+    let (_folder, config) =
+        over(&format!("BKUP_REPOSITORY_PASSWORD_FILE={}", secret.path().display()), &[], &[]);
     assert_eq!(config.unwrap().0.repository_password.unwrap().expose(), "mine");
 }
 
@@ -488,10 +552,17 @@ fn what_is_wrong_in_the_services_settings_names_their_file() {
     let (folder, config) = over("BKUP_LOCK_WAIT=soon", &[], &[]);
     let error = config.unwrap_err();
     let file = folder.path().join("convoy-backups");
-    assert!(error.to_string().contains(&format!("BKUP_LOCK_WAIT (in the file \"{}\")", file.display())), "{error}");
+    assert!(
+        error.to_string().contains(&format!("BKUP_LOCK_WAIT (in the file \"{}\")", file.display())),
+        "{error}"
+    );
     let (_folder, config) = over("BKUP_LOCKWAIT=1m", &[("BKUP_LOCKWAIT", "1m")], &[]);
     let warnings = config.unwrap().1;
-    assert_eq!(warnings.len(), 1, "once, though services have it in their environment, too: {warnings:?}");
+    assert_eq!(
+        warnings.len(),
+        1,
+        "once, though services have it in their environment, too: {warnings:?}"
+    );
 }
 
 #[test]
@@ -504,10 +575,17 @@ fn how_much_the_services_log_says_nothing_of_a_command() {
 
 #[test]
 fn a_named_file_of_settings_must_be_there_and_can_be_left_out() {
-    let find = |value: &str| SystemSettings::find(&environment(&[("BKUP_DEFAULTS", value)]).into_iter().collect());
+    let find = |value: &str| {
+        SystemSettings::find(&environment(&[("BKUP_DEFAULTS", value)]).into_iter().collect())
+    };
     assert!(find("off").unwrap().path.is_none());
-    for (value, expected) in [("/no/such/file", "cannot read"), ("settings", "not an absolute path, or off")] {
+    for (value, expected) in
+        [("/no/such/file", "cannot read"), ("settings", "not an absolute path, or off")]
+    {
         let error = find(value).unwrap_err();
-        assert!(error.exit_code() == 2 && error.message.contains(expected) && error.hint.is_some(), "{error}");
+        assert!(
+            error.exit_code() == 2 && error.message.contains(expected) && error.hint.is_some(),
+            "{error}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The settings' values as they were given, each with where it came from: what [`super::Config`] is read from.
+//! The settings' values as they were given, each with where it came from: what [`super::Config`] is
+//! read from.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -64,7 +65,8 @@ pub(super) struct Value {
 pub(super) struct Values(HashMap<&'static str, Value>);
 
 impl Values {
-    /// Gathers the values: flags first, then the environment and its files, then the system's settings, then the defaults.
+    /// Gathers the values: flags first, then the environment and its files, then the system's
+    /// settings, then the defaults.
     pub(super) fn gather(
         environment: &BTreeMap<OsString, OsString>,
         system: &SystemSettings,
@@ -75,11 +77,17 @@ impl Values {
             if let Some(value) = given(setting, environment, system, overrides)? {
                 values.insert(setting.name, value);
             } else if let Some(default) = setting.default {
-                values.insert(setting.name, Value { text: Secret::new(default), source: Source::Default });
+                values.insert(
+                    setting.name,
+                    Value { text: Secret::new(default), source: Source::Default },
+                );
             }
         }
         if let Some(wrong) = overrides.iter().find(|wrong| find(wrong.name).is_none()) {
-            return Err(Error::internal(format!("\"{}\" sets \"{}\", which is no setting", wrong.flag, wrong.name)));
+            return Err(Error::internal(format!(
+                "\"{}\" sets \"{}\", which is no setting",
+                wrong.flag, wrong.name
+            )));
         }
         let mut warnings = system.warnings.clone();
         // Each once: the services have the file's also in their environment.
@@ -100,11 +108,17 @@ impl Values {
 
     /// Gives a setting the default that depends on the system.
     pub(super) fn set_default(&mut self, name: &'static str, text: String) {
-        self.0.entry(name).or_insert_with(|| Value { text: Secret::new(text), source: Source::Default });
+        self.0
+            .entry(name)
+            .or_insert_with(|| Value { text: Secret::new(text), source: Source::Default });
     }
 
     /// Reads an optional setting by a function that has its own words for what is wrong.
-    pub(super) fn read_with<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    pub(super) fn read_with<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
@@ -120,19 +134,31 @@ impl Values {
     }
 
     /// Reads an optional setting; `parse` gives nothing for what is not of its kind.
-    pub(super) fn read<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
-        let setting = find(name).ok_or_else(|| Error::internal(format!("\"{name}\" is no setting")))?;
+    pub(super) fn read<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let setting =
+            find(name).ok_or_else(|| Error::internal(format!("\"{name}\" is no setting")))?;
         let (noun, hint) = setting.kind.expected();
         self.read_with(name, |text| {
             // An endpoint with a password in it is refused without being shown.
-            let hidden = setting.is_secret() || (setting.kind == Kind::Endpoint && text.contains('@'));
+            let hidden =
+                setting.is_secret() || (setting.kind == Kind::Endpoint && text.contains('@'));
             let shown = if hidden { "the value".into() } else { quote(text) };
-            parse(text).ok_or_else(|| Error::configuration(format!("{shown} is not {noun}")).with_hint(hint))
+            parse(text).ok_or_else(|| {
+                Error::configuration(format!("{shown} is not {noun}")).with_hint(hint)
+            })
         })
     }
 
     /// Reads a setting that has a default.
-    pub(super) fn require<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
+    pub(super) fn require<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
         self.read(name, parse)?.ok_or_else(|| Error::internal(format!("\"{name}\" has no default")))
     }
 }
@@ -143,7 +169,8 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 fn quoted(text: &str) -> bool {
-    text.len() > 1 && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
+    text.len() > 1
+        && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
 }
 
 /// What the user wrote to give it: the start of an error's message.
@@ -157,8 +184,8 @@ fn given_as(name: &str, source: &Source) -> String {
     }
 }
 
-/// The value that a user gave. An empty variable counts as not given: compose files pass unset ones on as empty. But it hides what
-/// the system's settings say, so that they can be left out.
+/// The value that a user gave. An empty variable counts as not given: compose files pass unset ones
+/// on as empty. But it hides what the system's settings say, so that they can be left out.
 pub(super) fn given(
     setting: &Setting,
     environment: &BTreeMap<OsString, OsString>,
@@ -167,7 +194,8 @@ pub(super) fn given(
 ) -> Result<Option<Value>> {
     let name = setting.name;
     let file_name = format!("{name}_FILE");
-    let is_in_environment = [name, &file_name].iter().any(|name| environment.contains_key(OsStr::new(name)));
+    let is_in_environment =
+        [name, &file_name].iter().any(|name| environment.contains_key(OsStr::new(name)));
     let (layer, source) = match &system.path {
         Some(path) if !is_in_environment => (&system.values.0, Source::System(path.clone())),
         _ => (environment, Source::Environment),
@@ -175,16 +203,20 @@ pub(super) fn given(
     let variable = |name: &str| layer.get(OsStr::new(name)).filter(|value| !value.is_empty());
     let (direct, file) = (variable(name), variable(&file_name));
     if let Some(given) = overrides.iter().rev().find(|given| given.name == name) {
-        return Ok(Some(Value { text: Secret::new(given.value.clone()), source: Source::Flag(given.flag) }));
+        return Ok(Some(Value {
+            text: Secret::new(given.value.clone()),
+            source: Source::Flag(given.flag),
+        }));
     }
     let (text, source) = match (direct, file) {
         (Some(_), Some(_)) => {
-            return Err(
-                Error::configuration(format!("{name} and {file_name} are both set")).with_hint("unset one of them")
-            );
+            return Err(Error::configuration(format!("{name} and {file_name} are both set"))
+                .with_hint("unset one of them"));
         }
         (Some(value), None) => {
-            let text = value.to_str().ok_or_else(|| Error::configuration(format!("{name} is not valid UTF-8")))?;
+            let text = value
+                .to_str()
+                .ok_or_else(|| Error::configuration(format!("{name} is not valid UTF-8")))?;
             (text.to_owned(), source)
         }
         (None, Some(path)) => (read_file(name, Path::new(path))?, Source::File(path.into())),
@@ -193,7 +225,10 @@ pub(super) fn given(
     let text = if setting.is_secret() { text } else { text.trim().to_owned() };
     if !setting.is_secret() {
         if text.is_empty() {
-            return Err(Error::configuration(format!("{} is only white space", given_as(name, &source))));
+            return Err(Error::configuration(format!(
+                "{} is only white space",
+                given_as(name, &source)
+            )));
         }
         if text.contains(char::is_control) {
             return Err(Error::configuration(format!(
@@ -220,7 +255,9 @@ fn read_file(name: &str, path: &Path) -> Result<String> {
         return Err(wrong(format!("{shown} is larger than 64 KiB")));
     }
     let text = String::from_utf8(text).map_err(|_| wrong(format!("{shown} is not valid UTF-8")))?;
-    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    let text = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     if text.is_empty() {
         return Err(wrong(format!("{shown} is empty")));
     }
@@ -230,7 +267,9 @@ fn read_file(name: &str, path: &Path) -> Result<String> {
 /// A warning for each variable that begins as ours do and is none of ours.
 fn unknown_names(given: BTreeSet<&OsString>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for name in given.into_iter().map(|name| name.to_string_lossy()).filter(|name| name.starts_with(PREFIX)) {
+    for name in
+        given.into_iter().map(|name| name.to_string_lossy()).filter(|name| name.starts_with(PREFIX))
+    {
         let base = name.strip_suffix("_FILE").unwrap_or(&name);
         if find(&name).is_some() || find(base).is_some() {
             continue;
@@ -238,10 +277,14 @@ fn unknown_names(given: BTreeSet<&OsString>) -> Vec<Warning> {
         // All begin alike, so only what follows tells how near two names are.
         let nearest = |name: &str| {
             let rest = SETTINGS.iter().filter_map(|setting| setting.name.strip_prefix(PREFIX));
-            nearest(name.strip_prefix(PREFIX)?, rest).map(|rest| format!("did you mean \"{PREFIX}{rest}\"?"))
+            nearest(name.strip_prefix(PREFIX)?, rest)
+                .map(|rest| format!("did you mean \"{PREFIX}{rest}\"?"))
         };
         let hint = nearest(&name).or_else(|| nearest(base));
-        warnings.push(Warning { message: format!("{} is not a setting, so it has no effect", quote(&name)), hint });
+        warnings.push(Warning {
+            message: format!("{} is not a setting, so it has no effect", quote(&name)),
+            hint,
+        });
     }
     warnings
 }

@@ -1,8 +1,9 @@
 //! The client of Convoy's unix socket: one method a route, one way through which every call goes.
 //!
-//! [`exchange`] is one request and its answer over one connection; here it is decided whether another attempt is made.
-//! A read is tried again while the daemon restarts. A write is sent at most once: only an attempt that never got a
-//! connection may be repeated. [`answer`] turns what came back into values or errors.
+//! [`exchange`] is one request and its answer over one connection; here it is decided whether
+//! another attempt is made. A read is tried again while the daemon restarts. A write is sent at
+//! most once: only an attempt that never got a connection may be repeated. [`answer`] turns what
+//! came back into values or errors.
 
 mod advice;
 mod answer;
@@ -26,7 +27,10 @@ use async_trait::async_trait;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume};
+use super::{
+    Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot,
+    Volume,
+};
 use crate::error::{Error, ErrorKind, Result};
 use exchange::Failure;
 
@@ -68,7 +72,8 @@ const SAID_AFTER: Duration = Duration::from_secs(1);
 pub struct ClientOptions {
     /// Convoy's socket.
     pub socket: PathBuf,
-    /// The S3 endpoint that Convoy shall use instead of Amazon's, with every call that is about backups.
+    /// The S3 endpoint that Convoy shall use instead of Amazon's, with every call that is about
+    /// backups.
     pub endpoint: Option<String>,
     /// How long calls may take.
     pub deadlines: Deadlines,
@@ -146,7 +151,12 @@ impl Client {
     }
 
     fn delete(&self, route: &'static str, body: Value) -> Call {
-        Call { method: Method::DELETE, route, body: Some(body), deadline: self.deadlines().long_write }
+        Call {
+            method: Method::DELETE,
+            route,
+            body: Some(body),
+            deadline: self.deadlines().long_write,
+        }
     }
 
     /// The body of a 200 answer, after as many attempts as the call may have.
@@ -156,14 +166,24 @@ impl Client {
         let mut pauses = pauses(self.deadlines().restart);
         let mut said = false;
         loop {
-            let failure = match exchange::exchange(&self.options.socket, &call, self.deadlines().connect).await {
-                Ok(answer) => return answer::accept(answer).map_err(|error| error.with_request(request)),
-                Err(failure) => failure,
-            };
+            let failure =
+                match exchange::exchange(&self.options.socket, &call, self.deadlines().connect)
+                    .await
+                {
+                    Ok(answer) => {
+                        return answer::accept(answer).map_err(|error| error.with_request(request));
+                    }
+                    Err(failure) => failure,
+                };
             let again = match &failure {
-                Failure::NotConnected(error) => exchange::may_be_restarting(error) && !self.is_another_file(),
+                Failure::NotConnected(error) => {
+                    exchange::may_be_restarting(error) && !self.is_another_file()
+                }
                 Failure::Broken(_) => !call.is_write() && started.elapsed() < call.deadline,
-                Failure::ConnectDeadline | Failure::Deadline | Failure::NotHttp(_) | Failure::TooLarge => false,
+                Failure::ConnectDeadline
+                | Failure::Deadline
+                | Failure::NotHttp(_)
+                | Failure::TooLarge => false,
             };
             match pauses.next() {
                 Some(pause) if again => {
@@ -222,21 +242,30 @@ impl Client {
                         format!("no permission to use the socket \"{socket}\""),
                         "run as the user that the socket belongs to, mostly root (in a container: --user 0:0)",
                     ),
-                    _ => (format!("cannot connect to \"{socket}\": {error}"), "is the daemon running?"),
+                    _ => (
+                        format!("cannot connect to \"{socket}\": {error}"),
+                        "is the daemon running?",
+                    ),
                 };
                 Error::new(ErrorKind::Unreachable, message).with_hint(hint)
             }
             Failure::ConnectDeadline => Error::new(
                 ErrorKind::Unreachable,
-                format!("no connection to \"{socket}\" within {} s", self.deadlines().connect.as_secs_f64()),
+                format!(
+                    "no connection to \"{socket}\" within {} s",
+                    self.deadlines().connect.as_secs_f64()
+                ),
             )
             .with_hint("the daemon hangs: look into its log, restart it"),
             Failure::Deadline => unknown(format!("no answer within {seconds} s")),
-            Failure::Broken(why) => unknown(format!("the connection broke before the whole answer was there ({why})")),
-            Failure::NotHttp(why) => {
-                Error::new(ErrorKind::Protocol, format!("what answers on \"{socket}\" does not speak HTTP ({why})"))
-                    .with_hint(answer::IS_IT_CONVOY)
+            Failure::Broken(why) => {
+                unknown(format!("the connection broke before the whole answer was there ({why})"))
             }
+            Failure::NotHttp(why) => Error::new(
+                ErrorKind::Protocol,
+                format!("what answers on \"{socket}\" does not speak HTTP ({why})"),
+            )
+            .with_hint(answer::IS_IT_CONVOY),
             Failure::TooLarge => Error::new(
                 ErrorKind::Protocol,
                 format!("the answer is longer than {} MiB", exchange::LARGEST_ANSWER >> 20),
@@ -365,7 +394,11 @@ impl Daemon for Client {
         self.nothing(self.delete("/snapshots/", json!({ "SnapshotName": name.as_str() }))).await
     }
 
-    async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+    async fn backups(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+    ) -> Result<Vec<Backup>> {
         let mut body = self.backup_fields(destination);
         if let Some(volume) = volume {
             body.insert("VolumeName".into(), volume.as_str().into());

@@ -1,5 +1,6 @@
-//! A daemon that reads for real and writes nothing (guard 9): each write becomes a step of the plan, and later reads of the
-//! same run see its effect, so that a script takes the same way as it would for real.
+//! A daemon that reads for real and writes nothing (guard 9): each write becomes a step of the
+//! plan, and later reads of the same run see its effect, so that a script takes the same way as it
+//! would for real.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,8 +11,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
-    url::DestinationKind,
+    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
+    Snapshot, Volume, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -73,12 +74,13 @@ impl DryRun {
         if let Some(snapshots) = &mut volume.snapshots {
             snapshots.retain(|name, _| !pretended.deleted_snapshots.contains(name));
             snapshots.values_mut().for_each(|snapshot| pretended.removed_at_ebs(snapshot));
-            let taken = pretended.snapshots.iter().filter(|(_, snapshot)| snapshot.volume_name == volume.name);
-            snapshots.extend(
-                taken.map(|(name, snapshot)| {
-                    (name.clone(), Snapshot { volume_name: String::new(), ..snapshot.clone() })
-                }),
-            );
+            let taken = pretended
+                .snapshots
+                .iter()
+                .filter(|(_, snapshot)| snapshot.volume_name == volume.name);
+            snapshots.extend(taken.map(|(name, snapshot)| {
+                (name.clone(), Snapshot { volume_name: String::new(), ..snapshot.clone() })
+            }));
         }
         volume
     }
@@ -101,7 +103,9 @@ impl Pretended {
     }
 
     fn has_deleted(&self, backup: &Backup) -> bool {
-        backup.url().is_ok_and(|url| self.deleted_backups.iter().any(|deleted| deleted.same_backup(&url)))
+        backup
+            .url()
+            .is_ok_and(|url| self.deleted_backups.iter().any(|deleted| deleted.same_backup(&url)))
     }
 }
 
@@ -150,7 +154,10 @@ impl Daemon for DryRun {
         let mut volumes = self.daemon.driver_volumes().await?;
         let pretended = self.pretended();
         volumes.extend(
-            pretended.volumes.iter().map(|(name, v)| (name.clone(), v.driver_info.clone().unwrap_or_default())),
+            pretended
+                .volumes
+                .iter()
+                .map(|(name, v)| (name.clone(), v.driver_info.clone().unwrap_or_default())),
         );
         volumes.retain(|name, _| !pretended.deleted_volumes.contains(name));
         Ok(volumes)
@@ -195,7 +202,9 @@ impl Daemon for DryRun {
         let mut pretended = self.pretended();
         let text = match &new.backup {
             Some(url) => format!("restore \"{url}\" into the new volume \"{}\"", new.name),
-            None if size > 0 => format!("create the volume \"{}\" of {}", new.name, format_size(size)),
+            None if size > 0 => {
+                format!("create the volume \"{}\" of {}", new.name, format_size(size))
+            }
             None => format!("create the volume \"{}\"", new.name),
         };
         pretended.step("create_volume", text);
@@ -207,7 +216,10 @@ impl Daemon for DryRun {
     async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
         let volume = self.volume(name).await?;
         self.pretended().step("mount_volume", format!("mount the volume \"{name}\""));
-        Ok(Mount { name: volume.name, mount_point: mount_point.unwrap_or(&volume.mount_point).to_owned() })
+        Ok(Mount {
+            name: volume.name,
+            mount_point: mount_point.unwrap_or(&volume.mount_point).to_owned(),
+        })
     }
 
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
@@ -273,11 +285,16 @@ impl Daemon for DryRun {
         Ok(())
     }
 
-    async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+    async fn backups(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+    ) -> Result<Vec<Backup>> {
         let made: Vec<Backup> = {
             let pretended = self.pretended();
             let of_this = |(there, backup): &&(Destination, Backup)| {
-                there.key() == destination.key() && volume.is_none_or(|volume| backup.volume() == volume.as_str())
+                there.key() == destination.key()
+                    && volume.is_none_or(|volume| backup.volume() == volume.as_str())
             };
             pretended.backups.iter().filter(of_this).map(|(_, backup)| backup.clone()).collect()
         };
@@ -299,8 +316,10 @@ impl Daemon for DryRun {
             if pretended.deleted_backups.iter().any(|deleted| deleted.same_backup(url)) {
                 return Err(not_found(format!("cannot find {} in objectstore", url.backup()), 400));
             }
-            let made =
-                pretended.backups.iter().find(|(_, backup)| backup.url().is_ok_and(|there| there.same_backup(url)));
+            let made = pretended
+                .backups
+                .iter()
+                .find(|(_, backup)| backup.url().is_ok_and(|there| there.same_backup(url)));
             if let Some((_, backup)) = made {
                 return Ok(backup.clone());
             }
@@ -313,7 +332,9 @@ impl Daemon for DryRun {
         let mut pretended = self.pretended();
         let name = format!("backup-dryrun{:04}", pretended.backups.len() + 1);
         let url = match destination.kind() {
-            DestinationKind::Ebs { region } => BackupUrl::Ebs { region: region.clone(), snapshot: name.clone() },
+            DestinationKind::Ebs { region } => {
+                BackupUrl::Ebs { region: region.clone(), snapshot: name.clone() }
+            }
             _ => BackupUrl::stored(destination, &name, &snapshot.volume_name),
         };
         let fields = [
@@ -327,7 +348,10 @@ impl Daemon for DryRun {
         let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         pretended.step(
             "create_backup",
-            format!("back up the snapshot \"{}\" of \"{}\" to {destination}", snapshot.name, snapshot.volume_name),
+            format!(
+                "back up the snapshot \"{}\" of \"{}\" to {destination}",
+                snapshot.name, snapshot.volume_name
+            ),
         );
         pretended.backups.push((destination.clone(), Backup::new(fields)));
         Ok(url)
@@ -373,14 +397,21 @@ mod tests {
 
         assert_eq!(below.writes(), Vec::<String>::new());
         let operations: Vec<_> = dry.plan().iter().map(|step| step.operation).collect();
-        let expected =
-            ["create_snapshot", "create_backup", "delete_backup", "delete_snapshot", "delete_volume", "create_volume"];
+        let expected = [
+            "create_snapshot",
+            "create_backup",
+            "delete_backup",
+            "delete_snapshot",
+            "delete_volume",
+            "create_volume",
+        ];
         assert_eq!(operations, expected);
     }
 
     #[tokio::test]
     async fn a_dry_run_refuses_what_the_daemon_would_refuse() {
-        let dry = DryRun::new(Arc::new(MemoryDaemon::with_volumes(&["vol1"])), Arc::new(SystemClock));
+        let dry =
+            DryRun::new(Arc::new(MemoryDaemon::with_volumes(&["vol1"])), Arc::new(SystemClock));
         assert!(dry.create_volume(&NewVolume::named(name("vol1"))).await.is_err());
         assert!(dry.delete_volume(&name("nope"), false).await.is_err());
         assert!(dry.delete_snapshot(&name("nope")).await.is_err());

@@ -1,5 +1,5 @@
-//! A daemon in memory, for tests of what stands above the trait: it behaves like Convoy's vfs driver, and a test can make
-//! any call fail, or happen and then time out.
+//! A daemon in memory, for tests of what stands above the trait: it behaves like Convoy's vfs
+//! driver, and a test can make any call fail, or happen and then time out.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
+    Snapshot, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -70,7 +71,8 @@ impl MemoryDaemon {
         daemon
     }
 
-    /// Another host's, with these volumes and the same destinations; its clock goes on from this one's.
+    /// Another host's, with these volumes and the same destinations; its clock goes on from this
+    /// one's.
     pub fn another_host(&self, names: &[&str]) -> Self {
         let other = Self::with_volumes(names);
         {
@@ -90,7 +92,8 @@ impl MemoryDaemon {
         daemon
     }
 
-    /// The next call of this kind (`create_backup`, `volumes`, ..) goes wrong; several in a row queue up.
+    /// The next call of this kind (`create_backup`, `volumes`, ..) goes wrong; several in a row
+    /// queue up.
     pub fn fault(&self, call: &str, fault: Fault) {
         self.lock().faults.entry(call.into()).or_default().insert(0, fault);
     }
@@ -103,7 +106,10 @@ impl MemoryDaemon {
     /// The calls that change something.
     pub fn writes(&self) -> Vec<String> {
         const WRITES: [&str; 3] = ["create_", "delete_", "mount_"];
-        self.calls().into_iter().filter(|call| WRITES.iter().any(|write| call.starts_with(write))).collect()
+        self.calls()
+            .into_iter()
+            .filter(|call| WRITES.iter().any(|write| call.starts_with(write)))
+            .collect()
     }
 
     /// The names of the backups that are there, oldest first.
@@ -111,7 +117,8 @@ impl MemoryDaemon {
         self.lock().stored().iter().map(|(url, _)| url.backup().to_owned()).collect()
     }
 
-    /// The ids of the EBS snapshots that Amazon still has, of volumes that are there and of those that were deleted.
+    /// The ids of the EBS snapshots that Amazon still has, of volumes that are there and of those
+    /// that were deleted.
     pub fn ebs_snapshots(&self) -> Vec<String> {
         let state = self.lock();
         let of_volumes = state.volumes.values().filter_map(|volume| volume.snapshots.as_ref());
@@ -168,7 +175,11 @@ impl MemoryDaemon {
 /// As the client reads Convoy's refusals: what they say is missing is not found.
 fn refused(message: impl Into<String>) -> Error {
     let message = message.into();
-    let kind = if message.to_lowercase().contains("cannot find") { ErrorKind::NotFound } else { ErrorKind::Daemon };
+    let kind = if message.to_lowercase().contains("cannot find") {
+        ErrorKind::NotFound
+    } else {
+        ErrorKind::Daemon
+    };
     Error::new(kind, message).with_status(400)
 }
 
@@ -179,7 +190,9 @@ impl State {
 
     fn now(&mut self) -> ApiTime {
         self.time += 1;
-        ApiTime::from_zoned(&jiff::Timestamp::from_second(self.time).unwrap().to_zoned(jiff::tz::TimeZone::UTC))
+        ApiTime::from_zoned(
+            &jiff::Timestamp::from_second(self.time).unwrap().to_zoned(jiff::tz::TimeZone::UTC),
+        )
     }
 
     fn new_volume(&mut self, name: &str) -> Volume {
@@ -194,14 +207,17 @@ impl State {
     }
 
     fn volume(&mut self, name: &str) -> Result<&mut Volume> {
-        self.volumes.get_mut(name).ok_or_else(|| Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404))
+        self.volumes
+            .get_mut(name)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404))
     }
 
     /// The EBS snapshot behind this URL, as Convoy's snapshot tells of it.
     fn ebs_snapshot(&mut self, url: &BackupUrl) -> Option<&mut DriverInfo> {
         let of_volumes = self.volumes.values_mut().filter_map(|volume| volume.snapshots.as_mut());
         let snapshots = of_volumes.chain([&mut self.at_amazon]).flat_map(BTreeMap::values_mut);
-        let is_this = |info: &&mut DriverInfo| info.get("EBSSnapshotID").is_some_and(|id| id == url.backup());
+        let is_this =
+            |info: &&mut DriverInfo| info.get("EBSSnapshotID").is_some_and(|id| id == url.backup());
         snapshots.filter_map(|snapshot| snapshot.driver_info.as_mut()).find(is_this)
     }
 
@@ -224,8 +240,13 @@ impl Daemon for MemoryDaemon {
 
     async fn info(&self) -> Result<Info> {
         let info = |ebs: bool| {
-            let drivers = if ebs { r#""ebs":{"Region":"us-east-1"}"# } else { r#""vfs":{"Path":"/nowhere"}"# };
-            serde_json::from_str(&format!(r#"{{"General":{{"DefaultDriver":"vfs"}},{drivers}}}"#)).unwrap()
+            let drivers = if ebs {
+                r#""ebs":{"Region":"us-east-1"}"#
+            } else {
+                r#""vfs":{"Path":"/nowhere"}"#
+            };
+            serde_json::from_str(&format!(r#"{{"General":{{"DefaultDriver":"vfs"}},{drivers}}}"#))
+                .unwrap()
         };
         self.call("info", "", |state| Ok(info(state.ebs)), || info(false))
     }
@@ -246,7 +267,12 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn volume(&self, name: &Name) -> Result<Volume> {
-        self.call("volume", name.as_str(), |state| state.volume(name.as_str()).cloned(), Volume::default)
+        self.call(
+            "volume",
+            name.as_str(),
+            |state| state.volume(name.as_str()).cloned(),
+            Volume::default,
+        )
     }
 
     async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
@@ -271,11 +297,21 @@ impl Daemon for MemoryDaemon {
 
     async fn mount_volume(&self, name: &Name, _mount_point: Option<&str>) -> Result<Mount> {
         let mount = || Mount { name: name.to_string(), mount_point: format!("/nowhere/{name}") };
-        self.call("mount_volume", name.as_str(), |state| state.volume(name.as_str()).map(|_| mount()), mount)
+        self.call(
+            "mount_volume",
+            name.as_str(),
+            |state| state.volume(name.as_str()).map(|_| mount()),
+            mount,
+        )
     }
 
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
-        self.call("unmount_volume", name.as_str(), |state| state.volume(name.as_str()).map(|_| ()), || ())
+        self.call(
+            "unmount_volume",
+            name.as_str(),
+            |state| state.volume(name.as_str()).map(|_| ()),
+            || (),
+        )
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
@@ -306,10 +342,18 @@ impl Daemon for MemoryDaemon {
                 ("StartTime", created_time.to_string()),
                 ("State", "completed".to_owned()),
             ];
-            let ebs = ebs.into_iter().filter(|_| state.ebs).map(|(key, value)| (key.to_owned(), value)).collect();
+            let ebs = ebs
+                .into_iter()
+                .filter(|_| state.ebs)
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect();
             let volume = state.volume(volume.as_str())?;
-            let snapshot =
-                Snapshot { name: name.to_string(), created_time, driver_info: Some(ebs), ..Snapshot::default() };
+            let snapshot = Snapshot {
+                name: name.to_string(),
+                created_time,
+                driver_info: Some(ebs),
+                ..Snapshot::default()
+            };
             volume.snapshots.get_or_insert_default().insert(name.to_string(), snapshot.clone());
             Ok(Snapshot { volume_name: volume.name.clone(), ..snapshot })
         };
@@ -317,7 +361,12 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
-        self.call("snapshot", name.as_str(), |state| state.snapshot(name.as_str()), Snapshot::default)
+        self.call(
+            "snapshot",
+            name.as_str(),
+            |state| state.snapshot(name.as_str()),
+            Snapshot::default,
+        )
     }
 
     async fn delete_snapshot(&self, name: &Name) -> Result<()> {
@@ -329,10 +378,20 @@ impl Daemon for MemoryDaemon {
         self.call("delete_snapshot", name.as_str(), act, || ())
     }
 
-    async fn backups(&self, _destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+    async fn backups(
+        &self,
+        _destination: &Destination,
+        volume: Option<&Name>,
+    ) -> Result<Vec<Backup>> {
         let act = |state: &mut State| {
-            let of_volume = |url: &BackupUrl| volume.is_none_or(|volume| url.volume() == Some(volume.as_str()));
-            let all: Vec<_> = state.stored().iter().filter(|(url, _)| of_volume(url)).map(|(_, b)| b.clone()).collect();
+            let of_volume =
+                |url: &BackupUrl| volume.is_none_or(|volume| url.volume() == Some(volume.as_str()));
+            let all: Vec<_> = state
+                .stored()
+                .iter()
+                .filter(|(url, _)| of_volume(url))
+                .map(|(_, b)| b.clone())
+                .collect();
             match volume {
                 Some(volume) if all.is_empty() => {
                     Err(refused(format!("cannot find {volume}/volume.cfg in objectstore")))
@@ -348,9 +407,14 @@ impl Daemon for MemoryDaemon {
             if let Some(info) = state.ebs_snapshot(url) {
                 return Ok(Backup::new(info.clone()).with_url(url));
             }
-            let found =
-                state.stored().iter().find(|(there, _)| there.same_backup(url)).map(|(_, backup)| backup.clone());
-            found.ok_or_else(|| refused(format!("cannot find backup_{}.cfg in objectstore", url.backup())))
+            let found = state
+                .stored()
+                .iter()
+                .find(|(there, _)| there.same_backup(url))
+                .map(|(_, backup)| backup.clone());
+            found.ok_or_else(|| {
+                refused(format!("cannot find backup_{}.cfg in objectstore", url.backup()))
+            })
         };
         self.call("backup", url.backup(), act, || Backup::new(BTreeMap::new()))
     }
@@ -358,12 +422,15 @@ impl Daemon for MemoryDaemon {
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let act = |state: &mut State| {
             let snapshot = state.snapshot(snapshot.as_str())?;
-            if let Some(id) = snapshot.driver_info.as_ref().and_then(|info| info.get("EBSSnapshotID")) {
+            if let Some(id) =
+                snapshot.driver_info.as_ref().and_then(|info| info.get("EBSSnapshotID"))
+            {
                 return Ok(BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() });
             }
             // Convoy keeps the time of the first volume of that name.
             let created = state.volume(&snapshot.volume_name)?.created_time.to_string();
-            let volume_created = state.first_created.entry(snapshot.volume_name.clone()).or_insert(created).clone();
+            let volume_created =
+                state.first_created.entry(snapshot.volume_name.clone()).or_insert(created).clone();
             state.counter += 1;
             let name = format!("backup-{:016x}", state.counter);
             let url = BackupUrl::stored(destination, &name, &snapshot.volume_name);
@@ -376,12 +443,17 @@ impl Daemon for MemoryDaemon {
                 ("VolumeCreatedAt", volume_created),
                 ("VolumeName", snapshot.volume_name),
             ];
-            let backup = Backup::new(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+            let backup = Backup::new(
+                fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            );
             state.stored().push((url.clone(), backup));
             Ok(url)
         };
-        let volume = self.lock().snapshot(snapshot.as_str()).map(|s| s.volume_name).unwrap_or_default();
-        self.call("create_backup", snapshot.as_str(), act, || BackupUrl::stored(destination, "backup-00lost", &volume))
+        let volume =
+            self.lock().snapshot(snapshot.as_str()).map(|s| s.volume_name).unwrap_or_default();
+        self.call("create_backup", snapshot.as_str(), act, || {
+            BackupUrl::stored(destination, "backup-00lost", &volume)
+        })
     }
 
     async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
@@ -393,7 +465,10 @@ impl Daemon for MemoryDaemon {
             let before = state.stored().len();
             state.stored().retain(|(there, _)| !there.same_backup(url));
             if state.stored().len() == before {
-                return Err(refused(format!("cannot find backup_{}.cfg in objectstore", url.backup())));
+                return Err(refused(format!(
+                    "cannot find backup_{}.cfg in objectstore",
+                    url.backup()
+                )));
             }
             Ok(())
         };

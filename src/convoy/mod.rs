@@ -1,9 +1,10 @@
 //! The volume daemon as everyone sees it.
 //!
-//! [`Daemon`] is the one trait: the [`client`] implements it over Convoy's unix socket, the built-in daemon
-//! (`crate::daemon`) over a folder, and [`dry_run`] over either without writing. [`guards`] stand in front of whichever it
-//! is; scripts reach a daemon only through them. The [`model`] keeps the daemon's own field names, so that what a
-//! script returns is the daemon's native JSON; [`names`], [`url`] and [`time`] are parsed once, here.
+//! [`Daemon`] is the one trait: the [`client`] implements it over Convoy's unix socket, the
+//! built-in daemon (`crate::daemon`) over a folder, and [`dry_run`] over either without writing.
+//! [`guards`] stand in front of whichever it is; scripts reach a daemon only through them. The
+//! [`model`] keeps the daemon's own field names, so that what a script returns is the daemon's
+//! native JSON; [`names`], [`url`] and [`time`] are parsed once, here.
 
 pub mod client;
 pub mod dry_run;
@@ -28,9 +29,10 @@ pub use url::{BackupUrl, Destination};
 
 /// The operations of Convoy's API.
 ///
-/// Every method fails with [`crate::error::ErrorKind::Unreachable`] where nothing was sent, `Timeout` where the outcome is unknown,
-/// `Protocol` where the answer makes no sense, `NotFound` and `Daemon` where the daemon said no, its own words included.
-/// None of them repeats a write. Dropping a future does not stop the daemon: it goes on with what it was told.
+/// Every method fails with [`crate::error::ErrorKind::Unreachable`] where nothing was sent,
+/// `Timeout` where the outcome is unknown, `Protocol` where the answer makes no sense, `NotFound`
+/// and `Daemon` where the daemon said no, its own words included. None of them repeats a write.
+/// Dropping a future does not stop the daemon: it goes on with what it was told.
 #[async_trait]
 pub trait Daemon: Send + Sync + std::fmt::Debug {
     /// One line on which daemon this is, for the log: `Convoy at /var/run/convoy/convoy.sock`.
@@ -50,13 +52,14 @@ pub trait Daemon: Send + Sync + std::fmt::Debug {
         Ok(None)
     }
 
-    /// Whether its deletion of a volume's last backup on S3 takes along all whose names begin like that volume's. Convoy's does.
+    /// Whether its deletion of a volume's last backup on S3 takes along all whose names begin like
+    /// that volume's. Convoy's does.
     fn deletes_by_prefix(&self) -> bool {
         true
     }
 
-    /// Whether it keeps backups and deletions at one destination apart by itself, and ends what it was doing when its process ends.
-    /// Convoy does neither.
+    /// Whether it keeps backups and deletions at one destination apart by itself, and ends what it
+    /// was doing when its process ends. Convoy does neither.
     fn serialises_itself(&self) -> bool {
         false
     }
@@ -76,7 +79,8 @@ pub trait Daemon: Send + Sync + std::fmt::Debug {
     /// `POST /volumes/create`: a new volume, empty or from a backup.
     async fn create_volume(&self, volume: &NewVolume) -> Result<Volume>;
 
-    /// `POST /volumes/mount`: where the volume's files are; at `mount_point` where the driver can choose.
+    /// `POST /volumes/mount`: where the volume's files are; at `mount_point` where the driver can
+    /// choose.
     async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount>;
 
     /// `POST /volumes/umount`.
@@ -94,8 +98,13 @@ pub trait Daemon: Send + Sync + std::fmt::Debug {
     /// `DELETE /snapshots/`.
     async fn delete_snapshot(&self, name: &Name) -> Result<()>;
 
-    /// `GET /backups/list`: the backups at a destination, of one volume or of all; in no particular order.
-    async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>>;
+    /// `GET /backups/list`: the backups at a destination, of one volume or of all; in no particular
+    /// order.
+    async fn backups(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+    ) -> Result<Vec<Backup>>;
 
     /// `GET /backups/inspect`: one backup.
     async fn backup(&self, url: &BackupUrl) -> Result<Backup>;

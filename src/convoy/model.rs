@@ -1,4 +1,5 @@
-//! What the daemon answers, with its own field names, so that serialising gives its native JSON back.
+//! What the daemon answers, with its own field names, so that serialising gives its native JSON
+//! back.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use serde_json::{Map, Value};
 use super::{ApiTime, BackupUrl, Name, names};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The field in which the built-in daemon tells which volume it speaks of, beyond its name: of a volume's `DriverInfo` and of a
-/// backup. Convoy has none such.
+/// The field in which the built-in daemon tells which volume it speaks of, beyond its name: of a
+/// volume's `DriverInfo` and of a backup. Convoy has none such.
 pub(crate) const VOLUME_ID: &str = "VolumeID";
 
 /// The header in which the built-in daemon says what to do about an error; Convoy has none.
@@ -81,8 +82,9 @@ impl Volume {
         self.driver_info.as_ref()?.get(VOLUME_ID).map(String::as_str)
     }
 
-    /// Its snapshots that were taken when it was there, newest first. Those of a volume that had its name before and was only
-    /// forgotten are kept under the new one's name; a time that can't be read proves nothing.
+    /// Its snapshots that were taken when it was there, newest first. Those of a volume that had
+    /// its name before and was only forgotten are kept under the new one's name; a time that can't
+    /// be read proves nothing.
     pub fn own_snapshots(&self) -> impl Iterator<Item = &Snapshot> {
         self.snapshots_by_time()
             .into_iter()
@@ -109,7 +111,10 @@ impl Volume {
     /// The size in bytes, where the driver tells one.
     pub fn size(&self) -> Option<u64> {
         let info = self.driver_info.as_ref()?;
-        ["Size", "VolumeSize"].iter().find_map(|key| info.get(*key)).and_then(|size| size.parse().ok())
+        ["Size", "VolumeSize"]
+            .iter()
+            .find_map(|key| info.get(*key))
+            .and_then(|size| size.parse().ok())
     }
 }
 
@@ -135,8 +140,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What snapshots are ordered by: the time in the name where this program made it (those go up also where the clock
-    /// went back), else the daemon's; then the name.
+    /// What snapshots are ordered by: the time in the name where this program made it (those go up
+    /// also where the clock went back), else the daemon's; then the name.
     pub fn order(&self) -> (Option<Timestamp>, &str) {
         (names::snapshot_time(&self.name).or(self.created_time.timestamp()), &self.name)
     }
@@ -152,8 +157,9 @@ pub struct Mount {
     pub mount_point: String,
 }
 
-/// A backup, as the daemon lists or inspects it: strings by name. Which there are differs: see Convoy's vfs and S3 backups
-/// (`BackupName`, `VolumeName`, `CreatedTime`, ..) and EBS (`State`, `StartTime`, ..).
+/// A backup, as the daemon lists or inspects it: strings by name. Which there are differs: see
+/// Convoy's vfs and S3 backups (`BackupName`, `VolumeName`, `CreatedTime`, ..) and EBS (`State`,
+/// `StartTime`, ..).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Backup {
@@ -169,10 +175,13 @@ impl Backup {
         Self { fields, created }
     }
 
-    /// The backup that an EBS snapshot is; none where it was removed at AWS and only Convoy's reference is left.
+    /// The backup that an EBS snapshot is; none where it was removed at AWS and only Convoy's
+    /// reference is left.
     pub fn of_ebs_snapshot(volume: &Volume, snapshot: &Snapshot, region: &str) -> Option<Self> {
         let info = snapshot.driver_info.as_ref()?;
-        let id = info.get("EBSSnapshotID").filter(|_| info.get("State").is_none_or(|state| state != "removed"))?;
+        let id = info
+            .get("EBSSnapshotID")
+            .filter(|_| info.get("State").is_none_or(|state| state != "removed"))?;
         let mut fields = info.clone();
         let url = BackupUrl::Ebs { region: region.to_owned(), snapshot: id.clone() };
         let known = [
@@ -227,13 +236,14 @@ impl Backup {
         self.created.timestamp()
     }
 
-    /// Whether the daemon says that it is complete: EBS needs the state `completed`, others say nothing.
+    /// Whether the daemon says that it is complete: EBS needs the state `completed`, others say
+    /// nothing.
     pub fn is_complete(&self) -> bool {
         self.fields.get("State").is_none_or(|state| state == "completed")
     }
 
-    /// What backups are ordered by: when their snapshot was taken (as [`Snapshot::order`]; the newest data is the newest
-    /// backup), then when they were made, then by their names.
+    /// What backups are ordered by: when their snapshot was taken (as [`Snapshot::order`]; the
+    /// newest data is the newest backup), then when they were made, then by their names.
     pub fn order(&self) -> (Option<Timestamp>, Option<Timestamp>, &str, &str) {
         let taken = names::snapshot_time(self.field("SnapshotName"))
             .or_else(|| ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp())
@@ -241,10 +251,11 @@ impl Backup {
         (taken, self.created(), self.field("SnapshotName"), self.field("BackupName"))
     }
 
-    /// Whether it holds this very volume, and not one that had the same name before, or has it on another host. The built-in
-    /// daemon gives both an id. With Convoy, the backup's snapshot is still among the volume's (a backup leaves it there), or
-    /// has the same mark in its name as one that is. Convoy's `VolumeCreatedAt` is no measure: it is that of the first volume of
-    /// the name that was ever backed up there.
+    /// Whether it holds this very volume, and not one that had the same name before, or has it on
+    /// another host. The built-in daemon gives both an id. With Convoy, the backup's snapshot is
+    /// still among the volume's (a backup leaves it there), or has the same mark in its name as one
+    /// that is. Convoy's `VolumeCreatedAt` is no measure: it is that of the first volume of the
+    /// name that was ever backed up there.
     pub fn belonging(&self, volume: &Volume) -> Belonging {
         if self.volume() != volume.name {
             return Belonging::Other;
@@ -252,19 +263,23 @@ impl Backup {
         if let (Some(id), Some(there)) = (volume.id(), self.fields.get(VOLUME_ID)) {
             return if id == there { Belonging::Own } else { Belonging::Other };
         }
-        let (name, mark) = (self.field("SnapshotName"), names::snapshot_mark(self.field("SnapshotName")));
-        let same = |own: &Snapshot| own.name == name || (mark.is_some() && names::snapshot_mark(&own.name) == mark);
+        let (name, mark) =
+            (self.field("SnapshotName"), names::snapshot_mark(self.field("SnapshotName")));
+        let same = |own: &Snapshot| {
+            own.name == name || (mark.is_some() && names::snapshot_mark(&own.name) == mark)
+        };
         if volume.own_snapshots().any(same) {
             Belonging::Own
-        } else if volume.was_there(&ApiTime::parse(self.field("SnapshotCreatedAt"))) == Some(false) {
+        } else if volume.was_there(&ApiTime::parse(self.field("SnapshotCreatedAt"))) == Some(false)
+        {
             Belonging::Other
         } else {
             Belonging::Unclear
         }
     }
 
-    /// What tells backups of different volumes apart that share a name: backups of one volume have it in common, as far as the
-    /// daemon and the names of the snapshots tell.
+    /// What tells backups of different volumes apart that share a name: backups of one volume have
+    /// it in common, as far as the daemon and the names of the snapshots tell.
     pub fn volume_key(&self) -> [&str; 3] {
         let id = self.fields.get(VOLUME_ID).map(String::as_str);
         let id = id.or_else(|| names::snapshot_mark(self.field("SnapshotName")));
@@ -277,9 +292,11 @@ impl Backup {
 pub enum Belonging {
     /// This very volume's.
     Own,
-    /// It has the volume's name and was made since there is one, here or on another host: nothing tells which.
+    /// It has the volume's name and was made since there is one, here or on another host: nothing
+    /// tells which.
     Unclear,
-    /// Another volume's: of another name, of one that had the name before, or of one that has it on another host.
+    /// Another volume's: of another name, of one that had the name before, or of one that has it on
+    /// another host.
     Other,
 }
 
@@ -347,7 +364,10 @@ mod tests {
             "DriverInfo":{"Size":"42"},"Snapshots":{"s1":{"Name":"s1","CreatedTime":"","DriverInfo":{}}},"Novel":[1]}"#;
         let volume: Volume = serde_json::from_str(sent).unwrap();
         assert_eq!(volume.size(), Some(42));
-        assert_eq!(serde_json::to_value(&volume).unwrap(), serde_json::from_str::<Value>(sent).unwrap());
+        assert_eq!(
+            serde_json::to_value(&volume).unwrap(),
+            serde_json::from_str::<Value>(sent).unwrap()
+        );
     }
 
     #[test]

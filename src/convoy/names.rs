@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 
-/// A name that Convoy can work with: `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`, at most [`Name::MAX`] characters.
+/// A name that Convoy can work with: `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`, at most [`Name::MAX`]
+/// characters.
 ///
-/// Convoy itself does not check the name of a new volume: one named `a` makes its whole list come back empty. So names are
-/// checked here, before anything is sent. The daemon's own answers keep their strings unchecked: one odd name in a list
-/// must not hide the others.
+/// Convoy itself does not check the name of a new volume: one named `a` makes its whole list come
+/// back empty. So names are checked here, before anything is sent. The daemon's own answers keep
+/// their strings unchecked: one odd name in a list must not hide the others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
@@ -33,9 +34,14 @@ impl Name {
             return wrong("it is empty".into());
         }
         if text.len() > Self::MAX {
-            return wrong(format!("it has {} characters, {} are the most", text.chars().count(), Self::MAX));
+            return wrong(format!(
+                "it has {} characters, {} are the most",
+                text.chars().count(),
+                Self::MAX
+            ));
         }
-        if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "_.-".contains(*c))) {
+        if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "_.-".contains(*c)))
+        {
             return wrong(format!("{bad:?} can't be in one"));
         }
         if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
@@ -85,8 +91,8 @@ pub(super) fn snapshot_time(name: &str) -> Option<Timestamp> {
     time_and_mark(name).map(|(time, _)| time)
 }
 
-/// The mark in the name of a snapshot that this program made: what tells the snapshots of a volume from those of another of the
-/// same name, where the daemon gives volumes no id.
+/// The mark in the name of a snapshot that this program made: what tells the snapshots of a volume
+/// from those of another of the same name, where the daemon gives volumes no id.
 pub(super) fn snapshot_mark(name: &str) -> Option<&str> {
     time_and_mark(name).and_then(|(_, mark)| mark)
 }
@@ -94,7 +100,8 @@ pub(super) fn snapshot_mark(name: &str) -> Option<&str> {
 /// `vol1-20261123T074200.123456Z` and `vol1-20261123T074200.123456Z-k3f9q2`.
 fn time_and_mark(name: &str) -> Option<(Timestamp, Option<&str>)> {
     let is_mark = |text: &str| {
-        text.len() == MARK_LENGTH && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        text.len() == MARK_LENGTH
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
     let (rest, mark) = match name.rsplit_once('-')? {
         (rest, last) if is_mark(last) => (rest, Some(last)),
@@ -120,7 +127,12 @@ mod tests {
         ] {
             assert_eq!((snapshot_time(name), snapshot_mark(name)), (time, mark), "{name}");
         }
-        for name in ["snap1", "vol1-k3f9q2", "vol1-20261123T074200.123456Z-K3F9Q2", "vol1-20261123T074200Z-k3f9q2"] {
+        for name in [
+            "snap1",
+            "vol1-k3f9q2",
+            "vol1-20261123T074200.123456Z-K3F9Q2",
+            "vol1-20261123T074200Z-k3f9q2",
+        ] {
             assert_eq!((snapshot_time(name), snapshot_mark(name)), (None, None), "{name}");
         }
     }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 const RUBY_DATE: &str = "%a %b %d %H:%M:%S %z %Y";
 
-/// A time in the daemon's own spelling, parsed once. Whole seconds, in the daemon's zone; two can be equal. The text is
-/// empty where the daemon has none (an EBS snapshot that was removed, a volume that was only mounted).
+/// A time in the daemon's own spelling, parsed once. Whole seconds, in the daemon's zone; two can
+/// be equal. The text is empty where the daemon has none (an EBS snapshot that was removed, a
+/// volume that was only mounted).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiTime {
     text: String,

@@ -45,8 +45,10 @@ impl Destination {
     /// A usage error for a relative path, an unknown scheme, a missing bucket, a query.
     pub fn parse(text: &str) -> Result<Self> {
         const FORMS: &str = "write vfs:///absolute/folder or s3://bucket@region/path";
-        let wrong =
-            |why: &str| Err(Error::usage(format!("\"{text}\" is not a backup destination: {why}")).with_hint(FORMS));
+        let wrong = |why: &str| {
+            Err(Error::usage(format!("\"{text}\" is not a backup destination: {why}"))
+                .with_hint(FORMS))
+        };
         let Some((scheme, rest)) = text.split_once("://") else {
             return wrong("it has no \"://\"");
         };
@@ -58,7 +60,8 @@ impl Destination {
                 if !rest.starts_with('/') {
                     return wrong("the folder must be absolute, with three slashes before it");
                 }
-                if Path::new(rest).components().any(|part| part == std::path::Component::ParentDir) {
+                if Path::new(rest).components().any(|part| part == std::path::Component::ParentDir)
+                {
                     return wrong("it may not contain \"..\"");
                 }
                 DestinationKind::Vfs { path: PathBuf::from(rest) }
@@ -111,7 +114,8 @@ impl Destination {
     pub fn key(&self) -> String {
         match &self.kind {
             DestinationKind::Vfs { path } => {
-                let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.components().collect());
+                let path =
+                    std::fs::canonicalize(path).unwrap_or_else(|_| path.components().collect());
                 format!("vfs://{}", path.display())
             }
             DestinationKind::S3 { bucket, path, .. } => format!("s3://{bucket}/{path}"),
@@ -134,10 +138,11 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The URL of one backup: `vfs:///dir?backup=B&volume=V`, `s3://bucket@region/path?backup=B&volume=V` or `ebs://region/snap-x`.
+/// The URL of one backup: `vfs:///dir?backup=B&volume=V`,
+/// `s3://bucket@region/path?backup=B&volume=V` or `ebs://region/snap-x`.
 ///
-/// Two URLs name the same backup when volume and backup agree, however the destination is spelt: compare with
-/// [`BackupUrl::same_backup`].
+/// Two URLs name the same backup when volume and backup agree, however the destination is spelt:
+/// compare with [`BackupUrl::same_backup`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BackupUrl {
     /// A backup in Convoy's object store, or in the built-in daemon's repository.
@@ -159,7 +164,8 @@ pub enum BackupUrl {
 }
 
 impl BackupUrl {
-    /// Reads a backup's URL; between the parts stands `&`, or what Go's JSON makes of it (`\u0026`, `u0026`).
+    /// Reads a backup's URL; between the parts stands `&`, or what Go's JSON makes of it (`\u0026`,
+    /// `u0026`).
     ///
     /// # Errors
     /// A usage error that says what is missing.
@@ -171,7 +177,9 @@ impl BackupUrl {
         };
         if let Some(rest) = text.strip_prefix("ebs://") {
             return match rest.split_once('/') {
-                Some((region, snapshot)) if !region.is_empty() && snapshot.len() > 1 && !snapshot.contains('/') => {
+                Some((region, snapshot))
+                    if !region.is_empty() && snapshot.len() > 1 && !snapshot.contains('/') =>
+                {
                     Ok(Self::Ebs { region: region.into(), snapshot: snapshot.into() })
                 }
                 _ => wrong("write ebs://region/snap-..".into()),
@@ -206,14 +214,20 @@ impl BackupUrl {
                 }
                 Ok(Self::Stored { destination, backup, volume })
             }
-            (None, _) => wrong("\"backup=\" is missing; was the \"?\" or \"&\" eaten by the shell?".into()),
+            (None, _) => {
+                wrong("\"backup=\" is missing; was the \"?\" or \"&\" eaten by the shell?".into())
+            }
             (_, None) => wrong("\"volume=\" is missing; was the \"&\" eaten by the shell?".into()),
         }
     }
 
     /// The URL of a backup at a destination.
     pub fn stored(destination: &Destination, backup: &str, volume: &str) -> Self {
-        Self::Stored { destination: destination.clone(), backup: backup.into(), volume: volume.into() }
+        Self::Stored {
+            destination: destination.clone(),
+            backup: backup.into(),
+            volume: volume.into(),
+        }
     }
 
     /// The volume it is a backup of; an EBS URL does not say.
@@ -236,9 +250,10 @@ impl BackupUrl {
     pub fn destination(&self) -> Destination {
         match self {
             Self::Stored { destination, .. } => destination.clone(),
-            Self::Ebs { region, .. } => {
-                Destination { text: format!("ebs://{region}/"), kind: DestinationKind::Ebs { region: region.clone() } }
-            }
+            Self::Ebs { region, .. } => Destination {
+                text: format!("ebs://{region}/"),
+                kind: DestinationKind::Ebs { region: region.clone() },
+            },
         }
     }
 
@@ -251,7 +266,9 @@ impl BackupUrl {
 impl fmt::Display for BackupUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stored { destination, backup, volume } => write!(f, "{destination}?backup={backup}&volume={volume}"),
+            Self::Stored { destination, backup, volume } => {
+                write!(f, "{destination}?backup={backup}&volume={volume}")
+            }
             Self::Ebs { region, snapshot } => write!(f, "ebs://{region}/{snapshot}"),
         }
     }
@@ -272,7 +289,8 @@ mod tests {
             assert_eq!(BackupUrl::parse(other).unwrap(), plain, "{other}");
         }
         assert_eq!(plain.to_string(), "vfs:///backups?backup=backup-1a&volume=vol1");
-        let spelt_otherwise = BackupUrl::parse("vfs:///backups/?backup=backup-1a&volume=vol1").unwrap();
+        let spelt_otherwise =
+            BackupUrl::parse("vfs:///backups/?backup=backup-1a&volume=vol1").unwrap();
         assert!(spelt_otherwise != plain && spelt_otherwise.same_backup(&plain));
         let ebs = BackupUrl::parse("ebs://us-east-1/snap-0f1").unwrap();
         assert_eq!((ebs.backup(), ebs.volume()), ("snap-0f1", None));

@@ -1,7 +1,9 @@
-//! POSIX access lists (`acl(5)`), as the kernel hands them out as extended attributes: a version, then entries of eight bytes.
+//! POSIX access lists (`acl(5)`), as the kernel hands them out as extended attributes: a version,
+//! then entries of eight bytes.
 //!
-//! A file that has one shows the list's mask as the group bits of its mode. Where the list can't be restored, those bits must not
-//! stay: they would give the file's group what only users and groups named in the list had.
+//! A file that has one shows the list's mask as the group bits of its mode. Where the list can't be
+//! restored, those bits must not stay: they would give the file's group what only users and groups
+//! named in the list had.
 
 use rustix::fs::Mode;
 
@@ -25,7 +27,9 @@ pub(crate) fn group_bits(list: &[u8]) -> GroupBits {
     let Some((&VERSION, entries)) = list.split_first_chunk() else { return Mode::empty() };
     let find = |wanted: u16| {
         entries.chunks_exact(8).find_map(|entry| match *entry {
-            [tag, tag_high, bits, _, ..] if u16::from_le_bytes([tag, tag_high]) == wanted => Some(bits),
+            [tag, tag_high, bits, _, ..] if u16::from_le_bytes([tag, tag_high]) == wanted => {
+                Some(bits)
+            }
             _ => None,
         })
     };
@@ -47,10 +51,17 @@ mod tests {
     #[test]
     fn the_groups_own_entry_counts_and_not_the_mask() {
         // user::rw- user:1234:rw- group::r-- mask::rw- other::---
-        let acl = list(&[(1, 6, u32::MAX), (2, 6, 1234), (4, 4, u32::MAX), (0x10, 6, u32::MAX), (0x20, 0, u32::MAX)]);
+        let acl = list(&[
+            (1, 6, u32::MAX),
+            (2, 6, 1234),
+            (4, 4, u32::MAX),
+            (0x10, 6, u32::MAX),
+            (0x20, 0, u32::MAX),
+        ]);
         assert_eq!(group_bits(&acl), Mode::RGRP);
         // A mask that takes away from the group.
-        let acl = list(&[(1, 6, u32::MAX), (4, 7, u32::MAX), (0x10, 5, u32::MAX), (0x20, 0, u32::MAX)]);
+        let acl =
+            list(&[(1, 6, u32::MAX), (4, 7, u32::MAX), (0x10, 5, u32::MAX), (0x20, 0, u32::MAX)]);
         assert_eq!(group_bits(&acl), Mode::RGRP | Mode::XGRP);
     }
 

@@ -1,7 +1,8 @@
 //! A repository's files, as the repository library reads and writes them.
 //!
-//! Two things differ from the library's own backends. Snapshot files can be held back ([`Backend::hold_snapshots`]): nothing is visible until
-//! what they name was checked. And the first failure is kept in plain words ([`Backend::take_failure`]), because the library wraps or
+//! Two things differ from the library's own backends. Snapshot files can be held back
+//! ([`Backend::hold_snapshots`]): nothing is visible until what they name was checked. And the
+//! first failure is kept in plain words ([`Backend::take_failure`]), because the library wraps or
 //! swallows it. Where the files are is the [`Storage`]'s matter.
 
 use std::{
@@ -13,8 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use rustic_core::{
-    BytesList, ErrorKind as RusticKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend,
-    repofile::SnapshotId,
+    BytesList, ErrorKind as RusticKind, FileType, Id, ReadBackend, RusticError, RusticResult,
+    WriteBackend, repofile::SnapshotId,
 };
 
 use super::storage::{Folder, Storage};
@@ -71,8 +72,9 @@ impl Backend {
     /// Whether there is a repository.
     ///
     /// # Errors
-    /// Where it can't be read: that is no proof that there is none. [`ErrorKind::Repository`] where only its `config` is
-    /// missing: to make a new one there would lock everybody out of what it holds.
+    /// Where it can't be read: that is no proof that there is none. [`ErrorKind::Repository`] where
+    /// only its `config` is missing: to make a new one there would lock everybody out of what it
+    /// holds.
     pub(crate) fn exists(&self) -> Result<bool> {
         let there = || Ok(self.storage.size(FileType::Config, &Id::default())?.is_some());
         // Another host may make it between the two looks.
@@ -82,8 +84,10 @@ impl Backend {
         if !self.storage.has_files()? {
             return Ok(false);
         }
-        let message = format!("\"{}/config\" is missing in a repository that has backups", self.location());
-        Err(Error::new(ErrorKind::Repository, message).with_hint("put it back from a copy; nothing was changed"))
+        let message =
+            format!("\"{}/config\" is missing in a repository that has backups", self.location());
+        Err(Error::new(ErrorKind::Repository, message)
+            .with_hint("put it back from a copy; nothing was changed"))
     }
 
     /// From now on, snapshot files are kept in memory instead of written.
@@ -96,7 +100,10 @@ impl Backend {
     pub(crate) fn publish(&self) -> Result<SnapshotId> {
         let held = lock(&self.held).take().unwrap_or_default();
         let [(id, content)] = held.as_slice() else {
-            return Err(Error::internal(format!("{} snapshot files were held back instead of one", held.len())));
+            return Err(Error::internal(format!(
+                "{} snapshot files were held back instead of one",
+                held.len()
+            )));
         };
         self.kept(self.storage.write(FileType::Snapshot, id, std::slice::from_ref(content)))?;
         Ok(SnapshotId::from(*id))
@@ -122,15 +129,19 @@ impl Backend {
         self.storage.pack_sizes(packs)
     }
 
-    /// Removes the keys where there is no repository yet: making one was interrupted, and a key that does not fit would keep
-    /// everybody out later. Where others can't be locked out (not `alone`), young keys may be another host's, just at work.
+    /// Removes the keys where there is no repository yet: making one was interrupted, and a key
+    /// that does not fit would keep everybody out later. Where others can't be locked out (not
+    /// `alone`), young keys may be another host's, just at work.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] for such young keys.
     pub(crate) fn remove_stray_keys(&self, alone: bool) -> Result<()> {
         for (key, age) in self.storage.keys()? {
             if !alone && age.is_none_or(|age| age < Duration::from_hours(1)) {
-                let message = format!("another host seems to be making the repository at \"{}\"", self.location());
+                let message = format!(
+                    "another host seems to be making the repository at \"{}\"",
+                    self.location()
+                );
                 return Err(Error::new(ErrorKind::Busy, message).with_hint(
                     "try again; if it stays so, remove what is there: it has no \"config\" and so no backups",
                 ));
@@ -140,8 +151,9 @@ impl Backend {
         Ok(())
     }
 
-    /// Removes the keys that this backend wrote, where it was not the one that made the repository. Where it may have been, because nobody knows
-    /// what became of its config, they stay: without them nothing would open it.
+    /// Removes the keys that this backend wrote, where it was not the one that made the repository.
+    /// Where it may have been, because nobody knows what became of its config, they stay: without
+    /// them nothing would open it.
     pub(crate) fn remove_own_keys(&self) {
         let is_anothers = match self.storage.read(FileType::Config, &Id::default()) {
             Ok(config) => lock(&self.config).as_ref() != Some(&config),
@@ -155,7 +167,8 @@ impl Backend {
         }
     }
 
-    /// Removes what a process of this host left half written more than `age` ago; how many files there were.
+    /// Removes what a process of this host left half written more than `age` ago; how many files
+    /// there were.
     pub(crate) fn remove_leftovers(&self, age: Duration) -> usize {
         self.storage.remove_leftovers(age)
     }
@@ -185,7 +198,8 @@ impl Backend {
 
     /// The same for the library.
     fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
-        self.kept(done).map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))
+        self.kept(done)
+            .map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))
     }
 }
 
@@ -202,7 +216,14 @@ impl ReadBackend for Backend {
         self.told("the repository can't be read", self.storage.read(kind, id))
     }
 
-    fn read_partial(&self, kind: FileType, id: &Id, _: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
+    fn read_partial(
+        &self,
+        kind: FileType,
+        id: &Id,
+        _: bool,
+        offset: u32,
+        length: u32,
+    ) -> RusticResult<Bytes> {
         self.told("the repository can't be read", self.storage.read_part(kind, id, offset, length))
     }
 
@@ -216,7 +237,13 @@ impl WriteBackend for Backend {
         self.told("the repository can't be made", self.storage.make())
     }
 
-    fn write_bytes(&self, kind: FileType, id: &Id, _: bool, content: BytesList) -> RusticResult<()> {
+    fn write_bytes(
+        &self,
+        kind: FileType,
+        id: &Id,
+        _: bool,
+        content: BytesList,
+    ) -> RusticResult<()> {
         if kind == FileType::Snapshot
             && let Some(held) = &mut *lock(&self.held)
         {

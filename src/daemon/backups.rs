@@ -1,14 +1,16 @@
 //! Backups: copies of snapshots in restic-format repositories at `vfs://` and `s3://` destinations.
 //!
-//! A backup is a restic snapshot whose tags carry what Convoy's API tells of it ([`Record`]); its host is the host that made
-//! it, its one path is `/<volume>`, its time is when the volume was snapshotted. Several hosts may share a destination.
-//! As with Convoy, what names a backup there is the volume's name and the backup's, whichever host made it: a listing shows the
-//! backups of all hosts, and two hosts with volumes of one name share one history of it. Hosts whose volumes of one name are
-//! not the same volume need a destination each (`vfs:///backups/host1`).
+//! A backup is a restic snapshot whose tags carry what Convoy's API tells of it ([`Record`]); its
+//! host is the host that made it, its one path is `/<volume>`, its time is when the volume was
+//! snapshotted. Several hosts may share a destination. As with Convoy, what names a backup there is
+//! the volume's name and the backup's, whichever host made it: a listing shows the backups of all
+//! hosts, and two hosts with volumes of one name share one history of it. Hosts whose volumes of
+//! one name are not the same volume need a destination each (`vfs:///backups/host1`).
 //!
-//! Backups of several hosts run side by side (a shared `flock` on `repository/convoy-backups.lock`), a delete runs alone. Where there
-//! are no locks (on S3, and on some file systems), two things still hold: nothing is removed before it was unused for 23 hours, and each new backup is
-//! checked, and completed where needed, before it becomes visible.
+//! Backups of several hosts run side by side (a shared `flock` on
+//! `repository/convoy-backups.lock`), a delete runs alone. Where there are no locks (on S3, and on
+//! some file systems), two things still hold: nothing is removed before it was unused for 23 hours,
+//! and each new backup is checked, and completed where needed, before it becomes visible.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,7 +23,8 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::{
-    FileType, Id, PruneOptions, ReadBackend as _, RusticError, RusticResult, TreeId, WriteBackend as _,
+    FileType, Id, PruneOptions, ReadBackend as _, RusticError, RusticResult, TreeId,
+    WriteBackend as _,
     repofile::{IndexFile, NodeType, SnapshotFile, SnapshotId},
 };
 
@@ -104,7 +107,9 @@ impl Record {
         ];
         let size = self.bytes.map(|bytes| ("BackupSize", bytes.to_string()));
         let fields = fields.into_iter().chain(size);
-        Backup::new(fields.map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>())
+        Backup::new(
+            fields.map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+        )
     }
 }
 
@@ -153,7 +158,10 @@ impl Destinations {
     /// Tests do not wait for locks.
     #[cfg(test)]
     pub(crate) fn impatient(access: Access) -> Self {
-        Self { patience: Duration::ZERO, ..Self::new(access, PathBuf::from("/nowhere/at/all"), S3Options::default()) }
+        Self {
+            patience: Duration::ZERO,
+            ..Self::new(access, PathBuf::from("/nowhere/at/all"), S3Options::default())
+        }
     }
 
     /// The place of a destination.
@@ -165,10 +173,14 @@ impl Destinations {
         let key = destination.address();
         let known = lock(&self.known).get(&key).cloned();
         let home = match destination.kind() {
-            DestinationKind::Vfs { path } if !path.is_dir() => return Err(no_folder(&path.display().to_string())),
+            DestinationKind::Vfs { path } if !path.is_dir() => {
+                return Err(no_folder(&path.display().to_string()));
+            }
             _ if let Some(known) = known => return Ok(known),
             DestinationKind::Vfs { path } => Home::Folder(path.join("repository")),
-            DestinationKind::S3 { bucket, region, path } => Home::Bucket(Bucket::new(&self.s3, bucket, region, path)?),
+            DestinationKind::S3 { bucket, region, path } => {
+                Home::Bucket(Bucket::new(&self.s3, bucket, region, path)?)
+            }
             DestinationKind::Ebs { .. } => {
                 return Err(refused("Driver ebs is not supported!").with_hint(
                     "the built-in daemon keeps backups in folders (vfs:///folder) and on S3 (s3://bucket@region/path)",
@@ -197,16 +209,19 @@ impl Place {
         }
     }
 
-    /// Refuses what would write into a daemon's own folder, this one's or another's: its next start would take the backups
-    /// for what a crash left. They may be read, so that those which are there can be got out.
+    /// Refuses what would write into a daemon's own folder, this one's or another's: its next start
+    /// would take the backups for what a crash left. They may be read, so that those which are
+    /// there can be got out.
     fn refuse_roots(&self) -> Result<()> {
         let Home::Folder(folder) = &self.home else { return Ok(()) };
         let path = folder.parent().unwrap_or(folder);
-        let path =
-            path.canonicalize().map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
         let is_root = |folder: &Path| {
             folder == self.root
-                || folder.join("lock").is_file() && ["state", "volumes"].iter().all(|name| folder.join(name).is_dir())
+                || folder.join("lock").is_file()
+                    && ["state", "volumes"].iter().all(|name| folder.join(name).is_dir())
         };
         match path.ancestors().find(|folder| is_root(folder)) {
             Some(root) => Err(refused(format!(
@@ -255,44 +270,61 @@ impl Place {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let made = match OpenRepository::create(self.backend(), self.access.password(), alone.is_some()) {
-            Ok(made) => made,
-            // Where there are no locks, another host may have been first.
-            Err(error) => return self.existing()?.ok_or(error),
-        };
+        let made =
+            match OpenRepository::create(self.backend(), self.access.password(), alone.is_some()) {
+                Ok(made) => made,
+                // Where there are no locks, another host may have been first.
+                Err(error) => return self.existing()?.ok_or(error),
+            };
         let made = Arc::new(made);
         *lock(&self.open) = Some(made.clone());
         Ok(made)
     }
 
-    /// Takes the lock that other processes and hosts respect; `None` where the file system has no locks, or there is none.
+    /// Takes the lock that other processes and hosts respect; `None` where the file system has no
+    /// locks, or there is none.
     fn lock_file(&self, alone: bool) -> Result<Option<File>> {
         let Home::Folder(folder) = &self.home else { return Ok(None) };
         let path = folder.join("convoy-backups.lock");
         let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(folder);
-        let opened = made
-            .and_then(|()| File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path));
+        let opened = made.and_then(|()| {
+            File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+        });
         let file = opened.map_err(|error| write_error(&path, &error))?;
         let end = Instant::now() + self.patience;
         loop {
             match if alone { file.try_lock() } else { file.try_lock_shared() } {
                 Ok(()) => return Ok(Some(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(200))
+                }
                 Err(TryLockError::WouldBlock) => {
-                    let message = format!("another process holds the destination's lock \"{}\"", path.display());
-                    return Err(
-                        Error::new(ErrorKind::Busy, message).with_hint("try again when its backup or delete is over")
+                    let message = format!(
+                        "another process holds the destination's lock \"{}\"",
+                        path.display()
                     );
+                    return Err(Error::new(ErrorKind::Busy, message)
+                        .with_hint("try again when its backup or delete is over"));
                 }
                 Err(TryLockError::Error(error)) => {
-                    log::warn!("\"{}\" can't be locked ({error}); going on without", path.display());
+                    log::warn!(
+                        "\"{}\" can't be locked ({error}); going on without",
+                        path.display()
+                    );
                     return Ok(None);
                 }
             }
         }
     }
 
-    /// As [`Place::lock_file`], for those who only read: they keep deletes of other hosts away, if they can.
+    /// As [`Place::lock_file`], for those who only read: they keep deletes of other hosts away, if
+    /// they can.
     fn reading_lock(&self) -> Result<Option<File>> {
         match self.lock_file(false) {
             // Whoever may only read the destination can't lock it either.
@@ -309,7 +341,9 @@ impl Place {
         let list = |known| {
             guarded("listing backups", || {
                 let plain = repository.plain()?;
-                plain.update_all_snapshots(known).map_err(|error| repository.failure("cannot list the backups", &error))
+                plain
+                    .update_all_snapshots(known)
+                    .map_err(|error| repository.failure("cannot list the backups", &error))
             })
         };
         // Another host may delete a backup between its listing and its reading.
@@ -317,19 +351,29 @@ impl Place {
         Ok(files.iter().filter_map(|file| Some((Record::of(file)?, file.id, file.tree))).collect())
     }
 
-    /// A backup to look at or restore: others that can't be read do not stand in its way. Listing and deleting are stricter,
-    /// because what is deleted depends on what else is there.
-    fn found(&self, backup: &str, volume: &str) -> Result<(Arc<OpenRepository>, Record, SnapshotId, TreeId)> {
+    /// A backup to look at or restore: others that can't be read do not stand in its way. Listing
+    /// and deleting are stricter, because what is deleted depends on what else is there.
+    fn found(
+        &self,
+        backup: &str,
+        volume: &str,
+    ) -> Result<(Arc<OpenRepository>, Record, SnapshotId, TreeId)> {
         let repository = self.existing()?.ok_or_else(|| no_backup(volume, backup))?;
         let (record, id, tree) = match self.records(&repository) {
             Ok(records) => find(records, backup, volume)?,
-            Err(error) => find(self.readable_records(&repository)?, backup, volume).map_err(|_| error)?,
+            Err(error) => {
+                find(self.readable_records(&repository)?, backup, volume).map_err(|_| error)?
+            }
         };
         Ok((repository, record, id, tree))
     }
 
-    /// The backups whose files can be read, where [`Place::records`] fails; each of the others is warned of.
-    fn readable_records(&self, repository: &OpenRepository) -> Result<Vec<(Record, SnapshotId, TreeId)>> {
+    /// The backups whose files can be read, where [`Place::records`] fails; each of the others is
+    /// warned of.
+    fn readable_records(
+        &self,
+        repository: &OpenRepository,
+    ) -> Result<Vec<(Record, SnapshotId, TreeId)>> {
         let backend = repository.backend();
         let unlisted = |error: &RusticError| repository.failure("cannot list the backups", error);
         let ids = backend.list(FileType::Snapshot).map_err(|error| unlisted(&error))?;
@@ -347,7 +391,10 @@ impl Place {
                 Err(error) => log::warn!("\"{path}\" is damaged, other backups are not: {error}"),
             }
         }
-        let records = readable.iter().filter_map(|file| Some((Record::of(file)?, file.id, file.tree))).collect();
+        let records = readable
+            .iter()
+            .filter_map(|file| Some((Record::of(file)?, file.id, file.tree)))
+            .collect();
         *lock(&self.files) = readable;
         Ok(records)
     }
@@ -367,16 +414,20 @@ impl Place {
             None => Vec::new(),
         };
         let of_it = |record: &Record| volume.is_none_or(|volume| record.volume == volume.as_str());
-        let found: Vec<_> =
-            records.iter().filter(|(record, ..)| of_it(record)).map(|(r, ..)| r.backup(destination, zone)).collect();
+        let found: Vec<_> = records
+            .iter()
+            .filter(|(record, ..)| of_it(record))
+            .map(|(r, ..)| r.backup(destination, zone))
+            .collect();
         match volume {
             Some(volume) if found.is_empty() => Err(never_backed_up(volume.as_str())),
             _ => Ok(found),
         }
     }
 
-    /// One backup, after a look at everything it needs: its folders are read, all pieces are in the index, and the packs
-    /// that hold them are there, with the right sizes. What is in the packs is not read.
+    /// One backup, after a look at everything it needs: its folders are read, all pieces are in the
+    /// index, and the packs that hold them are there, with the right sizes. What is in the packs is
+    /// not read.
     ///
     /// # Errors
     /// Where there is no such backup, or something that it needs is missing.
@@ -385,11 +436,17 @@ impl Place {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let _lock = self.reading_lock()?;
         repository.forget_index();
-        guarded("checking the backup", || prove(&repository, tree)).map_err(|error| match error.kind {
-            ErrorKind::Repository => {
-                error.context(format!("backup \"{}\" of volume \"{}\" is not good", url.backup, url.volume))
-            }
-            _ => error.context(format!("backup \"{}\" of volume \"{}\" can't be looked at", url.backup, url.volume)),
+        guarded("checking the backup", || prove(&repository, tree)).map_err(|error| match error
+            .kind
+        {
+            ErrorKind::Repository => error.context(format!(
+                "backup \"{}\" of volume \"{}\" is not good",
+                url.backup, url.volume
+            )),
+            _ => error.context(format!(
+                "backup \"{}\" of volume \"{}\" can't be looked at",
+                url.backup, url.volume
+            )),
         })?;
         Ok(record.backup(url.destination, zone))
     }
@@ -437,13 +494,17 @@ impl Place {
                 let into = repository.indexed_for(&piece)?;
                 let copied: RusticResult<()> = source.indexed()?.copy(&into, [&file]);
                 copied.map_err(|error| {
-                    source.backend().failure().unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
+                    source
+                        .backend()
+                        .failure()
+                        .unwrap_or_else(|| repository.failure("cannot copy the snapshot", &error))
                 })
             })?;
             repository.forget_index();
             guarded("checking the backup", || prove(&repository, tree))
         };
-        // What was missing then was marked as unused, or removed, by another host in the meantime: the second copy writes it anew.
+        // What was missing then was marked as unused, or removed, by another host in the meantime:
+        // the second copy writes it anew.
         let copied = copy().or_else(|error| match error.kind {
             ErrorKind::Repository if source.backend().failure().is_none() => copy(),
             _ => Err(error),
@@ -471,7 +532,9 @@ impl Place {
             .map(|s| s.total_bytes_processed);
         let notes = super::restore::Notes::default();
         let piece = self.access.progress.begin(&format!("restore {into}"), total);
-        let restored = guarded("the restore", || super::restore::restore(&repository, tree, target, &*piece, &notes));
+        let restored = guarded("the restore", || {
+            super::restore::restore(&repository, tree, target, &*piece, &notes)
+        });
         drop(piece);
         repository.forget_index();
         for note in notes.take() {
@@ -480,7 +543,8 @@ impl Place {
         restored.map(|()| record)
     }
 
-    /// Removes a backup. Space comes back a day later: until then another host's backup may rely on it.
+    /// Removes a backup. Space comes back a day later: until then another host's backup may rely on
+    /// it.
     ///
     /// # Errors
     /// Where there is no such backup, or it can't be removed.
@@ -548,21 +612,27 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
         if !seen.insert(tree) {
             continue;
         }
-        let missing = |_| broken(format!("the folder \"{}\" is missing in the index", path.display()));
+        let missing =
+            |_| broken(format!("the folder \"{}\" is missing in the index", path.display()));
         packs.insert(indexed.get_index_entry(&tree).map_err(missing)?.pack);
-        let folder = indexed
-            .get_tree(&tree)
-            .map_err(|error| repository.failure(&format!("cannot read the folder \"{}\"", path.display()), &error))?;
+        let folder = indexed.get_tree(&tree).map_err(|error| {
+            repository.failure(&format!("cannot read the folder \"{}\"", path.display()), &error)
+        })?;
         for node in folder.nodes {
             let path = path.join(node.name());
             for piece in node.content.iter().flatten() {
-                let missing = |_| broken(format!("a piece of \"{}\" is missing in the index", path.display()));
+                let missing = |_| {
+                    broken(format!("a piece of \"{}\" is missing in the index", path.display()))
+                };
                 packs.insert(indexed.get_index_entry(piece).map_err(missing)?.pack);
             }
             match (node.node_type, node.subtree) {
                 (NodeType::Dir, Some(subtree)) => waiting.push((subtree, path)),
                 (NodeType::Dir, None) => {
-                    return Err(broken(format!("the folder \"{}\" has no content", path.display())));
+                    return Err(broken(format!(
+                        "the folder \"{}\" has no content",
+                        path.display()
+                    )));
                 }
                 _ => {}
             }
@@ -579,7 +649,10 @@ fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
             match sizes.get(&*pack.id) {
                 Some(size) if *size == wanted => {}
                 Some(size) => {
-                    return Err(broken(format!("the pack {} has {size} bytes instead of {wanted}", name.as_str())));
+                    return Err(broken(format!(
+                        "the pack {} has {size} bytes instead of {wanted}",
+                        name.as_str()
+                    )));
                 }
                 None => return Err(broken(format!("the pack {} is missing", name.as_str()))),
             }
@@ -598,8 +671,10 @@ mod tests {
     #[test]
     fn a_destination_that_another_process_has_locked_is_busy() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access { password: None, host: "host1".into(), progress: crate::progress::none() };
-        let destination = Destination::parse(&format!("vfs://{}", folder.path().display())).unwrap();
+        let access =
+            Access { password: None, host: "host1".into(), progress: crate::progress::none() };
+        let destination =
+            Destination::parse(&format!("vfs://{}", folder.path().display())).unwrap();
         let place = Destinations::impatient(access).place(&destination).unwrap();
         let other = place.lock_file(false).unwrap().unwrap();
         assert!(place.lock_file(false).is_ok(), "backups run side by side");

@@ -28,8 +28,8 @@ use super::{
 use crate::{
     clock::Clock,
     convoy::{
-        ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, VOLUME_ID,
-        Volume,
+        ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
+        Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, ErrorKind, Result},
     logging::scope,
@@ -44,7 +44,8 @@ pub(crate) const DRIVER: &str = "vfs";
 pub struct BuiltinOptions {
     /// The folder that holds everything; made where it is not there.
     pub root: PathBuf,
-    /// The password of new repositories and of the destinations'; without one, backups are not encrypted.
+    /// The password of new repositories and of the destinations'; without one, backups are not
+    /// encrypted.
     pub password: Option<String>,
     /// How S3 is reached.
     pub s3: S3Options,
@@ -78,9 +79,11 @@ struct Inner {
     root: PathBuf,
     clock: Arc<dyn Clock>,
     state: StateFolder,
-    /// The volumes as they are on disk, forgotten ones too. Locked for moments only: listings wait for it.
+    /// The volumes as they are on disk, forgotten ones too. Locked for moments only: listings wait
+    /// for it.
     volumes: Mutex<BTreeMap<String, VolumeState>>,
-    /// Held while a state changes on disk and then in `volumes`. In it: the volumes that are being deleted, which stay as they are.
+    /// Held while a state changes on disk and then in `volumes`. In it: the volumes that are being
+    /// deleted, which stay as they are.
     changing: Mutex<HashSet<String>>,
     /// One writing call at a time for each volume.
     busy: Mutex<HashMap<String, Arc<Mutex<()>>>>,
@@ -103,18 +106,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl BuiltinDaemon {
-    /// Opens a root, making it where it is not there, and cleans up what a crash left. No repository is opened before it is needed.
+    /// Opens a root, making it where it is not there, and cleans up what a crash left. No
+    /// repository is opened before it is needed.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where another process owns the root; [`ErrorKind::Io`] and [`ErrorKind::Configuration`]
-    /// where its files can't be read or written.
+    /// [`ErrorKind::Busy`] where another process owns the root; [`ErrorKind::Io`] and
+    /// [`ErrorKind::Configuration`] where its files can't be read or written.
     pub fn open(options: BuiltinOptions) -> Result<Self> {
         let make = |path: &Path, mode| {
             let made = fs::DirBuilder::new().mode(mode).recursive(true).create(path);
             made.map_err(|error| write_error(path, &error))
         };
         make(&options.root, 0o700)?;
-        let root = options.root.canonicalize().map_err(|error| write_error(&options.root, &error))?;
+        let root =
+            options.root.canonicalize().map_err(|error| write_error(&options.root, &error))?;
         let own = own_root(&root)?;
         for folder in ["repository", "state"] {
             make(&root.join(folder), 0o700)?;
@@ -123,7 +128,8 @@ impl BuiltinDaemon {
         make(&staging(&root), 0o700)?;
         let state = StateFolder(root.join("state"));
         let mut volumes = state.load()?;
-        let access = Access { password: options.password, host: options.host, progress: options.progress };
+        let access =
+            Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
         let recovered = start::clean(&root, &state, &mut volumes, &local, &access.host)?;
         for sentence in &recovered {
@@ -160,7 +166,8 @@ impl BuiltinDaemon {
         &self.inner.local
     }
 
-    /// Runs what reads or writes files where it may take its time. It goes on when the caller gives up.
+    /// Runs what reads or writes files where it may take its time. It goes on when the caller gives
+    /// up.
     async fn run<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -172,7 +179,10 @@ impl BuiltinDaemon {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => Err(panicked(what, panic.as_ref())),
-                Err(_) => Err(Error::new(ErrorKind::Cancelled, format!("{what} was cancelled: the program ends"))),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Cancelled,
+                    format!("{what} was cancelled: the program ends"),
+                )),
             },
         }
     }
@@ -181,15 +191,19 @@ impl BuiltinDaemon {
 /// Takes the lock of a root, and writes this process's id into it for whoever comes second.
 fn own_root(root: &Path) -> Result<File> {
     let path = root.join("lock");
-    let opened = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let opened =
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = opened.map_err(|error| write_error(&path, &error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
             _ = file.read_to_string(&mut owner);
-            let owner =
-                if owner.trim().is_empty() { "another process".into() } else { format!("process {}", owner.trim()) };
+            let owner = if owner.trim().is_empty() {
+                "another process".into()
+            } else {
+                format!("process {}", owner.trim())
+            };
             return Err(Error::new(ErrorKind::Busy, format!("\"{}\" is in use by {owner}", root.display()))
                 .with_hint("only one daemon works on a root at a time; name the same root to speak to the one that runs, or stop it"));
         }
@@ -197,7 +211,8 @@ fn own_root(root: &Path) -> Result<File> {
             return Err(Error::io(format!("cannot lock \"{}\"", path.display()), &error));
         }
     }
-    let written = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+    let written =
+        file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
     written.map_err(|error| write_error(&path, &error))?;
     Ok(file)
 }
@@ -240,13 +255,18 @@ impl Inner {
     }
 
     /// Takes over a volume's state, on disk first.
-    fn record(&self, volume: VolumeState, _changing: &MutexGuard<'_, HashSet<String>>) -> Result<()> {
+    fn record(
+        &self,
+        volume: VolumeState,
+        _changing: &MutexGuard<'_, HashSet<String>>,
+    ) -> Result<()> {
         self.state.save(&volume)?;
         lock(&self.volumes).insert(volume.name.clone(), volume);
         Ok(())
     }
 
-    /// Keeps a name for what is being made, unless it is in use: volumes and snapshots share one set of names.
+    /// Keeps a name for what is being made, unless it is in use: volumes and snapshots share one
+    /// set of names.
     fn reserve(&self, name: &str, in_use: impl Fn(&VolumeState) -> bool) -> bool {
         let volumes = lock(&self.volumes);
         !volumes.values().any(in_use) && lock(&self.reserved).insert(name.to_owned())
@@ -283,18 +303,31 @@ impl Inner {
             created_time: ApiTime::parse(&driver_info["VolumeCreatedAt"]),
             driver_info: Some(driver_info),
             snapshots: Some(
-                snapshots.map(|(name, state)| (name.clone(), self.show_snapshot(volume, name, state, zone))).collect(),
+                snapshots
+                    .map(|(name, state)| {
+                        (name.clone(), self.show_snapshot(volume, name, state, zone))
+                    })
+                    .collect(),
             ),
             ..Volume::default()
         }
     }
 
     /// A snapshot as a volume's listing has it.
-    fn show_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState, zone: &TimeZone) -> Snapshot {
+    fn show_snapshot(
+        &self,
+        volume: &VolumeState,
+        name: &str,
+        state: &SnapshotState,
+        zone: &TimeZone,
+    ) -> Snapshot {
         let created = api_time(state.created, zone);
         let fields = [
             ("Driver", DRIVER.to_owned()),
-            ("FilePath", self.local.folder().join("snapshots").join(&state.id).display().to_string()),
+            (
+                "FilePath",
+                self.local.folder().join("snapshots").join(&state.id).display().to_string(),
+            ),
             ("SnapshotCreatedAt", created.to_string()),
             ("SnapshotName", name.to_owned()),
             ("VolumeUUID", volume.name.clone()),
@@ -302,14 +335,18 @@ impl Inner {
         Snapshot {
             name: name.to_owned(),
             created_time: created,
-            driver_info: Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            driver_info: Some(
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            ),
             ..Snapshot::default()
         }
     }
 
     fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         let name = new.name.as_str();
-        if let Some(driver) = new.driver.as_deref().filter(|driver| !driver.is_empty() && *driver != DRIVER) {
+        if let Some(driver) =
+            new.driver.as_deref().filter(|driver| !driver.is_empty() && *driver != DRIVER)
+        {
             return Err(refused(format!("Cannot find driver {driver}"))
                 .with_hint("the built-in daemon has one driver, vfs: leave --driver out"));
         }
@@ -318,7 +355,8 @@ impl Inner {
                 return Err(refused(format!("Volume {name} already exists ")));
             }
             if !self.reserve(name, |state| state.snapshots.contains_key(name)) {
-                return Err(refused(format!("{name} is the name of a snapshot")).with_hint("choose another name"));
+                return Err(refused(format!("{name} is the name of a snapshot"))
+                    .with_hint("choose another name"));
             }
             let made = self.make_volume(new);
             lock(&self.reserved).remove(name);
@@ -345,7 +383,8 @@ impl Inner {
         } else {
             let folder = self.folder(name);
             match fs::DirBuilder::new().mode(0o755).create(&folder) {
-                // As Convoy's vfs driver: a folder that a volume left behind is taken over with its files. It is the same volume then.
+                // As Convoy's vfs driver: a folder that a volume left behind is taken over with its
+                // files. It is the same volume then.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {
                     volume.created = former.map_or(volume.created, |former| former.created);
                 }
@@ -384,17 +423,19 @@ impl Inner {
         let staging = self.staging(&format!("restore-{}", volume.name));
         let made = fs::DirBuilder::new().mode(0o700).create(&staging);
         made.map_err(|error| write_error(&staging, &error))?;
-        let restored = place.restore(&stored(url, &destination)?, &staging, &volume.name).and_then(|record| {
-            if size.is_none_or(|size| size == 0) {
-                volume.size = record.volume_size;
-            }
-            let metadata = fs::symlink_metadata(&staging).map_err(|error| write_error(&staging, &error))?;
-            volume.restoring = Some(metadata.ino());
-            self.state.save(volume)?;
-            move_folder(&staging, &folder)
-                .and_then(|()| sync_folder(&self.root.join("volumes")))
-                .map_err(|error| write_error(&folder, &error))
-        });
+        let restored =
+            place.restore(&stored(url, &destination)?, &staging, &volume.name).and_then(|record| {
+                if size.is_none_or(|size| size == 0) {
+                    volume.size = record.volume_size;
+                }
+                let metadata = fs::symlink_metadata(&staging)
+                    .map_err(|error| write_error(&staging, &error))?;
+                volume.restoring = Some(metadata.ino());
+                self.state.save(volume)?;
+                move_folder(&staging, &folder)
+                    .and_then(|()| sync_folder(&self.root.join("volumes")))
+                    .map_err(|error| write_error(&folder, &error))
+            });
         let finished = restored.and_then(|()| {
             let whole = VolumeState { restoring: None, forgotten: false, ..volume.clone() };
             self.state.save(&whole)?;
@@ -403,8 +444,9 @@ impl Inner {
         });
         finished.inspect_err(|_| {
             // The state tells a start to undo the rest, should this fail too.
-            let staged =
-                volume.restoring.is_some_and(|inode| fs::symlink_metadata(&folder).is_ok_and(|m| m.ino() == inode));
+            let staged = volume
+                .restoring
+                .is_some_and(|inode| fs::symlink_metadata(&folder).is_ok_and(|m| m.ino() == inode));
             let removed = if staged { remove_all(&folder) } else { Ok(()) };
             if removed.and_then(|()| remove_all(&staging)).is_ok() {
                 _ = match former {
@@ -422,7 +464,9 @@ impl Inner {
                 let mut deleting = lock(&self.changing);
                 let volume = self.find(name).ok_or_else(volume_not_found)?;
                 if volume.mounted {
-                    return Err(refused(format!("Cannot delete volume {name}. It is still mounted")));
+                    return Err(refused(format!(
+                        "Cannot delete volume {name}. It is still mounted"
+                    )));
                 }
                 deleting.insert(name.to_owned());
                 volume
@@ -437,9 +481,10 @@ impl Inner {
         })
     }
 
-    /// Removes a volume with its files and snapshots. The folder moves away first, then the state goes: a crash in between is
-    /// finished by the next start. The other way round it would leave a folder that looks forgotten, and the next volume of that
-    /// name would get the files that were to be deleted.
+    /// Removes a volume with its files and snapshots. The folder moves away first, then the state
+    /// goes: a crash in between is finished by the next start. The other way round it would leave a
+    /// folder that looks forgotten, and the next volume of that name would get the files that were
+    /// to be deleted.
     fn remove_volume(&self, volume: VolumeState) -> Result<()> {
         let name = &volume.name;
         let (folder, removed) = (self.folder(name), self.staging(&format!("deleted-{name}")));
@@ -448,7 +493,8 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(not_moved(&folder, &error)),
         };
-        let synced = sync_folder(&staging(&self.root)).map_err(|error| write_error(&removed, &error));
+        let synced =
+            sync_folder(&staging(&self.root)).map_err(|error| write_error(&removed, &error));
         let gone = synced.and_then(|()| {
             let _changing = lock(&self.changing);
             self.state.remove(name)?;
@@ -512,7 +558,9 @@ impl Inner {
                 state.snapshots.remove(name);
             })?;
             if let Err(error) = self.local.delete(&[snapshot.id]) {
-                log::warn!("the data of deleted snapshot {name} stays until the next start: {error}");
+                log::warn!(
+                    "the data of deleted snapshot {name} stays until the next start: {error}"
+                );
             }
             Ok(())
         })
@@ -563,8 +611,10 @@ impl Daemon for BuiltinDaemon {
 
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
         let destination = destination.clone();
-        self.run("looking at the destination", move |inner| inner.destinations.place(&destination)?.is_used().map(Some))
-            .await
+        self.run("looking at the destination", move |inner| {
+            inner.destinations.place(&destination)?.is_used().map(Some)
+        })
+        .await
     }
 
     fn deletes_by_prefix(&self) -> bool {
@@ -604,7 +654,9 @@ impl Daemon for BuiltinDaemon {
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
         let (zone, volumes) = (self.inner.clock.time_zone(), lock(&self.inner.volumes));
         let known = volumes.iter().filter(|(_, volume)| !volume.forgotten);
-        Ok(known.map(|(name, volume)| (name.clone(), self.inner.driver_info(volume, &zone))).collect())
+        Ok(known
+            .map(|(name, volume)| (name.clone(), self.inner.driver_info(volume, &zone)))
+            .collect())
     }
 
     async fn volume(&self, name: &Name) -> Result<Volume> {
@@ -632,12 +684,16 @@ impl Daemon for BuiltinDaemon {
 
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
         let name = name.to_string();
-        self.run("unmounting the volume", move |inner| inner.update(&name, |volume| volume.mounted = false)).await
+        self.run("unmounting the volume", move |inner| {
+            inner.update(&name, |volume| volume.mounted = false)
+        })
+        .await
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
         let name = name.to_string();
-        self.run("deleting the volume", move |inner| inner.delete_volume(&name, reference_only)).await
+        self.run("deleting the volume", move |inner| inner.delete_volume(&name, reference_only))
+            .await
     }
 
     async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
@@ -647,7 +703,8 @@ impl Daemon for BuiltinDaemon {
 
     async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
         let inner = &self.inner;
-        let (volume, state) = inner.find_snapshot(name.as_str()).ok_or_else(|| no_snapshot(name.as_str()))?;
+        let (volume, state) =
+            inner.find_snapshot(name.as_str()).ok_or_else(|| no_snapshot(name.as_str()))?;
         let zone = inner.clock.time_zone();
         Ok(Snapshot {
             volume_name: volume.name.clone(),
@@ -661,7 +718,11 @@ impl Daemon for BuiltinDaemon {
         self.run("deleting the snapshot", move |inner| inner.delete_snapshot(&name)).await
     }
 
-    async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+    async fn backups(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+    ) -> Result<Vec<Backup>> {
         let (destination, volume) = (destination.clone(), volume.cloned());
         self.run("listing the backups", move |inner| {
             let place = inner.destinations.place(&destination)?;
@@ -682,7 +743,8 @@ impl Daemon for BuiltinDaemon {
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let (snapshot, destination) = (snapshot.to_string(), destination.clone());
-        self.run("making the backup", move |inner| inner.create_backup(&snapshot, &destination)).await
+        self.run("making the backup", move |inner| inner.create_backup(&snapshot, &destination))
+            .await
     }
 
     async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
@@ -703,7 +765,8 @@ mod tests {
     use crate::{clock::SystemClock, progress};
 
     #[test]
-    fn mounts_wait_neither_for_snapshots_nor_listings_for_mounts_but_a_deleted_volume_is_not_mounted() {
+    fn mounts_wait_neither_for_snapshots_nor_listings_for_mounts_but_a_deleted_volume_is_not_mounted()
+     {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         let options = BuiltinOptions {
@@ -719,9 +782,14 @@ mod tests {
         let name = Name::volume("vol1").unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let soon = |act: std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send + '_>>| {
-            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), act).await.expect("it waits") })
+            runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(60), act).await.expect("it waits")
+            })
         };
-        soon(Box::pin(async { daemon.create_volume(&NewVolume::named(name.clone())).await.map(drop) })).unwrap();
+        soon(Box::pin(async {
+            daemon.create_volume(&NewVolume::named(name.clone())).await.map(drop)
+        }))
+        .unwrap();
         let during_a_snapshot = inner.exclusively("vol1", || {
             soon(Box::pin(async { daemon.mount_volume(&name, None).await.map(drop) }))?;
             soon(Box::pin(daemon.unmount_volume(&name)))
@@ -733,7 +801,8 @@ mod tests {
         soon(Box::pin(async { daemon.volume(&name).await.map(drop) })).unwrap();
         changing.insert("vol1".into());
         drop(changing);
-        let refused = soon(Box::pin(async { daemon.mount_volume(&name, None).await.map(drop) })).unwrap_err();
+        let refused =
+            soon(Box::pin(async { daemon.mount_volume(&name, None).await.map(drop) })).unwrap_err();
         assert_eq!(refused.message, "volume vol1 is being deleted");
     }
 

@@ -1,4 +1,5 @@
-//! The few things that every file of the daemon's own is written with: whole or not at all, and on disk before it counts.
+//! The few things that every file of the daemon's own is written with: whole or not at all, and on
+//! disk before it counts.
 
 use std::{
     fs::{self, File},
@@ -10,15 +11,21 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags};
 
-/// Puts a folder's names on disk. File systems that can't sync a folder (some network ones) are taken at their word.
+/// Puts a folder's names on disk. File systems that can't sync a folder (some network ones) are
+/// taken at their word.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }
 
-/// Writes a small file: under another name first, synced, renamed, and the rename synced. Only the owner may read it.
+/// Writes a small file: under another name first, synced, renamed, and the rename synced. Only the
+/// owner may read it.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = open_anew(&temporary)?;
@@ -28,7 +35,8 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Makes a file of our own: one that is there is none of ours, or was left by a crash, and its permissions and what it may point at are not taken over.
+/// Makes a file of our own: one that is there is none of ours, or was left by a crash, and its
+/// permissions and what it may point at are not taken over.
 fn open_anew(path: &Path) -> io::Result<File> {
     let mut tries = 3;
     loop {
@@ -44,11 +52,13 @@ fn open_anew(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Renames, and fails with `AlreadyExists` where something has the new name: nothing is ever replaced.
+/// Renames, and fails with `AlreadyExists` where something has the new name: nothing is ever
+/// replaced.
 pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
-        // The file system does not know the flag (NFS): a hard link refuses an existing name as well, for files.
+        // The file system does not know the flag (NFS): a hard link refuses an existing name as
+        // well, for files.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
             if fs::symlink_metadata(from)?.is_dir() {
                 if fs::symlink_metadata(to).is_ok() {
@@ -63,7 +73,8 @@ pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// [`rename_to_new`] for a folder of ours, whatever its mode: a folder moves to another only when its owner may write it.
+/// [`rename_to_new`] for a folder of ours, whatever its mode: a folder moves to another only when
+/// its owner may write it.
 pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
     match rename_to_new(from, to) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -78,8 +89,8 @@ pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file or a folder with all that is in it; what is not there is removed already. Folders that keep their owner
-/// from removing what is in them are opened up.
+/// Removes a file or a folder with all that is in it; what is not there is removed already. Folders
+/// that keep their owner from removing what is in them are opened up.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => match fs::remove_dir_all(path) {
@@ -98,7 +109,8 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Lets the owner into a folder and all below. What can't be changed is left for the removal to fail on.
+/// Lets the owner into a folder and all below. What can't be changed is left for the removal to
+/// fail on.
 fn open_up(folder: &Path) {
     let Ok(metadata) = fs::symlink_metadata(folder) else { return };
     if !metadata.is_dir() {

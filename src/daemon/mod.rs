@@ -12,16 +12,19 @@
 //! volumes/.staging/ restores before they are whole, volumes while they are removed
 //! ```
 //!
-//! A volume that is only forgotten (as by `docker volume rm`) leaves its folder, its state and its snapshots; the next volume of
-//! that name has them again. To remove all of it, make the volume again, and remove it with its data.
+//! A volume that is only forgotten (as by `docker volume rm`) leaves its folder, its state and its
+//! snapshots; the next volume of that name has them again. To remove all of it, make the volume
+//! again, and remove it with its data.
 //!
-//! A backup is a copy of a snapshot into `<destination>/repository/`, in a folder or a bucket, a restic-format repository that several hosts can
-//! share (`backups` says how). Both kinds of repository can be read with `restic` and the password; restic opens repositories
-//! with an empty password from 0.17 on (`--insecure-no-password`).
+//! A backup is a copy of a snapshot into `<destination>/repository/`, in a folder or a bucket, a
+//! restic-format repository that several hosts can share (`backups` says how). Both kinds of
+//! repository can be read with `restic` and the password; restic opens repositories with an empty
+//! password from 0.17 on (`--insecure-no-password`).
 //!
-//! The rule throughout: nothing becomes visible before it is whole, checked and on disk; what a crash leaves is
-//! recognised by the next start, cleaned up, and told of ([`BuiltinDaemon::recovered`]). [`server`] gives this daemon, or any
-//! other, a Convoy socket and Docker's volume plugin protocol.
+//! The rule throughout: nothing becomes visible before it is whole, checked and on disk; what a
+//! crash leaves is recognised by the next start, cleaned up, and told of
+//! ([`BuiltinDaemon::recovered`]). [`server`] gives this daemon, or any other, a Convoy socket and
+//! Docker's volume plugin protocol.
 
 mod access_list;
 mod backend;

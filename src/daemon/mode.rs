@@ -18,11 +18,13 @@ const KINDS: [(u32, u32); 6] = [
 /// A system's mode (`st_mode`) in Go's bits.
 pub(crate) fn to_restic(mode: u32) -> u32 {
     let special: u32 = SPECIAL.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, go)| go).sum();
-    let kind = KINDS.iter().find(|(format, _)| mode & 0o170_000 == *format).map_or(0, |(_, go)| *go);
+    let kind =
+        KINDS.iter().find(|(format, _)| mode & 0o170_000 == *format).map_or(0, |(_, go)| *go);
     mode & PERMISSIONS | special | kind
 }
 
-/// The permissions of a mode in Go's bits, with set-user-id, set-group-id and sticky; the kind is the node's own business.
+/// The permissions of a mode in Go's bits, with set-user-id, set-group-id and sticky; the kind is
+/// the node's own business.
 pub(crate) fn permissions(go: u32) -> u32 {
     let special: u32 = SPECIAL.iter().filter(|(_, bit)| go & bit != 0).map(|(bit, _)| bit).sum();
     go & PERMISSIONS | special

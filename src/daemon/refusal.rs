@@ -1,4 +1,5 @@
-//! Convoy's own words for what it refuses, byte for byte: scripts and Docker's plugins match on them.
+//! Convoy's own words for what it refuses, byte for byte: scripts and Docker's plugins match on
+//! them.
 
 use crate::error::{Error, ErrorKind};
 
@@ -7,7 +8,8 @@ pub(crate) fn refused(words: impl Into<String>) -> Error {
     Error::new(ErrorKind::Daemon, words).with_status(400)
 }
 
-/// A refusal in Convoy's words because something is not there, status 400: Convoy keeps 404 for volumes alone.
+/// A refusal in Convoy's words because something is not there, status 400: Convoy keeps 404 for
+/// volumes alone.
 fn missing(words: impl Into<String>) -> Error {
     Error::new(ErrorKind::NotFound, words).with_status(400)
 }
@@ -30,14 +32,18 @@ pub(crate) fn no_folder(path: &str) -> Error {
 }
 
 pub(crate) fn no_backup(volume: &str, backup: &str) -> Error {
-    missing(format!("cannot find {}/backups/backup_{backup}.cfg in objectstore", volume_path(volume)))
+    missing(format!(
+        "cannot find {}/backups/backup_{backup}.cfg in objectstore",
+        volume_path(volume)
+    ))
 }
 
 pub(crate) fn never_backed_up(volume: &str) -> Error {
     missing(format!("cannot find {}/volume.cfg in objectstore", volume_path(volume)))
 }
 
-/// Where Convoy would keep the backups of a volume; names of less than four characters are padded with `!`.
+/// Where Convoy would keep the backups of a volume; names of less than four characters are padded
+/// with `!`.
 fn volume_path(volume: &str) -> String {
     let padded: Vec<char> = format!("{volume:!<4}").chars().collect();
     let part = |from: usize| padded[from..from + 2].iter().collect::<String>();

@@ -1,5 +1,5 @@
-//! One restic-format repository: made, opened, its index kept as fresh as what was written, and the library's errors and
-//! panics turned into this crate's errors.
+//! One restic-format repository: made, opened, its index kept as fresh as what was written, and the
+//! library's errors and panics turned into this crate's errors.
 
 use std::{
     any::Any,
@@ -9,8 +9,9 @@ use std::{
 };
 
 use rustic_core::{
-    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus, Progress as RusticBar, ProgressBars,
-    ProgressType, Repository, RepositoryBackends, RepositoryOptions, RusticError, RusticProgress,
+    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus, Progress as RusticBar,
+    ProgressBars, ProgressType, Repository, RepositoryBackends, RepositoryOptions, RusticError,
+    RusticProgress,
     repofile::{Chunker, MasterKey},
 };
 
@@ -20,10 +21,12 @@ use crate::{
     progress::{Piece, no_piece},
 };
 
-/// How new repositories are made, as measured on 1 GB (two cores): small packs bound the memory, because several are in
-/// flight at a time. The size of the chunks makes no difference to the time from 512 KiB to 4 MiB. Compression at level 3,
-/// restic's own, takes a fourth more of the processor than level 1 and 7 % less room on `/usr`. What was written is decrypted and
-/// unpacked again before it counts (`extra_verify`), for a fifth of the processor's time: what can't be read is no backup.
+/// How new repositories are made, as measured on 1 GB (two cores): small packs bound the memory,
+/// because several are in flight at a time. The size of the chunks makes no difference to the time
+/// from 512 KiB to 4 MiB. Compression at level 3, restic's own, takes a fourth more of the
+/// processor than level 1 and 7 % less room on `/usr`. What was written is decrypted and unpacked
+/// again before it counts (`extra_verify`), for a fifth of the processor's time: what can't be read
+/// is no backup.
 const PACK_BYTES: u64 = 16 * 1024 * 1024;
 const TREE_PACK_BYTES: u64 = 4 * 1024 * 1024;
 const CHUNK_BYTES: u64 = 1024 * 1024;
@@ -59,10 +62,14 @@ impl OpenRepository {
 
     fn open_as(backend: Backend, credentials: &Credentials) -> Result<Self> {
         let backend = Arc::new(backend);
-        let key = guarded("opening the repository", || match library(&backend, no_piece())?.open(credentials) {
-            Ok(open) => Ok(open.key()),
-            Err(error) if error.is_incorrect_password() => Err(wrong_password(&backend.location())),
-            Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
+        let key = guarded("opening the repository", || {
+            match library(&backend, no_piece())?.open(credentials) {
+                Ok(open) => Ok(open.key()),
+                Err(error) if error.is_incorrect_password() => {
+                    Err(wrong_password(&backend.location()))
+                }
+                Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
+            }
         })?;
         Ok(Self { backend, key, indexed: Mutex::default() })
     }
@@ -118,8 +125,8 @@ impl OpenRepository {
             .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
     }
 
-    /// The repository with an index that knows everything written so far by this process. [`OpenRepository::forget_index`]
-    /// makes it look again.
+    /// The repository with an index that knows everything written so far by this process.
+    /// [`OpenRepository::forget_index`] makes it look again.
     ///
     /// # Errors
     /// Where the index can't be read.
@@ -133,8 +140,8 @@ impl OpenRepository {
         Ok(fresh)
     }
 
-    /// The repository with the index as it is on disk now, for the one who does this piece of work: the bytes that are written
-    /// through it count for that piece.
+    /// The repository with the index as it is on disk now, for the one who does this piece of work:
+    /// the bytes that are written through it count for that piece.
     ///
     /// # Errors
     /// Where the index can't be read.
@@ -187,23 +194,34 @@ pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Err
     let words = error.display_log();
     let words = words.strip_prefix("Error: ").unwrap_or(&words);
     // From here on, it is for the library's authors.
-    let end = ["Some additional details", "Backtrace:"].iter().filter_map(|mark| words.find(mark)).min();
+    let end =
+        ["Some additional details", "Backtrace:"].iter().filter_map(|mark| words.find(mark)).min();
     let words = &words[..end.unwrap_or(words.len())];
     let words: Vec<_> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Error::new(ErrorKind::Repository, format!("{what} at \"{}\": {}", backend.location(), words.join(" ")))
-        .with_hint("if it happens again, look with \"restic check\" at the repository")
+    Error::new(
+        ErrorKind::Repository,
+        format!("{what} at \"{}\": {}", backend.location(), words.join(" ")),
+    )
+    .with_hint("if it happens again, look with \"restic check\" at the repository")
 }
 
-/// Runs what calls the library, which panics in places: a panic becomes an error, and nothing stays locked.
+/// Runs what calls the library, which panics in places: a panic becomes an error, and nothing stays
+/// locked.
 pub(crate) fn guarded<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| Err(panicked(what, panic.as_ref())))
 }
 
 /// The error for a panic while `what` was done.
 pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::new(ErrorKind::Repository, format!("{what} failed badly: {}", words.unwrap_or("no reason given")))
-        .with_hint("this is a defect; please report it with the log")
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::new(
+        ErrorKind::Repository,
+        format!("{what} failed badly: {}", words.unwrap_or("no reason given")),
+    )
+    .with_hint("this is a defect; please report it with the log")
 }
 
 /// Where the key of a root's own repository is kept.
@@ -211,15 +229,16 @@ pub(crate) fn key_file(root: &Path) -> PathBuf {
     root.join("repository.key")
 }
 
-/// The library's progress bars: what it counts in bytes counts for a piece of work. Threads of the library may outlive it, so
-/// they do not keep it from being over.
+/// The library's progress bars: what it counts in bytes counts for a piece of work. Threads of the
+/// library may outlive it, so they do not keep it from being over.
 #[derive(Debug)]
 struct Bars(Weak<dyn Piece>);
 
 impl ProgressBars for Bars {
     fn progress(&self, kind: ProgressType, what: &str) -> RusticBar {
         match kind {
-            // A copy counts twice: what the files hold, then the few bytes of its folders. The former is what one waits for.
+            // A copy counts twice: what the files hold, then the few bytes of its folders. The
+            // former is what one waits for.
             ProgressType::Bytes if !what.contains("tree") => RusticBar::new(Bar(self.0.clone())),
             _ => RusticBar::hidden(),
         }
@@ -261,8 +280,12 @@ mod tests {
     fn the_librarys_words_end_before_its_backtrace() {
         let cause = RusticError::new(RusticKind::Internal, "the piece is too short");
         let error = RusticError::with_source(RusticKind::Backend, "no such piece", cause);
-        let told = failure(&Backend::in_folder(Path::new("/r"), "host1"), "cannot read", &error).message;
-        assert!(told.starts_with("cannot read at \"/r\": no such piece") && told.contains("too short"), "{told}");
+        let told =
+            failure(&Backend::in_folder(Path::new("/r"), "host1"), "cannot read", &error).message;
+        assert!(
+            told.starts_with("cannot read at \"/r\": no such piece") && told.contains("too short"),
+            "{told}"
+        );
         assert!(!told.contains("Backtrace") && !told.contains("additional details"), "{told}");
     }
 }

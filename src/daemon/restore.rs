@@ -1,9 +1,10 @@
 //! Fills an empty folder with what a snapshot holds.
 //!
-//! The folder is private and new, every file is made through the handle of the folder it is in, and no name is ever followed
-//! through a symlink. A fixed number of threads reads, checks (against the name of each piece, its SHA-256) and writes,
-//! fed through a short queue: the memory is bounded whatever the volume. Runs of zeros, aligned to 4 KiB, become holes.
-//! A file's size is what its content adds up to. The first failure ends the restore.
+//! The folder is private and new, every file is made through the handle of the folder it is in, and
+//! no name is ever followed through a symlink. A fixed number of threads reads, checks (against the
+//! name of each piece, its SHA-256) and writes, fed through a short queue: the memory is bounded
+//! whatever the volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size is what its
+//! content adds up to. The first failure ends the restore.
 
 use std::{
     collections::HashMap,
@@ -51,8 +52,10 @@ const PIECES: usize = 8;
 const QUEUE: usize = 16;
 const THREADS: usize = 4;
 /// How a folder is opened.
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// A path that is longer than this, in bytes, is opened in steps: the system takes 4096 with the zero behind them.
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A path that is longer than this, in bytes, is opened in steps: the system takes 4096 with the
+/// zero behind them.
 const LONGEST_STEP: usize = 4000;
 
 /// What could not be kept, and why that is no failure.
@@ -93,7 +96,8 @@ struct Part {
 
 /// What a thread is handed.
 enum Work {
-    /// A whole file that is small and has one name: making it, and setting what is to be set, takes longer than its content.
+    /// A whole file that is small and has one name: making it, and setting what is to be set, takes
+    /// longer than its content.
     File { folder: Arc<OwnedFd>, name: CString, path: PathBuf, node: Box<Node> },
     /// A part of a file that is there.
     Part(Part),
@@ -121,7 +125,8 @@ struct Restorer<'a> {
 /// Restores the one folder in `tree` to `target`, an empty folder of ours, and puts it on disk.
 ///
 /// # Errors
-/// Whatever can't be read, does not match its name, or can't be written or set; `target` is then in any state.
+/// Whatever can't be read, does not match its name, or can't be written or set; `target` is then in
+/// any state.
 pub(crate) fn restore(
     repository: &OpenRepository,
     tree: TreeId,
@@ -130,7 +135,8 @@ pub(crate) fn restore(
     notes: &Notes,
 ) -> Result<()> {
     let indexed = repository.indexed()?;
-    let restorer = Restorer { repository, indexed: &indexed, piece, notes, failed: Mutex::default() };
+    let restorer =
+        Restorer { repository, indexed: &indexed, piece, notes, failed: Mutex::default() };
     let root = rustix::fs::open(target, FOLDER, Mode::empty())
         .map_err(|error| write_error(target, &io::Error::from(error)))?;
     let root = Arc::new(root);
@@ -141,14 +147,17 @@ pub(crate) fn restore(
         for _ in 0..threads {
             scope.spawn(|| restorer.work(&receiver));
         }
-        let folders = restorer.walk(tree, root.clone(), &sender).inspect_err(|error| restorer.fail(error.clone()))?;
+        let folders = restorer
+            .walk(tree, root.clone(), &sender)
+            .inspect_err(|error| restorer.fail(error.clone()))?;
         drop(sender);
         Ok(folders)
     });
     if let Some(error) = restorer.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(error);
     }
-    // All names are in their folders, so times stay; the deepest first, as long as their parents can be entered.
+    // All names are in their folders, so times stay; the deepest first, as long as their parents
+    // can be entered.
     for (path, meta) in walked? {
         restorer.set_open(&open_folder(&root, &path)?, &meta, &path)?;
     }
@@ -173,15 +182,24 @@ impl Restorer<'_> {
     }
 
     /// Makes folders and everything that has no content; hands out the content of files.
-    fn walk(&self, tree: TreeId, root: Arc<OwnedFd>, sender: &SyncSender<Work>) -> Result<Vec<Folder>> {
+    fn walk(
+        &self,
+        tree: TreeId,
+        root: Arc<OwnedFd>,
+        sender: &SyncSender<Work>,
+    ) -> Result<Vec<Folder>> {
         let mut folders = Vec::new();
         let top: Vec<_> = self.nodes(&tree, Path::new("/"))?.collect();
         let [Node { subtree: Some(subtree), meta, .. }] = top.as_slice() else {
-            return Err(Error::new(ErrorKind::Repository, "the backup does not hold exactly one folder")
-                .with_hint("it was not made by this program; restore it with \"restic restore\""));
+            return Err(Error::new(
+                ErrorKind::Repository,
+                "the backup does not hold exactly one folder",
+            )
+            .with_hint("it was not made by this program; restore it with \"restic restore\""));
         };
         let nodes = self.nodes(subtree, Path::new("/"))?;
-        let mut levels = vec![Level { handle: root.clone(), path: PathBuf::new(), meta: meta.clone(), nodes }];
+        let mut levels =
+            vec![Level { handle: root.clone(), path: PathBuf::new(), meta: meta.clone(), nodes }];
         let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
         while let Some(level) = levels.last_mut() {
             if self.has_failed() {
@@ -196,9 +214,13 @@ impl Restorer<'_> {
             let handle = level.handle.clone();
             let hard_link = (node.meta.links > 1).then_some((node.meta.device_id, node.meta.inode));
             if let Some(first) = hard_link.and_then(|id| linked.get(&id)) {
-                let (folder, first) = (first.parent().unwrap_or(Path::new("")), first.file_name().unwrap_or_default());
+                let (folder, first) = (
+                    first.parent().unwrap_or(Path::new("")),
+                    first.file_name().unwrap_or_default(),
+                );
                 let folder = open_folder(&root, folder)?;
-                rustix::fs::linkat(&*folder, first, &*handle, &name, AtFlags::empty()).map_err(failed(&path))?;
+                rustix::fs::linkat(&*folder, first, &*handle, &name, AtFlags::empty())
+                    .map_err(failed(&path))?;
                 continue;
             }
             let first = hard_link.map(|id| (id, path.clone()));
@@ -206,19 +228,31 @@ impl Restorer<'_> {
             match &node.node_type {
                 NodeType::Dir => {
                     rustix::fs::mkdirat(&*handle, &name, Mode::RWXU).map_err(failed(&path))?;
-                    let folder = rustix::fs::openat(&*handle, &name, FOLDER, Mode::empty()).map_err(failed(&path))?;
+                    let folder = rustix::fs::openat(&*handle, &name, FOLDER, Mode::empty())
+                        .map_err(failed(&path))?;
                     let Some(subtree) = &node.subtree else {
                         return Err(Error::new(
                             ErrorKind::Repository,
-                            format!("the folder \"{}\" of the backup has no content", path.display()),
+                            format!(
+                                "the folder \"{}\" of the backup has no content",
+                                path.display()
+                            ),
                         ));
                     };
                     let nodes = self.nodes(subtree, &path)?;
                     levels.push(Level { handle: Arc::new(folder), path, meta: node.meta, nodes });
                 }
-                NodeType::File if first.is_none() && node.content.as_ref().is_none_or(|it| it.len() <= PIECES) => {
+                NodeType::File
+                    if first.is_none()
+                        && node.content.as_ref().is_none_or(|it| it.len() <= PIECES) =>
+                {
                     // Where all threads ended, one of them has said why.
-                    let _ = sender.send(Work::File { folder: handle, name, path, node: Box::new(node) });
+                    let _ = sender.send(Work::File {
+                        folder: handle,
+                        name,
+                        path,
+                        node: Box::new(node),
+                    });
                 }
                 NodeType::File => {
                     let (file, parts) = self.start(&handle, &name, path, node)?;
@@ -237,15 +271,24 @@ impl Restorer<'_> {
     }
 
     /// Makes a file; the parts of its content that are to be written into it.
-    fn start(&self, folder: &OwnedFd, name: &CString, path: PathBuf, node: Node) -> Result<(Arc<Writing>, Vec<Part>)> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed(&path))?;
+    fn start(
+        &self,
+        folder: &OwnedFd,
+        name: &CString,
+        path: PathBuf,
+        node: Node,
+    ) -> Result<(Arc<Writing>, Vec<Part>)> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(failed(&path))?;
         let mut parts = Vec::new();
         let mut size = 0;
         for pieces in node.content.unwrap_or_default().chunks(PIECES) {
             parts.push((size, pieces.to_vec()));
             for piece in pieces {
-                let entry = self.indexed.get_index_entry(piece).map_err(|_| missing(piece, &path))?;
+                let entry =
+                    self.indexed.get_index_entry(piece).map_err(|_| missing(piece, &path))?;
                 size += u64::from(entry.data_length());
             }
         }
@@ -298,15 +341,22 @@ impl Restorer<'_> {
         let file = &part.file;
         let mut offset = part.offset;
         for piece in &part.pieces {
-            let content = self.indexed.get_blob_cached(&BlobId::from(**piece), BlobType::Data).map_err(|error| {
-                self.repository.failure(&format!("cannot read a piece of \"{}\"", file.path.display()), &error)
-            })?;
+            let content = self
+                .indexed
+                .get_blob_cached(&BlobId::from(**piece), BlobType::Data)
+                .map_err(|error| {
+                    self.repository.failure(
+                        &format!("cannot read a piece of \"{}\"", file.path.display()),
+                        &error,
+                    )
+                })?;
             if !piece.blob_matches_reader(content.len() as u64, &mut &content[..]) {
-                let message = format!("a piece of \"{}\" is not what was backed up", file.path.display());
+                let message =
+                    format!("a piece of \"{}\" is not what was backed up", file.path.display());
                 return Err(Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged: try an older or a newer backup; \"restic restore\" goes on past what it can't read"));
             }
-            let dug =
-                write_with_holes(&file.file, &content, offset).map_err(|error| write_error(&file.path, &error))?;
+            let dug = write_with_holes(&file.file, &content, offset)
+                .map_err(|error| write_error(&file.path, &error))?;
             if dug {
                 file.holes.store(true, Ordering::Relaxed);
             }
@@ -327,12 +377,14 @@ impl Restorer<'_> {
         self.set_open(&file.file, &file.meta, &file.path)
     }
 
-    /// Sets the metadata of an open file or folder. The owner goes first: changing it clears set-user-id and capabilities.
+    /// Sets the metadata of an open file or folder. The owner goes first: changing it clears
+    /// set-user-id and capabilities.
     fn set_open(&self, open: impl AsFd, meta: &Metadata, path: &Path) -> Result<()> {
         let open = open.as_fd();
         let owned = self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
-        let lost =
-            self.attributes(meta, path, |name, value| rustix::fs::fsetxattr(open, name, value, XattrFlags::empty()))?;
+        let lost = self.attributes(meta, path, |name, value| {
+            rustix::fs::fsetxattr(open, name, value, XattrFlags::empty())
+        })?;
         if let Some(mode) = mode_of(meta, owned, lost) {
             rustix::fs::fchmod(open, mode).map_err(failed(path))?;
         }
@@ -341,9 +393,12 @@ impl Restorer<'_> {
 
     /// Makes a symlink, FIFO, device or socket; `false` where this process may not.
     fn special(&self, folder: &OwnedFd, name: &CString, path: &Path, node: &Node) -> Result<bool> {
-        let make = |kind, device| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device);
+        let make =
+            |kind, device| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device);
         let made = match &node.node_type {
-            NodeType::Symlink { .. } => rustix::fs::symlinkat(node.node_type.to_link(), folder, name),
+            NodeType::Symlink { .. } => {
+                rustix::fs::symlinkat(node.node_type.to_link(), folder, name)
+            }
             NodeType::Fifo => make(FileType::Fifo, 0),
             NodeType::Socket => make(FileType::Socket, 0),
             NodeType::Chardev { device } => make(FileType::CharacterDevice, *device),
@@ -352,7 +407,10 @@ impl Restorer<'_> {
         };
         let device = matches!(node.node_type, NodeType::Chardev { .. } | NodeType::Dev { .. });
         if device && made == Err(Errno::PERM) {
-            self.notes.once(&format!("the device \"{}\" was not made: that needs CAP_MKNOD", path.display()));
+            self.notes.once(&format!(
+                "the device \"{}\" was not made: that needs CAP_MKNOD",
+                path.display()
+            ));
             return Ok(false);
         }
         made.map_err(failed(path))?;
@@ -362,17 +420,19 @@ impl Restorer<'_> {
         })?;
         let mut through = OsString::from(format!("/proc/self/fd/{}/", folder.as_raw_fd()));
         through.push(OsStr::from_bytes(name.as_bytes()));
-        let lost = self
-            .attributes(meta, path, |name, value| rustix::fs::lsetxattr(&through, name, value, XattrFlags::empty()))?;
+        let lost = self.attributes(meta, path, |name, value| {
+            rustix::fs::lsetxattr(&through, name, value, XattrFlags::empty())
+        })?;
         if let Some(mode) = mode_of(meta, owned, lost).filter(|_| !node.is_symlink()) {
             rustix::fs::chmodat(folder, name, mode, AtFlags::empty()).map_err(failed(path))?;
         }
-        rustix::fs::utimensat(folder, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW).map_err(failed(path))?;
+        rustix::fs::utimensat(folder, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed(path))?;
         Ok(true)
     }
 
-    /// Sets the owner; `false` where this process may not (root in a container may lack any right, so its number says nothing), or
-    /// its user namespace does not know the owner.
+    /// Sets the owner; `false` where this process may not (root in a container may lack any right,
+    /// so its number says nothing), or its user namespace does not know the owner.
     fn owner(
         &self,
         meta: &Metadata,
@@ -392,7 +452,8 @@ impl Restorer<'_> {
         }
     }
 
-    /// Sets the extended attributes; what the group may do by the access list, where that one was lost.
+    /// Sets the extended attributes; what the group may do by the access list, where that one was
+    /// lost.
     fn attributes(
         &self,
         meta: &Metadata,
@@ -405,17 +466,22 @@ impl Restorer<'_> {
             let value = attribute.value.as_deref().unwrap_or_default();
             let note = match set(name, value) {
                 Ok(()) => continue,
-                Err(Errno::NOTSUP) => "extended attributes were not kept: the file system has none".to_owned(),
+                Err(Errno::NOTSUP) => {
+                    "extended attributes were not kept: the file system has none".to_owned()
+                }
                 Err(Errno::INVAL) if access_list::NAMES.contains(&name.as_str()) => {
                     format!(
                         "access lists (\"{name}\") were not kept: they name users or groups that are not known here"
                     )
                 }
                 Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if !name.starts_with("user.") => {
-                    format!("attributes \"{name}\" were not kept: that needs CAP_SYS_ADMIN or CAP_SETFCAP")
+                    format!(
+                        "attributes \"{name}\" were not kept: that needs CAP_SYS_ADMIN or CAP_SETFCAP"
+                    )
                 }
                 Err(error) => {
-                    let what = format!("cannot set the attribute \"{name}\" of \"{}\"", path.display());
+                    let what =
+                        format!("cannot set the attribute \"{name}\" of \"{}\"", path.display());
                     return Err(Error::io(what, &error.into()));
                 }
             };
@@ -428,8 +494,9 @@ impl Restorer<'_> {
     }
 }
 
-/// The mode to set. What would run as its owner must not run as another one. Where the access list was `lost`, the mode's group
-/// bits are its mask, which is wider than what the list gives the group.
+/// The mode to set. What would run as its owner must not run as another one. Where the access list
+/// was `lost`, the mode's group bits are its mask, which is wider than what the list gives the
+/// group.
 fn mode_of(meta: &Metadata, owned: bool, lost: Option<GroupBits>) -> Option<Mode> {
     let mode = Mode::from_raw_mode(mode::permissions(meta.mode?));
     let mode = if owned { mode } else { mode - Mode::SUID - Mode::SGID };
@@ -442,17 +509,24 @@ fn checked_name(node: &Node, folder: &Path) -> Result<CString> {
     let bytes = name.as_bytes();
     let sane = !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/');
     sane.then(|| c_name(&name)).flatten().ok_or_else(|| {
-        let message = format!("{:?} in the folder \"{}\" of the backup is no name of a file", name, folder.display());
-        Error::new(ErrorKind::Repository, message).with_hint("the repository is damaged, or was tampered with")
+        let message = format!(
+            "{:?} in the folder \"{}\" of the backup is no name of a file",
+            name,
+            folder.display()
+        );
+        Error::new(ErrorKind::Repository, message)
+            .with_hint("the repository is damaged, or was tampered with")
     })
 }
 
-/// Opens the folder of ours at this path below `root`, however long the path is. A handle a time: what a wide tree has of
-/// folders can't all be kept open.
+/// Opens the folder of ours at this path below `root`, however long the path is. A handle a time:
+/// what a wide tree has of folders can't all be kept open.
 fn open_folder(root: &Arc<OwnedFd>, path: &Path) -> Result<Arc<OwnedFd>> {
     let mut folder = Arc::clone(root);
     for step in steps(path) {
-        folder = Arc::new(rustix::fs::openat(&*folder, &step, FOLDER, Mode::empty()).map_err(failed(path))?);
+        folder = Arc::new(
+            rustix::fs::openat(&*folder, &step, FOLDER, Mode::empty()).map_err(failed(path))?,
+        );
     }
     Ok(folder)
 }
@@ -462,7 +536,9 @@ fn steps(path: &Path) -> Vec<PathBuf> {
     let mut steps: Vec<PathBuf> = Vec::new();
     for name in path {
         match steps.last_mut() {
-            Some(step) if step.as_os_str().len() + 1 + name.len() <= LONGEST_STEP => step.push(name),
+            Some(step) if step.as_os_str().len() + 1 + name.len() <= LONGEST_STEP => {
+                step.push(name)
+            }
             _ => steps.push(name.into()),
         }
     }
@@ -474,8 +550,11 @@ fn failed(path: &Path) -> impl FnOnce(Errno) -> Error + '_ {
 }
 
 fn missing(piece: &DataId, path: &Path) -> Error {
-    let message =
-        format!("a piece of \"{}\" is missing in the repository ({})", path.display(), piece.to_hex().as_str());
+    let message = format!(
+        "a piece of \"{}\" is missing in the repository ({})",
+        path.display(),
+        piece.to_hex().as_str()
+    );
     Error::new(ErrorKind::Repository, message).with_hint(
         "the repository is damaged: try an older or a newer backup; \"restic restore\" goes on past what it can't read",
     )
@@ -484,7 +563,8 @@ fn missing(piece: &DataId, path: &Path) -> Error {
 fn times(meta: &Metadata) -> Timestamps {
     let time = |time: Option<rustic_core::jiff::Timestamp>| match time {
         Some(time) => {
-            // Before 1970 the library's parts are both negative; the system wants nanoseconds from 0 up.
+            // Before 1970 the library's parts are both negative; the system wants nanoseconds from
+            // 0 up.
             let nanoseconds = time.as_nanosecond();
             let second = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or_default();
             let rest = nanoseconds.rem_euclid(1_000_000_000);

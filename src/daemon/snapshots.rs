@@ -1,22 +1,28 @@
 //! The root's own repository: snapshots of its volumes.
 //!
-//! It lies beside the volumes in plain, so its key is kept beside it too (`repository.key`, readable by the owner only): opening it
-//! costs nothing. It is made with the repository password of that day, which `restic` needs to read it; a password that
-//! changes later does not change it, and does not matter here.
+//! It lies beside the volumes in plain, so its key is kept beside it too (`repository.key`,
+//! readable by the owner only): opening it costs nothing. It is made with the repository password
+//! of that day, which `restic` needs to read it; a password that changes later does not change it,
+//! and does not matter here.
 //!
-//! What fails while a snapshot is taken is kept by the repository's backend ([`Backend::failure`]), so only what holds `writing`
-//! uses that one; everything else has a backend of its own, and can neither fail a snapshot nor hide why it failed.
+//! What fails while a snapshot is taken is kept by the repository's backend ([`Backend::failure`]),
+//! so only what holds `writing` uses that one; everything else has a backend of its own, and can
+//! neither fail a snapshot nor hide why it failed.
 
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, TryLockError,
+        TryLockResult,
+    },
     time::Duration,
 };
 
 use jiff::Zoned;
 use rustic_core::{
-    BackupOptions, FileType, LimitOption, PruneOptions, SnapshotGroupCriterion, StringList, WriteBackend as _,
+    BackupOptions, FileType, LimitOption, PruneOptions, SnapshotGroupCriterion, StringList,
+    WriteBackend as _,
     repofile::{SnapshotFile, SnapshotId},
 };
 
@@ -33,7 +39,8 @@ use crate::{
     progress::Progress,
 };
 
-/// Up to so many packs (16 MiB each), unused space is given back at each delete; beyond, once a day.
+/// Up to so many packs (16 MiB each), unused space is given back at each delete; beyond, once a
+/// day.
 const PRUNED_AT_ONCE: usize = 256;
 const DAY: Duration = Duration::from_hours(24);
 
@@ -55,7 +62,9 @@ impl Access {
     pub(crate) fn warn_of_plain_backups(&self) {
         static WARNED: Once = Once::new();
         if self.password.is_none() {
-            WARNED.call_once(|| log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD"));
+            WARNED.call_once(|| {
+                log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD")
+            });
         }
     }
 }
@@ -77,7 +86,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl LocalRepository {
     pub(crate) fn new(root: PathBuf, access: Access) -> Self {
-        Self { root, access, open: Mutex::default(), writing: Mutex::default(), gate: RwLock::default() }
+        Self {
+            root,
+            access,
+            open: Mutex::default(),
+            writing: Mutex::default(),
+            gate: RwLock::default(),
+        }
     }
 
     /// The repository's folder.
@@ -111,23 +126,28 @@ impl LocalRepository {
     fn open_or_make(&self) -> Result<OpenRepository> {
         let key_file = key_file(&self.root);
         let repository = if self.backend().exists()? {
-            let kept = fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
+            let kept =
+                fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
             if let Some(key) = kept {
                 match OpenRepository::open_with_key(self.backend(), key) {
                     Ok(repository) => return Ok(repository),
-                    Err(error) => log::warn!("the key in \"{}\" is of no use: {error}", key_file.display()),
+                    Err(error) => {
+                        log::warn!("the key in \"{}\" is of no use: {error}", key_file.display())
+                    }
                 }
             }
             OpenRepository::open(self.backend(), self.access.password())?
         } else {
             OpenRepository::create(self.backend(), self.access.password(), true)?
         };
-        let key = serde_json::to_vec(repository.key()).map_err(|error| Error::internal(error.to_string()))?;
+        let key = serde_json::to_vec(repository.key())
+            .map_err(|error| Error::internal(error.to_string()))?;
         write_whole(&key_file, &key).map_err(|error| write_error(&key_file, &error))?;
         Ok(repository)
     }
 
-    /// Takes a snapshot of a volume's folder. Nothing of it is visible unless all of the folder was read and written.
+    /// Takes a snapshot of a volume's folder. Nothing of it is visible unless all of the folder was
+    /// read and written.
     ///
     /// # Errors
     /// A file that can't be read (by name), a repository that can't be written.
@@ -147,7 +167,8 @@ impl LocalRepository {
         let source = VolumeSource::new(&folder, volume, findings.clone(), backend.clone());
 
         let mut options = BackupOptions::default();
-        options.parent_opts.group_by = Some(SnapshotGroupCriterion::new().hostname(false).label(false).paths(false));
+        options.parent_opts.group_by =
+            Some(SnapshotGroupCriterion::new().hostname(false).label(false).paths(false));
         // The library's "ignore" is the wrong way round: only with it are inodes compared.
         options.parent_opts.ignore_inode = true;
         match parent {
@@ -155,10 +176,16 @@ impl LocalRepository {
             None => options.parent_opts.force = true,
         }
         options.no_scan = parent.is_some();
-        let piece = self.access.progress.begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
+        let piece = self
+            .access
+            .progress
+            .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
 
-        let mut file =
-            SnapshotFile { time: time.clone(), hostname: self.access.host.clone(), ..SnapshotFile::default() };
+        let mut file = SnapshotFile {
+            time: time.clone(),
+            hostname: self.access.host.clone(),
+            ..SnapshotFile::default()
+        };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.tags = tags(&[("volume", volume), ("snapshot", snapshot)]);
         let indexed = repository.indexed_for(&piece)?;
@@ -187,12 +214,17 @@ impl LocalRepository {
         let published = checked.and_then(|bytes| Ok((bytes, backend.publish()?)));
         backend.discard();
         // The reason why a file could not be read is worth more than what came of it.
-        let (bytes, id) =
-            published.map_err(|error| findings.stopped().or_else(|| findings.error(volume)).unwrap_or(error))?;
+        let (bytes, id) = published.map_err(|error| {
+            findings.stopped().or_else(|| findings.error(volume)).unwrap_or(error)
+        })?;
         if findings.vanished() > 0 {
             log::info!(
                 "snapshot {snapshot} of volume {volume}: {} before anything was read of it",
-                crate::text::counted(findings.vanished() as usize, "file vanished", "files vanished")
+                crate::text::counted(
+                    findings.vanished() as usize,
+                    "file vanished",
+                    "files vanished"
+                )
             );
         }
         Ok(SnapshotState { created: time.timestamp(), id: id.to_hex().as_str().to_owned(), bytes })
@@ -202,15 +234,25 @@ impl LocalRepository {
     ///
     /// # Errors
     /// Where it can't be read.
-    pub(crate) fn source(&self, snapshot: &SnapshotState) -> Result<(OpenRepository, SnapshotFile)> {
+    pub(crate) fn source(
+        &self,
+        snapshot: &SnapshotState,
+    ) -> Result<(OpenRepository, SnapshotFile)> {
         let key = self.open()?.key().clone();
         let source = OpenRepository::open_with_key(self.backend(), key)?;
-        let id = snapshot.id.parse::<SnapshotId>().map_err(|_| Error::internal("a snapshot's id is no id"))?;
-        let file = source.plain()?.get_file(&id).map_err(|error| source.failure("cannot read the snapshot", &error))?;
+        let id = snapshot
+            .id
+            .parse::<SnapshotId>()
+            .map_err(|_| Error::internal("a snapshot's id is no id"))?;
+        let file = source
+            .plain()?
+            .get_file(&id)
+            .map_err(|error| source.failure("cannot read the snapshot", &error))?;
         Ok((source, file))
     }
 
-    /// Removes snapshots, and gives back the space that only they used, unless a backup is being made just now.
+    /// Removes snapshots, and gives back the space that only they used, unless a backup is being
+    /// made just now.
     ///
     /// # Errors
     /// Where a snapshot can't be removed. Space that can't be given back is only a warning.
@@ -237,14 +279,16 @@ impl LocalRepository {
         let Some(_writing) = free(self.writing.try_lock()) else { return Ok(()) };
         let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
         let marker = self.root.join("pruned");
-        let recently = || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| age(time) < DAY);
+        let recently =
+            || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| age(time) < DAY);
         if count_packs(&self.folder()) > PRUNED_AT_ONCE && recently() {
             return Ok(());
         }
         repository.backend().take_failure();
         repository.forget_index();
         let mut options = PruneOptions::default();
-        // Nobody else uses this repository, so nothing needs to be kept for a day as at a shared destination.
+        // Nobody else uses this repository, so nothing needs to be kept for a day as at a shared
+        // destination.
         options.instant_delete = true;
         options.max_unused = LimitOption::Percentage(5);
         guarded("giving back space", || {
@@ -272,7 +316,8 @@ fn count_packs(repository: &std::path::Path) -> usize {
     folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
 }
 
-/// Tags as this program writes them: `name=value`. restic keeps tags when it copies or rewrites snapshots.
+/// Tags as this program writes them: `name=value`. restic keeps tags when it copies or rewrites
+/// snapshots.
 pub(crate) fn tags(pairs: &[(&str, &str)]) -> StringList {
     let mut list = StringList::default();
     for (name, value) in pairs {
@@ -303,7 +348,8 @@ mod tests {
         (folder, local)
     }
 
-    /// Makes the repository fail at the first byte that is read, and hides that it did before anybody looks.
+    /// Makes the repository fail at the first byte that is read, and hides that it did before
+    /// anybody looks.
     #[derive(Debug, Default)]
     struct Thief(OnceLock<Arc<OpenRepository>>);
 

@@ -1,12 +1,13 @@
-//! What a snapshot reads: a volume's folder, walked with open folder handles, so that nothing outside can be reached by
-//! swapping a folder for a symlink while the walk goes on.
+//! What a snapshot reads: a volume's folder, walked with open folder handles, so that nothing
+//! outside can be reached by swapping a folder for a symlink while the walk goes on.
 //!
-//! The library ignores whatever it can't read; so every failure is recorded here ([`Findings`]), and the snapshot fails
-//! when there was one. Only what vanished between listing and reading is normal on a volume in use: it is counted.
-//! Mounts inside the volume are crossed, as `tar` does. Sockets are kept as empty names, as restic does. Extended
-//! attributes, owners, times and link counts are taken as they are; names of owners are not looked up, numbers are kept.
-//! A file that grows while it is read ends at the size it had when it was listed; one that was replaced by another in the
-//! meantime is read as far as that one goes.
+//! The library ignores whatever it can't read; so every failure is recorded here ([`Findings`]),
+//! and the snapshot fails when there was one. Only what vanished between listing and reading is
+//! normal on a volume in use: it is counted. Mounts inside the volume are crossed, as `tar` does.
+//! Sockets are kept as empty names, as restic does. Extended attributes, owners, times and link
+//! counts are taken as they are; names of owners are not looked up, numbers are kept. A file that
+//! grows while it is read ends at the size it had when it was listed; one that was replaced by
+//! another in the meantime is read as far as that one goes.
 
 use std::{
     ffi::{CStr, CString, OsStr, OsString},
@@ -21,7 +22,8 @@ use std::{
 };
 
 use rustic_core::{
-    ErrorKind as RusticKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult,
+    ErrorKind as RusticKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError,
+    RusticResult,
     jiff::Timestamp,
     repofile::{Metadata, Node, NodeType},
 };
@@ -68,18 +70,24 @@ impl Findings {
         self.lock().files -= 1;
     }
 
-    /// Compares what was given with what the library says that it kept (it counts the snapshot's root as one more folder).
+    /// Compares what was given with what the library says that it kept (it counts the snapshot's
+    /// root as one more folder).
     pub(crate) fn check(&self, files: u64, folders: u64) -> Result<(), Error> {
         let found = self.lock();
         if found.folders == 0 {
-            return Err(Error::new(ErrorKind::Io, "nothing was read, not even the volume's folder")
-                .with_hint("no snapshot was made; look into the log, and try again"));
+            return Err(Error::new(
+                ErrorKind::Io,
+                "nothing was read, not even the volume's folder",
+            )
+            .with_hint("no snapshot was made; look into the log, and try again"));
         }
         if (found.files, found.folders + 1) == (files, folders) {
             return Ok(());
         }
-        let message =
-            format!("{} files and {} folders were read, but {files} and {folders} kept", found.files, found.folders);
+        let message = format!(
+            "{} files and {} folders were read, but {files} and {folders} kept",
+            found.files, found.folders
+        );
         Err(Error::new(ErrorKind::Repository, message)
             .with_hint("no snapshot was made; look into the log, and try again"))
     }
@@ -148,7 +156,12 @@ pub(crate) struct VolumeSource {
 
 impl VolumeSource {
     /// The folder `root`, shown in the snapshot as `/<volume>`.
-    pub(crate) fn new(root: &Path, volume: &str, findings: Arc<Findings>, backend: Arc<Backend>) -> Self {
+    pub(crate) fn new(
+        root: &Path,
+        volume: &str,
+        findings: Arc<Findings>,
+        backend: Arc<Backend>,
+    ) -> Self {
         Self { root: root.to_owned(), shown: Path::new("/").join(volume), findings, backend }
     }
 }
@@ -162,7 +175,12 @@ impl ReadSource for VolumeSource {
         let quiet = Arc::new(Findings::default());
         let mut walk = Walk::new(&self.root, &self.shown, quiet, self.backend.clone());
         walk.attributes = false;
-        Ok(Some(walk.flatten().filter(|entry| entry.node.is_file()).map(|entry| entry.node.meta.size).sum()))
+        Ok(Some(
+            walk.flatten()
+                .filter(|entry| entry.node.is_file())
+                .map(|entry| entry.node.meta.size)
+                .sum(),
+        ))
     }
 
     fn entries(&self) -> Walk {
@@ -170,14 +188,16 @@ impl ReadSource for VolumeSource {
     }
 }
 
-/// A folder that is being walked: its handle, its path in the snapshot, and the names not yet visited, last first.
+/// A folder that is being walked: its handle, its path in the snapshot, and the names not yet
+/// visited, last first.
 struct Level {
     handle: Arc<OwnedFd>,
     shown: PathBuf,
     names: Vec<CString>,
 }
 
-/// The walk: each folder before what is in it, names in the order of their bytes, as the library's trees are.
+/// The walk: each folder before what is in it, names in the order of their bytes, as the library's
+/// trees are.
 pub(crate) struct Walk {
     levels: Vec<Level>,
     /// The root, until it was given out.
@@ -186,7 +206,8 @@ pub(crate) struct Walk {
     findings: Arc<Findings>,
     backend: Arc<Backend>,
     attributes: bool,
-    /// Where this process finds what it has opened: attributes can't be read relative to a folder's handle.
+    /// Where this process finds what it has opened: attributes can't be read relative to a folder's
+    /// handle.
     descriptors: &'static str,
     /// Listing attributes needs a buffer; one serves all.
     buffer: Vec<u8>,
@@ -224,7 +245,11 @@ impl Walk {
         Ok(())
     }
 
-    fn root(&mut self, handle: Arc<OwnedFd>, shown: PathBuf) -> io::Result<ReadSourceEntry<OpenLater>> {
+    fn root(
+        &mut self,
+        handle: Arc<OwnedFd>,
+        shown: PathBuf,
+    ) -> io::Result<ReadSourceEntry<OpenLater>> {
         let stat = rustix::fs::fstat(&*handle)?;
         let meta = self.metadata(&stat, &handle, c".")?;
         let node = Node::new_node(shown.file_name().unwrap_or_default(), NodeType::Dir, meta);
@@ -233,7 +258,12 @@ impl Walk {
     }
 
     /// One entry of the folder on top of the stack.
-    fn entry(&mut self, handle: &Arc<OwnedFd>, name: CString, path: &Path) -> io::Result<ReadSourceEntry<OpenLater>> {
+    fn entry(
+        &mut self,
+        handle: &Arc<OwnedFd>,
+        name: CString,
+        path: &Path,
+    ) -> io::Result<ReadSourceEntry<OpenLater>> {
         let stat = rustix::fs::statat(&**handle, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => NodeType::File,
@@ -279,11 +309,17 @@ impl Walk {
             user: None,
             group: None,
             inode: stat.st_ino,
-            // Only hard links need it; it changes when the host starts again, which would make every folder look changed.
+            // Only hard links need it; it changes when the host starts again, which would make
+            // every folder look changed.
             device_id: if linked { stat.st_dev } else { 0 },
-            size: if kind == FileType::RegularFile { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+            size: if kind == FileType::RegularFile {
+                u64::try_from(stat.st_size).unwrap_or(0)
+            } else {
+                0
+            },
             links: if linked { wide(stat.st_nlink) } else { 0 },
-            // The library does not give the type of an attribute a public name; its JSON is restic's and will not change.
+            // The library does not give the type of an attribute a public name; its JSON is
+            // restic's and will not change.
             extended_attributes: match self.attributes_of(folder, name)?.as_slice() {
                 [] => Vec::new(),
                 found => serde_json::from_value(found.iter().cloned().collect())?,
@@ -291,8 +327,13 @@ impl Walk {
         })
     }
 
-    /// The attributes of `name` in a folder. That their path is not there does not tell whether the file is.
-    fn attributes_of(&mut self, folder: &OwnedFd, name: &CStr) -> io::Result<Vec<serde_json::Value>> {
+    /// The attributes of `name` in a folder. That their path is not there does not tell whether the
+    /// file is.
+    fn attributes_of(
+        &mut self,
+        folder: &OwnedFd,
+        name: &CStr,
+    ) -> io::Result<Vec<serde_json::Value>> {
         let mut through = OsString::from(format!("{}/{}/", self.descriptors, folder.as_raw_fd()));
         through.push(OsStr::from_bytes(name.to_bytes()));
         let read = self.attributes(&through);
@@ -330,7 +371,10 @@ impl Walk {
             found.push((text.to_owned(), base64(&self.buffer[..length])));
         }
         found.sort_unstable();
-        Ok(found.into_iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect())
+        Ok(found
+            .into_iter()
+            .map(|(name, value)| serde_json::json!({ "name": name, "value": value }))
+            .collect())
     }
 }
 
@@ -391,21 +435,30 @@ impl ReadSourceOpen for OpenLater {
 
     fn open(self) -> RusticResult<Reader> {
         match self.open_file() {
-            Ok((file, left)) => {
-                Ok(Reader { file, left, path: self.path, findings: self.findings, backend: self.backend })
-            }
+            Ok((file, left)) => Ok(Reader {
+                file,
+                left,
+                path: self.path,
+                findings: self.findings,
+                backend: self.backend,
+            }),
             Err(error) => {
                 self.findings.record(path_in_volume(&self.path), &error);
                 self.findings.taken_back();
-                Err(RusticError::with_source(RusticKind::InputOutput, "a file can't be opened", error))
+                Err(RusticError::with_source(
+                    RusticKind::InputOutput,
+                    "a file can't be opened",
+                    error,
+                ))
             }
         }
     }
 }
 
 impl OpenLater {
-    /// The file, and how many bytes of it are to be read: the listed size is not that of another file which took the
-    /// name in the meantime, as programs do that write a new file and rename it.
+    /// The file, and how many bytes of it are to be read: the listed size is not that of another
+    /// file which took the name in the meantime, as programs do that write a new file and rename
+    /// it.
     fn open_file(&self) -> io::Result<(File, u64)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = open_at(&self.folder, &self.name, flags)?;
@@ -481,7 +534,8 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3 - group.len()));
         for digit in 0..4 {
             let six = (bits >> (18 - 6 * digit)) as usize & 63;
             text.push(if digit <= group.len() { char::from(DIGITS[six]) } else { '=' });
@@ -523,7 +577,10 @@ mod tests {
         assert_eq!(source.findings.vanished(), 1);
         assert!(source.findings.error("vol1").is_none());
         source.findings.check(0, 2).unwrap();
-        assert!(source.findings.check(1, 2).is_err(), "a file that is missing in the snapshot is noticed");
+        assert!(
+            source.findings.check(1, 2).is_err(),
+            "a file that is missing in the snapshot is noticed"
+        );
     }
 
     #[test]
@@ -626,11 +683,20 @@ mod tests {
             // A folder can be opened, but not read.
             let file = File::open(folder.path()).unwrap();
             let path = PathBuf::from(format!("/vol1/file{number}"));
-            let mut reader = Reader { file, left: 9, path, findings: findings.clone(), backend: backend.clone() };
+            let mut reader = Reader {
+                file,
+                left: 9,
+                path,
+                findings: findings.clone(),
+                backend: backend.clone(),
+            };
             assert!(reader.read(&mut [0; 9]).is_err());
         }
         let error = findings.error("vol1").unwrap();
-        assert!(error.message.contains("\"file0\": ") && error.message.ends_with("; and 2 more"), "{error}");
+        assert!(
+            error.message.contains("\"file0\": ") && error.message.ends_with("; and 2 more"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -642,9 +708,13 @@ mod tests {
 
     #[test]
     fn base64_is_as_everybody_writes_it() {
-        for (bytes, text) in
-            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"\xff\xfe\xfd\xfc", "//79/A==")]
-        {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg=="),
+            (b"fo", "Zm8="),
+            (b"foo", "Zm9v"),
+            (b"\xff\xfe\xfd\xfc", "//79/A=="),
+        ] {
             assert_eq!(base64(bytes), text);
         }
     }

@@ -1,5 +1,6 @@
-//! What a start cleans up: everything that a crash can leave is either in `volumes/.staging/`, marked in a state file, or unknown to all
-//! state files, and so can be told from what was finished.
+//! What a start cleans up: everything that a crash can leave is either in `volumes/.staging/`,
+//! marked in a state file, or unknown to all state files, and so can be told from what was
+//! finished.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,13 +24,14 @@ use crate::{
     text::counted,
 };
 
-/// Where volumes are while they are restored or removed. It is beside them, because `volumes` may be on a disk of its own, and
-/// folders are only renamed. The name can't be a volume's.
+/// Where volumes are while they are restored or removed. It is beside them, because `volumes` may
+/// be on a disk of its own, and folders are only renamed. The name can't be a volume's.
 pub(crate) fn staging(root: &Path) -> PathBuf {
     root.join("volumes").join(".staging")
 }
 
-/// Undoes unfinished restores, finishes unfinished deletes, removes snapshots that were never finished; a sentence on each.
+/// Undoes unfinished restores, finishes unfinished deletes, removes snapshots that were never
+/// finished; a sentence on each.
 ///
 /// # Errors
 /// Where something can't be read or removed.
@@ -41,7 +43,8 @@ pub(crate) fn clean(
     host: &str,
 ) -> Result<Vec<String>> {
     let mut told = Vec::new();
-    let half_restored: Vec<_> = volumes.values().filter_map(|v| Some((v.name.clone(), v.restoring?))).collect();
+    let half_restored: Vec<_> =
+        volumes.values().filter_map(|v| Some((v.name.clone(), v.restoring?))).collect();
     for (name, inode) in half_restored {
         let folder = root.join("volumes").join(&name);
         if fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.ino() == inode) {
@@ -55,15 +58,20 @@ pub(crate) fn clean(
             }
             _ => state.remove(&name)?,
         }
-        told.push(format!("the restore of volume \"{name}\" was not finished, it was undone; restore it again"));
+        told.push(format!(
+            "the restore of volume \"{name}\" was not finished, it was undone; restore it again"
+        ));
     }
 
     let staging = staging(root);
     for name in names(&staging)? {
         let path = staging.join(&name);
         // `restore-<volume>-<8 hex digits>` or `deleted-<volume>-<8 hex digits>`
-        let volume =
-            |prefix: &str| name.strip_prefix(prefix).and_then(|rest| rest.rsplit_once('-')).map(|(volume, _)| volume);
+        let volume = |prefix: &str| {
+            name.strip_prefix(prefix)
+                .and_then(|rest| rest.rsplit_once('-'))
+                .map(|(volume, _)| volume)
+        };
         if let Some(volume) = volume("restore-") {
             told.push(format!(
                 "a restore of volume \"{volume}\" was not finished, its files were removed; restore it again"
@@ -76,7 +84,10 @@ pub(crate) fn clean(
         }
         // It takes room, but is in nobody's way.
         if let Err(error) = remove_all(&path) {
-            told.push(format!("\"{}\" can't be removed, remove it by hand: {error}", path.display()));
+            told.push(format!(
+                "\"{}\" can't be removed, remove it by hand: {error}",
+                path.display()
+            ));
         }
     }
 
@@ -84,12 +95,15 @@ pub(crate) fn clean(
         let folder = root.join("volumes").join(&volume.name);
         volume.forgotten && volume.snapshots.is_empty() && fs::symlink_metadata(&folder).is_err()
     };
-    for name in volumes.values().filter(nothing_left).map(|volume| volume.name.clone()).collect::<Vec<_>>() {
+    for name in
+        volumes.values().filter(nothing_left).map(|volume| volume.name.clone()).collect::<Vec<_>>()
+    {
         state.remove(&name)?;
         volumes.remove(&name);
     }
 
-    let known: HashSet<_> = volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();
+    let known: HashSet<_> =
+        volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();
     remove_unknown_snapshots(local, &known, &mut told)?;
     let left = Backend::in_folder(&root.join("repository"), host).remove_leftovers(Duration::ZERO);
     if left > 0 {
@@ -99,9 +113,14 @@ pub(crate) fn clean(
     Ok(told)
 }
 
-/// Removes snapshots whose creation or removal was not finished: of no volume, and tagged as this daemon tags what it takes. All
-/// else stays, backups above all: the repository may have been named as a destination by mistake.
-fn remove_unknown_snapshots(local: &LocalRepository, known: &HashSet<&str>, told: &mut Vec<String>) -> Result<()> {
+/// Removes snapshots whose creation or removal was not finished: of no volume, and tagged as this
+/// daemon tags what it takes. All else stays, backups above all: the repository may have been named
+/// as a destination by mistake.
+fn remove_unknown_snapshots(
+    local: &LocalRepository,
+    known: &HashSet<&str>,
+    told: &mut Vec<String>,
+) -> Result<()> {
     let folder = local.folder().join("snapshots");
     let of_no_volume = |name: &String| !known.contains(name.as_str());
     let ids = names(&folder)?.into_iter().filter(of_no_volume).filter_map(|name| name.parse().ok());
@@ -125,10 +144,14 @@ fn remove_unknown_snapshots(local: &LocalRepository, known: &HashSet<&str>, told
         match repository.get_file::<SnapshotFile>(&id) {
             Ok(file) if is_unfinished(&file) => match remove_all(&path) {
                 Ok(()) => removed += 1,
-                Err(error) => told.push(format!("an unfinished snapshot stays: {}", write_error(&path, &error))),
+                Err(error) => told
+                    .push(format!("an unfinished snapshot stays: {}", write_error(&path, &error))),
             },
             Ok(_) => others += 1,
-            Err(_) => told.push(format!("\"{}\" is of no volume and can't be read; it was left alone", path.display())),
+            Err(_) => told.push(format!(
+                "\"{}\" is of no volume and can't be read; it was left alone",
+                path.display()
+            )),
         }
     }
     if removed > 0 {
@@ -152,12 +175,17 @@ fn is_unfinished(file: &SnapshotFile) -> bool {
 
 /// The names in a folder; none where there is no such folder.
 fn names(folder: &Path) -> Result<Vec<String>> {
-    let unreadable = |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
+    let unreadable =
+        |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries
             .map_err(unreadable)?
-            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).map_err(unreadable))
+            .map(|entry| {
+                entry
+                    .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                    .map_err(unreadable)
+            })
             .collect(),
     }
 }

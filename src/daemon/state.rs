@@ -28,10 +28,12 @@ pub(crate) struct VolumeState {
     pub(crate) mounted: bool,
     /// As asked for; nothing depends on it.
     pub(crate) prepare_for_vm: bool,
-    /// While a restore puts its folder in place: that folder's inode. A start that finds it undoes the restore.
+    /// While a restore puts its folder in place: that folder's inode. A start that finds it undoes
+    /// the restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restoring: Option<u64>,
-    /// Whether only its name was removed. It is in no list, but its folder and its snapshots wait for the next volume of that name.
+    /// Whether only its name was removed. It is in no list, but its folder and its snapshots wait
+    /// for the next volume of that name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) forgotten: bool,
     /// Its snapshots by name.
@@ -68,8 +70,9 @@ impl StateFolder {
     /// # Errors
     /// A state file that can't be read or makes no sense: guessing would lose track of snapshots.
     pub(crate) fn load(&self) -> Result<BTreeMap<String, VolumeState>> {
-        let unreadable =
-            |path: &Path, error: &io::Error| Error::io(format!("cannot read \"{}\"", path.display()), error);
+        let unreadable = |path: &Path, error: &io::Error| {
+            Error::io(format!("cannot read \"{}\"", path.display()), error)
+        };
         let mut volumes = BTreeMap::new();
         for entry in fs::read_dir(&self.0).map_err(|error| unreadable(&self.0, &error))? {
             let path = entry.map_err(|error| unreadable(&self.0, &error))?.path();
@@ -92,7 +95,8 @@ impl StateFolder {
     /// Where it can't be written: what was there before is still there.
     pub(crate) fn save(&self, volume: &VolumeState) -> Result<()> {
         let path = self.file(&volume.name);
-        let content = serde_json::to_vec_pretty(volume).map_err(|error| Error::internal(error.to_string()))?;
+        let content = serde_json::to_vec_pretty(volume)
+            .map_err(|error| Error::internal(error.to_string()))?;
         write_whole(&path, &content).map_err(|error| write_error(&path, &error))
     }
 
@@ -103,7 +107,9 @@ impl StateFolder {
     pub(crate) fn remove(&self, volume: &str) -> Result<()> {
         let path = self.file(volume);
         match fs::remove_file(&path).and_then(|()| sync_folder(&self.0)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(write_error(&path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(write_error(&path, &error))
+            }
             _ => Ok(()),
         }
     }

@@ -34,7 +34,8 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// So many bytes of a file from there on.
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes>;
 
-    /// Writes a file, durably. A config is never replaced: two hosts may make the repository at the same moment.
+    /// Writes a file, durably. A config is never replaced: two hosts may make the repository at the
+    /// same moment.
     fn write(&self, kind: FileType, id: &Id, parts: &[Bytes]) -> Result<()>;
 
     /// Removes a file; one that is gone is no error.
@@ -55,7 +56,8 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// The keys that are there, with their ages where they are known.
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>>;
 
-    /// Removes what a process of this host left half written more than `age` ago; how many files there were.
+    /// Removes what a process of this host left half written more than `age` ago; how many files
+    /// there were.
     fn remove_leftovers(&self, age: Duration) -> usize;
 
     /// How long ago a mark of this name was made; `None` where there is none.

@@ -1,4 +1,5 @@
-//! Tests of the daemon as a whole: what goes in comes out, and what goes wrong leaves nothing that looks right.
+//! Tests of the daemon as a whole: what goes in comes out, and what goes wrong leaves nothing that
+//! looks right.
 
 mod volumes;
 
@@ -18,7 +19,9 @@ use rustic_core::{CheckOptions, FileType as RepositoryFile, Id};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use tempfile::TempDir;
 
-use super::{BuiltinDaemon, BuiltinOptions, S3Options, backend::Backend, repository::OpenRepository};
+use super::{
+    BuiltinDaemon, BuiltinOptions, S3Options, backend::Backend, repository::OpenRepository,
+};
 use crate::{
     clock::SystemClock,
     convoy::{BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
@@ -52,7 +55,8 @@ impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("backups")).unwrap();
-        let destination = Destination::parse(&format!("vfs://{}/backups", folder.path().display())).unwrap();
+        let destination =
+            Destination::parse(&format!("vfs://{}/backups", folder.path().display())).unwrap();
         let daemon = Some(BuiltinDaemon::open(options(&folder.path().join("root"))).unwrap());
         Self { folder, daemon, destination }
     }
@@ -104,7 +108,9 @@ impl Scene {
     fn packs(&self, repository: &str) -> Vec<PathBuf> {
         let mut packs = Vec::new();
         for folder in fs::read_dir(self.path(repository).join("data")).unwrap() {
-            packs.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|pack| pack.unwrap().path()));
+            packs.extend(
+                fs::read_dir(folder.unwrap().path()).unwrap().map(|pack| pack.unwrap().path()),
+            );
         }
         packs
     }
@@ -142,7 +148,12 @@ fn refusal(error: &Error) -> (Option<u16>, &str) {
 
 /// Everything that can be told of what is in a folder, but access times (looking changes them).
 fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
-    fn visit(root: &Path, path: &Path, inodes: &mut BTreeMap<u64, PathBuf>, told: &mut BTreeMap<PathBuf, String>) {
+    fn visit(
+        root: &Path,
+        path: &Path,
+        inodes: &mut BTreeMap<u64, PathBuf>,
+        told: &mut BTreeMap<PathBuf, String>,
+    ) {
         let metadata = fs::symlink_metadata(path).unwrap();
         let below = path.strip_prefix(root).unwrap().to_owned();
         let kind = metadata.file_type();
@@ -154,8 +165,10 @@ fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
         } else {
             format!("{}{}", kind.is_fifo(), kind.is_socket())
         };
-        let attributes: BTreeMap<_, _> =
-            xattr::list(path).unwrap().map(|name| (name.clone(), xattr::get(path, name).unwrap())).collect();
+        let attributes: BTreeMap<_, _> = xattr::list(path)
+            .unwrap()
+            .map(|name| (name.clone(), xattr::get(path, name).unwrap()))
+            .collect();
         let size = if kind.is_dir() { 0 } else { metadata.len() };
         let entry = format!(
             "{:o} {}:{} {size} {}.{} dev {} {attributes:?} {content}",
@@ -168,7 +181,8 @@ fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
         );
         told.insert(below, entry);
         if kind.is_dir() {
-            let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let mut entries: Vec<_> =
+                fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
             entries.sort();
             entries.iter().for_each(|entry| visit(root, entry, inodes, told));
         }
@@ -219,15 +233,33 @@ async fn everything_about_files_comes_back() {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::lchown(file("plain"), Some(12345), Some(54321)).unwrap();
         std::os::unix::fs::lchown(file("link"), Some(7), Some(8)).unwrap();
-        rustix::fs::mknodat(CWD, file("null"), FileType::CharacterDevice, Mode::from_raw_mode(0o666), 0x103).unwrap();
-        rustix::fs::setxattr(file("large"), "security.capability", &CAPABILITY, XattrFlags::empty()).unwrap();
+        rustix::fs::mknodat(
+            CWD,
+            file("null"),
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o666),
+            0x103,
+        )
+        .unwrap();
+        rustix::fs::setxattr(
+            file("large"),
+            "security.capability",
+            &CAPABILITY,
+            XattrFlags::empty(),
+        )
+        .unwrap();
         std::os::unix::fs::lchown(file("dir"), Some(99), Some(98)).unwrap();
     }
     fs::set_permissions(file("dir"), fs::Permissions::from_mode(0o1577)).unwrap();
     fs::set_permissions(&files, fs::Permissions::from_mode(0o2750)).unwrap();
-    for (path, second) in
-        [("plain", 1), ("link", -5), ("fifo", 1_000_000_000), ("dir/deep", 86_400), ("dir", 9), ("", 5)]
-    {
+    for (path, second) in [
+        ("plain", 1),
+        ("link", -5),
+        ("fifo", 1_000_000_000),
+        ("dir/deep", 86_400),
+        ("dir", 9),
+        ("", 5),
+    ] {
         set_times(&file(path), second, 123_456_789);
     }
 
@@ -243,8 +275,8 @@ async fn everything_about_files_comes_back() {
     scene.check("backups/repository");
 }
 
-/// The folder 30 names of 200 bytes below this one: longer than the 4096 bytes that the system takes as a path. Where `make`,
-/// it is made.
+/// The folder 30 names of 200 bytes below this one: longer than the 4096 bytes that the system
+/// takes as a path. Where `make`, it is made.
 fn far_below(top: &Path, make: bool) -> rustix::fd::OwnedFd {
     let name = "n".repeat(200);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -263,14 +295,17 @@ async fn folders_and_hard_links_far_below_come_back_whatever_their_paths_length(
     let scene = Scene::new();
     let files = scene.volume("vol1").await;
     let deep = far_below(&files, true);
-    let made = rustix::fs::openat(&deep, "a", OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR).unwrap();
+    let made =
+        rustix::fs::openat(&deep, "a", OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR)
+            .unwrap();
     rustix::io::write(&made, b"content").unwrap();
     // The name far below comes first, and the other ones are made from it.
     rustix::fs::linkat(&deep, "a", &deep, "b", AtFlags::empty()).unwrap();
     rustix::fs::linkat(&deep, "a", CWD, files.join("zz"), AtFlags::empty()).unwrap();
     rustix::fs::fchmod(&deep, Mode::from_raw_mode(0o751)).unwrap();
     let time = Timespec { tv_sec: 7, tv_nsec: 8 };
-    rustix::fs::futimens(&deep, &Timestamps { last_access: time, last_modification: time }).unwrap();
+    rustix::fs::futimens(&deep, &Timestamps { last_access: time, last_modification: time })
+        .unwrap();
 
     scene.snapshot("vol1", "snap1").await;
     let url = scene.backup("snap1").await;
@@ -303,15 +338,26 @@ async fn refusals_are_in_convoys_words() {
     let told = [
         (daemon.create_volume(&new("vol1")).await.unwrap_err(), 400, "Volume vol1 already exists "),
         (
-            daemon.create_volume(&NewVolume { driver: Some("nosuch".into()), ..new("vol3") }).await.unwrap_err(),
+            daemon
+                .create_volume(&NewVolume { driver: Some("nosuch".into()), ..new("vol3") })
+                .await
+                .unwrap_err(),
             400,
             "Cannot find driver nosuch",
         ),
         (daemon.volume(&name("nope")).await.unwrap_err(), 404, "Volume not found."),
         (daemon.delete_volume(&name("nope"), false).await.unwrap_err(), 404, "Volume not found."),
-        (daemon.mount_volume(&name("nope"), None).await.unwrap_err(), 400, "volume nope doesn't exist"),
+        (
+            daemon.mount_volume(&name("nope"), None).await.unwrap_err(),
+            400,
+            "volume nope doesn't exist",
+        ),
         (daemon.unmount_volume(&name("nope")).await.unwrap_err(), 400, "volume nope doesn't exist"),
-        (daemon.create_snapshot(&name("nope"), &name("snapx")).await.unwrap_err(), 400, "volume nope doesn't exist"),
+        (
+            daemon.create_snapshot(&name("nope"), &name("snapx")).await.unwrap_err(),
+            400,
+            "volume nope doesn't exist",
+        ),
         (
             daemon.create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err(),
             400,
@@ -322,8 +368,16 @@ async fn refusals_are_in_convoys_words() {
             400,
             "Snapshot name vol1 already exists",
         ),
-        (daemon.snapshot(&name("nope")).await.unwrap_err(), 400, "cannot find volume for snapshot nope"),
-        (daemon.delete_snapshot(&name("nope")).await.unwrap_err(), 400, "cannot find volume for snapshot nope"),
+        (
+            daemon.snapshot(&name("nope")).await.unwrap_err(),
+            400,
+            "cannot find volume for snapshot nope",
+        ),
+        (
+            daemon.delete_snapshot(&name("nope")).await.unwrap_err(),
+            400,
+            "cannot find volume for snapshot nope",
+        ),
         (
             daemon.create_backup(&name("nope"), &scene.destination).await.unwrap_err(),
             400,
@@ -353,23 +407,35 @@ async fn refusals_are_in_convoys_words() {
     for (error, status, words) in &told {
         assert_eq!(refusal(error), (Some(*status), *words));
     }
-    assert!(daemon.backups(&scene.destination, None).await.unwrap().is_empty(), "never used lists as empty");
+    assert!(
+        daemon.backups(&scene.destination, None).await.unwrap().is_empty(),
+        "never used lists as empty"
+    );
 }
 
 #[tokio::test]
 async fn answers_have_the_recorded_fields() {
     let (scene, url) = Scene::with_backup().await;
-    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    let keys = |value: &serde_json::Value| {
+        value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
+    };
     let volume = serde_json::to_value(scene.daemon().volume(&name("vol1")).await.unwrap()).unwrap();
     assert_eq!(keys(&volume), "Name Driver MountPoint CreatedTime DriverInfo Snapshots");
     assert_eq!(
         keys(&volume["DriverInfo"]),
         "Driver MountPoint Path PrepareForVM Size VolumeCreatedAt VolumeID VolumeName"
     );
-    assert_eq!((volume["DriverInfo"]["Size"].as_str(), volume["Driver"].as_str()), (Some("0"), Some("vfs")));
-    let snapshot = serde_json::to_value(scene.daemon().snapshot(&name("snap1")).await.unwrap()).unwrap();
+    assert_eq!(
+        (volume["DriverInfo"]["Size"].as_str(), volume["Driver"].as_str()),
+        (Some("0"), Some("vfs"))
+    );
+    let snapshot =
+        serde_json::to_value(scene.daemon().snapshot(&name("snap1")).await.unwrap()).unwrap();
     assert_eq!(keys(&snapshot), "Name VolumeName VolumeCreatedAt CreatedTime DriverInfo");
-    assert_eq!(keys(&snapshot["DriverInfo"]), "Driver FilePath SnapshotCreatedAt SnapshotName VolumeUUID");
+    assert_eq!(
+        keys(&snapshot["DriverInfo"]),
+        "Driver FilePath SnapshotCreatedAt SnapshotName VolumeUUID"
+    );
     assert!(Path::new(snapshot["DriverInfo"]["FilePath"].as_str().unwrap()).is_file());
     let backup = scene.daemon().backup(&url).await.unwrap();
     assert_eq!(
@@ -377,7 +443,10 @@ async fn answers_have_the_recorded_fields() {
         "BackupName BackupSize BackupURL CreatedTime DriverName SnapshotCreatedAt SnapshotName VolumeCreatedAt VolumeID VolumeName VolumeSize"
     );
     assert_eq!(backup.url().unwrap(), url);
-    assert_eq!(scene.daemon().backups(&scene.destination, Some(&name("vol1"))).await.unwrap(), [backup]);
+    assert_eq!(
+        scene.daemon().backups(&scene.destination, Some(&name("vol1"))).await.unwrap(),
+        [backup]
+    );
     let info = scene.daemon().info().await.unwrap();
     assert_eq!(info.default_driver(), Some("vfs"));
     assert!(info.vfs_path().is_some_and(|path| path.ends_with("/root/volumes")));
@@ -420,7 +489,8 @@ async fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {
     if rustix::process::geteuid().is_root() {
         // Root can read everything; what it can't keep is an attribute with a name that is no text.
         let path = files.join("dir/bad");
-        rustix::fs::setxattr(&path, OsStr::from_bytes(b"user.\xff"), b"v", XattrFlags::empty()).unwrap();
+        rustix::fs::setxattr(&path, OsStr::from_bytes(b"user.\xff"), b"v", XattrFlags::empty())
+            .unwrap();
     } else {
         fs::set_permissions(files.join("dir/bad"), fs::Permissions::from_mode(0o0)).unwrap();
     }
@@ -470,7 +540,10 @@ async fn hosts_share_a_destination_and_see_each_others_backups() {
     other.create_snapshot(&name("vol1"), &name("snap1")).await.unwrap();
     let before = scene.bytes("backups/repository");
     let second = other.create_backup(&name("snap1"), &scene.destination).await.unwrap();
-    assert!(scene.bytes("backups/repository") - before < 10_000, "hosts deduplicate against each other");
+    assert!(
+        scene.bytes("backups/repository") - before < 10_000,
+        "hosts deduplicate against each other"
+    );
     for daemon in [scene.daemon(), &other] {
         let listed = daemon.backups(&scene.destination, Some(&name("vol1"))).await.unwrap();
         assert_eq!(listed.len(), 2);
@@ -507,7 +580,8 @@ async fn a_destination_that_cannot_be_written_is_named() {
     let other = Destination::parse(&format!("vfs://{}", scene.path("other").display())).unwrap();
     let error = scene.daemon().create_backup(&name("snap1"), &other).await.unwrap_err();
     assert!(error.kind == ErrorKind::Io && error.message.contains("/other/repository"), "{error}");
-    let file = Destination::parse(&format!("vfs://{}", scene.path("other/repository").display())).unwrap();
+    let file =
+        Destination::parse(&format!("vfs://{}", scene.path("other/repository").display())).unwrap();
     let error = scene.daemon().create_backup(&name("snap1"), &file).await.unwrap_err();
     assert!(error.message.ends_with("doesn't exist or is not a directory"), "{error}");
 }
@@ -601,13 +675,19 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
         fs::create_dir(root.join("volumes/.staging/restore-vol9-00112233")).unwrap();
         let state = root.join("state/vol2.json");
         let inode = fs::metadata(root.join("volumes/vol2")).unwrap().ino();
-        let text = fs::read_to_string(&state).unwrap().replacen('{', &format!("{{\"restoring\": {inode},"), 1);
+        let text = fs::read_to_string(&state).unwrap().replacen(
+            '{',
+            &format!("{{\"restoring\": {inode},"),
+            1,
+        );
         fs::write(&state, text).unwrap();
         // A delete that died once the folder was out of the way.
-        fs::rename(root.join("volumes/vol3"), root.join("volumes/.staging/deleted-vol3-00112233")).unwrap();
+        fs::rename(root.join("volumes/vol3"), root.join("volumes/.staging/deleted-vol3-00112233"))
+            .unwrap();
         // A snapshot that was written, but not recorded; a pack that was half written.
         let state = root.join("state/vol1.json");
-        let mut known: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+        let mut known: serde_json::Value =
+            serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
         known["snapshots"].as_object_mut().unwrap().remove("snap2").unwrap();
         fs::write(&state, known.to_string()).unwrap();
         fs::write(root.join("repository/tmp/host1-1-1"), "x").unwrap();
@@ -663,7 +743,8 @@ async fn space_of_deleted_snapshots_comes_back() {
 async fn the_root_opens_without_the_password_that_made_it() {
     let (mut scene, _) = Scene::with_backup().await;
     scene.daemon = None;
-    let changed = BuiltinOptions { password: Some("another".into()), ..options(&scene.path("root")) };
+    let changed =
+        BuiltinOptions { password: Some("another".into()), ..options(&scene.path("root")) };
     scene.daemon = Some(BuiltinDaemon::open(changed).unwrap());
     scene.snapshot("vol1", "snap2").await;
     let key = fs::metadata(scene.path("root/repository.key")).unwrap();
@@ -679,7 +760,9 @@ async fn snapshots_of_several_volumes_at_the_same_time_are_all_good() {
         fs::write(files.join("f"), noise(1_000_000 + number)).unwrap();
     }
     let daemon = scene.daemon();
-    let names: Vec<_> = (0..4).map(|number| (name(&format!("vol{number}")), name(&format!("snap{number}")))).collect();
+    let names: Vec<_> = (0..4)
+        .map(|number| (name(&format!("vol{number}")), name(&format!("snap{number}"))))
+        .collect();
     let (a, b, c, d) = tokio::join!(
         daemon.create_snapshot(&names[0].0, &names[0].1),
         daemon.create_snapshot(&names[1].0, &names[1].1),
@@ -692,7 +775,10 @@ async fn snapshots_of_several_volumes_at_the_same_time_are_all_good() {
     }
     assert_eq!(daemon.backups(&scene.destination, None).await.unwrap().len(), 4);
     scene.check("root/repository");
-    let files = rustic_core::ReadBackend::list(&**daemon.local().open().unwrap().backend(), RepositoryFile::Snapshot);
+    let files = rustic_core::ReadBackend::list(
+        &**daemon.local().open().unwrap().backend(),
+        RepositoryFile::Snapshot,
+    );
     assert_eq!(files.unwrap().len(), 4);
 }
 
@@ -701,7 +787,8 @@ async fn a_destination_whose_first_use_was_interrupted_is_made_anew() {
     let scene = Scene::new();
     fs::write(scene.volume("vol1").await.join("f"), "f").unwrap();
     scene.snapshot("vol1", "snap1").await;
-    // The key of another repository, with the same password: were it left there, it would be tried, and fit nothing.
+    // The key of another repository, with the same password: were it left there, it would be tried,
+    // and fit nothing.
     let keys = scene.path("backups/repository/keys");
     fs::create_dir_all(&keys).unwrap();
     for key in fs::read_dir(scene.path("root/repository/keys")).unwrap() {
@@ -722,14 +809,22 @@ async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
     }
     // Another volume's snapshot fails at this moment, and has not looked yet.
     let local = scene.daemon().local().open().unwrap();
-    assert!(rustic_core::ReadBackend::read_full(&**local.backend(), RepositoryFile::Index, &Id::default()).is_err());
+    assert!(
+        rustic_core::ReadBackend::read_full(
+            &**local.backend(),
+            RepositoryFile::Index,
+            &Id::default()
+        )
+        .is_err()
+    );
     fs::create_dir(scene.path("other")).unwrap();
     let other = Destination::parse(&format!("vfs://{}", scene.path("other").display())).unwrap();
     let error = scene.daemon().create_backup(&name("snap1"), &other).await.unwrap_err();
     assert!(error.message.contains("/root/repository/data/"), "{error}");
     assert!(local.backend().failure().unwrap().message.contains("/root/repository/index/"));
 
-    // And the other way round: nothing of the backup's failure is left for the snapshot to fail with.
+    // And the other way round: nothing of the backup's failure is left for the snapshot to fail
+    // with.
     local.backend().take_failure();
     assert!(scene.daemon().create_backup(&name("snap1"), &other).await.is_err());
     assert!(local.backend().failure().is_none());
@@ -743,9 +838,13 @@ async fn a_daemons_own_folder_is_no_destination() {
     drop(BuiltinDaemon::open(options(&scene.path("root2"))).unwrap());
     symlink(scene.path("root"), scene.path("link")).unwrap();
     for below in ["root", "root/volumes/vol1", "link", "root2", "root2/repository"] {
-        let destination = Destination::parse(&format!("vfs://{}", scene.path(below).display())).unwrap();
+        let destination =
+            Destination::parse(&format!("vfs://{}", scene.path(below).display())).unwrap();
         let refused = scene.daemon().create_backup(&name("snap1"), &destination).await.unwrap_err();
-        assert!(refused.status == Some(400) && refused.message.contains("is a daemon's own folder"), "{refused}");
+        assert!(
+            refused.status == Some(400) && refused.message.contains("is a daemon's own folder"),
+            "{refused}"
+        );
         // What an earlier version has put there can still be looked at, but not deleted from.
         scene.daemon().backups(&destination, None).await.unwrap();
         let url = BackupUrl::stored(&destination, "backup-0000000000000000", "vol1");
@@ -762,7 +861,9 @@ async fn a_lost_config_changes_nothing_until_it_is_put_back() {
         let config = scene.path(repository).join("config");
         fs::rename(&config, scene.path("config")).unwrap();
         scene.restart(|_| ());
-        let keys = || fs::read_dir(config.with_file_name("keys")).unwrap().map(|key| key.unwrap().file_name());
+        let keys = || {
+            fs::read_dir(config.with_file_name("keys")).unwrap().map(|key| key.unwrap().file_name())
+        };
         let before: Vec<_> = keys().collect();
         let told = [
             scene.daemon().create_backup(&name("snap1"), &scene.destination).await.unwrap_err(),
@@ -773,7 +874,11 @@ async fn a_lost_config_changes_nothing_until_it_is_put_back() {
             },
         ];
         for error in told {
-            assert!(error.kind == ErrorKind::Repository && error.message.contains("config\" is missing"), "{error}");
+            assert!(
+                error.kind == ErrorKind::Repository
+                    && error.message.contains("config\" is missing"),
+                "{error}"
+            );
         }
         assert_eq!(keys().collect::<Vec<_>>(), before);
         fs::rename(scene.path("config"), config).unwrap();
@@ -788,7 +893,11 @@ async fn one_damaged_file_does_not_stand_in_the_way_of_intact_backups() {
     let snapshots = scene.path("backups/repository/snapshots");
     let intact = fs::read_dir(&snapshots).unwrap().next().unwrap().unwrap().path();
     let lost = scene.backup("snap1").await;
-    let damaged = fs::read_dir(&snapshots).unwrap().map(|it| it.unwrap().path()).find(|path| *path != intact).unwrap();
+    let damaged = fs::read_dir(&snapshots)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .find(|path| *path != intact)
+        .unwrap();
     let content = fs::read(&damaged).unwrap();
     for rubbish in [&b""[..], &content[..content.len() - 1]] {
         fs::write(&damaged, rubbish).unwrap();
@@ -801,13 +910,18 @@ async fn one_damaged_file_does_not_stand_in_the_way_of_intact_backups() {
         scene.daemon().delete_volume(&name("vol2"), false).await.unwrap();
         let error = scene.restore("vol2", &lost).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Repository, "it may be in the damaged file: {error}");
-        scene.daemon().backups(&scene.destination, None).await.expect_err("a look at a backup makes no listing whole");
+        scene
+            .daemon()
+            .backups(&scene.destination, None)
+            .await
+            .expect_err("a look at a backup makes no listing whole");
     }
     assert!(intact.exists());
 }
 
 #[test]
 fn a_panic_of_the_library_is_an_error() {
-    let error = super::repository::guarded("the test", || -> Result<()> { panic!("went away") }).unwrap_err();
+    let error = super::repository::guarded("the test", || -> Result<()> { panic!("went away") })
+        .unwrap_err();
     assert!(error.kind == ErrorKind::Repository && error.message.contains("went away"), "{error}");
 }

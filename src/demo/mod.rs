@@ -1,5 +1,5 @@
-//! The main job from end to end, on real files, with the built-in daemon and the default scripts: what a newcomer runs
-//! first, and what fails loudly where any part of it does not hold.
+//! The main job from end to end, on real files, with the built-in daemon and the default scripts:
+//! what a newcomer runs first, and what fails loudly where any part of it does not hold.
 
 mod tree;
 
@@ -39,7 +39,11 @@ struct Demo<'a> {
 ///
 /// # Errors
 /// The first step that did not hold, with where things were left.
-pub(crate) async fn demo(context: &Context, folder: Option<PathBuf>, cancellation: CancellationToken) -> Result<u8> {
+pub(crate) async fn demo(
+    context: &Context,
+    folder: Option<PathBuf>,
+    cancellation: CancellationToken,
+) -> Result<u8> {
     let folder = make_folder(folder)?;
     let result = in_folder(context, &folder, cancellation).await;
     result.map_err(|error| {
@@ -49,10 +53,15 @@ pub(crate) async fn demo(context: &Context, folder: Option<PathBuf>, cancellatio
     })
 }
 
-async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationToken) -> Result<u8> {
+async fn in_folder(
+    context: &Context,
+    folder: &Path,
+    cancellation: CancellationToken,
+) -> Result<u8> {
     let (root, destination) = (folder.join("daemon"), folder.join("backups"));
-    std::fs::create_dir(&destination)
-        .map_err(|error| Error::io(format_args!("cannot make \"{}\"", destination.display()), &error))?;
+    std::fs::create_dir(&destination).map_err(|error| {
+        Error::io(format_args!("cannot make \"{}\"", destination.display()), &error)
+    })?;
     let mut config: Config = context.config.clone();
     config.convoy = Some(DaemonChoice::Builtin(root.clone()));
     config.data_dir = folder.join("data");
@@ -60,8 +69,13 @@ async fn in_folder(context: &Context, folder: &Path, cancellation: CancellationT
     config.delete_old_snapshots = true;
     config.scripts_dir = None;
     let connection = app::connect(&config, context.progress()).await?;
-    let door =
-        app::door(&config, app::settings(&config), &connection, Arc::new(script::NotifyLog), app::recorder(&config));
+    let door = app::door(
+        &config,
+        app::settings(&config),
+        &connection,
+        Arc::new(script::NotifyLog),
+        app::recorder(&config),
+    );
     let library = Library::new(None)?;
     let mut demo = Demo { context, door, library, cancellation, steps: Vec::new() };
     let told = demo.tell(folder, &root.join("volumes"), &destination).await;
@@ -91,7 +105,10 @@ impl Demo<'_> {
         self.step("create", format!("made the volume \"{VOLUME}\" and put {} into it: documents, a database, links, a sparse file,\n     a FIFO, a name that is not UTF-8", files(&volume)?));
 
         let snapshots = self.run("snapshot", json!({ "volume": VOLUME })).await?;
-        self.step("snapshot", format!("took the snapshot {}", snapshots[0]["Name"].as_str().unwrap_or("?")));
+        self.step(
+            "snapshot",
+            format!("took the snapshot {}", snapshots[0]["Name"].as_str().unwrap_or("?")),
+        );
 
         let empty = tree::size_of(destination);
         let first = self.run("backup", json!({ "volume": VOLUME })).await?;
@@ -106,10 +123,14 @@ impl Demo<'_> {
         );
 
         tree::change(&volume)?;
-        self.step("change", "changed one page of the database and three documents, wrote one, removed one".into());
+        self.step(
+            "change",
+            "changed one page of the database and three documents, wrote one, removed one".into(),
+        );
 
         let before = tree::size_of(destination);
-        let second = self.run("backup", json!({ "volume": VOLUME, "create_snapshot": true })).await?;
+        let second =
+            self.run("backup", json!({ "volume": VOLUME, "create_snapshot": true })).await?;
         let second_added = tree::size_of(destination) - before;
         let part = second_added as f64 * 100.0 / first_added as f64;
         self.step(
@@ -120,7 +141,9 @@ impl Demo<'_> {
             ),
         );
         hold(second_added * 4 < first_added, || {
-            format!("the second backup added {second_added} bytes after {first_added}, which is not incremental")
+            format!(
+                "the second backup added {second_added} bytes after {first_added}, which is not incremental"
+            )
         })?;
         hold(url(&first) != url(&second), || "both backups have the same URL".into())?;
 
@@ -130,9 +153,11 @@ impl Demo<'_> {
         })?;
         self.run("prune", json!({ "volume": VOLUME, "keep_last": 1 })).await?;
         let left = self.run("backups", json!({ "volume": VOLUME })).await?;
-        let only_second =
-            left.as_array().is_some_and(|all| all.len() == 1) && left[0]["BackupURL"].as_str() == Some(url(&second));
-        hold(only_second, || format!("pruning should have left {}, listed were {left}", url(&second)))?;
+        let only_second = left.as_array().is_some_and(|all| all.len() == 1)
+            && left[0]["BackupURL"].as_str() == Some(url(&second));
+        hold(only_second, || {
+            format!("pruning should have left {}, listed were {left}", url(&second))
+        })?;
         self.step(
             "prune",
             "pruned the backups to the last one: the older was deleted, the newest good one never is".into(),
@@ -141,7 +166,9 @@ impl Demo<'_> {
         self.run("restore", json!({ "volume": RESTORED, "backupurl": url(&second) })).await?;
         let restored = volumes.join(RESTORED);
         let (count, differences) = tree::differences(&volume, &restored)?;
-        hold(differences.is_empty(), || format!("the restored volume differs: {}", differences.join("; ")))?;
+        hold(differences.is_empty(), || {
+            format!("the restored volume differs: {}", differences.join("; "))
+        })?;
         self.step("restore", compared(count, with_attributes));
         Ok(())
     }
@@ -152,13 +179,26 @@ impl Demo<'_> {
             return Err(cancelled());
         }
         let script = self.library.load(name)?;
-        let arguments =
-            script::arguments::from_json(&script, arguments.as_object().unwrap_or(&serde_json::Map::new()))?;
+        let arguments = script::arguments::from_json(
+            &script,
+            arguments.as_object().unwrap_or(&serde_json::Map::new()),
+        )?;
         let timeout = self.context.flags.timeout.unwrap_or(self.context.config.run_timeout);
-        let request = Request { script, arguments, trigger: Trigger::Cli, entry: None, dry_run: false, timeout };
+        let request = Request {
+            script,
+            arguments,
+            trigger: Trigger::Cli,
+            entry: None,
+            dry_run: false,
+            timeout,
+        };
         let finished = runs::run(&self.door, request, self.cancellation.clone()).await;
-        let result = finished.result.map_err(|error| error.context(format_args!("the script \"{name}\" failed")))?;
-        hold(finished.status == Status::Done, || format!("the script \"{name}\" went wrong: {:?}", finished.failures))?;
+        let result = finished
+            .result
+            .map_err(|error| error.context(format_args!("the script \"{name}\" failed")))?;
+        hold(finished.status == Status::Done, || {
+            format!("the script \"{name}\" went wrong: {:?}", finished.failures)
+        })?;
         Ok(result)
     }
 
@@ -196,15 +236,14 @@ fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
         .map_err(|error| Error::io(format_args!("cannot use \"{}\"", folder.display()), &error))?;
     match std::fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(path),
-        Ok(false) => {
-            Err(Error::usage(format!("the folder \"{}\" is not empty", folder.display())).with_hint("name a new one"))
-        }
+        Ok(false) => Err(Error::usage(format!("the folder \"{}\" is not empty", folder.display()))
+            .with_hint("name a new one")),
         Err(error) => Err(Error::io(format_args!("cannot list \"{}\"", folder.display()), &error)),
     }
 }
 
-/// A new folder for this user alone. Others can write to the system's temporary folder: one that is there already, even
-/// as a link, may be anybody's, so only one that was made right here is used.
+/// A new folder for this user alone. Others can write to the system's temporary folder: one that is
+/// there already, even as a link, may be anybody's, so only one that was made right here is used.
 fn new_folder(base: &Path) -> Result<PathBuf> {
     let mut index = 1;
     loop {
@@ -212,7 +251,9 @@ fn new_folder(base: &Path) -> Result<PathBuf> {
         match std::fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => index += 1,
-            Err(error) => return Err(Error::io(format_args!("cannot make \"{}\"", path.display()), &error)),
+            Err(error) => {
+                return Err(Error::io(format_args!("cannot make \"{}\"", path.display()), &error));
+            }
         }
     }
 }
@@ -227,7 +268,11 @@ fn compared(count: usize, with_attributes: bool) -> String {
 
 fn farewell(folder: &Path, root: &Path, destination: &Path) {
     let program = program();
-    let flags = format!("--convoy builtin:{} --destination vfs://{}", root.display(), destination.display());
+    let flags = format!(
+        "--convoy builtin:{} --destination vfs://{}",
+        root.display(),
+        destination.display()
+    );
     print_line(&format!(
         "\nEvery step held.\n\n\
          Where things are:\n  \
@@ -255,7 +300,9 @@ fn farewell(folder: &Path, root: &Path, destination: &Path) {
 /// How this program is called from here: a newcomer has not installed it yet.
 fn program() -> String {
     let Ok(path) = std::env::current_exe() else { return "convoy-backups".into() };
-    let here = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).map(Path::to_owned).ok());
+    let here = std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).map(Path::to_owned).ok());
     here.unwrap_or(path).display().to_string()
 }
 

@@ -1,4 +1,5 @@
-//! The demo's files: a small zoo of what volumes hold, and the comparison that finds any difference between two trees.
+//! The demo's files: a small zoo of what volumes hold, and the comparison that finds any difference
+//! between two trees.
 
 use std::{
     collections::BTreeMap,
@@ -28,18 +29,21 @@ fn failed(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 /// Nothing where the file system has no extended attributes.
 fn if_supported<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match result {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => {
+            Ok(None)
+        }
         result => result.map(Some),
     }
 }
 
-/// Fills an empty folder. The content is the same each time. Whether the file system has extended attributes, and so one
-/// of the files.
+/// Fills an empty folder. The content is the same each time. Whether the file system has extended
+/// attributes, and so one of the files.
 pub(super) fn fill(folder: &Path) -> Result<bool> {
     let mut noise = Noise(1);
     for index in 0..SMALL_FILES {
         let path = folder.join(format!("documents/{:02}/report-{index:03}.txt", index % 20));
-        fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(failed("create the folder of", &path))?;
+        fs::create_dir_all(path.parent().unwrap_or(folder))
+            .map_err(failed("create the folder of", &path))?;
         let size = 2_000 + noise.next() as usize % 14_000;
         fs::write(&path, noise.text(size)).map_err(failed("write", &path))?;
     }
@@ -49,10 +53,12 @@ pub(super) fn fill(folder: &Path) -> Result<bool> {
 
     let odd = folder.join("odd");
     fs::create_dir_all(&odd).map_err(failed("create", &odd))?;
-    fs::set_permissions(&odd, fs::Permissions::from_mode(0o2750)).map_err(failed("set the mode of", &odd))?;
+    fs::set_permissions(&odd, fs::Permissions::from_mode(0o2750))
+        .map_err(failed("set the mode of", &odd))?;
     let secret = odd.join("secret.key");
     fs::write(&secret, "not really\n").map_err(failed("write", &secret))?;
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).map_err(failed("set the mode of", &secret))?;
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))
+        .map_err(failed("set the mode of", &secret))?;
     let with_attributes = if_supported(xattr::set(&secret, "user.origin", b"demo"))
         .map_err(failed("set an extended attribute of", &secret))?
         .is_some();
@@ -69,21 +75,29 @@ pub(super) fn fill(folder: &Path) -> Result<bool> {
         .and_then(|_| file.write_all(b"in the middle"))
         .map_err(failed("write", &sparse))?;
     let fifo = odd.join("queue");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o620), 0)
-        .map_err(|error| failed("create", &fifo)(error.into()))?;
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o620),
+        0,
+    )
+    .map_err(|error| failed("create", &fifo)(error.into()))?;
     Ok(with_attributes)
 }
 
 /// Changes a little: one page of the database, three documents; one more, one gone.
 pub(super) fn change(folder: &Path) -> Result<()> {
     let database = folder.join("database/pages.db");
-    let mut file = fs::OpenOptions::new().write(true).open(&database).map_err(failed("open", &database))?;
+    let mut file =
+        fs::OpenOptions::new().write(true).open(&database).map_err(failed("open", &database))?;
     file.seek(SeekFrom::Start(LARGE_FILE / 2))
         .and_then(|_| file.write_all(&Noise(7).bytes(4096)))
         .map_err(failed("write", &database))?;
     for index in [3, 4, 5] {
         let path = folder.join(format!("documents/{:02}/report-{index:03}.txt", index % 20));
-        let mut file = fs::OpenOptions::new().append(true).open(&path).map_err(failed("open", &path))?;
+        let mut file =
+            fs::OpenOptions::new().append(true).open(&path).map_err(failed("open", &path))?;
         file.write_all(b"one more line\n").map_err(failed("write", &path))?;
     }
     let new = folder.join("documents/new.txt");
@@ -107,8 +121,9 @@ struct Entry {
     attributes: BTreeMap<OsString, Vec<u8>>,
 }
 
-/// How many entries the first tree has below its root, and the differences between the two, one a line: what is missing, and
-/// which property of which file differs. The roots themselves are compared as well, as ".".
+/// How many entries the first tree has below its root, and the differences between the two, one a
+/// line: what is missing, and which property of which file differs. The roots themselves are
+/// compared as well, as ".".
 ///
 /// # Errors
 /// Where either tree can't be read.
@@ -118,11 +133,18 @@ pub(super) fn differences(one: &Path, other: &Path) -> Result<(usize, Vec<String
     for (path, entry) in &one {
         match other.get(path) {
             None => found.push(format!("{} is missing", path.display())),
-            Some(there) if there != entry => found.push(format!("{}: {entry:?} became {there:?}", path.display())),
+            Some(there) if there != entry => {
+                found.push(format!("{}: {entry:?} became {there:?}", path.display()))
+            }
             Some(_) => {}
         }
     }
-    found.extend(other.keys().filter(|path| !one.contains_key(*path)).map(|path| format!("{} is new", path.display())));
+    found.extend(
+        other
+            .keys()
+            .filter(|path| !one.contains_key(*path))
+            .map(|path| format!("{} is new", path.display())),
+    );
     Ok((one.len() - 1, found))
 }
 
@@ -154,12 +176,17 @@ fn entry(path: &Path) -> Result<Entry> {
         _ => "device",
     };
     let is_file = metadata.is_file();
-    let target =
-        metadata.is_symlink().then(|| fs::read_link(path)).transpose().map_err(failed("read the link", path))?;
+    let target = metadata
+        .is_symlink()
+        .then(|| fs::read_link(path))
+        .transpose()
+        .map_err(failed("read the link", path))?;
     let mut attributes = BTreeMap::new();
-    let names = if_supported(xattr::list(path)).map_err(failed("list the extended attributes of", path))?;
+    let names =
+        if_supported(xattr::list(path)).map_err(failed("list the extended attributes of", path))?;
     for name in names.into_iter().flatten() {
-        let value = if_supported(xattr::get(path, &name)).map_err(failed("read an extended attribute of", path))?;
+        let value = if_supported(xattr::get(path, &name))
+            .map_err(failed("read an extended attribute of", path))?;
         if let Some(value) = value.flatten() {
             attributes.insert(name, value);
         }
@@ -229,7 +256,8 @@ impl Noise {
     }
 
     fn text(&mut self, size: usize) -> String {
-        const WORDS: [&str; 8] = ["volume ", "snapshot ", "backup ", "harbour ", "convoy ", "ship ", "cargo ", "sea\n"];
+        const WORDS: [&str; 8] =
+            ["volume ", "snapshot ", "backup ", "harbour ", "convoy ", "ship ", "cargo ", "sea\n"];
         let mut text = String::new();
         while text.len() < size {
             text.push_str(WORDS[self.next() as usize % WORDS.len()]);
@@ -260,8 +288,12 @@ mod tests {
         fill(&one).unwrap();
         let copy = |name: &str| {
             let to = folder.path().join(name);
-            let done =
-                std::process::Command::new("cp").args(["-a", "--sparse=auto"]).arg(&one).arg(&to).status().unwrap();
+            let done = std::process::Command::new("cp")
+                .args(["-a", "--sparse=auto"])
+                .arg(&one)
+                .arg(&to)
+                .status()
+                .unwrap();
             assert!(done.success());
             to
         };
@@ -270,13 +302,17 @@ mod tests {
 
         type Change = fn(&Path);
         let changes: [(&str, Change); 7] = [
-            ("report-000.txt", |to| fs::write(to.join("documents/00/report-000.txt"), "other").unwrap()),
+            ("report-000.txt", |to| {
+                fs::write(to.join("documents/00/report-000.txt"), "other").unwrap()
+            }),
             ("secret.key", |to| {
-                fs::set_permissions(to.join("odd/secret.key"), fs::Permissions::from_mode(0o644)).unwrap();
+                fs::set_permissions(to.join("odd/secret.key"), fs::Permissions::from_mode(0o644))
+                    .unwrap();
             }),
             (".: ", |to| fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap()),
             ("secret.key", |to| {
-                // Not there to be changed where the file system has none: then any other change will do.
+                // Not there to be changed where the file system has none: then any other change
+                // will do.
                 let secret = to.join("odd/secret.key");
                 if if_supported(xattr::set(&secret, "user.origin", b"other")).unwrap().is_none() {
                     fs::write(&secret, "other").unwrap();

@@ -1,7 +1,9 @@
-//! The log file. It is only ever appended to, and opened again where its name means another file (logrotate moved it) or
-//! where [`LogFile::reopen`] says so; a file that was truncated (`copytruncate`) needs nothing, because each line goes to its end.
+//! The log file. It is only ever appended to, and opened again where its name means another file
+//! (logrotate moved it) or where [`LogFile::reopen`] says so; a file that was truncated
+//! (`copytruncate`) needs nothing, because each line goes to its end.
 //!
-//! A file that can't be written stops nothing: it is said once, tried again with each line, and the lost lines are counted.
+//! A file that can't be written stops nothing: it is said once, tried again with each line, and the
+//! lost lines are counted.
 
 use std::{
     fs::File,
@@ -46,14 +48,15 @@ impl LogFile {
     /// Opens the file, and makes it where there is none; its folder must be there.
     ///
     /// # Errors
-    /// A configuration error where the name can't be that of a log file: no such folder, a folder itself, not for this user.
-    /// What may pass (a full disk) is none.
+    /// A configuration error where the name can't be that of a log file: no such folder, a folder
+    /// itself, not for this user. What may pass (a full disk) is none.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let open = match open(path) {
             Ok(file) => Some(file),
             Err(error) => match hint(&error) {
                 Some(hint) => {
-                    let message = format!("cannot write the log file \"{}\": {error}", path.display());
+                    let message =
+                        format!("cannot write the log file \"{}\": {error}", path.display());
                     return Err(Error::configuration(message).with_hint(hint));
                 }
                 None => None,
@@ -133,7 +136,9 @@ fn open(path: &Path) -> io::Result<File> {
 /// What to do about an error that does not pass by itself.
 fn hint(error: &io::Error) -> Option<&'static str> {
     Some(match error.kind() {
-        Io::NotFound | Io::NotADirectory => "make its folder first, or set BKUP_LOGGER_FILE_LOCATION to another file",
+        Io::NotFound | Io::NotADirectory => {
+            "make its folder first, or set BKUP_LOGGER_FILE_LOCATION to another file"
+        }
         Io::IsADirectory => "set BKUP_LOGGER_FILE_LOCATION to a file in that folder",
         Io::PermissionDenied | Io::ReadOnlyFilesystem => {
             "let this user write it, or set BKUP_LOGGER_FILE_LOCATION to a file that it can write"
@@ -192,7 +197,9 @@ mod tests {
         let path = parent.join("log");
         let log = LogFile::open(&path).unwrap();
         fs::remove_dir_all(&parent).unwrap();
-        assert!(matches!(log.write("one\n"), Some(News::Trouble(text)) if text.contains("No such file")));
+        assert!(
+            matches!(log.write("one\n"), Some(News::Trouble(text)) if text.contains("No such file"))
+        );
         assert_eq!(log.write("two\n"), None);
         fs::create_dir(&parent).unwrap();
         assert_eq!(log.write("three\n"), Some(News::Over(2)));
@@ -203,7 +210,9 @@ mod tests {
     #[test]
     fn a_full_disk_stops_nothing() {
         let log = LogFile::open(Path::new("/dev/full")).unwrap();
-        assert!(matches!(log.write("one\n"), Some(News::Trouble(text)) if text.contains("No space left")));
+        assert!(
+            matches!(log.write("one\n"), Some(News::Trouble(text)) if text.contains("No space left"))
+        );
         assert_eq!(log.write("two\n"), None);
     }
 

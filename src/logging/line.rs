@@ -1,7 +1,8 @@
 //! One message as console and file write it: always one line, whatever is in it.
 //!
-//! As text `2026-11-23T07:00:48Z WARN  backup [20261123T070048.123456-1a2b-0]: text`, as JSON an object with `time` (UTC,
-//! microseconds), `level`, `target`, `run` (where it belongs to one), `message` and `host`.
+//! As text `2026-11-23T07:00:48Z WARN  backup [20261123T070048.123456-1a2b-0]: text`, as JSON an
+//! object with `time` (UTC, microseconds), `level`, `target`, `run` (where it belongs to one),
+//! `message` and `host`.
 
 use std::fmt::Write as _;
 
@@ -89,10 +90,12 @@ impl Line {
             message: self.message.trim_end(),
             host,
         };
-        let text = serde_json::to_string(&object).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+        let text = serde_json::to_string(&object)
+            .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
         let mut line = String::with_capacity(text.len() + 1);
         for letter in text.chars() {
-            // JSON leaves some of what acts on a terminal, or ends a line for some readers; all of it has four digits.
+            // JSON leaves some of what acts on a terminal, or ends a line for some readers; all of
+            // it has four digits.
             match acts(letter) {
                 true => drop(write!(line, "\\u{:04x}", u32::from(letter))),
                 false => line.push(letter),
@@ -130,19 +133,31 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_whatever_is_in_it() {
-        assert_eq!(line("backup", None, "text").text(false), "2026-11-23T07:00:48Z WARN  backup: text\n");
         assert_eq!(
-            line("convoy_backups::convoy::client", None, "a\n2026-11-23T07:00:48Z ERROR x: forged\u{1b}[2J\n")
-                .text(false),
+            line("backup", None, "text").text(false),
+            "2026-11-23T07:00:48Z WARN  backup: text\n"
+        );
+        assert_eq!(
+            line(
+                "convoy_backups::convoy::client",
+                None,
+                "a\n2026-11-23T07:00:48Z ERROR x: forged\u{1b}[2J\n"
+            )
+            .text(false),
             "2026-11-23T07:00:48Z WARN  convoy::client: a\\n2026-11-23T07:00:48Z ERROR x: forged\\u{1b}[2J\n"
         );
-        assert!(line("backup", None, "text").text(true).contains("\u{1b}[33mWARN \u{1b}[0m backup"));
+        assert!(
+            line("backup", None, "text").text(true).contains("\u{1b}[33mWARN \u{1b}[0m backup")
+        );
     }
 
     #[test]
     fn a_line_of_a_run_carries_its_id() {
         let line = line("backup", Some("20261123T070048.123456-1a2b-0"), "text");
-        assert_eq!(line.text(false), "2026-11-23T07:00:48Z WARN  backup [20261123T070048.123456-1a2b-0]: text\n");
+        assert_eq!(
+            line.text(false),
+            "2026-11-23T07:00:48Z WARN  backup [20261123T070048.123456-1a2b-0]: text\n"
+        );
         assert!(line.json("h").contains("\"run\":\"20261123T070048.123456-1a2b-0\""));
     }
 

@@ -1,7 +1,7 @@
 //! Which run a thread works for: its log lines carry the run's id and are kept with the run.
 //!
-//! A run's script has a thread of its own; whoever hands work of a run to another thread hands the scope on:
-//! `let scope = scope::current(); spawn(move || scope::within(scope, work))`.
+//! A run's script has a thread of its own; whoever hands work of a run to another thread hands the
+//! scope on: `let scope = scope::current(); spawn(move || scope::within(scope, work))`.
 
 use std::{cell::RefCell, fmt, future::Future, sync::Arc};
 
@@ -13,7 +13,8 @@ use log::Level;
 pub struct Scope {
     /// The run's id.
     pub run: Arc<str>,
-    /// Keeps the run's log lines; called on the thread that logs, so it must not log itself, nor wait for long.
+    /// Keeps the run's log lines; called on the thread that logs, so it must not log itself, nor
+    /// wait for long.
     pub lines: Option<Arc<dyn Lines>>,
 }
 
@@ -38,7 +39,8 @@ pub fn current() -> Option<Scope> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
-/// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it was.
+/// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it
+/// was.
 pub fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Scope>);
     impl Drop for Restore {
@@ -70,7 +72,8 @@ mod tests {
         let scope = |run: &str| Some(Scope { run: run.into(), lines: None });
         within(scope("outer"), || {
             within(scope("inner"), || assert_eq!(run().as_deref(), Some("inner")));
-            let panicked = std::panic::catch_unwind(|| within(scope("panics"), || panic!("on purpose")));
+            let panicked =
+                std::panic::catch_unwind(|| within(scope("panics"), || panic!("on purpose")));
             assert!(panicked.is_err());
             assert_eq!(run().as_deref(), Some("outer"));
             within(None, || assert_eq!(run(), None));
@@ -80,7 +83,8 @@ mod tests {
 
     #[test]
     fn work_that_another_thread_goes_on_with_is_the_same_runs() {
-        let work = within(Some(Scope { run: "run-1".into(), lines: None }), || carried(async { run() }));
+        let work =
+            within(Some(Scope { run: "run-1".into(), lines: None }), || carried(async { run() }));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(work).as_deref(), Some("run-1"));
     }

@@ -1,8 +1,9 @@
 //! Syslog: how a line is written for a server (RFC 5424) and for the local socket.
 //!
-//! The local socket gets the form of `syslog(3)`: rsyslog and systemd-journald take nothing else there for what it means
-//! (tried with rsyslog 8.2302: of an RFC 5424 message, the program's name became `1`). No byte order mark is put in front
-//! of the text: rsyslog would keep it as part of the text, and RFC 5424 allows UTF-8 without it.
+//! The local socket gets the form of `syslog(3)`: rsyslog and systemd-journald take nothing else
+//! there for what it means (tried with rsyslog 8.2302: of an RFC 5424 message, the program's name
+//! became `1`). No byte order mark is put in front of the text: rsyslog would keep it as part of
+//! the text, and RFC 5424 allows UTF-8 without it.
 
 mod connection;
 mod sender;
@@ -24,7 +25,8 @@ use crate::{
 /// What the messages say they are from.
 const APPLICATION: &str = "convoy-backups";
 
-/// The id of our structured data. The number is the one that IANA keeps for examples: the project has none of its own.
+/// The id of our structured data. The number is the one that IANA keeps for examples: the project
+/// has none of its own.
 const STRUCTURED_DATA: &str = "convoy-backups@32473";
 
 /// What every receiver of UDP should take (RFC 5426), in bytes.
@@ -48,7 +50,8 @@ pub(super) enum Server {
 }
 
 impl Server {
-    /// The server that the settings name; with the local socket that is `/dev/log` unless a path is named.
+    /// The server that the settings name; with the local socket that is `/dev/log` unless a path is
+    /// named.
     ///
     /// # Errors
     /// A configuration error where a path is named, but no local socket is wanted.
@@ -56,10 +59,14 @@ impl Server {
         let (server, port) = (settings.server.clone(), settings.port);
         let is_path = server.starts_with('/');
         Ok(match settings.protocol {
-            SyslogProtocol::Unix => Self::Unix(if is_path { server.into() } else { LOCAL_SOCKET.into() }),
+            SyslogProtocol::Unix => {
+                Self::Unix(if is_path { server.into() } else { LOCAL_SOCKET.into() })
+            }
             _ if is_path => {
-                return Err(Error::configuration(format!("BKUP_LOGGER_SYSLOG_SERVER: \"{server}\" is no host"))
-                    .with_hint("set BKUP_LOGGER_SYSLOG_PROTOCOL=unix to log to a local socket"));
+                return Err(Error::configuration(format!(
+                    "BKUP_LOGGER_SYSLOG_SERVER: \"{server}\" is no host"
+                ))
+                .with_hint("set BKUP_LOGGER_SYSLOG_PROTOCOL=unix to log to a local socket"));
             }
             SyslogProtocol::Udp => Self::Udp(server, port),
             SyslogProtocol::Tcp => Self::Tcp(server, port),
@@ -109,12 +116,15 @@ impl Format {
         message
     }
 
-    /// `<27>1 TIME HOST convoy-backups PID SCRIPT [convoy-backups@32473 run="ID"] text`. The crate's own function for it
-    /// takes the time of sending, and numbers as message ids.
+    /// `<27>1 TIME HOST convoy-backups PID SCRIPT [convoy-backups@32473 run="ID"] text`. The
+    /// crate's own function for it takes the time of sending, and numbers as message ids.
     fn rfc5424(&self, line: &Line) -> String {
         let id = if line.is_script { word(&line.target, 32) } else { "-".to_owned() };
         let data = line.run.iter().map(|run| {
-            (STRUCTURED_DATA.to_owned(), BTreeMap::from([("run".to_owned(), crate::text::escape(run).into_owned())]))
+            (
+                STRUCTURED_DATA.to_owned(),
+                BTreeMap::from([("run".to_owned(), crate::text::escape(run).into_owned())]),
+            )
         });
         format!(
             "<{}>1 {} {} {} {} {} {} {}",
@@ -149,7 +159,8 @@ impl Format {
 
 /// A field of the header: visible ASCII, not too long, `-` where there is nothing.
 fn word(text: &str, longest: usize) -> String {
-    let word: String = text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(longest).collect();
+    let word: String =
+        text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(longest).collect();
     if word.is_empty() { "-".to_owned() } else { word }
 }
 
@@ -168,10 +179,14 @@ pub(crate) fn try_out(settings: &SyslogLog, host: &str) -> Result<String> {
         message: "this message tries out whether the log arrives".to_owned(),
     };
     let mut connection = Connection::open(&server).map_err(|error| unreachable(&server, &error))?;
-    let sent = connection.send(&Format::new(&server, host).message(&line)).and_then(|()| connection.confirm());
+    let sent = connection
+        .send(&Format::new(&server, host).message(&line))
+        .and_then(|()| connection.confirm());
     sent.map_err(|error| unreachable(&server, &error))?;
     Ok(match server {
-        Server::Udp(..) => format!("a message was sent to {server}; UDP does not tell whether it arrived"),
+        Server::Udp(..) => {
+            format!("a message was sent to {server}; UDP does not tell whether it arrived")
+        }
         Server::Tcp(..) | Server::Unix(_) => format!("{server} took a message"),
     })
 }
@@ -181,10 +196,15 @@ fn unreachable(server: &Server, error: &std::io::Error) -> Error {
         Server::Unix(_) => {
             "start the syslog daemon (in a container: mount its socket), or set BKUP_LOGGER_SYSLOG_PROTOCOL"
         }
-        _ => "see BKUP_LOGGER_SYSLOG_SERVER, _PORT and _PROTOCOL, and whether the server listens there",
+        _ => {
+            "see BKUP_LOGGER_SYSLOG_SERVER, _PORT and _PROTOCOL, and whether the server listens there"
+        }
     };
-    Error::new(ErrorKind::Unreachable, format!("the syslog server at {server} can't be reached: {error}"))
-        .with_hint(hint)
+    Error::new(
+        ErrorKind::Unreachable,
+        format!("the syslog server at {server} can't be reached: {error}"),
+    )
+    .with_hint(hint)
 }
 
 #[cfg(test)]
@@ -226,9 +246,15 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_and_one_frame_whatever_a_volume_is_called() {
-        let message = udp().message(&line("my script\n", Some("a\"]\\b\n"), "x\n<27>1 forged\r\0\u{2028}end"));
+        let message = udp().message(&line(
+            "my script\n",
+            Some("a\"]\\b\n"),
+            "x\n<27>1 forged\r\0\u{2028}end",
+        ));
         assert!(!message.contains(crate::text::acts), "{message:?}");
-        assert!(message.contains(" my_script_ [convoy-backups@32473 run=\"a\\\"\\]\\\\b\\\\n\"] my script\\n ["));
+        assert!(message.contains(
+            " my_script_ [convoy-backups@32473 run=\"a\\\"\\]\\\\b\\\\n\"] my script\\n ["
+        ));
         assert!(message.ends_with("x\\n<27>1 forged\\r\\u{0}\\u{2028}end"), "{message}");
         let odd = format(Server::Tcp("host".into(), 1), "höst 1").message(&line("", None, ""));
         assert!(odd.contains("Z h_st_1 convoy-backups 42 - - "), "{odd}");
@@ -236,25 +262,41 @@ mod tests {
 
     #[test]
     fn a_message_is_cut_to_what_the_server_takes_and_not_inside_a_character() {
-        for (server, longest) in
-            [(Server::Udp("h".into(), 1), 2048), (Server::Tcp("h".into(), 1), 8192), (Server::Unix("/s".into()), 8192)]
-        {
+        for (server, longest) in [
+            (Server::Udp("h".into(), 1), 2048),
+            (Server::Tcp("h".into(), 1), 8192),
+            (Server::Unix("/s".into()), 8192),
+        ] {
             let message = format(server, "h").message(&line("backup", None, &"漢".repeat(5000)));
-            assert!((longest - 2..=longest).contains(&message.len()) && message.ends_with("漢..."), "{longest}");
+            assert!(
+                (longest - 2..=longest).contains(&message.len()) && message.ends_with("漢..."),
+                "{longest}"
+            );
         }
     }
 
     #[test]
     fn the_local_socket_gets_the_form_of_syslog_3() {
-        let message = format(Server::Unix("/dev/log".into()), "h").message(&line("backup", Some("r1"), "text"));
-        assert!(message.starts_with("<27>Nov ") && message.ends_with(" convoy-backups[42]: backup [r1]: text"));
+        let message = format(Server::Unix("/dev/log".into()), "h").message(&line(
+            "backup",
+            Some("r1"),
+            "text",
+        ));
+        assert!(
+            message.starts_with("<27>Nov ")
+                && message.ends_with(" convoy-backups[42]: backup [r1]: text")
+        );
     }
 
     #[test]
     fn levels_are_severities() {
-        for (level, priority) in
-            [(Level::Error, 27), (Level::Warn, 28), (Level::Info, 30), (Level::Debug, 31), (Level::Trace, 31)]
-        {
+        for (level, priority) in [
+            (Level::Error, 27),
+            (Level::Warn, 28),
+            (Level::Info, 30),
+            (Level::Debug, 31),
+            (Level::Trace, 31),
+        ] {
             assert_eq!(udp().priority(level), priority);
         }
     }

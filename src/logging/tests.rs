@@ -9,7 +9,8 @@ use super::*;
 /// Whether a record would be written at this level.
 fn is_written(level: LevelFilter, record: &log::Record<'_>) -> bool {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let (_, logger) = dispatch(level, fern::Output::call(move |_| sender.send(()).unwrap())).into_log();
+    let (_, logger) =
+        dispatch(level, fern::Output::call(move |_| sender.send(()).unwrap())).into_log();
     logger.log(record);
     receiver.try_recv().is_ok()
 }
@@ -51,7 +52,9 @@ fn a_runs_own_log_has_its_lines_from_debug_on() {
     let (greatest, logger) = to_runs().into_log();
     assert_eq!(greatest, LevelFilter::Debug);
     let log = |level, target| {
-        logger.log(&log::Record::builder().level(level).target(target).args(format_args!("a\nb")).build());
+        logger.log(
+            &log::Record::builder().level(level).target(target).args(format_args!("a\nb")).build(),
+        );
     };
     let kept = Arc::new(Kept::default());
     let scope = scope::Scope { run: "r1".into(), lines: Some(kept.clone()) };
@@ -62,7 +65,10 @@ fn a_runs_own_log_has_its_lines_from_debug_on() {
         log(Level::Warn, "backup");
         log(Level::Info, "rustic_core::repofile");
     });
-    assert_eq!(*kept.0.lock().unwrap(), ["DEBUG convoy::guards \"a\\nb\"", "WARN backup \"a\\nb\""]);
+    assert_eq!(
+        *kept.0.lock().unwrap(),
+        ["DEBUG convoy::guards \"a\\nb\"", "WARN backup \"a\\nb\""]
+    );
 }
 
 #[test]
@@ -72,10 +78,16 @@ fn a_file_and_a_run_get_what_a_quiet_console_does_not() {
     let file = Arc::new(LogFile::open(&path).unwrap());
     let (_, logger) = to_file(file, LevelFilter::Info, LogFormat::Json, "h").into_log();
     for level in [Level::Error, Level::Info, Level::Debug] {
-        logger.log(&log::Record::builder().level(level).target(SHOWN).args(format_args!("text")).build());
+        logger.log(
+            &log::Record::builder().level(level).target(SHOWN).args(format_args!("text")).build(),
+        );
     }
     let text = std::fs::read_to_string(&path).unwrap();
-    let levels: Vec<_> = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
-    assert_eq!(levels.iter().map(|line| line["level"].as_str().unwrap()).collect::<Vec<_>>(), ["error", "info"]);
+    let levels: Vec<_> =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
+    assert_eq!(
+        levels.iter().map(|line| line["level"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["error", "info"]
+    );
     assert_eq!(levels[0]["target"], "outcome");
 }

@@ -1,5 +1,5 @@
-//! E-mail: addresses, and a message in the form of RFC 5322, with plain text and HTML; [`smtp`](super::smtp) or
-//! [`ses`](super::ses) takes it away.
+//! E-mail: addresses, and a message in the form of RFC 5322, with plain text and HTML;
+//! [`smtp`](super::smtp) or [`ses`](super::ses) takes it away.
 
 use lettre::{
     Address,
@@ -40,7 +40,8 @@ impl Email {
     pub fn new(config: &Config) -> Result<Self> {
         let email = &config.email;
         let from = mailbox(&email.from).map_err(|error| wrong("BKUP_EMAIL_FROM", &error))?;
-        let to = email.to.iter().map(|to| mailbox(to).map_err(|error| wrong("BKUP_EMAIL_TO", &error)));
+        let to =
+            email.to.iter().map(|to| mailbox(to).map_err(|error| wrong("BKUP_EMAIL_TO", &error)));
         let to = to.collect::<Result<Vec<_>>>()?;
         only_one_way(config)?;
         let transport = match email.transport {
@@ -84,8 +85,11 @@ impl Email {
 /// A usage error where it is none.
 pub(super) fn mailbox(text: &str) -> Result<Mailbox> {
     text.trim().parse().map_err(|error| {
-        Error::usage(format!("\"{}\" is not an e-mail address: {error}", crate::text::escape(text).trim()))
-            .with_hint("write name@example.com or Name <name@example.com>")
+        Error::usage(format!(
+            "\"{}\" is not an e-mail address: {error}",
+            crate::text::escape(text).trim()
+        ))
+        .with_hint("write name@example.com or Name <name@example.com>")
     })
 }
 
@@ -93,7 +97,8 @@ fn wrong(name: &str, error: &Error) -> Error {
     Error { hint: error.hint.clone(), ..Error::configuration(format!("{name}: {}", error.message)) }
 }
 
-/// Both ways are set up and nobody said which to take: an alarm that goes the wrong way is heard by nobody.
+/// Both ways are set up and nobody said which to take: an alarm that goes the wrong way is heard by
+/// nobody.
 fn only_one_way(config: &Config) -> Result<()> {
     const SES: [&str; 4] = [
         "BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID",
@@ -105,16 +110,24 @@ fn only_one_way(config: &Config) -> Result<()> {
         return Ok(());
     }
     let Some(name) = SES.into_iter().find(|name| config.is_given(name)) else { return Ok(()) };
-    Err(Error::configuration(format!("{name} is set, but BKUP_EMAIL_TRANSPORT is not: e-mail would go through SMTP"))
-        .with_hint("set BKUP_EMAIL_TRANSPORT to ses or to smtp"))
+    Err(Error::configuration(format!(
+        "{name} is set, but BKUP_EMAIL_TRANSPORT is not: e-mail would go through SMTP"
+    ))
+    .with_hint("set BKUP_EMAIL_TRANSPORT to ses or to smtp"))
 }
 
-/// The message as it travels. Its id stays the same at each attempt, so that a mail program can tell a repetition.
+/// The message as it travels. Its id stays the same at each attempt, so that a mail program can
+/// tell a repetition.
 fn formatted(id: &str, message: &Message, from: &Mailbox, to: &[Mailbox]) -> Result<Vec<u8>> {
-    let domain: String =
-        message.host.chars().filter(|letter| letter.is_ascii_alphanumeric() || ".-".contains(*letter)).collect();
+    let domain: String = message
+        .host
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || ".-".contains(*letter))
+        .collect();
     let domain = if domain.is_empty() { "localhost".to_owned() } else { domain };
-    let header = |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
+    let header = |name, value: &str| {
+        HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+    };
     let mut builder = lettre::Message::builder()
         .from(from.clone())
         .subject(&message.subject)
@@ -152,7 +165,8 @@ mod tests {
             problem: None,
         };
         let to = [mailbox("a@example.com").unwrap(), mailbox("Bea <b@example.com>").unwrap()];
-        let bytes = formatted("id-1", &message, &mailbox("Backups <c@example.com>").unwrap(), &to).unwrap();
+        let bytes =
+            formatted("id-1", &message, &mailbox("Backups <c@example.com>").unwrap(), &to).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.is_ascii());
         let head = text.split("\r\n\r\n").next().unwrap();
@@ -166,14 +180,27 @@ mod tests {
             assert!(head.contains(line), "no {line:?} in {head}");
         }
         assert!(!head.contains("\r\nBcc:") && !head.contains("\r\nX: y"), "{head}");
-        assert!(text.contains("multipart/alternative") && text.contains("text/plain") && text.contains("text/html"));
+        assert!(
+            text.contains("multipart/alternative")
+                && text.contains("text/plain")
+                && text.contains("text/html")
+        );
     }
 
     #[test]
     fn what_is_no_address_is_said() {
-        for text in ["nobody", "a b@example.com", "a@", "a@example.com\r\nRCPT TO:<b@example.com>", "@example.com"] {
+        for text in [
+            "nobody",
+            "a b@example.com",
+            "a@",
+            "a@example.com\r\nRCPT TO:<b@example.com>",
+            "@example.com",
+        ] {
             let error = mailbox(text).unwrap_err();
-            assert!(error.message.contains("is not an e-mail address") && !error.message.contains('\n'), "{error}");
+            assert!(
+                error.message.contains("is not an e-mail address") && !error.message.contains('\n'),
+                "{error}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What people are told, ready for every channel; it holds no secret, so that it can lie in the outbox.
+//! What people are told, ready for every channel; it holds no secret, so that it can lie in the
+//! outbox.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,8 @@ impl Event {
 pub struct Message {
     /// What it is about.
     pub event: Event,
-    /// One line, of at most [`SUBJECT_COLUMNS`](super::texts::SUBJECT_COLUMNS) columns, without control characters.
+    /// One line, of at most [`SUBJECT_COLUMNS`](super::texts::SUBJECT_COLUMNS) columns, without
+    /// control characters.
     pub subject: String,
     /// The whole as plain text.
     pub text: String,

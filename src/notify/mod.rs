@@ -1,11 +1,15 @@
-//! Being told: e-mail (SMTP or Amazon SES) and a webhook, when something is wrong and when it is well again.
+//! Being told: e-mail (SMTP or Amazon SES) and a webhook, when something is wrong and when it is
+//! well again.
 //!
-//! - [`report`]: a run as people are told of it; [`texts`]: the words; [`message`]: the two made ready for every channel.
-//! - `problems`: what is wrong and who knows it, so that nobody is told twice; `outbox`: what still has to be sent.
-//! - `email` with `smtp` and `ses`, and `webhook`: the channels. `scripts`: what `notify::` of scripts does.
+//! - [`report`]: a run as people are told of it; [`texts`]: the words; [`message`]: the two made
+//!   ready for every channel.
+//! - `problems`: what is wrong and who knows it, so that nobody is told twice; `outbox`: what still
+//!   has to be sent.
+//! - `email` with `smtp` and `ses`, and `webhook`: the channels. `scripts`: what `notify::` of
+//!   scripts does.
 //!
-//! Telling is putting into the outbox, which needs no network and fails nobody: [`Teller::deliver_due`] does the sending,
-//! again and again for a day.
+//! Telling is putting into the outbox, which needs no network and fails nobody:
+//! [`Teller::deliver_due`] does the sending, again and again for a day.
 
 mod email;
 mod message;
@@ -55,7 +59,8 @@ use webhook::Webhook;
 
 /// How long one attempt to send one message may take.
 const ATTEMPT: Duration = Duration::from_secs(30);
-/// How often the outbox is looked at where nothing is due: another process may have put something in.
+/// How often the outbox is looked at where nothing is due: another process may have put something
+/// in.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long to wait at least: another process may be sending what is due.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -180,16 +185,18 @@ impl Teller {
         self.queued.notify_one();
     }
 
-    /// A run ended. People are told when it failed (once, until a reminder is due or it fails otherwise) and when it went well
-    /// again, or its good backups made up for what other runs failed to do; channels that are always told hear of every run but a
-    /// dry one, and one by which a person only looked at something.
+    /// A run ended. People are told when it failed (once, until a reminder is due or it fails
+    /// otherwise) and when it went well again, or its good backups made up for what other runs
+    /// failed to do; channels that are always told hear of every run but a dry one, and one by
+    /// which a person only looked at something.
     pub fn run_ended(&self, report: &RunReport) {
         if report.dry_run || report.is_refused() || self.channels().is_empty() {
             return;
         }
         let key = format!("run {}", report.name());
         if report.is_a_look() {
-            // It is seen by whoever asked; what the crontab's runs failed to show can be over all the same.
+            // It is seen by whoever asked; what the crontab's runs failed to show can be over all
+            // the same.
             if !report.is_bad {
                 self.ended_well(&key, report);
             }
@@ -210,7 +217,9 @@ impl Teller {
             };
             self.problems.seen(&seen, |verdict| match verdict {
                 Verdict::New => self.tell_run(Event::Failed, report, Reach::All, None, Some(&key)),
-                Verdict::Again(problem) => self.tell_run(Event::Failed, report, Reach::All, Some(&problem), Some(&key)),
+                Verdict::Again(problem) => {
+                    self.tell_run(Event::Failed, report, Reach::All, Some(&problem), Some(&key))
+                }
                 Verdict::Known => self.tell_run(Event::Failed, report, Reach::Always, None, None),
             });
         } else if report.is_bad || report.status != "done" {
@@ -225,7 +234,9 @@ impl Teller {
     fn ended_well(&self, key: &str, report: &RunReport) {
         self.problems.ended(Some(key), &report.good_backups(), |own, others| {
             match own {
-                Some(problem) => self.tell_run(Event::Recovered, report, Reach::All, Some(&problem), None),
+                Some(problem) => {
+                    self.tell_run(Event::Recovered, report, Reach::All, Some(&problem), None)
+                }
                 None if report.is_a_look() => {}
                 None => self.tell_run(Event::Succeeded, report, Reach::Always, None, None),
             }
@@ -236,20 +247,22 @@ impl Teller {
     /// A run that did not go well may have made good backups all the same.
     fn tell_made_up_for(&self, report: &RunReport) {
         if !report.backed_up.is_empty() {
-            self.problems.ended(None, &report.good_backups(), |_, others| self.tell_over(report, &others));
+            self.problems
+                .ended(None, &report.good_backups(), |_, others| self.tell_over(report, &others));
         }
     }
 
     /// Tells that a run's good backups ended these problems of other runs: one message.
     fn tell_over(&self, report: &RunReport, problems: &[(String, Problem)]) {
-        let names: Vec<&str> = problems.iter().map(|(key, _)| key.strip_prefix("run ").unwrap_or(key)).collect();
+        let names: Vec<&str> =
+            problems.iter().map(|(key, _)| key.strip_prefix("run ").unwrap_or(key)).collect();
         if names.is_empty() {
             return;
         }
         let zone = self.clock.time_zone();
-        let lines = problems
-            .iter()
-            .map(|(_, problem)| format!("- {} (since {})", problem.title, texts::moment(problem.first, &zone)));
+        let lines = problems.iter().map(|(_, problem)| {
+            format!("- {} (since {})", problem.title, texts::moment(problem.first, &zone))
+        });
         let text = format!(
             "Good backups were made by \"{}\". They make up for:\n\n{}",
             report.name(),
@@ -260,7 +273,14 @@ impl Teller {
         self.queue(self.words(Event::Solved, &words, &text, Some(&report.run)), Reach::All, false);
     }
 
-    fn tell_run(&self, event: Event, report: &RunReport, reach: Reach, known: Option<&Problem>, key: Option<&str>) {
+    fn tell_run(
+        &self,
+        event: Event,
+        report: &RunReport,
+        reach: Reach,
+        known: Option<&Problem>,
+        key: Option<&str>,
+    ) {
         let zone = self.clock.time_zone();
         let again = event == Event::Failed && known.is_some();
         let words = match event {
@@ -268,11 +288,15 @@ impl Teller {
             _ => texts::run_words(report, again),
         };
         let since = known.map(|problem| (problem.first, problem.times));
-        let mut blocks = texts::run_body(report, &self.host, &zone, if again { since } else { None });
+        let mut blocks =
+            texts::run_body(report, &self.host, &zone, if again { since } else { None });
         if let (Event::Recovered, Some((first, times))) = (event, since) {
             let first = texts::moment(first, &zone);
             let times = texts::times_of(times);
-            blocks.insert(1, Block::Words(format!("It is well again. It had failed {times} since {first}.")));
+            blocks.insert(
+                1,
+                Block::Words(format!("It is well again. It had failed {times} since {first}.")),
+            );
         }
         let mut message = self.message_of(event, &words, &blocks);
         message.run = Some(report.to_json());
@@ -281,15 +305,23 @@ impl Teller {
         self.queue(message, reach, !report.read_only);
     }
 
-    /// Something is wrong that is no run, such as a volume whose newest backup is too old. Told once, until [`Teller::solved`]
-    /// is called with the same key, another subject is given, or a reminder is due.
+    /// Something is wrong that is no run, such as a volume whose newest backup is too old. Told
+    /// once, until [`Teller::solved`] is called with the same key, another subject is given, or a
+    /// reminder is due.
     pub fn problem(&self, key: &str, subject: &str, text: &str) {
         self.problem_of(key, subject, text, Repeat::AfterAWhile);
     }
 
     /// The same; `repeat` says whether people are reminded of it.
     pub fn problem_of(&self, key: &str, subject: &str, text: &str, repeat: Repeat) {
-        self.seen_problem(&format!("problem {key}"), subject, text, &report::without_numbers(subject), None, repeat);
+        self.seen_problem(
+            &format!("problem {key}"),
+            subject,
+            text,
+            &report::without_numbers(subject),
+            None,
+            repeat,
+        );
     }
 
     /// It is no problem any more, and nobody needs to be told.
@@ -321,7 +353,15 @@ impl Teller {
     }
 
     /// `run`: the run of the script that says it; such a problem ends by not being said again.
-    fn seen_problem(&self, key: &str, subject: &str, text: &str, fingerprint: &str, run: Option<&str>, repeat: Repeat) {
+    fn seen_problem(
+        &self,
+        key: &str,
+        subject: &str,
+        text: &str,
+        fingerprint: &str,
+        run: Option<&str>,
+        repeat: Repeat,
+    ) {
         if self.channels().is_empty() {
             log::warn!("nobody is told of this, as no channel is on: {subject}: {text}");
             return;
@@ -349,7 +389,8 @@ impl Teller {
     }
 
     fn words(&self, event: Event, subject: &str, text: &str, run: Option<&str>) -> Message {
-        let blocks = texts::plain_body(text, &self.host, self.clock.now(), &self.clock.time_zone(), run);
+        let blocks =
+            texts::plain_body(text, &self.host, self.clock.now(), &self.clock.time_zone(), run);
         self.message_of(event, subject, &blocks)
     }
 
@@ -369,7 +410,8 @@ impl Teller {
         }
     }
 
-    /// Puts a message into the outbox for each channel that it reaches. `counts`: whether it also goes to who counts runs.
+    /// Puts a message into the outbox for each channel that it reaches. `counts`: whether it also
+    /// goes to who counts runs.
     fn queue(&self, message: Message, reach: Reach, counts: bool) {
         let wanted = |kind, on: NotifyOn, counts_runs: bool| match reach {
             Reach::Only(only) => only == kind,
@@ -377,11 +419,11 @@ impl Teller {
             Reach::Always if counts_runs => counts,
             Reach::Always => on == NotifyOn::Always,
         };
-        let email = self.email.as_ref().is_some_and(|email| wanted(ChannelKind::Email, email.on, false));
-        let webhook = self
-            .webhook
-            .as_ref()
-            .is_some_and(|webhook| wanted(ChannelKind::Webhook, webhook.on, webhook.way.counts_runs()));
+        let email =
+            self.email.as_ref().is_some_and(|email| wanted(ChannelKind::Email, email.on, false));
+        let webhook = self.webhook.as_ref().is_some_and(|webhook| {
+            wanted(ChannelKind::Webhook, webhook.on, webhook.way.counts_runs())
+        });
         for (kind, is_wanted) in [(ChannelKind::Email, email), (ChannelKind::Webhook, webhook)] {
             if is_wanted && let Err(error) = self.outbox.put(Waiting::new(kind, message.clone())) {
                 log::error!("this is not told by {}: {}: {error}", kind.as_str(), message.subject);
@@ -398,8 +440,8 @@ impl Teller {
         self.untried.load(Ordering::SeqCst)
     }
 
-    /// Sends what is due, both channels at the same time, each in the order in which it was told. Dropping the future leaves
-    /// what is not sent where it was.
+    /// Sends what is due, both channels at the same time, each in the order in which it was told.
+    /// Dropping the future leaves what is not sent where it was.
     pub async fn deliver_due(&self) -> Deliveries {
         self.deliver(ATTEMPT).await
     }
@@ -417,10 +459,11 @@ impl Teller {
         Deliveries { sent: email.sent + webhook.sent, failed: email.failed + webhook.failed }
     }
 
-    /// One attempt to send what is due, within this time: the end of a run on the command line. What is left is sent by the
-    /// next process, `serve` or another run.
+    /// One attempt to send what is due, within this time: the end of a run on the command line.
+    /// What is left is sent by the next process, `serve` or another run.
     pub async fn deliver_within(&self, limit: Duration) {
-        // The first that gets no answer takes all the time there is: what is behind it is not tried any more.
+        // The first that gets no answer takes all the time there is: what is behind it is not tried
+        // any more.
         let in_time = tokio::time::timeout(limit + LAST_MOMENT, self.deliver(limit)).await;
         let lost = self.outbox.unsafe_count();
         if lost > 0 {
@@ -439,8 +482,9 @@ impl Teller {
         self.outbox.list().into_iter().map(|waiting| waiting.next_attempt).min()
     }
 
-    /// Sends what is put into the outbox, by whichever process, until it is told to stop; what is being sent then gets a moment
-    /// to end, as a message that is cut off may have arrived and is sent again.
+    /// Sends what is put into the outbox, by whichever process, until it is told to stop; what is
+    /// being sent then gets a moment to end, as a message that is cut off may have arrived and is
+    /// sent again.
     pub async fn keep_delivering(&self, stop: CancellationToken) {
         loop {
             let round = self.deliver_due();
@@ -477,9 +521,11 @@ impl Teller {
         let mut done = Deliveries::default();
         // Where the channel itself is down, the rest waits with the first that failed.
         let mut down: Option<(Timestamp, String)> = None;
-        let all: Vec<Waiting> = self.outbox.list().into_iter().filter(|waiting| waiting.channel == kind).collect();
+        let all: Vec<Waiting> =
+            self.outbox.list().into_iter().filter(|waiting| waiting.channel == kind).collect();
         let now = self.clock.now();
-        // What is told later must not arrive first ("well again", then "failed"): when one is due, all before it are tried.
+        // What is told later must not arrive first ("well again", then "failed"): when one is due,
+        // all before it are tried.
         let last = all.iter().rposition(|waiting| waiting.is_due(now) || waiting.is_too_old(now));
         for waiting in all.into_iter().take(last.map_or(0, |last| last + 1)) {
             let now = self.clock.now();
@@ -519,14 +565,18 @@ impl Teller {
                     if let Some((_, error)) = refused.first() {
                         claimed.put_off(now, error);
                     }
-                    claimed.message.to = Some(refused.into_iter().map(|(address, _)| address).collect());
+                    claimed.message.to =
+                        Some(refused.into_iter().map(|(address, _)| address).collect());
                     claim.put_back();
                 }
                 Err(error) => {
                     done.failed += 1;
                     log::warn!("cannot tell people by {}: {}", kind.as_str(), in_one_line(&error));
                     claimed.put_off(now, &error);
-                    if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Configuration) {
+                    if matches!(
+                        error.kind,
+                        ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Configuration
+                    ) {
                         down = Some((claimed.next_attempt, error.to_string()));
                     }
                     if claimed.is_of_the_moment() { claim.done() } else { claim.put_back() }
@@ -550,7 +600,8 @@ impl Teller {
 
     /// Sends one message; the addresses that did not get it.
     async fn attempt(&self, waiting: &Waiting, limit: Duration) -> Result<Vec<email::Refusal>> {
-        // A task of its own: whatever becomes of a library in it, the backup before it stays a success. It ends with the set.
+        // A task of its own: whatever becomes of a library in it, the backup before it stays a
+        // success. It ends with the set.
         let mut task = JoinSet::new();
         let (id, message) = (waiting.id.clone(), waiting.message.clone());
         match (waiting.channel, &self.email, &self.webhook) {
@@ -562,13 +613,16 @@ impl Teller {
                 let webhook = webhook.way.clone();
                 task.spawn(async move { webhook.send(&message).await.map(|()| Vec::new()) });
             }
-            (kind, ..) => return Err(Error::configuration(format!("the channel {} is off", kind.as_str()))),
+            (kind, ..) => {
+                return Err(Error::configuration(format!("the channel {} is off", kind.as_str())));
+            }
         }
         match tokio::time::timeout(limit, task.join_next()).await {
             Ok(Some(Ok(sent))) => sent,
             Ok(other) => Err(Error::internal(format!("sending ended unexpectedly: {other:?}"))),
             Err(_) => {
-                let to = self.channels().into_iter().find(|channel| channel.channel == waiting.channel);
+                let to =
+                    self.channels().into_iter().find(|channel| channel.channel == waiting.channel);
                 let to = to.map(|channel| channel.to).unwrap_or_default();
                 Err(Error::new(ErrorKind::Timeout, format!("no answer in {} seconds: {to}", limit.as_secs()))
                     .with_hint("look at its address, its port and the network; a server that begins with TLS (SMTP on port 465) is silent to who does not"))

@@ -1,7 +1,8 @@
 //! What still has to be sent: one file a message and channel, kept across restarts.
 //!
-//! Whoever sends a message holds a `flock` on its file, so that no two processes send the same one; it goes with the process.
-//! Where the folder can't be written, messages wait in memory, as long as the process lives.
+//! Whoever sends a message holds a `flock` on its file, so that no two processes send the same one;
+//! it goes with the process. Where the folder can't be written, messages wait in memory, as long as
+//! the process lives.
 
 use std::{
     fs::{self, File},
@@ -82,7 +83,11 @@ impl Waiting {
             ChannelKind::Email => "email",
             ChannelKind::Webhook => "webhook",
         };
-        let id = format!("{}-{:x}-{serial:06x}-{name}", time.strftime("%Y%m%dT%H%M%S.%6f"), std::process::id());
+        let id = format!(
+            "{}-{:x}-{serial:06x}-{name}",
+            time.strftime("%Y%m%dT%H%M%S.%6f"),
+            std::process::id()
+        );
         Self { id, channel, attempts: 0, next_attempt: time, last_error: None, message }
     }
 
@@ -140,8 +145,10 @@ impl Outbox {
     /// Where too many wait already: it is dropped.
     pub fn put(&self, waiting: Waiting) -> Result<()> {
         if self.files().len() + self.in_memory().len() >= MOST_WAITING {
-            return Err(Error::internal(format!("{MOST_WAITING} messages wait to be sent already"))
-                .with_hint("see \"convoy-backups notify list\""));
+            return Err(Error::internal(format!(
+                "{MOST_WAITING} messages wait to be sent already"
+            ))
+            .with_hint("see \"convoy-backups notify list\""));
         }
         if let Err(error) = self.store(&waiting) {
             log::warn!("{error}; the message is sent by this process, or not at all");
@@ -157,7 +164,8 @@ impl Outbox {
 
     /// What waits, in the order in which it was put in.
     pub fn list(&self) -> Vec<Waiting> {
-        let mut all: Vec<Waiting> = self.files().iter().filter_map(|path| self.read(path)).collect();
+        let mut all: Vec<Waiting> =
+            self.files().iter().filter_map(|path| self.read(path)).collect();
         all.extend(self.in_memory().iter().cloned());
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
@@ -194,11 +202,15 @@ impl Outbox {
 
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "json"))
+            .collect()
     }
 
     fn store(&self, waiting: &Waiting) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(waiting).map_err(|error| Error::internal(error.to_string()))?;
+        let bytes = serde_json::to_vec_pretty(waiting)
+            .map_err(|error| Error::internal(error.to_string()))?;
         let path = self.path(&waiting.id);
         fs::DirBuilder::new()
             .recursive(true)
@@ -208,7 +220,8 @@ impl Outbox {
             .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
     }
 
-    /// A message from its file; one that makes no sense is put aside, so that it does not come up again and again.
+    /// A message from its file; one that makes no sense is put aside, so that it does not come up
+    /// again and again.
     fn read(&self, path: &Path) -> Option<Waiting> {
         let wrong = match fs::metadata(path) {
             Err(_) => return None,
@@ -238,7 +251,10 @@ impl Claim<'_> {
             && let Err(error) = fs::remove_file(path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            log::error!("cannot remove \"{}\", so that message is sent again: {error}", path.display());
+            log::error!(
+                "cannot remove \"{}\", so that message is sent again: {error}",
+                path.display()
+            );
         }
     }
 
@@ -338,7 +354,8 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_written_messages_wait_in_memory_and_a_claim_that_is_dropped_puts_them_back() {
+    fn where_nothing_can_be_written_messages_wait_in_memory_and_a_claim_that_is_dropped_puts_them_back()
+     {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();

@@ -1,8 +1,8 @@
-//! What is wrong at the moment, and what people were told of it: kept on disk, so that nobody is told twice by two processes
-//! or after a restart.
+//! What is wrong at the moment, and what people were told of it: kept on disk, so that nobody is
+//! told twice by two processes or after a restart.
 //!
-//! Where the file can't be read or written, people are rather told once too often: the process then goes by what it remembers
-//! itself.
+//! Where the file can't be read or written, people are rather told once too often: the process then
+//! goes by what it remembers itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,8 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How long to wait for another process that writes: it takes a moment, unless that process was stopped.
+/// How long to wait for another process that writes: it takes a moment, unless that process was
+/// stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often to look whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -50,11 +51,12 @@ pub struct Problem {
     /// Whether it ends by not being said again: nobody says when it is over.
     #[serde(default)]
     pub fades: bool,
-    /// The volumes that were not backed up, where that is all that is wrong: good backups of them end it, whoever makes them.
-    /// [`EVERY_VOLUME`]: a backup of everything.
+    /// The volumes that were not backed up, where that is all that is wrong: good backups of them
+    /// end it, whoever makes them. [`EVERY_VOLUME`]: a backup of everything.
     #[serde(default)]
     pub not_backed_up: BTreeSet<String>,
-    /// From which daemon and to which destination they were not backed up; `None`: none was reached.
+    /// From which daemon and to which destination they were not backed up; `None`: none was
+    /// reached.
     #[serde(default)]
     place: Option<String>,
     /// When each of its failures (by fingerprint) was last told.
@@ -106,7 +108,8 @@ pub enum Repeat {
     Never,
 }
 
-/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where none was left out).
+/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where none was left
+/// out).
 #[derive(Debug, Clone, Default)]
 pub(super) struct BackedUp {
     pub volumes: BTreeSet<String>,
@@ -130,8 +133,8 @@ impl Problems {
         Self { folder: folder.to_owned(), remind_after, known: Mutex::default() }
     }
 
-    /// Notes what was seen, and passes on whether people are to be told. What `tell` does is done before the note is on disk:
-    /// whoever dies in between tells twice, rather than not at all.
+    /// Notes what was seen, and passes on whether people are to be told. What `tell` does is done
+    /// before the note is on disk: whoever dies in between tells twice, rather than not at all.
     pub fn seen(&self, seen: &Seen<'_>, tell: impl FnOnce(Verdict)) {
         self.change(|state| tell(state.seen(seen, self.remind_after)));
     }
@@ -141,8 +144,8 @@ impl Problems {
         self.change(|state| tell(state.problems.remove(key)));
     }
 
-    /// A run ended: takes out its own problem where it went well (`own` is its key), and the problems of other runs that its good
-    /// backups end. What each of them was is passed on.
+    /// A run ended: takes out its own problem where it went well (`own` is its key), and the
+    /// problems of other runs that its good backups end. What each of them was is passed on.
     pub fn ended(
         &self,
         own: Option<&str>,
@@ -202,8 +205,14 @@ impl Problems {
 
     fn lock(&self) -> Result<File> {
         let path = self.folder.join("problems.lock");
-        let failed = |error: &std::io::Error| Error::io(format_args!("cannot lock \"{}\"", path.display()), error);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|error| failed(&error))?;
+        let failed = |error: &std::io::Error| {
+            Error::io(format_args!("cannot lock \"{}\"", path.display()), error)
+        };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(|error| failed(&error))?;
         let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&error))?;
         let start = Instant::now();
@@ -220,15 +229,18 @@ impl Problems {
         let path = self.path();
         let what = || format!("cannot read \"{}\"", path.display());
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::io(what(), &error.into())),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| Error::io(what(), &error.into()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
             Err(error) => Err(Error::io(what(), &error)),
         }
     }
 
     fn write(&self, state: &State) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(&State { version: 1, problems: state.problems.clone() })
-            .map_err(|error| Error::internal(error.to_string()))?;
+        let bytes =
+            serde_json::to_vec_pretty(&State { version: 1, problems: state.problems.clone() })
+                .map_err(|error| Error::internal(error.to_string()))?;
         let path = self.path();
         write_whole(&path, &bytes)
             .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
@@ -262,7 +274,8 @@ impl State {
         problem.title = seen.title.to_owned();
         problem.last = seen.now;
         problem.times = problem.times.saturating_add(1);
-        // A run that comes each day comes some seconds early or late: that must not put a reminder off by a day.
+        // A run that comes each day comes some seconds early or late: that must not put a reminder
+        // off by a day.
         let tolerance = (remind_after / 20).min(Duration::from_secs(3_600));
         let is_fresh = |told: &Told| {
             if seen.repeat == Repeat::Never {
@@ -277,7 +290,8 @@ impl State {
         }
         problem.told.insert(seen.fingerprint.to_owned(), Told(seen.now));
         while problem.told.len() > MOST_TOLD {
-            let oldest = problem.told.iter().min_by_key(|(_, told)| told.0).map(|(print, _)| print.clone());
+            let oldest =
+                problem.told.iter().min_by_key(|(_, told)| told.0).map(|(print, _)| print.clone());
             if let Some(print) = oldest {
                 problem.told.remove(&print);
             }
@@ -289,7 +303,9 @@ impl State {
     fn fade(&mut self, now: Timestamp, remind_after: Duration) {
         self.problems.retain(|_, problem| {
             let silent = now.duration_since(problem.last);
-            !problem.fades || silent.is_negative() || silent.unsigned_abs() < remind_after.saturating_mul(2)
+            !problem.fades
+                || silent.is_negative()
+                || silent.unsigned_abs() < remind_after.saturating_mul(2)
         });
     }
 
@@ -318,7 +334,11 @@ impl State {
 
     fn trim(&mut self) {
         while self.problems.len() > MOST_PROBLEMS {
-            let oldest = self.problems.iter().min_by_key(|(_, problem)| problem.last).map(|(key, _)| key.clone());
+            let oldest = self
+                .problems
+                .iter()
+                .min_by_key(|(_, problem)| problem.last)
+                .map(|(key, _)| key.clone());
             if let Some(key) = oldest {
                 self.problems.remove(&key);
             }
@@ -368,7 +388,9 @@ mod tests {
         assert!(told(&again, "b", "2026-11-23T09:00:00Z"));
         assert!(!told(&again, "a", "2026-11-23T10:00:00Z"));
         // The run of the next day, that began some seconds early.
-        let Verdict::Again(problem) = see(&again, "a", "2026-11-24T06:59:50Z") else { panic!("no reminder") };
+        let Verdict::Again(problem) = see(&again, "a", "2026-11-24T06:59:50Z") else {
+            panic!("no reminder")
+        };
         assert_eq!((problem.times, problem.first), (5, at("2026-11-23T07:00:00Z")));
         assert!(!told(&again, "a", "2026-11-24T08:00:00Z"));
     }

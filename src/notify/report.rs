@@ -24,7 +24,8 @@ pub struct RunReport {
     pub arguments: Vec<String>,
     /// Who started it: `cli`, `cron` or `http`.
     pub trigger: String,
-    /// How it ended: `done`, `failed`, `partial`, `cancelled`, `timed-out`, `interrupted` or `skipped`.
+    /// How it ended: `done`, `failed`, `partial`, `cancelled`, `timed-out`, `interrupted` or
+    /// `skipped`.
     pub status: String,
     /// Whether that is a failure.
     pub is_bad: bool,
@@ -44,7 +45,8 @@ pub struct RunReport {
     pub error: Option<Error>,
     /// What failed on the way without ending it.
     pub failures: Vec<Failure>,
-    /// The newest good backup of each volume that it failed with, and when it was made; `None`: there is none.
+    /// The newest good backup of each volume that it failed with, and when it was made; `None`:
+    /// there is none.
     pub last_good: Vec<(String, Option<(Timestamp, String)>)>,
     /// The last lines of its log.
     pub log_tail: Vec<String>,
@@ -63,14 +65,18 @@ impl RunReport {
 
     /// The volumes that failed, each once, in order of their names.
     pub fn volumes(&self) -> Vec<&str> {
-        let volumes: BTreeSet<&str> = self.failures.iter().map(|failure| failure.volume.as_str()).collect();
+        let volumes: BTreeSet<&str> =
+            self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         volumes.into_iter().filter(|volume| !volume.is_empty()).collect()
     }
 
     /// The volumes that failed; where it ended before it could say which, the one it was for.
     pub fn volumes_at_fault(&self) -> Vec<&str> {
         match self.volumes().as_slice() {
-            [] => Some(self.volume_argument()).filter(|volume| !volume.is_empty()).into_iter().collect(),
+            [] => Some(self.volume_argument())
+                .filter(|volume| !volume.is_empty())
+                .into_iter()
+                .collect(),
             volumes => volumes.to_vec(),
         }
     }
@@ -81,13 +87,14 @@ impl RunReport {
             Some(error) => error.kind == ErrorKind::Busy,
             None => {
                 let busy = ErrorKind::Busy.code();
-                !self.failures.is_empty() && self.failures.iter().all(|failure| failure.code == busy)
+                !self.failures.is_empty()
+                    && self.failures.iter().all(|failure| failure.code == busy)
             }
         }
     }
 
-    /// Whether people are told of it as a failure. A person who cancelled a run knows, and one whose run found the lock
-    /// taken can try again; nobody watches the crontab's.
+    /// Whether people are told of it as a failure. A person who cancelled a run knows, and one
+    /// whose run found the lock taken can try again; nobody watches the crontab's.
     pub fn counts_as_failure(&self) -> bool {
         self.is_bad && self.status != "cancelled" && (!self.is_busy() || self.trigger == "cron")
     }
@@ -97,9 +104,11 @@ impl RunReport {
         self.read_only && self.trigger != "cron"
     }
 
-    /// Whether what was asked for over HTTP was refused as wrong: whoever asked has the answer, and nothing is broken.
+    /// Whether what was asked for over HTTP was refused as wrong: whoever asked has the answer, and
+    /// nothing is broken.
     pub fn is_refused(&self) -> bool {
-        let is_wrong = |kind| matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Guard);
+        let is_wrong =
+            |kind| matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Guard);
         self.trigger == "http" && self.error.as_ref().is_some_and(|error| is_wrong(error.kind))
     }
 
@@ -109,8 +118,8 @@ impl RunReport {
         at.and_then(|at| self.arguments.get(at + 1)).map_or(EVERY_VOLUME, String::as_str)
     }
 
-    /// The volumes that it failed to back up, where that is all that went wrong: a good backup of each makes up for it. What
-    /// scripts of the users' own fail to do is not known.
+    /// The volumes that it failed to back up, where that is all that went wrong: a good backup of
+    /// each makes up for it. What scripts of the users' own fail to do is not known.
     pub(super) fn not_backed_up(&self) -> BTreeSet<String> {
         if self.script != "backup" {
             return BTreeSet::new();
@@ -126,19 +135,22 @@ impl RunReport {
     /// What it backed up.
     pub(super) fn good_backups(&self) -> BackedUp {
         let mut volumes = self.backed_up.clone();
-        if self.script == "backup" && self.status == "done" && !self.dry_run && !volumes.is_empty() {
+        if self.script == "backup" && self.status == "done" && !self.dry_run && !volumes.is_empty()
+        {
             volumes.insert(self.volume_argument().to_owned());
         }
         BackedUp { volumes, place: self.place.clone() }
     }
 
-    /// By what two failures are told apart: the volumes, the kinds of error, and the words without their numbers (sizes, ages,
-    /// ids and names of snapshots differ each time).
+    /// By what two failures are told apart: the volumes, the kinds of error, and the words without
+    /// their numbers (sizes, ages, ids and names of snapshots differ each time).
     pub fn fingerprint(&self) -> String {
         let mut parts: BTreeSet<String> = self
             .failures
             .iter()
-            .map(|failure| format!("{}|{}|{}", failure.volume, failure.code, without_numbers(&failure.message)))
+            .map(|failure| {
+                format!("{}|{}|{}", failure.volume, failure.code, without_numbers(&failure.message))
+            })
             .collect();
         if let Some(error) = &self.error {
             parts.insert(format!("|{}|{}", error.kind.code(), without_numbers(&error.to_string())));
@@ -173,8 +185,13 @@ impl RunReport {
 
 /// The text with every word that has a digit in it as `#`.
 pub(super) fn without_numbers(text: &str) -> String {
-    let word =
-        |word: &str| if word.contains(|letter: char| letter.is_ascii_digit()) { "#".into() } else { word.to_owned() };
+    let word = |word: &str| {
+        if word.contains(|letter: char| letter.is_ascii_digit()) {
+            "#".into()
+        } else {
+            word.to_owned()
+        }
+    };
     text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
@@ -248,7 +265,9 @@ pub(super) mod tests {
         report.trigger = "cli".into();
         assert!(!report.counts_as_failure());
         report = failed(&["vol1"]);
-        for (status, counts) in [("timed-out", true), ("interrupted", true), ("failed", true), ("cancelled", false)] {
+        for (status, counts) in
+            [("timed-out", true), ("interrupted", true), ("failed", true), ("cancelled", false)]
+        {
             report.status = status.into();
             assert_eq!(report.counts_as_failure(), counts, "{status}");
         }

@@ -17,7 +17,14 @@ impl Notifier for Teller {
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {
         let key = format!("script {}: {subject}", speaker.script);
         let fingerprint = report::without_numbers(text);
-        self.seen_problem(&key, subject, text, &fingerprint, Some(&speaker.run), Repeat::AfterAWhile);
+        self.seen_problem(
+            &key,
+            subject,
+            text,
+            &fingerprint,
+            Some(&speaker.run),
+            Repeat::AfterAWhile,
+        );
         Ok(())
     }
 
@@ -34,10 +41,14 @@ impl Notifier for Teller {
             email::mailbox(address)?;
         }
         if self.email.is_none() {
-            log::warn!("this is sent to nobody, as BKUP_EMAIL_ENABLED is not true: {}", mail.subject);
+            log::warn!(
+                "this is sent to nobody, as BKUP_EMAIL_ENABLED is not true: {}",
+                mail.subject
+            );
             return Ok(());
         }
-        let mut message = self.words(Event::Information, &mail.subject, &mail.text, Some(&speaker.run));
+        let mut message =
+            self.words(Event::Information, &mail.subject, &mail.text, Some(&speaker.run));
         message.subject = texts::subject_as_is(&mail.subject);
         if let Some(html) = mail.html {
             message.html = html;

@@ -63,16 +63,24 @@ impl Ses {
     ///
     /// # Errors
     /// Where nobody got it.
-    pub async fn send(&self, from: &Mailbox, to: &[Address], message: &[u8]) -> Result<Vec<Refusal>> {
+    pub async fn send(
+        &self,
+        from: &Mailbox,
+        to: &[Address],
+        message: &[u8],
+    ) -> Result<Vec<Refusal>> {
         let client = self.client().await?;
         let all: Vec<String> = to.iter().map(Address::to_string).collect();
         let refused = match send_to(&client, from, &all, message).await {
             Ok(()) => return Ok(Vec::new()),
-            // SES takes all or none; one address that it does not like must not keep the others from being told.
+            // SES takes all or none; one address that it does not like must not keep the others
+            // from being told.
             Err(error) if all.len() > 1 && is_of_address(&error) => {
                 let mut refused = Vec::new();
                 for address in &all {
-                    if let Err(error) = send_to(&client, from, std::slice::from_ref(address), message).await {
+                    if let Err(error) =
+                        send_to(&client, from, std::slice::from_ref(address), message).await
+                    {
                         refused.push((address.clone(), self.explain(&error)));
                     }
                 }
@@ -83,13 +91,18 @@ impl Ses {
         if refused.len() < all.len() {
             return Ok(refused);
         }
-        Err(refused.into_iter().next().map_or_else(|| Error::internal("no address was tried"), |(_, error)| error))
+        Err(refused
+            .into_iter()
+            .next()
+            .map_or_else(|| Error::internal("no address was tried"), |(_, error)| error))
     }
 
     async fn client(&self) -> Result<Client> {
-        let http =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(REQUEST).build();
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(REQUEST).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             // The outbox tries again, and not for seconds but for a day.
@@ -99,8 +112,13 @@ impl Ses {
             loader = loader.region(Region::new(region.clone()));
         }
         if let Some((id, key)) = &self.key {
-            loader =
-                loader.credentials_provider(Credentials::new(id.expose(), key.expose(), None, None, "BKUP_EMAIL_SES"));
+            loader = loader.credentials_provider(Credentials::new(
+                id.expose(),
+                key.expose(),
+                None,
+                None,
+                "BKUP_EMAIL_SES",
+            ));
         }
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint);
@@ -117,7 +135,9 @@ impl Ses {
         let what = self.description();
         let Some(service) = error.as_service_error() else {
             let (kind, hint) = match error {
-                SdkError::TimeoutError(_) => (ErrorKind::Timeout, "look at the network and BKUP_EMAIL_SES_ENDPOINT"),
+                SdkError::TimeoutError(_) => {
+                    (ErrorKind::Timeout, "look at the network and BKUP_EMAIL_SES_ENDPOINT")
+                }
                 _ => (
                     ErrorKind::Unreachable,
                     "look at the network, BKUP_EMAIL_SES_REGION, BKUP_EMAIL_SES_ENDPOINT and the AWS keys",
@@ -128,7 +148,9 @@ impl Ses {
         let code = service.code().unwrap_or("an error without a code");
         let message = service.message().unwrap_or("without words");
         let hint = match code {
-            "MessageRejected" => "look at what SES says of BKUP_EMAIL_FROM and BKUP_EMAIL_TO: are they verified?",
+            "MessageRejected" => {
+                "look at what SES says of BKUP_EMAIL_FROM and BKUP_EMAIL_TO: are they verified?"
+            }
             "MailFromDomainNotVerifiedException" => "verify the domain of BKUP_EMAIL_FROM in SES",
             _ => "look at the AWS keys, and at what they may do (ses:SendRawEmail)",
         };
@@ -147,7 +169,10 @@ async fn send_to(
     to: &[String],
     message: &[u8],
 ) -> std::result::Result<(), SdkError<SendEmailError>> {
-    let raw = RawMessage::builder().data(Blob::new(message)).build().map_err(SdkError::construction_failure)?;
+    let raw = RawMessage::builder()
+        .data(Blob::new(message))
+        .build()
+        .map_err(SdkError::construction_failure)?;
     client
         .send_email()
         .from_email_address(from.email.to_string())

@@ -1,5 +1,5 @@
-//! E-mail through an SMTP server: the conversation is lettre's, its order ours, so that one address that is refused keeps no
-//! one else from being told.
+//! E-mail through an SMTP server: the conversation is lettre's, its order ours, so that one address
+//! that is refused keeps no one else from being told.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -42,23 +42,32 @@ impl Smtp {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (None, None) => None,
             (Some(_), None) => {
-                return Err(Error::configuration("BKUP_EMAIL_SMTP_USER is set, but BKUP_EMAIL_SMTP_PASS is not")
-                    .with_hint("set both, or neither for a server that wants no password"));
+                return Err(Error::configuration(
+                    "BKUP_EMAIL_SMTP_USER is set, but BKUP_EMAIL_SMTP_PASS is not",
+                )
+                .with_hint("set both, or neither for a server that wants no password"));
             }
             (None, Some(_)) => {
-                return Err(Error::configuration("BKUP_EMAIL_SMTP_PASS is set, but BKUP_EMAIL_SMTP_USER is not")
-                    .with_hint("set both, or neither for a server that wants no password"));
+                return Err(Error::configuration(
+                    "BKUP_EMAIL_SMTP_PASS is set, but BKUP_EMAIL_SMTP_USER is not",
+                )
+                .with_hint("set both, or neither for a server that wants no password"));
             }
         };
         let host = email.smtp_host.as_str();
-        let is_here =
-            host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let is_here = host == "localhost"
+            || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         if email.smtp_security == SmtpSecurity::None && user.is_some() && !is_here {
             log::warn!(
                 "the password for the SMTP server {host} is sent in plain text (BKUP_EMAIL_SMTP_SECURITY is none)"
             );
         }
-        Ok(Self { host: email.smtp_host.clone(), port: email.smtp_port, security: email.smtp_security, user })
+        Ok(Self {
+            host: email.smtp_host.clone(),
+            port: email.smtp_port,
+            security: email.smtp_security,
+            user,
+        })
     }
 
     pub fn description(&self) -> String {
@@ -74,7 +83,12 @@ impl Smtp {
     ///
     /// # Errors
     /// Where nobody got it.
-    pub async fn send(&self, from: &Address, to: &[Address], message: &[u8]) -> Result<Vec<Refusal>> {
+    pub async fn send(
+        &self,
+        from: &Address,
+        to: &[Address],
+        message: &[u8],
+    ) -> Result<Vec<Refusal>> {
         let mut connection = self.connect().await.map_err(|error| self.explain(&error))?;
         let sent = self.converse(&mut connection, from, to, message).await;
         _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
@@ -86,7 +100,9 @@ impl Smtp {
         let name = ClientId::default();
         let wrapper = (self.security == SmtpSecurity::Tls).then(tls).transpose()?;
         let address = (self.host.trim_matches(['[', ']']), self.port);
-        let mut connection = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT), &name, wrapper, None).await?;
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT), &name, wrapper, None)
+                .await?;
         if self.security == SmtpSecurity::StartTls {
             connection.starttls(tls()?, &name).await?;
         }
@@ -104,7 +120,8 @@ impl Smtp {
         to: &[Address],
         message: &[u8],
     ) -> Result<Vec<Refusal>> {
-        let ascii = std::iter::once(from).chain(to).all(|address| AsRef::<str>::as_ref(address).is_ascii());
+        let ascii =
+            std::iter::once(from).chain(to).all(|address| AsRef::<str>::as_ref(address).is_ascii());
         let parameters = if ascii { Vec::new() } else { vec![MailParameter::SmtpUtfEight] };
         let explain = |error: SmtpError| self.explain(&error);
         connection.command(Mail::new(Some(from.clone()), parameters)).await.map_err(explain)?;
@@ -131,8 +148,8 @@ impl Smtp {
         Ok(refused)
     }
 
-    /// What went wrong, where, and what to do; [`ErrorKind::Unreachable`] and `Timeout` where the next message would fare no
-    /// better.
+    /// What went wrong, where, and what to do; [`ErrorKind::Unreachable`] and `Timeout` where the
+    /// next message would fare no better.
     fn explain(&self, error: &SmtpError) -> Error {
         let server = format!("{}:{}", self.host, self.port);
         let words = texts::chain(error);
@@ -141,7 +158,10 @@ impl Smtp {
                 (ErrorKind::Configuration, "look at BKUP_EMAIL_SMTP_USER and BKUP_EMAIL_SMTP_PASS")
             }
             Some(code) if code.starts_with('4') => (ErrorKind::Io, "the server may take it later"),
-            Some(_) => (ErrorKind::Io, "the server's words say why; look at BKUP_EMAIL_FROM and BKUP_EMAIL_TO"),
+            Some(_) => (
+                ErrorKind::Io,
+                "the server's words say why; look at BKUP_EMAIL_FROM and BKUP_EMAIL_TO",
+            ),
             None if words.contains("UnknownIssuer") || words.contains("certificate") => (
                 ErrorKind::Unreachable,
                 "the server's certificate is not trusted for this name: look at BKUP_EMAIL_SMTP_HOST and the system's certificates, or let SSL_CERT_FILE name a file with its authority's",
@@ -150,15 +170,20 @@ impl Smtp {
                 ErrorKind::Unreachable,
                 "set BKUP_EMAIL_SMTP_SECURITY to tls where the server wants TLS at once, or to none where plain text will do",
             ),
-            None if words.contains("corrupt message") || words.contains("InvalidContentType") => {
-                (ErrorKind::Unreachable, "the server does not begin with TLS: set BKUP_EMAIL_SMTP_SECURITY to starttls")
+            None if words.contains("corrupt message") || words.contains("InvalidContentType") => (
+                ErrorKind::Unreachable,
+                "the server does not begin with TLS: set BKUP_EMAIL_SMTP_SECURITY to starttls",
+            ),
+            None if error.is_timeout() => {
+                (ErrorKind::Timeout, "look at BKUP_EMAIL_SMTP_HOST and BKUP_EMAIL_SMTP_PORT")
             }
-            None if error.is_timeout() => (ErrorKind::Timeout, "look at BKUP_EMAIL_SMTP_HOST and BKUP_EMAIL_SMTP_PORT"),
             None if words.contains("authentication mechanism") => (
                 ErrorKind::Unreachable,
                 "the server takes no password here: unset BKUP_EMAIL_SMTP_USER, or use another port or security",
             ),
-            None => (ErrorKind::Unreachable, "look at BKUP_EMAIL_SMTP_HOST and BKUP_EMAIL_SMTP_PORT"),
+            None => {
+                (ErrorKind::Unreachable, "look at BKUP_EMAIL_SMTP_HOST and BKUP_EMAIL_SMTP_PORT")
+            }
         };
         Error::new(kind, format!("the SMTP server {server}: {words}")).with_hint(hint)
     }

@@ -36,14 +36,21 @@ fn freshness_that_is_lost_is_told_once_and_when_it_is_well_again() {
     let (teller, clock) = teller(folder.path(), &[]);
     teller.solved("fresh vol1", "vol1 is backed up", "");
     for days in [9, 10, 11] {
-        teller.problem("fresh vol1", &format!("vol1 is not backed up for {days} days"), "its schedule says each day");
+        teller.problem(
+            "fresh vol1",
+            &format!("vol1 is not backed up for {days} days"),
+            "its schedule says each day",
+        );
     }
     assert_eq!(subjects(&teller), ["[db1] vol1 is not backed up for 9 days"]);
     clock.set("2026-11-24T07:00:00Z".parse().unwrap());
     teller.problem("fresh vol1", "vol1 is not backed up for 12 days", "");
     teller.solved("fresh vol1", "vol1 is backed up", "");
     teller.solved("fresh vol1", "vol1 is backed up", "");
-    assert_eq!(subjects(&teller)[1..], ["[db1] vol1 is not backed up for 12 days", "[db1] vol1 is backed up"]);
+    assert_eq!(
+        subjects(&teller)[1..],
+        ["[db1] vol1 is not backed up for 12 days", "[db1] vol1 is backed up"]
+    );
 }
 
 #[test]
@@ -84,7 +91,10 @@ async fn a_channel_that_is_down_for_a_day_is_given_up_and_the_failure_is_told_at
     clock.set("2026-11-23T07:01:00Z".parse().unwrap());
     assert_eq!(teller.deliver_due().await.failed, 1);
     let again = &teller.waiting()[0];
-    assert_eq!((again.attempts, teller.next_attempt()), (2, Some("2026-11-23T07:03:00Z".parse().unwrap())));
+    assert_eq!(
+        (again.attempts, teller.next_attempt()),
+        (2, Some("2026-11-23T07:03:00Z".parse().unwrap()))
+    );
     teller.run_ended(&failed(&["vol1"]));
     assert_eq!(teller.waiting().len(), 1, "people will know");
     clock.set("2026-11-24T07:00:00Z".parse().unwrap());
@@ -102,7 +112,11 @@ async fn what_is_told_later_does_not_arrive_first() {
     teller.deliver_due().await;
     clock.set("2026-11-23T07:00:30Z".parse().unwrap());
     teller.run_ended(&failed(&[]));
-    assert_eq!(teller.deliver_due().await.failed, 2, "the older one was tried, the newer one waits for it");
+    assert_eq!(
+        teller.deliver_due().await.failed,
+        2,
+        "the older one was tried, the newer one waits for it"
+    );
     let attempts: Vec<u32> = teller.waiting().iter().map(|waiting| waiting.attempts).collect();
     assert_eq!(attempts, [2, 0]);
 }
@@ -183,7 +197,10 @@ fn what_a_person_typed_and_never_types_again_is_not_wrong_for_ever() {
     teller.run_ended(&backup_of("vol9", "cli", false));
     teller.run_ended(&backup_of("vol8", "cron", false));
     clock.set("2026-11-26T07:00:00Z".parse().unwrap());
-    assert_eq!(teller.problems().unwrap().into_keys().collect::<Vec<_>>(), ["run backup --volume vol8"]);
+    assert_eq!(
+        teller.problems().unwrap().into_keys().collect::<Vec<_>>(),
+        ["run backup --volume vol8"]
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! The words: a subject of one line that a phone shows whole, and a body as plain text and as HTML, both from the same blocks.
+//! The words: a subject of one line that a phone shows whole, and a body as plain text and as HTML,
+//! both from the same blocks.
 //!
-//! Texts of scripts and of the daemon may hold anything: control characters are escaped, and HTML is.
+//! Texts of scripts and of the daemon may hold anything: control characters are escaped, and HTML
+//! is.
 
 use std::fmt::Write;
 
@@ -92,12 +94,23 @@ pub(super) fn run_words(report: &RunReport, again: bool) -> String {
         (volumes, ..) => some_of(volumes),
     };
     let what = what.lines().next().unwrap_or_default().to_owned();
-    if what.is_empty() { format!("{name} {happened}") } else { format!("{name} {happened}: {what}") }
+    if what.is_empty() {
+        format!("{name} {happened}")
+    } else {
+        format!("{name} {happened}: {what}")
+    }
 }
 
-/// The body for a run that ended. `since`: when this problem was first told, and how often it was seen since.
-pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: Option<(Timestamp, u64)>) -> Vec<Block> {
-    let mut blocks = vec![Block::Headline(format!("{} {} on {host}.", report.name(), happened(report)))];
+/// The body for a run that ended. `since`: when this problem was first told, and how often it was
+/// seen since.
+pub(super) fn run_body(
+    report: &RunReport,
+    host: &str,
+    zone: &TimeZone,
+    since: Option<(Timestamp, u64)>,
+) -> Vec<Block> {
+    let mut blocks =
+        vec![Block::Headline(format!("{} {} on {host}.", report.name(), happened(report)))];
     if let Some((first, times)) = since {
         blocks.push(Block::Words(format!(
             "This goes on since {}; it was seen {}.",
@@ -108,7 +121,10 @@ pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: O
     if let Some(error) = &report.error {
         blocks.push(Block::Fact("Error", error.to_string()));
         if let Some(place) = &error.location {
-            blocks.push(Block::Fact("Where", format!("{}:{}:{}", place.file, place.line, place.column)));
+            blocks.push(Block::Fact(
+                "Where",
+                format!("{}:{}:{}", place.file, place.line, place.column),
+            ));
         }
         blocks.extend(error.hint.clone().map(|hint| Block::Fact("What to do", hint)));
     }
@@ -117,7 +133,11 @@ pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: O
         .iter()
         .take(MOST_FAILURES)
         .map(|failure| {
-            let hint = failure.hint.as_ref().map(|hint| format!("; what to do: {hint}")).unwrap_or_default();
+            let hint = failure
+                .hint
+                .as_ref()
+                .map(|hint| format!("; what to do: {hint}"))
+                .unwrap_or_default();
             format!("{}: {} ({}){hint}", failure.volume, failure.message, failure.code)
         })
         .collect();
@@ -142,7 +162,8 @@ pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: O
     if !last.is_empty() {
         blocks.push(Block::List("The last good backup", last));
     }
-    let took = report.took.map(|took| format!(", it took {}", format_duration(took))).unwrap_or_default();
+    let took =
+        report.took.map(|took| format!(", it took {}", format_duration(took))).unwrap_or_default();
     blocks.push(Block::Fact("When", format!("{}{took}", moment(report.started, zone))));
     blocks.push(Block::Fact("Started by", report.trigger.clone()));
     blocks.push(Block::Fact("Run", report.run.clone()));
@@ -155,13 +176,21 @@ pub(super) fn run_body(report: &RunReport, host: &str, zone: &TimeZone, since: O
 }
 
 /// The body for what is no run.
-pub(super) fn plain_body(words: &str, host: &str, time: Timestamp, zone: &TimeZone, run: Option<&str>) -> Vec<Block> {
+pub(super) fn plain_body(
+    words: &str,
+    host: &str,
+    time: Timestamp,
+    zone: &TimeZone,
+    run: Option<&str>,
+) -> Vec<Block> {
     let mut blocks = vec![
         Block::Words(words.to_owned()),
         Block::Fact("Host", host.to_owned()),
         Block::Fact("When", moment(time, zone)),
     ];
-    blocks.extend(run.map(|run| Block::Fact("Look closer", format!("convoy-backups runs show {run}"))));
+    blocks.extend(
+        run.map(|run| Block::Fact("Look closer", format!("convoy-backups runs show {run}"))),
+    );
     blocks
 }
 
@@ -206,7 +235,11 @@ pub(super) fn to_text(blocks: &[Block]) -> String {
             Block::Words(words) => lines(words).for_each(|line| text += &(line + "\n")),
             Block::Fact(name, value) => {
                 for (number, line) in lines(value).enumerate() {
-                    _ = if number == 0 { writeln!(text, "{name}: {line}") } else { writeln!(text, "  {line}") };
+                    _ = if number == 0 {
+                        writeln!(text, "{name}: {line}")
+                    } else {
+                        writeln!(text, "  {line}")
+                    };
                 }
             }
             Block::List(title, items) => {
@@ -228,7 +261,10 @@ pub(super) fn to_html(blocks: &[Block]) -> String {
     for block in blocks {
         match block {
             Block::Headline(words) => {
-                body += &format!("<p style=\"font-size:1.2em;font-weight:bold\">{}</p>\n", html(&line(words)));
+                body += &format!(
+                    "<p style=\"font-size:1.2em;font-weight:bold\">{}</p>\n",
+                    html(&line(words))
+                );
             }
             Block::Words(words) => {
                 let shown: Vec<String> = lines(words).map(|line| html(&line)).collect();
@@ -236,11 +272,17 @@ pub(super) fn to_html(blocks: &[Block]) -> String {
             }
             Block::Fact(name, value) => {
                 let shown: Vec<String> = lines(value).map(|line| html(&line)).collect();
-                body += &format!("<p style=\"margin:0.3em 0\"><b>{name}:</b> {}</p>\n", shown.join("<br>\n"));
+                body += &format!(
+                    "<p style=\"margin:0.3em 0\"><b>{name}:</b> {}</p>\n",
+                    shown.join("<br>\n")
+                );
             }
             Block::List(title, items) => {
-                let items: String = items.iter().map(|item| format!("<li>{}</li>\n", html(&line(item)))).collect();
-                body += &format!("<p><b>{title}:</b></p>\n<ul style=\"padding-left:1.2em\">\n{items}</ul>\n");
+                let items: String =
+                    items.iter().map(|item| format!("<li>{}</li>\n", html(&line(item)))).collect();
+                body += &format!(
+                    "<p><b>{title}:</b></p>\n<ul style=\"padding-left:1.2em\">\n{items}</ul>\n"
+                );
             }
             Block::Lines(title, shown) => {
                 let shown: Vec<String> = shown.iter().map(|shown| html(&line(shown))).collect();
@@ -258,7 +300,11 @@ pub(super) fn to_html(blocks: &[Block]) -> String {
 
 /// The text with what HTML would obey made harmless.
 pub(super) fn html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]
@@ -284,7 +330,12 @@ mod tests {
         assert_eq!(words(&report), "[db1] backup --volume vol2 failed: no");
         report.error = Some(Error::guard(format!("x\rBcc: y {}", "long ".repeat(100))));
         let long = words(&report);
-        assert!(crate::text::width(&long) <= 100 && !long.contains(char::is_control) && long.ends_with('…'), "{long}");
+        assert!(
+            crate::text::width(&long) <= 100
+                && !long.contains(char::is_control)
+                && long.ends_with('…'),
+            "{long}"
+        );
         assert_eq!(
             subject("h", &run_words(&failed(&["v"]), true)),
             "[h] backup still partly failed: v: no space left, 12 bytes missing of v"
@@ -294,7 +345,8 @@ mod tests {
     #[test]
     fn an_error_and_what_is_behind_it_are_said_once() {
         let refused = std::io::Error::other("refused");
-        let error = std::io::Error::other(Error::io("connection error: connection error", &refused));
+        let error =
+            std::io::Error::other(Error::io("connection error: connection error", &refused));
         assert_eq!(chain(&error), "connection error: refused");
     }
 
@@ -303,7 +355,8 @@ mod tests {
         let names: Vec<String> = (0..25).map(|number| format!("vol{number}")).collect();
         let mut report = failed(&names.iter().map(String::as_str).collect::<Vec<_>>());
         report.error = Some(Error::guard("<b>stop</b>\nmore").with_hint("look & see"));
-        let backup = ("2026-11-22T03:30:00Z".parse().unwrap(), "vfs:///backups?volume=vol0".to_owned());
+        let backup =
+            ("2026-11-22T03:30:00Z".parse().unwrap(), "vfs:///backups?volume=vol0".to_owned());
         report.last_good = vec![("vol0".into(), Some(backup)), ("vol1".into(), None)];
         report.log_tail = (0..30).map(|number| format!("line {number} \u{1b}[2J")).collect();
         let blocks = run_body(&report, "db1", &TimeZone::UTC, None);
@@ -323,7 +376,10 @@ mod tests {
         }
         assert!(!text.contains("line 9 ") && !text.contains("vol24"), "{text}");
         let html = to_html(&blocks);
-        assert!(html.contains("&lt;b&gt;stop&lt;/b&gt;<br>") && html.contains("look &amp; see"), "{html}");
+        assert!(
+            html.contains("&lt;b&gt;stop&lt;/b&gt;<br>") && html.contains("look &amp; see"),
+            "{html}"
+        );
         assert!(!html.contains("<b>stop") && !html.contains('\u{1b}'), "{html}");
     }
 }

@@ -31,7 +31,8 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(10);
 /// How much of an answer is read, in bytes.
 const LONGEST_ANSWER: usize = 2_000;
-/// How much text a chat gets, in characters: Slack and Mattermost cut or refuse what is much longer.
+/// How much text a chat gets, in characters: Slack and Mattermost cut or refuse what is much
+/// longer.
 const LONGEST_CHAT: usize = 3_000;
 /// How much text ntfy takes as a message, in bytes; more becomes a file.
 const LONGEST_NTFY: usize = 4_000;
@@ -64,15 +65,17 @@ impl Webhook {
             };
         };
         let wrong = |why: &str| {
-            Error::configuration(format!("BKUP_WEBHOOK_URL {why}"))
-                .with_hint("write https://host/path; it is not shown here, because it may hold a token")
+            Error::configuration(format!("BKUP_WEBHOOK_URL {why}")).with_hint(
+                "write https://host/path; it is not shown here, because it may hold a token",
+            )
         };
         let uri: Uri = url.expose().parse().map_err(|_| wrong("is not a web address"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(wrong("is not a web address"));
         };
         if authority.as_str().contains('@') {
-            return Err(wrong("has a user in it").with_hint("leave the user out; a token goes into BKUP_WEBHOOK_TOKEN"));
+            return Err(wrong("has a user in it")
+                .with_hint("leave the user out; a token goes into BKUP_WEBHOOK_TOKEN"));
         }
         if let Some(token) = &webhook.token {
             hyper::header::HeaderValue::from_str(token.expose()).map_err(|_| {
@@ -81,7 +84,12 @@ impl Webhook {
             })?;
         }
         let shown = format!("{scheme}://{authority}");
-        Ok(Some(Self { url: url.clone(), format: webhook.format, token: webhook.token.clone(), shown }))
+        Ok(Some(Self {
+            url: url.clone(),
+            format: webhook.format,
+            token: webhook.token.clone(),
+            shown,
+        }))
     }
 
     /// What it is, for people: never the whole address.
@@ -95,7 +103,8 @@ impl Webhook {
         format!("{} ({format})", self.shown)
     }
 
-    /// Whether it wants to hear of every run: a service that waits for pings takes silence for a failure.
+    /// Whether it wants to hear of every run: a service that waits for pings takes silence for a
+    /// failure.
     pub fn counts_runs(&self) -> bool {
         self.format == WebhookFormat::Healthchecks
     }
@@ -121,10 +130,16 @@ impl Webhook {
         };
         let words = escape(words.trim()).into_owned();
         // An answer may repeat the address it was asked by.
-        let words =
-            if words.is_empty() || self.would_tell(&words) { String::new() } else { format!(": {}", cut(&words, 200)) };
-        Err(Error::new(ErrorKind::Io, format!("the webhook at {} answered {status}{words}", self.shown))
-            .with_hint(hint))
+        let words = if words.is_empty() || self.would_tell(&words) {
+            String::new()
+        } else {
+            format!(": {}", cut(&words, 200))
+        };
+        Err(Error::new(
+            ErrorKind::Io,
+            format!("the webhook at {} answered {status}{words}", self.shown),
+        )
+        .with_hint(hint))
     }
 
     /// Whether these words hold what is secret.
@@ -153,7 +168,8 @@ impl Webhook {
         } else {
             "look at BKUP_WEBHOOK_URL and the network"
         };
-        Error::new(ErrorKind::Unreachable, format!("the webhook at {}: {words}", self.shown)).with_hint(hint)
+        Error::new(ErrorKind::Unreachable, format!("the webhook at {}: {words}", self.shown))
+            .with_hint(hint)
     }
 
     fn request(&self, message: &Message) -> Result<Request<Full<Bytes>>> {
@@ -182,23 +198,31 @@ impl Webhook {
                     event if event.is_good() => ("3", "white_check_mark"),
                     _ => ("3", "information_source"),
                 };
-                builder =
-                    builder.header("Title", header(&message.subject)).header("Priority", priority).header("Tags", tag);
-                (Some("text/plain; charset=utf-8"), first_bytes(&message.text, LONGEST_NTFY).to_owned())
+                builder = builder
+                    .header("Title", header(&message.subject))
+                    .header("Priority", priority)
+                    .header("Tags", tag);
+                (
+                    Some("text/plain; charset=utf-8"),
+                    first_bytes(&message.text, LONGEST_NTFY).to_owned(),
+                )
             }
             (WebhookFormat::Healthchecks, _) => {
                 url = ping(&url, message);
-                let body = if message.event == Event::Started { "" } else { first_bytes(&message.text, LONGEST_PING) };
+                let body = if message.event == Event::Started {
+                    ""
+                } else {
+                    first_bytes(&message.text, LONGEST_PING)
+                };
                 (Some("text/plain; charset=utf-8"), body.to_owned())
             }
         };
         if let Some(kind) = kind {
             builder = builder.header(CONTENT_TYPE, kind);
         }
-        builder
-            .uri(url)
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|_| Error::internal(format!("the request to the webhook at {} can't be made", self.shown)))
+        builder.uri(url).body(Full::new(Bytes::from(body))).map_err(|_| {
+            Error::internal(format!("the request to the webhook at {} can't be made", self.shown))
+        })
     }
 }
 
@@ -225,7 +249,9 @@ async fn send_plain(request: Request<Full<Bytes>>) -> std::result::Result<Answer
     answer(Client::builder(TokioExecutor::new()).build(connector()).request(request).await?).await
 }
 
-async fn answer(response: hyper::Response<hyper::body::Incoming>) -> std::result::Result<Answer, Failed> {
+async fn answer(
+    response: hyper::Response<hyper::body::Incoming>,
+) -> std::result::Result<Answer, Failed> {
     let status = response.status();
     if status.is_success() {
         // It has the message; whatever it says about it, it need not be asked again.
@@ -257,9 +283,11 @@ fn header(text: &str) -> String {
     line.trim_start_matches("Title:").replace("\r\n", "").trim().to_owned()
 }
 
-/// `URL/start`, `URL`, `URL/fail` or `URL/log`, with the run's id as a UUID, so that two runs at a time are told apart.
+/// `URL/start`, `URL`, `URL/fail` or `URL/log`, with the run's id as a UUID, so that two runs at a
+/// time are told apart.
 fn ping(url: &str, message: &Message) -> String {
-    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    let (base, query) =
+        url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
     let signal = match message.event {
         Event::Started => "/start",
         event if event.is_good() => "",
@@ -270,7 +298,14 @@ fn ping(url: &str, message: &Message) -> String {
     if let Some(run) = &message.run_id {
         let hash = digest(run);
         // Version 8 (of one's own making) and the usual variant, as RFC 9562 wants them.
-        let uuid = format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32]);
+        let uuid = format!(
+            "{}-{}-8{}-8{}-{}",
+            &hash[..8],
+            &hash[8..12],
+            &hash[13..16],
+            &hash[17..20],
+            &hash[20..32]
+        );
         queries.push(format!("rid={uuid}"));
     }
     let behind = if queries.is_empty() { String::new() } else { format!("?{}", queries.join("&")) };
@@ -319,16 +354,25 @@ mod tests {
     #[tokio::test]
     async fn each_service_gets_its_own_form() {
         let failed = message(Event::Failed);
-        let request = webhook("https://example.com/hook", WebhookFormat::Json).request(&failed).unwrap();
+        let request =
+            webhook("https://example.com/hook", WebhookFormat::Json).request(&failed).unwrap();
         assert_eq!(request.headers()["authorization"], "Bearer token-1");
         let json: serde_json::Value = serde_json::from_str(&body(request).await).unwrap();
-        assert_eq!((json["event"].as_str(), json["run"]["id"].as_str()), (Some("failed"), Some("run-1")));
+        assert_eq!(
+            (json["event"].as_str(), json["run"]["id"].as_str()),
+            (Some("failed"), Some("run-1"))
+        );
 
-        let request = webhook("https://example.com/hook", WebhookFormat::Slack).request(&failed).unwrap();
+        let request =
+            webhook("https://example.com/hook", WebhookFormat::Slack).request(&failed).unwrap();
         let json: serde_json::Value = serde_json::from_str(&body(request).await).unwrap();
-        assert_eq!(json["text"], ":red_circle: *[db1] &lt;backup&gt; failed: völ2*\ntext &amp; more\n");
+        assert_eq!(
+            json["text"],
+            ":red_circle: *[db1] &lt;backup&gt; failed: völ2*\ntext &amp; more\n"
+        );
 
-        let request = webhook("https://example.com/topic", WebhookFormat::Ntfy).request(&failed).unwrap();
+        let request =
+            webhook("https://example.com/topic", WebhookFormat::Ntfy).request(&failed).unwrap();
         let title = request.headers()["title"].to_str().unwrap().to_owned();
         assert!(title.contains("=?utf-8?b?") && title.starts_with("[db1]"), "{title}");
         assert_eq!(
@@ -345,16 +389,20 @@ mod tests {
         let rid = start.split('&').next_back().unwrap().to_owned();
         let groups: Vec<usize> = rid.trim_start_matches("rid=").split('-').map(str::len).collect();
         assert_eq!(groups, [8, 4, 4, 4, 12], "{rid}");
-        for (event, signal) in
-            [(Event::Started, "/start"), (Event::Succeeded, ""), (Event::Failed, "/fail"), (Event::Test, "/log")]
-        {
+        for (event, signal) in [
+            (Event::Started, "/start"),
+            (Event::Succeeded, ""),
+            (Event::Failed, "/fail"),
+            (Event::Test, "/log"),
+        ] {
             assert_eq!(ping(event), format!("https://hc.example.com/uuid{signal}?create=1&{rid}"));
         }
     }
 
     #[test]
     fn the_address_is_never_shown() {
-        let hook = webhook("https://example.com/services/T000SECRET?key=HIDDEN99", WebhookFormat::Slack);
+        let hook =
+            webhook("https://example.com/services/T000SECRET?key=HIDDEN99", WebhookFormat::Slack);
         assert_eq!(hook.description(), "https://example.com (Slack's form)");
         assert!(!format!("{hook:?}").contains("SECRET"));
         assert!(

@@ -55,13 +55,21 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// Rows under headings. Control characters in cells are escaped; an empty cell shows `-`. Where `width` columns are too few,
-/// the columns of words are cut, the widest first; what must not be cut stays whole, and the terminal wraps it.
-pub fn table(columns: &[Column], rows: Vec<Vec<Cell>>, width: Option<usize>, colour: bool) -> String {
-    let heading = columns.iter().map(|column| Cell::from(column.heading).styled(Style::Bold)).collect();
+/// Rows under headings. Control characters in cells are escaped; an empty cell shows `-`. Where
+/// `width` columns are too few, the columns of words are cut, the widest first; what must not be
+/// cut stays whole, and the terminal wraps it.
+pub fn table(
+    columns: &[Column],
+    rows: Vec<Vec<Cell>>,
+    width: Option<usize>,
+    colour: bool,
+) -> String {
+    let heading =
+        columns.iter().map(|column| Cell::from(column.heading).styled(Style::Bold)).collect();
     let mut lines: Vec<Vec<Cell>> = std::iter::once(heading).chain(rows).collect();
     for cell in lines.iter_mut().flatten() {
-        cell.text = if cell.text.is_empty() { "-".to_owned() } else { escape(&cell.text).into_owned() };
+        cell.text =
+            if cell.text.is_empty() { "-".to_owned() } else { escape(&cell.text).into_owned() };
     }
     let widths = widths(columns, &lines, width);
     let mut text = String::new();
@@ -73,7 +81,9 @@ pub fn table(columns: &[Column], rows: Vec<Vec<Cell>>, width: Option<usize>, col
             let free = columns - self::width(&words);
             let (before, after) = if column.right { (free, 0) } else { (0, free) };
             shown.push_str(&" ".repeat(padding + before));
-            shown.push_str(&cell.style.map_or_else(|| words.clone(), |style| styled(&words, style, colour)));
+            shown.push_str(
+                &cell.style.map_or_else(|| words.clone(), |style| styled(&words, style, colour)),
+            );
             padding = after + GAP;
         }
         text.push_str(&shown);
@@ -83,15 +93,19 @@ pub fn table(columns: &[Column], rows: Vec<Vec<Cell>>, width: Option<usize>, col
 }
 
 fn widths(columns: &[Column], lines: &[Vec<Cell>], available: Option<usize>) -> Vec<usize> {
-    let widest = |index: usize| lines.iter().filter_map(|line| line.get(index)).map(|cell| width(&cell.text)).max();
-    let mut widths: Vec<usize> = (0..columns.len()).map(|index| widest(index).unwrap_or(0)).collect();
+    let widest = |index: usize| {
+        lines.iter().filter_map(|line| line.get(index)).map(|cell| width(&cell.text)).max()
+    };
+    let mut widths: Vec<usize> =
+        (0..columns.len()).map(|index| widest(index).unwrap_or(0)).collect();
     let Some(available) = available else {
         return widths;
     };
     let whole = widths.iter().sum::<usize>() + GAP * columns.len().saturating_sub(1);
     for _ in available..whole {
         let can_shrink = |index: &usize| columns[*index].may_be_cut && widths[*index] > NARROWEST;
-        let Some(index) = (0..columns.len()).filter(can_shrink).max_by_key(|index| widths[*index]) else {
+        let Some(index) = (0..columns.len()).filter(can_shrink).max_by_key(|index| widths[*index])
+        else {
             break;
         };
         widths[index] -= 1;
@@ -103,7 +117,8 @@ fn widths(columns: &[Column], lines: &[Vec<Cell>], available: Option<usize>) -> 
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 3] = [Column::left("NAME"), Column::right("SIZE"), Column::words("WHY")];
+    const COLUMNS: [Column; 3] =
+        [Column::left("NAME"), Column::right("SIZE"), Column::words("WHY")];
 
     fn rows(cells: &[[&str; 3]]) -> Vec<Vec<Cell>> {
         cells.iter().map(|row| row.iter().map(|text| Cell::from(*text)).collect()).collect()
@@ -111,7 +126,12 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_no_line_ends_in_blanks() {
-        let shown = table(&COLUMNS, rows(&[["vol1", "1 B", "a"], ["volume 漢字", "10 GiB", ""]]), None, false);
+        let shown = table(
+            &COLUMNS,
+            rows(&[["vol1", "1 B", "a"], ["volume 漢字", "10 GiB", ""]]),
+            None,
+            false,
+        );
         assert_eq!(
             shown,
             "NAME           SIZE  WHY\n\
@@ -145,7 +165,8 @@ mod tests {
         let plain = table(&COLUMNS, cells.clone(), None, false);
         let coloured = table(&COLUMNS, cells, None, true);
         assert!(coloured.contains("\u{1b}[1;31ma\u{1b}[0m"));
-        let without: String = coloured.replace("\u{1b}[1;31m", "").replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+        let without: String =
+            coloured.replace("\u{1b}[1;31m", "").replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
         assert_eq!(without, plain);
     }
 }

@@ -46,7 +46,10 @@ fn ages_are_in_their_largest_unit() {
 #[test]
 fn moments_are_in_the_readers_zone() {
     let tokyo = now().with_time_zone(TimeZone::get("Asia/Tokyo").unwrap());
-    assert_eq!(moment("2026-11-22T16:30:00Z".parse().unwrap(), &tokyo), "2026-11-23 01:30 (17h ago)");
+    assert_eq!(
+        moment("2026-11-22T16:30:00Z".parse().unwrap(), &tokyo),
+        "2026-11-23 01:30 (17h ago)"
+    );
 }
 
 #[test]
@@ -72,7 +75,10 @@ database  vfs          -          0  -                /mnt/db  -
 fn snapshots_and_backups_show_when_they_were_made() {
     let snapshots = json!([{"Name": "s1", "VolumeName": "vol1", "CreatedTime": "Mon Nov 23 09:58:00 +0000 2026",
         "DriverInfo": null}]);
-    assert_eq!(shown(&snapshots), "SNAPSHOT  VOLUME  CREATED\ns1        vol1    2026-11-23 09:58 (2m ago)\n");
+    assert_eq!(
+        shown(&snapshots),
+        "SNAPSHOT  VOLUME  CREATED\ns1        vol1    2026-11-23 09:58 (2m ago)\n"
+    );
     let expected = "\
 VOLUME  CREATED                    SNAPSHOT  VOLUME SIZE  URL
 vol1    2026-11-23 07:00 (2h ago)  s1            1.0 GiB  vfs:///backups?backup=backup-1&volume=vol1
@@ -84,7 +90,12 @@ vol1    2026-11-23 07:00 (2h ago)  s1            1.0 GiB  vfs:///backups?backup=
 fn the_url_of_a_backup_is_never_cut() {
     let url = "vfs:///backups?backup=backup-1&volume=vol1";
     for width in [1, 20, 80] {
-        let shown = render_result(&json!([backup("vol1", "backup-1"), {"URL": url}]), &now(), false, Some(width));
+        let shown = render_result(
+            &json!([backup("vol1", "backup-1"), {"URL": url}]),
+            &now(),
+            false,
+            Some(width),
+        );
         assert_eq!(shown.matches(url).count(), 2, "{shown}");
     }
 }
@@ -174,7 +185,10 @@ fn anything_else_is_shown_too() {
         (json!(["a", 1, null]), "a\n1\n-\n"),
         (json!({"a": {"b": 1}}), "{\n  \"a\": {\n    \"b\": 1\n  }\n}\n"),
         (json!([{"a": 1}, 2]), "[\n  {\n    \"a\": 1\n  },\n  2\n]\n"),
-        (json!([{"Name": "x", "Driver": 7}]), "[\n  {\n    \"Name\": \"x\",\n    \"Driver\": 7\n  }\n]\n"),
+        (
+            json!([{"Name": "x", "Driver": 7}]),
+            "[\n  {\n    \"Name\": \"x\",\n    \"Driver\": 7\n  }\n]\n",
+        ),
     ] {
         assert_eq!(shown(&result), expected);
     }
@@ -207,5 +221,8 @@ fn nothing_in_a_result_acts_on_the_terminal() {
 fn colour_is_there_only_when_asked_for() {
     let result = json!([{"VolumeName": "vol2", "Error": "no"}, backup("vol1", "backup-1")]);
     assert!(!shown(&result).contains('\u{1b}'));
-    assert!(render_result(&result, &now(), true, None).contains("\u{1b}[1;31mfailed\u{1b}[0m: vol2: no"));
+    assert!(
+        render_result(&result, &now(), true, None)
+            .contains("\u{1b}[1;31mfailed\u{1b}[0m: vol2: no")
+    );
 }

@@ -7,7 +7,11 @@ fn zone(name: &str) -> TimeZone {
 /// Items named `a`, `b`, .. at these times.
 fn items(times: &[&str]) -> Vec<Item> {
     let name = |index: usize| char::from(b'a' + u8::try_from(index).unwrap()).to_string();
-    times.iter().enumerate().map(|(i, time)| Item { id: name(i), time: time.parse().unwrap() }).collect()
+    times
+        .iter()
+        .enumerate()
+        .map(|(i, time)| Item { id: name(i), time: time.parse().unwrap() })
+        .collect()
 }
 
 fn kept(items: &[Item], policy: &Policy, zone: &TimeZone) -> Vec<Item> {
@@ -56,7 +60,15 @@ fn each_rule_keeps_the_newest_of_its_periods() {
         (Policy { keep_within: days(1), ..none.clone() }, "abcd"),
         (Policy { keep_within: Some(Duration::MAX), ..none.clone() }, "abcdefghi"),
         (Policy { keep_daily: Some(2), keep_yearly: Some(2), ..none.clone() }, "adh"),
-        (Policy { keep_daily: Some(0), keep_last: Some(1), keep_within: days(0), ..none.clone() }, "a"),
+        (
+            Policy {
+                keep_daily: Some(0),
+                keep_last: Some(1),
+                keep_within: days(0),
+                ..none.clone()
+            },
+            "a",
+        ),
         (Policy { keep_daily: Some(1), keep_at_least: Some(3), ..none.clone() }, "abc"),
         (Policy { keep_daily: Some(3), keep_at_least: Some(3), ..none.clone() }, "adf"),
         (Policy { keep_yearly: Some(2), keep_at_least: Some(4), ..none.clone() }, "abch"),
@@ -69,11 +81,18 @@ fn each_rule_keeps_the_newest_of_its_periods() {
 
 #[test]
 fn a_week_goes_on_over_new_year_and_a_month_comes_back_after_a_year() {
-    let items =
-        items(&["2027-01-02T12:00:00Z", "2026-12-29T12:00:00Z", "2026-01-05T12:00:00Z", "2025-12-29T12:00:00Z"]);
+    let items = items(&[
+        "2027-01-02T12:00:00Z",
+        "2026-12-29T12:00:00Z",
+        "2026-01-05T12:00:00Z",
+        "2025-12-29T12:00:00Z",
+    ]);
     let weekly = Policy { keep_weekly: Some(9), ..Policy::default() };
     assert_eq!(ids(&items, &weekly, &TimeZone::UTC), "acd");
-    assert_eq!(reasons_of("a", &items, &weekly, &TimeZone::UTC), "newest, weekly 1 of 9 (2026-W53)");
+    assert_eq!(
+        reasons_of("a", &items, &weekly, &TimeZone::UTC),
+        "newest, weekly 1 of 9 (2026-W53)"
+    );
     let monthly = Policy { keep_monthly: Some(9), ..Policy::default() };
     assert_eq!(ids(&items, &monthly, &TimeZone::UTC), "abcd");
 }
@@ -82,9 +101,12 @@ fn a_week_goes_on_over_new_year_and_a_month_comes_back_after_a_year() {
 fn a_policy_that_keeps_nothing_is_refused() {
     let items = items(&["2026-11-23T07:30:00Z"]);
     let none = Policy::default();
-    let zeros = Policy { keep_last: Some(0), keep_daily: Some(0), keep_within: days(0), ..none.clone() };
+    let zeros =
+        Policy { keep_last: Some(0), keep_daily: Some(0), keep_within: days(0), ..none.clone() };
     let floor_alone = Policy { keep_at_least: Some(3), ..none.clone() };
-    for (policy, why) in [(none, "empty"), (zeros, "zero"), (floor_alone, "\"keep_at_least\" alone")] {
+    for (policy, why) in
+        [(none, "empty"), (zeros, "zero"), (floor_alone, "\"keep_at_least\" alone")]
+    {
         for items in [&items[..], &[]] {
             let error = plan(items, &policy, &TimeZone::UTC).unwrap_err();
             assert!(error.message.contains(why), "{error}");
@@ -96,7 +118,12 @@ fn a_policy_that_keeps_nothing_is_refused() {
 
 #[test]
 fn no_items_need_no_decisions() {
-    let policy = Policy { keep_daily: Some(7), keep_within: days(1), keep_at_least: Some(2), ..Policy::default() };
+    let policy = Policy {
+        keep_daily: Some(7),
+        keep_within: days(1),
+        keep_at_least: Some(2),
+        ..Policy::default()
+    };
     assert_eq!(plan(&[], &policy, &TimeZone::UTC).unwrap(), []);
 }
 
@@ -105,7 +132,9 @@ fn one_id_twice_is_refused_because_it_could_be_kept_and_removed_at_once() {
     let mut twice = items(&["2026-11-23T07:30:00Z", "2026-11-22T07:30:00Z"]);
     twice[1].id = "a".into();
     let policy = Policy { keep_last: Some(1), ..Policy::default() };
-    assert!(plan(&twice, &policy, &TimeZone::UTC).unwrap_err().message.contains("\"a\" is given twice"));
+    assert!(
+        plan(&twice, &policy, &TimeZone::UTC).unwrap_err().message.contains("\"a\" is given twice")
+    );
 }
 
 #[test]
@@ -114,7 +143,11 @@ fn days_without_backups_do_not_age_the_others_out() {
     let policy = Policy { keep_daily: Some(3), ..Policy::default() };
     assert_eq!(ids(&items, &policy, &TimeZone::UTC), "abc");
     let policy = Policy { keep_within: days(1), ..Policy::default() };
-    assert_eq!(ids(&items[1..], &policy, &TimeZone::UTC), "b", "counted from the newest, however long ago it was");
+    assert_eq!(
+        ids(&items[1..], &policy, &TimeZone::UTC),
+        "b",
+        "counted from the newest, however long ago it was"
+    );
 }
 
 #[test]
@@ -148,11 +181,18 @@ fn days_are_those_of_the_given_zone() {
 fn the_hour_that_occurs_twice_is_two_hours_and_says_which() {
     let new_york = zone("America/New_York");
     // 01:30 EST, 01:10 EST, 01:50 EDT, 00:50 EDT.
-    let items =
-        items(&["2026-11-01T06:30:00Z", "2026-11-01T06:10:00Z", "2026-11-01T05:50:00Z", "2026-11-01T04:50:00Z"]);
+    let items = items(&[
+        "2026-11-01T06:30:00Z",
+        "2026-11-01T06:10:00Z",
+        "2026-11-01T05:50:00Z",
+        "2026-11-01T04:50:00Z",
+    ]);
     let policy = Policy { keep_hourly: Some(9), ..Policy::default() };
     assert_eq!(ids(&items, &policy, &new_york), "acd");
-    assert_eq!(reasons_of("a", &items, &policy, &new_york), "newest, hourly 1 of 9 (2026-11-01 01:00 -05)");
+    assert_eq!(
+        reasons_of("a", &items, &policy, &new_york),
+        "newest, hourly 1 of 9 (2026-11-01 01:00 -05)"
+    );
     assert_eq!(reasons_of("c", &items, &policy, &new_york), "hourly 2 of 9 (2026-11-01 01:00 -04)");
     assert_eq!(reasons_of("d", &items, &policy, &new_york), "hourly 3 of 9 (2026-11-01 00:00)");
 }
@@ -170,7 +210,8 @@ fn the_hour_that_is_left_out_costs_nothing() {
 
 #[test]
 fn a_day_that_is_interrupted_by_the_day_before_is_one_day() {
-    // In Newfoundland, until 2011, clocks went from 00:01 back to 23:01: 7 November began twice in 2010.
+    // In Newfoundland, until 2011, clocks went from 00:01 back to 23:01: 7 November began twice in
+    // 2010.
     let st_johns = zone("America/St_Johns");
     let items = items(&[
         "2010-11-07T12:00:00Z", // a, the 7th
@@ -186,7 +227,11 @@ fn a_day_that_is_interrupted_by_the_day_before_is_one_day() {
 #[test]
 fn the_ends_of_time_are_times_too() {
     let item = |id: &str, time| Item { id: id.into(), time };
-    let items = [item("max", Timestamp::MAX), item("zero", Timestamp::UNIX_EPOCH), item("min", Timestamp::MIN)];
+    let items = [
+        item("max", Timestamp::MAX),
+        item("zero", Timestamp::UNIX_EPOCH),
+        item("min", Timestamp::MIN),
+    ];
     let policy = Policy {
         keep_hourly: Some(9),
         keep_daily: Some(9),
@@ -210,14 +255,30 @@ fn reasons_say_which_rule_or_what_stands_in_place() {
         "2026-11-21T23:00:00Z",
         "2026-10-02T23:00:00Z",
     ]);
-    let policy = Policy { keep_daily: Some(2), keep_weekly: Some(2), keep_within: days(0), ..Policy::default() };
+    let policy = Policy {
+        keep_daily: Some(2),
+        keep_weekly: Some(2),
+        keep_within: days(0),
+        ..Policy::default()
+    };
     let reason = |id| reasons_of(id, &items, &policy, &TimeZone::UTC);
     assert_eq!(reason("a"), "newest, daily 1 of 2 (2026-11-23), weekly 1 of 2 (2026-W48)");
-    assert_eq!(reason("b"), "not kept by any rule: the one of 2026-11-23 07:30:00 stands for its day");
+    assert_eq!(
+        reason("b"),
+        "not kept by any rule: the one of 2026-11-23 07:30:00 stands for its day"
+    );
     assert_eq!(reason("c"), "daily 2 of 2 (2026-11-22), weekly 2 of 2 (2026-W47)");
-    assert_eq!(reason("d"), "not kept by any rule: the one of 2026-11-22 23:00:00 stands for its week");
+    assert_eq!(
+        reason("d"),
+        "not kept by any rule: the one of 2026-11-22 23:00:00 stands for its week"
+    );
     assert_eq!(reason("e"), "not kept by any rule: 2 newer ones are kept");
-    let policy = Policy { keep_last: Some(1), keep_monthly: Some(2), keep_yearly: Some(1), ..Policy::default() };
+    let policy = Policy {
+        keep_last: Some(1),
+        keep_monthly: Some(2),
+        keep_yearly: Some(1),
+        ..Policy::default()
+    };
     assert_eq!(
         reasons_of("a", &items, &policy, &TimeZone::UTC),
         "newest, last 1 of 1, monthly 1 of 2 (2026-11), yearly 1 of 1 (2026)"
@@ -230,7 +291,10 @@ fn reasons_say_which_rule_or_what_stands_in_place() {
 #[test]
 fn ten_thousand_items_are_planned_in_a_moment() {
     let items: Vec<Item> = (0..10_000)
-        .map(|i| Item { id: format!("{i:05}"), time: Timestamp::from_second(1_700_000_000 + i * 1_800).unwrap() })
+        .map(|i| Item {
+            id: format!("{i:05}"),
+            time: Timestamp::from_second(1_700_000_000 + i * 1_800).unwrap(),
+        })
         .collect();
     let policy = Policy {
         keep_last: Some(5),
@@ -290,9 +354,11 @@ impl Numbers {
         let mut time = 1_288_000_000 + i64::try_from(self.below(40 * 86_400)).unwrap();
         let mut items = Vec::new();
         for index in 0..self.below(60) {
-            let step = [1, 600, 3_600, 86_400, 40 * 86_400][usize::try_from(self.below(5)).unwrap()];
+            let step =
+                [1, 600, 3_600, 86_400, 40 * 86_400][usize::try_from(self.below(5)).unwrap()];
             time += i64::try_from(self.below(step)).unwrap();
-            items.push(Item { id: format!("{index}"), time: Timestamp::from_second(time).unwrap() });
+            items
+                .push(Item { id: format!("{index}"), time: Timestamp::from_second(time).unwrap() });
         }
         for index in (1..items.len()).rev() {
             let other = usize::try_from(self.below(index as u64 + 1)).unwrap();
@@ -305,7 +371,8 @@ impl Numbers {
 /// Many policies over many lists in zones with all sorts of clock changes.
 fn for_many(mut check: impl FnMut(&mut Numbers, &[Item], &Policy, &TimeZone)) {
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
-    let zones = ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia"].map(zone);
+    let zones = ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia"]
+        .map(zone);
     for round in 0..2_000 {
         let (items, policy) = (numbers.items(), numbers.policy());
         check(&mut numbers, &items, &policy, &zones[round % zones.len()]);
@@ -318,7 +385,8 @@ fn each_item_gets_one_decision_with_a_reason_newest_first() {
         let plan = plan(items, policy, zone).unwrap();
         let mut expected = items.to_vec();
         expected.sort_by(|a, b| (b.time, &b.id).cmp(&(a.time, &a.id)));
-        let planned: Vec<_> = plan.iter().map(|d| Item { id: d.id.clone(), time: d.time }).collect();
+        let planned: Vec<_> =
+            plan.iter().map(|d| Item { id: d.id.clone(), time: d.time }).collect();
         assert_eq!(planned, expected);
         assert!(plan.iter().all(|decision| !decision.reasons.is_empty()));
     });
@@ -329,7 +397,9 @@ fn the_newest_and_as_many_as_promised_are_always_kept() {
     for_many(|_, items, policy, zone| {
         let plan = plan(items, policy, zone).unwrap();
         assert!(plan.first().is_none_or(|newest| newest.keep), "{policy:?}");
-        let promised = [policy.keep_last, policy.keep_at_least, Some(1)].into_iter().flatten().max().unwrap() as usize;
+        let promised =
+            [policy.keep_last, policy.keep_at_least, Some(1)].into_iter().flatten().max().unwrap()
+                as usize;
         assert!(plan.iter().filter(|d| d.keep).count() >= promised.min(items.len()), "{policy:?}");
     });
 }
@@ -354,7 +424,8 @@ fn the_order_of_the_input_does_not_matter() {
 #[test]
 fn what_was_removed_would_never_have_been_wanted_again() {
     for_many(|numbers, items, policy, zone| {
-        // The floor counts items and not periods: a new month can take two old ones away, and it fills up from the rest.
+        // The floor counts items and not periods: a new month can take two old ones away, and it
+        // fills up from the rest.
         let policy = Policy { keep_at_least: None, ..policy.clone() };
         let newest = items.iter().map(|item| item.time.as_second()).max().unwrap_or(0);
         let later = newest + 1 + i64::try_from(numbers.below(60 * 86_400)).unwrap();

@@ -1,7 +1,9 @@
-//! Whether the process of a run is still there: it holds a `flock` on a file of the run's own for as long as it lives.
+//! Whether the process of a run is still there: it holds a `flock` on a file of the run's own for
+//! as long as it lives.
 //!
-//! The system drops the lock when the process ends, however it ends. Unlike a process's number this also tells across containers
-//! that share a data folder, where each counts its processes anew and a restarted one is process 1 again.
+//! The system drops the lock when the process ends, however it ends. Unlike a process's number this
+//! also tells across containers that share a data folder, where each counts its processes anew and
+//! a restarted one is process 1 again.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -45,7 +47,9 @@ impl Drop for Alive {
 /// Whether the process of this run is there. Where that can't be seen, it is believed to be.
 pub(super) fn is_alive(folder: &Path, run: &str) -> bool {
     match File::open(folder.join(run)) {
-        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock | TryLockError::Error(_))),
+        Ok(file) => {
+            matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock | TryLockError::Error(_)))
+        }
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }

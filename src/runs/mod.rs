@@ -1,6 +1,8 @@
-//! The one door through which every run goes, whoever starts it: guards, dry run, deadline, cancellation, outcome, record.
+//! The one door through which every run goes, whoever starts it: guards, dry run, deadline,
+//! cancellation, outcome, record.
 //!
-//! [`run`] is the door; [`store`] remembers what went through it, [`record`] says what that is, and `recording` writes it down while it happens.
+//! [`run`] is the door; [`store`] remembers what went through it, [`record`] says what that is, and
+//! `recording` writes it down while it happens.
 
 mod alive;
 mod host;
@@ -36,7 +38,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     locks::Locks,
     logging::scope::{self, Scope},
-    script::{self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings, Speaker},
+    script::{
+        self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings,
+        Speaker,
+    },
     text::command_line,
 };
 pub use record::{Entry, Status, Trigger};
@@ -75,8 +80,8 @@ pub struct Door {
     pub turns: Option<Arc<Turns>>,
     /// How many that only read, or are dry; any number where there is none.
     pub readers: Option<Arc<Turns>>,
-    /// Cancelled where the program that all these runs are a part of is told to end. A run that is cancelled then was cut off, and
-    /// is remembered as interrupted, not as cancelled.
+    /// Cancelled where the program that all these runs are a part of is told to end. A run that is
+    /// cancelled then was cut off, and is remembered as interrupted, not as cancelled.
     pub ending: CancellationToken,
 }
 
@@ -132,7 +137,8 @@ pub struct Finished {
     pub has_begun: bool,
     /// Whether its script only reads.
     pub read_only: bool,
-    /// The volumes that it backed up to the configured destination, each backup proven good; none in a dry run.
+    /// The volumes that it backed up to the configured destination, each backup proven good; none
+    /// in a dry run.
     pub backed_up: BTreeSet<String>,
 }
 
@@ -144,19 +150,24 @@ impl Finished {
             (Status::Partial, _) => 3,
             (_, Err(error)) => error.exit_code(),
             // Every volume failed: all of them for the same busy lock is still "try later".
-            (_, Ok(_)) if self.failures.iter().all(|failure| failure.code == ErrorKind::Busy.code()) => 75,
+            (_, Ok(_))
+                if self.failures.iter().all(|failure| failure.code == ErrorKind::Busy.code()) =>
+            {
+                75
+            }
             (_, Ok(_)) => 1,
         }
     }
 }
 
-/// Runs a script to its end, when its turn has come. Once the script runs, dropping the future does not end it, and it is recorded
-/// all the same; cancelling the token ends it.
+/// Runs a script to its end, when its turn has come. Once the script runs, dropping the future does
+/// not end it, and it is recorded all the same; cancelling the token ends it.
 pub async fn run(door: &Door, request: Request, cancellation: CancellationToken) -> Finished {
     announce(door, request, cancellation).run().await
 }
 
-/// A run that has its id, its place in the line and its record. Dropped, it is recorded as broken off.
+/// A run that has its id, its place in the line and its record. Dropped, it is recorded as broken
+/// off.
 pub struct Announced {
     door: Door,
     request: Request,
@@ -185,7 +196,9 @@ pub fn announce(door: &Door, request: Request, cancellation: CancellationToken) 
     if matches!(place, Some(Place::Waiting(_))) {
         record.status = Status::Waiting;
     }
-    let begin = |recorder: &Arc<Recorder>| recorder.begin(record.clone(), cancellation.clone(), !only_reads);
+    let begin = |recorder: &Arc<Recorder>| {
+        recorder.begin(record.clone(), cancellation.clone(), !only_reads)
+    };
     let recording = door.recorder.as_ref().map(begin);
     Announced { door: door.clone(), request, cancellation, record, recording, place }
 }
@@ -221,14 +234,21 @@ impl Announced {
         self.run_after(std::future::ready(())).await
     }
 
-    /// Runs it to its end, when its turn has come and this is done: what must be remembered before the script does anything. It is not
-    /// done where the program ends before the run's turn.
+    /// Runs it to its end, when its turn has come and this is done: what must be remembered before
+    /// the script does anything. It is not done where the program ends before the run's turn.
     pub async fn run_after(mut self, begins: impl Future<Output = ()>) -> Finished {
-        let scope = Scope { run: self.record.id.as_str().into(), lines: self.recording.as_ref().map(Recording::lines) };
+        let scope = Scope {
+            run: self.record.id.as_str().into(),
+            lines: self.recording.as_ref().map(Recording::lines),
+        };
         let mut turn = None;
         if let Some(place) = self.place.take() {
             if self.is_waiting() {
-                let waits = || log::info!("waiting for its turn: as many runs go on as BKUP_MAX_CONCURRENT allows");
+                let waits = || {
+                    log::info!(
+                        "waiting for its turn: as many runs go on as BKUP_MAX_CONCURRENT allows"
+                    )
+                };
                 scope::within(Some(scope.clone()), waits);
             }
             tokio::select! {
@@ -246,7 +266,8 @@ impl Announced {
             }
         }
         let has_begun = !self.cancellation.is_cancelled();
-        // One that somebody cancelled before its turn is dealt with, too; one that the program's end did is not.
+        // One that somebody cancelled before its turn is dealt with, too; one that the program's
+        // end did is not.
         if has_begun || !self.door.ending.is_cancelled() {
             begins.await;
         }
@@ -259,9 +280,11 @@ impl Announced {
         let Self { door, request, cancellation, record, recording, .. } = self;
         let begun = Instant::now();
         let (id, script_name, started) = (record.id.clone(), record.script.clone(), record.started);
-        let dry = request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
+        let dry =
+            request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
         let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
-        let locks = Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
+        let locks =
+            Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
         let (read_only, trigger) = (request.script.read_only, request.trigger);
         let guards = if read_only {
             Guards::read_only(daemon, door.clock.clone())
@@ -276,13 +299,19 @@ impl Announced {
         host.deadline = begun.checked_add(request.timeout);
         host.clock = door.clock.clone();
         host.settings = door.settings.clone();
-        host.run = RunInfo { id: id.clone(), trigger: request.trigger.as_str().into(), dry_run: request.dry_run };
+        host.run = RunInfo {
+            id: id.clone(),
+            trigger: request.trigger.as_str().into(),
+            dry_run: request.dry_run,
+        };
         host.listener = door.listener.clone();
         host.notifier = door.notifier.clone();
         let host = Arc::new(host);
         if has_begun {
-            door.notifier
-                .run_started(&Speaker { script: script_name.clone(), run: id.clone() }, request.dry_run || read_only);
+            door.notifier.run_started(
+                &Speaker { script: script_name.clone(), run: id.clone() },
+                request.dry_run || read_only,
+            );
         }
 
         let (clock, ending) = (door.clock.clone(), door.ending.clone());
@@ -290,11 +319,17 @@ impl Announced {
         let work = move || {
             let Request { script, arguments, .. } = request;
             let outcome = scope::within(Some(scope), || {
-                let words = std::iter::once(script.name.clone()).chain(record.words()).collect::<Vec<_>>();
-                log::debug!("run {}: {}", record.id, command_line(words.iter().map(String::as_str)));
+                let words =
+                    std::iter::once(script.name.clone()).chain(record.words()).collect::<Vec<_>>();
+                log::debug!(
+                    "run {}: {}",
+                    record.id,
+                    command_line(words.iter().map(String::as_str))
+                );
                 script::run(&script, &arguments, host)
             });
-            let mut finished = finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
+            let mut finished =
+                finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
             let witnessed = guards.witnessed();
             if !record.dry_run {
                 finished.backed_up = backed_up(&witnessed, destination.as_ref());
@@ -316,17 +351,29 @@ impl Announced {
                 let record = ended_record(record, &finished, &witnessed, clock.now());
                 let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
                 // A process that goes on has time to write down what nobody looks for.
-                let end = if read_only && trigger == Trigger::Http { Recording::end_soon } else { Recording::end };
+                let end = if read_only && trigger == Trigger::Http {
+                    Recording::end_soon
+                } else {
+                    Recording::end
+                };
                 finished.recorded = end(recording, record, output(&finished, read_only), witnessed);
             }
             finished
         };
         let worked = match script::threads::run(work) {
-            Ok(worked) => worked.await.unwrap_or_else(|_| Err(Error::internal("the script's thread is gone"))),
+            Ok(worked) => {
+                worked.await.unwrap_or_else(|_| Err(Error::internal("the script's thread is gone")))
+            }
             Err(error) => Err(error),
         };
-        let lost =
-            |error| finished(&RunRecord::new(id, script_name, trigger, started), Err(error), None, begun.elapsed());
+        let lost = |error| {
+            finished(
+                &RunRecord::new(id, script_name, trigger, started),
+                Err(error),
+                None,
+                begun.elapsed(),
+            )
+        };
         let finished = worked.unwrap_or_else(lost);
         Finished { has_begun, read_only, ..finished }
     }
@@ -335,10 +382,13 @@ impl Announced {
 /// The volumes that a run made good backups of at this destination.
 fn backed_up(witnessed: &[Witness], destination: Option<&Destination>) -> BTreeSet<String> {
     let is_there = |url: &str| {
-        BackupUrl::parse(url).is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
+        BackupUrl::parse(url)
+            .is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
     };
     let made = witnessed.iter().filter_map(|witness| match witness {
-        Witness::BackupGood { volume, url, made: true, .. } if is_there(url) => Some(volume.clone()),
+        Witness::BackupGood { volume, url, made: true, .. } if is_there(url) => {
+            Some(volume.clone())
+        }
         _ => None,
     });
     made.collect()
@@ -357,7 +407,12 @@ fn begun_record(id: &str, request: &Request, started: Timestamp) -> RunRecord {
 }
 
 /// What came of a run; what its script can't change is left to the caller.
-fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>>, took: Duration) -> Finished {
+fn finished(
+    record: &RunRecord,
+    outcome: Result<Outcome>,
+    plan: Option<Vec<Step>>,
+    took: Duration,
+) -> Finished {
     let (status, result, failures) = match outcome {
         Ok(outcome) => (status(&outcome), Ok(outcome.result), outcome.failures),
         Err(error) => {
@@ -387,8 +442,14 @@ fn finished(record: &RunRecord, outcome: Result<Outcome>, plan: Option<Vec<Step>
 }
 
 /// The record of a run that ended, with what the guards saw.
-fn ended_record(record: RunRecord, finished: &Finished, witnessed: &[Witness], ended: Timestamp) -> RunRecord {
-    let failed: BTreeSet<&str> = finished.failures.iter().map(|failure| failure.volume.as_str()).collect();
+fn ended_record(
+    record: RunRecord,
+    finished: &Finished,
+    witnessed: &[Witness],
+    ended: Timestamp,
+) -> RunRecord {
+    let failed: BTreeSet<&str> =
+        finished.failures.iter().map(|failure| failure.volume.as_str()).collect();
     let worked_on: BTreeSet<&str> = witnessed.iter().filter_map(Witness::worked_on).collect();
     // In a dry run it would have been done, and was not.
     let done = worked_on.difference(&failed).filter(|name| !name.is_empty() && !record.dry_run);
@@ -410,7 +471,8 @@ fn ended_record(record: RunRecord, finished: &Finished, witnessed: &[Witness], e
     }
 }
 
-/// What a run returned, as it is kept. Of a list that somebody asked for, nobody misses it afterwards: it is kept where it is short.
+/// What a run returned, as it is kept. Of a list that somebody asked for, nobody misses it
+/// afterwards: it is kept where it is short.
 fn output(finished: &Finished, is_read_only: bool) -> Output {
     let is_list = is_read_only && finished.plan.is_none();
     let result = finished.result.as_ref().ok().map(|result| {
@@ -424,10 +486,14 @@ fn output(finished: &Finished, is_read_only: bool) -> Output {
 fn room_left(value: &Value, bytes: usize) -> Option<usize> {
     match value {
         Value::String(text) => bytes.checked_sub(text.len() + 2),
-        Value::Array(values) => values.iter().try_fold(bytes.checked_sub(2)?, |left, value| room_left(value, left)),
-        Value::Object(members) => members
-            .iter()
-            .try_fold(bytes.checked_sub(2)?, |left, (name, value)| room_left(value, left.checked_sub(name.len() + 4)?)),
+        Value::Array(values) => {
+            values.iter().try_fold(bytes.checked_sub(2)?, |left, value| room_left(value, left))
+        }
+        Value::Object(members) => {
+            members.iter().try_fold(bytes.checked_sub(2)?, |left, (name, value)| {
+                room_left(value, left.checked_sub(name.len() + 4)?)
+            })
+        }
         _ => bytes.checked_sub(5),
     }
 }

@@ -1,4 +1,5 @@
-//! What is remembered of a run and of a volume. Times are in UTC, to the microsecond; sizes are bytes.
+//! What is remembered of a run and of a volume. Times are in UTC, to the microsecond; sizes are
+//! bytes.
 
 use std::time::Duration;
 
@@ -145,7 +146,8 @@ pub struct RunRecord {
     pub host: String,
     /// The process it ran in.
     pub process: u32,
-    /// The boot of the host's system that the process belongs to; empty where the system does not tell.
+    /// The boot of the host's system that the process belongs to; empty where the system does not
+    /// tell.
     pub boot: String,
     /// When it began.
     pub started: Timestamp,
@@ -156,7 +158,8 @@ pub struct RunRecord {
     pub took: Option<Duration>,
     /// How it ended.
     pub status: Status,
-    /// Why it did not begin, where it was skipped; why it did not get to its end, where its process could still say so.
+    /// Why it did not begin, where it was skipped; why it did not get to its end, where its process
+    /// could still say so.
     pub reason: Option<String>,
     /// What ended it, as [`crate::diagnostic::to_json`] writes it.
     pub error: Option<Value>,
@@ -181,7 +184,9 @@ pub fn words(arguments: &Map<String, Value>) -> Vec<String> {
         match value {
             Value::Null | Value::Bool(false) => {}
             Value::Bool(true) => words.push(option),
-            Value::Array(values) => values.iter().for_each(|value| words.extend([option.clone(), plain(value)])),
+            Value::Array(values) => {
+                values.iter().for_each(|value| words.extend([option.clone(), plain(value)]))
+            }
             value => words.extend([option, plain(value)]),
         }
     }
@@ -225,7 +230,8 @@ impl RunRecord {
         words
     }
 
-    /// The volumes that a list by volume finds it under: named in its arguments, worked on, or failed.
+    /// The volumes that a list by volume finds it under: named in its arguments, worked on, or
+    /// failed.
     pub(super) fn volumes(&self) -> Vec<&str> {
         let named = match self.arguments.get("volume") {
             Some(Value::String(name)) => vec![name.as_str()],
@@ -249,8 +255,8 @@ fn seconds<S: Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::O
 /// What a run returned.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Output {
-    /// What the script returned; `None` where it did not come to its end, `{"NotKept": ..}` where it was more than 1 MiB, or
-    /// more than 16 KiB of a script that only reads.
+    /// What the script returned; `None` where it did not come to its end, `{"NotKept": ..}` where
+    /// it was more than 1 MiB, or more than 16 KiB of a script that only reads.
     pub result: Option<Value>,
     /// In a dry run: what would have been done, in order.
     pub plan: Option<Value>,
@@ -318,20 +324,25 @@ pub struct VolumeRecord {
     pub first_seen: Timestamp,
     /// When a run last saw it, in a list or by working on it.
     pub last_seen: Timestamp,
-    /// When a run deleted it, or had the daemon forget it. It is kept for the record: its backups may still be there.
+    /// When a run deleted it, or had the daemon forget it. It is kept for the record: its backups
+    /// may still be there.
     pub removed: Option<Timestamp>,
     /// The name of its newest snapshot.
     pub snapshot: Option<String>,
     /// When that was taken.
     pub snapshot_time: Option<Timestamp>,
-    /// Its backups that were found good and not deleted since, the newest data first; the first is the last good one.
+    /// Its backups that were found good and not deleted since, the newest data first; the first is
+    /// the last good one.
     pub good_backups: Vec<GoodBackup>,
 }
 
-/// The limits of the buckets in which the durations of runs are counted, in seconds; the last bucket has none.
-pub const DURATION_BUCKETS: [f64; 9] = [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 7_200.0, 18_000.0];
+/// The limits of the buckets in which the durations of runs are counted, in seconds; the last
+/// bucket has none.
+pub const DURATION_BUCKETS: [f64; 9] =
+    [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 7_200.0, 18_000.0];
 
-/// What was counted of all runs that ended, also of those that are not kept any more; dry runs don't count.
+/// What was counted of all runs that ended, also of those that are not kept any more; dry runs
+/// don't count.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Totals {
     /// How many ended how, by script.
@@ -347,7 +358,8 @@ pub struct Totals {
 pub struct Durations {
     /// The script.
     pub script: String,
-    /// How many took no longer than each of [`DURATION_BUCKETS`], and longer than the one before; then those that took longer.
+    /// How many took no longer than each of [`DURATION_BUCKETS`], and longer than the one before;
+    /// then those that took longer.
     pub counts: [u64; DURATION_BUCKETS.len() + 1],
     /// How long they took together, in seconds.
     pub seconds: f64,
@@ -364,7 +376,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// That have to do with this volume.
     pub volume: Option<String>,
-    /// Without mere looks: dry runs, and runs of these scripts, which only read. What the crontab started is none.
+    /// Without mere looks: dry runs, and runs of these scripts, which only read. What the crontab
+    /// started is none.
     pub without_looks: Option<Vec<String>>,
     /// Whose id is before this one: a further page of a list.
     pub before: Option<String>,

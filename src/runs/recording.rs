@@ -1,8 +1,8 @@
-//! Writes runs down while they go on, all of a process's on one thread: neither a script nor its log ever waits for the store, and
-//! what many runs say at the same time is one write.
+//! Writes runs down while they go on, all of a process's on one thread: neither a script nor its
+//! log ever waits for the store, and what many runs say at the same time is one write.
 //!
-//! Nothing that goes wrong here stops a run. It is said once as a warning, and the run goes on without a record; what is
-//! kept back is tried again, at the latest at the run's end.
+//! Nothing that goes wrong here stops a run. It is said once as a warning, and the run goes on
+//! without a record; what is kept back is tried again, at the latest at the run's end.
 
 use std::{
     collections::HashMap,
@@ -45,7 +45,8 @@ const GATHER: Duration = Duration::from_millis(200);
 const BATCH: usize = 500;
 /// How often it is looked whether somebody wants a run to end, and whether the store works again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A run that only reads is written down when it is so old, or at its end: a crash has nothing to tell of it before.
+/// A run that only reads is written down when it is so old, or at its end: a crash has nothing to
+/// tell of it before.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// A run that is over waits so long for its record to be written.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,12 +54,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_UNWRITTEN: usize = 256;
 /// So many ends that could not be written are tried again, as long as the process lives.
 const MOST_FAILED: usize = 100;
-/// After an end that nobody waits for was written, so long nothing is: a thousand of them a second are written together.
+/// After an end that nobody waits for was written, so long nothing is: a thousand of them a second
+/// are written together.
 const BREATH: Duration = Duration::from_millis(5);
 /// So many messages are taken together.
 const TOGETHER: usize = 1_000;
 
-/// Writes the runs of this process into a store, on a thread of its own that ends when this is dropped.
+/// Writes the runs of this process into a store, on a thread of its own that ends when this is
+/// dropped.
 pub struct Recorder {
     store: Arc<Store>,
     messages: Sender<Message>,
@@ -145,15 +148,23 @@ impl Lines for Kept {
         let text = cut(message.trim_end());
         let target = cut(target.strip_prefix("convoy_backups::").unwrap_or(target));
         let bytes = text.len() + target.len();
-        let (times, times_bytes) = if level <= Level::Warn { (FOR_WARNINGS, FOR_WARNINGS as usize) } else { (1, 1) };
+        let (times, times_bytes) =
+            if level <= Level::Warn { (FOR_WARNINGS, FOR_WARNINGS as usize) } else { (1, 1) };
         if count.lines >= MAX_LINES * times || count.bytes + bytes > MAX_BYTES * times_bytes {
             count.left_out += 1;
             return;
         }
         count.lines += 1;
         count.bytes += bytes;
-        let line = Line { number: count.lines, time, level, target: target.to_owned(), text: text.to_owned() };
-        // Sent under the lock, so that they arrive in their order. A run that ended keeps no more lines.
+        let line = Line {
+            number: count.lines,
+            time,
+            level,
+            target: target.to_owned(),
+            text: text.to_owned(),
+        };
+        // Sent under the lock, so that they arrive in their order. A run that ended keeps no more
+        // lines.
         let _ = self.messages.send(Message::Line(self.run.clone(), line));
     }
 }
@@ -163,11 +174,18 @@ fn cut(text: &str) -> &str {
 }
 
 impl Recorder {
-    /// A recorder into this store. Where its thread can't be started, that is said, and nothing is recorded.
+    /// A recorder into this store. Where its thread can't be started, that is said, and nothing is
+    /// recorded.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
         let unwritten = Arc::new(AtomicUsize::new(0));
-        let writer = Writer { store: store.clone(), clock, runs: HashMap::new(), retry: None, asked: Vec::new() };
+        let writer = Writer {
+            store: store.clone(),
+            clock,
+            runs: HashMap::new(),
+            retry: None,
+            asked: Vec::new(),
+        };
         let thread = std::thread::Builder::new().name("record".into());
         if let Err(error) = thread.spawn(move || writer.work(&received)) {
             say(&store, &Err(Error::io("cannot start a thread for it", &error)));
@@ -180,8 +198,8 @@ impl Recorder {
         &self.store
     }
 
-    /// Writes a run that has begun down now, and waits until that was tried, but not for ever: whoever is told the run's id only can look
-    /// for it then.
+    /// Writes a run that has begun down now, and waits until that was tried, but not for ever:
+    /// whoever is told the run's id only can look for it then.
     pub fn write_now(&self, run: &str) {
         let (written, tried) = mpsc::channel();
         if self.messages.send(Message::Now(run.into(), written)).is_ok() {
@@ -189,9 +207,15 @@ impl Recorder {
         }
     }
 
-    /// Begins to write a run down; the request that it should end, from wherever it comes, goes to `cancellation`. A run that
-    /// only reads may wait to be written until it is worth it (`at_once`: it is written now).
-    pub(super) fn begin(&self, record: RunRecord, cancellation: CancellationToken, at_once: bool) -> Recording {
+    /// Begins to write a run down; the request that it should end, from wherever it comes, goes to
+    /// `cancellation`. A run that only reads may wait to be written until it is worth it
+    /// (`at_once`: it is written now).
+    pub(super) fn begin(
+        &self,
+        record: RunRecord,
+        cancellation: CancellationToken,
+        at_once: bool,
+    ) -> Recording {
         let run: Arc<str> = record.id.as_str().into();
         let cancelled_by = Arc::new(OnceLock::new());
         let begun = Box::new(Run {
@@ -231,7 +255,8 @@ impl Recording {
         let _ = self.kept.messages.send(Message::Turn(self.kept.run.clone(), Box::new(record)));
     }
 
-    /// Has it written soon how the run ended; whether it will be. It waits as [`Recording::end`] does where too much is on its way.
+    /// Has it written soon how the run ended; whether it will be. It waits as [`Recording::end`]
+    /// does where too much is on its way.
     pub(super) fn end_soon(
         self,
         mut record: RunRecord,
@@ -250,10 +275,21 @@ impl Recording {
     }
 
     /// Writes how the run ended, and waits until that is done, but not for ever; whether it is.
-    pub(super) fn end(self, mut record: RunRecord, output: Output, witnessed: Option<(String, Vec<Witness>)>) -> bool {
+    pub(super) fn end(
+        self,
+        mut record: RunRecord,
+        output: Output,
+        witnessed: Option<(String, Vec<Witness>)>,
+    ) -> bool {
         record.lines_left_out = self.kept.left_out();
         let (written, is_written) = mpsc::channel();
-        let end = Box::new(End { record, output, witnessed, waiting: Waiting::Run(written), since: Instant::now() });
+        let end = Box::new(End {
+            record,
+            output,
+            witnessed,
+            waiting: Waiting::Run(written),
+            since: Instant::now(),
+        });
         if self.kept.messages.send(Message::End(self.kept.run.clone(), end)).is_err() {
             return false;
         }
@@ -323,8 +359,16 @@ impl Run {
     fn changes(&self) -> Vec<Change<'_>> {
         let lines = &self.lines;
         if let Some(end) = &self.end {
-            let witnessed = end.witnessed.as_ref().map(|(daemon, witnessed)| (daemon.as_str(), witnessed.as_slice()));
-            return vec![Change::End(Ending { record: &end.record, output: &end.output, witnessed, lines })];
+            let witnessed = end
+                .witnessed
+                .as_ref()
+                .map(|(daemon, witnessed)| (daemon.as_str(), witnessed.as_slice()));
+            return vec![Change::End(Ending {
+                record: &end.record,
+                output: &end.output,
+                witnessed,
+                lines,
+            })];
         }
         let begin = (!self.is_written).then_some(Change::Begin(&self.record));
         let lines = (!lines.is_empty()).then_some(Change::Lines(&self.record.id, lines));
@@ -395,8 +439,9 @@ impl Writer {
 
     /// Whether somebody waits for what is written next, or there is nothing to write.
     fn is_hurried(&self) -> bool {
-        let waits_for_nobody =
-            |run: &Run| matches!(run.end.as_deref(), Some(End { waiting: Waiting::Nobody { .. }, .. }));
+        let waits_for_nobody = |run: &Run| {
+            matches!(run.end.as_deref(), Some(End { waiting: Waiting::Nobody { .. }, .. }))
+        };
         !self.asked.is_empty() || !self.runs.values().any(waits_for_nobody)
     }
 
@@ -439,7 +484,8 @@ impl Writer {
     /// Writes what is due, in one go.
     fn write(&mut self, now: Instant) {
         let may_try = self.retry.is_none_or(|retry| retry <= now);
-        let is_due = |run: &Run| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
+        let is_due =
+            |run: &Run| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
         let mut due: Vec<Arc<str>> =
             self.runs.iter().filter(|(_, run)| is_due(run)).map(|(id, _)| id.clone()).collect();
         // The order in which they began.
@@ -450,7 +496,11 @@ impl Writer {
                 run.alive = Some(alive(&self.store, id));
             }
         }
-        due.retain(|id| self.runs.get(id).is_some_and(|run| run.end.is_some() || !matches!(run.alive, Some(Err(_)))));
+        due.retain(|id| {
+            self.runs
+                .get(id)
+                .is_some_and(|run| run.end.is_some() || !matches!(run.alive, Some(Err(_))))
+        });
         if due.is_empty() {
             return;
         }
@@ -468,7 +518,8 @@ impl Writer {
     }
 
     fn record(&self, ids: &[Arc<str>]) -> Result<()> {
-        let changes: Vec<_> = ids.iter().filter_map(|id| self.runs.get(id)).flat_map(Run::changes).collect();
+        let changes: Vec<_> =
+            ids.iter().filter_map(|id| self.runs.get(id)).flat_map(Run::changes).collect();
         self.store.apply(&changes, self.clock.now())
     }
 
@@ -483,13 +534,18 @@ impl Writer {
             }
             Err(error) => {
                 self.retry = Some(Instant::now() + LOOK_EVERY);
-                let waits = |end: &End| error.kind == ErrorKind::Busy && end.since.elapsed() < PATIENCE / 2;
+                let waits =
+                    |end: &End| error.kind == ErrorKind::Busy && end.since.elapsed() < PATIENCE / 2;
                 // Another process holds the store for a moment.
                 if run.end.as_deref().is_none_or(waits) {
                     return;
                 }
-                // Without its end a run looks interrupted once its sign is gone: it is kept, and tried again.
-                let end = run.end.as_deref_mut().map(|end| std::mem::replace(&mut end.waiting, Waiting::Failed));
+                // Without its end a run looks interrupted once its sign is gone: it is kept, and
+                // tried again.
+                let end = run
+                    .end
+                    .as_deref_mut()
+                    .map(|end| std::mem::replace(&mut end.waiting, Waiting::Failed));
                 if let Some(Waiting::Run(run)) = end {
                     _ = run.send(false);
                 }
@@ -501,7 +557,9 @@ impl Writer {
         }
         if written.is_ok() && run.end.is_some() {
             // The sign that it is alive goes with it, and only now.
-            if let Some(Waiting::Run(run)) = self.runs.remove(id).and_then(|run| run.end).map(|end| end.waiting) {
+            if let Some(Waiting::Run(run)) =
+                self.runs.remove(id).and_then(|run| run.end).map(|end| end.waiting)
+            {
                 _ = run.send(true);
             }
         }
@@ -509,7 +567,8 @@ impl Writer {
 
     /// Looks whether somebody wants a run to end.
     fn look(&mut self) {
-        let waits = |run: &Run| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
+        let waits =
+            |run: &Run| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
         if !self.runs.values().any(waits) {
             return;
         }
@@ -527,7 +586,8 @@ impl Writer {
     }
 }
 
-/// The sign that a run is alive. Without it, the run is written down at its end only, and that is said.
+/// The sign that a run is alive. Without it, the run is written down at its end only, and that is
+/// said.
 fn alive(store: &Store, id: &str) -> Result<Alive> {
     let alive = Alive::new(store.running(), id).map_err(|error| {
         Error::io("cannot leave a sign that the run is alive", &error)
@@ -542,8 +602,12 @@ fn alive(store: &Store, id: &str) -> Result<Alive> {
 /// How a run ends whose thread is gone without a word: this program broke.
 fn broken(record: RunRecord, now: Timestamp) -> End {
     let error = Error::internal("the run broke off inside the program");
-    let record =
-        RunRecord { status: Status::Failed, ended: Some(now), error: Some(diagnostic::to_json(&error)), ..record };
+    let record = RunRecord {
+        status: Status::Failed,
+        ended: Some(now),
+        error: Some(diagnostic::to_json(&error)),
+        ..record
+    };
     End {
         record,
         output: Output::default(),

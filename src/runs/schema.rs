@@ -1,6 +1,7 @@
 //! The tables of the store, and how an older store becomes one of today's.
 //!
-//! `user_version` says which of the steps below a store has had. A new step goes to the end; none is ever changed.
+//! `user_version` says which of the steps below a store has had. A new step goes to the end; none
+//! is ever changed.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -10,7 +11,8 @@ const STEPS: [&str; 3] = [FIRST, WAITING, TOTALS];
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
-/// Times are microseconds since 1970 in UTC. The large columns of `runs` are its last, for a list never reads that far.
+/// Times are microseconds since 1970 in UTC. The large columns of `runs` are its last, for a list
+/// never reads that far.
 const FIRST: &str = "
 CREATE TABLE runs (
     id TEXT NOT NULL PRIMARY KEY,
@@ -91,7 +93,8 @@ DROP INDEX runs_unfinished;
 CREATE INDEX runs_unfinished ON runs (status) WHERE status IN ('running', 'waiting', 'interrupted');
 ";
 
-/// What is counted of runs, for ever: a bucket is the index of a duration's, -1 where the run has none.
+/// What is counted of runs, for ever: a bucket is the index of a duration's, -1 where the run has
+/// none.
 const TOTALS: &str = "
 CREATE TABLE totals (
     script TEXT NOT NULL,
@@ -115,7 +118,11 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let there = usize::try_from(version(&transaction)?).unwrap_or(0);
     for (index, step) in STEPS.iter().enumerate().skip(there) {
         transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
+        transaction.pragma_update(
+            None,
+            "user_version",
+            i64::try_from(index + 1).unwrap_or(i64::MAX),
+        )?;
     }
     transaction.commit()
 }

@@ -7,7 +7,8 @@ use crate::{
     units::parse_duration,
 };
 
-/// A time so long before now, or one of the local zone's: `7d`, `2026-11-23`, `2026-11-23T07:00`, `2026-11-23T07:00:00Z`.
+/// A time so long before now, or one of the local zone's: `7d`, `2026-11-23`, `2026-11-23T07:00`,
+/// `2026-11-23T07:00:00Z`.
 ///
 /// # Errors
 /// A usage error for anything else.

@@ -1,8 +1,10 @@
-//! The store of runs: one SQLite file in the data folder, which the command line and `serve` write to at the same time.
+//! The store of runs: one SQLite file in the data folder, which the command line and `serve` write
+//! to at the same time.
 //!
-//! It is opened when it is first needed, and again after a failure or when the file was moved away under it. In WAL mode with
-//! `synchronous=NORMAL` a write waits for no disk; after a power failure the last of them may be missing, and the file is whole.
-//! Whoever must not fail with the store goes through [`super::recording`].
+//! It is opened when it is first needed, and again after a failure or when the file was moved away
+//! under it. In WAL mode with `synchronous=NORMAL` a write waits for no disk; after a power failure
+//! the last of them may be missing, and the file is whole. Whoever must not fail with the store
+//! goes through [`super::recording`].
 
 mod cancelling;
 mod finding;
@@ -26,7 +28,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
+};
 
 use super::schema;
 use crate::{
@@ -41,7 +45,8 @@ pub(super) use writing::{Change, Ending};
 const BUSY: Duration = Duration::from_secs(2);
 const OTHER_FOLDER: &str = "or set BKUP_DATA_DIR to another folder";
 
-/// The store of runs in a data folder. Every method blocks, for moments; none of them waits longer than [`BUSY`].
+/// The store of runs in a data folder. Every method blocks, for moments; none of them waits longer
+/// than [`BUSY`].
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -50,7 +55,8 @@ pub struct Store {
     open: Mutex<Option<Open>>,
     /// Whether it was said that something is wrong with it.
     troubled: AtomicBool,
-    /// How many runs that did nothing but read came in since it was looked last whether they are too many.
+    /// How many runs that did nothing but read came in since it was looked last whether they are
+    /// too many.
     routine: AtomicUsize,
 }
 
@@ -108,13 +114,18 @@ impl Store {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
-    /// Moves a store that is damaged for sure aside, never deleting it, so that the next write begins a new one; its new path.
-    /// For `serve` at its start.
+    /// Moves a store that is damaged for sure aside, never deleting it, so that the next write
+    /// begins a new one; its new path. For `serve` at its start.
     ///
     /// # Errors
-    /// Where it is damaged and can't be moved, or can't be used for another reason (read-only, full, of a newer version).
+    /// Where it is damaged and can't be moved, or can't be used for another reason (read-only,
+    /// full, of a newer version).
     pub fn mend(&self, now: Timestamp) -> Result<Option<PathBuf>> {
-        let tried = if self.exists() { self.attempt(false, |connection| Ok(look_around(connection)?)) } else { Ok(()) };
+        let tried = if self.exists() {
+            self.attempt(false, |connection| Ok(look_around(connection)?))
+        } else {
+            Ok(())
+        };
         match tried {
             Ok(()) => self.write(|_| Ok(())).map(|()| None),
             Err(Trouble::Sqlite(error)) if is_damage(&error) => {
@@ -123,14 +134,18 @@ impl Store {
                 let aside = with_suffix(&self.path, &format!(".{suffix}"));
                 rename_to_new(&self.path, &aside).map_err(|error| {
                     Error::io(
-                        format_args!("the damaged store of runs \"{}\" can't be moved aside", self.path.display()),
+                        format_args!(
+                            "the damaged store of runs \"{}\" can't be moved aside",
+                            self.path.display()
+                        ),
                         &error,
                     )
                     .with_hint("move it away by hand; a new one is begun then")
                 })?;
                 for part in ["-wal", "-shm"] {
                     // They belong to it, and would be taken for the new one's.
-                    let _ = rename_to_new(&with_suffix(&self.path, part), &with_suffix(&aside, part));
+                    let _ =
+                        rename_to_new(&with_suffix(&self.path, part), &with_suffix(&aside, part));
                 }
                 self.write(|_| Ok(())).map(|()| Some(aside))
             }
@@ -140,13 +155,15 @@ impl Store {
 
     /// Reads; a store that is not there is not made.
     fn read<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        self.attempt(false, |connection| Ok(act(connection)?)).map_err(|trouble| self.explain(trouble))
+        self.attempt(false, |connection| Ok(act(connection)?))
+            .map_err(|trouble| self.explain(trouble))
     }
 
     /// Writes, all or nothing; a store that is not there is made.
     fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let attempt = |connection: &mut Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = act(&transaction)?;
             transaction.commit()?;
             Ok(value)
@@ -154,7 +171,11 @@ impl Store {
         self.attempt(true, attempt).map_err(|trouble| self.explain(trouble))
     }
 
-    fn attempt<T>(&self, make: bool, act: impl FnOnce(&mut Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    fn attempt<T>(
+        &self,
+        make: bool,
+        act: impl FnOnce(&mut Connection) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let mut slot = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.as_ref().is_some_and(|open| file_id(&self.path).ok() != Some(open.file)) {
             *slot = None;
@@ -166,7 +187,10 @@ impl Store {
         let acted = act(&mut open.connection);
         // Only that another one was at it leaves nothing to doubt.
         if let Err(Trouble::Sqlite(error)) = &acted
-            && !matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+            && !matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+            )
         {
             *slot = None;
         }
@@ -176,18 +200,29 @@ impl Store {
     fn open(&self, make: bool) -> Result<Open, Trouble> {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.is_dir() => {
-                let error =
-                    Error::new(ErrorKind::Io, format!("the store of runs \"{}\" is a folder", self.path.display()));
-                return Err(Trouble::Other(error.with_hint(format!("move it away, {OTHER_FOLDER}"))));
+                let error = Error::new(
+                    ErrorKind::Io,
+                    format!("the store of runs \"{}\" is a folder", self.path.display()),
+                );
+                return Err(Trouble::Other(
+                    error.with_hint(format!("move it away, {OTHER_FOLDER}")),
+                ));
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound && make => self.make().map_err(Trouble::Other)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
+                self.make().map_err(Trouble::Other)?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Trouble::Other(Error::new(ErrorKind::NotFound, "there are no runs yet")));
+                return Err(Trouble::Other(Error::new(
+                    ErrorKind::NotFound,
+                    "there are no runs yet",
+                )));
             }
             Err(error) => {
                 let what = format!("cannot look at the store of runs \"{}\"", self.path.display());
-                return Err(Trouble::Other(Error::io(what, &error).with_hint(format!("mend that, {OTHER_FOLDER}"))));
+                return Err(Trouble::Other(
+                    Error::io(what, &error).with_hint(format!("mend that, {OTHER_FOLDER}")),
+                ));
             }
         }
         let mut connection = self.connect()?;
@@ -199,15 +234,18 @@ impl Store {
                 schema::VERSION
             );
             let error = Error::new(ErrorKind::Configuration, message);
-            return Err(Trouble::Other(error.with_hint(format!("update this program, {OTHER_FOLDER}"))));
+            return Err(Trouble::Other(
+                error.with_hint(format!("update this program, {OTHER_FOLDER}")),
+            ));
         }
         if there < schema::VERSION {
             into_wal(&connection)?;
             schema::migrate(&mut connection)?;
         }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let file = file_id(&self.path)
-            .map_err(|error| Trouble::Other(Error::io("the store of runs is gone again", &error)))?;
+        let file = file_id(&self.path).map_err(|error| {
+            Trouble::Other(Error::io("the store of runs is gone again", &error))
+        })?;
         Ok(Open { connection, file })
     }
 
@@ -215,7 +253,8 @@ impl Store {
         let set_up = |connection: Connection| {
             connection.busy_timeout(BUSY)?;
             connection.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
-            // A command that ends would wait for the disk; the log of changes is worked in by whoever finds it long.
+            // A command that ends would wait for the disk; the log of changes is worked in by
+            // whoever finds it long.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             schema::version(&connection).map(|_| connection)
         };
@@ -224,28 +263,34 @@ impl Store {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => error,
             connected => return connected,
         };
-        // On a read-only disk the files beside it can't be made; where there are none, nothing is missing without them.
+        // On a read-only disk the files beside it can't be made; where there are none, nothing is
+        // missing without them.
         if with_suffix(&self.path, "-wal").exists() {
             return Err(error);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let path = self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-        Connection::open_with_flags(format!("file:{path}?immutable=1"), flags).and_then(set_up).map_err(|_| error)
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        let path =
+            self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
+            .and_then(set_up)
+            .map_err(|_| error)
     }
 
     /// Makes the file, for its owner alone; SQLite gives the files beside it the same permissions.
     fn make(&self) -> Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path));
+        let made =
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| {
+                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)
+            });
         match made {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::io(format_args!("cannot make the store of runs \"{}\"", self.path.display()), &error)
-                    .with_hint("set BKUP_DATA_DIR to a folder that can be written"))
-            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::io(
+                format_args!("cannot make the store of runs \"{}\"", self.path.display()),
+                &error,
+            )
+            .with_hint("set BKUP_DATA_DIR to a folder that can be written")),
             _ => Ok(()),
         }
     }
@@ -256,38 +301,56 @@ impl Store {
             Trouble::Sqlite(error) => error,
         };
         let say = |kind, what: &str, hint: String| {
-            Error::new(kind, format!("the store of runs \"{}\" {what}: {error}", self.path.display())).with_hint(hint)
+            Error::new(
+                kind,
+                format!("the store of runs \"{}\" {what}: {error}", self.path.display()),
+            )
+            .with_hint(hint)
         };
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => say(
                 ErrorKind::Io,
                 "is damaged",
-                format!("move it away (\"serve\" does so when it starts), {OTHER_FOLDER}; a new one is begun then"),
+                format!(
+                    "move it away (\"serve\" does so when it starts), {OTHER_FOLDER}; a new one is begun then"
+                ),
             ),
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
-                say(
-                    ErrorKind::Io,
-                    "can't be written",
-                    format!("let this user write to it and to its folder, {OTHER_FOLDER}"),
-                )
+            Some(
+                ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::AuthorizationForStatementDenied,
+            ) => say(
+                ErrorKind::Io,
+                "can't be written",
+                format!("let this user write to it and to its folder, {OTHER_FOLDER}"),
+            ),
+            Some(ErrorCode::DiskFull) => {
+                say(ErrorKind::Io, "has no room", "make room on its disk".into())
             }
-            Some(ErrorCode::DiskFull) => say(ErrorKind::Io, "has no room", "make room on its disk".into()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => say(
                 ErrorKind::Busy,
                 "is locked by another program",
                 format!("see which one has it open: fuser -v \"{}\"", self.path.display()),
             ),
-            _ => say(ErrorKind::Io, "can't be used", format!("look at its disk and its permissions, {OTHER_FOLDER}")),
+            _ => say(
+                ErrorKind::Io,
+                "can't be used",
+                format!("look at its disk and its permissions, {OTHER_FOLDER}"),
+            ),
         }
     }
 }
 
-/// SQLite answers "busy" at once where two processes make the same store, instead of waiting as it does for all else.
+/// SQLite answers "busy" at once where two processes make the same store, instead of waiting as it
+/// does for all else.
 fn into_wal(connection: &Connection) -> rusqlite::Result<()> {
     let start = Instant::now();
     loop {
         match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && start.elapsed() < BUSY => {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && start.elapsed() < BUSY =>
+            {
                 std::thread::sleep(Duration::from_millis(5));
             }
             set => return set,
@@ -305,7 +368,8 @@ fn look_around(connection: &Connection) -> rusqlite::Result<()> {
         ("good_backups", "volume"),
         ("times", "name"),
     ] {
-        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {order} DESC LIMIT 100"))?;
+        let mut statement = connection
+            .prepare(&format!("SELECT * FROM {table} ORDER BY {order} DESC LIMIT 100"))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
     }
@@ -342,6 +406,9 @@ fn number(number: u64) -> i64 {
 }
 
 /// Something in the store that this program did not write there.
-fn foreign(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+fn foreign(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }

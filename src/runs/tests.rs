@@ -23,7 +23,10 @@ fn bench(volumes: &[&str]) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Arc::new(MemoryDaemon::with_volumes(volumes));
     let store = Arc::new(Store::new(folder.path()));
-    let settings = Settings { destination: Some(Destination::parse("vfs:///backups").unwrap()), ..Settings::default() };
+    let settings = Settings {
+        destination: Some(Destination::parse("vfs:///backups").unwrap()),
+        ..Settings::default()
+    };
     let door = Door {
         daemon: daemon.clone(),
         lock_folder: folder.path().join("locks"),
@@ -44,7 +47,14 @@ fn request(text: &str) -> Request {
     let script = testing::script(text).unwrap();
     let arguments = testing::given(&script, "").unwrap();
     let entry = Some(Entry { key: "daily".into(), line: 4 });
-    Request { script, arguments, trigger: Trigger::Cron, entry, dry_run: false, timeout: Duration::from_secs(60) }
+    Request {
+        script,
+        arguments,
+        trigger: Trigger::Cron,
+        entry,
+        dry_run: false,
+        timeout: Duration::from_secs(60),
+    }
 }
 
 impl Bench {
@@ -62,10 +72,16 @@ async fn a_run_is_remembered_with_what_it_returned_and_what_it_did() {
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); run::failed(\"vol2\", \"no\"); #{ a: 1 } }";
     let (finished, record) = bench.run(request(text)).await;
     assert_eq!((record.status, record.status), (Status::Partial, finished.status));
-    assert_eq!((record.script.as_str(), record.trigger, record.entry.unwrap().line), ("test", Trigger::Cron, 4));
+    assert_eq!(
+        (record.script.as_str(), record.trigger, record.entry.unwrap().line),
+        ("test", Trigger::Cron, 4)
+    );
     assert_eq!(record.digest.len(), 64);
     assert_eq!((record.volumes_done, record.failures.len()), (vec!["vol1".to_owned()], 1));
-    assert_eq!(bench.store.output(&finished.id).unwrap().result.unwrap(), serde_json::json!({ "a": 1 }));
+    assert_eq!(
+        bench.store.output(&finished.id).unwrap().result.unwrap(),
+        serde_json::json!({ "a": 1 })
+    );
     let known = bench.store.volumes().unwrap().remove(0);
     assert_eq!((known.name.as_str(), known.good_backups.len()), ("vol1", 1));
     assert_eq!(known.good_backups[0].run, finished.id);
@@ -74,8 +90,7 @@ async fn a_run_is_remembered_with_what_it_returned_and_what_it_did() {
 #[tokio::test]
 async fn what_the_guards_saw_is_kept_whatever_the_script_says_of_it() {
     let bench = bench(&["vol1"]);
-    let text =
-        "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); throw \"and then it broke\" }";
+    let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); throw \"and then it broke\" }";
     let (finished, record) = bench.run(request(text)).await;
     assert_eq!(finished.status, Status::Failed);
     let error = record.error.unwrap();
@@ -123,23 +138,36 @@ async fn a_run_that_is_cut_off_with_the_program_is_interrupted_and_not_cancelled
     assert_eq!(finished.status, Status::Interrupted);
     assert_eq!(finished.result.unwrap_err().to_string(), "serve was ended");
     let record = bench.store.get(&finished.id).unwrap();
-    assert_eq!((record.status, record.reason.as_deref()), (Status::Interrupted, Some("serve was ended")));
+    assert_eq!(
+        (record.status, record.reason.as_deref()),
+        (Status::Interrupted, Some("serve was ended"))
+    );
     assert!(record.took.is_some() && record.ended.is_some());
     let well = bench.run(request("fn main(args) { 7 }")).await.1;
-    assert_eq!((well.status, well.reason), (Status::Done, None), "one that comes to its end meanwhile is done");
+    assert_eq!(
+        (well.status, well.reason),
+        (Status::Done, None),
+        "one that comes to its end meanwhile is done"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_nobody_waits_for_any_more_is_remembered_all_the_same() {
     let bench = bench(&["vol1"]);
-    let mut running =
-        Box::pin(run(&bench.door, request("fn main(args) { convoy::volumes(); 7 }"), CancellationToken::new()));
-    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(running.as_mut().poll(context).is_ready()));
+    let mut running = Box::pin(run(
+        &bench.door,
+        request("fn main(args) { convoy::volumes(); 7 }"),
+        CancellationToken::new(),
+    ));
+    let polled = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(running.as_mut().poll(context).is_ready())
+    });
     let _ = polled.await;
     drop(running);
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(30) {
-        let runs = bench.store.list(&Filter { status: Some(Status::Done), ..Filter::default() }).unwrap();
+        let runs =
+            bench.store.list(&Filter { status: Some(Status::Done), ..Filter::default() }).unwrap();
         if let Some(done) = runs.first() {
             assert_eq!(bench.store.output(&done.id).unwrap().result, Some(serde_json::json!(7)));
             return;
@@ -153,8 +181,10 @@ async fn a_run_that_nobody_waits_for_any_more_is_remembered_all_the_same() {
 async fn a_store_that_cannot_be_used_stops_no_run() {
     let bench = bench(&["vol1"]);
     let nowhere = Arc::new(Store::new(std::path::Path::new("/proc/no/such")));
-    let door =
-        Door { recorder: Some(Arc::new(Recorder::new(nowhere, Arc::new(crate::clock::SystemClock)))), ..bench.door };
+    let door = Door {
+        recorder: Some(Arc::new(Recorder::new(nowhere, Arc::new(crate::clock::SystemClock)))),
+        ..bench.door
+    };
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";
     let finished = run(&door, request(text), CancellationToken::new()).await;
     assert_eq!((finished.status, finished.recorded), (Status::Done, false));

@@ -1,4 +1,5 @@
-//! Turns: so many runs that change something at a time, the rest in the order in which they came, whoever started them.
+//! Turns: so many runs that change something at a time, the rest in the order in which they came,
+//! whoever started them.
 
 use std::{
     fmt,

@@ -1,13 +1,16 @@
-//! What to do at a moment: which entries are due, which wait, which run. Pure: times in, actions out.
+//! What to do at a moment: which entries are due, which wait, which run. Pure: times in, actions
+//! out.
 //!
 //! The rules:
-//! - No entry overlaps itself: a tick while the run before waits or goes on is missed, and said to be.
-//! - So many runs at a time, the rest in the order in which they came. What somebody wants now does not wait here: it has its place
-//!   in the line of all runs at once.
-//! - What was missed while the program was down or the machine slept is made up for once, after a short random delay. So is what
-//!   began and was cut off with the program; but where that second try is cut off as well, it is let be: it may be what ends the program.
-//! - A tick that ran is not repeated where the clock is put back a little (up to three hours, as cron(8) has it); where it is
-//!   put back further, it was wrong before, and counting begins anew.
+//! - No entry overlaps itself: a tick while the run before waits or goes on is missed, and said to
+//!   be.
+//! - So many runs at a time, the rest in the order in which they came. What somebody wants now does
+//!   not wait here: it has its place in the line of all runs at once.
+//! - What was missed while the program was down or the machine slept is made up for once, after a
+//!   short random delay. So is what began and was cut off with the program; but where that second
+//!   try is cut off as well, it is let be: it may be what ends the program.
+//! - A tick that ran is not repeated where the clock is put back a little (up to three hours, as
+//!   cron(8) has it); where it is put back further, it was wrong before, and counting begins anew.
 
 use std::{
     cmp::Reverse,
@@ -159,9 +162,11 @@ pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
 
 pub(crate) struct Board {
     states: HashMap<String, State>,
-    /// Times at which something is to be done for an entry, with its line and key. What no longer holds is passed over.
+    /// Times at which something is to be done for an entry, with its line and key. What no longer
+    /// holds is passed over.
     wakes: BinaryHeap<Reverse<(Timestamp, usize, String)>>,
-    /// The keys of the entries that are not started at their times, whether the crontab has them or not.
+    /// The keys of the entries that are not started at their times, whether the crontab has them or
+    /// not.
     paused: BTreeSet<String>,
     queue: VecDeque<(Arc<Entry>, Due)>,
     running: HashMap<String, (Arc<Entry>, Due)>,
@@ -174,12 +179,20 @@ pub(crate) struct Board {
 
 impl fmt::Debug for Board {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Board").field("states", &self.states).field("queue", &self.queue).finish_non_exhaustive()
+        f.debug_struct("Board")
+            .field("states", &self.states)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 
 impl Board {
-    pub(crate) fn new(most: usize, now: Timestamp, random: Random, paused: BTreeSet<String>) -> Self {
+    pub(crate) fn new(
+        most: usize,
+        now: Timestamp,
+        random: Random,
+        paused: BTreeSet<String>,
+    ) -> Self {
         Self {
             paused,
             states: HashMap::new(),
@@ -193,10 +206,17 @@ impl Board {
         }
     }
 
-    /// Follows this crontab from now on. Entries that were there before keep all that is known of them.
+    /// Follows this crontab from now on. Entries that were there before keep all that is known of
+    /// them.
     ///
-    /// `known` is asked at the program's start only, because a line that was not in the crontab has missed nothing.
-    pub(crate) fn follow(&mut self, crontab: &Crontab, now: Timestamp, known: Option<Known<'_>>) -> Vec<Action> {
+    /// `known` is asked at the program's start only, because a line that was not in the crontab has
+    /// missed nothing.
+    pub(crate) fn follow(
+        &mut self,
+        crontab: &Crontab,
+        now: Timestamp,
+        known: Option<Known<'_>>,
+    ) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
         for entry in &crontab.entries {
@@ -222,7 +242,14 @@ impl Board {
         past: Option<Past>,
         actions: &mut Vec<Action>,
     ) -> State {
-        let mut state = State { entry: entry.clone(), next: None, last: None, delayed: None, queued: false, missed: 0 };
+        let mut state = State {
+            entry: entry.clone(),
+            next: None,
+            last: None,
+            delayed: None,
+            queued: false,
+            missed: 0,
+        };
         if self.paused.contains(&entry.key) {
             state.last = past.and_then(|past| entry.schedule.latest_until(past.due));
             if let Some(cut_off) = past.and_then(|past| past.cut_off) {
@@ -232,7 +259,8 @@ impl Board {
             return state;
         }
         // A time far ahead was written while the clock was wrong.
-        let Some(Past { due: last, cut_off }) = past.filter(|past| past.due <= now + CORRECTION) else {
+        let Some(Past { due: last, cut_off }) = past.filter(|past| past.due <= now + CORRECTION)
+        else {
             state.next = entry.schedule.next_after(now);
             actions.push(Action::Remember(entry.clone(), now));
             return state;
@@ -256,7 +284,13 @@ impl Board {
     }
 
     /// Makes up for a due time that has passed, or says that it was missed.
-    fn overdue(&self, state: &mut State, due: Timestamp, now: Timestamp, actions: &mut Vec<Action>) {
+    fn overdue(
+        &self,
+        state: &mut State,
+        due: Timestamp,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
         if state.entry.catch_up {
             self.make_up(state, Due { time: due, before: Before::Missed }, now);
         } else {
@@ -272,7 +306,9 @@ impl Board {
 
     /// A random delay, less than half of what is left until the entry is due again.
     fn delay(&self, longest: Duration, now: Timestamp, next: Option<Timestamp>) -> Duration {
-        let left = next.map_or(longest, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default() / 2);
+        let left = next.map_or(longest, |next| {
+            Duration::try_from(next.duration_since(now)).unwrap_or_default() / 2
+        });
         let bound = longest.min(left);
         if bound.is_zero() { bound } else { (self.random)(bound).min(bound) }
     }
@@ -284,7 +320,10 @@ impl Board {
             return actions;
         }
         if now < self.latest - CORRECTION {
-            log::warn!("the clock was put back from {} to {now}: due times are counted from there", self.latest);
+            log::warn!(
+                "the clock was put back from {} to {now}: due times are counted from there",
+                self.latest
+            );
             for state in self.states.values_mut() {
                 state.next = state.next.and(state.entry.schedule.next_after(now));
                 state.delayed = state.delayed.map(|(_, due)| (now, due));
@@ -313,7 +352,8 @@ impl Board {
             }
             return;
         };
-        // A delay ends long before the next tick, unless the machine slept: then that tick stands for both.
+        // A delay ends long before the next tick, unless the machine slept: then that tick stands
+        // for both.
         state.delayed = None;
         // Several may have passed while the machine slept: the last of them stands for all.
         let due = state.entry.schedule.latest_until(now).unwrap_or(due).max(due);
@@ -374,19 +414,30 @@ impl Board {
         actions
     }
 
-    /// An entry is wanted now, whether it is due or not: it counts as running from here on, and is to be started for this time. `None`
-    /// where there is no such entry.
+    /// An entry is wanted now, whether it is due or not: it counts as running from here on, and is
+    /// to be started for this time. `None` where there is no such entry.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where it runs or waits already, [`ErrorKind::Cancelled`] where nothing is started any more.
-    pub(crate) fn run_now(&mut self, key: &str, now: Timestamp) -> Result<Option<(Arc<Entry>, Due)>> {
+    /// [`ErrorKind::Busy`] where it runs or waits already, [`ErrorKind::Cancelled`] where nothing
+    /// is started any more.
+    pub(crate) fn run_now(
+        &mut self,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Arc<Entry>, Due)>> {
         let Some(state) = self.states.get_mut(key) else { return Ok(None) };
         if self.ending {
-            return Err(Error::new(ErrorKind::Cancelled, "the program is ending, and starts nothing new"));
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                "the program is ending, and starts nothing new",
+            ));
         }
         if state.queued || self.running.contains_key(key) {
-            return Err(Error::new(ErrorKind::Busy, "the entry runs already, or waits for its turn")
-                .with_hint("\"GET /api/runs?status=running\" lists what runs"));
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "the entry runs already, or waits for its turn",
+            )
+            .with_hint("\"GET /api/runs?status=running\" lists what runs"));
         }
         // It stands for a run that waits to be made up for, too.
         let before = state.delayed.take().map_or(Before::NotDue, |(_, due)| due.before);
@@ -396,7 +447,8 @@ impl Board {
         Ok(Some((entry, due)))
     }
 
-    /// Does not start this entry at its times any more; what runs goes on. Whether there is such an entry.
+    /// Does not start this entry at its times any more; what runs goes on. Whether there is such an
+    /// entry.
     pub(crate) fn pause(&mut self, key: &str) -> bool {
         let Some(state) = self.states.get_mut(key) else { return false };
         (state.next, state.delayed, state.queued) = (None, None, false);
@@ -405,7 +457,8 @@ impl Board {
         true
     }
 
-    /// Starts this entry at its times again; those that have passed meanwhile are not made up for. `None` where there is no such entry.
+    /// Starts this entry at its times again; those that have passed meanwhile are not made up for.
+    /// `None` where there is no such entry.
     pub(crate) fn resume(&mut self, key: &str, now: Timestamp) -> Option<Vec<Action>> {
         let mut state = self.states.remove(key)?;
         let mut actions = Vec::new();
@@ -423,11 +476,15 @@ impl Board {
         &self.paused
     }
 
-    /// Starts nothing more. Those that waited are dropped; since their time is not remembered, the next start makes up for them.
+    /// Starts nothing more. Those that waited are dropped; since their time is not remembered, the
+    /// next start makes up for them.
     pub(crate) fn end(&mut self) -> Vec<(Arc<Entry>, Due)> {
         self.ending = true;
         self.wakes.clear();
-        let delayed = self.states.values_mut().filter_map(|state| Some((state.entry.clone(), state.delayed.take()?.1)));
+        let delayed = self
+            .states
+            .values_mut()
+            .filter_map(|state| Some((state.entry.clone(), state.delayed.take()?.1)));
         let dropped = self.queue.drain(..).chain(delayed).collect();
         self.states.values_mut().for_each(|state| (state.queued, state.next) = (false, None));
         dropped

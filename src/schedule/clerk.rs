@@ -1,8 +1,10 @@
-//! Has written down what the scheduler's loop decides, on a thread of its own: the loop waits neither for the store nor for a file.
+//! Has written down what the scheduler's loop decides, on a thread of its own: the loop waits
+//! neither for the store nor for a file.
 //!
-//! What has come in meanwhile is handed on together, so that a thousand entries are one transaction: first the times, for which
-//! runs wait, then what was missed, then the news of the crontab; each kind in its order. Times that can't be written, because
-//! somebody else holds the store, are tried again with the next.
+//! What has come in meanwhile is handed on together, so that a thousand entries are one
+//! transaction: first the times, for which runs wait, then what was missed, then the news of the
+//! crontab; each kind in its order. Times that can't be written, because somebody else holds the
+//! store, are tried again with the next.
 
 use std::sync::{
     Arc,
@@ -22,7 +24,8 @@ use crate::error::Error;
 /// What there is to be remembered of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Its due times up to this one are dealt with: they were missed for good, or were before its time.
+    /// Its due times up to this one are dealt with: they were missed for good, or were before its
+    /// time.
     DealtWith(Timestamp),
     /// A run of it begins; with that, its due time is dealt with.
     Begins(Due),
@@ -68,11 +71,16 @@ impl Clerk {
     pub(super) fn start(runner: Arc<dyn Runner>) -> Self {
         let (notes, received) = mpsc::channel();
         let writer = runner.clone();
-        match std::thread::Builder::new().name("schedule".into()).spawn(move || work(&received, &*writer)) {
+        match std::thread::Builder::new()
+            .name("schedule".into())
+            .spawn(move || work(&received, &*writer))
+        {
             // After the end there is nobody left to take it.
             Ok(_) => Self { take: Arc::new(move |note| drop(notes.send(note))) },
             Err(error) => {
-                log::warn!("cannot start a thread for the schedule's records, so ticks may wait for them: {error}");
+                log::warn!(
+                    "cannot start a thread for the schedule's records, so ticks may wait for them: {error}"
+                );
                 Self::at_once(runner)
             }
         }

@@ -9,11 +9,13 @@
 //! @weekly                          prune --keep-daily 7 --keep-weekly 5
 //! ```
 //!
-//! Schedules are crontab(5)'s to the letter: 0 and 7 are Sunday, and where neither day field begins with `*`, either will do.
-//! Where clocks change, see [`super::timetable`]. What is different: a line names a script and not a command for a shell, so
-//! nothing is expanded, `%` has no meaning of its own, there is no field for a user, and a comment may follow behind ` #`.
+//! Schedules are crontab(5)'s to the letter: 0 and 7 are Sunday, and where neither day field begins
+//! with `*`, either will do. Where clocks change, see [`super::timetable`]. What is different: a
+//! line names a script and not a command for a shell, so nothing is expanded, `%` has no meaning of
+//! its own, there is no field for a user, and a comment may follow behind ` #`.
 //!
-//! Everything that is wrong is found at once, each with its place; a file with errors is not followed.
+//! Everything that is wrong is found at once, each with its place; a file with errors is not
+//! followed.
 
 mod entry;
 pub(crate) mod field;
@@ -64,7 +66,12 @@ impl fmt::Debug for Surroundings {
 impl Surroundings {
     /// This process's environment and zone.
     pub fn new(config: Config, overrides: Vec<Override>, zone: TimeZone) -> Self {
-        Self { environment: std::env::vars_os().collect(), overrides, config: Arc::new(config), zone }
+        Self {
+            environment: std::env::vars_os().collect(),
+            overrides,
+            config: Arc::new(config),
+            zone,
+        }
     }
 }
 
@@ -98,7 +105,8 @@ impl Checked {
     }
 }
 
-/// Reads a crontab's text; `file` is what errors call it. Scripts are looked up, and nothing is run.
+/// Reads a crontab's text; `file` is what errors call it. Scripts are looked up, and nothing is
+/// run.
 pub fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
     let mut crontab = Crontab { file: file.to_owned(), entries: Vec::new() };
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
@@ -113,7 +121,10 @@ pub fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
             Ok(Some(mut entry)) => {
                 let first = *seen.entry(entry.key.clone()).or_insert(line.number);
                 if first != line.number {
-                    let wrong = Wrong::new(0, format!("this line is the same as line {first}: it runs twice"));
+                    let wrong = Wrong::new(
+                        0,
+                        format!("this line is the same as line {first}: it runs twice"),
+                    );
                     warnings.push(line.error(wrong.hint("take one of them out")));
                     entry.key = format!("{}-{}", entry.key, seen.len() + line.number);
                 }
@@ -123,8 +134,10 @@ pub fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
         }
         if errors.len() >= MOST_ERRORS || warnings.len() >= 10 * MOST_ERRORS {
             errors.push(
-                Error::configuration(format!("\"{file}\" has too many errors: what follows was not looked at"))
-                    .with_hint("is it a crontab at all?"),
+                Error::configuration(format!(
+                    "\"{file}\" has too many errors: what follows was not looked at"
+                ))
+                .with_hint("is it a crontab at all?"),
             );
             break;
         }
@@ -142,9 +155,11 @@ fn read_line(
     if trimmed.is_empty() || trimmed.starts_with('#') {
         return Ok(None);
     }
-    let control = line.text.char_indices().find(|(_, letter)| letter.is_control() && *letter != '\t');
+    let control =
+        line.text.char_indices().find(|(_, letter)| letter.is_control() && *letter != '\t');
     if let Some((at, letter)) = control {
-        let message = format!("there is a control character ({}) in this line", letter.escape_unicode());
+        let message =
+            format!("there is a control character ({}) in this line", letter.escape_unicode());
         return Err(line.error(Wrong::new(at, message).hint("a crontab is plain text")));
     }
     match settings::assignment(line.text) {
@@ -164,9 +179,15 @@ pub(crate) mod testing {
     /// The surroundings of a test: no environment but this, UTC.
     pub(crate) fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
         let all = environment.iter().chain(&[("HOME", "/home/test")]);
-        let environment: Vec<(OsString, OsString)> = all.map(|(name, value)| (name.into(), value.into())).collect();
+        let environment: Vec<(OsString, OsString)> =
+            all.map(|(name, value)| (name.into(), value.into())).collect();
         let config = Config::from_environment(environment.clone(), &[]).unwrap().0;
-        Surroundings { environment, overrides: Vec::new(), config: Arc::new(config), zone: TimeZone::UTC }
+        Surroundings {
+            environment,
+            overrides: Vec::new(),
+            config: Arc::new(config),
+            zone: TimeZone::UTC,
+        }
     }
 
     /// A crontab that is right.

@@ -2,8 +2,8 @@
 //!
 //! - [`crontab`] reads and checks a whole file; [`source`] knows which file is in force.
 //! - [`timetable`] says when a line is due, clock changes included: pure.
-//! - `board` decides what to do at a moment: pure, too; [`scheduler`] is the loop around it, with a [`timer`] that tests step,
-//!   and `clerk` the thread that has written down what it decides.
+//! - `board` decides what to do at a moment: pure, too; [`scheduler`] is the loop around it, with a
+//!   [`timer`] that tests step, and `clerk` the thread that has written down what it decides.
 //! - [`watch`] notices that the file has changed.
 
 mod board;

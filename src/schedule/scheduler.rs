@@ -1,6 +1,8 @@
-//! The loop that starts what is due: it waits for the next moment at which there is something to do, and does it.
+//! The loop that starts what is due: it waits for the next moment at which there is something to
+//! do, and does it.
 //!
-//! What to do is `board`'s to say. Here is what needs a runtime: waiting, running, reading the crontab again, and the end.
+//! What to do is `board`'s to say. Here is what needs a runtime: waiting, running, reading the
+//! crontab again, and the end.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -34,13 +36,14 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Runs what is due, and remembers.
 ///
-/// The loop itself calls none of these but [`Runner::past`], once, before it begins: all that remembers or tells is called in turn on
-/// a thread of its own (`clerk`), and may block.
+/// The loop itself calls none of these but [`Runner::past`], once, before it begins: all that
+/// remembers or tells is called in turn on a thread of its own (`clerk`), and may block.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
-    /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`. Before the script does anything, but
-    /// not before its turn has come, `begins` is to be awaited: it has remembered that the run began. `asker` is told which run it is
-    /// as soon as it has its place in the line, or why there is none.
+    /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
+    /// Before the script does anything, but not before its turn has come, `begins` is to be
+    /// awaited: it has remembered that the run began. `asker` is told which run it is as soon as it
+    /// has its place in the line, or why there is none.
     async fn run(
         &self,
         entry: Arc<Entry>,
@@ -58,13 +61,15 @@ pub trait Runner: Send + Sync + 'static {
         BTreeSet::new()
     }
 
-    /// Remembers all of this or nothing, in this order, with the entries' keys; whether it did. What it did not comes again.
+    /// Remembers all of this or nothing, in this order, with the entries' keys; whether it did.
+    /// What it did not comes again.
     fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool;
 
     /// These ticks were missed and are not made up for. They are in the log already.
     fn missed(&self, missed: &[MissedTick]);
 
-    /// A crontab with errors was not taken; the one before stays in force. They are in the log already.
+    /// A crontab with errors was not taken; the one before stays in force. They are in the log
+    /// already.
     fn refused(&self, errors: &[Error]) {
         let _ = errors;
     }
@@ -116,7 +121,8 @@ struct Wanted {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
-    /// By itself, or because somebody wanted it to: its due time is dealt with, whatever came of it.
+    /// By itself, or because somebody wanted it to: its due time is dealt with, whatever came of
+    /// it.
     Ended,
     /// With the program: the next start makes up for it.
     CutOff,
@@ -157,11 +163,12 @@ impl View {
         lock(&self.board).statuses()
     }
 
-    /// Runs the entry with this key now, and comes back when the run has its place in the line; `None` where there is no such entry.
+    /// Runs the entry with this key now, and comes back when the run has its place in the line;
+    /// `None` where there is no such entry.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`] where the program ends, and why the run
-    /// could not begin.
+    /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
+    /// where the program ends, and why the run could not begin.
     pub async fn run_now(&self, key: &str) -> Result<Option<Started>> {
         let (asker, told) = oneshot::channel();
         {
@@ -172,20 +179,23 @@ impl View {
         }
         match told.await {
             Ok(started) => started.map(Some),
-            Err(_) if lock(&self.board).is_ending() => {
-                Err(Error::new(ErrorKind::Cancelled, "the run did not begin: the program is ending"))
-            }
+            Err(_) if lock(&self.board).is_ending() => Err(Error::new(
+                ErrorKind::Cancelled,
+                "the run did not begin: the program is ending",
+            )),
             Err(_) => Err(Error::internal("the run broke off before it began")),
         }
     }
 
-    /// Does not start the entry with this key at its times any more; `None` where there is none, else the keys of all that are paused.
+    /// Does not start the entry with this key at its times any more; `None` where there is none,
+    /// else the keys of all that are paused.
     pub fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
         let mut board = lock(&self.board);
         board.pause(key).then(|| board.paused().clone())
     }
 
-    /// Starts the entry with this key at its times again; `None` where there is none, else the keys of all that are paused.
+    /// Starts the entry with this key at its times again; `None` where there is none, else the keys
+    /// of all that are paused.
     pub fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
         let mut board = lock(&self.board);
         let actions = board.resume(key, self.timer.now())?;
@@ -224,9 +234,14 @@ pub struct Scheduler {
 pub type Read = Arc<dyn Fn() -> Checked + Send + Sync>;
 
 impl Scheduler {
-    /// A scheduler that will follow this crontab; what was missed before now is made up for when it runs. It reads what is
-    /// remembered of the entries, for which it may wait.
-    pub fn new(crontab: &Crontab, options: Options, timer: Arc<dyn Timer>, runner: Arc<dyn Runner>) -> Self {
+    /// A scheduler that will follow this crontab; what was missed before now is made up for when it
+    /// runs. It reads what is remembered of the entries, for which it may wait.
+    pub fn new(
+        crontab: &Crontab,
+        options: Options,
+        timer: Arc<dyn Timer>,
+        runner: Arc<dyn Runner>,
+    ) -> Self {
         let clerk = Clerk::start(runner.clone());
         Self::with(crontab, options, timer, runner, clerk, Box::new(random))
     }
@@ -317,12 +332,18 @@ impl Scheduler {
             match action {
                 Action::Start(entry, due) => self.start(entry, due, Asker::default()),
                 Action::Missed(entry, due, why) => {
-                    log::warn!("line {}: \"{}\" missed its time {due}: {why}", entry.line, entry.script);
+                    log::warn!(
+                        "line {}: \"{}\" missed its time {due}: {why}",
+                        entry.line,
+                        entry.script
+                    );
                     missed.push(MissedTick { entry, due, why });
                 }
                 Action::GiveUp(entry, due, why) => {
                     let (line, script) = (entry.line, &entry.script);
-                    log::warn!("line {line}: \"{script}\" of {due} was cut off and is not made up for: {why}");
+                    log::warn!(
+                        "line {line}: \"{script}\" of {due} was cut off and is not made up for: {why}"
+                    );
                     events.push((entry, Event::Ended));
                 }
                 Action::Remember(entry, due) => events.push((entry, Event::DealtWith(due))),
@@ -339,12 +360,19 @@ impl Scheduler {
             Before::CutOff => Some("cut off"),
         };
         if let Some(what) = what {
-            log::info!("line {}: \"{}\" makes up for {}, which was {what}", entry.line, entry.script, due.time);
+            log::info!(
+                "line {}: \"{}\" makes up for {}, which was {what}",
+                entry.line,
+                entry.script,
+                due.time
+            );
         }
-        let (runner, clerk, cancellation) = (self.runner.clone(), self.clerk.clone(), CancellationToken::new());
+        let (runner, clerk, cancellation) =
+            (self.runner.clone(), self.clerk.clone(), CancellationToken::new());
         let (run_entry, token) = (entry.clone(), cancellation.clone());
         let task = self.running.spawn(async move {
-            // Before the script does anything: after a crash in its midst it is made up for, and not for ever.
+            // Before the script does anything: after a crash in its midst it is made up for, and
+            // not for ever.
             let begins_entry = run_entry.clone();
             let begins = Box::pin(async move { clerk.begins(begins_entry, due).await });
             runner.run(run_entry, due, begins, asker, token).await
@@ -387,11 +415,17 @@ impl Scheduler {
         }
     }
 
-    /// Lets running scripts end within the grace time, then cancels them, and waits until all is written down.
+    /// Lets running scripts end within the grace time, then cancels them, and waits until all is
+    /// written down.
     async fn end(mut self) -> Ended {
         let dropped = lock(&self.board).end();
         for (entry, due) in dropped {
-            log::warn!("line {}: \"{}\" of {} was not started any more", entry.line, entry.script, due.time);
+            log::warn!(
+                "line {}: \"{}\" of {} was not started any more",
+                entry.line,
+                entry.script,
+                due.time
+            );
         }
         // What was wanted and is not started is told so, as its asker is dropped.
         while let Ok(Wanted { entry, .. }) = self.wanted.try_recv() {
@@ -401,7 +435,10 @@ impl Scheduler {
             log::info!("waiting for {} running scripts", self.running.len());
         }
         self.wait(self.grace).await;
-        let mut ended = Ended { cut_off: lock(&self.board).running().cloned().collect(), left_behind: Vec::new() };
+        let mut ended = Ended {
+            cut_off: lock(&self.board).running().cloned().collect(),
+            left_behind: Vec::new(),
+        };
         for (entry, due) in &ended.cut_off {
             log::warn!("line {}: \"{}\" of {} is cut off", entry.line, entry.script, due.time);
         }
@@ -409,7 +446,12 @@ impl Scheduler {
         self.wait(LAST_WORDS).await;
         ended.left_behind = lock(&self.board).running().cloned().collect();
         for (entry, due) in &ended.left_behind {
-            log::error!("line {}: \"{}\" of {} does not end and is left behind", entry.line, entry.script, due.time);
+            log::error!(
+                "line {}: \"{}\" of {} does not end and is left behind",
+                entry.line,
+                entry.script,
+                due.time
+            );
         }
         self.clerk.end().await;
         ended
@@ -436,15 +478,17 @@ impl Drop for Scheduler {
 }
 
 /// What was read, once it is; never, where nothing is being read.
-async fn done(reading: &mut Option<JoinHandle<Checked>>) -> Result<Checked, tokio::task::JoinError> {
+async fn done(
+    reading: &mut Option<JoinHandle<Checked>>,
+) -> Result<Checked, tokio::task::JoinError> {
     match reading {
         Some(task) => task.await,
         None => std::future::pending().await,
     }
 }
 
-/// A random length of time up to this one. The standard library's hasher is seeded by the system: for spreading runs that
-/// is random enough.
+/// A random length of time up to this one. The standard library's hasher is seeded by the system:
+/// for spreading runs that is random enough.
 fn random(longest: Duration) -> Duration {
     let share = RandomState::new().build_hasher().finish() >> 11;
     longest.mul_f64(share as f64 / (1_u64 << 53) as f64)

@@ -1,5 +1,5 @@
-//! Which crontab is in force: `BKUP_CRONTAB`; else `/etc/convoy-backups/crontab` where there is one; else the one that comes
-//! with the program.
+//! Which crontab is in force: `BKUP_CRONTAB`; else `/etc/convoy-backups/crontab` where there is
+//! one; else the one that comes with the program.
 
 use std::{
     fmt,
@@ -49,10 +49,14 @@ impl Source {
     fn find_beside(config: &Config, usual: &Path) -> Self {
         match &config.crontab {
             Some(path) => Self::File(path.clone()),
-            // What can't be looked at may well be there: better an error than another crontab than the operator's.
+            // What can't be looked at may well be there: better an error than another crontab than
+            // the operator's.
             None => match usual.symlink_metadata() {
                 Err(error)
-                    if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    ) =>
                 {
                     Self::BuiltIn
                 }
@@ -64,7 +68,8 @@ impl Source {
     /// Its text.
     ///
     /// # Errors
-    /// A configuration error where it is missing, no file, unreadable, longer than 4 MiB, or not text.
+    /// A configuration error where it is missing, no file, unreadable, longer than 4 MiB, or not
+    /// text.
     pub fn text(&self) -> Result<String> {
         match self {
             Self::BuiltIn => Ok(BUILT_IN.to_owned()),
@@ -80,24 +85,35 @@ impl Source {
                 // A file that was emptied by mistake must not end all backups without a word.
                 if checked.crontab.entries.is_empty() && checked.errors.is_empty() {
                     checked.errors.push(
-                        Error::configuration(format!("the crontab \"{self}\" has no line that runs anything"))
-                            .with_hint("\"convoy-backups crontab show --default\" prints one to begin with"),
+                        Error::configuration(format!(
+                            "the crontab \"{self}\" has no line that runs anything"
+                        ))
+                        .with_hint(
+                            "\"convoy-backups crontab show --default\" prints one to begin with",
+                        ),
                     );
                 }
-                if checked.errors.is_empty() && !checked.crontab.entries.iter().any(|entry| entry.may_back_up) {
+                if checked.errors.is_empty()
+                    && !checked.crontab.entries.iter().any(|entry| entry.may_back_up)
+                {
                     checked.warnings.push(
-                        Error::configuration(format!("no line of the crontab \"{self}\" backs anything up"))
-                            .with_hint("add one such as: 30 3 * * * backup"),
+                        Error::configuration(format!(
+                            "no line of the crontab \"{self}\" backs anything up"
+                        ))
+                        .with_hint("add one such as: 30 3 * * * backup"),
                     );
                 }
                 checked
             }
-            Err(error) => Checked { crontab: Crontab::default(), errors: vec![error], warnings: Vec::new() },
+            Err(error) => {
+                Checked { crontab: Crontab::default(), errors: vec![error], warnings: Vec::new() }
+            }
         }
     }
 }
 
-/// The text of a crontab's file. What is no file is not even opened: a FIFO would wait for a writer, and a device has no end.
+/// The text of a crontab's file. What is no file is not even opened: a FIFO would wait for a
+/// writer, and a device has no end.
 fn read(path: &Path) -> Result<String> {
     let shown = path.display();
     let wrong = |why: String| Error::configuration(format!("the crontab \"{shown}\" {why}"));
@@ -113,16 +129,22 @@ fn read(path: &Path) -> Result<String> {
     };
     let metadata = path.metadata().map_err(cannot)?;
     if metadata.is_dir() {
-        return Err(wrong("is a folder".into()).with_hint(format!("name the file in it, such as {shown}/crontab")));
+        return Err(wrong("is a folder".into())
+            .with_hint(format!("name the file in it, such as {shown}/crontab")));
     }
     if !metadata.is_file() {
         return Err(wrong("is not a file".into()));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(cannot)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    std::fs::File::open(path)
+        .map_err(cannot)?
+        .take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
     // What is not text is said first: a disk image is too long as well.
     if bytes.contains(&0) {
-        return Err(wrong("is not text: there are zero bytes in it".into()).with_hint("is it a crontab at all?"));
+        return Err(wrong("is not text: there are zero bytes in it".into())
+            .with_hint("is it a crontab at all?"));
     }
     if bytes.len() as u64 > MOST_BYTES {
         return Err(wrong("is longer than 4 MiB".into()).with_hint("is it a crontab at all?"));
@@ -141,7 +163,10 @@ mod tests {
     use super::*;
 
     fn config(variables: &[(&str, &str)]) -> Config {
-        let all = variables.iter().chain(&[("HOME", "/root")]).map(|(n, v)| (OsString::from(n), OsString::from(v)));
+        let all = variables
+            .iter()
+            .chain(&[("HOME", "/root")])
+            .map(|(n, v)| (OsString::from(n), OsString::from(v)));
         Config::from_environment(all, &[]).unwrap().0
     }
 
@@ -153,7 +178,11 @@ mod tests {
         fs::write(&usual, "").unwrap();
         assert_eq!(Source::find_beside(&config(&[]), &usual), Source::File(usual.clone()));
         let named = Source::find_beside(&config(&[("BKUP_CRONTAB", "/no/such")]), &usual);
-        assert_eq!(named, Source::File("/no/such".into()), "a named one is not replaced by another");
+        assert_eq!(
+            named,
+            Source::File("/no/such".into()),
+            "a named one is not replaced by another"
+        );
     }
 
     #[test]

@@ -10,12 +10,13 @@ use crate::clock::{Clock, SystemClock};
 /// A clock that can be waited for.
 #[async_trait]
 pub trait Timer: Clock {
-    /// Comes back at that moment by the clock on the wall; earlier, too, where that clock was put back meanwhile.
+    /// Comes back at that moment by the clock on the wall; earlier, too, where that clock was put
+    /// back meanwhile.
     async fn sleep_until(&self, time: Timestamp);
 }
 
-/// The longest stretch that is slept without a look at the clock on the wall: it may be set, and the machine may sleep, of which
-/// the clock that sleeping goes by knows nothing.
+/// The longest stretch that is slept without a look at the clock on the wall: it may be set, and
+/// the machine may sleep, of which the clock that sleeping goes by knows nothing.
 const STRETCH: Duration = Duration::from_secs(5);
 
 #[async_trait]

@@ -1,12 +1,14 @@
 //! When a schedule is due: pure, and to the second.
 //!
-//! Which times on the wall match is `croner`'s part; what becomes of them where clocks change is ours, because croner tells
-//! jobs apart by another rule than cron(8) does (`0,30 2 * * *` would be lost on the day the clocks go forward):
+//! Which times on the wall match is `croner`'s part; what becomes of them where clocks change is
+//! ours, because croner tells jobs apart by another rule than cron(8) does (`0,30 2 * * *` would be
+//! lost on the day the clocks go forward):
 //!
-//! - A schedule with every hour in its hour field follows the clock on the wall: `*/30 * * * *` goes on every thirty minutes,
-//!   in the repeated hour too, and has nothing to do in a skipped one.
-//! - Any other runs once at each of its times: a time that is skipped is due at the moment of the change, one that is
-//!   repeated the first time only.
+//! - A schedule with every hour in its hour field follows the clock on the wall: `*/30 * * * *`
+//!   goes on every thirty minutes, in the repeated hour too, and has nothing to do in a skipped
+//!   one.
+//! - Any other runs once at each of its times: a time that is skipped is due at the moment of the
+//!   change, one that is repeated the first time only.
 
 use std::sync::Arc;
 
@@ -33,7 +35,8 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Whether a day must match both day fields: where one of them begins with `*` it must, else either will do.
+    /// Whether a day must match both day fields: where one of them begins with `*` it must, else
+    /// either will do.
     fn both_days_must_match(&self) -> bool {
         self.days.starred || self.weekdays.starred
     }
@@ -43,16 +46,22 @@ impl Fields {
         const DAYS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
         let first = self.days.values().next().unwrap_or(1);
         !self.both_days_must_match()
-            || self.months.values().any(|month| DAYS.get(month as usize - 1).is_some_and(|days| first <= *days))
+            || self
+                .months
+                .values()
+                .any(|month| DAYS.get(month as usize - 1).is_some_and(|days| first <= *days))
     }
 
-    /// What croner makes of it. It gets plain lists of numbers: its own reading of names, steps and stars differs here and there.
+    /// What croner makes of it. It gets plain lists of numbers: its own reading of names, steps and
+    /// stars differs here and there.
     fn cron(&self) -> Result<Cron> {
         let list = |field: Field, all: usize| {
             let values: Vec<String> = field.values().map(|value| value.to_string()).collect();
             if values.len() == all { "*".to_owned() } else { values.join(",") }
         };
-        let starred = |field: Field, all| if field.starred { list(field, all) } else { list(field, usize::MAX) };
+        let starred = |field: Field, all| {
+            if field.starred { list(field, all) } else { list(field, usize::MAX) }
+        };
         let text = format!(
             "{} {} {} {} {}",
             list(self.minutes, 60),
@@ -62,11 +71,14 @@ impl Fields {
             starred(self.weekdays, 7)
         );
         let parser = CronParser::builder().dom_and_dow(self.both_days_must_match()).build();
-        parser.parse(&text).map_err(|error| Error::internal(format!("the schedule \"{text}\": {error}")))
+        parser
+            .parse(&text)
+            .map_err(|error| Error::internal(format!("the schedule \"{text}\": {error}")))
     }
 }
 
-/// The part of a schedule that does not depend on a time zone. Many lines have the same, and it is not small: it is shared.
+/// The part of a schedule that does not depend on a time zone. Many lines have the same, and it is
+/// not small: it is shared.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     cron: Cron,
@@ -120,7 +132,11 @@ impl Schedule {
         // Due times are whole seconds: before 12:00:00.5 is before 12:00:01.
         let whole = Timestamp::from_second(time.as_second()).ok()?;
         let time = if whole < time { whole.checked_add(SECOND).ok()? } else { whole };
-        if self.pattern.every_hour { self.previous_by_the_wall(time) } else { self.previous_once(time) }
+        if self.pattern.every_hour {
+            self.previous_by_the_wall(time)
+        } else {
+            self.previous_once(time)
+        }
     }
 
     /// The last due time up to this one, this one included.
@@ -128,8 +144,8 @@ impl Schedule {
         self.previous_before(time.checked_add(SignedDuration::from_nanos(1)).ok()?)
     }
 
-    /// The longest time between a due time and the next, of those that lie in this period or reach into it. `None` where it
-    /// is due less than twice around it.
+    /// The longest time between a due time and the next, of those that lie in this period or reach
+    /// into it. `None` where it is due less than twice around it.
     pub fn longest_gap(&self, from: Timestamp, to: Timestamp) -> Option<SignedDuration> {
         let mut last = self.latest_until(from).or_else(|| self.next_after(from))?;
         let mut longest = None;
@@ -149,9 +165,13 @@ impl Schedule {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(wall).ok(),
             AmbiguousOffset::Fold { before, .. } => before.to_timestamp(wall).ok(),
             AmbiguousOffset::Gap { before, .. } => {
-                // By the clock as it was before, this time lies behind the change: the change is what came last before it.
+                // By the clock as it was before, this time lies behind the change: the change is
+                // what came last before it.
                 let behind = before.to_timestamp(wall).ok()?;
-                self.zone.preceding(behind.checked_add(SECOND).ok()?).next().map(|change| change.timestamp())
+                self.zone
+                    .preceding(behind.checked_add(SECOND).ok()?)
+                    .next()
+                    .map(|change| change.timestamp())
             }
         }
     }
@@ -191,9 +211,13 @@ impl Schedule {
         let (mut from, mut inclusive) = (time, false);
         loop {
             let offset = self.zone.to_offset(from);
-            let due = offset.to_timestamp(self.pattern.next(offset.to_datetime(from), inclusive)?).ok()?;
+            let due = offset
+                .to_timestamp(self.pattern.next(offset.to_datetime(from), inclusive)?)
+                .ok()?;
             match self.zone.following(from).next() {
-                Some(change) if change.timestamp() <= due => (from, inclusive) = (change.timestamp(), true),
+                Some(change) if change.timestamp() <= due => {
+                    (from, inclusive) = (change.timestamp(), true)
+                }
                 _ => return Some(due),
             }
         }
@@ -203,7 +227,8 @@ impl Schedule {
         let mut until = time;
         loop {
             let offset = self.zone.to_offset(until.checked_sub(SECOND).ok()?);
-            let due = offset.to_timestamp(self.pattern.previous(offset.to_datetime(until))?).ok()?;
+            let due =
+                offset.to_timestamp(self.pattern.previous(offset.to_datetime(until))?).ok()?;
             match self.zone.preceding(until).next() {
                 Some(change) if due < change.timestamp() => until = change.timestamp(),
                 _ => return Some(due),

@@ -1,6 +1,7 @@
-//! Notices that the crontab has changed, by looking at it every few seconds: that works for every file system, for bind mounts,
-//! and for editors that put a new file in place of the old one. (A single file that is mounted into a container stays the old
-//! one when an editor outside replaces it: mount its folder.)
+//! Notices that the crontab has changed, by looking at it every few seconds: that works for every
+//! file system, for bind mounts, and for editors that put a new file in place of the old one. (A
+//! single file that is mounted into a container stays the old one when an editor outside replaces
+//! it: mount its folder.)
 
 use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
 
@@ -53,8 +54,8 @@ impl Watch {
         Self { told: state.clone(), last: state }
     }
 
-    /// Whether there is another state to tell of. It must have lasted from the look before to this one: a file that is still
-    /// being written would be read in half.
+    /// Whether there is another state to tell of. It must have lasted from the look before to this
+    /// one: a file that is still being written would be read in half.
     fn look(&mut self, source: Source) -> bool {
         let state = (source.clone(), stamp(&source));
         let is_new = state != self.told && state == self.last;
@@ -66,7 +67,8 @@ impl Watch {
     }
 }
 
-/// Tells `reload` when the crontab has changed, or another one is in force, until it is told to end.
+/// Tells `reload` when the crontab has changed, or another one is in force, until it is told to
+/// end.
 pub async fn watch(find: impl Fn() -> Source, reload: Arc<Notify>, end: CancellationToken) {
     let mut watch = Watch::new(find());
     loop {
@@ -120,7 +122,8 @@ mod tests {
         let path = folder.path().join("crontab");
         let (reload, end) = (Arc::new(Notify::new()), CancellationToken::new());
         let source = path.clone();
-        let task = tokio::spawn(watch(move || Source::File(source.clone()), reload.clone(), end.clone()));
+        let task =
+            tokio::spawn(watch(move || Source::File(source.clone()), reload.clone(), end.clone()));
         tokio::task::yield_now().await;
         fs::write(&path, "x").unwrap();
         reload.notified().await;

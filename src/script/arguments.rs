@@ -1,4 +1,5 @@
-//! Checks arguments against what a script declares: one place for the command line, the crontab and HTTP.
+//! Checks arguments against what a script declares: one place for the command line, the crontab and
+//! HTTP.
 
 use serde_json::{Map, Value};
 
@@ -22,7 +23,8 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// All of them by the script's names: sizes in bytes, durations in seconds, `null` for what was left out.
+    /// All of them by the script's names: sizes in bytes, durations in seconds, `null` for what was
+    /// left out.
     pub fn values(&self) -> &Map<String, Value> {
         &self.values
     }
@@ -46,13 +48,19 @@ impl Script {
                 _ => format!("{} {}", parameter.option(), parameter.kind.placeholder()),
             };
             let dots = if parameter.kind == ParameterKind::List { ".." } else { "" };
-            line += &if parameter.required { format!(" {option}{dots}") } else { format!(" [{option}]{dots}") };
+            line += &if parameter.required {
+                format!(" {option}{dots}")
+            } else {
+                format!(" [{option}]{dots}")
+            };
         }
         line
     }
 
     fn parameter(&self, name: &str) -> Option<&Parameter> {
-        self.parameters.iter().find(|parameter| suggest::fold(&parameter.name) == suggest::fold(name))
+        self.parameters
+            .iter()
+            .find(|parameter| suggest::fold(&parameter.name) == suggest::fold(name))
     }
 
     fn usage(&self, message: impl Into<String>) -> Error {
@@ -61,7 +69,8 @@ impl Script {
 
     fn unknown(&self, name: &str) -> Error {
         let mut hint = String::new();
-        if let Some(found) = suggest::nearest(name, self.parameters.iter().map(|p| p.name.as_str())) {
+        if let Some(found) = suggest::nearest(name, self.parameters.iter().map(|p| p.name.as_str()))
+        {
             let option = self.parameter(found).map(Parameter::option).unwrap_or_default();
             hint = format!("did you mean \"{option}\"? ");
         }
@@ -103,8 +112,9 @@ impl Script {
     }
 }
 
-/// Arguments as they stand on a command line or in a crontab: `--volume vol1`, `--volume=vol1`, `--create-snapshot`,
-/// `--no-create-snapshot`, `--create-snapshot=false`; a list's option is repeated.
+/// Arguments as they stand on a command line or in a crontab: `--volume vol1`, `--volume=vol1`,
+/// `--create-snapshot`, `--no-create-snapshot`, `--create-snapshot=false`; a list's option is
+/// repeated.
 ///
 /// # Errors
 /// A usage error for anything unknown, repeated, missing or ill-typed, with the script's signature.
@@ -120,7 +130,8 @@ pub fn from_command_line(script: &Script, words: &[String]) -> Result<Arguments>
             None => (option, None),
         };
         let negated = || {
-            let positive = script.parameter(name.strip_prefix("no-").or_else(|| name.strip_prefix("no_"))?)?;
+            let positive =
+                script.parameter(name.strip_prefix("no-").or_else(|| name.strip_prefix("no_"))?)?;
             (positive.kind == ParameterKind::Bool && inline.is_none()).then_some(positive)
         };
         let (parameter, value) = match script.parameter(name) {
@@ -152,7 +163,9 @@ pub fn from_command_line(script: &Script, words: &[String]) -> Result<Arguments>
                 given.insert(parameter.name.clone(), value);
             }
             (Some(Value::Array(all)), Value::Array(more)) => all.extend(more),
-            (Some(_), _) => return Err(script.usage(format!("{} is given twice", parameter.option()))),
+            (Some(_), _) => {
+                return Err(script.usage(format!("{} is given twice", parameter.option())));
+            }
         }
     }
     script.complete(given)
@@ -175,7 +188,8 @@ fn unexpected(script: &Script, word: &str) -> Error {
 /// Arguments as JSON: `{"volume": "vol1", "createSnapshot": true}`. `null` is the same as left out.
 ///
 /// # Errors
-/// A usage error for anything unknown, repeated (in another spelling), missing or ill-typed, with the script's signature.
+/// A usage error for anything unknown, repeated (in another spelling), missing or ill-typed, with
+/// the script's signature.
 pub fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Arguments> {
     let mut given = Map::new();
     for (name, value) in object {
@@ -185,18 +199,22 @@ pub fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Argumen
         }
         let value = script.given(parameter, value)?;
         if given.insert(parameter.name.clone(), value).is_some() {
-            return Err(script.usage(format!("\"{}\" is given twice", parameter.name)).with_field(&parameter.name));
+            return Err(script
+                .usage(format!("\"{}\" is given twice", parameter.name))
+                .with_field(&parameter.name));
         }
     }
     script.complete(given)
 }
 
-/// A whole number, also where JSON has it as `5.0`: to some languages and to JSON Schema that is the same.
+/// A whole number, also where JSON has it as `5.0`: to some languages and to JSON Schema that is
+/// the same.
 fn whole(number: &Value) -> Option<i64> {
     /// What is larger has lost its last digits on the way.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     number.as_i64().or_else(|| {
-        let number = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
+        let number =
+            number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
         Some(number as i64)
     })
 }
@@ -239,13 +257,17 @@ pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
         },
         ParameterKind::Duration => match text {
             Some(text) => units::parse_duration(text)?.as_secs().into(),
-            None => whole(value).filter(|seconds| *seconds >= 0).ok_or_else(|| wrong("a duration"))?.into(),
+            None => whole(value)
+                .filter(|seconds| *seconds >= 0)
+                .ok_or_else(|| wrong("a duration"))?
+                .into(),
         },
         ParameterKind::OneOf(choices) => {
             let text = string()?;
             if !choices.iter().any(|choice| choice == text) {
                 let otherwise = format!("there are {}", choices.join(", "));
-                let hint = suggest::did_you_mean_or(text, choices.iter().map(String::as_str), &otherwise);
+                let hint =
+                    suggest::did_you_mean_or(text, choices.iter().map(String::as_str), &otherwise);
                 return Err(wrong(&format!("one of {}", choices.join(", "))).with_hint(hint));
             }
             Value::from(text)

@@ -1,12 +1,13 @@
-//! Finds calls of primitives that do not exist before anything runs: a script that would break half-way never begins.
+//! Finds calls of primitives that do not exist before anything runs: a script that would break
+//! half-way never begins.
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::{errors, primitives};
 use crate::error::Result;
 
-/// Looks at every call of a primitive with its namespace: the name must exist, with as many parameters as there are
-/// arguments. Types show only when the script runs.
+/// Looks at every call of a primitive with its namespace: the name must exist, with as many
+/// parameters as there are arguments. Types show only when the script runs.
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Script`] with the place of the first such call.
@@ -15,17 +16,25 @@ pub(crate) fn check(ast: &AST, file: &str, source: &str) -> Result<()> {
     let mut imported: Vec<String> = Vec::new();
     ast.walk(&mut |path| {
         match path.last() {
-            Some(ASTNode::Stmt(Stmt::Import(import, _))) => imported.push(import.1.name.to_string()),
-            Some(ASTNode::Expr(Expr::FnCall(call, position)) | ASTNode::Stmt(Stmt::FnCall(call, position))) => {
+            Some(ASTNode::Stmt(Stmt::Import(import, _))) => {
+                imported.push(import.1.name.to_string())
+            }
+            Some(
+                ASTNode::Expr(Expr::FnCall(call, position))
+                | ASTNode::Stmt(Stmt::FnCall(call, position)),
+            ) => {
                 let namespace = call.namespace.to_string();
                 let namespace = namespace.trim_end_matches("::");
                 if primitives::NAMESPACES.contains(&namespace)
                     && !imported.iter().any(|name| name == namespace)
                     && !primitives::reference().iter().any(|entry| {
-                        entry.namespace == namespace && entry.name == *call.name && entry.arity == call.args.len()
+                        entry.namespace == namespace
+                            && entry.name == *call.name
+                            && entry.arity == call.args.len()
                     })
                 {
-                    wrong = Some((format!("{namespace}::{}", call.name), call.args.len(), *position));
+                    wrong =
+                        Some((format!("{namespace}::{}", call.name), call.args.len(), *position));
                     return false;
                 }
             }
@@ -35,9 +44,12 @@ pub(crate) fn check(ast: &AST, file: &str, source: &str) -> Result<()> {
     });
     match wrong {
         None => Ok(()),
-        Some((path, arguments, position)) => {
-            Err(errors::located(errors::unknown_call(&path, &count(arguments)), file, source, position))
-        }
+        Some((path, arguments, position)) => Err(errors::located(
+            errors::unknown_call(&path, &count(arguments)),
+            file,
+            source,
+            position,
+        )),
     }
 }
 

@@ -14,14 +14,16 @@ use super::{
     resolver::Resolver,
 };
 
-/// Steps of a script, all its threads together: some ten seconds of pure computing, where a run over 1,000 volumes takes about a million.
+/// Steps of a script, all its threads together: some ten seconds of pure computing, where a run
+/// over 1,000 volumes takes about a million.
 pub(crate) const MAX_OPERATIONS: u64 = 500_000_000;
 /// Functions inside functions.
 const MAX_CALL_LEVELS: usize = 64;
 /// Expressions inside expressions.
 const MAX_EXPRESSION_DEPTH: usize = 64;
-/// Bytes of text in one value, nested ones counted: the snapshots of thousands of volumes fit. Values are limited each,
-/// not together, so that this times [`MAX_VARIABLES`] is what one function can hold.
+/// Bytes of text in one value, nested ones counted: the snapshots of thousands of volumes fit.
+/// Values are limited each, not together, so that this times [`MAX_VARIABLES`] is what one function
+/// can hold.
 const MAX_STRING_BYTES: usize = 16 << 20;
 /// Elements of one array, nested ones counted.
 const MAX_ARRAY_ELEMENTS: usize = 200_000;
@@ -35,8 +37,8 @@ const MAX_FUNCTIONS: usize = 500;
 const MAX_MODULES: usize = 50;
 /// Threads that the `parallel` calls of one run have together, besides its own.
 pub(crate) const MAX_THREADS: usize = 16;
-/// The stack of a thread that runs a script: enough for the deepest calls of the deepest expressions, and for arrays nested
-/// as deep as they may be. Only what is used of it is memory.
+/// The stack of a thread that runs a script: enough for the deepest calls of the deepest
+/// expressions, and for arrays nested as deep as they may be. Only what is used of it is memory.
 pub(crate) const STACK_BYTES: usize = 128 << 20;
 
 /// Rhai's own functions, made once: making them costs a hundred times what an engine does.
@@ -66,11 +68,17 @@ pub(crate) fn for_compiling() -> Engine {
     engine
 }
 
-/// Lets `default` be the key of a map, and `debug` a function of `log::`: both are words that Rhai keeps for itself.
-#[expect(deprecated, reason = "not deprecated but \"volatile\", which is how Rhai marks what may change")]
+/// Lets `default` be the key of a map, and `debug` a function of `log::`: both are words that Rhai
+/// keeps for itself.
+#[expect(
+    deprecated,
+    reason = "not deprecated but \"volatile\", which is how Rhai marks what may change"
+)]
 fn plain_words(engine: &mut Engine) {
     engine.on_parse_token(|token, _, _| match token {
-        Token::Reserved(word) if matches!(word.as_str(), "default" | "debug") => Token::Identifier(word),
+        Token::Reserved(word) if matches!(word.as_str(), "default" | "debug") => {
+            Token::Identifier(word)
+        }
         other => other,
     });
 }

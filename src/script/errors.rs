@@ -8,7 +8,8 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Location, Result};
 
-/// The kinds that a script may throw by their code. Those by which the run itself ends are not among them.
+/// The kinds that a script may throw by their code. Those by which the run itself ends are not
+/// among them.
 const KINDS: [ErrorKind; 13] = [
     ErrorKind::Usage,
     ErrorKind::Configuration,
@@ -25,7 +26,8 @@ const KINDS: [ErrorKind; 13] = [
     ErrorKind::Repository,
 ];
 
-/// An error as a primitive throws it: a map that the script can catch, or, where the run is over, what nothing catches.
+/// An error as a primitive throws it: a map that the script can catch, or, where the run is over,
+/// what nothing catches.
 pub(crate) fn thrown(error: &Error, position: Position) -> Box<EvalAltResult> {
     let end = match error.kind {
         ErrorKind::Cancelled => Some(End::Cancelled),
@@ -46,7 +48,10 @@ pub(crate) fn to_map(error: &Error) -> Map {
         ("message".into(), error.message.clone().into()),
         ("hint".into(), text(&error.hint)),
         ("request".into(), text(&error.request)),
-        ("status".into(), error.status.map_or(Dynamic::UNIT, |status| Dynamic::from(i64::from(status)))),
+        (
+            "status".into(),
+            error.status.map_or(Dynamic::UNIT, |status| Dynamic::from(i64::from(status))),
+        ),
     ])
 }
 
@@ -57,14 +62,20 @@ pub(crate) fn of_thrown(value: &Dynamic) -> Error {
     };
     let text = |key: &str| map.get(key).filter(|value| !value.is_unit()).map(ToString::to_string);
     let kind = text("code").and_then(|code| KINDS.into_iter().find(|kind| kind.code() == code));
-    let mut error = Error::new(kind.unwrap_or(ErrorKind::Script), text("message").unwrap_or_else(|| value.to_string()));
+    let mut error = Error::new(
+        kind.unwrap_or(ErrorKind::Script),
+        text("message").unwrap_or_else(|| value.to_string()),
+    );
     // An error of Rhai's own that was caught says where it was, and has no code.
     if let (false, Some(line)) = (map.contains_key("code"), text("line")) {
         error.message = format!("{} (line {line})", lower(&error.message));
     }
     error.hint = text("hint");
     error.request = text("request");
-    error.status = map.get("status").and_then(|status| status.as_int().ok()).and_then(|s| u16::try_from(s).ok());
+    error.status = map
+        .get("status")
+        .and_then(|status| status.as_int().ok())
+        .and_then(|s| u16::try_from(s).ok());
     error
 }
 
@@ -89,12 +100,14 @@ fn parse_error(kind: &ParseErrorType) -> Error {
     match kind {
         ParseErrorType::ModuleUndefined(name) => unknown_namespace(name),
         ParseErrorType::VariableUndefined(name) => unknown_variable(name),
-        ParseErrorType::Reserved(name) => {
-            Error::new(ErrorKind::Script, format!("\"{name}\" is a word that Rhai keeps for itself"))
-                .with_hint(format!("choose another name; a map's key can stand in quotes: \"{name}\""))
-        }
+        ParseErrorType::Reserved(name) => Error::new(
+            ErrorKind::Script,
+            format!("\"{name}\" is a word that Rhai keeps for itself"),
+        )
+        .with_hint(format!("choose another name; a map's key can stand in quotes: \"{name}\"")),
         ParseErrorType::ExprTooDeep => {
-            Error::new(ErrorKind::Limit, "the expression is nested too deep").with_hint("split it with \"let\"")
+            Error::new(ErrorKind::Limit, "the expression is nested too deep")
+                .with_hint("split it with \"let\"")
         }
         other => Error::new(ErrorKind::Script, lower(&other.to_string())),
     }
@@ -140,7 +153,9 @@ pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error 
             located(translated, &file, sources.get(&file).map_or("", String::as_str), position)
         }
         // Rhai does not say where a limit was hit; the file at least is known.
-        None if matches!(translated.kind, ErrorKind::Script | ErrorKind::Limit) => translated.context(script),
+        None if matches!(translated.kind, ErrorKind::Script | ErrorKind::Limit) => {
+            translated.context(script)
+        }
         None => translated,
     }
 }
@@ -148,25 +163,33 @@ pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error 
 fn translate(mut error: EvalAltResult) -> Error {
     let script = |message: String| Error::new(ErrorKind::Script, message);
     match &error {
-        EvalAltResult::ErrorTerminated(token, _) => token
-            .clone()
-            .try_cast::<End>()
-            .map_or_else(|| Error::internal("the script was stopped and nobody said why"), End::error),
+        EvalAltResult::ErrorTerminated(token, _) => token.clone().try_cast::<End>().map_or_else(
+            || Error::internal("the script was stopped and nobody said why"),
+            End::error,
+        ),
         EvalAltResult::ErrorRuntime(value, _) => of_thrown(value),
         EvalAltResult::ErrorParsing(kind, _) => parse_error(kind),
         EvalAltResult::ErrorTooManyOperations(_) => End::TooManyOperations.error(),
-        EvalAltResult::ErrorStackOverflow(_) => Error::new(ErrorKind::Limit, "functions call each other too deep")
-            .with_hint("look for a function that calls itself without end"),
+        EvalAltResult::ErrorStackOverflow(_) => {
+            Error::new(ErrorKind::Limit, "functions call each other too deep")
+                .with_hint("look for a function that calls itself without end")
+        }
         EvalAltResult::ErrorDataTooLarge(what, _) => {
             Error::new(ErrorKind::Limit, format!("a value grew too large: {}", lower(what)))
         }
-        EvalAltResult::ErrorTooManyModules(_) => Error::new(ErrorKind::Limit, "the script imports too many files"),
-        EvalAltResult::ErrorTooManyVariables(_) => Error::new(ErrorKind::Limit, "the script has too many variables"),
+        EvalAltResult::ErrorTooManyModules(_) => {
+            Error::new(ErrorKind::Limit, "the script imports too many files")
+        }
+        EvalAltResult::ErrorTooManyVariables(_) => {
+            Error::new(ErrorKind::Limit, "the script has too many variables")
+        }
         EvalAltResult::ErrorFunctionNotFound(call, _) => unknown_function(call),
         EvalAltResult::ErrorModuleNotFound(name, _) => unknown_namespace(name),
         EvalAltResult::ErrorVariableNotFound(name, _) => unknown_variable(name),
-        EvalAltResult::ErrorPropertyNotFound(name, _) => script(format!("there is no \"{name}\" in this map"))
-            .with_hint(format!("look first: if \"{name}\" in map {{ .. }}")),
+        EvalAltResult::ErrorPropertyNotFound(name, _) => {
+            script(format!("there is no \"{name}\" in this map"))
+                .with_hint(format!("look first: if \"{name}\" in map {{ .. }}"))
+        }
         _ => {
             error.clear_position();
             script(lower(&error.to_string()))
@@ -176,21 +199,30 @@ fn translate(mut error: EvalAltResult) -> Error {
 
 /// A call that fits no function, in Rhai's words: `convoy::volume (i64)`.
 fn unknown_function(call: &str) -> Error {
-    let (name, types) = call.split_once(" (").map_or((call, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
-    let types = if types.is_empty() { "nothing".to_owned() } else { format!("({})", script_types(types)) };
+    let (name, types) =
+        call.split_once(" (").map_or((call, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
+    let types =
+        if types.is_empty() { "nothing".to_owned() } else { format!("({})", script_types(types)) };
     unknown_call(name.trim(), &types)
 }
 
 /// A call of a function that does not exist, or not with these arguments.
 pub(crate) fn unknown_call(path: &str, arguments: &str) -> Error {
     let known = primitives::reference();
-    let namesakes: Vec<&str> =
-        known.iter().filter(|entry| entry.path() == path).map(|entry| entry.signature.as_str()).collect();
+    let namesakes: Vec<&str> = known
+        .iter()
+        .filter(|entry| entry.path() == path)
+        .map(|entry| entry.signature.as_str())
+        .collect();
     if !namesakes.is_empty() {
-        return Error::new(ErrorKind::Script, format!("\"{path}\" can't be called with {arguments}"))
-            .with_hint(format!("there is {}", namesakes.join(", and ")));
+        return Error::new(
+            ErrorKind::Script,
+            format!("\"{path}\" can't be called with {arguments}"),
+        )
+        .with_hint(format!("there is {}", namesakes.join(", and ")));
     }
-    let given = if arguments.starts_with('(') { format!(" for {arguments}") } else { String::new() };
+    let given =
+        if arguments.starts_with('(') { format!(" for {arguments}") } else { String::new() };
     let error = Error::new(ErrorKind::Script, format!("there is no function \"{path}\"{given}"));
     let paths: Vec<String> = known.iter().map(primitives::Entry::path).collect();
     if let Some(found) = crate::suggest::nearest(path, paths.iter().map(String::as_str)) {
@@ -198,12 +230,17 @@ pub(crate) fn unknown_call(path: &str, arguments: &str) -> Error {
     }
     match path.rsplit_once("::") {
         Some((namespace, _)) if primitives::NAMESPACES.contains(&namespace) => {
-            let mut there: Vec<&str> =
-                known.iter().filter(|entry| entry.namespace == namespace).map(|entry| entry.name.as_str()).collect();
+            let mut there: Vec<&str> = known
+                .iter()
+                .filter(|entry| entry.namespace == namespace)
+                .map(|entry| entry.name.as_str())
+                .collect();
             there.dedup();
             error.with_hint(format!("{namespace}:: has {}", there.join(", ")))
         }
-        Some((import, _)) => error.with_hint(format!("look into the file that is imported as \"{import}\"")),
+        Some((import, _)) => {
+            error.with_hint(format!("look into the file that is imported as \"{import}\""))
+        }
         None => error.with_hint("one of the script's own needs the same number of arguments"),
     }
 }
@@ -243,7 +280,9 @@ pub(crate) fn script_types(text: &str) -> String {
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
     let text = match (letters.next(), letters.clone().next()) {
-        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
         _ => text.to_owned(),
     };
     text.trim_end_matches('.').replace('\'', "\"")

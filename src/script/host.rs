@@ -48,7 +48,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host with this daemon, and defaults for the rest: no deadline, the system's clock, notifications to the log.
+    /// A host with this daemon, and defaults for the rest: no deadline, the system's clock,
+    /// notifications to the log.
     pub fn new(guards: Arc<Guards>, runtime: Handle) -> Self {
         Self {
             guards,
@@ -93,7 +94,8 @@ pub struct RunInfo {
     pub dry_run: bool,
 }
 
-/// Hears what a script says while it runs. The `log` crate gets the log's lines in any case, under the script's name.
+/// Hears what a script says while it runs. The `log` crate gets the log's lines in any case, under
+/// the script's name.
 pub trait Listener: Send + Sync {
     /// A line for the run's log.
     fn log(&self, _level: log::Level, _message: &str) {}
@@ -124,7 +126,8 @@ pub struct Mail {
     pub subject: String,
     /// The plain text.
     pub text: String,
-    /// The HTML in its place, for mail programs that show it; made from the text where there is none.
+    /// The HTML in its place, for mail programs that show it; made from the text where there is
+    /// none.
     pub html: Option<String>,
 }
 
@@ -139,8 +142,8 @@ pub struct Post {
     pub body: Option<Value>,
 }
 
-/// Takes what a script wants people to know. Whether people can be reached is no concern of the script's: what can't be sent
-/// now is sent later.
+/// Takes what a script wants people to know. Whether people can be reached is no concern of the
+/// script's: what can't be sent now is sent later.
 #[async_trait]
 pub trait Notifier: Send + Sync {
     /// A run begins. `only_reads`: it is a dry one, or its script writes nothing.
@@ -161,7 +164,8 @@ pub trait Notifier: Send + Sync {
     /// An e-mail of the script's own.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for an address that is none; or where the message could not be handed over.
+    /// [`ErrorKind::Usage`] for an address that is none; or where the message could not be handed
+    /// over.
     async fn email(&self, speaker: &Speaker, mail: Mail) -> Result<()>;
 
     /// Something for the configured webhook.
@@ -233,15 +237,18 @@ pub enum Status {
 }
 
 impl Outcome {
-    /// Done without failures; failed where there are failures and the result is an array without one good element; else
-    /// partial. What failed has an `Error`. In a plan (its elements have `Keep`), nothing of a volume that failed went well
-    /// but what was deleted: to keep the rest was no work.
+    /// Done without failures; failed where there are failures and the result is an array without
+    /// one good element; else partial. What failed has an `Error`. In a plan (its elements have
+    /// `Keep`), nothing of a volume that failed went well but what was deleted: to keep the rest
+    /// was no work.
     pub fn status(&self) -> Status {
-        let failed: BTreeSet<&str> = self.failures.iter().map(|failure| failure.volume.as_str()).collect();
+        let failed: BTreeSet<&str> =
+            self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         let is_bad = |element: &Value| {
             let volume = element.get("VolumeName").and_then(Value::as_str);
             let undone = element.get("Keep").is_some() && element.get("Deleted").is_none();
-            element.get("Error").is_some() || undone && volume.is_some_and(|volume| failed.contains(volume))
+            element.get("Error").is_some()
+                || undone && volume.is_some_and(|volume| failed.contains(volume))
         };
         match &self.result {
             _ if self.failures.is_empty() => Status::Done,
@@ -275,10 +282,14 @@ impl End {
     pub fn error(self) -> Error {
         match self {
             Self::Cancelled => Error::new(ErrorKind::Cancelled, "the run was cancelled"),
-            Self::DeadlineExceeded => Error::new(ErrorKind::DeadlineExceeded, "the run's time is up")
-                .with_hint("give it more with --timeout or BKUP_RUN_TIMEOUT"),
-            Self::TooManyOperations => Error::new(ErrorKind::Limit, "the script took too many steps")
-                .with_hint("look for a loop that does not end"),
+            Self::DeadlineExceeded => {
+                Error::new(ErrorKind::DeadlineExceeded, "the run's time is up")
+                    .with_hint("give it more with --timeout or BKUP_RUN_TIMEOUT")
+            }
+            Self::TooManyOperations => {
+                Error::new(ErrorKind::Limit, "the script took too many steps")
+                    .with_hint("look for a loop that does not end")
+            }
         }
     }
 }
@@ -301,7 +312,8 @@ impl Run {
         if count >= self.host.max_operations {
             return Some(End::TooManyOperations);
         }
-        // Looking costs a lock and a system call, a step nearly nothing; sixteen steps are no time at all.
+        // Looking costs a lock and a system call, a step nearly nothing; sixteen steps are no time
+        // at all.
         if count.is_multiple_of(16) { self.end() } else { None }
     }
 
@@ -329,7 +341,8 @@ impl Run {
         };
         self.host.runtime.block_on(async {
             tokio::select! {
-                // What is done is done: a result counts even where the run is cancelled at the same moment.
+                // What is done is done: a result counts even where the run is cancelled at the same
+                // moment.
                 biased;
                 result = work => result,
                 () = self.host.cancellation.cancelled() => Err(End::Cancelled.error()),
@@ -383,7 +396,8 @@ impl Run {
     }
 }
 
-/// The lock's content, even where a thread panicked while it held it: nothing here is left half changed.
+/// The lock's content, even where a thread panicked while it held it: nothing here is left half
+/// changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

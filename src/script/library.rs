@@ -30,7 +30,8 @@ const SCRIPTS: [(&str, &str); 8] = [
 ];
 
 /// What the built-in scripts share, by the path that imports it.
-const MODULES: [(&str, &str); 1] = [("lib/volumes", include_str!("../../scripts-rhai/lib/volumes.rhai"))];
+const MODULES: [(&str, &str); 1] =
+    [("lib/volumes", include_str!("../../scripts-rhai/lib/volumes.rhai"))];
 
 /// No script is longer than this.
 const MAX_BYTES: u64 = 1 << 20;
@@ -72,7 +73,9 @@ impl fmt::Display for Origin {
         match self {
             Self::BuiltIn => f.write_str("built in"),
             Self::File { path, overrides: false } => write!(f, "{}", path.display()),
-            Self::File { path, overrides: true } => write!(f, "{}, overrides the built-in one", path.display()),
+            Self::File { path, overrides: true } => {
+                write!(f, "{}, overrides the built-in one", path.display())
+            }
         }
     }
 }
@@ -103,7 +106,8 @@ pub struct Script {
     pub doc: String,
     /// What it takes, in the order in which it says so.
     pub parameters: Vec<Parameter>,
-    /// Whether it says that it writes nothing (`const READ_ONLY = true;`); the guards see to it that this is so.
+    /// Whether it says that it writes nothing (`const READ_ONLY = true;`); the guards see to it
+    /// that this is so.
     pub read_only: bool,
     pub(crate) ast: AST,
     /// What errors call its file.
@@ -123,8 +127,11 @@ impl Library {
             Some(folder) => {
                 let hint = "BKUP_SCRIPTS_DIR must be a folder with .rhai files; leave it unset to have the default scripts only";
                 let wrong = |error: std::io::Error| {
-                    Error::configuration(format!("cannot read the folder of scripts \"{}\": {error}", folder.display()))
-                        .with_hint(hint)
+                    Error::configuration(format!(
+                        "cannot read the folder of scripts \"{}\": {error}",
+                        folder.display()
+                    ))
+                    .with_hint(hint)
                 };
                 let real = folder.canonicalize().map_err(wrong)?;
                 std::fs::read_dir(&real).map_err(wrong)?;
@@ -148,11 +155,14 @@ impl Library {
         Ok(names
             .into_iter()
             .map(|name| {
-                let doc =
-                    self.load(&name).map(|script| script.doc.lines().next().unwrap_or_default().trim().to_owned());
+                let doc = self
+                    .load(&name)
+                    .map(|script| script.doc.lines().next().unwrap_or_default().trim().to_owned());
                 let path = self.folder.as_ref().map(|folder| folder.join(format!("{name}.rhai")));
                 let origin = match path.filter(|path| path.symlink_metadata().is_ok()) {
-                    Some(path) => Origin::File { path, overrides: built_in(&SCRIPTS, &name).is_some() },
+                    Some(path) => {
+                        Origin::File { path, overrides: built_in(&SCRIPTS, &name).is_some() }
+                    }
                     None => Origin::BuiltIn,
                 };
                 Listed { name, origin, doc }
@@ -178,7 +188,9 @@ impl Library {
         let overrides = built_in(&SCRIPTS, name);
         if is_name(name) {
             let file = format!("{name}.rhai");
-            if let Some((text, path)) = self.folder.as_deref().map(|f| read_inside(f, &file)).transpose()?.flatten() {
+            if let Some((text, path)) =
+                self.folder.as_deref().map(|f| read_inside(f, &file)).transpose()?.flatten()
+            {
                 return Ok((text, Origin::File { path, overrides: overrides.is_some() }));
             }
             if let Some(text) = overrides {
@@ -187,27 +199,27 @@ impl Library {
         }
         let names = self.names().unwrap_or_default();
         let otherwise = format!("there are {}", names.join(", "));
-        Err(Error::usage(format!("no script named \"{name}\"")).with_hint(crate::suggest::did_you_mean_or(
-            name,
-            names.iter().map(String::as_str),
-            &otherwise,
-        )))
+        Err(Error::usage(format!("no script named \"{name}\"")).with_hint(
+            crate::suggest::did_you_mean_or(name, names.iter().map(String::as_str), &otherwise),
+        ))
     }
 
     /// A script, parsed and with its declaration read; nothing of it is run.
     ///
     /// # Errors
-    /// A usage error where there is no such script; [`ErrorKind::Script`] with the place where it is wrong.
+    /// A usage error where there is no such script; [`ErrorKind::Script`] with the place where it
+    /// is wrong.
     pub fn load(&self, name: &str) -> Result<Script> {
         let (source, origin) = self.source(name)?;
         self.parse(name, source, origin)
     }
 
-    /// A script from a file anywhere, to check it before it is put into the folder. Its imports are those of this library.
+    /// A script from a file anywhere, to check it before it is put into the folder. Its imports are
+    /// those of this library.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where the file can't be read; [`ErrorKind::Configuration`] where it is no file or too long for a
-    /// script; [`ErrorKind::Script`] with the place where it is wrong.
+    /// [`ErrorKind::Io`] where the file can't be read; [`ErrorKind::Configuration`] where it is no
+    /// file or too long for a script; [`ErrorKind::Script`] with the place where it is wrong.
     pub fn load_file(&self, path: &Path) -> Result<Script> {
         let text = read_bounded(path)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -240,15 +252,19 @@ impl Library {
             Origin::BuiltIn => format!("{name}.rhai (built in)"),
             Origin::File { path, .. } => path.display().to_string(),
         };
-        let mut ast =
-            engine::for_compiling().compile(&source).map_err(|error| errors::of_parsing(&error, &file, &source))?;
+        let mut ast = engine::for_compiling()
+            .compile(&source)
+            .map_err(|error| errors::of_parsing(&error, &file, &source))?;
         ast.set_source(file.as_str());
         let parameters = manifest::read(&ast, &file, &source)?;
         let read_only = manifest::read_only(&ast, &file, &source)?;
         check::check(&ast, &file, &source)?;
         Ok(Script {
             name: name.to_owned(),
-            digest: Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: Sha256::digest(source.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             doc: doc(ast.doc()),
             folder: self.folder.clone(),
             origin,
@@ -261,15 +277,21 @@ impl Library {
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        let mut names: BTreeMap<String, ()> = SCRIPTS.iter().map(|(name, _)| ((*name).to_owned(), ())).collect();
+        let mut names: BTreeMap<String, ()> =
+            SCRIPTS.iter().map(|(name, _)| ((*name).to_owned(), ())).collect();
         if let Some(folder) = &self.folder {
             let wrong = |error| {
-                Error::configuration(format!("cannot read the folder of scripts \"{}\": {error}", folder.display()))
+                Error::configuration(format!(
+                    "cannot read the folder of scripts \"{}\": {error}",
+                    folder.display()
+                ))
             };
             for entry in std::fs::read_dir(folder).map_err(wrong)? {
                 let file = entry.map_err(wrong)?.file_name();
-                if let Some(name) =
-                    file.to_str().and_then(|file| file.strip_suffix(".rhai")).filter(|name| is_name(name))
+                if let Some(name) = file
+                    .to_str()
+                    .and_then(|file| file.strip_suffix(".rhai"))
+                    .filter(|name| is_name(name))
                 {
                     names.insert(name.to_owned(), ());
                 }
@@ -279,7 +301,8 @@ impl Library {
     }
 }
 
-/// The text of a module, and what errors call its file: the user's where there is one, else the built-in one.
+/// The text of a module, and what errors call its file: the user's where there is one, else the
+/// built-in one.
 ///
 /// `path` is as a script wrote it: `lib/volumes`, `lib/volumes.rhai`, `backup`.
 pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, String)> {
@@ -292,7 +315,8 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
         )
         .with_hint("write import \"lib/name\" as name, for the file lib/name.rhai in the folder of scripts"));
     }
-    if let Some((text, file)) = folder.map(|folder| read_inside(folder, &format!("{path}.rhai"))).transpose()?.flatten()
+    if let Some((text, file)) =
+        folder.map(|folder| read_inside(folder, &format!("{path}.rhai"))).transpose()?.flatten()
     {
         return Ok((text, file.display().to_string()));
     }
@@ -300,23 +324,38 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
         return Ok((text.to_owned(), format!("{path}.rhai (built in)")));
     }
     let otherwise = match folder {
-        Some(folder) => format!("there is no \"{path}.rhai\" in \"{}\", and none built in", folder.display()),
-        None => format!("there is no \"{path}.rhai\" built in; set BKUP_SCRIPTS_DIR to the folder where it is"),
+        Some(folder) => {
+            format!("there is no \"{path}.rhai\" in \"{}\", and none built in", folder.display())
+        }
+        None => format!(
+            "there is no \"{path}.rhai\" built in; set BKUP_SCRIPTS_DIR to the folder where it is"
+        ),
     };
     Err(Error::new(ErrorKind::Script, format!("cannot import \"{path}\": there is no such file"))
-        .with_hint(crate::suggest::did_you_mean_or(path, MODULES.iter().map(|(name, _)| *name), &otherwise)))
+        .with_hint(crate::suggest::did_you_mean_or(
+            path,
+            MODULES.iter().map(|(name, _)| *name),
+            &otherwise,
+        )))
 }
 
 fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// A file's text and its path, where it is there and inside the folder even after its symbolic links are followed.
+/// A file's text and its path, where it is there and inside the folder even after its symbolic
+/// links are followed.
 fn read_inside(folder: &Path, relative: &str) -> Result<Option<(String, PathBuf)>> {
     let path = folder.join(relative);
-    let cannot = |error: std::io::Error| Error::io(format!("cannot read \"{}\"", path.display()), &error);
+    let cannot =
+        |error: std::io::Error| Error::io(format!("cannot read \"{}\"", path.display()), &error);
     match path.symlink_metadata() {
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
             return Ok(None);
         }
         Err(error) => return Err(cannot(error)),
@@ -334,16 +373,24 @@ fn read_inside(folder: &Path, relative: &str) -> Result<Option<(String, PathBuf)
     Ok(Some((read_bounded(&real)?, path)))
 }
 
-/// The text of a script's file. What is none is not even opened: a FIFO would wait for a writer, and a device has no end.
+/// The text of a script's file. What is none is not even opened: a FIFO would wait for a writer,
+/// and a device has no end.
 fn read_bounded(path: &Path) -> Result<String> {
-    let cannot = |error: std::io::Error| Error::io(format!("cannot read \"{}\"", path.display()), &error);
-    let too_long = || Error::configuration(format!("\"{}\" is not a file of at most 1 MiB", path.display()));
+    let cannot =
+        |error: std::io::Error| Error::io(format!("cannot read \"{}\"", path.display()), &error);
+    let too_long =
+        || Error::configuration(format!("\"{}\" is not a file of at most 1 MiB", path.display()));
     if !path.metadata().map_err(cannot)?.is_file() {
         return Err(too_long());
     }
-    // One byte more than it may have tells, whatever its size was said to be (files in /proc have none).
+    // One byte more than it may have tells, whatever its size was said to be (files in /proc have
+    // none).
     let mut text = Vec::new();
-    std::fs::File::open(path).map_err(cannot)?.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(cannot)?;
+    std::fs::File::open(path)
+        .map_err(cannot)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(cannot)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(too_long());
     }
@@ -365,7 +412,9 @@ pub fn check_name(name: &str) -> Result<()> {
 /// Whether a script can be called so: `^[a-z][a-z0-9_-]*$`.
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))
 }
 
 /// The text of doc lines without their `//!`.

@@ -9,7 +9,8 @@
 //! };
 //! ```
 //!
-//! A declaration is literal data: whoever lists scripts, shows help or checks a crontab needs no engine and risks nothing.
+//! A declaration is literal data: whoever lists scripts, shows help or checks a crontab needs no
+//! engine and risks nothing.
 
 use rhai::{AST, Expr, FnAccess, Position, Stmt};
 use serde_json::Value;
@@ -24,8 +25,19 @@ const NAME: &str = "PARAMETERS";
 const READ_ONLY: &str = "READ_ONLY";
 
 /// The words that `type:` knows.
-const TYPES: [&str; 11] =
-    ["string", "int", "bool", "size", "duration", "choice", "list", "volume", "snapshot", "backup_url", "destination"];
+const TYPES: [&str; 11] = [
+    "string",
+    "int",
+    "bool",
+    "size",
+    "duration",
+    "choice",
+    "list",
+    "volume",
+    "snapshot",
+    "backup_url",
+    "destination",
+];
 
 /// One parameter, as the script declares it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +48,8 @@ pub struct Parameter {
     pub kind: ParameterKind,
     /// Whether there must be an argument.
     pub required: bool,
-    /// What it is without an argument, as the script gets it: a size in bytes, a duration in seconds.
+    /// What it is without an argument, as the script gets it: a size in bytes, a duration in
+    /// seconds.
     pub default: Option<Value>,
     /// The default as the script's author wrote it, for help: `7d`.
     pub default_text: Option<String>,
@@ -114,7 +127,8 @@ impl Parameter {
     }
 }
 
-/// The flags that every command of the command line has: a script's parameter of that name could never be given there.
+/// The flags that every command of the command line has: a script's parameter of that name could
+/// never be given there.
 pub const RESERVED: [&str; 11] = [
     "dry_run",
     "json",
@@ -161,7 +175,8 @@ impl Reader<'_> {
 /// The parameters that a script declares, in the order in which it does.
 ///
 /// # Errors
-/// [`ErrorKind::Script`] with the place of the first thing that is wrong in the declaration, or where there is no `main`.
+/// [`ErrorKind::Script`] with the place of the first thing that is wrong in the declaration, or
+/// where there is no `main`.
 pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>> {
     let reader = Reader { file, source };
     check_main(ast, &reader)?;
@@ -169,20 +184,29 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
     let Expr::Map(map, _) = declared else {
         return Err(reader
             .wrong(declared.start_position(), format!("{NAME} must be a map written out here"))
-            .with_hint("write const PARAMETERS = #{ name: #{ type: \"string\", help: \"..\" } };"));
+            .with_hint(
+                "write const PARAMETERS = #{ name: #{ type: \"string\", help: \"..\" } };",
+            ));
     };
     let mut parameters: Vec<Parameter> = Vec::new();
     for (name, declaration) in &map.0 {
         let parameter = parameter(&reader, &name.name, name.pos, declaration)?;
-        if let Some(twin) =
-            parameters.iter().find(|p| crate::suggest::fold(&p.name) == crate::suggest::fold(&parameter.name))
+        if let Some(twin) = parameters
+            .iter()
+            .find(|p| crate::suggest::fold(&p.name) == crate::suggest::fold(&parameter.name))
         {
             return Err(reader.wrong(
                 name.pos,
-                format!("\"{}\" and \"{}\" are the same parameter on the command line", twin.name, parameter.name),
+                format!(
+                    "\"{}\" and \"{}\" are the same parameter on the command line",
+                    twin.name, parameter.name
+                ),
             ));
         }
-        if RESERVED.iter().any(|flag| crate::suggest::fold(flag) == crate::suggest::fold(&parameter.name)) {
+        if RESERVED
+            .iter()
+            .any(|flag| crate::suggest::fold(flag) == crate::suggest::fold(&parameter.name))
+        {
             return Err(reader
                 .wrong(name.pos, format!("\"{}\" is a flag of every command", parameter.name))
                 .with_hint("choose another name for the parameter"));
@@ -202,7 +226,10 @@ pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
         None => Ok(false),
         Some(Expr::BoolConstant(value, _)) => Ok(*value),
         Some(other) => Err(reader
-            .wrong(other.start_position(), format!("{READ_ONLY} must be true or false, written out here"))
+            .wrong(
+                other.start_position(),
+                format!("{READ_ONLY} must be true or false, written out here"),
+            )
             .with_hint("a declaration is read without running the script")),
     }
 }
@@ -211,21 +238,31 @@ fn check_main(ast: &AST, reader: &Reader<'_>) -> Result<()> {
     let main = ast.iter_functions().find(|function| function.name == "main");
     let hint = "write \"fn main(args) { .. }\"; what it returns is the run's result";
     match main {
-        None => Err(reader.wrong(Position::NONE, "the script has no function \"main\"").with_hint(hint)),
+        None => {
+            Err(reader.wrong(Position::NONE, "the script has no function \"main\"").with_hint(hint))
+        }
         Some(main) if main.access == FnAccess::Private => {
             Err(reader.wrong(Position::NONE, "the script's \"main\" is private").with_hint(hint))
         }
         Some(main) if main.params.len() > 1 => Err(reader
             .wrong(
                 Position::NONE,
-                format!("the script's \"main\" has {} parameters, one is the most", main.params.len()),
+                format!(
+                    "the script's \"main\" has {} parameters, one is the most",
+                    main.params.len()
+                ),
             )
             .with_hint(hint)),
         Some(_) => Ok(()),
     }
 }
 
-fn parameter(reader: &Reader<'_>, name: &str, position: Position, declaration: &Expr) -> Result<Parameter> {
+fn parameter(
+    reader: &Reader<'_>,
+    name: &str,
+    position: Position,
+    declaration: &Expr,
+) -> Result<Parameter> {
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !is_name {
@@ -235,15 +272,27 @@ fn parameter(reader: &Reader<'_>, name: &str, position: Position, declaration: &
     }
     let Expr::Map(fields, _) = declaration else {
         return Err(reader
-            .wrong(declaration.start_position(), format!("the parameter \"{name}\" must be declared by a map"))
+            .wrong(
+                declaration.start_position(),
+                format!("the parameter \"{name}\" must be declared by a map"),
+            )
             .with_hint(format!("write {name}: #{{ type: \"string\", help: \"..\" }}")));
     };
-    let (mut kind, mut choices, mut required, mut default, mut help) = (None, None, false, None, String::new());
+    let (mut kind, mut choices, mut required, mut default, mut help) =
+        (None, None, false, None, String::new());
     for (field, value) in &fields.0 {
         let at = value.start_position();
-        let Some(literal) = value.get_literal_value(None).and_then(|value| serde_json::to_value(&value).ok()) else {
+        let Some(literal) =
+            value.get_literal_value(None).and_then(|value| serde_json::to_value(&value).ok())
+        else {
             return Err(reader
-                .wrong(at, format!("\"{}\" of the parameter \"{name}\" must be written out, not computed", field.name))
+                .wrong(
+                    at,
+                    format!(
+                        "\"{}\" of the parameter \"{name}\" must be written out, not computed",
+                        field.name
+                    ),
+                )
                 .with_hint("a declaration is read without running the script"));
         };
         match (field.name.as_str(), literal) {
@@ -254,12 +303,18 @@ fn parameter(reader: &Reader<'_>, name: &str, position: Position, declaration: &
             ("help", Value::String(text)) => help = text,
             ("required" | "help", _) => {
                 let what = if field.name == "help" { "a string" } else { "true or false" };
-                return Err(reader.wrong(at, format!("\"{}\" of the parameter \"{name}\" must be {what}", field.name)));
+                return Err(reader.wrong(
+                    at,
+                    format!("\"{}\" of the parameter \"{name}\" must be {what}", field.name),
+                ));
             }
             (other, _) => {
                 let known = ["type", "choices", "required", "default", "help"];
                 return Err(reader
-                    .wrong(field.pos, format!("\"{other}\" is not known in the declaration of a parameter"))
+                    .wrong(
+                        field.pos,
+                        format!("\"{other}\" is not known in the declaration of a parameter"),
+                    )
                     .with_hint(crate::suggest::did_you_mean_or(
                         other,
                         known,
@@ -281,32 +336,56 @@ fn parameter(reader: &Reader<'_>, name: &str, position: Position, declaration: &
                 .with_hint("add choices: [\"one\", \"other\"]"));
         }
         (Some((Some(_), at)), Some(_)) => {
-            return Err(reader.wrong(at, format!("the parameter \"{name}\" has choices and another type")));
+            return Err(
+                reader.wrong(at, format!("the parameter \"{name}\" has choices and another type"))
+            );
         }
         (Some((Some(kind), _)), None) => kind,
     };
-    let mut parameter = Parameter { name: name.to_owned(), kind, required, default: None, default_text: None, help };
+    let mut parameter = Parameter {
+        name: name.to_owned(),
+        kind,
+        required,
+        default: None,
+        default_text: None,
+        help,
+    };
     if let Some((value, at)) = default {
         if required {
-            return Err(reader.wrong(at, format!("the parameter \"{name}\" is required and has a default: choose one")));
+            return Err(reader.wrong(
+                at,
+                format!("the parameter \"{name}\" is required and has a default: choose one"),
+            ));
         }
-        let typed = arguments::typed(&parameter, &value)
-            .map_err(|error| reader.wrong(at, format!("the default of the parameter \"{name}\": {}", error.message)))?;
+        let typed = arguments::typed(&parameter, &value).map_err(|error| {
+            reader.wrong(at, format!("the default of the parameter \"{name}\": {}", error.message))
+        })?;
         parameter.default = Some(typed);
-        parameter.default_text = Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        parameter.default_text =
+            Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
     Ok(parameter)
 }
 
 /// The type that a declaration names; `None` for a choice, whose choices stand beside it.
-fn read_kind(reader: &Reader<'_>, name: &str, at: Position, literal: Value) -> Result<Option<ParameterKind>> {
+fn read_kind(
+    reader: &Reader<'_>,
+    name: &str,
+    at: Position,
+    literal: Value,
+) -> Result<Option<ParameterKind>> {
     let word = match literal {
         Value::String(word) => word,
-        choices @ Value::Array(_) => return Ok(Some(ParameterKind::OneOf(read_choices(reader, name, at, &choices)?))),
+        choices @ Value::Array(_) => {
+            return Ok(Some(ParameterKind::OneOf(read_choices(reader, name, at, &choices)?)));
+        }
         _ => {
-            return Err(
-                reader.wrong(at, format!("the type of the parameter \"{name}\" must be a string or a list of choices"))
-            );
+            return Err(reader.wrong(
+                at,
+                format!(
+                    "the type of the parameter \"{name}\" must be a string or a list of choices"
+                ),
+            ));
         }
     };
     Ok(Some(match word.as_str() {
@@ -322,19 +401,33 @@ fn read_kind(reader: &Reader<'_>, name: &str, at: Position, literal: Value) -> R
         "destination" => ParameterKind::Destination,
         "choice" => return Ok(None),
         _ => {
-            return Err(reader
-                .wrong(at, format!("there is no type \"{word}\""))
-                .with_hint(crate::suggest::did_you_mean_or(&word, TYPES, &format!("there are {}", TYPES.join(", ")))));
+            return Err(reader.wrong(at, format!("there is no type \"{word}\"")).with_hint(
+                crate::suggest::did_you_mean_or(
+                    &word,
+                    TYPES,
+                    &format!("there are {}", TYPES.join(", ")),
+                ),
+            ));
         }
     }))
 }
 
-fn read_choices(reader: &Reader<'_>, name: &str, at: Position, literal: &Value) -> Result<Vec<String>> {
-    let choices: Option<Vec<String>> =
-        literal.as_array().and_then(|all| all.iter().map(|one| one.as_str().map(str::to_owned)).collect());
+fn read_choices(
+    reader: &Reader<'_>,
+    name: &str,
+    at: Position,
+    literal: &Value,
+) -> Result<Vec<String>> {
+    let choices: Option<Vec<String>> = literal
+        .as_array()
+        .and_then(|all| all.iter().map(|one| one.as_str().map(str::to_owned)).collect());
     match choices {
         Some(choices) if !choices.is_empty() => Ok(choices),
-        _ => Err(reader
-            .wrong(at, format!("the choices of the parameter \"{name}\" must be a list of strings, one at least"))),
+        _ => Err(reader.wrong(
+            at,
+            format!(
+                "the choices of the parameter \"{name}\" must be a list of strings, one at least"
+            ),
+        )),
     }
 }

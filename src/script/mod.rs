@@ -1,9 +1,12 @@
-//! The host of Rhai scripts: finds a script, reads what it declares, checks its arguments, and runs it within limits.
+//! The host of Rhai scripts: finds a script, reads what it declares, checks its arguments, and runs
+//! it within limits.
 //!
-//! - [`library`] finds scripts (built in, or in the user's folder); [`manifest`] reads what one declares; [`arguments`]
-//!   checks what it is given, whoever gives it; `check` finds misspelt primitives before anything runs.
-//! - `engine` is the one place that builds an engine; [`primitives`] are the functions that scripts have; `resolver`
-//!   keeps imports inside the scripts' folders; `errors` translates Rhai's errors into this crate's.
+//! - [`library`] finds scripts (built in, or in the user's folder); [`manifest`] reads what one
+//!   declares; [`arguments`] checks what it is given, whoever gives it; `check` finds misspelt
+//!   primitives before anything runs.
+//! - `engine` is the one place that builds an engine; [`primitives`] are the functions that scripts
+//!   have; `resolver` keeps imports inside the scripts' folders; `errors` translates Rhai's errors
+//!   into this crate's.
 //! - [`host`] is what a run gives its primitives, and [`run`] is the one way to run a script.
 
 pub mod arguments;
@@ -25,7 +28,8 @@ pub mod threads;
 
 pub use arguments::Arguments;
 pub use host::{
-    Failure, Host, Listener, Mail, Notifier, NotifyLog, Outcome, Post, RunInfo, Settings, Silent, Speaker, Status,
+    Failure, Host, Listener, Mail, Notifier, NotifyLog, Outcome, Post, RunInfo, Settings, Silent,
+    Speaker, Status,
 };
 pub use library::{Library, Listed, Origin, Script};
 pub use manifest::{Parameter, ParameterKind};

@@ -29,17 +29,26 @@ impl Resolver {
         Self { folder, run: Arc::clone(run), loaded: Mutex::default(), loading: Mutex::default() }
     }
 
-    fn load(&self, engine: &Engine, path: &str, position: Position) -> Result<Shared<Module>, Box<EvalAltResult>> {
+    fn load(
+        &self,
+        engine: &Engine,
+        path: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
         let (text, file) = errors::raise(library::module(self.folder.as_deref(), path), position)?;
         self.run.remember_source(&file, &text);
-        let inside = |error: Box<EvalAltResult>| Box::new(EvalAltResult::ErrorInModule(file.clone(), error, position));
-        let mut ast = engine
-            .compile(&text)
-            .map_err(|error| inside(EvalAltResult::ErrorParsing(error.err_type().clone(), error.position()).into()))?;
+        let inside = |error: Box<EvalAltResult>| {
+            Box::new(EvalAltResult::ErrorInModule(file.clone(), error, position))
+        };
+        let mut ast = engine.compile(&text).map_err(|error| {
+            inside(EvalAltResult::ErrorParsing(error.err_type().clone(), error.position()).into())
+        })?;
         ast.set_source(file.as_str());
         check::check(&ast, &file, &text).map_err(|error| {
-            let place = error.location.as_deref().map_or((0, 0), |place| (place.line, place.column));
-            let [line, column] = [place.0, place.1].map(|number| u16::try_from(number).unwrap_or(u16::MAX));
+            let place =
+                error.location.as_deref().map_or((0, 0), |place| (place.line, place.column));
+            let [line, column] =
+                [place.0, place.1].map(|number| u16::try_from(number).unwrap_or(u16::MAX));
             inside(errors::thrown(&error, Position::new(line.max(1), column)))
         })?;
         Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(inside)

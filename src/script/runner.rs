@@ -23,19 +23,24 @@ use crate::{
 /// How deep a result may be nested: whoever gets it may have a small stack.
 const MAX_DEPTH: usize = 64;
 
-/// Runs a script to its end. This blocks; it is done right here on a thread for scripts (`threads`), else on one of them.
+/// Runs a script to its end. This blocks; it is done right here on a thread for scripts
+/// (`threads`), else on one of them.
 ///
 /// # Errors
-/// What the script threw and did not catch, with its place; [`ErrorKind::Cancelled`] or `DeadlineExceeded` where the host
-/// ended it, `Limit` where it went too far. What it did until then stays done.
+/// What the script threw and did not catch, with its place; [`ErrorKind::Cancelled`] or
+/// `DeadlineExceeded` where the host ended it, `Limit` where it went too far. What it did until
+/// then stays done.
 pub fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
     let run = Arc::new(Run::new(host, &script.name));
     if threads::is_deep() {
         return catch_unwind(AssertUnwindSafe(|| call_main(script, arguments, &run)))
-            .unwrap_or_else(|_| Err(Error::internal(format!("the script \"{}\" broke the program", script.name))));
+            .unwrap_or_else(|_| {
+                Err(Error::internal(format!("the script \"{}\" broke the program", script.name)))
+            });
     }
     let (script, arguments, log_scope) = (script.clone(), arguments.clone(), scope::current());
-    let done = threads::run(move || scope::within(log_scope, || call_main(&script, &arguments, &run)))?;
+    let done =
+        threads::run(move || scope::within(log_scope, || call_main(&script, &arguments, &run)))?;
     done.blocking_recv().map_err(|_| Error::internal("the script's thread is gone"))??
 }
 
@@ -45,17 +50,30 @@ fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<O
     }
     run.remember_source(&script.file, &script.source);
     let engine = engine::for_run(run, Resolver::new(script.folder.clone(), run));
-    let main_takes_arguments = script.ast.iter_functions().any(|f| f.name == "main" && f.params.len() == 1);
+    let main_takes_arguments =
+        script.ast.iter_functions().any(|f| f.name == "main" && f.params.len() == 1);
     let mut given = Vec::new();
     if main_takes_arguments {
-        given.push(rhai::serde::to_dynamic(arguments.values()).map_err(|error| Error::internal(error.to_string()))?);
+        given.push(
+            rhai::serde::to_dynamic(arguments.values())
+                .map_err(|error| Error::internal(error.to_string()))?,
+        );
     }
     let result: Dynamic = engine
-        .call_fn_with_options(CallFnOptions::new().eval_ast(true), &mut Scope::new(), &script.ast, "main", given)
+        .call_fn_with_options(
+            CallFnOptions::new().eval_ast(true),
+            &mut Scope::new(),
+            &script.ast,
+            "main",
+            given,
+        )
         .map_err(|error| errors::of_run(error, run, &script.file))?;
     let no_json = |what: &str| {
-        Error::new(ErrorKind::Script, format!("what the script returned can't be written as JSON: {what}"))
-            .with_hint("return maps, arrays, strings, numbers and booleans only")
+        Error::new(
+            ErrorKind::Script,
+            format!("what the script returned can't be written as JSON: {what}"),
+        )
+        .with_hint("return maps, arrays, strings, numbers and booleans only")
     };
     if let Some(kind) = not_json(&result, 0) {
         return Err(no_json(&format!("there is a {kind} in it")));
@@ -64,7 +82,8 @@ fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<O
     Ok(Outcome { result, failures: run.failures() })
 }
 
-/// What is in it first that JSON has no word for (Rhai would write its type's name in its place), or that nobody could read.
+/// What is in it first that JSON has no word for (Rhai would write its type's name in its place),
+/// or that nobody could read.
 fn not_json(value: &Dynamic, depth: usize) -> Option<&'static str> {
     if depth > MAX_DEPTH {
         return Some("value nested too deep");

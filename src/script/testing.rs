@@ -12,7 +12,8 @@ use crate::{
     error::Result,
 };
 
-static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
+static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+    LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
 
 /// Guards over a daemon, as a run has them.
 pub(crate) fn guards(daemon: Arc<dyn Daemon>) -> Arc<Guards> {
@@ -21,7 +22,8 @@ pub(crate) fn guards(daemon: Arc<dyn Daemon>) -> Arc<Guards> {
 
 pub(crate) fn host_over(daemon: Arc<dyn Daemon>) -> Host {
     let mut host = Host::new(guards(daemon), RUNTIME.handle().clone());
-    Arc::make_mut(&mut host.settings).destination = Some(Destination::parse("vfs:///backups").unwrap());
+    Arc::make_mut(&mut host.settings).destination =
+        Some(Destination::parse("vfs:///backups").unwrap());
     host.run = RunInfo { id: "run-1".into(), trigger: "cli".into(), dry_run: false };
     let now = "2026-01-02T00:00:00Z".parse().unwrap();
     host.clock = Arc::new(FixedClock::new(now, jiff::tz::TimeZone::UTC));
@@ -90,5 +92,6 @@ pub(crate) fn run_text(host: Host, text: &str) -> Result<Outcome> {
 
 /// What a script's `main` with this body returns, over a daemon with the volume `vol1`.
 pub(crate) fn value(body: &str) -> Result<serde_json::Value> {
-    run_text(memory(&["vol1"]).1, &format!("fn main(args) {{ {body} }}")).map(|outcome| outcome.result)
+    run_text(memory(&["vol1"]).1, &format!("fn main(args) {{ {body} }}"))
+        .map(|outcome| outcome.result)
 }

@@ -1,4 +1,5 @@
-//! Threads for scripts: with a stack that is deep enough for the deepest script, and kept for a while, because many scripts are over at once.
+//! Threads for scripts: with a stack that is deep enough for the deepest script, and kept for a
+//! while, because many scripts are over at once.
 
 use std::{
     any::Any,
@@ -23,7 +24,8 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads that wait for work, each with its number; the one that began to wait last is taken first.
+/// The threads that wait for work, each with its number; the one that began to wait last is taken
+/// first.
 static IDLE: Mutex<Vec<(u64, Sender<Job>)>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -38,20 +40,27 @@ pub(super) fn is_deep() -> bool {
 /// Does the work on a thread for scripts.
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Io`] where no thread can be started, `Internal` where the work panicked.
-pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<oneshot::Receiver<Result<T>>> {
+/// [`crate::error::ErrorKind::Io`] where no thread can be started, `Internal` where the work
+/// panicked.
+pub fn run<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<oneshot::Receiver<Result<T>>> {
     let (send, done) = oneshot::channel();
     let job = move || {
         let worked = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| broken(panic.as_ref()));
         // Whoever waited may be gone.
         _ = send.send(worked);
     };
-    start(Box::new(job)).map_err(|error| Error::io("cannot start a thread for the script", &error))?;
+    start(Box::new(job))
+        .map_err(|error| Error::io("cannot start a thread for the script", &error))?;
     Ok(done)
 }
 
 fn broken(panic: &(dyn Any + Send)) -> Error {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     Error::internal(format!("the script's host failed: {}", words.unwrap_or("no reason given")))
 }
 
@@ -110,9 +119,14 @@ mod tests {
     #[test]
     fn work_is_done_on_a_deep_thread_which_is_used_again_also_after_a_panic() {
         assert!(!is_deep());
-        let done = run(|| (is_deep(), std::thread::current().id())).unwrap().blocking_recv().unwrap().unwrap();
+        let done = run(|| (is_deep(), std::thread::current().id()))
+            .unwrap()
+            .blocking_recv()
+            .unwrap()
+            .unwrap();
         assert!(done.0);
-        let error = run(|| -> () { panic!("on purpose") }).unwrap().blocking_recv().unwrap().unwrap_err();
+        let error =
+            run(|| -> () { panic!("on purpose") }).unwrap().blocking_recv().unwrap().unwrap_err();
         assert!(error.message.contains("on purpose"), "{error}");
         let again = run(is_deep).unwrap().blocking_recv().unwrap().unwrap();
         assert!(again);

@@ -1,13 +1,15 @@
 //! The dashboard's files: embedded, so that the binary is all there is to install.
 //!
-//! They are static and hold nothing private, so that they are served without a token. `/` is [`PAGE`], `/assets/NAME` is [`find`].
-//! What they need of the Content-Security-Policy is [`POLICY`].
+//! They are static and hold nothing private, so that they are served without a token. `/` is
+//! [`PAGE`], `/assets/NAME` is [`find`]. What they need of the Content-Security-Policy is
+//! [`POLICY`].
 
 use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
-/// The policy that the dashboard works under: nothing but its own files and its own server, no inline script or style.
+/// The policy that the dashboard works under: nothing but its own files and its own server, no
+/// inline script or style.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -59,7 +61,12 @@ const FILES: &[(&str, &[u8])] = files![
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     FILES
         .iter()
-        .map(|&(name, bytes)| Asset { name, content_type: content_type(name), bytes, etag: etag(bytes) })
+        .map(|&(name, bytes)| Asset {
+            name,
+            content_type: content_type(name),
+            bytes,
+            etag: etag(bytes),
+        })
         .collect()
 });
 
@@ -106,7 +113,10 @@ mod tests {
 
     /// The parts of the text that stand between these two, on one line.
     fn between<'a>(text: &'a str, before: &'a str, after: char) -> impl Iterator<Item = &'a str> {
-        text.split(before).skip(1).filter_map(move |rest| rest.split_once(after)).map(|(part, _)| part)
+        text.split(before)
+            .skip(1)
+            .filter_map(move |rest| rest.split_once(after))
+            .map(|(part, _)| part)
     }
 
     #[test]
@@ -118,8 +128,10 @@ mod tests {
     #[test]
     fn every_file_of_the_folder_is_in_the_table_which_is_sorted() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/assets");
-        let there: BTreeSet<String> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let there: BTreeSet<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         let table: Vec<&str> = all().iter().map(|asset| asset.name).collect();
         assert!(table.is_sorted(), "{table:?}");
         assert_eq!(there, table.iter().map(|name| (*name).to_owned()).collect());
@@ -132,7 +144,11 @@ mod tests {
             for name in between(text(asset), "\"/assets/", '"') {
                 assert!(find(name).is_some(), "{} refers to /assets/{name}", asset.name);
             }
-            for name in between(text(asset), "from \"./", '"').chain(between(text(asset), "import(\"./", '"')) {
+            for name in between(text(asset), "from \"./", '"').chain(between(
+                text(asset),
+                "import(\"./",
+                '"',
+            )) {
                 assert!(find(name).is_some(), "{} imports {name}", asset.name);
             }
         }
@@ -141,17 +157,27 @@ mod tests {
     #[test]
     fn every_name_that_is_imported_is_exported() {
         for asset in all() {
-            for (names, rest) in
-                text(asset).split("import { ").skip(1).filter_map(|rest| rest.split_once(" } from \"./"))
+            for (names, rest) in text(asset)
+                .split("import { ")
+                .skip(1)
+                .filter_map(|rest| rest.split_once(" } from \"./"))
             {
                 let from = find(rest.split_once('"').unwrap().0).unwrap();
                 for name in names.split(", ") {
-                    let is_exported = ["function", "async function", "const", "let", "class"].iter().any(|kind| {
-                        between(text(from), &format!("export {kind} "), '\n').any(|line| {
-                            line.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
-                        })
-                    });
-                    assert!(is_exported, "{} imports {name}, which {} does not export", asset.name, from.name);
+                    let is_exported = ["function", "async function", "const", "let", "class"]
+                        .iter()
+                        .any(|kind| {
+                            between(text(from), &format!("export {kind} "), '\n').any(|line| {
+                                line.strip_prefix(name).is_some_and(|rest| {
+                                    !rest.starts_with(|c: char| c.is_alphanumeric())
+                                })
+                            })
+                        });
+                    assert!(
+                        is_exported,
+                        "{} imports {name}, which {} does not export",
+                        asset.name, from.name
+                    );
                 }
             }
         }
@@ -160,11 +186,24 @@ mod tests {
     #[test]
     fn nothing_is_inline_or_from_elsewhere_or_read_as_markup() {
         let page = text(find(PAGE).unwrap());
-        assert!(POLICY.contains("require-trusted-types-for 'script'; trusted-types 'none'"), "{POLICY}");
-        assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains("<script>"), "inline");
+        assert!(
+            POLICY.contains("require-trusted-types-for 'script'; trusted-types 'none'"),
+            "{POLICY}"
+        );
+        assert!(
+            !page.contains("<style") && !page.contains(" style=") && !page.contains("<script>"),
+            "inline"
+        );
         for asset in all() {
             let text = text(asset);
-            let markup = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"];
+            let markup = [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+            ];
             for word in markup.into_iter().chain(["trustedTypes"]) {
                 assert!(!text.contains(word), "{} has {word}", asset.name);
             }

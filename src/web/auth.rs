@@ -1,8 +1,10 @@
-//! Who may: tokens, the dashboard's session, and what a page from elsewhere must not do with a browser that is signed in.
+//! Who may: tokens, the dashboard's session, and what a page from elsewhere must not do with a
+//! browser that is signed in.
 //!
-//! A request shows a token (`Authorization: Bearer ..`), or the cookie that signing in with a token gave. A browser sends the cookie
-//! along whoever asked it to, so what comes with one is looked at more closely: its `Host` must be known (against names that
-//! were bent to this address), and what changes something must come from our own page.
+//! A request shows a token (`Authorization: Bearer ..`), or the cookie that signing in with a token
+//! gave. A browser sends the cookie along whoever asked it to, so what comes with one is looked at
+//! more closely: its `Host` must be known (against names that were bent to this address), and what
+//! changes something must come from our own page.
 
 mod gated;
 mod place;
@@ -64,7 +66,8 @@ pub enum Shown {
     Session,
 }
 
-/// A request that was let in. [`Gated`] puts it into the request's extensions (`warp::ext::get::<Access>()`).
+/// A request that was let in. [`Gated`] puts it into the request's extensions
+/// (`warp::ext::get::<Access>()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
     /// What it may do.
@@ -95,7 +98,8 @@ pub struct Gate {
     places: Places,
     /// Pages from these origins may use the API, with a token.
     allow_origins: Vec<String>,
-    /// Whether connections are TLS: then the cookie is for TLS only. It is, too, where a proxy's are.
+    /// Whether connections are TLS: then the cookie is for TLS only. It is, too, where a proxy's
+    /// are.
     secure: bool,
     /// The instance's, for the cookie's name.
     data_dir: PathBuf,
@@ -105,11 +109,12 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// With the configuration's tokens. Without `BKUP_API_TOKEN` it is what `api-token` in the data folder holds; that file is made (0600)
-    /// where it is missing, and its path is logged.
+    /// With the configuration's tokens. Without `BKUP_API_TOKEN` it is what `api-token` in the data
+    /// folder holds; that file is made (0600) where it is missing, and its path is logged.
     ///
     /// # Errors
-    /// A configuration error where that file can be read by others, holds no token, or can't be read or made.
+    /// A configuration error where that file can be read by others, holds no token, or can't be
+    /// read or made.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let Api { token, read_token, tls, hosts, allow_origins, .. } = &config.api;
         let tokens = Tokens::find(token.as_ref(), read_token.as_ref(), &config.data_dir)?;
@@ -125,18 +130,22 @@ impl Gate {
         })
     }
 
-    /// What a request may do, by the token or the session that it shows. A token in the header decides alone: then neither `Host` nor
-    /// `Origin` matters, because no browser sends one by itself.
+    /// What a request may do, by the token or the session that it shows. A token in the header
+    /// decides alone: then neither `Host` nor `Origin` matters, because no browser sends one by
+    /// itself.
     ///
     /// # Errors
-    /// 401 for none or a wrong one, 429 after too many wrong ones from its address, 421 for a session at an unknown `Host`, 403
-    /// for a session that would change something from another page.
+    /// 401 for none or a wrong one, 429 after too many wrong ones from its address, 421 for a
+    /// session at an unknown `Host`, 403 for a session that would change something from another
+    /// page.
     pub fn check(&self, parts: &Parts) -> Result<Access, Problem> {
         if let Some(token) = bearer(&parts.headers) {
             return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
         }
         let now = self.clock.now().as_second();
-        let Some(role) = session::find(&parts.headers, &self.cookie_name(parts), &self.tokens, now, self.secure) else {
+        let Some(role) =
+            session::find(&parts.headers, &self.cookie_name(parts), &self.tokens, now, self.secure)
+        else {
             return Err(Problem::unauthorized("no token was shown, and nobody is signed in")
                 .with_hint("send \"Authorization: Bearer TOKEN\", or sign in at the dashboard"));
         };
@@ -153,18 +162,23 @@ impl Gate {
         Ok(Access { role, by: Shown::Session })
     }
 
-    /// Signs in with a token: the role, and the `Set-Cookie`s that keep it for 30 days. A changed token ends its sessions.
+    /// Signs in with a token: the role, and the `Set-Cookie`s that keep it for 30 days. A changed
+    /// token ends its sessions.
     ///
     /// # Errors
-    /// 401 for a wrong token, 429 after too many, 421 for an unknown `Host`, 403 for a request from another page.
+    /// 401 for a wrong token, 429 after too many, 421 for an unknown `Host`, 403 for a request from
+    /// another page.
     pub fn sign_in(&self, parts: &Parts, token: &str) -> Result<(Role, Vec<HeaderValue>), Problem> {
         self.places.known_host(parts)?;
         if self.places.came_from(parts) == Came::Elsewhere {
             return Err(Problem::forbidden("another page tried to sign in here"));
         }
         let role = self.token(parts, token.as_bytes())?;
-        let secure =
-            self.secure || parts.headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+        let secure = self.secure
+            || parts
+                .headers
+                .get(ORIGIN)
+                .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
         let (name, now) = (self.cookie_name(parts), self.clock.now().as_second());
         let cookie = session::cookie(&name, &self.tokens, role, now, secure);
         // An older session without TLS is not to be taken for this one.
@@ -184,28 +198,40 @@ impl Gate {
 
     /// The role of a token, where its address may try another.
     fn token(&self, parts: &Parts, token: &[u8]) -> Result<Role, Problem> {
-        let address = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let address = parts
+            .extensions
+            .get::<Peer>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         let digest = tokens::digest(token);
         let role = self.tokens.role(&digest);
-        // A long one is not found by trying, and its owner is not to suffer from others' tries at the same address.
+        // A long one is not found by trying, and its owner is not to suffer from others' tries at
+        // the same address.
         if let Some(role) = role.filter(|_| token.len() >= LONG) {
             return Ok(role);
         }
         let now = self.clock.now();
-        let verdict =
-            self.tries.lock().unwrap_or_else(PoisonError::into_inner).judge(address, digest, role.is_some(), now);
+        let verdict = self.tries.lock().unwrap_or_else(PoisonError::into_inner).judge(
+            address,
+            digest,
+            role.is_some(),
+            now,
+        );
         match (verdict, role) {
-            (Verdict::Wait(seconds), _) => {
-                Err(Problem::too_many_requests("too many wrong tokens were shown from this address", seconds)
-                    .with_hint("wait as long as Retry-After says; who is signed in at the dashboard stays so"))
-            }
+            (Verdict::Wait(seconds), _) => Err(Problem::too_many_requests(
+                "too many wrong tokens were shown from this address",
+                seconds,
+            )
+            .with_hint(
+                "wait as long as Retry-After says; who is signed in at the dashboard stays so",
+            )),
             (_, Some(role)) => Ok(role),
             (verdict, None) => {
                 if verdict == Verdict::Counted {
                     log::warn!("a wrong token was shown by {address}");
                 }
-                Err(Problem::unauthorized("the token is wrong")
-                    .with_hint("it is BKUP_API_TOKEN, or what the file api-token in the data folder holds"))
+                Err(Problem::unauthorized("the token is wrong").with_hint(
+                    "it is BKUP_API_TOKEN, or what the file api-token in the data folder holds",
+                ))
             }
         }
     }

@@ -1,4 +1,5 @@
-//! A request's body as named values, whatever the client sends: JSON or a form, bounded in size, depth and time.
+//! A request's body as named values, whatever the client sends: JSON or a form, bounded in size,
+//! depth and time.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -25,17 +26,17 @@ pub const SLOWEST: Duration = Duration::from_secs(30);
 /// What a name is cut to where a message shows it.
 const NAME_WIDTH: usize = 80;
 
-/// Reads a request's body: a JSON object, a form (`application/x-www-form-urlencoded`), or nothing at all, which is the same as
-/// no values. `body` is what `warp::body::stream()` gives.
+/// Reads a request's body: a JSON object, a form (`application/x-www-form-urlencoded`), or nothing
+/// at all, which is the same as no values. `body` is what `warp::body::stream()` gives.
 ///
-/// A form's values are text, as a command line's words are; [`crate::script::arguments::from_json`] reads them so. A
-/// form's field may come several times where `is_list` says so of its name (as it was sent, in any spelling): then its value is an array.
-/// Names are left as they were sent.
+/// A form's values are text, as a command line's words are; [`crate::script::arguments::from_json`]
+/// reads them so. A form's field may come several times where `is_list` says so of its name (as it
+/// was sent, in any spelling): then its value is an array. Names are left as they were sent.
 ///
 /// # Errors
-/// 413 for more than [`LARGEST`] bytes (told before any is read where `Content-Length` says so), 408 for one that takes longer than
-/// [`SLOWEST`], 415 for another type, and 400 for what is no JSON object, nested deeper than 128, no UTF-8, or has a name twice (then
-/// with the `field`).
+/// 413 for more than [`LARGEST`] bytes (told before any is read where `Content-Length` says so),
+/// 408 for one that takes longer than [`SLOWEST`], 415 for another type, and 400 for what is no
+/// JSON object, nested deeper than 128, no UTF-8, or has a name twice (then with the `field`).
 pub async fn read<S, D, E>(
     headers: &HeaderMap,
     body: S,
@@ -47,13 +48,14 @@ where
     E: fmt::Display,
 {
     let kind = Kind::of(headers)?;
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > LARGEST as u64) {
         return Err(Problem::too_large(LARGEST));
     }
-    let bytes = tokio::time::timeout(SLOWEST, collect(body))
-        .await
-        .map_err(|_| Problem::too_slow(format!("the body did not come within {} seconds", SLOWEST.as_secs())))??;
+    let bytes = tokio::time::timeout(SLOWEST, collect(body)).await.map_err(|_| {
+        Problem::too_slow(format!("the body did not come within {} seconds", SLOWEST.as_secs()))
+    })??;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -77,7 +79,9 @@ impl Kind {
         if let Some(encoding) = headers.get(CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
         {
-            return Err(Problem::media_type("the body has a Content-Encoding, and none is understood"));
+            return Err(Problem::media_type(
+                "the body has a Content-Encoding, and none is understood",
+            ));
         }
         let mut types = headers.get_all(CONTENT_TYPE).iter();
         let Some(given) = types.next() else { return Ok(None) };
@@ -93,7 +97,9 @@ impl Kind {
             "application/x-www-form-urlencoded" => Self::Form,
             _ => {
                 let shown = text::cut(&shown, NAME_WIDTH);
-                return Err(Problem::media_type(format!("the Content-Type \"{shown}\" is not understood")));
+                return Err(Problem::media_type(format!(
+                    "the Content-Type \"{shown}\" is not understood"
+                )));
             }
         };
         for parameter in parts {
@@ -121,7 +127,8 @@ where
     let mut body = std::pin::pin!(body);
     let mut bytes = BytesMut::new();
     while let Some(part) = std::future::poll_fn(|context| body.as_mut().poll_next(context)).await {
-        let mut part = part.map_err(|error| Problem::usage(format!("the body can't be read: {error}")))?;
+        let mut part =
+            part.map_err(|error| Problem::usage(format!("the body can't be read: {error}")))?;
         if bytes.len() + part.remaining() > LARGEST {
             return Err(Problem::too_large(LARGEST));
         }
@@ -151,7 +158,8 @@ fn from_form(bytes: &[u8], is_list: impl Fn(&str) -> bool) -> Result<Map<String,
     let mut values = Map::new();
     let mut spellings = Spellings::default();
     for (name, value) in form_urlencoded::parse(bytes) {
-        // What is not UTF-8 comes out as this; no name or value has any use for the character itself.
+        // What is not UTF-8 comes out as this; no name or value has any use for the character
+        // itself.
         if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
             return Err(Problem::usage("the form is not in UTF-8").with_field(shown(&name)));
         }
@@ -166,7 +174,8 @@ fn from_form(bytes: &[u8], is_list: impl Fn(&str) -> bool) -> Result<Map<String,
     Ok(values)
 }
 
-/// The names that were there, by what they are whatever their spelling (`createSnapshot`, `create-snapshot`).
+/// The names that were there, by what they are whatever their spelling (`createSnapshot`,
+/// `create-snapshot`).
 #[derive(Default)]
 struct Spellings(HashMap<String, String>);
 
@@ -193,7 +202,8 @@ fn shown(name: &str) -> String {
     text::cut(&text::escape(name), NAME_WIDTH).into_owned()
 }
 
-/// An object's members as they came, also those with one name: `serde_json`'s own map keeps the last one only.
+/// An object's members as they came, also those with one name: `serde_json`'s own map keeps the
+/// last one only.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -242,18 +252,26 @@ mod tests {
     impl Stream for Parts {
         type Item = Result<Bytes, Infallible>;
 
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Self::Item>> {
             Poll::Ready(self.0.pop().map(Ok))
         }
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     async fn given(content_type: &str, body: &str) -> Result<Map<String, Value>, Problem> {
-        read(&headers(&[("content-type", content_type)]), Parts::of(body), |name| suggest::fold(name) == "volumes")
-            .await
+        read(&headers(&[("content-type", content_type)]), Parts::of(body), |name| {
+            suggest::fold(name) == "volumes"
+        })
+        .await
     }
 
     async fn refused(content_type: &str, body: &str) -> (u16, String) {
@@ -265,11 +283,14 @@ mod tests {
     async fn json_and_forms_are_read_whatever_their_parameters() {
         let object = r#"{"volume": "vol 1", "createSnapshot": true, "n": null}"#;
         let values = json!({"volume": "vol 1", "createSnapshot": true, "n": null});
-        for kind in [JSON, "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; x"] {
+        for kind in
+            [JSON, "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; x"]
+        {
             assert_eq!(Value::Object(given(kind, object).await.unwrap()), values, "{kind}");
         }
         let form = "volume=vol+1&create-snapshot=true&backupurl=vfs%3A%2F%2F%2Fx%3Fbackup%3D%C3%A9";
-        let values = json!({"volume": "vol 1", "create-snapshot": "true", "backupurl": "vfs:///x?backup=é"});
+        let values =
+            json!({"volume": "vol 1", "create-snapshot": "true", "backupurl": "vfs:///x?backup=é"});
         for kind in [FORM, "application/x-www-form-urlencoded; charset=utf-8"] {
             assert_eq!(Value::Object(given(kind, form).await.unwrap()), values, "{kind}");
         }
@@ -285,7 +306,13 @@ mod tests {
 
     #[tokio::test]
     async fn another_type_is_refused() {
-        for kind in ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=latin1", "", "json"] {
+        for kind in [
+            "text/plain",
+            "multipart/form-data; boundary=x",
+            "application/json; charset=latin1",
+            "",
+            "json",
+        ] {
             assert_eq!(refused(kind, "{}").await.0, 415, "{kind}");
         }
         for pairs in [
@@ -301,9 +328,17 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_object_is_refused_with_the_place() {
         let deep = format!("{{\"a\":{}", "[".repeat(10_000));
-        for body in
-            ["[]", "null", "{", "{'a':1}", "{\"a\":1} x", "\"a\"", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}", &deep]
-        {
+        for body in [
+            "[]",
+            "null",
+            "{",
+            "{'a':1}",
+            "{\"a\":1} x",
+            "\"a\"",
+            "{\"a\":1e999}",
+            "{\"a\":\"\\ud800\"}",
+            &deep,
+        ] {
             let (status, detail) = refused(JSON, body).await;
             assert!(status == 400 && detail.contains("line 1 column"), "{body}: {detail}");
         }
@@ -320,7 +355,11 @@ mod tests {
             (FORM, "volume=a&volume=a"),
         ] {
             let problem = given(kind, body).await.unwrap_err();
-            assert_eq!((problem.status().as_u16(), &problem.to_json()["field"]), (400, &json!("volume")), "{body}");
+            assert_eq!(
+                (problem.status().as_u16(), &problem.to_json()["field"]),
+                (400, &json!("volume")),
+                "{body}"
+            );
         }
     }
 
@@ -343,11 +382,15 @@ mod tests {
         impl Stream for Endless {
             type Item = Result<Bytes, Infallible>;
 
-            fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+            fn poll_next(
+                self: Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> Poll<Option<Self::Item>> {
                 Poll::Ready(Some(Ok(Bytes::from_static(&[b' '; 4_096]))))
             }
         }
-        let problem = read(&headers(&[("content-type", JSON)]), Endless, |_| false).await.unwrap_err();
+        let problem =
+            read(&headers(&[("content-type", JSON)]), Endless, |_| false).await.unwrap_err();
         assert_eq!(problem.status().as_u16(), 413);
     }
 
@@ -357,7 +400,10 @@ mod tests {
     impl Stream for Never {
         type Item = Result<Bytes, Infallible>;
 
-        fn poll_next(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        fn poll_next(
+            self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Self::Item>> {
             Poll::Pending
         }
     }
@@ -370,7 +416,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_given_up() {
-        let problem = read(&headers(&[("content-type", JSON)]), Never, |_| false).await.unwrap_err();
+        let problem =
+            read(&headers(&[("content-type", JSON)]), Never, |_| false).await.unwrap_err();
         assert_eq!(problem.status().as_u16(), 408);
     }
 }

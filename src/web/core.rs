@@ -1,4 +1,5 @@
-//! What the routes need of the program: it gives itself to them through this trait, so that they know nothing of how it is wired.
+//! What the routes need of the program: it gives itself to them through this trait, so that they
+//! know nothing of how it is wired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,8 @@ pub trait Core: Send + Sync + 'static {
     /// The runs.
     fn store(&self) -> &Arc<Store>;
 
-    /// Writes a run of this process down now, as far as it has come, and waits for it, but not for ever.
+    /// Writes a run of this process down now, as far as it has come, and waits for it, but not for
+    /// ever.
     fn write_now(&self, run: &str);
 
     /// The scripts that the configuration names, as they are now.
@@ -41,26 +43,31 @@ pub trait Core: Send + Sync + 'static {
     /// The crontab in force and how its entries are.
     fn schedule(&self) -> Schedule;
 
-    /// Runs the crontab's entry of this key now; its run is found in the store at once. `None` where there is no such entry.
+    /// Runs the crontab's entry of this key now; its run is found in the store at once. `None`
+    /// where there is no such entry.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Busy`] where it runs already; why it could not be started, where there is no daemon to work with.
+    /// [`crate::error::ErrorKind::Busy`] where it runs already; why it could not be started, where
+    /// there is no daemon to work with.
     async fn run_entry(&self, key: &str) -> Result<Option<Started>>;
 
-    /// Starts a dry run of the crontab's entry of this key, with all of its own settings. It is none of the entry's runs: it goes on
-    /// beside them, and what is known of them stays as it is. `None` where there is no such entry. `is_left` as in [`Call`].
+    /// Starts a dry run of the crontab's entry of this key, with all of its own settings. It is
+    /// none of the entry's runs: it goes on beside them, and what is known of them stays as it is.
+    /// `None` where there is no such entry. `is_left` as in [`Call`].
     ///
     /// # Errors
     /// As [`Core::launch`]; where the entry's script is not there any more.
     async fn rehearse_entry(&self, key: &str, is_left: bool) -> Result<Option<Launched>>;
 
-    /// Starts the crontab's entry of this key at its times no more, or again; `false` where there is none.
+    /// Starts the crontab's entry of this key at its times no more, or again; `false` where there
+    /// is none.
     ///
     /// # Errors
     /// Where that can't be remembered.
     async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool>;
 
-    /// What is known of the volumes: as it was looked at last, or `fresh`, which may take as long as the daemon and the destination do.
+    /// What is known of the volumes: as it was looked at last, or `fresh`, which may take as long
+    /// as the daemon and the destination do.
     async fn status(&self, fresh: bool) -> Arc<Report>;
 
     /// Whether the daemon answers.

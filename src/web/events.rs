@@ -1,8 +1,10 @@
-//! What happens, as server-sent events: runs that begin, what they log, how far they are, how they end.
+//! What happens, as server-sent events: runs that begin, what they log, how far they are, how they
+//! end.
 //!
-//! The store is the source, so that runs of every process are told: [`follow`] looks whether it changed. How far a run is comes from
-//! this process alone ([`RunsProgress`]). A client that comes back says which event it saw last; where that is too long
-//! ago, it is told to get everything anew (`reset`).
+//! The store is the source, so that runs of every process are told: [`follow`] looks whether it
+//! changed. How far a run is comes from this process alone ([`RunsProgress`]). A client that comes
+//! back says which event it saw last; where that is too long ago, it is told to get everything anew
+//! (`reset`).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -143,7 +145,12 @@ impl Hub {
         let newest = {
             let mut kept = self.kept();
             kept.newest += 1;
-            let event = Told { number: kept.newest, name, run: run.map(str::to_owned), data: data.to_string() };
+            let event = Told {
+                number: kept.newest,
+                name,
+                run: run.map(str::to_owned),
+                data: data.to_string(),
+            };
             kept.bytes += event.data.len();
             kept.events.push_back(Arc::new(event));
             while kept.events.len() > KEPT || kept.bytes > KEPT_BYTES {
@@ -173,7 +180,8 @@ impl Hub {
         }
     }
 
-    /// The events behind the one that was seen last (`BOOT-NUMBER`), or from now on; of this run alone, where one is named.
+    /// The events behind the one that was seen last (`BOOT-NUMBER`), or from now on; of this run
+    /// alone, where one is named.
     pub fn listen(self: &Arc<Self>, after: Option<&str>, run: Option<String>) -> Listening {
         let (sender, receiver) = mpsc::channel(WAITING);
         let seen = after.map(|id| id.rsplit_once('-').filter(|(boot, _)| *boot == self.boot));
@@ -186,7 +194,14 @@ impl Hub {
             },
             Some(None) => (self.kept().newest, true),
         };
-        tokio::spawn(hand_on(self.clone(), self.newest.subscribe(), sender, position, is_lost, run));
+        tokio::spawn(hand_on(
+            self.clone(),
+            self.newest.subscribe(),
+            sender,
+            position,
+            is_lost,
+            run,
+        ));
         Listening(receiver, self.listeners.clone())
     }
 
@@ -221,8 +236,10 @@ async fn hand_on(
             None => {
                 is_lost = false;
                 position = *newest.borrow_and_update();
-                let reset =
-                    Event::default().event(Name::Reset.as_str()).data("{}").id(format!("{}-{position}", hub.boot));
+                let reset = Event::default()
+                    .event(Name::Reset.as_str())
+                    .data("{}")
+                    .id(format!("{}-{position}", hub.boot));
                 if client.send(reset).await.is_err() {
                     return;
                 }
@@ -239,7 +256,10 @@ async fn hand_on(
                         continue;
                     }
                     let id = format!("{}-{position}", hub.boot);
-                    let sent = Event::default().event(event.name.as_str()).data(event.data.as_str()).id(id);
+                    let sent = Event::default()
+                        .event(event.name.as_str())
+                        .data(event.data.as_str())
+                        .id(id);
                     if client.send(sent).await.is_err() {
                         return;
                     }
@@ -253,7 +273,8 @@ async fn hand_on(
 pub(super) fn listen(hub: &Arc<Hub>, asked: &Asked) -> Result<Response, Problem> {
     let query = Query::read(&asked.query, &["after", "run"])?;
     // A browser that comes back says it in the header.
-    let last = asked.headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(query.get("after"));
+    let last =
+        asked.headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(query.get("after"));
     // The rest of the connections is for those who ask for something.
     if Arc::strong_count(&hub.listeners) > MOST_LISTENERS {
         return Err(Problem::overloaded());
@@ -273,8 +294,9 @@ impl Stream for Listening {
     }
 }
 
-/// Follows a store on a thread of its own until what comes back is dropped, and tells the hub what happens in it. What is there already
-/// is not told; this reads the store, and so may block for moments.
+/// Follows a store on a thread of its own until what comes back is dropped, and tells the hub what
+/// happens in it. What is there already is not told; this reads the store, and so may block for
+/// moments.
 pub fn follow(store: Store, hub: &Arc<Hub>) -> std_mpsc::Sender<()> {
     let (stop, stopped) = std_mpsc::channel();
     let hub = Arc::downgrade(hub);

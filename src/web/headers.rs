@@ -1,18 +1,21 @@
 //! The headers of every answer: what a browser may do with it.
 //!
-//! `Strict-Transport-Security` is not among them, under TLS neither: it would bind the whole name, every other port of that host
-//! with it, for months after the certificate is gone. A reverse proxy that owns the name can add it.
+//! `Strict-Transport-Security` is not among them, under TLS neither: it would bind the whole name,
+//! every other port of that host with it, for months after the certificate is gone. A reverse proxy
+//! that owns the name can add it.
 
 use hyper::{
     HeaderMap,
     header::{
-        CACHE_CONTROL, CONTENT_SECURITY_POLICY, Entry, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, Entry, HeaderName, HeaderValue, REFERRER_POLICY,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 
 /// Each is set where the route has set none of that name itself.
 const HEADERS: [(HeaderName, &str); 6] = [
-    // Scripts, styles and requests of our own files only; no inline script, no frame, no form or base that leads elsewhere.
+    // Scripts, styles and requests of our own files only; no inline script, no frame, no form or
+    // base that leads elsewhere.
     (
         CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; \
@@ -47,7 +50,11 @@ mod tests {
         assert_eq!(headers[CACHE_CONTROL], "max-age=60");
         assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
         let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe") && !policy.contains("  "));
+        assert!(
+            policy.starts_with("default-src 'none'; ")
+                && !policy.contains("unsafe")
+                && !policy.contains("  ")
+        );
         assert_eq!(headers.len(), HEADERS.len());
     }
 }

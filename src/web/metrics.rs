@@ -1,6 +1,8 @@
-//! `/metrics`: figures for Prometheus, in its text format (0.0.4), with names and units by its conventions.
+//! `/metrics`: figures for Prometheus, in its text format (0.0.4), with names and units by its
+//! conventions.
 //!
-//! What is counted of runs comes from the store, so it covers the runs of every process, and goes on over restarts.
+//! What is counted of runs comes from the store, so it covers the runs of every process, and goes
+//! on over restarts.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -23,10 +25,15 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
     for status in &schedule.entries {
         *missed.entry(status.entry.script.clone()).or_default() += status.missed;
     }
-    let read = move || Ok((core.store().totals(), core.store().open_runs(), core.waiting_messages()));
+    let read =
+        move || Ok((core.store().totals(), core.store().open_runs(), core.waiting_messages()));
     let (totals, open, waiting) = blocking(read).await?;
     let mut text = Text::default();
-    text.gauge("convoy_backups_store_up", "Whether the store of runs can be read.", f64::from(totals.is_ok()));
+    text.gauge(
+        "convoy_backups_store_up",
+        "Whether the store of runs can be read.",
+        f64::from(totals.is_ok()),
+    );
     if let (Ok(totals), Ok(open)) = (&totals, &open) {
         runs(&mut text, totals, *open);
     }
@@ -39,11 +46,17 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
         text.sample("convoy_backups_missed_ticks_total", &[("script", script)], *missed as f64);
     });
     let paused = schedule.entries.iter().filter(|status| status.paused).count();
-    text.gauge("convoy_backups_paused_entries", "Lines of the crontab that somebody paused.", paused as f64);
+    text.gauge(
+        "convoy_backups_paused_entries",
+        "Lines of the crontab that somebody paused.",
+        paused as f64,
+    );
     text.gauge("convoy_backups_outbox_messages", "Messages that wait to be sent.", waiting as f64);
     volumes(&mut text, &report);
     let mut response = Response::new(text.0.into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     Ok(response)
 }
 
@@ -54,21 +67,42 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
         "Runs that ended, but for dry runs, by script and how they ended.",
     );
     for (script, status, count) in &totals.runs {
-        text.sample("convoy_backups_runs_total", &[("script", script), ("status", status)], *count as f64);
+        text.sample(
+            "convoy_backups_runs_total",
+            &[("script", script), ("status", status)],
+            *count as f64,
+        );
     }
-    text.gauge("convoy_backups_runs_in_progress", "Runs that go on or wait for their turn.", open as f64);
-    text.family("convoy_backups_run_duration_seconds", "histogram", "How long runs took, but for dry runs.");
+    text.gauge(
+        "convoy_backups_runs_in_progress",
+        "Runs that go on or wait for their turn.",
+        open as f64,
+    );
+    text.family(
+        "convoy_backups_run_duration_seconds",
+        "histogram",
+        "How long runs took, but for dry runs.",
+    );
     for duration in &totals.durations {
         let script = duration.script.as_str();
         let mut count = 0;
         for (index, bucket) in duration.counts.iter().enumerate() {
             count += bucket;
-            let limit = DURATION_BUCKETS.get(index).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
+            let limit =
+                DURATION_BUCKETS.get(index).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
             let labels = [("script", script), ("le", &limit)];
             text.sample("convoy_backups_run_duration_seconds_bucket", &labels, count as f64);
         }
-        text.sample("convoy_backups_run_duration_seconds_sum", &[("script", script)], duration.seconds);
-        text.sample("convoy_backups_run_duration_seconds_count", &[("script", script)], count as f64);
+        text.sample(
+            "convoy_backups_run_duration_seconds_sum",
+            &[("script", script)],
+            duration.seconds,
+        );
+        text.sample(
+            "convoy_backups_run_duration_seconds_count",
+            &[("script", script)],
+            count as f64,
+        );
     }
     text.family(
         "convoy_backups_backup_bytes_total",
@@ -80,18 +114,21 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
 
 fn volumes(text: &mut Text, report: &Report) {
     let seconds = |time: jiff::Timestamp| time.as_millisecond() as f64 / 1_000.0;
-    let mut of_volumes = |name: &str, help: &str, value: &dyn Fn(&crate::report::Volume) -> Option<f64>| {
-        text.family(name, "gauge", help);
-        for volume in &report.volumes {
-            if let Some(value) = value(volume) {
-                let name_of =
-                    [("volume", volume.name.as_str()), ("daemon", volume.daemon.as_deref().unwrap_or_default())];
-                // An empty label is the same as none.
-                let labels = if volume.daemon.is_some() { &name_of[..] } else { &name_of[..1] };
-                text.sample(name, labels, value);
+    let mut of_volumes =
+        |name: &str, help: &str, value: &dyn Fn(&crate::report::Volume) -> Option<f64>| {
+            text.family(name, "gauge", help);
+            for volume in &report.volumes {
+                if let Some(value) = value(volume) {
+                    let name_of = [
+                        ("volume", volume.name.as_str()),
+                        ("daemon", volume.daemon.as_deref().unwrap_or_default()),
+                    ];
+                    // An empty label is the same as none.
+                    let labels = if volume.daemon.is_some() { &name_of[..] } else { &name_of[..1] };
+                    text.sample(name, labels, value);
+                }
             }
-        }
-    };
+        };
     of_volumes(
         "convoy_backups_last_success_timestamp_seconds",
         "When the volume's newest good backup was made.",
@@ -102,9 +139,13 @@ fn volumes(text: &mut Text, report: &Report) {
         "When the volume's newest snapshot was taken.",
         &|volume| volume.last_snapshot.map(seconds),
     );
-    of_volumes("convoy_backups_last_backup_bytes", "The size of the volume's newest good backup.", &|volume| {
-        volume.last_backup.as_ref().and_then(|backup| backup.bytes).map(|bytes| bytes as f64)
-    });
+    of_volumes(
+        "convoy_backups_last_backup_bytes",
+        "The size of the volume's newest good backup.",
+        &|volume| {
+            volume.last_backup.as_ref().and_then(|backup| backup.bytes).map(|bytes| bytes as f64)
+        },
+    );
     of_volumes(
         "convoy_backups_backup_overdue",
         "Whether the volume has no good backup that is new enough.",
@@ -113,12 +154,22 @@ fn volumes(text: &mut Text, report: &Report) {
             Some(f64::from(volume.backup == Freshness::Overdue || has_none))
         },
     );
-    of_volumes("convoy_backups_volume_problems", "How many things are wrong with the volume.", &|volume| {
-        Some(volume.problems.len() as f64)
-    });
-    text.gauge("convoy_backups_healthy", "Whether nothing is known to be wrong.", f64::from(report.ok));
+    of_volumes(
+        "convoy_backups_volume_problems",
+        "How many things are wrong with the volume.",
+        &|volume| Some(volume.problems.len() as f64),
+    );
+    text.gauge(
+        "convoy_backups_healthy",
+        "Whether nothing is known to be wrong.",
+        f64::from(report.ok),
+    );
     let looked = seconds(report.looked);
-    text.gauge("convoy_backups_status_timestamp_seconds", "When the volumes were looked at last.", looked);
+    text.gauge(
+        "convoy_backups_status_timestamp_seconds",
+        "When the volumes were looked at last.",
+        looked,
+    );
     let build: &[(&str, &str)] = &[("version", env!("CARGO_PKG_VERSION"))];
     text.family("convoy_backups_build_info", "gauge", "The program's version.");
     text.sample("convoy_backups_build_info", build, 1.0);

@@ -1,4 +1,5 @@
-//! `/openapi.json`: the API as OpenAPI 3.1 describes it, with a path for every script, made from what the scripts declare.
+//! `/openapi.json`: the API as OpenAPI 3.1 describes it, with a path for every script, made from
+//! what the scripts declare.
 
 mod parameters;
 
@@ -88,8 +89,7 @@ fn flag(name: &str, description: &str) -> Value {
 
 /// A number from `least` to `most`; empty is none.
 fn number(name: &str, description: &str, least: u64, most: u64, default: u64) -> Value {
-    let schema =
-        json!({ "type": ["integer", "string"], "minimum": least, "maximum": most, "maxLength": 0, "default": default });
+    let schema = json!({ "type": ["integer", "string"], "minimum": least, "maximum": most, "maxLength": 0, "default": default });
     query(name, description, &schema)
 }
 
@@ -201,7 +201,8 @@ fn fixed_paths() -> Map<String, Value> {
         ),
         prefer("respond-async: do not wait for the end of a dry run"),
     ]);
-    let mut responses = answers("202", "The run was started: the entry, with its run", &reference("Started"));
+    let mut responses =
+        answers("202", "The run was started: the entry, with its run", &reference("Started"));
     responses["200"] = json!({
         "description": "With dry_run: what would be done",
         "content": { "application/json": { "schema": {
@@ -231,19 +232,34 @@ fn fixed_paths() -> Map<String, Value> {
         ),
     ]);
     let object = json!({ "type": "object" });
-    let mut ready =
-        get("operations", "ready", "Whether the program can do its work", none(), answers("200", "It can", &object));
-    ready["get"]["responses"]["503"] =
-        json!({ "description": "It can't, and why", "content": { "application/json": { "schema": object } } });
-    let mut health =
-        get("operations", "health", "Whether the program is there", none(), answers("200", "It is", &object));
+    let mut ready = get(
+        "operations",
+        "ready",
+        "Whether the program can do its work",
+        none(),
+        answers("200", "It can", &object),
+    );
+    ready["get"]["responses"]["503"] = json!({ "description": "It can't, and why", "content": { "application/json": { "schema": object } } });
+    let mut health = get(
+        "operations",
+        "health",
+        "Whether the program is there",
+        none(),
+        answers("200", "It is", &object),
+    );
     health["get"]["security"] = json!([]);
     let hours = json!([number("hours", "How far ahead due times are listed", 0, 744, 24)]);
     let fresh = json!([flag("fresh", "Look now, instead of answering what was seen last")]);
     Map::from_iter([
         (
             "/api/scripts".into(),
-            get("scripts", "list_scripts", "The scripts", none(), answers("200", "The scripts", &object)),
+            get(
+                "scripts",
+                "list_scripts",
+                "The scripts",
+                none(),
+                answers("200", "The scripts", &object),
+            ),
         ),
         (
             "/api/scripts/{name}".into(),
@@ -266,31 +282,64 @@ fn fixed_paths() -> Map<String, Value> {
             ),
         ),
         ("/api/runs/{id}".into(), run),
-        ("/api/runs/{id}/log".into(), get("runs", "show_log", "A run's log", log, answers("200", "Lines", &object))),
+        (
+            "/api/runs/{id}/log".into(),
+            get("runs", "show_log", "A run's log", log, answers("200", "Lines", &object)),
+        ),
         (
             "/api/events".into(),
-            get("runs", "events", "What happens, as server-sent events", events, text("Events", "text/event-stream")),
+            get(
+                "runs",
+                "events",
+                "What happens, as server-sent events",
+                events,
+                text("Events", "text/event-stream"),
+            ),
         ),
         (
             "/api/schedule".into(),
-            get("schedule", "show_schedule", "The crontab's entries", hours, answers("200", "The schedule", &object)),
+            get(
+                "schedule",
+                "show_schedule",
+                "The crontab's entries",
+                hours,
+                answers("200", "The schedule", &object),
+            ),
         ),
         ("/api/schedule/{key}/run".into(), run_entry),
         ("/api/schedule/{key}/pause".into(), act("pause", "Start an entry no more")),
         ("/api/schedule/{key}/resume".into(), act("resume", "Start an entry again")),
         (
             "/api/status".into(),
-            get("operations", "status", "What is known of the volumes", fresh, answers("200", "The status", &object)),
+            get(
+                "operations",
+                "status",
+                "What is known of the volumes",
+                fresh,
+                answers("200", "The status", &object),
+            ),
         ),
         ("/healthz".into(), health),
         ("/readyz".into(), ready),
         (
             "/metrics".into(),
-            get("operations", "metrics", "Figures for Prometheus", none(), text("Figures", "text/plain")),
+            get(
+                "operations",
+                "metrics",
+                "Figures for Prometheus",
+                none(),
+                text("Figures", "text/plain"),
+            ),
         ),
         (
             "/openapi.json".into(),
-            get("operations", "document", "This document", none(), answers("200", "OpenAPI 3.1", &object)),
+            get(
+                "operations",
+                "document",
+                "This document",
+                none(),
+                answers("200", "OpenAPI 3.1", &object),
+            ),
         ),
     ])
 }
@@ -344,8 +393,12 @@ mod tests {
     #[test]
     fn every_script_is_a_path_with_what_it_declares_and_every_reference_leads_somewhere() {
         let library = Library::new(None).unwrap();
-        let scripts: Vec<_> =
-            library.list().unwrap().iter().map(|listed| library.load(&listed.name).unwrap()).collect();
+        let scripts: Vec<_> = library
+            .list()
+            .unwrap()
+            .iter()
+            .map(|listed| library.load(&listed.name).unwrap())
+            .collect();
         let document = document(&scripts);
         let create = &document["paths"]["/api/create"]["post"]["requestBody"];
         assert_eq!(create["required"], true);
@@ -379,10 +432,12 @@ mod tests {
 
     fn collect(value: &Value, references: &mut Vec<String>) {
         match value {
-            Value::Object(members) => members.iter().for_each(|(name, value)| match (name.as_str(), value) {
-                ("$ref", Value::String(reference)) => references.push(reference.clone()),
-                (_, value) => collect(value, references),
-            }),
+            Value::Object(members) => {
+                members.iter().for_each(|(name, value)| match (name.as_str(), value) {
+                    ("$ref", Value::String(reference)) => references.push(reference.clone()),
+                    (_, value) => collect(value, references),
+                })
+            }
             Value::Array(values) => values.iter().for_each(|value| collect(value, references)),
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! What went wrong, as HTTP says it: `application/problem+json` (RFC 9457), made from this program's errors.
+//! What went wrong, as HTTP says it: `application/problem+json` (RFC 9457), made from this
+//! program's errors.
 
 use hyper::{
     HeaderMap, Response, StatusCode,
@@ -14,7 +15,8 @@ use crate::{
 
 /// An answer that says what was wrong, where, and what to do next.
 ///
-/// It is a `warp` reply, a `warp` rejection, and (by [`Problem::into_response`]) an answer of anything else.
+/// It is a `warp` reply, a `warp` rejection, and (by [`Problem::into_response`]) an answer of
+/// anything else.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Parts>);
 
@@ -76,8 +78,10 @@ impl Problem {
 
     /// 401, with the challenge that RFC 6750 wants.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new("unauthorized", detail)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"convoy-backups\""))
+        Self::new("unauthorized", detail).with_header(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"convoy-backups\""),
+        )
     }
 
     /// 403: who asks is known, and may not.
@@ -85,7 +89,8 @@ impl Problem {
         Self::new("forbidden", detail)
     }
 
-    /// 404: no such script, run, entry or route. What the *daemon* does not have is 422: see `From<Error>`.
+    /// 404: no such script, run, entry or route. What the *daemon* does not have is 422: see
+    /// `From<Error>`.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new("not_found", detail)
     }
@@ -93,7 +98,8 @@ impl Problem {
     /// 405; `allowed` are the methods that the route has, such as `["GET", "HEAD"]`.
     pub fn method(allowed: &[&str]) -> Self {
         let allowed = allowed.join(", ");
-        let problem = Self::new("method", "this method is not for this route").with_hint(format!("it has: {allowed}"));
+        let problem = Self::new("method", "this method is not for this route")
+            .with_hint(format!("it has: {allowed}"));
         match HeaderValue::from_str(&allowed) {
             Ok(allowed) => problem.with_header(ALLOW, allowed),
             Err(_) => problem,
@@ -141,7 +147,9 @@ impl Problem {
     /// 503: the run was cut off, because the program ended before it.
     pub fn cut_off() -> Self {
         Self::new("shutting_down", "the run was cut off: the program ended before it")
-            .with_hint("look at what it did until then, and start it again when the program is back")
+            .with_hint(
+                "look at what it did until then, and start it again when the program is back",
+            )
             .with_header(RETRY_AFTER, 10.into())
     }
 
@@ -152,8 +160,8 @@ impl Problem {
             .with_header(RETRY_AFTER, 5.into())
     }
 
-    /// A run that failed on volumes: the status and the words of its first failure, all `failures`, and its `result`. `None` where there
-    /// is no failure.
+    /// A run that failed on volumes: the status and the words of its first failure, all `failures`,
+    /// and its `result`. `None` where there is no failure.
     pub fn of_failures(run: &str, failures: &[Failure], result: &Value) -> Option<Self> {
         let first = failures.first()?;
         let kind = ErrorKind::of_code(&first.code).unwrap_or(ErrorKind::Internal);
@@ -161,7 +169,8 @@ impl Problem {
             0 => format!("{}: {}", first.volume, first.message),
             more => format!("{}: {} (and {more} more)", first.volume, first.message),
         };
-        let mut problem = Self::from(Error::new(kind, detail)).with_run(run).with_result(result.clone());
+        let mut problem =
+            Self::from(Error::new(kind, detail)).with_run(run).with_result(result.clone());
         let failures = failures.iter().map(|failure| {
             json!({ "volume": failure.volume, "code": failure.code, "message": failure.message, "hint": failure.hint })
         });
@@ -235,15 +244,17 @@ impl Problem {
         let mut response = Response::new(B::from(self.to_json().to_string()));
         *response.status_mut() = self.0.status;
         *response.headers_mut() = self.0.headers;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
 }
 
 impl From<Error> for Problem {
-    /// The kind decides: wrong arguments 400, busy and cancelled 409, what the daemon refused or does not have 422, what it
-    /// could not do 502, out of time 504, the rest 500. (`not_found` is 422 here, as it is the daemon's word: 404 says that the
-    /// *route* leads nowhere.)
+    /// The kind decides: wrong arguments 400, busy and cancelled 409, what the daemon refused or
+    /// does not have 422, what it could not do 502, out of time 504, the rest 500. (`not_found` is
+    /// 422 here, as it is the daemon's word: 404 says that the *route* leads nowhere.)
     fn from(error: Error) -> Self {
         let mut problem = Self::new(error.kind.code(), error.message.clone());
         if error.kind == ErrorKind::NotFound {
@@ -299,9 +310,11 @@ mod tests {
             let problem = Problem::from(Error::new(kind, "x"));
             assert_eq!((problem.status().as_u16(), problem.code()), (status, kind.code()));
         }
-        let error =
-            Error::new(ErrorKind::Daemon, "no space").with_hint("make room").with_request("POST /backups/create");
-        let body = Problem::from(error.with_status(500)).with_run("r1").with_field("volume").to_json();
+        let error = Error::new(ErrorKind::Daemon, "no space")
+            .with_hint("make room")
+            .with_request("POST /backups/create");
+        let body =
+            Problem::from(error.with_status(500)).with_run("r1").with_field("volume").to_json();
         assert_eq!(
             body,
             json!({
@@ -342,7 +355,10 @@ mod tests {
         );
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         let response: Response<String> = Problem::too_many_requests("x", 7).into_response();
-        assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &HeaderValue::from(7)));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
+            (429, &HeaderValue::from(7))
+        );
         let response: Response<String> = Problem::unauthorized("x").into_response();
         assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer realm=\"convoy-backups\"");
     }

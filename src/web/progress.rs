@@ -1,7 +1,8 @@
-//! How far the runs of this process are: by the built-in daemon's pieces of work that they wait for, and by what their
-//! scripts say.
+//! How far the runs of this process are: by the built-in daemon's pieces of work that they wait
+//! for, and by what their scripts say.
 //!
-//! Counting is one addition, whoever watches. [`super::events::follow`] looks a few times a second, and tells what is new.
+//! Counting is one addition, whoever watches. [`super::events::follow`] looks a few times a second,
+//! and tells what is new.
 
 use std::{
     collections::HashMap,
@@ -45,8 +46,8 @@ pub struct RunsProgress(Arc<Mutex<HashMap<String, Run>>>);
 
 #[derive(Debug)]
 struct Run {
-    /// The pieces of work that are under way, the one that began first in front: it is the one that is shown, so that
-    /// what is shown does not jump to and fro between them.
+    /// The pieces of work that are under way, the one that began first in front: it is the one that
+    /// is shown, so that what is shown does not jump to and fro between them.
     under_way: Vec<Arc<Count>>,
     /// What is shown where none is.
     last: Option<Shown>,
@@ -69,7 +70,9 @@ impl Run {
     }
 
     fn is_over(&self) -> bool {
-        self.id.strong_count() == 0 && self.under_way.is_empty() && self.touched.elapsed() > LAST_WORD
+        self.id.strong_count() == 0
+            && self.under_way.is_empty()
+            && self.touched.elapsed() > LAST_WORD
     }
 }
 
@@ -92,8 +95,13 @@ impl RunsProgress {
             // Those whose end nobody watched for.
             runs.retain(|_, run| !run.is_over());
         }
-        let new =
-            || Run { under_way: Vec::new(), last: None, told: None, id: Arc::downgrade(id), touched: Instant::now() };
+        let new = || Run {
+            under_way: Vec::new(),
+            last: None,
+            told: None,
+            id: Arc::downgrade(id),
+            touched: Instant::now(),
+        };
         let run = runs.entry(id.to_string()).or_insert_with(new);
         run.touched = Instant::now();
         change(run);
@@ -192,8 +200,14 @@ mod tests {
         one.advance(4);
         two.advance(50);
         two.advance(25);
-        assert_eq!(shown(runs.of("run-1")), json!({ "what": "backup vol1", "done": 4, "total": 10 }));
-        assert_eq!(shown(runs.of("run-2")), json!({ "what": "snapshot vol2", "done": 75, "total": 100 }));
+        assert_eq!(
+            shown(runs.of("run-1")),
+            json!({ "what": "backup vol1", "done": 4, "total": 10 })
+        );
+        assert_eq!(
+            shown(runs.of("run-2")),
+            json!({ "what": "snapshot vol2", "done": 75, "total": 100 })
+        );
         drop(one);
         two.advance(1);
         assert_eq!(shown(runs.of("run-1"))["done"], 4, "where it ended");
@@ -216,9 +230,15 @@ mod tests {
     fn what_the_script_says_is_shown_while_nothing_is_counted() {
         let runs = RunsProgress::default();
         of_run("run-1", || Listener::progress(&runs, "volume 1 of 2"));
-        assert_eq!(shown(runs.of("run-1")), json!({ "what": "volume 1 of 2", "done": null, "total": null }));
+        assert_eq!(
+            shown(runs.of("run-1")),
+            json!({ "what": "volume 1 of 2", "done": null, "total": null })
+        );
         let piece = of_run("run-1", || runs.begin("snapshot vol1", None));
-        assert_eq!(shown(runs.of("run-1")), json!({ "what": "snapshot vol1", "done": 0, "total": null }));
+        assert_eq!(
+            shown(runs.of("run-1")),
+            json!({ "what": "snapshot vol1", "done": 0, "total": null })
+        );
         drop(piece);
         of_run("run-1", || Listener::progress(&runs, "volume 2 of 2"));
         assert_eq!(shown(runs.of("run-1"))["what"], "volume 2 of 2");

@@ -23,12 +23,17 @@ impl Query {
                     known => format!("there are {}", known.join(", ")),
                 };
                 let hint = suggest::did_you_mean_or(&name, known.iter().copied(), &otherwise);
-                return Err(Problem::usage(format!("the query's \"{}\" is unknown", crate::text::escape(&name)))
-                    .with_field(name)
-                    .with_hint(hint));
+                return Err(Problem::usage(format!(
+                    "the query's \"{}\" is unknown",
+                    crate::text::escape(&name)
+                ))
+                .with_field(name)
+                .with_hint(hint));
             }
             if values.insert(name.clone().into_owned(), value.into_owned()).is_some() {
-                return Err(Problem::usage(format!("the query has \"{name}\" twice")).with_field(name));
+                return Err(
+                    Problem::usage(format!("the query has \"{name}\" twice")).with_field(name)
+                );
             }
         }
         Ok(Self(values))
@@ -62,7 +67,8 @@ impl Query {
 
     /// 400: this value is not what it must be.
     pub fn wrong(name: &str, value: &str, what: &str) -> Problem {
-        Problem::usage(format!("{name}: \"{}\" is not {what}", crate::text::escape(value))).with_field(name)
+        Problem::usage(format!("{name}: \"{}\" is not {what}", crate::text::escape(value)))
+            .with_field(name)
     }
 }
 
@@ -72,14 +78,24 @@ mod tests {
 
     #[test]
     fn a_query_has_known_names_once_and_what_is_wrong_is_said_with_its_field() {
-        let query = Query::read("limit=5&script=a%20b&dry_run", &["limit", "script", "dry_run"]).unwrap();
-        assert_eq!((query.parse::<u32>("limit", "a number").unwrap(), query.get("script")), (Some(5), Some("a b")));
+        let query =
+            Query::read("limit=5&script=a%20b&dry_run", &["limit", "script", "dry_run"]).unwrap();
+        assert_eq!(
+            (query.parse::<u32>("limit", "a number").unwrap(), query.get("script")),
+            (Some(5), Some("a b"))
+        );
         assert!(query.flag("dry_run").unwrap());
         for (raw, field) in [("limt=5", "limt"), ("limit=1&limit=2", "limit")] {
             let problem = Query::read(raw, &["limit"]).unwrap_err();
-            assert_eq!((problem.status().as_u16(), problem.to_json()["field"].as_str()), (400, Some(field)));
+            assert_eq!(
+                (problem.status().as_u16(), problem.to_json()["field"].as_str()),
+                (400, Some(field))
+            );
         }
         let query = Query::read("limit=x", &["limit"]).unwrap();
-        assert_eq!(query.parse::<u32>("limit", "a number").unwrap_err().to_json()["field"], "limit");
+        assert_eq!(
+            query.parse::<u32>("limit", "a number").unwrap_err().to_json()["field"],
+            "limit"
+        );
     }
 }

@@ -45,7 +45,8 @@ impl Asked {
 
     /// Lets only the full role pass.
     pub(super) fn require_full(&self) -> Result<(), Problem> {
-        self.access.map_or_else(|| Err(Problem::unauthorized("no token was shown")), Access::require_full)
+        self.access
+            .map_or_else(|| Err(Problem::unauthorized("no token was shown")), Access::require_full)
     }
 
     /// Lets only a reading request pass, without a query.
@@ -78,60 +79,70 @@ pub fn routes(
         .and(asked)
         .and(warp::body::stream())
         .then(|name, core, asked, body| answer(scripts::run(core, asked, name, body)));
-    let runs = warp::path!("api" / "runs")
-        .and(core.clone())
-        .and(asked)
-        .then(|core, asked: Asked| answer(async move { asked.only(READING).map(|()| runs::list(core, asked))?.await }));
-    let run = warp::path!("api" / "runs" / String).and(core.clone()).and(hub.clone()).and(asked).then(
-        |id, core, hub, asked: Asked| {
-            answer(async move {
-                asked.only(&["GET", "HEAD", "DELETE"])?;
-                match asked.method {
-                    Method::DELETE => runs::cancel(core, asked, id).await,
-                    _ => runs::show(core, hub, id).await,
-                }
-            })
+    let runs =
+        warp::path!("api" / "runs").and(core.clone()).and(asked).then(|core, asked: Asked| {
+            answer(async move { asked.only(READING).map(|()| runs::list(core, asked))?.await })
+        });
+    let run =
+        warp::path!("api" / "runs" / String).and(core.clone()).and(hub.clone()).and(asked).then(
+            |id, core, hub, asked: Asked| {
+                answer(async move {
+                    asked.only(&["GET", "HEAD", "DELETE"])?;
+                    match asked.method {
+                        Method::DELETE => runs::cancel(core, asked, id).await,
+                        _ => runs::show(core, hub, id).await,
+                    }
+                })
+            },
+        );
+    let log = warp::path!("api" / "runs" / String / "log").and(core.clone()).and(asked).then(
+        |id, core, asked: Asked| {
+            answer(async move { asked.only(READING).map(|()| runs::log(core, asked, id))?.await })
         },
     );
-    let log =
-        warp::path!("api" / "runs" / String / "log").and(core.clone()).and(asked).then(|id, core, asked: Asked| {
-            answer(async move { asked.only(READING).map(|()| runs::log(core, asked, id))?.await })
+    let all_scripts =
+        warp::path!("api" / "scripts").and(core.clone()).and(asked).then(|core, asked: Asked| {
+            answer(async move {
+                asked.plain()?;
+                scripts::list(core).await
+            })
         });
-    let all_scripts = warp::path!("api" / "scripts").and(core.clone()).and(asked).then(|core, asked: Asked| {
-        answer(async move {
-            asked.plain()?;
-            scripts::list(core).await
-        })
-    });
-    let one_script =
-        warp::path!("api" / "scripts" / String).and(core.clone()).and(asked).then(|name, core, asked: Asked| {
+    let one_script = warp::path!("api" / "scripts" / String).and(core.clone()).and(asked).then(
+        |name, core, asked: Asked| {
             answer(async move {
                 asked.plain()?;
                 scripts::show(core, name).await
             })
+        },
+    );
+    let schedule =
+        warp::path!("api" / "schedule").and(core.clone()).and(asked).then(|core, asked: Asked| {
+            answer(async move { asked.only(READING).map(|()| schedule::show(core, asked))?.await })
         });
-    let schedule = warp::path!("api" / "schedule").and(core.clone()).and(asked).then(|core, asked: Asked| {
-        answer(async move { asked.only(READING).map(|()| schedule::show(core, asked))?.await })
-    });
-    let entry = warp::path!("api" / "schedule" / String / String).and(core.clone()).and(hub.clone()).and(asked).then(
-        |key, action, core, hub, asked: Asked| {
+    let entry = warp::path!("api" / "schedule" / String / String)
+        .and(core.clone())
+        .and(hub.clone())
+        .and(asked)
+        .then(|key, action, core, hub, asked: Asked| {
             answer(async move {
                 asked.only(&["POST"])?;
                 schedule::act(core, hub, asked, key, action).await
             })
-        },
-    );
-    let status = warp::path!("api" / "status").and(core.clone()).and(asked).then(|core, asked: Asked| {
-        answer(async move { asked.only(READING).map(|()| status::status(core, asked))?.await })
-    });
-    let events = warp::path!("api" / "events").and(hub.clone()).and(asked).then(|hub, asked: Asked| {
-        answer(async move {
-            asked.only(&["GET"])?;
-            listen(&hub, &asked)
-        })
-    });
+        });
+    let status =
+        warp::path!("api" / "status").and(core.clone()).and(asked).then(|core, asked: Asked| {
+            answer(async move { asked.only(READING).map(|()| status::status(core, asked))?.await })
+        });
+    let events =
+        warp::path!("api" / "events").and(hub.clone()).and(asked).then(|hub, asked: Asked| {
+            answer(async move {
+                asked.only(&["GET"])?;
+                listen(&hub, &asked)
+            })
+        });
     let api = runs.or(run).unify().or(log).unify().or(status).unify().or(events).unify();
-    let api = api.or(schedule).unify().or(entry).unify().or(all_scripts).unify().or(one_script).unify();
+    let api =
+        api.or(schedule).unify().or(entry).unify().or(all_scripts).unify().or(one_script).unify();
 
     let health = warp::path!("healthz").and(asked).then(|asked: Asked| {
         answer(async move {
@@ -151,23 +162,28 @@ pub fn routes(
             metrics::show(core).await
         })
     });
-    let document = warp::path!("openapi.json").and(core.clone()).and(asked).then(|core, asked: Asked| {
-        answer(async move {
-            asked.only(READING)?;
-            openapi::show(core).await
-        })
-    });
+    let document =
+        warp::path!("openapi.json").and(core.clone()).and(asked).then(|core, asked: Asked| {
+            answer(async move {
+                asked.only(READING)?;
+                openapi::show(core).await
+            })
+        });
     let operations = health.or(ready).unify().or(metrics).unify().or(document).unify();
 
-    let rest = warp::path::full()
-        .and(core)
-        .and(asked)
-        .then(|path: FullPath, core, asked: Asked| answer(async move { fallback(core, &path, &asked).await }));
+    let rest =
+        warp::path::full().and(core).and(asked).then(|path: FullPath, core, asked: Asked| {
+            answer(async move { fallback(core, &path, &asked).await })
+        });
     script.or(api).unify().or(operations).unify().or(rest).unify()
 }
 
 /// What no route is for: the dashboard's files, the wrong method for a script, or nothing.
-async fn fallback(core: Arc<dyn Core>, path: &FullPath, asked: &Asked) -> Result<Response, Problem> {
+async fn fallback(
+    core: Arc<dyn Core>,
+    path: &FullPath,
+    asked: &Asked,
+) -> Result<Response, Problem> {
     let path = path.as_str();
     let file = if path == "/" { Some(assets::PAGE) } else { path.strip_prefix("/assets/") };
     if let Some(asset) = file.and_then(assets::find) {
@@ -181,8 +197,11 @@ async fn fallback(core: Arc<dyn Core>, path: &FullPath, asked: &Asked) -> Result
     {
         return Err(Problem::method(&["POST"]));
     }
-    Err(Problem::not_found(format!("there is nothing at \"{}\"", crate::text::escape(&crate::text::cut(path, 200))))
-        .with_hint("/openapi.json says what there is"))
+    Err(Problem::not_found(format!(
+        "there is nothing at \"{}\"",
+        crate::text::escape(&crate::text::cut(path, 200))
+    ))
+    .with_hint("/openapi.json says what there is"))
 }
 
 /// A file of the dashboard, or that the browser has it still.
@@ -190,7 +209,8 @@ fn asset_answer(asset: &'static Asset, known: Option<&HeaderValue>) -> Response 
     let is_known = known
         .and_then(|known| known.to_str().ok())
         .is_some_and(|known| known.split(',').any(|tag| tag.trim() == asset.etag));
-    let mut response = if is_known { Response::default() } else { Response::new(asset.bytes.into()) };
+    let mut response =
+        if is_known { Response::default() } else { Response::new(asset.bytes.into()) };
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
@@ -215,7 +235,9 @@ pub(super) fn json_answer<T: Serialize + ?Sized>(value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(text) => {
             let mut response = Response::new(text.into());
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
         Err(error) => Problem::from(Error::internal(error.to_string())).into_response(),

@@ -48,7 +48,10 @@ pub(super) fn shown(run: &RunRecord) -> Value {
 
 /// GET /api/runs
 pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {
-    let query = Query::read(&asked.query, &["script", "status", "since", "volume", "changing", "limit", "before"])?;
+    let query = Query::read(
+        &asked.query,
+        &["script", "status", "since", "volume", "changing", "limit", "before"],
+    )?;
     let limit = query.parse::<usize>("limit", "a number")?.unwrap_or(PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Query::wrong("limit", &limit.to_string(), "a number from 1 to 500"));
@@ -56,14 +59,15 @@ pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
     let status = match query.get("status") {
         Some(word) => {
             let all: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
-            Some(
-                Status::parse(word)
-                    .ok_or_else(|| Query::wrong("status", word, &format!("one of {}", all.join(", "))))?,
-            )
+            Some(Status::parse(word).ok_or_else(|| {
+                Query::wrong("status", word, &format!("one of {}", all.join(", ")))
+            })?)
         }
         None => None,
     };
-    let parse = |text: &str| since::parse(text, &SystemClock.now_local()).map_err(|error| with_field(error, "since"));
+    let parse = |text: &str| {
+        since::parse(text, &SystemClock.now_local()).map_err(|error| with_field(error, "since"))
+    };
     let changing = query.flag("changing")?;
     let mut filter = Filter {
         script: query.get("script").map(str::to_owned),
@@ -108,8 +112,13 @@ fn check_id(id: &str) -> Result<(), Problem> {
     if is_id {
         return Ok(());
     }
-    Err(Problem::not_found(format!("there is no run \"{}\"", crate::text::escape(&crate::text::cut(id, LONGEST_ID))))
-        .with_hint("a run's id is like 20261123T074200.123456-1a2b-0; GET /api/runs lists those there are"))
+    Err(Problem::not_found(format!(
+        "there is no run \"{}\"",
+        crate::text::escape(&crate::text::cut(id, LONGEST_ID))
+    ))
+    .with_hint(
+        "a run's id is like 20261123T074200.123456-1a2b-0; GET /api/runs lists those there are",
+    ))
 }
 
 /// A run there is none of is 404, not a wrong request.
@@ -136,7 +145,11 @@ async fn find(core: &Arc<dyn Core>, id: String) -> Result<RunRecord, Problem> {
 }
 
 /// GET /api/runs/ID
-pub(super) async fn show(core: Arc<dyn Core>, hub: Arc<Hub>, id: String) -> Result<Response, Problem> {
+pub(super) async fn show(
+    core: Arc<dyn Core>,
+    hub: Arc<Hub>,
+    id: String,
+) -> Result<Response, Problem> {
     let run = find(&core, id).await?;
     let id = run.id.clone();
     let output = blocking(move || core.store().output(&id)).await?;
@@ -154,7 +167,11 @@ pub(super) async fn show(core: Arc<dyn Core>, hub: Arc<Hub>, id: String) -> Resu
 }
 
 /// GET /api/runs/ID/log
-pub(super) async fn log(core: Arc<dyn Core>, asked: Asked, id: String) -> Result<Response, Problem> {
+pub(super) async fn log(
+    core: Arc<dyn Core>,
+    asked: Asked,
+    id: String,
+) -> Result<Response, Problem> {
     let query = Query::read(&asked.query, &["after", "limit", "tail"])?;
     let after = query.parse::<u64>("after", "a line's number")?.unwrap_or(0);
     let number = |name| match query.parse::<usize>(name, "a number")? {
@@ -175,21 +192,35 @@ pub(super) async fn log(core: Arc<dyn Core>, asked: Asked, id: String) -> Result
         None => core.store().lines(&run.id, after, limit.unwrap_or(LINES)),
     };
     let lines = blocking(lines).await?;
-    let wants_text = asked.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
+    let wants_text = asked
+        .headers
+        .get(ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     if !wants_text {
         return Ok(json_answer(&json!({ "lines": lines, "ended": !run.status.is_open() })));
     }
     let line = |line: &crate::runs::record::Line| {
         let text = crate::text::escape(&line.text).into_owned();
-        format!("{} {:<5} {}: {text}\n", line.time.strftime("%Y-%m-%dT%H:%M:%SZ"), line.level, line.target)
+        format!(
+            "{} {:<5} {}: {text}\n",
+            line.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            line.level,
+            line.target
+        )
     };
     let mut response = Response::new(lines.iter().map(line).collect::<String>().into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Ok(response)
 }
 
 /// DELETE /api/runs/ID
-pub(super) async fn cancel(core: Arc<dyn Core>, asked: Asked, id: String) -> Result<Response, Problem> {
+pub(super) async fn cancel(
+    core: Arc<dyn Core>,
+    asked: Asked,
+    id: String,
+) -> Result<Response, Problem> {
     let run = find(&core, id).await?;
     let id = run.id.clone();
     let by = match asked.access.map(|access| access.by) {
@@ -204,7 +235,8 @@ pub(super) async fn cancel(core: Arc<dyn Core>, asked: Asked, id: String) -> Res
             Ok(response)
         }
         Cancelling::Ended(status) => {
-            Err(Problem::busy(format!("the run has ended already: {}", status.as_str())).with_run(run.id))
+            Err(Problem::busy(format!("the run has ended already: {}", status.as_str()))
+                .with_run(run.id))
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::{
 /// How far ahead due times are listed where the client does not say, in hours, and how far at most.
 const HOURS: i64 = 24;
 const MOST_HOURS: i64 = 24 * 31;
-/// So many due times of an entry at most: each minute of a day, where there are few entries, and in all about [`ALL_UPCOMING`].
+/// So many due times of an entry at most: each minute of a day, where there are few entries, and in
+/// all about [`ALL_UPCOMING`].
 const UPCOMING: std::ops::RangeInclusive<usize> = 200..=1_500;
 const ALL_UPCOMING: usize = 10_000;
 
@@ -54,7 +55,10 @@ pub(super) async fn act(
     let known: &[&str] = match action.as_str() {
         "run" => &["dry_run"],
         "pause" | "resume" => &[],
-        _ => return Err(Problem::not_found("there is no such action").with_hint("there are run, pause and resume")),
+        _ => {
+            return Err(Problem::not_found("there is no such action")
+                .with_hint("there are run, pause and resume"));
+        }
     };
     let query = Query::read(&asked.query, known)?;
     if core.is_ending() {
@@ -63,20 +67,29 @@ pub(super) async fn act(
     // Whoever may only read may look at what would be done.
     if query.flag("dry_run")? {
         let is_asynchronous = prefers_asynchronous(&asked.headers);
-        let launched = core.rehearse_entry(&key, is_asynchronous).await.map_err(|error| unstarted(&*core, error))?;
+        let launched = core
+            .rehearse_entry(&key, is_asynchronous)
+            .await
+            .map_err(|error| unstarted(&*core, error))?;
         return reply(&*core, launched.ok_or_else(no_such_entry)?, is_asynchronous).await;
     }
     asked.require_full()?;
     if action != "run" {
         let acted = core.pause_entry(&key, action == "pause").await;
         hub.tell(Name::Schedule);
-        return if acted? { Ok(json_answer(&shown(&core, &key).await?)) } else { Err(no_such_entry()) };
+        return if acted? {
+            Ok(json_answer(&shown(&core, &key).await?))
+        } else {
+            Err(no_such_entry())
+        };
     }
     let ran = core.run_entry(&key).await;
     hub.tell(Name::Schedule);
     let run = ran.map_err(|error| unstarted(&*core, error))?.ok_or_else(no_such_entry)?;
     let mut entry = shown(&core, &key).await?;
-    if let (Value::Object(fields), Value::Object(more)) = (&mut entry, started(&run.run, run.is_waiting)) {
+    if let (Value::Object(fields), Value::Object(more)) =
+        (&mut entry, started(&run.run, run.is_waiting))
+    {
         fields.extend(more);
     }
     Ok(accepted(entry, &run.run))
@@ -86,7 +99,8 @@ fn no_such_entry() -> Problem {
     Problem::not_found("the crontab has no such entry").with_hint("GET /api/schedule lists them")
 }
 
-/// Why an entry was not started. A script that is gone, or takes other arguments by now, is no fault of the request.
+/// Why an entry was not started. A script that is gone, or takes other arguments by now, is no
+/// fault of the request.
 fn unstarted(core: &dyn Core, mut error: Error) -> Problem {
     if error.kind == ErrorKind::Usage {
         error.kind = ErrorKind::Configuration;
@@ -109,8 +123,14 @@ async fn last_runs(core: &Arc<dyn Core>) -> Result<HashMap<String, RunRecord>, P
     blocking(move || core.store().last_runs_of_entries()).await
 }
 
-fn all(schedule: &Schedule, last: &HashMap<String, RunRecord>, now: Timestamp, until: Timestamp) -> Value {
-    let most = (ALL_UPCOMING / schedule.entries.len().max(1)).clamp(*UPCOMING.start(), *UPCOMING.end());
+fn all(
+    schedule: &Schedule,
+    last: &HashMap<String, RunRecord>,
+    now: Timestamp,
+    until: Timestamp,
+) -> Value {
+    let most =
+        (ALL_UPCOMING / schedule.entries.len().max(1)).clamp(*UPCOMING.start(), *UPCOMING.end());
     let refused = schedule.refused.iter().map(|error| {
         json!({ "line": error.location.as_ref().map(|place| place.line), "message": error.to_string(), "hint": error.hint })
     });

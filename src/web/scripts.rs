@@ -75,7 +75,12 @@ fn unknown(name: &str) -> Problem {
 }
 
 /// POST /api/NAME
-pub(super) async fn run<S, D>(core: Arc<dyn Core>, asked: Asked, name: String, body: S) -> Result<Response, Problem>
+pub(super) async fn run<S, D>(
+    core: Arc<dyn Core>,
+    asked: Asked,
+    name: String,
+    body: S,
+) -> Result<Response, Problem>
 where
     S: Stream<Item = Result<D, warp::Error>>,
     D: Buf,
@@ -86,15 +91,21 @@ where
     }
     let has_files = core.config().scripts_dir.is_some();
     let loading = core.clone();
-    let load = move || Result::<_, Error>::Ok(loading.library()?.load(&name).map_err(|error| (name, error)));
+    let load = move || {
+        Result::<_, Error>::Ok(loading.library()?.load(&name).map_err(|error| (name, error)))
+    };
     let loaded = if has_files { blocking(load).await? } else { load()? };
     let script = match loaded {
         Ok(script) => script,
         // A script may be called so; where none is, there is something else at this path.
-        Err((name, error)) if error.kind == ErrorKind::Usage && OTHER_PATHS.contains(&name.as_str()) => {
+        Err((name, error))
+            if error.kind == ErrorKind::Usage && OTHER_PATHS.contains(&name.as_str()) =>
+        {
             return Err(Problem::method(READING));
         }
-        Err((name, error)) if error.kind == ErrorKind::Usage => return Err(with_hint_of(unknown(&name), error.hint)),
+        Err((name, error)) if error.kind == ErrorKind::Usage => {
+            return Err(with_hint_of(unknown(&name), error.hint));
+        }
         Err((_, error)) => return Err(error.into()),
     };
     let query = Query::read(&asked.query, &["dry_run", "timeout"])?;
@@ -108,8 +119,11 @@ where
     };
     let is_full = asked.require_full().is_ok();
     if !script.read_only && !dry_run && !is_full {
-        return Err(Problem::forbidden(format!("this token may only read, and \"{}\" changes things", script.name))
-            .with_hint("use the full token, or ?dry_run=true to see what it would do"));
+        return Err(Problem::forbidden(format!(
+            "this token may only read, and \"{}\" changes things",
+            script.name
+        ))
+        .with_hint("use the full token, or ?dry_run=true to see what it would do"));
     }
     let is_list = |name: &str| is_list(&script, name);
     let given = body::read(&asked.headers, body, is_list).await?;
@@ -134,11 +148,17 @@ pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
 }
 
 /// What comes of a run, when it is over; at once, where the client does not wait for it.
-pub(super) async fn reply(core: &dyn Core, launched: Launched, is_asynchronous: bool) -> Result<Response, Problem> {
+pub(super) async fn reply(
+    core: &dyn Core,
+    launched: Launched,
+    is_asynchronous: bool,
+) -> Result<Response, Problem> {
     let Launched { id, is_waiting, finished } = launched;
     if is_asynchronous {
         let mut response = accepted(started(&id, is_waiting), &id);
-        response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
+        response
+            .headers_mut()
+            .insert("preference-applied", HeaderValue::from_static("respond-async"));
         return Ok(response);
     }
     match finished.await {
@@ -159,8 +179,8 @@ pub(super) fn accepted(body: Value, id: &str) -> Response {
     of_run(response, id)
 }
 
-/// Whoever may only read looks where the program looks itself, and no longer: this program's rights and keys at other places, and
-/// its time, are not for that.
+/// Whoever may only read looks where the program looks itself, and no longer: this program's rights
+/// and keys at other places, and its time, are not for that.
 fn within_what_is_configured(
     config: &Config,
     script: &Script,
@@ -169,9 +189,11 @@ fn within_what_is_configured(
 ) -> Result<(), Problem> {
     if timeout.is_some_and(|timeout| timeout > config.run_timeout) {
         let most = format_duration(config.run_timeout);
-        return Err(Problem::forbidden(format!("this token may only read, and no run of it takes longer than {most}"))
-            .with_field("timeout")
-            .with_hint("leave the timeout out, or use the full token"));
+        return Err(Problem::forbidden(format!(
+            "this token may only read, and no run of it takes longer than {most}"
+        ))
+        .with_field("timeout")
+        .with_hint("leave the timeout out, or use the full token"));
     }
     let configured = config.backup_url.as_ref().map(Destination::address);
     for parameter in &script.parameters {
@@ -182,9 +204,11 @@ fn within_what_is_configured(
             _ => continue,
         };
         if configured.as_ref() != Some(&named.address()) {
-            return Err(Problem::forbidden("this token may only read, and only at the destination that is configured")
-                .with_field(&parameter.name)
-                .with_hint("name one at BKUP_BACKUP_URL, or use the full token"));
+            return Err(Problem::forbidden(
+                "this token may only read, and only at the destination that is configured",
+            )
+            .with_field(&parameter.name)
+            .with_hint("name one at BKUP_BACKUP_URL, or use the full token"));
         }
     }
     Ok(())
@@ -200,17 +224,19 @@ fn with_hint_of(problem: Problem, hint: Option<String>) -> Problem {
 /// Whether a parameter of this name, in any spelling, takes several values.
 fn is_list(script: &Script, name: &str) -> bool {
     let folded = crate::suggest::fold(name);
-    script
-        .parameters
-        .iter()
-        .any(|parameter| parameter.kind == ParameterKind::List && crate::suggest::fold(&parameter.name) == folded)
+    script.parameters.iter().any(|parameter| {
+        parameter.kind == ParameterKind::List && crate::suggest::fold(&parameter.name) == folded
+    })
 }
 
 /// Whether the client does not want to wait (RFC 7240).
 pub(super) fn prefers_asynchronous(headers: &HeaderMap) -> bool {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     preferences.flat_map(|value| value.split(',')).any(|preference| {
-        preference.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))
+        preference
+            .split(';')
+            .next()
+            .is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))
     })
 }
 
@@ -221,7 +247,9 @@ fn answer(finished: Finished, is_ending: bool) -> Response {
         Ok(result) => match Problem::of_failures(&finished.id, &finished.failures, &result) {
             Some(problem) => warp::Reply::into_response(problem),
             None => match plan {
-                Some(plan) => json_answer(&json!({ "dry_run": true, "plan": plan, "result": result })),
+                Some(plan) => {
+                    json_answer(&json!({ "dry_run": true, "plan": plan, "result": result }))
+                }
                 None => json_answer(&result),
             },
         },

@@ -46,7 +46,8 @@ use connections::Connections;
 use stream::{Watched, linger};
 use tls::Tls;
 
-/// After a failure to accept, so long nothing is accepted: out of file descriptors, most likely, and others must close theirs.
+/// After a failure to accept, so long nothing is accepted: out of file descriptors, most likely,
+/// and others must close theirs.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// So often it is said that connections can't be accepted, at most.
 const ACCEPT_SAID: Duration = Duration::from_mins(1);
@@ -70,7 +71,8 @@ pub struct Limits {
     pub head: Duration,
     /// For a request's body, from the head on; [`super::body::read`] gives up earlier, and says so.
     pub body: Duration,
-    /// Between two requests. Longer than a reverse proxy keeps an idle connection, or it sends into one that is just being closed.
+    /// Between two requests. Longer than a reverse proxy keeps an idle connection, or it sends into
+    /// one that is just being closed.
     pub idle: Duration,
     /// For a client that takes nothing of its answer.
     pub stall: Duration,
@@ -107,7 +109,8 @@ pub struct Listener {
     tls: Option<Arc<Tls>>,
 }
 
-/// Listens where the configuration says; `None` where HTTP is turned off. Connections are answered once [`serve`] runs.
+/// Listens where the configuration says; `None` where HTTP is turned off. Connections are answered
+/// once [`serve`] runs.
 ///
 /// # Errors
 /// A configuration error (exit 2) where the address is taken or can't be used, or TLS' files can't.
@@ -119,7 +122,9 @@ pub async fn bind(api: &Api) -> Result<Option<Listener>> {
             io::ErrorKind::AddrInUse => {
                 "another program listens there, another \"serve\" perhaps: end it, or set BKUP_API_LISTEN to another port, or to off"
             }
-            io::ErrorKind::PermissionDenied => "ports below 1024 are for root: set BKUP_API_LISTEN to another one",
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 are for root: set BKUP_API_LISTEN to another one"
+            }
             io::ErrorKind::AddrNotAvailable => {
                 "this machine does not have that address: set BKUP_API_LISTEN to one of its own, or to 0.0.0.0:PORT for all"
             }
@@ -156,14 +161,19 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Serves until `stop` is cancelled: then nothing more is accepted, idle connections are closed, and requests that are under way
-/// have [`Limits::shutdown`] before they are cut off. (Streams that never end by themselves should end on the same token.)
+/// Serves until `stop` is cancelled: then nothing more is accepted, idle connections are closed,
+/// and requests that are under way have [`Limits::shutdown`] before they are cut off. (Streams that
+/// never end by themselves should end on the same token.)
 ///
-/// A request has a [`Peer`] in its extensions; every answer gets the headers of [`headers::secure`]. A client that goes away drops the
-/// service's future: what must go on is a task of its own.
+/// A request has a [`Peer`] in its extensions; every answer gets the headers of
+/// [`headers::secure`]. A client that goes away drops the service's future: what must go on is a
+/// task of its own.
 pub async fn serve<S, B>(listener: Listener, service: S, limits: Limits, stop: CancellationToken)
 where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn error::Error + Send + Sync>>,
@@ -235,7 +245,12 @@ where
                 match acceptor {
                     None => conversation.hold(socket).await,
                     Some(acceptor) => {
-                        match tokio::time::timeout(conversation.limits.handshake, acceptor.accept(socket)).await {
+                        match tokio::time::timeout(
+                            conversation.limits.handshake,
+                            acceptor.accept(socket),
+                        )
+                        .await
+                        {
                             Ok(Ok(stream)) => conversation.hold(stream).await,
                             Ok(Err(error)) => log::debug!("no TLS with {peer}: {error}"),
                             Err(_) => log::debug!("no TLS with {peer}: it takes too long"),
@@ -255,7 +270,8 @@ where
     }
 }
 
-/// Failures to accept, which may come ten times a second: one of them is said, the others are counted.
+/// Failures to accept, which may come ten times a second: one of them is said, the others are
+/// counted.
 #[derive(Debug, Default)]
 struct Failures {
     said: Option<Instant>,
@@ -285,7 +301,10 @@ struct Conversation<S> {
 
 impl<S, B> Conversation<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn error::Error + Send + Sync>>,

@@ -35,8 +35,15 @@ pub(super) async fn ready(core: Arc<dyn Core>) -> Result<Response, Problem> {
         check("program", core.is_ending().then(|| "it is ending".into())),
         check("daemon", daemon.err().map(|error| error.to_string())),
         check("store", store.err().map(|error| error.to_string())),
-        check("schedule", schedule.refused.first().map(|error| format!("a newer crontab was not taken: {error}"))),
-        check("freshness", (!stale.is_empty()).then(|| format!("no backup that is new enough: {}", stale.join(", ")))),
+        check(
+            "schedule",
+            schedule.refused.first().map(|error| format!("a newer crontab was not taken: {error}")),
+        ),
+        check(
+            "freshness",
+            (!stale.is_empty())
+                .then(|| format!("no backup that is new enough: {}", stale.join(", "))),
+        ),
     ];
     let is_ready = checks.iter().all(|check| check["ok"] == Value::Bool(true));
     let mut response = json_answer(&json!({ "ready": is_ready, "checks": checks }));

@@ -1,6 +1,7 @@
 //! A real browser: Debian's Chromium, driven over WebDriver by its own driver, without a window.
 //!
-//! Conditions are waited for inside the page, where they are seen as soon as they hold; nothing sleeps for a fixed time.
+//! Conditions are waited for inside the page, where they are seen as soon as they hold; nothing
+//! sleeps for a fixed time.
 
 use std::{
     fmt,
@@ -58,7 +59,12 @@ impl Driver {
             });
         let output = BufReader::new(process.stdout.take().unwrap());
         let port = output.lines().map_while(Result::ok).find_map(|line| {
-            Some(line.split_once("started successfully on port ")?.1.trim_end_matches('.').to_owned())
+            Some(
+                line.split_once("started successfully on port ")?
+                    .1
+                    .trim_end_matches('.')
+                    .to_owned(),
+            )
         });
         Self { process, port: port.expect("chromedriver says its port") }
     }
@@ -71,8 +77,8 @@ impl Drop for Driver {
     }
 }
 
-/// Has a browser of its own do this, and ends it however that ends. What the page wrote to the console must be nothing, but for
-/// requests that failed as the test wants it.
+/// Has a browser of its own do this, and ends it however that ends. What the page wrote to the
+/// console must be nothing, but for requests that failed as the test wants it.
 pub fn browse<F>(test: impl FnOnce(Page) -> F + Send + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -120,7 +126,8 @@ pub struct Page {
 
 impl Page {
     async fn start(port: &str, profile: &str) -> Self {
-        // The sandbox needs what a container's root has not, and only our own pages are opened. Over a pipe, the browser ends with the driver.
+        // The sandbox needs what a container's root has not, and only our own pages are opened.
+        // Over a pipe, the browser ends with the driver.
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -143,7 +150,9 @@ impl Page {
             .capabilities(wanted)
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
-            .unwrap_or_else(|error| panic!("Chromium does not start (apt-get install chromium): {error}"));
+            .unwrap_or_else(|error| {
+                panic!("Chromium does not start (apt-get install chromium): {error}")
+            });
         let timeouts = TimeoutConfiguration::new(Some(PATIENCE), Some(PATIENCE), None);
         client.update_timeouts(timeouts).await.unwrap();
         Self { client }
@@ -154,7 +163,8 @@ impl Page {
         self.client.goto(address).await.unwrap();
     }
 
-    /// Goes to one of the dashboard's pages, such as `#/runs`, and waits until it shows what it has.
+    /// Goes to one of the dashboard's pages, such as `#/runs`, and waits until it shows what it
+    /// has.
     pub async fn show(&self, page: &str) {
         // Behind the page's own listener: from then on what is there belongs to the new page.
         let script = "
@@ -178,7 +188,10 @@ impl Page {
     /// What an expression gives in the page.
     pub async fn evaluate(&self, expression: &str) -> Value {
         let script = format!("return ({expression});");
-        self.client.execute(&script, Vec::new()).await.unwrap_or_else(|error| panic!("{expression}: {error}"))
+        self.client
+            .execute(&script, Vec::new())
+            .await
+            .unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
     /// Waits until this holds in the page.
@@ -213,7 +226,10 @@ impl Page {
 
     /// The address and all that one can read.
     pub async fn text(&self) -> String {
-        let text = self.client.execute("return location.hash + '\\n' + document.body.innerText", Vec::new()).await;
+        let text = self
+            .client
+            .execute("return location.hash + '\\n' + document.body.innerText", Vec::new())
+            .await;
         text.ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
@@ -225,20 +241,27 @@ impl Page {
     /// Clicks the button or link with just these words in this kind of element, such as `dialog`.
     pub async fn click_in(&self, place: &str, words: &str) {
         let place = if place.is_empty() { String::new() } else { format!("//{place}") };
-        let path = format!("{place}//*[self::button or self::a][normalize-space(.)='{words}'][not(@disabled)]");
+        let path = format!(
+            "{place}//*[self::button or self::a][normalize-space(.)='{words}'][not(@disabled)]"
+        );
         let start = Instant::now();
         loop {
             let done = async { self.client.find(Locator::XPath(&path)).await?.click().await }.await;
             let Err(error) = done else { return };
             // What is not there yet, was just replaced, or is still behind something else.
-            assert!(start.elapsed() < PATIENCE, "can't click {words:?}: {error}\n{}", self.text().await);
+            assert!(
+                start.elapsed() < PATIENCE,
+                "can't click {words:?}: {error}\n{}",
+                self.text().await
+            );
             self.frame().await;
         }
     }
 
     /// Waits for the page to be drawn once more.
     async fn frame(&self) {
-        let drawn = "requestAnimationFrame(() => arguments[arguments.length - 1]())".replace("arguments", "given");
+        let drawn = "requestAnimationFrame(() => arguments[arguments.length - 1]())"
+            .replace("arguments", "given");
         let script = format!("const given = arguments; {drawn}");
         drop(self.client.execute_async(&script, Vec::new()).await);
     }
@@ -290,12 +313,19 @@ impl Page {
 
     /// What the browser wrote to its console since it was asked last, but for requests that failed.
     async fn has_no_complaints(&self) {
-        let entries =
-            self.client.issue_cmd(Vendor { path: "se/log", body: json!({ "type": "browser" }) }).await.unwrap();
-        // A page asks whether one is signed in, and tries again while the server is away: the browser reports both. What a page makes
-        // of a failed request is what the tests look at.
-        let complaints: Vec<&Value> =
-            entries.as_array().unwrap().iter().filter(|entry| entry["source"] != "network").collect();
+        let entries = self
+            .client
+            .issue_cmd(Vendor { path: "se/log", body: json!({ "type": "browser" }) })
+            .await
+            .unwrap();
+        // A page asks whether one is signed in, and tries again while the server is away: the
+        // browser reports both. What a page makes of a failed request is what the tests look at.
+        let complaints: Vec<&Value> = entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|entry| entry["source"] != "network")
+            .collect();
         assert!(complaints.is_empty(), "the browser's console: {complaints:#?}");
     }
 }

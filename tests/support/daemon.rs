@@ -1,4 +1,5 @@
-//! Daemons with a folder of their own: the built-in one, and a real Convoy where `CONVOY_BIN` names one.
+//! Daemons with a folder of their own: the built-in one, and a real Convoy where `CONVOY_BIN` names
+//! one.
 
 use std::{
     fs,
@@ -21,20 +22,24 @@ pub struct DaemonProcess {
 }
 
 impl DaemonProcess {
-    /// Every daemon there is to test against: the built-in one and, where `CONVOY_BIN` is set, Convoy with its vfs
-    /// driver.
+    /// Every daemon there is to test against: the built-in one and, where `CONVOY_BIN` is set,
+    /// Convoy with its vfs driver.
     pub fn all() -> Vec<Self> {
         let builtin = Self::start("builtin", |folder, socket| {
             let mut command = binary();
             command.args(["daemon", "--root"]).arg(folder.join("root")).arg("--socket").arg(socket);
             Some(command)
         });
-        let convoy =
-            Self::start("convoy", |folder, socket| convoy(socket, &folder.join("root"), &folder.join("volumes")));
+        let convoy = Self::start("convoy", |folder, socket| {
+            convoy(socket, &folder.join("root"), &folder.join("volumes"))
+        });
         builtin.into_iter().chain(convoy).collect()
     }
 
-    fn start(name: &'static str, command: impl FnOnce(&Path, &Path) -> Option<Command>) -> Option<Self> {
+    fn start(
+        name: &'static str,
+        command: impl FnOnce(&Path, &Path) -> Option<Command>,
+    ) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         for name in ["root", "volumes", "backups"] {
             fs::create_dir(folder.path().join(name)).unwrap();

@@ -1,5 +1,5 @@
-//! A daemon that answers late, wrongly, half, or not at all: on a real unix socket, scripted by route, blocking threads
-//! only.
+//! A daemon that answers late, wrongly, half, or not at all: on a real unix socket, scripted by
+//! route, blocking threads only.
 //!
 //! ```ignore
 //! let daemon = Faulty::start(folder.path())
@@ -32,7 +32,8 @@ pub enum Answer {
     HalfJson,
     /// 200, this body announced, the first half of it sent, then the connection closed.
     HalfBody(String),
-    /// 200 and so many bytes, made while they are sent; announced, or in chunks without end in sight.
+    /// 200 and so many bytes, made while they are sent; announced, or in chunks without end in
+    /// sight.
     Huge { bytes: u64, announced: bool },
     /// These bytes, HTTP or not, then the connection closed.
     Raw(Vec<u8>),
@@ -92,7 +93,8 @@ impl Shared {
 
     /// Waits until the state is so, or the daemon stops: true where it is so.
     fn wait_until(&self, so: impl Fn(&State) -> bool) -> bool {
-        let state = self.changed.wait_while(self.lock(), |state| !state.stopping && !so(state)).unwrap();
+        let state =
+            self.changed.wait_while(self.lock(), |state| !state.stopping && !so(state)).unwrap();
         so(&state)
     }
 }
@@ -106,8 +108,8 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// A daemon that listens on `convoy.sock` in this folder. What is not scripted is answered as Convoy answers an
-    /// unknown route.
+    /// A daemon that listens on `convoy.sock` in this folder. What is not scripted is answered as
+    /// Convoy answers an unknown route.
     pub fn start(folder: &Path) -> Self {
         Self::start_at(&folder.join("convoy.sock"))
     }
@@ -123,7 +125,8 @@ impl Faulty {
         Self { socket: socket.to_owned(), shared, acceptor: Some(acceptor) }
     }
 
-    /// What `METHOD /path` is answered; given several times, in that order, the last one from then on.
+    /// What `METHOD /path` is answered; given several times, in that order, the last one from then
+    /// on.
     #[must_use]
     pub fn answer(self, route: &str, answer: Answer) -> Self {
         self.shared.lock().answers.entry(route.to_owned()).or_default().push(answer);
@@ -198,7 +201,10 @@ fn serve(connection: &UnixStream, shared: &Shared) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection);
     while let Some(request) = read_request(&mut reader)? {
         let line = request.line();
-        let last = request.headers.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let last = request
+            .headers
+            .get("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let answer = {
             let mut state = shared.lock();
             state.requests.push(request);
@@ -216,7 +222,8 @@ fn serve(connection: &UnixStream, shared: &Shared) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads a request with its body, as long as `Content-Length` says; none at the end of the connection.
+/// Reads a request with its body, as long as `Content-Length` says; none at the end of the
+/// connection.
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
@@ -245,22 +252,25 @@ fn give(answer: Answer, mut connection: &UnixStream, shared: &Shared) -> std::io
         format!("{}Content-Length: {}\r\n\r\n{body}", head(status, more), body.len())
     };
     match answer {
-        Answer::Text(status, body) => connection.write_all(whole(status, TEXT, &body).as_bytes())?,
+        Answer::Text(status, body) => {
+            connection.write_all(whole(status, TEXT, &body).as_bytes())?
+        }
         Answer::Empty => connection.write_all(whole(200, "", "").as_bytes())?,
         Answer::Html => {
             let page = "<!DOCTYPE html>\n<html><body>It works!</body></html>\n";
             connection.write_all(whole(200, "Content-Type: text/html\r\n", page).as_bytes())?;
         }
-        Answer::HalfJson => {
-            connection.write_all(whole(200, TEXT, "{\n\t\"vol1\": {\n\t\t\"Name\": \"vo").as_bytes())?
-        }
+        Answer::HalfJson => connection
+            .write_all(whole(200, TEXT, "{\n\t\"vol1\": {\n\t\t\"Name\": \"vo").as_bytes())?,
         Answer::HalfBody(body) => {
             let announced = format!("{}Content-Length: {}\r\n\r\n", head(200, TEXT), body.len());
             connection.write_all(announced.as_bytes())?;
             connection.write_all(&body.as_bytes()[..body.len() / 2])?;
             return Ok(false);
         }
-        Answer::Huge { bytes, announced } => return huge(connection, &head(200, TEXT), bytes, announced),
+        Answer::Huge { bytes, announced } => {
+            return huge(connection, &head(200, TEXT), bytes, announced);
+        }
         Answer::Raw(bytes) => {
             connection.write_all(&bytes)?;
             return Ok(false);
@@ -268,15 +278,26 @@ fn give(answer: Answer, mut connection: &UnixStream, shared: &Shared) -> std::io
         Answer::CloseAtOnce => return Ok(false),
         Answer::Never => return Ok(shared.wait_until(|_| false)),
         Answer::WhenReleased(answer) => {
-            return Ok(shared.wait_until(|state| state.released) && give(*answer, connection, shared)?);
+            return Ok(
+                shared.wait_until(|state| state.released) && give(*answer, connection, shared)?
+            );
         }
     }
     Ok(true)
 }
 
-fn huge(mut connection: &UnixStream, head: &str, bytes: u64, announced: bool) -> std::io::Result<bool> {
+fn huge(
+    mut connection: &UnixStream,
+    head: &str,
+    bytes: u64,
+    announced: bool,
+) -> std::io::Result<bool> {
     let piece = [b'x'; 64 << 10];
-    let length = if announced { format!("Content-Length: {bytes}") } else { "Transfer-Encoding: chunked".into() };
+    let length = if announced {
+        format!("Content-Length: {bytes}")
+    } else {
+        "Transfer-Encoding: chunked".into()
+    };
     connection.write_all(format!("{head}{length}\r\n\r\n").as_bytes())?;
     let mut left = bytes;
     while left > 0 {

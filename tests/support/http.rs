@@ -39,7 +39,8 @@ impl Server {
         let mut command = site.command();
         command.env("BKUP_API_TOKEN", FULL).env("BKUP_API_READ_TOKEN", READ).arg("serve");
         command.envs(environment.iter().copied());
-        let running = Running::start_until(command, site.path("serve.log"), || address(&sign).is_some());
+        let running =
+            Running::start_until(command, site.path("serve.log"), || address(&sign).is_some());
         Self { running, client: Client { address: address(&sign).unwrap(), token: FULL.into() } }
     }
 
@@ -118,8 +119,15 @@ impl Client {
     }
 
     /// Sends a request; the answer is to be read from what comes back.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> TcpStream {
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         if !self.token.is_empty() {
             head += &format!("Authorization: Bearer {}\r\n", self.token);
         }
@@ -166,7 +174,9 @@ impl Answer {
         let mut bytes = Vec::new();
         let ended = stream.read_to_end(&mut bytes);
         let _ = stream.shutdown(Shutdown::Both);
-        let no_http = || io::Error::other(format!("no HTTP ({ended:?}): {:?}", String::from_utf8_lossy(&bytes)));
+        let no_http = || {
+            io::Error::other(format!("no HTTP ({ended:?}): {:?}", String::from_utf8_lossy(&bytes)))
+        };
         Self::parse(&bytes).ok_or_else(no_http)
     }
 
@@ -182,7 +192,11 @@ impl Answer {
             Some("chunked") => unchunked(&bytes[end + 4..])?,
             _ => bytes[end + 4..].to_vec(),
         };
-        Some(Self { status: head.split(' ').nth(1)?.parse().ok()?, headers, body: String::from_utf8(body).ok()? })
+        Some(Self {
+            status: head.split(' ').nth(1)?.parse().ok()?,
+            headers,
+            body: String::from_utf8(body).ok()?,
+        })
     }
 
     /// It has this status.
@@ -198,7 +212,11 @@ impl Answer {
         let answer = self.is(status);
         assert_eq!(answer.header("content-type"), "application/problem+json", "{answer:#?}");
         let problem = answer.json();
-        assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{problem:#}");
+        assert_eq!(
+            (&problem["status"], &problem["code"]),
+            (&status.into(), &code.into()),
+            "{problem:#}"
+        );
         for word in words {
             assert!(answer.body.contains(word), "no {word:?} in {problem:#}");
         }

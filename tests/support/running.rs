@@ -26,11 +26,18 @@ impl Running {
     pub fn start_until(mut command: Command, log: PathBuf, is_there: impl Fn() -> bool) -> Self {
         let file = std::fs::File::create(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let mut running = Self { child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")), log };
+        let mut running = Self {
+            child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")),
+            log,
+        };
         let start = Instant::now();
         while !is_there() {
             let ended = running.child.try_wait().unwrap();
-            assert!(ended.is_none() && start.elapsed() < START, "{command:?} did not start: {}", running.log());
+            assert!(
+                ended.is_none() && start.elapsed() < START,
+                "{command:?} did not start: {}",
+                running.log()
+            );
             std::thread::yield_now();
         }
         running
@@ -43,7 +50,11 @@ impl Running {
 
     /// Sends it this signal, by the name that `kill` knows.
     pub fn signal(&self, name: &str) {
-        let done = Command::new("kill").args(["-s", name]).arg(self.child.id().to_string()).status().unwrap();
+        let done = Command::new("kill")
+            .args(["-s", name])
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         assert!(done.success());
     }
 
@@ -94,6 +105,8 @@ pub fn binary() -> Command {
 pub fn convoy(socket: &Path, root: &Path, volumes: &Path) -> Option<Command> {
     let mut command = program(std::env::var_os("CONVOY_BIN")?);
     command.arg("--socket").arg(socket).args(["daemon", "--root"]).arg(root);
-    command.args(["--drivers", "vfs", "--driver-opts"]).arg(format!("vfs.path={}", volumes.display()));
+    command
+        .args(["--drivers", "vfs", "--driver-opts"])
+        .arg(format!("vfs.path={}", volumes.display()));
     Some(command)
 }

@@ -1,4 +1,5 @@
-//! An S3 service with one bucket, `bucket`, in memory: what the protocol says of single objects and of lists, in small pages.
+//! An S3 service with one bucket, `bucket`, in memory: what the protocol says of single objects and
+//! of lists, in small pages.
 //!
 //! It checks what a client signs for each content, and does as a test says: fails, denies, forgets.
 
@@ -103,7 +104,10 @@ impl S3 {
     }
 
     /// From now on, what this says (status and code) is answered in place of the truth.
-    pub fn fault(&self, fault: impl FnMut(&Request) -> Option<(u16, &'static str)> + Send + 'static) {
+    pub fn fault(
+        &self,
+        fault: impl FnMut(&Request) -> Option<(u16, &'static str)> + Send + 'static,
+    ) {
         self.state().fault = Some(Box::new(fault));
     }
 
@@ -122,7 +126,10 @@ impl Drop for S3 {
     fn drop(&mut self) {
         let mut state = self.state();
         state.is_over = true;
-        state.connections.drain(..).for_each(|connection| _ = connection.shutdown(std::net::Shutdown::Both));
+        state
+            .connections
+            .drain(..)
+            .for_each(|connection| _ = connection.shutdown(std::net::Shutdown::Both));
         drop(state);
         _ = TcpStream::connect(&self.address);
         _ = self.acceptor.take().map(JoinHandle::join);
@@ -144,7 +151,9 @@ fn converse(stream: TcpStream, state: &Mutex<State>) {
         text += "\r\n";
         let body = if is_head { &[][..] } else { &body };
         if breaks_off {
-            _ = stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(&body[..body.len() / 2]));
+            _ = stream
+                .write_all(text.as_bytes())
+                .and_then(|()| stream.write_all(&body[..body.len() / 2]));
             return;
         }
         if stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(body)).is_err() {
@@ -172,7 +181,8 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     reader.read_exact(&mut body).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let path = format!("{path}/");
-    let object = path.strip_prefix("/bucket/").map(|object| object.trim_end_matches('/').to_owned());
+    let object =
+        path.strip_prefix("/bucket/").map(|object| object.trim_end_matches('/').to_owned());
     let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     // Of another bucket there is nothing.
     Some(Request { method, object: object.unwrap_or_else(|| "/".into()), query, headers, body })
@@ -181,7 +191,11 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
 type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 fn refused(status: u16, code: &str) -> Answer {
-    (status, vec![], format!("<Error><Code>{code}</Code><Message>so it is</Message></Error>").into_bytes())
+    (
+        status,
+        vec![],
+        format!("<Error><Code>{code}</Code><Message>so it is</Message></Error>").into_bytes(),
+    )
 }
 
 fn answer(state: &mut State, request: Request) -> Answer {
@@ -206,7 +220,8 @@ fn truth(state: &mut State, request: Request) -> Answer {
     if !signed.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY_ID}/")) {
         return refused(403, "InvalidAccessKeyId");
     }
-    let digest: String = Sha256::digest(&request.body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String =
+        Sha256::digest(&request.body).iter().map(|byte| format!("{byte:02x}")).collect();
     if request.headers.get("x-amz-content-sha256") != Some(&digest) {
         return refused(400, "XAmzContentSHA256Mismatch");
     }
@@ -214,7 +229,9 @@ fn truth(state: &mut State, request: Request) -> Answer {
         return refused(404, "NoSuchBucket");
     }
     let found = state.objects.get(&request.object);
-    let modified = |time: &Timestamp| ("Last-Modified", time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    let modified = |time: &Timestamp| {
+        ("Last-Modified", time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    };
     match (request.method.as_str(), found) {
         ("GET", _) if request.object.is_empty() => list(state, &request),
         ("GET" | "HEAD", None) => refused(404, "NoSuchKey"),
@@ -225,14 +242,17 @@ fn truth(state: &mut State, request: Request) -> Answer {
                 let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
                 match content.get(from..content.len().min(to + 1)) {
                     Some(part) if !part.is_empty() => {
-                        let range = format!("bytes {from}-{}/{}", from + part.len() - 1, content.len());
+                        let range =
+                            format!("bytes {from}-{}/{}", from + part.len() - 1, content.len());
                         (206, vec![modified(time), ("Content-Range", range)], part.to_vec())
                     }
                     _ => refused(416, "InvalidRange"),
                 }
             }
         },
-        ("PUT", Some(_)) if request.headers.contains_key("if-none-match") => refused(412, "PreconditionFailed"),
+        ("PUT", Some(_)) if request.headers.contains_key("if-none-match") => {
+            refused(412, "PreconditionFailed")
+        }
         ("PUT", _) => {
             state.objects.insert(request.object, (request.body, Timestamp::now()));
             (200, vec![], Vec::new())
@@ -248,7 +268,8 @@ fn truth(state: &mut State, request: Request) -> Answer {
 fn list(state: &State, request: &Request) -> Answer {
     let of = |name: &str| request.query.get(name).cloned().unwrap_or_default();
     let (prefix, behind) = (of("prefix"), of("continuation-token"));
-    let mut all = state.objects.iter().filter(|(name, _)| name.starts_with(&prefix) && **name > behind);
+    let mut all =
+        state.objects.iter().filter(|(name, _)| name.starts_with(&prefix) && **name > behind);
     let page: Vec<_> = all.by_ref().take(PAGE).collect();
     let next = page.last().filter(|_| all.next().is_some()).map(|(name, _)| *name);
     let mut text = "<?xml version=\"1.0\"?><ListBucketResult>".to_owned();
@@ -263,5 +284,9 @@ fn list(state: &State, request: &Request) -> Answer {
     if let Some(next) = next.filter(|_| !state.knows_no_tokens) {
         text += &format!("<NextContinuationToken>{next}</NextContinuationToken>");
     }
-    (200, vec![("Content-Type", "application/xml".into())], (text + "</ListBucketResult>").into_bytes())
+    (
+        200,
+        vec![("Content-Type", "application/xml".into())],
+        (text + "</ListBucketResult>").into_bytes(),
+    )
 }

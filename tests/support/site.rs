@@ -1,7 +1,8 @@
 //! A site to try the program on: a scratch folder, a destination, and a daemon with real volumes.
 //!
-//! The daemon is the built-in one, in the process of each command. Where `CONVOY_BIN` names Convoy's binary, a [`Site::new`]
-//! is driven by the real Convoy with its vfs driver instead, so that the same scenarios are tried against it.
+//! The daemon is the built-in one, in the process of each command. Where `CONVOY_BIN` names
+//! Convoy's binary, a [`Site::new`] is driven by the real Convoy with its vfs driver instead, so
+//! that the same scenarios are tried against it.
 
 use std::{
     path::PathBuf,
@@ -26,7 +27,9 @@ impl Site {
     pub fn new() -> Self {
         let mut site = Self::bare();
         let socket = site.path("convoy.sock");
-        let Some(command) = convoy(&socket, &site.path("convoy-root"), &site.path("daemon/volumes")) else {
+        let Some(command) =
+            convoy(&socket, &site.path("convoy-root"), &site.path("daemon/volumes"))
+        else {
             return site.with_builtin();
         };
         site._convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
@@ -83,11 +86,14 @@ impl Site {
     /// A command of the program, set up for this site.
     pub fn command(&self) -> Command {
         let mut command = binary();
-        command.envs(self.environment.iter().map(|(name, value)| (name, value))).current_dir(self.folder.path());
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path());
         command
     }
 
-    /// Runs the program with these words (split at blanks; what has blanks goes to [`Site::run_words`]).
+    /// Runs the program with these words (split at blanks; what has blanks goes to
+    /// [`Site::run_words`]).
     pub fn run(&self, line: &str) -> Ran {
         self.run_words(&line.split_whitespace().collect::<Vec<_>>())
     }
@@ -117,15 +123,22 @@ impl Site {
     pub fn snapshots(&self, volume: &str) -> Vec<String> {
         let volumes = self.run("volumes --json").json();
         let all = volumes.as_array().unwrap();
-        let volume =
-            all.iter().find(|there| there["Name"] == volume).unwrap_or_else(|| panic!("no {volume} in {volumes}"));
+        let volume = all
+            .iter()
+            .find(|there| there["Name"] == volume)
+            .unwrap_or_else(|| panic!("no {volume} in {volumes}"));
         volume["Snapshots"].as_object().unwrap().keys().cloned().collect()
     }
 
     /// The URLs of a volume's backups, newest first.
     pub fn backups(&self, volume: &str) -> Vec<String> {
         let backups = self.run(&format!("backups --volume {volume} --json")).json();
-        backups.as_array().unwrap().iter().map(|backup| backup["BackupURL"].as_str().unwrap().to_owned()).collect()
+        backups
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|backup| backup["BackupURL"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -147,7 +160,12 @@ impl Ran {
     /// From what the system says of it.
     pub fn of(line: String, output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { line, code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            line,
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     /// It went well.

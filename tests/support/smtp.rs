@@ -1,4 +1,5 @@
-//! An SMTP server in the test's own process: the real conversation over a real socket, in plain text, and a few ways to behave badly.
+//! An SMTP server in the test's own process: the real conversation over a real socket, in plain
+//! text, and a few ways to behave badly.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -35,7 +36,9 @@ impl Received {
     /// A header's value; folded lines are joined.
     pub fn header(&self, name: &str) -> String {
         let head = self.data.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
-        let found = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
+        let found = head
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
         found.unwrap_or_else(|| panic!("no {name} in {head}"))
     }
 }
@@ -98,7 +101,10 @@ impl Drop for Smtp {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.stopping = true;
-        state.connections.drain(..).for_each(|connection| drop(connection.shutdown(Shutdown::Both)));
+        state
+            .connections
+            .drain(..)
+            .for_each(|connection| drop(connection.shutdown(Shutdown::Both)));
         drop(state);
         self.shared.changed.notify_all();
         drop(TcpStream::connect(("127.0.0.1", self.port)));
@@ -167,7 +173,11 @@ fn converse(connection: TcpStream, shared: &Shared, manners: &Manners) -> std::i
                     hang(shared);
                     return Ok(());
                 }
-                shared.lock().messages.push(Received { from: from.clone(), to: std::mem::take(&mut to), data });
+                shared.lock().messages.push(Received {
+                    from: from.clone(),
+                    to: std::mem::take(&mut to),
+                    data,
+                });
                 say("250 ok")?;
             }
             "QUIT" => {

@@ -15,12 +15,20 @@ pub struct RawAnswer {
     pub body: String,
 }
 
-/// Sends one request over a connection of its own, with these further headers, and reads the answer to its end.
-pub fn send(socket: &Path, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<RawAnswer> {
+/// Sends one request over a connection of its own, with these further headers, and reads the answer
+/// to its end.
+pub fn send(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<RawAnswer> {
     let mut stream = UnixStream::connect(socket)?;
     // A daemon that hangs shall fail a test, not hang it.
     stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
@@ -30,7 +38,8 @@ pub fn send(socket: &Path, method: &str, path: &str, headers: &[(&str, &str)], b
     stream.write_all(format!("{request}\r\n{body}").as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    parse(&answer).ok_or_else(|| io::Error::other(format!("no HTTP: {:?}", String::from_utf8_lossy(&answer))))
+    parse(&answer)
+        .ok_or_else(|| io::Error::other(format!("no HTTP: {:?}", String::from_utf8_lossy(&answer))))
 }
 
 fn parse(answer: &[u8]) -> Option<RawAnswer> {

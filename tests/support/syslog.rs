@@ -1,4 +1,5 @@
-//! A syslog server in the test's process: it takes messages by each transport, strictly, and keeps them.
+//! A syslog server in the test's process: it takes messages by each transport, strictly, and keeps
+//! them.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -27,7 +28,9 @@ impl Sink {
     pub fn udp() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
-        Self::new(("udp", "localhost".into(), port), move |messages| datagrams(|buffer| socket.recv(buffer), &messages))
+        Self::new(("udp", "localhost".into(), port), move |messages| {
+            datagrams(|buffer| socket.recv(buffer), &messages)
+        })
     }
 
     /// Frames with their length in front, one connection after the other.
@@ -65,7 +68,10 @@ impl Sink {
         })
     }
 
-    fn new(address: (&'static str, String, u16), serve: impl FnOnce(Sender<String>) + Send + 'static) -> Self {
+    fn new(
+        address: (&'static str, String, u16),
+        serve: impl FnOnce(Sender<String>) + Send + 'static,
+    ) -> Self {
         let (sender, messages) = channel();
         std::thread::spawn(move || serve(sender));
         Self { messages, address }
@@ -85,13 +91,18 @@ impl Sink {
         let mut messages = Vec::new();
         while !messages.last().is_some_and(|message: &String| message.contains(text)) {
             let message = self.messages.recv_timeout(PATIENCE);
-            messages.push(message.unwrap_or_else(|error| panic!("{error}; no {text:?} in {messages:#?}")));
+            messages.push(
+                message.unwrap_or_else(|error| panic!("{error}; no {text:?} in {messages:#?}")),
+            );
         }
         messages
     }
 }
 
-fn datagrams(mut receive: impl FnMut(&mut [u8]) -> std::io::Result<usize>, messages: &Sender<String>) {
+fn datagrams(
+    mut receive: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
+    messages: &Sender<String>,
+) {
     let mut buffer = [0; 65_536];
     while let Ok(length) = receive(&mut buffer) {
         let _ = messages.send(String::from_utf8(buffer[..length].to_vec()).unwrap());

@@ -26,7 +26,8 @@ pub struct Web {
 }
 
 impl Web {
-    /// One that answers everything with this status line (`200 OK`), these headers (each with `\r\n` behind it) and this body.
+    /// One that answers everything with this status line (`200 OK`), these headers (each with
+    /// `\r\n` behind it) and this body.
     pub fn start(status: &'static str, headers: &'static str, body: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

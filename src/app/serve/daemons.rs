@@ -19,7 +19,8 @@ pub(super) struct Daemons {
     progress: Arc<dyn Progress>,
 }
 
-/// Which daemon: its address, the S3 service it is told to use and the key's id there, the repositories' password, and the host in backups.
+/// Which daemon: its address, the S3 service it is told to use and the key's id there, the
+/// repositories' password, and the host in backups.
 type DaemonKey = (String, Option<String>, Option<String>, Option<String>, String);
 
 impl Daemons {
@@ -29,9 +30,16 @@ impl Daemons {
     }
 
     pub(super) async fn get(&self, config: &Config) -> Result<Arc<Connection>> {
-        let password = config.repository_password.as_ref().map(|password| password.expose().to_owned());
+        let password =
+            config.repository_password.as_ref().map(|password| password.expose().to_owned());
         let s3_key = config.s3_key.as_ref().map(|(id, _)| id.expose().to_owned());
-        let key = (config.daemon().0.to_string(), config.s3_endpoint.clone(), s3_key, password, config.host_name());
+        let key = (
+            config.daemon().0.to_string(),
+            config.s3_endpoint.clone(),
+            s3_key,
+            password,
+            config.host_name(),
+        );
         // One that takes its time keeps only those waiting that want it.
         let cell = self.known.lock().await.entry(key).or_default().clone();
         let connect = async { connect(config, self.progress.clone()).await.map(Arc::new) };

@@ -1,4 +1,5 @@
-//! Looks whether each volume has a good backup that is new enough, and whether runs were cut off; and tells people.
+//! Looks whether each volume has a good backup that is new enough, and whether runs were cut off;
+//! and tells people.
 
 use std::{
     sync::Arc,
@@ -50,7 +51,11 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
     match store.untold_interruptions() {
         Ok(runs) => {
             for run in runs {
-                log::warn!("run {}: \"{}\" was interrupted: its process is gone", run.id, run.script);
+                log::warn!(
+                    "run {}: \"{}\" was interrupted: its process is gone",
+                    run.id,
+                    run.script
+                );
                 teller.run_ended(&report_of_record(store, &run));
                 interruption_told(store, &run.id);
             }
@@ -84,7 +89,8 @@ impl FreshnessWatch {
         }
     }
 
-    /// Looks, and waits until that is done; where it takes too long, people are told, and there is no second look beside the first.
+    /// Looks, and waits until that is done; where it takes too long, people are told, and there is
+    /// no second look beside the first.
     pub(super) async fn look_now(self: Arc<Self>) {
         // It goes with the look itself: whoever asked for it may go away meanwhile.
         let asked = Instant::now();
@@ -95,10 +101,15 @@ impl FreshnessWatch {
         }
         *guard = Some(Instant::now());
         let watch = self.clone();
-        // Most of it reads the store and other files, and scripts: on a thread of its own it keeps nobody waiting.
+        // Most of it reads the store and other files, and scripts: on a thread of its own it keeps
+        // nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.shared.teller.solved(WATCH, "backups are looked at again", "Each volume's newest backup is known.");
+            watch.shared.teller.solved(
+                WATCH,
+                "backups are looked at again",
+                "Each volume's newest backup is known.",
+            );
             drop(guard);
         });
         let looked = match tokio::time::timeout(LOOK_TIME, &mut looking).await {
@@ -127,7 +138,9 @@ impl FreshnessWatch {
         let mut seen = Known::default();
         let mut lacks_destination = false;
         let mut daemon = None;
-        for (index, expected) in status::Expected::by_daemon(config, &crontab.entries).into_iter().enumerate() {
+        for (index, expected) in
+            status::Expected::by_daemon(config, &crontab.entries).into_iter().enumerate()
+        {
             lacks_destination |= expected.config().backup_url.is_none();
             let connection = match daemons.get(expected.config()).await {
                 Ok(connection) => connection,
@@ -150,18 +163,24 @@ impl FreshnessWatch {
         }
         match &seen.unreachable {
             Some(error) => {
-                let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
+                let text =
+                    format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
                 teller.problem("daemon", "the volume daemon does not answer as it should", &text);
             }
             None => {
                 teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
                 volumes_told::tell_destinations(teller, &seen.destinations);
-                let known = seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
+                let known =
+                    seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
                 volumes_told::tell_over(teller, &known, &seen.destinations);
             }
         }
         let entries = self.view.entries();
-        let paused = entries.into_iter().filter(|shown| shown.paused).map(|shown| shown.entry.key.clone()).collect();
+        let paused = entries
+            .into_iter()
+            .filter(|shown| shown.paused)
+            .map(|shown| shown.entry.key.clone())
+            .collect();
         let crontab_problem = (!self.shared.refused().is_empty()).then(|| {
             format!(
                 "the crontab \"{}\" has errors, and the one before is in force: see \"convoy-backups crontab check\"",
@@ -185,10 +204,12 @@ impl FreshnessWatch {
         self.report.send_replace(Some(Arc::new(report)));
     }
 
-    /// Whether a backup that is overdue is being made: what was missed while the program was down is made up for.
+    /// Whether a backup that is overdue is being made: what was missed while the program was down
+    /// is made up for.
     fn is_on_its_way(&self, expected: &status::Expected, volume: &VolumeStatus) -> bool {
         let Freshness::Overdue(since) = volume.freshness else { return false };
-        let patience = SignedDuration::try_from(expected.run_time(&volume.name)).unwrap_or(SignedDuration::MAX);
+        let patience = SignedDuration::try_from(expected.run_time(&volume.name))
+            .unwrap_or(SignedDuration::MAX);
         let waited = SystemClock.now().duration_since(since.max(self.since));
         !volume.lost && self.is_worked_on(expected, &volume.name) && waited < patience
     }
@@ -196,6 +217,8 @@ impl FreshnessWatch {
     /// Whether a run that should back the volume up goes on, or waits for its turn.
     fn is_worked_on(&self, schedule: &status::Expected, volume: &str) -> bool {
         let entries = self.view.entries();
-        entries.iter().any(|shown| (shown.running || shown.waiting) && schedule.covers(&shown.entry.key, volume))
+        entries.iter().any(|shown| {
+            (shown.running || shown.waiting) && schedule.covers(&shown.entry.key, volume)
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! HTTP beside the crontab: listens, answers, and lets the runs that were asked for end with the program.
+//! HTTP beside the crontab: listens, answers, and lets the runs that were asked for end with the
+//! program.
 
 use std::{sync::Arc, time::Duration};
 
@@ -82,11 +83,17 @@ pub(super) struct Ended {
 pub(super) async fn end_runs(program: &Program) -> Ended {
     program.shared.ending.cancelled().await;
     program.running.close();
-    if tokio::time::timeout(program.shared.config.shutdown_grace, program.running.wait()).await.is_ok() {
+    if tokio::time::timeout(program.shared.config.shutdown_grace, program.running.wait())
+        .await
+        .is_ok()
+    {
         return Ended::default();
     }
     let cut_off = program.running.len();
-    log::warn!("{} over HTTP, and cut off", counted(cut_off, "run was asked for", "runs were asked for"));
+    log::warn!(
+        "{} over HTTP, and cut off",
+        counted(cut_off, "run was asked for", "runs were asked for")
+    );
     program.cut_off.cancel();
     let _ = tokio::time::timeout(LAST_WORDS, program.running.wait()).await;
     Ended { cut_off, left_behind: program.running.len() }

@@ -62,13 +62,22 @@ impl Program {
     async fn connection(&self, config: &Config) -> Result<Arc<Connection>> {
         let connection = self.shared.daemons.get(config).await?;
         if self.shared.ending.is_cancelled() {
-            return Err(Error::new(ErrorKind::Cancelled, "the program is ending, and starts nothing new"));
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                "the program is ending, and starts nothing new",
+            ));
         }
         Ok(connection)
     }
 
     /// Starts a run through this door; `is_left` as in [`Call`].
-    async fn start(&self, door: Door, request: Request, connection: Arc<Connection>, is_left: bool) -> Launched {
+    async fn start(
+        &self,
+        door: Door,
+        request: Request,
+        connection: Arc<Connection>,
+        is_left: bool,
+    ) -> Launched {
         let door = Door { readers: Some(self.readers.clone()), ..door };
         let is_of_interest = !request.script.read_only && !request.dry_run;
         let announced = runs::announce(&door, request, self.cut_off.child_token());
@@ -102,7 +111,8 @@ impl Program {
             destination: self.shared.config.backup_url.as_ref().map(ToString::to_string),
             data_dir: self.shared.config.data_dir.display().to_string(),
             problems: vec![
-                "the volumes were not looked at yet: the daemon or the destination takes its time".to_owned(),
+                "the volumes were not looked at yet: the daemon or the destination takes its time"
+                    .to_owned(),
             ],
             ..Report::default()
         }
@@ -145,7 +155,11 @@ impl Core for Program {
     }
 
     fn schedule(&self) -> Schedule {
-        Schedule { crontab: self.shared.crontab(), entries: self.view.entries(), refused: self.shared.refused() }
+        Schedule {
+            crontab: self.shared.crontab(),
+            entries: self.view.entries(),
+            refused: self.shared.refused(),
+        }
     }
 
     async fn run_entry(&self, key: &str) -> Result<Option<Started>> {
@@ -160,7 +174,8 @@ impl Core for Program {
         let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
         let connection = self.connection(&entry.config).await?;
         let door = self.shared.door_of_entry(&entry, &connection);
-        // Without the entry: what its last run was, and when, is not changed by a look at what the next would do.
+        // Without the entry: what its last run was, and when, is not changed by a look at what the
+        // next would do.
         let (trigger, timeout) = (Trigger::Http, entry.timeout);
         let request = Request { script, arguments, trigger, entry: None, dry_run: true, timeout };
         Ok(Some(self.start(door, request, connection, is_left).await))
@@ -172,8 +187,10 @@ impl Core for Program {
         let paused = if pause { self.view.pause(key) } else { self.view.resume(key) };
         let Some(paused) = paused else { return Ok(false) };
         if let Some(shown) = self.view.entries().iter().find(|shown| shown.entry.key == key) {
-            let (entry, how) =
-                (&shown.entry, if shown.paused { "paused: it is not started at its times" } else { "resumed" });
+            let (entry, how) = (
+                &shown.entry,
+                if shown.paused { "paused: it is not started at its times" } else { "resumed" },
+            );
             log::warn!("line {}: \"{}\" is {how}, over HTTP", entry.line, entry.script);
         }
         self.shared.changed.notify_one();
@@ -216,7 +233,10 @@ pub(super) fn paused(data_dir: &Path) -> BTreeSet<String> {
         read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
     };
     read.unwrap_or_else(|error: io::Error| {
-        log::error!("which entries are paused is not known, all of them run: \"{}\": {error}", path.display());
+        log::error!(
+            "which entries are paused is not known, all of them run: \"{}\": {error}",
+            path.display()
+        );
         BTreeSet::new()
     })
 }
@@ -226,8 +246,12 @@ const PAUSED: &str = "paused.json";
 
 fn remember_paused(data_dir: &Path, paused: &BTreeSet<String>) -> Result<()> {
     let path = data_dir.join(PAUSED);
-    let text = serde_json::to_vec_pretty(paused).map_err(|error| Error::internal(error.to_string()))?;
+    let text =
+        serde_json::to_vec_pretty(paused).map_err(|error| Error::internal(error.to_string()))?;
     write_whole(&path, &text).map_err(|error| {
-        Error::io(format_args!("it is so until the next start only: cannot write \"{}\"", path.display()), &error)
+        Error::io(
+            format_args!("it is so until the next start only: cannot write \"{}\"", path.display()),
+            &error,
+        )
     })
 }

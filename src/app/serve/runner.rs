@@ -16,7 +16,10 @@ use crate::{
     diagnostic::explained,
     error::{Error, Result},
     runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
-    schedule::{Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd, Runner, Started},
+    schedule::{
+        Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd,
+        Runner, Started,
+    },
     web::events::Name,
 };
 
@@ -49,7 +52,10 @@ impl CrontabRunner {
             // Whoever is told of a run finds it.
             let (recorder, run) = (self.0.recorder.clone(), announced.id().to_owned());
             off_the_runtime(move || recorder.write_now(&run)).await;
-            asker.tell(Ok(Started { run: announced.id().to_owned(), is_waiting: announced.is_waiting() }));
+            asker.tell(Ok(Started {
+                run: announced.id().to_owned(),
+                is_waiting: announced.is_waiting(),
+            }));
         }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
         let finished = run_and_tell(announced, &self.0.teller, begins).await;
@@ -62,7 +68,10 @@ impl CrontabRunner {
 fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<Entry>, Timestamp, String)>) {
     let skipped = skipped.map(|(entry, due, reason)| Skipped {
         script: entry.script.clone(),
-        arguments: entry.load().map(|(_, arguments)| arguments.values().clone()).unwrap_or_default(),
+        arguments: entry
+            .load()
+            .map(|(_, arguments)| arguments.values().clone())
+            .unwrap_or_default(),
         entry: record_entry(&entry),
         due,
         reason,
@@ -102,16 +111,39 @@ impl Runner for CrontabRunner {
         let shared = self.0.clone();
         off_the_runtime(move || {
             let key = format!("entry {}", entry.key);
-            let what = format!("\"{} {}\" (line {} of the crontab)", entry.script, entry.arguments_text(), entry.line);
+            let what = format!(
+                "\"{} {}\" (line {} of the crontab)",
+                entry.script,
+                entry.arguments_text(),
+                entry.line
+            );
             match ran {
-                Ok(_) => shared.teller.solved(&key, &format!("{} can be started again", entry.script), &what),
+                Ok(_) => shared.teller.solved(
+                    &key,
+                    &format!("{} can be started again", entry.script),
+                    &what,
+                ),
                 Err(error) => {
-                    log::error!("line {}: \"{}\" can't be started: {error}", entry.line, entry.script);
+                    log::error!(
+                        "line {}: \"{}\" can't be started: {error}",
+                        entry.line,
+                        entry.script
+                    );
                     let when = if due.before == Before::NotDue { "was wanted" } else { "was due" };
-                    skip(shared.store(), std::iter::once((entry.clone(), due.time, error.to_string())));
-                    let text =
-                        format!("{what} {when} at {} and could not be started:\n\n{}", due.time, explained(&error));
-                    shared.teller.problem(&key, &format!("{} can't be started", entry.script), &text);
+                    skip(
+                        shared.store(),
+                        std::iter::once((entry.clone(), due.time, error.to_string())),
+                    );
+                    let text = format!(
+                        "{what} {when} at {} and could not be started:\n\n{}",
+                        due.time,
+                        explained(&error)
+                    );
+                    shared.teller.problem(
+                        &key,
+                        &format!("{} can't be started", entry.script),
+                        &text,
+                    );
                 }
             }
         })
@@ -140,10 +172,13 @@ impl Runner for CrontabRunner {
     fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
         let event = |event: &Event| match event {
             Event::DealtWith(due) => EntryEvent::DealtWith(*due),
-            Event::Begins(due) => EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff }),
+            Event::Begins(due) => {
+                EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff })
+            }
             Event::Ended => EntryEvent::Ended,
         };
-        let events: Vec<_> = events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();
+        let events: Vec<_> =
+            events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();
         let remembered = self.0.store().remember(&events);
         if let Err(error) = &remembered {
             log::debug!("what became of {} due times is not remembered yet: {error}", events.len());
@@ -152,7 +187,10 @@ impl Runner for CrontabRunner {
     }
 
     fn missed(&self, missed: &[MissedTick]) {
-        skip(self.0.store(), missed.iter().map(|tick| (tick.entry.clone(), tick.due, tick.why.to_string())));
+        skip(
+            self.0.store(),
+            missed.iter().map(|tick| (tick.entry.clone(), tick.due, tick.why.to_string())),
+        );
     }
 
     fn refused(&self, errors: &[Error]) {
@@ -160,7 +198,11 @@ impl Runner for CrontabRunner {
             .iter()
             .take(20)
             .map(|error| {
-                let place = error.location.as_ref().map(|place| format!("line {}: ", place.line)).unwrap_or_default();
+                let place = error
+                    .location
+                    .as_ref()
+                    .map(|place| format!("line {}: ", place.line))
+                    .unwrap_or_default();
                 format!("{place}{error}")
             })
             .collect();
@@ -176,7 +218,11 @@ impl Runner for CrontabRunner {
 
     fn followed(&self, crontab: &Crontab) {
         *self.0.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
-        self.0.teller.solved("crontab", "the crontab is in order again", "The new crontab is in force.");
+        self.0.teller.solved(
+            "crontab",
+            "the crontab is in order again",
+            "The new crontab is in force.",
+        );
         self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.0.hub.tell(Name::Schedule);
         self.0.changed.notify_one();

@@ -52,7 +52,12 @@ impl Shared {
     }
 
     /// The door of a run with these settings and this daemon.
-    pub(super) fn door(&self, config: &Config, settings: Arc<Settings>, connection: &Connection) -> Door {
+    pub(super) fn door(
+        &self,
+        config: &Config,
+        settings: Arc<Settings>,
+        connection: &Connection,
+    ) -> Door {
         let door = door(config, settings, connection, self.teller.clone(), self.recorder.clone());
         Door {
             turns: Some(self.turns.clone()),
@@ -67,7 +72,8 @@ impl Shared {
         Door {
             // Days and weeks are counted where the line is due.
             clock: Arc::new(ZonedClock(entry.schedule.zone().clone())),
-            // Runs that want the same volume or destination take turns, as long as their time allows.
+            // Runs that want the same volume or destination take turns, as long as their time
+            // allows.
             lock_wait: entry.timeout,
             ..self.door(&entry.config, settings(&entry.config), connection)
         }

@@ -1,6 +1,7 @@
 //! What to do about what the daemon says: its own words name no way out.
 
-/// What is found in the daemon's words, all parts of it, and the hint for that; the first that fits counts.
+/// What is found in the daemon's words, all parts of it, and the hint for that; the first that fits
+/// counts.
 const ADVICE: [(&[&str], &str); 15] = [
     (
         &["Driver ", " is not supported!"],
@@ -29,7 +30,10 @@ const ADVICE: [(&[&str], &str); 15] = [
     (&["SignatureDoesNotMatch"], CREDENTIALS),
     (&["NoCredentialProviders"], CREDENTIALS),
     (&["AccessDenied"], CREDENTIALS),
-    (&["no space left on device"], "make room where the daemon keeps its files, or at the destination"),
+    (
+        &["no space left on device"],
+        "make room where the daemon keeps its files, or at the destination",
+    ),
 ];
 
 const REGION: &str = "the bucket is in another region: correct the one in the destination";

@@ -12,9 +12,11 @@ use crate::{
 };
 
 /// The hint for whatever makes no sense.
-pub(super) const IS_IT_CONVOY: &str = "is this really Convoy's socket? BKUP_CONVOY says which one is used";
+pub(super) const IS_IT_CONVOY: &str =
+    "is this really Convoy's socket? BKUP_CONVOY says which one is used";
 
-/// How much of a senseless answer an error shows, and how much of the daemon's own words, in characters.
+/// How much of a senseless answer an error shows, and how much of the daemon's own words, in
+/// characters.
 const SHOWN: usize = 80;
 const WORDS: usize = 500;
 
@@ -26,12 +28,16 @@ pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
     }
     let words = words(&body);
     let error = if words.starts_with("Handler not found") || is_html(&words) {
-        Error::new(ErrorKind::Protocol, format!("the daemon does not know this request: \"{}\"", shown(&body)))
-            .with_hint(IS_IT_CONVOY)
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the daemon does not know this request: \"{}\"", shown(&body)),
+        )
+        .with_hint(IS_IT_CONVOY)
     } else if is_not_found(status, &words) {
         Error::new(ErrorKind::NotFound, words)
     } else if words.is_empty() {
-        Error::new(ErrorKind::Daemon, "the daemon refused and did not say why").with_hint("look into the daemon's log")
+        Error::new(ErrorKind::Daemon, "the daemon refused and did not say why")
+            .with_hint("look into the daemon's log")
     } else {
         let hint = hint.or_else(|| advice::about(&words).map(str::to_owned));
         let error = Error::new(ErrorKind::Daemon, words);
@@ -43,7 +49,8 @@ pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
     Err(error.with_status(status.as_u16()))
 }
 
-/// Whether the daemon's words say that what was named does not exist. A denied S3 request has the same words.
+/// Whether the daemon's words say that what was named does not exist. A denied S3 request has the
+/// same words.
 fn is_not_found(status: StatusCode, words: &str) -> bool {
     match status {
         StatusCode::NOT_FOUND => words == "Volume not found.",
@@ -80,7 +87,11 @@ pub(super) fn backup_url(body: &[u8]) -> Result<BackupUrl> {
         url: String,
     }
     let text = String::from_utf8_lossy(body);
-    let url = if text.trim_start().starts_with('{') { json::<Verbose>(body)?.url } else { text.trim().to_owned() };
+    let url = if text.trim_start().starts_with('{') {
+        json::<Verbose>(body)?.url
+    } else {
+        text.trim().to_owned()
+    };
     BackupUrl::parse(&url).map_err(|_| senseless(body, "the URL of a backup was due"))
 }
 
@@ -102,7 +113,8 @@ fn senseless(body: &[u8], why: &str) -> Error {
     Error::new(ErrorKind::Protocol, message).with_hint(IS_IT_CONVOY)
 }
 
-/// The daemon's words on one line, whitespace collapsed, control characters escaped, not without end.
+/// The daemon's words on one line, whitespace collapsed, control characters escaped, not without
+/// end.
 fn words(body: &[u8]) -> String {
     // Only the beginning is looked at: what follows is cut off in any case.
     let beginning = &body[..body.len().min(64 << 10)];
@@ -118,7 +130,9 @@ fn shown(body: &[u8]) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 fn cut(text: &str, most: usize) -> String {

@@ -30,7 +30,8 @@ pub(super) enum Failure {
     NotConnected(io::Error),
     /// No connection in time, so nothing was sent.
     ConnectDeadline,
-    /// The connection broke after the request may have been sent, before the whole answer was there.
+    /// The connection broke after the request may have been sent, before the whole answer was
+    /// there.
     Broken(String),
     /// The deadline passed after the request may have been sent.
     Deadline,
@@ -59,12 +60,20 @@ pub(super) fn may_be_restarting(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
-        Kind::NotFound | Kind::ConnectionRefused | Kind::ConnectionReset | Kind::WouldBlock | Kind::Interrupted
+        Kind::NotFound
+            | Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::WouldBlock
+            | Kind::Interrupted
     )
 }
 
 /// Sends `call` to `socket` and reads the whole answer within the call's deadline.
-pub(super) async fn exchange(socket: &Path, call: &Call, connect: Duration) -> Result<Answer, Failure> {
+pub(super) async fn exchange(
+    socket: &Path,
+    call: &Call,
+    connect: Duration,
+) -> Result<Answer, Failure> {
     let stream = match timeout(connect.min(call.deadline), UnixStream::connect(socket)).await {
         Ok(connected) => connected.map_err(Failure::NotConnected)?,
         Err(_) => return Err(Failure::ConnectDeadline),
@@ -87,11 +96,15 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
         .map_err(|error| Failure::NotConnected(io::Error::other(error)))?;
 
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // The connection is driven here, beside the request: when the deadline drops this future, the socket closes too.
+    // The connection is driven here, beside the request: when the deadline drops this future, the
+    // socket closes too.
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
-        let hint = response.headers().get(HINT).map(|hint| String::from_utf8_lossy(hint.as_bytes()).into_owned());
+        let hint = response
+            .headers()
+            .get(HINT)
+            .map(|hint| String::from_utf8_lossy(hint.as_bytes()).into_owned());
         let mut incoming = response.into_body();
         if incoming.size_hint().lower() > LARGEST_ANSWER as u64 {
             return Err(Failure::TooLarge);
@@ -111,11 +124,16 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
     tokio::select! {
         biased;
         answer = &mut exchange => answer,
-        // The connection is over first where the last bytes came with its end: the answer is then there to be read.
+        // The connection is over first where the last bytes came with its end: the answer is then
+        // there to be read.
         _ = &mut connection => exchange.await,
     }
 }
 
 fn broken(error: hyper::Error) -> Failure {
-    if error.is_parse() { Failure::NotHttp(error.to_string()) } else { Failure::Broken(error.to_string()) }
+    if error.is_parse() {
+        Failure::NotHttp(error.to_string())
+    } else {
+        Failure::Broken(error.to_string())
+    }
 }

@@ -6,7 +6,8 @@ use super::*;
 use crate::support::faulty::{Answer, Faulty};
 
 fn at(socket: &Path) -> Client {
-    let options = ClientOptions { socket: socket.into(), endpoint: None, deadlines: Deadlines::default() };
+    let options =
+        ClientOptions { socket: socket.into(), endpoint: None, deadlines: Deadlines::default() };
     Client { wait: Arc::new(|_| Box::pin(std::future::ready(()))), ..Client::new(options) }
 }
 
@@ -72,7 +73,8 @@ async fn a_deletion_that_is_answered_by_a_web_page_did_not_happen() {
 async fn a_body_of_five_gigabytes_is_not_read() {
     for announced in [true, false] {
         let folder = tempfile::tempdir().unwrap();
-        let daemon = Faulty::start(folder.path()).answer(LIST, Answer::Huge { bytes: 5 << 30, announced });
+        let daemon =
+            Faulty::start(folder.path()).answer(LIST, Answer::Huge { bytes: 5 << 30, announced });
         let started = Instant::now();
         let error = client(&daemon).volumes().await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Protocol, "{error}");
@@ -139,7 +141,8 @@ async fn a_write_is_never_sent_twice() {
         let folder = tempfile::tempdir().unwrap();
         let daemon = Faulty::start(folder.path()).answer(SNAPSHOT, answer.clone());
         let client = hurried(client(&daemon), Duration::from_millis(200));
-        let error = client.create_snapshot(&vol1(), &Name::snapshot("snap1").unwrap()).await.unwrap_err();
+        let error =
+            client.create_snapshot(&vol1(), &Name::snapshot("snap1").unwrap()).await.unwrap_err();
         let expected = match answer {
             Answer::Text(..) => ErrorKind::Daemon,
             Answer::Html => ErrorKind::Protocol,
@@ -156,7 +159,8 @@ async fn a_write_is_never_sent_twice() {
 #[tokio::test]
 async fn a_daemon_that_never_answers_does_not_hold_the_caller() {
     let folder = tempfile::tempdir().unwrap();
-    let daemon = Faulty::start(folder.path()).answer(LIST, Answer::Never).answer(UMOUNT, Answer::Never);
+    let daemon =
+        Faulty::start(folder.path()).answer(LIST, Answer::Never).answer(UMOUNT, Answer::Never);
     let client = hurried(client(&daemon), Duration::from_millis(50));
     let error = client.volumes().await.unwrap_err();
     assert_eq!(error.to_string(), "GET /volumes/list: no answer within 0.05 s");
@@ -168,7 +172,8 @@ async fn a_daemon_that_never_answers_does_not_hold_the_caller() {
 #[tokio::test]
 async fn a_late_answer_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
-    let daemon = Faulty::start(folder.path()).answer(LIST, Answer::WhenReleased(Box::new(Answer::json("{}"))));
+    let daemon = Faulty::start(folder.path())
+        .answer(LIST, Answer::WhenReleased(Box::new(Answer::json("{}"))));
     let client = client(&daemon);
     let listing = tokio::spawn(async move { client.volumes().await });
     let daemon = tokio::task::spawn_blocking(move || {
@@ -244,9 +249,11 @@ async fn what_no_waiting_helps_with_is_told_at_once() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let too_long = folder.path().join("x".repeat(200));
-    for (path, message) in
-        [(file.as_path(), "is not a socket"), (folder.path(), "is not a socket"), (&too_long, "cannot connect to")]
-    {
+    for (path, message) in [
+        (file.as_path(), "is not a socket"),
+        (folder.path(), "is not a socket"),
+        (&too_long, "cannot connect to"),
+    ] {
         let mut client = at(path);
         client.wait = Arc::new(|_| panic!("waited"));
         let error = client.volumes().await.unwrap_err();

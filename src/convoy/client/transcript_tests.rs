@@ -1,4 +1,5 @@
-//! Every exchange recorded from the real daemon, served byte for byte to the client over a real socket.
+//! Every exchange recorded from the real daemon, served byte for byte to the client over a real
+//! socket.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,10 @@ use crate::support::{
 /// The answer as Go writes it.
 fn bytes(response: &Response) -> Vec<u8> {
     let Response { status, content_type, body } = response;
-    let content_type = content_type.as_ref().map(|t| format!("Content-Type: {t}\r\n")).unwrap_or_default();
-    format!("HTTP/1.1 {status} X\r\n{content_type}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    let content_type =
+        content_type.as_ref().map(|t| format!("Content-Type: {t}\r\n")).unwrap_or_default();
+    format!("HTTP/1.1 {status} X\r\n{content_type}Content-Length: {}\r\n\r\n{body}", body.len())
+        .into_bytes()
 }
 
 /// How a recorded exchange is tried.
@@ -24,8 +27,8 @@ enum Kind {
     Sent,
     /// The client sends it with `Verbose`, and gets the recorded answer to the bare one.
     Bare,
-    /// The client can't send it (a bad name, no name, no body, another route, another version); it gets its answer to
-    /// the nearest request.
+    /// The client can't send it (a bad name, no name, no body, another route, another version); it
+    /// gets its answer to the nearest request.
     Unsendable,
     /// Docker speaks it, not this client: the server's.
     Docker,
@@ -42,12 +45,16 @@ fn kind(exchange: &Exchange) -> Kind {
         "a route that is not there",
         "a method that is not allowed",
     ];
-    // What Convoy answers to these, it answers before it looks at anything: this client refuses to make such a URL.
+    // What Convoy answers to these, it answers before it looks at anything: this client refuses to
+    // make such a URL.
     const REFUSED_BEFORE: [&str; 1] = ["back up to a scheme that is not known"];
     let name = exchange.name.as_str();
     if name.starts_with("docker:") {
         Kind::Docker
-    } else if UNSENDABLE.contains(&name) || REFUSED_BEFORE.contains(&name) || !exchange.request.headers.is_empty() {
+    } else if UNSENDABLE.contains(&name)
+        || REFUSED_BEFORE.contains(&name)
+        || !exchange.request.headers.is_empty()
+    {
         Kind::Unsendable
     } else if ["/create", "/mount"].iter().any(|end| exchange.request.path.ends_with(end))
         && exchange.request.body.as_ref().is_none_or(|body| body.get("Verbose").is_none())
@@ -69,19 +76,28 @@ fn outcome(result: Result<Value>) -> String {
     }
 }
 
-/// Calls the trait's method for the route, with the recorded arguments, or stand-ins where they can't be sent.
+/// Calls the trait's method for the route, with the recorded arguments, or stand-ins where they
+/// can't be sent.
 async fn call(client: &Client, request: &Request) -> Result<Value> {
     let text = |key: &str| request.body.as_ref().and_then(|body| body[key].as_str());
-    let name = |key: &str| Name::volume(text(key).unwrap_or_default()).or_else(|_| Name::volume("stand-in"));
+    let name = |key: &str| {
+        Name::volume(text(key).unwrap_or_default()).or_else(|_| Name::volume("stand-in"))
+    };
     let url = |key: &str| BackupUrl::parse(text(key).unwrap());
-    let destination = || Destination::parse(text("URL").unwrap()).or_else(|_| Destination::parse("vfs:///stand-in"));
+    let destination = || {
+        Destination::parse(text("URL").unwrap()).or_else(|_| Destination::parse("vfs:///stand-in"))
+    };
     let value = |value: serde_json::Result<Value>| Ok(value.unwrap());
     let to = |result: Result<()>| result.map(|()| Value::Null);
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/v1/info" | "/v1/nope") => value(serde_json::to_value(client.info().await?)),
         ("GET" | "PUT", "/v1/volumes/list") => value(serde_json::to_value(client.volumes().await?)),
-        ("GET", "/v1/volumes/list?driver=1") => value(serde_json::to_value(client.driver_volumes().await?)),
-        ("GET", "/v1/volumes/") => value(serde_json::to_value(client.volume(&name("VolumeName")?).await?)),
+        ("GET", "/v1/volumes/list?driver=1") => {
+            value(serde_json::to_value(client.driver_volumes().await?))
+        }
+        ("GET", "/v1/volumes/") => {
+            value(serde_json::to_value(client.volume(&name("VolumeName")?).await?))
+        }
         ("POST", "/v1/volumes/create") => {
             let mut volume = NewVolume::named(name("Name")?);
             volume.driver = text("DriverName").map(str::to_owned);
@@ -94,26 +110,32 @@ async fn call(client: &Client, request: &Request) -> Result<Value> {
         }
         ("POST", "/v1/volumes/umount") => to(client.unmount_volume(&name("VolumeName")?).await),
         ("DELETE", "/v1/volumes/") => to(client.delete_volume(&name("VolumeName")?, false).await),
-        ("POST", "/v1/snapshots/create") => {
-            value(serde_json::to_value(client.create_snapshot(&name("VolumeName")?, &name("Name")?).await?))
+        ("POST", "/v1/snapshots/create") => value(serde_json::to_value(
+            client.create_snapshot(&name("VolumeName")?, &name("Name")?).await?,
+        )),
+        ("GET", "/v1/snapshots/") => {
+            value(serde_json::to_value(client.snapshot(&name("SnapshotName")?).await?))
         }
-        ("GET", "/v1/snapshots/") => value(serde_json::to_value(client.snapshot(&name("SnapshotName")?).await?)),
         ("DELETE", "/v1/snapshots/") => to(client.delete_snapshot(&name("SnapshotName")?).await),
         ("GET", "/v1/backups/list") => {
             let volume = text("VolumeName").map(Name::volume).transpose()?;
             value(serde_json::to_value(client.backups(&destination()?, volume.as_ref()).await?))
         }
-        ("GET", "/v1/backups/inspect") => value(serde_json::to_value(client.backup(&url("URL")?).await?)),
-        ("POST", "/v1/backups/create") => {
-            Ok(client.create_backup(&name("SnapshotName")?, &destination()?).await?.to_string().into())
+        ("GET", "/v1/backups/inspect") => {
+            value(serde_json::to_value(client.backup(&url("URL")?).await?))
         }
+        ("POST", "/v1/backups/create") => Ok(client
+            .create_backup(&name("SnapshotName")?, &destination()?)
+            .await?
+            .to_string()
+            .into()),
         ("DELETE", "/v1/backups") => to(client.delete_backup(&url("URL")?).await),
         other => panic!("no method for {other:?}"),
     }
 }
 
-/// What the client makes of the recorded answer, by what it is: worked out from the record, not by the client's own
-/// code.
+/// What the client makes of the recorded answer, by what it is: worked out from the record, not by
+/// the client's own code.
 fn expected(exchange: &Exchange, kind: &Kind) -> String {
     let Response { status, body, .. } = &exchange.response;
     let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -142,7 +164,9 @@ fn expected(exchange: &Exchange, kind: &Kind) -> String {
     }
     let sent: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     match exchange.request.path.as_str() {
-        "/v1/backups/create" if *kind == Kind::Bare => Value::from(body.replace("\\u0026", "&")).to_string(),
+        "/v1/backups/create" if *kind == Kind::Bare => {
+            Value::from(body.replace("\\u0026", "&")).to_string()
+        }
         "/v1/backups/create" => sent["URL"].to_string(),
         "/v1/backups/list" => {
             let mut backups: Vec<_> = sent.as_object().unwrap().iter().collect();
@@ -153,8 +177,11 @@ fn expected(exchange: &Exchange, kind: &Kind) -> String {
             format!(r#"{{"Name":{},"MountPoint":{}}}"#, sent["Name"], sent["MountPoint"])
         }
         _ if sent.is_null() => {
-            // A bare name or path: this client never asks for one, and does not take it for what it asked for.
-            format!("protocol 0: the answer makes no sense: \"{body}\" (expected value at line 1 column 1)")
+            // A bare name or path: this client never asks for one, and does not take it for what it
+            // asked for.
+            format!(
+                "protocol 0: the answer makes no sense: \"{body}\" (expected value at line 1 column 1)"
+            )
         }
         _ => sent.to_string(),
     }
@@ -169,7 +196,10 @@ async fn every_recorded_exchange_is_understood() {
         let kind = kind(exchange);
         assert!(tried.insert(&exchange.name), "{:?} is recorded twice", exchange.name);
         if kind == Kind::Docker {
-            assert!(exchange.request.path.starts_with("/VolumeDriver.") || exchange.request.path == "/Plugin.Activate");
+            assert!(
+                exchange.request.path.starts_with("/VolumeDriver.")
+                    || exchange.request.path == "/Plugin.Activate"
+            );
             count[3] += 1;
             continue;
         }
@@ -179,14 +209,20 @@ async fn every_recorded_exchange_is_understood() {
             path if exchange.request.method == "PUT" => format!("GET {path}"),
             path => format!("{} {path}", exchange.request.method),
         };
-        let daemon = Faulty::start(folder.path()).answer(&route, Answer::Raw(bytes(&exchange.response)));
+        let daemon =
+            Faulty::start(folder.path()).answer(&route, Answer::Raw(bytes(&exchange.response)));
         let mut client = client(&daemon);
-        client.options.endpoint =
-            exchange.request.body.as_ref().and_then(|body| Some(body["Endpoint"].as_str()?.to_owned()));
+        client.options.endpoint = exchange
+            .request
+            .body
+            .as_ref()
+            .and_then(|body| Some(body["Endpoint"].as_str()?.to_owned()));
         let result = outcome(call(&client, &exchange.request).await);
-        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
+        let parsed =
+            |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
         let expected = expected(exchange, &kind);
-        // Texts that are not JSON, errors, compare as they are; JSON compares whatever the order of its keys.
+        // Texts that are not JSON, errors, compare as they are; JSON compares whatever the order of
+        // its keys.
         assert_eq!(parsed(&result), parsed(&expected), "{}", exchange.name);
 
         let requests = daemon.requests();
@@ -195,7 +231,8 @@ async fn every_recorded_exchange_is_understood() {
         assert_eq!(sent.line(), route);
         assert_eq!(sent.headers["host"], "localhost");
         assert_eq!(sent.headers["user-agent"], "Convoy-Client/1");
-        let sent_body = (!sent.body.is_empty()).then(|| serde_json::from_str::<Value>(&sent.body).unwrap());
+        let sent_body =
+            (!sent.body.is_empty()).then(|| serde_json::from_str::<Value>(&sent.body).unwrap());
         let mut recorded = exchange.request.body.clone();
         match kind {
             Kind::Unsendable => count[2] += 1,
@@ -211,7 +248,11 @@ async fn every_recorded_exchange_is_understood() {
             Kind::Docker => unreachable!(),
         }
     }
-    assert_eq!(count, [36, 12, 10, 14], "sent as recorded, bare, not to be sent by this client, Docker's");
+    assert_eq!(
+        count,
+        [36, 12, 10, 14],
+        "sent as recorded, bare, not to be sent by this client, Docker's"
+    );
     assert_eq!(tried.len(), 72);
 }
 
@@ -221,13 +262,17 @@ async fn an_ebs_backup_has_no_url_of_its_own_and_gets_the_one_asked_for() {
     let inspected = r#"{"Region":"us-east-1","EBSSnapshotID":"snap-0f1","State":"completed","StartTime":"Mon Nov 23 07:00:48 +0000 2026"}"#;
     let daemon = Faulty::start(folder.path())
         .answer("GET /v1/backups/inspect", Answer::json(inspected))
-        .answer("GET /v1/backups/list", Answer::json(r#"{"ebs://us-east-1/snap-0f1":{"State":"pending"}}"#));
+        .answer(
+            "GET /v1/backups/list",
+            Answer::json(r#"{"ebs://us-east-1/snap-0f1":{"State":"pending"}}"#),
+        );
     let client = client(&daemon);
     let url = BackupUrl::parse("ebs://us-east-1/snap-0f1").unwrap();
     let backup = client.backup(&url).await.unwrap();
     assert_eq!(backup.url().unwrap(), url);
     assert!(backup.is_complete() && backup.created().is_some());
-    let listed = client.backups(&Destination::parse("ebs://us-east-1/").unwrap(), None).await.unwrap();
+    let listed =
+        client.backups(&Destination::parse("ebs://us-east-1/").unwrap(), None).await.unwrap();
     assert_eq!(listed[0].url().unwrap(), url);
     assert!(!listed[0].is_complete());
 }

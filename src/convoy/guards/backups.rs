@@ -16,11 +16,17 @@ use crate::{
 };
 
 impl Guards {
-    /// The backups at a destination, newest first. A volume that was never backed up there has none.
+    /// The backups at a destination, newest first. A volume that was never backed up there has
+    /// none.
     ///
     /// # Errors
-    /// As [`crate::convoy::Daemon::backups`]; after one, or where a backup made in this run is missing, the run deletes nothing more.
-    pub async fn backups(&self, destination: &Destination, volume: Option<&Name>) -> Result<Vec<Backup>> {
+    /// As [`crate::convoy::Daemon::backups`]; after one, or where a backup made in this run is
+    /// missing, the run deletes nothing more.
+    pub async fn backups(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+    ) -> Result<Vec<Backup>> {
         let mut backups = match self.daemon.backups(destination, volume).await {
             Ok(backups) => {
                 if backups.is_empty() {
@@ -39,29 +45,37 @@ impl Guards {
         backups.extend(self.ebs_backups(volume).await?);
         if let Some(volume) = volume {
             // On S3, Convoy lists by prefix: `vol1` must not get those of `vol10`.
-            backups.retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
+            backups
+                .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
         let missing = self.seen().made.iter().find_map(|(made_at, made)| {
             let asked = made_at.key() == destination.key()
                 && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));
-            let listed = || backups.iter().any(|backup| backup.url().is_ok_and(|url| url.same_backup(made)));
+            let listed =
+                || backups.iter().any(|backup| backup.url().is_ok_and(|url| url.same_backup(made)));
             (asked && !listed()).then(|| made.to_string())
         });
         if let Some(missing) = missing {
-            self.stop(format!("the list of backups lacks \"{missing}\", which was made in this run"));
+            self.stop(format!(
+                "the list of backups lacks \"{missing}\", which was made in this run"
+            ));
         }
         Ok(backups)
     }
 
-    /// Convoy lists no backups of EBS volumes, for there a snapshot is the backup: make the list from the snapshots.
+    /// Convoy lists no backups of EBS volumes, for there a snapshot is the backup: make the list
+    /// from the snapshots.
     async fn ebs_backups(&self, volume: Option<&Name>) -> Result<Vec<Backup>> {
         let known = self.seen().ebs_region.clone();
         let region = match known {
             Some(region) => region,
             None => {
-                let info =
-                    self.daemon.info().await.map_err(|error| self.stop_on(error, "the daemon's settings failed"))?;
+                let info = self
+                    .daemon
+                    .info()
+                    .await
+                    .map_err(|error| self.stop_on(error, "the daemon's settings failed"))?;
                 self.seen().ebs_region.insert(info.ebs_region().map(str::to_owned)).clone()
             }
         };
@@ -76,16 +90,25 @@ impl Guards {
         };
         let of_volume = |volume: &Volume| {
             let snapshots = volume.snapshots_by_time().into_iter();
-            snapshots.filter_map(|snapshot| Backup::of_ebs_snapshot(volume, snapshot, &region)).collect::<Vec<_>>()
+            snapshots
+                .filter_map(|snapshot| Backup::of_ebs_snapshot(volume, snapshot, &region))
+                .collect::<Vec<_>>()
         };
         Ok(volumes.iter().filter(|volume| volume.driver == "ebs").flat_map(of_volume).collect())
     }
 
-    /// Convoy refuses to list a volume that was never backed up, in the same words as one that S3 denies: believe it only
-    /// where the whole destination can be listed and has none of it.
-    async fn without_backups(&self, destination: &Destination, volume: &Name, refusal: Error) -> Result<Vec<Backup>> {
+    /// Convoy refuses to list a volume that was never backed up, in the same words as one that S3
+    /// denies: believe it only where the whole destination can be listed and has none of it.
+    async fn without_backups(
+        &self,
+        destination: &Destination,
+        volume: &Name,
+        refusal: Error,
+    ) -> Result<Vec<Backup>> {
         match self.daemon.backups(destination, None).await {
-            Ok(all) if all.iter().all(|backup| backup.volume() != volume.as_str()) => Ok(Vec::new()),
+            Ok(all) if all.iter().all(|backup| backup.volume() != volume.as_str()) => {
+                Ok(Vec::new())
+            }
             Ok(_) => Err(self.stop_on(refusal, "a list of backups failed")),
             Err(error) => Err(self.stop_on(error, "a list of backups failed")),
         }
@@ -106,9 +129,14 @@ impl Guards {
     /// Backs up a snapshot, and proves the backup good before it answers (guard 1).
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where the daemon answered success and the backup can't be inspected; else as
-    /// [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of the volume's.
-    pub async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+    /// [`ErrorKind::Guard`] where the daemon answered success and the backup can't be inspected;
+    /// else as [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of
+    /// the volume's.
+    pub async fn create_backup(
+        &self,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
         let volume = self.daemon.snapshot(snapshot).await?.volume_name;
         // From here on the volume counts as not backed up, until the proof.
@@ -130,20 +158,35 @@ impl Guards {
         proven
     }
 
-    async fn make_and_prove(&self, snapshot: &Name, volume: &str, destination: &Destination) -> Result<BackupUrl> {
+    async fn make_and_prove(
+        &self,
+        snapshot: &Name,
+        volume: &str,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
         let locks = (
             self.lock_volume(volume, Sharing::Shared).await?,
             self.lock_destination(destination, Sharing::Shared).await?,
         );
         let what = format!("the snapshot \"{snapshot}\" is not backed up");
         self.nothing_unfinished(Operation::Delete, None, volume, destination, &what).await?;
-        // A second backup of a snapshot could not be told from the first one, whose end would then seem to have been seen.
-        self.nothing_unfinished(Operation::Backup, Some(snapshot.as_str()), volume, destination, &what).await.map_err(
-            |error| match error.hint.clone().filter(|_| error.kind == ErrorKind::Busy) {
-                Some(hint) => error.with_hint(format!("back up a fresh snapshot (--create-snapshot), or {hint}")),
+        // A second backup of a snapshot could not be told from the first one, whose end would then
+        // seem to have been seen.
+        self.nothing_unfinished(
+            Operation::Backup,
+            Some(snapshot.as_str()),
+            volume,
+            destination,
+            &what,
+        )
+        .await
+        .map_err(|error| {
+            match error.hint.clone().filter(|_| error.kind == ErrorKind::Busy) {
+                Some(hint) => error
+                    .with_hint(format!("back up a fresh snapshot (--create-snapshot), or {hint}")),
                 None => error,
-            },
-        )?;
+            }
+        })?;
         self.still_there(destination).await?;
         let begun = self.clock.now();
         let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination)?;
@@ -165,7 +208,8 @@ impl Guards {
         Ok(url)
     }
 
-    /// Refuses a destination that held backups and is empty now: a share is not mounted, or it is another bucket.
+    /// Refuses a destination that held backups and is empty now: a share is not mounted, or it is
+    /// another bucket.
     async fn still_there(&self, destination: &Destination) -> Result<()> {
         let Some(marks) = &self.marks else { return Ok(()) };
         let used = destinations::Used::new(marks, destination);
@@ -178,12 +222,24 @@ impl Guards {
         let Some(marks) = &self.marks else { return };
         let used = destinations::Used::new(marks, destination);
         let asks = destination.is_s3() && !used.is_marked();
-        used.remember(if asks { self.daemon.is_used(destination).await.unwrap_or_default() } else { None });
+        used.remember(if asks {
+            self.daemon.is_used(destination).await.unwrap_or_default()
+        } else {
+            None
+        });
     }
 
     /// The note that something was asked for. A daemon that keeps order by itself needs none.
-    fn note(&self, operation: Operation, name: &str, volume: &str, destination: &Destination) -> Result<Option<Note>> {
-        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(None) };
+    fn note(
+        &self,
+        operation: Operation,
+        name: &str,
+        volume: &str,
+        destination: &Destination,
+    ) -> Result<Option<Note>> {
+        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else {
+            return Ok(None);
+        };
         let unfinished = Unfinished {
             operation,
             name: name.to_owned(),
@@ -202,8 +258,8 @@ impl Guards {
         }
     }
 
-    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of it: of all that concerns the
-    /// volume, or only of what is named.
+    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of
+    /// it: of all that concerns the volume, or only of what is named.
     async fn nothing_unfinished(
         &self,
         operation: Operation,
@@ -212,7 +268,9 @@ impl Guards {
         destination: &Destination,
         what: &str,
     ) -> Result<()> {
-        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else { return Ok(()) };
+        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else {
+            return Ok(());
+        };
         let mut notes = Notes::new(locks.folder()).of(operation, &destination.key())?;
         notes.retain(|(_, unfinished)| match named {
             Some(name) => unfinished.name == name,
@@ -249,7 +307,8 @@ impl Guards {
         Ok(backups.iter().any(|backup| is_made_from(backup, &unfinished.name, unfinished.begun)))
     }
 
-    /// Guard 8: after a timeout, the backup of this snapshot that the list shows, if it does. The newest, where there are several.
+    /// Guard 8: after a timeout, the backup of this snapshot that the list shows, if it does. The
+    /// newest, where there are several.
     async fn look_for_backup(
         &self,
         snapshot: &Name,
@@ -269,27 +328,46 @@ impl Guards {
     }
 
     /// Guard 1: the backup can be inspected, is complete, and is of this snapshot.
-    async fn prove(&self, url: &BackupUrl, snapshot: &Name, volume: &str, destination: &Destination) -> Result<Backup> {
+    async fn prove(
+        &self,
+        url: &BackupUrl,
+        snapshot: &Name,
+        volume: &str,
+        destination: &Destination,
+    ) -> Result<Backup> {
         let not_good = |why: String| {
             Err(Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
-                .with_hint("nothing older was deleted; look into the daemon's log and back up again"))
+                .with_hint(
+                    "nothing older was deleted; look into the daemon's log and back up again",
+                ))
         };
         loop {
             let backup = match self.daemon.backup(url).await {
                 Ok(backup) => backup,
                 // A plain no is a no; only where there was no word, the list may tell.
-                Err(error) if matches!(error.kind, ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository) => {
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository
+                    ) =>
+                {
                     return not_good(format!("it can't be inspected: {error}"));
                 }
                 Err(error) => match self.listed(url, destination, volume).await {
                     Some(backup) => backup,
-                    None => return not_good(format!("it can be neither inspected nor listed: {error}")),
+                    None => {
+                        return not_good(format!(
+                            "it can be neither inspected nor listed: {error}"
+                        ));
+                    }
                 },
             };
             for (field, expected) in [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)] {
                 let found = backup.field(field);
                 if !found.is_empty() && found != expected {
-                    return not_good(format!("its {field} is \"{found}\" instead of \"{expected}\""));
+                    return not_good(format!(
+                        "its {field} is \"{found}\" instead of \"{expected}\""
+                    ));
                 }
             }
             match backup.field("State") {
@@ -301,7 +379,12 @@ impl Guards {
         }
     }
 
-    async fn listed(&self, url: &BackupUrl, destination: &Destination, volume: &str) -> Option<Backup> {
+    async fn listed(
+        &self,
+        url: &BackupUrl,
+        destination: &Destination,
+        volume: &str,
+    ) -> Option<Backup> {
         let volume = Name::volume(volume).ok()?;
         let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
         backups.into_iter().find(|backup| backup.url().is_ok_and(|there| there.same_backup(url)))
@@ -310,8 +393,8 @@ impl Guards {
     /// Deletes a backup; the volume's newest good one only with `even_the_newest`.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where a guard refuses, [`ErrorKind::NotFound`] where the destination lists no such backup, else as
-    /// [`crate::convoy::Daemon::delete_backup`].
+    /// [`ErrorKind::Guard`] where a guard refuses, [`ErrorKind::NotFound`] where the destination
+    /// lists no such backup, else as [`crate::convoy::Daemon::delete_backup`].
     pub async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
         self.may_write("delete a backup")?;
         let what = format!("the backup \"{url}\"");
@@ -322,15 +405,19 @@ impl Guards {
         // An EBS URL does not name the volume; the list does.
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let place = siblings.iter().position(same).unwrap_or_default();
-        let volume = siblings.get(place).map(|backup| backup.volume().to_owned()).unwrap_or_default();
+        let volume =
+            siblings.get(place).map(|backup| backup.volume().to_owned()).unwrap_or_default();
         let refusal = format!("{what} is not deleted");
         self.nothing_unfinished(Operation::Backup, None, &volume, &destination, &refusal).await?;
         self.may_delete(&what, Some(&volume))?;
         if !even_the_newest {
             match self.newest_good(&siblings).await? {
-                // One that is newer may only look broken, as any backup on S3 does while the network is down.
+                // One that is newer may only look broken, as any backup on S3 does while the
+                // network is down.
                 Some(newest)
-                    if siblings.iter().position(|it| it.url().is_ok_and(|it| it.same_backup(&newest)))
+                    if siblings
+                        .iter()
+                        .position(|it| it.url().is_ok_and(|it| it.same_backup(&newest)))
                         < Some(place) => {}
                 Some(newest) => {
                     let why = if newest.same_backup(url) {
@@ -338,8 +425,9 @@ impl Guards {
                     } else {
                         "it is newer than the newest one that can be inspected"
                     };
-                    return Err(Error::guard(format!("{what} is not deleted: {why}"))
-                        .with_hint("make a newer one first, or say that even the newest may go (remove --all)"));
+                    return Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(
+                        "make a newer one first, or say that even the newest may go (remove --all)",
+                    ));
                 }
                 None => {
                     let why = format!("no good backup of the volume was found at {destination}");
@@ -355,9 +443,11 @@ impl Guards {
         let (deleted, _lock) = finish_even_if_cancelled(asked, note, destination_lock).await?;
         let deleted = match deleted {
             Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.backup(url).await {
-                // Convoy unlists a backup first and collects its blocks then: it may still be at that, so the note stays.
+                // Convoy unlists a backup first and collects its blocks then: it may still be at
+                // that, so the note stays.
                 Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
-                _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
+                _ => Err(error
+                    .with_hint("the daemon may still be at it: look again before you repeat it")),
             },
             deleted => deleted,
         };
@@ -370,22 +460,33 @@ impl Guards {
         deleted
     }
 
-    /// The backups of the same volume, newest first, this one among them; and how many there are under the volume's name.
-    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Vec<Backup>, usize)> {
+    /// The backups of the same volume, newest first, this one among them; and how many there are
+    /// under the volume's name.
+    async fn siblings(
+        &self,
+        url: &BackupUrl,
+        destination: &Destination,
+    ) -> Result<(Vec<Backup>, usize)> {
         let volume = url.volume().map(Name::volume).transpose()?;
         let mut backups = self.backups(destination, volume.as_ref()).await?;
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let Some(this) = backups.iter().find(|backup| same(backup)).cloned() else {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no backup \"{url}\"")).with_hint(format!(
-                "see \"convoy-backups backups{}\" for those there are",
-                volume.map(|volume| format!(" --volume {volume}")).unwrap_or_default()
-            )));
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no backup \"{url}\""))
+                .with_hint(format!(
+                    "see \"convoy-backups backups{}\" for those there are",
+                    volume.map(|volume| format!(" --volume {volume}")).unwrap_or_default()
+                )));
         };
         // An EBS URL does not name the volume; the list does.
         backups.retain(|backup| backup.volume() == this.volume());
         let of_the_name = backups.len();
         let groups = match this.volume() {
-            "" => vec![backups.into_iter().filter(|backup| backup.volume_key() == this.volume_key()).collect()],
+            "" => vec![
+                backups
+                    .into_iter()
+                    .filter(|backup| backup.volume_key() == this.volume_key())
+                    .collect(),
+            ],
             name => self.by_volume(&Name::volume(name)?, backups).await?,
         };
         let siblings = groups.into_iter().find(|group: &Vec<Backup>| group.iter().any(same));
@@ -406,7 +507,12 @@ impl Guards {
                     return Ok(Some(url));
                 }
                 Ok(_) => {}
-                Err(error) if matches!(error.kind, ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository) => {
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository
+                    ) =>
+                {
                     log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
                 }
                 Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
@@ -415,7 +521,8 @@ impl Guards {
         Ok(None)
     }
 
-    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix, and the backups of `vol10` go with those of `vol1`.
+    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix, and the backups of `vol10`
+    /// go with those of `vol1`.
     async fn no_other_volume_by_prefix(
         &self,
         url: &BackupUrl,
@@ -427,7 +534,10 @@ impl Guards {
         let Some(volume) = url.volume().filter(|_| is_at_risk) else { return Ok(()) };
         let all = self.backups(destination, None).await?;
         self.may_delete(what, Some(volume))?;
-        let other = all.iter().map(Backup::volume).find(|other| *other != volume && other.starts_with(volume));
+        let other = all
+            .iter()
+            .map(Backup::volume)
+            .find(|other| *other != volume && other.starts_with(volume));
         match other {
             None => Ok(()),
             Some(other) => Err(Error::guard(format!(
@@ -438,8 +548,9 @@ impl Guards {
     }
 }
 
-/// Waits for a write. Where the run is cancelled meanwhile, the write goes on, as the daemon does, and the locks are held until
-/// it has ended. The note goes when the daemon has answered; it stays where nobody knows what the daemon did.
+/// Waits for a write. Where the run is cancelled meanwhile, the write goes on, as the daemon does,
+/// and the locks are held until it has ended. The note goes when the daemon has answered; it stays
+/// where nobody knows what the daemon did.
 async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
     write: impl Future<Output = Result<T>> + Send + 'static,
     note: Option<Note>,
@@ -458,8 +569,9 @@ async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
     ended.await.map_err(|panic| Error::internal(format!("a call of the daemon failed: {panic}")))
 }
 
-/// Whether a backup was made from this snapshot, not before `begun`: the same snapshot may have older ones. The daemon, on this
-/// host's clock, tells whole seconds. At EBS the snapshot is its one backup, and was there before.
+/// Whether a backup was made from this snapshot, not before `begun`: the same snapshot may have
+/// older ones. The daemon, on this host's clock, tells whole seconds. At EBS the snapshot is its
+/// one backup, and was there before.
 fn is_made_from(backup: &Backup, snapshot: &str, begun: Timestamp) -> bool {
     let slack = SignedDuration::from_secs(1);
     let in_time = || backup.created().is_none_or(|made| made.duration_since(begun) > -slack);
@@ -467,7 +579,8 @@ fn is_made_from(backup: &Backup, snapshot: &str, begun: Timestamp) -> bool {
     backup.field("SnapshotName") == snapshot && (at_ebs() || in_time())
 }
 
-/// Convoy's words for a volume that has no backup at a destination: `cannot find .../volume.cfg in objectstore`.
+/// Convoy's words for a volume that has no backup at a destination: `cannot find .../volume.cfg in
+/// objectstore`.
 fn is_never_backed_up(error: &Error) -> bool {
     error.status == Some(400) && error.message.contains("volume.cfg")
 }

@@ -1,4 +1,5 @@
-//! Which backups are which volume's: several hosts can share a destination, and have volumes of the same name.
+//! Which backups are which volume's: several hosts can share a destination, and have volumes of the
+//! same name.
 
 use super::Guards;
 use crate::{
@@ -7,45 +8,65 @@ use crate::{
 };
 
 impl Guards {
-    /// The backups of this very volume, newest first: not those of one that had the name before, or has it on another host.
+    /// The backups of this very volume, newest first: not those of one that had the name before, or
+    /// has it on another host.
     ///
     /// # Errors
     /// As [`Guards::backups`].
-    pub async fn own_backups(&self, destination: &Destination, volume: &Volume) -> Result<Vec<Backup>> {
+    pub async fn own_backups(
+        &self,
+        destination: &Destination,
+        volume: &Volume,
+    ) -> Result<Vec<Backup>> {
         let mut backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
         backups.retain(|backup| self.belonging(backup, volume) == Belonging::Own);
         Ok(backups)
     }
 
-    /// The backups that may be this volume's, or another host's of the same name, newest first: with Convoy, where none of the
-    /// snapshots that are left tells.
+    /// The backups that may be this volume's, or another host's of the same name, newest first:
+    /// with Convoy, where none of the snapshots that are left tells.
     ///
     /// # Errors
     /// As [`Guards::backups`].
-    pub async fn unclear_backups(&self, destination: &Destination, volume: &Volume) -> Result<Vec<Backup>> {
+    pub async fn unclear_backups(
+        &self,
+        destination: &Destination,
+        volume: &Volume,
+    ) -> Result<Vec<Backup>> {
         let mut backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
         backups.retain(|backup| self.belonging(backup, volume) == Belonging::Unclear);
         Ok(backups)
     }
 
-    /// The backups of all volumes that have this name, here or elsewhere, now or before: each volume's by themselves, newest first.
+    /// The backups of all volumes that have this name, here or elsewhere, now or before: each
+    /// volume's by themselves, newest first.
     ///
     /// # Errors
-    /// As [`Guards::backups`]; after a look at the volume that failed, the run deletes nothing more.
-    pub async fn backups_by_volume(&self, destination: &Destination, name: &Name) -> Result<Vec<Vec<Backup>>> {
+    /// As [`Guards::backups`]; after a look at the volume that failed, the run deletes nothing
+    /// more.
+    pub async fn backups_by_volume(
+        &self,
+        destination: &Destination,
+        name: &Name,
+    ) -> Result<Vec<Vec<Backup>>> {
         let backups = self.backups(destination, Some(name)).await?;
         self.by_volume(name, backups).await
     }
 
     /// Tells these backups, which share a name, apart.
-    pub(super) async fn by_volume(&self, name: &Name, backups: Vec<Backup>) -> Result<Vec<Vec<Backup>>> {
+    pub(super) async fn by_volume(
+        &self,
+        name: &Name,
+        backups: Vec<Backup>,
+    ) -> Result<Vec<Vec<Backup>>> {
         let living = match self.daemon.volume(name).await {
             Ok(volume) => Some(volume),
             Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(self.stop_on(error, "a look at a volume failed")),
         };
-        let own =
-            |backup: &Backup| living.as_ref().is_some_and(|volume| self.belonging(backup, volume) == Belonging::Own);
+        let own = |backup: &Backup| {
+            living.as_ref().is_some_and(|volume| self.belonging(backup, volume) == Belonging::Own)
+        };
         let mut groups: Vec<(bool, Vec<Backup>)> = Vec::new();
         for backup in backups {
             let own = own(&backup);
@@ -64,16 +85,25 @@ impl Guards {
     /// The backup that makes it safe to delete this volume: the newest of its own that is good.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where there is none, or where a snapshot that is older than the volume would go with it; else as
-    /// [`Guards::backups`].
-    pub async fn safe_copy(&self, destination: Option<&Destination>, volume: &Volume) -> Result<Backup> {
+    /// [`ErrorKind::Guard`] where there is none, or where a snapshot that is older than the volume
+    /// would go with it; else as [`Guards::backups`].
+    pub async fn safe_copy(
+        &self,
+        destination: Option<&Destination>,
+        volume: &Volume,
+    ) -> Result<Backup> {
         let name = &volume.name;
         let refuse = |why: String, hint: String| {
-            Err(Error::guard(format!("the volume \"{name}\" is not deleted: {why}")).with_hint(hint))
+            Err(Error::guard(format!("the volume \"{name}\" is not deleted: {why}"))
+                .with_hint(hint))
         };
-        let back_up = || "back it up first, or say that it may go for good (remove --all)".to_owned();
+        let back_up =
+            || "back it up first, or say that it may go for good (remove --all)".to_owned();
         let Some(destination) = destination else {
-            return refuse("no backup destination is set, so no backup of it is known".into(), back_up());
+            return refuse(
+                "no backup destination is set, so no backup of it is known".into(),
+                back_up(),
+            );
         };
         if let Some(older) = volume.older_snapshot() {
             return refuse(
@@ -86,7 +116,8 @@ impl Guards {
         }
         let own = self.own_backups(destination, volume).await?;
         if let Some(good) = self.newest_good(&own).await?
-            && let Some(good) = own.into_iter().find(|backup| backup.url().is_ok_and(|url| url.same_backup(&good)))
+            && let Some(good) =
+                own.into_iter().find(|backup| backup.url().is_ok_and(|url| url.same_backup(&good)))
         {
             return Ok(good);
         }
@@ -103,7 +134,8 @@ impl Guards {
         }
     }
 
-    /// As [`Backup::belonging`]; what this run has seen to be a volume's own stays so when the snapshot that told is deleted.
+    /// As [`Backup::belonging`]; what this run has seen to be a volume's own stays so when the
+    /// snapshot that told is deleted.
     fn belonging(&self, backup: &Backup, volume: &Volume) -> Belonging {
         let Ok(url) = backup.url() else { return Belonging::Unclear };
         let belonging = backup.belonging(volume);

@@ -1,8 +1,10 @@
-//! Destinations that held backups before: where one is empty all of a sudden, a share is not mounted.
+//! Destinations that held backups before: where one is empty all of a sudden, a share is not
+//! mounted.
 //!
-//! Without this, a backup would go to the folder below the mount point, begin anew there, prove good, and let older snapshots go.
-//! Only folders are looked at in which this process has seen the backups: the daemon may see another one at the same path. Of a bucket, the
-//! daemon says whether anything is there, if it can.
+//! Without this, a backup would go to the folder below the mount point, begin anew there, prove
+//! good, and let older snapshots go. Only folders are looked at in which this process has seen the
+//! backups: the daemon may see another one at the same path. Of a bucket, the daemon says whether
+//! anything is there, if it can.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +26,9 @@ pub(super) struct Used {
 impl Used {
     /// Looks up a destination by the marks beside the locks.
     pub(super) fn new(lock_folder: &Path, destination: &Destination) -> Self {
-        let mark = lock_folder.join("destinations").join(crate::locks::file_name(&destination.key(), "used"));
+        let mark = lock_folder
+            .join("destinations")
+            .join(crate::locks::file_name(&destination.key(), "used"));
         Self { destination: destination.clone(), mark }
     }
 
@@ -33,14 +37,18 @@ impl Used {
         self.mark.exists()
     }
 
-    /// Refuses a destination that held backups and holds none now. `is_used`: what the daemon says of it.
+    /// Refuses a destination that held backups and holds none now. `is_used`: what the daemon says
+    /// of it.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Guard`], with what to do.
     pub(super) fn still_there(&self, is_used: Option<bool>) -> Result<()> {
         let is_empty = match self.destination.folder() {
             // What can't be looked at is not known to be missing.
-            Some(folder) => folder.is_dir() && !SIGNS.iter().any(|sign| folder.join(sign).try_exists().unwrap_or(true)),
+            Some(folder) => {
+                folder.is_dir()
+                    && !SIGNS.iter().any(|sign| folder.join(sign).try_exists().unwrap_or(true))
+            }
             None => is_used == Some(false),
         };
         if !is_empty || !self.is_marked() {
@@ -51,12 +59,15 @@ impl Used {
             None => (self.destination.to_string(), "is it the right bucket and service?"),
         };
         Err(Error::guard(format!("the backups that were made in \"{place}\" are not there"))
-            .with_hint(format!("{asked} Where you emptied it yourself, remove \"{}\"", self.mark.display())))
+            .with_hint(format!(
+                "{asked} Where you emptied it yourself, remove \"{}\"",
+                self.mark.display()
+            )))
     }
 
-    /// Remembers that a good backup is there, where it can be seen from here. Where the daemon lives in a container, or this
-    /// process does, the same path may be another folder: that it stays empty tells nothing. Best effort: without the mark only
-    /// this guard is missing.
+    /// Remembers that a good backup is there, where it can be seen from here. Where the daemon
+    /// lives in a container, or this process does, the same path may be another folder: that it
+    /// stays empty tells nothing. Best effort: without the mark only this guard is missing.
     pub(super) fn remember(&self, is_used: Option<bool>) {
         let is_seen = match self.destination.folder() {
             Some(folder) => SIGNS.iter().any(|sign| folder.join(sign).exists()),
@@ -65,8 +76,11 @@ impl Used {
         if self.is_marked() || !is_seen {
             return;
         }
-        let made =
-            self.mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&self.mark, ""));
+        let made = self
+            .mark
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&self.mark, ""));
         if let Err(error) = made {
             log::debug!("cannot write \"{}\": {error}", self.mark.display());
         }
@@ -109,7 +123,8 @@ mod tests {
     #[test]
     fn a_bucket_that_lost_its_backups_is_not_begun_anew() {
         let scratch = tempfile::tempdir().unwrap();
-        let used = Used::new(scratch.path(), &Destination::parse("s3://bucket@region/path").unwrap());
+        let used =
+            Used::new(scratch.path(), &Destination::parse("s3://bucket@region/path").unwrap());
         used.still_there(Some(false)).unwrap();
         used.remember(None);
         assert!(!used.is_marked());
@@ -130,7 +145,8 @@ mod tests {
         std::fs::remove_dir(folder.join("convoy-objectstore")).unwrap();
         used.still_there(None).unwrap_err();
         // A link to itself is an error for root, too.
-        std::os::unix::fs::symlink("convoy-objectstore", folder.join("convoy-objectstore")).unwrap();
+        std::os::unix::fs::symlink("convoy-objectstore", folder.join("convoy-objectstore"))
+            .unwrap();
         used.still_there(None).unwrap();
     }
 }

@@ -1,19 +1,25 @@
-//! The guards: what every call of a script passes through on its way to the daemon, so that no script can get around them.
+//! The guards: what every call of a script passes through on its way to the daemon, so that no
+//! script can get around them.
 //!
-//! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`); only then may anything older go.
-//! 2. A volume's newest good backup is never deleted unless that one call says so; the backups of another volume of the same
-//!    name, on another host perhaps, are no measure of it.
-//! 3. Absence is no evidence: a listing that fails, or that lacks the backup just made, stops every deletion of the run.
-//! 4. On one destination, backup and delete never overlap, in one process or in several, also where the daemon goes on with a
-//!    backup whose client has gone ([`unfinished`]).
-//! 5. A volume's last backup on S3 is not deleted where another backed-up volume's name begins with this one's.
+//! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`); only then
+//!    may anything older go.
+//! 2. A volume's newest good backup is never deleted unless that one call says so; the backups of
+//!    another volume of the same name, on another host perhaps, are no measure of it.
+//! 3. Absence is no evidence: a listing that fails, or that lacks the backup just made, stops every
+//!    deletion of the run.
+//! 4. On one destination, backup and delete never overlap, in one process or in several, also where
+//!    the daemon goes on with a backup whose client has gone ([`unfinished`]).
+//! 5. A volume's last backup on S3 is not deleted where another backed-up volume's name begins with
+//!    this one's.
 //! 6. A restore goes to a name that nothing uses.
 //! 7. Snapshot names never repeat and sort by time.
 //! 8. A timeout on a write is followed by a look at what happened, not by the same write again.
-//! 9. A dry run writes nothing: then the daemon below is a [`super::dry_run::DryRun`], and no lock is taken.
+//! 9. A dry run writes nothing: then the daemon below is a [`super::dry_run::DryRun`], and no lock
+//!    is taken.
 //!
-//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots, [`belonging`] which backups are
-//! whose, [`snapshot_names`] the names, [`witness`] what is remembered of it all after the run.
+//! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots,
+//! [`belonging`] which backups are whose, [`snapshot_names`] the names, [`witness`] what is
+//! remembered of it all after the run.
 
 mod backups;
 mod belonging;
@@ -42,10 +48,12 @@ pub use witness::Witness;
 
 /// The lock file in a `vfs://` destination that Convoy writes to.
 const DESTINATION_LOCK: &str = ".convoy-backups.lock";
-/// Hosts that share a destination may each come as another user, and an exclusive lock on NFS wants to write.
+/// Hosts that share a destination may each come as another user, and an exclusive lock on NFS wants
+/// to write.
 const DESTINATION_LOCK_MODE: u32 = 0o666;
 
-/// The guarded daemon of one run. All of a run's calls go through the same one, for it remembers what the run has seen.
+/// The guarded daemon of one run. All of a run's calls go through the same one, for it remembers
+/// what the run has seen.
 #[derive(Debug)]
 pub struct Guards {
     daemon: Arc<dyn Daemon>,
@@ -66,7 +74,8 @@ pub struct Guards {
 struct Seen {
     /// Why no deletion may happen any more in this run.
     stopped: Option<String>,
-    /// Volumes, each with a destination's key, of which a backup was tried in this run without being proven good, and why not.
+    /// Volumes, each with a destination's key, of which a backup was tried in this run without
+    /// being proven good, and why not.
     unproven: BTreeMap<(String, String), String>,
     /// Backups made in this run, proven good and not deleted since, and where each is.
     made: Vec<(Destination, BackupUrl)>,
@@ -76,7 +85,8 @@ struct Seen {
     good: Vec<BackupUrl>,
     /// What happened, for the record.
     witnessed: Vec<Witness>,
-    /// Backups that were seen to be a volume's own, by a snapshot that this run may have deleted since.
+    /// Backups that were seen to be a volume's own, by a snapshot that this run may have deleted
+    /// since.
     own: Vec<BackupUrl>,
 }
 
@@ -95,12 +105,14 @@ impl Guards {
         }
     }
 
-    /// Guards that only read: every write is refused before the daemon hears of it, also in a dry run.
+    /// Guards that only read: every write is refused before the daemon hears of it, also in a dry
+    /// run.
     pub fn read_only(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
         Self { read_only: true, ..Self::new(daemon, None, clock) }
     }
 
-    /// The same, who also miss the backups that were seen at a destination, by the marks beside the locks in this folder.
+    /// The same, who also miss the backups that were seen at a destination, by the marks beside the
+    /// locks in this folder.
     pub fn that_miss(self, lock_folder: &Path) -> Self {
         Self { marks: Some(lock_folder.to_owned()), ..self }
     }
@@ -111,7 +123,9 @@ impl Guards {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Script, format!("a script that only reads can't {what}"))
-            .with_hint("take \"const READ_ONLY = true;\" out of the script, or the call; nothing was done"))
+            .with_hint(
+                "take \"const READ_ONLY = true;\" out of the script, or the call; nothing was done",
+            ))
     }
 
     /// Which daemon this is, for the log.
@@ -148,13 +162,21 @@ impl Guards {
                 Ok(drivers) => {
                     let error = Error::new(
                         ErrorKind::Protocol,
-                        format!("the daemon lists no volumes, while its driver has {}", drivers.len()),
+                        format!(
+                            "the daemon lists no volumes, while its driver has {}",
+                            drivers.len()
+                        ),
                     );
+                    return Err(self.stop_on(
+                        error.with_hint("look into the daemon's log"),
+                        "the list of volumes is wrong",
+                    ));
+                }
+                Err(error) => {
                     return Err(
-                        self.stop_on(error.with_hint("look into the daemon's log"), "the list of volumes is wrong")
+                        self.stop_on(error, "the list of volumes is empty and its driver fails")
                     );
                 }
-                Err(error) => return Err(self.stop_on(error, "the list of volumes is empty and its driver fails")),
             }
         }
         self.witness_volumes(&volumes);
@@ -223,26 +245,38 @@ impl Guards {
     /// Whether anything of this volume may be deleted in this run.
     fn may_delete(&self, what: &str, volume: Option<&str>) -> Result<()> {
         let seen = self.seen();
-        let of_volume = |(key, _): &(&(String, String), &String)| volume.is_some_and(|volume| key.0 == volume);
+        let of_volume =
+            |(key, _): &(&(String, String), &String)| volume.is_some_and(|volume| key.0 == volume);
         let why = match (&seen.stopped, seen.unproven.iter().find(of_volume).map(|(_, why)| why)) {
             (Some(why), _) => why.clone(),
             (None, Some(why)) => {
-                format!("the backup of \"{}\" in this run did not prove good: {why}", volume.unwrap_or_default())
+                format!(
+                    "the backup of \"{}\" in this run did not prove good: {why}",
+                    volume.unwrap_or_default()
+                )
             }
             (None, None) => return Ok(()),
         };
-        Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint("mend that first, then run this again"))
+        Err(Error::guard(format!("{what} is not deleted: {why}"))
+            .with_hint("mend that first, then run this again"))
     }
 
-    /// The locks under which backups (shared) and deletions (exclusive) happen at a destination: this host's, and where the
-    /// destination is a folder that can be written from here, one in it, against other hosts and other data folders.
-    async fn lock_destination(&self, destination: &Destination, sharing: Sharing) -> Result<[Option<Lock>; 2]> {
+    /// The locks under which backups (shared) and deletions (exclusive) happen at a destination:
+    /// this host's, and where the destination is a folder that can be written from here, one in it,
+    /// against other hosts and other data folders.
+    async fn lock_destination(
+        &self,
+        destination: &Destination,
+        sharing: Sharing,
+    ) -> Result<[Option<Lock>; 2]> {
         let here = self.lock(&destination.key(), sharing).await?;
         let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else {
             return Ok([here, None]);
         };
         // Only beside backups: a folder that is missing, or wrong, is for the daemon to refuse.
-        let Some(folder) = destination.folder().filter(|folder| folder.join("convoy-objectstore").is_dir()) else {
+        let Some(folder) =
+            destination.folder().filter(|folder| folder.join("convoy-objectstore").is_dir())
+        else {
             return Ok([here, None]);
         };
         let path = folder.join(DESTINATION_LOCK);
@@ -252,8 +286,9 @@ impl Guards {
                 log::debug!("backups and deletions of other hosts are not kept away from \"{destination}\"");
                 Ok([here, None])
             }
-            // Who may not write where the daemon writes makes no lock there; that must not stop a backup. A deletion it must, and
-            // where there is a lock that others use, a backup as well.
+            // Who may not write where the daemon writes makes no lock there; that must not stop a
+            // backup. A deletion it must, and where there is a lock that others use, a backup as
+            // well.
             Err(error) if error.kind == ErrorKind::Io && sharing == Sharing::Shared => {
                 log::warn!("backing up while other hosts' deletions are not kept away from \"{destination}\": {error}");
                 Ok([here, None])

@@ -1,10 +1,13 @@
-//! Names of new snapshots (guard 7): `vol1-20261123T074200.123456Z-k3f9q2`, which never repeat and sort by time.
+//! Names of new snapshots (guard 7): `vol1-20261123T074200.123456Z-k3f9q2`, which never repeat and
+//! sort by time.
 //!
-//! The end is the volume's mark. Convoy gives volumes no id, and a backup keeps nothing of where it was made but its snapshot's
-//! name; the mark tells the backups of this volume from those of one with the same name on another host. It is drawn with a
-//! volume's first snapshot, and handed on from one snapshot to the next: a backup leaves its snapshot there.
+//! The end is the volume's mark. Convoy gives volumes no id, and a backup keeps nothing of where it
+//! was made but its snapshot's name; the mark tells the backups of this volume from those of one
+//! with the same name on another host. It is drawn with a volume's first snapshot, and handed on
+//! from one snapshot to the next: a backup leaves its snapshot there.
 //!
-//! Convoy wants them unique in the whole daemon: a reused name can create a snapshot that can't be deleted any more.
+//! Convoy wants them unique in the whole daemon: a reused name can create a snapshot that can't be
+//! deleted any more.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -18,13 +21,14 @@ use super::super::{
     names::{MARK_LENGTH, SNAPSHOT_TIME, snapshot_time},
 };
 
-/// The longest part of a volume's name in its snapshots' names: Convoy makes file names of both together.
+/// The longest part of a volume's name in its snapshots' names: Convoy makes file names of both
+/// together.
 const VOLUME_PART: usize = 57;
 /// The time of the newest name made in this process, in microseconds since 1970.
 static LAST: Mutex<i64> = Mutex::new(i64::MIN);
 
-/// A name for a snapshot of `volume` taken `now`: later than any made by this process and than any the volume has, also
-/// where the clock was set back.
+/// A name for a snapshot of `volume` taken `now`: later than any made by this process and than any
+/// the volume has, also where the clock was set back.
 pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
     let volume_part: String = name.as_str().chars().take(VOLUME_PART).collect();
     let existing = volume
@@ -47,7 +51,8 @@ pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
         .expect("a volume's name, a time and a mark make a name: they hold only what a name may")
 }
 
-/// Letters and digits by chance: two billion marks, of which those count that volumes of one name at one destination have.
+/// Letters and digits by chance: two billion marks, of which those count that volumes of one name
+/// at one destination have.
 fn new_mark() -> String {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     // Each one has keys of its own, which come from the system's random numbers.
@@ -74,7 +79,8 @@ mod tests {
         let volume = Volume { name: "vol1".into(), ..Volume::default() };
         let now: Timestamp = "2026-11-23T07:42:00.5Z".parse().unwrap();
         let back: Timestamp = "2026-11-22T07:42:00Z".parse().unwrap();
-        let mut names: Vec<_> = [now, now, back, now].iter().map(|time| next(&vol1(), &volume, *time)).collect();
+        let mut names: Vec<_> =
+            [now, now, back, now].iter().map(|time| next(&vol1(), &volume, *time)).collect();
         assert!(names[0].as_str().starts_with("vol1-2"), "{}", names[0]);
         let made = names.clone();
         names.sort();
@@ -96,11 +102,18 @@ mod tests {
     #[test]
     fn a_volume_hands_its_mark_on_and_another_one_of_its_name_has_another() {
         let created = ApiTime::parse("Mon Nov 23 07:00:48 +0000 2026");
-        let snapshot =
-            |name: &Name| Snapshot { name: name.to_string(), created_time: created.clone(), ..Snapshot::default() };
-        let empty = Volume { name: "vol1".into(), created_time: created.clone(), ..Volume::default() };
+        let snapshot = |name: &Name| Snapshot {
+            name: name.to_string(),
+            created_time: created.clone(),
+            ..Snapshot::default()
+        };
+        let empty =
+            Volume { name: "vol1".into(), created_time: created.clone(), ..Volume::default() };
         let first = next(&vol1(), &empty, Timestamp::UNIX_EPOCH);
-        let with_first = Volume { snapshots: Some([(first.to_string(), snapshot(&first))].into()), ..empty.clone() };
+        let with_first = Volume {
+            snapshots: Some([(first.to_string(), snapshot(&first))].into()),
+            ..empty.clone()
+        };
         let second = next(&vol1(), &with_first, Timestamp::UNIX_EPOCH);
         let elsewhere = next(&vol1(), &empty, Timestamp::UNIX_EPOCH);
         let mark = |name: &Name| snapshot_mark(name.as_str()).unwrap().to_owned();
@@ -108,7 +121,8 @@ mod tests {
         assert_ne!(mark(&first), mark(&elsewhere));
 
         // The snapshot of one that had the name before is not this one's.
-        let later = Volume { created_time: ApiTime::parse("Mon Nov 23 08:00:00 +0000 2026"), ..with_first };
+        let later =
+            Volume { created_time: ApiTime::parse("Mon Nov 23 08:00:00 +0000 2026"), ..with_first };
         assert_ne!(mark(&next(&vol1(), &later, Timestamp::UNIX_EPOCH)), mark(&first));
         // The built-in daemon tells volumes apart by itself.
         let info = [(crate::convoy::VOLUME_ID.to_owned(), "1".to_owned())].into();

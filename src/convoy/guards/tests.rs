@@ -17,8 +17,10 @@ struct Bench {
 fn bench(volumes: &[&str]) -> Bench {
     let daemon = Arc::new(MemoryDaemon::with_volumes(volumes));
     let folder = tempfile::tempdir().unwrap();
-    let guards =
-        Guards { look_every: Duration::ZERO, ..Guards::new(daemon.clone(), Some(locks(folder.path())), clock()) };
+    let guards = Guards {
+        look_every: Duration::ZERO,
+        ..Guards::new(daemon.clone(), Some(locks(folder.path())), clock())
+    };
     Bench { daemon, guards, folder }
 }
 
@@ -137,7 +139,8 @@ async fn guard_2_while_the_newest_cannot_be_inspected_it_is_not_deleted_either()
     let oldest = bench.back_up("vol1", &s3()).await.unwrap();
     bench.back_up("vol1", &s3()).await.unwrap();
     let newest = bench.back_up("vol1", &s3()).await.unwrap();
-    let network = Error::new(ErrorKind::Daemon, "AWS Error: RequestError send request failed").with_status(400);
+    let network = Error::new(ErrorKind::Daemon, "AWS Error: RequestError send request failed")
+        .with_status(400);
     bench.daemon.fault("backup", Fault::Fails(network));
     let error = bench.another_run().delete_backup(&newest, false).await.unwrap_err();
     assert!(error.message.contains("newer than the newest one that can be inspected"), "{error}");
@@ -151,7 +154,8 @@ async fn guard_2_the_backup_of_a_volume_that_had_the_same_name_does_not_count() 
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
     bench.daemon.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
-    let error = bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    let error =
+        bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
     assert!(error.message.contains("no good backup of it"), "{error}");
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
@@ -188,7 +192,8 @@ async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_co
     bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
     // Theirs is not safe by ours.
     there.guards.delete_backup(&theirs, true).await.unwrap();
-    let error = there.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    let error =
+        there.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
     assert!(error.message.contains("no good backup of it"), "{error}");
 }
 
@@ -198,7 +203,8 @@ async fn guard_2_where_no_snapshot_is_left_to_tell_a_backup_is_not_taken_for_the
     bench.back_up("vol1", &vfs()).await.unwrap();
     let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
     bench.guards.delete_snapshot(&name(&snapshot)).await.unwrap();
-    let error = bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    let error =
+        bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
     assert!(error.message.contains("surely its own"), "{error}");
     let hint = error.hint.unwrap();
     assert!(hint.contains("--all") && hint.contains("backups --volume vol1"), "{hint}");
@@ -206,7 +212,8 @@ async fn guard_2_where_no_snapshot_is_left_to_tell_a_backup_is_not_taken_for_the
 }
 
 #[tokio::test]
-async fn guard_2_the_snapshots_of_a_volume_that_was_forgotten_do_not_go_with_the_one_that_got_its_name() {
+async fn guard_2_the_snapshots_of_a_volume_that_was_forgotten_do_not_go_with_the_one_that_got_its_name()
+ {
     let bench = bench(&["vol1"]);
     let former = bench.guards.create_snapshot(&name("vol1")).await.unwrap().name;
     bench.guards.forget_volume(&name("vol1")).await.unwrap();
@@ -222,7 +229,8 @@ async fn guard_2_the_snapshots_of_a_volume_that_was_forgotten_do_not_go_with_the
 async fn guard_2_a_volume_without_a_good_backup_is_not_deleted() {
     let bench = bench(&["vol1"]);
     for destination in [None, Some(&vfs())] {
-        let error = bench.guards.delete_volume(&name("vol1"), destination, false).await.unwrap_err();
+        let error =
+            bench.guards.delete_volume(&name("vol1"), destination, false).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Guard, "{error}");
     }
     assert!(bench.daemon.writes().is_empty());
@@ -271,7 +279,8 @@ async fn guard_3_never_backed_up_is_believed_only_where_the_whole_destination_sa
     let bench = bench(&["vol1"]);
     assert_eq!(bench.guards.backups(&vfs(), Some(&name("vol1"))).await.unwrap(), []);
     let denied_in_the_same_words =
-        Error::new(ErrorKind::NotFound, "cannot find vo/l1/vol1/volume.cfg in objectstore").with_status(400);
+        Error::new(ErrorKind::NotFound, "cannot find vo/l1/vol1/volume.cfg in objectstore")
+            .with_status(400);
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.daemon.fault("backups", Fault::Fails(denied_in_the_same_words));
     assert!(bench.guards.backups(&vfs(), Some(&name("vol1"))).await.is_err());
@@ -291,10 +300,16 @@ async fn guard_4_on_one_destination_a_deletion_waits_for_a_backup_and_the_other_
     bench.guards.create_backup(&name(&snapshot), &vfs()).await.unwrap();
     drop(backing_up);
     let deleting = other_process.acquire(&vfs().key(), Sharing::Exclusive).await.unwrap();
-    assert_eq!(bench.guards.create_backup(&name(&snapshot), &vfs()).await.unwrap_err().kind, ErrorKind::Busy);
+    assert_eq!(
+        bench.guards.create_backup(&name(&snapshot), &vfs()).await.unwrap_err().kind,
+        ErrorKind::Busy
+    );
     bench.guards.create_backup(&name(&snapshot), &s3()).await.unwrap();
     drop(deleting);
-    assert_eq!(bench.daemon.writes().iter().filter(|call| call.starts_with("delete_backup")).count(), 0);
+    assert_eq!(
+        bench.daemon.writes().iter().filter(|call| call.starts_with("delete_backup")).count(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -315,7 +330,10 @@ async fn guard_4_a_backup_that_was_cut_off_and_may_still_go_on_stops_deletions_u
     bench.daemon.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
     bench.another_run().delete_backup(&old, false).await.unwrap();
     bench.another_run().create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
-    assert!(std::fs::read_dir(bench.folder.path().join("unfinished")).unwrap().next().is_none(), "no note is left");
+    assert!(
+        std::fs::read_dir(bench.folder.path().join("unfinished")).unwrap().next().is_none(),
+        "no note is left"
+    );
 }
 
 #[tokio::test]
@@ -332,7 +350,10 @@ async fn guard_4_while_a_backup_may_still_go_on_its_snapshot_is_not_backed_up_ag
     assert_eq!(error.kind, ErrorKind::Busy, "{error}");
     assert!(error.hint.unwrap().contains("--create-snapshot"));
     bench.back_up("vol1", &vfs()).await.unwrap();
-    assert_eq!(bench.another_run().delete_backup(&old, false).await.unwrap_err().kind, ErrorKind::Busy);
+    assert_eq!(
+        bench.another_run().delete_backup(&old, false).await.unwrap_err().kind,
+        ErrorKind::Busy
+    );
 }
 
 #[tokio::test]
@@ -357,13 +378,18 @@ async fn guard_4_a_deletion_whose_end_was_not_seen_keeps_backups_away_for_an_hou
     bench.guards.delete_backup(&old, false).await.unwrap();
     assert_eq!(bench.back_up("vol1", &vfs()).await.unwrap_err().kind, ErrorKind::Busy);
     bench.back_up("vol1", &s3()).await.unwrap();
-    let later = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), at("2026-01-01T01:00:01Z"));
+    let later = Guards::new(
+        bench.daemon.clone(),
+        Some(locks(bench.folder.path())),
+        at("2026-01-01T01:00:01Z"),
+    );
     let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
     later.create_backup(&name(&snapshot), &vfs()).await.unwrap();
 }
 
 #[tokio::test]
-async fn guard_4_what_was_cut_off_holds_up_only_its_own_volume_and_on_s3_those_that_share_its_prefix() {
+async fn guard_4_what_was_cut_off_holds_up_only_its_own_volume_and_on_s3_those_that_share_its_prefix()
+ {
     for (destination, by_prefix) in [(vfs(), false), (s3(), true)] {
         let bench = bench(&["vol1", "vol10", "other"]);
         let mut old = BTreeMap::new();
@@ -374,7 +400,10 @@ async fn guard_4_what_was_cut_off_holds_up_only_its_own_volume_and_on_s3_those_t
         bench.daemon.fault("create_backup", Fault::Fails(timeout()));
         bench.back_up("vol1", &destination).await.unwrap_err();
         let busy = |result: Result<()>| result.is_err_and(|error| error.kind == ErrorKind::Busy);
-        assert!(busy(bench.another_run().delete_backup(&old["vol1"], false).await), "{destination}");
+        assert!(
+            busy(bench.another_run().delete_backup(&old["vol1"], false).await),
+            "{destination}"
+        );
         let of_the_longer_name = bench.another_run().delete_backup(&old["vol10"], false).await;
         if by_prefix {
             assert!(busy(of_the_longer_name))
@@ -401,7 +430,8 @@ async fn guard_4_what_was_cut_off_holds_up_only_its_own_volume_and_on_s3_those_t
 }
 
 #[tokio::test]
-async fn guard_4_the_lock_in_a_destination_is_open_to_the_users_of_other_hosts_and_no_deletion_goes_without_it() {
+async fn guard_4_the_lock_in_a_destination_is_open_to_the_users_of_other_hosts_and_no_deletion_goes_without_it()
+ {
     use std::os::unix::fs::PermissionsExt;
     let (bench, share) = (bench(&["vol1"]), tempfile::tempdir().unwrap());
     std::fs::create_dir(share.path().join("convoy-objectstore")).unwrap();
@@ -411,7 +441,8 @@ async fn guard_4_the_lock_in_a_destination_is_open_to_the_users_of_other_hosts_a
     let lock = share.path().join(DESTINATION_LOCK);
     assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o666);
 
-    // One that can't be taken stops deletions, which could get in the way of another host's backup; it does not stop backups.
+    // One that can't be taken stops deletions, which could get in the way of another host's backup;
+    // it does not stop backups.
     std::fs::remove_file(&lock).unwrap();
     std::fs::create_dir(&lock).unwrap();
     let error = bench.guards.delete_backup(&old, false).await.unwrap_err();
@@ -441,7 +472,11 @@ async fn guard_6_a_restore_goes_to_a_name_that_nothing_uses() {
     let url = bench.back_up("vol1", &vfs()).await.unwrap();
     let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
     for taken in ["vol2", snapshot.as_str()] {
-        let error = bench.guards.create_volume(&NewVolume::from_backup(name(taken), url.clone())).await.unwrap_err();
+        let error = bench
+            .guards
+            .create_volume(&NewVolume::from_backup(name(taken), url.clone()))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, ErrorKind::Guard, "{taken}: {error}");
     }
     assert!(!bench.daemon.writes().iter().any(|call| call.starts_with("create_volume")));
@@ -453,18 +488,27 @@ async fn guard_6_a_restore_that_fails_leaves_no_volume_that_looks_whole() {
     let bench = bench(&["vol1"]);
     let url = bench.back_up("vol1", &vfs()).await.unwrap();
     bench.daemon.fault("create_volume", Fault::HappensThenTimesOut);
-    let error = bench.guards.create_volume(&NewVolume::from_backup(name("vol3"), url.clone())).await.unwrap_err();
+    let error = bench
+        .guards
+        .create_volume(&NewVolume::from_backup(name("vol3"), url.clone()))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Timeout);
     assert!(error.hint.unwrap().contains("may be incomplete"));
 
     // Somebody else took the name between the look and the call: that volume is not ours to delete.
     let taken = Error::new(ErrorKind::Daemon, "Volume vol5 already exists ").with_status(400);
     bench.daemon.fault("create_volume", Fault::HappensThenFails(taken));
-    bench.guards.create_volume(&NewVolume::from_backup(name("vol5"), url.clone())).await.unwrap_err();
+    bench
+        .guards
+        .create_volume(&NewVolume::from_backup(name("vol5"), url.clone()))
+        .await
+        .unwrap_err();
     assert!(bench.daemon.volume(&name("vol5")).await.is_ok());
 
     bench.daemon.fault("create_volume", Fault::HappensThenFails(denied()));
-    let error = bench.guards.create_volume(&NewVolume::from_backup(name("vol4"), url)).await.unwrap_err();
+    let error =
+        bench.guards.create_volume(&NewVolume::from_backup(name("vol4"), url)).await.unwrap_err();
     assert!(error.message.contains("was deleted"), "{error}");
     assert!(bench.daemon.volume(&name("vol4")).await.is_err());
 }
@@ -505,16 +549,24 @@ async fn guard_8_an_older_backup_of_the_same_snapshot_is_not_taken_for_the_one_t
     let bench = bench(&["vol1"]);
     bench.back_up("vol1", &vfs()).await.unwrap();
     let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
-    let later = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), at("2026-01-01T12:00:00Z"));
+    let later = Guards::new(
+        bench.daemon.clone(),
+        Some(locks(bench.folder.path())),
+        at("2026-01-01T12:00:00Z"),
+    );
     bench.daemon.fault("create_backup", Fault::Fails(timeout()));
-    assert_eq!(later.create_backup(&name(&snapshot), &vfs()).await.unwrap_err().kind, ErrorKind::Timeout);
+    assert_eq!(
+        later.create_backup(&name(&snapshot), &vfs()).await.unwrap_err().kind,
+        ErrorKind::Timeout
+    );
 }
 
 #[tokio::test]
 async fn guard_8_at_ebs_a_backup_that_timed_out_is_found_though_its_snapshot_is_older() {
     let daemon = Arc::new(MemoryDaemon::ebs(&["vol1"]));
     let destination = Destination::parse("ebs://us-east-1/").unwrap();
-    let snapshot = Guards::new(daemon.clone(), None, clock()).create_snapshot(&name("vol1")).await.unwrap();
+    let snapshot =
+        Guards::new(daemon.clone(), None, clock()).create_snapshot(&name("vol1")).await.unwrap();
     let later = Guards::new(daemon.clone(), None, at("2026-01-01T12:00:00Z"));
     daemon.fault("create_backup", Fault::HappensThenTimesOut);
     let url = later.create_backup(&name(&snapshot.name), &destination).await.unwrap();
@@ -566,9 +618,23 @@ async fn at_ebs_the_snapshots_are_the_backups_and_all_guards_hold_for_them() {
         [second_url.clone(), first_url.clone()]
     );
     assert_eq!(guards.backups(&destination, None).await.unwrap().len(), 3);
-    assert!(guards.delete_backup(&second_url, false).await.unwrap_err().message.contains("newest good backup"));
+    assert!(
+        guards
+            .delete_backup(&second_url, false)
+            .await
+            .unwrap_err()
+            .message
+            .contains("newest good backup")
+    );
     // Convoy would forget the snapshot, and the AWS snapshot would cost money in no list.
-    assert!(guards.delete_snapshot(&name(&first.name)).await.unwrap_err().message.contains("at EBS it is a backup"));
+    assert!(
+        guards
+            .delete_snapshot(&name(&first.name))
+            .await
+            .unwrap_err()
+            .message
+            .contains("at EBS it is a backup")
+    );
     guards.delete_backup(&first_url, false).await.unwrap();
     guards.delete_snapshot(&name(&first.name)).await.unwrap();
     assert_eq!(guards.backups(&destination, Some(&name("vol1"))).await.unwrap().len(), 1);
@@ -585,7 +651,16 @@ async fn who_said_to_only_read_can_write_nothing() {
     let bench = bench(&["vol1"]);
     let url = bench.back_up("vol1", &vfs()).await.unwrap();
     let before = bench.daemon.writes().len();
-    let snapshot = bench.daemon.volume(&name("vol1")).await.unwrap().snapshots.unwrap().into_keys().next().unwrap();
+    let snapshot = bench
+        .daemon
+        .volume(&name("vol1"))
+        .await
+        .unwrap()
+        .snapshots
+        .unwrap()
+        .into_keys()
+        .next()
+        .unwrap();
     let snapshot = name(&snapshot);
     let guards = Guards::read_only(bench.daemon.clone(), clock());
     let vol1 = &name("vol1");

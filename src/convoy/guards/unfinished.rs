@@ -1,9 +1,10 @@
 //! Backups and deletions that were begun and whose end nobody saw (guard 4).
 //!
-//! Convoy goes on with what it was told after its client has gone, and holds no lock between a backup and a delete at one
-//! destination. The file lock goes with the process that held it. So a note is written before either is asked for, and removed
-//! once the daemon has answered. A deletion that finds the note of a backup looks whether that backup is listed by now, and else
-//! leaves everything as it is; a backup that finds the note of a deletion waits for another time.
+//! Convoy goes on with what it was told after its client has gone, and holds no lock between a
+//! backup and a delete at one destination. The file lock goes with the process that held it. So a
+//! note is written before either is asked for, and removed once the daemon has answered. A deletion
+//! that finds the note of a backup looks whether that backup is listed by now, and else leaves
+//! everything as it is; a backup that finds the note of a deletion waits for another time.
 
 use std::{
     path::{Path, PathBuf},
@@ -42,8 +43,8 @@ impl Operation {
         }
     }
 
-    /// After so many hours it is taken to be over: a backup may take longer than any call of ours waits; a deletion's clean-up is
-    /// short, and it holds up backups.
+    /// After so many hours it is taken to be over: a backup may take longer than any call of ours
+    /// waits; a deletion's clean-up is short, and it holds up backups.
     fn longest_hours(self) -> i64 {
         match self {
             Self::Backup => 24,
@@ -111,9 +112,14 @@ impl Notes {
     ///
     /// # Errors
     /// Where a note can't be read: what it would have said is not known.
-    pub(super) fn of(&self, operation: Operation, destination: &str) -> Result<Vec<(Note, Unfinished)>> {
-        let failed =
-            |path: &Path, error: &std::io::Error| Error::io(format_args!("cannot read \"{}\"", path.display()), error);
+    pub(super) fn of(
+        &self,
+        operation: Operation,
+        destination: &str,
+    ) -> Result<Vec<(Note, Unfinished)>> {
+        let failed = |path: &Path, error: &std::io::Error| {
+            Error::io(format_args!("cannot read \"{}\"", path.display()), error)
+        };
         let entries = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|error| failed(&self.folder, &error))?,
@@ -129,7 +135,8 @@ impl Notes {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 text => text.map_err(|error| failed(&path, &error))?,
             };
-            let unfinished: Unfinished = serde_json::from_slice(&text).map_err(|error| failed(&path, &error.into()))?;
+            let unfinished: Unfinished =
+                serde_json::from_slice(&text).map_err(|error| failed(&path, &error.into()))?;
             if unfinished.operation == operation && unfinished.destination == destination {
                 found.push((Note { path }, unfinished));
             }
@@ -144,7 +151,10 @@ impl Note {
         if let Err(error) = std::fs::remove_file(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            log::warn!("cannot remove \"{}\": {error}; remove it by hand, or it holds others up", self.path.display());
+            log::warn!(
+                "cannot remove \"{}\": {error}; remove it by hand, or it holds others up",
+                self.path.display()
+            );
         }
     }
 
@@ -155,8 +165,8 @@ impl Note {
 }
 
 impl Unfinished {
-    /// A file name that no other note has: the same snapshot may be on its way to two destinations. The time is in the hash, as
-    /// process ids repeat: in a container it is always the same.
+    /// A file name that no other note has: the same snapshot may be on its way to two destinations.
+    /// The time is in the hash, as process ids repeat: in a container it is always the same.
     fn file_name(&self) -> String {
         let Self { operation, name, volume: _, destination, begun } = self;
         let operation = match operation {
@@ -170,18 +180,21 @@ impl Unfinished {
         )
     }
 
-    /// Whether it is over for sure, or as good as: too old to be still going on, or from a future that a wrong clock told of (else
-    /// it would hold up others until then).
+    /// Whether it is over for sure, or as good as: too old to be still going on, or from a future
+    /// that a wrong clock told of (else it would hold up others until then).
     pub(super) fn is_given_up(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.begun);
-        age.as_hours() >= self.operation.longest_hours() || age < -SignedDuration::from_hours(LONGEST_AHEAD_HOURS)
+        age.as_hours() >= self.operation.longest_hours()
+            || age < -SignedDuration::from_hours(LONGEST_AHEAD_HOURS)
     }
 
-    /// Whether it may get in the way of what is done to this volume's backups at the same destination. Convoy keeps the blocks of
-    /// each volume by themselves; on S3 it finds them by a prefix, so that `vol1` means `vol10` as well.
+    /// Whether it may get in the way of what is done to this volume's backups at the same
+    /// destination. Convoy keeps the blocks of each volume by themselves; on S3 it finds them by a
+    /// prefix, so that `vol1` means `vol10` as well.
     pub(super) fn concerns(&self, volume: &str, on_s3: bool) -> bool {
         let unknown = self.volume.is_empty() || volume.is_empty();
-        let by_prefix = on_s3 && (self.volume.starts_with(volume) || volume.starts_with(&self.volume));
+        let by_prefix =
+            on_s3 && (self.volume.starts_with(volume) || volume.starts_with(&self.volume));
         unknown || by_prefix || self.volume == volume
     }
 }

@@ -13,8 +13,9 @@ impl Guards {
     /// A new volume, empty or restored from `new.backup`.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where anything uses the name of a volume to restore (guard 6); a usage error where the backup is
-    /// not there or not complete; else as [`crate::convoy::Daemon::create_volume`]. A restore that failed leaves no volume.
+    /// [`ErrorKind::Guard`] where anything uses the name of a volume to restore (guard 6); a usage
+    /// error where the backup is not there or not complete; else as
+    /// [`crate::convoy::Daemon::create_volume`]. A restore that failed leaves no volume.
     pub async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         self.may_write("create a volume")?;
         let created = self.make_volume(new).await?;
@@ -34,16 +35,24 @@ impl Guards {
                 return error.context(format_args!("cannot restore \"{url}\""));
             }
             log::debug!("the daemon's words: {error}");
-            Error::new(ErrorKind::NotFound, format!("cannot restore \"{url}\": there is no such backup"))
-                .with_hint("see \"convoy-backups backups\" for those there are")
+            Error::new(
+                ErrorKind::NotFound,
+                format!("cannot restore \"{url}\": there is no such backup"),
+            )
+            .with_hint("see \"convoy-backups backups\" for those there are")
         })?;
         if !backup.is_complete() {
-            return Err(Error::guard(format!("\"{url}\" is not complete: its state is \"{}\"", backup.field("State"))));
+            return Err(Error::guard(format!(
+                "\"{url}\" is not complete: its state is \"{}\"",
+                backup.field("State")
+            )));
         }
         self.nothing_uses(&new.name).await?;
         let new = like_the_backup(new, &backup);
         match self.daemon.create_volume(&new).await {
-            Err(error) if may_have_left_a_volume(&error) => Err(self.clean_up(&new.name, error).await),
+            Err(error) if may_have_left_a_volume(&error) => {
+                Err(self.clean_up(&new.name, error).await)
+            }
             created => self.look_for_volume(&new, created).await,
         }
     }
@@ -51,7 +60,9 @@ impl Guards {
     /// Guard 6: no volume, no snapshot and no folder of the vfs driver's has this name.
     async fn nothing_uses(&self, name: &Name) -> Result<()> {
         const HINT: &str = "restore under another name; nothing was changed";
-        let in_use = |by: &str| Err(Error::guard(format!("the name \"{name}\" is in use by {by}")).with_hint(HINT));
+        let in_use = |by: &str| {
+            Err(Error::guard(format!("the name \"{name}\" is in use by {by}")).with_hint(HINT))
+        };
         if self.volumes().await?.contains_key(name.as_str()) {
             return in_use("a volume");
         }
@@ -65,23 +76,37 @@ impl Guards {
             Err(error) if error.kind == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        // `docker volume rm` leaves the folder on purpose, and Convoy would unpack the backup over it.
-        let Some(folder) = self.daemon.info().await?.vfs_path().map(|path| Path::new(path).join(name.as_str())) else {
+        // `docker volume rm` leaves the folder on purpose, and Convoy would unpack the backup over
+        // it.
+        let Some(folder) =
+            self.daemon.info().await?.vfs_path().map(|path| Path::new(path).join(name.as_str()))
+        else {
             return Ok(());
         };
         match std::fs::symlink_metadata(&folder) {
-            Ok(_) => in_use(&format!("the folder \"{}\", which a volume of this name left", folder.display())),
+            Ok(_) => in_use(&format!(
+                "the folder \"{}\", which a volume of this name left",
+                folder.display()
+            )),
             // In a container the daemon's folders need not be there.
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
                 Ok(())
             }
-            Err(error) => Err(Error::guard(format!("cannot see whether \"{}\" is free: {error}", folder.display()))
-                .with_hint("run as a user that may look there; nothing was changed")),
+            Err(error) => Err(Error::guard(format!(
+                "cannot see whether \"{}\" is free: {error}",
+                folder.display()
+            ))
+            .with_hint("run as a user that may look there; nothing was changed")),
         }
     }
 
-    /// After a restore that failed: Convoy can leave a volume that looks whole. The name was free before and is locked, so
-    /// what is there now is this restore's.
+    /// After a restore that failed: Convoy can leave a volume that looks whole. The name was free
+    /// before and is locked, so what is there now is this restore's.
     async fn clean_up(&self, name: &Name, error: Error) -> Error {
         if self.daemon.volume(name).await.is_err() {
             return error;
@@ -115,11 +140,12 @@ impl Guards {
         }
     }
 
-    /// Deletes a volume, its snapshots with it. Unless `without_backup`, a good backup of it must be at `destination`.
+    /// Deletes a volume, its snapshots with it. Unless `without_backup`, a good backup of it must
+    /// be at `destination`.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where [`Guards::safe_copy`] finds none, or the run stopped deleting; else as
-    /// [`crate::convoy::Daemon::delete_volume`].
+    /// [`ErrorKind::Guard`] where [`Guards::safe_copy`] finds none, or the run stopped deleting;
+    /// else as [`crate::convoy::Daemon::delete_volume`].
     pub async fn delete_volume(
         &self,
         name: &Name,
@@ -132,18 +158,25 @@ impl Guards {
         let volume = self.volume(name).await?;
         self.may_delete(&what, Some(name.as_str()))?;
         if !volume.mount_point.is_empty() {
-            return Err(Error::guard(format!("{what} is not deleted: it is mounted at {}", volume.mount_point))
-                .with_hint("stop the containers that use it first, or unmount it"));
+            return Err(Error::guard(format!(
+                "{what} is not deleted: it is mounted at {}",
+                volume.mount_point
+            ))
+            .with_hint("stop the containers that use it first, or unmount it"));
         }
         if !without_backup {
             self.safe_copy(destination, &volume).await?;
         }
         self.may_delete(&what, Some(name.as_str()))?;
         match self.daemon.delete_volume(name, false).await {
-            Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.volume(name).await {
-                Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
-                _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
-            },
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                match self.daemon.volume(name).await {
+                    Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
+                    _ => Err(error.with_hint(
+                        "the daemon may still be at it: look again before you repeat it",
+                    )),
+                }
+            }
             deleted => deleted,
         }?;
         self.witness(Witness::VolumeGone { volume: name.to_string() });
@@ -157,7 +190,10 @@ impl Guards {
     pub async fn forget_volume(&self, name: &Name) -> Result<()> {
         self.may_write("make the daemon forget a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
-        self.daemon.delete_volume(name, true).await.map_err(|error| explain_missing_volume(error, name))?;
+        self.daemon
+            .delete_volume(name, true)
+            .await
+            .map_err(|error| explain_missing_volume(error, name))?;
         self.witness(Witness::VolumeGone { volume: name.to_string() });
         Ok(())
     }
@@ -165,17 +201,25 @@ impl Guards {
     /// Takes a snapshot under a name made here (guard 7).
     ///
     /// # Errors
-    /// As [`crate::convoy::Daemon::create_snapshot`]; a timeout only after a look that did not find it (guard 8).
+    /// As [`crate::convoy::Daemon::create_snapshot`]; a timeout only after a look that did not find
+    /// it (guard 8).
     pub async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
         self.may_write("take a snapshot")?;
         let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
         let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
         let snapshot = match self.daemon.create_snapshot(volume, &name).await {
-            Err(error) if error.kind == ErrorKind::Timeout => self.daemon.snapshot(&name).await.map_err(|_| {
-                error.with_hint(format!("the daemon may still be at it: look for \"{name}\" before you repeat it"))
-            }),
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                self.daemon.snapshot(&name).await.map_err(|_| {
+                    error.with_hint(format!(
+                        "the daemon may still be at it: look for \"{name}\" before you repeat it"
+                    ))
+                })
+            }
             Ok(snapshot) if snapshot.name != name.as_str() => {
-                let what = format!("the daemon answered with the snapshot \"{}\" instead of \"{name}\"", snapshot.name);
+                let what = format!(
+                    "the daemon answered with the snapshot \"{}\" instead of \"{name}\"",
+                    snapshot.name
+                );
                 Err(Error::new(ErrorKind::Protocol, what))
             }
             snapshot => snapshot,
@@ -195,15 +239,16 @@ impl Guards {
     /// Deletes a snapshot.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped deleting; else as
-    /// [`crate::convoy::Daemon::delete_snapshot`].
+    /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped
+    /// deleting; else as [`crate::convoy::Daemon::delete_snapshot`].
     pub async fn delete_snapshot(&self, name: &Name) -> Result<()> {
         self.may_write("delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
         let volume = snapshot.volume_name;
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
         self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
-        // At EBS the snapshot is the backup: Convoy would only forget it, and it would cost money in no list.
+        // At EBS the snapshot is the backup: Convoy would only forget it, and it would cost money
+        // in no list.
         if let Some(info) = snapshot.driver_info.filter(|info| info.contains_key("EBSSnapshotID"))
             && info.get("State").is_none_or(|state| state != "removed")
         {
@@ -213,10 +258,14 @@ impl Guards {
             .with_hint("delete the backup first (\"prune\", or \"remove --all\"), then the snapshot"));
         }
         match self.daemon.delete_snapshot(name).await {
-            Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.snapshot(name).await {
-                Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
-                _ => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
-            },
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                match self.daemon.snapshot(name).await {
+                    Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
+                    _ => Err(error.with_hint(
+                        "the daemon may still be at it: look again before you repeat it",
+                    )),
+                }
+            }
             deleted => deleted,
         }?;
         self.witness(Witness::SnapshotDeleted { volume, snapshot: name.to_string() });
@@ -224,16 +273,23 @@ impl Guards {
     }
 }
 
-/// Whether a restore that failed so can have left a volume behind, that is this restore's: not where the name was taken meanwhile.
+/// Whether a restore that failed so can have left a volume behind, that is this restore's: not
+/// where the name was taken meanwhile.
 fn may_have_left_a_volume(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository | ErrorKind::Io)
-        && !error.message.contains("already exists")
+    matches!(
+        error.kind,
+        ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository | ErrorKind::Io
+    ) && !error.message.contains("already exists")
 }
 
-/// devicemapper restores only into a volume of the backup's driver and size: take both from the backup where the caller
-/// said nothing.
+/// devicemapper restores only into a volume of the backup's driver and size: take both from the
+/// backup where the caller said nothing.
 fn like_the_backup(new: &NewVolume, backup: &Backup) -> NewVolume {
     let driver = Some(backup.field("DriverName")).filter(|driver| !driver.is_empty());
     let size = backup.field("VolumeSize").parse().ok().filter(|size| *size > 0);
-    NewVolume { driver: new.driver.clone().or(driver.map(str::to_owned)), size: new.size.or(size), ..new.clone() }
+    NewVolume {
+        driver: new.driver.clone().or(driver.map(str::to_owned)),
+        size: new.size.or(size),
+        ..new.clone()
+    }
 }

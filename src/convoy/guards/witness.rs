@@ -1,6 +1,7 @@
 //! What a run saw happen, whatever its script made of it.
 //!
-//! A script returns what it likes, and may end half way; what the guards saw with their own eyes is what the program knows of volumes.
+//! A script returns what it likes, and may end half way; what the guards saw with their own eyes is
+//! what the program knows of volumes.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,8 @@ pub enum Witness {
         url: String,
         /// When its snapshot was taken, where the daemon tells.
         snapshot_time: Option<Timestamp>,
-        /// Its size, where the daemon tells. (What Convoy calls `VolumeSize` is the volume's, not the backup's.)
+        /// Its size, where the daemon tells. (What Convoy calls `VolumeSize` is the volume's, not
+        /// the backup's.)
         bytes: Option<u64>,
         /// Whether this run made it.
         made: bool,
@@ -98,9 +100,10 @@ impl Guards {
             let newest = volume.snapshots_by_time().last().copied()?.clone();
             Some((newest.name.clone(), taken(&newest)))
         };
-        let seen_now = volumes
-            .iter()
-            .map(|(name, volume)| Witness::VolumeSeen { volume: name.clone(), snapshot: snapshot_of(volume) });
+        let seen_now = volumes.iter().map(|(name, volume)| Witness::VolumeSeen {
+            volume: name.clone(),
+            snapshot: snapshot_of(volume),
+        });
         let mut seen = self.seen();
         seen.witnessed.retain(|witness| !matches!(witness, Witness::VolumeSeen { .. }));
         seen.witnessed.extend(seen_now);
@@ -108,10 +111,20 @@ impl Guards {
 
     pub(super) fn witness_snapshot(&self, volume: &str, snapshot: &Snapshot) {
         let time = taken(snapshot).unwrap_or_else(|| self.clock.now());
-        self.witness(Witness::SnapshotMade { volume: volume.to_owned(), snapshot: snapshot.name.clone(), time });
+        self.witness(Witness::SnapshotMade {
+            volume: volume.to_owned(),
+            snapshot: snapshot.name.clone(),
+            time,
+        });
     }
 
-    pub(super) fn witness_backup(&self, volume: &str, url: &BackupUrl, backup: &Backup, made: bool) {
+    pub(super) fn witness_backup(
+        &self,
+        volume: &str,
+        url: &BackupUrl,
+        backup: &Backup,
+        made: bool,
+    ) {
         let snapshot_time = names::snapshot_time(backup.field("SnapshotName"))
             .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp());
         self.witness(Witness::BackupGood {

@@ -1,5 +1,5 @@
-//! Docker's volume plugin protocol, as Convoy answers it: always status 200, an error is `{"Err": ..}`, empty fields
-//! are left out.
+//! Docker's volume plugin protocol, as Convoy answers it: always status 200, an error is `{"Err":
+//! ..}`, empty fields are left out.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,8 @@ impl Call {
                 json!({ "Err": error.message })
             }
         };
-        go_json::to_string(&answer).map_or_else(|error| Answer::error(500, &error.message), Answer::text)
+        go_json::to_string(&answer)
+            .map_or_else(|error| Answer::error(500, &error.message), Answer::text)
     }
 
     async fn call(self, daemon: &dyn Daemon, mounts: &Mounts, body: &[u8]) -> Result<Value> {
@@ -65,7 +66,11 @@ impl Call {
             Self::Capabilities => return Ok(json!({ "Capabilities": { "Scope": "local" } })),
             Self::List => {
                 let volumes: Vec<Value> = daemon.volumes().await?.values().map(described).collect();
-                return Ok(if volumes.is_empty() { json!({}) } else { json!({ "Volumes": volumes }) });
+                return Ok(if volumes.is_empty() {
+                    json!({})
+                } else {
+                    json!({ "Volumes": volumes })
+                });
             }
             _ => {}
         }
@@ -77,14 +82,21 @@ impl Call {
                 daemon.create_volume(&new_volume(name, &fields.object("Opts")?)?).await?;
                 Ok(json!({}))
             }
-            // What is there already is what was asked for; what is gone need not be removed or unmounted.
+            // What is there already is what was asked for; what is gone need not be removed or
+            // unmounted.
             (Self::Create, Some(_)) | (Self::Remove | Self::Unmount, None) => Ok(json!({})),
             (Self::Remove, Some((name, _))) => remove(daemon, mounts, &name).await,
-            (Self::Mount, Some((name, _))) => mount(daemon, mounts, &name, fields.text("ID")?).await,
-            (Self::Unmount, Some((name, _))) => unmount(daemon, mounts, &name, fields.text("ID")?).await,
+            (Self::Mount, Some((name, _))) => {
+                mount(daemon, mounts, &name, fields.text("ID")?).await
+            }
+            (Self::Unmount, Some((name, _))) => {
+                unmount(daemon, mounts, &name, fields.text("ID")?).await
+            }
             (Self::Path, Some((_, volume))) => Ok(mounted_at(&volume.mount_point)),
             (Self::Get, Some((_, volume))) => Ok(json!({ "Volume": described(&volume) })),
-            (Self::Get, None) => Err(Error::new(ErrorKind::NotFound, format!("Could not find volume {name}."))),
+            (Self::Get, None) => {
+                Err(Error::new(ErrorKind::NotFound, format!("Could not find volume {name}.")))
+            }
             _ => Err(Error::new(ErrorKind::NotFound, "Couldn't find volume.")),
         }
     }
@@ -103,7 +115,8 @@ async fn find(daemon: &dyn Daemon, name: &str) -> Result<Option<(Name, Volume)>>
 /// Only the reference goes: `docker volume rm` must not delete data.
 async fn remove(daemon: &dyn Daemon, mounts: &Mounts, name: &Name) -> Result<Value> {
     let _turn = mounts.turn(name).await;
-    // Docker removes no volume that a container uses: those that are still on record ended without a word, with an engine that was killed.
+    // Docker removes no volume that a container uses: those that are still on record ended without
+    // a word, with an engine that was killed.
     if !mounts.users(name).is_empty() {
         unmount_last(daemon, mounts, name).await?;
     }
@@ -113,7 +126,12 @@ async fn remove(daemon: &dyn Daemon, mounts: &Mounts, name: &Name) -> Result<Val
     }
 }
 
-async fn mount(daemon: &dyn Daemon, mounts: &Mounts, name: &Name, container: &str) -> Result<Value> {
+async fn mount(
+    daemon: &dyn Daemon,
+    mounts: &Mounts,
+    name: &Name,
+    container: &str,
+) -> Result<Value> {
     let _turn = mounts.turn(name).await;
     let mount = daemon.mount_volume(name, None).await?;
     let mut users = mounts.users(name);
@@ -122,8 +140,14 @@ async fn mount(daemon: &dyn Daemon, mounts: &Mounts, name: &Name, container: &st
     Ok(mounted_at(&mount.mount_point))
 }
 
-/// The last one that goes unmounts. So does an id that is not known where nobody else is, as Convoy always does.
-async fn unmount(daemon: &dyn Daemon, mounts: &Mounts, name: &Name, container: &str) -> Result<Value> {
+/// The last one that goes unmounts. So does an id that is not known where nobody else is, as Convoy
+/// always does.
+async fn unmount(
+    daemon: &dyn Daemon,
+    mounts: &Mounts,
+    name: &Name,
+    container: &str,
+) -> Result<Value> {
     let _turn = mounts.turn(name).await;
     let mut others = mounts.users(name);
     others.remove(container);
@@ -161,8 +185,9 @@ fn new_volume(name: &str, options: &Fields) -> Result<NewVolume> {
     })?;
     let owned = |option: &str| Ok::<_, Error>(options.some_text(option)?.map(str::to_owned));
     let number = |text: &str| {
-        text.parse::<u64>()
-            .map_err(|_| Error::usage(format!("the option \"iops\" must be a whole number, not \"{text}\"")))
+        text.parse::<u64>().map_err(|_| {
+            Error::usage(format!("the option \"iops\" must be a whole number, not \"{text}\""))
+        })
     };
     let flag = |text: &str| match text.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" => Ok(true),
@@ -172,7 +197,11 @@ fn new_volume(name: &str, options: &Fields) -> Result<NewVolume> {
     Ok(NewVolume {
         name,
         driver: owned("driver")?,
-        size: options.some_text("size")?.map(units::parse_size).transpose()?.filter(|size| *size > 0),
+        size: options
+            .some_text("size")?
+            .map(units::parse_size)
+            .transpose()?
+            .filter(|size| *size > 0),
         backup: options.some_text("backup")?.map(BackupUrl::parse).transpose()?,
         volume_type: owned("type")?,
         iops: options.some_text("iops")?.map(number).transpose()?,

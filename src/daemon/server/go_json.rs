@@ -10,17 +10,20 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The value as Go writes it. Maps must come sorted, as `BTreeMap` does; fields come in the order they are declared.
+/// The value as Go writes it. Maps must come sorted, as `BTreeMap` does; fields come in the order
+/// they are declared.
 ///
 /// # Errors
 /// An internal error where the value can't be JSON.
 pub(super) fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     let mut text = Vec::new();
-    let mut serializer = Serializer::with_formatter(&mut text, GoFormatter(PrettyFormatter::with_indent(b"\t")));
+    let mut serializer =
+        Serializer::with_formatter(&mut text, GoFormatter(PrettyFormatter::with_indent(b"\t")));
     value
         .serialize(&mut serializer)
         .map_err(|error| Error::internal(format!("an answer can't be written: {error}")))?;
-    String::from_utf8(text).map_err(|error| Error::internal(format!("an answer can't be written: {error}")))
+    String::from_utf8(text)
+        .map_err(|error| Error::internal(format!("an answer can't be written: {error}")))
 }
 
 /// The settings, whose outermost level Convoy writes by hand, without indentation.
@@ -62,11 +65,19 @@ pub(super) fn escaped(text: &str) -> String {
 struct GoFormatter(PrettyFormatter<'static>);
 
 impl Formatter for GoFormatter {
-    fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         writer.write_all(escaped(fragment).as_bytes())
     }
 
-    fn write_char_escape<W: Write + ?Sized>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
+    fn write_char_escape<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
         match escape {
             CharEscape::Backspace => writer.write_all(b"\\u0008"),
             CharEscape::FormFeed => writer.write_all(b"\\u000c"),
@@ -82,7 +93,11 @@ impl Formatter for GoFormatter {
         self.0.end_array(writer)
     }
 
-    fn begin_array_value<W: Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_array_value<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         self.0.begin_array_value(writer, first)
     }
 
@@ -98,7 +113,11 @@ impl Formatter for GoFormatter {
         self.0.end_object(writer)
     }
 
-    fn begin_object_key<W: Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_object_key<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         self.0.begin_object_key(writer, first)
     }
 
@@ -123,7 +142,10 @@ mod tests {
     #[test]
     fn what_go_escapes_is_escaped() {
         let text = to_string("a&b<c>d\u{2028}\u{2029}\u{8}\u{c}\n\t\r\u{1}\"\\\u{7f}é/").unwrap();
-        assert_eq!(text, "\"a\\u0026b\\u003cc\\u003ed\\u2028\\u2029\\u0008\\u000c\\n\\t\\r\\u0001\\\"\\\\\u{7f}é/\"");
+        assert_eq!(
+            text,
+            "\"a\\u0026b\\u003cc\\u003ed\\u2028\\u2029\\u0008\\u000c\\n\\t\\r\\u0001\\\"\\\\\u{7f}é/\""
+        );
     }
 
     #[test]
@@ -137,7 +159,8 @@ mod tests {
     /// Reads a recorded answer into the model and writes it again: every byte must be the same.
     #[test]
     fn every_recorded_answer_is_written_as_it_was() {
-        let transcripts: Value = serde_json::from_str(include_str!("../../../tests/data/transcripts.json")).unwrap();
+        let transcripts: Value =
+            serde_json::from_str(include_str!("../../../tests/data/transcripts.json")).unwrap();
         let mut compared = 0;
         for exchange in transcripts["exchanges"].as_array().unwrap() {
             let body = exchange["response"]["body"].as_str().unwrap();

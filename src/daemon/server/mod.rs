@@ -1,5 +1,5 @@
-//! Gives any [`Daemon`] a Convoy socket: its API ([`routes`]) and Docker's volume plugin protocol ([`docker`]),
-//! answered byte for byte as Convoy does it.
+//! Gives any [`Daemon`] a Convoy socket: its API ([`routes`]) and Docker's volume plugin protocol
+//! ([`docker`]), answered byte for byte as Convoy does it.
 
 mod docker;
 mod go_json;
@@ -66,12 +66,12 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens on `socket`, which only this user may use; a dead socket that lies there is replaced. Connections are
-    /// answered once [`Server::run`] runs.
+    /// Listens on `socket`, which only this user may use; a dead socket that lies there is
+    /// replaced. Connections are answered once [`Server::run`] runs.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Busy`] where another daemon listens there, a configuration error where something lies
-    /// there that is no socket, an I/O error where it can't be made.
+    /// [`crate::error::ErrorKind::Busy`] where another daemon listens there, a configuration error
+    /// where something lies there that is no socket, an I/O error where it can't be made.
     pub fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
         Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: Arc::default() }) })
@@ -83,8 +83,9 @@ impl Server {
         self
     }
 
-    /// Serves until `shutdown` comes: then it removes the socket, refuses whoever comes now, and ends when everyone who had
-    /// connected before that has been answered and the last call to the daemon is over, even one whose client has hung up.
+    /// Serves until `shutdown` comes: then it removes the socket, refuses whoever comes now, and
+    /// ends when everyone who had connected before that has been answered and the last call to the
+    /// daemon is over, even one whose client has hung up.
     ///
     /// # Errors
     /// An I/O error where the listener can't be used.
@@ -93,7 +94,8 @@ impl Server {
         let listener = tokio::net::UnixListener::from_std(listener)
             .map_err(|error| Error::io("cannot listen on the daemon's socket", &error))?;
         let (ending, ended) = watch::channel(());
-        // Whoever still works holds a clone of `working`: when the last one is dropped, `done` ends.
+        // Whoever still works holds a clone of `working`: when the last one is dropped, `done`
+        // ends.
         let (working, mut done) = mpsc::channel::<Infallible>(1);
         tokio::pin!(shutdown);
         loop {
@@ -113,14 +115,21 @@ impl Server {
             }
         }
         drop(file);
-        // Who is in the queue has connected, and may have sent a write: to be cut off now would leave it in doubt.
+        // Who is in the queue has connected, and may have sent a write: to be cut off now would
+        // leave it in doubt.
         if let Err(error) = refuse_newcomers(&listener) {
             log::warn!("the daemon's socket was closed before everyone was heard: {error}");
         } else if let Ok(listener) = listener.into_std() {
             while let Ok((stream, _)) = listener.accept() {
-                let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
                 let Ok(stream) = stream else { continue };
-                tokio::spawn(connection(stream, Arc::clone(&shared), ended.clone(), working.clone()));
+                tokio::spawn(connection(
+                    stream,
+                    Arc::clone(&shared),
+                    ended.clone(),
+                    working.clone(),
+                ));
             }
         }
         drop(ending);
@@ -197,12 +206,16 @@ impl Answer {
     fn into_response(self) -> Response<Full<Bytes>> {
         let empty = self.body.is_empty();
         let mut response = Response::new(Full::new(Bytes::from(self.body)));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
-        if let Some(hint) = self.hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok()) {
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
+        if let Some(hint) = self.hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok())
+        {
             response.headers_mut().insert(HINT, hint);
         }
         if !empty {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
         response
     }
@@ -221,24 +234,42 @@ impl Asked {
     }
 }
 
-/// Finds out what is asked, reads the body, and lets the daemon work in a task of its own: the work goes on when the
-/// client hangs up, as it does in Convoy.
-async fn serve(request: Request<Incoming>, shared: Arc<Shared>, working: mpsc::Sender<Infallible>) -> Answer {
+/// Finds out what is asked, reads the body, and lets the daemon work in a task of its own: the work
+/// goes on when the client hangs up, as it does in Convoy.
+async fn serve(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+    working: mpsc::Sender<Infallible>,
+) -> Answer {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path(), head.uri.query());
     log::debug!("{} {}", head.method, head.uri);
     let Some(asked) = Asked::find(&head.method, path, query) else {
-        return Answer { status: 404, body: format!("Handler not found: {} {}", head.method, head.uri), hint: None };
+        return Answer {
+            status: 404,
+            body: format!("Handler not found: {} {}", head.method, head.uri),
+            hint: None,
+        };
     };
     if matches!(asked, Asked::Api(_))
         && let Some(version) = head.headers.get(USER_AGENT).and_then(client_version)
         && version != API_VERSION
     {
-        return Answer::error(404, &format!("client version {version} doesn't match with server {API_VERSION}"));
+        return Answer::error(
+            404,
+            &format!("client version {version} doesn't match with server {API_VERSION}"),
+        );
     }
-    let body = match tokio::time::timeout(SLOWEST_CLIENT, Limited::new(body, LARGEST_BODY).collect()).await {
+    let body = match tokio::time::timeout(
+        SLOWEST_CLIENT,
+        Limited::new(body, LARGEST_BODY).collect(),
+    )
+    .await
+    {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) => return Answer::error(400, &format!("the request's body can't be read: {error}")),
+        Ok(Err(error)) => {
+            return Answer::error(400, &format!("the request's body can't be read: {error}"));
+        }
         Err(_) => return Answer::error(408, "the request's body did not come in time"),
     };
     let work = tokio::spawn(async move {

@@ -1,7 +1,9 @@
-//! Which containers use a volume, by the id that Docker gives with each mount: a volume is unmounted when the last one has gone.
+//! Which containers use a volume, by the id that Docker gives with each mount: a volume is
+//! unmounted when the last one has gone.
 //!
-//! It is kept in a file, because containers outlive a daemon that is started again: without it, the first one that goes would unmount
-//! a volume that others still use, and a mounted volume is one that can't be deleted. What a file of another boot says is over.
+//! It is kept in a file, because containers outlive a daemon that is started again: without it, the
+//! first one that goes would unmount a volume that others still use, and a mounted volume is one
+//! that can't be deleted. What a file of another boot says is over.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -23,8 +25,8 @@ const FILE: &str = "docker-mounts.json";
 pub struct Mounts {
     file: Option<PathBuf>,
     users: Mutex<Users>,
-    /// Held throughout a call, so that a mount can't slip between the last unmount's count and its call; other volumes' calls do not
-    /// wait for it.
+    /// Held throughout a call, so that a mount can't slip between the last unmount's count and its
+    /// call; other volumes' calls do not wait for it.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -48,7 +50,10 @@ impl Mounts {
     pub fn kept_in(root: &Path) -> Self {
         let file = root.join(FILE);
         let users = read(&file, &boot()).unwrap_or_else(|error| {
-            log::warn!("which containers use which volumes is not known: cannot read \"{}\": {error}", file.display());
+            log::warn!(
+                "which containers use which volumes is not known: cannot read \"{}\": {error}",
+                file.display()
+            );
             Users::new()
         });
         Self { file: Some(file), users: Mutex::new(users), turns: Mutex::default() }
@@ -90,7 +95,8 @@ fn write(file: &Path, users: &Users) -> io::Result<()> {
     write_whole(file, &serde_json::to_vec(&Kept { boot: boot(), users: users.clone() })?)
 }
 
-/// Nobody where there is no file, or where it was written before the machine was started: no container of then is there now.
+/// Nobody where there is no file, or where it was written before the machine was started: no
+/// container of then is there now.
 fn read(file: &Path, boot: &str) -> io::Result<Users> {
     match fs::read(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Users::new()),

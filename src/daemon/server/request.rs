@@ -1,5 +1,5 @@
-//! The fields of a request's body, read as leniently as Go does it: names in any case, `null` for nothing, unknown
-//! fields passed over, whatever follows the first value ignored.
+//! The fields of a request's body, read as leniently as Go does it: names in any case, `null` for
+//! nothing, unknown fields passed over, whatever follows the first value ignored.
 
 use serde_json::{Map, Value};
 
@@ -19,7 +19,9 @@ impl Fields {
         match values.next() {
             None => Err(Error::usage("EOF")),
             Some(Err(error)) if error.is_eof() => Err(Error::usage("unexpected EOF")),
-            Some(Err(error)) => Err(Error::usage(format!("the request's body is not JSON: {error}"))),
+            Some(Err(error)) => {
+                Err(Error::usage(format!("the request's body is not JSON: {error}")))
+            }
             Some(Ok(Value::Null)) => Ok(Self::default()),
             Some(Ok(Value::Object(fields))) => Ok(Self(fields)),
             Some(Ok(_)) => Err(Error::usage("the request's body is not a JSON object")),
@@ -27,10 +29,9 @@ impl Fields {
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
-        let found = self
-            .0
-            .get(name)
-            .or_else(|| self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value));
+        let found = self.0.get(name).or_else(|| {
+            self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        });
         found.filter(|value| !value.is_null())
     }
 
@@ -39,7 +40,8 @@ impl Fields {
     /// # Errors
     /// A usage error for another type.
     pub(super) fn text(&self, name: &str) -> Result<&str> {
-        self.get(name).map_or(Ok(""), |value| value.as_str().ok_or_else(|| wrong_type(name, "a string")))
+        self.get(name)
+            .map_or(Ok(""), |value| value.as_str().ok_or_else(|| wrong_type(name, "a string")))
     }
 
     /// A text that is there and not empty.
@@ -56,7 +58,9 @@ impl Fields {
     /// A usage error for another type, a fraction, or less than nothing.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>> {
         self.get(name)
-            .map(|value| value.as_u64().ok_or_else(|| wrong_type(name, "a whole number of at least 0")))
+            .map(|value| {
+                value.as_u64().ok_or_else(|| wrong_type(name, "a whole number of at least 0"))
+            })
             .transpose()
     }
 
@@ -65,7 +69,9 @@ impl Fields {
     /// # Errors
     /// A usage error for another type.
     pub(super) fn flag(&self, name: &str) -> Result<bool> {
-        self.get(name).map_or(Ok(false), |value| value.as_bool().ok_or_else(|| wrong_type(name, "true or false")))
+        self.get(name).map_or(Ok(false), |value| {
+            value.as_bool().ok_or_else(|| wrong_type(name, "true or false"))
+        })
     }
 
     /// An object within.
@@ -91,7 +97,10 @@ mod tests {
 
     #[test]
     fn bodies_are_read_as_go_reads_them() {
-        let fields = Fields::parse(br#"{"volumename":"vol1","SIZE":7,"Verbose":null,"Other":[]} {"more":1}"#).unwrap();
+        let fields = Fields::parse(
+            br#"{"volumename":"vol1","SIZE":7,"Verbose":null,"Other":[]} {"more":1}"#,
+        )
+        .unwrap();
         assert_eq!(fields.text("VolumeName").unwrap(), "vol1");
         assert_eq!(fields.number("Size").unwrap(), Some(7));
         assert!(!fields.flag("Verbose").unwrap());
@@ -109,8 +118,14 @@ mod tests {
 
     #[test]
     fn a_field_of_another_type_is_refused() {
-        let fields = Fields::parse(br#"{"Size":-1,"Name":1,"Verbose":"yes","Opts":"x","IOPS":1.5}"#).unwrap();
+        let fields =
+            Fields::parse(br#"{"Size":-1,"Name":1,"Verbose":"yes","Opts":"x","IOPS":1.5}"#)
+                .unwrap();
         assert!(fields.number("Size").is_err() && fields.number("IOPS").is_err());
-        assert!(fields.text("Name").is_err() && fields.flag("Verbose").is_err() && fields.object("Opts").is_err());
+        assert!(
+            fields.text("Name").is_err()
+                && fields.flag("Verbose").is_err()
+                && fields.object("Opts").is_err()
+        );
     }
 }

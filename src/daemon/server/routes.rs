@@ -38,7 +38,9 @@ impl Route {
         let path = path.strip_prefix("/v1").unwrap_or(path);
         Some(match (method.as_str(), path) {
             ("GET", "/info") => Self::Info,
-            ("GET", "/volumes/list") => Self::VolumeList { driver: query.is_some_and(asks_for_the_driver) },
+            ("GET", "/volumes/list") => {
+                Self::VolumeList { driver: query.is_some_and(asks_for_the_driver) }
+            }
             ("GET", "/volumes/") => Self::VolumeInspect,
             ("POST", "/volumes/create") => Self::VolumeCreate,
             ("POST", "/volumes/mount") => Self::VolumeMount,
@@ -55,7 +57,8 @@ impl Route {
         })
     }
 
-    /// What is answered when the daemon fails: its words as Convoy puts them on this route, and the status.
+    /// What is answered when the daemon fails: its words as Convoy puts them on this route, and the
+    /// status.
     fn failure(self, error: &Error, fields: &Fields) -> Answer {
         let text = |name: &str| fields.text(name).unwrap_or_default().to_owned();
         let words = match (self, Missing::of(&error.message)) {
@@ -68,11 +71,15 @@ impl Route {
             (Self::BackupCreate, Some(Missing::Snapshot)) => {
                 format!("Cannot find volume of snapshot {}", text("SnapshotName"))
             }
-            (_, Some(Missing::Snapshot)) => format!("cannot find volume for snapshot {}", text("SnapshotName")),
+            (_, Some(Missing::Snapshot)) => {
+                format!("cannot find volume for snapshot {}", text("SnapshotName"))
+            }
             _ => error.message.clone(),
         };
-        // Convoy answers 404 in the two cases above only; a client takes any other 404 for an unknown route.
-        let answer = Answer::error(error.status.filter(|status| *status != 404).unwrap_or(400), &words);
+        // Convoy answers 404 in the two cases above only; a client takes any other 404 for an
+        // unknown route.
+        let answer =
+            Answer::error(error.status.filter(|status| *status != 404).unwrap_or(400), &words);
         Answer { hint: error.hint.clone(), ..answer }
     }
 
@@ -90,9 +97,13 @@ impl Route {
         match self.call(daemon, &fields).await {
             Ok(text) => Answer::text(text),
             Err(error) => {
-                // That there is no such thing is an answer, too: a volume without a backup has none.
-                let level =
-                    if error.kind == crate::error::ErrorKind::NotFound { log::Level::Debug } else { log::Level::Warn };
+                // That there is no such thing is an answer, too: a volume without a backup has
+                // none.
+                let level = if error.kind == crate::error::ErrorKind::NotFound {
+                    log::Level::Debug
+                } else {
+                    log::Level::Warn
+                };
                 log::log!(level, "{self:?} failed: {error}");
                 self.failure(&error, &fields)
             }
@@ -103,15 +114,18 @@ impl Route {
         let verbose = fields.flag("Verbose")?;
         match self {
             Self::Info => go_json::info(&daemon.info().await?),
-            Self::VolumeList { driver: true } => go_json::to_string(&daemon.driver_volumes().await?),
+            Self::VolumeList { driver: true } => {
+                go_json::to_string(&daemon.driver_volumes().await?)
+            }
             Self::VolumeList { driver: false } => {
                 let volumes = daemon.volumes().await?;
-                let listed: BTreeMap<_, _> = volumes.into_iter().map(|(name, v)| (name, as_listed(v))).collect();
+                let listed: BTreeMap<_, _> =
+                    volumes.into_iter().map(|(name, v)| (name, as_listed(v))).collect();
                 go_json::to_string(&listed)
             }
-            Self::VolumeInspect => {
-                go_json::to_string(&as_listed(daemon.volume(&name(fields.text("VolumeName")?)?).await?))
-            }
+            Self::VolumeInspect => go_json::to_string(&as_listed(
+                daemon.volume(&name(fields.text("VolumeName")?)?).await?,
+            )),
             Self::VolumeCreate => {
                 let volume = as_listed(daemon.create_volume(&new_volume(fields)?).await?);
                 if verbose { go_json::to_string(&volume) } else { Ok(volume.name) }
@@ -122,9 +136,15 @@ impl Route {
                 if !verbose {
                     return Ok(mount.mount_point);
                 }
-                go_json::to_string(&Volume { name: mount.name, mount_point: mount.mount_point, ..Volume::default() })
+                go_json::to_string(&Volume {
+                    name: mount.name,
+                    mount_point: mount.mount_point,
+                    ..Volume::default()
+                })
             }
-            Self::VolumeUmount => nothing(daemon.unmount_volume(&name(fields.text("VolumeName")?)?).await),
+            Self::VolumeUmount => {
+                nothing(daemon.unmount_volume(&name(fields.text("VolumeName")?)?).await)
+            }
             Self::VolumeDelete => {
                 let name = name(fields.text("VolumeName")?)?;
                 nothing(daemon.delete_volume(&name, fields.flag("ReferenceOnly")?).await)
@@ -138,22 +158,40 @@ impl Route {
                 }
                 go_json::to_string(&Snapshot { volume_created_at: None, ..snapshot })
             }
-            Self::SnapshotInspect => go_json::to_string(&daemon.snapshot(&name(fields.text("SnapshotName")?)?).await?),
-            Self::SnapshotDelete => nothing(daemon.delete_snapshot(&name(fields.text("SnapshotName")?)?).await),
+            Self::SnapshotInspect => {
+                go_json::to_string(&daemon.snapshot(&name(fields.text("SnapshotName")?)?).await?)
+            }
+            Self::SnapshotDelete => {
+                nothing(daemon.delete_snapshot(&name(fields.text("SnapshotName")?)?).await)
+            }
             Self::BackupList => {
                 let volume = fields.some_text("VolumeName")?.map(name).transpose()?;
-                let backups = daemon.backups(&destination(fields.text("URL")?)?, volume.as_ref()).await?;
-                let by_url: BTreeMap<String, Backup> =
-                    backups.into_iter().map(|backup| (backup.field("BackupURL").to_owned(), backup)).collect();
+                let backups =
+                    daemon.backups(&destination(fields.text("URL")?)?, volume.as_ref()).await?;
+                let by_url: BTreeMap<String, Backup> = backups
+                    .into_iter()
+                    .map(|backup| (backup.field("BackupURL").to_owned(), backup))
+                    .collect();
                 go_json::to_string(&by_url)
             }
-            Self::BackupInspect => go_json::to_string(&daemon.backup(&backup_url(fields.text("URL")?)?).await?),
+            Self::BackupInspect => {
+                go_json::to_string(&daemon.backup(&backup_url(fields.text("URL")?)?).await?)
+            }
             Self::BackupCreate => {
                 let snapshot = name(fields.text("SnapshotName")?)?;
-                let url = daemon.create_backup(&snapshot, &destination(fields.text("URL")?)?).await?.to_string();
-                if verbose { go_json::to_string(&BTreeMap::from([("URL", url)])) } else { Ok(go_json::escaped(&url)) }
+                let url = daemon
+                    .create_backup(&snapshot, &destination(fields.text("URL")?)?)
+                    .await?
+                    .to_string();
+                if verbose {
+                    go_json::to_string(&BTreeMap::from([("URL", url)]))
+                } else {
+                    Ok(go_json::escaped(&url))
+                }
             }
-            Self::BackupDelete => nothing(daemon.delete_backup(&backup_url(fields.text("URL")?)?).await),
+            Self::BackupDelete => {
+                nothing(daemon.delete_backup(&backup_url(fields.text("URL")?)?).await)
+            }
         }
     }
 }
@@ -166,9 +204,12 @@ enum Missing {
 }
 
 impl Missing {
-    /// Convoy puts the same thing differently on each route; a daemon need not know on which one it is asked.
+    /// Convoy puts the same thing differently on each route; a daemon need not know on which one it
+    /// is asked.
     fn of(words: &str) -> Option<Self> {
-        if words == "Volume not found." || (words.starts_with("volume ") && words.ends_with(" doesn't exist")) {
+        if words == "Volume not found."
+            || (words.starts_with("volume ") && words.ends_with(" doesn't exist"))
+        {
             Some(Self::Volume)
         } else if words.starts_with("cannot find volume for snapshot ")
             || words.starts_with("Cannot find volume of snapshot ")
@@ -231,12 +272,15 @@ fn backup_url(text: &str) -> Result<BackupUrl> {
     BackupUrl::parse(text)
 }
 
-/// What a new volume shall be. `Endpoint` is looked at only where Convoy refuses it: a daemon knows its own endpoint.
+/// What a new volume shall be. `Endpoint` is looked at only where Convoy refuses it: a daemon knows
+/// its own endpoint.
 fn new_volume(fields: &Fields) -> Result<NewVolume> {
     let owned = |name: &str| Ok::<_, Error>(fields.some_text(name)?.map(str::to_owned));
     let backup = fields.some_text("BackupURL")?.map(backup_url).transpose()?;
     if backup.is_none() && fields.some_text("Endpoint")?.is_some() {
-        return Err(Error::usage("Endpoint option can only be used when creating a volume from a backup."));
+        return Err(Error::usage(
+            "Endpoint option can only be used when creating a volume from a backup.",
+        ));
     }
     Ok(NewVolume {
         name: name(&named_or_new(fields.text("Name")?, "volume"))?,

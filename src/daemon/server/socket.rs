@@ -1,4 +1,5 @@
-//! The socket file: made without a moment in which others could connect, and never taken from a daemon that lives.
+//! The socket file: made without a moment in which others could connect, and never taken from a
+//! daemon that lives.
 
 use std::{
     fs, io,
@@ -22,13 +23,18 @@ pub(super) struct SocketFile {
 /// Listens on `path`, which only this user may use (mode 0600); missing folders above it are made.
 ///
 /// # Errors
-/// A configuration error where something else lies there, `Busy` where a daemon listens there, `Io` for the rest.
+/// A configuration error where something else lies there, `Busy` where a daemon listens there, `Io`
+/// for the rest.
 pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
     let shown = path.display();
     let failed = |what: &str, error: &io::Error| {
         let hint = match error.kind() {
-            io::ErrorKind::InvalidInput => "a socket's path may have about 100 bytes: choose a shorter one",
-            io::ErrorKind::PermissionDenied => "run as a user that may write there, or choose another path",
+            io::ErrorKind::InvalidInput => {
+                "a socket's path may have about 100 bytes: choose a shorter one"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "run as a user that may write there, or choose another path"
+            }
             _ => "choose another path for the socket",
         };
         Error::io(format!("cannot {what} \"{shown}\""), error).with_hint(hint)
@@ -36,10 +42,12 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
     // The temporary name may fit where this one, which clients connect to, does not.
     SocketAddr::from_pathname(path).map_err(|error| failed("listen on the socket", &error))?;
     refuse_what_is_in_use(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| failed("make the folder of the socket", &error))?;
-    // Bound under another name, given its mode, then moved: nobody can connect to it in between, and a dead socket is
-    // replaced in one step. The name is short because a socket's path may not be long.
+    // Bound under another name, given its mode, then moved: nobody can connect to it in between,
+    // and a dead socket is replaced in one step. The name is short because a socket's path may not
+    // be long.
     let temporary = folder.join(format!(".{:x}", std::process::id()));
     let bind = || -> io::Result<(UnixListener, (u64, u64))> {
         match fs::remove_file(&temporary) {
@@ -85,7 +93,8 @@ fn refuse_what_is_in_use(path: &Path) -> Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("cannot remove the socket \"{}\": {error}", self.path.display());
         }
@@ -102,7 +111,11 @@ mod tests {
         let path = folder.path().join("new/convoy.sock");
         let (_listener, file) = listen(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the temporary name is gone");
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "the temporary name is gone"
+        );
         drop(file);
         assert!(!path.exists());
     }
@@ -134,6 +147,10 @@ mod tests {
         assert_eq!(listen(&link).unwrap_err().kind, ErrorKind::Configuration);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         let error = listen(&folder.path().join("x".repeat(150))).unwrap_err();
-        assert!(error.kind == ErrorKind::Io && error.hint.unwrap().contains("choose"), "{}", error.message);
+        assert!(
+            error.kind == ErrorKind::Io && error.hint.unwrap().contains("choose"),
+            "{}",
+            error.message
+        );
     }
 }

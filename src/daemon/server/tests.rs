@@ -51,16 +51,27 @@ impl Running {
         self.send_with(method, path, &[], body).await
     }
 
-    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> RawAnswer {
-        tokio::task::block_in_place(|| raw::send(&self.socket(), method, path, headers, body)).unwrap()
+    async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> RawAnswer {
+        tokio::task::block_in_place(|| raw::send(&self.socket(), method, path, headers, body))
+            .unwrap()
     }
 }
 
-/// Recorded exchanges for which the daemon in memory keeps too little: it has no drivers, no folders and no mounts. The
-/// built-in daemon is asked all of them by an integration test.
-const BEYOND_MEMORY: [&str; 3] =
-    ["create a volume with an unknown driver", "delete a mounted volume", "back up to a folder that is not there"];
-/// Those whose answers hold what drivers and folders tell; only their status and content type are compared.
+/// Recorded exchanges for which the daemon in memory keeps too little: it has no drivers, no
+/// folders and no mounts. The built-in daemon is asked all of them by an integration test.
+const BEYOND_MEMORY: [&str; 3] = [
+    "create a volume with an unknown driver",
+    "delete a mounted volume",
+    "back up to a folder that is not there",
+];
+/// Those whose answers hold what drivers and folders tell; only their status and content type are
+/// compared.
 const DRIVERS_WORDS: [&str; 21] = [
     "info",
     "create a volume, verbose",
@@ -92,7 +103,9 @@ fn without_random_names(text: &str) -> String {
         let mut from = 0;
         while let Some(found) = result[from..].find(what) {
             from += found + what.len();
-            if result.len() >= from + 16 && result[from..from + 16].bytes().all(|b| b.is_ascii_hexdigit()) {
+            if result.len() >= from + 16
+                && result[from..from + 16].bytes().all(|b| b.is_ascii_hexdigit())
+            {
                 result.replace_range(from..from + 16, "*");
             }
         }
@@ -111,12 +124,16 @@ async fn what_was_recorded_is_answered_alike_wherever_a_daemon_in_memory_can_tel
             continue;
         }
         let mut body = exchange.request.body.map(|body| body.to_string()).unwrap_or_default();
-        // The names that this daemon made up in place of the recorded ones, in the order in which they came.
+        // The names that this daemon made up in place of the recorded ones, in the order in which
+        // they came.
         for (recorded, ours) in &made {
             body = body.replace(recorded.as_str(), ours);
         }
-        let headers: Vec<_> = exchange.request.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let answer = server.send_with(&exchange.request.method, &exchange.request.path, &headers, &body).await;
+        let headers: Vec<_> =
+            exchange.request.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let answer = server
+            .send_with(&exchange.request.method, &exchange.request.path, &headers, &body)
+            .await;
         let recorded = exchange.response;
         assert_eq!(
             (answer.status, &answer.content_type),
@@ -124,13 +141,19 @@ async fn what_was_recorded_is_answered_alike_wherever_a_daemon_in_memory_can_tel
             "{name}: {answer:?}"
         );
         if name.starts_with("back up, ") {
-            let backup = |text: &str| text.split_once("backup=").unwrap().1.split_once('\\').unwrap().0.to_owned();
+            let backup = |text: &str| {
+                text.split_once("backup=").unwrap().1.split_once('\\').unwrap().0.to_owned()
+            };
             made.push((backup(&recorded.body), backup(&answer.body)));
         }
         if DRIVERS_WORDS.contains(&name) {
             by_status += 1;
         } else {
-            assert_eq!(without_random_names(&answer.body), without_random_names(&recorded.body), "{name}");
+            assert_eq!(
+                without_random_names(&answer.body),
+                without_random_names(&recorded.body),
+                "{name}"
+            );
             to_the_byte += 1;
         }
     }
@@ -140,7 +163,10 @@ async fn what_was_recorded_is_answered_alike_wherever_a_daemon_in_memory_can_tel
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_answer_bare_and_under_v1_with_exact_slashes() {
     let server = Running::start(Arc::new(MemoryDaemon::with_volumes(&["vol1"])));
-    assert_eq!(server.send("GET", "/volumes/list", "").await, server.send("GET", "/v1/volumes/list", "").await);
+    assert_eq!(
+        server.send("GET", "/volumes/list", "").await,
+        server.send("GET", "/v1/volumes/list", "").await
+    );
     assert_eq!(server.send("GET", "/volumes/", r#"{"VolumeName":"vol1"}"#).await.status, 200);
     for (method, path) in [
         ("GET", "/volumes"),
@@ -153,15 +179,21 @@ async fn routes_answer_bare_and_under_v1_with_exact_slashes() {
         ("GET", "/nope?a=b"),
     ] {
         let answer = server.send(method, path, "{}").await;
-        assert_eq!((answer.status, answer.body), (404, format!("Handler not found: {method} {path}")));
+        assert_eq!(
+            (answer.status, answer.body),
+            (404, format!("Handler not found: {method} {path}"))
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_and_the_server_understand_each_other() {
     let server = Running::start(Arc::new(MemoryDaemon::new()));
-    let client =
-        Client::new(ClientOptions { socket: server.socket(), endpoint: None, deadlines: Deadlines::default() });
+    let client = Client::new(ClientOptions {
+        socket: server.socket(),
+        endpoint: None,
+        deadlines: Deadlines::default(),
+    });
     let vol1 = Name::volume("vol1").unwrap();
     client.create_volume(&NewVolume::named(vol1.clone())).await.unwrap();
     let snapshot = client.create_snapshot(&vol1, &Name::snapshot("snap1").unwrap()).await.unwrap();
@@ -202,12 +234,18 @@ async fn what_the_daemon_fails_with_is_told_with_its_status_and_words() {
 async fn a_body_without_end_is_refused() {
     let server = Running::start(Arc::new(MemoryDaemon::new()));
     let body = format!("{{\"Name\":\"{}\"}}", "x".repeat(LARGEST_BODY));
-    let answer = tokio::task::block_in_place(|| raw::send(&server.socket(), "POST", "/v1/volumes/create", &[], &body));
-    // The server may close before the client has sent it all; hanging up without a word is no refusal.
+    let answer = tokio::task::block_in_place(|| {
+        raw::send(&server.socket(), "POST", "/v1/volumes/create", &[], &body)
+    });
+    // The server may close before the client has sent it all; hanging up without a word is no
+    // refusal.
     match answer {
         Ok(answer) => assert_eq!(answer.status, 400),
         Err(error) => assert!(
-            matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe),
+            matches!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
+            ),
             "{error}"
         ),
     }
@@ -218,7 +256,8 @@ async fn a_body_without_end_is_refused() {
 async fn a_volume_is_unmounted_when_its_last_container_has_gone() {
     let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
     let server = Running::start(daemon.clone());
-    let unmounts = || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
+    let unmounts =
+        || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
     let body = |id: &str| format!(r#"{{"Name":"vol1","ID":"{id}"}}"#);
     for id in ["c1", "c2", "c1"] {
         assert_eq!(
@@ -243,9 +282,12 @@ async fn a_daemon_that_starts_again_unmounts_no_volume_that_a_container_still_us
     let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
     let call = async |call: docker::Call, id: &str| {
         let mounts = Mounts::kept_in(root.path());
-        call.answer(&*daemon, &mounts, format!(r#"{{"Name":"vol1","ID":"{id}"}}"#).as_bytes()).await.body
+        call.answer(&*daemon, &mounts, format!(r#"{{"Name":"vol1","ID":"{id}"}}"#).as_bytes())
+            .await
+            .body
     };
-    let unmounts = || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
+    let unmounts =
+        || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
     call(docker::Call::Mount, "c1").await;
     call(docker::Call::Mount, "c2").await;
     assert_eq!(call(docker::Call::Unmount, "c1").await, "{}");
@@ -253,7 +295,8 @@ async fn a_daemon_that_starts_again_unmounts_no_volume_that_a_container_still_us
     call(docker::Call::Unmount, "c2").await;
     assert_eq!(unmounts(), 1);
 
-    // Containers that ended with an engine that was killed are not unmounted; Docker removes only what none uses.
+    // Containers that ended with an engine that was killed are not unmounted; Docker removes only
+    // what none uses.
     call(docker::Call::Mount, "c3").await;
     assert_eq!(call(docker::Call::Remove, "").await, "{}");
     assert_eq!(unmounts(), 2);
@@ -268,7 +311,9 @@ async fn a_volume_that_takes_its_time_holds_up_no_others() {
     let meanwhile = async {
         daemon.begun.notified().await;
         let mount = docker::Call::Mount.answer(&*daemon, &mounts, br#"{"Name":"vol9","ID":"c1"}"#);
-        tokio::time::timeout(std::time::Duration::from_secs(60), mount).await.expect("it waits for another volume");
+        tokio::time::timeout(std::time::Duration::from_secs(60), mount)
+            .await
+            .expect("it waits for another volume");
         daemon.go_on.notify_one();
     };
     tokio::join!(unmount, meanwhile);
@@ -279,8 +324,7 @@ async fn a_volume_that_takes_its_time_holds_up_no_others() {
 async fn docker_removes_only_the_reference_and_hears_of_errors() {
     let daemon = Arc::new(Recorder::default());
     let server = Running::start(daemon.clone());
-    let create =
-        r#"{"Name":"vol2","Opts":{"size":"1G","driver":"ebs","type":"io1","iops":"7","id":"v-1","vm":"true"}}"#;
+    let create = r#"{"Name":"vol2","Opts":{"size":"1G","driver":"ebs","type":"io1","iops":"7","id":"v-1","vm":"true"}}"#;
     assert_eq!(server.send("POST", "/VolumeDriver.Remove", r#"{"Name":"vol1"}"#).await.body, "{}");
     assert_eq!(server.send("POST", "/VolumeDriver.Create", create).await.body, "{}");
     assert_eq!(
@@ -309,7 +353,10 @@ async fn docker_removes_only_the_reference_and_hears_of_errors() {
     ] {
         let body = format!(r#"{{"Name":"vol3","Opts":{options}}}"#);
         let answer = server.send("POST", "/VolumeDriver.Create", &body).await;
-        assert!(answer.status == 200 && answer.body.contains("\"Err\"") && answer.body.contains(words), "{answer:?}");
+        assert!(
+            answer.status == 200 && answer.body.contains("\"Err\"") && answer.body.contains(words),
+            "{answer:?}"
+        );
     }
     assert_eq!(server.send("POST", "/VolumeDriver.Get", "").await.body, "{\n\t\"Err\": \"EOF\"\n}");
 }
@@ -346,7 +393,9 @@ async fn a_request_in_flight_is_answered_before_the_end_and_idle_connections_do_
     let _idle = BlockingStream::connect(server.socket()).unwrap();
     let socket = server.socket();
     let body = r#"{"VolumeName":"vol1"}"#;
-    let request = tokio::task::spawn_blocking(move || raw::send(&socket, "POST", "/volumes/umount", &[], body));
+    let request = tokio::task::spawn_blocking(move || {
+        raw::send(&socket, "POST", "/volumes/umount", &[], body)
+    });
     daemon.begun.notified().await;
     server.stop();
     while server.socket().exists() {
@@ -392,7 +441,10 @@ async fn a_connection_serves_several_requests() {
         stream.read_to_string(&mut text).unwrap();
         text
     });
-    assert!(answers.contains("200 OK") && answers.ends_with("Handler not found: GET /v1/nope"), "{answers}");
+    assert!(
+        answers.contains("200 OK") && answers.ends_with("Handler not found: GET /v1/nope"),
+        "{answers}"
+    );
 }
 
 /// A daemon that writes down what reaches it; unmounting takes until the test says so.
@@ -449,13 +501,21 @@ impl Daemon for Recorder {
     async fn delete_snapshot(&self, _name: &Name) -> Result<()> {
         Err(Error::internal("not asked"))
     }
-    async fn backups(&self, _destination: &Destination, _volume: Option<&Name>) -> Result<Vec<Backup>> {
+    async fn backups(
+        &self,
+        _destination: &Destination,
+        _volume: Option<&Name>,
+    ) -> Result<Vec<Backup>> {
         Err(Error::internal("not asked"))
     }
     async fn backup(&self, _url: &BackupUrl) -> Result<Backup> {
         Err(Error::internal("not asked"))
     }
-    async fn create_backup(&self, _snapshot: &Name, _destination: &Destination) -> Result<BackupUrl> {
+    async fn create_backup(
+        &self,
+        _snapshot: &Name,
+        _destination: &Destination,
+    ) -> Result<BackupUrl> {
         Err(Error::internal("not asked"))
     }
     async fn delete_backup(&self, _url: &BackupUrl) -> Result<()> {

@@ -1,8 +1,9 @@
 //! A repository in a bucket of S3, Amazon's or any other service's.
 //!
-//! An object appears as a whole when its upload is over, so nothing half written is ever seen. Nobody can be locked out of a bucket; what
-//! that means is in [`crate::daemon`]'s `backups`. A restore reads thousands of small pieces, each of which would be a request: they are read
-//! through windows of 4 MiB, of which the last few are kept.
+//! An object appears as a whole when its upload is over, so nothing half written is ever seen.
+//! Nobody can be locked out of a bucket; what that means is in [`crate::daemon`]'s `backups`. A
+//! restore reads thousands of small pieces, each of which would be a request: they are read through
+//! windows of 4 MiB, of which the last few are kept.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -15,8 +16,8 @@ use std::{
 use aws_sdk_s3::{
     Client,
     config::{
-        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-        http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig,
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation,
+        ResponseChecksumValidation, http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig,
     },
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::{get_object::builders::GetObjectFluentBuilder, put_object::PutObjectError},
@@ -42,7 +43,8 @@ const ATTEMPT: Duration = Duration::from_secs(30);
 const UPLOAD: Duration = Duration::from_mins(5);
 /// So often it is tried, with growing pauses.
 const ATTEMPTS: u32 = 4;
-/// The first pause before an object whose end was missing is read again; each further one is twice as long.
+/// The first pause before an object whose end was missing is read again; each further one is twice
+/// as long.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Packs are read in windows of so many bytes.
 const WINDOW: u32 = 4 << 20;
@@ -56,7 +58,8 @@ const MANY_PACKS: usize = 50;
 pub struct S3Options {
     /// The service's address where it is not Amazon's: `https://host:port`.
     pub endpoint: Option<String>,
-    /// The access key's id and the secret key; without them, as the usual AWS settings say (environment, profile, role).
+    /// The access key's id and the secret key; without them, as the usual AWS settings say
+    /// (environment, profile, role).
     pub key: Option<(String, String)>,
 }
 
@@ -95,7 +98,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Waits for what the service does; the library's threads know no async.
 fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
     static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
-    let make = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("s3").enable_all().build();
+    let make = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("s3")
+            .enable_all()
+            .build()
+    };
     match RUNTIME.get_or_init(make) {
         Ok(runtime) => Ok(runtime.block_on(future)),
         Err(error) => Err(Error::io("cannot start a thread for S3", error)),
@@ -108,9 +117,13 @@ impl Bucket {
     /// # Errors
     /// Where no thread can be started.
     pub(crate) fn new(options: &S3Options, bucket: &str, region: &str, path: &str) -> Result<Self> {
-        let http =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(ATTEMPT)
+            .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
@@ -131,8 +144,10 @@ impl Bucket {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
         let path = path.trim_matches('/');
-        let folder = if path.is_empty() { "repository".to_owned() } else { format!("{path}/repository") };
-        let via = options.endpoint.as_ref().map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
+        let folder =
+            if path.is_empty() { "repository".to_owned() } else { format!("{path}/repository") };
+        let via =
+            options.endpoint.as_ref().map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
         Ok(Self {
             client: Client::from_conf(config),
             bucket: bucket.to_owned(),
@@ -150,7 +165,8 @@ impl Bucket {
     fn get(&self, name: &str, range: Option<(u32, u32)>) -> Result<Bytes> {
         let mut request = self.client.get_object().bucket(&self.bucket).key(self.object(name));
         if let Some((offset, length)) = range {
-            request = request.range(format!("bytes={offset}-{}", u64::from(offset) + u64::from(length) - 1));
+            request = request
+                .range(format!("bytes={offset}-{}", u64::from(offset) + u64::from(length) - 1));
         }
         let got = wait(async {
             let mut pause = PAUSE;
@@ -176,25 +192,39 @@ impl Bucket {
     }
 
     /// [`ErrorKind::Unreachable`] where the answer broke off.
-    async fn try_get(&self, name: &str, request: GetObjectFluentBuilder, is_part: bool) -> Result<Bytes> {
-        let answer = request.send().await.map_err(|error| self.explain(&format!("cannot read \"{name}\""), &error))?;
+    async fn try_get(
+        &self,
+        name: &str,
+        request: GetObjectFluentBuilder,
+        is_part: bool,
+    ) -> Result<Bytes> {
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.explain(&format!("cannot read \"{name}\""), &error))?;
         if is_part && answer.content_range.is_none() {
-            let message = format!("a part of \"{name}\" was asked for, and the whole came, from {}", self.location);
-            return Err(Error::new(ErrorKind::Protocol, message).with_hint("does BKUP_S3_ENDPOINT name an S3 service?"));
+            let message = format!(
+                "a part of \"{name}\" was asked for, and the whole came, from {}",
+                self.location
+            );
+            return Err(Error::new(ErrorKind::Protocol, message)
+                .with_hint("does BKUP_S3_ENDPOINT name an S3 service?"));
         }
         let body = answer.body.collect().await;
         body.map(|body| body.into_bytes()).map_err(|error| {
             let message = format!("\"{name}\" from {} broke off: {}", self.location, cause(&error));
-            Error::new(ErrorKind::Unreachable, message).with_hint("look at the network, and try again")
+            Error::new(ErrorKind::Unreachable, message)
+                .with_hint("look at the network, and try again")
         })
     }
 
     fn put(&self, name: &str, content: Bytes) -> Result<()> {
-        self.try_put(name, content, false).map_err(|error| self.explain(&format!("cannot write \"{name}\""), &error))
+        self.try_put(name, content, false)
+            .map_err(|error| self.explain(&format!("cannot write \"{name}\""), &error))
     }
 
-    /// Writes what must not be there yet. What counts is what is there afterwards: the answer to a write that was done may have been lost, and some
-    /// services know no conditions.
+    /// Writes what must not be there yet. What counts is what is there afterwards: the answer to a
+    /// write that was done may have been lost, and some services know no conditions.
     fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
         let mut sent = self.try_put(name, content.clone(), true);
         if let Err(error) = &sent
@@ -215,12 +245,25 @@ impl Bucket {
         }
     }
 
-    fn try_put(&self, name: &str, content: Bytes, is_new: bool) -> std::result::Result<(), Box<PutError>> {
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(UPLOAD).build();
+    fn try_put(
+        &self,
+        name: &str,
+        content: Bytes,
+        is_new: bool,
+    ) -> std::result::Result<(), Box<PutError>> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(UPLOAD)
+            .build();
         let request = self.client.put_object().bucket(&self.bucket).key(self.object(name));
-        let request = request.content_type("application/octet-stream").body(ByteStream::from(content));
+        let request =
+            request.content_type("application/octet-stream").body(ByteStream::from(content));
         let request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
-        let sent = wait(request.config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts)).send());
+        let sent = wait(
+            request
+                .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts))
+                .send(),
+        );
         match sent {
             Ok(sent) => sent.map(drop).map_err(Box::new),
             Err(error) => Err(Box::new(SdkError::construction_failure(error))),
@@ -232,12 +275,16 @@ impl Bucket {
         let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
         match wait(request.send())? {
             Ok(found) => {
-                let size = found.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+                let size = found
+                    .content_length
+                    .and_then(|length| u64::try_from(length).ok())
+                    .unwrap_or_default();
                 Ok(Some((size, found.last_modified.as_ref().and_then(age))))
             }
             Err(error) => match self.explain(&format!("cannot look at \"{name}\""), &error) {
                 error if error.kind == ErrorKind::NotFound => Ok(None),
-                // The answer to such a request has no words: to another one the service says what is wrong.
+                // The answer to such a request has no words: to another one the service says what
+                // is wrong.
                 said => Err(self.walk("keys", |_, _| false).err().unwrap_or(said)),
             },
         }
@@ -247,11 +294,19 @@ impl Bucket {
     fn walk(&self, folder: &str, mut each: impl FnMut(Id, &Object) -> bool) -> Result<()> {
         let mut next: Option<String> = None;
         loop {
-            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.object(&format!("{folder}/")));
+            let request = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(self.object(&format!("{folder}/")));
             let page = wait(request.set_continuation_token(next.clone()).send())?;
-            let page = page.map_err(|error| self.explain(&format!("cannot list \"{folder}\""), &error))?;
+            let page =
+                page.map_err(|error| self.explain(&format!("cannot list \"{folder}\""), &error))?;
             for object in page.contents() {
-                let name = object.key().and_then(|key| key.rsplit('/').next()).filter(|name| name.len() == 64);
+                let name = object
+                    .key()
+                    .and_then(|key| key.rsplit('/').next())
+                    .filter(|name| name.len() == 64);
                 // What has another name is not of the repository.
                 if let Some(id) = name.and_then(|name| name.parse().ok())
                     && !each(id, object)
@@ -259,12 +314,18 @@ impl Bucket {
                     return Ok(());
                 }
             }
-            let behind = page.next_continuation_token.filter(|token| !token.is_empty() && next.as_ref() != Some(token));
+            let behind = page
+                .next_continuation_token
+                .filter(|token| !token.is_empty() && next.as_ref() != Some(token));
             if behind.is_none() && page.is_truncated == Some(true) {
                 // What is not seen would be taken for unused.
-                let message = format!("the list of \"{folder}\" at {} has no end that can be reached", self.location);
-                return Err(Error::new(ErrorKind::Protocol, message)
-                    .with_hint("the service has to know ListObjectsV2: update it, or take another"));
+                let message = format!(
+                    "the list of \"{folder}\" at {} has no end that can be reached",
+                    self.location
+                );
+                return Err(Error::new(ErrorKind::Protocol, message).with_hint(
+                    "the service has to know ListObjectsV2: update it, or take another",
+                ));
             }
             match behind {
                 Some(token) => next = Some(token),
@@ -277,9 +338,11 @@ impl Bucket {
     fn window(&self, pack: &Id, start: u32) -> Result<Bytes> {
         let content = {
             let mut windows = lock(&self.windows);
-            let known = windows.iter().position(|window| window.pack == *pack && window.start == start);
+            let known =
+                windows.iter().position(|window| window.pack == *pack && window.start == start);
             let window = known.and_then(|at| windows.remove(at));
-            let window = window.unwrap_or_else(|| Window { pack: *pack, start, content: Arc::default() });
+            let window =
+                window.unwrap_or_else(|| Window { pack: *pack, start, content: Arc::default() });
             if windows.len() >= WINDOWS {
                 windows.pop_front();
             }
@@ -305,13 +368,20 @@ impl Bucket {
         let Some(service) = error.as_service_error() else {
             let words = DisplayErrorContext(error).to_string();
             let (kind, hint) = match error {
-                SdkError::TimeoutError(_) => (ErrorKind::Io, "look at the network and BKUP_S3_ENDPOINT"),
+                SdkError::TimeoutError(_) => {
+                    (ErrorKind::Io, "look at the network and BKUP_S3_ENDPOINT")
+                }
                 _ if words.contains("CredentialsNotLoaded") || words.contains("credentials") => (
                     ErrorKind::Configuration,
                     "set BKUP_S3_ACCESS_KEY_ID and BKUP_S3_SECRET_ACCESS_KEY, or what AWS's own tools take a key from",
                 ),
-                SdkError::ResponseError(_) => (ErrorKind::Protocol, "does BKUP_S3_ENDPOINT name an S3 service?"),
-                _ => (ErrorKind::Io, "look at the network, at BKUP_S3_ENDPOINT and at the region in BKUP_BACKUP_URL"),
+                SdkError::ResponseError(_) => {
+                    (ErrorKind::Protocol, "does BKUP_S3_ENDPOINT name an S3 service?")
+                }
+                _ => (
+                    ErrorKind::Io,
+                    "look at the network, at BKUP_S3_ENDPOINT and at the region in BKUP_BACKUP_URL",
+                ),
             };
             let cause = cause(error);
             return Error::new(kind, format!("{what} at {at}: {cause}")).with_hint(hint);
@@ -331,14 +401,20 @@ impl Bucket {
                 ErrorKind::Io,
                 "look at the key (BKUP_S3_ACCESS_KEY_ID) and at what it may do: docs/s3.md has the policy",
             ),
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" => {
-                (ErrorKind::Io, "look at BKUP_S3_ACCESS_KEY_ID and BKUP_S3_SECRET_ACCESS_KEY, or AWS's own settings")
-            }
-            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-                (ErrorKind::Io, "the bucket is in another region: correct the one in BKUP_BACKUP_URL")
-            }
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" => (
+                ErrorKind::Io,
+                "look at BKUP_S3_ACCESS_KEY_ID and BKUP_S3_SECRET_ACCESS_KEY, or AWS's own settings",
+            ),
+            "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException" => (
+                ErrorKind::Io,
+                "the bucket is in another region: correct the one in BKUP_BACKUP_URL",
+            ),
             "RequestTimeTooSkewed" => (ErrorKind::Io, "set this machine's clock"),
-            "InvalidRange" => (ErrorKind::Repository, "the repository is damaged; \"restic check\" tells how far"),
+            "InvalidRange" => {
+                (ErrorKind::Repository, "the repository is damaged; \"restic check\" tells how far")
+            }
             _ if status.is_some_and(|status| status >= 500) => (ErrorKind::Io, "try again later"),
             _ => (ErrorKind::Io, "look at what the service says of it"),
         };
@@ -376,7 +452,11 @@ impl Storage for Bucket {
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
         let short = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
         if kind == FileType::Config {
-            return Ok(self.head("config")?.map(|(size, _)| (Id::default(), short(size))).into_iter().collect());
+            return Ok(self
+                .head("config")?
+                .map(|(size, _)| (Id::default(), short(size)))
+                .into_iter()
+                .collect());
         }
         let mut found = Vec::new();
         self.walk(kind.dirname(), |id, object| {
@@ -405,7 +485,8 @@ impl Storage for Bucket {
             let from = (at - start) as usize;
             let to = window.len().min(from + length as usize - content.len());
             if from >= to {
-                let message = format!("\"{}\" at {} is too short", file_name(kind, id), self.location);
+                let message =
+                    format!("\"{}\" at {} is too short", file_name(kind, id), self.location);
                 return Err(Error::new(ErrorKind::Repository, message)
                     .with_hint("the repository is damaged; \"restic check\" tells how far"));
             }
@@ -423,13 +504,18 @@ impl Storage for Bucket {
             parts => parts.concat().into(),
         };
         let name = file_name(kind, id);
-        if kind == FileType::Config { self.put_new(&name, content) } else { self.put(&name, content) }
+        if kind == FileType::Config {
+            self.put_new(&name, content)
+        } else {
+            self.put(&name, content)
+        }
     }
 
     fn remove(&self, kind: FileType, id: &Id) -> Result<()> {
         lock(&self.windows).retain(|window| window.pack != *id);
         let name = file_name(kind, id);
-        let removed = wait(self.client.delete_object().bucket(&self.bucket).key(self.object(&name)).send())?;
+        let removed =
+            wait(self.client.delete_object().bucket(&self.bucket).key(self.object(&name)).send())?;
         match removed.map_err(|error| self.explain(&format!("cannot remove \"{name}\""), &error)) {
             Err(error) if error.kind != ErrorKind::NotFound => Err(error),
             _ => Ok(()),

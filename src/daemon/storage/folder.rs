@@ -1,7 +1,8 @@
 //! A repository in a folder, local or on a network share.
 //!
-//! Every file is written under a temporary name in the same repository, synced, and renamed, so that a crash or a full disk never leaves
-//! half a file under a real name: the library's own local backend writes in place.
+//! Every file is written under a temporary name in the same repository, synced, and renamed, so
+//! that a crash or a full disk never leaves half a file under a real name: the library's own local
+//! backend writes in place.
 
 use std::{
     collections::BTreeSet,
@@ -77,7 +78,8 @@ impl Folder {
 
     fn try_write(&self, kind: FileType, target: &Path, parts: &[Bytes]) -> io::Result<()> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
+        let temporary =
+            self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
         #[cfg(test)]
         self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
         // What has this name already is not ours to remove.
@@ -103,11 +105,13 @@ impl Folder {
         file.sync_all()?;
         let folder = target.parent().unwrap_or(&self.path).to_owned();
         if kind == FileType::Config {
-            // Two hosts may make the repository at the same moment: the second one must not replace the first one's keys.
+            // Two hosts may make the repository at the same moment: the second one must not replace
+            // the first one's keys.
             rename_to_new(temporary, target)?;
             return sync_folder(&folder);
         }
-        // An index or a snapshot must not be seen before the packs it names are on disk, names included.
+        // An index or a snapshot must not be seen before the packs it names are on disk, names
+        // included.
         if kind != FileType::Pack {
             self.sync_folders()?;
         }
@@ -136,7 +140,9 @@ impl Folder {
     #[cfg(test)]
     fn spend(&self, bytes: u64) -> io::Result<()> {
         match &mut *lock(&self.room) {
-            Some(room) if *room < bytes => Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())),
+            Some(room) if *room < bytes => {
+                Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()))
+            }
             Some(room) => {
                 *room -= bytes;
                 Ok(())
@@ -166,7 +172,11 @@ impl Folder {
         for entry in entries {
             let entry = entry?;
             // What has another name is not of the repository: restic, too, leaves such files alone.
-            let Some(id) = entry.file_name().to_str().filter(|name| name.len() == 64).and_then(|n| n.parse().ok())
+            let Some(id) = entry
+                .file_name()
+                .to_str()
+                .filter(|name| name.len() == 64)
+                .and_then(|n| n.parse().ok())
             else {
                 continue;
             };
@@ -183,13 +193,18 @@ impl Folder {
         let mut found = Vec::new();
         match kind {
             FileType::Config => match fs::metadata(self.path.join("config")) {
-                Ok(metadata) => found.push((Id::default(), u32::try_from(metadata.len()).unwrap_or(u32::MAX))),
+                Ok(metadata) => {
+                    found.push((Id::default(), u32::try_from(metadata.len()).unwrap_or(u32::MAX)))
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             },
             FileType::Pack => {
                 for byte in 0..=u8::MAX {
-                    self.list_folder(&self.path.join("data").join(format!("{byte:02x}")), &mut found)?;
+                    self.list_folder(
+                        &self.path.join("data").join(format!("{byte:02x}")),
+                        &mut found,
+                    )?;
                 }
             }
             _ => self.list_folder(&self.path.join(kind.dirname()), &mut found)?,
@@ -198,9 +213,11 @@ impl Folder {
     }
 }
 
-/// What could not be read. A file that is gone is the repository's matter, not the disk's: another host may have removed it.
+/// What could not be read. A file that is gone is the repository's matter, not the disk's: another
+/// host may have removed it.
 fn read_error(path: &Path, error: &io::Error) -> Error {
-    let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
+    let kind =
+        if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
     Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
         .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far")
 }
@@ -245,7 +262,8 @@ impl Storage for Folder {
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
         let path = || self.file(kind, id);
         let read = || {
-            let file = if kind == FileType::Pack { self.pack(id)? } else { Arc::new(File::open(path())?) };
+            let file =
+                if kind == FileType::Pack { self.pack(id)? } else { Arc::new(File::open(path())?) };
             let mut content = vec![0; length as usize];
             file.read_exact_at(&mut content, u64::from(offset))?;
             Ok(Bytes::from(content))
@@ -281,7 +299,9 @@ impl Storage for Folder {
     fn has_files(&self) -> Result<bool> {
         let mut folders = ["snapshots", "index", "data"].map(|name| self.path.join(name)).to_vec();
         while let Some(folder) = folders.pop() {
-            let unreadable = |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
+            let unreadable = |error: io::Error| {
+                Error::io(format!("cannot read \"{}\"", folder.display()), &error)
+            };
             let entries = match fs::read_dir(&folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 entries => entries.map_err(unreadable)?,
@@ -313,10 +333,17 @@ impl Storage for Folder {
         let Ok(entries) = fs::read_dir(self.path.join(TEMPORARY)) else { return 0 };
         let mine = format!("{}-", self.host);
         let old = |entry: &fs::DirEntry| {
-            let age_of = entry.metadata().and_then(|m| m.modified()).map(|time| time.elapsed().unwrap_or_default());
-            entry.file_name().to_string_lossy().starts_with(&mine) && age_of.is_ok_and(|it| it >= age)
+            let age_of = entry
+                .metadata()
+                .and_then(|m| m.modified())
+                .map(|time| time.elapsed().unwrap_or_default());
+            entry.file_name().to_string_lossy().starts_with(&mine)
+                && age_of.is_ok_and(|it| it >= age)
         };
-        entries.flatten().filter(|entry| old(entry) && fs::remove_file(entry.path()).is_ok()).count()
+        entries
+            .flatten()
+            .filter(|entry| old(entry) && fs::remove_file(entry.path()).is_ok())
+            .count()
     }
 
     fn marked(&self, name: &str) -> Result<Option<Duration>> {
@@ -365,7 +392,9 @@ mod tests {
     fn what_another_process_has_half_written_is_neither_in_the_way_nor_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let (folder, other) = (folder_at(scratch.path()), Folder::new(scratch.path(), "host1"));
-        let mine = |serial: u64| scratch.path().join(TEMPORARY).join(format!("host1-{}-{serial}", folder.drawn));
+        let mine = |serial: u64| {
+            scratch.path().join(TEMPORARY).join(format!("host1-{}-{serial}", folder.drawn))
+        };
         let of_process = format!("host1-{}-0", std::process::id());
         fs::write(scratch.path().join(TEMPORARY).join(of_process), "").unwrap();
         fs::write(mine(0), "of another, by a miracle").unwrap();

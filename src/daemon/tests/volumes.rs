@@ -10,9 +10,13 @@ async fn a_start_never_removes_backups_from_the_roots_own_repository() {
     let url = scene.backup("snap1").await;
     // As if the root's own repository had been the destination, with the same key.
     let local = scene.daemon().local().open().unwrap();
-    let state: VolumeState = serde_json::from_slice(&fs::read(scene.path("root/state/vol1.json")).unwrap()).unwrap();
+    let state: VolumeState =
+        serde_json::from_slice(&fs::read(scene.path("root/state/vol1.json")).unwrap()).unwrap();
     let file = rustic_core::repofile::SnapshotFile {
-        tags: ["backup=backup-0123456789abcdef", "volume=vol1", "snapshot=snap1"].join(",").parse().unwrap(),
+        tags: ["backup=backup-0123456789abcdef", "volume=vol1", "snapshot=snap1"]
+            .join(",")
+            .parse()
+            .unwrap(),
         ..scene.daemon().local().source(&state.snapshots["snap1"]).unwrap().1
     };
     local.plain().unwrap().save_snapshots(vec![file]).unwrap();
@@ -21,13 +25,17 @@ async fn a_start_never_removes_backups_from_the_roots_own_repository() {
     drop(local);
     scene.restart(|_| ());
     let told = scene.daemon().recovered().join("\n");
-    assert!(told.contains("has 1 snapshot of no volume") && told.contains("can't be read"), "{told}");
+    assert!(
+        told.contains("has 1 snapshot of no volume") && told.contains("can't be read"),
+        "{told}"
+    );
     assert_eq!(fs::read_dir(scene.path("root/repository/snapshots")).unwrap().count(), 3);
     assert!(unreadable.exists());
     scene.daemon().backup(&url).await.unwrap();
 }
 
-/// Runs a test as a user who may do no more than any other, root or not: all that it starts is bound by that.
+/// Runs a test as a user who may do no more than any other, root or not: all that it starts is
+/// bound by that.
 fn without_privileges(test: impl Future<Output = ()> + Send) {
     let run = || {
         let mut capabilities = rustix::thread::capabilities(None).unwrap();
@@ -76,7 +84,8 @@ fn a_start_gets_by_with_what_it_cannot_remove() {
         let daemon = BuiltinDaemon::open(options(&scene.path("root"))).unwrap();
         let told = daemon.recovered().join("\n");
         assert!(
-            told.contains("removal of volume \"vol1\"") && told.contains("deleted-vol1-00112233") == root,
+            told.contains("removal of volume \"vol1\"")
+                && told.contains("deleted-vol1-00112233") == root,
             "{told}"
         );
     });
@@ -92,12 +101,25 @@ fn what_only_a_privileged_process_can_restore_is_left_out() {
         let files = scene.volume("vol1").await;
         fs::write(files.join("a"), "a").unwrap();
         if root {
-            rustix::fs::setxattr(files.join("a"), "security.capability", &CAPABILITY, XattrFlags::empty()).unwrap();
+            rustix::fs::setxattr(
+                files.join("a"),
+                "security.capability",
+                &CAPABILITY,
+                XattrFlags::empty(),
+            )
+            .unwrap();
             // Only a process with CAP_SYS_ADMIN can set one, which the tests may not have.
             _ = rustix::fs::setxattr(files.join("a"), "trusted.note", b"x", XattrFlags::empty());
             fs::write(files.join("b"), "b").unwrap();
             std::os::unix::fs::lchown(files.join("b"), Some(12345), Some(54321)).unwrap();
-            rustix::fs::mknodat(CWD, files.join("null"), FileType::CharacterDevice, Mode::RUSR, 0x103).unwrap();
+            rustix::fs::mknodat(
+                CWD,
+                files.join("null"),
+                FileType::CharacterDevice,
+                Mode::RUSR,
+                0x103,
+            )
+            .unwrap();
             fs::hard_link(files.join("null"), files.join("null2")).unwrap();
         }
         fs::set_permissions(files.join("a"), fs::Permissions::from_mode(0o4755)).unwrap();
@@ -114,7 +136,11 @@ fn what_only_a_privileged_process_can_restore_is_left_out() {
     assert_eq!(fs::read_to_string(restored.join("a")).unwrap(), "a");
     assert_eq!(fs::metadata(restored.join("a")).unwrap().mode() & 0o7777, 0o4755);
     if root {
-        assert!(files.join("null2").exists() && !restored.join("null").exists() && !restored.join("null2").exists());
+        assert!(
+            files.join("null2").exists()
+                && !restored.join("null").exists()
+                && !restored.join("null2").exists()
+        );
         let other = fs::metadata(restored.join("b")).unwrap();
         assert_eq!((other.uid(), other.mode() & 0o7777), (0, 0o755), "it would run as root");
     }
@@ -134,7 +160,11 @@ async fn a_volume_whose_state_cannot_be_removed_keeps_its_files() {
     assert_eq!(fs::read_to_string(files.join("a")).unwrap(), "precious");
     scene.daemon().volume(&name("vol1")).await.unwrap();
     fs::remove_dir(&state).unwrap();
-    scene.daemon().mount_volume(&name("vol1"), None).await.expect("it is not being deleted any more");
+    scene
+        .daemon()
+        .mount_volume(&name("vol1"), None)
+        .await
+        .expect("it is not being deleted any more");
 }
 
 #[tokio::test]
@@ -170,7 +200,11 @@ async fn a_failed_restore_onto_a_forgotten_name_leaves_its_snapshots() {
         fs::create_dir(root.join("volumes/vol1")).unwrap();
         let inode = fs::metadata(root.join("volumes/vol1")).unwrap().ino();
         let state = root.join("state/vol1.json");
-        let text = fs::read_to_string(&state).unwrap().replacen('{', &format!("{{\"restoring\": {inode},"), 1);
+        let text = fs::read_to_string(&state).unwrap().replacen(
+            '{',
+            &format!("{{\"restoring\": {inode},"),
+            1,
+        );
         fs::write(&state, text).unwrap();
     });
     assert!(!scene.path("root/volumes/vol1").exists());

@@ -1,5 +1,5 @@
-//! A way to a syslog server. Its calls block, for some seconds at the most (resolving a name: as long as the system takes), so
-//! that they belong on a thread of their own.
+//! A way to a syslog server. Its calls block, for some seconds at the most (resolving a name: as
+//! long as the system takes), so that they belong on a thread of their own.
 
 use std::{
     io::{self, Write as _},
@@ -46,7 +46,8 @@ impl Connection {
     /// Sends one message.
     ///
     /// # Errors
-    /// The connection is of no use any more; of a message that went out in part, the server has nothing whole.
+    /// The connection is of no use any more; of a message that went out in part, the server has
+    /// nothing whole.
     pub(super) fn send(&mut self, message: &str) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(message.as_bytes()).map(drop),
@@ -59,7 +60,8 @@ impl Connection {
         }
     }
 
-    /// Waits a moment for the word that what was just sent is refused; for UDP alone, others say so when sending.
+    /// Waits a moment for the word that what was just sent is refused; for UDP alone, others say so
+    /// when sending.
     ///
     /// # Errors
     /// It is refused.
@@ -113,7 +115,8 @@ fn unix(path: &Path) -> io::Result<Connection> {
     }
 }
 
-/// A server that ended has closed its side; without a look, the first message after that would be lost without a word.
+/// A server that ended has closed its side; without a look, the first message after that would be
+/// lost without a word.
 fn still_open(stream: &TcpStream) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let seen = stream.peek(&mut [0]);

@@ -1,5 +1,5 @@
-//! Takes messages from the threads that log to the syslog server, on a thread of its own: whatever the server does, logging
-//! costs a place in a queue.
+//! Takes messages from the threads that log to the syslog server, on a thread of its own: whatever
+//! the server does, logging costs a place in a queue.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,8 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// After this long a name is resolved anew for UDP, where nothing tells that a server moved.
 const UDP_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The pause between datagrams while catching up: at full speed, a server that has just started loses half of them.
+/// The pause between datagrams while catching up: at full speed, a server that has just started
+/// loses half of them.
 const PACE: Duration = Duration::from_millis(1);
 
 /// The queue to the thread that sends. Clones are the same one.
@@ -72,7 +73,9 @@ impl Sender {
         std::thread::Builder::new()
             .name("syslog".to_owned())
             .spawn(move || deliverer.work())
-            .map_err(|error| Error::io("cannot start the thread that sends to the syslog server", &error))?;
+            .map_err(|error| {
+                Error::io("cannot start the thread that sends to the syslog server", &error)
+            })?;
         Ok(sender)
     }
 
@@ -115,8 +118,10 @@ impl Shared {
     /// Waits so long, or until the process ends; whether it does.
     fn pause(&self, time: Duration) -> bool {
         let queue = self.lock();
-        let (queue, _) =
-            self.changed.wait_timeout_while(queue, time, |queue| !queue.ending).unwrap_or_else(PoisonError::into_inner);
+        let (queue, _) = self
+            .changed
+            .wait_timeout_while(queue, time, |queue| !queue.ending)
+            .unwrap_or_else(PoisonError::into_inner);
         queue.ending
     }
 }
@@ -177,10 +182,14 @@ impl Deliverer {
         Ok(())
     }
 
-    /// Tries again and again, and says so in the other logs; false where the process ends before it worked.
+    /// Tries again and again, and says so in the other logs; false where the process ends before it
+    /// worked.
     fn outlast(&mut self, message: &str, error: &io::Error) -> bool {
         let since = Instant::now();
-        log::warn!("{}; its lines wait, and those that find no place are dropped", unreachable(&self.server, error));
+        log::warn!(
+            "{}; its lines wait, and those that find no place are dropped",
+            unreachable(&self.server, error)
+        );
         let [mut pause, longest] = PAUSES;
         loop {
             let ending = self.shared.pause(pause);
@@ -194,7 +203,10 @@ impl Deliverer {
                 Ok(()) => {
                     let took = format_duration(Duration::from_secs(since.elapsed().as_secs()));
                     self.catching_up = true;
-                    log::warn!("the syslog server at {} is reached again, after {took}", self.server);
+                    log::warn!(
+                        "the syslog server at {} is reached again, after {took}",
+                        self.server
+                    );
                     return true;
                 }
                 Err(_) if ending => return false,
@@ -203,7 +215,8 @@ impl Deliverer {
         }
     }
 
-    /// Waits a little before the next datagram of those that waited; the other transports have the server set the pace.
+    /// Waits a little before the next datagram of those that waited; the other transports have the
+    /// server set the pace.
     fn keep_the_pace(&mut self) {
         if self.catching_up {
             self.catching_up = !self.shared.lock().waiting.is_empty();
@@ -222,12 +235,21 @@ impl Deliverer {
             }
             std::mem::take(&mut queue.dropped)
         };
-        let message = format!("dropped {} for the syslog server at {}", lines(dropped), self.server);
+        let message =
+            format!("dropped {} for the syslog server at {}", lines(dropped), self.server);
         log::warn!("{message}");
         let target = short(module_path!()).to_owned();
-        let line = Line { time: Timestamp::now(), level: Level::Warn, target, is_script: false, run: None, message };
+        let line = Line {
+            time: Timestamp::now(),
+            level: Level::Warn,
+            target,
+            is_script: false,
+            run: None,
+            message,
+        };
         // Should the server be gone again already, then the next message finds out.
-        let _ = self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
+        let _ =
+            self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
     }
 }
 
@@ -244,7 +266,14 @@ mod tests {
     fn line(number: usize) -> Line {
         let message = format!("line {number}.");
         let target = "backup".to_owned();
-        Line { time: Timestamp::now(), level: Level::Info, target, is_script: true, run: None, message }
+        Line {
+            time: Timestamp::now(),
+            level: Level::Info,
+            target,
+            is_script: true,
+            run: None,
+            message,
+        }
     }
 
     #[test]

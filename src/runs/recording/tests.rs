@@ -57,7 +57,8 @@ fn a_run_is_in_the_store_while_it_goes_on_with_what_it_said_so_far() {
     lines.line(Timestamp::now(), Level::Warn, "backup", "two");
     assert!(bench.recording.end(done(), Output::default(), None));
     let kept = bench.store.lines("run-1", 0, 10).unwrap();
-    let words: Vec<_> = kept.iter().map(|line| (line.number, line.target.as_str(), line.text.as_str())).collect();
+    let words: Vec<_> =
+        kept.iter().map(|line| (line.number, line.target.as_str(), line.text.as_str())).collect();
     assert_eq!(words, [(1, "runs", "one"), (2, "backup", "two")]);
     assert_eq!(bench.store.get("run-1").unwrap().status, Status::Done);
     lines.line(Timestamp::now(), Level::Info, "late", "nobody hears it");
@@ -87,7 +88,9 @@ fn long_lines_are_cut_between_characters_and_all_of_them_together_are_bounded() 
     }
     assert!(bench.recording.end(done(), Output::default(), None));
     let kept = bench.store.lines("run-1", 0, 1_000).unwrap();
-    assert!(kept.iter().map(|line| line.text.len()).sum::<usize>() <= MAX_BYTES && kept.len() > 200);
+    assert!(
+        kept.iter().map(|line| line.text.len()).sum::<usize>() <= MAX_BYTES && kept.len() > 200
+    );
     assert_eq!(bench.store.get("run-1").unwrap().lines_left_out, 300 - kept.len() as u64);
 }
 
@@ -141,7 +144,11 @@ fn a_store_that_comes_back_gets_the_whole_record_at_the_end() {
 #[test]
 fn a_run_that_only_reads_and_is_over_at_once_is_written_once() {
     let bench = begin();
-    let short = bench.recorder.begin(RunRecord { id: "run-2".into(), ..record() }, CancellationToken::new(), false);
+    let short = bench.recorder.begin(
+        RunRecord { id: "run-2".into(), ..record() },
+        CancellationToken::new(),
+        false,
+    );
     short.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     until(|| is(&bench.store, Status::Running));
     // The lines of another run are written meanwhile, and this one's are not.
@@ -150,7 +157,10 @@ fn a_run_that_only_reads_and_is_over_at_once_is_written_once() {
     assert!(bench.store.lines("run-2", 0, 10).unwrap().is_empty());
     assert!(short.end(RunRecord { id: "run-2".into(), ..done() }, Output::default(), None));
     assert_eq!(
-        (bench.store.get("run-2").unwrap().status, bench.store.lines("run-2", 0, 10).unwrap().len()),
+        (
+            bench.store.get("run-2").unwrap().status,
+            bench.store.lines("run-2", 0, 10).unwrap().len()
+        ),
         (Status::Done, 1)
     );
 }
@@ -163,5 +173,10 @@ fn a_run_whose_turn_has_come_is_no_longer_shown_as_waiting() {
     until(|| bench.store.get("run-2").is_ok_and(|run| run.status == Status::Waiting));
     let started: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
     recording.turn_came(RunRecord { status: Status::Running, started, ..waiting });
-    until(|| bench.store.get("run-2").is_ok_and(|run| (run.status, run.started) == (Status::Running, started)));
+    until(|| {
+        bench
+            .store
+            .get("run-2")
+            .is_ok_and(|run| (run.status, run.started) == (Status::Running, started))
+    });
 }

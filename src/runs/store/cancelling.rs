@@ -1,4 +1,5 @@
-//! The wish that a run should end, handed on through the store: whoever has it may be another process than the run's.
+//! The wish that a run should end, handed on through the store: whoever has it may be another
+//! process than the run's.
 
 use jiff::Timestamp;
 use rusqlite::params;
@@ -37,8 +38,9 @@ impl Store {
             let sql = "SELECT id, cancel_by, cancel_at FROM runs
                 WHERE status IN ('running', 'waiting') AND cancel_by IS NOT NULL";
             let mut statement = connection.prepare_cached(sql)?;
-            let read =
-                |row: &rusqlite::Row<'_>| Ok((row.get(0)?, CancelRequest { by: row.get(1)?, at: time(row.get(2)?)? }));
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok((row.get(0)?, CancelRequest { by: row.get(1)?, at: time(row.get(2)?)? }))
+            };
             statement.query_map([], read)?.collect()
         })
     }

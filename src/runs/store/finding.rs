@@ -21,8 +21,8 @@ const COLUMNS: &str = "id, script, status, trigger, dry_run, started, ended, too
     entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures";
 
 impl Store {
-    /// The runs that the filter lets through, the newest first. A run whose process is gone is shown as interrupted. None where
-    /// there is no store yet.
+    /// The runs that the filter lets through, the newest first. A run whose process is gone is
+    /// shown as interrupted. None where there is no store yet.
     ///
     /// # Errors
     /// Where the store can't be read.
@@ -39,7 +39,9 @@ impl Store {
         // Written out, or the index of what has not ended is of no use.
         let status = match filter.status {
             // What is in the store as running may be gone; it is told apart below.
-            Some(Status::Interrupted) => Some("status IN ('running', 'waiting', 'interrupted')".to_owned()),
+            Some(Status::Interrupted) => {
+                Some("status IN ('running', 'waiting', 'interrupted')".to_owned())
+            }
             Some(status) => Some(format!("status = '{}'", status.as_str())),
             None => None,
         };
@@ -54,7 +56,10 @@ impl Store {
         }
         if let Some(reading) = &filter.without_looks {
             let reading = Value::from(reading.as_slice()).to_string();
-            add("(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))", reading.into());
+            add(
+                "(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))",
+                reading.into(),
+            );
         }
         conditions.extend(status);
         let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };
@@ -86,7 +91,8 @@ impl Store {
     pub fn get(&self, id: &str) -> Result<RunRecord> {
         // The last character is never the largest there is, so this is behind all that begin so.
         let end = format!("{id}\u{10ffff}");
-        let sql = format!("SELECT {COLUMNS} FROM runs WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 4");
+        let sql =
+            format!("SELECT {COLUMNS} FROM runs WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 4");
         let found: Result<Vec<RunRecord>> = self.read(|connection| {
             let mut statement = connection.prepare(&sql)?;
             let mut rows = statement.query([id, &end])?;
@@ -100,10 +106,15 @@ impl Store {
             Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
             found => found?,
         };
-        if found.first().is_some_and(|first| !id.is_empty() && (first.id == id || found.len() == 1)) {
+        if found.first().is_some_and(|first| !id.is_empty() && (first.id == id || found.len() == 1))
+        {
             return self.settled(found.swap_remove(0));
         }
-        Err(if found.is_empty() || id.is_empty() { self.unknown(id) } else { ambiguous(id, &found) })
+        Err(if found.is_empty() || id.is_empty() {
+            self.unknown(id)
+        } else {
+            ambiguous(id, &found)
+        })
     }
 
     /// A number that is another whenever another connection than this store's has written.
@@ -114,12 +125,15 @@ impl Store {
         self.read(|connection| connection.query_row("PRAGMA data_version", [], |row| row.get(0)))
     }
 
-    /// The place of the run that came in last: places go up in the order in which runs come in, which is not always their ids'.
+    /// The place of the run that came in last: places go up in the order in which runs come in,
+    /// which is not always their ids'.
     ///
     /// # Errors
     /// Where the store can't be read, or is not there yet.
     pub fn last_row(&self) -> Result<i64> {
-        self.read(|connection| connection.query_row("SELECT coalesce(max(rowid), 0) FROM runs", [], |row| row.get(0)))
+        self.read(|connection| {
+            connection.query_row("SELECT coalesce(max(rowid), 0) FROM runs", [], |row| row.get(0))
+        })
     }
 
     /// How many runs go on or wait for their turn.
@@ -132,7 +146,8 @@ impl Store {
         Ok(count(Status::Running)? + count(Status::Waiting)?)
     }
 
-    /// The last run of each entry of the crontab, by the entry's key; none where there is no store yet.
+    /// The last run of each entry of the crontab, by the entry's key; none where there is no store
+    /// yet.
     ///
     /// # Errors
     /// Where the store can't be read.
@@ -159,13 +174,15 @@ impl Store {
         }
     }
 
-    /// The last place there is, and the runs that came in behind this one until then, but for those that a person or a program asked for, that did
-    /// nothing but read, and are over.
+    /// The last place there is, and the runs that came in behind this one until then, but for those
+    /// that a person or a program asked for, that did nothing but read, and are over.
     ///
     /// # Errors
     /// Where the store can't be read.
     pub fn runs_behind(&self, row: i64) -> Result<(i64, Vec<RunRecord>)> {
-        let sql = format!("SELECT {COLUMNS} FROM runs WHERE rowid > ?1 AND rowid <= ?2 AND NOT routine ORDER BY rowid");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE rowid > ?1 AND rowid <= ?2 AND NOT routine ORDER BY rowid"
+        );
         self.read(|connection| {
             let last = "SELECT coalesce(max(rowid), 0) FROM runs";
             let last: i64 = connection.prepare_cached(last)?.query_row([], |row| row.get(0))?;
@@ -179,25 +196,30 @@ impl Store {
         })
     }
 
-    /// The record, read again where its process seems to be gone: it may have ended between the row and the look.
+    /// The record, read again where its process seems to be gone: it may have ended between the row
+    /// and the look.
     fn settled(&self, record: RunRecord) -> Result<RunRecord> {
         if record.status != Status::Interrupted || record.ended.is_some() {
             return Ok(record);
         }
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE id = ?1");
-        self.read(|connection| connection.prepare_cached(&sql)?.query_row([&record.id], |row| self.record(row)))
+        self.read(|connection| {
+            connection.prepare_cached(&sql)?.query_row([&record.id], |row| self.record(row))
+        })
     }
 
     fn unknown(&self, id: &str) -> Error {
         let error = Error::usage(format!("there is no run \"{id}\""));
         let newest = self.read(|connection| {
-            let mut statement = connection.prepare("SELECT id FROM runs ORDER BY id DESC LIMIT 1000")?;
+            let mut statement =
+                connection.prepare("SELECT id FROM runs ORDER BY id DESC LIMIT 1000")?;
             statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
         });
         let newest = newest.unwrap_or_default();
-        // A third of an id's letters may be the time alone: only what is as good as the same is meant.
-        let near =
-            suggest::nearest(id, newest.iter().map(String::as_str)).filter(|near| strsim::osa_distance(near, id) <= 3);
+        // A third of an id's letters may be the time alone: only what is as good as the same is
+        // meant.
+        let near = suggest::nearest(id, newest.iter().map(String::as_str))
+            .filter(|near| strsim::osa_distance(near, id) <= 3);
         error.with_hint(match near {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "see \"convoy-backups runs list\" for those there are".into(),
@@ -239,8 +261,9 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection.prepare(sql)?;
             let limit = number(u64::try_from(count).unwrap_or(u64::MAX));
-            let mut lines: Vec<_> =
-                statement.query_map(rusqlite::params![id, limit], line)?.collect::<rusqlite::Result<_>>()?;
+            let mut lines: Vec<_> = statement
+                .query_map(rusqlite::params![id, limit], line)?
+                .collect::<rusqlite::Result<_>>()?;
             lines.reverse();
             Ok(lines)
         })
@@ -250,20 +273,24 @@ impl Store {
     fn record(&self, row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         let id: String = row.get(0)?;
         let status: String = row.get(2)?;
-        let mut status = Status::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
+        let mut status =
+            Status::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
         if status.is_open() && !alive::is_alive(self.running(), &id) {
             // It may have ended since the row was read: see `settled`.
             status = Status::Interrupted;
         }
         let trigger: String = row.get(3)?;
         let at = |column: usize| row.get::<_, Option<i64>>(column)?.map(time).transpose();
-        let count = |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::unsigned_abs));
+        let count = |column: usize| {
+            Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::unsigned_abs))
+        };
         let key: Option<String> = row.get(13)?;
         let by: Option<String> = row.get(17)?;
         Ok(RunRecord {
             script: row.get(1)?,
             status,
-            trigger: Trigger::parse(&trigger).ok_or_else(|| foreign(3, Error::internal(trigger)))?,
+            trigger: Trigger::parse(&trigger)
+                .ok_or_else(|| foreign(3, Error::internal(trigger)))?,
             dry_run: row.get(4)?,
             only_reads: false,
             started: time(row.get(5)?)?,
@@ -274,7 +301,9 @@ impl Store {
             host: row.get(10)?,
             process: row.get(11)?,
             boot: row.get(12)?,
-            entry: key.map(|key| Ok::<_, rusqlite::Error>(Entry { key, line: row.get(14)? })).transpose()?,
+            entry: key
+                .map(|key| Ok::<_, rusqlite::Error>(Entry { key, line: row.get(14)? }))
+                .transpose()?,
             bytes: count(15)?,
             lines_left_out: count(16)?.unwrap_or(0),
             cancel_requested: by.zip(at(18)?).map(|(by, at)| CancelRequest { by, at }),
@@ -289,7 +318,9 @@ impl Store {
 
     /// The status of a run as it is in the store now, whoever's it is.
     pub(super) fn status(&self, connection: &Connection, id: &str) -> rusqlite::Result<Status> {
-        let status: String = connection.query_row("SELECT status FROM runs WHERE id = ?1", [id], |row| row.get(0))?;
+        let status: String =
+            connection
+                .query_row("SELECT status FROM runs WHERE id = ?1", [id], |row| row.get(0))?;
         Status::parse(&status).ok_or_else(|| foreign(0, Error::internal(status)))
     }
 }

@@ -59,7 +59,8 @@ impl Store {
 
     fn put_end(&self, record: &RunRecord, now: &str, witnessed: &[Witness]) {
         let output = Output { result: Some(json!([1])), plan: None };
-        let ending = Ending { record, output: &output, witnessed: Some(("daemon", witnessed)), lines: &[] };
+        let ending =
+            Ending { record, output: &output, witnessed: Some(("daemon", witnessed)), lines: &[] };
         self.apply(&[Change::End(ending)], at(now)).unwrap();
     }
 
@@ -75,14 +76,21 @@ impl Store {
 #[test]
 fn what_was_written_of_a_run_is_what_is_read() {
     let (_folder, store) = store();
-    assert!(!store.exists() && store.list(&Filter::default()).unwrap().is_empty() && !store.exists());
+    assert!(
+        !store.exists() && store.list(&Filter::default()).unwrap().is_empty() && !store.exists()
+    );
     let mut run = record("run-1", Status::Running);
     store.put(&run);
     run.status = Status::Partial;
     run.ended = Some(at("2026-11-23T12:00:01.123456Z"));
     run.took = Some(Duration::from_micros(1_123_456));
     run.error = Some(json!({ "code": "guard", "message": "no" }));
-    run.failures = vec![Failure { volume: "vol2".into(), code: "busy".into(), message: "in use".into(), hint: None }];
+    run.failures = vec![Failure {
+        volume: "vol2".into(),
+        code: "busy".into(),
+        message: "in use".into(),
+        hint: None,
+    }];
     run.lines_left_out = 3;
     store.put_end(&run, NOON, &[]);
     assert_eq!(store.get("run-1").unwrap(), run);
@@ -96,7 +104,10 @@ fn what_was_written_of_a_run_is_what_is_read() {
     };
     store.append("run-1", &[line(1, "one"), line(2, "two\n\u{1b}")]).unwrap();
     store.append("run-1", &[line(2, "again"), line(3, "three")]).unwrap();
-    assert_eq!(store.lines("run-1", 0, 100).unwrap(), [line(1, "one"), line(2, "two\n\u{1b}"), line(3, "three")]);
+    assert_eq!(
+        store.lines("run-1", 0, 100).unwrap(),
+        [line(1, "one"), line(2, "two\n\u{1b}"), line(3, "three")]
+    );
     assert_eq!(store.lines("run-1", 2, 100).unwrap().len(), 1);
     assert_eq!(store.last_lines("run-1", 2).unwrap(), [line(2, "two\n\u{1b}"), line(3, "three")]);
 }
@@ -121,7 +132,12 @@ fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
         record("run-3", Status::Done),
         record("run-4", Status::Skipped),
     ];
-    runs[1].failures = vec![Failure { volume: "vol9".into(), code: "io".into(), message: "no".into(), hint: None }];
+    runs[1].failures = vec![Failure {
+        volume: "vol9".into(),
+        code: "io".into(),
+        message: "no".into(),
+        hint: None,
+    }];
     runs[2].script = "prune".into();
     runs[2].started = at("2026-11-24T12:00:00Z");
     runs[2].arguments = Map::new();
@@ -132,12 +148,23 @@ fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
     assert_eq!(ids(Filter { limit: Some(2), ..Filter::default() }), ["run-4", "run-3"]);
     assert_eq!(ids(Filter { script: Some("prune".into()), ..Filter::default() }), ["run-3"]);
     assert_eq!(ids(Filter { status: Some(Status::Failed), ..Filter::default() }), ["run-2"]);
-    assert_eq!(ids(Filter { since: Some(at("2026-11-24T00:00:00Z")), ..Filter::default() }), ["run-3"]);
-    for (volume, found) in [("vol1", vec!["run-4", "run-2", "run-1"]), ("vol2", vec!["run-3"]), ("vol9", vec!["run-2"])]
-    {
-        assert_eq!(ids(Filter { volume: Some(volume.into()), ..Filter::default() }), found, "{volume}");
+    assert_eq!(
+        ids(Filter { since: Some(at("2026-11-24T00:00:00Z")), ..Filter::default() }),
+        ["run-3"]
+    );
+    for (volume, found) in [
+        ("vol1", vec!["run-4", "run-2", "run-1"]),
+        ("vol2", vec!["run-3"]),
+        ("vol9", vec!["run-2"]),
+    ] {
+        assert_eq!(
+            ids(Filter { volume: Some(volume.into()), ..Filter::default() }),
+            found,
+            "{volume}"
+        );
     }
-    let both = Filter { script: Some("backup".into()), volume: Some("vol2".into()), ..Filter::default() };
+    let both =
+        Filter { script: Some("backup".into()), volume: Some("vol2".into()), ..Filter::default() };
     assert!(ids(both).is_empty());
 }
 
@@ -145,7 +172,12 @@ fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
 fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
     let (_folder, store) = store();
     let by = |id: &str, script: &str, trigger, dry_run| {
-        store.put(&RunRecord { script: script.into(), trigger, dry_run, ..record(id, Status::Done) });
+        store.put(&RunRecord {
+            script: script.into(),
+            trigger,
+            dry_run,
+            ..record(id, Status::Done)
+        });
     };
     by("run-1", "backup", Trigger::Http, false);
     by("run-2", "backup", Trigger::Cli, true);
@@ -153,26 +185,42 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
     by("run-4", "volumes", Trigger::Cron, false);
     by("run-5", "prune", Trigger::Cron, true);
     let without_looks = Some(vec!["backups".into(), "volumes".into()]);
-    assert_eq!(store.ids(&Filter { without_looks, ..Filter::default() }), ["run-5", "run-4", "run-1"]);
+    assert_eq!(
+        store.ids(&Filter { without_looks, ..Filter::default() }),
+        ["run-5", "run-4", "run-1"]
+    );
 }
 
 #[test]
 fn the_beginning_of_an_id_is_enough_where_only_one_begins_so() {
     let (_folder, store) = store();
-    for id in ["20261123T120000.000001-1a-0", "20261123T120000.000002-1a-0", "20261123T120000.000002-1a-01"] {
+    for id in [
+        "20261123T120000.000001-1a-0",
+        "20261123T120000.000002-1a-0",
+        "20261123T120000.000002-1a-01",
+    ] {
         store.put(&record(id, Status::Done));
     }
     assert_eq!(store.get("20261123T120000.000001").unwrap().id, "20261123T120000.000001-1a-0");
-    assert_eq!(store.get("20261123T120000.000002-1a-0").unwrap().id, "20261123T120000.000002-1a-0", "it is one itself");
+    assert_eq!(
+        store.get("20261123T120000.000002-1a-0").unwrap().id,
+        "20261123T120000.000002-1a-0",
+        "it is one itself"
+    );
     let error = store.get("20261123").unwrap_err();
-    assert!(error.message.contains("more than one") && error.message.contains("000001-1a-0"), "{error}");
+    assert!(
+        error.message.contains("more than one") && error.message.contains("000001-1a-0"),
+        "{error}"
+    );
     for unknown in ["", "x", "%", "20261123T120000.000001-1a-00"] {
         let error = store.get(unknown).unwrap_err();
         assert!(error.message.contains("there is no run") && error.exit_code() == 2, "{error}");
     }
     let meant = store.get("20261123T120000.000001-1a-9").unwrap_err().hint.unwrap();
     assert_eq!(meant, "did you mean \"20261123T120000.000001-1a-0\"?");
-    assert!(store.get("20251123T120000.000001-77-9").unwrap_err().hint.unwrap().contains("runs list"));
+    assert!(
+        store.get("20251123T120000.000001-77-9").unwrap_err().hint.unwrap().contains("runs list")
+    );
 }
 
 #[test]
@@ -186,7 +234,13 @@ fn old_runs_and_too_many_go_and_those_that_go_on_stay() {
     store
         .append(
             "20260101",
-            &[Line { number: 1, time: at(NOON), level: log::Level::Info, target: "x".into(), text: "y".into() }],
+            &[Line {
+                number: 1,
+                time: at(NOON),
+                level: log::Level::Info,
+                target: "x".into(),
+                text: "y".into(),
+            }],
         )
         .unwrap();
     store
@@ -254,8 +308,13 @@ fn a_run_whose_process_is_gone_is_interrupted_and_that_is_told_once() {
     for id in ["run-1", "run-2", "run-3"] {
         store.put(&record(id, Status::Running));
     }
-    let shown: Vec<_> = store.list(&Filter::default()).unwrap().into_iter().map(|run| run.status).collect();
-    assert_eq!(shown, [Status::Interrupted, Status::Running, Status::Interrupted], "shown so before it is written");
+    let shown: Vec<_> =
+        store.list(&Filter::default()).unwrap().into_iter().map(|run| run.status).collect();
+    assert_eq!(
+        shown,
+        [Status::Interrupted, Status::Running, Status::Interrupted],
+        "shown so before it is written"
+    );
     let filter = |status| Filter { status: Some(status), ..Filter::default() };
     assert_eq!(store.ids(&filter(Status::Interrupted)), ["run-3", "run-1"]);
     assert_eq!(store.ids(&filter(Status::Running)), ["run-2"]);
@@ -288,7 +347,10 @@ fn a_wish_that_a_run_should_end_reaches_it_and_stays_in_its_record() {
     assert_eq!(store.cancel_requests().unwrap()[0].1.by, "ann");
     store.put_end(&record("run-1", Status::Cancelled), NOON, &[]);
     assert_eq!(store.get("run-1").unwrap().cancel_requested.unwrap().by, "ann");
-    assert_eq!(other.request_cancel("run-1", "bob", at(NOON)).unwrap(), Cancelling::Ended(Status::Cancelled));
+    assert_eq!(
+        other.request_cancel("run-1", "bob", at(NOON)).unwrap(),
+        Cancelling::Ended(Status::Cancelled)
+    );
     store.put(&record("run-2", Status::Running));
     assert_eq!(
         store.request_cancel("run-2", "bob", at(NOON)).unwrap(),
@@ -304,7 +366,9 @@ fn what_the_scheduler_must_remember_outlives_it() {
     assert!(!store.exists());
     let (noon, next) = (at(NOON), at("2026-11-24T12:00:00Z"));
     let begun = |due, again| EntryEvent::Begun(Begun { due, again });
-    store.remember(&[("daily", EntryEvent::DealtWith(noon)), ("hourly", begun(noon, false))]).unwrap();
+    store
+        .remember(&[("daily", EntryEvent::DealtWith(noon)), ("hourly", begun(noon, false))])
+        .unwrap();
     store.remember(&[("daily", EntryEvent::DealtWith(next))]).unwrap();
     let skipped = Skipped {
         script: "backup".into(),
@@ -317,16 +381,26 @@ fn what_the_scheduler_must_remember_outlives_it() {
     let again = Store::new(&folder.path().join("data"));
     let times = |key: &str| again.entry_times().unwrap().get(key).copied();
     assert_eq!(times("daily"), Some(EntryTimes { due: next, begun: None }));
-    assert_eq!(times("hourly"), Some(EntryTimes { due: noon, begun: Some(Begun { due: noon, again: false }) }));
+    assert_eq!(
+        times("hourly"),
+        Some(EntryTimes { due: noon, begun: Some(Begun { due: noon, again: false }) })
+    );
     again.remember(&[("hourly", begun(noon, true))]).unwrap();
     assert_eq!(times("hourly").unwrap().begun, Some(Begun { due: noon, again: true }));
     again.remember(&[("hourly", begun(next, false))]).unwrap();
-    assert_eq!(times("hourly").unwrap().begun, Some(Begun { due: next, again: false }), "a later one is a first try");
+    assert_eq!(
+        times("hourly").unwrap().begun,
+        Some(Begun { due: next, again: false }),
+        "a later one is a first try"
+    );
     again.remember(&[("hourly", EntryEvent::Ended)]).unwrap();
     assert_eq!(times("hourly"), Some(EntryTimes { due: next, begun: None }));
     assert_eq!(times("weekly"), None);
     let run = again.get(&id).unwrap();
-    assert_eq!((run.status, run.reason.as_deref()), (Status::Skipped, Some("the run before still goes on")));
+    assert_eq!(
+        (run.status, run.reason.as_deref()),
+        (Status::Skipped, Some("the run before still goes on"))
+    );
     assert_eq!(again.mark_interrupted().unwrap(), 0);
 }
 
@@ -345,7 +419,8 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let (_folder, store) = store();
     let volume = || "vol1".to_owned();
     let seen = Witness::VolumeSeen { volume: volume(), snapshot: None };
-    let snapshot = Witness::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
+    let snapshot =
+        Witness::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
     let run = record("run-1", Status::Failed);
     store.put_end(&run, NOON, &[seen.clone(), snapshot, good("vfs:///b?1", NOON, true)]);
     // One found good later is not the last where its data is older.
@@ -355,7 +430,10 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
         &[good("vfs:///b?0", "2026-11-22T12:00:00Z", false)],
     );
     let known = store.volumes().unwrap().remove(0);
-    assert_eq!((known.name.as_str(), known.daemon.as_str(), known.snapshot.as_deref()), ("vol1", "daemon", Some("s1")));
+    assert_eq!(
+        (known.name.as_str(), known.daemon.as_str(), known.snapshot.as_deref()),
+        ("vol1", "daemon", Some("s1"))
+    );
     let urls: Vec<_> = known.good_backups.iter().map(|backup| backup.url.as_str()).collect();
     assert_eq!(urls, ["vfs:///b?1", "vfs:///b?0"]);
     let last = &known.good_backups[0];
@@ -373,7 +451,10 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     store.put_end(&run, "2026-11-27T12:00:00Z", &[seen]);
     let another = store.volumes().unwrap().remove(0);
     assert_eq!((another.removed, another.first_seen), (None, at("2026-11-27T12:00:00Z")));
-    assert!(another.good_backups.is_empty(), "those of the volume that had the name before are no backups of this one");
+    assert!(
+        another.good_backups.is_empty(),
+        "those of the volume that had the name before are no backups of this one"
+    );
 }
 
 #[test]
@@ -400,7 +481,10 @@ fn a_store_of_a_newer_version_is_left_alone() {
     store.raw().pragma_update(None, "user_version", 99).unwrap();
     let other = Store::new(store.path().parent().unwrap());
     for error in [other.list(&Filter::default()).unwrap_err(), other.mend(at(NOON)).unwrap_err()] {
-        assert!(error.message.contains("version 99") && error.hint.as_ref().unwrap().contains("update"), "{error}");
+        assert!(
+            error.message.contains("version 99") && error.hint.as_ref().unwrap().contains("update"),
+            "{error}"
+        );
     }
 }
 
@@ -408,7 +492,10 @@ fn a_store_of_a_newer_version_is_left_alone() {
 fn a_folder_in_the_stores_place_is_said() {
     let (_folder, store) = store();
     fs::create_dir_all(store.path()).unwrap();
-    for error in [store.begin(&record("run-1", Status::Done)).unwrap_err(), store.mend(at(NOON)).unwrap_err()] {
+    for error in [
+        store.begin(&record("run-1", Status::Done)).unwrap_err(),
+        store.mend(at(NOON)).unwrap_err(),
+    ] {
         assert!(error.message.contains("is a folder"), "{error}");
     }
     assert!(store.path().is_dir());
@@ -418,7 +505,12 @@ fn a_folder_in_the_stores_place_is_said() {
 fn a_data_folder_that_cannot_be_made_is_said() {
     let store = Store::new(Path::new("/proc/no/such/folder"));
     let error = store.begin(&record("run-1", Status::Done)).unwrap_err();
-    assert!(error.message.contains("cannot make the store of runs \"/proc/no/such/folder/runs.sqlite\""), "{error}");
+    assert!(
+        error
+            .message
+            .contains("cannot make the store of runs \"/proc/no/such/folder/runs.sqlite\""),
+        "{error}"
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = Store::new(file.path()).begin(&record("run-1", Status::Done)).unwrap_err();
     assert!(error.hint.unwrap().contains("BKUP_DATA_DIR"));
@@ -464,7 +556,8 @@ fn a_damaged_store_is_moved_aside_whole_and_never_deleted() {
     assert_eq!(store.mend(at(NOON)).unwrap(), None);
     assert!(store.exists(), "where there was none, there is one now");
     empty_wal(&store);
-    fs::write(store.path(), "no database at all, but long enough to be looked at: ".repeat(100)).unwrap();
+    fs::write(store.path(), "no database at all, but long enough to be looked at: ".repeat(100))
+        .unwrap();
     let other = Store::new(store.path().parent().unwrap());
     let error = other.list(&Filter::default()).unwrap_err();
     assert!(error.message.contains("is damaged"), "{error}");

@@ -1,4 +1,5 @@
-//! Times that are remembered by a name: what is known of when entries of the crontab were due, and when the store was last pruned.
+//! Times that are remembered by a name: what is known of when entries of the crontab were due, and
+//! when the store was last pruned.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use crate::error::{ErrorKind, Result};
 /// What is remembered of an entry of the crontab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryTimes {
-    /// Its due times up to this one are dealt with: they ran, were skipped, or were before its time.
+    /// Its due times up to this one are dealt with: they ran, were skipped, or were before its
+    /// time.
     pub due: Timestamp,
     /// A run that began and is not known to have ended.
     pub begun: Option<Begun>,
@@ -43,7 +45,8 @@ const BEGUN: &str = "begun ";
 const AGAIN: &str = "again ";
 
 impl Store {
-    /// What is remembered of the entries of the crontab, by their keys; nothing where there is no store yet.
+    /// What is remembered of the entries of the crontab, by their keys; nothing where there is no
+    /// store yet.
     ///
     /// # Errors
     /// Where the store can't be read.
@@ -76,7 +79,8 @@ impl Store {
                 match event {
                     EntryEvent::DealtWith(due) => set(transaction, &format!("{DUE}{key}"), *due)?,
                     EntryEvent::Begun(Begun { due, again }) => {
-                        // A run that waited long is of an older time than what was missed meanwhile.
+                        // A run that waited long is of an older time than what was missed
+                        // meanwhile.
                         let dealt_with = get(transaction, &format!("{DUE}{key}"))?;
                         let latest = dealt_with.map_or(*due, |known| known.max(*due));
                         set(transaction, &format!("{DUE}{key}"), latest)?;
@@ -87,7 +91,8 @@ impl Store {
                     }
                     EntryEvent::Ended => {
                         let sql = "DELETE FROM times WHERE name IN (?1, ?2)";
-                        transaction.execute(sql, [format!("{BEGUN}{key}"), format!("{AGAIN}{key}")])?;
+                        transaction
+                            .execute(sql, [format!("{BEGUN}{key}"), format!("{AGAIN}{key}")])?;
                     }
                 }
             }
@@ -98,7 +103,8 @@ impl Store {
 
 pub(super) fn get(connection: &Connection, name: &str) -> rusqlite::Result<Option<Timestamp>> {
     let sql = "SELECT time FROM times WHERE name = ?1";
-    let found: Option<i64> = connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?;
+    let found: Option<i64> =
+        connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?;
     found.map(time).transpose()
 }
 

@@ -20,8 +20,8 @@ impl Store {
     /// Where the store can't be read.
     pub fn totals(&self) -> Result<Totals> {
         let read = self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT script, status, bucket, runs, took, bytes FROM totals")?;
+            let mut statement = connection
+                .prepare_cached("SELECT script, status, bucket, runs, took, bytes FROM totals")?;
             let mut rows = statement.query([])?;
             let mut runs: BTreeMap<(String, String), u64> = BTreeMap::new();
             let mut durations: BTreeMap<String, Durations> = BTreeMap::new();
@@ -32,14 +32,18 @@ impl Store {
                 let (bucket, count) = (row.get::<_, i64>(2)?, unsigned(3)?);
                 backup_bytes = backup_bytes.saturating_add(unsigned(5)?);
                 *runs.entry((script.clone(), status)).or_default() += count;
-                if let Some(bucket) = usize::try_from(bucket).ok().filter(|bucket| *bucket <= DURATION_BUCKETS.len()) {
-                    let of_script =
-                        durations.entry(script.clone()).or_insert_with(|| Durations { script, ..Durations::default() });
+                if let Some(bucket) =
+                    usize::try_from(bucket).ok().filter(|bucket| *bucket <= DURATION_BUCKETS.len())
+                {
+                    let of_script = durations
+                        .entry(script.clone())
+                        .or_insert_with(|| Durations { script, ..Durations::default() });
                     of_script.counts[bucket] += count;
                     of_script.seconds += Duration::from_micros(unsigned(4)?).as_secs_f64();
                 }
             }
-            let runs = runs.into_iter().map(|((script, status), count)| (script, status, count)).collect();
+            let runs =
+                runs.into_iter().map(|((script, status), count)| (script, status, count)).collect();
             Ok(Totals { runs, durations: durations.into_values().collect(), backup_bytes })
         });
         match read {
@@ -58,7 +62,11 @@ pub(super) fn count(transaction: &Transaction<'_>, record: &RunRecord) -> rusqli
 }
 
 /// Counts a run that was interrupted.
-pub(super) fn interrupted(transaction: &Transaction<'_>, script: &str, dry_run: bool) -> rusqlite::Result<()> {
+pub(super) fn interrupted(
+    transaction: &Transaction<'_>,
+    script: &str,
+    dry_run: bool,
+) -> rusqlite::Result<()> {
     if dry_run { Ok(()) } else { add(transaction, script, Status::Interrupted, None, None) }
 }
 
@@ -70,12 +78,20 @@ fn add(
     bytes: Option<u64>,
 ) -> rusqlite::Result<()> {
     let seconds = took.map(|took| took.as_secs_f64());
+    let bucket = |seconds: f64| {
+        DURATION_BUCKETS
+            .iter()
+            .position(|limit| seconds <= *limit)
+            .unwrap_or(DURATION_BUCKETS.len())
+    };
     let bucket =
-        |seconds: f64| DURATION_BUCKETS.iter().position(|limit| seconds <= *limit).unwrap_or(DURATION_BUCKETS.len());
-    let bucket = seconds.map_or(NO_BUCKET, |seconds| i64::try_from(bucket(seconds)).unwrap_or(NO_BUCKET));
+        seconds.map_or(NO_BUCKET, |seconds| i64::try_from(bucket(seconds)).unwrap_or(NO_BUCKET));
     let took = took.map_or(0, |took| number(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)));
     let sql = "INSERT INTO totals (script, status, bucket, runs, took, bytes) VALUES (?1, ?2, ?3, 1, ?4, ?5)
         ON CONFLICT DO UPDATE SET runs = runs + 1, took = took + excluded.took, bytes = bytes + excluded.bytes";
     let bytes = bytes.map_or(0, number);
-    transaction.prepare_cached(sql)?.execute(params![script, status.as_str(), bucket, took, bytes]).map(drop)
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![script, status.as_str(), bucket, took, bytes])
+        .map(drop)
 }

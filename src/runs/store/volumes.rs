@@ -1,4 +1,5 @@
-//! What is known of volumes: learned from what the guards of each run saw, not from what scripts return.
+//! What is known of volumes: learned from what the guards of each run saw, not from what scripts
+//! return.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Transaction, params};
@@ -27,14 +28,18 @@ impl Store {
 }
 
 impl Store {
-    /// Somebody knows that this volume is gone: it is not missed any more. `false` where no run ever saw it, or it is known
-    /// already. It is as before once it is seen again, but for its backups.
+    /// Somebody knows that this volume is gone: it is not missed any more. `false` where no run
+    /// ever saw it, or it is known already. It is as before once it is seen again, but for its
+    /// backups.
     ///
     /// # Errors
     /// Where the store can't be written.
     pub fn forget_volume(&self, daemon: &str, volume: &str, now: Timestamp) -> Result<bool> {
-        let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
-        self.write(|transaction| Ok(transaction.execute(sql, params![daemon, volume, micros(now)])? > 0))
+        let sql =
+            "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
+        self.write(|transaction| {
+            Ok(transaction.execute(sql, params![daemon, volume, micros(now)])? > 0)
+        })
     }
 }
 
@@ -60,7 +65,11 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
     Ok(volumes)
 }
 
-fn good_backups(connection: &Connection, daemon: &str, volume: &str) -> rusqlite::Result<Vec<GoodBackup>> {
+fn good_backups(
+    connection: &Connection,
+    daemon: &str,
+    volume: &str,
+) -> rusqlite::Result<Vec<GoodBackup>> {
     // Where the daemon tells no time, the order in which they were proven is all there is.
     let sql = "SELECT url, snapshot_time, proven, run, bytes FROM good_backups WHERE daemon = ?1 AND volume = ?2
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
@@ -100,7 +109,8 @@ pub(super) fn learn(
                 }
             }
             Witness::VolumeMade { volume } => {
-                // Another one than that which had the name before: what is known of that one is not true of it.
+                // Another one than that which had the name before: what is known of that one is not
+                // true of it.
                 forget(transaction, daemon, volume)?;
                 see(transaction, daemon, volume, now)?;
             }
@@ -122,8 +132,13 @@ pub(super) fn learn(
                 let snapshot_time = snapshot_time.map(micros);
                 // To look at an old backup makes it no newer.
                 let proven = if *made { now } else { snapshot_time.unwrap_or(now) };
-                execute(transaction, sql, params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)])?;
-                let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
+                execute(
+                    transaction,
+                    sql,
+                    params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)],
+                )?;
+                let sql =
+                    "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
                     SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
                     ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
                 execute(transaction, sql, params![daemon, volume, REMEMBERED_BACKUPS])?;
@@ -141,7 +156,12 @@ pub(super) fn learn(
 }
 
 /// The volume is there. One that was removed and is there again is another one.
-fn see(transaction: &Transaction<'_>, daemon: &str, volume: &str, now: i64) -> rusqlite::Result<()> {
+fn see(
+    transaction: &Transaction<'_>,
+    daemon: &str,
+    volume: &str,
+    now: i64,
+) -> rusqlite::Result<()> {
     let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND removed IS NOT NULL";
     if execute(transaction, sql, [daemon, volume])? > 0 {
         forget(transaction, daemon, volume)?;
@@ -153,10 +173,19 @@ fn see(transaction: &Transaction<'_>, daemon: &str, volume: &str, now: i64) -> r
 
 fn forget(transaction: &Transaction<'_>, daemon: &str, volume: &str) -> rusqlite::Result<()> {
     execute(transaction, "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", [daemon, volume])?;
-    execute(transaction, "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2", [daemon, volume]).map(drop)
+    execute(
+        transaction,
+        "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2",
+        [daemon, volume],
+    )
+    .map(drop)
 }
 
 /// Does what is done often: its statement is kept.
-fn execute(transaction: &Transaction<'_>, sql: &str, given: impl Params) -> rusqlite::Result<usize> {
+fn execute(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    given: impl Params,
+) -> rusqlite::Result<usize> {
     transaction.prepare_cached(sql)?.execute(given)
 }

@@ -1,4 +1,5 @@
-//! What is written of a run: its record at its start and at its end, its log meanwhile; and what is thrown away after its time.
+//! What is written of a run: its record at its start and at its end, its log meanwhile; and what is
+//! thrown away after its time.
 
 use std::sync::atomic::Ordering;
 
@@ -19,10 +20,11 @@ use crate::{
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// And so many at most.
 const KEPT: u32 = 10_000;
-/// Of runs that a person or a program asked for, and that did nothing but read, so many: `volumes` once a minute shall not push
-/// a week-old backup out of the store.
+/// Of runs that a person or a program asked for, and that did nothing but read, so many: `volumes`
+/// once a minute shall not push a week-old backup out of the store.
 const KEPT_ROUTINE: u32 = 1_000;
-/// After so many more of those it is looked whether there are too many: some ask a thousand times a second.
+/// After so many more of those it is looked whether there are too many: some ask a thousand times a
+/// second.
 const ROUTINE_EVERY: usize = 500;
 /// How often it is looked whether there are too many.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_hours(1);
@@ -65,7 +67,9 @@ impl Store {
             if !changes.iter().any(|change| matches!(change, Change::End(_))) {
                 return Ok(());
             }
-            let routine = changes.iter().filter(|change| matches!(change, Change::End(end) if is_routine(end.record)));
+            let routine = changes
+                .iter()
+                .filter(|change| matches!(change, Change::End(end) if is_routine(end.record)));
             let routine = routine.count();
             if self.routine.fetch_add(routine, Ordering::Relaxed) + routine >= ROUTINE_EVERY {
                 self.routine.store(0, Ordering::Relaxed);
@@ -92,7 +96,12 @@ impl Store {
             ended: Some(skipped.due),
             status: Status::Skipped,
             reason: Some(skipped.reason.clone()),
-            ..RunRecord::new(crate::runs::id::next(now), skipped.script.clone(), Trigger::Cron, skipped.due)
+            ..RunRecord::new(
+                crate::runs::id::next(now),
+                skipped.script.clone(),
+                Trigger::Cron,
+                skipped.due,
+            )
         };
         let records: Vec<RunRecord> = skipped.iter().map(record).collect();
         self.write(|transaction| {
@@ -104,8 +113,8 @@ impl Store {
         Ok(records.into_iter().map(|record| record.id).collect())
     }
 
-    /// Throws away the runs that are older than 90 days, and the oldest of more than 10,000; none that still goes on. It happens
-    /// by itself every hour or so, when a run ends.
+    /// Throws away the runs that are older than 90 days, and the oldest of more than 10,000; none
+    /// that still goes on. It happens by itself every hour or so, when a run ends.
     ///
     /// # Errors
     /// Where the store can't be written.
@@ -113,7 +122,8 @@ impl Store {
         self.write(|transaction| prune(transaction, now))
     }
 
-    /// Marks the runs as interrupted whose process is gone, and returns those that people are not told of yet, oldest first.
+    /// Marks the runs as interrupted whose process is gone, and returns those that people are not
+    /// told of yet, oldest first.
     ///
     /// # Errors
     /// Where the store can't be written.
@@ -136,7 +146,9 @@ impl Store {
     /// Where the store can't be written.
     pub fn interruption_told(&self, id: &str) -> Result<()> {
         self.write(|transaction| {
-            transaction.execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id]).map(drop)
+            transaction
+                .execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id])
+                .map(drop)
         })
     }
 
@@ -146,10 +158,12 @@ impl Store {
     /// Where the store can't be written.
     pub fn mark_interrupted(&self) -> Result<usize> {
         let running: Vec<String> = self.read(|connection| {
-            let mut statement = connection.prepare("SELECT id FROM runs WHERE status IN ('running', 'waiting')")?;
+            let mut statement =
+                connection.prepare("SELECT id FROM runs WHERE status IN ('running', 'waiting')")?;
             statement.query_map([], |row| row.get(0))?.collect()
         })?;
-        let gone: Vec<_> = running.into_iter().filter(|id| !alive::is_alive(self.running(), id)).collect();
+        let gone: Vec<_> =
+            running.into_iter().filter(|id| !alive::is_alive(self.running(), id)).collect();
         if gone.is_empty() {
             return Ok(0);
         }
@@ -180,13 +194,20 @@ fn end(transaction: &Transaction<'_>, ending: &Ending<'_>, now: Timestamp) -> ru
     save(transaction, record, ending.output)?;
     super::totals::count(transaction, record)?;
     match ending.witnessed {
-        Some((daemon, witnessed)) => super::volumes::learn(transaction, daemon, witnessed, &record.id, now),
+        Some((daemon, witnessed)) => {
+            super::volumes::learn(transaction, daemon, witnessed, &record.id, now)
+        }
         None => Ok(()),
     }
 }
 
-/// Writes the record as it is now. That somebody wants the run to end is written by others, and stays.
-pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &Output) -> rusqlite::Result<()> {
+/// Writes the record as it is now. That somebody wants the run to end is written by others, and
+/// stays.
+pub(super) fn save(
+    transaction: &Transaction<'_>,
+    record: &RunRecord,
+    output: &Output,
+) -> rusqlite::Result<()> {
     const SAVE: &str = "
         INSERT INTO runs (id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot,
             entry_key, entry_line, bytes, lines_left_out, routine, reason, arguments, volumes_done, error, failures, plan, result)
@@ -223,16 +244,16 @@ pub(super) fn save(transaction: &Transaction<'_>, record: &RunRecord, output: &O
         output.plan.as_ref().map(bounded),
         output.result.as_ref().map(bounded),
     ])?;
-    let mut of_volume =
-        transaction.prepare_cached("INSERT OR IGNORE INTO run_volumes (volume, run) VALUES (?1, ?2)")?;
+    let mut of_volume = transaction
+        .prepare_cached("INSERT OR IGNORE INTO run_volumes (volume, run) VALUES (?1, ?2)")?;
     for volume in record.volumes() {
         of_volume.execute([volume, &record.id])?;
     }
     Ok(())
 }
 
-/// Whether a person or a program asked for the run, it did nothing but read, and is over. However it ended: who asks for what is not there
-/// a thousand times must not push out what was backed up.
+/// Whether a person or a program asked for the run, it did nothing but read, and is over. However
+/// it ended: who asks for what is not there a thousand times must not push out what was backed up.
 fn is_routine(record: &RunRecord) -> bool {
     let read = record.only_reads || record.status == Status::Done && record.volumes_done.is_empty();
     read && record.trigger != Trigger::Cron && !record.status.is_open()
@@ -247,7 +268,14 @@ fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite:
     let mut statement = transaction.prepare_cached(sql)?;
     for line in lines {
         let level = line.level as i64;
-        statement.execute(params![run, number(line.number), micros(line.time), level, line.target, line.text])?;
+        statement.execute(params![
+            run,
+            number(line.number),
+            micros(line.time),
+            level,
+            line.target,
+            line.text
+        ])?;
     }
     Ok(())
 }
@@ -279,7 +307,8 @@ fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> 
 
 fn throw_away(transaction: &Transaction<'_>, gone: &[String]) -> rusqlite::Result<()> {
     for (table, column) in [("lines", "run"), ("run_volumes", "run"), ("runs", "id")] {
-        let mut delete = transaction.prepare_cached(&format!("DELETE FROM {table} WHERE {column} = ?1"))?;
+        let mut delete =
+            transaction.prepare_cached(&format!("DELETE FROM {table} WHERE {column} = ?1"))?;
         for id in gone {
             delete.execute([id])?;
         }

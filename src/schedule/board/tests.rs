@@ -35,9 +35,15 @@ fn told(actions: &[Action]) -> Vec<String> {
         Action::Start(entry, Due { time: due, before: Before::Nothing | Before::NotDue }) => {
             Some(format!("start {} {}", entry.script, time(due)))
         }
-        Action::Start(entry, Due { time: due, .. }) => Some(format!("make up {} {}", entry.script, time(due))),
-        Action::GiveUp(entry, due, why) => Some(format!("give up {} {} {why:?}", entry.script, time(due))),
-        Action::Missed(entry, due, why) => Some(format!("missed {} {} {why:?}", entry.script, time(due))),
+        Action::Start(entry, Due { time: due, .. }) => {
+            Some(format!("make up {} {}", entry.script, time(due)))
+        }
+        Action::GiveUp(entry, due, why) => {
+            Some(format!("give up {} {} {why:?}", entry.script, time(due)))
+        }
+        Action::Missed(entry, due, why) => {
+            Some(format!("missed {} {} {why:?}", entry.script, time(due)))
+        }
         Action::Remember(..) => None,
     };
     actions.iter().filter_map(tell).collect()
@@ -52,7 +58,14 @@ fn remembered(actions: &[Action]) -> Vec<Timestamp> {
 }
 
 fn key(board: &Board, script: &str) -> String {
-    board.statuses().into_iter().find(|status| status.entry.script == script).unwrap().entry.key.clone()
+    board
+        .statuses()
+        .into_iter()
+        .find(|status| status.entry.script == script)
+        .unwrap()
+        .entry
+        .key
+        .clone()
 }
 
 #[test]
@@ -64,7 +77,11 @@ fn a_tick_starts_its_script_and_nothing_is_done_in_between() {
     assert!(board.advance(at("12:00:00")).is_empty(), "once");
     assert_eq!(board.wake(), Some(at("13:00:00")));
     let status = &board.statuses()[0];
-    assert!(status.running && status.last == Some(at("12:00:00")) && status.next == Some(at("13:00:00")));
+    assert!(
+        status.running
+            && status.last == Some(at("12:00:00"))
+            && status.next == Some(at("13:00:00"))
+    );
 }
 
 #[test]
@@ -86,7 +103,12 @@ fn the_rest_wait_in_the_order_of_their_coming() {
     let mut board = following(text, 2, at("11:30:00"));
     assert_eq!(told(&board.advance(at("11:59:00"))), ["start backups 11:59"]);
     assert_eq!(told(&board.advance(at("12:00:00"))), ["start snapshot 12:00"]);
-    let waiting: Vec<_> = board.statuses().into_iter().filter(|status| status.waiting).map(|s| s.entry.line).collect();
+    let waiting: Vec<_> = board
+        .statuses()
+        .into_iter()
+        .filter(|status| status.waiting)
+        .map(|s| s.entry.line)
+        .collect();
     assert_eq!(waiting, [2, 3]);
     let (backups, snapshot) = (key(&board, "backups"), key(&board, "snapshot"));
     assert_eq!(told(&board.finished(&snapshot)), ["start backup 12:00"]);
@@ -95,7 +117,11 @@ fn the_rest_wait_in_the_order_of_their_coming() {
 
 #[test]
 fn jitter_delays_a_start_and_ends_before_the_next_tick() {
-    let mut board = following("0 * * * * @jitter=10m snapshot\n* * * * * @jitter=1h volumes", 2, at("11:30:00"));
+    let mut board = following(
+        "0 * * * * @jitter=10m snapshot\n* * * * * @jitter=1h volumes",
+        2,
+        at("11:30:00"),
+    );
     board.states.retain(|_, state| state.entry.script == "snapshot");
     assert!(told(&board.advance(at("12:00:00"))).is_empty());
     assert!(board.statuses()[0].waiting);
@@ -113,7 +139,9 @@ fn jitter_delays_a_start_and_ends_before_the_next_tick() {
 
 #[test]
 fn what_was_missed_while_the_program_was_down_is_made_up_for_once() {
-    let crontab = crontab("0 * * * * snapshot\n0 3 * * * backup\n0 * * * * @catchup=off volumes\n0 * * * * backups\n");
+    let crontab = crontab(
+        "0 * * * * snapshot\n0 3 * * * backup\n0 * * * * @catchup=off volumes\n0 * * * * backups\n",
+    );
     let known: BTreeMap<String, Timestamp> = crontab
         .entries
         .iter()
@@ -124,8 +152,13 @@ fn what_was_missed_while_the_program_was_down_is_made_up_for_once() {
         })
         .collect();
     let mut board = board(10, at("11:30:00"));
-    let actions = board.follow(&crontab, at("11:30:00"), Some(&|key| known.get(key).copied().map(past)));
-    assert_eq!(told(&actions), ["missed volumes 11:00 Down"], "snapshot waits, backup missed nothing, backups is new");
+    let actions =
+        board.follow(&crontab, at("11:30:00"), Some(&|key| known.get(key).copied().map(past)));
+    assert_eq!(
+        told(&actions),
+        ["missed volumes 11:00 Down"],
+        "snapshot waits, backup missed nothing, backups is new"
+    );
     assert_eq!(remembered(&actions), [at("11:00:00"), at("11:30:00")]);
     assert!(board.advance(at("11:30:00")).is_empty());
     assert_eq!(told(&board.advance(at("11:30:15"))), ["make up snapshot 11:00"]);
@@ -137,7 +170,9 @@ fn what_was_missed_while_the_program_was_down_is_made_up_for_once() {
 
 #[test]
 fn what_was_cut_off_is_made_up_for_once_where_the_entry_catches_up() {
-    let crontab = crontab("0 * * * * snapshot\n0 * * * * @catchup=off volumes\n0 * * * * backup\n0 11 * * * backups\n");
+    let crontab = crontab(
+        "0 * * * * snapshot\n0 * * * * @catchup=off volumes\n0 * * * * backup\n0 11 * * * backups\n",
+    );
     let cut_off = |due, again| Some(CutOff { due, again });
     let known = |key: &str| {
         let entry = crontab.entries.iter().find(|entry| entry.key == key).unwrap();
@@ -153,7 +188,11 @@ fn what_was_cut_off_is_made_up_for_once_where_the_entry_catches_up() {
     let actions = board.follow(&crontab, at("11:30:00"), Some(&known));
     assert_eq!(
         told(&actions),
-        ["give up volumes 11:00 NoCatchUp", "give up backup 11:00 Again", "give up backups 10:00 Again"]
+        [
+            "give up volumes 11:00 NoCatchUp",
+            "give up backup 11:00 Again",
+            "give up backups 10:00 Again"
+        ]
     );
     assert!(remembered(&actions).is_empty());
     let actions = board.advance(at("11:30:15"));
@@ -173,15 +212,23 @@ fn a_made_up_run_comes_well_before_the_next_tick() {
 
 #[test]
 fn after_a_sleep_the_last_tick_stands_for_all() {
-    let mut board = following("0 * * * * snapshot\n0 * * * * @catchup=off volumes", 2, at("11:30:00"));
+    let mut board =
+        following("0 * * * * snapshot\n0 * * * * @catchup=off volumes", 2, at("11:30:00"));
     let actions = board.advance(at("17:20:00"));
     assert_eq!(told(&actions), ["missed volumes 17:00 Down"]);
     assert_eq!(told(&board.advance(at("17:21:00"))), ["make up snapshot 17:00"]);
     let snapshot = key(&board, "snapshot");
     board.finished(&snapshot);
-    assert_eq!(told(&board.advance(at("18:00:20"))), ["start snapshot 18:00", "start volumes 18:00"]);
+    assert_eq!(
+        told(&board.advance(at("18:00:20"))),
+        ["start snapshot 18:00", "start volumes 18:00"]
+    );
     let mut board = following("0 * * * * @catchup=off volumes", 2, at("11:30:00"));
-    assert_eq!(told(&board.advance(at("17:00:20"))), ["start volumes 17:00"], "it woke just in time");
+    assert_eq!(
+        told(&board.advance(at("17:00:20"))),
+        ["start volumes 17:00"],
+        "it woke just in time"
+    );
 }
 
 #[test]
@@ -212,7 +259,11 @@ fn entries_that_stay_keep_what_is_known_of_them() {
     let mut board = following("0 * * * * snapshot\n0 * * * * backup\n", 1, at("11:30:00"));
     let (snapshot, backup) = (key(&board, "snapshot"), key(&board, "backup"));
     assert_eq!(told(&board.advance(at("12:00:00"))), ["start snapshot 12:00"]);
-    let actions = board.follow(&crontab("# moved\n\n0 * * * * snapshot\n30 * * * * volumes\n"), at("12:10:00"), None);
+    let actions = board.follow(
+        &crontab("# moved\n\n0 * * * * snapshot\n30 * * * * volumes\n"),
+        at("12:10:00"),
+        None,
+    );
     assert_eq!(remembered(&actions), [at("12:10:00")], "the new one has missed nothing");
     let statuses = board.statuses();
     assert_eq!(
@@ -229,7 +280,11 @@ fn entries_that_stay_keep_what_is_known_of_them() {
 
 #[test]
 fn the_end_starts_nothing_and_drops_what_waits() {
-    let mut board = following("0 * * * * snapshot\n0 * * * * backup\n0 * * * * @jitter=1h volumes", 1, at("11:30:00"));
+    let mut board = following(
+        "0 * * * * snapshot\n0 * * * * backup\n0 * * * * @jitter=1h volumes",
+        1,
+        at("11:30:00"),
+    );
     let snapshot = key(&board, "snapshot");
     board.advance(at("12:00:00"));
     assert_eq!(board.end().len(), 2);
@@ -239,7 +294,9 @@ fn the_end_starts_nothing_and_drops_what_waits() {
 
 #[test]
 fn a_tick_among_a_thousand_entries_takes_no_time() {
-    let text: String = (0..1_000).map(|n| format!("{} {} * * * backup --volume vol{n}\n", n % 60, n % 24)).collect();
+    let text: String = (0..1_000)
+        .map(|n| format!("{} {} * * * backup --volume vol{n}\n", n % 60, n % 24))
+        .collect();
     let mut board = following(&text, 1_000, at("00:00:00"));
     let begun = std::time::Instant::now();
     let mut started = 0;
@@ -265,8 +322,13 @@ fn a_paused_entry_is_not_started_until_it_is_resumed_and_nothing_of_that_time_is
     // Also after the crontab was read again, and after a start.
     board.follow(&crontab("0 * * * * snapshot"), at("12:10:00"), None);
     assert!(board.advance(at("13:00:00")).is_empty());
-    let mut again = Board::new(2, at("13:30:00"), Box::new(|longest| longest / 2), board.paused().clone());
-    again.follow(&crontab("0 * * * * snapshot"), at("13:30:00"), Some(&|_| Some(past(at("11:00:00")))));
+    let mut again =
+        Board::new(2, at("13:30:00"), Box::new(|longest| longest / 2), board.paused().clone());
+    again.follow(
+        &crontab("0 * * * * snapshot"),
+        at("13:30:00"),
+        Some(&|_| Some(past(at("11:00:00")))),
+    );
     assert!(told(&again.advance(at("14:00:00"))).is_empty());
     let resumed = again.resume(&key, at("14:30:00")).unwrap();
     assert_eq!(remembered(&resumed), [at("14:30:00")]);
@@ -285,19 +347,27 @@ fn an_entry_can_be_run_when_it_is_not_due_but_not_twice_at_a_time() {
     assert_eq!(error.kind, crate::error::ErrorKind::Busy, "{error}");
     assert!(board.run_now("none", at("11:41:00")).unwrap().is_none());
     board.finished(&key);
-    assert_eq!(told(&board.advance(at("12:00:00"))), ["start snapshot 12:00"], "its own time comes all the same");
+    assert_eq!(
+        told(&board.advance(at("12:00:00"))),
+        ["start snapshot 12:00"],
+        "its own time comes all the same"
+    );
     // What is paused can still be run by hand, and waits for nothing.
     board.finished(&key);
     board.pause(&key);
     assert!(board.run_now(&key, at("12:10:00")).unwrap().is_some());
     board.finished(&key);
     board.end();
-    assert_eq!(board.run_now(&key, at("12:11:00")).unwrap_err().kind, crate::error::ErrorKind::Cancelled);
+    assert_eq!(
+        board.run_now(&key, at("12:11:00")).unwrap_err().kind,
+        crate::error::ErrorKind::Cancelled
+    );
 }
 
 #[test]
 fn what_is_wanted_now_waits_for_no_other_entry() {
-    let mut board = following("40 * * * * snapshot\n41 * * * * backup\n0 0 * * * volumes", 1, at("11:30:00"));
+    let mut board =
+        following("40 * * * * snapshot\n41 * * * * backup\n0 0 * * * volumes", 1, at("11:30:00"));
     let (volumes, snapshot) = (key(&board, "volumes"), key(&board, "snapshot"));
     assert_eq!(told(&board.advance(at("11:40:00"))), ["start snapshot 11:40"]);
     assert!(board.run_now(&volumes, at("11:40:30")).unwrap().is_some());

@@ -27,8 +27,8 @@ use crate::{
 /// A line of the crontab that runs a script, checked.
 #[derive(Debug)]
 pub struct Entry {
-    /// What makes it this entry, in hexadecimal: schedule, zone, script, arguments and settings. It is the same after the file
-    /// was read again, wherever in it the line stands then.
+    /// What makes it this entry, in hexadecimal: schedule, zone, script, arguments and settings. It
+    /// is the same after the file was read again, wherever in it the line stands then.
     pub key: String,
     /// Its line in the file, from 1.
     pub line: usize,
@@ -46,7 +46,8 @@ pub struct Entry {
     pub catch_up: bool,
     /// A run starts up to this much later, at random.
     pub jitter: Duration,
-    /// Whether it may back something up: it runs `backup`, or a script of the user's own, of which that is not known.
+    /// Whether it may back something up: it runs `backup`, or a script of the user's own, of which
+    /// that is not known.
     pub may_back_up: bool,
     /// Whether the script only reads.
     pub read_only: bool,
@@ -60,7 +61,8 @@ impl Entry {
     /// The script as it is now, and what it is given: what a run needs.
     ///
     /// # Errors
-    /// As [`Library::load`] and [`from_command_line`]: the script may have changed since the crontab was checked.
+    /// As [`Library::load`] and [`from_command_line`]: the script may have changed since the
+    /// crontab was checked.
     pub fn load(&self) -> Result<(Script, Arguments)> {
         let script = Library::new(self.config.scripts_dir.clone())?.load(&self.script)?;
         let arguments = from_command_line(&script, &self.arguments)?;
@@ -124,34 +126,52 @@ pub(super) fn parse(
     let (options, rest) = options(line, rest)?;
     let words = words::split(line.text, rest).map_err(|wrong| line.error(wrong))?;
     let Some(first) = words.first() else {
-        let wrong = Wrong::new(word(line.text, rest).map_or(line.text.len(), |(_, at)| at), "the line runs nothing");
-        return Err(line.error(wrong.hint("write a script's name behind the schedule, such as backup")));
+        let wrong = Wrong::new(
+            word(line.text, rest).map_or(line.text.len(), |(_, at)| at),
+            "the line runs nothing",
+        );
+        return Err(
+            line.error(wrong.hint("write a script's name behind the schedule, such as backup"))
+        );
     };
     let (given, is_old) = match old_form::call(&words) {
         Some(given) => (given.map_err(|wrong| line.error(wrong))?, true),
         None => (words.clone(), false),
     };
-    if let Some(word) = given.iter().find(|word| old_form::is_operator(word) || old_form::is_redirection(word)) {
-        let wrong = Wrong::new(word.at, format!("\"{}\" means nothing here: no shell runs the line", word.text));
-        return Err(
-            line.error(wrong.hint("write a script and its arguments only; put quotes around a value that has it"))
+    if let Some(word) =
+        given.iter().find(|word| old_form::is_operator(word) || old_form::is_redirection(word))
+    {
+        let wrong = Wrong::new(
+            word.at,
+            format!("\"{}\" means nothing here: no shell runs the line", word.text),
         );
+        return Err(line.error(wrong.hint(
+            "write a script and its arguments only; put quotes around a value that has it",
+        )));
     }
     let at = given.first().unwrap_or(first).at;
     let texts = given.iter().map(|word| OsString::from(&word.text));
     let (flags, sorted) = command_words::sort(texts).map_err(|error| {
-        let at = given.iter().find(|word| error.message.contains(&word.text)).map_or(at, |word| word.at);
+        let at =
+            given.iter().find(|word| error.message.contains(&word.text)).map_or(at, |word| word.at);
         line.located(error, at, None)
     })?;
     let (name, arguments) = match sorted {
         Words::Script { name, arguments } => (name, arguments),
         Words::Command(command) => {
             let name = command.first().map_or("nothing", String::as_str);
-            let wrong = Wrong::new(at, format!("\"{name}\" is no script, and only scripts run from a crontab"));
-            return Err(line.error(wrong.hint("see \"convoy-backups scripts list\" for the scripts there are")));
+            let wrong = Wrong::new(
+                at,
+                format!("\"{name}\" is no script, and only scripts run from a crontab"),
+            );
+            return Err(line.error(
+                wrong.hint("see \"convoy-backups scripts list\" for the scripts there are"),
+            ));
         }
     };
-    let script = group.script(&name).map_err(|error| unknown_script(line, group, error, &given, at, &schedule))?;
+    let script = group
+        .script(&name)
+        .map_err(|error| unknown_script(line, group, error, &given, at, &schedule))?;
     let checked = from_command_line(&script, &arguments).map_err(|error| {
         let at = place_of(&script, &arguments, &error, &given).unwrap_or(at);
         line.located(error, at, None)
@@ -160,18 +180,30 @@ pub(super) fn parse(
         prune_policy(&checked).map_err(|wrong| line.error(wrong.shifted(at)))?;
     }
     if let Some(flag) = flags.overrides.iter().find(|flag| flag.name == "BKUP_DATA_DIR") {
-        let at = given.iter().find(|word| word.text.starts_with(flag.flag)).map_or(at, |word| word.at);
-        let wrong = Wrong::new(at, format!("{} is for the program as a whole, not for a line", flag.flag));
-        return Err(line.error(wrong.hint("the locks are there: runs with another would not see each other")));
+        let at =
+            given.iter().find(|word| word.text.starts_with(flag.flag)).map_or(at, |word| word.at);
+        let wrong =
+            Wrong::new(at, format!("{} is for the program as a whole, not for a line", flag.flag));
+        return Err(line
+            .error(wrong.hint("the locks are there: runs with another would not see each other")));
     }
     if flags.json || flags.quiet || flags.verbose > 0 {
-        let is_flag = |word: &&Word| ["--json", "-q", "--quiet", "--verbose"].contains(&word.text.as_str());
-        let at = given.iter().find(|word| is_flag(word) || word.text.starts_with("-v")).map_or(at, |word| word.at);
+        let is_flag =
+            |word: &&Word| ["--json", "-q", "--quiet", "--verbose"].contains(&word.text.as_str());
+        let at = given
+            .iter()
+            .find(|word| is_flag(word) || word.text.starts_with("-v"))
+            .map_or(at, |word| word.at);
         let wrong = Wrong::new(at, "--json, --quiet and -v do nothing in a crontab");
-        warnings.push(line.error(wrong.hint("the result goes into the run's record, and its log has its own levels")));
+        warnings.push(line.error(
+            wrong.hint("the result goes into the run's record, and its log has its own levels"),
+        ));
     }
     let config = group.with_flags(&flags.overrides).map_err(|error| {
-        let at = flags.overrides.iter().find_map(|flag| given.iter().find(|word| word.text.starts_with(flag.flag)));
+        let at = flags
+            .overrides
+            .iter()
+            .find_map(|flag| given.iter().find(|word| word.text.starts_with(flag.flag)));
         line.located(error, at.map_or(first.at, |word| word.at), None)
     })?;
     if is_old || given.first().is_some_and(|word| word.text.starts_with("--")) {
@@ -203,8 +235,11 @@ pub(super) fn parse(
 /// What the built-in `prune` refuses when it runs: that must not come out at 3 a.m.
 fn prune_policy(arguments: &Arguments) -> std::result::Result<(), Wrong> {
     let rules = || arguments.values().iter().filter(|(name, _)| name.starts_with("keep_"));
-    if let Some((_, rule)) = rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0)) {
-        return Err(Wrong::new(0, format!("{rule} is not a number of items to keep")).hint("give 0 or more"));
+    if let Some((_, rule)) =
+        rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0))
+    {
+        return Err(Wrong::new(0, format!("{rule} is not a number of items to keep"))
+            .hint("give 0 or more"));
     }
     if rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0)) {
         return Err(Wrong::new(0, "\"prune\" needs to know what to keep").hint(
@@ -245,10 +280,11 @@ fn schedule(
         }
         if fields.len() == 5 {
             // A script's name never looks like a field: there is one field too many.
-            let wrong = Wrong::new(fields[0].1, "a schedule has five fields, and here are six or more");
-            return Err(
-                line.error(wrong.hint("write minute, hour, day, month and weekday; there are no seconds and no years"))
-            );
+            let wrong =
+                Wrong::new(fields[0].1, "a schedule has five fields, and here are six or more");
+            return Err(line.error(wrong.hint(
+                "write minute, hour, day, month and weekday; there are no seconds and no years",
+            )));
         }
         fields.push((text, at));
         end = at + text.len();
@@ -257,7 +293,10 @@ fn schedule(
         let at = word(line.text, end).map_or(line.text.len(), |(_, at)| at);
         let message = match fields.len() {
             0 => "a line begins with a schedule".to_owned(),
-            count => format!("a schedule has five fields, and here {} {count}", if count == 1 { "is" } else { "are" }),
+            count => format!(
+                "a schedule has five fields, and here {} {count}",
+                if count == 1 { "is" } else { "are" }
+            ),
         };
         let hint = match fields.len() {
             0 => "write minute, hour, day, month, weekday and a script: 30 2 * * * backup",
@@ -280,7 +319,9 @@ fn unknown_nickname(text: &str, at: usize) -> Wrong {
     let names: Vec<&str> = NICKNAMES.iter().map(|(name, _)| *name).collect();
     let hint = match OPTIONS.iter().any(|option| text.starts_with(option)) {
         true => "options stand behind the schedule: 0 * * * * @catchup=off snapshot".to_owned(),
-        false => did_you_mean_or(text, names.iter().copied(), &format!("there are {}", names.join(", "))),
+        false => {
+            did_you_mean_or(text, names.iter().copied(), &format!("there are {}", names.join(", ")))
+        }
     };
     Wrong::new(at, format!("\"{}\" is not a schedule", crate::text::cut(text, 40))).hint(hint)
 }
@@ -293,7 +334,8 @@ fn pattern(
 ) -> Result<Arc<Pattern>> {
     let mut parsed: Vec<Field> = Vec::with_capacity(5);
     for (kind, (text, at)) in KINDS.iter().zip(texts) {
-        let (field, odd) = field::parse(kind, text).map_err(|wrong| line.error(wrong.shifted(*at)))?;
+        let (field, odd) =
+            field::parse(kind, text).map_err(|wrong| line.error(wrong.shifted(*at)))?;
         warnings.extend(odd.map(|odd| line.error(odd.shifted(*at))));
         parsed.push(field);
     }
@@ -303,8 +345,13 @@ fn pattern(
     let fields = Fields { minutes, hours, days, months, weekdays };
     let text = texts.iter().map(|(text, _)| *text).collect::<Vec<_>>().join(" ");
     if !fields.can_be_due() {
-        let wrong = Wrong::new(texts[2].1, format!("\"{text}\" is never due: no such month has such a day"));
-        return Err(line.error(wrong.hint("take another day of the month: the 28th is in every month")));
+        let wrong = Wrong::new(
+            texts[2].1,
+            format!("\"{text}\" is never due: no such month has such a day"),
+        );
+        return Err(
+            line.error(wrong.hint("take another day of the month: the 28th is in every month"))
+        );
     }
     if let Some(known) = patterns.get(&text) {
         return Ok(known.clone());
@@ -330,14 +377,16 @@ fn options(line: &Line<'_>, from: usize) -> Result<(LineOptions, usize)> {
         end = at + text.len();
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         let value_at = (at + name.len() + 1).min(end);
-        let duration = || parse_duration(value).map_err(|error| line.located(error, value_at, None));
+        let duration =
+            || parse_duration(value).map_err(|error| line.located(error, value_at, None));
         match name {
             "@catchup" => {
                 options.catch_up = Some(match value {
                     "on" | "true" | "yes" | "1" => true,
                     "off" | "false" | "no" | "0" => false,
                     _ => {
-                        let wrong = Wrong::new(value_at, format!("\"{value}\" is neither on nor off"));
+                        let wrong =
+                            Wrong::new(value_at, format!("\"{value}\" is neither on nor off"));
                         return Err(line.error(wrong.hint("write @catchup=off or @catchup=on")));
                     }
                 });
@@ -354,7 +403,9 @@ fn options(line: &Line<'_>, from: usize) -> Result<(LineOptions, usize)> {
             _ => {
                 let otherwise = "a line's options are @catchup=off, @jitter=30s and @timeout=2h";
                 let hint = did_you_mean_or(name, OPTIONS, otherwise);
-                return Err(line.error(Wrong::new(at, format!("\"{name}\" is not an option of a line")).hint(hint)));
+                return Err(line.error(
+                    Wrong::new(at, format!("\"{name}\" is not an option of a line")).hint(hint),
+                ));
             }
         }
         options.texts.push(text.to_owned());
@@ -371,7 +422,8 @@ fn unknown_script(
     schedule: &Schedule,
 ) -> Error {
     if error.location.is_some() {
-        // The script itself is broken: its own place says more than the line's, so that goes into the message.
+        // The script itself is broken: its own place says more than the line's, so that goes into
+        // the message.
         error = error.context("the script can't be used");
         if let Some(place) = error.location.take() {
             error.message += &format!(" (at {}:{}:{})", place.file, place.line, place.column);
@@ -386,14 +438,16 @@ fn unknown_script(
     line.located(error, at, hint)
 }
 
-/// The word that an error of the arguments is about: with fewer words, the error is another one. None where no word is wrong
-/// but one is missing.
+/// The word that an error of the arguments is about: with fewer words, the error is another one.
+/// None where no word is wrong but one is missing.
 fn place_of(script: &Script, arguments: &[String], error: &Error, given: &[Word]) -> Option<usize> {
     let same = |count: &usize| {
-        from_command_line(script, &arguments[..*count]).is_err_and(|other| other.message == error.message)
+        from_command_line(script, &arguments[..*count])
+            .is_err_and(|other| other.message == error.message)
     };
     let index = (0..=arguments.len().min(64)).find(same)?.checked_sub(1)?;
-    // It may be the value, or the option in front of it; what it is named by stands in the message, in some spelling.
+    // It may be the value, or the option in front of it; what it is named by stands in the message,
+    // in some spelling.
     let message = suggest::fold(&error.message);
     let named = |index: &usize| {
         let word = arguments[*index].split('=').next().unwrap_or_default();
@@ -402,7 +456,12 @@ fn place_of(script: &Script, arguments: &[String], error: &Error, given: &[Word]
     let index = [Some(index), index.checked_sub(1)].into_iter().flatten().find(named)?;
     // Flags of the program stand among the words, and not among the arguments.
     let mut words = given.iter();
-    arguments[..=index].iter().map(|argument| words.find(|word| word.text == *argument)).last().flatten().map(|w| w.at)
+    arguments[..=index]
+        .iter()
+        .map(|argument| words.find(|word| word.text == *argument))
+        .last()
+        .flatten()
+        .map(|w| w.at)
 }
 
 fn new_line(
@@ -416,7 +475,12 @@ fn new_line(
     words.extend(options.texts.iter().cloned());
     words.push(name.to_owned());
     words.extend(arguments.iter().map(|argument| command_line([argument.as_str()])));
-    words.extend(flags.overrides.iter().map(|flag| format!("{} {}", flag.flag, command_line([flag.value.as_str()]))));
+    words.extend(
+        flags
+            .overrides
+            .iter()
+            .map(|flag| format!("{} {}", flag.flag, command_line([flag.value.as_str()]))),
+    );
     if flags.dry_run {
         words.push("--dry-run".to_owned());
     }

@@ -1,7 +1,8 @@
 //! One field of a schedule, as crontab(5) reads it: `*`, `*/15`, `1-5`, `1-9/2`, `mon,wed`.
 //!
-//! Beyond the letter of crontab(5) only what can mean one thing: names may stand in ranges and lists (`mon-fri`), and a range
-//! of weekdays may end in `sun`. The extensions of other crons (`?`, `L`, `W`, `#`, `H`, seconds) are refused.
+//! Beyond the letter of crontab(5) only what can mean one thing: names may stand in ranges and
+//! lists (`mon-fri`), and a range of weekdays may end in `sun`. The extensions of other crons (`?`,
+//! `L`, `W`, `#`, `H`, seconds) are refused.
 
 use super::line::Wrong;
 
@@ -16,7 +17,8 @@ pub(super) struct Kind {
     names: &'static [&'static str],
 }
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 /// Whole names, which crontab(5) does not know; nor do we, but we know what was meant.
 const WHOLE_NAMES: [&str; 18] = [
@@ -81,14 +83,15 @@ pub(super) fn looks_like_one(word: &str) -> bool {
         "H" | "L" | "W" | "LW" => letters.len() == word.len() || word.contains(['/', '-', '(']),
         _ => {
             let letters = letters.to_ascii_lowercase();
-            let known = MONTHS.iter().chain(&WEEKDAYS).chain(&WHOLE_NAMES).any(|name| *name == letters);
+            let known =
+                MONTHS.iter().chain(&WEEKDAYS).chain(&WHOLE_NAMES).any(|name| *name == letters);
             known && !word[letters.len()..].starts_with(['_', '.'])
         }
     }
 }
 
-/// Reads a field; the second value is what is odd about it without being wrong. `Wrong::at` counts bytes from the field's
-/// beginning.
+/// Reads a field; the second value is what is odd about it without being wrong. `Wrong::at` counts
+/// bytes from the field's beginning.
 pub(super) fn parse(kind: &Kind, text: &str) -> Result<(Field, Option<Wrong>), Wrong> {
     let mut field = Field { bits: 0, starred: text.starts_with('*') };
     let mut odd = None;
@@ -111,7 +114,9 @@ fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<Wrong>), Wrong> {
         None => (item, None),
     };
     let (low, high, single) = match range.split_once('-') {
-        _ if range == "*" => (kind.first, kind.last.min(if kind.last == 7 { 6 } else { 59 }), false),
+        _ if range == "*" => {
+            (kind.first, kind.last.min(if kind.last == 7 { 6 } else { 59 }), false)
+        }
         Some((low, high)) => {
             let (from, at) = (value(kind, low, 0)?, low.len() + 1);
             let mut to = value(kind, high, at)?;
@@ -123,7 +128,9 @@ fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<Wrong>), Wrong> {
                     "hour" | "minute" => format!("write {from}-{},{}-{to}", kind.last, kind.first),
                     _ => "write its lower end first, or a list such as 6,0,1".to_owned(),
                 };
-                return Err(Wrong::new(0, format!("the range \"{range}\" goes backwards")).hint(hint));
+                return Err(
+                    Wrong::new(0, format!("the range \"{range}\" goes backwards")).hint(hint)
+                );
             }
             (from, to, false)
         }
@@ -131,16 +138,23 @@ fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<Wrong>), Wrong> {
     };
     let Some((step, at)) = step else { return Ok((mask(low, high, 1), None)) };
     let number: u32 =
-        step.parse().ok().filter(|_| step.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(|| {
-            Wrong::new(at, format!("\"{step}\" is not a step")).hint("a step is a number, as in */15")
-        })?;
+        step.parse().ok().filter(|_| step.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(
+            || {
+                Wrong::new(at, format!("\"{step}\" is not a step"))
+                    .hint("a step is a number, as in */15")
+            },
+        )?;
     if number == 0 {
-        return Err(Wrong::new(at, "a step of 0 never comes to an end").hint("write a step of 1 or more, as in */15"));
+        return Err(Wrong::new(at, "a step of 0 never comes to an end")
+            .hint("write a step of 1 or more, as in */15"));
     }
     if single {
         let last = if kind.last == 7 { 6 } else { kind.last };
-        return Err(Wrong::new(0, format!("a step needs a range or \"*\" in front, not \"{range}\""))
-            .hint(format!("write {low}-{last}/{step}")));
+        return Err(Wrong::new(
+            0,
+            format!("a step needs a range or \"*\" in front, not \"{range}\""),
+        )
+        .hint(format!("write {low}-{last}/{step}")));
     }
     let odd = (number > high - low).then(|| {
         Wrong::new(at, format!("a step of {number} leaves one {} only: {low}", kind.name))
@@ -178,15 +192,22 @@ fn value(kind: &Kind, text: &str, at: usize) -> Result<u32, Wrong> {
         _ => Wrong::new(at, format!("\"{}\" is not a {name}", crate::text::cut(text, 40))),
     };
     let lower = text.to_ascii_lowercase();
-    let short = names.iter().find(|name| WHOLE_NAMES.contains(&lower.as_str()) && lower.starts_with(**name));
+    let short = names
+        .iter()
+        .find(|name| WHOLE_NAMES.contains(&lower.as_str()) && lower.starts_with(**name));
     Err(if let Some(short) = short {
         wrong.hint(format!("write \"{short}\""))
     } else if text.contains(['?', '#', 'L', 'W', 'H']) {
         wrong.hint("\"?\", \"L\", \"W\", \"#\" and \"H\" are of other crons; this one reads what crontab(5) describes")
     } else if names.is_empty() {
-        wrong.hint(format!("write a number from {first} to {last}, a range 1-5, a list 1,3, a step */5, or *"))
+        wrong.hint(format!(
+            "write a number from {first} to {last}, a range 1-5, a list 1,3, a step */5, or *"
+        ))
     } else {
-        wrong.hint(format!("write a number from {first} to {last}, a name such as \"{}\", or *", names[1]))
+        wrong.hint(format!(
+            "write a number from {first} to {last}, a name such as \"{}\", or *",
+            names[1]
+        ))
     })
 }
 
@@ -197,7 +218,9 @@ pub(crate) mod testing {
 
     /// The fields of a schedule that is right.
     pub(crate) fn fields(text: &str) -> Fields {
-        let parse = |(kind, text)| super::parse(kind, text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}")).0;
+        let parse = |(kind, text)| {
+            super::parse(kind, text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}")).0
+        };
         let parsed: Vec<_> = super::KINDS.iter().zip(text.split(' ')).map(parse).collect();
         let [minutes, hours, days, months, weekdays] = parsed[..] else { panic!("{text}") };
         Fields { minutes, hours, days, months, weekdays }
@@ -209,7 +232,11 @@ mod tests {
     use super::*;
 
     fn values(kind: usize, text: &str) -> Vec<u32> {
-        parse(&KINDS[kind], text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}")).0.values().collect()
+        parse(&KINDS[kind], text)
+            .unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"))
+            .0
+            .values()
+            .collect()
     }
 
     fn wrong(kind: usize, text: &str) -> Wrong {
@@ -276,12 +303,14 @@ mod tests {
 
     #[test]
     fn fields_are_told_from_scripts() {
-        for word in ["*", "5", "61", "mon", "mon-fri", "monday", "L", "?", "sun,sat", "1#2", "JAN"] {
+        for word in ["*", "5", "61", "mon", "mon-fri", "monday", "L", "?", "sun,sat", "1#2", "JAN"]
+        {
             assert!(looks_like_one(word), "{word}");
         }
-        for word in
-            ["backup", "monitor", "snapshot", "H4ckup", "mon_itor", "sunny", "mayday", "/x", "./x", "--backup", "@x"]
-        {
+        for word in [
+            "backup", "monitor", "snapshot", "H4ckup", "mon_itor", "sunny", "mayday", "/x", "./x",
+            "--backup", "@x",
+        ] {
             assert!(!looks_like_one(word), "{word}");
         }
     }

@@ -1,7 +1,9 @@
-//! Lines as they stand in people's /etc/crontab: `root cd /deploy && node create.js --backup --volume vol2`.
+//! Lines as they stand in people's /etc/crontab: `root cd /deploy && node create.js --backup
+//! --volume vol2`.
 //!
-//! They are understood where they call create.js (or this program): only what that call is given counts. What is in front is
-//! how to get there, and where output went behind it is now the log's affair. Another command behind it can't be run.
+//! They are understood where they call create.js (or this program): only what that call is given
+//! counts. What is in front is how to get there, and where output went behind it is now the log's
+//! affair. Another command behind it can't be run.
 
 use super::{
     line::Wrong,
@@ -22,10 +24,13 @@ pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
         };
     }
     let is_program = |word: &Word| {
-        matches!(word.text.rsplit('/').next(), Some("create.js" | "convoy-backups")) && !word.text.starts_with('-')
+        matches!(word.text.rsplit('/').next(), Some("create.js" | "convoy-backups"))
+            && !word.text.starts_with('-')
     };
     let index = words.iter().position(is_program)?;
-    let lost = words[..index].iter().find(|word| word.text.starts_with("BKUP_") && word.text.contains('='));
+    let lost = words[..index]
+        .iter()
+        .find(|word| word.text.starts_with("BKUP_") && word.text.contains('='));
     if let Some(word) = lost {
         return Some(Err(Wrong::new(word.at, "a setting can't stand in front of a command here")
             .hint("put it on a line of its own above: it holds for all lines below it")));
@@ -47,11 +52,13 @@ pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
 /// What only a shell would understand.
 pub(super) fn is_operator(word: &Word) -> bool {
     !word.quoted
-        && (matches!(word.text.as_str(), "&&" | "||" | "|" | ";" | "&" | "(" | ")") || word.text.ends_with(';'))
+        && (matches!(word.text.as_str(), "&&" | "||" | "|" | ";" | "&" | "(" | ")")
+            || word.text.ends_with(';'))
 }
 
 /// Where output goes: `>>`, `2>&1`, `| logger`.
 pub(super) fn is_redirection(word: &Word) -> bool {
-    let text = word.text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '&');
+    let text =
+        word.text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '&');
     !word.quoted && (text.starts_with(['>', '<']) || word.text == "|")
 }

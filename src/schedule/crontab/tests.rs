@@ -31,28 +31,45 @@ fn a_line_is_a_schedule_options_and_a_script_with_arguments() {
         "  */15 1-5 * jan,mar mon-fri\t@catchup=off @jitter=30s @timeout=2h backup --volume 'vol1' --create-snapshot # why",
     );
     assert_eq!(entry.schedule.text(), "*/15 1-5 * jan,mar mon-fri");
-    assert_eq!((entry.script.as_str(), entry.arguments_text().as_str()), ("backup", "--volume vol1 --create-snapshot"));
+    assert_eq!(
+        (entry.script.as_str(), entry.arguments_text().as_str()),
+        ("backup", "--volume vol1 --create-snapshot")
+    );
     assert_eq!(
         (entry.catch_up, entry.jitter, entry.timeout),
         (false, Duration::from_secs(30), Duration::from_secs(7_200))
     );
     let (script, arguments) = entry.load().unwrap();
-    assert_eq!((script.name.as_str(), arguments.get("create_snapshot").unwrap()), ("backup", &serde_json::json!(true)));
+    assert_eq!(
+        (script.name.as_str(), arguments.get("create_snapshot").unwrap()),
+        ("backup", &serde_json::json!(true))
+    );
     for name in ["hourly", "daily", "midnight", "weekly", "monthly", "yearly", "annually"] {
         assert_eq!(self::entry(&format!("@{name} snapshot")).schedule.text(), format!("@{name}"));
     }
     let plain = self::entry("0 0 * * * snapshot");
-    assert_eq!((plain.catch_up, plain.jitter, plain.timeout.as_secs()), (true, Duration::ZERO, 5 * 3_600));
+    assert_eq!(
+        (plain.catch_up, plain.jitter, plain.timeout.as_secs()),
+        (true, Duration::ZERO, 5 * 3_600)
+    );
 }
 
 #[test]
 fn the_default_crontab_is_right_and_snapshots_hourly_and_backs_up_daily() {
     let checked = checked(crate::schedule::source::BUILT_IN);
     assert!(checked.errors.is_empty() && checked.warnings.is_empty(), "{checked:?}");
-    let lines: Vec<_> = checked.crontab.entries.iter().map(|e| format!("{} {}", e.schedule.text(), e.script)).collect();
+    let lines: Vec<_> = checked
+        .crontab
+        .entries
+        .iter()
+        .map(|e| format!("{} {}", e.schedule.text(), e.script))
+        .collect();
     assert_eq!(lines, ["0 * * * * snapshot", "30 3 * * * backup"]);
     // What it comments out is right, too.
-    let example = crate::schedule::source::BUILT_IN.lines().find_map(|line| line.strip_prefix("# 0 5")).unwrap();
+    let example = crate::schedule::source::BUILT_IN
+        .lines()
+        .find_map(|line| line.strip_prefix("# 0 5"))
+        .unwrap();
     assert_eq!(entry(&format!("0 5{example}")).script, "prune");
 }
 
@@ -60,11 +77,15 @@ fn the_default_crontab_is_right_and_snapshots_hourly_and_backs_up_daily() {
 fn settings_hold_for_the_lines_below_them() {
     let text = "0 0 * * * snapshot\nBKUP_BACKUP_URL=vfs:///one\nCRON_TZ=America/New_York\n0 0 * * * backup\n\
                 BKUP_BACKUP_URL=\"vfs:///two\"\nCRON_TZ=\nBKUP_CATCHUP=off\nBKUP_JITTER=5s\nBKUP_RUN_TIMEOUT=1h\n0 0 * * * backup\n";
-    let surroundings = surroundings(&[("BKUP_BACKUP_URL", "vfs:///zero"), ("BKUP_LOCK_WAIT", "7m")]);
+    let surroundings =
+        surroundings(&[("BKUP_BACKUP_URL", "vfs:///zero"), ("BKUP_LOCK_WAIT", "7m")]);
     let (crontab, warnings) = parse(text, "crontab", &surroundings).accept().unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let urls: Vec<_> =
-        crontab.entries.iter().map(|e| e.config.backup_url.as_ref().unwrap().as_str().to_owned()).collect();
+    let urls: Vec<_> = crontab
+        .entries
+        .iter()
+        .map(|e| e.config.backup_url.as_ref().unwrap().as_str().to_owned())
+        .collect();
     assert_eq!(urls, ["vfs:///zero", "vfs:///one", "vfs:///two"]);
     assert_eq!(crontab.entries[1].schedule.zone().iana_name(), Some("America/New_York"));
     let last = &crontab.entries[2];
@@ -76,11 +97,16 @@ fn settings_hold_for_the_lines_below_them() {
 #[test]
 fn flags_win_over_settings_and_a_lines_own_over_all() {
     let mut surroundings = surroundings(&[]);
-    surroundings.overrides =
-        vec![Override { name: "BKUP_BACKUP_URL", flag: "--destination", value: "vfs:///flag".into() }];
+    surroundings.overrides = vec![Override {
+        name: "BKUP_BACKUP_URL",
+        flag: "--destination",
+        value: "vfs:///flag".into(),
+    }];
     let text = "BKUP_BACKUP_URL=vfs:///line\n0 0 * * * backup\n0 0 * * * backup --destination vfs:///own --dry-run\n";
     let (crontab, _) = parse(text, "crontab", &surroundings).accept().unwrap();
-    let url = |index: usize| crontab.entries[index].config.backup_url.as_ref().unwrap().as_str().to_owned();
+    let url = |index: usize| {
+        crontab.entries[index].config.backup_url.as_ref().unwrap().as_str().to_owned()
+    };
     assert_eq!((url(0), url(1)), ("vfs:///flag".into(), "vfs:///own".into()));
     assert!(crontab.entries[1].dry_run && !crontab.entries[0].dry_run);
 }
@@ -98,7 +124,11 @@ fn lines_in_the_form_of_etc_crontab_are_understood_and_said_to_be_old() {
             "--volume vol2",
             "write \"@daily backup --volume vol2\"",
         ),
-        ("0 * * * * cd /deploy; node create.js --backup | logger -t x", "", "write \"0 * * * * backup\""),
+        (
+            "0 * * * * cd /deploy; node create.js --backup | logger -t x",
+            "",
+            "write \"0 * * * * backup\"",
+        ),
         (
             "0 * * * * root bash -c 'cd /x && node create.js --backup --volume v1'",
             "--volume v1",
@@ -110,20 +140,41 @@ fn lines_in_the_form_of_etc_crontab_are_understood_and_said_to_be_old() {
             "--volume vol1",
             "vol1 --timeout 7200s\"",
         ),
-        ("0 * * * * @jitter=5m convoy-backups run backup", "", "write \"0 * * * * @jitter=5m backup\""),
+        (
+            "0 * * * * @jitter=5m convoy-backups run backup",
+            "",
+            "write \"0 * * * * @jitter=5m backup\"",
+        ),
     ] {
         let checked = checked(line);
         assert!(checked.errors.is_empty(), "{line}: {:?}", checked.errors);
         let entry = &checked.crontab.entries[0];
-        assert_eq!((entry.script.as_str(), entry.arguments_text().as_str()), ("backup", arguments), "{line}");
+        assert_eq!(
+            (entry.script.as_str(), entry.arguments_text().as_str()),
+            ("backup", arguments),
+            "{line}"
+        );
         let [warning] = &checked.warnings[..] else { panic!("{line}: {:?}", checked.warnings) };
         assert!(warning.hint.as_ref().unwrap().contains(new), "{line}: {warning:?}");
-        let again = self::checked(warning.hint.as_ref().unwrap().trim_start_matches("write ").trim_matches('"'));
-        assert!(again.errors.is_empty() && again.warnings.is_empty(), "the new form is right: {again:?}");
+        let again = self::checked(
+            warning.hint.as_ref().unwrap().trim_start_matches("write ").trim_matches('"'),
+        );
+        assert!(
+            again.errors.is_empty() && again.warnings.is_empty(),
+            "the new form is right: {again:?}"
+        );
         assert_eq!(again.crontab.entries[0].timeout, entry.timeout);
     }
-    assert!(error("0 * * * * root node create.js --backup && rm -r /x").2.contains("behind \"&&\" can't be run"));
-    assert!(error("0 * * * * BKUP_BACKUP_URL=vfs:///x node create.js --backup").2.contains("line of its own"));
+    assert!(
+        error("0 * * * * root node create.js --backup && rm -r /x")
+            .2
+            .contains("behind \"&&\" can't be run")
+    );
+    assert!(
+        error("0 * * * * BKUP_BACKUP_URL=vfs:///x node create.js --backup")
+            .2
+            .contains("line of its own")
+    );
     assert!(error("0 * * * * root node create.js --bakup").2.contains("did you mean"));
 }
 
@@ -181,7 +232,9 @@ fn a_line_that_is_wrong_is_pointed_at() {
 
 #[test]
 fn everything_that_is_wrong_is_found_at_once_and_the_rest_is_read() {
-    let checked = checked("61 * * * * snapshot\nBKUP_JITTER=x\n0 0 * * * backup\r\nCRON_TZ=Mars\n0 0 * * * nope\n");
+    let checked = checked(
+        "61 * * * * snapshot\nBKUP_JITTER=x\n0 0 * * * backup\r\nCRON_TZ=Mars\n0 0 * * * nope\n",
+    );
     assert_eq!(checked.errors.len(), 4);
     assert_eq!(checked.crontab.entries.len(), 1);
     assert!(checked.accept().is_err());
@@ -193,7 +246,10 @@ fn lines_of_one_built_in_daemon_have_its_settings() {
         let own = checked(&format!("BKUP_CONVOY=builtin:/other\n{setting}\n0 0 * * * snapshot"));
         assert!(own.errors.is_empty(), "{:?}", own.errors);
         let shared = checked(&format!("{setting}\n0 0 * * * snapshot"));
-        assert!(shared.errors.iter().any(|error| error.message.contains("one for all lines")), "{setting}: {shared:?}");
+        assert!(
+            shared.errors.iter().any(|error| error.message.contains("one for all lines")),
+            "{setting}: {shared:?}"
+        );
     }
 }
 
@@ -222,9 +278,12 @@ fn what_does_nothing_is_warned_of() {
 
 #[test]
 fn a_secret_is_not_shown_with_what_is_wrong_around_it() {
-    for line in
-        ["BKUP_EMAIL_SMTP_PASWORD=hush", "BKUP_WEBHOOK_URL=hush", "BKUP_API_TOKEN=hush", "AWS_SECRET_ACCESS_KEY=hush"]
-    {
+    for line in [
+        "BKUP_EMAIL_SMTP_PASWORD=hush",
+        "BKUP_WEBHOOK_URL=hush",
+        "BKUP_API_TOKEN=hush",
+        "AWS_SECRET_ACCESS_KEY=hush",
+    ] {
         let checked = checked(line);
         for error in checked.errors.iter().chain(&checked.warnings) {
             let shown = format!("{}{}", render(error, false), crate::diagnostic::to_json(error));
@@ -238,8 +297,15 @@ fn a_secret_is_not_shown_with_what_is_wrong_around_it() {
 fn an_entry_is_the_same_wherever_its_line_stands_and_another_when_it_changes() {
     let key = |text: &str| checked(text).crontab.entries.last().unwrap().key.clone();
     let first = key("0 0 * * * backup --volume v1");
-    assert_eq!(first, key("# moved\n\n0  0 * * *   @catchup=off backup --volume 'v1' # and told of"));
-    assert_eq!(first, key("BKUP_EMAIL_SMTP_PASS=hush\n0 0 * * * backup --volume v1"), "secrets leave no trace");
+    assert_eq!(
+        first,
+        key("# moved\n\n0  0 * * *   @catchup=off backup --volume 'v1' # and told of")
+    );
+    assert_eq!(
+        first,
+        key("BKUP_EMAIL_SMTP_PASS=hush\n0 0 * * * backup --volume v1"),
+        "secrets leave no trace"
+    );
     for other in [
         "0 1 * * * backup --volume v1",
         "0 0 * * * backup --volume v2",
@@ -254,8 +320,9 @@ fn an_entry_is_the_same_wherever_its_line_stands_and_another_when_it_changes() {
 
 #[test]
 fn ten_thousand_lines_are_read_at_once_and_junk_ends_early() {
-    let text: String =
-        (0..10_000).map(|n| format!("{} {} * * {} backup --volume vol{n}\n", n % 60, n % 24, n % 7)).collect();
+    let text: String = (0..10_000)
+        .map(|n| format!("{} {} * * {} backup --volume vol{n}\n", n % 60, n % 24, n % 7))
+        .collect();
     let begun = Instant::now();
     assert_eq!(checked(&text).crontab.entries.len(), 10_000);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}, unoptimised", begun.elapsed());
@@ -284,8 +351,7 @@ fn a_line_that_may_back_up_is_told_from_one_that_does_not() {
         ("nightly.rhai", "fn main() { [] }"),
         ("report.rhai", "const READ_ONLY = true;\nfn main() { [] }"),
     ]);
-    let text =
-        "0 1 * * * backup\n0 2 * * * backup --dry-run\n0 3 * * * snapshot\n0 4 * * * nightly\n0 5 * * * report\n";
+    let text = "0 1 * * * backup\n0 2 * * * backup --dry-run\n0 3 * * * snapshot\n0 4 * * * nightly\n0 5 * * * report\n";
     let surroundings = surroundings(&[("BKUP_SCRIPTS_DIR", folder.path().to_str().unwrap())]);
     let (crontab, _) = parse(text, "crontab", &surroundings).accept().unwrap();
     let may: Vec<bool> = crontab.entries.iter().map(|entry| entry.may_back_up).collect();

@@ -12,12 +12,13 @@ pub(super) struct Word {
     pub(super) quoted: bool,
 }
 
-/// The words from this byte on. Quotes and backslashes are a POSIX shell's; nothing is expanded, `%` is a letter like any
-/// other, and `#` at a word's beginning begins a comment.
+/// The words from this byte on. Quotes and backslashes are a POSIX shell's; nothing is expanded,
+/// `%` is a letter like any other, and `#` at a word's beginning begins a comment.
 pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
     let mut words: Vec<Word> = Vec::new();
     let mut word: Option<Word> = None;
-    let mut letters = line[from..].char_indices().map(|(at, letter)| (from + at, letter)).peekable();
+    let mut letters =
+        line[from..].char_indices().map(|(at, letter)| (from + at, letter)).peekable();
     while let Some((at, letter)) = letters.next() {
         if matches!(letter, ' ' | '\t') {
             words.extend(word.take());
@@ -38,7 +39,9 @@ pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
                         }
                         Some((_, inner)) if inner == letter => break,
                         Some((_, '\\')) if letter == '"' => {
-                            match letters.next_if(|(_, next)| matches!(next, '$' | '`' | '"' | '\\')) {
+                            match letters
+                                .next_if(|(_, next)| matches!(next, '$' | '`' | '"' | '\\'))
+                            {
                                 Some((_, escaped)) => current.text.push(escaped),
                                 None => current.text.push('\\'),
                             }
@@ -76,7 +79,10 @@ mod tests {
     #[test]
     fn words_are_split_as_a_shell_splits_them() {
         assert_eq!(texts("a  b\tc"), ["a", "b", "c"]);
-        assert_eq!(texts(r#"'a b' "c \"d\" \x" e\ f "" g'h'i"#), ["a b", r#"c "d" \x"#, "e f", "", "ghi"]);
+        assert_eq!(
+            texts(r#"'a b' "c \"d\" \x" e\ f "" g'h'i"#),
+            ["a b", r#"c "d" \x"#, "e f", "", "ghi"]
+        );
         assert_eq!(texts("a # the rest"), ["a"]);
         assert_eq!(texts("a#b '#c' 100%"), ["a#b", "#c", "100%"]);
         assert_eq!(split("é 'x'", 0).unwrap()[1], Word { text: "x".into(), at: 3, quoted: true });

@@ -71,9 +71,9 @@ impl Runner for Recorder {
     }
 
     fn missed(&self, missed: &[MissedTick]) {
-        missed
-            .iter()
-            .for_each(|MissedTick { entry, due, why }| self.note(format!("{} missed {due} {why:?}", entry.script)));
+        missed.iter().for_each(|MissedTick { entry, due, why }| {
+            self.note(format!("{} missed {due} {why:?}", entry.script))
+        });
     }
 
     fn past(&self) -> HashMap<String, Past> {
@@ -83,7 +83,9 @@ impl Runner for Recorder {
     fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
         let mut known = self.known.lock().unwrap();
         for (entry, event) in events {
-            let past = known.entry(entry.key.clone()).or_insert(Past { due: Timestamp::MIN, cut_off: None });
+            let past = known
+                .entry(entry.key.clone())
+                .or_insert(Past { due: Timestamp::MIN, cut_off: None });
             match event {
                 Event::DealtWith(due) => past.due = *due,
                 Event::Begins(due) => {
@@ -129,11 +131,13 @@ impl Site {
             Clerk::at_once(runner.clone()),
             Box::new(|longest| longest / 2),
         );
-        let (reload, end, view) = (Arc::new(Notify::new()), CancellationToken::new(), scheduler.view());
+        let (reload, end, view) =
+            (Arc::new(Notify::new()), CancellationToken::new(), scheduler.view());
         let text = Arc::new(Mutex::new(text.to_owned()));
         let source = text.clone();
-        let read: Read =
-            Arc::new(move || crontab::parse(&source.lock().unwrap(), "crontab", &testing::surroundings(&[])));
+        let read: Read = Arc::new(move || {
+            crontab::parse(&source.lock().unwrap(), "crontab", &testing::surroundings(&[]))
+        });
         let task = tokio::spawn(scheduler.run(read, reload.clone(), end.clone()));
         Self { timer, runner, text, reload, end, view, task }
     }
@@ -143,7 +147,8 @@ impl Site {
         self.runner.take()
     }
 
-    /// Has the crontab read again; that is done on another thread, so the test waits for what comes of it.
+    /// Has the crontab read again; that is done on another thread, so the test waits for what comes
+    /// of it.
     async fn write(&self, text: &str, done: impl Fn(&Self) -> bool) {
         text.clone_into(&mut self.text.lock().unwrap());
         self.reload.notify_one();
@@ -188,12 +193,14 @@ async fn a_restart_makes_up_for_what_waited_and_not_for_what_ran() {
 
 #[tokio::test]
 async fn a_broken_file_leaves_the_old_one_in_force_and_a_good_one_takes_over() {
-    let site = Site::start("0 * * * * snapshot", "2026-11-23T11:30:00Z", Arc::new(Recorder::slow()));
+    let site =
+        Site::start("0 * * * * snapshot", "2026-11-23T11:30:00Z", Arc::new(Recorder::slow()));
     assert_eq!(site.until("2026-11-23T12:10:00Z").await, ["snapshot 2026-11-23T12:00:00Z"]);
     site.write("61 * * * * snapshot", |site| !site.runner.notes.lock().unwrap().is_empty()).await;
     assert_eq!(site.runner.take(), ["refused: \"61\" is not a minute"]);
     assert_eq!(site.view.entries()[0].next, Some(at("2026-11-23T13:00:00Z")));
-    site.write("15 * * * * backup\n0 * * * * snapshot", |site| site.view.entries().len() == 2).await;
+    site.write("15 * * * * backup\n0 * * * * snapshot", |site| site.view.entries().len() == 2)
+        .await;
     let entries = site.view.entries();
     assert!(!entries[0].running && entries[1].running, "it went on meanwhile");
     assert_eq!(
@@ -205,8 +212,10 @@ async fn a_broken_file_leaves_the_old_one_in_force_and_a_good_one_takes_over() {
 #[tokio::test]
 async fn whoever_wants_an_entry_now_is_told_its_run_or_why_there_is_none() {
     let runner = Arc::new(Recorder::slow());
-    let site = Site::start("0 * * * * snapshot\n0 3 * * * backup", "2026-11-23T11:30:00Z", runner.clone());
-    let keys: Vec<String> = site.view.entries().iter().map(|shown| shown.entry.key.clone()).collect();
+    let site =
+        Site::start("0 * * * * snapshot\n0 3 * * * backup", "2026-11-23T11:30:00Z", runner.clone());
+    let keys: Vec<String> =
+        site.view.entries().iter().map(|shown| shown.entry.key.clone()).collect();
     let started = site.view.run_now(&keys[0]).await.unwrap().unwrap();
     assert_eq!(started, Started { run: "snapshot".into(), is_waiting: false });
     assert_eq!(site.view.run_now(&keys[0]).await.unwrap_err().kind, ErrorKind::Busy);
@@ -267,7 +276,10 @@ async fn a_run_that_was_cut_off_is_made_up_for_once_at_the_next_start() {
     assert_eq!(site.until("2026-11-23T12:10:00Z").await, ["backup 2026-11-23T12:00:00Z again"]);
     cut_off_at("2026-11-23T12:11:00Z", site).await;
     let site = Site::start(text, "2026-11-23T12:15:00Z", runner.clone());
-    assert!(site.until("2026-11-23T12:20:00Z").await.is_empty(), "it would go on like that for ever");
+    assert!(
+        site.until("2026-11-23T12:20:00Z").await.is_empty(),
+        "it would go on like that for ever"
+    );
     assert_eq!(site.until("2026-11-24T12:00:00Z").await.len(), 2, "the next one is another one");
     cut_off_at("2026-11-24T12:01:00Z", site).await;
     let site = Site::start(text, "2026-11-25T13:00:00Z", runner);
@@ -317,7 +329,14 @@ impl Hanging {
 
 #[async_trait]
 impl Runner for Hanging {
-    async fn run(&self, entry: Arc<Entry>, due: Due, begins: Begins, _: Asker, _: CancellationToken) -> RunEnd {
+    async fn run(
+        &self,
+        entry: Arc<Entry>,
+        due: Due,
+        begins: Begins,
+        _: Asker,
+        _: CancellationToken,
+    ) -> RunEnd {
         begins.await;
         self.notes.lock().unwrap().push(format!("{} {}", entry.script, due.time));
         RunEnd::Ended
@@ -343,27 +362,38 @@ async fn ticks_wait_for_no_store_and_a_run_begins_when_its_time_is_remembered() 
     let timer = Arc::new(SteppedTimer::new(at("2026-11-23T11:30:00Z"), TimeZone::UTC));
     let (runner, end) = (Arc::new(Hanging::default()), CancellationToken::new());
     let options = Options { most_at_a_time: 2, grace: Duration::from_secs(30) };
-    let crontab = testing::crontab("0 * * * * snapshot\n0 * * * * backup\n30 * * * * prune --keep-last 1\n");
+    let crontab =
+        testing::crontab("0 * * * * snapshot\n0 * * * * backup\n30 * * * * prune --keep-last 1\n");
     let scheduler = Scheduler::new(&crontab, options, timer.clone(), runner.clone());
     let view = scheduler.view();
-    let task =
-        tokio::spawn(scheduler.run(Arc::new(|| unreachable!("nothing asks for it")), Arc::default(), end.clone()));
+    let task = tokio::spawn(scheduler.run(
+        Arc::new(|| unreachable!("nothing asks for it")),
+        Arc::default(),
+        end.clone(),
+    ));
     timer.go_on_until(at("2026-11-23T13:00:00Z")).await;
     let entries = view.entries();
-    assert!(entries[0].running && entries[0].missed == 1 && entries[2].waiting, "the loop goes on: {entries:?}");
+    assert!(
+        entries[0].running && entries[0].missed == 1 && entries[2].waiting,
+        "the loop goes on: {entries:?}"
+    );
     assert!(runner.notes.lock().unwrap().is_empty(), "no run began");
     runner.let_go();
     end.cancel();
     task.await.unwrap();
     let notes = runner.notes.lock().unwrap();
     // How many the thread took at a time is its own affair; none is lost.
-    let counts = notes.iter().filter_map(|note| note.split_once(" remembered")?.0.parse::<usize>().ok());
+    let counts =
+        notes.iter().filter_map(|note| note.split_once(" remembered")?.0.parse::<usize>().ok());
     let counts: Vec<usize> = counts.collect();
     assert!(counts.iter().sum::<usize>() == 9 && counts.len() < 9, "in batches: {notes:?}");
     let remembered = notes.iter().position(|note| note.ends_with("2 begin"));
     let began = notes.iter().position(|note| note == "backup 2026-11-23T12:00:00Z");
     assert!(remembered.unwrap() < began.unwrap(), "{notes:?}");
-    assert!(notes.contains(&"2 missed".to_owned()), "what was taken is written down at the end: {notes:?}");
+    assert!(
+        notes.contains(&"2 missed".to_owned()),
+        "what was taken is written down at the end: {notes:?}"
+    );
     assert!(notes.last().unwrap().ends_with("remembered, 0 begin"), "{notes:?}");
 }
 
@@ -373,7 +403,9 @@ async fn what_cannot_be_remembered_is_tried_again_and_keeps_no_run_from_its_begi
     runner.let_go();
     let clerk = Clerk::start(runner.clone());
     let entry = testing::crontab("0 * * * * backup").entries[0].clone();
-    clerk.begins(entry.clone(), Due { time: at("2026-11-23T12:00:00Z"), before: Before::Nothing }).await;
+    clerk
+        .begins(entry.clone(), Due { time: at("2026-11-23T12:00:00Z"), before: Before::Nothing })
+        .await;
     clerk.remember(vec![(entry, Event::Ended)]);
     clerk.end().await;
     assert_eq!(*runner.notes.lock().unwrap(), ["1 remembered, 1 begin", "2 remembered, 1 begin"]);
@@ -390,7 +422,14 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
     struct Late(tokio::sync::mpsc::UnboundedSender<jiff::SignedDuration>);
     #[async_trait]
     impl Runner for Late {
-        async fn run(&self, _: Arc<Entry>, due: Due, begins: Begins, _: Asker, _: CancellationToken) -> RunEnd {
+        async fn run(
+            &self,
+            _: Arc<Entry>,
+            due: Due,
+            begins: Begins,
+            _: Asker,
+            _: CancellationToken,
+        ) -> RunEnd {
             begins.await;
             let _ = self.0.send(Timestamp::now().duration_since(due.time));
             RunEnd::Ended
@@ -420,7 +459,9 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
             crate::clock::SystemClock.sleep_until(time - self.0).await;
         }
     }
-    let text: String = (1..1_000).map(|n| format!("{} {} * * * backup --volume vol{n}\n", n % 60, n % 24)).collect();
+    let text: String = (1..1_000)
+        .map(|n| format!("{} {} * * * backup --volume vol{n}\n", n % 60, n % 24))
+        .collect();
     let crontab = testing::crontab(&format!("{text}0 12 * * * snapshot\n"));
     let mut late = Vec::new();
     // A machine that is busy with other tests may be late for once.
@@ -428,7 +469,8 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
         let shift = at("2026-11-23T11:59:59.6Z").duration_since(Timestamp::now());
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let options = Options { most_at_a_time: 100, grace: Duration::ZERO };
-        let scheduler = Scheduler::new(&crontab, options, Arc::new(Shifted(shift)), Arc::new(Late(sender)));
+        let scheduler =
+            Scheduler::new(&crontab, options, Arc::new(Shifted(shift)), Arc::new(Late(sender)));
         let end = CancellationToken::new();
         let read: Read = Arc::new(|| unreachable!("nothing asks for it"));
         let task = tokio::spawn(scheduler.run(read, Arc::default(), end.clone()));

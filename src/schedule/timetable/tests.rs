@@ -52,7 +52,8 @@ fn by_walking(text: &str, zone: &TimeZone, from: Timestamp, to: Timestamp) -> BT
         let mut wall = zone.to_datetime(from).saturating_sub(1.day());
         let mut last = from;
         while last < to {
-            // Compatible: the first of two, and for what is skipped the time on the other side of the gap.
+            // Compatible: the first of two, and for what is skipped the time on the other side of
+            // the gap.
             let moment = zone.to_ambiguous_timestamp(wall);
             last = moment.compatible().unwrap();
             if let jiff::tz::AmbiguousOffset::Gap { .. } = moment.offset() {
@@ -102,7 +103,8 @@ fn due_times_are_those_that_are_found_by_walking_through_every_minute() {
                 "5 0-22 * * *",
             ] {
                 let schedule = schedule(text, zone);
-                let expected: Vec<_> = by_walking(text, &schedule.zone, from, to).into_iter().collect();
+                let expected: Vec<_> =
+                    by_walking(text, &schedule.zone, from, to).into_iter().collect();
                 let mut forward = Vec::new();
                 let mut time = from - 1.second();
                 while let Some(next) = schedule.next_after(time).filter(|next| *next < to) {
@@ -112,7 +114,9 @@ fn due_times_are_those_that_are_found_by_walking_through_every_minute() {
                 assert_eq!(forward, expected, "{text} in {zone}, {change}");
                 let mut backward = Vec::new();
                 time = to;
-                while let Some(previous) = schedule.previous_before(time).filter(|previous| *previous >= from) {
+                while let Some(previous) =
+                    schedule.previous_before(time).filter(|previous| *previous >= from)
+                {
                     backward.push(previous);
                     time = previous;
                 }
@@ -162,20 +166,33 @@ fn a_job_of_every_half_hour_goes_on_every_half_hour() {
 fn either_day_field_will_do_unless_one_begins_with_a_star() {
     // November 2026 begins on a Sunday.
     let days = |text: &str, count| -> Vec<String> {
-        walls(text, "UTC", "2026-10-31T23:59:00Z", count).iter().map(|wall| wall[..6].to_owned()).collect()
+        walls(text, "UTC", "2026-10-31T23:59:00Z", count)
+            .iter()
+            .map(|wall| wall[..6].to_owned())
+            .collect()
     };
     assert_eq!(days("0 0 3 * fri", 3), ["Tue 03", "Fri 06", "Fri 13"]);
     assert_eq!(days("0 0 * * 7", 2), ["Sun 01", "Sun 08"]);
     assert_eq!(days("0 0 * * 0", 2), ["Sun 01", "Sun 08"]);
-    assert_eq!(days("0 0 */10 * sun", 2), ["Sun 01", "Sun 31"], "the next Sunday that is a 1st, 11th, 21st or 31st");
+    assert_eq!(
+        days("0 0 */10 * sun", 2),
+        ["Sun 01", "Sun 31"],
+        "the next Sunday that is a 1st, 11th, 21st or 31st"
+    );
     assert_eq!(days("0 0 1-31 * mon", 2), ["Sun 01", "Mon 02"], "no star: every day will do");
 }
 
 #[test]
 fn rare_days_are_found() {
     let schedule = schedule("0 0 29 2 *", "UTC");
-    assert_eq!(schedule.next_after(at("2026-01-01T00:00:00Z")).unwrap(), at("2028-02-29T00:00:00Z"));
-    assert_eq!(schedule.previous_before(at("2026-01-01T00:00:00Z")).unwrap(), at("2024-02-29T00:00:00Z"));
+    assert_eq!(
+        schedule.next_after(at("2026-01-01T00:00:00Z")).unwrap(),
+        at("2028-02-29T00:00:00Z")
+    );
+    assert_eq!(
+        schedule.previous_before(at("2026-01-01T00:00:00Z")).unwrap(),
+        at("2024-02-29T00:00:00Z")
+    );
     assert!(fields("0 0 29 2 *").can_be_due() && !fields("0 0 30 2 *").can_be_due());
     assert!(!fields("0 0 31 4,6,9,11 *").can_be_due() && fields("0 0 31 4,5 *").can_be_due());
     assert!(fields("0 0 30 2 mon").can_be_due(), "each Monday of February");
@@ -210,6 +227,9 @@ fn the_longest_gap_is_what_freshness_must_allow() {
     assert_eq!(gap("0 3 * * *", "UTC", monday, sunday), 24);
     assert_eq!(gap("0 3 * * 1-5", "UTC", monday, sunday), 72, "over the weekend");
     assert_eq!(gap("0 3 * * 1-5", "UTC", monday, "2026-11-26T12:00:00Z"), 24);
-    assert_eq!(gap("0 3 * * *", "Europe/Berlin", "2026-10-24T00:00:00Z", "2026-10-27T00:00:00Z"), 25);
+    assert_eq!(
+        gap("0 3 * * *", "Europe/Berlin", "2026-10-24T00:00:00Z", "2026-10-27T00:00:00Z"),
+        25
+    );
     assert_eq!(gap("0 3 1 * *", "UTC", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), 31 * 24);
 }

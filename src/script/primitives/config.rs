@@ -10,7 +10,8 @@ use crate::{
 
 #[export_module]
 pub(crate) mod functions {
-    /// A value of the configuration: `destination`, `delete_old_snapshots`, and what else the program shows of it.
+    /// A value of the configuration: `destination`, `delete_old_snapshots`, and what else the
+    /// program shows of it.
     ///
     /// ```rhai
     /// if config::get("delete_old_snapshots") { log::info("older snapshots go"); }
@@ -27,9 +28,16 @@ pub(crate) mod functions {
                     None => {
                         let known = ["destination", "delete_old_snapshots"];
                         let names = settings.values.keys().map(String::as_str).chain(known);
-                        let hint = suggest::did_you_mean_or(name, names, "\"convoy-backups config\" shows all of it");
-                        Err(Error::new(ErrorKind::Script, format!("the configuration has no \"{name}\""))
-                            .with_hint(hint))
+                        let hint = suggest::did_you_mean_or(
+                            name,
+                            names,
+                            "\"convoy-backups config\" shows all of it",
+                        );
+                        Err(Error::new(
+                            ErrorKind::Script,
+                            format!("the configuration has no \"{name}\""),
+                        )
+                        .with_hint(hint))
                     }
                 },
             }

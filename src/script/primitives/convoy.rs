@@ -42,7 +42,8 @@ pub(crate) mod functions {
         call(&ctx, |run| to_map(run.wait(run.host.guards.info())?))
     }
 
-    /// All volumes, sorted by name: `Name`, `Driver`, `CreatedTime`, `MountPoint`, `DriverInfo`, `Snapshots`.
+    /// All volumes, sorted by name: `Name`, `Driver`, `CreatedTime`, `MountPoint`, `DriverInfo`,
+    /// `Snapshots`.
     ///
     /// ```rhai
     /// for volume in convoy::volumes() {
@@ -57,7 +58,8 @@ pub(crate) mod functions {
         })
     }
 
-    /// What the drivers themselves say of their volumes: a map by the volume's name, each with the driver's own fields.
+    /// What the drivers themselves say of their volumes: a map by the volume's name, each with the
+    /// driver's own fields.
     ///
     /// ```rhai
     /// for name in convoy::driver_volumes().keys() {
@@ -79,8 +81,8 @@ pub(crate) mod functions {
         call(&ctx, |run| to_map(run.wait(run.host.guards.volume(&Name::volume(name)?))?))
     }
 
-    /// Creates a volume from a map: `name`, and as you like `size` (bytes), `driver`, `type`, `iops`, `id` (an existing
-    /// volume of the driver's), `vm`. Fails where the name is in use.
+    /// Creates a volume from a map: `name`, and as you like `size` (bytes), `driver`, `type`,
+    /// `iops`, `id` (an existing volume of the driver's), `vm`. Fails where the name is in use.
     ///
     /// ```rhai
     /// let volume = convoy::create_volume(#{ name: "vol2", size: 1024 * 1024 * 1024 });
@@ -90,7 +92,9 @@ pub(crate) mod functions {
         call(&ctx, |run| {
             let known = ["name", "size", "driver", "type", "iops", "id", "vm"];
             let options = Options::new(&volume, "create_volume", &known)?;
-            let name = options.string("name")?.ok_or_else(|| Error::usage("the new volume has no \"name\""))?;
+            let name = options
+                .string("name")?
+                .ok_or_else(|| Error::usage("the new volume has no \"name\""))?;
             let new = NewVolume {
                 driver: options.string("driver")?,
                 size: options.number("size")?,
@@ -126,7 +130,9 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub fn mount(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
-        call(&ctx, |run| to_map(run.wait(run.host.guards.mount_volume(&Name::volume(volume)?, None))?))
+        call(&ctx, |run| {
+            to_map(run.wait(run.host.guards.mount_volume(&Name::volume(volume)?, None))?)
+        })
     }
 
     /// Mounts a volume at a folder, where its driver can choose.
@@ -137,7 +143,11 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(name = "mount", volatile, return_raw)]
     pub fn mount_at(ctx: NativeCallContext, volume: &str, mount_point: &str) -> Returned<Map> {
-        call(&ctx, |run| to_map(run.wait(run.host.guards.mount_volume(&Name::volume(volume)?, Some(mount_point)))?))
+        call(&ctx, |run| {
+            to_map(
+                run.wait(run.host.guards.mount_volume(&Name::volume(volume)?, Some(mount_point)))?,
+            )
+        })
     }
 
     /// Unmounts a volume.
@@ -151,7 +161,8 @@ pub(crate) mod functions {
         call(&ctx, |run| run.wait(run.host.guards.unmount_volume(&Name::volume(volume)?)))
     }
 
-    /// Deletes a volume and its snapshots. Fails with `guard` unless a good backup of it is at the destination.
+    /// Deletes a volume and its snapshots. Fails with `guard` unless a good backup of it is at the
+    /// destination.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -162,8 +173,8 @@ pub(crate) mod functions {
         delete_volume_with(ctx, name, Map::new())
     }
 
-    /// Deletes a volume and its snapshots, with options: `destination`, where the backup must be; `without_backup: true`,
-    /// to delete it even where there is none.
+    /// Deletes a volume and its snapshots, with options: `destination`, where the backup must be;
+    /// `without_backup: true`, to delete it even where there is none.
     ///
     /// ```rhai
     /// convoy::delete_volume("vol1", #{ without_backup: true });
@@ -171,18 +182,23 @@ pub(crate) mod functions {
     #[rhai_fn(name = "delete_volume", volatile, return_raw)]
     pub fn delete_volume_with(ctx: NativeCallContext, name: &str, options: Map) -> Returned<()> {
         call(&ctx, |run| {
-            let options = Options::new(&options, "delete_volume", &["destination", "without_backup"])?;
+            let options =
+                Options::new(&options, "delete_volume", &["destination", "without_backup"])?;
             let without_backup = options.flag("without_backup")?;
             let at = match options.string("destination")? {
                 Some(text) => Some(Destination::parse(&text)?),
                 None => run.host.settings.destination.clone(),
             };
-            run.wait(run.host.guards.delete_volume(&Name::volume(name)?, at.as_ref(), without_backup))
+            run.wait(run.host.guards.delete_volume(
+                &Name::volume(name)?,
+                at.as_ref(),
+                without_backup,
+            ))
         })
     }
 
-    /// Makes the daemon forget a volume; its files stay where they are (Convoy's `ReferenceOnly`). Its backups stay, too.
-    /// Fails with `not_found` where the daemon knows none of that name.
+    /// Makes the daemon forget a volume; its files stay where they are (Convoy's `ReferenceOnly`).
+    /// Its backups stay, too. Fails with `not_found` where the daemon knows none of that name.
     ///
     /// ```rhai
     /// convoy::forget_volume("vol1");
@@ -239,8 +255,9 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backups of this very volume at the configured destination, newest first: not those of a volume that had its name
-    /// before, or has it on another host. Convoy gives volumes no id: there, the volume's snapshots tell.
+    /// The backups of this very volume at the configured destination, newest first: not those of a
+    /// volume that had its name before, or has it on another host. Convoy gives volumes no id:
+    /// there, the volume's snapshots tell.
     ///
     /// ```rhai
     /// if convoy::own_backups("vol1").is_empty() { log::warn("vol1 is nowhere but here"); }
@@ -258,8 +275,9 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backups at the configured destination that may be this volume's, or those of one with the same name on another host,
-    /// newest first: with Convoy, where the snapshots that would tell are gone.
+    /// The backups at the configured destination that may be this volume's, or those of one with
+    /// the same name on another host, newest first: with Convoy, where the snapshots that would
+    /// tell are gone.
     ///
     /// ```rhai
     /// for backup in convoy::unclear_backups("vol1") { log::info(`left alone: ${backup.BackupURL}`); }
@@ -277,8 +295,8 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backups at the configured destination of all volumes that have this name, here or on other hosts, now or before: an
-    /// array for each volume, with its backups, newest first.
+    /// The backups at the configured destination of all volumes that have this name, here or on
+    /// other hosts, now or before: an array for each volume, with its backups, newest first.
     ///
     /// ```rhai
     /// for backups in convoy::backups_by_volume("vol1") { log::info(backups[0].BackupURL); }
@@ -287,13 +305,15 @@ pub(crate) mod functions {
     pub fn backups_by_volume(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
-            let groups = run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
+            let groups =
+                run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
             groups.into_iter().map(|group| Ok(listed(group)?.into())).collect()
         })
     }
 
-    /// The backup that makes it safe to delete a volume: the newest of its own that is good. Fails with `guard` where
-    /// there is none, and where a snapshot that is older than the volume would go with it.
+    /// The backup that makes it safe to delete a volume: the newest of its own that is good. Fails
+    /// with `guard` where there is none, and where a snapshot that is older than the volume would
+    /// go with it.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -323,7 +343,8 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backups of one volume, newest first; `()` stands for every volume. A volume that has none gives an empty list.
+    /// The backups of one volume, newest first; `()` stands for every volume. A volume that has
+    /// none gives an empty list.
     ///
     /// ```rhai
     /// let backups = convoy::backups("vol1");
@@ -343,7 +364,11 @@ pub(crate) mod functions {
     /// let copies = convoy::backups("vol1", "vfs:///elsewhere");
     /// ```
     #[rhai_fn(name = "backups", volatile, return_raw)]
-    pub fn backups_at(ctx: NativeCallContext, volume: Dynamic, destination: &str) -> Returned<Array> {
+    pub fn backups_at(
+        ctx: NativeCallContext,
+        volume: Dynamic,
+        destination: &str,
+    ) -> Returned<Array> {
         call(&ctx, |run| {
             let at = Destination::parse(destination)?;
             listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
@@ -361,7 +386,8 @@ pub(crate) mod functions {
         call(&ctx, |run| to_map(run.wait(run.host.guards.backup(&BackupUrl::parse(url)?))?))
     }
 
-    /// Backs up a snapshot to the configured destination and proves the backup good; a map with its `URL`.
+    /// Backs up a snapshot to the configured destination and proves the backup good; a map with its
+    /// `URL`.
     ///
     /// ```rhai
     /// let backup = convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -378,7 +404,11 @@ pub(crate) mod functions {
     /// let copy = convoy::create_backup(convoy::create_snapshot("vol1").Name, "vfs:///elsewhere");
     /// ```
     #[rhai_fn(name = "create_backup", volatile, return_raw)]
-    pub fn create_backup_at(ctx: NativeCallContext, snapshot: &str, destination: &str) -> Returned<Map> {
+    pub fn create_backup_at(
+        ctx: NativeCallContext,
+        snapshot: &str,
+        destination: &str,
+    ) -> Returned<Map> {
         call(&ctx, |run| back_up(run, snapshot, Some(destination)))
     }
 
@@ -395,7 +425,8 @@ pub(crate) mod functions {
         delete_backup_with(ctx, url, Map::new())
     }
 
-    /// Deletes a backup, with an option: `even_the_newest: true`, to delete the newest good one of its volume too.
+    /// Deletes a backup, with an option: `even_the_newest: true`, to delete the newest good one of
+    /// its volume too.
     ///
     /// ```rhai
     /// let only = convoy::create_backup(convoy::create_snapshot("vol1").Name);

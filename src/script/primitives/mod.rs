@@ -1,6 +1,7 @@
 //! The functions that the core gives to scripts, a file for each namespace.
 //!
-//! A primitive is finished when it has a doc with an example, and its line in the [`reference`]; tests run every example.
+//! A primitive is finished when it has a doc with an example, and its line in the [`reference`];
+//! tests run every example.
 
 mod config;
 mod convoy;
@@ -16,7 +17,9 @@ mod time;
 
 use std::sync::{Arc, LazyLock};
 
-use rhai::{Dynamic, Engine, EvalAltResult, Map, Module, NativeCallContext, Shared, plugin::exported_module};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, Map, Module, NativeCallContext, Shared, plugin::exported_module,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -45,8 +48,9 @@ static MODULES: LazyLock<Vec<(&str, Shared<Module>)>> = LazyLock::new(|| {
     modules.into_iter().map(|(name, module)| (name, module.into())).collect()
 });
 
-static GLOBAL: LazyLock<[Shared<Module>; 2]> =
-    LazyLock::new(|| [exported_module!(standard::functions).into(), exported_module!(parallel::functions).into()]);
+static GLOBAL: LazyLock<[Shared<Module>; 2]> = LazyLock::new(|| {
+    [exported_module!(standard::functions).into(), exported_module!(parallel::functions).into()]
+});
 
 /// Gives an engine all primitives.
 pub(crate) fn register(engine: &mut Engine) {
@@ -80,10 +84,9 @@ fn to_map<T: Serialize>(value: T) -> Result<Map> {
 
 /// A value that must be a string.
 fn string(value: &Dynamic, what: &str) -> Result<String> {
-    value
-        .clone()
-        .into_string()
-        .map_err(|found| Error::usage(format!("the {what} must be a string, not {}", errors::script_types(found))))
+    value.clone().into_string().map_err(|found| {
+        Error::usage(format!("the {what} must be a string, not {}", errors::script_types(found)))
+    })
 }
 
 /// A map of options, read; an unknown option is an error.
@@ -97,7 +100,11 @@ impl<'a> Options<'a> {
         if let Some(unknown) = map.keys().find(|key| !known.contains(&key.as_str())) {
             let otherwise = format!("there are {}", known.join(", "));
             return Err(Error::new(ErrorKind::Script, format!("{of} has no option \"{unknown}\""))
-                .with_hint(crate::suggest::did_you_mean_or(unknown, known.iter().copied(), &otherwise)));
+                .with_hint(crate::suggest::did_you_mean_or(
+                    unknown,
+                    known.iter().copied(),
+                    &otherwise,
+                )));
         }
         Ok(Self { map, of })
     }
@@ -107,14 +114,16 @@ impl<'a> Options<'a> {
     }
 
     fn string(&self, name: &str) -> Result<Option<String>> {
-        self.get(name).map(|value| string(value, &format!("option \"{name}\" of {}", self.of))).transpose()
+        self.get(name)
+            .map(|value| string(value, &format!("option \"{name}\" of {}", self.of)))
+            .transpose()
     }
 
     fn flag(&self, name: &str) -> Result<bool> {
         self.get(name).map_or(Ok(false), |value| {
-            value
-                .as_bool()
-                .map_err(|_| Error::usage(format!("the option \"{name}\" of {} must be true or false", self.of)))
+            value.as_bool().map_err(|_| {
+                Error::usage(format!("the option \"{name}\" of {} must be true or false", self.of))
+            })
         })
     }
 
@@ -151,7 +160,11 @@ pub struct Entry {
 impl Entry {
     /// Its name with the namespace: `convoy::volume`.
     pub fn path(&self) -> String {
-        if self.namespace.is_empty() { self.name.clone() } else { format!("{}::{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}::{}", self.namespace, self.name)
+        }
     }
 
     /// The examples in its doc: what stands in its `rhai` blocks.
@@ -174,14 +187,17 @@ pub fn reference() -> &'static [Entry] {
             entries.extend(module.entries(namespace));
         }
         // Rhai's own order differs from run to run where names and numbers of parameters are equal.
-        entries.sort_by(|a, b| (a.path(), a.arity, &a.signature).cmp(&(b.path(), b.arity, &b.signature)));
+        entries.sort_by(|a, b| {
+            (a.path(), a.arity, &a.signature).cmp(&(b.path(), b.arity, &b.signature))
+        });
         entries.sort_by(|a, b| a.namespace.cmp(&b.namespace));
         entries
     });
     &REFERENCE
 }
 
-/// The primitives as definitions for the Rhai language server (`.d.rhai`), so that editors know them.
+/// The primitives as definitions for the Rhai language server (`.d.rhai`), so that editors know
+/// them.
 pub fn definitions() -> String {
     engine::for_compiling().definitions().include_standard_packages(false).single_file()
 }

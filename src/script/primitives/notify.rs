@@ -11,7 +11,8 @@ use crate::{
 #[export_module]
 pub(crate) mod functions {
     /// Tells people that something is wrong and somebody should look. The same problem (the same
-    /// script and subject, and a text that differs in numbers only) is told once in `BKUP_REMIND_AFTER`, however often it is said. A dry run only logs it.
+    /// script and subject, and a text that differs in numbers only) is told once in
+    /// `BKUP_REMIND_AFTER`, however often it is said. A dry run only logs it.
     ///
     /// ```rhai
     /// notify::problem("vol1 is not backed up", "its newest backup is 9 days old");
@@ -37,9 +38,10 @@ pub(crate) mod functions {
         })
     }
 
-    /// Sends an e-mail: `subject`, `text`, and as you like `to` (an address or a list of them; the configured ones if left out) and
-    /// `html` (made from the text if left out). Where e-mail is off, it is only logged; what can't be sent now is sent later. A dry
-    /// run only logs it. Fails with `usage` where an address is none.
+    /// Sends an e-mail: `subject`, `text`, and as you like `to` (an address or a list of them; the
+    /// configured ones if left out) and `html` (made from the text if left out). Where e-mail is
+    /// off, it is only logged; what can't be sent now is sent later. A dry run only logs it. Fails
+    /// with `usage` where an address is none.
     ///
     /// ```rhai
     /// notify::email(#{ to: ["ops@example.com"], subject: "weekly report", text: "12 volumes are backed up" });
@@ -61,9 +63,10 @@ pub(crate) mod functions {
         })
     }
 
-    /// Posts to the configured webhook, and to no other address: `subject` and `text` in the form that it understands, or in their
-    /// place `body`, which is posted as JSON as it is (where the webhook takes JSON). Where no webhook is set, it is only logged;
-    /// what can't be sent now is sent later. A dry run only logs it.
+    /// Posts to the configured webhook, and to no other address: `subject` and `text` in the form
+    /// that it understands, or in their place `body`, which is posted as JSON as it is (where the
+    /// webhook takes JSON). Where no webhook is set, it is only logged; what can't be sent now is
+    /// sent later. A dry run only logs it.
     ///
     /// ```rhai
     /// notify::webhook(#{ subject: "weekly report", text: "12 volumes are backed up" });
@@ -78,9 +81,15 @@ pub(crate) mod functions {
             }
             let options = Options::new(&post, "notify::webhook", &["subject", "text", "body"])?;
             let body = options.get("body").map(serde_json::to_value).transpose();
-            let body = body.map_err(|error| Error::usage(format!("the body can't be written as JSON: {error}")))?;
+            let body = body.map_err(|error| {
+                Error::usage(format!("the body can't be written as JSON: {error}"))
+            })?;
             let post = match &body {
-                None => Post { subject: required(&options, "subject")?, text: required(&options, "text")?, body },
+                None => Post {
+                    subject: required(&options, "subject")?,
+                    text: required(&options, "text")?,
+                    body,
+                },
                 Some(_) => Post {
                     subject: options.string("subject")?.unwrap_or_else(|| run.script.clone()),
                     text: options.string("text")?.unwrap_or_default(),

@@ -17,16 +17,22 @@ use crate::{
 
 #[export_module]
 pub(crate) mod functions {
-    /// Calls a function for each item, at most `limit` at a time, each on a thread of its own; the results, in the order of
-    /// the items. Once a call fails, no further one begins, and the first failure is thrown when the others have ended:
-    /// catch inside the function what shall not stop the rest. A run has at most 16 such threads at a time.
+    /// Calls a function for each item, at most `limit` at a time, each on a thread of its own; the
+    /// results, in the order of the items. Once a call fails, no further one begins, and the first
+    /// failure is thrown when the others have ended: catch inside the function what shall not stop
+    /// the rest. A run has at most 16 such threads at a time.
     ///
     /// ```rhai
     /// let names = convoy::volumes().map(|volume| volume.Name);
     /// let counts = parallel(names, 4, |name| convoy::snapshots(name).len());
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn parallel(ctx: NativeCallContext, items: Array, limit: INT, action: FnPtr) -> Returned<Array> {
+    pub fn parallel(
+        ctx: NativeCallContext,
+        items: Array,
+        limit: INT,
+        action: FnPtr,
+    ) -> Returned<Array> {
         super::each(&ctx, items, limit, &action)
     }
 }
@@ -37,8 +43,10 @@ fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -
     let limit = match usize::try_from(limit) {
         Ok(limit) if limit > 0 => limit,
         _ => {
-            let error =
-                Error::new(ErrorKind::Script, format!("parallel can't do {limit} items at a time: 1 is the least"));
+            let error = Error::new(
+                ErrorKind::Script,
+                format!("parallel can't do {limit} items at a time: 1 is the least"),
+            );
             return Err(errors::thrown(&error, position));
         }
     };
@@ -57,11 +65,14 @@ fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -
             *lock(&results[index]) = Some(result);
         }
     };
-    // This thread works too: with no other to be had, as deep inside nested calls, it does all of it.
+    // This thread works too: with no other to be had, as deep inside nested calls, it does all of
+    // it.
     let threads = run.take_threads(limit.min(items.len()).saturating_sub(1));
     std::thread::scope(|threads_scope| {
         for _ in 0..threads {
-            let thread = std::thread::Builder::new().name(run.script.clone()).stack_size(engine::STACK_BYTES);
+            let thread = std::thread::Builder::new()
+                .name(run.script.clone())
+                .stack_size(engine::STACK_BYTES);
             let log_scope = scope::current();
             if thread.spawn_scoped(threads_scope, || scope::within(log_scope, work)).is_err() {
                 break;

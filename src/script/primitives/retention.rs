@@ -29,11 +29,12 @@ const FUTURE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 #[export_module]
 pub(crate) mod functions {
-    /// Decides which items to keep. Items are backups, snapshots, or maps with `id` and `time`. The policy has `keep_last`,
-    /// `keep_hourly`, `keep_daily`, `keep_weekly`, `keep_monthly`, `keep_yearly`, `keep_at_least` (numbers) and
-    /// `keep_within` (seconds); what is `()` does not count. Nothing is deleted. The result, newest first, has for each
-    /// item `id`, `keep`, `reasons` and the `item` itself. Of equal times, the first in the list is
-    /// the newest. An item whose time is not known, or lies in the future, is kept and counts for nothing.
+    /// Decides which items to keep. Items are backups, snapshots, or maps with `id` and `time`. The
+    /// policy has `keep_last`, `keep_hourly`, `keep_daily`, `keep_weekly`, `keep_monthly`,
+    /// `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); what is `()` does not
+    /// count. Nothing is deleted. The result, newest first, has for each item `id`, `keep`,
+    /// `reasons` and the `item` itself. Of equal times, the first in the list is the newest. An
+    /// item whose time is not known, or lies in the future, is kept and counts for nothing.
     ///
     /// ```rhai
     /// for decision in retention::plan(convoy::backups("vol1"), #{ keep_daily: 7, keep_at_least: 1 }) {
@@ -56,14 +57,18 @@ fn plan_items(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
     for (index, original) in items.iter().enumerate() {
         let (id, time) = read_item(original)?;
         if !seen.insert(id.clone()) {
-            return Err(Error::new(ErrorKind::Script, format!("the item \"{id}\" is in the list twice")));
+            return Err(Error::new(
+                ErrorKind::Script,
+                format!("the item \"{id}\" is in the list twice"),
+            ));
         }
         match time {
             // One from the future would make all the others look old, and be the newest for years.
             Some(time) if time.duration_since(now) > FUTURE => {
                 untimely.push((index, "dated in the future: some clock was wrong"))
             }
-            // Of equal times the first in the list is the newest, as in the daemon's lists; the plan goes by the greatest id.
+            // Of equal times the first in the list is the newest, as in the daemon's lists; the
+            // plan goes by the greatest id.
             Some(time) => known.push(Item { id: format!("{:012}", items.len() - index), time }),
             None => untimely.push((index, "its time is not known")),
         }
@@ -71,7 +76,9 @@ fn plan_items(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
     }
     let decisions = decide(&known, &policy, &run.host.clock.time_zone())?;
     let index = |rank: &str| rank.parse::<usize>().map_or(0, |rank| items.len() - rank);
-    let planned = decisions.into_iter().map(|decision| (index(&decision.id), decision.keep, decision.reasons));
+    let planned = decisions
+        .into_iter()
+        .map(|decision| (index(&decision.id), decision.keep, decision.reasons));
     let kept = untimely.into_iter().map(|(index, reason)| (index, true, vec![reason.to_owned()]));
     Ok(planned
         .chain(kept)
@@ -96,9 +103,11 @@ fn read_item(item: &Dynamic) -> Result<(String, Option<jiff::Timestamp>)> {
     };
     let map = item.as_map_ref().map_err(|_| wrong("id: it is no map"))?;
     let first = |keys: [&str; 3]| keys.into_iter().find_map(|key| map.get(key));
-    let id = string(first(["id", "BackupURL", "Name"]).ok_or_else(|| wrong("id"))?, "id of an item")?;
+    let id =
+        string(first(["id", "BackupURL", "Name"]).ok_or_else(|| wrong("id"))?, "id of an item")?;
     let time = first(["time", "CreatedTime", "StartTime"]).ok_or_else(|| wrong("time"))?;
-    let time = if time.is_unit() || time.to_string().is_empty() { None } else { Some(time::point(time)?) };
+    let time =
+        if time.is_unit() || time.to_string().is_empty() { None } else { Some(time::point(time)?) };
     Ok((id, time))
 }
 

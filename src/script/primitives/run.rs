@@ -30,7 +30,8 @@ pub(crate) mod functions {
         call(&ctx, |run| Ok(run.host.run.trigger.clone()))
     }
 
-    /// Whether nothing is to be written. The daemon's part is taken care of: what would be written is only shown.
+    /// Whether nothing is to be written. The daemon's part is taken care of: what would be written
+    /// is only shown.
     ///
     /// ```rhai
     /// if !run::dry_run() { notify::info("backup", "done"); }
@@ -53,8 +54,8 @@ pub(crate) mod functions {
         })
     }
 
-    /// Records that something went wrong with a volume, and goes on. The run ends `partial`, or `failed` where nothing
-    /// went well. The error is what was caught, or a text.
+    /// Records that something went wrong with a volume, and goes on. The run ends `partial`, or
+    /// `failed` where nothing went well. The error is what was caught, or a text.
     ///
     /// ```rhai
     /// try {
@@ -67,7 +68,10 @@ pub(crate) mod functions {
     pub fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
         call(&ctx, |run| {
             let error = errors::of_thrown(&error);
-            run.log(log::Level::Error, &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)));
+            run.log(
+                log::Level::Error,
+                &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)),
+            );
             let (code, message) = (error.kind.code().into(), error.to_string());
             run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
             Ok(())

@@ -9,9 +9,13 @@ use super::{Returned, call, time::duration};
 use crate::error::{Error, ErrorKind};
 
 #[export_module]
-#[expect(clippy::unwrap_used, reason = "what the macro makes of a `&mut` parameter, whose type it has checked")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "what the macro makes of a `&mut` parameter, whose type it has checked"
+)]
 pub(crate) mod functions {
-    /// Waits for so many seconds, or until the run is cancelled (Rhai's own can't be): the same as `time::sleep`.
+    /// Waits for so many seconds, or until the run is cancelled (Rhai's own can't be): the same as
+    /// `time::sleep`.
     ///
     /// ```rhai
     /// sleep(0);
@@ -32,7 +36,8 @@ pub(crate) mod functions {
         call(&ctx, |run| run.sleep(whole))
     }
 
-    /// Replaces a text within a text, where the result is not too large (Rhai's own looks only afterwards).
+    /// Replaces a text within a text, where the result is not too large (Rhai's own looks only
+    /// afterwards).
     ///
     /// ```rhai
     /// let name = "vol1-old";
@@ -50,7 +55,10 @@ pub(crate) mod functions {
             let places = string.matches(find_string).count();
             let size = string.len().saturating_add(places.saturating_mul(substitute_string.len()));
             if size > limit.saturating_add(places.saturating_mul(find_string.len())) {
-                return Err(Error::new(ErrorKind::Limit, "a value grew too large: length of string"));
+                return Err(Error::new(
+                    ErrorKind::Limit,
+                    "a value grew too large: length of string",
+                ));
             }
             Ok(string.replace(find_string, substitute_string))
         })?;

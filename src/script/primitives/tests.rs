@@ -7,13 +7,20 @@ use crate::script::testing::{memory, run_text};
 fn every_primitive_has_a_doc_and_an_example() {
     assert!(reference().len() > 30, "{}", reference().len());
     for entry in reference() {
-        assert!(entry.doc.lines().next().is_some_and(|line| line.len() > 15), "{} has no doc", entry.signature);
+        assert!(
+            entry.doc.lines().next().is_some_and(|line| line.len() > 15),
+            "{} has no doc",
+            entry.signature
+        );
         assert!(!entry.examples().is_empty(), "{} has no example", entry.signature);
         let known = entry.namespace.is_empty() || NAMESPACES.contains(&entry.namespace.as_str());
         assert!(known, "{} is in no known namespace", entry.signature);
     }
     for namespace in NAMESPACES {
-        assert!(reference().iter().any(|entry| entry.namespace == namespace), "{namespace} is empty");
+        assert!(
+            reference().iter().any(|entry| entry.namespace == namespace),
+            "{namespace} is empty"
+        );
     }
 }
 
@@ -23,7 +30,10 @@ fn every_example_runs() {
         for example in entry.examples() {
             let (_, host) = memory(&["vol1"]);
             if let Err(error) = run_text(host, &format!("fn main(args) {{\n{example}\n}}")) {
-                panic!("the example of {} fails: {error}\n{:?}\n{example}", entry.signature, error.location);
+                panic!(
+                    "the example of {} fails: {error}\n{:?}\n{example}",
+                    entry.signature, error.location
+                );
             }
         }
     }
@@ -84,13 +94,23 @@ fn the_documentation_lists_every_primitive_as_it_is() {
 #[test]
 fn every_script_in_the_documentation_runs() {
     let page = include_str!("../../../docs/scripts.md");
-    let blocks: Vec<&str> = page.split("```rhai\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let blocks: Vec<&str> =
+        page.split("```rhai\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 3);
     for block in blocks {
         let (daemon, host) = memory(&["vol1", "db-one"]);
-        let text = if block.contains("fn main") { block.to_owned() } else { format!("fn main() {{\n{block}\n}}") };
-        let outcome = run_text(host, &text).unwrap_or_else(|error| panic!("{error}\n{:?}\n{block}", error.location));
+        let text = if block.contains("fn main") {
+            block.to_owned()
+        } else {
+            format!("fn main() {{\n{block}\n}}")
+        };
+        let outcome = run_text(host, &text)
+            .unwrap_or_else(|error| panic!("{error}\n{:?}\n{block}", error.location));
         assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
-        assert_eq!(daemon.backup_names().len(), usize::from(block.contains("create_backup")), "{block}");
+        assert_eq!(
+            daemon.backup_names().len(),
+            usize::from(block.contains("create_backup")),
+            "{block}"
+        );
     }
 }

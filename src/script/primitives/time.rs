@@ -1,4 +1,5 @@
-//! `time::`: points in time as whole seconds since 1970-01-01 UTC, and stretches of time in seconds.
+//! `time::`: points in time as whole seconds since 1970-01-01 UTC, and stretches of time in
+//! seconds.
 
 use std::time::Duration;
 
@@ -15,13 +16,15 @@ use crate::{
 /// A point in time that a script gives: seconds, or a text.
 pub(super) fn point(value: &Dynamic) -> Result<Timestamp> {
     if let Ok(seconds) = value.as_int() {
-        return Timestamp::from_second(seconds)
-            .map_err(|_| Error::new(ErrorKind::Script, format!("{seconds} is no time: it is out of range")));
+        return Timestamp::from_second(seconds).map_err(|_| {
+            Error::new(ErrorKind::Script, format!("{seconds} is no time: it is out of range"))
+        });
     }
     let text = value.to_string();
     ApiTime::parse(&text).timestamp().or_else(|| text.parse().ok()).ok_or_else(|| {
-        Error::new(ErrorKind::Script, format!("\"{text}\" is no time"))
-            .with_hint("write 2026-11-23T06:19:31Z, or take the daemon's: \"Mon Nov 23 06:19:31 +0000 2026\"")
+        Error::new(ErrorKind::Script, format!("\"{text}\" is no time")).with_hint(
+            "write 2026-11-23T06:19:31Z, or take the daemon's: \"Mon Nov 23 06:19:31 +0000 2026\"",
+        )
     })
 }
 
@@ -67,8 +70,9 @@ pub(crate) mod functions {
     pub fn format_as(ctx: NativeCallContext, time: Dynamic, form: &str) -> Returned<String> {
         call(&ctx, |run| {
             let local = point(&time)?.to_zoned(run.host.clock.time_zone());
-            jiff::fmt::strtime::format(form, &local)
-                .map_err(|error| Error::new(ErrorKind::Script, format!("\"{form}\" is no form of a time: {error}")))
+            jiff::fmt::strtime::format(form, &local).map_err(|error| {
+                Error::new(ErrorKind::Script, format!("\"{form}\" is no form of a time: {error}"))
+            })
         })
     }
 

@@ -17,8 +17,14 @@ fn a_declaration_is_read_in_the_order_of_its_text() {
     assert_eq!(script.doc, "Does a thing.\n\nAnd more.");
     assert_eq!(script.digest.len(), 64);
     let [zebra, apple] = script.parameters.as_slice() else { panic!("{:?}", script.parameters) };
-    assert_eq!((zebra.name.as_str(), &zebra.kind, zebra.required), ("zebra", &ParameterKind::Size, false));
-    assert_eq!((zebra.default.clone(), zebra.default_text.as_deref()), (Some(json!(2u64 << 30)), Some("2G")));
+    assert_eq!(
+        (zebra.name.as_str(), &zebra.kind, zebra.required),
+        ("zebra", &ParameterKind::Size, false)
+    );
+    assert_eq!(
+        (zebra.default.clone(), zebra.default_text.as_deref()),
+        (Some(json!(2u64 << 30)), Some("2G"))
+    );
     assert_eq!(zebra.help, "h");
     assert_eq!(apple.kind, ParameterKind::OneOf(vec!["a".into(), "b".into()]));
     assert!(apple.required);
@@ -32,7 +38,12 @@ fn each_defect_of_a_declaration_is_shown_at_its_place() {
         ("#{ v: #{ help: \"x\" } }", "\"v\" has no type", 1, 24),
         ("#{ v: #{ type: \"int\", defalt: 1 } }", "\"defalt\" is not known", 1, 43),
         ("#{ v: #{ type: \"int\", default: \"x\" } }", "\"x\" is not a whole number", 1, 52),
-        ("#{ v: #{ type: \"int\", default: 1, required: true } }", "required and has a default", 1, 52),
+        (
+            "#{ v: #{ type: \"int\", default: 1, required: true } }",
+            "required and has a default",
+            1,
+            52,
+        ),
         ("#{ v: #{ type: \"size\", default: \"1.5g\" } }", "\"1.5g\" is not a size", 1, 53),
         ("#{ v: #{ type: \"int\", required: 1 } }", "must be true or false", 1, 53),
         ("#{ v: #{ type: \"choice\" } }", "a choice without choices", 1, 36),
@@ -43,7 +54,8 @@ fn each_defect_of_a_declaration_is_shown_at_its_place() {
         ("#{ a_b: #{ type: \"int\" }, aB: #{ type: \"int\" } }", "are the same parameter", 1, 47),
         ("5", "must be a map written out here", 1, 21),
     ] {
-        let error = script(&format!("const PARAMETERS  = {declaration};\nfn main(args) {{}}")).unwrap_err();
+        let error =
+            script(&format!("const PARAMETERS  = {declaration};\nfn main(args) {{}}")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Script, "{declaration}");
         assert!(error.message.contains(message), "{declaration}: {error}");
         let location = error.location.unwrap();
@@ -69,7 +81,8 @@ fn a_script_needs_a_main_that_can_be_called() {
 
 #[test]
 fn a_script_says_itself_that_it_only_reads() {
-    let read_only = |text: &str| script(&format!("{text}\nfn main() {{ [] }}")).map(|script| script.read_only);
+    let read_only =
+        |text: &str| script(&format!("{text}\nfn main() {{ [] }}")).map(|script| script.read_only);
     assert!(read_only("const READ_ONLY = true;").unwrap());
     assert!(!read_only("const READ_ONLY = false;").unwrap());
     assert!(!read_only("").unwrap());

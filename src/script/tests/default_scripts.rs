@@ -22,7 +22,8 @@ fn again(daemon: &Arc<MemoryDaemon>) -> Host {
     host_over(Arc::clone(daemon) as Arc<dyn crate::convoy::Daemon>)
 }
 
-/// A daemon with `vol1`, backed up so many times, each time from a new snapshot, all snapshots kept.
+/// A daemon with `vol1`, backed up so many times, each time from a new snapshot, all snapshots
+/// kept.
 fn backed_up(times: usize) -> Arc<MemoryDaemon> {
     let (daemon, _) = memory(&["vol1"]);
     for _ in 0..times {
@@ -56,7 +57,10 @@ fn one_volume_that_fails_does_not_stop_the_others() {
     assert_eq!(outcome.result[0], json!({"VolumeName": "vol1", "Error": "device is busy"}));
     assert_eq!(outcome.result[2]["VolumeName"], "vol3");
     assert_eq!(outcome.failures.len(), 1);
-    assert_eq!((outcome.failures[0].volume.as_str(), outcome.failures[0].code.as_str()), ("vol1", "daemon"));
+    assert_eq!(
+        (outcome.failures[0].volume.as_str(), outcome.failures[0].code.as_str()),
+        ("vol1", "daemon")
+    );
     assert_eq!(outcome.status(), Status::Partial);
 }
 
@@ -101,11 +105,17 @@ fn backup_deletes_older_snapshots_only_after_the_backup_and_keeps_the_one_backed
     assert!(!before.contains(&after[0]));
     let writes = daemon.writes();
     let backup = writes.iter().rposition(|call| call.starts_with("create_backup")).unwrap();
-    let deleted: Vec<&String> = writes.iter().filter(|call| call.starts_with("delete_snapshot")).collect();
+    let deleted: Vec<&String> =
+        writes.iter().filter(|call| call.starts_with("delete_snapshot")).collect();
     assert_eq!(writes.len() - backup - 1, 3, "{writes:?}");
     assert_eq!(
         deleted,
-        before.iter().map(|name| format!("delete_snapshot {name}")).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+        before
+            .iter()
+            .map(|name| format!("delete_snapshot {name}"))
+            .collect::<Vec<_>>()
+            .iter()
+            .collect::<Vec<_>>()
     );
 }
 
@@ -139,19 +149,36 @@ fn backups_and_volumes_list_what_is_there() {
     assert_eq!(all.as_array().unwrap().len(), 2);
     assert!(all[0]["CreatedTime"].as_str().unwrap() > all[1]["CreatedTime"].as_str().unwrap());
     let volumes = run_default(again(&daemon), "volumes", "").unwrap().result;
-    assert_eq!((volumes[0]["Name"].as_str(), volumes[0]["Driver"].as_str()), (Some("vol1"), Some("vfs")));
+    assert_eq!(
+        (volumes[0]["Name"].as_str(), volumes[0]["Driver"].as_str()),
+        (Some("vol1"), Some("vfs"))
+    );
 }
 
 #[test]
 fn create_and_restore_answer_the_new_volume() {
     let daemon = backed_up(1);
-    let created = run_default(again(&daemon), "create", "--volume vol2 --size 40G --type ext4").unwrap().result;
+    let created = run_default(again(&daemon), "create", "--volume vol2 --size 40G --type ext4")
+        .unwrap()
+        .result;
     assert_eq!(created["Name"], "vol2");
-    let url = run_default(again(&daemon), "backups", "").unwrap().result[0]["BackupURL"].as_str().unwrap().to_owned();
-    let restored = run_default(again(&daemon), "restore", &format!("--volume vol3 --backupurl {url}")).unwrap().result;
+    let url = run_default(again(&daemon), "backups", "").unwrap().result[0]["BackupURL"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let restored =
+        run_default(again(&daemon), "restore", &format!("--volume vol3 --backupurl {url}"))
+            .unwrap()
+            .result;
     assert_eq!(restored["Name"], "vol3");
-    assert_eq!(run_default(again(&daemon), "create", "--volume vol2 --size 1.5g").unwrap_err().kind, ErrorKind::Usage);
-    assert_eq!(run_default(again(&daemon), "restore", "--volume vol4").unwrap_err().kind, ErrorKind::Usage);
+    assert_eq!(
+        run_default(again(&daemon), "create", "--volume vol2 --size 1.5g").unwrap_err().kind,
+        ErrorKind::Usage
+    );
+    assert_eq!(
+        run_default(again(&daemon), "restore", "--volume vol4").unwrap_err().kind,
+        ErrorKind::Usage
+    );
 }
 
 #[test]
@@ -160,7 +187,13 @@ fn remove_keeps_the_newest_backup_and_deletes_backups_before_snapshots() {
     let newest = daemon.backup_names().pop().unwrap();
     let removed = run_default(again(&daemon), "remove", "--volume vol1").unwrap().result;
     assert_eq!(daemon.backup_names(), std::slice::from_ref(&newest));
-    assert_eq!((removed["Backups"].as_array().unwrap().len(), removed["Snapshots"].as_array().unwrap().len()), (2, 3));
+    assert_eq!(
+        (
+            removed["Backups"].as_array().unwrap().len(),
+            removed["Snapshots"].as_array().unwrap().len()
+        ),
+        (2, 3)
+    );
     assert!(removed["Kept"].as_str().unwrap().contains(&newest));
     let kinds: Vec<String> = daemon
         .writes()
@@ -170,12 +203,22 @@ fn remove_keeps_the_newest_backup_and_deletes_backups_before_snapshots() {
         .collect();
     assert_eq!(
         kinds,
-        ["delete_backup", "delete_backup", "delete_snapshot", "delete_snapshot", "delete_snapshot", "delete_volume"]
+        [
+            "delete_backup",
+            "delete_backup",
+            "delete_snapshot",
+            "delete_snapshot",
+            "delete_snapshot",
+            "delete_volume"
+        ]
     );
-    assert!(run_default(again(&daemon), "volumes", "").unwrap().result.as_array().unwrap().is_empty());
+    assert!(
+        run_default(again(&daemon), "volumes", "").unwrap().result.as_array().unwrap().is_empty()
+    );
 }
 
-/// A daemon with an EBS volume `vol1`, backed up so many times: its snapshots are `snap-1`, `snap-2`, ..
+/// A daemon with an EBS volume `vol1`, backed up so many times: its snapshots are `snap-1`,
+/// `snap-2`, ..
 fn backed_up_at_ebs(times: usize) -> Arc<MemoryDaemon> {
     let daemon = Arc::new(MemoryDaemon::ebs(&["vol1"]));
     for _ in 0..times {
@@ -197,10 +240,20 @@ fn remove_at_ebs_deletes_the_volume_and_leaves_the_snapshot_that_is_the_newest_b
     assert_eq!(planned, removed);
     assert_eq!(daemon.ebs_snapshots(), ["snap-3"]);
     assert_eq!(removed["Kept"], "ebs://us-east-1/snap-3");
-    assert_eq!((removed["Backups"].as_array().unwrap().len(), removed["Snapshots"].as_array().unwrap().len()), (2, 2));
-    assert!(run_default(again(&daemon), "volumes", "").unwrap().result.as_array().unwrap().is_empty());
+    assert_eq!(
+        (
+            removed["Backups"].as_array().unwrap().len(),
+            removed["Snapshots"].as_array().unwrap().len()
+        ),
+        (2, 2)
+    );
+    assert!(
+        run_default(again(&daemon), "volumes", "").unwrap().result.as_array().unwrap().is_empty()
+    );
     let restored =
-        run_default(again(&daemon), "restore", "--volume vol2 --backupurl ebs://us-east-1/snap-3").unwrap().result;
+        run_default(again(&daemon), "restore", "--volume vol2 --backupurl ebs://us-east-1/snap-3")
+            .unwrap()
+            .result;
     assert_eq!(restored["Name"], "vol2");
 }
 
@@ -219,7 +272,9 @@ fn remove_at_ebs_says_the_urls_of_what_no_list_has_any_more() {
     assert_eq!(daemon.ebs_snapshots(), ["snap-1", "snap-2"]);
     assert_eq!(removed["Snapshots"], json!([]));
     let said = heard.lines.lock().unwrap().join("\n");
-    for stays in ["\"ebs://us-east-1/snap-1\" is the newest", "\"ebs://us-east-1/snap-2\" is a backup"] {
+    for stays in
+        ["\"ebs://us-east-1/snap-1\" is the newest", "\"ebs://us-east-1/snap-2\" is a backup"]
+    {
         assert!(said.contains(stays), "{said}");
     }
 }
@@ -238,7 +293,8 @@ fn remove_all_leaves_nothing() {
     assert_eq!((daemon.backup_names().len(), &removed["Kept"]), (0, &Value::Null));
 }
 
-/// Two hosts that share a destination, each with a `vol1` that was backed up so many times; theirs is the newest backup.
+/// Two hosts that share a destination, each with a `vol1` that was backed up so many times; theirs
+/// is the newest backup.
 fn two_hosts(ours: usize, theirs: usize) -> (Arc<MemoryDaemon>, Arc<MemoryDaemon>) {
     let (here, _) = memory(&["vol1"]);
     let back_up = |daemon: &Arc<MemoryDaemon>, times: usize| {
@@ -273,7 +329,8 @@ fn remove_leaves_the_backups_of_another_hosts_volume_of_the_same_name() {
 fn remove_deletes_nothing_where_the_only_good_backup_is_another_hosts() {
     let (here, _) = two_hosts(1, 1);
     let snapshot = here.snapshot_names("vol1").remove(0);
-    run_text(again(&here), &format!("fn main(args) {{ convoy::delete_snapshot(\"{snapshot}\") }}")).unwrap();
+    run_text(again(&here), &format!("fn main(args) {{ convoy::delete_snapshot(\"{snapshot}\") }}"))
+        .unwrap();
     let error = run_default(again(&here), "remove", "--volume vol1").unwrap_err();
     assert!(error.message.contains("no good backup"), "{error}");
     assert_eq!(here.backup_names().len(), 2);
@@ -291,7 +348,9 @@ fn remove_knows_backups_by_snapshots_that_another_program_took() {
     let (daemon, host) = memory(&["vol1"]);
     let runtime = host.runtime.clone();
     let name = |text: &str| crate::convoy::Name::volume(text).unwrap();
-    runtime.block_on(async { daemon.create_snapshot(&name("vol1"), &name("by-hand")).await }).unwrap();
+    runtime
+        .block_on(async { daemon.create_snapshot(&name("vol1"), &name("by-hand")).await })
+        .unwrap();
     run_default(host, "backup", "--volume vol1").unwrap();
     let mut host = again(&daemon);
     Arc::make_mut(&mut host.settings).delete_old_snapshots = false;
@@ -361,12 +420,16 @@ fn remove_touches_nothing_of_a_volume_without_a_backup() {
 fn prune_deletes_what_no_rule_keeps_and_says_why() {
     let daemon = backed_up(4);
     let plan = run_default(again(&daemon), "prune", "--volume vol1 --keep-last 2").unwrap().result;
-    let kept: Vec<bool> = plan.as_array().unwrap().iter().map(|item| item["Keep"].as_bool().unwrap()).collect();
+    let kept: Vec<bool> =
+        plan.as_array().unwrap().iter().map(|item| item["Keep"].as_bool().unwrap()).collect();
     assert_eq!(kept, [true, true, false, false]);
     assert_eq!(daemon.backup_names().len(), 2);
     for item in plan.as_array().unwrap() {
         assert_eq!(item["VolumeName"], "vol1");
-        assert!(!item["Reasons"].as_array().unwrap().is_empty() && item["CreatedTime"].is_string(), "{item}");
+        assert!(
+            !item["Reasons"].as_array().unwrap().is_empty() && item["CreatedTime"].is_string(),
+            "{item}"
+        );
         assert_eq!(item.get("Deleted").is_some(), item["Keep"] == false, "{item}");
     }
     assert_eq!(daemon.snapshot_names("vol1").len(), 4);
@@ -378,8 +441,12 @@ fn prune_deletes_the_oldest_first_and_never_the_newest() {
     let names = daemon.backup_names();
     run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
     assert_eq!(daemon.backup_names(), [names[2].clone()]);
-    let deleted: Vec<String> = daemon.writes().into_iter().filter(|call| call.starts_with("delete_")).collect();
-    assert_eq!(deleted, [format!("delete_backup {}", names[0]), format!("delete_backup {}", names[1])]);
+    let deleted: Vec<String> =
+        daemon.writes().into_iter().filter(|call| call.starts_with("delete_")).collect();
+    assert_eq!(
+        deleted,
+        [format!("delete_backup {}", names[0]), format!("delete_backup {}", names[1])]
+    );
 }
 
 #[test]
@@ -419,7 +486,10 @@ fn prune_goes_on_past_a_volume_that_fails_and_reaches_volumes_that_are_gone() {
     assert_eq!(outcome.failures[0].volume, "vol1");
     let items = outcome.result.as_array().unwrap();
     assert!(items.iter().any(|item| item["VolumeName"] == "vol2"), "{items:?}");
-    assert!(items.iter().any(|item| item["VolumeName"] == "vol1" && item["Error"] == "device is busy"), "{items:?}");
+    assert!(
+        items.iter().any(|item| item["VolumeName"] == "vol1" && item["Error"] == "device is busy"),
+        "{items:?}"
+    );
 }
 
 #[test]
@@ -429,7 +499,8 @@ fn a_name_that_is_neither_a_volumes_nor_a_backups_is_not_found() {
     run_default(again(&daemon), "remove", "--volume gone").unwrap();
     for line in ["backups", "prune --keep-last 1"] {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let of = |volume: &str| run_default(again(&daemon), name, &format!("--volume {volume} {rest}"));
+        let of =
+            |volume: &str| run_default(again(&daemon), name, &format!("--volume {volume} {rest}"));
         let error = of("typo").unwrap_err();
         assert_eq!(error.kind, ErrorKind::NotFound, "{line}: {error}");
         assert!(error.message.contains("no volume \"typo\""), "{line}: {error}");
@@ -446,10 +517,20 @@ fn prune_of_one_volume_that_fails_part_way_tells_what_was_deleted() {
     let outcome = run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1").unwrap();
     assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
     let plan = outcome.result.as_array().unwrap();
-    assert_eq!((plan[3]["Deleted"].as_bool(), plan[2]["Error"].as_str()), (Some(true), Some("device is busy")));
-    assert!(plan[1].get("Deleted").is_none() && plan[1].get("Error").is_none(), "it was not tried: {}", plan[1]);
+    assert_eq!(
+        (plan[3]["Deleted"].as_bool(), plan[2]["Error"].as_str()),
+        (Some(true), Some("device is busy"))
+    );
+    assert!(
+        plan[1].get("Deleted").is_none() && plan[1].get("Error").is_none(),
+        "it was not tried: {}",
+        plan[1]
+    );
     assert_eq!(plan[0]["Keep"], true);
-    assert_eq!((outcome.failures[0].volume.as_str(), outcome.failures[0].code.as_str()), ("vol1", "daemon"));
+    assert_eq!(
+        (outcome.failures[0].volume.as_str(), outcome.failures[0].code.as_str()),
+        ("vol1", "daemon")
+    );
     assert_eq!(daemon.backup_names().len(), 3);
 }
 
@@ -481,7 +562,8 @@ fn prune_whose_snapshots_cannot_be_listed_still_tells_which_backups_it_deleted()
     // One look at the volume for the plan, and one for each deletion.
     (0..3).for_each(|_| daemon.fault("volume", Fault::None));
     daemon.fault("volume", refused());
-    let outcome = run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();
+    let outcome =
+        run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();
     assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
     let plan = outcome.result.as_array().unwrap();
     assert_eq!(plan.iter().filter(|item| item["Deleted"] == true).count(), 2, "{plan:?}");
@@ -505,11 +587,20 @@ fn backup_of_a_snapshot_older_than_a_day_is_worth_a_warning_and_no_further_call(
     let (young, calls) = backed_up_at("2026-01-01T23:00:00Z", "--volume vol1");
     assert_eq!(young, [""; 0]);
     let warning = |old: &str| {
-        format!("WARN: the newest snapshot of \"vol1\" is {old} old; --create-snapshot takes a fresh one first")
+        format!(
+            "WARN: the newest snapshot of \"vol1\" is {old} old; --create-snapshot takes a fresh one first"
+        )
     };
-    assert_eq!(backed_up_at("2026-01-02T06:00:00Z", "--volume vol1"), (vec![warning("29 hours")], calls));
-    assert_eq!(backed_up_at("2026-01-08T06:00:00Z", "--volume vol1"), (vec![warning("7 days")], calls));
-    // The fresh one: the daemon's own clock stands still in this test, so the warning would come if it were looked at.
+    assert_eq!(
+        backed_up_at("2026-01-02T06:00:00Z", "--volume vol1"),
+        (vec![warning("29 hours")], calls)
+    );
+    assert_eq!(
+        backed_up_at("2026-01-08T06:00:00Z", "--volume vol1"),
+        (vec![warning("7 days")], calls)
+    );
+    // The fresh one: the daemon's own clock stands still in this test, so the warning would come if
+    // it were looked at.
     assert_eq!(backed_up_at("2026-01-08T06:00:00Z", "--volume vol1 --create-snapshot").0, [""; 0]);
 }
 

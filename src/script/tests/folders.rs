@@ -16,7 +16,10 @@ fn the_default_scripts_are_there_and_described() {
     assert_eq!(library.reading().unwrap(), ["backups", "volumes"]);
     let listed = library.list().unwrap();
     let names: Vec<&str> = listed.iter().map(|script| script.name.as_str()).collect();
-    assert_eq!(names, ["backup", "backups", "create", "prune", "remove", "restore", "snapshot", "volumes"]);
+    assert_eq!(
+        names,
+        ["backup", "backups", "create", "prune", "remove", "restore", "snapshot", "volumes"]
+    );
     for script in listed {
         assert_eq!(script.origin, Origin::BuiltIn);
         assert!(script.doc.unwrap().ends_with('.'), "{}", script.name);
@@ -79,7 +82,11 @@ fn a_folder_that_is_missing_or_none_is_a_configuration_error() {
 fn a_symbolic_link_out_of_the_folder_is_refused() {
     let outside = folder(&[("secret.rhai", "fn main() { 1 }")]);
     let inside = folder(&[("uses.rhai", "import \"stolen\" as s; fn main() { s::main() }")]);
-    std::os::unix::fs::symlink(outside.path().join("secret.rhai"), inside.path().join("stolen.rhai")).unwrap();
+    std::os::unix::fs::symlink(
+        outside.path().join("secret.rhai"),
+        inside.path().join("stolen.rhai"),
+    )
+    .unwrap();
     let library = Library::new(Some(inside.path().to_owned())).unwrap();
     let error = library.load("stolen").unwrap_err();
     assert_eq!(error.kind, ErrorKind::Configuration);
@@ -101,10 +108,15 @@ fn imports_stay_inside_the_folders() {
         "lib//x",
         &outside.path().join("evil").display().to_string(),
     ] {
-        let folder = folder(&[("test.rhai", &format!("import \"{path}\" as x;\nfn main() {{ x::f() }}"))]);
+        let folder =
+            folder(&[("test.rhai", &format!("import \"{path}\" as x;\nfn main() {{ x::f() }}"))]);
         let script = Library::new(Some(folder.path().to_owned())).unwrap().load("test").unwrap();
-        let error = run(&script, &given(&script, "").unwrap(), Arc::new(memory(&[]).1)).unwrap_err();
-        assert!(error.message.contains("can import only what lies in the scripts' folders"), "{path}: {error}");
+        let error =
+            run(&script, &given(&script, "").unwrap(), Arc::new(memory(&[]).1)).unwrap_err();
+        assert!(
+            error.message.contains("can import only what lies in the scripts' folders"),
+            "{path}: {error}"
+        );
         assert_eq!(error.location.unwrap().line, 1, "{path}");
     }
 }
@@ -138,7 +150,8 @@ fn a_missing_import_and_one_in_a_circle_are_told() {
             ("lib/broken.rhai", "\nfn f( {}"),
         ]);
         let script = Library::new(Some(folder.path().to_owned())).unwrap().load("test").unwrap();
-        let error = run(&script, &given(&script, "").unwrap(), Arc::new(memory(&[]).1)).unwrap_err();
+        let error =
+            run(&script, &given(&script, "").unwrap(), Arc::new(memory(&[]).1)).unwrap_err();
         assert!(error.message.contains(message), "{text}: {error}");
         let location = error.location.unwrap();
         if message == "expecting" {
@@ -152,7 +165,14 @@ fn a_missing_import_and_one_in_a_circle_are_told() {
 fn a_file_that_is_too_long_or_none_is_not_read() {
     let folder = folder(&[("long.rhai", &format!("fn main() {{}}\n{}", "//\n".repeat(400_000)))]);
     let fifo = folder.path().join("fifo.rhai");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
     let device = folder.path().join("device.rhai");
     std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
     let library = Library::new(Some(folder.path().to_owned())).unwrap();
@@ -179,5 +199,8 @@ fn a_file_anywhere_can_be_checked() {
             .message
             .contains("can't be a script's name")
     );
-    assert_eq!(library.load_file(&PathBuf::from("/nowhere/x.rhai")).unwrap_err().kind, ErrorKind::Io);
+    assert_eq!(
+        library.load_file(&PathBuf::from("/nowhere/x.rhai")).unwrap_err().kind,
+        ErrorKind::Io
+    );
 }

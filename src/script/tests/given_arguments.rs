@@ -47,15 +47,28 @@ fn every_spelling_of_an_option_means_the_same() {
         assert_eq!(arguments.get("volume"), Some(&json!("vol1")), "{line}");
         assert_eq!(arguments.get("create_snapshot"), Some(&json!(true)), "{line}");
     }
-    for line in ["--volume vol1", "--volume vol1 --no-create-snapshot", "--volume vol1 --create-snapshot=false"] {
-        assert_eq!(given(&script, line).unwrap().get("create_snapshot"), Some(&json!(false)), "{line}");
+    for line in [
+        "--volume vol1",
+        "--volume vol1 --no-create-snapshot",
+        "--volume vol1 --create-snapshot=false",
+    ] {
+        assert_eq!(
+            given(&script, line).unwrap().get("create_snapshot"),
+            Some(&json!(false)),
+            "{line}"
+        );
     }
-    assert_eq!(given(&script, "--volume vol1 --no-careful").unwrap().get("careful"), Some(&json!(false)));
+    assert_eq!(
+        given(&script, "--volume vol1 --no-careful").unwrap().get("careful"),
+        Some(&json!(false))
+    );
 }
 
 #[test]
 fn the_script_gets_every_parameter_typed() {
-    let arguments = given(&sample(), "--volume vol1 --keep 7d --count -3 --tag a --tag=b --to vfs:///b").unwrap();
+    let arguments =
+        given(&sample(), "--volume vol1 --keep 7d --count -3 --tag a --tag=b --to vfs:///b")
+            .unwrap();
     assert_eq!(
         Value::Object(arguments.values().clone()),
         json!({
@@ -74,7 +87,10 @@ fn json_and_the_command_line_mean_the_same() {
         "volume": "vol1", "createSnapshot": true, "size": "2G", "keep": 60, "count": "4", "tag": ["a"], "fs": null,
     });
     let line = "--volume vol1 --create-snapshot --size 2G --keep 60s --count 4 --tag a";
-    assert_eq!(from_json(&script, body.as_object().unwrap()).unwrap(), given(&script, line).unwrap());
+    assert_eq!(
+        from_json(&script, body.as_object().unwrap()).unwrap(),
+        given(&script, line).unwrap()
+    );
     let whole = json!({ "volume": "vol1", "count": 4.0, "keep": 60.0 });
     assert_eq!(
         from_json(&script, whole.as_object().unwrap()).unwrap(),
@@ -86,7 +102,11 @@ fn json_and_the_command_line_mean_the_same() {
 fn a_wrong_command_line_says_what_is_wrong_and_how_it_should_be() {
     let script = sample();
     for (line, message, hint) in [
-        ("", "\"test\" needs --volume", "usage: test --volume VOLUME [--create-snapshot] [--no-careful] [--size SIZE]"),
+        (
+            "",
+            "\"test\" needs --volume",
+            "usage: test --volume VOLUME [--create-snapshot] [--no-careful] [--size SIZE]",
+        ),
         ("--volume", "--volume needs a value: VOLUME", "usage: test"),
         ("--volume --create-snapshot", "--volume needs a value", "usage: test"),
         ("--volume vol1 --volume vol2", "--volume is given twice", "usage: test"),
@@ -135,6 +155,7 @@ fn wrong_json_says_what_is_wrong() {
         assert!(error.message.contains(message), "{body}: {error}");
         assert!(error.hint.unwrap_or_default().contains("usage: test"), "{body}");
     }
-    let nothing = from_json(&Library::new(None).unwrap().load("volumes").unwrap(), &Map::new()).unwrap();
+    let nothing =
+        from_json(&Library::new(None).unwrap().load("volumes").unwrap(), &Map::new()).unwrap();
     assert!(nothing.values().is_empty());
 }

@@ -76,7 +76,11 @@ fn a_run_that_is_over_before_it_begins_does_nothing() {
 
 #[test]
 fn steps_are_counted_over_all_threads() {
-    for body in ["loop {}", "parallel([1, 2, 3, 4], 4, |i| { for n in 0..60000 { } })", "try { loop {} } catch { }"] {
+    for body in [
+        "loop {}",
+        "parallel([1, 2, 3, 4], 4, |i| { for n in 0..60000 { } })",
+        "try { loop {} } catch { }",
+    ] {
         let (_, mut host) = memory(&[]);
         host.max_operations = 100_000;
         let error = run_text(host, &format!("fn main() {{ {body} }}")).unwrap_err();
@@ -110,10 +114,15 @@ fn what_one_function_holds_is_bounded() {
     let error = value(&format!("{sixteen_mebibytes} s += \"x\";")).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Limit, "{error}");
 
-    let variables = |count: usize| (0..count).map(|index| format!("let v{index} = 0; ")).collect::<String>();
+    let variables =
+        |count: usize| (0..count).map(|index| format!("let v{index} = 0; ")).collect::<String>();
     value(&variables(150)).unwrap();
     let error = value(&variables(201)).unwrap_err();
-    assert_eq!((error.kind, error.message.contains("too many variables")), (ErrorKind::Limit, true), "{error}");
+    assert_eq!(
+        (error.kind, error.message.contains("too many variables")),
+        (ErrorKind::Limit, true),
+        "{error}"
+    );
 }
 
 #[test]
@@ -139,9 +148,12 @@ fn what_is_nested_too_deep_is_refused_at_once() {
 
 #[test]
 fn there_is_no_eval_and_no_way_to_files_or_processes() {
-    for body in
-        ["eval(\"1\")", "open_file(\"/etc/passwd\")", "exec(\"ls\")", "import \"std/fs\" as fs; fs::read(\"x\")"]
-    {
+    for body in [
+        "eval(\"1\")",
+        "open_file(\"/etc/passwd\")",
+        "exec(\"ls\")",
+        "import \"std/fs\" as fs; fs::read(\"x\")",
+    ] {
         assert_eq!(value(body).unwrap_err().kind, ErrorKind::Script, "{body}");
     }
 }
@@ -158,7 +170,8 @@ fn what_a_script_prints_goes_to_the_log() {
     let lines = Arc::new(Lines::default());
     let (_, mut host) = memory(&[]);
     host.listener = Arc::clone(&lines) as Arc<dyn Listener>;
-    run_text(host, "fn main() { print(\"one\"); debug(2); log::debug(\"three\"); log::warn(4); }").unwrap();
+    run_text(host, "fn main() { print(\"one\"); debug(2); log::debug(\"three\"); log::warn(4); }")
+        .unwrap();
     assert_eq!(*lines.0.lock().unwrap(), ["INFO one", "DEBUG 2", "DEBUG three", "WARN 4"]);
 }
 

@@ -19,14 +19,19 @@ fn failing(text: &str) -> Error {
 fn a_syntax_error_has_its_place() {
     let error = script("fn main() {\n    let x = ;\n}").unwrap_err();
     let location = error.location.unwrap();
-    assert_eq!((location.line, location.column, location.source_line.as_str()), (2, 13, "    let x = ;"));
+    assert_eq!(
+        (location.line, location.column, location.source_line.as_str()),
+        (2, 13, "    let x = ;")
+    );
     assert!(location.file.ends_with("test.rhai"));
     assert_eq!(error.kind, ErrorKind::Script);
 }
 
 #[test]
 fn the_failure_of_a_primitive_is_shown_where_it_was_called() {
-    let error = failing("fn main() {\n    let x = 1;\n    inner(x)\n}\nfn inner(x) {\n    convoy::volume(\"vol9\")\n}");
+    let error = failing(
+        "fn main() {\n    let x = 1;\n    inner(x)\n}\nfn inner(x) {\n    convoy::volume(\"vol9\")\n}",
+    );
     assert_eq!((error.kind, error.status), (ErrorKind::NotFound, Some(404)));
     let location = error.location.unwrap();
     assert_eq!((location.line, location.source_line.as_str()), (6, "    convoy::volume(\"vol9\")"));
@@ -40,7 +45,9 @@ fn a_failure_inside_an_import_and_a_thread_is_shown_there() {
     );
     assert!(error.message.contains("there is no function \"nonsense\" for (string)"), "{error}");
     assert_eq!(error.location.unwrap().line, 3);
-    let error = failing("import \"lib/volumes\" as volumes;\nfn main() {\n    volumes::each(\"vol1\", 5)\n}");
+    let error = failing(
+        "import \"lib/volumes\" as volumes;\nfn main() {\n    volumes::each(\"vol1\", 5)\n}",
+    );
     assert_eq!(error.location.unwrap().file, "lib/volumes.rhai (built in)");
 }
 
@@ -58,20 +65,36 @@ fn misspelt_names_are_answered_with_the_right_ones() {
             "with 3 arguments",
             "convoy::backups() -> array, and convoy::backups(volume: any)",
         ),
-        ("convoy::volums()", "there is no function \"convoy::volums\"", "did you mean \"convoy::volumes\"?"),
+        (
+            "convoy::volums()",
+            "there is no function \"convoy::volums\"",
+            "did you mean \"convoy::volumes\"?",
+        ),
         ("convoy::frobnicate()", "there is no function \"convoy::frobnicate\"", "convoy:: has "),
         ("convoi::volumes()", "there is no namespace \"convoi\"", "did you mean \"convoy\"?"),
         ("paralel([], 1, |x| x)", "there is no function \"paralel", "did you mean \"parallel\"?"),
         ("let volume = 1; volum", "there is no variable \"volum\"", "its own variables"),
         ("convoy::volume(\"vol1\").name", "there is no \"name\" in this map", "if \"name\" in map"),
-        ("config::get(\"destinaton\")", "the configuration has no \"destinaton\"", "did you mean \"destination\"?"),
+        (
+            "config::get(\"destinaton\")",
+            "the configuration has no \"destinaton\"",
+            "did you mean \"destination\"?",
+        ),
         (
             "convoy::delete_volume(\"vol1\", #{ without_backups: true })",
             "no option \"without_backups\"",
             "did you mean \"without_backup\"?",
         ),
-        ("retention::plan([], #{ keep_lst: 1 })", "no option \"keep_lst\"", "did you mean \"keep_last\"?"),
-        ("let default = 1; switch default { 1 => spawn }", "\"spawn\" is a word that Rhai keeps", "in quotes"),
+        (
+            "retention::plan([], #{ keep_lst: 1 })",
+            "no option \"keep_lst\"",
+            "did you mean \"keep_last\"?",
+        ),
+        (
+            "let default = 1; switch default { 1 => spawn }",
+            "\"spawn\" is a word that Rhai keeps",
+            "in quotes",
+        ),
     ] {
         let error = value(body).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Script, "{body}: {error}");
@@ -119,9 +142,11 @@ fn a_mistake_of_the_scripts_that_it_catches_says_its_line() {
 
 #[test]
 fn names_that_convoy_would_choke_on_never_reach_it() {
-    for body in
-        ["convoy::volume(\"a\")", "convoy::create_snapshot(\"../x\")", "convoy::restore(\"vol2\", \"nonsense\")"]
-    {
+    for body in [
+        "convoy::volume(\"a\")",
+        "convoy::create_snapshot(\"../x\")",
+        "convoy::restore(\"vol2\", \"nonsense\")",
+    ] {
         let (daemon, host) = memory(&["vol1"]);
         let error = run_text(host, &format!("fn main() {{ {body} }}")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Usage, "{body}: {error}");
@@ -133,10 +158,15 @@ fn names_that_convoy_would_choke_on_never_reach_it() {
 #[test]
 fn a_caught_failure_says_all_that_is_known_of_it() {
     let (daemon, host) = memory(&["vol1"]);
-    let error = Error::new(ErrorKind::Daemon, "device is busy").with_status(400).with_request("POST /snapshots/create");
+    let error = Error::new(ErrorKind::Daemon, "device is busy")
+        .with_status(400)
+        .with_request("POST /snapshots/create");
     daemon.fault("create_snapshot", Fault::Fails(error.with_hint("wait")));
-    let outcome =
-        run_text(host, "fn main() { try { convoy::create_snapshot(\"vol1\") } catch (e) { return e; } }").unwrap();
+    let outcome = run_text(
+        host,
+        "fn main() { try { convoy::create_snapshot(\"vol1\") } catch (e) { return e; } }",
+    )
+    .unwrap();
     assert_eq!(
         outcome.result,
         serde_json::json!({
@@ -150,7 +180,8 @@ fn what_a_script_throws_is_the_error_of_its_run() {
     let error = failing("fn main() {\n    throw \"no luck\"\n}");
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Script, "no luck"));
     assert_eq!(error.location.unwrap().line, 2);
-    let error = failing("fn main() { throw #{ code: \"usage\", message: \"wrong\", hint: \"do right\" } }");
+    let error =
+        failing("fn main() { throw #{ code: \"usage\", message: \"wrong\", hint: \"do right\" } }");
     assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::Usage, Some("do right")));
     // A script can't pretend that the run was cancelled.
     let error = failing("fn main() { throw #{ code: \"cancelled\", message: \"x\" } }");
@@ -159,7 +190,9 @@ fn what_a_script_throws_is_the_error_of_its_run() {
 
 #[test]
 fn a_result_that_is_no_json_is_refused() {
-    for body in ["timestamp()", "|x| x", "[#{ a: |x| x }]", "let a = []; for i in 0..100 { a = [a]; } a"] {
+    for body in
+        ["timestamp()", "|x| x", "[#{ a: |x| x }]", "let a = []; for i in 0..100 { a = [a]; } a"]
+    {
         let error = value(body).unwrap_err();
         assert!(error.message.contains("can't be written as JSON: there is a "), "{body}: {error}");
     }

@@ -20,7 +20,8 @@ fn main_gets_its_arguments_and_its_result_is_the_runs() {
          fn main(args) { [args.keep + 1, args.size, args.volume == (), args] }",
     )
     .unwrap();
-    let outcome = run(&script, &given(&script, "--keep 1m").unwrap(), Arc::new(memory(&[]).1)).unwrap();
+    let outcome =
+        run(&script, &given(&script, "--keep 1m").unwrap(), Arc::new(memory(&[]).1)).unwrap();
     assert_eq!(outcome.result, json!([61, 1024, true, {"keep": 60, "size": 1024, "volume": null}]));
     assert_eq!(outcome.status(), Status::Done);
 }
@@ -39,8 +40,16 @@ fn times_are_seconds() {
         "[time::now(), time::parse(\"Mon Nov 23 06:19:31 +0000 2026\"), time::age(\"2026-01-01T00:00:00Z\"),
           time::format(0), time::format(\"2026-01-01T00:00:00Z\", \"%d.%m.%Y\")]",
     );
-    assert_eq!(result.unwrap(), json!([1767312000, 1795414771, 86400, "1970-01-01T00:00:00+00:00", "01.01.2026"]));
-    assert!(value("time::parse(\"yesterday\")").unwrap_err().message.contains("\"yesterday\" is no time"));
+    assert_eq!(
+        result.unwrap(),
+        json!([1767312000, 1795414771, 86400, "1970-01-01T00:00:00+00:00", "01.01.2026"])
+    );
+    assert!(
+        value("time::parse(\"yesterday\")")
+            .unwrap_err()
+            .message
+            .contains("\"yesterday\" is no time")
+    );
     assert!(value("time::format(0, \"%!\")").is_err());
 }
 
@@ -66,8 +75,11 @@ fn values_have_the_daemons_names_and_lists_are_sorted() {
 fn without_a_destination_nothing_is_backed_up() {
     let (daemon, mut host) = memory(&["vol1"]);
     Arc::make_mut(&mut host.settings).destination = None;
-    let error =
-        run_text(host, "fn main() { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name) }").unwrap_err();
+    let error = run_text(
+        host,
+        "fn main() { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name) }",
+    )
+    .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Configuration);
     assert!(error.hint.unwrap().contains("BKUP_BACKUP_URL"));
     assert!(daemon.backup_names().is_empty());
@@ -77,11 +89,13 @@ fn without_a_destination_nothing_is_backed_up() {
 fn parallel_keeps_the_order_and_throws_the_first_failure() {
     assert_eq!(value("parallel([3, 1, 2], 2, |x| x * 10)").unwrap(), json!([30, 10, 20]));
     assert_eq!(value("parallel([], 8, |x| x)").unwrap(), json!([]));
-    let error = value("parallel([1, 2, 3], 1, |x| if x == 2 { throw `no ${x}` } else { x })").unwrap_err();
+    let error =
+        value("parallel([1, 2, 3], 1, |x| if x == 2 { throw `no ${x}` } else { x })").unwrap_err();
     assert_eq!(error.message, "no 2");
     assert!(value("parallel([1], 0, |x| x)").unwrap_err().message.contains("1 is the least"));
-    let caught =
-        value("parallel([1, 2], 2, |x| { try { if x == 1 { throw x; } return x; } catch (e) { return -e; } })");
+    let caught = value(
+        "parallel([1, 2], 2, |x| { try { if x == 1 { throw x; } return x; } catch (e) { return -e; } })",
+    );
     assert_eq!(caught.unwrap(), json!([-1, 2]));
 }
 
@@ -89,7 +103,11 @@ fn parallel_keeps_the_order_and_throws_the_first_failure() {
 fn after_a_failure_parallel_begins_no_further_item() {
     let (daemon, host) = memory(&["vol1", "vol2"]);
     daemon.fault("create_snapshot", Fault::Fails(Error::new(ErrorKind::Daemon, "no")));
-    run_text(host, "fn main() { parallel([\"vol1\", \"vol2\"], 1, |v| convoy::create_snapshot(v)) }").unwrap_err();
+    run_text(
+        host,
+        "fn main() { parallel([\"vol1\", \"vol2\"], 1, |v| convoy::create_snapshot(v)) }",
+    )
+    .unwrap_err();
     assert_eq!(daemon.writes().len(), 1);
 }
 
@@ -99,8 +117,12 @@ fn a_dry_run_tells_nobody() {
     let (_, mut host) = memory(&[]);
     host.listener = Arc::clone(&heard) as Arc<dyn Listener>;
     host.run.dry_run = true;
-    run_text(host, "fn main() { notify::problem(\"a\", \"b\"); notify::info(\"c\", \"d\"); }").unwrap();
-    assert_eq!(*heard.lines.lock().unwrap(), ["INFO: would tell people: a: b", "INFO: would tell people: c: d"]);
+    run_text(host, "fn main() { notify::problem(\"a\", \"b\"); notify::info(\"c\", \"d\"); }")
+        .unwrap();
+    assert_eq!(
+        *heard.lines.lock().unwrap(),
+        ["INFO: would tell people: a: b", "INFO: would tell people: c: d"]
+    );
 }
 
 #[test]
@@ -113,14 +135,23 @@ fn recorded_failures_make_a_run_partial_or_failed() {
         "fn main() { run::progress(\"p\"); run::failed(\"vol1\", \"bad\"); run::failed(\"vol2\", #{ code: \"guard\", message: \"no\" }); [1] }",
     )
     .unwrap();
-    let failures: Vec<_> =
-        outcome.failures.iter().map(|f| (f.volume.as_str(), f.code.as_str(), f.message.as_str())).collect();
+    let failures: Vec<_> = outcome
+        .failures
+        .iter()
+        .map(|f| (f.volume.as_str(), f.code.as_str(), f.message.as_str()))
+        .collect();
     assert_eq!(failures, [("vol1", "script", "bad"), ("vol2", "guard", "no")]);
-    assert_eq!(*heard.lines.lock().unwrap(), ["progress: p", "ERROR: \"vol1\": bad", "ERROR: \"vol2\": no"]);
+    assert_eq!(
+        *heard.lines.lock().unwrap(),
+        ["progress: p", "ERROR: \"vol1\": bad", "ERROR: \"vol2\": no"]
+    );
     assert_eq!(outcome.status(), Status::Partial);
     let with = |result| Outcome { result, failures: outcome.failures.clone() }.status();
     assert_eq!(with(json!([{"VolumeName": "vol1", "Error": "bad"}])), Status::Failed);
-    assert_eq!(with(json!([{"VolumeName": "vol1", "Error": "bad"}, {"URL": "x"}])), Status::Partial);
+    assert_eq!(
+        with(json!([{"VolumeName": "vol1", "Error": "bad"}, {"URL": "x"}])),
+        Status::Partial
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The gate in front of the routes: lets in who may, signs in and out, and lets pages from elsewhere ask only where that is configured.
+//! The gate in front of the routes: lets in who may, signs in and out, and lets pages from
+//! elsewhere ask only where that is configured.
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
@@ -9,8 +10,8 @@ use hyper::{
     body::Body,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE,
-        HeaderValue, ORIGIN, SET_COOKIE, VARY,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+        CONTENT_TYPE, HeaderValue, ORIGIN, SET_COOKIE, VARY,
     },
     http::request::Parts,
     service::Service,
@@ -23,9 +24,11 @@ use crate::web::{body, problem::Problem};
 
 /// A service behind the gate.
 ///
-/// What gets through has an [`super::Access`] in its extensions, except what everybody may ask: `GET /healthz`, `GET /`, `GET /assets/..`. `/session`
-/// is answered here. The role `read` gets through with what only looks, and with what may be a dry run: `POST /api/NAME` and
-/// `POST /api/schedule/KEY/run`; whether it is one is for the route to find out ([`super::Access::require_full`]).
+/// What gets through has an [`super::Access`] in its extensions, except what everybody may ask:
+/// `GET /healthz`, `GET /`, `GET /assets/..`. `/session` is answered here. The role `read` gets
+/// through with what only looks, and with what may be a dry run: `POST /api/NAME` and `POST
+/// /api/schedule/KEY/run`; whether it is one is for the route to find out
+/// ([`super::Access::require_full`]).
 #[derive(Debug, Clone)]
 pub struct Gated<S> {
     gate: Arc<Gate>,
@@ -54,7 +57,9 @@ where
         let (mut parts, body) = request.into_parts();
         // `localhost` or `host:port` alone: there is no path to follow.
         if !parts.uri.path().starts_with('/') {
-            return Box::pin(async { Ok(Problem::usage("the request has no path").into_response()) });
+            return Box::pin(async {
+                Ok(Problem::usage("the request has no path").into_response())
+            });
         }
         let gate = self.gate.clone();
         let origin = gate.allowed_origin(&parts.headers);
@@ -67,7 +72,8 @@ where
         }
         if parts.uri.path() == "/session" {
             return Box::pin(async move {
-                let response = session(&gate, parts, body).await.unwrap_or_else(Problem::into_response);
+                let response =
+                    session(&gate, parts, body).await.unwrap_or_else(Problem::into_response);
                 Ok(for_origin(response, origin))
             });
         }
@@ -89,7 +95,9 @@ impl Gate {
     /// [`Gate::check`], and what the role may not do in any case.
     fn admit(&self, parts: &Parts) -> Result<super::Access, Problem> {
         let access = self.check(parts)?;
-        if changes_something(&parts.method) && !(parts.method == Method::POST && may_look(parts.uri.path())) {
+        if changes_something(&parts.method)
+            && !(parts.method == Method::POST && may_look(parts.uri.path()))
+        {
             access.require_full()?;
         }
         Ok(access)
@@ -98,21 +106,30 @@ impl Gate {
     /// The request's origin where it is a configured one.
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
-        self.allow_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+        self.allow_origins
+            .iter()
+            .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+            .then(|| origin.clone())
     }
 }
 
 /// What holds nothing private: whether the program lives, and the dashboard's files.
 fn is_open(parts: &Parts) -> bool {
     let path = parts.uri.path();
-    !changes_something(&parts.method) && (matches!(path, "/" | "/healthz") || path.starts_with("/assets/"))
+    !changes_something(&parts.method)
+        && (matches!(path, "/" | "/healthz") || path.starts_with("/assets/"))
 }
 
-/// `/api/NAME`, a script's, and `/api/schedule/KEY/run`, an entry's: what is posted there may be a dry run.
+/// `/api/NAME`, a script's, and `/api/schedule/KEY/run`, an entry's: what is posted there may be a
+/// dry run.
 fn may_look(path: &str) -> bool {
     let is_one = |name: &str| !name.is_empty() && !name.contains('/');
     path.strip_prefix("/api/").is_some_and(|rest| {
-        is_one(rest) || rest.strip_prefix("schedule/").and_then(|rest| rest.strip_suffix("/run")).is_some_and(is_one)
+        is_one(rest)
+            || rest
+                .strip_prefix("schedule/")
+                .and_then(|rest| rest.strip_suffix("/run"))
+                .is_some_and(is_one)
     })
 }
 
@@ -173,12 +190,16 @@ fn preflight(origin: &HeaderValue) -> Response {
     for_origin(response, Some(origin.clone()))
 }
 
-/// Lets a configured origin's page read the answer. Never with credentials: such a page needs a token of its own.
+/// Lets a configured origin's page read the answer. Never with credentials: such a page needs a
+/// token of its own.
 fn for_origin(mut response: Response, origin: Option<HeaderValue>) -> Response {
     if let Some(origin) = origin {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("location, retry-after, run-id"));
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("location, retry-after, run-id"),
+        );
         headers.append(VARY, HeaderValue::from_static("origin"));
     }
     response

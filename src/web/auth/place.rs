@@ -1,5 +1,5 @@
-//! Where a browser's request was sent to and where it came from: against names bent to this address (DNS rebinding), and pages from
-//! elsewhere that make a browser ask (cross-site requests).
+//! Where a browser's request was sent to and where it came from: against names bent to this address
+//! (DNS rebinding), and pages from elsewhere that make a browser ask (cross-site requests).
 
 use std::net::IpAddr;
 
@@ -32,20 +32,24 @@ pub(super) enum Came {
 }
 
 impl Places {
-    /// With these names besides those that are known anyway: addresses, localhost, and the machine's own name.
+    /// With these names besides those that are known anyway: addresses, localhost, and the
+    /// machine's own name.
     pub(super) fn new(names: &[String], secure: bool) -> Self {
         let machine = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-        let names = names.iter().cloned().chain([machine]).filter(|name| !name.is_empty()).collect();
+        let names =
+            names.iter().cloned().chain([machine]).filter(|name| !name.is_empty()).collect();
         Self { names, secure }
     }
 
-    /// Lets a request pass that was sent to a known name. An address can't be bent: whoever typed it meant it.
+    /// Lets a request pass that was sent to a known name. An address can't be bent: whoever typed
+    /// it meant it.
     pub(super) fn known_host(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(authority) = authority(parts) else {
             return Err(Problem::misdirected("the request has no Host, or one that can't be read"));
         };
         let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+        let address =
+            host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
         let known = address.parse::<IpAddr>().is_ok()
             || host == "localhost"
             || host.ends_with(".localhost")
@@ -59,18 +63,28 @@ impl Places {
         )))
     }
 
-    /// Where a request came from, as the browser says and no page can change: `Sec-Fetch-Site`, else `Origin`.
+    /// Where a request came from, as the browser says and no page can change: `Sec-Fetch-Site`,
+    /// else `Origin`.
     pub(super) fn came_from(&self, parts: &Parts) -> Came {
         if let Some(site) = parts.headers.get("sec-fetch-site") {
             // "none": the user's own doing, by a bookmark or the address bar.
-            return if matches!(site.as_bytes(), b"same-origin" | b"none") { Came::Here } else { Came::Elsewhere };
+            return if matches!(site.as_bytes(), b"same-origin" | b"none") {
+                Came::Here
+            } else {
+                Came::Elsewhere
+            };
         }
         let Some(origin) = parts.headers.get(ORIGIN) else { return Came::Untold };
-        let here = origin.to_str().ok().zip(authority(parts)).is_some_and(|(origin, here)| self.same(origin, &here));
+        let here = origin
+            .to_str()
+            .ok()
+            .zip(authority(parts))
+            .is_some_and(|(origin, here)| self.same(origin, &here));
         if here { Came::Here } else { Came::Elsewhere }
     }
 
-    /// Whether a page of this origin is one that was sent to `here`. Without TLS of our own, a proxy's is as good.
+    /// Whether a page of this origin is one that was sent to `here`. Without TLS of our own, a
+    /// proxy's is as good.
     fn same(&self, origin: &str, here: &Authority) -> bool {
         let Some((scheme, rest)) = origin.split_once("://") else { return false };
         let usual = match scheme {
@@ -89,7 +103,8 @@ pub(super) fn port(parts: &Parts) -> Option<u16> {
     authority(parts)?.port_u16()
 }
 
-/// Where the request was sent to: of its address where that is whole (RFC 9112, 3.2.2), else of its one `Host`.
+/// Where the request was sent to: of its address where that is whole (RFC 9112, 3.2.2), else of its
+/// one `Host`.
 fn authority(parts: &Parts) -> Option<Authority> {
     if let Some(authority) = parts.uri.authority() {
         return Some(authority.clone());

@@ -1,11 +1,14 @@
-//! The dashboard's session: a cookie that says itself what it is good for and until when, and needs no store.
+//! The dashboard's session: a cookie that says itself what it is good for and until when, and needs
+//! no store.
 //!
-//! Browsers keep one set of cookies for a host, whatever the port: the name tells instances apart by what differs between them, the
-//! port that the browser sees and the data folder (in containers, the folder and the port inside are often alike). Over TLS, be it a
-//! proxy's, the name begins with `__Host-`: such a cookie neither goes over plain HTTP nor can be set from there.
+//! Browsers keep one set of cookies for a host, whatever the port: the name tells instances apart
+//! by what differs between them, the port that the browser sees and the data folder (in containers,
+//! the folder and the port inside are often alike). Over TLS, be it a proxy's, the name begins with
+//! `__Host-`: such a cookie neither goes over plain HTTP nor can be set from there.
 //!
-//! `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of what is before it, keyed by that role's token. So a
-//! changed token ends all of its sessions, and a restart none.
+//! `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of what is
+//! before it, keyed by that role's token. So a changed token ends all of its sessions, and a
+//! restart none.
 
 use std::path::Path;
 
@@ -26,28 +29,44 @@ const PURPOSE: &str = "convoy-backups session ";
 /// What the name begins with where the cookie is for TLS only.
 const SECURE: &str = "__Host-";
 
-/// The cookie's name, but for [`SECURE`]: of the instance with this data folder, as a browser reaches it at this port (`None`: the
-/// scheme's own).
+/// The cookie's name, but for [`SECURE`]: of the instance with this data folder, as a browser
+/// reaches it at this port (`None`: the scheme's own).
 pub(super) fn name(data_dir: &Path, port: Option<u16>) -> String {
     let folder = hex(&Sha256::digest(data_dir.as_os_str().as_encoded_bytes())[..4]);
     let port = port.map(|port| format!("_{port}")).unwrap_or_default();
     format!("convoy_backups_{folder}{port}")
 }
 
-/// The role of the first good session of this name among the request's cookies, one over TLS before all others. `is_tls`: no other counts.
-pub(super) fn find(headers: &HeaderMap, name: &str, tokens: &Tokens, now: i64, is_tls: bool) -> Option<Role> {
+/// The role of the first good session of this name among the request's cookies, one over TLS before
+/// all others. `is_tls`: no other counts.
+pub(super) fn find(
+    headers: &HeaderMap,
+    name: &str,
+    tokens: &Tokens,
+    now: i64,
+    is_tls: bool,
+) -> Option<Role> {
     let named = |name: &str| {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut pairs = cookies
+            .flat_map(|cookies| cookies.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
         pairs.find_map(|(given, value)| role(value, tokens, now).filter(|_| given == name))
     };
     named(&format!("{SECURE}{name}")).or_else(|| if is_tls { None } else { named(name) })
 }
 
 /// The `Set-Cookie` of a new session.
-pub(super) fn cookie(name: &str, tokens: &Tokens, role: Role, now: i64, secure: bool) -> HeaderValue {
+pub(super) fn cookie(
+    name: &str,
+    tokens: &Tokens,
+    role: Role,
+    now: i64,
+    secure: bool,
+) -> HeaderValue {
     let said = format!("v1.{}.{}", now + LASTS, role.as_str());
-    let value = mac(tokens, role, &said).map(|mac| format!("{said}.{}", hex(&mac.finalize().into_bytes())));
+    let value =
+        mac(tokens, role, &said).map(|mac| format!("{said}.{}", hex(&mac.finalize().into_bytes())));
     set(name, &value.unwrap_or_default(), LASTS, secure)
 }
 
@@ -63,7 +82,9 @@ pub(super) fn cleared_plain(name: &str) -> HeaderValue {
 
 fn set(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
     let (prefix, secure) = if secure { (SECURE, "; Secure") } else { ("", "") };
-    let cookie = format!("{prefix}{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    let cookie = format!(
+        "{prefix}{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    );
     // Digits, letters, dots and underscores only.
     HeaderValue::from_str(&cookie).unwrap_or(HeaderValue::from_static(""))
 }
@@ -107,7 +128,12 @@ mod tests {
     const NAME: &str = "convoy_backups_0a1b2c3d_3000";
 
     fn tokens(full: &str, read: Option<&str>) -> Tokens {
-        Tokens::find(Some(&Secret::new(full)), read.map(Secret::new).as_ref(), Path::new("/nowhere")).unwrap()
+        Tokens::find(
+            Some(&Secret::new(full)),
+            read.map(Secret::new).as_ref(),
+            Path::new("/nowhere"),
+        )
+        .unwrap()
     }
 
     /// What a browser sends back.
@@ -116,7 +142,13 @@ mod tests {
     }
 
     fn role_of(cookies: &str, tokens: &Tokens, now: i64) -> Option<Role> {
-        find(&HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookies).unwrap())]), NAME, tokens, now, false)
+        find(
+            &HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookies).unwrap())]),
+            NAME,
+            tokens,
+            now,
+            false,
+        )
     }
 
     #[test]
@@ -125,7 +157,10 @@ mod tests {
         for role in [Role::Full, Role::Read] {
             let cookie = sent_back(&cookie(NAME, &old, role, NOW, false));
             assert_eq!(role_of(&cookie, &old, NOW), Some(role));
-            assert_eq!(role_of(&format!("a=b; {NAME}=x; {cookie}; c=d"), &old, NOW + LASTS - 1), Some(role));
+            assert_eq!(
+                role_of(&format!("a=b; {NAME}=x; {cookie}; c=d"), &old, NOW + LASTS - 1),
+                Some(role)
+            );
             assert_eq!(role_of(&cookie, &old, NOW + LASTS), None);
             assert_eq!(role_of(&cookie, &tokens("other-other-other-other", None), NOW), None);
         }
@@ -134,11 +169,14 @@ mod tests {
     #[test]
     fn a_session_over_tls_counts_before_an_older_one_without() {
         let tokens = tokens("full-full-full-full", Some("read-read-read-read"));
-        let (older, newer) =
-            (cookie(NAME, &tokens, Role::Read, NOW, false), cookie(NAME, &tokens, Role::Full, NOW, true));
+        let (older, newer) = (
+            cookie(NAME, &tokens, Role::Read, NOW, false),
+            cookie(NAME, &tokens, Role::Full, NOW, true),
+        );
         let both = format!("{}; {}", sent_back(&older), sent_back(&newer));
         assert_eq!(role_of(&both, &tokens, NOW), Some(Role::Full));
-        let header = |text: &str| HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(text).unwrap())]);
+        let header =
+            |text: &str| HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(text).unwrap())]);
         assert_eq!(find(&header(&both), NAME, &tokens, NOW, true), Some(Role::Full));
         assert_eq!(find(&header(&sent_back(&older)), NAME, &tokens, NOW, true), None);
     }
@@ -164,7 +202,10 @@ mod tests {
             cookie.replace("_3000=", "="),
             format!("__Host-__Host-{cookie}"),
         ] {
-            let header = HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(forged.as_bytes()).unwrap())]);
+            let header = HeaderMap::from_iter([(
+                COOKIE,
+                HeaderValue::from_bytes(forged.as_bytes()).unwrap(),
+            )]);
             assert_eq!(find(&header, NAME, &tokens, NOW, false), None, "{forged}");
         }
         assert_eq!(role_of(&cookie, &self::tokens("full-full-full-full", None), NOW), None);
@@ -182,19 +223,34 @@ mod tests {
         assert!(secure.to_str().unwrap().ends_with("; Secure"), "{secure:?}");
         assert_eq!(role_of(&sent_back(&secure), &tokens, NOW), Some(Role::Full));
         let ended = cleared(NAME).map(|ended| ended.to_str().unwrap().to_owned());
-        assert!(ended[0].starts_with("convoy_backups_0a1b2c3d_3000=; Path=/; Max-Age=0;"), "{ended:?}");
-        assert!(ended[1].starts_with("__Host-convoy_backups_0a1b2c3d_3000=; Path=/; Max-Age=0;"), "{ended:?}");
+        assert!(
+            ended[0].starts_with("convoy_backups_0a1b2c3d_3000=; Path=/; Max-Age=0;"),
+            "{ended:?}"
+        );
+        assert!(
+            ended[1].starts_with("__Host-convoy_backups_0a1b2c3d_3000=; Path=/; Max-Age=0;"),
+            "{ended:?}"
+        );
         assert!(ended[1].ends_with("; Secure"), "browsers take no other of this name: {ended:?}");
     }
 
     #[test]
     fn instances_on_one_host_have_cookies_of_their_own() {
         let one = |folder: &str, port| name(Path::new(folder), port);
-        let names =
-            [one("/a", Some(3000)), one("/a", Some(3001)), one("/b", Some(3000)), one("/a", None), one("/b", None)];
+        let names = [
+            one("/a", Some(3000)),
+            one("/a", Some(3001)),
+            one("/b", Some(3000)),
+            one("/a", None),
+            one("/b", None),
+        ];
         let different: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(different.len(), names.len(), "{names:?}");
         assert_eq!(one("/a", Some(3000)), one("/a", Some(3000)));
-        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')));
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+        );
     }
 }

@@ -16,8 +16,14 @@ const READ: &str = "read-read-read-read";
 
 /// A gate with both tokens, and what else is configured.
 fn gate(settings: &[(&str, &str)]) -> Gate {
-    let given = [("HOME", "/home/me"), ("BKUP_HOST", "db1"), ("BKUP_API_TOKEN", FULL), ("BKUP_API_READ_TOKEN", READ)];
-    let environment = given.iter().chain(settings).map(|(name, value)| ((*name).into(), (*value).into()));
+    let given = [
+        ("HOME", "/home/me"),
+        ("BKUP_HOST", "db1"),
+        ("BKUP_API_TOKEN", FULL),
+        ("BKUP_API_READ_TOKEN", READ),
+    ];
+    let environment =
+        given.iter().chain(settings).map(|(name, value)| ((*name).into(), (*value).into()));
     let (config, _) = Config::from_environment(environment, &[]).unwrap();
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     Gate::new(&config, Arc::new(FixedClock::new(now, TimeZone::UTC))).unwrap()
@@ -45,7 +51,8 @@ fn status(result: Result<Access, Problem>) -> u16 {
 /// The cookies of a browser that has signed in, at each of the ports that tests name.
 fn cookie(gate: &Gate, token: &str) -> String {
     let cookie = |host| {
-        let (_, cookies) = gate.sign_in(&head("POST", "/session", &[("host", host)]), token).unwrap();
+        let (_, cookies) =
+            gate.sign_in(&head("POST", "/session", &[("host", host)]), token).unwrap();
         cookies[0].to_str().unwrap().split(';').next().unwrap().to_owned()
     };
     ["localhost", "localhost:443", "localhost:3000"].map(cookie).join("; ")
@@ -61,10 +68,17 @@ fn a_token_in_the_header_decides_whatever_the_host_and_the_origin() {
         (format!("Bearer {READ}"), Role::Read),
     ] {
         let headers = [&anywhere[..], &[("authorization", &value)]].concat();
-        assert_eq!(gate.check(&head("POST", "/api/backup", &headers)).unwrap(), Access { role, by: Shown::Token });
+        assert_eq!(
+            gate.check(&head("POST", "/api/backup", &headers)).unwrap(),
+            Access { role, by: Shown::Token }
+        );
     }
     for value in ["Bearer wrong", "Bearer ", "Bearer", &format!("Basic {FULL}"), FULL] {
-        assert_eq!(status(gate.check(&head("GET", "/api/runs", &[("authorization", value)]))), 401, "{value}");
+        assert_eq!(
+            status(gate.check(&head("GET", "/api/runs", &[("authorization", value)]))),
+            401,
+            "{value}"
+        );
     }
     assert_eq!(status(gate.check(&head("GET", "/api/runs", &[]))), 401);
 }
@@ -74,7 +88,8 @@ fn a_wrong_token_is_not_made_good_by_a_session() {
     let gate = gate(&[]);
     let cookie = cookie(&gate, FULL);
     let both = |authorization| {
-        let headers = [("authorization", authorization), ("cookie", cookie.as_str()), ("host", "127.0.0.1")];
+        let headers =
+            [("authorization", authorization), ("cookie", cookie.as_str()), ("host", "127.0.0.1")];
         status(gate.check(&head("GET", "/api/runs", &headers)))
     };
     assert_eq!(both("Bearer wrong"), 401);
@@ -86,7 +101,8 @@ fn a_wrong_token_is_not_made_good_by_a_session() {
 fn a_session_counts_at_names_of_ours_only() {
     let gate = gate(&[("BKUP_API_HOSTS", "backups.example.com,nas")]);
     let cookie = cookie(&gate, FULL);
-    let at = |host: &str| gate.check(&head("GET", "/api/runs", &[("cookie", &cookie), ("host", host)]));
+    let at =
+        |host: &str| gate.check(&head("GET", "/api/runs", &[("cookie", &cookie), ("host", host)]));
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
     for host in [
         "localhost",
@@ -114,12 +130,17 @@ fn a_session_counts_at_names_of_ours_only() {
     ] {
         assert_eq!(status(at(host)), 421, "{host}");
     }
-    let hint = at("new.example.com:3000").unwrap_err().to_json()["hint"].as_str().unwrap().to_owned();
+    let hint =
+        at("new.example.com:3000").unwrap_err().to_json()["hint"].as_str().unwrap().to_owned();
     assert!(hint.contains("BKUP_API_HOSTS=new.example.com"), "{hint}");
-    for headers in [&[("cookie", cookie.as_str())][..], &[("cookie", &cookie), ("host", "nas"), ("host", "evil.com")]] {
+    for headers in [
+        &[("cookie", cookie.as_str())][..],
+        &[("cookie", &cookie), ("host", "nas"), ("host", "evil.com")],
+    ] {
         assert_eq!(status(gate.check(&head("GET", "/api/runs", headers))), 421, "{headers:?}");
     }
-    let absolute = head("GET", "http://evil.example.com/api/runs", &[("cookie", &cookie), ("host", "nas")]);
+    let absolute =
+        head("GET", "http://evil.example.com/api/runs", &[("cookie", &cookie), ("host", "nas")]);
     assert_eq!(status(gate.check(&absolute)), 421);
     let bent = head("POST", "/session", &[("host", "evil.example.com")]);
     assert_eq!(gate.sign_in(&bent, FULL).unwrap_err().status(), 421);
@@ -127,7 +148,8 @@ fn a_session_counts_at_names_of_ours_only() {
 
 #[test]
 fn another_page_can_not_make_a_browser_change_anything() {
-    let gate = gate(&[("BKUP_API_HOSTS", "nas"), ("BKUP_API_ALLOW_ORIGIN", "https://tools.example.com")]);
+    let gate =
+        gate(&[("BKUP_API_HOSTS", "nas"), ("BKUP_API_ALLOW_ORIGIN", "https://tools.example.com")]);
     let cookie = cookie(&gate, FULL);
     let asked = |method: &str, headers: &[(&str, &str)]| {
         let headers = [&[("cookie", cookie.as_str()), ("host", "nas:3000")][..], headers].concat();
@@ -162,7 +184,8 @@ fn another_page_can_not_make_a_browser_change_anything() {
         }
     }
     assert_eq!(asked("GET", &[("sec-fetch-site", "cross-site")]), 200, "looking changes nothing");
-    let foreign = head("POST", "/session", &[("host", "nas"), ("origin", "http://evil.example.com")]);
+    let foreign =
+        head("POST", "/session", &[("host", "nas"), ("origin", "http://evil.example.com")]);
     assert_eq!(gate.sign_in(&foreign, FULL).unwrap_err().status(), 403);
 }
 
@@ -184,11 +207,24 @@ fn a_session_that_began_over_tls_stays_there_whoever_has_the_certificate() {
     };
     let gate = gate(&[("BKUP_API_HOSTS", "nas")]);
     for (origin, secure) in [("http://nas:3000", false), ("https://nas:3000", true)] {
-        let cookie = begun(&gate, &[("host", "nas:3000"), ("origin", origin), ("sec-fetch-site", "same-origin")]);
-        assert_eq!((cookie.starts_with("__Host-"), cookie.ends_with("; Secure")), (secure, secure), "{cookie}");
+        let cookie = begun(
+            &gate,
+            &[("host", "nas:3000"), ("origin", origin), ("sec-fetch-site", "same-origin")],
+        );
+        assert_eq!(
+            (cookie.starts_with("__Host-"), cookie.ends_with("; Secure")),
+            (secure, secure),
+            "{cookie}"
+        );
         let sent = cookie.split(';').next().unwrap();
-        let at = |host| status(gate.check(&head("GET", "/api/runs", &[("cookie", sent), ("host", host)])));
-        assert_eq!((at("nas:3000"), at("nas:3001")), (200, 401), "another port may be another instance");
+        let at = |host| {
+            status(gate.check(&head("GET", "/api/runs", &[("cookie", sent), ("host", host)])))
+        };
+        assert_eq!(
+            (at("nas:3000"), at("nas:3001")),
+            (200, 401),
+            "another port may be another instance"
+        );
     }
     assert!(!begun(&gate, &[("host", "nas:3000")]).contains("Secure"));
 }
@@ -198,7 +234,12 @@ fn too_many_wrong_tokens_lock_their_address_out_and_nobody_else() {
     let gate = gate(&[]);
     let cookie = cookie(&gate, FULL);
     let shown = |last, token: &str| {
-        gate.check(&from(last, "GET", "/api/runs", &[("authorization", &format!("Bearer {token}"))]))
+        gate.check(&from(
+            last,
+            "GET",
+            "/api/runs",
+            &[("authorization", &format!("Bearer {token}"))],
+        ))
     };
     for number in 0..20 {
         assert_eq!(status(shown(1, &format!("wrong-{number}"))), 401);
@@ -221,11 +262,13 @@ fn only_the_full_role_may_change_things() {
     assert_eq!(access(Role::Read).require_full().unwrap_err().status(), 403);
 }
 
-/// What a service behind this gate answers: its status, its headers, its body. The service says what it was given.
+/// What a service behind this gate answers: its status, its headers, its body. The service says
+/// what it was given.
 async fn through(gate: Gate, request: Parts, body: &'static str) -> (u16, HeaderMap, String) {
     use http_body_util::BodyExt as _;
     let inner = service_fn(|request: Request<Full<Bytes>>| async move {
-        let access = request.extensions().get::<Access>().map_or("nobody", |access| access.role.as_str());
+        let access =
+            request.extensions().get::<Access>().map_or("nobody", |access| access.role.as_str());
         Ok(warp::reply::Response::new(access.to_owned().into()))
     });
     let request = Request::from_parts(request, Full::new(Bytes::from_static(body.as_bytes())));
@@ -288,20 +331,29 @@ async fn a_browser_signs_in_is_known_and_signs_out() {
     let local = ("host", "localhost:3000");
     let json = ("content-type", "application/json");
     let sign_in = || head("POST", "/session", &[local, json]);
-    let (status, headers, body) = through(gate(&[]), sign_in(), r#"{"token": "read-read-read-read"}"#).await;
+    let (status, headers, body) =
+        through(gate(&[]), sign_in(), r#"{"token": "read-read-read-read"}"#).await;
     let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((status, body), (200, json!({"role": "read", "host": "db1", "version": env!("CARGO_PKG_VERSION")})));
+    assert_eq!(
+        (status, body),
+        (200, json!({"role": "read", "host": "db1", "version": env!("CARGO_PKG_VERSION")}))
+    );
     let cookie = headers[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
-    let (status, ..) = through(gate(&[]), head("GET", "/session", &[local, (COOKIE.as_str(), &cookie)]), "").await;
+    let (status, ..) =
+        through(gate(&[]), head("GET", "/session", &[local, (COOKIE.as_str(), &cookie)]), "").await;
     assert_eq!(status, 200);
     let (status, ..) = through(gate(&[]), head("GET", "/session", &[local]), "").await;
     assert_eq!(status, 401);
     let (status, headers, _) = through(gate(&[]), head("DELETE", "/session", &[local]), "").await;
     assert_eq!(status, 204);
-    let ended: Vec<_> = headers.get_all(SET_COOKIE).iter().map(|ended| ended.to_str().unwrap()).collect();
+    let ended: Vec<_> =
+        headers.get_all(SET_COOKIE).iter().map(|ended| ended.to_str().unwrap()).collect();
     assert!(ended.len() == 2 && ended.iter().all(|ended| ended.contains("Max-Age=0")), "{ended:?}");
     let name = cookie.split('=').next().unwrap();
-    assert!(ended[0].starts_with(&format!("{name}=;")) && ended[1].starts_with(&format!("__Host-{name}=;")));
+    assert!(
+        ended[0].starts_with(&format!("{name}=;"))
+            && ended[1].starts_with(&format!("__Host-{name}=;"))
+    );
     for (body, expected) in [
         (r#"{"token": "wrong"}"#, 401),
         (r#"{"token": 1}"#, 400),
@@ -323,8 +375,13 @@ async fn pages_from_elsewhere_are_let_in_only_where_configured_and_never_with_th
     let allowed = || gate(&[("BKUP_API_ALLOW_ORIGIN", "https://tools.example.com")]);
     let token = format!("Bearer {FULL}");
     let origin = "https://tools.example.com";
-    let preflight =
-        |origin| head("OPTIONS", "/api/backup", &[("origin", origin), ("access-control-request-method", "POST")]);
+    let preflight = |origin| {
+        head(
+            "OPTIONS",
+            "/api/backup",
+            &[("origin", origin), ("access-control-request-method", "POST")],
+        )
+    };
     let (status, headers, _) = through(allowed(), preflight(origin), "").await;
     assert_eq!((status, headers["access-control-allow-origin"].to_str().unwrap()), (204, origin));
     assert!(headers["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
@@ -335,9 +392,16 @@ async fn pages_from_elsewhere_are_let_in_only_where_configured_and_never_with_th
         (status, &headers["access-control-allow-origin"], &headers[VARY]),
         (200, &HeaderValue::from_static(origin), &HeaderValue::from_static("origin"))
     );
-    let (status, headers, _) = through(allowed(), head("GET", "/api/runs", &[("origin", origin)]), "").await;
-    assert_eq!((status, headers.contains_key("access-control-allow-origin")), (401, true), "it can read why");
-    for (gate, origin) in [(gate(&[]), origin), (allowed(), "https://evil.example.com"), (allowed(), "null")] {
+    let (status, headers, _) =
+        through(allowed(), head("GET", "/api/runs", &[("origin", origin)]), "").await;
+    assert_eq!(
+        (status, headers.contains_key("access-control-allow-origin")),
+        (401, true),
+        "it can read why"
+    );
+    for (gate, origin) in
+        [(gate(&[]), origin), (allowed(), "https://evil.example.com"), (allowed(), "null")]
+    {
         let (status, headers, _) = through(gate, preflight(origin), "").await;
         assert_eq!((status, headers.contains_key("access-control-allow-origin")), (401, false));
     }

@@ -33,11 +33,17 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// The configured ones; the full one is read from the data folder, or made there, where none is configured.
+    /// The configured ones; the full one is read from the data folder, or made there, where none is
+    /// configured.
     ///
     /// # Errors
-    /// A configuration error where that file can't be used, or where both are the same: the second would allow everything.
-    pub(super) fn find(full: Option<&Secret>, read: Option<&Secret>, data_dir: &Path) -> Result<Self> {
+    /// A configuration error where that file can't be used, or where both are the same: the second
+    /// would allow everything.
+    pub(super) fn find(
+        full: Option<&Secret>,
+        read: Option<&Secret>,
+        data_dir: &Path,
+    ) -> Result<Self> {
         let full = match full {
             Some(full) => full.clone(),
             None => kept(data_dir)?,
@@ -108,7 +114,10 @@ fn kept(data_dir: &Path) -> Result<Secret> {
     })?;
     if mode & 0o077 != 0 {
         return Err(wrong(
-            format!("others than its owner may use the API's token \"{shown}\" (mode {:03o})", mode & 0o777),
+            format!(
+                "others than its owner may use the API's token \"{shown}\" (mode {:03o})",
+                mode & 0o777
+            ),
             "remove the file, so that a new token is made, or \"chmod 600\" it if nobody can have read it",
         ));
     }
@@ -118,9 +127,10 @@ fn kept(data_dir: &Path) -> Result<Secret> {
             log::info!("the API's token is in \"{shown}\"");
             Ok(Secret::new(token))
         }
-        Some(why) => {
-            Err(wrong(format!("the API's token in \"{shown}\" {why}"), "remove the file, so that a new one is made"))
-        }
+        Some(why) => Err(wrong(
+            format!("the API's token in \"{shown}\" {why}"),
+            "remove the file, so that a new one is made",
+        )),
     }
 }
 
@@ -128,7 +138,8 @@ fn make(path: &Path) -> Result<Secret> {
     let shown = path.display();
     let mut random = [0; RANDOM];
     getrandom::fill(&mut random).map_err(|error| {
-        Error::configuration(format!("the system gives no random numbers: {error}")).with_hint("set BKUP_API_TOKEN")
+        Error::configuration(format!("the system gives no random numbers: {error}"))
+            .with_hint("set BKUP_API_TOKEN")
     })?;
     let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -177,14 +188,23 @@ mod tests {
         for mode in [0o644, 0o640, 0o620] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = found(folder.path()).unwrap_err();
-            assert!(error.exit_code() == 2 && error.message.contains(&format!("{mode:o}")), "{error}");
-            assert!(!format!("{error:?}").contains(token.trim()) && error.hint.unwrap().contains("chmod"));
+            assert!(
+                error.exit_code() == 2 && error.message.contains(&format!("{mode:o}")),
+                "{error}"
+            );
+            assert!(
+                !format!("{error:?}").contains(token.trim())
+                    && error.hint.unwrap().contains("chmod")
+            );
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "hunter2", "two words that are long enough"] {
             fs::write(&path, text).unwrap();
             let error = found(folder.path()).unwrap_err();
-            assert!(error.exit_code() == 2 && (text.is_empty() || !error.message.contains(text)), "{error}");
+            assert!(
+                error.exit_code() == 2 && (text.is_empty() || !error.message.contains(text)),
+                "{error}"
+            );
         }
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();

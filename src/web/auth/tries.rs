@@ -1,7 +1,8 @@
 //! A limit on wrong tokens: so many at once and then a few a minute, from each address and in all.
 //!
-//! The same wrong token again is no new guess and counts once: a program that was left with an old token locks nobody out. An
-//! address that has shown no wrong token may always try one, whatever others do.
+//! The same wrong token again is no new guess and counts once: a program that was left with an old
+//! token locks nobody out. An address that has shown no wrong token may always try one, whatever
+//! others do.
 
 use std::{
     collections::HashMap,
@@ -26,7 +27,8 @@ struct Limit {
     each: i64,
 }
 
-/// Wrong tries as the time at which all of them will be forgiven: each puts it `each` seconds later.
+/// Wrong tries as the time at which all of them will be forgiven: each puts it `each` seconds
+/// later.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
     /// Seconds since 1970.
@@ -67,9 +69,17 @@ pub(super) struct Tries {
 
 impl Tries {
     /// What becomes of a try from this address, that is right or not.
-    pub(super) fn judge(&mut self, address: IpAddr, token: TokenDigest, right: bool, now: Timestamp) -> Verdict {
+    pub(super) fn judge(
+        &mut self,
+        address: IpAddr,
+        token: TokenDigest,
+        right: bool,
+        now: Timestamp,
+    ) -> Verdict {
         let (address, now) = (network(address), now.as_second());
-        if let Some((bucket, _)) = self.addresses.get_mut(&address).filter(|(bucket, _)| bucket.forgiven > now) {
+        if let Some((bucket, _)) =
+            self.addresses.get_mut(&address).filter(|(bucket, _)| bucket.forgiven > now)
+        {
             let wait = bucket.wait(OF_ONE, now).max(self.all.wait(OF_ALL, now));
             if wait > 0 {
                 return Verdict::Wait(wait.unsigned_abs());
@@ -106,7 +116,9 @@ impl Tries {
 /// The part of an address that one subscriber has: IPv6 hands out 2^64 addresses to each.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
         address => address,
     }
 }
@@ -131,15 +143,26 @@ mod tests {
     }
 
     /// So many different wrong tokens from an address: how many were counted.
-    fn guess(tries: &mut Tries, address: IpAddr, numbers: std::ops::Range<u32>, now: Timestamp) -> usize {
-        numbers.filter(|number| tries.judge(address, token(*number), false, now) == Verdict::Counted).count()
+    fn guess(
+        tries: &mut Tries,
+        address: IpAddr,
+        numbers: std::ops::Range<u32>,
+        now: Timestamp,
+    ) -> usize {
+        numbers
+            .filter(|number| tries.judge(address, token(*number), false, now) == Verdict::Counted)
+            .count()
     }
 
     #[test]
     fn an_address_may_err_a_few_times_and_then_has_to_wait() {
         let mut tries = Tries::default();
         assert_eq!(guess(&mut tries, from(1), 0..50, at(0)), 20);
-        assert_eq!(tries.judge(from(1), token(99), true, at(0)), Verdict::Wait(3), "a right one is not looked at");
+        assert_eq!(
+            tries.judge(from(1), token(99), true, at(0)),
+            Verdict::Wait(3),
+            "a right one is not looked at"
+        );
         assert_eq!(tries.judge(from(1), token(99), true, at(2)), Verdict::Wait(1));
         assert_eq!(tries.judge(from(1), token(99), true, at(3)), Verdict::Taken);
         assert_eq!(guess(&mut tries, from(1), 50..60, at(6)), 2);
@@ -181,7 +204,12 @@ mod tests {
         let mut tries = Tries::default();
         let counted: usize = (0..50u32)
             .map(|number| {
-                guess(&mut tries, format!("2001:db8::{number:x}").parse().unwrap(), number..number + 1, at(0))
+                guess(
+                    &mut tries,
+                    format!("2001:db8::{number:x}").parse().unwrap(),
+                    number..number + 1,
+                    at(0),
+                )
             })
             .sum();
         assert_eq!(counted, 20);

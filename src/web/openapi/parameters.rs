@@ -1,7 +1,8 @@
-//! A script's parameters as JSON Schema: what a client may send, which is as much as [`crate::script::arguments`] takes.
+//! A script's parameters as JSON Schema: what a client may send, which is as much as
+//! [`crate::script::arguments`] takes.
 //!
-//! The patterns are for those who make clients and forms: what fits them is well formed, and what is refused all the same (a volume
-//! that is not there) is the daemon's word.
+//! The patterns are for those who make clients and forms: what fits them is well formed, and what
+//! is refused all the same (a volume that is not there) is the daemon's word.
 
 use serde_json::{Map, Value, json};
 
@@ -14,10 +15,10 @@ const SIZE: &str = "^([0-9]{1,18}[bB]?|[0-9]{1,6}[kKmMgGtT]([iI]?[bB])?)$";
 /// As in [`crate::units::parse_duration`], with numbers that fit whatever the unit.
 pub(super) const DURATION: &str = "^([0-9]{1,6}[smh]|[0-9]{1,5}d|[0-9]{1,4}w|[0-9]{1,2}y){1,3}$";
 /// The same, but none of its parts is zero.
-pub(super) const SOME_TIME: &str = "^([1-9][0-9]{0,5}[smh]|[1-9][0-9]{0,4}d|[1-9][0-9]{0,3}w|[1-9][0-9]?y){1,3}$";
+pub(super) const SOME_TIME: &str =
+    "^([1-9][0-9]{0,5}[smh]|[1-9][0-9]{0,4}d|[1-9][0-9]{0,3}w|[1-9][0-9]?y){1,3}$";
 /// Where backups go; the names of folders are wider than this in truth.
-const DESTINATION: &str =
-    "^(vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9.-]+@[a-z0-9-]+(/[A-Za-z0-9_.-]+)*|ebs://[a-z0-9-]+)$";
+const DESTINATION: &str = "^(vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9.-]+@[a-z0-9-]+(/[A-Za-z0-9_.-]+)*|ebs://[a-z0-9-]+)$";
 /// One backup.
 const BACKUP_URL: &str = "^((vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9.-]+@[a-z0-9-]+(/[A-Za-z0-9_.-]+)*)\
     \\?backup=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}&volume=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}|ebs://[a-z0-9-]+/snap-[0-9a-f]+)$";
@@ -33,11 +34,15 @@ pub(super) enum Sent {
 
 /// All arguments of a script.
 pub(super) fn arguments(script: &Script, sent: Sent) -> Value {
-    let properties: Map<String, Value> =
-        script.parameters.iter().map(|parameter| (parameter.name.clone(), property(parameter, sent))).collect();
+    let properties: Map<String, Value> = script
+        .parameters
+        .iter()
+        .map(|parameter| (parameter.name.clone(), property(parameter, sent)))
+        .collect();
     let required = script.parameters.iter().filter(|parameter| parameter.required);
     let required: Vec<&str> = required.map(|parameter| parameter.name.as_str()).collect();
-    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    let mut schema =
+        json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if !required.is_empty() {
         schema["required"] = required.into();
     }
@@ -52,7 +57,9 @@ fn property(parameter: &Parameter, sent: Sent) -> Value {
     }
     schema["description"] = parameter.help.clone().into();
     let default = match parameter.kind {
-        ParameterKind::Size | ParameterKind::Duration => parameter.default_text.clone().map(Value::String),
+        ParameterKind::Size | ParameterKind::Duration => {
+            parameter.default_text.clone().map(Value::String)
+        }
         _ => parameter.default.clone(),
     };
     if let Some(default) = default {
@@ -73,7 +80,9 @@ fn of_kind(kind: &ParameterKind, sent: Sent) -> Value {
         ParameterKind::Bool if in_json => {
             json!({ "type": ["boolean", "string"], "pattern": "^(true|false|yes|no|1|0)$" })
         }
-        ParameterKind::Bool => json!({ "type": "string", "enum": ["true", "false", "yes", "no", "1", "0"] }),
+        ParameterKind::Bool => {
+            json!({ "type": "string", "enum": ["true", "false", "yes", "no", "1", "0"] })
+        }
         ParameterKind::Size if in_json => {
             json!({ "type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE, "examples": ["40G"] })
         }
@@ -84,10 +93,14 @@ fn of_kind(kind: &ParameterKind, sent: Sent) -> Value {
         }
         ParameterKind::Duration => text(DURATION, "7d"),
         ParameterKind::OneOf(choices) => json!({ "type": "string", "enum": choices }),
-        ParameterKind::List => json!({ "type": ["array", "string"], "items": { "type": "string" } }),
+        ParameterKind::List => {
+            json!({ "type": ["array", "string"], "items": { "type": "string" } })
+        }
         ParameterKind::Volume => text(NAME, "vol1"),
         ParameterKind::Snapshot => text(NAME, "vol1-20261123T074200.123456Z"),
-        ParameterKind::BackupUrl => text(BACKUP_URL, "vfs:///mnt/backups?backup=backup-e2f082aae4225ed9&volume=vol1"),
+        ParameterKind::BackupUrl => {
+            text(BACKUP_URL, "vfs:///mnt/backups?backup=backup-e2f082aae4225ed9&volume=vol1")
+        }
         ParameterKind::Destination => text(DESTINATION, "vfs:///mnt/backups"),
     }
 }

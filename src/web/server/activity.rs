@@ -1,4 +1,5 @@
-//! What a connection is doing, seen from outside: who stands in others' way can be told from who works.
+//! What a connection is doing, seen from outside: who stands in others' way can be told from who
+//! works.
 
 use std::{
     pin::Pin,
@@ -111,7 +112,9 @@ impl Activity {
     pub(super) fn useless_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
         match state.phase {
-            Phase::Working => state.stalled.filter(|since| now.saturating_duration_since(*since) >= PATIENCE),
+            Phase::Working => {
+                state.stalled.filter(|since| now.saturating_duration_since(*since) >= PATIENCE)
+            }
             _ => Some(state.since),
         }
     }
@@ -134,7 +137,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(context);
         self.activity.waits_for_body(frame.is_pending());
         frame
@@ -171,7 +177,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         Pin::new(&mut self.inner).poll_frame(context)
     }
 

@@ -61,8 +61,9 @@ impl Connections {
         table.entries.insert(number, Entry { peer, activity, task });
     }
 
-    /// Whether there is room for one more. Where all places are taken, one that is of no use is cut off: of the address that has most
-    /// of them, the one that has been of no use for longest. So whoever opens many crowds out himself.
+    /// Whether there is room for one more. Where all places are taken, one that is of no use is cut
+    /// off: of the address that has most of them, the one that has been of no use for longest. So
+    /// whoever opens many crowds out himself.
     pub(super) fn make_room(&self, limits: &Limits) -> bool {
         let now = Instant::now();
         let mut table = self.table();
@@ -87,7 +88,9 @@ impl Connections {
     /// Cuts off those that took longer than they may.
     pub(super) fn cut_overdue(&self, limits: &Limits) {
         let now = Instant::now();
-        for entry in self.table().entries.values().filter(|entry| entry.activity.is_overdue(limits, now)) {
+        for entry in
+            self.table().entries.values().filter(|entry| entry.activity.is_overdue(limits, now))
+        {
             log::debug!("the connection of {} is cut off: it takes too long", entry.peer);
             entry.task.abort();
         }

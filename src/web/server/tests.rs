@@ -28,7 +28,8 @@ use crate::{
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// What a test holds in its hands of the service that it asks. Each counts up, and others wait for it.
+/// What a test holds in its hands of the service that it asks. Each counts up, and others wait for
+/// it.
 struct Hands {
     /// Lets the requests to `/wait` go on.
     go_on: Semaphore,
@@ -80,7 +81,9 @@ async fn answer(request: Request<RequestBody>, hands: Arc<Hands>) -> Answer {
         }
         "/body" => match body::read(&parts.headers, BodyDataStream::new(body), |_| false).await {
             Ok(values) => text(serde_json::to_string(&values).unwrap()),
-            Err(problem) => problem.into_response::<String>().map(|body| Full::new(Bytes::from(body)).boxed()),
+            Err(problem) => {
+                problem.into_response::<String>().map(|body| Full::new(Bytes::from(body)).boxed())
+            }
         },
         "/endless" => Response::new(Endless(hands).boxed()),
         _ => text("hello".into()),
@@ -96,8 +99,13 @@ struct Running {
 }
 
 fn api(settings: &[(&str, &str)]) -> Config {
-    let given = [("HOME", "/home/me"), ("BKUP_API_LISTEN", "127.0.0.1:0"), ("BKUP_API_TOKEN", "full-full-full-full")];
-    let environment = given.iter().chain(settings).map(|(name, value)| ((*name).into(), (*value).into()));
+    let given = [
+        ("HOME", "/home/me"),
+        ("BKUP_API_LISTEN", "127.0.0.1:0"),
+        ("BKUP_API_TOKEN", "full-full-full-full"),
+    ];
+    let environment =
+        given.iter().chain(settings).map(|(name, value)| ((*name).into(), (*value).into()));
     Config::from_environment(environment, &[]).unwrap().0
 }
 
@@ -158,7 +166,11 @@ async fn until(connection: &mut TcpStream, words: &str) -> String {
 }
 
 fn status(answer: &str) -> u16 {
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {answer:?}"))
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no status in {answer:?}"))
 }
 
 const CLOSE: &str = "Host: localhost\r\nConnection: close\r\n\r\n";
@@ -171,7 +183,11 @@ async fn a_request_knows_its_peer_and_an_answer_has_the_headers_of_every_answer(
     let me = connection.local_addr().unwrap().to_string();
     let answer = rest(connection).await;
     assert!(status(&answer) == 200 && answer.ends_with(&format!("\r\n\r\n{me}")), "{answer}");
-    assert!(answer.contains("content-security-policy: default-src 'none'") && answer.contains("nosniff"), "{answer}");
+    assert!(
+        answer.contains("content-security-policy: default-src 'none'")
+            && answer.contains("nosniff"),
+        "{answer}"
+    );
     assert!(!answer.contains("strict-transport-security"), "{answer}");
 }
 
@@ -201,7 +217,10 @@ async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
 async fn a_head_that_is_too_large_is_refused() {
     let server = start(limits()).await;
     let line = "x".repeat(1_000_000);
-    for head in [format!("GET / HTTP/1.1\r\nX: {line}\r\n{CLOSE}"), format!("GET /{line} HTTP/1.1\r\n{CLOSE}")] {
+    for head in [
+        format!("GET / HTTP/1.1\r\nX: {line}\r\n{CLOSE}"),
+        format!("GET /{line} HTTP/1.1\r\n{CLOSE}"),
+    ] {
         let (read, mut write) = server.connect().await.into_split();
         let writing = tokio::spawn(async move { write.write_all(head.as_bytes()).await });
         let answer = rest(read).await;
@@ -215,9 +234,12 @@ async fn a_head_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn what_is_no_http_is_refused() {
     let server = start(limits()).await;
-    for nonsense in
-        ["\u{16}\u{3}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n"]
-    {
+    for nonsense in [
+        "\u{16}\u{3}\u{1}\u{2}\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    ] {
         assert_eq!(status(&server.ask(nonsense).await), 400, "{nonsense:?}");
     }
     let head = format!("POST /body HTTP/1.1\r\nContent-Type: application/json\r\n{{}}{CLOSE}");
@@ -232,8 +254,12 @@ async fn what_is_no_http_is_refused() {
         let answer = server.ask(&format!("{}{body}", head.replace("{}", headers))).await;
         assert_eq!(status(&answer), 400, "{headers} {body}: {answer}");
     }
-    let answer =
-        server.ask(&format!("{}2\r\n{{}}\r\n0\r\n\r\n", head.replace("{}", "Transfer-Encoding: chunked\r\n"))).await;
+    let answer = server
+        .ask(&format!(
+            "{}2\r\n{{}}\r\n0\r\n\r\n",
+            head.replace("{}", "Transfer-Encoding: chunked\r\n")
+        ))
+        .await;
     assert!(status(&answer) == 200 && answer.ends_with("{}"), "{answer}");
 }
 
@@ -244,7 +270,8 @@ async fn a_body_that_is_too_large_is_refused_and_not_read() {
     let answer = server.ask(&head.replace("{}", "Content-Length: 1000000000\r\n")).await;
     assert!(status(&answer) == 413 && answer.contains("application/problem+json"), "{answer}");
 
-    let (read, mut write) = server.sent(&head.replace("{}", "Transfer-Encoding: chunked\r\n")).await.into_split();
+    let (read, mut write) =
+        server.sent(&head.replace("{}", "Transfer-Encoding: chunked\r\n")).await.into_split();
     let writing = tokio::spawn(async move {
         let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
         let mut written = 0;
@@ -275,7 +302,9 @@ async fn a_thousand_idle_connections_keep_nobody_out() {
 #[tokio::test]
 async fn slow_bodies_keep_nobody_out() {
     let server = start(Limits { connections: 4, ..limits() }).await;
-    let head = format!("POST /body HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n{KEEP}");
+    let head = format!(
+        "POST /body HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n{KEEP}"
+    );
     let mut slow = Vec::new();
     for _ in 0..20 {
         slow.push(server.sent(&head).await);
@@ -294,7 +323,9 @@ async fn who_is_being_answered_is_not_cut_off_for_another() {
     one(&server.hands.waiting).await;
     let refused = server.ask(&wait).await;
     assert!(
-        status(&refused) == 503 && refused.contains("Retry-After") && refused.contains("\"overloaded\""),
+        status(&refused) == 503
+            && refused.contains("Retry-After")
+            && refused.contains("\"overloaded\""),
         "{refused}"
     );
     server.hands.go_on.add_permits(2);
@@ -315,7 +346,9 @@ async fn slow_heads_are_cut_off_and_slow_answers_are_not() {
     }
     let idle = server.ask(&format!("GET / HTTP/1.1\r\n{KEEP}")).await;
     assert!(idle.ends_with("hello"), "answered, and closed for want of another request: {idle}");
-    let body = format!("POST /body HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n{KEEP}");
+    let body = format!(
+        "POST /body HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n{KEEP}"
+    );
     assert_eq!(server.ask(&body).await, "");
     server.hands.go_on.add_permits(1);
     assert!(rest(waiting).await.ends_with("waited"), "it waited longer than all limits");
@@ -369,7 +402,8 @@ fn pem(name: &str) -> PathBuf {
 
 /// A folder with certificate and key of this name.
 fn files(folder: &Path, name: &str) -> TlsFiles {
-    let files = TlsFiles { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+    let files =
+        TlsFiles { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
     std::fs::copy(pem(&format!("{name}-certificate.pem")), &files.certificate).unwrap();
     std::fs::copy(pem(&format!("{name}-key.pem")), &files.key).unwrap();
     files
@@ -378,9 +412,13 @@ fn files(folder: &Path, name: &str) -> TlsFiles {
 /// A client that trusts this certificate alone.
 fn connector(name: &str) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(pem(&format!("{name}-certificate.pem"))).unwrap()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    roots
+        .add(CertificateDer::from_pem_file(pem(&format!("{name}-certificate.pem"))).unwrap())
+        .unwrap();
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config =
+        builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
     Arc::new(config.with_no_client_auth()).into()
 }
 
@@ -392,8 +430,9 @@ async fn tls_is_spoken_where_it_is_configured() {
     let listener = bind(&api).await.unwrap().unwrap();
     assert!(listener.to_string().starts_with("https://127.0.0.1:"));
     let address = listener.address();
-    let service =
-        service_fn(|_: Request<RequestBody>| async { Ok(Response::new(Full::new(Bytes::from_static(b"hello")))) });
+    let service = service_fn(|_: Request<RequestBody>| async {
+        Ok(Response::new(Full::new(Bytes::from_static(b"hello"))))
+    });
     let limits = Limits { handshake: Duration::from_millis(500), ..limits() };
     tokio::spawn(serve(listener, service, limits, CancellationToken::new()));
     let connect = async |name: &str| {
@@ -443,7 +482,8 @@ fn tls_files_that_can_not_be_used_are_errors_that_name_them() {
     let nonsense = folder.path().join("nonsense");
     std::fs::write(&nonsense, "nonsense").unwrap();
     let broken = folder.path().join("broken");
-    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")
+        .unwrap();
     let (certificate, key) = (pem("first-certificate.pem"), pem("first-key.pem"));
     for (certificate, key, why) in [
         (&folder.path().join("missing"), &key, "BKUP_API_TLS_CERTIFICATE: \""),
@@ -455,7 +495,8 @@ fn tls_files_that_can_not_be_used_are_errors_that_name_them() {
         (&certificate, &certificate, "there is no private key in it"),
         (&certificate, &pem("second-key.pem"), "is not that of the certificate"),
     ] {
-        let error = Tls::new(&TlsFiles { certificate: certificate.clone(), key: key.clone() }).unwrap_err();
+        let error =
+            Tls::new(&TlsFiles { certificate: certificate.clone(), key: key.clone() }).unwrap_err();
         assert!(error.exit_code() == 2 && error.message.contains(why), "{error}");
         assert!(error.hint.is_some(), "{error}");
     }
@@ -490,29 +531,43 @@ async fn the_whole_way_from_the_socket_through_the_gate_to_a_warp_route() {
     let ask = async |head: &str, body: &str| {
         let mut connection = TcpStream::connect(address).await.unwrap();
         let length = body.len();
-        let request = format!("{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+        let request =
+            format!("{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
         connection.write_all(request.as_bytes()).await.unwrap();
         rest(connection).await
     };
     let post = "POST /api/backup HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded";
-    let answer = ask(&format!("{post}\r\nAuthorization: Bearer full-full-full-full"), "volume=vol1").await;
+    let answer =
+        ask(&format!("{post}\r\nAuthorization: Bearer full-full-full-full"), "volume=vol1").await;
     assert!(status(&answer) == 200 && answer.ends_with(r#"{"volume":"vol1"}"#), "{answer}");
     assert!(answer.contains("cache-control: no-store"));
     for (head, expected) in [
         (post.to_owned(), 401),
         (format!("{post}\r\nAuthorization: Bearer read-read-read-read"), 403),
-        (format!("{post}\r\nAuthorization: Bearer full-full-full-full").replace("/x-www-form-urlencoded", "/xml"), 415),
+        (
+            format!("{post}\r\nAuthorization: Bearer full-full-full-full")
+                .replace("/x-www-form-urlencoded", "/xml"),
+            415,
+        ),
     ] {
         let answer = ask(&head, "volume=vol1").await;
-        assert!(status(&answer) == expected && answer.contains("application/problem+json"), "{head}: {answer}");
+        assert!(
+            status(&answer) == expected && answer.contains("application/problem+json"),
+            "{head}: {answer}"
+        );
     }
     let json = CONTENT_TYPE.as_str();
-    let sign_in =
-        format!("POST /session HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\n{json}: application/json");
+    let sign_in = format!(
+        "POST /session HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\n{json}: application/json"
+    );
     let answer = ask(&sign_in, r#"{"token":"full-full-full-full"}"#).await;
-    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next()).unwrap();
+    let cookie = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next())
+        .unwrap();
     let with_cookie = |host: &str, origin: &str| {
-        format!("{post}\r\nCookie: {cookie}\r\nOrigin: {origin}").replace("Host: localhost", &format!("Host: {host}"))
+        format!("{post}\r\nCookie: {cookie}\r\nOrigin: {origin}")
+            .replace("Host: localhost", &format!("Host: {host}"))
     };
     let port = address.port();
     for (host, origin, expected) in [
@@ -521,7 +576,11 @@ async fn the_whole_way_from_the_socket_through_the_gate_to_a_warp_route() {
         ("evil.example.com", "http://evil.example.com", 421),
     ] {
         let (host, origin) = (format!("{host}:{port}"), format!("{origin}:{port}"));
-        assert_eq!(status(&ask(&with_cookie(&host, &origin), "").await), expected, "{host} {origin}");
+        assert_eq!(
+            status(&ask(&with_cookie(&host, &origin), "").await),
+            expected,
+            "{host} {origin}"
+        );
     }
     let elsewhere = with_cookie("localhost:1", "http://localhost:1");
     assert_eq!(status(&ask(&elsewhere, "").await), 401, "the cookie is of another instance");
@@ -530,6 +589,7 @@ async fn the_whole_way_from_the_socket_through_the_gate_to_a_warp_route() {
 #[test]
 fn that_nothing_can_be_accepted_is_said_once_a_minute_with_how_often_it_was_so() {
     let (mut failures, start) = (Failures::default(), Instant::now());
-    let said = (0..1_300).filter_map(|tenth| failures.another(start + Duration::from_millis(100 * tenth)));
+    let said =
+        (0..1_300).filter_map(|tenth| failures.another(start + Duration::from_millis(100 * tenth)));
     assert_eq!(said.collect::<Vec<_>>(), [0, 599, 599]);
 }

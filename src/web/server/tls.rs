@@ -45,7 +45,8 @@ impl Tls {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).0.clone().into()
     }
 
-    /// Reads the files again if they have changed. What can't be used is warned about once, and the old certificate stays in force.
+    /// Reads the files again if they have changed. What can't be used is warned about once, and the
+    /// old certificate stays in force.
     pub(super) fn refresh(&self) {
         let new = stamp(&self.files);
         if self.current.lock().unwrap_or_else(PoisonError::into_inner).1 == new {
@@ -78,8 +79,9 @@ fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>> {
     let wrong = |why: String, hint: &str| Error::configuration(why).with_hint(hint);
     let (certificate, key) = (files.certificate.display(), files.key.display());
     let certificates = read("BKUP_API_TLS_CERTIFICATE", &files.certificate)?;
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(&certificates).collect::<Result<_, pem::Error>>().map_err(|error| {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&certificates)
+        .collect::<Result<_, pem::Error>>()
+        .map_err(|error| {
             wrong(
                 format!("BKUP_API_TLS_CERTIFICATE: \"{certificate}\" is not PEM: {error}"),
                 "it is a text file with BEGIN CERTIFICATE in it",
@@ -126,6 +128,7 @@ fn read(name: &str, path: &Path) -> Result<Vec<u8>> {
             io::ErrorKind::PermissionDenied => "let this user read it",
             _ => "give the path of a PEM file",
         };
-        Error::configuration(format!("{name}: \"{}\" can't be read: {error}", path.display())).with_hint(hint)
+        Error::configuration(format!("{name}: \"{}\" can't be read: {error}", path.display()))
+            .with_hint(hint)
     })
 }
