@@ -1,11 +1,14 @@
 //! Time as the program sees it: the system's clock, or one that a test sets.
 
-use std::sync::Mutex;
-
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
+#[cfg(test)]
+mod fixed;
+#[cfg(test)]
+pub(crate) use fixed::FixedClock;
+
 /// Where the current time and the local time zone come from.
-pub trait Clock: Send + Sync + std::fmt::Debug {
+pub(crate) trait Clock: Send + Sync + std::fmt::Debug {
     /// The current time.
     fn now(&self) -> Timestamp;
 
@@ -20,7 +23,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 
 /// The system's clock and the system's zone (`TZ`, else `/etc/localtime`, else UTC).
 #[derive(Debug, Default, Clone, Copy)]
-pub struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -34,7 +37,7 @@ impl Clock for SystemClock {
 
 /// The system's clock in another zone.
 #[derive(Debug, Clone)]
-pub struct ZonedClock(pub TimeZone);
+pub(crate) struct ZonedClock(pub(crate) TimeZone);
 
 impl Clock for ZonedClock {
     fn now(&self) -> Timestamp {
@@ -47,7 +50,7 @@ impl Clock for ZonedClock {
 }
 
 /// The value of `TZ` where it names no zone that is known: times are in UTC then.
-pub fn unknown_zone() -> Option<String> {
+pub(crate) fn unknown_zone() -> Option<String> {
     let name = std::env::var("TZ").ok().filter(|name| !name.is_empty())?;
     let name = name.strip_prefix(':').unwrap_or(&name);
     let is_file = std::path::Path::new(name).is_absolute();
@@ -62,7 +65,7 @@ const MADE_AFTER: &str = "2026-01-01T00:00:00Z";
 ///
 /// Nothing is lost by it (retention never goes by the clock alone, snapshots' names only go up),
 /// but nothing is due when it should be, and TLS fails.
-pub fn unset(now: Timestamp) -> Option<(String, &'static str)> {
+pub(crate) fn unset(now: Timestamp) -> Option<(String, &'static str)> {
     let made: Timestamp = MADE_AFTER.parse().ok()?;
     (now < made).then(|| {
         (
@@ -70,35 +73,6 @@ pub fn unset(now: Timestamp) -> Option<(String, &'static str)> {
             "set it with \"timedatectl set-ntp true\", for a container on its host: the crontab goes by it, and TLS takes no certificate before its time",
         )
     })
-}
-
-/// A clock that stands where it was set.
-#[derive(Debug)]
-pub struct FixedClock {
-    now: Mutex<Timestamp>,
-    time_zone: TimeZone,
-}
-
-impl FixedClock {
-    /// A clock that stands at `now` in `time_zone`.
-    pub fn new(now: Timestamp, time_zone: TimeZone) -> Self {
-        Self { now: Mutex::new(now), time_zone }
-    }
-
-    /// Moves the clock, forward or back.
-    pub fn set(&self, now: Timestamp) {
-        *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
-    }
-}
-
-impl Clock for FixedClock {
-    fn now(&self) -> Timestamp {
-        *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn time_zone(&self) -> TimeZone {
-        self.time_zone.clone()
-    }
 }
 
 #[cfg(test)]

@@ -15,24 +15,24 @@ use crate::{
 
 /// Flags that every command knows, wherever they stand.
 #[derive(Debug, Default)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// Read for real, write nothing.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// JSON alone on standard output.
-    pub json: bool,
+    pub(crate) json: bool,
     /// Errors only.
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// How often `-v` was given.
-    pub verbose: u8,
+    pub(crate) verbose: u8,
     /// How long a run may take.
-    pub timeout: Option<std::time::Duration>,
+    pub(crate) timeout: Option<std::time::Duration>,
     /// Configuration given by flag.
-    pub overrides: Vec<Override>,
+    pub(crate) overrides: Vec<Override>,
 }
 
 /// What to do.
 #[derive(Debug)]
-pub enum Words {
+pub(crate) enum Words {
     /// A script by name with its arguments.
     Script {
         /// The script's name.
@@ -45,7 +45,7 @@ pub enum Words {
 }
 
 /// The configuration that has a flag: the flag as it is typed, the variable, and what it is.
-pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
+pub(crate) const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
     (
         "--convoy",
         "BKUP_CONVOY",
@@ -63,7 +63,7 @@ pub const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// The program's own commands.
-pub const COMMANDS: [&str; 15] = [
+pub(crate) const COMMANDS: [&str; 15] = [
     "run",
     "runs",
     "scripts",
@@ -89,7 +89,7 @@ const OLD_COMMANDS: [&str; 7] =
 ///
 /// # Errors
 /// A usage error for a word that is not UTF-8, or a flag without its value.
-pub fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
+pub(crate) fn sort(words: impl Iterator<Item = OsString>) -> Result<(Flags, Words)> {
     let (mut flags, mut rest) = (Flags::default(), Vec::new());
     let mut words = words.map(|word| {
         word.into_string()

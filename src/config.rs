@@ -32,115 +32,115 @@ use crate::{
     units::parse_duration,
 };
 pub(crate) use api::wrong_with_token;
-pub use secret::Secret;
-pub use settings::{Kind, SETTINGS, Setting};
-pub use system::SystemSettings;
-pub use values::Source;
+pub(crate) use secret::Secret;
+pub use settings::{SETTINGS, Setting};
+pub(crate) use system::SystemSettings;
+pub(crate) use values::Source;
 use values::{Values, quote};
 
 /// Where Convoy listens, unless told otherwise.
-pub const CONVOY_SOCKET: &str = "/var/run/convoy/convoy.sock";
+pub(crate) const CONVOY_SOCKET: &str = "/var/run/convoy/convoy.sock";
 
 /// The longest path that a unix socket can have, in bytes.
 const LONGEST_SOCKET: usize = 107;
 
 /// All that the program was told, checked.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where backups go.
-    pub backup_url: Option<Destination>,
+    pub(crate) backup_url: Option<Destination>,
     /// The S3 service, passed on as Convoy's `Endpoint`.
-    pub s3_endpoint: Option<String>,
+    pub(crate) s3_endpoint: Option<String>,
     /// The access key's id and the secret key that the built-in daemon uses; `None`: as AWS's own
     /// settings say.
-    pub s3_key: Option<(Secret, Secret)>,
+    pub(crate) s3_key: Option<(Secret, Secret)>,
     /// Delete older snapshots once a backup is proven good.
-    pub delete_old_snapshots: bool,
+    pub(crate) delete_old_snapshots: bool,
     /// Encrypts the built-in daemon's repositories.
-    pub repository_password: Option<Secret>,
+    pub(crate) repository_password: Option<Secret>,
     /// The daemon that was asked for; see [`Config::daemon`].
-    pub convoy: Option<DaemonChoice>,
+    pub(crate) convoy: Option<DaemonChoice>,
     /// Where this program keeps its own files. Absolute; it need not exist.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// The host's name in backups, where it is not the system's.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// The user's scripts. Absolute.
-    pub scripts_dir: Option<PathBuf>,
+    pub(crate) scripts_dir: Option<PathBuf>,
     /// The crontab. Absolute.
-    pub crontab: Option<PathBuf>,
+    pub(crate) crontab: Option<PathBuf>,
     /// How long one run may take; never zero.
-    pub run_timeout: Duration,
+    pub(crate) run_timeout: Duration,
     /// How long a run waits for another that holds the lock; zero: not at all.
-    pub lock_wait: Duration,
+    pub(crate) lock_wait: Duration,
     /// How many runs `serve` has at a time; from 1.
-    pub max_concurrent: usize,
+    pub(crate) max_concurrent: usize,
     /// Make up once, at start, for runs that were missed while `serve` was down.
-    pub catch_up: bool,
+    pub(crate) catch_up: bool,
     /// A scheduled run starts up to this much later, at random.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
     /// How long `serve` waits for running scripts when it is told to end.
-    pub shutdown_grace: Duration,
+    pub(crate) shutdown_grace: Duration,
     /// How old a volume's newest good backup may be; `None`: as the crontab's lines allow.
-    pub max_backup_age: Option<Duration>,
+    pub(crate) max_backup_age: Option<Duration>,
     /// How long after people are told again of what is still wrong.
-    pub remind_after: Duration,
+    pub(crate) remind_after: Duration,
     /// Answering HTTP.
-    pub api: Api,
+    pub(crate) api: Api,
     /// Logging to standard error.
-    pub console_log: ConsoleLog,
+    pub(crate) console_log: ConsoleLog,
     /// How console and file write a line.
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Logging to a file.
-    pub file_log: FileLog,
+    pub(crate) file_log: FileLog,
     /// Logging to a syslog server.
-    pub syslog: SyslogLog,
+    pub(crate) syslog: SyslogLog,
     /// E-mail.
-    pub email: Email,
+    pub(crate) email: Email,
     /// A web address that is told.
-    pub webhook: Webhook,
+    pub(crate) webhook: Webhook,
     /// The file of the system's services.
-    pub system: SystemSettings,
+    pub(crate) system: SystemSettings,
     values: Values,
 }
 
 /// Logging to standard error.
 #[derive(Debug, Clone)]
-pub struct ConsoleLog {
+pub(crate) struct ConsoleLog {
     /// Whether it is done.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// How much; see [`Config::console_level`].
-    pub level: LevelFilter,
+    pub(crate) level: LevelFilter,
 }
 
 /// Logging to a file.
 #[derive(Debug, Clone)]
-pub struct FileLog {
+pub(crate) struct FileLog {
     /// Whether it is done.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// How much.
-    pub level: LevelFilter,
+    pub(crate) level: LevelFilter,
     /// The file. Absolute.
-    pub location: PathBuf,
+    pub(crate) location: PathBuf,
 }
 
 /// Logging to a syslog server.
 #[derive(Debug, Clone)]
-pub struct SyslogLog {
+pub(crate) struct SyslogLog {
     /// Whether it is done.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// How much.
-    pub level: LevelFilter,
+    pub(crate) level: LevelFilter,
     /// How it is reached.
-    pub protocol: SyslogProtocol,
+    pub(crate) protocol: SyslogProtocol,
     /// The server's port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The server's name or address, or the path of a local socket.
-    pub server: String,
+    pub(crate) server: String,
 }
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -149,7 +149,7 @@ pub enum LogFormat {
 
 /// How a syslog server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyslogProtocol {
+pub(crate) enum SyslogProtocol {
     /// One datagram a message (RFC 5426).
     Udp,
     /// Octet-counted frames (RFC 6587).
@@ -160,7 +160,7 @@ pub enum SyslogProtocol {
 
 /// How a connection to an SMTP server is secured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SmtpSecurity {
+pub(crate) enum SmtpSecurity {
     /// TLS from the first byte on.
     Tls,
     /// Plain until STARTTLS, which must succeed.
@@ -171,7 +171,7 @@ pub enum SmtpSecurity {
 
 /// When a channel is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotifyOn {
+pub(crate) enum NotifyOn {
     /// When something is wrong, and when it is well again.
     Failure,
     /// After every run, too.
@@ -180,7 +180,7 @@ pub enum NotifyOn {
 
 /// What a webhook understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WebhookFormat {
+pub(crate) enum WebhookFormat {
     /// This program's own JSON.
     Json,
     /// `{"text": ..}`: Slack, Mattermost, Rocket.Chat, Discord's `/slack`.
@@ -193,49 +193,49 @@ pub enum WebhookFormat {
 
 /// A web address that is told.
 #[derive(Debug, Clone)]
-pub struct Webhook {
+pub(crate) struct Webhook {
     /// The address; `None`: there is none.
-    pub url: Option<Secret>,
+    pub(crate) url: Option<Secret>,
     /// What it understands.
-    pub format: WebhookFormat,
+    pub(crate) format: WebhookFormat,
     /// When it is told.
-    pub on: NotifyOn,
+    pub(crate) on: NotifyOn,
     /// Sent as a bearer token.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
 }
 
 /// Answering HTTP; of `serve` only.
 #[derive(Debug, Clone)]
-pub struct Api {
+pub(crate) struct Api {
     /// Where; `None`: nowhere.
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
     /// What a request must show; `None`: what the data folder's file holds.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// What a request must show that only looks.
-    pub read_token: Option<Secret>,
+    pub(crate) read_token: Option<Secret>,
     /// TLS; `None`: plain HTTP.
-    pub tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsFiles>,
     /// Names by which it is reached, in lower case, besides those that are known anyway.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// Origins whose pages may use the API, as browsers write them (`https://host:port`, in lower
     /// case).
-    pub allow_origins: Vec<String>,
+    pub(crate) allow_origins: Vec<String>,
     /// How many connections there may be at a time; from 1.
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
 }
 
 /// What TLS needs. Both absolute; they are read by `serve`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// The certificate and its chain, PEM.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// Its private key, PEM.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// How e-mail is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmailTransport {
+pub(crate) enum EmailTransport {
     /// Through an SMTP server.
     Smtp,
     /// Through Amazon SES.
@@ -244,40 +244,40 @@ pub enum EmailTransport {
 
 /// Sending e-mail.
 #[derive(Debug, Clone)]
-pub struct Email {
+pub(crate) struct Email {
     /// Whether it is done.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// When.
-    pub on: NotifyOn,
+    pub(crate) on: NotifyOn,
     /// How.
-    pub transport: EmailTransport,
+    pub(crate) transport: EmailTransport,
     /// Who sends it.
-    pub from: String,
+    pub(crate) from: String,
     /// Who gets it; at least one.
-    pub to: Vec<String>,
+    pub(crate) to: Vec<String>,
     /// The SMTP server's port.
-    pub smtp_port: u16,
+    pub(crate) smtp_port: u16,
     /// How the connection to it is secured.
-    pub smtp_security: SmtpSecurity,
+    pub(crate) smtp_security: SmtpSecurity,
     /// The SMTP server.
-    pub smtp_host: String,
+    pub(crate) smtp_host: String,
     /// The user at the SMTP server.
-    pub smtp_user: Option<String>,
+    pub(crate) smtp_user: Option<String>,
     /// The user's password.
-    pub smtp_password: Option<Secret>,
+    pub(crate) smtp_password: Option<Secret>,
     /// The key's id for Amazon SES.
-    pub ses_access_key_id: Option<Secret>,
+    pub(crate) ses_access_key_id: Option<Secret>,
     /// The key for Amazon SES.
-    pub ses_secret_access_key: Option<Secret>,
+    pub(crate) ses_secret_access_key: Option<Secret>,
     /// The region of Amazon SES, where it is not the usual AWS settings'.
-    pub ses_region: Option<String>,
+    pub(crate) ses_region: Option<String>,
     /// Another address of Amazon SES.
-    pub ses_endpoint: Option<String>,
+    pub(crate) ses_endpoint: Option<String>,
 }
 
 /// Which volume daemon to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DaemonChoice {
+pub(crate) enum DaemonChoice {
     /// One that listens on this socket.
     Socket(PathBuf),
     /// The built-in one, in this folder.
@@ -295,22 +295,22 @@ impl fmt::Display for DaemonChoice {
 
 /// A setting given by a flag; it wins over the environment.
 #[derive(Debug, Clone)]
-pub struct Override {
+pub(crate) struct Override {
     /// The setting, such as `BKUP_BACKUP_URL`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The flag, such as `--backup-url`.
-    pub flag: &'static str,
+    pub(crate) flag: &'static str,
     /// The value given.
-    pub value: String,
+    pub(crate) value: String,
 }
 
 /// Something odd that does not stop the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
+pub(crate) struct Warning {
     /// What is odd.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl fmt::Display for Warning {
@@ -322,16 +322,16 @@ impl fmt::Display for Warning {
 
 /// One line of the `config` command: a setting as it is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Effective {
+pub(crate) struct Effective {
     /// The setting.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its value as given; `(set)` for a secret, `(not set)` for what has none.
-    pub value: String,
+    pub(crate) value: String,
     /// Where it came from: `default`, `environment`, `file PATH` (the value's own, or that of the
     /// system's services) or `flag --NAME`.
-    pub source: String,
+    pub(crate) source: String,
     /// What it is for.
-    pub help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 impl Config {
@@ -341,7 +341,8 @@ impl Config {
     /// # Errors
     /// A configuration error that names the variable, the flag or the file, what is wrong, and what
     /// is expected.
-    pub fn from_environment(
+    #[cfg(test)]
+    pub(crate) fn from_environment(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         overrides: &[Override],
     ) -> Result<(Self, Vec<Warning>)> {
@@ -352,7 +353,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::from_environment`].
-    pub fn over(
+    pub(crate) fn over(
         system: SystemSettings,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         overrides: &[Override],
@@ -444,12 +445,12 @@ impl Config {
 
     /// Which daemon to use, and why: the one that was asked for; else Convoy's socket if it is
     /// there; else the built-in one in the data folder.
-    pub fn daemon(&self) -> (DaemonChoice, String) {
+    pub(crate) fn daemon(&self) -> (DaemonChoice, String) {
         self.daemon_beside(Path::new(CONVOY_SOCKET))
     }
 
     /// As [`Config::daemon`], with Convoy's usual socket at this path.
-    pub fn daemon_beside(&self, socket: &Path) -> (DaemonChoice, String) {
+    pub(crate) fn daemon_beside(&self, socket: &Path) -> (DaemonChoice, String) {
         if let Some(choice) = &self.convoy {
             let given = match self.values.source("BKUP_CONVOY") {
                 Source::Flag(flag) => flag,
@@ -480,12 +481,12 @@ impl Config {
     }
 
     /// The built-in daemon's folder unless another is named.
-    pub fn builtin_root(&self) -> PathBuf {
+    pub(crate) fn builtin_root(&self) -> PathBuf {
         self.data_dir.join("daemon")
     }
 
     /// What backups say they come from: BKUP_HOST, or the host's name.
-    pub fn host_name(&self) -> String {
+    pub(crate) fn host_name(&self) -> String {
         self.host
             .clone()
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
@@ -495,7 +496,7 @@ impl Config {
     /// trace, `--quiet` errors), else what the environment says, else the default while serving,
     /// and warnings in a command that is over soon. What the services write into the journal is
     /// nothing for a command typed in a shell.
-    pub fn console_level(&self, serving: bool, verbose: u8, quiet: bool) -> LevelFilter {
+    pub(crate) fn console_level(&self, serving: bool, verbose: u8, quiet: bool) -> LevelFilter {
         match verbose {
             0 if quiet => LevelFilter::Error,
             0 if !self.console_log.enabled => LevelFilter::Off,
@@ -515,12 +516,12 @@ impl Config {
     }
 
     /// Whether somebody gave this setting a value, whatever its default.
-    pub fn is_given(&self, name: &str) -> bool {
+    pub(crate) fn is_given(&self, name: &str) -> bool {
         self.values.text(name).is_some() && self.values.source(name) != Source::Default
     }
 
     /// Every setting as it is in force, in the table's order, secrets hidden.
-    pub fn effective(&self) -> Vec<Effective> {
+    pub(crate) fn effective(&self) -> Vec<Effective> {
         let line = |setting: &Setting| Effective {
             name: setting.name,
             value: match self.values.text(setting.name) {
@@ -536,7 +537,7 @@ impl Config {
 
     /// The settings that have a value and are no secrets, as scripts name them: `BKUP_RUN_TIMEOUT`
     /// is `run_timeout`.
-    pub fn public_values(&self) -> BTreeMap<String, String> {
+    pub(crate) fn public_values(&self) -> BTreeMap<String, String> {
         let public = SETTINGS.iter().filter(|setting| !setting.is_secret());
         let named =
             |setting: &Setting| setting.name.trim_start_matches("BKUP_").to_ascii_lowercase();

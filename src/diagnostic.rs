@@ -24,12 +24,12 @@ const SOURCE_WIDTH: usize = 100;
 /// ```
 ///
 /// What would act on a terminal is escaped; further lines of a message are indented.
-pub fn render(error: &Error, colour: bool) -> String {
+pub(crate) fn render(error: &Error, colour: bool) -> String {
     render_as("error", Style::Red, error, colour)
 }
 
 /// The same for what is odd without being wrong: `warning: ..`.
-pub fn render_warning(warning: &Error, colour: bool) -> String {
+pub(crate) fn render_warning(warning: &Error, colour: bool) -> String {
     render_as("warning", Style::Yellow, warning, colour)
 }
 
@@ -46,14 +46,14 @@ fn render_as(label: &str, style: Style, error: &Error, colour: bool) -> String {
 }
 
 /// An error as people are told of it in a message: with what to do about it below.
-pub fn explained(error: &Error) -> String {
+pub(crate) fn explained(error: &Error) -> String {
     let hint =
         error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
     format!("{error}{hint}")
 }
 
 /// An error on one line, for the log: its place in front, and what to do about it behind.
-pub fn in_one_line(error: &Error) -> String {
+pub(crate) fn in_one_line(error: &Error) -> String {
     let place = error.location.as_ref();
     let place = place
         .map(|place| format!("{}:{}:{}: ", place.file, place.line, place.column))
@@ -64,7 +64,7 @@ pub fn in_one_line(error: &Error) -> String {
 
 /// The error for a program: `code`, `message`, `hint`, `request`, `status` and `location` are
 /// always there, `null` where there is none.
-pub fn to_json(error: &Error) -> Value {
+pub(crate) fn to_json(error: &Error) -> Value {
     let location = error.location.as_ref().map(|location| {
         let column = (location.column > 0).then_some(location.column);
         json!({ "file": location.file, "line": location.line, "column": column, "source": location.source_line })
@@ -80,7 +80,7 @@ pub fn to_json(error: &Error) -> Value {
 }
 
 /// The error that [`to_json`] wrote; what is missing in it is missing in the error.
-pub fn from_json(value: &Value) -> Error {
+pub(crate) fn from_json(value: &Value) -> Error {
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind =
         text("code").and_then(|code| ErrorKind::of_code(&code)).unwrap_or(ErrorKind::Internal);

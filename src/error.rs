@@ -7,11 +7,11 @@
 use std::fmt;
 
 /// `Result` with this crate's [`Error`].
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What sort of failure an [`Error`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
+pub(crate) enum ErrorKind {
     /// Wrong arguments: a name, size, URL or flag that can't be what was meant. Nothing was done.
     Usage,
     /// The configuration (environment, files, folders) is wrong or incomplete. Nothing was done.
@@ -69,12 +69,12 @@ impl ErrorKind {
     ];
 
     /// The kind of this name.
-    pub fn of_code(code: &str) -> Option<Self> {
+    pub(crate) fn of_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// The name by which scripts and JSON know this kind (`e.code`).
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Usage => "usage",
             Self::Configuration => "configuration",
@@ -98,39 +98,39 @@ impl ErrorKind {
 
 /// A place in a script, for the caret under the source line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
+pub(crate) struct Location {
     /// The script's file, or `<name> (built in)` for an embedded one.
-    pub file: String,
+    pub(crate) file: String,
     /// Line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Column in characters, from 1; 0 where only the line is known.
-    pub column: usize,
+    pub(crate) column: usize,
     /// The text of that line.
-    pub source_line: String,
+    pub(crate) source_line: String,
 }
 
 /// What went wrong, where, and what to do next.
 #[derive(Debug, Clone)]
-pub struct Error {
+pub(crate) struct Error {
     /// What programs decide by.
-    pub kind: ErrorKind,
+    pub(crate) kind: ErrorKind,
     /// What was wrong: lower case, names in quotes, no full stop.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do next.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// The request to the daemon that failed, such as `GET /volumes/list`.
-    pub request: Option<String>,
+    pub(crate) request: Option<String>,
     /// The HTTP status that the daemon answered.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The place in the script.
-    pub location: Option<Box<Location>>,
+    pub(crate) location: Option<Box<Location>>,
     /// The argument at fault, by its parameter's name.
-    pub field: Option<String>,
+    pub(crate) field: Option<String>,
 }
 
 impl Error {
     /// An error of this kind with this message.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -143,72 +143,72 @@ impl Error {
     }
 
     /// [`ErrorKind::Usage`].
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
     /// [`ErrorKind::Configuration`].
-    pub fn configuration(message: impl Into<String>) -> Self {
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Configuration, message)
     }
 
     /// [`ErrorKind::Guard`].
-    pub fn guard(message: impl Into<String>) -> Self {
+    pub(crate) fn guard(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Guard, message)
     }
 
     /// [`ErrorKind::Io`]: what was tried (`cannot read "/x"`), and the system's words.
-    pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
+    pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         Self::new(ErrorKind::Io, format!("{what}: {error}"))
     }
 
     /// [`ErrorKind::Internal`].
-    pub fn internal(message: impl Into<String>) -> Self {
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
     /// The same error with a hint on what to do next.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// The same error, about this argument.
     #[must_use]
-    pub fn with_field(mut self, field: impl Into<String>) -> Self {
+    pub(crate) fn with_field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
     }
 
     /// The same error, of the request that failed.
     #[must_use]
-    pub fn with_request(mut self, request: impl Into<String>) -> Self {
+    pub(crate) fn with_request(mut self, request: impl Into<String>) -> Self {
         self.request = Some(request.into());
         self
     }
 
     /// The same error with the status that the daemon answered.
     #[must_use]
-    pub fn with_status(mut self, status: u16) -> Self {
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
         self
     }
 
     /// The same error with what was being done in front: `while ..: message`.
     #[must_use]
-    pub fn context(mut self, what: impl fmt::Display) -> Self {
+    pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
     }
 
     /// Ends a run whatever a script's `catch` says: cancelled, or out of time.
-    pub fn ends_the_run(&self) -> bool {
+    pub(crate) fn ends_the_run(&self) -> bool {
         matches!(self.kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded)
     }
 
     /// The process's exit code: 2 wrong usage or configuration, 75 busy, 1 any other failure.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::Usage | ErrorKind::Configuration => 2,
             ErrorKind::Busy => 75,

@@ -12,27 +12,27 @@ use jiff::Timestamp;
 
 /// A volume's newest good backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Newest {
+pub(crate) struct Newest {
     /// When its snapshot was taken: how old the data in it is.
-    pub taken: Timestamp,
+    pub(crate) taken: Timestamp,
     /// When it was made.
-    pub made: Timestamp,
+    pub(crate) made: Timestamp,
 }
 
 /// What backups of a volume are held against.
-pub struct Allowed<'a> {
+pub(crate) struct Allowed<'a> {
     /// How old the data in the newest good backup may be, where that was said.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// When the first backup after this time is due by the schedule; `None` where no line backs the
     /// volume up.
-    pub due_after: &'a (dyn Fn(Timestamp) -> Option<Timestamp> + Sync),
+    pub(crate) due_after: &'a (dyn Fn(Timestamp) -> Option<Timestamp> + Sync),
     /// How long a run may take.
-    pub run_time: Duration,
+    pub(crate) run_time: Duration,
 }
 
 /// What is to be said of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// All is well until then.
     Until(Timestamp),
     /// A good backup should have been there by then.
@@ -43,7 +43,7 @@ pub enum Freshness {
 
 /// Judges a volume with this newest good backup (`None`: it has none, and has been known since
 /// `known_since`).
-pub fn judge(
+pub(crate) fn judge(
     newest: Option<Newest>,
     known_since: Timestamp,
     allowed: &Allowed<'_>,

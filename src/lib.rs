@@ -19,39 +19,53 @@
 //! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the
 //!   others stand on.
 
-pub mod app;
-pub mod cli;
-pub mod clock;
+#![warn(unreachable_pub)]
+
+pub(crate) mod app;
+pub(crate) mod blocking;
+pub(crate) mod cli;
+pub(crate) mod clock;
 pub(crate) mod command_words;
-pub mod config;
-pub mod convoy;
-pub mod daemon;
-pub mod demo;
-pub mod diagnostic;
-pub mod error;
-pub mod freshness;
-pub mod locks;
-pub mod logging;
-pub mod notify;
-pub mod output;
-pub mod progress;
-pub mod report;
-pub mod retention;
-pub mod runs;
-pub mod schedule;
-pub mod script;
+pub(crate) mod config;
+pub(crate) mod convoy;
+pub(crate) mod daemon;
+pub(crate) mod demo;
+pub(crate) mod diagnostic;
+pub(crate) mod error;
+pub(crate) mod files;
+pub(crate) mod freshness;
+pub(crate) mod locks;
+pub(crate) mod logging;
+pub(crate) mod notify;
+pub(crate) mod output;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod retention;
+pub(crate) mod runs;
+pub(crate) mod schedule;
+pub(crate) mod scope;
+pub(crate) mod script;
 pub(crate) mod service_manager;
-pub mod suggest;
-pub mod terminal;
-pub mod text;
-pub mod units;
-pub mod web;
+pub(crate) mod suggest;
+pub(crate) mod sync;
+pub(crate) mod terminal;
+pub(crate) mod text;
+pub(crate) mod units;
+pub(crate) mod web;
+
+// What `main.rs` and the integration tests use; nothing else is promised to anyone.
+pub use cli::main;
+pub use config::{SETTINGS, Setting};
+pub use convoy::ApiTime;
 
 /// What unit tests share with the integration tests.
 #[cfg(test)]
 #[path = "../tests/support"]
+#[expect(unreachable_pub, reason = "the integration tests share these files")]
 mod support {
     pub mod faulty;
+    #[expect(dead_code, reason = "unit tests need a part of it")]
+    pub mod smtp;
     pub mod socket;
     pub mod transcripts;
 }

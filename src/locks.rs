@@ -26,7 +26,7 @@ const LONGEST_HOLDER: u64 = 300;
 
 /// Where the locks are, and how long to wait for one.
 #[derive(Debug, Clone)]
-pub struct Locks {
+pub(crate) struct Locks {
     folder: PathBuf,
     wait: Duration,
     holder: String,
@@ -34,7 +34,7 @@ pub struct Locks {
 
 /// Whether others may hold the same lock at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
+pub(crate) enum Sharing {
     /// Any number of shared holders at a time.
     Shared,
     /// Nobody else.
@@ -43,19 +43,23 @@ pub enum Sharing {
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Locks {
     /// Locks in this folder (made when first needed); `holder` is what those who wait are told,
     /// such as `backup`.
-    pub fn new(folder: impl Into<PathBuf>, wait: Duration, holder: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        folder: impl Into<PathBuf>,
+        wait: Duration,
+        holder: impl Into<String>,
+    ) -> Self {
         Self { folder: folder.into(), wait, holder: holder.into() }
     }
 
     /// The folder of the lock files.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -65,7 +69,7 @@ impl Locks {
     /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it;
     /// [`ErrorKind::Configuration`] where another user's lock can't be opened; [`ErrorKind::Io`]
     /// where the file can't be made.
-    pub async fn acquire(&self, key: &str, sharing: Sharing) -> Result<Lock> {
+    pub(crate) async fn acquire(&self, key: &str, sharing: Sharing) -> Result<Lock> {
         let path = self.folder.join(file_name(key, "lock"));
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -83,7 +87,7 @@ impl Locks {
     ///
     /// # Errors
     /// As [`Locks::acquire`].
-    pub async fn acquire_file(
+    pub(crate) async fn acquire_file(
         &self,
         key: &str,
         path: &Path,

@@ -11,7 +11,6 @@
 
 mod file;
 mod line;
-pub mod scope;
 mod syslog;
 
 use std::{
@@ -25,6 +24,7 @@ use log::{Level, LevelFilter, Metadata};
 use crate::{
     config::{Config, FileLog, LogFormat},
     error::{Error, Result},
+    scope,
     terminal::Bars,
 };
 use file::{LogFile, News};
@@ -45,20 +45,20 @@ static DESTINATIONS: OnceLock<Destinations> = OnceLock::new();
 
 /// Logging to standard error.
 #[derive(Debug, Clone)]
-pub struct Console {
+pub(crate) struct Console {
     /// How much.
-    pub level: LevelFilter,
+    pub(crate) level: LevelFilter,
     /// How a line is written.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// Whether text is coloured.
-    pub colour: bool,
+    pub(crate) colour: bool,
     /// What steps aside for each line.
-    pub bars: Bars,
+    pub(crate) bars: Bars,
 }
 
 /// Where logging goes besides the console.
 #[derive(Debug, Clone, Default)]
-pub struct Destinations {
+pub(crate) struct Destinations {
     file: Option<(Arc<LogFile>, LevelFilter)>,
     syslog: Option<(syslog::Sender, LevelFilter)>,
 }
@@ -69,7 +69,7 @@ impl Destinations {
     /// # Errors
     /// A configuration error where the log file can't be written, or the syslog server's settings
     /// don't fit each other. A server that can't be reached is none.
-    pub fn open(config: &Config) -> Result<Self> {
+    pub(crate) fn open(config: &Config) -> Result<Self> {
         let mut destinations = Self::default();
         if config.file_log.enabled {
             destinations.file =
@@ -89,7 +89,7 @@ impl Destinations {
 ///
 /// # Errors
 /// An internal error where it was done before: there is one logger in a process.
-pub fn init(console: Console, destinations: Destinations, host: &str) -> Result<()> {
+pub(crate) fn init(console: Console, destinations: Destinations, host: &str) -> Result<()> {
     let format = console.format;
     let mut root = fern::Dispatch::new().chain(to_console(console, host)).chain(to_runs());
     if let Some((file, level)) = destinations.file.clone() {
@@ -117,7 +117,7 @@ fn reopen() {
 ///
 /// # Panics
 /// Outside a runtime.
-pub fn on_hangup(also: impl Fn() + Send + 'static) {
+pub(crate) fn on_hangup(also: impl Fn() + Send + 'static) {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::hangup()) {
         Ok(mut hangup) => {
@@ -135,7 +135,7 @@ pub fn on_hangup(also: impl Fn() + Send + 'static) {
 
 /// Sends what still waits for the syslog server, for a second at the most: before the process ends.
 /// What is logged afterwards does not get there.
-pub fn flush() {
+pub(crate) fn flush() {
     if let Some((sender, _)) =
         DESTINATIONS.get().and_then(|destinations| destinations.syslog.as_ref())
     {
@@ -144,7 +144,7 @@ pub fn flush() {
 }
 
 /// Logs an error that standard error has shown already: it is for the other destinations.
-pub fn shown(error: &Error) {
+pub(crate) fn shown(error: &Error) {
     let place = error
         .location
         .as_ref()

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    convoy_backups::cli::main(std::env::args_os().skip(1))
+    convoy_backups::main(std::env::args_os().skip(1))
 }

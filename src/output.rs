@@ -14,11 +14,11 @@ use crate::{
     text::{Style, escape, escaped_lines, styled, width},
     units::format_size,
 };
-pub use table::{Cell, Column, table};
+pub(crate) use table::{Cell, Column, table};
 
 /// How long ago a time was, or how soon it will be, in its largest unit: `3h ago`, `in 2m`, `just
 /// now`.
-pub fn age(time: Timestamp, now: Timestamp) -> String {
+pub(crate) fn age(time: Timestamp, now: Timestamp) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
@@ -37,7 +37,7 @@ pub fn age(time: Timestamp, now: Timestamp) -> String {
 }
 
 /// A time in the zone of `now`, with its age: `2026-11-23 07:00 (3h ago)`.
-pub fn moment(time: Timestamp, now: &Zoned) -> String {
+pub(crate) fn moment(time: Timestamp, now: &Zoned) -> String {
     let local = time.to_zoned(now.time_zone().clone());
     format!(
         "{} {:02}:{:02} ({})",
@@ -54,7 +54,12 @@ pub fn moment(time: Timestamp, now: &Zoned) -> String {
 /// Volumes, snapshots, backups, URLs of backups, the plan of a pruning and failures are known by
 /// their fields, one alone or in a list, mixed too; other flat maps are shown name by name, and
 /// whatever else there is as JSON.
-pub fn render_result(result: &Value, now: &Zoned, colour: bool, width: Option<usize>) -> String {
+pub(crate) fn render_result(
+    result: &Value,
+    now: &Zoned,
+    colour: bool,
+    width: Option<usize>,
+) -> String {
     let view = View { now, colour, width };
     match result {
         Value::Null => "done\n".to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 /// Takes the progress of work. Several pieces of it may go on at a time, each counts for itself.
-pub trait Progress: Send + Sync + std::fmt::Debug {
+pub(crate) trait Progress: Send + Sync + std::fmt::Debug {
     /// A piece of work begins (`what`: "snapshot vol1"); `total` bytes where they are known from
     /// the start. It is over, well or not, when what comes back is dropped. Called on the thread
     /// that does the work, or waits for it.
@@ -11,7 +11,7 @@ pub trait Progress: Send + Sync + std::fmt::Debug {
 }
 
 /// One piece of work that is under way.
-pub trait Piece: Send + Sync + std::fmt::Debug {
+pub(crate) trait Piece: Send + Sync + std::fmt::Debug {
     /// The total, in bytes, once it is known.
     fn set_total(&self, total: u64);
     /// So many bytes more are done.
@@ -20,7 +20,7 @@ pub trait Piece: Send + Sync + std::fmt::Debug {
 
 /// Shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct NoProgress;
+pub(crate) struct NoProgress;
 
 impl Progress for NoProgress {
     fn begin(&self, _what: &str, _total: Option<u64>) -> Arc<dyn Piece> {
@@ -34,11 +34,11 @@ impl Piece for NoProgress {
 }
 
 /// A shared [`NoProgress`].
-pub fn none() -> Arc<dyn Progress> {
+pub(crate) fn none() -> Arc<dyn Progress> {
     Arc::new(NoProgress)
 }
 
 /// A piece of work that nobody counts.
-pub fn no_piece() -> Weak<dyn Piece> {
+pub(crate) fn no_piece() -> Weak<dyn Piece> {
     Weak::<NoProgress>::new()
 }

@@ -7,124 +7,124 @@ use serde_json::Value;
 
 /// Whether everything is safe, and what is known. Times are in UTC, sizes are bytes.
 #[derive(Debug, Clone, Serialize, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// Whether nothing is known to be wrong.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// Whether `serve` runs.
-    pub serving: bool,
+    pub(crate) serving: bool,
     /// When it was looked.
-    pub looked: Timestamp,
+    pub(crate) looked: Timestamp,
     /// The host.
-    pub host: String,
+    pub(crate) host: String,
     /// The program's version.
-    pub version: String,
+    pub(crate) version: String,
     /// Which daemon, in words.
-    pub daemon: String,
+    pub(crate) daemon: String,
     /// Where backups go.
-    pub destination: Option<String>,
+    pub(crate) destination: Option<String>,
     /// Where this program keeps its own files.
-    pub data_dir: String,
+    pub(crate) data_dir: String,
     /// Each volume, by name.
-    pub volumes: Vec<Volume>,
+    pub(crate) volumes: Vec<Volume>,
     /// Why the daemon can't be asked, as [`crate::diagnostic::to_json`] writes it.
-    pub daemon_error: Option<Value>,
+    pub(crate) daemon_error: Option<Value>,
     /// What is wrong besides, a sentence each.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// What people were told of and is not over.
-    pub told: Vec<Told>,
+    pub(crate) told: Vec<Told>,
     /// The runs that go on.
-    pub running: Vec<Running>,
+    pub(crate) running: Vec<Running>,
     /// What one should know besides, a sentence each.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// A volume.
 #[derive(Debug, Clone, Serialize)]
-pub struct Volume {
+pub(crate) struct Volume {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its daemon, where that is another than the first that the crontab's lines use.
-    pub daemon: Option<String>,
+    pub(crate) daemon: Option<String>,
     /// When its newest snapshot was taken.
-    pub last_snapshot: Option<Timestamp>,
+    pub(crate) last_snapshot: Option<Timestamp>,
     /// Its newest good backup.
-    pub last_backup: Option<Backup>,
+    pub(crate) last_backup: Option<Backup>,
     /// When a snapshot is due next.
-    pub next_snapshot: Option<Timestamp>,
+    pub(crate) next_snapshot: Option<Timestamp>,
     /// When a backup is due next.
-    pub next_backup: Option<Timestamp>,
+    pub(crate) next_backup: Option<Timestamp>,
     /// Whether its newest good backup is new enough.
-    pub backup: Freshness,
+    pub(crate) backup: Freshness,
     /// When it is too old.
-    pub backup_due_by: Option<Timestamp>,
+    pub(crate) backup_due_by: Option<Timestamp>,
     /// Whether a line of the crontab backs it up.
-    pub scheduled: bool,
+    pub(crate) scheduled: bool,
     /// Whether the daemon does not list it any more, though no run deleted it.
-    pub gone: bool,
+    pub(crate) gone: bool,
     /// What is wrong with it, a sentence each.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// How large its good backups were, oldest first.
-    pub sizes: Vec<Size>,
+    pub(crate) sizes: Vec<Size>,
 }
 
 /// A good backup.
 #[derive(Debug, Clone, Serialize)]
-pub struct Backup {
+pub(crate) struct Backup {
     /// Its URL.
-    pub url: String,
+    pub(crate) url: String,
     /// When its snapshot was taken.
-    pub snapshot_time: Timestamp,
+    pub(crate) snapshot_time: Timestamp,
     /// When it was made.
-    pub made: Timestamp,
+    pub(crate) made: Timestamp,
     /// Its size, where the daemon tells.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
 }
 
 /// The size of a backup.
 #[derive(Debug, Clone, Serialize)]
-pub struct Size {
+pub(crate) struct Size {
     /// When it was made.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// In bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// A problem that people were told of.
 #[derive(Debug, Clone, Serialize)]
-pub struct Told {
+pub(crate) struct Told {
     /// What it is known by.
-    pub key: String,
+    pub(crate) key: String,
     /// What it is.
-    pub title: String,
+    pub(crate) title: String,
     /// When it was seen first.
-    pub first: Timestamp,
+    pub(crate) first: Timestamp,
     /// When it was seen last.
-    pub last: Timestamp,
+    pub(crate) last: Timestamp,
     /// How often it was seen.
-    pub times: u64,
+    pub(crate) times: u64,
 }
 
 /// A run that goes on.
 #[derive(Debug, Clone, Serialize)]
-pub struct Running {
+pub(crate) struct Running {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// The script.
-    pub script: String,
+    pub(crate) script: String,
     /// Its arguments, as words of a command line.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// Who started it: `cli`, `cron` or `http`.
-    pub trigger: String,
+    pub(crate) trigger: String,
     /// `running`, or `waiting` for its turn.
-    pub status: String,
+    pub(crate) status: String,
     /// When it began.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
 }
 
 /// Whether a backup is new enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// It is.
     Fresh,
     /// It is not, or there is none.
@@ -135,7 +135,7 @@ pub enum Freshness {
 
 impl Report {
     /// The volumes without a backup that is new enough, by name.
-    pub fn overdue(&self) -> Vec<&str> {
+    pub(crate) fn overdue(&self) -> Vec<&str> {
         let overdue = self.volumes.iter().filter(|volume| volume.backup == Freshness::Overdue);
         overdue.map(|volume| volume.name.as_str()).collect()
     }

@@ -28,48 +28,48 @@ mod tests;
 
 /// Something that can be kept or removed: a backup, a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub(crate) struct Item {
     /// What names it; items of the same time are ordered by it, the greatest counting as the
     /// newest.
-    pub id: String,
+    pub(crate) id: String,
     /// When it was made.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
 }
 
 /// What to keep; each rule that is left out, or zero, keeps nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The newest so many.
-    pub keep_last: Option<u32>,
+    pub(crate) keep_last: Option<u32>,
     /// The newest of each of the last so many hours that have any.
-    pub keep_hourly: Option<u32>,
+    pub(crate) keep_hourly: Option<u32>,
     /// The newest of each of the last so many days that have any.
-    pub keep_daily: Option<u32>,
+    pub(crate) keep_daily: Option<u32>,
     /// The newest of each of the last so many ISO weeks (from Monday) that have any.
-    pub keep_weekly: Option<u32>,
+    pub(crate) keep_weekly: Option<u32>,
     /// The newest of each of the last so many months that have any.
-    pub keep_monthly: Option<u32>,
+    pub(crate) keep_monthly: Option<u32>,
     /// The newest of each of the last so many years that have any.
-    pub keep_yearly: Option<u32>,
+    pub(crate) keep_yearly: Option<u32>,
     /// All that are at most so much older than the newest item (not than now).
-    pub keep_within: Option<Duration>,
+    pub(crate) keep_within: Option<Duration>,
     /// A floor under the other rules, no rule by itself: where they keep fewer, the newest of the
     /// others are kept too.
-    pub keep_at_least: Option<u32>,
+    pub(crate) keep_at_least: Option<u32>,
 }
 
 /// What is to be done with one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// The item's id.
-    pub id: String,
+    pub(crate) id: String,
     /// When it was made.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// Kept, or to be removed.
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// Why, for people; never empty. Kept: each rule that wants it. Removed: which newer item
     /// stands for its period.
-    pub reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Policy {
@@ -77,7 +77,7 @@ impl Policy {
     ///
     /// # Errors
     /// A usage error where no rule is given, or each is zero.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let counts = [
             self.keep_last,
             self.keep_hourly,
@@ -127,7 +127,7 @@ impl Policy {
 /// # Errors
 /// A usage error for a policy that would keep nothing (see [`Policy::check`]), and for an id that
 /// is given twice: it could be kept and removed at once.
-pub fn plan(items: &[Item], policy: &Policy, zone: &TimeZone) -> Result<Vec<Decision>> {
+pub(crate) fn plan(items: &[Item], policy: &Policy, zone: &TimeZone) -> Result<Vec<Decision>> {
     policy.check()?;
     let mut ids = HashSet::new();
     if let Some(twice) = items.iter().find(|item| !ids.insert(item.id.as_str())) {

@@ -3,7 +3,10 @@
 /// The candidate nearest to `name`, where one is near enough to have been meant: at most a third of
 /// the letters differ (a swap of two neighbours counts as one), or `name` is its beginning. Case,
 /// `-` and `_` make no difference. Of equally near ones the one that begins more alike.
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let name = fold(name);
     let length = name.chars().count();
     if length == 0 || length > 200 {
@@ -28,7 +31,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// The hint for a name that is not known: `did you mean "backup"?`.
-pub fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
@@ -36,7 +39,7 @@ pub fn did_you_mean<'a>(
 }
 
 /// The same, or another hint where no candidate is near.
-pub fn did_you_mean_or<'a>(
+pub(crate) fn did_you_mean_or<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
     otherwise: &str,

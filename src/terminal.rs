@@ -15,17 +15,17 @@ use crate::{
 const TICK: Duration = Duration::from_millis(200);
 
 /// Whether to colour what is written to standard output.
-pub fn colour_on_output() -> bool {
+pub(crate) fn colour_on_output() -> bool {
     wants_colour(std::io::stdout().is_terminal(), |name| std::env::var_os(name))
 }
 
 /// Whether to colour what is written to standard error.
-pub fn colour_on_error() -> bool {
+pub(crate) fn colour_on_error() -> bool {
     wants_colour(std::io::stderr().is_terminal(), |name| std::env::var_os(name))
 }
 
 /// How many columns standard output has, where it is a terminal.
-pub fn output_width() -> Option<usize> {
+pub(crate) fn output_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
@@ -47,19 +47,19 @@ fn wants_colour(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) 
 /// The bars of all that is under way, on standard error where that is a terminal, else nowhere.
 /// Clones are the same bars.
 #[derive(Debug, Clone, Default)]
-pub struct Bars {
+pub(crate) struct Bars {
     drawn: Option<MultiProgress>,
 }
 
 impl Bars {
     /// No bars at all.
-    pub fn hidden() -> Self {
+    pub(crate) fn hidden() -> Self {
         Self::default()
     }
 
     /// Bars on standard error, unless `quiet`, or it is no terminal, or one that can't move its
     /// cursor.
-    pub fn on_error(quiet: bool) -> Self {
+    pub(crate) fn on_error(quiet: bool) -> Self {
         let can_draw = std::io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         if quiet || !can_draw {
@@ -75,7 +75,7 @@ impl Bars {
 
     /// Does something while the bars are off the screen: what it writes to the terminal does not
     /// tear them.
-    pub fn suspend<R>(&self, work: impl FnOnce() -> R) -> R {
+    pub(crate) fn suspend<R>(&self, work: impl FnOnce() -> R) -> R {
         match &self.drawn {
             Some(bars) => bars.suspend(work),
             None => work(),

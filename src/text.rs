@@ -14,7 +14,7 @@ pub(crate) fn acts(letter: char) -> bool {
 }
 
 /// The text with each such character escaped (`\n`, `\u{1b}`): it stays on one line.
-pub fn escape(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
@@ -30,22 +30,22 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// The lines of the text, each escaped.
-pub fn escaped_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+pub(crate) fn escaped_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.trim_end().lines().map(escape)
 }
 
 /// A number of things: `1 entry`, `3 entries`.
-pub fn counted(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// How many columns of a terminal the (escaped) text takes.
-pub fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|letter| letter.width().unwrap_or(0)).sum()
 }
 
 /// The text cut to so many columns, with `…` at its end where something is missing.
-pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
     }
@@ -64,7 +64,7 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
 }
 
 /// Words as one would type them into a shell: quoted where that is needed, and only there.
-pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let quote = |word: &'a str| {
         let plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
         if !word.is_empty() && word.chars().all(plain) {
@@ -78,7 +78,7 @@ pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 
 /// What a terminal is told so that text is coloured, where colour was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// Headings, and the message of an error.
     Bold,
     /// What matters less.
@@ -94,7 +94,7 @@ pub enum Style {
 }
 
 /// The text in this style; unchanged without colour.
-pub fn styled(text: &str, style: Style, colour: bool) -> Cow<'_, str> {
+pub(crate) fn styled(text: &str, style: Style, colour: bool) -> Cow<'_, str> {
     if !colour || text.is_empty() {
         return Cow::Borrowed(text);
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// A usage error for anything else, such as `1.5g` or `-1`.
-pub fn parse_size(text: &str) -> Result<u64> {
+pub(crate) fn parse_size(text: &str) -> Result<u64> {
     let wrong = || {
         Error::usage(format!("\"{text}\" is not a size"))
             .with_hint("write a whole number with K, M, G or T behind it, such as 40G or 512M")
@@ -30,7 +30,7 @@ pub fn parse_size(text: &str) -> Result<u64> {
 }
 
 /// Bytes for a person: `0 B`, `12 KiB`, `3.4 GiB`.
-pub fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -53,7 +53,7 @@ pub fn format_size(bytes: u64) -> String {
 ///
 /// # Errors
 /// A usage error for anything else, a bare number among it.
-pub fn parse_duration(text: &str) -> Result<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     let wrong = || {
         Error::usage(format!("\"{text}\" is not a duration")).with_hint(
             "write a whole number with s, m, h, d, w or y behind it, such as 36h, 7d or 1d12h",
@@ -87,7 +87,7 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
 }
 
 /// A duration for a person, its two largest units: `45s`, `3m 20s`, `5h`, `12d 4h`.
-pub fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
     let mut words = Vec::new();

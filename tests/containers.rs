@@ -1,7 +1,7 @@
 //! What the container files rely on: `healthcheck`, and that docker-compose.yml has every setting
 //! with its default.
 
-use convoy_backups::config::SETTINGS;
+use convoy_backups::SETTINGS;
 
 use crate::{
     serve::until,

@@ -1,7 +1,7 @@
 //! The daemons answer what was recorded from the real one: status, content type and body, names,
 //! times and paths aside.
 
-use convoy_backups::convoy::ApiTime;
+use convoy_backups::ApiTime;
 use serde_json::Value;
 
 use crate::support::{

@@ -1,12 +1,7 @@
 //! Being told: real processes, a real SMTP conversation, real HTTP.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
 
-use convoy_backups::{
-    clock::SystemClock,
-    config::Config,
-    notify::{Level, Teller},
-};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -50,15 +45,6 @@ fn make_due(site: &Site) {
         file["next_attempt"] = file["message"]["time"].clone();
         fs::write(&path, file.to_string()).unwrap();
     }
-}
-
-/// A teller of the test's own process, with the site's data folder.
-fn teller(site: &Site, settings: &[(&str, &str)]) -> Teller {
-    let data = ("BKUP_DATA_DIR".to_owned(), site.path("data").display().to_string());
-    let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let environment = given.chain([data]).map(|(name, value)| (name.into(), value.into()));
-    let (config, _) = Config::from_environment(environment, &[]).unwrap();
-    Teller::new(&config, Arc::new(SystemClock)).unwrap()
 }
 
 #[test]
@@ -188,12 +174,14 @@ fn a_server_that_is_down_gets_the_message_when_it_is_up_from_whichever_process()
 #[test]
 fn processes_that_share_an_outbox_send_every_message_once() {
     let smtp = Smtp::start(Manners::default());
-    let site = with_email(Site::builtin(), smtp.port());
-    let teller =
-        teller(&site, &[("BKUP_WEBHOOK_URL", "http://127.0.0.1:1/"), ("BKUP_HOST", "db1")]);
-    for number in 0..30 {
-        teller.message(Level::Information, &format!("number {number}"), "text");
-    }
+    let site = Site::builtin().with("BKUP_WEBHOOK_URL", "http://127.0.0.1:1/");
+    // Nobody listens at port 1, so every message waits.
+    const TELLS: &str = r#"fn main(args) {
+        for number in 0..30 { notify::info(`number ${number}`, "text"); }
+    }"#;
+    site.run_script(TELLS, "").ok();
+    make_due(&site);
+    let site = with_email(site, smtp.port()).without("BKUP_WEBHOOK_URL");
     // As if they were for the channel that the processes have.
     for entry in fs::read_dir(site.path("data/notify/outbox")).unwrap() {
         let path = entry.unwrap().path();
@@ -221,31 +209,6 @@ fn processes_that_share_an_outbox_send_every_message_once() {
     subjects.sort();
     subjects.dedup();
     assert_eq!(subjects.len(), 30);
-}
-
-#[tokio::test]
-async fn a_server_that_says_nothing_costs_no_more_than_the_time_given() {
-    for manners in [
-        Manners { mute: true, ..Manners::default() },
-        Manners { hangs: true, ..Manners::default() },
-    ] {
-        let (smtp, site) = (Smtp::start(manners), Site::bare());
-        let port = smtp.port().to_string();
-        let teller = teller(
-            &site,
-            &[
-                ("BKUP_EMAIL_ENABLED", "true"),
-                ("BKUP_EMAIL_SMTP_HOST", "127.0.0.1"),
-                ("BKUP_EMAIL_SMTP_PORT", &port),
-                ("BKUP_EMAIL_SMTP_SECURITY", "none"),
-            ],
-        );
-        let before = std::time::Instant::now();
-        teller.message(Level::Problem, "subject", "text");
-        teller.deliver_within(Duration::from_millis(200)).await;
-        assert!(before.elapsed() < Duration::from_secs(5));
-        assert_eq!(teller.waiting()[0].attempts, 1, "it waits on");
-    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use convoy_backups::config::SETTINGS;
+use convoy_backups::SETTINGS;
 
 use crate::support::{site::Site, syslog::Sink};
 

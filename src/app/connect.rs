@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handover::Handover;
 use crate::{
+    blocking,
     clock::SystemClock,
     config::{Config, DaemonChoice, Secret},
     convoy::{
@@ -20,6 +21,7 @@ use crate::{
     daemon::{BuiltinDaemon, BuiltinOptions, Mounts, S3Options, Server},
     error::{Error, ErrorKind, Result},
     progress::Progress,
+    sync::lock,
 };
 
 /// How long to wait for the owner of a root to open its socket, or to let the root go.
@@ -29,11 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The daemon that was found, and what this process does for it.
-pub struct Connection {
+pub(crate) struct Connection {
     /// The daemon.
-    pub daemon: Arc<dyn Daemon>,
+    pub(crate) daemon: Arc<dyn Daemon>,
     /// Which one it is, and why it was taken.
-    pub why: String,
+    pub(crate) why: String,
     serving: Serving,
 }
 
@@ -43,9 +45,8 @@ type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
 impl Connection {
     /// Lets others' requests that are under way end, and closes the socket. Where that takes long,
     /// `remark` hears of it; a cancellation ends the wait, and with it the others' requests.
-    pub async fn close(self, cancellation: &CancellationToken, remark: impl Fn(&str)) {
-        let serving =
-            std::mem::take(&mut *self.serving.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(crate) async fn close(self, cancellation: &CancellationToken, remark: impl Fn(&str)) {
+        let serving = std::mem::take(&mut *lock(&self.serving));
         for (stop, mut served) in serving {
             drop(stop);
             let ended = tokio::select! {
@@ -71,7 +72,7 @@ impl Connection {
 }
 
 /// What the built-in daemon is opened with.
-pub fn builtin_options(
+pub(crate) fn builtin_options(
     config: &Config,
     root: PathBuf,
     progress: Arc<dyn Progress>,
@@ -103,7 +104,7 @@ struct Builtin {
 /// A configuration error where the data folder is a file, or the socket that was asked for is not
 /// there; [`ErrorKind::Busy`] where another process owns the built-in daemon's root and does not
 /// answer.
-pub async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Connection> {
+pub(crate) async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Connection> {
     check_data_folder(&config.data_dir)?;
     let (choice, why) = config.daemon();
     let serving = Serving::default();
@@ -183,10 +184,8 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
 /// Opens the root in this process; what was left unfinished there is cleaned up and said.
 async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     let options = builtin.options.clone();
-    let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
-    let daemon = opened.unwrap_or_else(|panic| {
-        Err(Error::internal(format!("the built-in daemon failed: {panic}")))
-    })?;
+    let open = move || BuiltinDaemon::open(options);
+    let daemon = blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await?;
     Ok(Arc::new(daemon))
 }
 
@@ -200,7 +199,7 @@ fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));
-            builtin.serving.lock().unwrap_or_else(PoisonError::into_inner).push((stop, served));
+            lock(&builtin.serving).push((stop, served));
         }
         Err(error) => log::warn!("other processes can't use this daemon meanwhile: {error}"),
     }

@@ -11,7 +11,7 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use crate::{
         Volume,
     },
     error::{Error, ErrorKind, Result},
+    sync::lock,
 };
 
 /// Owners that go, one after the other, are followed for so long.
@@ -59,12 +60,12 @@ impl Handover {
     }
 
     fn current(&self) -> Arc<dyn Daemon> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.current).clone()
     }
 
     async fn reconnect(&self) -> Result<()> {
         let daemon = (self.connect)().await?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = daemon;
+        *lock(&self.current) = daemon;
         Ok(())
     }
 }

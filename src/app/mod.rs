@@ -2,20 +2,20 @@
 
 mod connect;
 mod handover;
-pub mod report;
-pub mod serve;
-pub mod status;
+pub(crate) mod report;
+pub(crate) mod serve;
+pub(crate) mod status;
 mod telling;
-pub mod volumes_told;
+pub(crate) mod volumes_told;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-pub use connect::{Connection, builtin_options, connect};
-pub use serve::{Serving, serve};
-pub use telling::{report, report_of_record, report_of_unstarted, run_and_tell};
+pub(crate) use connect::{Connection, builtin_options, connect};
+pub(crate) use serve::{Serving, serve};
+pub(crate) use telling::{report, report_of_record, report_of_unstarted};
 
 use crate::{
     clock::SystemClock,
@@ -29,13 +29,13 @@ use crate::{
 ///
 /// # Errors
 /// A configuration error where the folder can't be read.
-pub fn library(config: &Config) -> Result<Library> {
+pub(crate) fn library(config: &Config) -> Result<Library> {
     Library::new(config.scripts_dir.clone())
 }
 
 /// The door of this process's runs; what scripts tell people goes to `notifier`, and what ran to
 /// `recorder`.
-pub fn door(
+pub(crate) fn door(
     config: &Config,
     settings: Arc<script::Settings>,
     connection: &Connection,
@@ -58,7 +58,7 @@ pub fn door(
 }
 
 /// What scripts see of the configuration.
-pub fn settings(config: &Config) -> Arc<script::Settings> {
+pub(crate) fn settings(config: &Config) -> Arc<script::Settings> {
     let values = config
         .public_values()
         .into_iter()
@@ -72,6 +72,6 @@ pub fn settings(config: &Config) -> Arc<script::Settings> {
 }
 
 /// Writes this process's runs into the store in the data folder.
-pub fn recorder(config: &Config) -> Arc<Recorder> {
+pub(crate) fn recorder(config: &Config) -> Arc<Recorder> {
     Arc::new(Recorder::new(Arc::new(Store::new(&config.data_dir)), Arc::new(SystemClock)))
 }

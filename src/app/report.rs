@@ -24,36 +24,36 @@ use crate::{
 const NAMED: usize = 10;
 
 /// What was seen of a program and its volumes.
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     /// The configuration.
-    pub config: &'a Config,
+    pub(crate) config: &'a Config,
     /// Whether `serve` runs; `None`: it was killed.
-    pub serving: Option<bool>,
+    pub(crate) serving: Option<bool>,
     /// The crontab's entries.
-    pub entries: &'a [Arc<Entry>],
+    pub(crate) entries: &'a [Arc<Entry>],
     /// The keys of the entries that somebody paused.
-    pub paused: &'a BTreeSet<String>,
+    pub(crate) paused: &'a BTreeSet<String>,
     /// Another crontab that `serve` follows, where that is not this one.
-    pub followed: Option<String>,
+    pub(crate) followed: Option<String>,
     /// What is wrong with the crontab, a sentence.
-    pub crontab_problem: Option<String>,
+    pub(crate) crontab_problem: Option<String>,
     /// A line, or the configuration where there are none, has no destination.
-    pub lacks_destination: bool,
+    pub(crate) lacks_destination: bool,
     /// Which daemon, in words.
-    pub daemon: String,
+    pub(crate) daemon: String,
     /// The volumes.
-    pub known: &'a Known,
+    pub(crate) known: &'a Known,
     /// The runs.
-    pub store: &'a Store,
+    pub(crate) store: &'a Store,
     /// Who is told.
-    pub teller: &'a Teller,
+    pub(crate) teller: &'a Teller,
     /// When it was looked.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 /// All of it in the form in which people and programs get it. It reads the store and the outbox,
 /// and so may block for moments.
-pub fn report(seen: &Seen<'_>) -> Report {
+pub(crate) fn report(seen: &Seen<'_>) -> Report {
     let Seen { known, .. } = seen;
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     problems.extend(seen.crontab_problem.clone());

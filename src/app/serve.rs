@@ -18,8 +18,9 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{connect::check_data_folder, telling::off_the_runtime};
+use super::connect::check_data_folder;
 use crate::{
+    blocking,
     clock::{self, Clock, SystemClock},
     config::Config,
     error::{Error, ErrorKind, Result},
@@ -51,15 +52,15 @@ const LAST_STEPS: Duration = Duration::from_secs(30);
 const LOCK: &str = "serve";
 
 /// What `serve` is started with: a crontab that was checked.
-pub struct Serving {
+pub(crate) struct Serving {
     /// The configuration, without what the crontab sets.
-    pub config: Config,
+    pub(crate) config: Config,
     /// What the crontab is read in when it changes.
-    pub surroundings: Surroundings,
+    pub(crate) surroundings: Surroundings,
     /// The crontab as it is now.
-    pub crontab: Crontab,
+    pub(crate) crontab: Crontab,
     /// Tells people.
-    pub teller: Arc<Teller>,
+    pub(crate) teller: Arc<Teller>,
 }
 
 /// Serves until it is cancelled; then nothing new is started, and what runs has the grace time to
@@ -68,7 +69,7 @@ pub struct Serving {
 /// # Errors
 /// [`ErrorKind::Busy`] where another `serve` works with the same data folder; a configuration error
 /// where the data folder or the daemon can't be used at all.
-pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
+pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, teller } = serving;
     // First of all: a SIGHUP that nobody watches for ends the process.
     let reload = Arc::new(Notify::new());
@@ -114,7 +115,7 @@ pub async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<
     let address = listening.as_ref().map(|(listener, _)| listener.to_string()).unwrap_or_default();
     let runner = Arc::new(CrontabRunner(shared.clone()));
     let told = teller.clone();
-    let scheduler = off_the_runtime(move || {
+    let scheduler = blocking::run(move || {
         if let Err(error) = std::fs::write(followed, &crontab.file) {
             log::debug!("\"status\" will not know which crontab is followed: {error}");
         }
@@ -175,10 +176,10 @@ async fn or_tell<T>(teller: &Arc<Teller>, started: Result<T>) -> Result<T> {
 }
 
 /// Tells that `serve` could not start.
-pub async fn cannot_start(teller: &Arc<Teller>, why: &str) {
+pub(crate) async fn cannot_start(teller: &Arc<Teller>, why: &str) {
     let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
     let problem = teller.clone();
-    off_the_runtime(move || problem.problem(START, "serve can't start", &text)).await;
+    blocking::run(move || problem.problem(START, "serve can't start", &text)).await;
     teller.deliver_within(LAST_MESSAGES).await;
 }
 
@@ -205,7 +206,7 @@ async fn alone(config: &Config) -> Result<Option<Lock>> {
 
 /// Whether a `serve` works with this data folder now; `None` where one did, and was not told to
 /// end.
-pub async fn is_served(config: &Config) -> Option<bool> {
+pub(crate) async fn is_served(config: &Config) -> Option<bool> {
     let was_there = running_sign(config).exists();
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "status");
     let held = locks.folder().is_dir()
@@ -217,18 +218,18 @@ pub async fn is_served(config: &Config) -> Option<bool> {
 }
 
 /// The crontab that `serve` follows, or followed last, in words.
-pub fn followed(config: &Config) -> Option<String> {
+pub(crate) fn followed(config: &Config) -> Option<String> {
     std::fs::read_to_string(config.data_dir.join(FOLLOWED)).ok()
 }
 
 /// The keys of the crontab's entries that somebody paused.
-pub fn paused(config: &Config) -> BTreeSet<String> {
+pub(crate) fn paused(config: &Config) -> BTreeSet<String> {
     program::paused(&config.data_dir)
 }
 
 /// Where the `serve` of this data folder listens, such as `http://0.0.0.0:3000`; none where it does
 /// not, or was told to end.
-pub fn listens_at(config: &Config) -> Option<String> {
+pub(crate) fn listens_at(config: &Config) -> Option<String> {
     std::fs::read_to_string(running_sign(config)).ok().filter(|address| !address.is_empty())
 }
 
@@ -254,7 +255,7 @@ fn say_who_is_told(teller: &Teller) {
 /// on without it.
 async fn mend(store: &Arc<Store>) {
     let damaged = store.clone();
-    match off_the_runtime(move || damaged.mend(SystemClock.now())).await {
+    match blocking::run(move || damaged.mend(SystemClock.now())).await {
         Ok(None) => {}
         Ok(Some(aside)) => log::error!(
             "the store of runs was damaged: it is in \"{}\" now, and a new one was begun; what ran before is not known any more",

@@ -38,7 +38,7 @@ const RUNS: usize = 20;
 
 /// What the crontab's lines say of volumes: which are snapshotted and backed up, and when.
 #[derive(Debug, Clone)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// What holds for volumes that no line backs up.
     config: Arc<Config>,
     lines: Vec<Line>,
@@ -57,7 +57,7 @@ impl Expected {
     /// What these lines say, for each daemon that they use: lines may name another one than the
     /// configuration. Where there are no lines, the configuration's daemon is looked at all the
     /// same.
-    pub fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
+    pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
         let daemon = |config: &Config| config.daemon().0;
         let mut groups: Vec<(Arc<Config>, Vec<Arc<Entry>>)> = Vec::new();
         for entry in entries {
@@ -73,7 +73,7 @@ impl Expected {
     }
 
     /// The configuration of the daemon that these lines use.
-    pub fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
@@ -131,12 +131,12 @@ impl Expected {
     }
 
     /// Whether the line with this key backs this volume up.
-    pub fn covers(&self, key: &str, volume: &str) -> bool {
+    pub(crate) fn covers(&self, key: &str, volume: &str) -> bool {
         self.lines_of(volume, true).any(|line| line.entry.key == key)
     }
 
     /// How long a backup of this volume may take.
-    pub fn run_time(&self, volume: &str) -> Duration {
+    pub(crate) fn run_time(&self, volume: &str) -> Duration {
         self.lines_of(volume, true)
             .map(|line| line.entry.timeout)
             .max()
@@ -144,7 +144,7 @@ impl Expected {
     }
 
     /// Whether a line backs this volume up.
-    pub fn backs_up(&self, volume: &str) -> bool {
+    pub(crate) fn backs_up(&self, volume: &str) -> bool {
         self.lines_of(volume, true).next().is_some()
     }
 
@@ -155,57 +155,57 @@ impl Expected {
 
 /// A volume's newest good backup.
 #[derive(Debug, Clone, Serialize)]
-pub struct GoodBackup {
+pub(crate) struct GoodBackup {
     /// Its URL.
-    pub url: String,
+    pub(crate) url: String,
     /// When its snapshot was taken.
-    pub taken: Timestamp,
+    pub(crate) taken: Timestamp,
     /// When it was made.
-    pub made: Timestamp,
+    pub(crate) made: Timestamp,
     /// Its size, where the daemon tells.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
 }
 
 /// What is known of a volume. Times are in UTC.
 #[derive(Debug, Clone)]
-pub struct VolumeStatus {
+pub(crate) struct VolumeStatus {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its daemon, where that is another than the first that the crontab's lines use: names are of
     /// one daemon.
-    pub daemon: Option<String>,
+    pub(crate) daemon: Option<String>,
     /// When its newest snapshot was taken.
-    pub snapshot: Option<Timestamp>,
+    pub(crate) snapshot: Option<Timestamp>,
     /// Its newest good backup.
-    pub backup: Option<GoodBackup>,
+    pub(crate) backup: Option<GoodBackup>,
     /// When a snapshot is due next by the crontab.
-    pub next_snapshot: Option<Timestamp>,
+    pub(crate) next_snapshot: Option<Timestamp>,
     /// When a backup is due next by the crontab.
-    pub next_backup: Option<Timestamp>,
+    pub(crate) next_backup: Option<Timestamp>,
     /// Whether its backup is new enough.
-    pub freshness: Freshness,
+    pub(crate) freshness: Freshness,
     /// The daemon does not list it, though no run deleted it.
-    pub lost: bool,
+    pub(crate) lost: bool,
     /// Whether a line of the crontab backs it up.
-    pub is_scheduled: bool,
+    pub(crate) is_scheduled: bool,
     /// How large its good backups were, oldest first, with the time at which each was made.
-    pub sizes: Vec<(Timestamp, u64)>,
+    pub(crate) sizes: Vec<(Timestamp, u64)>,
     /// What is wrong, a sentence each.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 /// A destination, and whether it holds what was put there last.
 #[derive(Debug)]
-pub struct DestinationLook {
+pub(crate) struct DestinationLook {
     /// Its address.
-    pub destination: String,
+    pub(crate) destination: String,
     /// What was seen.
-    pub verdict: LookVerdict,
+    pub(crate) verdict: LookVerdict,
 }
 
 /// What was seen of a destination.
 #[derive(Debug)]
-pub enum LookVerdict {
+pub(crate) enum LookVerdict {
     /// The newest backup that should be there is there.
     Well,
     /// It is not, or can't be looked at.
@@ -216,33 +216,33 @@ pub enum LookVerdict {
 
 impl DestinationLook {
     /// What is wrong with it.
-    pub fn problem(&self) -> Option<&Error> {
+    pub(crate) fn problem(&self) -> Option<&Error> {
         if let LookVerdict::Wrong(error) = &self.verdict { Some(error) } else { None }
     }
 
     /// A subject for who is told; it stays the same while the trouble does.
-    pub fn in_short(&self) -> String {
+    pub(crate) fn in_short(&self) -> String {
         format!("the backups at {} are not as they should be", self.destination)
     }
 }
 
 /// What is known of the volumes.
 #[derive(Debug, Default)]
-pub struct Known {
+pub(crate) struct Known {
     /// Each of them, by name.
-    pub volumes: Vec<VolumeStatus>,
+    pub(crate) volumes: Vec<VolumeStatus>,
     /// The destinations that backups go to, each looked at once.
-    pub destinations: Vec<DestinationLook>,
+    pub(crate) destinations: Vec<DestinationLook>,
     /// Why the daemon can't be asked; then the volumes are those that runs have seen.
-    pub unreachable: Option<Error>,
+    pub(crate) unreachable: Option<Error>,
     /// Why what runs saw is not known.
-    pub forgotten: Option<Error>,
+    pub(crate) forgotten: Option<Error>,
 }
 
 impl VolumeStatus {
     /// What tells it from all others, for people: its name, and its daemon where that is not the
     /// first.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         match &self.daemon {
             Some(daemon) => format!("{} at {daemon}", self.name),
             None => self.name.clone(),
@@ -253,13 +253,13 @@ impl VolumeStatus {
 impl Known {
     /// The same, of a daemon that is not the first.
     #[must_use]
-    pub fn of(mut self, daemon: &str) -> Self {
+    pub(crate) fn of(mut self, daemon: &str) -> Self {
         self.volumes.iter_mut().for_each(|volume| volume.daemon = Some(daemon.to_owned()));
         self
     }
 
     /// Adds what is known of another daemon's volumes.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.volumes.extend(other.volumes);
         self.destinations.extend(other.destinations);
         self.unreachable = other.unreachable.or(self.unreachable.take());
@@ -268,13 +268,18 @@ impl Known {
 }
 
 /// Guards that only read.
-pub fn guards(connection: &Connection) -> Guards {
+pub(crate) fn guards(connection: &Connection) -> Guards {
     Guards::read_only(connection.daemon.clone(), Arc::new(SystemClock))
 }
 
 /// Everything that is known of the volumes: the daemon says which there are, the store what their
 /// runs saw; where that is not enough, the destination is asked.
-pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: Timestamp) -> Known {
+pub(crate) async fn volumes(
+    guards: &Guards,
+    store: &Store,
+    expected: &Expected,
+    now: Timestamp,
+) -> Known {
     let (records, forgotten) = match store.volumes() {
         Ok(records) => (records, None),
         Err(error) => (Vec::new(), Some(error)),
@@ -323,7 +328,7 @@ pub async fn volumes(guards: &Guards, store: &Store, expected: &Expected, now: T
 
 /// Looks at each destination once, whether the newest good backup that the store knows there is
 /// there: a share that is not mounted, or was emptied, is noticed before the next backup.
-pub async fn destinations(
+pub(crate) async fn destinations(
     guards: &Guards,
     store: &Store,
     expected: &Expected,
@@ -544,7 +549,7 @@ fn last_failure(store: &Store, volume: &str, since: Option<Timestamp>) -> Option
 /// The runs that failed as a whole, and never went well since with the same arguments: a sentence
 /// each. What a person tried by hand and got wrong does not count, unless it was to make or keep
 /// backups; nor does a backup of one volume that has a good one since, or is not there any more.
-pub fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
+pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
     let is_over = |run: &RunRecord| {
         let Some(volume) = run.arguments.get("volume").and_then(|volume| volume.as_str()) else {
             return false;
@@ -616,7 +621,7 @@ fn failed(run: &RunRecord, message: &str) -> String {
 }
 
 /// The runs that go on now, the newest first.
-pub fn running(store: &Store) -> Vec<RunRecord> {
+pub(crate) fn running(store: &Store) -> Vec<RunRecord> {
     let list = |status| {
         store.list(&Filter { status: Some(status), ..Filter::default() }).unwrap_or_default()
     };

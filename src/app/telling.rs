@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    blocking,
     clock::{Clock as _, SystemClock},
     diagnostic,
     error::Error,
@@ -19,7 +20,7 @@ const LOG_TAIL: usize = 20;
 
 /// Runs a script when its turn has come and `begins` is done, and puts what people are to be told
 /// of it into the outbox.
-pub async fn run_and_tell(
+pub(crate) async fn run_and_tell(
     announced: Announced,
     teller: &Arc<Teller>,
     begins: impl Future<Output = ()>,
@@ -34,7 +35,7 @@ pub async fn run_and_tell(
             .filter(|_| finished.recorded)
             .map(|recorder| recorder.store().clone());
         let id = finished.id.clone();
-        off_the_runtime(move || store.iter().for_each(|store| interruption_told(store, &id))).await;
+        blocking::run(move || store.iter().for_each(|store| interruption_told(store, &id))).await;
         return finished;
     }
     // Whoever asked for a list sees himself what came of it.
@@ -44,7 +45,7 @@ pub async fn run_and_tell(
     let teller = teller.clone();
     // The log's end is in the store, and the outbox is on a disk: both may keep their reader
     // waiting.
-    off_the_runtime(move || {
+    blocking::run(move || {
         teller.run_ended(&report(&door, &finished, trigger, &words));
         if finished.status == Status::Interrupted
             && finished.recorded
@@ -80,23 +81,14 @@ pub(super) fn interruption_told(store: &Store, run: &str) {
     }
 }
 
-/// Does what may block on a thread that is there for that.
-pub(super) async fn off_the_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down: whoever waits here is not asked again.
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 /// The report of a run that has just ended; `words` are its arguments
 /// ([`crate::runs::record::words`]).
-pub fn report(door: &Door, finished: &Finished, trigger: Trigger, words: &[String]) -> RunReport {
+pub(crate) fn report(
+    door: &Door,
+    finished: &Finished,
+    trigger: Trigger,
+    words: &[String],
+) -> RunReport {
     let store = door.recorder.as_ref().map(|recorder| recorder.store());
     let tail = store.filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
     let report = RunReport {
@@ -138,7 +130,7 @@ fn with_last_good(mut report: RunReport, store: Option<&Store>, daemon: Option<&
 }
 
 /// The report of a run that did not even begin, because there is no daemon to work with.
-pub fn report_of_unstarted(
+pub(crate) fn report_of_unstarted(
     script: &Script,
     words: &[String],
     dry_run: bool,
@@ -165,7 +157,7 @@ pub fn report_of_unstarted(
 }
 
 /// The report of a run that another process began, such as one that was interrupted.
-pub fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
+pub(crate) fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
     let report = RunReport {
         run: run.id.clone(),
         script: run.script.clone(),

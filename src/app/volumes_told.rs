@@ -22,7 +22,7 @@ const GONE: &str = "gone ";
 const DESTINATION: &str = "destination ";
 
 /// Whether `status` sees this problem itself, as it is now, by the key that people's problems have.
-pub fn is_looked_at(key: &str) -> bool {
+pub(crate) fn is_looked_at(key: &str) -> bool {
     let ours = [FRESHNESS, GONE, DESTINATION, "daemon"];
     key.strip_prefix("problem ")
         .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))

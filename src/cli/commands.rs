@@ -14,7 +14,7 @@ const VERSION: &str = match option_env!("CONVOY_BACKUPS_VERSION") {
 };
 
 /// The whole tree, with a subcommand for each script that can be loaded.
-pub fn tree(library: &Library) -> Command {
+pub(crate) fn tree(library: &Library) -> Command {
     let scripts = library
         .list()
         .unwrap_or_default()
@@ -24,7 +24,7 @@ pub fn tree(library: &Library) -> Command {
 }
 
 /// The program's own commands, and these beside them.
-pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
+pub(crate) fn own(scripts: impl Iterator<Item = Command>) -> Command {
     let file = |name: &'static str| Arg::new(name).value_name("FILE");
     let command = Command::new("convoy-backups")
         .version(VERSION)
@@ -173,7 +173,7 @@ pub fn own(scripts: impl Iterator<Item = Command>) -> Command {
 }
 
 /// The command of one script.
-pub fn of_script(script: &Script) -> Command {
+pub(crate) fn of_script(script: &Script) -> Command {
     let mut doc = script.doc.splitn(2, "\n\n");
     let about = doc.next().unwrap_or_default().replace('\n', " ");
     let command = Command::new(script.name.clone()).about(about.clone());

@@ -7,9 +7,10 @@ use clap::ArgMatches;
 use super::{Context, in_runtime};
 use crate::{
     app::builtin_options,
+    blocking,
     config::DaemonChoice,
     daemon::{BuiltinDaemon, Mounts, Server},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     logging, progress,
     service_manager::ServiceManager,
 };
@@ -29,10 +30,8 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         matches.get_one::<String>("socket").map_or_else(|| root.join("convoy.sock"), PathBuf::from);
     let options = builtin_options(config, root.clone(), progress::none());
     in_runtime(|cancellation| async move {
-        let opened = tokio::task::spawn_blocking(move || BuiltinDaemon::open(options)).await;
-        let daemon = opened.unwrap_or_else(|panic| {
-            Err(Error::internal(format!("the built-in daemon failed: {panic}")))
-        })?;
+        let open = move || BuiltinDaemon::open(options);
+        let daemon = blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await?;
         let daemon = Arc::new(daemon);
         // The root's own socket too, so that whoever names the root finds this process.
         let own_socket = root.join("convoy.sock");

@@ -15,8 +15,8 @@ use clap_mangen::{
 use super::commands;
 use crate::{
     config::SETTINGS,
-    daemon::files::write_whole,
     error::{Error, Result},
+    files::write_whole,
     script::Library,
 };
 

@@ -12,9 +12,9 @@ pub struct Setting {
     /// Its value where none is given.
     pub default: Option<&'static str>,
     /// What its value is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// One line for people.
-    pub help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 impl Setting {
@@ -26,7 +26,7 @@ impl Setting {
 
 /// What a setting's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// True or false.
     Switch,
     /// How much is logged.
@@ -387,7 +387,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// The setting of this name.
-pub fn find(name: &str) -> Option<&'static Setting> {
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 

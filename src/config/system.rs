@@ -28,15 +28,15 @@ pub(super) const USUAL: &str = "/etc/default/convoy-backups";
 
 /// What the file says, or why it says nothing.
 #[derive(Debug, Clone, Default)]
-pub struct SystemSettings {
+pub(crate) struct SystemSettings {
     /// The file; `None`: there is none, or it is not asked.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// Whether it is there and this user may not read it.
-    pub is_closed: bool,
+    pub(crate) is_closed: bool,
     /// The `BKUP_` variables in it, not printed: there may be secrets among them.
     pub(super) values: Hidden,
     /// What is odd in it.
-    pub warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Values that must not print.
@@ -56,7 +56,7 @@ impl SystemSettings {
     /// # Errors
     /// A configuration error where `BKUP_DEFAULTS` is neither an absolute path nor `off`, or the
     /// file it names can't be read.
-    pub fn find(environment: &BTreeMap<OsString, OsString>) -> Result<Self> {
+    pub(crate) fn find(environment: &BTreeMap<OsString, OsString>) -> Result<Self> {
         let Some(setting) = super::settings::find("BKUP_DEFAULTS") else {
             return Err(Error::internal("there is no setting BKUP_DEFAULTS"));
         };

@@ -29,7 +29,7 @@ pub(super) const PREFIX: &str = "BKUP_";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// Nobody gave one.
     Default,
     /// The environment variable.

@@ -17,7 +17,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::Pin,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -36,19 +36,19 @@ use exchange::Failure;
 
 /// How long each sort of call may take, its whole answer included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deadlines {
+pub(crate) struct Deadlines {
     /// Getting a connection.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// Reading one thing: a volume, a snapshot, a backup, the settings.
-    pub quick_read: Duration,
+    pub(crate) quick_read: Duration,
     /// Lists: EBS takes about 15 s a volume, devicemapper waits for a backup that is under way.
-    pub listing: Duration,
+    pub(crate) listing: Duration,
     /// Writes that copy nothing: create an empty volume, mount, unmount.
-    pub quick_write: Duration,
+    pub(crate) quick_write: Duration,
     /// Writes that may copy or delete a whole volume: snapshots, backups, restores, deletions.
-    pub long_write: Duration,
+    pub(crate) long_write: Duration,
     /// How long to go on trying, in all, while the daemon restarts; zero for one attempt only.
-    pub restart: Duration,
+    pub(crate) restart: Duration,
 }
 
 impl Default for Deadlines {
@@ -69,14 +69,14 @@ const SAID_AFTER: Duration = Duration::from_secs(1);
 
 /// What a [`Client`] needs to know.
 #[derive(Debug, Clone)]
-pub struct ClientOptions {
+pub(crate) struct ClientOptions {
     /// Convoy's socket.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// The S3 endpoint that Convoy shall use instead of Amazon's, with every call that is about
     /// backups.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// How long calls may take.
-    pub deadlines: Deadlines,
+    pub(crate) deadlines: Deadlines,
 }
 
 /// How the client waits between two attempts: by sleeping, or as a test says.
@@ -84,7 +84,7 @@ type Wait = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + S
 
 /// A daemon behind a unix socket. Each call has a connection of its own.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     options: ClientOptions,
     wait: Wait,
     /// Where the socket really is, once it was seen there.
@@ -118,14 +118,9 @@ impl Call {
 
 impl Client {
     /// A client of this socket; nothing is sent yet.
-    pub fn new(options: ClientOptions) -> Self {
+    pub(crate) fn new(options: ClientOptions) -> Self {
         let wait: Wait = Arc::new(|pause| Box::pin(tokio::time::sleep(pause)));
         Self { options, wait, real_socket: OnceLock::new() }
-    }
-
-    /// The socket it speaks to.
-    pub fn socket(&self) -> &Path {
-        &self.options.socket
     }
 
     fn deadlines(&self) -> &Deadlines {

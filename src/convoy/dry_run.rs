@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -17,21 +17,22 @@ use super::{
 use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
+    sync::lock,
     units::format_size,
 };
 
 /// One thing that would have been done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub(crate) struct Step {
     /// The daemon's operation, such as `delete_backup`.
-    pub operation: &'static str,
+    pub(crate) operation: &'static str,
     /// The same in a person's words, such as `delete the backup "vfs:///.."`.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Reads from the daemon below, writes into a plan.
 #[derive(Debug)]
-pub struct DryRun {
+pub(crate) struct DryRun {
     daemon: Arc<dyn Daemon>,
     clock: Arc<dyn Clock>,
     pretended: Mutex<Pretended>,
@@ -51,17 +52,17 @@ struct Pretended {
 
 impl DryRun {
     /// A dry run over this daemon.
-    pub fn new(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
         Self { daemon, clock, pretended: Mutex::default() }
     }
 
     /// What would have been done so far, in order.
-    pub fn plan(&self) -> Vec<Step> {
+    pub(crate) fn plan(&self) -> Vec<Step> {
         self.pretended().steps.clone()
     }
 
     fn pretended(&self) -> MutexGuard<'_, Pretended> {
-        self.pretended.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pretended)
     }
 
     fn now(&self) -> ApiTime {

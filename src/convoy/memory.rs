@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How a test makes a call go wrong.
 #[derive(Debug, Clone)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It fails, nothing happens.
     Fails(Error),
     /// It happens, and the caller hears of a timeout.
@@ -49,20 +49,20 @@ struct State {
 
 /// The daemon in memory.
 #[derive(Debug, Default)]
-pub struct MemoryDaemon {
+pub(crate) struct MemoryDaemon {
     state: Mutex<State>,
 }
 
 impl MemoryDaemon {
     /// An empty daemon, its clock at 2026-01-01 and a second later at each write.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let daemon = Self::default();
         daemon.lock().time = 1_767_225_600;
         daemon
     }
 
     /// One with these empty volumes.
-    pub fn with_volumes(names: &[&str]) -> Self {
+    pub(crate) fn with_volumes(names: &[&str]) -> Self {
         let daemon = Self::new();
         for name in names {
             let volume = daemon.lock().new_volume(name);
@@ -73,7 +73,7 @@ impl MemoryDaemon {
 
     /// Another host's, with these volumes and the same destinations; its clock goes on from this
     /// one's.
-    pub fn another_host(&self, names: &[&str]) -> Self {
+    pub(crate) fn another_host(&self, names: &[&str]) -> Self {
         let other = Self::with_volumes(names);
         {
             let (this, mut state) = (self.lock(), other.lock());
@@ -85,7 +85,7 @@ impl MemoryDaemon {
     }
 
     /// One whose volumes are EBS's.
-    pub fn ebs(names: &[&str]) -> Self {
+    pub(crate) fn ebs(names: &[&str]) -> Self {
         let daemon = Self::with_volumes(names);
         daemon.lock().ebs = true;
         daemon.lock().volumes.values_mut().for_each(|volume| volume.driver = "ebs".into());
@@ -94,17 +94,17 @@ impl MemoryDaemon {
 
     /// The next call of this kind (`create_backup`, `volumes`, ..) goes wrong; several in a row
     /// queue up.
-    pub fn fault(&self, call: &str, fault: Fault) {
+    pub(crate) fn fault(&self, call: &str, fault: Fault) {
         self.lock().faults.entry(call.into()).or_default().insert(0, fault);
     }
 
     /// Every call so far: its name and what it named, such as `create_snapshot vol1 vol1-2026..`.
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
     }
 
     /// The calls that change something.
-    pub fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         const WRITES: [&str; 3] = ["create_", "delete_", "mount_"];
         self.calls()
             .into_iter()
@@ -113,13 +113,13 @@ impl MemoryDaemon {
     }
 
     /// The names of the backups that are there, oldest first.
-    pub fn backup_names(&self) -> Vec<String> {
+    pub(crate) fn backup_names(&self) -> Vec<String> {
         self.lock().stored().iter().map(|(url, _)| url.backup().to_owned()).collect()
     }
 
     /// The ids of the EBS snapshots that Amazon still has, of volumes that are there and of those
     /// that were deleted.
-    pub fn ebs_snapshots(&self) -> Vec<String> {
+    pub(crate) fn ebs_snapshots(&self) -> Vec<String> {
         let state = self.lock();
         let of_volumes = state.volumes.values().filter_map(|volume| volume.snapshots.as_ref());
         let all = of_volumes.chain([&state.at_amazon]).flat_map(BTreeMap::values);
@@ -133,7 +133,7 @@ impl MemoryDaemon {
     }
 
     /// The names of a volume's snapshots.
-    pub fn snapshot_names(&self, volume: &str) -> Vec<String> {
+    pub(crate) fn snapshot_names(&self, volume: &str) -> Vec<String> {
         let state = self.lock();
         state
             .volumes

@@ -6,26 +6,26 @@
 //! [`model`] keeps the daemon's own field names, so that what a script returns is the daemon's
 //! native JSON; [`names`], [`url`] and [`time`] are parsed once, here.
 
-pub mod client;
-pub mod dry_run;
-pub mod guards;
+pub(crate) mod client;
+pub(crate) mod dry_run;
+pub(crate) mod guards;
 #[cfg(test)]
-pub mod memory;
-pub mod model;
-pub mod names;
-pub mod time;
-pub mod url;
+pub(crate) mod memory;
+pub(crate) mod model;
+pub(crate) mod names;
+pub(crate) mod time;
+pub(crate) mod url;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
 use crate::error::Result;
-pub use model::{Backup, Belonging, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use model::{Backup, Belonging, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use model::{HINT, VOLUME_ID};
-pub use names::Name;
+pub(crate) use names::Name;
 pub use time::ApiTime;
-pub use url::{BackupUrl, Destination};
+pub(crate) use url::{BackupUrl, Destination};
 
 /// The operations of Convoy's API.
 ///
@@ -34,7 +34,7 @@ pub use url::{BackupUrl, Destination};
 /// and `Daemon` where the daemon said no, its own words included. None of them repeats a write.
 /// Dropping a future does not stop the daemon: it goes on with what it was told.
 #[async_trait]
-pub trait Daemon: Send + Sync + std::fmt::Debug {
+pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// One line on which daemon this is, for the log: `Convoy at /var/run/convoy/convoy.sock`.
     fn description(&self) -> String;
 

@@ -18,32 +18,32 @@ pub(crate) const VOLUME_ID: &str = "VolumeID";
 pub(crate) const HINT: &str = "convoy-backups-hint";
 
 /// What a driver tells of a volume or a snapshot: names and strings, as each driver likes.
-pub type DriverInfo = BTreeMap<String, String>;
+pub(crate) type DriverInfo = BTreeMap<String, String>;
 
 /// The daemon's settings (`General`) and its drivers', by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Info {
+pub(crate) struct Info {
     /// The daemon's settings.
     #[serde(rename = "General")]
-    pub general: Map<String, Value>,
+    pub(crate) general: Map<String, Value>,
     /// Each driver's settings.
     #[serde(flatten)]
-    pub drivers: Map<String, Value>,
+    pub(crate) drivers: Map<String, Value>,
 }
 
 impl Info {
     /// The driver that new volumes get.
-    pub fn default_driver(&self) -> Option<&str> {
+    pub(crate) fn default_driver(&self) -> Option<&str> {
         self.general.get("DefaultDriver").and_then(Value::as_str)
     }
 
     /// The region of the EBS driver, where there is one.
-    pub fn ebs_region(&self) -> Option<&str> {
+    pub(crate) fn ebs_region(&self) -> Option<&str> {
         self.drivers.get("ebs").and_then(|driver| driver.get("Region")).and_then(Value::as_str)
     }
 
     /// The folder in which the vfs driver keeps its volumes.
-    pub fn vfs_path(&self) -> Option<&str> {
+    pub(crate) fn vfs_path(&self) -> Option<&str> {
         self.drivers.get("vfs").and_then(|driver| driver.get("Path")).and_then(Value::as_str)
     }
 }
@@ -51,41 +51,41 @@ impl Info {
 /// A volume.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Volume {
+pub(crate) struct Volume {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The driver that holds it.
-    pub driver: String,
+    pub(crate) driver: String,
     /// Where it is mounted; empty where it is not.
-    pub mount_point: String,
+    pub(crate) mount_point: String,
     /// When it was made.
-    pub created_time: ApiTime,
+    pub(crate) created_time: ApiTime,
     /// The driver's own words.
-    pub driver_info: Option<DriverInfo>,
+    pub(crate) driver_info: Option<DriverInfo>,
     /// Its snapshots by name. Empty may hide an error of the driver.
-    pub snapshots: Option<BTreeMap<String, Snapshot>>,
+    pub(crate) snapshots: Option<BTreeMap<String, Snapshot>>,
     /// Fields that this program does not know.
     #[serde(flatten)]
-    pub other: Map<String, Value>,
+    pub(crate) other: Map<String, Value>,
 }
 
 impl Volume {
     /// Its snapshots, oldest first; ones made within the same second by name.
-    pub fn snapshots_by_time(&self) -> Vec<&Snapshot> {
+    pub(crate) fn snapshots_by_time(&self) -> Vec<&Snapshot> {
         let mut all: Vec<_> = self.snapshots.iter().flat_map(BTreeMap::values).collect();
         all.sort_by(|a, b| a.order().cmp(&b.order()));
         all
     }
 
     /// The id that the built-in daemon gives; Convoy gives none.
-    pub fn id(&self) -> Option<&str> {
+    pub(crate) fn id(&self) -> Option<&str> {
         self.driver_info.as_ref()?.get(VOLUME_ID).map(String::as_str)
     }
 
     /// Its snapshots that were taken when it was there, newest first. Those of a volume that had
     /// its name before and was only forgotten are kept under the new one's name; a time that can't
     /// be read proves nothing.
-    pub fn own_snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+    pub(crate) fn own_snapshots(&self) -> impl Iterator<Item = &Snapshot> {
         self.snapshots_by_time()
             .into_iter()
             .rev()
@@ -93,7 +93,7 @@ impl Volume {
     }
 
     /// The newest of its snapshots that are older than the volume itself.
-    pub fn older_snapshot(&self) -> Option<&Snapshot> {
+    pub(crate) fn older_snapshot(&self) -> Option<&Snapshot> {
         let mut newest_first = self.snapshots_by_time().into_iter().rev();
         newest_first.find(|snapshot| self.was_there(&snapshot.created_time) == Some(false))
     }
@@ -109,7 +109,7 @@ impl Volume {
     }
 
     /// The size in bytes, where the driver tells one.
-    pub fn size(&self) -> Option<u64> {
+    pub(crate) fn size(&self) -> Option<u64> {
         let info = self.driver_info.as_ref()?;
         ["Size", "VolumeSize"]
             .iter()
@@ -121,28 +121,28 @@ impl Volume {
 /// A snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Its name, unique in the whole daemon.
-    pub name: String,
+    pub(crate) name: String,
     /// The volume it is of; left out inside a volume's own listing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub volume_name: String,
+    pub(crate) volume_name: String,
     /// When that volume was made; only where one snapshot is inspected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volume_created_at: Option<ApiTime>,
+    pub(crate) volume_created_at: Option<ApiTime>,
     /// When it was made; empty for an EBS snapshot that was removed.
-    pub created_time: ApiTime,
+    pub(crate) created_time: ApiTime,
     /// The driver's own words.
-    pub driver_info: Option<DriverInfo>,
+    pub(crate) driver_info: Option<DriverInfo>,
     /// Fields that this program does not know.
     #[serde(flatten)]
-    pub other: Map<String, Value>,
+    pub(crate) other: Map<String, Value>,
 }
 
 impl Snapshot {
     /// What snapshots are ordered by: the time in the name where this program made it (those go up
     /// also where the clock went back), else the daemon's; then the name.
-    pub fn order(&self) -> (Option<Timestamp>, &str) {
+    pub(crate) fn order(&self) -> (Option<Timestamp>, &str) {
         (names::snapshot_time(&self.name).or(self.created_time.timestamp()), &self.name)
     }
 }
@@ -150,11 +150,11 @@ impl Snapshot {
 /// Where a volume was mounted: the daemon's answer to a mount.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Mount {
+pub(crate) struct Mount {
     /// The volume.
-    pub name: String,
+    pub(crate) name: String,
     /// The folder with its files.
-    pub mount_point: String,
+    pub(crate) mount_point: String,
 }
 
 /// A backup, as the daemon lists or inspects it: strings by name. Which there are differs: see
@@ -162,14 +162,14 @@ pub struct Mount {
 /// `StartTime`, ..).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
-pub struct Backup {
+pub(crate) struct Backup {
     fields: BTreeMap<String, String>,
     created: ApiTime,
 }
 
 impl Backup {
     /// A backup with these fields.
-    pub fn new(fields: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(fields: BTreeMap<String, String>) -> Self {
         let created = fields.get("CreatedTime").or_else(|| fields.get("StartTime"));
         let created = ApiTime::parse(created.map_or("", String::as_str));
         Self { fields, created }
@@ -177,7 +177,11 @@ impl Backup {
 
     /// The backup that an EBS snapshot is; none where it was removed at AWS and only Convoy's
     /// reference is left.
-    pub fn of_ebs_snapshot(volume: &Volume, snapshot: &Snapshot, region: &str) -> Option<Self> {
+    pub(crate) fn of_ebs_snapshot(
+        volume: &Volume,
+        snapshot: &Snapshot,
+        region: &str,
+    ) -> Option<Self> {
         let info = snapshot.driver_info.as_ref()?;
         let id = info
             .get("EBSSnapshotID")
@@ -197,18 +201,19 @@ impl Backup {
     }
 
     /// All that the daemon said.
-    pub fn fields(&self) -> &BTreeMap<String, String> {
+    #[cfg(test)]
+    pub(crate) fn fields(&self) -> &BTreeMap<String, String> {
         &self.fields
     }
 
     /// One field; empty where the daemon did not send it.
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 
     /// The same backup with this URL, where the daemon's answer holds none (EBS).
     #[must_use]
-    pub fn with_url(mut self, url: &BackupUrl) -> Self {
+    pub(crate) fn with_url(mut self, url: &BackupUrl) -> Self {
         self.fields.entry("BackupURL".into()).or_insert_with(|| url.to_string());
         self
     }
@@ -217,7 +222,7 @@ impl Backup {
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] where the daemon sent none that can be read.
-    pub fn url(&self) -> Result<BackupUrl> {
+    pub(crate) fn url(&self) -> Result<BackupUrl> {
         BackupUrl::parse(self.field("BackupURL")).map_err(|error| {
             Error::new(
                 ErrorKind::Protocol,
@@ -227,24 +232,24 @@ impl Backup {
     }
 
     /// The volume it is of; empty where the daemon did not say (EBS).
-    pub fn volume(&self) -> &str {
+    pub(crate) fn volume(&self) -> &str {
         self.field("VolumeName")
     }
 
     /// When it was made, in whole seconds.
-    pub fn created(&self) -> Option<Timestamp> {
+    pub(crate) fn created(&self) -> Option<Timestamp> {
         self.created.timestamp()
     }
 
     /// Whether the daemon says that it is complete: EBS needs the state `completed`, others say
     /// nothing.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.fields.get("State").is_none_or(|state| state == "completed")
     }
 
     /// What backups are ordered by: when their snapshot was taken (as [`Snapshot::order`]; the
     /// newest data is the newest backup), then when they were made, then by their names.
-    pub fn order(&self) -> (Option<Timestamp>, Option<Timestamp>, &str, &str) {
+    pub(crate) fn order(&self) -> (Option<Timestamp>, Option<Timestamp>, &str, &str) {
         let taken = names::snapshot_time(self.field("SnapshotName"))
             .or_else(|| ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp())
             .or(self.created());
@@ -256,7 +261,7 @@ impl Backup {
     /// still among the volume's (a backup leaves it there), or has the same mark in its name as one
     /// that is. Convoy's `VolumeCreatedAt` is no measure: it is that of the first volume of the
     /// name that was ever backed up there.
-    pub fn belonging(&self, volume: &Volume) -> Belonging {
+    pub(crate) fn belonging(&self, volume: &Volume) -> Belonging {
         if self.volume() != volume.name {
             return Belonging::Other;
         }
@@ -280,7 +285,7 @@ impl Backup {
 
     /// What tells backups of different volumes apart that share a name: backups of one volume have
     /// it in common, as far as the daemon and the names of the snapshots tell.
-    pub fn volume_key(&self) -> [&str; 3] {
+    pub(crate) fn volume_key(&self) -> [&str; 3] {
         let id = self.fields.get(VOLUME_ID).map(String::as_str);
         let id = id.or_else(|| names::snapshot_mark(self.field("SnapshotName")));
         [self.volume(), self.field("EBSVolumeID"), id.unwrap_or_default()]
@@ -289,7 +294,7 @@ impl Backup {
 
 /// Whose a backup is, seen from a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Belonging {
+pub(crate) enum Belonging {
     /// This very volume's.
     Own,
     /// It has the volume's name and was made since there is one, here or on another host: nothing
@@ -314,28 +319,28 @@ impl From<BTreeMap<String, String>> for Backup {
 
 /// What a new volume shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewVolume {
+pub(crate) struct NewVolume {
     /// Its name.
-    pub name: Name,
+    pub(crate) name: Name,
     /// The driver; the daemon's default where none is given.
-    pub driver: Option<String>,
+    pub(crate) driver: Option<String>,
     /// Bytes; the driver's default where none is given.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// The backup to fill it from.
-    pub backup: Option<BackupUrl>,
+    pub(crate) backup: Option<BackupUrl>,
     /// The driver's own type: an EBS volume type.
-    pub volume_type: Option<String>,
+    pub(crate) volume_type: Option<String>,
     /// EBS: provisioned operations a second.
-    pub iops: Option<u64>,
+    pub(crate) iops: Option<u64>,
     /// An existing volume of the driver's to take over.
-    pub driver_volume_id: Option<String>,
+    pub(crate) driver_volume_id: Option<String>,
     /// Make it for a virtual machine.
-    pub prepare_for_vm: bool,
+    pub(crate) prepare_for_vm: bool,
 }
 
 impl NewVolume {
     /// An empty volume with the daemon's defaults.
-    pub fn named(name: Name) -> Self {
+    pub(crate) fn named(name: Name) -> Self {
         Self {
             name,
             driver: None,
@@ -349,7 +354,7 @@ impl NewVolume {
     }
 
     /// A volume restored from a backup.
-    pub fn from_backup(name: Name, backup: BackupUrl) -> Self {
+    pub(crate) fn from_backup(name: Name, backup: BackupUrl) -> Self {
         Self { backup: Some(backup), ..Self::named(name) }
     }
 }

@@ -13,17 +13,17 @@ use crate::error::{Error, Result};
 /// back empty. So names are checked here, before anything is sent. The daemon's own answers keep
 /// their strings unchecked: one odd name in a list must not hide the others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+pub(crate) struct Name(String);
 
 impl Name {
     /// The longest name accepted: longer ones make file names that the vfs driver can't create.
-    pub const MAX: usize = 128;
+    pub(crate) const MAX: usize = 128;
 
     /// Checks a name; `what` ("volume", "snapshot") is for the error.
     ///
     /// # Errors
     /// A usage error that says which rule the name breaks.
-    pub fn parse(what: &str, text: &str) -> Result<Self> {
+    pub(crate) fn parse(what: &str, text: &str) -> Result<Self> {
         let wrong = |why: String| {
             let shown: String = text.chars().take(60).collect();
             let dots = if text.chars().count() > 60 { ".." } else { "" };
@@ -57,7 +57,7 @@ impl Name {
     ///
     /// # Errors
     /// As [`Name::parse`].
-    pub fn volume(text: &str) -> Result<Self> {
+    pub(crate) fn volume(text: &str) -> Result<Self> {
         Self::parse("volume", text)
     }
 
@@ -65,12 +65,12 @@ impl Name {
     ///
     /// # Errors
     /// As [`Name::parse`].
-    pub fn snapshot(text: &str) -> Result<Self> {
+    pub(crate) fn snapshot(text: &str) -> Result<Self> {
         Self::parse("snapshot", text)
     }
 
     /// The name as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

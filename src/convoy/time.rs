@@ -24,7 +24,7 @@ impl ApiTime {
     }
 
     /// A time as Convoy would write it; parts of a second are dropped.
-    pub fn from_zoned(time: &Zoned) -> Self {
+    pub(crate) fn from_zoned(time: &Zoned) -> Self {
         Self::parse(&time.strftime(RUBY_DATE).to_string())
     }
 
@@ -34,7 +34,7 @@ impl ApiTime {
     }
 
     /// The daemon's spelling.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }

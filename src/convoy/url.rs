@@ -9,14 +9,14 @@ use crate::error::{Error, Result};
 
 /// Where backups are kept, in the user's spelling.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Destination {
+pub(crate) struct Destination {
     text: String,
     kind: DestinationKind,
 }
 
 /// The kinds of destination that Convoy knows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum DestinationKind {
+pub(crate) enum DestinationKind {
     /// A folder: local, or a mounted NFS share.
     Vfs {
         /// The absolute path.
@@ -43,7 +43,7 @@ impl Destination {
     ///
     /// # Errors
     /// A usage error for a relative path, an unknown scheme, a missing bucket, a query.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         const FORMS: &str = "write vfs:///absolute/folder or s3://bucket@region/path";
         let wrong = |why: &str| {
             Err(Error::usage(format!("\"{text}\" is not a backup destination: {why}"))
@@ -88,17 +88,17 @@ impl Destination {
     }
 
     /// The destination in the user's spelling.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// What kind it is, with its parts.
-    pub fn kind(&self) -> &DestinationKind {
+    pub(crate) fn kind(&self) -> &DestinationKind {
         &self.kind
     }
 
     /// The folder of a `vfs://` destination.
-    pub fn folder(&self) -> Option<&Path> {
+    pub(crate) fn folder(&self) -> Option<&Path> {
         match &self.kind {
             DestinationKind::Vfs { path } => Some(path),
             _ => None,
@@ -106,12 +106,12 @@ impl Destination {
     }
 
     /// Whether backups go to S3.
-    pub fn is_s3(&self) -> bool {
+    pub(crate) fn is_s3(&self) -> bool {
         matches!(self.kind, DestinationKind::S3 { .. })
     }
 
     /// One spelling for all spellings of the same destination: what locks go by.
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         match &self.kind {
             DestinationKind::Vfs { path } => {
                 let path =
@@ -124,7 +124,7 @@ impl Destination {
     }
 
     /// As [`Destination::key`], with the region: the same destination, asked for in the same way.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         match &self.kind {
             DestinationKind::S3 { region, .. } => format!("{} in {region}", self.key()),
             _ => self.key(),
@@ -144,7 +144,7 @@ impl fmt::Display for Destination {
 /// Two URLs name the same backup when volume and backup agree, however the destination is spelt:
 /// compare with [`BackupUrl::same_backup`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum BackupUrl {
+pub(crate) enum BackupUrl {
     /// A backup in Convoy's object store, or in the built-in daemon's repository.
     Stored {
         /// Where it is.
@@ -169,7 +169,7 @@ impl BackupUrl {
     ///
     /// # Errors
     /// A usage error that says what is missing.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let wrong = |why: String| {
             Err(Error::usage(format!("\"{text}\" is not the URL of a backup: {why}")).with_hint(
                 "take one from \"convoy-backups backups\": vfs:///folder?backup=backup-..&volume=.. (quoted, because of the \"&\")",
@@ -222,7 +222,7 @@ impl BackupUrl {
     }
 
     /// The URL of a backup at a destination.
-    pub fn stored(destination: &Destination, backup: &str, volume: &str) -> Self {
+    pub(crate) fn stored(destination: &Destination, backup: &str, volume: &str) -> Self {
         Self::Stored {
             destination: destination.clone(),
             backup: backup.into(),
@@ -231,7 +231,7 @@ impl BackupUrl {
     }
 
     /// The volume it is a backup of; an EBS URL does not say.
-    pub fn volume(&self) -> Option<&str> {
+    pub(crate) fn volume(&self) -> Option<&str> {
         match self {
             Self::Stored { volume, .. } => Some(volume),
             Self::Ebs { .. } => None,
@@ -239,7 +239,7 @@ impl BackupUrl {
     }
 
     /// The backup's name (at EBS, the snapshot's id).
-    pub fn backup(&self) -> &str {
+    pub(crate) fn backup(&self) -> &str {
         match self {
             Self::Stored { backup, .. } => backup,
             Self::Ebs { snapshot, .. } => snapshot,
@@ -247,7 +247,7 @@ impl BackupUrl {
     }
 
     /// Where the backup is.
-    pub fn destination(&self) -> Destination {
+    pub(crate) fn destination(&self) -> Destination {
         match self {
             Self::Stored { destination, .. } => destination.clone(),
             Self::Ebs { region, .. } => Destination {
@@ -258,7 +258,7 @@ impl BackupUrl {
     }
 
     /// Whether both name the same backup of the same volume, however their destinations are spelt.
-    pub fn same_backup(&self, other: &Self) -> bool {
+    pub(crate) fn same_backup(&self, other: &Self) -> bool {
         self.backup() == other.backup() && self.volume() == other.volume()
     }
 }

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -19,7 +19,10 @@ use rustic_core::{
 };
 
 use super::storage::{Folder, Storage};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync::lock,
+};
 
 /// A repository's files.
 #[derive(Debug)]
@@ -35,10 +38,6 @@ pub(crate) struct Backend {
     /// Tests make the disk full after so many bytes.
     #[cfg(test)]
     pub(crate) room: std::sync::Arc<Mutex<Option<u64>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Backend {

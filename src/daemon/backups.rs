@@ -17,7 +17,7 @@ use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
 };
 
@@ -39,6 +39,7 @@ use super::{
 use crate::{
     convoy::{ApiTime, Backup, BackupUrl, Destination, Name, VOLUME_ID, url::DestinationKind},
     error::{Error, ErrorKind, Result},
+    sync::{self, lock},
 };
 
 /// How long another process's lock on a destination is waited for.
@@ -143,10 +144,6 @@ pub(crate) struct Place {
     writing: Mutex<()>,
     /// Snapshot files already read, by id: they never change.
     files: Mutex<Vec<SnapshotFile>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Destinations {
@@ -433,7 +430,7 @@ impl Place {
     /// Where there is no such backup, or something that it needs is missing.
     pub(crate) fn inspect(&self, url: &StoredUrl<'_>, zone: &TimeZone) -> Result<Backup> {
         let (repository, record, _, tree) = self.found(url.backup, url.volume)?;
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _gate = sync::read(&self.gate);
         let _lock = self.reading_lock()?;
         repository.forget_index();
         guarded("checking the backup", || prove(&repository, tree)).map_err(|error| match error
@@ -464,7 +461,7 @@ impl Place {
     ) -> Result<String> {
         self.refuse_roots()?;
         self.access.warn_of_plain_backups();
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _gate = sync::read(&self.gate);
         let _writing = lock(&self.writing);
         let repository = self.existing_or_new()?;
         let _lock = self.lock_file(false)?;
@@ -521,7 +518,7 @@ impl Place {
     /// Where there is no such backup, or anything of it can't be read or written.
     pub(crate) fn restore(&self, url: &StoredUrl<'_>, target: &Path, into: &str) -> Result<Record> {
         let (repository, record, _, tree) = self.found(url.backup, url.volume)?;
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _gate = sync::read(&self.gate);
         let _lock = self.reading_lock()?;
         repository.forget_index();
         repository.backend().take_failure();
@@ -550,7 +547,7 @@ impl Place {
     /// Where there is no such backup, or it can't be removed.
     pub(crate) fn delete(&self, url: &StoredUrl<'_>) -> Result<()> {
         self.refuse_roots()?;
-        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let _gate = sync::write(&self.gate);
         let repository = self.existing()?.ok_or_else(|| no_backup(url.volume, url.backup))?;
         let (_, id, _) = find(self.records(&repository)?, url.backup, url.volume)?;
         let _lock = self.lock_file(true)?;

@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -17,23 +17,23 @@ use serde_json::json;
 
 use super::{
     backups::{Destinations, StoredUrl},
-    files::{move_folder, remove_all, sync_folder},
     refusal::{no_snapshot, no_volume, refused, volume_not_found},
-    repository::panicked,
     snapshots::{Access, LocalRepository},
     start::{self, staging},
     state::{SnapshotState, StateFolder, VolumeState, volume_id},
     storage::{S3Options, write_error},
 };
 use crate::{
+    blocking,
     clock::Clock,
     convoy::{
         ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
         Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, ErrorKind, Result},
-    logging::scope,
+    files::{move_folder, remove_all, sync_folder},
     progress::Progress,
+    sync::lock,
 };
 
 /// The one driver, named as the one of Convoy's that it stands for.
@@ -41,20 +41,20 @@ pub(crate) const DRIVER: &str = "vfs";
 
 /// What a [`BuiltinDaemon`] is opened with.
 #[derive(Clone)]
-pub struct BuiltinOptions {
+pub(crate) struct BuiltinOptions {
     /// The folder that holds everything; made where it is not there.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// The password of new repositories and of the destinations'; without one, backups are not
     /// encrypted.
-    pub password: Option<String>,
+    pub(crate) password: Option<String>,
     /// How S3 is reached.
-    pub s3: S3Options,
+    pub(crate) s3: S3Options,
     /// The host that backups are said to be of.
-    pub host: String,
+    pub(crate) host: String,
     /// Who hears of the progress of snapshots, backups and restores.
-    pub progress: Arc<dyn Progress>,
+    pub(crate) progress: Arc<dyn Progress>,
     /// Where times come from.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for BuiltinOptions {
@@ -70,8 +70,9 @@ impl fmt::Debug for BuiltinOptions {
 }
 
 /// The built-in daemon. One process owns a root at a time, for as long as this lives.
-pub struct BuiltinDaemon {
+pub(crate) struct BuiltinDaemon {
     inner: Arc<Inner>,
+    #[cfg(test)]
     recovered: Vec<String>,
 }
 
@@ -101,10 +102,6 @@ impl fmt::Debug for BuiltinDaemon {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl BuiltinDaemon {
     /// Opens a root, making it where it is not there, and cleans up what a crash left. No
     /// repository is opened before it is needed.
@@ -112,7 +109,7 @@ impl BuiltinDaemon {
     /// # Errors
     /// [`ErrorKind::Busy`] where another process owns the root; [`ErrorKind::Io`] and
     /// [`ErrorKind::Configuration`] where its files can't be read or written.
-    pub fn open(options: BuiltinOptions) -> Result<Self> {
+    pub(crate) fn open(options: BuiltinOptions) -> Result<Self> {
         let make = |path: &Path, mode| {
             let made = fs::DirBuilder::new().mode(mode).recursive(true).create(path);
             made.map_err(|error| write_error(path, &error))
@@ -147,16 +144,21 @@ impl BuiltinDaemon {
             reserved: Mutex::default(),
             _lock: own,
         };
-        Ok(Self { inner: Arc::new(inner), recovered })
+        Ok(Self {
+            inner: Arc::new(inner),
+            #[cfg(test)]
+            recovered,
+        })
     }
 
     /// What the start found unfinished and cleaned up, in plain sentences.
-    pub fn recovered(&self) -> &[String] {
+    #[cfg(test)]
+    pub(crate) fn recovered(&self) -> &[String] {
         &self.recovered
     }
 
     /// The folder that holds everything.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.inner.root
     }
 
@@ -174,17 +176,7 @@ impl BuiltinDaemon {
         act: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let inner = self.inner.clone();
-        let log_scope = scope::current();
-        match tokio::task::spawn_blocking(move || scope::within(log_scope, || act(&inner))).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => Err(panicked(what, panic.as_ref())),
-                Err(_) => Err(Error::new(
-                    ErrorKind::Cancelled,
-                    format!("{what} was cancelled: the program ends"),
-                )),
-            },
-        }
+        blocking::try_run(what, ErrorKind::Repository, move || act(&inner)).await
     }
 }
 

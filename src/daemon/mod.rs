@@ -30,12 +30,11 @@ mod access_list;
 mod backend;
 mod backups;
 mod builtin;
-pub(crate) mod files;
 mod mode;
 mod refusal;
 mod repository;
 mod restore;
-pub mod server;
+pub(crate) mod server;
 mod snapshots;
 mod source;
 mod start;
@@ -44,6 +43,6 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub use builtin::{BuiltinDaemon, BuiltinOptions};
-pub use server::{Mounts, Server};
-pub use storage::S3Options;
+pub(crate) use builtin::{BuiltinDaemon, BuiltinOptions};
+pub(crate) use server::{Mounts, Server};
+pub(crate) use storage::S3Options;

@@ -2,10 +2,9 @@
 //! library's errors and panics turned into this crate's errors.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use rustic_core::{
@@ -17,8 +16,10 @@ use rustic_core::{
 
 use super::backend::Backend;
 use crate::{
+    blocking,
     error::{Error, ErrorKind, Result},
     progress::{Piece, no_piece},
+    sync::lock,
 };
 
 /// How new repositories are made, as measured on 1 GB (two cores): small packs bound the memory,
@@ -165,7 +166,7 @@ impl OpenRepository {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Indexed>>> {
-        self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.indexed)
     }
 }
 
@@ -208,20 +209,9 @@ pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Err
 /// Runs what calls the library, which panics in places: a panic becomes an error, and nothing stays
 /// locked.
 pub(crate) fn guarded<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| Err(panicked(what, panic.as_ref())))
-}
-
-/// The error for a panic while `what` was done.
-pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
-    let words = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::new(
-        ErrorKind::Repository,
-        format!("{what} failed badly: {}", words.unwrap_or("no reason given")),
-    )
-    .with_hint("this is a defect; please report it with the log")
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+        Err(blocking::panicked(what, ErrorKind::Repository, panic.as_ref()))
+    })
 }
 
 /// Where the key of a root's own repository is kept.

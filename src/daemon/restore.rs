@@ -17,7 +17,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -42,6 +42,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     progress::Piece,
+    sync::lock,
 };
 
 /// Zeros are left out in units of this many bytes: the block of most file systems.
@@ -64,7 +65,7 @@ pub(crate) struct Notes(Mutex<Vec<String>>);
 
 impl Notes {
     fn once(&self, note: &str) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = lock(&self.0);
         if !notes.iter().any(|known| known == note) {
             notes.push(note.to_owned());
         }
@@ -72,7 +73,7 @@ impl Notes {
 
     /// The notes, each once.
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.0))
     }
 }
 
@@ -153,7 +154,7 @@ pub(crate) fn restore(
         drop(sender);
         Ok(folders)
     });
-    if let Some(error) = restorer.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(error) = lock(&restorer.failed).take() {
         return Err(error);
     }
     // All names are in their folders, so times stay; the deepest first, as long as their parents
@@ -166,11 +167,11 @@ pub(crate) fn restore(
 
 impl Restorer<'_> {
     fn fail(&self, error: Error) {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        lock(&self.failed).get_or_insert(error);
     }
 
     fn has_failed(&self) -> bool {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.failed).is_some()
     }
 
     fn nodes(&self, tree: &TreeId, path: &Path) -> Result<std::vec::IntoIter<Node>> {
@@ -307,7 +308,7 @@ impl Restorer<'_> {
 
     fn work(&self, queue: &Mutex<Receiver<Work>>) {
         loop {
-            let work = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let work = lock(queue).recv();
             let Ok(work) = work else { return };
             if self.has_failed() {
                 // The queue must drain, or the walk would wait for room in it.

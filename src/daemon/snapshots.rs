@@ -12,10 +12,7 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, TryLockError,
-        TryLockResult,
-    },
+    sync::{Arc, Mutex, Once, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
     time::Duration,
 };
 
@@ -28,7 +25,6 @@ use rustic_core::{
 
 use super::{
     backend::Backend,
-    files::{age, write_whole},
     repository::{OpenRepository, failure, guarded, key_file},
     source::{Findings, VolumeSource},
     state::SnapshotState,
@@ -36,7 +32,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    files::{age, write_whole},
     progress::Progress,
+    sync::{self, lock},
 };
 
 /// Up to so many packs (16 MiB each), unused space is given back at each delete; beyond, once a
@@ -80,10 +78,6 @@ pub(crate) struct LocalRepository {
     gate: RwLock<()>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl LocalRepository {
     pub(crate) fn new(root: PathBuf, access: Access) -> Self {
         Self {
@@ -106,7 +100,7 @@ impl LocalRepository {
 
     /// Keeps pruning away for as long as the guard lives.
     pub(crate) fn reading(&self) -> RwLockReadGuard<'_, ()> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+        sync::read(&self.gate)
     }
 
     /// The repository, opened; made first where there is none.

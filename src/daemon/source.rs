@@ -18,7 +18,7 @@ use std::{
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use rustic_core::{
@@ -33,7 +33,10 @@ use rustix::{
 };
 
 use super::{backend::Backend, mode};
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    sync::lock,
+};
 
 /// Failures named in an error; the others are counted.
 const NAMED: usize = 10;
@@ -56,7 +59,7 @@ struct Found {
 
 impl Findings {
     fn lock(&self) -> MutexGuard<'_, Found> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Counts an entry that the library must keep.

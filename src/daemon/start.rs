@@ -14,13 +14,13 @@ use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::{
     backend::Backend,
-    files::remove_all,
     snapshots::LocalRepository,
     state::{StateFolder, VolumeState},
     storage::write_error,
 };
 use crate::{
     error::{Error, Result},
+    files::remove_all,
     text::counted,
 };
 

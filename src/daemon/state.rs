@@ -9,11 +9,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::storage::write_error;
+use crate::{
+    error::{Error, Result},
     files::{sync_folder, write_whole},
-    storage::write_error,
 };
-use crate::error::{Error, Result};
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

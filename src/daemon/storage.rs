@@ -14,7 +14,7 @@ use rustic_core::{FileType, Id};
 
 use crate::error::Result;
 pub(crate) use bucket::Bucket;
-pub use bucket::S3Options;
+pub(crate) use bucket::S3Options;
 pub(crate) use folder::{Folder, write_error};
 
 /// The files of one repository. Each becomes visible as a whole or not at all.

@@ -10,12 +10,15 @@ use std::{
     io::{self, ErrorKind as Io, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use rustix::fs::OFlags;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    sync::lock,
+};
 
 /// Readable to the owner's group, as logs are: those who look after them need not be root.
 const MODE: u32 = 0o640;
@@ -93,7 +96,7 @@ impl LogFile {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

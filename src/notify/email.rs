@@ -37,7 +37,7 @@ impl Email {
     ///
     /// # Errors
     /// A configuration error that names the variable.
-    pub fn new(config: &Config) -> Result<Self> {
+    pub(crate) fn new(config: &Config) -> Result<Self> {
         let email = &config.email;
         let from = mailbox(&email.from).map_err(|error| wrong("BKUP_EMAIL_FROM", &error))?;
         let to =
@@ -52,7 +52,7 @@ impl Email {
     }
 
     /// What it is, for people.
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         let way = match &self.transport {
             Transport::Smtp(smtp) => smtp.description(),
             Transport::Ses(ses) => ses.description(),
@@ -65,7 +65,7 @@ impl Email {
     ///
     /// # Errors
     /// Where nobody got it.
-    pub async fn send(&self, id: &str, message: &Message) -> Result<Vec<Refusal>> {
+    pub(crate) async fn send(&self, id: &str, message: &Message) -> Result<Vec<Refusal>> {
         let to = match &message.to {
             None => self.to.clone(),
             Some(to) => to.iter().map(|to| mailbox(to)).collect::<Result<_>>()?,

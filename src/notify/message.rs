@@ -8,7 +8,7 @@ use serde_json::Value;
 /// What a message is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Event {
+pub(crate) enum Event {
     /// A run began.
     Started,
     /// A run went well, as before.
@@ -31,43 +31,43 @@ pub enum Event {
 
 impl Event {
     /// Whether somebody should look.
-    pub fn is_bad(self) -> bool {
+    pub(crate) fn is_bad(self) -> bool {
         matches!(self, Self::Failed | Self::Problem)
     }
 
     /// Whether something is well.
-    pub fn is_good(self) -> bool {
+    pub(crate) fn is_good(self) -> bool {
         matches!(self, Self::Succeeded | Self::Recovered | Self::Solved)
     }
 }
 
 /// What people are told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Message {
+pub(crate) struct Message {
     /// What it is about.
-    pub event: Event,
+    pub(crate) event: Event,
     /// One line, of at most [`SUBJECT_COLUMNS`](super::texts::SUBJECT_COLUMNS) columns, without
     /// control characters.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The whole as plain text.
-    pub text: String,
+    pub(crate) text: String,
     /// The whole as HTML.
-    pub html: String,
+    pub(crate) html: String,
     /// The host it is about.
-    pub host: String,
+    pub(crate) host: String,
     /// When it was made.
     #[serde(with = "timestamp")]
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// The run it is about, as programs get it.
-    pub run: Option<Value>,
+    pub(crate) run: Option<Value>,
     /// The id of that run.
-    pub run_id: Option<String>,
+    pub(crate) run_id: Option<String>,
     /// What a script wants posted in place of the webhook's usual form.
-    pub body: Option<Value>,
+    pub(crate) body: Option<Value>,
     /// The e-mail addresses that still have to get it; `None`: the configured ones.
-    pub to: Option<Vec<String>>,
+    pub(crate) to: Option<Vec<String>>,
     /// The key of the ongoing problem that this tells.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// Times as RFC 3339.
@@ -75,11 +75,16 @@ pub(super) mod timestamp {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Timestamp,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(time)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Timestamp, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

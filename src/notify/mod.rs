@@ -38,11 +38,10 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use message::{Event, Message};
-pub use outbox::{ChannelKind, Waiting};
-pub use problems::{Problem, Repeat};
-pub use report::RunReport;
-pub use texts::SUBJECT_COLUMNS;
+pub(crate) use message::{Event, Message};
+pub(crate) use outbox::{ChannelKind, Waiting};
+pub(crate) use problems::{Problem, Repeat};
+pub(crate) use report::RunReport;
 
 use crate::{
     clock::Clock,
@@ -68,7 +67,7 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// Tells people. One per process; making it costs nothing and needs no network.
-pub struct Teller {
+pub(crate) struct Teller {
     host: String,
     clock: Arc<dyn Clock>,
     email: Option<Channel<Email>>,
@@ -97,31 +96,22 @@ impl<T> Channel<T> {
 
 /// A channel that is on.
 #[derive(Debug, Clone, Serialize)]
-pub struct ChannelInfo {
+pub(crate) struct ChannelInfo {
     /// Which it is.
-    pub channel: ChannelKind,
+    pub(crate) channel: ChannelKind,
     /// Where it leads, without secrets.
-    pub to: String,
+    pub(crate) to: String,
     /// Whether it hears of every run.
-    pub always: bool,
+    pub(crate) always: bool,
 }
 
 /// What came of sending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Deliveries {
+pub(crate) struct Deliveries {
     /// How many messages were sent.
-    pub sent: usize,
+    pub(crate) sent: usize,
     /// How many could not be sent, and wait on or were given up.
-    pub failed: usize,
-}
-
-/// How much a message matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Somebody should look.
-    Problem,
-    /// It is worth knowing.
-    Information,
+    pub(crate) failed: usize,
 }
 
 /// Which channels get a message.
@@ -140,7 +130,7 @@ impl Teller {
     ///
     /// # Errors
     /// A configuration error that names the variable.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let email = config.email.enabled.then(|| Email::new(config)).transpose()?;
         let webhook = Webhook::new(&config.webhook)?;
         let folder = config.data_dir.join("notify");
@@ -157,7 +147,7 @@ impl Teller {
     }
 
     /// The channels that are on.
-    pub fn channels(&self) -> Vec<ChannelInfo> {
+    pub(crate) fn channels(&self) -> Vec<ChannelInfo> {
         let email = self.email.as_ref().map(|channel| ChannelInfo {
             channel: ChannelKind::Email,
             to: channel.way.description(),
@@ -173,7 +163,7 @@ impl Teller {
 
     /// A run begins: only a service that waits for pings wants to know, and only now.
     /// A person who looks at a list must not be taken for a backup.
-    pub fn run_started(&self, run: &str, script: &str, only_reads: bool) {
+    pub(crate) fn run_started(&self, run: &str, script: &str, only_reads: bool) {
         let Some(webhook) = &self.webhook else { return };
         if only_reads || !webhook.way.counts_runs() {
             return;
@@ -189,7 +179,7 @@ impl Teller {
     /// otherwise) and when it went well again, or its good backups made up for what other runs
     /// failed to do; channels that are always told hear of every run but a dry one, and one by
     /// which a person only looked at something.
-    pub fn run_ended(&self, report: &RunReport) {
+    pub(crate) fn run_ended(&self, report: &RunReport) {
         if report.dry_run || report.is_refused() || self.channels().is_empty() {
             return;
         }
@@ -308,12 +298,12 @@ impl Teller {
     /// Something is wrong that is no run, such as a volume whose newest backup is too old. Told
     /// once, until [`Teller::solved`] is called with the same key, another subject is given, or a
     /// reminder is due.
-    pub fn problem(&self, key: &str, subject: &str, text: &str) {
+    pub(crate) fn problem(&self, key: &str, subject: &str, text: &str) {
         self.problem_of(key, subject, text, Repeat::AfterAWhile);
     }
 
     /// The same; `repeat` says whether people are reminded of it.
-    pub fn problem_of(&self, key: &str, subject: &str, text: &str, repeat: Repeat) {
+    pub(crate) fn problem_of(&self, key: &str, subject: &str, text: &str, repeat: Repeat) {
         self.seen_problem(
             &format!("problem {key}"),
             subject,
@@ -325,12 +315,12 @@ impl Teller {
     }
 
     /// It is no problem any more, and nobody needs to be told.
-    pub fn forget(&self, key: &str) {
+    pub(crate) fn forget(&self, key: &str) {
         self.problems.solved(&format!("problem {key}"), |_| {});
     }
 
     /// It is well again: told where the problem was.
-    pub fn solved(&self, key: &str, subject: &str, text: &str) {
+    pub(crate) fn solved(&self, key: &str, subject: &str, text: &str) {
         let key = format!("problem {key}");
         // Most of what is well was never wrong: it costs a look at the file, and no lock.
         if self.problems.all(self.clock.now()).is_ok_and(|problems| !problems.contains_key(&key)) {
@@ -341,15 +331,6 @@ impl Teller {
                 self.say(Event::Solved, subject, text, Reach::All, None);
             }
         });
-    }
-
-    /// Something that people should know now, each time it is said.
-    pub fn message(&self, level: Level, subject: &str, text: &str) {
-        let event = match level {
-            Level::Problem => Event::Problem,
-            Level::Information => Event::Information,
-        };
-        self.say(event, subject, text, Reach::All, None);
     }
 
     /// `run`: the run of the script that says it; such a problem ends by not being said again.
@@ -436,13 +417,13 @@ impl Teller {
     }
 
     /// Whether there is something of this process's own that it has not tried to send yet.
-    pub fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.untried.load(Ordering::SeqCst)
     }
 
     /// Sends what is due, both channels at the same time, each in the order in which it was told.
     /// Dropping the future leaves what is not sent where it was.
-    pub async fn deliver_due(&self) -> Deliveries {
+    pub(crate) async fn deliver_due(&self) -> Deliveries {
         self.deliver(ATTEMPT).await
     }
 
@@ -461,7 +442,7 @@ impl Teller {
 
     /// One attempt to send what is due, within this time: the end of a run on the command line.
     /// What is left is sent by the next process, `serve` or another run.
-    pub async fn deliver_within(&self, limit: Duration) {
+    pub(crate) async fn deliver_within(&self, limit: Duration) {
         // The first that gets no answer takes all the time there is: what is behind it is not tried
         // any more.
         let in_time = tokio::time::timeout(limit + LAST_MOMENT, self.deliver(limit)).await;
@@ -478,14 +459,14 @@ impl Teller {
     }
 
     /// When something has to be sent next; `None` where nothing waits.
-    pub fn next_attempt(&self) -> Option<Timestamp> {
+    pub(crate) fn next_attempt(&self) -> Option<Timestamp> {
         self.outbox.list().into_iter().map(|waiting| waiting.next_attempt).min()
     }
 
     /// Sends what is put into the outbox, by whichever process, until it is told to stop; what is
     /// being sent then gets a moment to end, as a message that is cut off may have arrived and is
     /// sent again.
-    pub async fn keep_delivering(&self, stop: CancellationToken) {
+    pub(crate) async fn keep_delivering(&self, stop: CancellationToken) {
         loop {
             let round = self.deliver_due();
             tokio::pin!(round);
@@ -631,7 +612,7 @@ impl Teller {
     }
 
     /// Sends one message through every channel that is on, now, past the outbox; how each went.
-    pub async fn test(&self) -> Vec<(ChannelInfo, Result<()>)> {
+    pub(crate) async fn test(&self) -> Vec<(ChannelInfo, Result<()>)> {
         let text = "This is a test: whoever reads it is told when something is wrong.";
         let message = self.words(Event::Test, "this is a test", text, None);
         let mut results = Vec::new();
@@ -647,7 +628,7 @@ impl Teller {
     }
 
     /// What waits to be sent, in its order.
-    pub fn waiting(&self) -> Vec<Waiting> {
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
         self.outbox.list()
     }
 
@@ -655,7 +636,7 @@ impl Teller {
     ///
     /// # Errors
     /// Where the file can't be read.
-    pub fn problems(&self) -> Result<BTreeMap<String, Problem>> {
+    pub(crate) fn problems(&self) -> Result<BTreeMap<String, Problem>> {
         self.problems.all(self.clock.now())
     }
 }

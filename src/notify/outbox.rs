@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Event, Message, timestamp};
 use crate::{
-    daemon::files::write_whole,
     error::{Error, Result},
+    files::write_whole,
+    sync::lock,
 };
 
 /// When a message that could not be sent is given up.
@@ -40,7 +41,7 @@ static SERIAL: AtomicU32 = AtomicU32::new(0);
 /// The channels by the names under which their messages wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ChannelKind {
+pub(crate) enum ChannelKind {
     /// E-mail.
     Email,
     /// The webhook.
@@ -49,7 +50,7 @@ pub enum ChannelKind {
 
 impl ChannelKind {
     /// Its name for people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Email => "e-mail",
             Self::Webhook => "webhook",
@@ -59,20 +60,20 @@ impl ChannelKind {
 
 /// A message that waits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// Its name; names sort by time.
-    pub id: String,
+    pub(crate) id: String,
     /// How it is to be sent.
-    pub channel: ChannelKind,
+    pub(crate) channel: ChannelKind,
     /// How often that was tried.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// When it is tried next.
     #[serde(with = "timestamp")]
-    pub next_attempt: Timestamp,
+    pub(crate) next_attempt: Timestamp,
     /// Why it failed last.
-    pub last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// What is to be sent.
-    pub message: Message,
+    pub(crate) message: Message,
 }
 
 impl Waiting {
@@ -135,7 +136,7 @@ pub(super) struct Claim<'a> {
 }
 
 impl Outbox {
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.join("outbox"), memory: Mutex::default() }
     }
 
@@ -143,7 +144,7 @@ impl Outbox {
     ///
     /// # Errors
     /// Where too many wait already: it is dropped.
-    pub fn put(&self, waiting: Waiting) -> Result<()> {
+    pub(crate) fn put(&self, waiting: Waiting) -> Result<()> {
         if self.files().len() + self.in_memory().len() >= MOST_WAITING {
             return Err(Error::internal(format!(
                 "{MOST_WAITING} messages wait to be sent already"
@@ -158,12 +159,12 @@ impl Outbox {
     }
 
     /// Keeps a message in memory alone: it is not worth a file.
-    pub fn put_into_memory(&self, waiting: Waiting) {
+    pub(crate) fn put_into_memory(&self, waiting: Waiting) {
         self.in_memory().push(waiting);
     }
 
     /// What waits, in the order in which it was put in.
-    pub fn list(&self) -> Vec<Waiting> {
+    pub(crate) fn list(&self) -> Vec<Waiting> {
         let mut all: Vec<Waiting> =
             self.files().iter().filter_map(|path| self.read(path)).collect();
         all.extend(self.in_memory().iter().cloned());
@@ -172,12 +173,12 @@ impl Outbox {
     }
 
     /// How many messages are only in memory and should not be.
-    pub fn unsafe_count(&self) -> usize {
+    pub(crate) fn unsafe_count(&self) -> usize {
         self.in_memory().iter().filter(|waiting| !waiting.is_of_the_moment()).count()
     }
 
     /// Takes a message to send it; `None` where another has it, or sent it already.
-    pub fn claim(&self, id: &str) -> Option<Claim<'_>> {
+    pub(crate) fn claim(&self, id: &str) -> Option<Claim<'_>> {
         let mut memory = self.in_memory();
         if let Some(at) = memory.iter().position(|waiting| waiting.id == id) {
             return Some(Claim { outbox: self, waiting: Some(memory.remove(at)), file: None });
@@ -193,7 +194,7 @@ impl Outbox {
     }
 
     fn in_memory(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 
     fn path(&self, id: &str) -> PathBuf {
@@ -240,12 +241,12 @@ impl Outbox {
 
 impl Claim<'_> {
     /// What is to be sent.
-    pub fn waiting(&mut self) -> Option<&mut Waiting> {
+    pub(crate) fn waiting(&mut self) -> Option<&mut Waiting> {
         self.waiting.as_mut()
     }
 
     /// It is sent, or given up.
-    pub fn done(mut self) {
+    pub(crate) fn done(mut self) {
         self.waiting = None;
         if let Some((path, _)) = &self.file
             && let Err(error) = fs::remove_file(path)
@@ -259,7 +260,7 @@ impl Claim<'_> {
     }
 
     /// It waits on, as it is now.
-    pub fn put_back(mut self) {
+    pub(crate) fn put_back(mut self) {
         let Some(waiting) = self.waiting.take() else { return };
         if self.file.is_none() {
             self.outbox.in_memory().push(waiting);
@@ -285,7 +286,7 @@ mod tests {
 
     const NOW: &str = "2026-11-23T07:42:00Z";
 
-    pub fn waiting(subject: &str) -> Waiting {
+    pub(crate) fn waiting(subject: &str) -> Waiting {
         let message = Message {
             event: Event::Problem,
             subject: subject.into(),

@@ -9,7 +9,7 @@ use std::{
     fs::File,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::message::timestamp;
 use crate::{
-    daemon::files::write_whole,
     error::{Error, Result},
+    files::write_whole,
+    sync::lock,
 };
 
 /// How long to wait for another process that writes: it takes a moment, unless that process was
@@ -37,24 +38,24 @@ pub(super) const EVERY_VOLUME: &str = "";
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// What it is, in a few words.
-    pub title: String,
+    pub(crate) title: String,
     /// When it was seen first.
     #[serde(with = "timestamp")]
-    pub first: Timestamp,
+    pub(crate) first: Timestamp,
     /// When it was seen last.
     #[serde(with = "timestamp")]
-    pub last: Timestamp,
+    pub(crate) last: Timestamp,
     /// How often it was seen.
-    pub times: u64,
+    pub(crate) times: u64,
     /// Whether it ends by not being said again: nobody says when it is over.
     #[serde(default)]
-    pub fades: bool,
+    pub(crate) fades: bool,
     /// The volumes that were not backed up, where that is all that is wrong: good backups of them
     /// end it, whoever makes them. [`EVERY_VOLUME`]: a backup of everything.
     #[serde(default)]
-    pub not_backed_up: BTreeSet<String>,
+    pub(crate) not_backed_up: BTreeSet<String>,
     /// From which daemon and to which destination they were not backed up; `None`: none was
     /// reached.
     #[serde(default)]
@@ -85,23 +86,23 @@ pub(super) struct Problems {
 /// What was seen.
 #[derive(Debug, Clone)]
 pub(super) struct Seen<'a> {
-    pub key: &'a str,
-    pub title: &'a str,
-    pub fingerprint: &'a str,
-    pub now: Timestamp,
+    pub(crate) key: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) fingerprint: &'a str,
+    pub(crate) now: Timestamp,
     /// See [`Problem::fades`].
-    pub fades: bool,
+    pub(crate) fades: bool,
     /// See [`Problem::not_backed_up`].
-    pub not_backed_up: BTreeSet<String>,
+    pub(crate) not_backed_up: BTreeSet<String>,
     /// See [`Problem::not_backed_up`].
-    pub place: Option<String>,
+    pub(crate) place: Option<String>,
     /// Whether people are reminded of it.
-    pub repeat: Repeat,
+    pub(crate) repeat: Repeat,
 }
 
 /// Whether people are told again of what goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
+pub(crate) enum Repeat {
     /// When `BKUP_REMIND_AFTER` has passed.
     AfterAWhile,
     /// They are told once: whether it is wrong at all, only they know.
@@ -112,9 +113,9 @@ pub enum Repeat {
 /// out).
 #[derive(Debug, Clone, Default)]
 pub(super) struct BackedUp {
-    pub volumes: BTreeSet<String>,
+    pub(crate) volumes: BTreeSet<String>,
     /// From which daemon, to which destination.
-    pub place: Option<String>,
+    pub(crate) place: Option<String>,
 }
 
 /// Whether people are to be told.
@@ -129,24 +130,24 @@ pub(super) enum Verdict {
 }
 
 impl Problems {
-    pub fn new(folder: &Path, remind_after: Duration) -> Self {
+    pub(crate) fn new(folder: &Path, remind_after: Duration) -> Self {
         Self { folder: folder.to_owned(), remind_after, known: Mutex::default() }
     }
 
     /// Notes what was seen, and passes on whether people are to be told. What `tell` does is done
     /// before the note is on disk: whoever dies in between tells twice, rather than not at all.
-    pub fn seen(&self, seen: &Seen<'_>, tell: impl FnOnce(Verdict)) {
+    pub(crate) fn seen(&self, seen: &Seen<'_>, tell: impl FnOnce(Verdict)) {
         self.change(|state| tell(state.seen(seen, self.remind_after)));
     }
 
     /// Takes a problem out that is over; what it was is passed on, where it was known.
-    pub fn solved(&self, key: &str, tell: impl FnOnce(Option<Problem>)) {
+    pub(crate) fn solved(&self, key: &str, tell: impl FnOnce(Option<Problem>)) {
         self.change(|state| tell(state.problems.remove(key)));
     }
 
     /// A run ended: takes out its own problem where it went well (`own` is its key), and the
     /// problems of other runs that its good backups end. What each of them was is passed on.
-    pub fn ended(
+    pub(crate) fn ended(
         &self,
         own: Option<&str>,
         backed_up: &BackedUp,
@@ -159,7 +160,7 @@ impl Problems {
     }
 
     /// Forgets that a problem was told: nobody got the message.
-    pub fn untold(&self, key: &str) {
+    pub(crate) fn untold(&self, key: &str) {
         self.change(|state| {
             state.problems.get_mut(key).into_iter().for_each(|problem| problem.told.clear());
         });
@@ -169,7 +170,7 @@ impl Problems {
     ///
     /// # Errors
     /// Where the file can't be read.
-    pub fn all(&self, now: Timestamp) -> Result<BTreeMap<String, Problem>> {
+    pub(crate) fn all(&self, now: Timestamp) -> Result<BTreeMap<String, Problem>> {
         let mut state = self.read()?;
         state.fade(now, self.remind_after);
         Ok(state.problems)
@@ -177,7 +178,7 @@ impl Problems {
 
     fn change(&self, work: impl FnOnce(&mut State)) {
         // The threads of this process take turns here, processes at the file.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let locked = self.lock();
         // Also where another process holds it for long: what it says is known all the same.
         let mut state = match self.read() {

@@ -15,63 +15,63 @@ use crate::{
 
 /// A run that ended.
 #[derive(Debug, Clone)]
-pub struct RunReport {
+pub(crate) struct RunReport {
     /// The run's id.
-    pub run: String,
+    pub(crate) run: String,
     /// The script's name.
-    pub script: String,
+    pub(crate) script: String,
     /// Its arguments, as words of a command line.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// Who started it: `cli`, `cron` or `http`.
-    pub trigger: String,
+    pub(crate) trigger: String,
     /// How it ended: `done`, `failed`, `partial`, `cancelled`, `timed-out`, `interrupted` or
     /// `skipped`.
-    pub status: String,
+    pub(crate) status: String,
     /// Whether that is a failure.
-    pub is_bad: bool,
+    pub(crate) is_bad: bool,
     /// Whether nothing was to be written. Nobody is told of such a run.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Whether its script only reads. A person who types one sits before it.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// The volumes that it backed up to the configured destination, each proven good.
-    pub backed_up: BTreeSet<String>,
+    pub(crate) backed_up: BTreeSet<String>,
     /// Which daemon and destination it worked with; `None` where it reached none.
-    pub place: Option<String>,
+    pub(crate) place: Option<String>,
     /// When it began.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// How long it took; `None` where nobody knows.
-    pub took: Option<Duration>,
+    pub(crate) took: Option<Duration>,
     /// What ended it.
-    pub error: Option<Error>,
+    pub(crate) error: Option<Error>,
     /// What failed on the way without ending it.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
     /// The newest good backup of each volume that it failed with, and when it was made; `None`:
     /// there is none.
-    pub last_good: Vec<(String, Option<(Timestamp, String)>)>,
+    pub(crate) last_good: Vec<(String, Option<(Timestamp, String)>)>,
     /// The last lines of its log.
-    pub log_tail: Vec<String>,
+    pub(crate) log_tail: Vec<String>,
 }
 
 impl RunReport {
     /// What was run, as a person types it: `backup --volume vol2`.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         command_line(std::iter::once(&self.script).chain(&self.arguments).map(String::as_str))
     }
 
     /// The command that shows more of it.
-    pub fn look_closer(&self) -> String {
+    pub(crate) fn look_closer(&self) -> String {
         format!("convoy-backups runs show {}", self.run)
     }
 
     /// The volumes that failed, each once, in order of their names.
-    pub fn volumes(&self) -> Vec<&str> {
+    pub(crate) fn volumes(&self) -> Vec<&str> {
         let volumes: BTreeSet<&str> =
             self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         volumes.into_iter().filter(|volume| !volume.is_empty()).collect()
     }
 
     /// The volumes that failed; where it ended before it could say which, the one it was for.
-    pub fn volumes_at_fault(&self) -> Vec<&str> {
+    pub(crate) fn volumes_at_fault(&self) -> Vec<&str> {
         match self.volumes().as_slice() {
             [] => Some(self.volume_argument())
                 .filter(|volume| !volume.is_empty())
@@ -95,18 +95,18 @@ impl RunReport {
 
     /// Whether people are told of it as a failure. A person who cancelled a run knows, and one
     /// whose run found the lock taken can try again; nobody watches the crontab's.
-    pub fn counts_as_failure(&self) -> bool {
+    pub(crate) fn counts_as_failure(&self) -> bool {
         self.is_bad && self.status != "cancelled" && (!self.is_busy() || self.trigger == "cron")
     }
 
     /// Whether it only showed something to whoever asked for it.
-    pub fn is_a_look(&self) -> bool {
+    pub(crate) fn is_a_look(&self) -> bool {
         self.read_only && self.trigger != "cron"
     }
 
     /// Whether what was asked for over HTTP was refused as wrong: whoever asked has the answer, and
     /// nothing is broken.
-    pub fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         let is_wrong =
             |kind| matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Guard);
         self.trigger == "http" && self.error.as_ref().is_some_and(|error| is_wrong(error.kind))
@@ -144,7 +144,7 @@ impl RunReport {
 
     /// By what two failures are told apart: the volumes, the kinds of error, and the words without
     /// their numbers (sizes, ages, ids and names of snapshots differ each time).
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let mut parts: BTreeSet<String> = self
             .failures
             .iter()
@@ -162,7 +162,7 @@ impl RunReport {
     }
 
     /// The run as programs get it.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({
             "id": self.run,
             "script": self.script,
@@ -206,7 +206,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A backup of everything in which these volumes failed.
-    pub fn failed(volumes: &[&str]) -> RunReport {
+    pub(crate) fn failed(volumes: &[&str]) -> RunReport {
         let failure = |volume: &&str| Failure {
             volume: (*volume).into(),
             code: "daemon".into(),

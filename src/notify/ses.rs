@@ -35,7 +35,7 @@ pub(super) struct Ses {
 
 impl Ses {
     /// Checks the settings.
-    pub fn new(email: &config::Email) -> Result<Self> {
+    pub(crate) fn new(email: &config::Email) -> Result<Self> {
         const ID: &str = "BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID";
         const KEY: &str = "BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY";
         let half = |given, missing| {
@@ -51,7 +51,7 @@ impl Ses {
         Ok(Self { key, region: email.ses_region.clone(), endpoint: email.ses_endpoint.clone() })
     }
 
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         match (&self.endpoint, &self.region) {
             (Some(endpoint), _) => format!("Amazon SES at {endpoint}"),
             (None, Some(region)) => format!("Amazon SES in {region}"),
@@ -63,7 +63,7 @@ impl Ses {
     ///
     /// # Errors
     /// Where nobody got it.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         from: &Mailbox,
         to: &[Address],

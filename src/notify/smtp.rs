@@ -37,7 +37,7 @@ type SmtpError = lettre::transport::smtp::Error;
 
 impl Smtp {
     /// Checks the settings.
-    pub fn new(email: &config::Email) -> Result<Self> {
+    pub(crate) fn new(email: &config::Email) -> Result<Self> {
         let user = match (&email.smtp_user, &email.smtp_password) {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (None, None) => None,
@@ -70,7 +70,7 @@ impl Smtp {
         })
     }
 
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         let security = match self.security {
             SmtpSecurity::Tls => "TLS",
             SmtpSecurity::StartTls => "STARTTLS",
@@ -83,7 +83,7 @@ impl Smtp {
     ///
     /// # Errors
     /// Where nobody got it.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         from: &Address,
         to: &[Address],

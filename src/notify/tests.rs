@@ -3,7 +3,11 @@
 use jiff::tz::TimeZone;
 
 use super::{report::tests::failed, *};
-use crate::{clock::FixedClock, error::Error};
+use crate::{
+    clock::FixedClock,
+    error::Error,
+    support::smtp::{Manners, Smtp},
+};
 
 /// A teller with e-mail for failures and a webhook that is always told, in this folder.
 fn teller(folder: &std::path::Path, settings: &[(&str, &str)]) -> (Teller, Arc<FixedClock>) {
@@ -127,7 +131,7 @@ fn without_a_channel_nothing_is_kept() {
     let (teller, _) = teller(folder.path(), &[("BKUP_EMAIL_ENABLED", "false")]);
     teller.run_ended(&failed(&["vol1"]));
     teller.problem("x", "subject", "text");
-    teller.message(Level::Information, "subject", "text");
+    teller.say(Event::Information, "subject", "text", Reach::All, None);
     assert!(teller.waiting().is_empty() && !folder.path().join("notify").exists());
 }
 
@@ -239,4 +243,24 @@ fn what_only_people_can_judge_is_told_once_and_never_again() {
     teller.forget("gone vol1");
     assert_eq!(subjects(&teller).len(), 4, "nobody is told that it is known");
     assert_eq!(teller.problems().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_costs_no_more_than_the_time_given() {
+    for manners in [
+        Manners { mute: true, ..Manners::default() },
+        Manners { hangs: true, ..Manners::default() },
+    ] {
+        let (smtp, folder) = (Smtp::start(manners), tempfile::tempdir().unwrap());
+        let port = smtp.port().to_string();
+        let (teller, _) = teller(
+            folder.path(),
+            &[("BKUP_EMAIL_SMTP_PORT", &port), ("BKUP_EMAIL_SMTP_SECURITY", "none")],
+        );
+        let before = std::time::Instant::now();
+        teller.say(Event::Problem, "subject", "text", Reach::All, None);
+        teller.deliver_within(Duration::from_millis(200)).await;
+        assert!(before.elapsed() < Duration::from_secs(5));
+        assert_eq!(teller.waiting()[0].attempts, 1, "it waits on");
+    }
 }

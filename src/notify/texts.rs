@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a subject may be, in columns.
-pub const SUBJECT_COLUMNS: usize = 100;
+pub(crate) const SUBJECT_COLUMNS: usize = 100;
 /// How many of a run's failures are listed.
 const MOST_FAILURES: usize = 20;
 /// How many lines of a run's log are shown.

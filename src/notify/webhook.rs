@@ -54,7 +54,7 @@ impl Webhook {
     ///
     /// # Errors
     /// A configuration error that does not show the address.
-    pub fn new(webhook: &config::Webhook) -> Result<Option<Self>> {
+    pub(crate) fn new(webhook: &config::Webhook) -> Result<Option<Self>> {
         let Some(url) = &webhook.url else {
             let lonely = webhook.token.is_some();
             return if lonely {
@@ -93,7 +93,7 @@ impl Webhook {
     }
 
     /// What it is, for people: never the whole address.
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         let format = match self.format {
             WebhookFormat::Json => "JSON",
             WebhookFormat::Slack => "Slack's form",
@@ -105,7 +105,7 @@ impl Webhook {
 
     /// Whether it wants to hear of every run: a service that waits for pings takes silence for a
     /// failure.
-    pub fn counts_runs(&self) -> bool {
+    pub(crate) fn counts_runs(&self) -> bool {
         self.format == WebhookFormat::Healthchecks
     }
 
@@ -113,7 +113,7 @@ impl Webhook {
     ///
     /// # Errors
     /// Where it could not be told, or does not answer with a 2xx status.
-    pub async fn send(&self, message: &Message) -> Result<()> {
+    pub(crate) async fn send(&self, message: &Message) -> Result<()> {
         let request = self.request(message)?;
         let secure = request.uri().scheme_str() == Some("https");
         let answer = if secure { self.send_tls(request).await } else { send_plain(request).await };

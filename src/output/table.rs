@@ -10,7 +10,7 @@ const NARROWEST: usize = 12;
 
 /// A column's heading, and how its cells are set.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub(crate) struct Column {
     heading: &'static str,
     right: bool,
     may_be_cut: bool,
@@ -18,24 +18,24 @@ pub struct Column {
 
 impl Column {
     /// Set to the left and never cut: names, URLs, whatever is copied from the screen.
-    pub const fn left(heading: &'static str) -> Self {
+    pub(crate) const fn left(heading: &'static str) -> Self {
         Self { heading, right: false, may_be_cut: false }
     }
 
     /// Set to the right and never cut: numbers.
-    pub const fn right(heading: &'static str) -> Self {
+    pub(crate) const fn right(heading: &'static str) -> Self {
         Self { heading, right: true, may_be_cut: false }
     }
 
     /// Set to the left, and cut where the terminal is too narrow: words.
-    pub const fn words(heading: &'static str) -> Self {
+    pub(crate) const fn words(heading: &'static str) -> Self {
         Self { heading, right: false, may_be_cut: true }
     }
 }
 
 /// What stands in one place of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct Cell {
     text: String,
     style: Option<Style>,
 }
@@ -43,7 +43,7 @@ pub struct Cell {
 impl Cell {
     /// The same text in this style, where colour was asked for.
     #[must_use]
-    pub fn styled(mut self, style: Style) -> Self {
+    pub(crate) fn styled(mut self, style: Style) -> Self {
         self.style = Some(style);
         self
     }
@@ -58,7 +58,7 @@ impl<T: Into<String>> From<T> for Cell {
 /// Rows under headings. Control characters in cells are escaped; an empty cell shows `-`. Where
 /// `width` columns are too few, the columns of words are cut, the widest first; what must not be
 /// cut stays whole, and the terminal wraps it.
-pub fn table(
+pub(crate) fn table(
     columns: &[Column],
     rows: Vec<Vec<Cell>>,
     width: Option<usize>,

@@ -7,11 +7,11 @@
 mod alive;
 mod host;
 mod id;
-pub mod record;
+pub(crate) mod record;
 mod recording;
 mod schema;
-pub mod since;
-pub mod store;
+pub(crate) mod since;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -37,20 +37,20 @@ use crate::{
     diagnostic,
     error::{Error, ErrorKind, Result},
     locks::Locks,
-    logging::scope::{self, Scope},
+    scope::{self, Scope},
     script::{
         self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings,
         Speaker,
     },
     text::command_line,
 };
-pub use record::{Entry, Status, Trigger};
+pub(crate) use record::{Entry, Status, Trigger};
 use record::{Output, RunRecord};
-pub use recording::Recorder;
+pub(crate) use recording::Recorder;
 use recording::Recording;
-pub use store::{Begun, EntryEvent, EntryTimes, Store};
+pub(crate) use store::{Begun, EntryEvent, Store};
 use turns::Place;
-pub use turns::Turns;
+pub(crate) use turns::Turns;
 
 /// A longer list is not kept, in bytes of JSON.
 const LONGEST_LIST: usize = 16 << 10;
@@ -59,35 +59,35 @@ const CUT_OFF: &str = "serve was ended";
 
 /// What all runs of one process share.
 #[derive(Clone)]
-pub struct Door {
+pub(crate) struct Door {
     /// The daemon, unguarded: no one but the guards gets it from here.
-    pub daemon: Arc<dyn Daemon>,
+    pub(crate) daemon: Arc<dyn Daemon>,
     /// The folder of the lock files.
-    pub lock_folder: PathBuf,
+    pub(crate) lock_folder: PathBuf,
     /// How long a run waits for a lock.
-    pub lock_wait: Duration,
+    pub(crate) lock_wait: Duration,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// The configuration that scripts see.
-    pub settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// Hears what scripts say.
-    pub listener: Arc<dyn Listener>,
+    pub(crate) listener: Arc<dyn Listener>,
     /// Takes what scripts want people to know.
-    pub notifier: Arc<dyn Notifier>,
+    pub(crate) notifier: Arc<dyn Notifier>,
     /// Where runs are written down; nowhere where there is none.
-    pub recorder: Option<Arc<Recorder>>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     /// How many runs that change something there are at a time; any number where there is none.
-    pub turns: Option<Arc<Turns>>,
+    pub(crate) turns: Option<Arc<Turns>>,
     /// How many that only read, or are dry; any number where there is none.
-    pub readers: Option<Arc<Turns>>,
+    pub(crate) readers: Option<Arc<Turns>>,
     /// Cancelled where the program that all these runs are a part of is told to end. A run that is
     /// cancelled then was cut off, and is remembered as interrupted, not as cancelled.
-    pub ending: CancellationToken,
+    pub(crate) ending: CancellationToken,
 }
 
 impl Door {
     /// Which daemon and destination its runs work with, in one spelling.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!(
             "{} {}",
             self.daemon.identity(),
@@ -97,54 +97,54 @@ impl Door {
 }
 
 /// What to run.
-pub struct Request {
+pub(crate) struct Request {
     /// The script.
-    pub script: Script,
+    pub(crate) script: Script,
     /// Its arguments, checked.
-    pub arguments: Arguments,
+    pub(crate) arguments: Arguments,
     /// Who asks.
-    pub trigger: Trigger,
+    pub(crate) trigger: Trigger,
     /// The crontab's entry, where one asks.
-    pub entry: Option<Entry>,
+    pub(crate) entry: Option<Entry>,
     /// Read for real, write nothing.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How long it may take.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// A run that came to its end.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// The run's id; ids sort by time.
-    pub id: String,
+    pub(crate) id: String,
     /// The script's name.
-    pub script: String,
+    pub(crate) script: String,
     /// How it ended.
-    pub status: Status,
+    pub(crate) status: Status,
     /// What the script returned; `Err` where it did not come to its end.
-    pub result: Result<Value>,
+    pub(crate) result: Result<Value>,
     /// What failed on the way without ending it.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
     /// In a dry run: what would have been done, in order.
-    pub plan: Option<Vec<Step>>,
+    pub(crate) plan: Option<Vec<Step>>,
     /// When it began.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// Whether the store remembers it.
-    pub recorded: bool,
+    pub(crate) recorded: bool,
     /// Whether its turn came: else it was cancelled before.
-    pub has_begun: bool,
+    pub(crate) has_begun: bool,
     /// Whether its script only reads.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// The volumes that it backed up to the configured destination, each backup proven good; none
     /// in a dry run.
-    pub backed_up: BTreeSet<String>,
+    pub(crate) backed_up: BTreeSet<String>,
 }
 
 impl Finished {
     /// The process's exit code: 0 done, 3 partial, else by the error, 1 where there is none.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match (self.status, &self.result) {
             (Status::Done, _) => 0,
             (Status::Partial, _) => 3,
@@ -162,13 +162,17 @@ impl Finished {
 
 /// Runs a script to its end, when its turn has come. Once the script runs, dropping the future does
 /// not end it, and it is recorded all the same; cancelling the token ends it.
-pub async fn run(door: &Door, request: Request, cancellation: CancellationToken) -> Finished {
+pub(crate) async fn run(
+    door: &Door,
+    request: Request,
+    cancellation: CancellationToken,
+) -> Finished {
     announce(door, request, cancellation).run().await
 }
 
 /// A run that has its id, its place in the line and its record. Dropped, it is recorded as broken
 /// off.
-pub struct Announced {
+pub(crate) struct Announced {
     door: Door,
     request: Request,
     cancellation: CancellationToken,
@@ -178,7 +182,11 @@ pub struct Announced {
 }
 
 /// Gives a run its id and its place in the line, and begins its record; [`Announced::run`] runs it.
-pub fn announce(door: &Door, request: Request, cancellation: CancellationToken) -> Announced {
+pub(crate) fn announce(
+    door: &Door,
+    request: Request,
+    cancellation: CancellationToken,
+) -> Announced {
     let name = || {
         let now = door.clock.now();
         (id::next(now), now)
@@ -205,38 +213,38 @@ pub fn announce(door: &Door, request: Request, cancellation: CancellationToken) 
 
 impl Announced {
     /// The run's id; ids sort by time.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.record.id
     }
 
     /// The door that it goes through.
-    pub fn door(&self) -> &Door {
+    pub(crate) fn door(&self) -> &Door {
         &self.door
     }
 
     /// Who started it.
-    pub fn trigger(&self) -> Trigger {
+    pub(crate) fn trigger(&self) -> Trigger {
         self.request.trigger
     }
 
     /// Its arguments as words of a command line.
-    pub fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         record::words(self.request.arguments.values())
     }
 
     /// Whether it has to wait for its turn.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.record.status == Status::Waiting
     }
 
     /// Runs it to its end, when its turn has come.
-    pub async fn run(self) -> Finished {
+    pub(crate) async fn run(self) -> Finished {
         self.run_after(std::future::ready(())).await
     }
 
     /// Runs it to its end, when its turn has come and this is done: what must be remembered before
     /// the script does anything. It is not done where the program ends before the run's turn.
-    pub async fn run_after(mut self, begins: impl Future<Output = ()>) -> Finished {
+    pub(crate) async fn run_after(mut self, begins: impl Future<Output = ()>) -> Finished {
         let scope = Scope {
             run: self.record.id.as_str().into(),
             lines: self.recording.as_ref().map(Recording::lines),

@@ -13,7 +13,7 @@ use crate::script::Failure;
 /// Who started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Trigger {
+pub(crate) enum Trigger {
     /// The command line.
     Cli,
     /// A crontab entry.
@@ -24,7 +24,7 @@ pub enum Trigger {
 
 impl Trigger {
     /// The word for it in scripts, logs and records.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Cli => "cli",
             Self::Cron => "cron",
@@ -33,7 +33,7 @@ impl Trigger {
     }
 
     /// The trigger that this word is for.
-    pub fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         [Self::Cli, Self::Cron, Self::Http].into_iter().find(|trigger| trigger.as_str() == word)
     }
 }
@@ -41,7 +41,7 @@ impl Trigger {
 /// How a run ended, or that it did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub(crate) enum Status {
     /// It waits for its turn: as many others go on as there may be at a time.
     Waiting,
     /// It goes on.
@@ -64,7 +64,7 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Waiting,
         Self::Running,
         Self::Done,
@@ -77,7 +77,7 @@ impl Status {
     ];
 
     /// The word for it, on the command line, in JSON and in the store.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Running => "running",
@@ -92,91 +92,91 @@ impl Status {
     }
 
     /// Whether it has not come to its end.
-    pub fn is_open(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Waiting | Self::Running)
     }
 
     /// The status that this word is for.
-    pub fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
 
 /// The line of a crontab that started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// What tells the entry from all others, also after the file was edited.
-    pub key: String,
+    pub(crate) key: String,
     /// Where it stood in the file, from 1.
-    pub line: u32,
+    pub(crate) line: u32,
 }
 
 /// That somebody wants a run to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CancelRequest {
+pub(crate) struct CancelRequest {
     /// Who, in words.
-    pub by: String,
+    pub(crate) by: String,
     /// When.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 /// What is remembered of a run, but for its log and what it returned.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunRecord {
+pub(crate) struct RunRecord {
     /// Its id; ids sort by time.
-    pub id: String,
+    pub(crate) id: String,
     /// The script's name.
-    pub script: String,
+    pub(crate) script: String,
     /// The SHA-256 of the script's text, in hexadecimal.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Where the script came from, in words.
-    pub origin: String,
+    pub(crate) origin: String,
     /// The arguments, checked.
-    pub arguments: Map<String, Value>,
+    pub(crate) arguments: Map<String, Value>,
     /// Who started it.
-    pub trigger: Trigger,
+    pub(crate) trigger: Trigger,
     /// The crontab's entry, where one started it.
-    pub entry: Option<Entry>,
+    pub(crate) entry: Option<Entry>,
     /// Whether nothing was written.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Whether it could do nothing but read: a dry run, or a script that says so of itself.
     #[serde(skip)]
-    pub only_reads: bool,
+    pub(crate) only_reads: bool,
     /// The host it ran on.
-    pub host: String,
+    pub(crate) host: String,
     /// The process it ran in.
-    pub process: u32,
+    pub(crate) process: u32,
     /// The boot of the host's system that the process belongs to; empty where the system does not
     /// tell.
-    pub boot: String,
+    pub(crate) boot: String,
     /// When it began.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// When it ended; `None` where it goes on, or was interrupted nobody knows when.
-    pub ended: Option<Timestamp>,
+    pub(crate) ended: Option<Timestamp>,
     /// How long it took, by a clock that nobody sets.
     #[serde(rename = "took_seconds", serialize_with = "seconds")]
-    pub took: Option<Duration>,
+    pub(crate) took: Option<Duration>,
     /// How it ended.
-    pub status: Status,
+    pub(crate) status: Status,
     /// Why it did not begin, where it was skipped; why it did not get to its end, where its process
     /// could still say so.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// What ended it, as [`crate::diagnostic::to_json`] writes it.
-    pub error: Option<Value>,
+    pub(crate) error: Option<Value>,
     /// What failed on the way without ending it.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
     /// The volumes that something was done to, by name.
-    pub volumes_done: Vec<String>,
+    pub(crate) volumes_done: Vec<String>,
     /// The bytes that were backed up, where that is known of every backup it made.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
     /// How many lines of its log were too many to be kept.
-    pub lines_left_out: u64,
+    pub(crate) lines_left_out: u64,
     /// That somebody wanted it to end.
-    pub cancel_requested: Option<CancelRequest>,
+    pub(crate) cancel_requested: Option<CancelRequest>,
 }
 
 /// Arguments as words of a command line, spelt alike however they were given.
-pub fn words(arguments: &Map<String, Value>) -> Vec<String> {
+pub(crate) fn words(arguments: &Map<String, Value>) -> Vec<String> {
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut words = Vec::new();
     for (name, value) in arguments {
@@ -224,7 +224,7 @@ impl RunRecord {
     }
 
     /// Its arguments as words of a command line.
-    pub fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let mut words = words(&self.arguments);
         words.extend(self.dry_run.then(|| "--dry-run".to_owned()));
         words
@@ -254,28 +254,28 @@ fn seconds<S: Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::O
 
 /// What a run returned.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Output {
+pub(crate) struct Output {
     /// What the script returned; `None` where it did not come to its end, `{"NotKept": ..}` where
     /// it was more than 1 MiB, or more than 16 KiB of a script that only reads.
-    pub result: Option<Value>,
+    pub(crate) result: Option<Value>,
     /// In a dry run: what would have been done, in order.
-    pub plan: Option<Value>,
+    pub(crate) plan: Option<Value>,
 }
 
 /// A line of a run's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// Its place in the log, from 1.
-    pub number: u64,
+    pub(crate) number: u64,
     /// When it was said.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// How much it matters.
     #[serde(serialize_with = "level")]
-    pub level: log::Level,
+    pub(crate) level: log::Level,
     /// Who said it: a module of this program, or a script.
-    pub target: String,
+    pub(crate) target: String,
     /// What was said; control characters are not escaped yet.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -285,109 +285,109 @@ fn level<S: Serializer>(level: &log::Level, serializer: S) -> Result<S::Ok, S::E
 
 /// A run that was due and did not begin.
 #[derive(Debug, Clone)]
-pub struct Skipped {
+pub(crate) struct Skipped {
     /// The script's name.
-    pub script: String,
+    pub(crate) script: String,
     /// The arguments it would have had.
-    pub arguments: Map<String, Value>,
+    pub(crate) arguments: Map<String, Value>,
     /// The crontab's entry.
-    pub entry: Entry,
+    pub(crate) entry: Entry,
     /// When it was due.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
     /// Why it did not begin, in words.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// A backup that was found good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GoodBackup {
+pub(crate) struct GoodBackup {
     /// Its URL.
-    pub url: String,
+    pub(crate) url: String,
     /// When the snapshot in it was taken, where the daemon tells.
-    pub snapshot_time: Option<Timestamp>,
+    pub(crate) snapshot_time: Option<Timestamp>,
     /// When it was made and found good; where another run made it, when its snapshot was taken.
-    pub proven: Timestamp,
+    pub(crate) proven: Timestamp,
     /// The run that found it so first.
-    pub run: String,
+    pub(crate) run: String,
     /// Its size, where the daemon tells.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
 }
 
 /// What is known of a volume, from what runs saw of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct VolumeRecord {
+pub(crate) struct VolumeRecord {
     /// The volume's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The daemon it is of ([`crate::convoy::Daemon::identity`]).
-    pub daemon: String,
+    pub(crate) daemon: String,
     /// When a run first saw it.
-    pub first_seen: Timestamp,
+    pub(crate) first_seen: Timestamp,
     /// When a run last saw it, in a list or by working on it.
-    pub last_seen: Timestamp,
+    pub(crate) last_seen: Timestamp,
     /// When a run deleted it, or had the daemon forget it. It is kept for the record: its backups
     /// may still be there.
-    pub removed: Option<Timestamp>,
+    pub(crate) removed: Option<Timestamp>,
     /// The name of its newest snapshot.
-    pub snapshot: Option<String>,
+    pub(crate) snapshot: Option<String>,
     /// When that was taken.
-    pub snapshot_time: Option<Timestamp>,
+    pub(crate) snapshot_time: Option<Timestamp>,
     /// Its backups that were found good and not deleted since, the newest data first; the first is
     /// the last good one.
-    pub good_backups: Vec<GoodBackup>,
+    pub(crate) good_backups: Vec<GoodBackup>,
 }
 
 /// The limits of the buckets in which the durations of runs are counted, in seconds; the last
 /// bucket has none.
-pub const DURATION_BUCKETS: [f64; 9] =
+pub(crate) const DURATION_BUCKETS: [f64; 9] =
     [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 7_200.0, 18_000.0];
 
 /// What was counted of all runs that ended, also of those that are not kept any more; dry runs
 /// don't count.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// How many ended how, by script.
-    pub runs: Vec<(String, String, u64)>,
+    pub(crate) runs: Vec<(String, String, u64)>,
     /// How long they took.
-    pub durations: Vec<Durations>,
+    pub(crate) durations: Vec<Durations>,
     /// The bytes of the backups that they made.
-    pub backup_bytes: u64,
+    pub(crate) backup_bytes: u64,
 }
 
 /// How long the runs of a script took.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Durations {
+pub(crate) struct Durations {
     /// The script.
-    pub script: String,
+    pub(crate) script: String,
     /// How many took no longer than each of [`DURATION_BUCKETS`], and longer than the one before;
     /// then those that took longer.
-    pub counts: [u64; DURATION_BUCKETS.len() + 1],
+    pub(crate) counts: [u64; DURATION_BUCKETS.len() + 1],
     /// How long they took together, in seconds.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// Which runs a list shows.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Of this script.
-    pub script: Option<String>,
+    pub(crate) script: Option<String>,
     /// With this status.
-    pub status: Option<Status>,
+    pub(crate) status: Option<Status>,
     /// That began at this time or later.
-    pub since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
     /// That have to do with this volume.
-    pub volume: Option<String>,
+    pub(crate) volume: Option<String>,
     /// Without mere looks: dry runs, and runs of these scripts, which only read. What the crontab
     /// started is none.
-    pub without_looks: Option<Vec<String>>,
+    pub(crate) without_looks: Option<Vec<String>>,
     /// Whose id is before this one: a further page of a list.
-    pub before: Option<String>,
+    pub(crate) before: Option<String>,
     /// At most so many, the newest; `None`: all.
-    pub limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
 }
 
 /// What came of the wish that a run should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelling {
+pub(crate) enum Cancelling {
     /// It was asked, and ends soon.
     Asked,
     /// It had ended already, in this way.

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
@@ -29,7 +29,8 @@ use crate::{
     convoy::guards::Witness,
     diagnostic,
     error::{Error, ErrorKind, Result},
-    logging::scope::Lines,
+    scope::Lines,
+    sync::lock,
 };
 
 /// So many lines of a run's log are kept, and so many bytes.
@@ -62,7 +63,7 @@ const TOGETHER: usize = 1_000;
 
 /// Writes the runs of this process into a store, on a thread of its own that ends when this is
 /// dropped.
-pub struct Recorder {
+pub(crate) struct Recorder {
     store: Arc<Store>,
     messages: Sender<Message>,
     /// How many ends are on their way that nobody waits for.
@@ -138,13 +139,13 @@ impl Drop for OnItsWay {
 impl Kept {
     /// How many lines were too many.
     fn left_out(&self) -> u64 {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner).left_out
+        lock(&self.count).left_out
     }
 }
 
 impl Lines for Kept {
     fn line(&self, time: Timestamp, level: Level, target: &str, message: &str) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = lock(&self.count);
         let text = cut(message.trim_end());
         let target = cut(target.strip_prefix("convoy_backups::").unwrap_or(target));
         let bytes = text.len() + target.len();
@@ -176,7 +177,7 @@ fn cut(text: &str) -> &str {
 impl Recorder {
     /// A recorder into this store. Where its thread can't be started, that is said, and nothing is
     /// recorded.
-    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
         let unwritten = Arc::new(AtomicUsize::new(0));
         let writer = Writer {
@@ -194,13 +195,13 @@ impl Recorder {
     }
 
     /// The store.
-    pub fn store(&self) -> &Arc<Store> {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
     /// Writes a run that has begun down now, and waits until that was tried, but not for ever:
     /// whoever is told the run's id only can look for it then.
-    pub fn write_now(&self, run: &str) {
+    pub(crate) fn write_now(&self, run: &str) {
         let (written, tried) = mpsc::channel();
         if self.messages.send(Message::Now(run.into(), written)).is_ok() {
             let _ = tried.recv_timeout(PATIENCE);

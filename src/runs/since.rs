@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Errors
 /// A usage error for anything else.
-pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp> {
+pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Timestamp> {
     if let Ok(length) = parse_duration(text) {
         let length = jiff::SignedDuration::try_from(length).unwrap_or(jiff::SignedDuration::MAX);
         return Ok(now.timestamp().checked_sub(length).unwrap_or(Timestamp::MIN));

@@ -21,7 +21,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -34,11 +34,12 @@ use rusqlite::{
 
 use super::schema;
 use crate::{
-    daemon::files::rename_to_new,
     error::{Error, ErrorKind, Result},
+    files::rename_to_new,
+    sync::lock,
 };
 
-pub use times::{Begun, EntryEvent, EntryTimes};
+pub(crate) use times::{Begun, EntryEvent};
 pub(super) use writing::{Change, Ending};
 
 /// How long a write waits for another process's; each takes milliseconds.
@@ -48,7 +49,7 @@ const OTHER_FOLDER: &str = "or set BKUP_DATA_DIR to another folder";
 /// The store of runs in a data folder. Every method blocks, for moments; none of them waits longer
 /// than [`BUSY`].
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     path: PathBuf,
     /// The signs of the runs that are alive.
     running: PathBuf,
@@ -84,7 +85,7 @@ impl From<rusqlite::Error> for Trouble {
 
 impl Store {
     /// The store of this data folder. Nothing is opened or made yet.
-    pub fn new(data_dir: &Path) -> Self {
+    pub(crate) fn new(data_dir: &Path) -> Self {
         Self {
             path: data_dir.join("runs.sqlite"),
             running: data_dir.join("running"),
@@ -92,11 +93,6 @@ impl Store {
             troubled: AtomicBool::new(false),
             routine: AtomicUsize::new(0),
         }
-    }
-
-    /// The store's file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The folder with the signs of the runs that are alive.
@@ -110,7 +106,7 @@ impl Store {
     }
 
     /// Whether there is a file at all: before the first run there is none.
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
@@ -120,7 +116,7 @@ impl Store {
     /// # Errors
     /// Where it is damaged and can't be moved, or can't be used for another reason (read-only,
     /// full, of a newer version).
-    pub fn mend(&self, now: Timestamp) -> Result<Option<PathBuf>> {
+    pub(crate) fn mend(&self, now: Timestamp) -> Result<Option<PathBuf>> {
         let tried = if self.exists() {
             self.attempt(false, |connection| Ok(look_around(connection)?))
         } else {
@@ -129,7 +125,7 @@ impl Store {
         match tried {
             Ok(()) => self.write(|_| Ok(())).map(|()| None),
             Err(Trouble::Sqlite(error)) if is_damage(&error) => {
-                *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                *lock(&self.open) = None;
                 let suffix = format!("damaged-{}", now.strftime("%Y%m%dT%H%M%SZ"));
                 let aside = with_suffix(&self.path, &format!(".{suffix}"));
                 rename_to_new(&self.path, &aside).map_err(|error| {
@@ -176,7 +172,7 @@ impl Store {
         make: bool,
         act: impl FnOnce(&mut Connection) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let mut slot = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.open);
         if slot.as_ref().is_some_and(|open| file_id(&self.path).ok() != Some(open.file)) {
             *slot = None;
         }

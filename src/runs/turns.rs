@@ -4,15 +4,17 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::sync::lock;
+
 /// How many runs of this process go on at a time.
 #[derive(Debug)]
-pub struct Turns {
+pub(crate) struct Turns {
     permits: Arc<Semaphore>,
     /// Held while a place in the line is taken, so that ids and places have the same order.
     order: Mutex<()>,
@@ -43,13 +45,13 @@ impl fmt::Debug for Place {
 
 impl Turns {
     /// So many at a time, at least one.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(most.max(1))), order: Mutex::default() }
     }
 
     /// Takes a place in the line, and does what must happen in the line's order.
     pub(super) fn place<T>(&self, in_order: impl FnOnce() -> T) -> (T, Place) {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let _order = lock(&self.order);
         let value = in_order();
         let permits = self.permits.clone();
         let mut waiting: Pin<Box<dyn Future<Output = Turn> + Send + Sync>> = Box::pin(async move {

@@ -36,16 +36,16 @@ const MAKE_UP_DELAY: Duration = Duration::from_secs(30);
 
 /// Why an entry is run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
+pub(crate) struct Due {
     /// The time for which it was due.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// What has come of that time so far.
-    pub before: Before,
+    pub(crate) before: Before,
 }
 
 /// What came of a due time before the run that is for it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Before {
+pub(crate) enum Before {
     /// Nothing: it is due now.
     Nothing,
     /// It was missed, and is made up for.
@@ -58,25 +58,25 @@ pub enum Before {
 
 /// What is remembered of an entry from before the program was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Past {
+pub(crate) struct Past {
     /// Its due times up to this one are dealt with.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
     /// Its last run began and did not come to its end.
-    pub cut_off: Option<CutOff>,
+    pub(crate) cut_off: Option<CutOff>,
 }
 
 /// A run that was cut off with the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CutOff {
+pub(crate) struct CutOff {
     /// The time for which it was due.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
     /// It made up for another one for the same time, that was cut off, too.
-    pub again: bool,
+    pub(crate) again: bool,
 }
 
 /// Why a tick was missed and is not made up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missed {
+pub(crate) enum Missed {
     /// The entry's run before still went on, or still waited for its turn.
     StillRunning,
     /// The program was down, or the machine slept, and the entry does not catch up.
@@ -126,21 +126,21 @@ pub(crate) enum Action {
 
 /// An entry as a status page shows it.
 #[derive(Debug, Clone)]
-pub struct EntryStatus {
+pub(crate) struct EntryStatus {
     /// The entry.
-    pub entry: Arc<Entry>,
+    pub(crate) entry: Arc<Entry>,
     /// When it is due next.
-    pub next: Option<Timestamp>,
+    pub(crate) next: Option<Timestamp>,
     /// The due time of its last run, this one's too where it runs.
-    pub last: Option<Timestamp>,
+    pub(crate) last: Option<Timestamp>,
     /// It runs.
-    pub running: bool,
+    pub(crate) running: bool,
     /// It is due and waits for its turn, or for a random delay to pass.
-    pub waiting: bool,
+    pub(crate) waiting: bool,
     /// Somebody paused it: it is not started at its times.
-    pub paused: bool,
+    pub(crate) paused: bool,
     /// How many of its ticks were missed since the program was started.
-    pub missed: u64,
+    pub(crate) missed: u64,
 }
 
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use crate::error::Error;
 
 /// What there is to be remembered of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Its due times up to this one are dealt with: they were missed for good, or were before its
     /// time.
     DealtWith(Timestamp),
@@ -35,13 +35,13 @@ pub enum Event {
 
 /// A tick that was missed and is not made up for.
 #[derive(Debug, Clone)]
-pub struct MissedTick {
+pub(crate) struct MissedTick {
     /// The entry.
-    pub entry: Arc<Entry>,
+    pub(crate) entry: Arc<Entry>,
     /// When it was due.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
     /// Why it was missed.
-    pub why: Missed,
+    pub(crate) why: Missed,
 }
 
 enum Note {

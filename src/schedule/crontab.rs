@@ -34,26 +34,26 @@ use crate::{
     config::{Config, Override},
     error::{Error, Result},
 };
-pub use entry::Entry;
+pub(crate) use entry::Entry;
 use entry::Patterns;
 use line::{Line, Wrong};
 use settings::Group;
 pub(crate) use settings::without_secrets;
 
 /// No more than so many errors are looked for: a file with more is no crontab at all.
-pub const MOST_ERRORS: usize = 1_000;
+pub(crate) const MOST_ERRORS: usize = 1_000;
 
 /// What a crontab is read in: its settings come on top of these.
 #[derive(Clone)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// The program's environment.
-    pub environment: Vec<(OsString, OsString)>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
     /// The program's flags; they win over the crontab's settings.
-    pub overrides: Vec<Override>,
+    pub(crate) overrides: Vec<Override>,
     /// What both come to.
-    pub config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     /// The zone where there is no `CRON_TZ`.
-    pub zone: TimeZone,
+    pub(crate) zone: TimeZone,
 }
 
 impl fmt::Debug for Surroundings {
@@ -65,7 +65,7 @@ impl fmt::Debug for Surroundings {
 
 impl Surroundings {
     /// This process's environment and zone.
-    pub fn new(config: Config, overrides: Vec<Override>, zone: TimeZone) -> Self {
+    pub(crate) fn new(config: Config, overrides: Vec<Override>, zone: TimeZone) -> Self {
         Self {
             environment: std::env::vars_os().collect(),
             overrides,
@@ -77,22 +77,22 @@ impl Surroundings {
 
 /// A crontab that can be followed.
 #[derive(Debug, Clone, Default)]
-pub struct Crontab {
+pub(crate) struct Crontab {
     /// What errors call its file.
-    pub file: String,
+    pub(crate) file: String,
     /// Its entries, in the order of their lines.
-    pub entries: Vec<Arc<Entry>>,
+    pub(crate) entries: Vec<Arc<Entry>>,
 }
 
 /// What was found in a file.
 #[derive(Debug)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// All that is right in it.
-    pub crontab: Crontab,
+    pub(crate) crontab: Crontab,
     /// What is wrong, each with its place; none: the crontab can be followed.
-    pub errors: Vec<Error>,
+    pub(crate) errors: Vec<Error>,
     /// What is odd, and does not keep the crontab from being followed.
-    pub warnings: Vec<Error>,
+    pub(crate) warnings: Vec<Error>,
 }
 
 impl Checked {
@@ -100,14 +100,14 @@ impl Checked {
     ///
     /// # Errors
     /// All that is wrong.
-    pub fn accept(self) -> Result<(Crontab, Vec<Error>), Vec<Error>> {
+    pub(crate) fn accept(self) -> Result<(Crontab, Vec<Error>), Vec<Error>> {
         if self.errors.is_empty() { Ok((self.crontab, self.warnings)) } else { Err(self.errors) }
     }
 }
 
 /// Reads a crontab's text; `file` is what errors call it. Scripts are looked up, and nothing is
 /// run.
-pub fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
+pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
     let mut crontab = Crontab { file: file.to_owned(), entries: Vec::new() };
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let mut group = Group::new(surroundings);

@@ -8,17 +8,15 @@
 
 mod board;
 mod clerk;
-pub mod crontab;
-pub mod scheduler;
-pub mod source;
-pub mod timer;
-pub mod timetable;
-pub mod watch;
+pub(crate) mod crontab;
+pub(crate) mod scheduler;
+pub(crate) mod source;
+pub(crate) mod timer;
+pub(crate) mod timetable;
+pub(crate) mod watch;
 
-pub use board::{Before, CutOff, Due, EntryStatus, Missed, Past};
-pub use clerk::{Event, MissedTick};
-pub use crontab::{Checked, Crontab, Entry, Surroundings};
-pub use scheduler::{Asker, Begins, Ended, Options, RunEnd, Runner, Scheduler, Started, View};
-pub use source::Source;
-pub use timer::{SystemTimer, Timer};
-pub use timetable::Schedule;
+pub(crate) use board::{Before, CutOff, Due, EntryStatus, Past};
+pub(crate) use clerk::{Event, MissedTick};
+pub(crate) use crontab::{Checked, Crontab, Entry, Surroundings};
+pub(crate) use scheduler::{Asker, Begins, Options, RunEnd, Runner, Scheduler, Started, View};
+pub(crate) use source::Source;

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher, Hasher, RandomState},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     diagnostic::in_one_line,
     error::{Error, ErrorKind, Result},
+    sync::lock,
 };
 
 /// How long runs that were cancelled may take to end.
@@ -39,7 +40,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// The loop itself calls none of these but [`Runner::past`], once, before it begins: all that
 /// remembers or tells is called in turn on a thread of its own (`clerk`), and may block.
 #[async_trait]
-pub trait Runner: Send + Sync + 'static {
+pub(crate) trait Runner: Send + Sync + 'static {
     /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
     /// Before the script does anything, but not before its turn has come, `begins` is to be
     /// awaited: it has remembered that the run began. `asker` is told which run it is as soon as it
@@ -81,29 +82,29 @@ pub trait Runner: Send + Sync + 'static {
 }
 
 /// Remembers that a run begins.
-pub type Begins = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Begins = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A run that was asked for, and has its place in the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Started {
+pub(crate) struct Started {
     /// Its id.
-    pub run: String,
+    pub(crate) run: String,
     /// Whether it waits for its turn.
-    pub is_waiting: bool,
+    pub(crate) is_waiting: bool,
 }
 
 /// Whoever asked for a run, where somebody did; dropped, it says that the run did not begin.
 #[derive(Debug, Default)]
-pub struct Asker(Option<oneshot::Sender<Result<Started>>>);
+pub(crate) struct Asker(Option<oneshot::Sender<Result<Started>>>);
 
 impl Asker {
     /// Whether anybody waits to be told.
-    pub fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         self.0.as_ref().is_some_and(|asker| !asker.is_closed())
     }
 
     /// Tells which run it is, or why there is none; what is told first counts.
-    pub fn tell(&mut self, started: Result<Started>) {
+    pub(crate) fn tell(&mut self, started: Result<Started>) {
         if let Some(asker) = self.0.take() {
             // Whoever asked may be gone.
             let _ = asker.send(started);
@@ -120,7 +121,7 @@ struct Wanted {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunEnd {
+pub(crate) enum RunEnd {
     /// By itself, or because somebody wanted it to: its due time is dealt with, whatever came of
     /// it.
     Ended,
@@ -130,25 +131,25 @@ pub enum RunEnd {
 
 /// What the loop needs to know.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub(crate) struct Options {
     /// How many runs there are at a time; from 1.
-    pub most_at_a_time: usize,
+    pub(crate) most_at_a_time: usize,
     /// How long running scripts may go on after the end was asked for.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
 }
 
 /// How the loop ended.
 #[derive(Debug, Default)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Runs that were cut off: they went on after the grace time, and were cancelled.
-    pub cut_off: Vec<(Arc<Entry>, Due)>,
+    pub(crate) cut_off: Vec<(Arc<Entry>, Due)>,
     /// Those of them that did not end even then.
-    pub left_behind: Vec<(Arc<Entry>, Due)>,
+    pub(crate) left_behind: Vec<(Arc<Entry>, Due)>,
 }
 
 /// Shows what the scheduler knows, and does what people want of it, from anywhere and at any time.
 #[derive(Clone)]
-pub struct View {
+pub(crate) struct View {
     board: Arc<Mutex<Board>>,
     timer: Arc<dyn Timer>,
     clerk: Clerk,
@@ -159,7 +160,7 @@ pub struct View {
 
 impl View {
     /// All entries as they are now, in the order of their lines.
-    pub fn entries(&self) -> Vec<EntryStatus> {
+    pub(crate) fn entries(&self) -> Vec<EntryStatus> {
         lock(&self.board).statuses()
     }
 
@@ -169,7 +170,7 @@ impl View {
     /// # Errors
     /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
     /// where the program ends, and why the run could not begin.
-    pub async fn run_now(&self, key: &str) -> Result<Option<Started>> {
+    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<Started>> {
         let (asker, told) = oneshot::channel();
         {
             let mut board = lock(&self.board);
@@ -189,14 +190,14 @@ impl View {
 
     /// Does not start the entry with this key at its times any more; `None` where there is none,
     /// else the keys of all that are paused.
-    pub fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
+    pub(crate) fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
         let mut board = lock(&self.board);
         board.pause(key).then(|| board.paused().clone())
     }
 
     /// Starts the entry with this key at its times again; `None` where there is none, else the keys
     /// of all that are paused.
-    pub fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
+    pub(crate) fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
         let mut board = lock(&self.board);
         let actions = board.resume(key, self.timer.now())?;
         let dealt_with = actions.into_iter().filter_map(|action| match action {
@@ -209,12 +210,8 @@ impl View {
     }
 }
 
-fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
-    board.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The scheduler, before it is started.
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     board: Arc<Mutex<Board>>,
     timer: Arc<dyn Timer>,
     runner: Arc<dyn Runner>,
@@ -231,12 +228,12 @@ pub struct Scheduler {
 }
 
 /// Reads and checks the crontab in force; it may take its time.
-pub type Read = Arc<dyn Fn() -> Checked + Send + Sync>;
+pub(crate) type Read = Arc<dyn Fn() -> Checked + Send + Sync>;
 
 impl Scheduler {
     /// A scheduler that will follow this crontab; what was missed before now is made up for when it
     /// runs. It reads what is remembered of the entries, for which it may wait.
-    pub fn new(
+    pub(crate) fn new(
         crontab: &Crontab,
         options: Options,
         timer: Arc<dyn Timer>,
@@ -278,7 +275,7 @@ impl Scheduler {
     }
 
     /// A view that stays true while the scheduler runs.
-    pub fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         View {
             board: self.board.clone(),
             timer: self.timer.clone(),
@@ -289,7 +286,12 @@ impl Scheduler {
     }
 
     /// Starts what is due until `end`. On `reload`, the crontab is read again, while ticks go on.
-    pub async fn run(mut self, read: Read, reload: Arc<Notify>, end: CancellationToken) -> Ended {
+    pub(crate) async fn run(
+        mut self,
+        read: Read,
+        reload: Arc<Notify>,
+        end: CancellationToken,
+    ) -> Ended {
         let mut reading: Option<JoinHandle<Checked>> = None;
         let mut read_again = false;
         while !end.is_cancelled() {

@@ -14,17 +14,17 @@ use crate::{
 };
 
 /// Where a crontab is looked for, unless told otherwise.
-pub const USUAL_PLACE: &str = "/etc/convoy-backups/crontab";
+pub(crate) const USUAL_PLACE: &str = "/etc/convoy-backups/crontab";
 
 /// The crontab that comes with the program.
-pub const BUILT_IN: &str = include_str!("../../crontab");
+pub(crate) const BUILT_IN: &str = include_str!("../../crontab");
 
 /// No crontab is longer than this.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A crontab's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A file.
     File(PathBuf),
     /// The one that comes with the program.
@@ -42,7 +42,7 @@ impl fmt::Display for Source {
 
 impl Source {
     /// The crontab in force.
-    pub fn find(config: &Config) -> Self {
+    pub(crate) fn find(config: &Config) -> Self {
         Self::find_beside(config, Path::new(USUAL_PLACE))
     }
 
@@ -70,7 +70,7 @@ impl Source {
     /// # Errors
     /// A configuration error where it is missing, no file, unreadable, longer than 4 MiB, or not
     /// text.
-    pub fn text(&self) -> Result<String> {
+    pub(crate) fn text(&self) -> Result<String> {
         match self {
             Self::BuiltIn => Ok(BUILT_IN.to_owned()),
             Self::File(path) => read(path),
@@ -78,7 +78,7 @@ impl Source {
     }
 
     /// Reads and checks it.
-    pub fn check(&self, surroundings: &Surroundings) -> Checked {
+    pub(crate) fn check(&self, surroundings: &Surroundings) -> Checked {
         match self.text() {
             Ok(text) => {
                 let mut checked = crontab::parse(&text, &self.to_string(), surroundings);

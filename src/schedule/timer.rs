@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 
 /// A clock that can be waited for.
 #[async_trait]
-pub trait Timer: Clock {
+pub(crate) trait Timer: Clock {
     /// Comes back at that moment by the clock on the wall; earlier, too, where that clock was put
     /// back meanwhile.
     async fn sleep_until(&self, time: Timestamp);
@@ -34,9 +34,6 @@ impl Timer for SystemClock {
         }
     }
 }
-
-/// The system's clock.
-pub type SystemTimer = SystemClock;
 
 #[cfg(test)]
 mod stepped;

@@ -101,7 +101,7 @@ impl Pattern {
 
 /// A schedule in a time zone.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     text: String,
     pattern: Arc<Pattern>,
     zone: TimeZone,
@@ -113,22 +113,22 @@ impl Schedule {
     }
 
     /// The schedule as it was written: `30 2 * * mon`, `@daily`.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// The zone whose clock on the wall it goes by.
-    pub fn zone(&self) -> &TimeZone {
+    pub(crate) fn zone(&self) -> &TimeZone {
         &self.zone
     }
 
     /// The first due time after this one; `None` where the calendar ends (beyond the year 5000).
-    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         if self.pattern.every_hour { self.next_by_the_wall(time) } else { self.next_once(time) }
     }
 
     /// The last due time before this one; `None` where the calendar begins.
-    pub fn previous_before(&self, time: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn previous_before(&self, time: Timestamp) -> Option<Timestamp> {
         // Due times are whole seconds: before 12:00:00.5 is before 12:00:01.
         let whole = Timestamp::from_second(time.as_second()).ok()?;
         let time = if whole < time { whole.checked_add(SECOND).ok()? } else { whole };
@@ -140,23 +140,8 @@ impl Schedule {
     }
 
     /// The last due time up to this one, this one included.
-    pub fn latest_until(&self, time: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn latest_until(&self, time: Timestamp) -> Option<Timestamp> {
         self.previous_before(time.checked_add(SignedDuration::from_nanos(1)).ok()?)
-    }
-
-    /// The longest time between a due time and the next, of those that lie in this period or reach
-    /// into it. `None` where it is due less than twice around it.
-    pub fn longest_gap(&self, from: Timestamp, to: Timestamp) -> Option<SignedDuration> {
-        let mut last = self.latest_until(from).or_else(|| self.next_after(from))?;
-        let mut longest = None;
-        while let Some(next) = self.next_after(last) {
-            longest = longest.max(Some(next.duration_since(last)));
-            if next >= to {
-                break;
-            }
-            last = next;
-        }
-        longest
     }
 
     /// The moment at which a time on the wall is due, where each is due once.

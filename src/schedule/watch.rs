@@ -69,7 +69,7 @@ impl Watch {
 
 /// Tells `reload` when the crontab has changed, or another one is in force, until it is told to
 /// end.
-pub async fn watch(find: impl Fn() -> Source, reload: Arc<Notify>, end: CancellationToken) {
+pub(crate) async fn watch(find: impl Fn() -> Source, reload: Arc<Notify>, end: CancellationToken) {
     let mut watch = Watch::new(find());
     loop {
         tokio::select! {

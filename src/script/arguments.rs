@@ -18,26 +18,26 @@ const LONGEST: usize = 16 << 10;
 
 /// A script's arguments, complete and typed: what `main` gets.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     values: Map<String, Value>,
 }
 
 impl Arguments {
     /// All of them by the script's names: sizes in bytes, durations in seconds, `null` for what was
     /// left out.
-    pub fn values(&self) -> &Map<String, Value> {
+    pub(crate) fn values(&self) -> &Map<String, Value> {
         &self.values
     }
 
     /// One of them.
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 }
 
 impl Script {
     /// How the script is called, in one line: `backup [--volume VOLUME] [--create-snapshot]`.
-    pub fn signature(&self) -> String {
+    pub(crate) fn signature(&self) -> String {
         let mut line = self.name.clone();
         for parameter in &self.parameters {
             let option = match parameter.kind {
@@ -118,7 +118,7 @@ impl Script {
 ///
 /// # Errors
 /// A usage error for anything unknown, repeated, missing or ill-typed, with the script's signature.
-pub fn from_command_line(script: &Script, words: &[String]) -> Result<Arguments> {
+pub(crate) fn from_command_line(script: &Script, words: &[String]) -> Result<Arguments> {
     let mut given: Map<String, Value> = Map::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
@@ -190,7 +190,7 @@ fn unexpected(script: &Script, word: &str) -> Error {
 /// # Errors
 /// A usage error for anything unknown, repeated (in another spelling), missing or ill-typed, with
 /// the script's signature.
-pub fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Arguments> {
+pub(crate) fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Arguments> {
     let mut given = Map::new();
     for (name, value) in object {
         let parameter = script.parameter(name).ok_or_else(|| script.unknown(name))?;

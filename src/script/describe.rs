@@ -8,7 +8,7 @@ use super::{
 };
 
 /// All that a script says of itself, but for its source.
-pub fn script(script: &Script) -> Value {
+pub(crate) fn script(script: &Script) -> Value {
     json!({
         "name": script.name,
         "summary": summary(&script.doc),

@@ -3,10 +3,13 @@
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
 
 use super::{
-    host::{End, Run, lock},
+    host::{End, Run},
     primitives,
 };
-use crate::error::{Error, ErrorKind, Location, Result};
+use crate::{
+    error::{Error, ErrorKind, Location, Result},
+    sync::lock,
+};
 
 /// The kinds that a script may throw by their code. Those by which the run itself ends are not
 /// among them.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -21,36 +21,37 @@ use crate::{
     clock::{Clock, SystemClock},
     convoy::{Destination, guards::Guards},
     error::{Error, ErrorKind, Result},
+    sync::lock,
 };
 
 /// What a run gives the primitives of its script.
-pub struct Host {
+pub(crate) struct Host {
     /// The guarded daemon.
-    pub guards: Arc<Guards>,
+    pub(crate) guards: Arc<Guards>,
     /// Where the primitives' asynchronous work is done.
-    pub runtime: Handle,
+    pub(crate) runtime: Handle,
     /// Ends the run when it is cancelled.
-    pub cancellation: CancellationToken,
+    pub(crate) cancellation: CancellationToken,
     /// When the run must be over.
-    pub deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// The time that `time::` and `retention::` go by.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// The configuration that scripts may see.
-    pub settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// Which run this is.
-    pub run: RunInfo,
+    pub(crate) run: RunInfo,
     /// Hears what the script says.
-    pub listener: Arc<dyn Listener>,
+    pub(crate) listener: Arc<dyn Listener>,
     /// Takes what the script wants people to know.
-    pub notifier: Arc<dyn Notifier>,
+    pub(crate) notifier: Arc<dyn Notifier>,
     /// How many steps of a script, in all its threads together, are too many.
-    pub max_operations: u64,
+    pub(crate) max_operations: u64,
 }
 
 impl Host {
     /// A host with this daemon, and defaults for the rest: no deadline, the system's clock,
     /// notifications to the log.
-    pub fn new(guards: Arc<Guards>, runtime: Handle) -> Self {
+    pub(crate) fn new(guards: Arc<Guards>, runtime: Handle) -> Self {
         Self {
             guards,
             runtime,
@@ -68,13 +69,13 @@ impl Host {
 
 /// The configuration that scripts may see. Secrets do not belong here.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where backups go unless a script says otherwise.
-    pub destination: Option<Destination>,
+    pub(crate) destination: Option<Destination>,
     /// Whether `backup` deletes a volume's older snapshots.
-    pub delete_old_snapshots: bool,
+    pub(crate) delete_old_snapshots: bool,
     /// Other values, by the name that `config::get` knows them by.
-    pub values: BTreeMap<String, Value>,
+    pub(crate) values: BTreeMap<String, Value>,
 }
 
 impl Default for Settings {
@@ -85,18 +86,18 @@ impl Default for Settings {
 
 /// Which run this is.
 #[derive(Debug, Clone, Default)]
-pub struct RunInfo {
+pub(crate) struct RunInfo {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Who started it: `cli`, `cron` or `http`.
-    pub trigger: String,
+    pub(crate) trigger: String,
     /// Whether nothing is to be written.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// Hears what a script says while it runs. The `log` crate gets the log's lines in any case, under
 /// the script's name.
-pub trait Listener: Send + Sync {
+pub(crate) trait Listener: Send + Sync {
     /// A line for the run's log.
     fn log(&self, _level: log::Level, _message: &str) {}
     /// What the script is about to do.
@@ -104,48 +105,48 @@ pub trait Listener: Send + Sync {
 }
 
 /// Hears nothing: the log has it all.
-pub struct Silent;
+pub(crate) struct Silent;
 
 impl Listener for Silent {}
 
 /// Which script speaks to people, in which run.
 #[derive(Debug, Clone, Default)]
-pub struct Speaker {
+pub(crate) struct Speaker {
     /// The script's name.
-    pub script: String,
+    pub(crate) script: String,
     /// The run's id.
-    pub run: String,
+    pub(crate) run: String,
 }
 
 /// An e-mail that a script writes.
 #[derive(Debug, Clone, Default)]
-pub struct Mail {
+pub(crate) struct Mail {
     /// The addresses; none: the configured ones.
-    pub to: Vec<String>,
+    pub(crate) to: Vec<String>,
     /// The subject.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The plain text.
-    pub text: String,
+    pub(crate) text: String,
     /// The HTML in its place, for mail programs that show it; made from the text where there is
     /// none.
-    pub html: Option<String>,
+    pub(crate) html: Option<String>,
 }
 
 /// What a script posts to the webhook.
 #[derive(Debug, Clone, Default)]
-pub struct Post {
+pub(crate) struct Post {
     /// The subject.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The text.
-    pub text: String,
+    pub(crate) text: String,
     /// JSON of the script's own, posted as it is where the webhook takes JSON.
-    pub body: Option<Value>,
+    pub(crate) body: Option<Value>,
 }
 
 /// Takes what a script wants people to know. Whether people can be reached is no concern of the
 /// script's: what can't be sent now is sent later.
 #[async_trait]
-pub trait Notifier: Send + Sync {
+pub(crate) trait Notifier: Send + Sync {
     /// A run begins. `only_reads`: it is a dry one, or its script writes nothing.
     fn run_started(&self, _speaker: &Speaker, _only_reads: bool) {}
 
@@ -176,7 +177,7 @@ pub trait Notifier: Send + Sync {
 }
 
 /// Tells the log.
-pub struct NotifyLog;
+pub(crate) struct NotifyLog;
 
 #[async_trait]
 impl Notifier for NotifyLog {
@@ -203,31 +204,31 @@ impl Notifier for NotifyLog {
 
 /// What a script's run came to.
 #[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// What the script's `main` returned.
-    pub result: Value,
+    pub(crate) result: Value,
     /// What went wrong on the way without ending the run.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
 }
 
 /// One thing that went wrong in a run that went on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The volume it was about.
-    pub volume: String,
+    pub(crate) volume: String,
     /// The [`ErrorKind`]'s code.
-    pub code: String,
+    pub(crate) code: String,
     /// What was wrong.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do about it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 /// How a run that came to its end went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub(crate) enum Status {
     /// All went well.
     Done,
     /// Some things failed, others went well.
@@ -241,7 +242,7 @@ impl Outcome {
     /// one good element; else partial. What failed has an `Error`. In a plan (its elements have
     /// `Keep`), nothing of a volume that failed went well but what was deleted: to keep the rest
     /// was no work.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let failed: BTreeSet<&str> =
             self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         let is_bad = |element: &Value| {
@@ -260,11 +261,11 @@ impl Outcome {
 
 /// What is kept while a script runs.
 pub(crate) struct Run {
-    pub host: Arc<Host>,
+    pub(crate) host: Arc<Host>,
     /// The script's name: the log's target.
-    pub script: String,
+    pub(crate) script: String,
     /// The text of each file that takes part, by the name errors call it.
-    pub sources: Mutex<BTreeMap<String, String>>,
+    pub(crate) sources: Mutex<BTreeMap<String, String>>,
     failures: Mutex<Vec<Failure>>,
     operations: AtomicU64,
     threads: AtomicUsize,
@@ -279,7 +280,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    pub fn error(self) -> Error {
+    pub(crate) fn error(self) -> Error {
         match self {
             Self::Cancelled => Error::new(ErrorKind::Cancelled, "the run was cancelled"),
             Self::DeadlineExceeded => {
@@ -295,7 +296,7 @@ impl End {
 }
 
 impl Run {
-    pub fn new(host: Arc<Host>, script: &str) -> Self {
+    pub(crate) fn new(host: Arc<Host>, script: &str) -> Self {
         Self {
             host,
             script: script.to_owned(),
@@ -307,7 +308,7 @@ impl Run {
     }
 
     /// Counts one step of the script, whichever its thread; `Some` where it must not take another.
-    pub fn step(&self) -> Option<End> {
+    pub(crate) fn step(&self) -> Option<End> {
         let count = self.operations.fetch_add(1, Ordering::Relaxed);
         if count >= self.host.max_operations {
             return Some(End::TooManyOperations);
@@ -318,7 +319,7 @@ impl Run {
     }
 
     /// Whether the run was cancelled or its time is up.
-    pub fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<End> {
         if self.host.cancellation.is_cancelled() {
             Some(End::Cancelled)
         } else if self.host.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -329,7 +330,7 @@ impl Run {
     }
 
     /// Waits for the work, but no longer than the run lasts.
-    pub fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         if let Some(end) = self.end() {
             return Err(end.error());
         }
@@ -352,37 +353,37 @@ impl Run {
     }
 
     /// Waits, but no longer than the run lasts.
-    pub fn sleep(&self, time: Duration) -> Result<()> {
+    pub(crate) fn sleep(&self, time: Duration) -> Result<()> {
         self.wait(async {
             tokio::time::sleep(time).await;
             Ok(())
         })
     }
 
-    pub fn log(&self, level: log::Level, message: &str) {
+    pub(crate) fn log(&self, level: log::Level, message: &str) {
         log::log!(target: &self.script, level, "{message}");
         self.host.listener.log(level, message);
     }
 
     /// Who speaks, for those who are told.
-    pub fn speaker(&self) -> Speaker {
+    pub(crate) fn speaker(&self) -> Speaker {
         Speaker { script: self.script.clone(), run: self.host.run.id.clone() }
     }
 
-    pub fn fail(&self, failure: Failure) {
+    pub(crate) fn fail(&self, failure: Failure) {
         lock(&self.failures).push(failure);
     }
 
-    pub fn failures(&self) -> Vec<Failure> {
+    pub(crate) fn failures(&self) -> Vec<Failure> {
         lock(&self.failures).clone()
     }
 
-    pub fn remember_source(&self, file: &str, text: &str) {
+    pub(crate) fn remember_source(&self, file: &str, text: &str) {
         lock(&self.sources).insert(file.to_owned(), text.to_owned());
     }
 
     /// Takes up to `wanted` threads out of those that a run may have.
-    pub fn take_threads(&self, wanted: usize) -> usize {
+    pub(crate) fn take_threads(&self, wanted: usize) -> usize {
         let mut taken = 0;
         let _ = self.threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |busy| {
             taken = wanted.min(engine::MAX_THREADS.saturating_sub(busy));
@@ -391,17 +392,11 @@ impl Run {
         taken
     }
 
-    pub fn return_threads(&self, taken: usize) {
+    pub(crate) fn return_threads(&self, taken: usize) {
         self.threads.fetch_sub(taken, Ordering::SeqCst);
     }
 }
 
-/// The lock's content, even where a thread panicked while it held it: nothing here is left half
-/// changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The run as it travels with an engine, for the primitives to find.
 #[derive(Clone)]
-pub(crate) struct RunTag(pub Arc<Run>);
+pub(crate) struct RunTag(pub(crate) Arc<Run>);

@@ -5,7 +5,7 @@ use std::{
     fmt,
     io::Read,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard},
 };
 
 use rhai::AST;
@@ -15,7 +15,10 @@ use super::{
     check, engine, errors,
     manifest::{self, Parameter},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync::lock,
+};
 
 /// The built-in scripts, by name.
 const SCRIPTS: [(&str, &str); 8] = [
@@ -45,18 +48,18 @@ type Parsed = HashMap<(Option<PathBuf>, String), Script>;
 /// What was parsed already: a request each second shall not parse the same text each second.
 fn parsed() -> MutexGuard<'static, Parsed> {
     static PARSED: LazyLock<Mutex<Parsed>> = LazyLock::new(Mutex::default);
-    PARSED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&PARSED)
 }
 
 /// All scripts that can be run.
 #[derive(Debug, Clone)]
-pub struct Library {
+pub(crate) struct Library {
     folder: Option<PathBuf>,
 }
 
 /// Where a script comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// It is part of the program.
     BuiltIn,
     /// It is a file of the user's.
@@ -82,33 +85,33 @@ impl fmt::Display for Origin {
 
 /// A script as a list of scripts shows it.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it comes from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// The first line of its doc; the error where it can't be loaded.
-    pub doc: Result<String>,
+    pub(crate) doc: Result<String>,
 }
 
 /// A script, ready to run.
 #[derive(Debug, Clone)]
-pub struct Script {
+pub(crate) struct Script {
     /// Its name: the file's, without `.rhai`.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it comes from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// Its text.
-    pub source: String,
+    pub(crate) source: String,
     /// The SHA-256 of its text, in hexadecimal.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Its `//!` lines.
-    pub doc: String,
+    pub(crate) doc: String,
     /// What it takes, in the order in which it says so.
-    pub parameters: Vec<Parameter>,
+    pub(crate) parameters: Vec<Parameter>,
     /// Whether it says that it writes nothing (`const READ_ONLY = true;`); the guards see to it
     /// that this is so.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     pub(crate) ast: AST,
     /// What errors call its file.
     pub(crate) file: String,
@@ -121,7 +124,7 @@ impl Library {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] where the folder is missing, is none, or can't be read.
-    pub fn new(folder: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Result<Self> {
         let folder = match folder {
             None => None,
             Some(folder) => {
@@ -141,16 +144,11 @@ impl Library {
         Ok(Self { folder })
     }
 
-    /// The user's folder, its symbolic links resolved.
-    pub fn folder(&self) -> Option<&Path> {
-        self.folder.as_deref()
-    }
-
     /// All scripts by name; one that can't be loaded is listed with its error.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
-    pub fn list(&self) -> Result<Vec<Listed>> {
+    pub(crate) fn list(&self) -> Result<Vec<Listed>> {
         let names = self.names()?;
         Ok(names
             .into_iter()
@@ -174,7 +172,7 @@ impl Library {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
-    pub fn reading(&self) -> Result<Vec<String>> {
+    pub(crate) fn reading(&self) -> Result<Vec<String>> {
         let mut names = self.names()?;
         names.retain(|name| self.load(name).is_ok_and(|script| script.read_only));
         Ok(names)
@@ -184,7 +182,7 @@ impl Library {
     ///
     /// # Errors
     /// A usage error where there is no such script, with the nearest name.
-    pub fn source(&self, name: &str) -> Result<(String, Origin)> {
+    pub(crate) fn source(&self, name: &str) -> Result<(String, Origin)> {
         let overrides = built_in(&SCRIPTS, name);
         if is_name(name) {
             let file = format!("{name}.rhai");
@@ -209,7 +207,7 @@ impl Library {
     /// # Errors
     /// A usage error where there is no such script; [`ErrorKind::Script`] with the place where it
     /// is wrong.
-    pub fn load(&self, name: &str) -> Result<Script> {
+    pub(crate) fn load(&self, name: &str) -> Result<Script> {
         let (source, origin) = self.source(name)?;
         self.parse(name, source, origin)
     }
@@ -220,7 +218,7 @@ impl Library {
     /// # Errors
     /// [`ErrorKind::Io`] where the file can't be read; [`ErrorKind::Configuration`] where it is no
     /// file or too long for a script; [`ErrorKind::Script`] with the place where it is wrong.
-    pub fn load_file(&self, path: &Path) -> Result<Script> {
+    pub(crate) fn load_file(&self, path: &Path) -> Result<Script> {
         let text = read_bounded(path)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if !is_name(&name) {
@@ -401,7 +399,7 @@ fn read_bounded(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// A usage error where it can't be one.
-pub fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     if is_name(name) {
         return Ok(());
     }

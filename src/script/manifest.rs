@@ -41,25 +41,25 @@ const TYPES: [&str; 11] = [
 
 /// One parameter, as the script declares it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Parameter {
+pub(crate) struct Parameter {
     /// Its name in the script: letters, digits and `_`.
-    pub name: String,
+    pub(crate) name: String,
     /// What its argument must be.
-    pub kind: ParameterKind,
+    pub(crate) kind: ParameterKind,
     /// Whether there must be an argument.
-    pub required: bool,
+    pub(crate) required: bool,
     /// What it is without an argument, as the script gets it: a size in bytes, a duration in
     /// seconds.
-    pub default: Option<Value>,
+    pub(crate) default: Option<Value>,
     /// The default as the script's author wrote it, for help: `7d`.
-    pub default_text: Option<String>,
+    pub(crate) default_text: Option<String>,
     /// What it is for.
-    pub help: String,
+    pub(crate) help: String,
 }
 
 /// What an argument must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ParameterKind {
+pub(crate) enum ParameterKind {
     /// Any text.
     String,
     /// A whole number.
@@ -86,7 +86,7 @@ pub enum ParameterKind {
 
 impl ParameterKind {
     /// The word for it in a declaration's `type:`.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::String => "string",
             Self::Int => "int",
@@ -103,7 +103,7 @@ impl ParameterKind {
     }
 
     /// The word for it in usage lines: `SIZE`, `ext4|xfs`.
-    pub fn placeholder(&self) -> String {
+    pub(crate) fn placeholder(&self) -> String {
         match self {
             Self::String => "STRING".into(),
             Self::Int => "NUMBER".into(),
@@ -122,14 +122,14 @@ impl ParameterKind {
 
 impl Parameter {
     /// Its option on the command line: `--create-snapshot`.
-    pub fn option(&self) -> String {
+    pub(crate) fn option(&self) -> String {
         format!("--{}", self.name.replace('_', "-"))
     }
 }
 
 /// The flags that every command of the command line has: a script's parameter of that name could
 /// never be given there.
-pub const RESERVED: [&str; 11] = [
+pub(crate) const RESERVED: [&str; 11] = [
     "dry_run",
     "json",
     "quiet",

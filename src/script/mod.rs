@@ -9,29 +9,29 @@
 //!   into this crate's.
 //! - [`host`] is what a run gives its primitives, and [`run`] is the one way to run a script.
 
-pub mod arguments;
+pub(crate) mod arguments;
 mod check;
-pub mod describe;
+pub(crate) mod describe;
 mod engine;
 mod errors;
-pub mod host;
-pub mod library;
-pub mod manifest;
-pub mod primitives;
+pub(crate) mod host;
+pub(crate) mod library;
+pub(crate) mod manifest;
+pub(crate) mod primitives;
 mod resolver;
 mod runner;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-pub mod threads;
+pub(crate) mod threads;
 
-pub use arguments::Arguments;
-pub use host::{
+pub(crate) use arguments::Arguments;
+pub(crate) use host::{
     Failure, Host, Listener, Mail, Notifier, NotifyLog, Outcome, Post, RunInfo, Settings, Silent,
     Speaker, Status,
 };
-pub use library::{Library, Listed, Origin, Script};
-pub use manifest::{Parameter, ParameterKind};
-pub use primitives::definitions;
-pub use runner::run;
+pub(crate) use library::{Library, Listed, Origin, Script};
+pub(crate) use manifest::{Parameter, ParameterKind};
+pub(crate) use primitives::definitions;
+pub(crate) use runner::run;

@@ -9,12 +9,11 @@ use std::{
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::{
-    check, errors,
-    host::{Run, lock},
-    library,
+use super::{check, errors, host::Run, library};
+use crate::{
+    error::{Error, ErrorKind},
+    sync::lock,
 };
-use crate::error::{Error, ErrorKind};
 
 /// Resolves the imports of one run; each file is read once.
 pub(crate) struct Resolver {
@@ -25,7 +24,7 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    pub fn new(folder: Option<PathBuf>, run: &Arc<Run>) -> Self {
+    pub(crate) fn new(folder: Option<PathBuf>, run: &Arc<Run>) -> Self {
         Self { folder, run: Arc::clone(run), loaded: Mutex::default(), loading: Mutex::default() }
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    logging::scope,
+    scope,
 };
 
 /// How deep a result may be nested: whoever gets it may have a small stack.
@@ -30,7 +30,7 @@ const MAX_DEPTH: usize = 64;
 /// What the script threw and did not catch, with its place; [`ErrorKind::Cancelled`] or
 /// `DeadlineExceeded` where the host ended it, `Limit` where it went too far. What it did until
 /// then stays done.
-pub fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
+pub(crate) fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
     let run = Arc::new(Run::new(host, &script.name));
     if threads::is_deep() {
         return catch_unwind(AssertUnwindSafe(|| call_main(script, arguments, &run)))

@@ -40,7 +40,7 @@ pub(crate) fn memory(volumes: &[&str]) -> (Arc<MemoryDaemon>, Host) {
 /// Keeps what a script said.
 #[derive(Default)]
 pub(crate) struct Heard {
-    pub lines: Mutex<Vec<String>>,
+    pub(crate) lines: Mutex<Vec<String>>,
 }
 
 impl Listener for Heard {

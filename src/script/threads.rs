@@ -7,7 +7,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
@@ -17,7 +17,10 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::engine;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    sync::lock,
+};
 
 /// How long a thread waits for another script.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -42,7 +45,7 @@ pub(super) fn is_deep() -> bool {
 /// # Errors
 /// [`crate::error::ErrorKind::Io`] where no thread can be started, `Internal` where the work
 /// panicked.
-pub fn run<T: Send + 'static>(
+pub(crate) fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<T>>> {
     let (send, done) = oneshot::channel();
@@ -78,7 +81,7 @@ fn start(mut job: Job) -> io::Result<()> {
 }
 
 fn idle() -> MutexGuard<'static, Vec<(u64, Sender<Job>)>> {
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&IDLE)
 }
 
 fn work(number: u64, first: Job) {

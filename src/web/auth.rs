@@ -15,7 +15,7 @@ mod tries;
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use hyper::{
@@ -29,8 +29,9 @@ use crate::{
     clock::Clock,
     config::{Api, Config},
     error::Result,
+    sync::lock,
 };
-pub use gated::Gated;
+pub(crate) use gated::Gated;
 use place::{Came, Places};
 use tokens::Tokens;
 use tries::{Tries, Verdict};
@@ -40,7 +41,7 @@ const LONG: usize = 32;
 
 /// What a token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Everything.
     Full,
     /// Looking, and scripts that change nothing.
@@ -49,7 +50,7 @@ pub enum Role {
 
 impl Role {
     /// As JSON and the session's cookie have it: `full` or `read`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Read => "read",
@@ -59,7 +60,7 @@ impl Role {
 
 /// What a request showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub(crate) enum Shown {
     /// A token: a program.
     Token,
     /// The session's cookie: the dashboard.
@@ -69,11 +70,11 @@ pub enum Shown {
 /// A request that was let in. [`Gated`] puts it into the request's extensions
 /// (`warp::ext::get::<Access>()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// What it may do.
-    pub role: Role,
+    pub(crate) role: Role,
     /// What it showed.
-    pub by: Shown,
+    pub(crate) by: Shown,
 }
 
 impl Access {
@@ -81,7 +82,7 @@ impl Access {
     ///
     /// # Errors
     /// 403 for [`Role::Read`].
-    pub fn require_full(self) -> Result<(), Problem> {
+    pub(crate) fn require_full(self) -> Result<(), Problem> {
         match self.role {
             Role::Full => Ok(()),
             Role::Read => Err(Problem::forbidden("the token that was shown is for looking only")
@@ -92,7 +93,7 @@ impl Access {
 
 /// Decides who may.
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     tokens: Tokens,
     tries: Mutex<Tries>,
     places: Places,
@@ -115,7 +116,7 @@ impl Gate {
     /// # Errors
     /// A configuration error where that file can be read by others, holds no token, or can't be
     /// read or made.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let Api { token, read_token, tls, hosts, allow_origins, .. } = &config.api;
         let tokens = Tokens::find(token.as_ref(), read_token.as_ref(), &config.data_dir)?;
         Ok(Self {
@@ -138,7 +139,7 @@ impl Gate {
     /// 401 for none or a wrong one, 429 after too many wrong ones from its address, 421 for a
     /// session at an unknown `Host`, 403 for a session that would change something from another
     /// page.
-    pub fn check(&self, parts: &Parts) -> Result<Access, Problem> {
+    pub(crate) fn check(&self, parts: &Parts) -> Result<Access, Problem> {
         if let Some(token) = bearer(&parts.headers) {
             return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
         }
@@ -168,7 +169,11 @@ impl Gate {
     /// # Errors
     /// 401 for a wrong token, 429 after too many, 421 for an unknown `Host`, 403 for a request from
     /// another page.
-    pub fn sign_in(&self, parts: &Parts, token: &str) -> Result<(Role, Vec<HeaderValue>), Problem> {
+    pub(crate) fn sign_in(
+        &self,
+        parts: &Parts,
+        token: &str,
+    ) -> Result<(Role, Vec<HeaderValue>), Problem> {
         self.places.known_host(parts)?;
         if self.places.came_from(parts) == Came::Elsewhere {
             return Err(Problem::forbidden("another page tried to sign in here"));
@@ -187,7 +192,7 @@ impl Gate {
     }
 
     /// The `Set-Cookie`s that end the browser's session.
-    pub fn sign_out(&self, parts: &Parts) -> [HeaderValue; 2] {
+    pub(crate) fn sign_out(&self, parts: &Parts) -> [HeaderValue; 2] {
         session::cleared(&self.cookie_name(parts))
     }
 
@@ -210,12 +215,7 @@ impl Gate {
             return Ok(role);
         }
         let now = self.clock.now();
-        let verdict = self.tries.lock().unwrap_or_else(PoisonError::into_inner).judge(
-            address,
-            digest,
-            role.is_some(),
-            now,
-        );
+        let verdict = lock(&self.tries).judge(address, digest, role.is_some(), now);
         match (verdict, role) {
             (Verdict::Wait(seconds), _) => Err(Problem::too_many_requests(
                 "too many wrong tokens were shown from this address",
@@ -238,7 +238,7 @@ impl Gate {
 }
 
 /// The file with the token that was made for want of a configured one.
-pub fn token_file(data_dir: &Path) -> std::path::PathBuf {
+pub(crate) fn token_file(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("api-token")
 }
 

@@ -20,9 +20,9 @@ use super::problem::Problem;
 use crate::{suggest, text};
 
 /// The largest body, in bytes; the arguments of a script are a few hundred.
-pub const LARGEST: usize = 1 << 20;
+pub(crate) const LARGEST: usize = 1 << 20;
 /// How long a body may take from the first byte to the last.
-pub const SLOWEST: Duration = Duration::from_secs(30);
+pub(crate) const SLOWEST: Duration = Duration::from_secs(30);
 /// What a name is cut to where a message shows it.
 const NAME_WIDTH: usize = 80;
 
@@ -37,7 +37,7 @@ const NAME_WIDTH: usize = 80;
 /// 413 for more than [`LARGEST`] bytes (told before any is read where `Content-Length` says so),
 /// 408 for one that takes longer than [`SLOWEST`], 415 for another type, and 400 for what is no
 /// JSON object, nested deeper than 128, no UTF-8, or has a name twice (then with the `field`).
-pub async fn read<S, D, E>(
+pub(crate) async fn read<S, D, E>(
     headers: &HeaderMap,
     body: S,
     is_list: impl Fn(&str) -> bool,

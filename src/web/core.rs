@@ -17,7 +17,7 @@ use crate::{
 
 /// The program, as the routes see it.
 #[async_trait]
-pub trait Core: Send + Sync + 'static {
+pub(crate) trait Core: Send + Sync + 'static {
     /// The configuration.
     fn config(&self) -> &Config;
 
@@ -84,35 +84,35 @@ pub trait Core: Send + Sync + 'static {
 }
 
 /// A script that is asked for.
-pub struct Call {
+pub(crate) struct Call {
     /// The script.
-    pub script: Script,
+    pub(crate) script: Script,
     /// Its arguments, checked.
-    pub arguments: Arguments,
+    pub(crate) arguments: Arguments,
     /// Read for real, write nothing.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How long it may take, where that is not as configured.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// Nobody waits for its end: it is found in the store at once.
-    pub is_left: bool,
+    pub(crate) is_left: bool,
 }
 
 /// A run that was started.
-pub struct Launched {
+pub(crate) struct Launched {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Whether it waits for its turn.
-    pub is_waiting: bool,
+    pub(crate) is_waiting: bool,
     /// What comes of it.
-    pub finished: oneshot::Receiver<Finished>,
+    pub(crate) finished: oneshot::Receiver<Finished>,
 }
 
 /// The schedule as it is.
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// The crontab in force.
-    pub crontab: Crontab,
+    pub(crate) crontab: Crontab,
     /// Its entries, in the order of their lines.
-    pub entries: Vec<EntryStatus>,
+    pub(crate) entries: Vec<EntryStatus>,
     /// What is wrong with a newer crontab, which was not taken.
-    pub refused: Vec<Error>,
+    pub(crate) refused: Vec<Error>,
 }

@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc as std_mpsc},
+    sync::{Arc, Mutex, MutexGuard, Weak, mpsc as std_mpsc},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -33,6 +33,7 @@ use crate::{
         Status, Store,
         record::{Filter, Line, RunRecord},
     },
+    sync::lock,
 };
 
 /// So many events are kept for clients that come back, and so many bytes.
@@ -51,7 +52,7 @@ const LINES: usize = 500;
 
 /// The names of the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
+pub(crate) enum Name {
     /// A run began, or its turn came.
     RunStarted,
     /// A line of a run's log.
@@ -70,7 +71,7 @@ pub enum Name {
 
 impl Name {
     /// The word for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::RunStarted => "run-started",
             Self::RunLine => "run-line",
@@ -95,7 +96,7 @@ struct Told {
 
 /// Takes what happens, and hands it on to everyone who listens.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     /// Tells this process's events from those of one before it.
     boot: String,
     kept: Mutex<Kept>,
@@ -116,7 +117,7 @@ struct Kept {
 
 impl Hub {
     /// A hub that has told nothing yet; `boot` is a word that no other start of the program has.
-    pub fn new(boot: String) -> Self {
+    pub(crate) fn new(boot: String) -> Self {
         Self {
             boot,
             kept: Mutex::default(),
@@ -128,16 +129,16 @@ impl Hub {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Ends the streams of all who listen.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.cancel();
     }
 
     /// Tells of something that is about no run.
-    pub fn tell(&self, name: Name) {
+    pub(crate) fn tell(&self, name: Name) {
         self.publish(name, None, &json!({}));
     }
 
@@ -163,7 +164,7 @@ impl Hub {
     }
 
     /// Takes how far this process's runs are.
-    pub fn progress(&self) -> &RunsProgress {
+    pub(crate) fn progress(&self) -> &RunsProgress {
         &self.progress
     }
 
@@ -182,7 +183,7 @@ impl Hub {
 
     /// The events behind the one that was seen last (`BOOT-NUMBER`), or from now on; of this run
     /// alone, where one is named.
-    pub fn listen(self: &Arc<Self>, after: Option<&str>, run: Option<String>) -> Listening {
+    pub(crate) fn listen(self: &Arc<Self>, after: Option<&str>, run: Option<String>) -> Listening {
         let (sender, receiver) = mpsc::channel(WAITING);
         let seen = after.map(|id| id.rsplit_once('-').filter(|(boot, _)| *boot == self.boot));
         // Of another start, or no id at all: what was missed is not known.
@@ -284,7 +285,10 @@ pub(super) fn listen(hub: &Arc<Hub>, asked: &Asked) -> Result<Response, Problem>
 }
 
 /// The events of one client.
-pub struct Listening(mpsc::Receiver<Event>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
+pub(crate) struct Listening(
+    mpsc::Receiver<Event>,
+    #[expect(dead_code, reason = "it is counted")] Arc<()>,
+);
 
 impl Stream for Listening {
     type Item = Result<Event, Infallible>;
@@ -297,7 +301,7 @@ impl Stream for Listening {
 /// Follows a store on a thread of its own until what comes back is dropped, and tells the hub what
 /// happens in it. What is there already is not told; this reads the store, and so may block for
 /// moments.
-pub fn follow(store: Store, hub: &Arc<Hub>) -> std_mpsc::Sender<()> {
+pub(crate) fn follow(store: Store, hub: &Arc<Hub>) -> std_mpsc::Sender<()> {
     let (stop, stopped) = std_mpsc::channel();
     let hub = Arc::downgrade(hub);
     let mut follower = Follower::new(store);

@@ -30,7 +30,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// Adds them to an answer. The server does it for every answer.
-pub fn secure(headers: &mut HeaderMap) {
+pub(crate) fn secure(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
         if let Entry::Vacant(free) = headers.entry(name) {
             free.insert(HeaderValue::from_static(value));

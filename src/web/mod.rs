@@ -6,20 +6,20 @@
 //! [`headers`] are on every answer. The program gives itself to them as a [`core::Core`], and what
 //! happens in it goes through the [`events::Hub`]; how far its runs are is in their [`progress`].
 
-pub mod assets;
-pub mod auth;
-pub mod body;
-pub mod core;
-pub mod events;
-pub mod headers;
+pub(crate) mod assets;
+pub(crate) mod auth;
+pub(crate) mod body;
+pub(crate) mod core;
+pub(crate) mod events;
+pub(crate) mod headers;
 mod metrics;
-pub mod openapi;
-pub mod problem;
-pub mod progress;
+pub(crate) mod openapi;
+pub(crate) mod problem;
+pub(crate) mod progress;
 mod query;
-pub mod routes;
+pub(crate) mod routes;
 mod runs;
 mod schedule;
 mod scripts;
-pub mod server;
+pub(crate) mod server;
 mod status;

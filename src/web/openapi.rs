@@ -27,7 +27,7 @@ pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
 }
 
 /// The document, for these scripts.
-pub fn document(scripts: &[Script]) -> Value {
+pub(crate) fn document(scripts: &[Script]) -> Value {
     let mut paths = fixed_paths();
     for script in scripts {
         // A script may be called as a fixed path is: then it is what is posted there.

@@ -18,7 +18,7 @@ use crate::{
 /// It is a `warp` reply, a `warp` rejection, and (by [`Problem::into_response`]) an answer of
 /// anything else.
 #[derive(Debug, Clone)]
-pub struct Problem(Box<Parts>);
+pub(crate) struct Problem(Box<Parts>);
 
 #[derive(Debug, Clone)]
 struct Parts {
@@ -72,12 +72,12 @@ impl Problem {
     }
 
     /// 400: the request is wrong; nothing was done.
-    pub fn usage(detail: impl Into<String>) -> Self {
+    pub(crate) fn usage(detail: impl Into<String>) -> Self {
         Self::new("usage", detail)
     }
 
     /// 401, with the challenge that RFC 6750 wants.
-    pub fn unauthorized(detail: impl Into<String>) -> Self {
+    pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new("unauthorized", detail).with_header(
             WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer realm=\"convoy-backups\""),
@@ -85,18 +85,18 @@ impl Problem {
     }
 
     /// 403: who asks is known, and may not.
-    pub fn forbidden(detail: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new("forbidden", detail)
     }
 
     /// 404: no such script, run, entry or route. What the *daemon* does not have is 422: see
     /// `From<Error>`.
-    pub fn not_found(detail: impl Into<String>) -> Self {
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new("not_found", detail)
     }
 
     /// 405; `allowed` are the methods that the route has, such as `["GET", "HEAD"]`.
-    pub fn method(allowed: &[&str]) -> Self {
+    pub(crate) fn method(allowed: &[&str]) -> Self {
         let allowed = allowed.join(", ");
         let problem = Self::new("method", "this method is not for this route")
             .with_hint(format!("it has: {allowed}"));
@@ -107,45 +107,45 @@ impl Problem {
     }
 
     /// 408: the body did not come in time.
-    pub fn too_slow(detail: impl Into<String>) -> Self {
+    pub(crate) fn too_slow(detail: impl Into<String>) -> Self {
         Self::new("too_slow", detail)
     }
 
     /// 409: it runs already, or it has ended already.
-    pub fn busy(detail: impl Into<String>) -> Self {
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
         Self::new("busy", detail)
     }
 
     /// 413; `most` is the limit in bytes.
-    pub fn too_large(most: usize) -> Self {
+    pub(crate) fn too_large(most: usize) -> Self {
         Self::new("too_large", format!("the body is larger than {most} bytes"))
     }
 
     /// 415: the body is neither JSON nor a form.
-    pub fn media_type(detail: impl Into<String>) -> Self {
+    pub(crate) fn media_type(detail: impl Into<String>) -> Self {
         Self::new("media_type", detail)
             .with_hint("send \"Content-Type: application/json\" or application/x-www-form-urlencoded, in UTF-8")
     }
 
     /// 421: the `Host` is not one of ours.
-    pub fn misdirected(detail: impl Into<String>) -> Self {
+    pub(crate) fn misdirected(detail: impl Into<String>) -> Self {
         Self::new("misdirected", detail)
     }
 
     /// 429; `seconds` until another try is taken.
-    pub fn too_many_requests(detail: impl Into<String>, seconds: u64) -> Self {
+    pub(crate) fn too_many_requests(detail: impl Into<String>, seconds: u64) -> Self {
         Self::new("too_many_requests", detail).with_header(RETRY_AFTER, seconds.into())
     }
 
     /// 503: nothing new is started any more.
-    pub fn shutting_down() -> Self {
+    pub(crate) fn shutting_down() -> Self {
         Self::new("shutting_down", "the server is ending, and starts nothing new")
             .with_hint("try again when it is back")
             .with_header(RETRY_AFTER, 10.into())
     }
 
     /// 503: the run was cut off, because the program ended before it.
-    pub fn cut_off() -> Self {
+    pub(crate) fn cut_off() -> Self {
         Self::new("shutting_down", "the run was cut off: the program ended before it")
             .with_hint(
                 "look at what it did until then, and start it again when the program is back",
@@ -154,7 +154,7 @@ impl Problem {
     }
 
     /// 503: all connections are in use.
-    pub fn overloaded() -> Self {
+    pub(crate) fn overloaded() -> Self {
         Self::new("overloaded", "all connections are in use")
             .with_hint("try again later; BKUP_API_MAX_CONNECTIONS says how many there may be")
             .with_header(RETRY_AFTER, 5.into())
@@ -162,7 +162,7 @@ impl Problem {
 
     /// A run that failed on volumes: the status and the words of its first failure, all `failures`,
     /// and its `result`. `None` where there is no failure.
-    pub fn of_failures(run: &str, failures: &[Failure], result: &Value) -> Option<Self> {
+    pub(crate) fn of_failures(run: &str, failures: &[Failure], result: &Value) -> Option<Self> {
         let first = failures.first()?;
         let kind = ErrorKind::of_code(&first.code).unwrap_or(ErrorKind::Internal);
         let detail = match failures.len() - 1 {
@@ -180,31 +180,31 @@ impl Problem {
 
     /// The same with what to do next.
     #[must_use]
-    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         self.with("hint", hint.into())
     }
 
     /// The same, about this field of the body or this part of the query.
     #[must_use]
-    pub fn with_field(self, field: impl Into<String>) -> Self {
+    pub(crate) fn with_field(self, field: impl Into<String>) -> Self {
         self.with("field", field.into())
     }
 
     /// The same, of this run.
     #[must_use]
-    pub fn with_run(self, run: impl Into<String>) -> Self {
+    pub(crate) fn with_run(self, run: impl Into<String>) -> Self {
         self.with("run", run.into())
     }
 
     /// The same, with what the run returned all the same.
     #[must_use]
-    pub fn with_result(self, result: Value) -> Self {
+    pub(crate) fn with_result(self, result: Value) -> Self {
         self.with("result", result)
     }
 
     /// The same with this header.
     #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
         self
     }
@@ -215,17 +215,19 @@ impl Problem {
     }
 
     /// The status.
-    pub fn status(&self) -> StatusCode {
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
         self.0.status
     }
 
     /// The code, such as `usage`.
-    pub fn code(&self) -> &'static str {
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
         self.0.code
     }
 
     /// The body.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let Parts { status, code, title, members, .. } = &*self.0;
         let mut body = json!({
             "type": format!("urn:convoy-backups:error:{code}"),
@@ -240,7 +242,7 @@ impl Problem {
     }
 
     /// The answer, with a body of whatever type is wanted.
-    pub fn into_response<B: From<String>>(self) -> Response<B> {
+    pub(crate) fn into_response<B: From<String>>(self) -> Response<B> {
         let mut response = Response::new(B::from(self.to_json().to_string()));
         *response.status_mut() = self.0.status;
         *response.headers_mut() = self.0.headers;

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,9 +16,10 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    logging::scope,
     progress::{NoProgress, Piece, Progress},
+    scope,
     script::Listener,
+    sync::lock,
     text::cut,
 };
 
@@ -42,7 +43,7 @@ pub(super) struct Shown {
 
 /// How far the runs of this process are. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct RunsProgress(Arc<Mutex<HashMap<String, Run>>>);
+pub(crate) struct RunsProgress(Arc<Mutex<HashMap<String, Run>>>);
 
 #[derive(Debug)]
 struct Run {
@@ -85,7 +86,7 @@ impl Count {
 
 impl RunsProgress {
     fn runs(&self) -> MutexGuard<'_, HashMap<String, Run>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Notes something of a run, which may be the first.
@@ -181,7 +182,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::logging::scope::Scope;
+    use crate::scope::Scope;
 
     fn of_run<T>(id: &str, work: impl FnOnce() -> T) -> T {
         scope::within(Some(Scope { run: id.into(), lines: None }), work)

@@ -7,14 +7,14 @@ use crate::suggest;
 
 /// The values of a query, by name.
 #[derive(Debug, Default)]
-pub struct Query(BTreeMap<String, String>);
+pub(crate) struct Query(BTreeMap<String, String>);
 
 impl Query {
     /// Reads a query of which these names are known.
     ///
     /// # Errors
     /// 400 with the field for a name that is unknown or given twice.
-    pub fn read(raw: &str, known: &[&str]) -> Result<Self, Problem> {
+    pub(crate) fn read(raw: &str, known: &[&str]) -> Result<Self, Problem> {
         let mut values = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
             if !known.contains(&name.as_ref()) {
@@ -40,7 +40,7 @@ impl Query {
     }
 
     /// A value; an empty one counts as none.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
@@ -48,7 +48,7 @@ impl Query {
     ///
     /// # Errors
     /// 400 with the field where it is not.
-    pub fn parse<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Problem> {
+    pub(crate) fn parse<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Problem> {
         let parse = |value: &str| value.parse().map_err(|_| Self::wrong(name, value, what));
         self.get(name).map(parse).transpose()
     }
@@ -57,7 +57,7 @@ impl Query {
     ///
     /// # Errors
     /// 400 with the field where it is neither true nor false.
-    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.0.get(name).map(|value| value.to_ascii_lowercase()).as_deref() {
             None | Some("false" | "0" | "no") => Ok(false),
             Some("" | "true" | "1" | "yes") => Ok(true),
@@ -66,7 +66,7 @@ impl Query {
     }
 
     /// 400: this value is not what it must be.
-    pub fn wrong(name: &str, value: &str, what: &str) -> Problem {
+    pub(crate) fn wrong(name: &str, value: &str, what: &str) -> Problem {
         Problem::usage(format!("{name}: \"{}\" is not {what}", crate::text::escape(value)))
             .with_field(name)
     }

@@ -23,7 +23,10 @@ use super::{
     query::Query,
     runs, schedule, scripts, status,
 };
-use crate::error::{Error, Result};
+use crate::{
+    blocking,
+    error::{Error, ErrorKind, Result},
+};
 
 /// What a request asks, but for its path and body.
 pub(super) struct Asked {
@@ -60,7 +63,7 @@ impl Asked {
 pub(super) const READING: &[&str] = &["GET", "HEAD"];
 
 /// All routes: the API and the dashboard's files.
-pub fn routes(
+pub(crate) fn routes(
     core: Arc<dyn Core>,
     hub: Arc<Hub>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
@@ -248,8 +251,5 @@ pub(super) fn json_answer<T: Serialize + ?Sized>(value: &T) -> Response {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(Problem::from),
-        Err(panic) => Err(Error::internal(panic.to_string()).into()),
-    }
+    blocking::try_run("the answer", ErrorKind::Internal, work).await.map_err(Problem::from)
 }

@@ -40,7 +40,7 @@ use crate::{
     config::Api,
     error::{Error, Result},
 };
-pub use activity::RequestBody;
+pub(crate) use activity::RequestBody;
 use activity::{Activity, AnswerBody};
 use connections::Connections;
 use stream::{Watched, linger};
@@ -58,35 +58,35 @@ const TOLD_OF_NO_ROOM: usize = 32;
 
 /// Who is at the other end of the connection; [`serve`] puts it into the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What a connection may take.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// So many connections at a time.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// For TLS' handshake.
-    pub handshake: Duration,
+    pub(crate) handshake: Duration,
     /// For a request's head, and from the connection to the first byte of it.
-    pub head: Duration,
+    pub(crate) head: Duration,
     /// For a request's body, from the head on; [`super::body::read`] gives up earlier, and says so.
-    pub body: Duration,
+    pub(crate) body: Duration,
     /// Between two requests. Longer than a reverse proxy keeps an idle connection, or it sends into
     /// one that is just being closed.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// For a client that takes nothing of its answer.
-    pub stall: Duration,
+    pub(crate) stall: Duration,
     /// A request's head, in bytes.
-    pub head_bytes: usize,
+    pub(crate) head_bytes: usize,
     /// Between two looks for what takes too long.
-    pub look: Duration,
+    pub(crate) look: Duration,
     /// For requests that are under way when the server ends.
-    pub shutdown: Duration,
+    pub(crate) shutdown: Duration,
 }
 
 impl Limits {
     /// As configured; requests that are under way at the end have 5 seconds.
-    pub fn of(api: &Api) -> Self {
+    pub(crate) fn of(api: &Api) -> Self {
         Self {
             connections: api.max_connections,
             handshake: Duration::from_secs(10),
@@ -103,7 +103,7 @@ impl Limits {
 
 /// An address that is listened on, and what TLS needs there.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
@@ -114,7 +114,7 @@ pub struct Listener {
 ///
 /// # Errors
 /// A configuration error (exit 2) where the address is taken or can't be used, or TLS' files can't.
-pub async fn bind(api: &Api) -> Result<Option<Listener>> {
+pub(crate) async fn bind(api: &Api) -> Result<Option<Listener>> {
     let Some(address) = api.listen else { return Ok(None) };
     let tls = api.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
     let failed = |error: io::Error| {
@@ -144,12 +144,13 @@ pub async fn bind(api: &Api) -> Result<Option<Listener>> {
 
 impl Listener {
     /// The address; its port is the real one where port 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Whether connections are TLS.
-    pub fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 }
@@ -168,8 +169,12 @@ impl fmt::Display for Listener {
 /// A request has a [`Peer`] in its extensions; every answer gets the headers of
 /// [`headers::secure`]. A client that goes away drops the service's future: what must go on is a
 /// task of its own.
-pub async fn serve<S, B>(listener: Listener, service: S, limits: Limits, stop: CancellationToken)
-where
+pub(crate) async fn serve<S, B>(
+    listener: Listener,
+    service: S,
+    limits: Limits,
+    stop: CancellationToken,
+) where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Send
         + Sync

@@ -15,9 +15,10 @@ use crate::{
     app::{
         report, report_of_record,
         status::{self, Known, VolumeStatus},
-        telling::{interruption_told, off_the_runtime},
+        telling::interruption_told,
         volumes_told,
     },
+    blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
     freshness::Freshness,
@@ -127,7 +128,7 @@ impl FreshnessWatch {
 
     async fn tell_broken(&self, why: String) {
         let teller = self.shared.teller.clone();
-        off_the_runtime(move || teller.problem(WATCH, "backups can't be looked at", &why)).await;
+        blocking::run(move || teller.problem(WATCH, "backups can't be looked at", &why)).await;
     }
 
     async fn look(&self) {

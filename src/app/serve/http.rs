@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::program::Program;
 use crate::{
-    app::telling::off_the_runtime,
+    blocking,
     clock::SystemClock,
     config::Config,
     error::Result,
@@ -62,7 +62,7 @@ pub(super) fn answer(
     });
     tokio::spawn(async move {
         // Before anything is answered: whoever listens hears of all that begins from then on.
-        let following = off_the_runtime(move || events::follow(store, &told)).await;
+        let following = blocking::run(move || events::follow(store, &told)).await;
         log::info!("listening on {listener}");
         let service = TowerToHyperService::new(warp::service(routes(program, hub)));
         server::serve(listener, Gated::new(gate, service), limits, stop).await;

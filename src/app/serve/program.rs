@@ -10,12 +10,13 @@ use super::{freshness::FreshnessWatch, shared::Shared};
 use crate::{
     app::{
         Connection, library, settings,
-        telling::{log_end, off_the_runtime, run_and_tell},
+        telling::{log_end, run_and_tell},
     },
+    blocking,
     clock::{Clock as _, SystemClock},
     config::Config,
-    daemon::files::write_whole,
     error::{Error, ErrorKind, Result},
+    files::write_whole,
     report::Report,
     runs::{self, Door, Request, Store, Trigger, Turns},
     schedule::{Started, View},
@@ -96,7 +97,7 @@ impl Program {
         });
         if is_left {
             let (recorder, run) = (self.shared.recorder.clone(), id.clone());
-            off_the_runtime(move || recorder.write_now(&run)).await;
+            blocking::run(move || recorder.write_now(&run)).await;
         }
         Launched { id, is_waiting, finished }
     }
@@ -171,7 +172,7 @@ impl Core for Program {
         let found = self.view.entries().into_iter().find(|shown| shown.entry.key == key);
         let Some(entry) = found.map(|shown| shown.entry) else { return Ok(None) };
         let loaded = entry.clone();
-        let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
+        let (script, arguments) = blocking::run(move || loaded.load()).await?;
         let connection = self.connection(&entry.config).await?;
         let door = self.shared.door_of_entry(&entry, &connection);
         // Without the entry: what its last run was, and when, is not changed by a look at what the
@@ -195,7 +196,7 @@ impl Core for Program {
         }
         self.shared.changed.notify_one();
         let folder = self.shared.config.data_dir.clone();
-        off_the_runtime(move || remember_paused(&folder, &paused)).await?;
+        blocking::run(move || remember_paused(&folder, &paused)).await?;
         Ok(true)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{program, shared::Shared};
 use crate::{
-    app::telling::{log_end, off_the_runtime, run_and_tell},
+    app::telling::{log_end, run_and_tell},
+    blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
     error::{Error, Result},
@@ -20,6 +21,7 @@ use crate::{
         Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd,
         Runner, Started,
     },
+    sync::lock,
     web::events::Name,
 };
 
@@ -36,7 +38,7 @@ impl CrontabRunner {
         cancellation: CancellationToken,
     ) -> Result<Finished> {
         let loaded = entry.clone();
-        let (script, arguments) = off_the_runtime(move || loaded.load()).await?;
+        let (script, arguments) = blocking::run(move || loaded.load()).await?;
         let connection = self.0.daemons.get(&entry.config).await?;
         let door = self.0.door_of_entry(entry, &connection);
         let request = Request {
@@ -51,7 +53,7 @@ impl CrontabRunner {
         if asker.waits() {
             // Whoever is told of a run finds it.
             let (recorder, run) = (self.0.recorder.clone(), announced.id().to_owned());
-            off_the_runtime(move || recorder.write_now(&run)).await;
+            blocking::run(move || recorder.write_now(&run)).await;
             asker.tell(Ok(Started {
                 run: announced.id().to_owned(),
                 is_waiting: announced.is_waiting(),
@@ -109,7 +111,7 @@ impl Runner for CrontabRunner {
             _ => RunEnd::Ended,
         };
         let shared = self.0.clone();
-        off_the_runtime(move || {
+        blocking::run(move || {
             let key = format!("entry {}", entry.key);
             let what = format!(
                 "\"{} {}\" (line {} of the crontab)",
@@ -211,19 +213,19 @@ impl Runner for CrontabRunner {
             text.join("\n")
         );
         self.0.teller.problem("crontab", "the crontab has errors", &text);
-        *self.0.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors.to_vec();
+        *lock(&self.0.refused) = errors.to_vec();
         self.0.changed.notify_one();
         self.0.hub.tell(Name::Schedule);
     }
 
     fn followed(&self, crontab: &Crontab) {
-        *self.0.following.lock().unwrap_or_else(PoisonError::into_inner) = crontab.clone();
+        *lock(&self.0.following) = crontab.clone();
         self.0.teller.solved(
             "crontab",
             "the crontab is in order again",
             "The new crontab is in force.",
         );
-        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.0.refused).clear();
         self.0.hub.tell(Name::Schedule);
         self.0.changed.notify_one();
     }

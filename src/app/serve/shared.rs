@@ -1,6 +1,6 @@
 //! What the crontab's runs, those over HTTP and the looks at the volumes have in common.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use crate::{
     runs::{Door, Recorder, Store, Turns},
     schedule::{Crontab, Entry},
     script::Settings,
+    sync::lock,
     web::events::Hub,
 };
 
@@ -43,12 +44,12 @@ impl Shared {
 
     /// The crontab in force.
     pub(super) fn crontab(&self) -> Crontab {
-        self.following.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.following).clone()
     }
 
     /// What is wrong with a newer crontab, which was not taken.
     pub(super) fn refused(&self) -> Vec<Error> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.refused).clone()
     }
 
     /// The door of a run with these settings and this daemon.

@@ -17,10 +17,10 @@ pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 /// What the daemon answered.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub status: StatusCode,
-    pub body: Vec<u8>,
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
     /// What to do about an error, where the built-in daemon says it.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 /// Why there is no answer.

@@ -1,6 +1,6 @@
 //! The client against a daemon that answers late, wrongly, half, or not at all.
 
-use std::sync::Mutex;
+use std::{path::Path, sync::Mutex};
 
 use super::*;
 use crate::support::faulty::{Answer, Faulty};

@@ -12,7 +12,7 @@ use crate::{
     convoy::{Backup, BackupUrl, Destination, Name, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
-    logging::scope,
+    scope,
 };
 
 impl Guards {
@@ -22,7 +22,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::backups`]; after one, or where a backup made in this run is
     /// missing, the run deletes nothing more.
-    pub async fn backups(
+    pub(crate) async fn backups(
         &self,
         destination: &Destination,
         volume: Option<&Name>,
@@ -118,7 +118,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`crate::convoy::Daemon::backup`].
-    pub async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+    pub(crate) async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
         let found = self.daemon.backup(url).await;
         if found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound) {
             self.still_there(&url.destination()).await?;
@@ -132,7 +132,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] where the daemon answered success and the backup can't be inspected;
     /// else as [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of
     /// the volume's.
-    pub async fn create_backup(
+    pub(crate) async fn create_backup(
         &self,
         snapshot: &Name,
         destination: &Destination,
@@ -395,7 +395,7 @@ impl Guards {
     /// # Errors
     /// [`ErrorKind::Guard`] where a guard refuses, [`ErrorKind::NotFound`] where the destination
     /// lists no such backup, else as [`crate::convoy::Daemon::delete_backup`].
-    pub async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
+    pub(crate) async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
         self.may_write("delete a backup")?;
         let what = format!("the backup \"{url}\"");
         let destination = url.destination();

@@ -13,7 +13,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Guards::backups`].
-    pub async fn own_backups(
+    pub(crate) async fn own_backups(
         &self,
         destination: &Destination,
         volume: &Volume,
@@ -28,7 +28,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Guards::backups`].
-    pub async fn unclear_backups(
+    pub(crate) async fn unclear_backups(
         &self,
         destination: &Destination,
         volume: &Volume,
@@ -44,7 +44,7 @@ impl Guards {
     /// # Errors
     /// As [`Guards::backups`]; after a look at the volume that failed, the run deletes nothing
     /// more.
-    pub async fn backups_by_volume(
+    pub(crate) async fn backups_by_volume(
         &self,
         destination: &Destination,
         name: &Name,
@@ -87,7 +87,7 @@ impl Guards {
     /// # Errors
     /// [`ErrorKind::Guard`] where there is none, or where a snapshot that is older than the volume
     /// would go with it; else as [`Guards::backups`].
-    pub async fn safe_copy(
+    pub(crate) async fn safe_copy(
         &self,
         destination: Option<&Destination>,
         volume: &Volume,

@@ -34,7 +34,7 @@ mod witness;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -43,8 +43,9 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
+    sync::lock,
 };
-pub use witness::Witness;
+pub(crate) use witness::Witness;
 
 /// The lock file in a `vfs://` destination that Convoy writes to.
 const DESTINATION_LOCK: &str = ".convoy-backups.lock";
@@ -55,7 +56,7 @@ const DESTINATION_LOCK_MODE: u32 = 0o666;
 /// The guarded daemon of one run. All of a run's calls go through the same one, for it remembers
 /// what the run has seen.
 #[derive(Debug)]
-pub struct Guards {
+pub(crate) struct Guards {
     daemon: Arc<dyn Daemon>,
     /// None in a dry run, which writes nothing, not even a lock file.
     locks: Option<Locks>,
@@ -92,7 +93,11 @@ struct Seen {
 
 impl Guards {
     /// Guards over this daemon; without `locks` where it is a dry run.
-    pub fn new(daemon: Arc<dyn Daemon>, locks: Option<Locks>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        daemon: Arc<dyn Daemon>,
+        locks: Option<Locks>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let marks = locks.as_ref().map(|locks| locks.folder().to_owned());
         Self {
             daemon,
@@ -107,13 +112,13 @@ impl Guards {
 
     /// Guards that only read: every write is refused before the daemon hears of it, also in a dry
     /// run.
-    pub fn read_only(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn read_only(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
         Self { read_only: true, ..Self::new(daemon, None, clock) }
     }
 
     /// The same, who also miss the backups that were seen at a destination, by the marks beside the
     /// locks in this folder.
-    pub fn that_miss(self, lock_folder: &Path) -> Self {
+    pub(crate) fn that_miss(self, lock_folder: &Path) -> Self {
         Self { marks: Some(lock_folder.to_owned()), ..self }
     }
 
@@ -128,13 +133,8 @@ impl Guards {
             ))
     }
 
-    /// Which daemon this is, for the log.
-    pub fn description(&self) -> String {
-        self.daemon.description()
-    }
-
     /// Which daemon this is, whichever way it is reached.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         self.daemon.identity()
     }
 
@@ -142,7 +142,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Daemon::info`].
-    pub async fn info(&self) -> Result<Info> {
+    pub(crate) async fn info(&self) -> Result<Info> {
         self.daemon.info().await
     }
 
@@ -150,7 +150,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Daemon::volumes`]; after one, the run deletes nothing more.
-    pub async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+    pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
         let volumes = match self.daemon.volumes().await {
             Ok(volumes) => volumes,
             Err(error) => return Err(self.stop_on(error, "the list of volumes failed")),
@@ -187,7 +187,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Daemon::driver_volumes`].
-    pub async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+    pub(crate) async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
         self.daemon.driver_volumes().await
     }
 
@@ -195,7 +195,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Daemon::volume`].
-    pub async fn volume(&self, name: &Name) -> Result<Volume> {
+    pub(crate) async fn volume(&self, name: &Name) -> Result<Volume> {
         self.daemon.volume(name).await.map_err(|error| explain_missing_volume(error, name))
     }
 
@@ -203,7 +203,11 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Daemon::mount_volume`].
-    pub async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
+    pub(crate) async fn mount_volume(
+        &self,
+        name: &Name,
+        mount_point: Option<&str>,
+    ) -> Result<Mount> {
         self.may_write("mount a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
         self.daemon.mount_volume(name, mount_point).await
@@ -213,14 +217,14 @@ impl Guards {
     ///
     /// # Errors
     /// As [`Daemon::unmount_volume`].
-    pub async fn unmount_volume(&self, name: &Name) -> Result<()> {
+    pub(crate) async fn unmount_volume(&self, name: &Name) -> Result<()> {
         self.may_write("unmount a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
         self.daemon.unmount_volume(name).await
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     /// Stops every deletion of this run from here on.

@@ -11,7 +11,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use jiff::Timestamp;
@@ -20,6 +20,8 @@ use super::super::{
     Name, Volume,
     names::{MARK_LENGTH, SNAPSHOT_TIME, snapshot_time},
 };
+
+use crate::sync::lock;
 
 /// The longest part of a volume's name in its snapshots' names: Convoy makes file names of both
 /// together.
@@ -39,7 +41,7 @@ pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
         .max()
         .map(Timestamp::as_microsecond)
         .unwrap_or(i64::MIN);
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = lock(&LAST);
     *last = now.as_microsecond().max(last.max(existing).saturating_add(1));
     let time = Timestamp::from_microsecond(*last).unwrap_or(now);
     let mark = match (volume.id(), volume.mark()) {

@@ -16,7 +16,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] where anything uses the name of a volume to restore (guard 6); a usage
     /// error where the backup is not there or not complete; else as
     /// [`crate::convoy::Daemon::create_volume`]. A restore that failed leaves no volume.
-    pub async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+    pub(crate) async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         self.may_write("create a volume")?;
         let created = self.make_volume(new).await?;
         self.witness(Witness::VolumeMade { volume: created.name.clone() });
@@ -146,7 +146,7 @@ impl Guards {
     /// # Errors
     /// [`ErrorKind::Guard`] where [`Guards::safe_copy`] finds none, or the run stopped deleting;
     /// else as [`crate::convoy::Daemon::delete_volume`].
-    pub async fn delete_volume(
+    pub(crate) async fn delete_volume(
         &self,
         name: &Name,
         destination: Option<&Destination>,
@@ -187,7 +187,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`crate::convoy::Daemon::delete_volume`].
-    pub async fn forget_volume(&self, name: &Name) -> Result<()> {
+    pub(crate) async fn forget_volume(&self, name: &Name) -> Result<()> {
         self.may_write("make the daemon forget a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
         self.daemon
@@ -203,7 +203,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::create_snapshot`]; a timeout only after a look that did not find
     /// it (guard 8).
-    pub async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
+    pub(crate) async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
         self.may_write("take a snapshot")?;
         let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
         let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
@@ -232,7 +232,7 @@ impl Guards {
     ///
     /// # Errors
     /// As [`crate::convoy::Daemon::snapshot`].
-    pub async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
+    pub(crate) async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
         self.daemon.snapshot(name).await
     }
 
@@ -241,7 +241,7 @@ impl Guards {
     /// # Errors
     /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped
     /// deleting; else as [`crate::convoy::Daemon::delete_snapshot`].
-    pub async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+    pub(crate) async fn delete_snapshot(&self, name: &Name) -> Result<()> {
         self.may_write("delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
         let volume = snapshot.volume_name;

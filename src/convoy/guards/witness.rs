@@ -12,7 +12,7 @@ use crate::convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume, names};
 
 /// One thing that the guards saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Witness {
+pub(crate) enum Witness {
     /// The daemon listed this volume, with this as its newest snapshot.
     VolumeSeen {
         /// Its name.
@@ -71,7 +71,7 @@ pub enum Witness {
 
 impl Witness {
     /// The volume that the run did something to, where it did.
-    pub fn worked_on(&self) -> Option<&str> {
+    pub(crate) fn worked_on(&self) -> Option<&str> {
         match self {
             Self::VolumeMade { volume }
             | Self::VolumeGone { volume }
@@ -86,7 +86,7 @@ impl Witness {
 
 impl Guards {
     /// What the run has seen so far, in the order in which it happened.
-    pub fn witnessed(&self) -> Vec<Witness> {
+    pub(crate) fn witnessed(&self) -> Vec<Witness> {
         self.seen().witnessed.clone()
     }
 

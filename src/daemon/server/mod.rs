@@ -35,7 +35,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-pub use mounts::Mounts;
+pub(crate) use mounts::Mounts;
 
 use crate::{
     convoy::{Daemon, HINT},
@@ -53,7 +53,7 @@ const API_VERSION: &str = "1";
 
 /// A daemon on a socket.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     listener: UnixListener,
     file: socket::SocketFile,
     shared: Arc<Shared>,
@@ -72,13 +72,13 @@ impl Server {
     /// # Errors
     /// [`crate::error::ErrorKind::Busy`] where another daemon listens there, a configuration error
     /// where something lies there that is no socket, an I/O error where it can't be made.
-    pub fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
+    pub(crate) fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
         Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: Arc::default() }) })
     }
 
     /// With what is known of the containers that use volumes; servers of one daemon share it.
-    pub fn with_mounts(mut self, mounts: Arc<Mounts>) -> Self {
+    pub(crate) fn with_mounts(mut self, mounts: Arc<Mounts>) -> Self {
         self.shared = Arc::new(Shared { daemon: self.shared.daemon.clone(), mounts });
         self
     }
@@ -89,7 +89,7 @@ impl Server {
     ///
     /// # Errors
     /// An I/O error where the listener can't be used.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let Self { listener, file, shared } = self;
         let listener = tokio::net::UnixListener::from_std(listener)
             .map_err(|error| Error::io("cannot listen on the daemon's socket", &error))?;

@@ -9,20 +9,23 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{convoy::Name, daemon::files::write_whole};
+use crate::{
+    sync::lock,
+    {convoy::Name, files::write_whole},
+};
 
 /// The file's name in a root.
 const FILE: &str = "docker-mounts.json";
 
 /// Who uses which volume.
 #[derive(Debug, Default)]
-pub struct Mounts {
+pub(crate) struct Mounts {
     file: Option<PathBuf>,
     users: Mutex<Users>,
     /// Held throughout a call, so that a mount can't slip between the last unmount's count and its
@@ -41,13 +44,9 @@ struct Kept {
     users: Users,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Mounts {
     /// As they were when this root was served last, and kept there from now on.
-    pub fn kept_in(root: &Path) -> Self {
+    pub(crate) fn kept_in(root: &Path) -> Self {
         let file = root.join(FILE);
         let users = read(&file, &boot()).unwrap_or_else(|error| {
             log::warn!(

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -31,8 +31,9 @@ use tokio::runtime::Runtime;
 
 use super::{Storage, file_name};
 use crate::{
-    daemon::files,
     error::{Error, ErrorKind, Result},
+    files,
+    sync::lock,
 };
 
 /// How long the service may take to accept a connection.
@@ -55,12 +56,12 @@ const MANY_PACKS: usize = 50;
 
 /// How S3 is reached.
 #[derive(Clone, Default)]
-pub struct S3Options {
+pub(crate) struct S3Options {
     /// The service's address where it is not Amazon's: `https://host:port`.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// The access key's id and the secret key; without them, as the usual AWS settings say
     /// (environment, profile, role).
-    pub key: Option<(String, String)>,
+    pub(crate) key: Option<(String, String)>,
 }
 
 impl fmt::Debug for S3Options {
@@ -89,10 +90,6 @@ struct Window {
     pack: Id,
     start: u32,
     content: Arc<Mutex<Option<Bytes>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for what the service does; the library's threads know no async.

@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,8 +22,9 @@ use rustic_core::{FileType, Id};
 
 use super::{Storage, file_name};
 use crate::{
-    daemon::files::{age, rename_to_new, sync_folder, write_whole},
     error::{Error, ErrorKind, Result},
+    files::{age, rename_to_new, sync_folder, write_whole},
+    sync::lock,
 };
 
 /// Packs kept open for reading: a restore reads the same pack many times in a row.
@@ -45,10 +46,6 @@ pub(crate) struct Folder {
     /// Tests make the disk full after so many bytes.
     #[cfg(test)]
     room: Arc<Mutex<Option<u64>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Folder {

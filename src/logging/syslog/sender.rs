@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use super::{Connection, Format, Server, unreachable};
 use crate::{
     error::{Error, Result},
     logging::line::{Line, short},
+    sync::lock,
     units::format_duration,
 };
 
@@ -102,7 +103,7 @@ impl Sender {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Waits for a message; none where the process ends and nothing waits.
@@ -111,7 +112,7 @@ impl Shared {
         let mut queue = self
             .changed
             .wait_while(queue, |queue| queue.waiting.is_empty() && !queue.ending)
-            .unwrap_or_else(PoisonError::into_inner);
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         queue.waiting.pop_front()
     }
 
@@ -121,7 +122,7 @@ impl Shared {
         let (queue, _) = self
             .changed
             .wait_timeout_while(queue, time, |queue| !queue.ending)
-            .unwrap_or_else(PoisonError::into_inner);
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         queue.ending
     }
 }

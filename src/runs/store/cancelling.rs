@@ -15,7 +15,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn request_cancel(&self, id: &str, by: &str, now: Timestamp) -> Result<Cancelling> {
+    pub(crate) fn request_cancel(&self, id: &str, by: &str, now: Timestamp) -> Result<Cancelling> {
         self.mark_interrupted()?;
         self.write(|transaction| {
             let status = self.status(transaction, id)?;

@@ -26,7 +26,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn list(&self, filter: &Filter) -> Result<Vec<RunRecord>> {
+    pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<RunRecord>> {
         let mut conditions = Vec::new();
         let mut values: Vec<Sql> = Vec::new();
         let mut add = |condition: &str, value: Sql| {
@@ -88,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// A usage error where there is none, or several begin so; else where the store can't be read.
-    pub fn get(&self, id: &str) -> Result<RunRecord> {
+    pub(crate) fn get(&self, id: &str) -> Result<RunRecord> {
         // The last character is never the largest there is, so this is behind all that begin so.
         let end = format!("{id}\u{10ffff}");
         let sql =
@@ -121,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read, or is not there yet.
-    pub fn change_count(&self) -> Result<i64> {
+    pub(crate) fn change_count(&self) -> Result<i64> {
         self.read(|connection| connection.query_row("PRAGMA data_version", [], |row| row.get(0)))
     }
 
@@ -130,7 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read, or is not there yet.
-    pub fn last_row(&self) -> Result<i64> {
+    pub(crate) fn last_row(&self) -> Result<i64> {
         self.read(|connection| {
             connection.query_row("SELECT coalesce(max(rowid), 0) FROM runs", [], |row| row.get(0))
         })
@@ -140,7 +140,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn open_runs(&self) -> Result<u64> {
+    pub(crate) fn open_runs(&self) -> Result<u64> {
         let filter = |status| Filter { status: Some(status), ..Filter::default() };
         let count = |status| self.list(&filter(status)).map(|runs| runs.len() as u64);
         Ok(count(Status::Running)? + count(Status::Waiting)?)
@@ -151,7 +151,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn last_runs_of_entries(&self) -> Result<HashMap<String, RunRecord>> {
+    pub(crate) fn last_runs_of_entries(&self) -> Result<HashMap<String, RunRecord>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM runs WHERE id IN
                 (SELECT max(id) FROM runs WHERE entry_key IS NOT NULL AND status <> 'skipped' GROUP BY entry_key)"
@@ -179,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn runs_behind(&self, row: i64) -> Result<(i64, Vec<RunRecord>)> {
+    pub(crate) fn runs_behind(&self, row: i64) -> Result<(i64, Vec<RunRecord>)> {
         let sql = format!(
             "SELECT {COLUMNS} FROM runs WHERE rowid > ?1 AND rowid <= ?2 AND NOT routine ORDER BY rowid"
         );
@@ -230,7 +230,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read, or there is no such run (its full id is needed).
-    pub fn output(&self, id: &str) -> Result<Output> {
+    pub(crate) fn output(&self, id: &str) -> Result<Output> {
         self.read(|connection| {
             connection.query_row("SELECT plan, result FROM runs WHERE id = ?1", [id], |row| {
                 Ok(Output { plan: optional_json(row, 0)?, result: optional_json(row, 1)? })
@@ -242,7 +242,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn lines(&self, id: &str, behind: u64, limit: usize) -> Result<Vec<Line>> {
+    pub(crate) fn lines(&self, id: &str, behind: u64, limit: usize) -> Result<Vec<Line>> {
         let sql = "SELECT number, time, level, target, text FROM lines WHERE run = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
         self.read(|connection| {
             let mut statement = connection.prepare(sql)?;
@@ -256,7 +256,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn last_lines(&self, id: &str, count: usize) -> Result<Vec<Line>> {
+    pub(crate) fn last_lines(&self, id: &str, count: usize) -> Result<Vec<Line>> {
         let sql = "SELECT number, time, level, target, text FROM lines WHERE run = ?1 ORDER BY number DESC LIMIT ?2";
         self.read(|connection| {
             let mut statement = connection.prepare(sql)?;

@@ -4,6 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
+use super::times::EntryTimes;
 use super::*;
 use crate::{
     convoy::guards::Witness,
@@ -69,7 +70,7 @@ impl Store {
     }
 
     fn raw(&self) -> Connection {
-        Connection::open(self.path()).unwrap()
+        Connection::open(&self.path).unwrap()
     }
 }
 
@@ -119,7 +120,7 @@ fn only_the_owner_may_read_the_store() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder.path().join("data")), 0o700);
     for suffix in ["", "-wal", "-shm"] {
-        assert_eq!(mode(&with_suffix(store.path(), suffix)), 0o600, "{suffix}");
+        assert_eq!(mode(&with_suffix(&store.path, suffix)), 0o600, "{suffix}");
     }
 }
 
@@ -479,7 +480,7 @@ fn a_store_of_a_newer_version_is_left_alone() {
     let (_folder, store) = store();
     store.put(&record("run-1", Status::Done));
     store.raw().pragma_update(None, "user_version", 99).unwrap();
-    let other = Store::new(store.path().parent().unwrap());
+    let other = Store::new(store.path.parent().unwrap());
     for error in [other.list(&Filter::default()).unwrap_err(), other.mend(at(NOON)).unwrap_err()] {
         assert!(
             error.message.contains("version 99") && error.hint.as_ref().unwrap().contains("update"),
@@ -491,14 +492,14 @@ fn a_store_of_a_newer_version_is_left_alone() {
 #[test]
 fn a_folder_in_the_stores_place_is_said() {
     let (_folder, store) = store();
-    fs::create_dir_all(store.path()).unwrap();
+    fs::create_dir_all(&store.path).unwrap();
     for error in [
         store.begin(&record("run-1", Status::Done)).unwrap_err(),
         store.mend(at(NOON)).unwrap_err(),
     ] {
         assert!(error.message.contains("is a folder"), "{error}");
     }
-    assert!(store.path().is_dir());
+    assert!(store.path.is_dir());
 }
 
 #[test]
@@ -556,9 +557,9 @@ fn a_damaged_store_is_moved_aside_whole_and_never_deleted() {
     assert_eq!(store.mend(at(NOON)).unwrap(), None);
     assert!(store.exists(), "where there was none, there is one now");
     empty_wal(&store);
-    fs::write(store.path(), "no database at all, but long enough to be looked at: ".repeat(100))
+    fs::write(&store.path, "no database at all, but long enough to be looked at: ".repeat(100))
         .unwrap();
-    let other = Store::new(store.path().parent().unwrap());
+    let other = Store::new(store.path.parent().unwrap());
     let error = other.list(&Filter::default()).unwrap_err();
     assert!(error.message.contains("is damaged"), "{error}");
     let aside = other.mend(at(NOON)).unwrap().unwrap();
@@ -575,7 +576,7 @@ fn a_store_with_a_page_of_junk_is_found_damaged() {
         store.put(&record(&format!("run-{number:03}"), Status::Done));
     }
     empty_wal(&store);
-    let path = store.path().to_owned();
+    let path = store.path.to_owned();
     let store = Store::new(path.parent().unwrap());
     let mut bytes = fs::read(&path).unwrap();
     bytes[4096..].fill(0xa5);

@@ -11,26 +11,26 @@ use crate::error::{ErrorKind, Result};
 
 /// What is remembered of an entry of the crontab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntryTimes {
+pub(crate) struct EntryTimes {
     /// Its due times up to this one are dealt with: they ran, were skipped, or were before its
     /// time.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
     /// A run that began and is not known to have ended.
-    pub begun: Option<Begun>,
+    pub(crate) begun: Option<Begun>,
 }
 
 /// A run of an entry that began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
+pub(crate) struct Begun {
     /// The time for which it was due.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
     /// It was a second try: the first one, due at the same time, was cut off.
-    pub again: bool,
+    pub(crate) again: bool,
 }
 
 /// What there is to be remembered of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryEvent {
+pub(crate) enum EntryEvent {
     /// Its due times up to this one are dealt with.
     DealtWith(Timestamp),
     /// A run of it begins; with that, its due time is dealt with.
@@ -50,7 +50,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn entry_times(&self) -> Result<HashMap<String, EntryTimes>> {
+    pub(crate) fn entry_times(&self) -> Result<HashMap<String, EntryTimes>> {
         let all: Result<HashMap<String, Timestamp>> = self.read(|connection| {
             let mut statement = connection.prepare("SELECT name, time FROM times")?;
             statement.query_map([], |row| Ok((row.get(0)?, time(row.get(1)?)?)))?.collect()
@@ -73,7 +73,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn remember(&self, events: &[(&str, EntryEvent)]) -> Result<()> {
+    pub(crate) fn remember(&self, events: &[(&str, EntryEvent)]) -> Result<()> {
         self.write(|transaction| {
             for (key, event) in events {
                 match event {

@@ -18,7 +18,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn totals(&self) -> Result<Totals> {
+    pub(crate) fn totals(&self) -> Result<Totals> {
         let read = self.read(|connection| {
             let mut statement = connection
                 .prepare_cached("SELECT script, status, bucket, runs, took, bytes FROM totals")?;

@@ -19,7 +19,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub fn volumes(&self) -> Result<Vec<VolumeRecord>> {
+    pub(crate) fn volumes(&self) -> Result<Vec<VolumeRecord>> {
         match self.read(all) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
             read => read,
@@ -34,7 +34,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn forget_volume(&self, daemon: &str, volume: &str, now: Timestamp) -> Result<bool> {
+    pub(crate) fn forget_volume(&self, daemon: &str, volume: &str, now: Timestamp) -> Result<bool> {
         let sql =
             "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
         self.write(|transaction| {

@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn skipped(&self, skipped: &[Skipped], now: Timestamp) -> Result<Vec<String>> {
+    pub(crate) fn skipped(&self, skipped: &[Skipped], now: Timestamp) -> Result<Vec<String>> {
         let record = |skipped: &Skipped| RunRecord {
             arguments: skipped.arguments.clone(),
             entry: Some(skipped.entry.clone()),
@@ -118,7 +118,8 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn prune(&self, now: Timestamp) -> Result<()> {
+    #[cfg(test)]
+    pub(crate) fn prune(&self, now: Timestamp) -> Result<()> {
         self.write(|transaction| prune(transaction, now))
     }
 
@@ -127,7 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn untold_interruptions(&self) -> Result<Vec<RunRecord>> {
+    pub(crate) fn untold_interruptions(&self) -> Result<Vec<RunRecord>> {
         self.mark_interrupted()?;
         let ids = "SELECT id FROM runs WHERE status = 'interrupted' AND NOT interruption_told ORDER BY id";
         let untold: Vec<String> = self.read(|connection| {
@@ -144,7 +145,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn interruption_told(&self, id: &str) -> Result<()> {
+    pub(crate) fn interruption_told(&self, id: &str) -> Result<()> {
         self.write(|transaction| {
             transaction
                 .execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id])
@@ -156,7 +157,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn mark_interrupted(&self) -> Result<usize> {
+    pub(crate) fn mark_interrupted(&self) -> Result<usize> {
         let running: Vec<String> = self.read(|connection| {
             let mut statement =
                 connection.prepare("SELECT id FROM runs WHERE status IN ('running', 'waiting')")?;

@@ -26,35 +26,35 @@ use crate::{
 
 /// A line of the crontab that runs a script, checked.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// What makes it this entry, in hexadecimal: schedule, zone, script, arguments and settings. It
     /// is the same after the file was read again, wherever in it the line stands then.
-    pub key: String,
+    pub(crate) key: String,
     /// Its line in the file, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// When it is due.
-    pub schedule: Schedule,
+    pub(crate) schedule: Schedule,
     /// The script's name.
-    pub script: String,
+    pub(crate) script: String,
     /// The script's arguments, as words.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// Read for real, write nothing.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How long a run may take.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Whether a run that was missed is made up for.
-    pub catch_up: bool,
+    pub(crate) catch_up: bool,
     /// A run starts up to this much later, at random.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
     /// Whether it may back something up: it runs `backup`, or a script of the user's own, of which
     /// that is not known.
-    pub may_back_up: bool,
+    pub(crate) may_back_up: bool,
     /// Whether the script only reads.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// Whose script it is.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// The configuration with the settings above the line.
-    pub config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
 }
 
 impl Entry {
@@ -63,19 +63,19 @@ impl Entry {
     /// # Errors
     /// As [`Library::load`] and [`from_command_line`]: the script may have changed since the
     /// crontab was checked.
-    pub fn load(&self) -> Result<(Script, Arguments)> {
+    pub(crate) fn load(&self) -> Result<(Script, Arguments)> {
         let script = Library::new(self.config.scripts_dir.clone())?.load(&self.script)?;
         let arguments = from_command_line(&script, &self.arguments)?;
         Ok((script, arguments))
     }
 
     /// The arguments as one would write them.
-    pub fn arguments_text(&self) -> String {
+    pub(crate) fn arguments_text(&self) -> String {
         command_line(self.arguments.iter().map(String::as_str))
     }
 
     /// The entry for a program, as it stands in the crontab.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({
             "key": self.key,
             "line": self.line,
@@ -93,7 +93,7 @@ impl Entry {
     }
 
     /// The first due time after this one.
-    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         self.schedule.next_after(time)
     }
 }

@@ -217,19 +217,3 @@ fn fractions_of_a_second_lie_between_due_times() {
     assert_eq!(schedule.latest_until(noon), Some(noon));
     assert_eq!(schedule.latest_until(noon - 1.nanosecond()), Some(noon - 24.hours()));
 }
-
-#[test]
-fn the_longest_gap_is_what_freshness_must_allow() {
-    let gap = |text: &str, zone: &str, from: &str, to: &str| {
-        schedule(text, zone).longest_gap(at(from), at(to)).unwrap().as_hours()
-    };
-    let (monday, sunday) = ("2026-11-23T12:00:00Z", "2026-11-29T12:00:00Z");
-    assert_eq!(gap("0 3 * * *", "UTC", monday, sunday), 24);
-    assert_eq!(gap("0 3 * * 1-5", "UTC", monday, sunday), 72, "over the weekend");
-    assert_eq!(gap("0 3 * * 1-5", "UTC", monday, "2026-11-26T12:00:00Z"), 24);
-    assert_eq!(
-        gap("0 3 * * *", "Europe/Berlin", "2026-10-24T00:00:00Z", "2026-10-27T00:00:00Z"),
-        25
-    );
-    assert_eq!(gap("0 3 1 * *", "UTC", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), 31 * 24);
-}

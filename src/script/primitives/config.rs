@@ -17,7 +17,7 @@ pub(crate) mod functions {
     /// if config::get("delete_old_snapshots") { log::info("older snapshots go"); }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn get(ctx: NativeCallContext, name: &str) -> Returned<Dynamic> {
+    pub(crate) fn get(ctx: NativeCallContext, name: &str) -> Returned<Dynamic> {
         call(&ctx, |run| {
             let settings = &run.host.settings;
             match name {
@@ -50,7 +50,7 @@ pub(crate) mod functions {
     /// if config::destination() == () { throw "where should the backups go?"; }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn destination(ctx: NativeCallContext) -> Returned<Dynamic> {
+    pub(crate) fn destination(ctx: NativeCallContext) -> Returned<Dynamic> {
         call(&ctx, |run| Ok(text(run.host.settings.destination.as_ref())))
     }
 }

@@ -38,7 +38,7 @@ pub(crate) mod functions {
     /// let driver = convoy::info().General.DefaultDriver;
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn info(ctx: NativeCallContext) -> Returned<Map> {
+    pub(crate) fn info(ctx: NativeCallContext) -> Returned<Map> {
         call(&ctx, |run| to_map(run.wait(run.host.guards.info())?))
     }
 
@@ -51,7 +51,7 @@ pub(crate) mod functions {
     /// }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn volumes(ctx: NativeCallContext) -> Returned<Array> {
+    pub(crate) fn volumes(ctx: NativeCallContext) -> Returned<Array> {
         call(&ctx, |run| {
             let volumes = run.wait(run.host.guards.volumes())?;
             volumes.into_values().map(to_script).collect()
@@ -67,7 +67,7 @@ pub(crate) mod functions {
     /// }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn driver_volumes(ctx: NativeCallContext) -> Returned<Map> {
+    pub(crate) fn driver_volumes(ctx: NativeCallContext) -> Returned<Map> {
         call(&ctx, |run| to_map(run.wait(run.host.guards.driver_volumes())?))
     }
 
@@ -77,7 +77,7 @@ pub(crate) mod functions {
     /// let made = convoy::volume("vol1").CreatedTime;
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn volume(ctx: NativeCallContext, name: &str) -> Returned<Map> {
+    pub(crate) fn volume(ctx: NativeCallContext, name: &str) -> Returned<Map> {
         call(&ctx, |run| to_map(run.wait(run.host.guards.volume(&Name::volume(name)?))?))
     }
 
@@ -88,7 +88,7 @@ pub(crate) mod functions {
     /// let volume = convoy::create_volume(#{ name: "vol2", size: 1024 * 1024 * 1024 });
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn create_volume(ctx: NativeCallContext, volume: Map) -> Returned<Map> {
+    pub(crate) fn create_volume(ctx: NativeCallContext, volume: Map) -> Returned<Map> {
         call(&ctx, |run| {
             let known = ["name", "size", "driver", "type", "iops", "id", "vm"];
             let options = Options::new(&volume, "create_volume", &known)?;
@@ -115,7 +115,7 @@ pub(crate) mod functions {
     /// let volume = convoy::restore("vol1-restored", backup.URL);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn restore(ctx: NativeCallContext, volume: &str, url: &str) -> Returned<Map> {
+    pub(crate) fn restore(ctx: NativeCallContext, volume: &str, url: &str) -> Returned<Map> {
         call(&ctx, |run| {
             let new = NewVolume::from_backup(Name::volume(volume)?, BackupUrl::parse(url)?);
             to_map(run.wait(run.host.guards.create_volume(&new))?)
@@ -129,7 +129,7 @@ pub(crate) mod functions {
     /// convoy::unmount("vol1");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn mount(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+    pub(crate) fn mount(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
         call(&ctx, |run| {
             to_map(run.wait(run.host.guards.mount_volume(&Name::volume(volume)?, None))?)
         })
@@ -142,7 +142,11 @@ pub(crate) mod functions {
     /// convoy::unmount("vol1");
     /// ```
     #[rhai_fn(name = "mount", volatile, return_raw)]
-    pub fn mount_at(ctx: NativeCallContext, volume: &str, mount_point: &str) -> Returned<Map> {
+    pub(crate) fn mount_at(
+        ctx: NativeCallContext,
+        volume: &str,
+        mount_point: &str,
+    ) -> Returned<Map> {
         call(&ctx, |run| {
             to_map(
                 run.wait(run.host.guards.mount_volume(&Name::volume(volume)?, Some(mount_point)))?,
@@ -157,7 +161,7 @@ pub(crate) mod functions {
     /// convoy::unmount("vol1");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn unmount(ctx: NativeCallContext, volume: &str) -> Returned<()> {
+    pub(crate) fn unmount(ctx: NativeCallContext, volume: &str) -> Returned<()> {
         call(&ctx, |run| run.wait(run.host.guards.unmount_volume(&Name::volume(volume)?)))
     }
 
@@ -169,7 +173,7 @@ pub(crate) mod functions {
     /// convoy::delete_volume("vol1");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn delete_volume(ctx: NativeCallContext, name: &str) -> Returned<()> {
+    pub(crate) fn delete_volume(ctx: NativeCallContext, name: &str) -> Returned<()> {
         delete_volume_with(ctx, name, Map::new())
     }
 
@@ -180,7 +184,11 @@ pub(crate) mod functions {
     /// convoy::delete_volume("vol1", #{ without_backup: true });
     /// ```
     #[rhai_fn(name = "delete_volume", volatile, return_raw)]
-    pub fn delete_volume_with(ctx: NativeCallContext, name: &str, options: Map) -> Returned<()> {
+    pub(crate) fn delete_volume_with(
+        ctx: NativeCallContext,
+        name: &str,
+        options: Map,
+    ) -> Returned<()> {
         call(&ctx, |run| {
             let options =
                 Options::new(&options, "delete_volume", &["destination", "without_backup"])?;
@@ -204,7 +212,7 @@ pub(crate) mod functions {
     /// convoy::forget_volume("vol1");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn forget_volume(ctx: NativeCallContext, name: &str) -> Returned<()> {
+    pub(crate) fn forget_volume(ctx: NativeCallContext, name: &str) -> Returned<()> {
         call(&ctx, |run| run.wait(run.host.guards.forget_volume(&Name::volume(name)?)))
     }
 
@@ -215,7 +223,7 @@ pub(crate) mod functions {
     /// log::info(snapshot.Name);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn create_snapshot(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+    pub(crate) fn create_snapshot(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
         call(&ctx, |run| to_map(run.wait(run.host.guards.create_snapshot(&Name::volume(volume)?))?))
     }
 
@@ -226,7 +234,7 @@ pub(crate) mod functions {
     /// let volume = convoy::snapshot(name).VolumeName;
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn snapshot(ctx: NativeCallContext, name: &str) -> Returned<Map> {
+    pub(crate) fn snapshot(ctx: NativeCallContext, name: &str) -> Returned<Map> {
         call(&ctx, |run| to_map(run.wait(run.host.guards.snapshot(&Name::snapshot(name)?))?))
     }
 
@@ -236,7 +244,7 @@ pub(crate) mod functions {
     /// convoy::delete_snapshot(convoy::create_snapshot("vol1").Name);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn delete_snapshot(ctx: NativeCallContext, name: &str) -> Returned<()> {
+    pub(crate) fn delete_snapshot(ctx: NativeCallContext, name: &str) -> Returned<()> {
         call(&ctx, |run| run.wait(run.host.guards.delete_snapshot(&Name::snapshot(name)?)))
     }
 
@@ -248,7 +256,7 @@ pub(crate) mod functions {
     /// }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn snapshots(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+    pub(crate) fn snapshots(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
         call(&ctx, |run| {
             let volume = run.wait(run.host.guards.volume(&Name::volume(volume)?))?;
             volume.snapshots_by_time().into_iter().rev().map(to_script).collect()
@@ -263,7 +271,7 @@ pub(crate) mod functions {
     /// if convoy::own_backups("vol1").is_empty() { log::warn("vol1 is nowhere but here"); }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn own_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+    pub(crate) fn own_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
             let guards = &run.host.guards;
@@ -283,7 +291,7 @@ pub(crate) mod functions {
     /// for backup in convoy::unclear_backups("vol1") { log::info(`left alone: ${backup.BackupURL}`); }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn unclear_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+    pub(crate) fn unclear_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
             let guards = &run.host.guards;
@@ -302,7 +310,7 @@ pub(crate) mod functions {
     /// for backups in convoy::backups_by_volume("vol1") { log::info(backups[0].BackupURL); }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn backups_by_volume(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+    pub(crate) fn backups_by_volume(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
             let groups =
@@ -320,7 +328,7 @@ pub(crate) mod functions {
     /// let kept = convoy::safe_copy("vol1").BackupURL;
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn safe_copy(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+    pub(crate) fn safe_copy(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
         call(&ctx, |run| {
             let (at, guards) = (run.host.settings.destination.clone(), &run.host.guards);
             to_map(run.wait(async {
@@ -336,7 +344,7 @@ pub(crate) mod functions {
     /// let count = convoy::backups().len();
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn backups(ctx: NativeCallContext) -> Returned<Array> {
+    pub(crate) fn backups(ctx: NativeCallContext) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
             listed(run.wait(run.host.guards.backups(&at, None))?)
@@ -351,7 +359,7 @@ pub(crate) mod functions {
     /// if !backups.is_empty() { log::info(backups[0].BackupURL); }
     /// ```
     #[rhai_fn(name = "backups", volatile, return_raw)]
-    pub fn backups_of(ctx: NativeCallContext, volume: Dynamic) -> Returned<Array> {
+    pub(crate) fn backups_of(ctx: NativeCallContext, volume: Dynamic) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
             listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
@@ -364,7 +372,7 @@ pub(crate) mod functions {
     /// let copies = convoy::backups("vol1", "vfs:///elsewhere");
     /// ```
     #[rhai_fn(name = "backups", volatile, return_raw)]
-    pub fn backups_at(
+    pub(crate) fn backups_at(
         ctx: NativeCallContext,
         volume: Dynamic,
         destination: &str,
@@ -382,7 +390,7 @@ pub(crate) mod functions {
     /// let made = convoy::backup(url).CreatedTime;
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn backup(ctx: NativeCallContext, url: &str) -> Returned<Map> {
+    pub(crate) fn backup(ctx: NativeCallContext, url: &str) -> Returned<Map> {
         call(&ctx, |run| to_map(run.wait(run.host.guards.backup(&BackupUrl::parse(url)?))?))
     }
 
@@ -394,7 +402,7 @@ pub(crate) mod functions {
     /// log::info(backup.URL);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn create_backup(ctx: NativeCallContext, snapshot: &str) -> Returned<Map> {
+    pub(crate) fn create_backup(ctx: NativeCallContext, snapshot: &str) -> Returned<Map> {
         call(&ctx, |run| back_up(run, snapshot, None))
     }
 
@@ -404,7 +412,7 @@ pub(crate) mod functions {
     /// let copy = convoy::create_backup(convoy::create_snapshot("vol1").Name, "vfs:///elsewhere");
     /// ```
     #[rhai_fn(name = "create_backup", volatile, return_raw)]
-    pub fn create_backup_at(
+    pub(crate) fn create_backup_at(
         ctx: NativeCallContext,
         snapshot: &str,
         destination: &str,
@@ -421,7 +429,7 @@ pub(crate) mod functions {
     /// convoy::delete_backup(older.URL);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn delete_backup(ctx: NativeCallContext, url: &str) -> Returned<()> {
+    pub(crate) fn delete_backup(ctx: NativeCallContext, url: &str) -> Returned<()> {
         delete_backup_with(ctx, url, Map::new())
     }
 
@@ -433,7 +441,11 @@ pub(crate) mod functions {
     /// convoy::delete_backup(only.URL, #{ even_the_newest: true });
     /// ```
     #[rhai_fn(name = "delete_backup", volatile, return_raw)]
-    pub fn delete_backup_with(ctx: NativeCallContext, url: &str, options: Map) -> Returned<()> {
+    pub(crate) fn delete_backup_with(
+        ctx: NativeCallContext,
+        url: &str,
+        options: Map,
+    ) -> Returned<()> {
         call(&ctx, |run| {
             let options = Options::new(&options, "delete_backup", &["even_the_newest"])?;
             let even_the_newest = options.flag("even_the_newest")?;

@@ -19,7 +19,7 @@ pub(crate) mod functions {
     /// log::debug("the list had 3 volumes");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn debug(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+    pub(crate) fn debug(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
         say(&ctx, log::Level::Debug, &message)
     }
 
@@ -29,7 +29,7 @@ pub(crate) mod functions {
     /// log::info("vol1 is backed up");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn info(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+    pub(crate) fn info(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
         say(&ctx, log::Level::Info, &message)
     }
 
@@ -39,7 +39,7 @@ pub(crate) mod functions {
     /// log::warn("there are no volumes");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn warn(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+    pub(crate) fn warn(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
         say(&ctx, log::Level::Warn, &message)
     }
 
@@ -49,7 +49,7 @@ pub(crate) mod functions {
     /// log::error("vol1 has no backup");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn error(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
+    pub(crate) fn error(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
         say(&ctx, log::Level::Error, &message)
     }
 }

@@ -29,7 +29,8 @@ use super::{
 use crate::error::{Error, ErrorKind, Result};
 
 /// The namespaces of the primitives.
-pub const NAMESPACES: [&str; 7] = ["convoy", "config", "log", "notify", "retention", "run", "time"];
+pub(crate) const NAMESPACES: [&str; 7] =
+    ["convoy", "config", "log", "notify", "retention", "run", "time"];
 
 /// What a primitive returns to Rhai.
 type Returned<T> = std::result::Result<T, Box<EvalAltResult>>;
@@ -144,22 +145,22 @@ impl<'a> Options<'a> {
 
 /// A primitive in the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its namespace; empty for a function that needs none.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// How it is called: `convoy::volume(name: string) -> map`.
-    pub signature: String,
+    pub(crate) signature: String,
     /// How many arguments it takes.
-    pub arity: usize,
+    pub(crate) arity: usize,
     /// Its doc: what it does, how it fails, an example.
-    pub doc: String,
+    pub(crate) doc: String,
 }
 
 impl Entry {
     /// Its name with the namespace: `convoy::volume`.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         if self.namespace.is_empty() {
             self.name.clone()
         } else {
@@ -168,7 +169,8 @@ impl Entry {
     }
 
     /// The examples in its doc: what stands in its `rhai` blocks.
-    pub fn examples(&self) -> Vec<String> {
+    #[cfg(test)]
+    pub(crate) fn examples(&self) -> Vec<String> {
         self.doc
             .split("```rhai\n")
             .skip(1)
@@ -178,7 +180,7 @@ impl Entry {
 }
 
 /// All primitives, by namespace and name: what documentation and error messages are made from.
-pub fn reference() -> &'static [Entry] {
+pub(crate) fn reference() -> &'static [Entry] {
     static REFERENCE: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         let json = engine::for_compiling().gen_fn_metadata_to_json(false).unwrap_or_default();
         let metadata: Metadata = serde_json::from_str(&json).unwrap_or_default();
@@ -198,7 +200,7 @@ pub fn reference() -> &'static [Entry] {
 
 /// The primitives as definitions for the Rhai language server (`.d.rhai`), so that editors know
 /// them.
-pub fn definitions() -> String {
+pub(crate) fn definitions() -> String {
     engine::for_compiling().definitions().include_standard_packages(false).single_file()
 }
 

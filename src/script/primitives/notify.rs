@@ -18,7 +18,7 @@ pub(crate) mod functions {
     /// notify::problem("vol1 is not backed up", "its newest backup is 9 days old");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn problem(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
+    pub(crate) fn problem(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
             true => would_tell(run, "tell people", subject, text),
             false => run.wait(run.host.notifier.problem(&run.speaker(), subject, text)),
@@ -31,7 +31,7 @@ pub(crate) mod functions {
     /// notify::info("weekly report", "12 volumes are backed up");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn info(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
+    pub(crate) fn info(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
             true => would_tell(run, "tell people", subject, text),
             false => run.wait(run.host.notifier.info(&run.speaker(), subject, text)),
@@ -47,7 +47,7 @@ pub(crate) mod functions {
     /// notify::email(#{ to: ["ops@example.com"], subject: "weekly report", text: "12 volumes are backed up" });
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn email(ctx: NativeCallContext, mail: Map) -> Returned<()> {
+    pub(crate) fn email(ctx: NativeCallContext, mail: Map) -> Returned<()> {
         call(&ctx, |run| {
             let options = Options::new(&mail, "notify::email", &["to", "subject", "text", "html"])?;
             let mail = Mail {
@@ -73,7 +73,7 @@ pub(crate) mod functions {
     /// notify::webhook(#{ body: #{ text: "12 volumes", channel: "#backups" } });
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn webhook(ctx: NativeCallContext, post: Map) -> Returned<()> {
+    pub(crate) fn webhook(ctx: NativeCallContext, post: Map) -> Returned<()> {
         call(&ctx, |run| {
             if post.contains_key("url") {
                 return Err(Error::new(ErrorKind::Script, "notify::webhook takes no \"url\"")

@@ -11,8 +11,9 @@ use rhai::{Array, EvalAltResult, FnPtr, INT};
 use super::{Returned, errors, run_of};
 use crate::{
     error::{Error, ErrorKind},
-    logging::scope,
-    script::{engine, host::lock},
+    scope,
+    script::engine,
+    sync::lock,
 };
 
 #[export_module]
@@ -27,7 +28,7 @@ pub(crate) mod functions {
     /// let counts = parallel(names, 4, |name| convoy::snapshots(name).len());
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn parallel(
+    pub(crate) fn parallel(
         ctx: NativeCallContext,
         items: Array,
         limit: INT,

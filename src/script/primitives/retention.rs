@@ -42,7 +42,7 @@ pub(crate) mod functions {
     /// }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn plan(ctx: NativeCallContext, items: Array, policy: Map) -> Returned<Array> {
+    pub(crate) fn plan(ctx: NativeCallContext, items: Array, policy: Map) -> Returned<Array> {
         call(&ctx, |run| super::plan_items(run, &items, &policy))
     }
 }

@@ -16,7 +16,7 @@ pub(crate) mod functions {
     /// log::info(`this is run ${run::id()}`);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn id(ctx: NativeCallContext) -> Returned<String> {
+    pub(crate) fn id(ctx: NativeCallContext) -> Returned<String> {
         call(&ctx, |run| Ok(run.host.run.id.clone()))
     }
 
@@ -26,7 +26,7 @@ pub(crate) mod functions {
     /// if run::trigger() == "cron" { log::info("nobody is watching"); }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn trigger(ctx: NativeCallContext) -> Returned<String> {
+    pub(crate) fn trigger(ctx: NativeCallContext) -> Returned<String> {
         call(&ctx, |run| Ok(run.host.run.trigger.clone()))
     }
 
@@ -37,7 +37,7 @@ pub(crate) mod functions {
     /// if !run::dry_run() { notify::info("backup", "done"); }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn dry_run(ctx: NativeCallContext) -> Returned<bool> {
+    pub(crate) fn dry_run(ctx: NativeCallContext) -> Returned<bool> {
         call(&ctx, |run| Ok(run.host.run.dry_run))
     }
 
@@ -47,7 +47,7 @@ pub(crate) mod functions {
     /// run::progress("volume 3 of 12: vol1");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn progress(ctx: NativeCallContext, text: &str) -> Returned<()> {
+    pub(crate) fn progress(ctx: NativeCallContext, text: &str) -> Returned<()> {
         call(&ctx, |run| {
             run.host.listener.progress(text);
             Ok(())
@@ -65,7 +65,7 @@ pub(crate) mod functions {
     /// }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
+    pub(crate) fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
         call(&ctx, |run| {
             let error = errors::of_thrown(&error);
             run.log(

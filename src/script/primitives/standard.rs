@@ -21,7 +21,7 @@ pub(crate) mod functions {
     /// sleep(0);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn sleep(ctx: NativeCallContext, seconds: INT) -> Returned<()> {
+    pub(crate) fn sleep(ctx: NativeCallContext, seconds: INT) -> Returned<()> {
         call(&ctx, |run| run.sleep(duration(seconds)))
     }
 
@@ -31,7 +31,7 @@ pub(crate) mod functions {
     /// sleep(0.01);
     /// ```
     #[rhai_fn(name = "sleep", volatile, return_raw)]
-    pub fn sleep_parts(ctx: NativeCallContext, seconds: FLOAT) -> Returned<()> {
+    pub(crate) fn sleep_parts(ctx: NativeCallContext, seconds: FLOAT) -> Returned<()> {
         let whole = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
         call(&ctx, |run| run.sleep(whole))
     }
@@ -44,7 +44,7 @@ pub(crate) mod functions {
     /// name.replace("-old", "-new");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn replace(
+    pub(crate) fn replace(
         ctx: NativeCallContext,
         string: &mut ImmutableString,
         find_string: &str,

@@ -36,7 +36,7 @@ pub(crate) mod functions {
     /// let an_hour_ago = time::now() - 3600;
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn now(ctx: NativeCallContext) -> Returned<INT> {
+    pub(crate) fn now(ctx: NativeCallContext) -> Returned<INT> {
         call(&ctx, |run| Ok(run.host.clock.now().as_second()))
     }
 
@@ -47,7 +47,7 @@ pub(crate) mod functions {
     /// let newer = made > time::parse("2020-01-01T00:00:00Z");
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn parse(ctx: NativeCallContext, text: &str) -> Returned<INT> {
+    pub(crate) fn parse(ctx: NativeCallContext, text: &str) -> Returned<INT> {
         call(&ctx, |_| Ok(point(&text.into())?.as_second()))
     }
 
@@ -57,7 +57,7 @@ pub(crate) mod functions {
     /// log::info(`it is ${time::format(time::now())}`);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn format(ctx: NativeCallContext, time: Dynamic) -> Returned<String> {
+    pub(crate) fn format(ctx: NativeCallContext, time: Dynamic) -> Returned<String> {
         format_as(ctx, time, "%Y-%m-%dT%H:%M:%S%:z")
     }
 
@@ -67,7 +67,7 @@ pub(crate) mod functions {
     /// let day = time::format(time::now(), "%Y-%m-%d");
     /// ```
     #[rhai_fn(name = "format", volatile, return_raw)]
-    pub fn format_as(ctx: NativeCallContext, time: Dynamic, form: &str) -> Returned<String> {
+    pub(crate) fn format_as(ctx: NativeCallContext, time: Dynamic, form: &str) -> Returned<String> {
         call(&ctx, |run| {
             let local = point(&time)?.to_zoned(run.host.clock.time_zone());
             jiff::fmt::strtime::format(form, &local).map_err(|error| {
@@ -82,7 +82,7 @@ pub(crate) mod functions {
     /// if time::age(convoy::volume("vol1").CreatedTime) > 7 * 24 * 3600 { log::info("older than a week"); }
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn age(ctx: NativeCallContext, time: Dynamic) -> Returned<INT> {
+    pub(crate) fn age(ctx: NativeCallContext, time: Dynamic) -> Returned<INT> {
         call(&ctx, |run| Ok(run.host.clock.now().as_second() - point(&time)?.as_second()))
     }
 
@@ -92,7 +92,7 @@ pub(crate) mod functions {
     /// time::sleep(0);
     /// ```
     #[rhai_fn(volatile, return_raw)]
-    pub fn sleep(ctx: NativeCallContext, seconds: INT) -> Returned<()> {
+    pub(crate) fn sleep(ctx: NativeCallContext, seconds: INT) -> Returned<()> {
         call(&ctx, |run| run.sleep(duration(seconds)))
     }
 }

@@ -30,14 +30,14 @@ use crate::web::{body, problem::Problem};
 /// /api/schedule/KEY/run`; whether it is one is for the route to find out
 /// ([`super::Access::require_full`]).
 #[derive(Debug, Clone)]
-pub struct Gated<S> {
+pub(crate) struct Gated<S> {
     gate: Arc<Gate>,
     inner: S,
 }
 
 impl<S> Gated<S> {
     /// This service behind this gate; `inner` is `TowerToHyperService::new(warp::service(routes))`.
-    pub fn new(gate: Arc<Gate>, inner: S) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, inner: S) -> Self {
         Self { gate, inner }
     }
 }

@@ -13,8 +13,8 @@ use subtle::{Choice, ConstantTimeEq as _};
 use super::{Role, token_file};
 use crate::{
     config::{Secret, wrong_with_token},
-    daemon::files::write_whole,
     error::{Error, Result},
+    files::write_whole,
 };
 
 /// Random bytes in a token that we make.

@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -12,6 +12,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::Limits;
+
+use crate::sync::lock;
 
 /// A client that takes nothing of its answer for so long may be cut off where others need the room.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +51,7 @@ impl Activity {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Bytes came in.
@@ -122,7 +124,7 @@ impl Activity {
 
 /// A request's body as the service gets it.
 #[derive(Debug)]
-pub struct RequestBody {
+pub(crate) struct RequestBody {
     inner: Incoming,
     activity: Arc<Activity>,
 }

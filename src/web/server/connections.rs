@@ -3,13 +3,15 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
 use tokio::task::AbortHandle;
 
 use super::{Limits, activity::Activity};
+
+use crate::sync::lock;
 
 /// The connections there are.
 #[derive(Debug, Default)]
@@ -43,7 +45,7 @@ impl Drop for Place {
 
 impl Connections {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Starts a connection's task, which holds its place.

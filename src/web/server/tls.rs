@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use rustls::{
@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     config::TlsFiles,
     error::{Error, Result},
+    sync::lock,
 };
 
 /// What makes a file another: device, inode, size, and when it was changed.
@@ -42,18 +43,18 @@ impl Tls {
 
     /// For the next connection.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).0.clone().into()
+        lock(&self.current).0.clone().into()
     }
 
     /// Reads the files again if they have changed. What can't be used is warned about once, and the
     /// old certificate stays in force.
     pub(super) fn refresh(&self) {
         let new = stamp(&self.files);
-        if self.current.lock().unwrap_or_else(PoisonError::into_inner).1 == new {
+        if lock(&self.current).1 == new {
             return;
         }
         let loaded = load(&self.files);
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         current.1 = new;
         match loaded {
             Ok(config) => {

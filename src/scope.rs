@@ -10,12 +10,12 @@ use log::Level;
 
 /// The run that a thread works for.
 #[derive(Clone)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// The run's id.
-    pub run: Arc<str>,
+    pub(crate) run: Arc<str>,
     /// Keeps the run's log lines; called on the thread that logs, so it must not log itself, nor
     /// wait for long.
-    pub lines: Option<Arc<dyn Lines>>,
+    pub(crate) lines: Option<Arc<dyn Lines>>,
 }
 
 impl fmt::Debug for Scope {
@@ -25,7 +25,7 @@ impl fmt::Debug for Scope {
 }
 
 /// Takes a run's log lines.
-pub trait Lines: Send + Sync {
+pub(crate) trait Lines: Send + Sync {
     /// One line, as it was logged: control characters are not escaped yet.
     fn line(&self, time: Timestamp, level: Level, target: &str, message: &str);
 }
@@ -35,13 +35,13 @@ thread_local! {
 }
 
 /// The run that this thread works for, if for any; a thread that is ending works for none.
-pub fn current() -> Option<Scope> {
+pub(crate) fn current() -> Option<Scope> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it
 /// was.
-pub fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Scope>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -53,7 +53,7 @@ pub fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
 }
 
 /// The work, done for the run that this thread works for, whichever thread polls it.
-pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+pub(crate) fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let scope = current();
     let mut work = Box::pin(work);
     std::future::poll_fn(move |context| within(scope.clone(), || work.as_mut().poll(context)))

@@ -1,0 +1,55 @@
+//! Work that blocks (files, SQLite, scripts), on a thread that is there for it.
+
+use std::any::Any;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    scope,
+};
+
+/// Does `work` on a thread that may block, within the caller's log scope. A panic in it goes on in
+/// the caller.
+pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(within_this_scope(work)).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and with it the task that waits here.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// [`run`] for work that may fail: a panic becomes an error of that `kind` that names `what`, and
+/// the end of the runtime a [`ErrorKind::Cancelled`].
+pub(crate) async fn try_run<T: Send + 'static>(
+    what: &str,
+    kind: ErrorKind,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(within_this_scope(work)).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => Err(panicked(what, kind, panic.as_ref())),
+            Err(_) => Err(Error::new(
+                ErrorKind::Cancelled,
+                format!("{what} was cancelled: the program ends"),
+            )),
+        },
+    }
+}
+
+fn within_this_scope<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let log_scope = scope::current();
+    move || scope::within(log_scope, work)
+}
+
+/// The error for a panic in `what`.
+pub(crate) fn panicked(what: &str, kind: ErrorKind, panic: &(dyn Any + Send)) -> Error {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::new(kind, format!("{what} failed badly: {}", words.unwrap_or("no reason given")))
+        .with_hint("this is a defect; please report it with the log")
+}
