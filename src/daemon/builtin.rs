@@ -18,10 +18,10 @@ use serde_json::json;
 use super::{
     backups::{Destinations, StoredUrl},
     refusal::{no_snapshot, no_volume, refused, volume_not_found},
-    snapshots::{Access, LocalRepository},
+    repository::{Access, S3Options},
+    snapshots::LocalRepository,
     start::{self, staging},
     state::{SnapshotState, StateFolder, VolumeState, volume_id},
-    storage::{S3Options, write_error},
 };
 use crate::{
     blocking,
@@ -31,7 +31,7 @@ use crate::{
         Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, ErrorKind, Result},
-    files::{move_folder, remove_all, sync_folder},
+    files::{move_folder, remove_all, sync_folder, write_error},
     progress::Progress,
     sync::lock,
 };

@@ -26,23 +26,19 @@
 //! ([`BuiltinDaemon::recovered`]). [`server`] gives this daemon, or any other, a Convoy socket and
 //! Docker's volume plugin protocol.
 
-mod access_list;
-mod backend;
 mod backups;
 mod builtin;
-mod mode;
 mod refusal;
 mod repository;
-mod restore;
+mod root;
 pub(crate) mod server;
 mod snapshots;
-mod source;
 mod start;
 mod state;
-mod storage;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub(crate) use builtin::{BuiltinDaemon, BuiltinOptions};
+pub(crate) use repository::S3Options;
 pub(crate) use server::{Mounts, Server};
-pub(crate) use storage::S3Options;
