@@ -30,14 +30,17 @@ use rustic_core::{
 
 use super::{
     backend::Backend,
-    refusal::{never_backed_up, no_backup, no_folder, refused},
     repository::{OpenRepository, guarded},
     snapshots::{Access, LocalRepository, tags},
     state::{SnapshotState, VolumeState, volume_id},
     storage::{Bucket, S3Options, write_error},
 };
 use crate::{
-    convoy::{ApiTime, Backup, BackupUrl, Destination, Name, VOLUME_ID, url::DestinationKind},
+    convoy::{
+        ApiTime, Backup, BackupUrl, Destination, Name, VOLUME_ID,
+        refusal::{never_backed_up, no_backup, no_folder, refused},
+        url::DestinationKind,
+    },
     error::{Error, ErrorKind, Result},
     sync::{self, lock},
 };
