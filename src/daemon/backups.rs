@@ -29,13 +29,16 @@ use rustic_core::{
 };
 
 use super::{
-    refusal::{never_backed_up, no_backup, no_folder, refused},
     repository::{Access, Backend, Bucket, OpenRepository, S3Options, guarded, tags},
     snapshots::LocalRepository,
     state::{SnapshotState, VolumeState, volume_id},
 };
 use crate::{
-    convoy::{ApiTime, Backup, BackupUrl, Destination, Name, VOLUME_ID, url::DestinationKind},
+    convoy::{
+        ApiTime, Backup, BackupUrl, Destination, Name, VOLUME_ID,
+        refusal::{never_backed_up, no_backup, no_folder, refused},
+        url::DestinationKind,
+    },
     error::{Error, ErrorKind, Result},
     files::write_error,
     sync::{self, lock},

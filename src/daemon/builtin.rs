@@ -17,7 +17,6 @@ use serde_json::json;
 
 use super::{
     backups::{Destinations, StoredUrl},
-    refusal::{no_snapshot, no_volume, refused, volume_not_found},
     repository::{Access, S3Options},
     snapshots::LocalRepository,
     start::{self, staging},
@@ -29,6 +28,7 @@ use crate::{
     convoy::{
         ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
         Snapshot, VOLUME_ID, Volume,
+        refusal::{no_snapshot, no_volume, refused, volume_not_found},
     },
     error::{Error, ErrorKind, Result},
     files::{move_folder, remove_all, sync_folder, write_error},

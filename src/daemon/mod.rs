@@ -23,15 +23,13 @@
 //!
 //! The rule throughout: nothing becomes visible before it is whole, checked and on disk; what a
 //! crash leaves is recognised by the next start, cleaned up, and told of
-//! ([`BuiltinDaemon::recovered`]). [`server`] gives this daemon, or any other, a Convoy socket and
-//! Docker's volume plugin protocol.
+//! ([`BuiltinDaemon::recovered`]). [`crate::convoy::server`] gives this daemon, or any other, a
+//! Convoy socket and Docker's volume plugin protocol.
 
 mod backups;
 mod builtin;
-mod refusal;
 mod repository;
 mod root;
-pub(crate) mod server;
 mod snapshots;
 mod start;
 mod state;
@@ -41,4 +39,3 @@ mod tree;
 
 pub(crate) use builtin::{BuiltinDaemon, BuiltinOptions};
 pub(crate) use repository::S3Options;
-pub(crate) use server::{Mounts, Server};
