@@ -12,7 +12,7 @@ use super::{
     report::{self, Backup, Report, Running, Size, Volume},
 };
 use crate::{
-    config::Config, diagnostic, error::Error, notify::Teller, runs::Store, schedule::Entry,
+    config::Config, diagnostic, error::Error, notify::Notifier, runs::Store, schedule::Entry,
     text::counted,
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Seen<'a> {
     /// The runs.
     pub(crate) store: &'a Store,
     /// Who is told.
-    pub(crate) teller: &'a Teller,
+    pub(crate) notifier: &'a Notifier,
     /// When it was looked.
     pub(crate) now: Timestamp,
 }
@@ -92,19 +92,19 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
         notes.extend(unscheduled(&known.volumes, own));
     }
     problems.extend(failed_runs(seen.store, &known.volumes));
-    let waiting = seen.teller.waiting().len();
+    let waiting = seen.notifier.waiting().len();
     if waiting > 0 {
         let messages = counted(waiting, "message", "messages");
         problems
             .push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
     }
-    if seen.teller.channels().is_empty() {
+    if seen.notifier.channels().is_empty() {
         notes.push(
             "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
                 .into(),
         );
     }
-    let told = seen.teller.problems().unwrap_or_default();
+    let told = seen.notifier.problems().unwrap_or_default();
     // What was looked at just now counts as it is now; people may be told of its end a little
     // later.
     let is_told = told.keys().any(|key| !is_looked_at(key));

@@ -16,7 +16,7 @@ use crate::{
     blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
-    notify::Teller,
+    notify::Notifier,
     runs::Store,
     schedule::View,
     status::{self, Known, VolumeStatus, alerts, freshness::Freshness, report::Report},
@@ -42,7 +42,7 @@ pub(super) struct FreshnessWatch {
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
-fn tell_interrupted(store: &Store, teller: &Teller) {
+fn tell_interrupted(store: &Store, notifier: &Notifier) {
     match store.untold_interruptions() {
         Ok(runs) => {
             for run in runs {
@@ -51,7 +51,7 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
                     run.id,
                     run.script
                 );
-                teller.run_ended(&report_of_record(store, &run));
+                notifier.run_ended(&report_of_record(store, &run));
                 interruption_told(store, &run.id);
             }
         }
@@ -100,7 +100,7 @@ impl FreshnessWatch {
         // nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.shared.teller.solved(
+            watch.shared.notifier.solved(
                 WATCH,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",
@@ -121,14 +121,14 @@ impl FreshnessWatch {
     }
 
     async fn tell_broken(&self, why: String) {
-        let teller = self.shared.teller.clone();
-        blocking::run(move || teller.problem(WATCH, "backups can't be looked at", &why)).await;
+        let notifier = self.shared.notifier.clone();
+        blocking::run(move || notifier.problem(WATCH, "backups can't be looked at", &why)).await;
     }
 
     async fn look(&self) {
-        let Shared { config, teller, daemons, .. } = &*self.shared;
+        let Shared { config, notifier, daemons, .. } = &*self.shared;
         let store = self.shared.store();
-        tell_interrupted(store, teller);
+        tell_interrupted(store, notifier);
         let crontab = self.shared.crontab();
         let mut seen = Known::default();
         let mut lacks_destination = false;
@@ -151,7 +151,7 @@ impl FreshnessWatch {
             let others = known.volumes.iter().any(|volume| !volume.lost);
             for volume in &known.volumes {
                 if !self.is_on_its_way(&expected, volume) {
-                    alerts::tell_volume(teller, volume, others);
+                    alerts::tell_volume(notifier, volume, others);
                 }
             }
             seen.add(known);
@@ -160,14 +160,18 @@ impl FreshnessWatch {
             Some(error) => {
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                teller.problem("daemon", "the volume daemon does not answer as it should", &text);
+                notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
             }
             None => {
-                teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
-                alerts::tell_destinations(teller, &seen.destinations);
+                notifier.solved(
+                    "daemon",
+                    "the volume daemon answers again",
+                    "It lists its volumes.",
+                );
+                alerts::tell_destinations(notifier, &seen.destinations);
                 let known =
                     seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-                alerts::tell_over(teller, &known, &seen.destinations);
+                alerts::tell_over(notifier, &known, &seen.destinations);
             }
         }
         let entries = self.view.entries();
@@ -193,7 +197,7 @@ impl FreshnessWatch {
             daemon: daemon.unwrap_or_default(),
             known: &seen,
             store,
-            teller,
+            notifier,
             now: SystemClock.now(),
         });
         self.report.send_replace(Some(Arc::new(report)));
