@@ -30,6 +30,7 @@ use rustic_core::{
 
 use super::{
     repository::{Access, Backend, Bucket, OpenRepository, S3Options, guarded, tags},
+    root::Root,
     snapshots::LocalRepository,
     state::{SnapshotState, VolumeState, volume_id},
 };
@@ -120,7 +121,7 @@ impl Record {
 pub(crate) struct Destinations {
     access: Access,
     /// This daemon's own folder.
-    root: PathBuf,
+    root: Root,
     s3: S3Options,
     patience: Duration,
     known: Mutex<HashMap<String, Arc<Place>>>,
@@ -137,7 +138,7 @@ enum Home {
 /// One destination.
 pub(crate) struct Place {
     home: Home,
-    root: PathBuf,
+    root: Root,
     access: Access,
     patience: Duration,
     open: Mutex<Option<Arc<OpenRepository>>>,
@@ -150,7 +151,7 @@ pub(crate) struct Place {
 
 impl Destinations {
     /// Those of the daemon in `root`, which is canonical.
-    pub(crate) fn new(access: Access, root: PathBuf, s3: S3Options) -> Self {
+    pub(crate) fn new(access: Access, root: Root, s3: S3Options) -> Self {
         Self { access, root, s3, patience: PATIENCE, known: Mutex::default() }
     }
 
@@ -159,7 +160,7 @@ impl Destinations {
     pub(crate) fn impatient(access: Access) -> Self {
         Self {
             patience: Duration::ZERO,
-            ..Self::new(access, PathBuf::from("/nowhere/at/all"), S3Options::default())
+            ..Self::new(access, Root::at(Path::new("/nowhere/at/all")), S3Options::default())
         }
     }
 
@@ -167,7 +168,7 @@ impl Destinations {
     ///
     /// # Errors
     /// A scheme that this daemon does not have, or a folder that is not there, in Convoy's words.
-    pub(crate) fn place(&self, destination: &Destination) -> Result<Arc<Place>> {
+    pub(crate) fn at(&self, destination: &Destination) -> Result<Arc<Place>> {
         // A wrong region must not stay in force.
         let key = destination.address();
         let known = lock(&self.known).get(&key).cloned();
@@ -217,11 +218,7 @@ impl Place {
         let path = path
             .canonicalize()
             .map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
-        let is_root = |folder: &Path| {
-            folder == self.root
-                || folder.join("lock").is_file()
-                    && ["state", "volumes"].iter().all(|name| folder.join(name).is_dir())
-        };
+        let is_root = |folder: &Path| folder == self.root.path() || Root::is_one(folder);
         match path.ancestors().find(|folder| is_root(folder)) {
             Some(root) => Err(refused(format!(
                 "VFS path {} can't hold backups: {} is a daemon's own folder",
@@ -596,6 +593,16 @@ pub(crate) struct StoredUrl<'a> {
     pub(crate) volume: &'a str,
 }
 
+impl<'a> StoredUrl<'a> {
+    /// The parts of a backup's URL.
+    pub(crate) fn of(url: &'a BackupUrl, destination: &'a Destination) -> Result<Self> {
+        match url {
+            BackupUrl::Stored { backup, volume, .. } => Ok(Self { destination, backup, volume }),
+            BackupUrl::Ebs { .. } => Err(refused("Driver ebs is not supported!")),
+        }
+    }
+}
+
 /// Proves that everything under a tree is there, without reading the files' content.
 fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
     let broken = |what: String| {
@@ -674,7 +681,7 @@ mod tests {
             Access { password: None, host: "host1".into(), progress: crate::progress::none() };
         let destination =
             Destination::parse(&format!("vfs://{}", folder.path().display())).unwrap();
-        let place = Destinations::impatient(access).place(&destination).unwrap();
+        let place = Destinations::impatient(access).at(&destination).unwrap();
         let other = place.lock_file(false).unwrap().unwrap();
         assert!(place.lock_file(false).is_ok(), "backups run side by side");
         let error = place.lock_file(true).unwrap_err();

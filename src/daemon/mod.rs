@@ -28,14 +28,20 @@
 
 mod backups;
 mod builtin;
+mod convoy_form;
+mod driver;
+mod operations;
+mod options;
+mod recovery;
 mod repository;
 mod root;
 mod snapshots;
-mod start;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod volumes;
 
-pub(crate) use builtin::{BuiltinDaemon, BuiltinOptions};
+pub(crate) use builtin::BuiltinDaemon;
+pub(crate) use options::BuiltinOptions;
 pub(crate) use repository::S3Options;
