@@ -4,37 +4,24 @@
 //! Everything that a crash can leave is in `volumes/.staging/`, marked in a state file, or unknown
 //! to all state files. So a start can tell it from what was finished.
 
+mod on_disk;
 pub(super) mod removal;
 pub(super) mod restore;
 pub(super) mod snapshots;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs, io,
-    path::Path,
+    fs,
     time::Duration,
 };
 
-use super::{
-    driver::Driver,
-    repository::Backend,
-    root::{Root, Staged},
-    snapshots::LocalRepository,
-    state::{StateFolder, VolumeState},
-};
+use super::{repository::Backend, root::Staged, snapshots::LocalRepository, state::VolumeState};
 use crate::{
-    error::{Error, Result},
-    files::remove_all,
+    error::Result,
+    files::{names, remove_all},
     text::counted,
 };
-
-/// What lies on disk of volumes, and what is remembered of them there.
-#[derive(Clone, Copy)]
-pub(super) struct OnDisk<'a> {
-    pub(super) root: &'a Root,
-    pub(super) driver: &'a dyn Driver,
-    pub(super) state: &'a StateFolder,
-}
+pub(super) use on_disk::OnDisk;
 
 /// Mends what the last owner of the root left unfinished; a sentence on each.
 ///
@@ -103,21 +90,4 @@ fn forget_what_is_gone(
         volumes.remove(&name);
     }
     Ok(())
-}
-
-/// The names in a folder; none where there is no such folder.
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let unreadable =
-        |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
-    match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries
-            .map_err(unreadable)?
-            .map(|entry| {
-                entry
-                    .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                    .map_err(unreadable)
-            })
-            .collect(),
-    }
 }

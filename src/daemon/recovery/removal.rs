@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     super::{root::Staged, snapshots::LocalRepository, state::VolumeState, volumes::Volumes},
-    OnDisk,
+    on_disk::OnDisk,
 };
 use crate::{
     error::Result,

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     super::{root::Staged, state::VolumeState},
-    OnDisk,
+    on_disk::OnDisk,
 };
 use crate::{
     convoy::refusal::refused,

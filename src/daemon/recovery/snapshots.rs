@@ -6,20 +6,17 @@ use std::collections::HashSet;
 use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
-use super::{
-    super::{
-        driver::Driver,
-        root::Root,
-        snapshots::LocalRepository,
-        state::{SnapshotState, VolumeState},
-        volumes::Volumes,
-    },
-    names,
+use super::super::{
+    driver::Driver,
+    root::Root,
+    snapshots::LocalRepository,
+    state::{SnapshotState, VolumeState},
+    volumes::Volumes,
 };
 use crate::{
     convoy::refusal::{no_snapshot, no_volume},
     error::Result,
-    files::{remove_all, write_error},
+    files::{names, remove_all, write_error},
     text::counted,
 };
 
