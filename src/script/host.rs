@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     limits::MAX_OPERATIONS,
-    message_sink::{Notifier, NotifyLog},
+    message_sink::{MessageSink, NotifyLog},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -34,7 +34,7 @@ pub(crate) struct Host {
     /// Hears what the script says.
     pub(crate) listener: Arc<dyn Listener>,
     /// Takes what the script wants people to know.
-    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) message_sink: Arc<dyn MessageSink>,
     /// How many steps of a script, in all its threads together, are too many.
     pub(crate) max_operations: u64,
 }
@@ -52,7 +52,7 @@ impl Host {
             settings: Arc::default(),
             run: RunInfo::default(),
             listener: Arc::new(Silent),
-            notifier: Arc::new(NotifyLog),
+            message_sink: Arc::new(NotifyLog),
             max_operations: MAX_OPERATIONS,
         }
     }

@@ -42,7 +42,7 @@ pub(crate) struct Post {
 /// Takes what a script wants people to know. Whether people can be reached is no concern of the
 /// script's: what can't be sent now is sent later.
 #[async_trait]
-pub(crate) trait Notifier: Send + Sync {
+pub(crate) trait MessageSink: Send + Sync {
     /// A run begins. `only_reads`: it is a dry one, or its script writes nothing.
     fn run_started(&self, _speaker: &Speaker, _only_reads: bool) {}
 
@@ -76,7 +76,7 @@ pub(crate) trait Notifier: Send + Sync {
 pub(crate) struct NotifyLog;
 
 #[async_trait]
-impl Notifier for NotifyLog {
+impl MessageSink for NotifyLog {
     async fn problem(&self, _: &Speaker, subject: &str, text: &str) -> Result<()> {
         log::error!("{subject}: {text}");
         Ok(())

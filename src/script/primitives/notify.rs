@@ -27,7 +27,7 @@ pub(crate) mod functions {
     pub(crate) fn problem(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
             true => would_tell(run, "tell people", subject, text),
-            false => run.wait(run.host.notifier.problem(&run.speaker(), subject, text)),
+            false => run.wait(run.host.message_sink.problem(&run.speaker(), subject, text)),
         })
     }
 
@@ -40,7 +40,7 @@ pub(crate) mod functions {
     pub(crate) fn info(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
             true => would_tell(run, "tell people", subject, text),
-            false => run.wait(run.host.notifier.info(&run.speaker(), subject, text)),
+            false => run.wait(run.host.message_sink.info(&run.speaker(), subject, text)),
         })
     }
 
@@ -64,7 +64,7 @@ pub(crate) mod functions {
             };
             match run.host.run.dry_run {
                 true => would_tell(run, "send an e-mail", &mail.subject, &mail.text),
-                false => run.wait(run.host.notifier.email(&run.speaker(), mail)),
+                false => run.wait(run.host.message_sink.email(&run.speaker(), mail)),
             }
         })
     }
@@ -104,7 +104,7 @@ pub(crate) mod functions {
             };
             match run.host.run.dry_run {
                 true => would_tell(run, "post to the webhook", &post.subject, &post.text),
-                false => run.wait(run.host.notifier.webhook(&run.speaker(), post)),
+                false => run.wait(run.host.message_sink.webhook(&run.speaker(), post)),
             }
         })
     }
