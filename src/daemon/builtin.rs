@@ -8,8 +8,8 @@ use super::{backups::StoredUrl, operations::Operations, options::BuiltinOptions}
 use crate::{
     blocking,
     convoy::{
-        Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot,
-        Volume,
+        Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
+        NewVolume, Snapshot, Volume,
         refusal::{refused, volume_not_found},
     },
     error::{ErrorKind, Result},
@@ -89,12 +89,12 @@ impl Daemon for BuiltinDaemon {
         .await
     }
 
-    fn deletes_by_prefix(&self) -> bool {
-        false
+    fn identity(&self) -> String {
+        self.description()
     }
 
-    fn serialises_itself(&self) -> bool {
-        true
+    async fn capabilities(&self) -> Result<Capabilities> {
+        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true })
     }
 
     async fn info(&self) -> Result<Info> {
