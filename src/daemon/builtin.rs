@@ -17,21 +17,21 @@ use serde_json::json;
 
 use super::{
     backups::{Destinations, StoredUrl},
-    snapshots::{Access, LocalRepository},
+    repository::{Access, S3Options},
+    snapshots::LocalRepository,
     start::{self, staging},
     state::{SnapshotState, StateFolder, VolumeState, volume_id},
-    storage::{S3Options, write_error},
 };
 use crate::{
     blocking,
     clock::Clock,
     convoy::{
-        ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-        Snapshot, VOLUME_ID, Volume,
+        ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount,
+        Name, NewVolume, Snapshot, VOLUME_ID, Volume,
         refusal::{no_snapshot, no_volume, refused, volume_not_found},
     },
     error::{Error, ErrorKind, Result},
-    files::{move_folder, remove_all, sync_folder},
+    files::{move_folder, remove_all, sync_folder, write_error},
     progress::Progress,
     sync::lock,
 };
@@ -609,12 +609,12 @@ impl Daemon for BuiltinDaemon {
         .await
     }
 
-    fn deletes_by_prefix(&self) -> bool {
-        false
+    fn identity(&self) -> String {
+        self.description()
     }
 
-    fn serialises_itself(&self) -> bool {
-        true
+    async fn capabilities(&self) -> Result<Capabilities> {
+        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true })
     }
 
     async fn info(&self) -> Result<Info> {

@@ -17,10 +17,10 @@ use crate::{
     config::Config,
     error::{Error, ErrorKind, Result},
     files::write_whole,
-    report::Report,
     runs::{self, Door, Request, Store, Trigger, Turns},
     schedule::{Started, View},
     script::{Library, Settings},
+    status::report::Report,
     web::core::{Call, Core, Launched, Schedule},
 };
 
