@@ -21,6 +21,7 @@ use crate::{
     clock::{Clock, SystemClock},
     convoy::{Destination, guards::Guards},
     error::{Error, ErrorKind, Result},
+    run_words::{RunStatus, Trigger},
     sync::lock,
 };
 
@@ -59,7 +60,7 @@ impl Host {
             deadline: None,
             clock: Arc::new(SystemClock),
             settings: Arc::default(),
-            run: RunInfo::default(),
+            run: RunInfo { id: String::new(), trigger: Trigger::Cli, dry_run: false },
             listener: Arc::new(Silent),
             notifier: Arc::new(NotifyLog),
             max_operations: engine::MAX_OPERATIONS,
@@ -85,12 +86,12 @@ impl Default for Settings {
 }
 
 /// Which run this is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct RunInfo {
     /// Its id.
     pub(crate) id: String,
-    /// Who started it: `cli`, `cron` or `http`.
-    pub(crate) trigger: String,
+    /// Who started it.
+    pub(crate) trigger: Trigger,
     /// Whether nothing is to be written.
     pub(crate) dry_run: bool,
 }
@@ -225,24 +226,12 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
 }
 
-/// How a run that came to its end went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    /// All went well.
-    Done,
-    /// Some things failed, others went well.
-    Partial,
-    /// Nothing went well.
-    Failed,
-}
-
 impl Outcome {
     /// Done without failures; failed where there are failures and the result is an array without
     /// one good element; else partial. What failed has an `Error`. In a plan (its elements have
     /// `Keep`), nothing of a volume that failed went well but what was deleted: to keep the rest
     /// was no work.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> RunStatus {
         let failed: BTreeSet<&str> =
             self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         let is_bad = |element: &Value| {
@@ -252,9 +241,9 @@ impl Outcome {
                 || undone && volume.is_some_and(|volume| failed.contains(volume))
         };
         match &self.result {
-            _ if self.failures.is_empty() => Status::Done,
-            Value::Array(elements) if elements.iter().all(is_bad) => Status::Failed,
-            _ => Status::Partial,
+            _ if self.failures.is_empty() => RunStatus::Done,
+            Value::Array(elements) if elements.iter().all(is_bad) => RunStatus::Failed,
+            _ => RunStatus::Partial,
         }
     }
 }

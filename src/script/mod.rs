@@ -29,7 +29,7 @@ pub(crate) mod threads;
 pub(crate) use arguments::Arguments;
 pub(crate) use host::{
     Failure, Host, Listener, Mail, Notifier, NotifyLog, Outcome, Post, RunInfo, Settings, Silent,
-    Speaker, Status,
+    Speaker,
 };
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use manifest::{Parameter, ParameterKind};

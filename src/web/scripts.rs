@@ -21,6 +21,7 @@ use crate::{
     convoy::{BackupUrl, Destination},
     diagnostic,
     error::{Error, ErrorKind},
+    run_words::RunStatus,
     runs::Finished,
     script::{Arguments, ParameterKind, Script, arguments, describe, library::check_name},
     units::{format_duration, parse_duration},
@@ -169,7 +170,8 @@ pub(super) async fn reply(
 
 /// A run that goes on.
 pub(super) fn started(id: &str, is_waiting: bool) -> Value {
-    json!({ "run": id, "status": if is_waiting { "waiting" } else { "running" } })
+    let status = if is_waiting { RunStatus::Waiting } else { RunStatus::Running };
+    json!({ "run": id, "status": status })
 }
 
 /// 202: this run was started.
