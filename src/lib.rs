@@ -11,8 +11,9 @@
 //! - [`notify`]: being told: e-mail, webhook, the outbox.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]:
 //!   what is overdue.
-//! - [`daemon`]: the built-in daemon, and the server that gives any daemon a Convoy socket.
-//! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, guards, dry run.
+//! - [`daemon`]: the built-in daemon.
+//! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, server,
+//!   guards, dry run.
 //! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings
 //!   in, words out.
 //! - `service_manager`: telling systemd how far the program is.

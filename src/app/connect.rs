@@ -17,8 +17,9 @@ use crate::{
     convoy::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
+        server::{Mounts, Server},
     },
-    daemon::{BuiltinDaemon, BuiltinOptions, Mounts, S3Options, Server},
+    daemon::{BuiltinDaemon, BuiltinOptions, S3Options},
     error::{Error, ErrorKind, Result},
     progress::Progress,
     sync::lock,

@@ -13,7 +13,7 @@ use crate::{
     diagnostic,
     error::Error,
     freshness::Freshness,
-    notify::Teller,
+    notify::Notifier,
     report::{self, Backup, Report, Running, Size, Volume},
     runs::Store,
     schedule::Entry,
@@ -46,7 +46,7 @@ pub(crate) struct Seen<'a> {
     /// The runs.
     pub(crate) store: &'a Store,
     /// Who is told.
-    pub(crate) teller: &'a Teller,
+    pub(crate) notifier: &'a Notifier,
     /// When it was looked.
     pub(crate) now: Timestamp,
 }
@@ -96,19 +96,19 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
         notes.extend(unscheduled(&known.volumes, own));
     }
     problems.extend(status::failed_runs(seen.store, &known.volumes));
-    let waiting = seen.teller.waiting().len();
+    let waiting = seen.notifier.waiting().len();
     if waiting > 0 {
         let messages = counted(waiting, "message", "messages");
         problems
             .push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
     }
-    if seen.teller.channels().is_empty() {
+    if seen.notifier.channels().is_empty() {
         notes.push(
             "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
                 .into(),
         );
     }
-    let told = seen.teller.problems().unwrap_or_default();
+    let told = seen.notifier.problems().unwrap_or_default();
     // What was looked at just now counts as it is now; people may be told of its end a little
     // later.
     let is_told = told.keys().any(|key| !is_looked_at(key));

@@ -228,7 +228,7 @@ async fn log(context: &Context) -> Vec<Check> {
 
 /// To whom problems are told.
 fn channels(context: &Context) -> Vec<Check> {
-    let channels = context.teller.channels();
+    let channels = context.notifier.channels();
     if channels.is_empty() {
         let hint = "set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL; then \"convoy-backups notify test\"";
         return vec![warning("who is told", "nobody is told when a backup fails", hint)];
@@ -238,7 +238,7 @@ fn channels(context: &Context) -> Vec<Check> {
         ok("who is told", format!("{} {}: {when}", channel.channel.as_str(), channel.to))
     });
     let mut checks: Vec<Check> = told.collect();
-    let waiting = context.teller.waiting().len();
+    let waiting = context.notifier.waiting().len();
     if waiting > 0 {
         let found = format!("{} could not be sent yet", counted(waiting, "message", "messages"));
         checks.push(warning("who is told", found, "see \"convoy-backups notify list\""));

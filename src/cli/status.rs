@@ -87,7 +87,7 @@ pub(super) async fn status(
         daemon: daemon.unwrap_or_default(),
         known: &known,
         store: &store,
-        teller: &context.teller,
+        notifier: &context.notifier,
         now: now.timestamp(),
     });
     if context.flags.json {
@@ -205,7 +205,7 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         }
     }
     if !report.told.is_empty() {
-        notify::show_problems(context, &context.teller.problems().unwrap_or_default(), now);
+        notify::show_problems(context, &context.notifier.problems().unwrap_or_default(), now);
     }
     if !report.notes.is_empty() {
         print_line("");

@@ -2,6 +2,7 @@
 //!
 //! [`Daemon`] is the one trait: the [`client`] implements it over Convoy's unix socket, the
 //! built-in daemon (`crate::daemon`) over a folder, and [`dry_run`] over either without writing.
+//! [`server`] gives any of them a Convoy socket, with [`refusal`]s in Convoy's words.
 //! [`guards`] stand in front of whichever it is; scripts reach a daemon only through them. The
 //! [`model`] keeps the daemon's own field names, so that what a script returns is the daemon's
 //! native JSON; [`names`], [`url`] and [`time`] are parsed once, here.
@@ -13,6 +14,8 @@ pub(crate) mod guards;
 pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod names;
+pub(crate) mod refusal;
+pub(crate) mod server;
 pub(crate) mod time;
 pub(crate) mod url;
 

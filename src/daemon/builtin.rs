@@ -17,11 +17,10 @@ use serde_json::json;
 
 use super::{
     backups::{Destinations, StoredUrl},
-    refusal::{no_snapshot, no_volume, refused, volume_not_found},
-    snapshots::{Access, LocalRepository},
+    repository::{Access, S3Options},
+    snapshots::LocalRepository,
     start::{self, staging},
     state::{SnapshotState, StateFolder, VolumeState, volume_id},
-    storage::{S3Options, write_error},
 };
 use crate::{
     blocking,
@@ -29,9 +28,10 @@ use crate::{
     convoy::{
         ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
         Snapshot, VOLUME_ID, Volume,
+        refusal::{no_snapshot, no_volume, refused, volume_not_found},
     },
     error::{Error, ErrorKind, Result},
-    files::{move_folder, remove_all, sync_folder},
+    files::{move_folder, remove_all, sync_folder, write_error},
     progress::Progress,
     sync::lock,
 };

@@ -23,26 +23,19 @@
 //!
 //! The rule throughout: nothing becomes visible before it is whole, checked and on disk; what a
 //! crash leaves is recognised by the next start, cleaned up, and told of
-//! ([`BuiltinDaemon::recovered`]). [`server`] gives this daemon, or any other, a Convoy socket and
-//! Docker's volume plugin protocol.
+//! ([`BuiltinDaemon::recovered`]). [`crate::convoy::server`] gives this daemon, or any other, a
+//! Convoy socket and Docker's volume plugin protocol.
 
-mod access_list;
-mod backend;
 mod backups;
 mod builtin;
-mod mode;
-mod refusal;
 mod repository;
-mod restore;
-pub(crate) mod server;
+mod root;
 mod snapshots;
-mod source;
 mod start;
 mod state;
-mod storage;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub(crate) use builtin::{BuiltinDaemon, BuiltinOptions};
-pub(crate) use server::{Mounts, Server};
-pub(crate) use storage::S3Options;
+pub(crate) use repository::S3Options;

@@ -22,7 +22,7 @@ use crate::{
     clock::{Clock, SystemClock},
     diagnostic::explained,
     freshness::Freshness,
-    notify::Teller,
+    notify::Notifier,
     report::Report,
     runs::Store,
     schedule::View,
@@ -48,7 +48,7 @@ pub(super) struct FreshnessWatch {
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
-fn tell_interrupted(store: &Store, teller: &Teller) {
+fn tell_interrupted(store: &Store, notifier: &Notifier) {
     match store.untold_interruptions() {
         Ok(runs) => {
             for run in runs {
@@ -57,7 +57,7 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
                     run.id,
                     run.script
                 );
-                teller.run_ended(&report_of_record(store, &run));
+                notifier.run_ended(&report_of_record(store, &run));
                 interruption_told(store, &run.id);
             }
         }
@@ -106,7 +106,7 @@ impl FreshnessWatch {
         // nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.shared.teller.solved(
+            watch.shared.notifier.solved(
                 WATCH,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",
@@ -127,14 +127,14 @@ impl FreshnessWatch {
     }
 
     async fn tell_broken(&self, why: String) {
-        let teller = self.shared.teller.clone();
-        blocking::run(move || teller.problem(WATCH, "backups can't be looked at", &why)).await;
+        let notifier = self.shared.notifier.clone();
+        blocking::run(move || notifier.problem(WATCH, "backups can't be looked at", &why)).await;
     }
 
     async fn look(&self) {
-        let Shared { config, teller, daemons, .. } = &*self.shared;
+        let Shared { config, notifier, daemons, .. } = &*self.shared;
         let store = self.shared.store();
-        tell_interrupted(store, teller);
+        tell_interrupted(store, notifier);
         let crontab = self.shared.crontab();
         let mut seen = Known::default();
         let mut lacks_destination = false;
@@ -157,7 +157,7 @@ impl FreshnessWatch {
             let others = known.volumes.iter().any(|volume| !volume.lost);
             for volume in &known.volumes {
                 if !self.is_on_its_way(&expected, volume) {
-                    volumes_told::tell_volume(teller, volume, others);
+                    volumes_told::tell_volume(notifier, volume, others);
                 }
             }
             seen.add(known);
@@ -166,14 +166,18 @@ impl FreshnessWatch {
             Some(error) => {
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                teller.problem("daemon", "the volume daemon does not answer as it should", &text);
+                notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
             }
             None => {
-                teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
-                volumes_told::tell_destinations(teller, &seen.destinations);
+                notifier.solved(
+                    "daemon",
+                    "the volume daemon answers again",
+                    "It lists its volumes.",
+                );
+                volumes_told::tell_destinations(notifier, &seen.destinations);
                 let known =
                     seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-                volumes_told::tell_over(teller, &known, &seen.destinations);
+                volumes_told::tell_over(notifier, &known, &seen.destinations);
             }
         }
         let entries = self.view.entries();
@@ -199,7 +203,7 @@ impl FreshnessWatch {
             daemon: daemon.unwrap_or_default(),
             known: &seen,
             store,
-            teller,
+            notifier,
             now: SystemClock.now(),
         });
         self.report.send_replace(Some(Arc::new(report)));
