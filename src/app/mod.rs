@@ -2,11 +2,8 @@
 
 mod connect;
 mod handover;
-pub(crate) mod report;
 pub(crate) mod serve;
-pub(crate) mod status;
 mod telling;
-pub(crate) mod volumes_told;
 
 use std::sync::Arc;
 

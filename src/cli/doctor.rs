@@ -8,16 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, print_json, print_line};
 use crate::{
-    app::{
-        self,
-        status::{self, Expected, LookVerdict},
-    },
+    app,
     clock::{self, Clock as _, SystemClock},
     config::{DaemonChoice, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
     logging, progress,
     runs::Store,
+    status::{self, Expected, LookVerdict},
     text::{Style, counted, escape, styled},
     units::format_size,
 };
@@ -284,7 +282,8 @@ async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(destination(context, daemon.as_ref()).await);
     let store = Store::new(&context.config.data_dir);
     for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &[]) {
-        let looks = status::destinations(&status::guards(&connection), &store, &expected).await;
+        let looks =
+            status::destinations(&status::guards(&connection.daemon), &store, &expected).await;
         checks.extend(looks.into_iter().map(|look| match look.verdict {
             LookVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
             LookVerdict::Wrong(error) => failed_with("newest backup", &error),

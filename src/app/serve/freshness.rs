@@ -12,20 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use crate::{
-    app::{
-        report, report_of_record,
-        status::{self, Known, VolumeStatus},
-        telling::interruption_told,
-        volumes_told,
-    },
+    app::{report_of_record, telling::interruption_told},
     blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
-    freshness::Freshness,
     notify::Notifier,
-    report::Report,
     runs::Store,
     schedule::View,
+    status::{self, Known, VolumeStatus, alerts, freshness::Freshness, report::Report},
 };
 
 /// Between two looks whether every volume's backup is new enough.
@@ -151,13 +145,13 @@ impl FreshnessWatch {
                 }
             };
             daemon.get_or_insert_with(|| connection.daemon.description());
-            let guards = status::guards(&connection);
+            let guards = status::guards(&connection.daemon);
             let known = status::volumes(&guards, store, &expected, SystemClock.now()).await;
             let known = if index == 0 { known } else { known.of(&guards.identity()) };
             let others = known.volumes.iter().any(|volume| !volume.lost);
             for volume in &known.volumes {
                 if !self.is_on_its_way(&expected, volume) {
-                    volumes_told::tell_volume(notifier, volume, others);
+                    alerts::tell_volume(notifier, volume, others);
                 }
             }
             seen.add(known);
@@ -174,10 +168,10 @@ impl FreshnessWatch {
                     "the volume daemon answers again",
                     "It lists its volumes.",
                 );
-                volumes_told::tell_destinations(notifier, &seen.destinations);
+                alerts::tell_destinations(notifier, &seen.destinations);
                 let known =
                     seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-                volumes_told::tell_over(notifier, &known, &seen.destinations);
+                alerts::tell_over(notifier, &known, &seen.destinations);
             }
         }
         let entries = self.view.entries();
@@ -192,7 +186,7 @@ impl FreshnessWatch {
                 crontab.file
             )
         });
-        let report = report::report(&report::Seen {
+        let report = status::report(&status::Seen {
             config,
             serving: Some(true),
             entries: &crontab.entries,

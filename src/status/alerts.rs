@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::status::{DestinationLook, LookVerdict, VolumeStatus};
+use super::{
+    freshness::Freshness,
+    known::{DestinationLook, LookVerdict, VolumeStatus},
+};
 use crate::{
     clock::{Clock, SystemClock},
     diagnostic::explained,
-    freshness::Freshness,
     notify::{Notifier, Repeat},
 };
 
@@ -30,7 +32,7 @@ pub(crate) fn is_looked_at(key: &str) -> bool {
 
 /// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`:
 /// the daemon lists other volumes.
-pub(super) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bool) {
+pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bool) {
     let name = &volume.label();
     let zone = SystemClock.time_zone();
     let moment =
@@ -68,7 +70,7 @@ pub(super) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bo
 }
 
 /// Tells of destinations that lack what should be there.
-pub(super) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
+pub(crate) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
     for look in looks {
         let key = format!("{DESTINATION}{}", look.destination);
         match &look.verdict {
@@ -90,7 +92,7 @@ pub(super) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) 
 
 /// Tells what is not wrong any more, also because the volume is gone, or the destination is used no
 /// more.
-pub(super) fn tell_over(
+pub(crate) fn tell_over(
     notifier: &Notifier,
     known: &BTreeMap<String, VolumeStatus>,
     looks: &[DestinationLook],

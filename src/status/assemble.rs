@@ -5,18 +5,14 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    status::{self, Known, VolumeStatus},
-    volumes_told::is_looked_at,
+    alerts::is_looked_at,
+    failures::{self, failed_runs},
+    freshness::Freshness,
+    known::{Known, VolumeStatus},
+    report::{self, Backup, Report, Running, Size, Volume},
 };
 use crate::{
-    config::Config,
-    diagnostic,
-    error::Error,
-    freshness::Freshness,
-    notify::Notifier,
-    report::{self, Backup, Report, Running, Size, Volume},
-    runs::Store,
-    schedule::Entry,
+    config::Config, diagnostic, error::Error, notify::Notifier, runs::Store, schedule::Entry,
     text::counted,
 };
 
@@ -95,7 +91,7 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
         let own = seen.entries.iter().any(|entry| entry.may_back_up && entry.script != "backup");
         notes.extend(unscheduled(&known.volumes, own));
     }
-    problems.extend(status::failed_runs(seen.store, &known.volumes));
+    problems.extend(failed_runs(seen.store, &known.volumes));
     let waiting = seen.notifier.waiting().len();
     if waiting > 0 {
         let messages = counted(waiting, "message", "messages");
@@ -113,7 +109,7 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
     // later.
     let is_told = told.keys().any(|key| !is_looked_at(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
-    let running = status::running(seen.store).into_iter().map(|run| Running {
+    let running = failures::running(seen.store).into_iter().map(|run| Running {
         arguments: run.words(),
         trigger: run.trigger,
         status: run.status,
