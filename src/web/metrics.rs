@@ -11,7 +11,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{core::Core, problem::Problem, routes::blocking};
+use super::{answer::blocking, core::Core, problem::Problem};
 use crate::{
     runs::record::{DURATION_BUCKETS, Totals},
     status::report::{Freshness, Report, Volume},
