@@ -32,7 +32,7 @@ use crate::{
     convoy::{
         BackupUrl, Daemon, Destination,
         dry_run::{DryRun, Step},
-        guards::{Guards, Witness},
+        guards::{Guards, Observation},
     },
     diagnostic,
     error::{Error, ErrorKind, Result},
@@ -300,7 +300,7 @@ impl Announced {
         } else {
             Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone())
         };
-        let guards = Arc::new(guards.that_miss(&door.lock_folder));
+        let guards = Arc::new(guards.expecting_known_backups(&door.lock_folder));
 
         let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
         host.cancellation = cancellation;
@@ -335,9 +335,9 @@ impl Announced {
             });
             let mut finished =
                 finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
-            let witnessed = guards.witnessed();
+            let observed = guards.observed();
             if !record.dry_run {
-                finished.backed_up = backed_up(&witnessed, destination.as_ref());
+                finished.backed_up = backed_up(&observed, destination.as_ref());
             }
             let cancelled_by = recording.as_ref().and_then(Recording::cancelled_by);
             if let Err(error) = &mut finished.result
@@ -353,15 +353,15 @@ impl Announced {
                 }
             }
             if let Some(recording) = recording {
-                let record = ended_record(record, &finished, &witnessed, clock.now());
-                let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
+                let record = ended_record(record, &finished, &observed, clock.now());
+                let observed = finished.plan.is_none().then(|| (guards.identity(), observed));
                 // A process that goes on has time to write down what nobody looks for.
                 let end = if read_only && trigger == Trigger::Http {
                     Recording::end_soon
                 } else {
                     Recording::end
                 };
-                finished.recorded = end(recording, record, output(&finished, read_only), witnessed);
+                finished.recorded = end(recording, record, output(&finished, read_only), observed);
             }
             finished
         };
@@ -385,13 +385,13 @@ impl Announced {
 }
 
 /// The volumes that a run made good backups of at this destination.
-fn backed_up(witnessed: &[Witness], destination: Option<&Destination>) -> BTreeSet<String> {
+fn backed_up(observed: &[Observation], destination: Option<&Destination>) -> BTreeSet<String> {
     let is_there = |url: &str| {
         BackupUrl::parse(url)
             .is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
     };
-    let made = witnessed.iter().filter_map(|witness| match witness {
-        Witness::BackupGood { volume, url, made: true, .. } if is_there(url) => {
+    let made = observed.iter().filter_map(|observation| match observation {
+        Observation::BackupGood { volume, url, made: true, .. } if is_there(url) => {
             Some(volume.clone())
         }
         _ => None,
@@ -450,16 +450,16 @@ fn finished(
 fn ended_record(
     record: RunRecord,
     finished: &Finished,
-    witnessed: &[Witness],
+    observed: &[Observation],
     ended: Timestamp,
 ) -> RunRecord {
     let failed: BTreeSet<&str> =
         finished.failures.iter().map(|failure| failure.volume.as_str()).collect();
-    let worked_on: BTreeSet<&str> = witnessed.iter().filter_map(Witness::worked_on).collect();
+    let worked_on: BTreeSet<&str> = observed.iter().filter_map(Observation::worked_on).collect();
     // In a dry run it would have been done, and was not.
     let done = worked_on.difference(&failed).filter(|name| !name.is_empty() && !record.dry_run);
-    let sizes = witnessed.iter().filter_map(|witness| match witness {
-        Witness::BackupGood { bytes, made: true, .. } => Some(*bytes),
+    let sizes = observed.iter().filter_map(|observation| match observation {
+        Observation::BackupGood { bytes, made: true, .. } => Some(*bytes),
         _ => None,
     });
     let sizes: Vec<Option<u64>> = sizes.collect();

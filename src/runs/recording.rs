@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    convoy::guards::Witness,
+    convoy::guards::Observation,
     diagnostic,
     error::{Error, ErrorKind, Result},
     run_words::RunStatus,
@@ -113,7 +113,7 @@ enum Message {
 struct End {
     record: RunRecord,
     output: Output,
-    witnessed: Option<(String, Vec<Witness>)>,
+    observed: Option<(String, Vec<Observation>)>,
     waiting: Waiting,
     since: Instant,
 }
@@ -263,16 +263,16 @@ impl Recording {
         self,
         mut record: RunRecord,
         output: Output,
-        witnessed: Option<(String, Vec<Witness>)>,
+        observed: Option<(String, Vec<Observation>)>,
     ) -> bool {
         let count = self.unwritten.fetch_add(1, Ordering::Relaxed);
         let on_its_way = OnItsWay(self.unwritten.clone());
         if count >= MOST_UNWRITTEN {
-            return self.end(record, output, witnessed);
+            return self.end(record, output, observed);
         }
         record.lines_left_out = self.kept.left_out();
         let waiting = Waiting::Nobody { _counted: Some(on_its_way) };
-        let end = End { record, output, witnessed, waiting, since: Instant::now() };
+        let end = End { record, output, observed, waiting, since: Instant::now() };
         self.kept.messages.send(Message::End(self.kept.run.clone(), Box::new(end))).is_ok()
     }
 
@@ -281,14 +281,14 @@ impl Recording {
         self,
         mut record: RunRecord,
         output: Output,
-        witnessed: Option<(String, Vec<Witness>)>,
+        observed: Option<(String, Vec<Observation>)>,
     ) -> bool {
         record.lines_left_out = self.kept.left_out();
         let (written, is_written) = mpsc::channel();
         let end = Box::new(End {
             record,
             output,
-            witnessed,
+            observed,
             waiting: Waiting::Run(written),
             since: Instant::now(),
         });
@@ -361,14 +361,14 @@ impl Run {
     fn changes(&self) -> Vec<Change<'_>> {
         let lines = &self.lines;
         if let Some(end) = &self.end {
-            let witnessed = end
-                .witnessed
+            let observed = end
+                .observed
                 .as_ref()
-                .map(|(daemon, witnessed)| (daemon.as_str(), witnessed.as_slice()));
+                .map(|(daemon, observed)| (daemon.as_str(), observed.as_slice()));
             return vec![Change::End(Ending {
                 record: &end.record,
                 output: &end.output,
-                witnessed,
+                observed,
                 lines,
             })];
         }
@@ -613,7 +613,7 @@ fn broken(record: RunRecord, now: Timestamp) -> End {
     End {
         record,
         output: Output::default(),
-        witnessed: None,
+        observed: None,
         waiting: Waiting::Nobody { _counted: None },
         since: Instant::now(),
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::times::EntryTimes;
 use super::*;
 use crate::{
-    convoy::guards::Witness,
+    convoy::guards::Observation,
     run_words::{RunStatus, Trigger},
     runs::{
         alive::Alive,
@@ -59,10 +59,10 @@ impl Store {
         self.begin(record).unwrap();
     }
 
-    fn put_end(&self, record: &RunRecord, now: &str, witnessed: &[Witness]) {
+    fn put_end(&self, record: &RunRecord, now: &str, observed: &[Observation]) {
         let output = Output { result: Some(json!([1])), plan: None };
         let ending =
-            Ending { record, output: &output, witnessed: Some(("daemon", witnessed)), lines: &[] };
+            Ending { record, output: &output, observed: Some(("daemon", observed)), lines: &[] };
         self.apply(&[Change::End(ending)], at(now)).unwrap();
     }
 
@@ -406,8 +406,8 @@ fn what_the_scheduler_must_remember_outlives_it() {
     assert_eq!(again.mark_interrupted().unwrap(), 0);
 }
 
-fn good(url: &str, snapshot_time: &str, made: bool) -> Witness {
-    Witness::BackupGood {
+fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
+    Observation::BackupGood {
         volume: "vol1".into(),
         url: url.into(),
         snapshot_time: Some(at(snapshot_time)),
@@ -420,9 +420,9 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Witness {
 fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let (_folder, store) = store();
     let volume = || "vol1".to_owned();
-    let seen = Witness::VolumeSeen { volume: volume(), snapshot: None };
+    let seen = Observation::VolumeSeen { volume: volume(), snapshot: None };
     let snapshot =
-        Witness::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
+        Observation::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
     let run = record("run-1", RunStatus::Failed);
     store.put_end(&run, NOON, &[seen.clone(), snapshot, good("vfs:///b?1", NOON, true)]);
     // One found good later is not the last where its data is older.
@@ -441,14 +441,14 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let last = &known.good_backups[0];
     assert_eq!((last.run.as_str(), last.proven, last.bytes), ("run-1", at(NOON), Some(9)));
 
-    let deleted = Witness::BackupDeleted { volume: volume(), url: "vfs:///b?1".into() };
-    let gone = Witness::SnapshotDeleted { volume: volume(), snapshot: "s1".into() };
+    let deleted = Observation::BackupDeleted { volume: volume(), url: "vfs:///b?1".into() };
+    let gone = Observation::SnapshotDeleted { volume: volume(), snapshot: "s1".into() };
     store.put_end(&run, "2026-11-25T12:00:00Z", &[seen.clone(), deleted, gone]);
     let known = store.volumes().unwrap().remove(0);
     assert_eq!((known.good_backups.len(), known.snapshot), (1, None));
     assert_eq!((known.first_seen, known.last_seen), (at(NOON), at("2026-11-25T12:00:00Z")));
 
-    store.put_end(&run, "2026-11-26T12:00:00Z", &[Witness::VolumeGone { volume: volume() }]);
+    store.put_end(&run, "2026-11-26T12:00:00Z", &[Observation::VolumeGone { volume: volume() }]);
     assert_eq!(store.volumes().unwrap()[0].removed, Some(at("2026-11-26T12:00:00Z")));
     store.put_end(&run, "2026-11-27T12:00:00Z", &[seen]);
     let another = store.volumes().unwrap().remove(0);

@@ -37,7 +37,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) record: &'a RunRecord,
     pub(crate) output: &'a Output,
     /// The daemon, and what the run saw of its volumes; none in a dry run.
-    pub(crate) witnessed: Option<(&'a str, &'a [crate::convoy::guards::Witness])>,
+    pub(crate) observed: Option<(&'a str, &'a [crate::convoy::guards::Observation])>,
     pub(crate) lines: &'a [Line],
 }
 
@@ -195,9 +195,9 @@ fn end(transaction: &Transaction<'_>, ending: &Ending<'_>, now: Timestamp) -> ru
     append(transaction, &record.id, ending.lines)?;
     save(transaction, record, ending.output)?;
     super::totals::count(transaction, record)?;
-    match ending.witnessed {
-        Some((daemon, witnessed)) => {
-            super::volumes::learn(transaction, daemon, witnessed, &record.id, now)
+    match ending.observed {
+        Some((daemon, observed)) => {
+            super::volumes::learn(transaction, daemon, observed, &record.id, now)
         }
         None => Ok(()),
     }
