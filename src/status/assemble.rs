@@ -162,8 +162,8 @@ fn told_of(key: &str, problem: &Problem) -> Told {
 fn running(store: &Store) -> Vec<Running> {
     let running = failures::running(store).into_iter().map(|run| Running {
         arguments: run.words(),
-        trigger: run.trigger.as_str().to_owned(),
-        status: run.status.as_str().to_owned(),
+        trigger: run.trigger,
+        status: run.status,
         id: run.id,
         script: run.script,
         started: run.started,

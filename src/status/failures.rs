@@ -6,9 +6,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::volume::VolumeStatus;
-use crate::runs::{
-    Status, Store, Trigger,
-    record::{self, Filter, RunRecord},
+use crate::{
+    run_words::{RunStatus, Trigger},
+    runs::{
+        Store,
+        record::{self, Filter, RunRecord},
+    },
 };
 
 /// How many of the last runs are searched for failures of a whole run.
@@ -32,7 +35,7 @@ pub(super) fn last_failure(
     for run in store.list(&filter).unwrap_or_default() {
         if run.dry_run
             || run.ended.is_none()
-            || run.status == Status::Skipped
+            || run.status == RunStatus::Skipped
             || !seen.insert(run.script.clone())
             || since.is_some_and(|at| run.started < at)
         {
@@ -65,7 +68,7 @@ pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
         {
             continue;
         }
-        if run.status == Status::Interrupted {
+        if run.status == RunStatus::Interrupted {
             let why = run.reason.as_deref().unwrap_or("its process is gone");
             failed_runs.push(failed(&run, &format!("it was interrupted, {why}")));
         } else if run.error.is_some() {
@@ -86,7 +89,7 @@ fn says_nothing(run: &RunRecord) -> bool {
     run.dry_run
         || matches!(
             run.status,
-            Status::Waiting | Status::Running | Status::Skipped | Status::Cancelled
+            RunStatus::Waiting | RunStatus::Running | RunStatus::Skipped | RunStatus::Cancelled
         )
 }
 
@@ -139,8 +142,8 @@ pub(super) fn running(store: &Store) -> Vec<RunRecord> {
     let list = |status| {
         store.list(&Filter { status: Some(status), ..Filter::default() }).unwrap_or_default()
     };
-    let mut open = list(Status::Waiting);
-    open.extend(list(Status::Running));
+    let mut open = list(RunStatus::Waiting);
+    open.extend(list(RunStatus::Running));
     open.sort_by(|one, other| other.id.cmp(&one.id));
     open
 }

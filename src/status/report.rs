@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::volume::VolumeStatus;
+use crate::run_words::{RunStatus, Trigger};
 
 /// Whether everything is safe, and what is known.
 #[derive(Debug, Clone, Serialize, Default)]
@@ -61,10 +62,9 @@ pub(crate) struct Running {
     pub(crate) script: String,
     /// As words of a command line.
     pub(crate) arguments: Vec<String>,
-    /// What started the run: `cli`, `cron` or `http`.
-    pub(crate) trigger: String,
+    pub(crate) trigger: Trigger,
     /// `running`, or `waiting` for its turn.
-    pub(crate) status: String,
+    pub(crate) status: RunStatus,
     pub(crate) started: Timestamp,
 }
 
