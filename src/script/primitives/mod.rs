@@ -8,6 +8,7 @@ mod convoy;
 mod log;
 mod notify;
 mod parallel;
+mod removal;
 mod retention;
 mod run;
 mod standard;
