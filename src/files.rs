@@ -11,6 +11,8 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags};
 
+use crate::error::Error;
+
 /// Puts a folder's names on disk. File systems that can't sync a folder (some network ones) are
 /// taken at their word.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
@@ -128,4 +130,18 @@ fn open_up(folder: &Path) {
 /// How long ago that was, or how far it is ahead of the clock.
 pub(crate) fn age(time: SystemTime) -> Duration {
     time.elapsed().unwrap_or_else(|ahead| ahead.duration())
+}
+
+/// What failed to be written, with what to do about it.
+pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
+    let what = Error::io(format!("cannot write \"{}\"", path.display()), error);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            what.with_hint("make room there and try again; nothing half written counts")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            what.with_hint("let the user that this program runs as write there")
+        }
+        _ => what,
+    }
 }

@@ -6,11 +6,11 @@
 //! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
 //! - [`app`]: the only place that wires things together.
 //! - [`web`]: HTTP: connections, who may, answers.
+//! - [`status`]: how safe each volume is.
 //! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
 //! - [`runs`]: the one door through which every run goes.
 //! - [`notify`]: being told: e-mail, webhook, the outbox.
-//! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why. [`freshness`]:
-//!   what is overdue.
+//! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
 //! - [`daemon`]: the built-in daemon.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, server,
 //!   guards, dry run.
@@ -34,19 +34,18 @@ pub(crate) mod demo;
 pub(crate) mod diagnostic;
 pub(crate) mod error;
 pub(crate) mod files;
-pub(crate) mod freshness;
 pub(crate) mod locks;
 pub(crate) mod logging;
 pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod progress;
-pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod scope;
 pub(crate) mod script;
 pub(crate) mod service_manager;
+pub(crate) mod status;
 pub(crate) mod suggest;
 pub(crate) mod sync;
 pub(crate) mod terminal;

@@ -2,11 +2,8 @@
 
 mod connect;
 mod handover;
-pub(crate) mod report;
 pub(crate) mod serve;
-pub(crate) mod status;
 mod telling;
-pub(crate) mod volumes_told;
 
 use std::sync::Arc;
 
@@ -33,13 +30,13 @@ pub(crate) fn library(config: &Config) -> Result<Library> {
     Library::new(config.scripts_dir.clone())
 }
 
-/// The door of this process's runs; what scripts tell people goes to `notifier`, and what ran to
+/// The door of this process's runs; what scripts tell people goes to `message_sink`, and what ran to
 /// `recorder`.
 pub(crate) fn door(
     config: &Config,
     settings: Arc<script::Settings>,
     connection: &Connection,
-    notifier: Arc<dyn script::Notifier>,
+    message_sink: Arc<dyn script::MessageSink>,
     recorder: Arc<Recorder>,
 ) -> Door {
     Door {
@@ -49,7 +46,7 @@ pub(crate) fn door(
         clock: Arc::new(SystemClock),
         settings,
         listener: Arc::new(script::Silent),
-        notifier,
+        message_sink,
         recorder: Some(recorder),
         turns: None,
         readers: None,

@@ -26,7 +26,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
     logging,
-    notify::Teller,
+    notify::Notifier,
     runs::{Recorder, Store, Turns},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     service_manager::ServiceManager,
@@ -60,7 +60,7 @@ pub(crate) struct Serving {
     /// The crontab as it is now.
     pub(crate) crontab: Crontab,
     /// Tells people.
-    pub(crate) teller: Arc<Teller>,
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 /// Serves until it is cancelled; then nothing new is started, and what runs has the grace time to
@@ -70,7 +70,7 @@ pub(crate) struct Serving {
 /// [`ErrorKind::Busy`] where another `serve` works with the same data folder; a configuration error
 /// where the data folder or the daemon can't be used at all.
 pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
-    let Serving { config, surroundings, crontab, teller } = serving;
+    let Serving { config, surroundings, crontab, notifier } = serving;
     // First of all: a SIGHUP that nobody watches for ends the process.
     let reload = Arc::new(Notify::new());
     let hangup = reload.clone();
@@ -79,10 +79,10 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         hangup.notify_one();
     });
     let alone = alone(&config).await;
-    let _alone = or_tell(&teller, alone).await?;
+    let _alone = or_tell(&notifier, alone).await?;
     let listening = http::listen(&config).await;
-    let listening = or_tell(&teller, listening).await?;
-    say_who_is_told(&teller);
+    let listening = or_tell(&notifier, listening).await?;
+    say_who_is_told(&notifier);
     if let Some(zone) = clock::unknown_zone() {
         log::error!(
             "TZ is \"{zone}\", which is no time zone that is known here: lines without CRON_TZ are due in UTC"
@@ -94,7 +94,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let shared = Arc::new(Shared {
         recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
         turns: Arc::new(Turns::new(config.max_concurrent)),
-        teller: teller.clone(),
+        notifier: notifier.clone(),
         daemons: Daemons::new(Arc::new(hub.progress().clone())),
         hub,
         following: Mutex::new(crontab.clone()),
@@ -104,7 +104,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         config: Arc::new(config),
     });
     let config = &*shared.config;
-    let connection = or_tell(&teller, shared.daemons.get(config).await).await?;
+    let connection = or_tell(&notifier, shared.daemons.get(config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
     let what =
         format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
@@ -114,7 +114,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let (sign, followed) = (running_sign(config), config.data_dir.join(FOLLOWED));
     let address = listening.as_ref().map(|(listener, _)| listener.to_string()).unwrap_or_default();
     let runner = Arc::new(CrontabRunner(shared.clone()));
-    let told = teller.clone();
+    let told = notifier.clone();
     let scheduler = blocking::run(move || {
         if let Err(error) = std::fs::write(followed, &crontab.file) {
             log::debug!("\"status\" will not know which crontab is followed: {error}");
@@ -131,7 +131,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let stop = CancellationToken::new();
     let watched = shared.config.clone();
     tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
-    let (telling, told) = (teller.clone(), stop.clone());
+    let (telling, told) = (notifier.clone(), stop.clone());
     let delivering = tokio::spawn(async move { telling.keep_delivering(told).await });
     let freshness = Arc::new(FreshnessWatch::new(shared.clone(), scheduler.view()));
     tokio::spawn(freshness.clone().watch(stop.clone()));
@@ -153,7 +153,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     }
     // It ends within a moment; a message that is being sent is not cut off.
     let _ = delivering.await;
-    teller.deliver_within(LAST_MESSAGES).await;
+    notifier.deliver_within(LAST_MESSAGES).await;
     if ended.left_behind.is_empty() && http_ended.left_behind == 0 {
         drop(connection);
         shared.daemons.close().await;
@@ -166,21 +166,21 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
 
 /// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another
 /// one runs is no problem.
-async fn or_tell<T>(teller: &Arc<Teller>, started: Result<T>) -> Result<T> {
+async fn or_tell<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Result<T> {
     if let Err(error) = &started
         && error.kind != ErrorKind::Busy
     {
-        cannot_start(teller, &error.to_string()).await;
+        cannot_start(notifier, &error.to_string()).await;
     }
     started
 }
 
 /// Tells that `serve` could not start.
-pub(crate) async fn cannot_start(teller: &Arc<Teller>, why: &str) {
+pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
     let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
-    let problem = teller.clone();
+    let problem = notifier.clone();
     blocking::run(move || problem.problem(START, "serve can't start", &text)).await;
-    teller.deliver_within(LAST_MESSAGES).await;
+    notifier.deliver_within(LAST_MESSAGES).await;
 }
 
 /// Only one `serve` for a data folder: two would start everything twice.
@@ -239,8 +239,8 @@ fn running_sign(config: &Config) -> PathBuf {
     config.data_dir.join("serve.running")
 }
 
-fn say_who_is_told(teller: &Teller) {
-    let channels = teller.channels();
+fn say_who_is_told(notifier: &Notifier) {
+    let channels = notifier.channels();
     for channel in &channels {
         log::info!("problems are told by {}: {}", channel.channel.as_str(), channel.to);
     }

@@ -7,7 +7,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     diagnostic,
     error::Error,
-    notify::{RunReport, Teller},
+    notify::{Notifier, RunReport},
     runs::{
         Announced, Door, Finished, Status, Store, Trigger,
         record::{RunRecord, VolumeRecord},
@@ -22,7 +22,7 @@ const LOG_TAIL: usize = 20;
 /// of it into the outbox.
 pub(crate) async fn run_and_tell(
     announced: Announced,
-    teller: &Arc<Teller>,
+    notifier: &Arc<Notifier>,
     begins: impl Future<Output = ()>,
 ) -> Finished {
     let (door, trigger, words) = (announced.door().clone(), announced.trigger(), announced.words());
@@ -42,11 +42,11 @@ pub(crate) async fn run_and_tell(
     if finished.read_only && trigger != Trigger::Cron {
         return finished;
     }
-    let teller = teller.clone();
+    let notifier = notifier.clone();
     // The log's end is in the store, and the outbox is on a disk: both may keep their reader
     // waiting.
     blocking::run(move || {
-        teller.run_ended(&report(&door, &finished, trigger, &words));
+        notifier.run_ended(&report(&door, &finished, trigger, &words));
         if finished.status == Status::Interrupted
             && finished.recorded
             && let Some(recorder) = &door.recorder

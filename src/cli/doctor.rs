@@ -8,16 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, print_json, print_line};
 use crate::{
-    app::{
-        self,
-        status::{self, Expected, LookVerdict},
-    },
+    app,
     clock::{self, Clock as _, SystemClock},
     config::{DaemonChoice, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
     logging, progress,
     runs::Store,
+    status::{self, Expected, LookVerdict},
     text::{Style, counted, escape, styled},
     units::format_size,
 };
@@ -228,7 +226,7 @@ async fn log(context: &Context) -> Vec<Check> {
 
 /// To whom problems are told.
 fn channels(context: &Context) -> Vec<Check> {
-    let channels = context.teller.channels();
+    let channels = context.notifier.channels();
     if channels.is_empty() {
         let hint = "set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL; then \"convoy-backups notify test\"";
         return vec![warning("who is told", "nobody is told when a backup fails", hint)];
@@ -238,7 +236,7 @@ fn channels(context: &Context) -> Vec<Check> {
         ok("who is told", format!("{} {}: {when}", channel.channel.as_str(), channel.to))
     });
     let mut checks: Vec<Check> = told.collect();
-    let waiting = context.teller.waiting().len();
+    let waiting = context.notifier.waiting().len();
     if waiting > 0 {
         let found = format!("{} could not be sent yet", counted(waiting, "message", "messages"));
         checks.push(warning("who is told", found, "see \"convoy-backups notify list\""));
@@ -284,7 +282,8 @@ async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(destination(context, daemon.as_ref()).await);
     let store = Store::new(&context.config.data_dir);
     for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &[]) {
-        let looks = status::destinations(&status::guards(&connection), &store, &expected).await;
+        let looks =
+            status::destinations(&status::guards(&connection.daemon), &store, &expected).await;
         checks.extend(looks.into_iter().map(|look| match look.verdict {
             LookVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
             LookVerdict::Wrong(error) => failed_with("newest backup", &error),

@@ -28,7 +28,7 @@ use crate::{
     demo, diagnostic,
     error::{Error, ErrorKind, Result},
     logging::{self, Destinations},
-    notify::Teller,
+    notify::Notifier,
     progress::Progress,
     script::Library,
     terminal::{self, Bars},
@@ -45,7 +45,7 @@ pub(crate) struct Context {
     /// The bars on standard error, where there are any.
     pub(crate) bars: Bars,
     /// Tells people.
-    pub(crate) teller: Arc<Teller>,
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 impl Context {
@@ -267,8 +267,8 @@ fn context(flags: Flags, logging: Logging) -> Result<Context> {
     if let Some((what, hint)) = clock::unset(SystemClock.now()) {
         log::warn!("{what} ({hint})");
     }
-    let teller = Arc::new(Teller::new(&config, Arc::new(SystemClock))?);
-    Ok(Context { flags, config, bars, teller })
+    let notifier = Arc::new(Notifier::new(&config, Arc::new(SystemClock))?);
+    Ok(Context { flags, config, bars, notifier })
 }
 
 /// Runs this in a runtime of its own, with Ctrl-C and SIGTERM as a cancellation; what still blocks

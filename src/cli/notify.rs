@@ -27,11 +27,11 @@ pub(super) fn notify(context: &Context, matches: &ArgMatches) -> Result<u8> {
 
 /// Sends one message through every channel that is on; 1 where one failed.
 async fn test(context: &Context) -> Result<u8> {
-    if context.teller.channels().is_empty() {
+    if context.notifier.channels().is_empty() {
         return Err(Error::configuration("no channel is on, so nobody is told of anything")
             .with_hint("set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL"));
     }
-    let results = context.teller.test().await;
+    let results = context.notifier.test().await;
     let failed = results.iter().any(|(_, sent)| sent.is_err());
     if context.flags.json {
         let all = results.iter().map(|(channel, sent)| {
@@ -56,8 +56,9 @@ async fn test(context: &Context) -> Result<u8> {
 
 /// The channels, the outbox, and what is wrong.
 fn list(context: &Context) -> Result<u8> {
-    let teller = &context.teller;
-    let (channels, waiting, problems) = (teller.channels(), teller.waiting(), teller.problems()?);
+    let notifier = &context.notifier;
+    let (channels, waiting, problems) =
+        (notifier.channels(), notifier.waiting(), notifier.problems()?);
     if context.flags.json {
         let waiting: Vec<_> = waiting
             .iter()

@@ -38,13 +38,13 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             Ok(connection) => connection,
             Err(error) => {
                 // It never became a run, and people are to know of it all the same.
-                context.teller.run_ended(&app::report_of_unstarted(
+                context.notifier.run_ended(&app::report_of_unstarted(
                     &script,
                     &typed,
                     context.flags.dry_run,
                     &error,
                 ));
-                context.teller.deliver_within(TELLING).await;
+                context.notifier.deliver_within(TELLING).await;
                 return Err(error);
             }
         };
@@ -57,7 +57,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             &context.config,
             app::settings(&context.config),
             &connection,
-            context.teller.clone(),
+            context.notifier.clone(),
             app::recorder(&context.config),
         );
         let request = Request {
@@ -74,12 +74,12 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let spinner = is_silent.then(|| context.progress().begin(name, None));
         // What earlier runs could not send is sent meanwhile.
         let stop = CancellationToken::new();
-        let (teller, stopped) = (context.teller.clone(), stop.clone());
-        let delivering = tokio::spawn(async move { teller.keep_delivering(stopped).await });
+        let (notifier, stopped) = (context.notifier.clone(), stop.clone());
+        let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
         let finished = runs::run(&door, request, cancellation.clone()).await;
         stop.cancel();
         let report = app::report(&door, &finished, Trigger::Cli, &typed);
-        context.teller.run_ended(&report);
+        context.notifier.run_ended(&report);
         drop(spinner);
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
@@ -88,8 +88,8 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         }
         let code = show(context, finished);
         _ = delivering.await;
-        if context.teller.has_news() {
-            context.teller.deliver_within(TELLING).await;
+        if context.notifier.has_news() {
+            context.notifier.deliver_within(TELLING).await;
         }
         code
     })?;

@@ -16,9 +16,9 @@ pub(super) fn serve(context: Context) -> Result<u8> {
     let (crontab, _) = match accepted {
         Ok(accepted) => accepted,
         Err(why) => {
-            let teller = context.teller.clone();
+            let notifier = context.notifier.clone();
             in_runtime(|_| async move {
-                app::serve::cannot_start(&teller, &why).await;
+                app::serve::cannot_start(&notifier, &why).await;
                 Ok(0)
             })?;
             eprintln!(
@@ -36,7 +36,7 @@ pub(super) fn serve(context: Context) -> Result<u8> {
         config: context.config.clone(),
         surroundings,
         crontab,
-        teller: context.teller.clone(),
+        notifier: context.notifier.clone(),
     };
     in_runtime(|cancellation| async move {
         app::serve(serving, cancellation).await?;

@@ -9,18 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, crontab, notify, print_json, print_line};
 use crate::{
-    app::{
-        self, report, serve,
-        status::{self, Expected, Known, VolumeStatus},
-    },
+    app::{self, serve},
     clock::{Clock, SystemClock},
     error::{Error, ErrorKind, Result},
-    freshness::Freshness,
     output::{Cell, Column, age, moment, table},
     progress,
-    report::Report,
     runs::Store,
     schedule::Source,
+    status::{self, Expected, Known, VolumeStatus, freshness::Freshness, report::Report},
     suggest::did_you_mean_or,
     text::{Style, counted, escape, styled},
 };
@@ -68,7 +64,7 @@ pub(super) async fn status(
             }
         };
         daemon.get_or_insert_with(|| connection.daemon.description());
-        let guards = status::guards(&connection);
+        let guards = status::guards(&connection.daemon);
         let seen = status::volumes(&guards, &store, &expected, now.timestamp()).await;
         known.add(if index == 0 { seen } else { seen.of(&guards.identity()) });
         connection.close(cancellation, |text| context.remark(text)).await;
@@ -76,7 +72,7 @@ pub(super) async fn status(
     let here = source.to_string();
     let followed =
         serve::followed(config).filter(|followed| served == Some(true) && *followed != here);
-    let report = report::report(&report::Seen {
+    let report = status::report(&status::Seen {
         config,
         paused: &serve::paused(config),
         followed,
@@ -87,7 +83,7 @@ pub(super) async fn status(
         daemon: daemon.unwrap_or_default(),
         known: &known,
         store: &store,
-        teller: &context.teller,
+        notifier: &context.notifier,
         now: now.timestamp(),
     });
     if context.flags.json {
@@ -107,7 +103,7 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
     for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &checked.crontab.entries)
     {
         let connection = app::connect(expected.config(), progress::none()).await?;
-        let guards = status::guards(&connection);
+        let guards = status::guards(&connection.daemon);
         let seen = status::volumes(&guards, &store, &expected, now).await;
         connection.close(cancellation, |text| context.remark(text)).await;
         if let Some(error) = seen.unreachable.or(seen.forgotten) {
@@ -205,7 +201,7 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         }
     }
     if !report.told.is_empty() {
-        notify::show_problems(context, &context.teller.problems().unwrap_or_default(), now);
+        notify::show_problems(context, &context.notifier.problems().unwrap_or_default(), now);
     }
     if !report.notes.is_empty() {
         print_line("");

@@ -29,11 +29,9 @@ use rustic_core::{
 };
 
 use super::{
-    backend::Backend,
-    repository::{OpenRepository, guarded},
-    snapshots::{Access, LocalRepository, tags},
+    repository::{Access, Backend, Bucket, OpenRepository, S3Options, guarded, tags},
+    snapshots::LocalRepository,
     state::{SnapshotState, VolumeState, volume_id},
-    storage::{Bucket, S3Options, write_error},
 };
 use crate::{
     convoy::{
@@ -42,6 +40,7 @@ use crate::{
         url::DestinationKind,
     },
     error::{Error, ErrorKind, Result},
+    files::write_error,
     sync::{self, lock},
 };
 
@@ -530,10 +529,10 @@ impl Place {
             .find(|file| file.tree == tree)
             .and_then(|f| f.summary.as_ref())
             .map(|s| s.total_bytes_processed);
-        let notes = super::restore::Notes::default();
+        let notes = super::tree::write::Notes::default();
         let piece = self.access.progress.begin(&format!("restore {into}"), total);
         let restored = guarded("the restore", || {
-            super::restore::restore(&repository, tree, target, &*piece, &notes)
+            super::tree::write::restore(&repository, tree, target, &*piece, &notes)
         });
         drop(piece);
         repository.forget_index();

@@ -17,10 +17,10 @@ use serde_json::json;
 
 use super::{
     backups::{Destinations, StoredUrl},
-    snapshots::{Access, LocalRepository},
+    repository::{Access, S3Options},
+    snapshots::LocalRepository,
     start::{self, staging},
     state::{SnapshotState, StateFolder, VolumeState, volume_id},
-    storage::{S3Options, write_error},
 };
 use crate::{
     blocking,
@@ -31,7 +31,7 @@ use crate::{
         refusal::{no_snapshot, no_volume, refused, volume_not_found},
     },
     error::{Error, ErrorKind, Result},
-    files::{move_folder, remove_all, sync_folder},
+    files::{move_folder, remove_all, sync_folder, write_error},
     progress::Progress,
     sync::lock,
 };

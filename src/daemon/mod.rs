@@ -26,20 +26,16 @@
 //! ([`BuiltinDaemon::recovered`]). [`crate::convoy::server`] gives this daemon, or any other, a
 //! Convoy socket and Docker's volume plugin protocol.
 
-mod access_list;
-mod backend;
 mod backups;
 mod builtin;
-mod mode;
 mod repository;
-mod restore;
+mod root;
 mod snapshots;
-mod source;
 mod start;
 mod state;
-mod storage;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub(crate) use builtin::{BuiltinDaemon, BuiltinOptions};
-pub(crate) use storage::S3Options;
+pub(crate) use repository::S3Options;

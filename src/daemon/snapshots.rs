@@ -12,28 +12,25 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex, Once, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
+    sync::{Arc, Mutex, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
     time::Duration,
 };
 
 use jiff::Zoned;
 use rustic_core::{
-    BackupOptions, FileType, LimitOption, PruneOptions, SnapshotGroupCriterion, StringList,
-    WriteBackend as _,
+    BackupOptions, FileType, LimitOption, PruneOptions, SnapshotGroupCriterion, WriteBackend as _,
     repofile::{SnapshotFile, SnapshotId},
 };
 
 use super::{
-    backend::Backend,
-    repository::{OpenRepository, failure, guarded, key_file},
-    source::{Findings, VolumeSource},
+    repository::{Access, Backend, OpenRepository, failure, guarded, tags},
+    root::key_file,
     state::SnapshotState,
-    storage::write_error,
+    tree::read::{Findings, VolumeSource},
 };
 use crate::{
     error::{Error, Result},
-    files::{age, write_whole},
-    progress::Progress,
+    files::{age, write_error, write_whole},
     sync::{self, lock},
 };
 
@@ -41,31 +38,6 @@ use crate::{
 /// day.
 const PRUNED_AT_ONCE: usize = 256;
 const DAY: Duration = Duration::from_hours(24);
-
-/// What every repository is opened with.
-#[derive(Clone)]
-pub(crate) struct Access {
-    pub(crate) password: Option<String>,
-    pub(crate) host: String,
-    pub(crate) progress: Arc<dyn Progress>,
-}
-
-impl Access {
-    /// The password; without one the empty one.
-    pub(crate) fn password(&self) -> &str {
-        self.password.as_deref().unwrap_or_default()
-    }
-
-    /// Says, once, that a backup is made without a password.
-    pub(crate) fn warn_of_plain_backups(&self) {
-        static WARNED: Once = Once::new();
-        if self.password.is_none() {
-            WARNED.call_once(|| {
-                log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD")
-            });
-        }
-    }
-}
 
 /// The root's own repository; made when the first snapshot is.
 pub(crate) struct LocalRepository {
@@ -310,16 +282,6 @@ fn count_packs(repository: &std::path::Path) -> usize {
     folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
 }
 
-/// Tags as this program writes them: `name=value`. restic keeps tags when it copies or rewrites
-/// snapshots.
-pub(crate) fn tags(pairs: &[(&str, &str)]) -> StringList {
-    let mut list = StringList::default();
-    for (name, value) in pairs {
-        list.add(format!("{name}={value}"));
-    }
-    list
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::OnceLock;
@@ -328,7 +290,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::progress::Piece;
+    use crate::progress::{Piece, Progress};
 
     fn repository(files: usize, progress: Arc<dyn Progress>) -> (TempDir, LocalRepository) {
         let folder = tempfile::tempdir().unwrap();

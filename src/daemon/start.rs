@@ -13,14 +13,13 @@ use std::{
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::{
-    backend::Backend,
+    repository::Backend,
     snapshots::LocalRepository,
     state::{StateFolder, VolumeState},
-    storage::write_error,
 };
 use crate::{
     error::{Error, Result},
-    files::remove_all,
+    files::{remove_all, write_error},
     text::counted,
 };
 

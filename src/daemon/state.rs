@@ -9,10 +9,9 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::storage::write_error;
 use crate::{
     error::{Error, Result},
-    files::{sync_folder, write_whole},
+    files::{sync_folder, write_error, write_whole},
 };
 
 /// A volume.

@@ -20,7 +20,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, Xat
 use tempfile::TempDir;
 
 use super::{
-    BuiltinDaemon, BuiltinOptions, S3Options, backend::Backend, repository::OpenRepository,
+    BuiltinDaemon, BuiltinOptions, S3Options,
+    repository::{Backend, OpenRepository},
 };
 use crate::{
     clock::SystemClock,

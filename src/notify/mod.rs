@@ -9,7 +9,7 @@
 //!   scripts does.
 //!
 //! Telling is putting into the outbox, which needs no network and fails nobody:
-//! [`Teller::deliver_due`] does the sending, again and again for a day.
+//! [`Notifier::deliver_due`] does the sending, again and again for a day.
 
 mod email;
 mod message;
@@ -67,7 +67,7 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// Tells people. One per process; making it costs nothing and needs no network.
-pub(crate) struct Teller {
+pub(crate) struct Notifier {
     host: String,
     clock: Arc<dyn Clock>,
     email: Option<Channel<Email>>,
@@ -125,7 +125,7 @@ enum Reach {
     Only(ChannelKind),
 }
 
-impl Teller {
+impl Notifier {
     /// Checks the settings of every channel; nothing is sent and no file is made.
     ///
     /// # Errors
@@ -296,7 +296,7 @@ impl Teller {
     }
 
     /// Something is wrong that is no run, such as a volume whose newest backup is too old. Told
-    /// once, until [`Teller::solved`] is called with the same key, another subject is given, or a
+    /// once, until [`Notifier::solved`] is called with the same key, another subject is given, or a
     /// reminder is due.
     pub(crate) fn problem(&self, key: &str, subject: &str, text: &str) {
         self.problem_of(key, subject, text, Repeat::AfterAWhile);

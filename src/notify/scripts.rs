@@ -2,16 +2,16 @@
 
 use async_trait::async_trait;
 
-use super::{ChannelKind, Event, Message, Reach, Repeat, Teller, email, report, texts};
+use super::{ChannelKind, Event, Message, Notifier, Reach, Repeat, email, report, texts};
 use crate::{
     error::Result,
-    script::{Mail, Notifier, Post, Speaker},
+    script::{Mail, MessageSink, Post, Speaker},
 };
 
 #[async_trait]
-impl Notifier for Teller {
+impl MessageSink for Notifier {
     fn run_started(&self, speaker: &Speaker, only_reads: bool) {
-        Teller::run_started(self, &speaker.run, &speaker.script, only_reads);
+        Notifier::run_started(self, &speaker.run, &speaker.script, only_reads);
     }
 
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What the teller tells whom, with a clock that the test moves; nothing is sent.
+//! What the notifier queues for which channel, with a clock that the test moves; nothing is sent.
 
 use jiff::tz::TimeZone;
 
@@ -9,8 +9,8 @@ use crate::{
     support::smtp::{Manners, Smtp},
 };
 
-/// A teller with e-mail for failures and a webhook that is always told, in this folder.
-fn teller(folder: &std::path::Path, settings: &[(&str, &str)]) -> (Teller, Arc<FixedClock>) {
+/// A notifier in this folder with e-mail for failures.
+fn notifier(folder: &std::path::Path, settings: &[(&str, &str)]) -> (Notifier, Arc<FixedClock>) {
     let clock = Arc::new(FixedClock::new("2026-11-23T07:00:00Z".parse().unwrap(), TimeZone::UTC));
     let data = folder.display().to_string();
     let fixed = [
@@ -27,32 +27,32 @@ fn teller(folder: &std::path::Path, settings: &[(&str, &str)]) -> (Teller, Arc<F
         .chain(settings)
         .map(|(name, value)| ((*name).into(), (*value).into()));
     let (config, _) = Config::from_environment(environment.collect::<Vec<_>>(), &[]).unwrap();
-    (Teller::new(&config, clock.clone()).unwrap(), clock)
+    (Notifier::new(&config, clock.clone()).unwrap(), clock)
 }
 
-fn subjects(teller: &Teller) -> Vec<String> {
-    teller.waiting().into_iter().map(|waiting| waiting.message.subject).collect()
+fn subjects(notifier: &Notifier) -> Vec<String> {
+    notifier.waiting().into_iter().map(|waiting| waiting.message.subject).collect()
 }
 
 #[test]
 fn freshness_that_is_lost_is_told_once_and_when_it_is_well_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, clock) = teller(folder.path(), &[]);
-    teller.solved("fresh vol1", "vol1 is backed up", "");
+    let (notifier, clock) = notifier(folder.path(), &[]);
+    notifier.solved("fresh vol1", "vol1 is backed up", "");
     for days in [9, 10, 11] {
-        teller.problem(
+        notifier.problem(
             "fresh vol1",
             &format!("vol1 is not backed up for {days} days"),
             "its schedule says each day",
         );
     }
-    assert_eq!(subjects(&teller), ["[db1] vol1 is not backed up for 9 days"]);
+    assert_eq!(subjects(&notifier), ["[db1] vol1 is not backed up for 9 days"]);
     clock.set("2026-11-24T07:00:00Z".parse().unwrap());
-    teller.problem("fresh vol1", "vol1 is not backed up for 12 days", "");
-    teller.solved("fresh vol1", "vol1 is backed up", "");
-    teller.solved("fresh vol1", "vol1 is backed up", "");
+    notifier.problem("fresh vol1", "vol1 is not backed up for 12 days", "");
+    notifier.solved("fresh vol1", "vol1 is backed up", "");
+    notifier.solved("fresh vol1", "vol1 is backed up", "");
     assert_eq!(
-        subjects(&teller)[1..],
+        subjects(&notifier)[1..],
         ["[db1] vol1 is not backed up for 12 days", "[db1] vol1 is backed up"]
     );
 }
@@ -60,79 +60,79 @@ fn freshness_that_is_lost_is_told_once_and_when_it_is_well_again() {
 #[test]
 fn several_failures_are_one_message_and_what_no_one_has_to_know_is_none() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, _) = teller(folder.path(), &[]);
+    let (notifier, _) = notifier(folder.path(), &[]);
     let volumes: Vec<String> = (0..30).map(|number| format!("vol{number}")).collect();
-    teller.run_ended(&failed(&volumes.iter().map(String::as_str).collect::<Vec<_>>()));
-    assert_eq!(subjects(&teller).len(), 1);
+    notifier.run_ended(&failed(&volumes.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(subjects(&notifier).len(), 1);
     for status in ["cancelled", "skipped", "done"] {
         let mut report = failed(&["vol1"]);
         (report.status, report.script) = (status.into(), "other".into());
         report.is_bad = false;
-        teller.run_ended(&report);
+        notifier.run_ended(&report);
     }
     let mut busy = failed(&[]);
     (busy.is_bad, busy.status, busy.trigger) = (true, "failed".into(), "cli".into());
     busy.error = Some(Error::new(ErrorKind::Busy, "in use"));
     busy.script = "busy".into();
-    teller.run_ended(&busy);
+    notifier.run_ended(&busy);
     let mut dry = failed(&["vol1"]);
     (dry.dry_run, dry.script) = (true, "dry".into());
-    teller.run_ended(&dry);
-    assert_eq!(subjects(&teller).len(), 1, "{:?}", subjects(&teller));
+    notifier.run_ended(&dry);
+    assert_eq!(subjects(&notifier).len(), 1, "{:?}", subjects(&notifier));
     busy.trigger = "cron".into();
-    teller.run_ended(&busy);
-    assert_eq!(subjects(&teller)[1..], ["[db1] busy failed: in use"]);
-    assert_eq!(teller.problems().unwrap().len(), 2);
+    notifier.run_ended(&busy);
+    assert_eq!(subjects(&notifier)[1..], ["[db1] busy failed: in use"]);
+    assert_eq!(notifier.problems().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_channel_that_is_down_for_a_day_is_given_up_and_the_failure_is_told_at_its_next_turn() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, clock) = teller(folder.path(), &[("BKUP_REMIND_AFTER", "30d")]);
-    teller.run_ended(&failed(&["vol1"]));
-    assert_eq!(teller.deliver_due().await, Deliveries { sent: 0, failed: 1 });
-    assert_eq!(teller.deliver_due().await, Deliveries::default(), "not before it is due");
+    let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "30d")]);
+    notifier.run_ended(&failed(&["vol1"]));
+    assert_eq!(notifier.deliver_due().await, Deliveries { sent: 0, failed: 1 });
+    assert_eq!(notifier.deliver_due().await, Deliveries::default(), "not before it is due");
     clock.set("2026-11-23T07:01:00Z".parse().unwrap());
-    assert_eq!(teller.deliver_due().await.failed, 1);
-    let again = &teller.waiting()[0];
+    assert_eq!(notifier.deliver_due().await.failed, 1);
+    let again = &notifier.waiting()[0];
     assert_eq!(
-        (again.attempts, teller.next_attempt()),
+        (again.attempts, notifier.next_attempt()),
         (2, Some("2026-11-23T07:03:00Z".parse().unwrap()))
     );
-    teller.run_ended(&failed(&["vol1"]));
-    assert_eq!(teller.waiting().len(), 1, "people will know");
+    notifier.run_ended(&failed(&["vol1"]));
+    assert_eq!(notifier.waiting().len(), 1, "people will know");
     clock.set("2026-11-24T07:00:00Z".parse().unwrap());
-    teller.deliver_due().await;
-    assert_eq!(teller.waiting().len(), 0, "given up");
-    teller.run_ended(&failed(&["vol1"]));
-    assert_eq!(teller.waiting().len(), 1, "nobody knows yet");
+    notifier.deliver_due().await;
+    assert_eq!(notifier.waiting().len(), 0, "given up");
+    notifier.run_ended(&failed(&["vol1"]));
+    assert_eq!(notifier.waiting().len(), 1, "nobody knows yet");
 }
 
 #[tokio::test]
 async fn what_is_told_later_does_not_arrive_first() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, clock) = teller(folder.path(), &[]);
-    teller.run_ended(&failed(&["vol1"]));
-    teller.deliver_due().await;
+    let (notifier, clock) = notifier(folder.path(), &[]);
+    notifier.run_ended(&failed(&["vol1"]));
+    notifier.deliver_due().await;
     clock.set("2026-11-23T07:00:30Z".parse().unwrap());
-    teller.run_ended(&failed(&[]));
+    notifier.run_ended(&failed(&[]));
     assert_eq!(
-        teller.deliver_due().await.failed,
+        notifier.deliver_due().await.failed,
         2,
         "the older one was tried, the newer one waits for it"
     );
-    let attempts: Vec<u32> = teller.waiting().iter().map(|waiting| waiting.attempts).collect();
+    let attempts: Vec<u32> = notifier.waiting().iter().map(|waiting| waiting.attempts).collect();
     assert_eq!(attempts, [2, 0]);
 }
 
 #[test]
 fn without_a_channel_nothing_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, _) = teller(folder.path(), &[("BKUP_EMAIL_ENABLED", "false")]);
-    teller.run_ended(&failed(&["vol1"]));
-    teller.problem("x", "subject", "text");
-    teller.say(Event::Information, "subject", "text", Reach::All, None);
-    assert!(teller.waiting().is_empty() && !folder.path().join("notify").exists());
+    let (notifier, _) = notifier(folder.path(), &[("BKUP_EMAIL_ENABLED", "false")]);
+    notifier.run_ended(&failed(&["vol1"]));
+    notifier.problem("x", "subject", "text");
+    notifier.say(Event::Information, "subject", "text", Reach::All, None);
+    assert!(notifier.waiting().is_empty() && !folder.path().join("notify").exists());
 }
 
 /// `backup --volume NAME` by this trigger: failed, or with a good backup.
@@ -152,34 +152,38 @@ fn backup_of(volume: &str, trigger: &str, is_good: bool) -> RunReport {
 #[test]
 fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, _) = teller(folder.path(), &[]);
-    teller.run_ended(&failed(&["vol1", "vol2"]));
-    teller.run_ended(&backup_of("vol1", "cli", false));
-    assert_eq!(teller.problems().unwrap().len(), 2);
-    teller.run_ended(&backup_of("vol2", "cli", true));
-    assert_eq!(teller.problems().unwrap().len(), 2, "vol1 is not backed up yet");
+    let (notifier, _) = notifier(folder.path(), &[]);
+    notifier.run_ended(&failed(&["vol1", "vol2"]));
+    notifier.run_ended(&backup_of("vol1", "cli", false));
+    assert_eq!(notifier.problems().unwrap().len(), 2);
+    notifier.run_ended(&backup_of("vol2", "cli", true));
+    assert_eq!(notifier.problems().unwrap().len(), 2, "vol1 is not backed up yet");
     let mut elsewhere = backup_of("vol1", "http", true);
     elsewhere.place = Some("daemon s3://other".into());
     (elsewhere.script, elsewhere.arguments) = ("nightly".into(), Vec::new());
-    teller.run_ended(&elsewhere);
-    assert_eq!(teller.problems().unwrap().len(), 2, "a backup elsewhere makes up for nothing here");
+    notifier.run_ended(&elsewhere);
+    assert_eq!(
+        notifier.problems().unwrap().len(),
+        2,
+        "a backup elsewhere makes up for nothing here"
+    );
     elsewhere.place = failed(&[]).place;
-    teller.run_ended(&elsewhere);
-    assert_eq!(teller.problems().unwrap().len(), 0);
-    teller.run_ended(&elsewhere);
-    assert_eq!(subjects(&teller)[2..], ["[db1] backup, backup --volume vol1 is well again"]);
+    notifier.run_ended(&elsewhere);
+    assert_eq!(notifier.problems().unwrap().len(), 0);
+    notifier.run_ended(&elsewhere);
+    assert_eq!(subjects(&notifier)[2..], ["[db1] backup, backup --volume vol1 is well again"]);
 }
 
 #[test]
 fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, _) = teller(folder.path(), &[]);
-    teller.run_ended(&backup_of("vol1", "cron", false));
+    let (notifier, _) = notifier(folder.path(), &[]);
+    notifier.run_ended(&backup_of("vol1", "cron", false));
     let mut partly = failed(&["vol2"]);
     partly.backed_up = ["vol1".to_owned()].into();
-    teller.run_ended(&partly);
+    notifier.run_ended(&partly);
     assert_eq!(
-        subjects(&teller)[1..],
+        subjects(&notifier)[1..],
         [
             "[db1] backup --volume vol1 is well again",
             "[db1] backup partly failed: vol2: no space left, 12 bytes missing of vol2"
@@ -189,20 +193,20 @@ fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
     let mut old_snapshot = failed(&["vol3"]);
     old_snapshot.arguments = ["--create-snapshot".to_owned()].into();
     old_snapshot.backed_up = ["vol3".to_owned()].into();
-    teller.run_ended(&old_snapshot);
-    teller.run_ended(&backup_of("vol3", "cron", true));
-    assert!(teller.problems().unwrap().contains_key("run backup --create-snapshot"));
+    notifier.run_ended(&old_snapshot);
+    notifier.run_ended(&backup_of("vol3", "cron", true));
+    assert!(notifier.problems().unwrap().contains_key("run backup --create-snapshot"));
 }
 
 #[test]
 fn what_a_person_typed_and_never_types_again_is_not_wrong_for_ever() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, clock) = teller(folder.path(), &[("BKUP_REMIND_AFTER", "1d")]);
-    teller.run_ended(&backup_of("vol9", "cli", false));
-    teller.run_ended(&backup_of("vol8", "cron", false));
+    let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "1d")]);
+    notifier.run_ended(&backup_of("vol9", "cli", false));
+    notifier.run_ended(&backup_of("vol8", "cron", false));
     clock.set("2026-11-26T07:00:00Z".parse().unwrap());
     assert_eq!(
-        teller.problems().unwrap().into_keys().collect::<Vec<_>>(),
+        notifier.problems().unwrap().into_keys().collect::<Vec<_>>(),
         ["run backup --volume vol8"]
     );
 }
@@ -210,39 +214,39 @@ fn what_a_person_typed_and_never_types_again_is_not_wrong_for_ever() {
 #[test]
 fn a_look_at_a_list_by_hand_is_no_problem_and_the_crontabs_is() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, _) = teller(folder.path(), &[("BKUP_EMAIL_ON", "always")]);
+    let (notifier, _) = notifier(folder.path(), &[("BKUP_EMAIL_ON", "always")]);
     let mut look = failed(&["vol1"]);
     (look.script, look.read_only) = ("backups".into(), true);
     for trigger in ["cli", "http"] {
         look.trigger = trigger.into();
-        teller.run_ended(&look);
+        notifier.run_ended(&look);
     }
-    assert!(subjects(&teller).is_empty() && teller.problems().unwrap().is_empty());
+    assert!(subjects(&notifier).is_empty() && notifier.problems().unwrap().is_empty());
     look.trigger = "cron".into();
-    teller.run_ended(&look);
-    assert_eq!(teller.problems().unwrap().len(), 1);
+    notifier.run_ended(&look);
+    assert_eq!(notifier.problems().unwrap().len(), 1);
     (look.status, look.is_bad, look.trigger) = ("done".into(), false, "cli".into());
     look.failures.clear();
-    teller.run_ended(&look);
-    teller.run_ended(&look);
-    assert_eq!(subjects(&teller)[1..], ["[db1] backups is well again"]);
+    notifier.run_ended(&look);
+    notifier.run_ended(&look);
+    assert_eq!(subjects(&notifier)[1..], ["[db1] backups is well again"]);
 }
 
 #[test]
 fn what_only_people_can_judge_is_told_once_and_never_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (teller, clock) = teller(folder.path(), &[("BKUP_REMIND_AFTER", "1h")]);
+    let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "1h")]);
     for time in ["2026-11-23T08:00:00Z", "2026-11-24T08:00:00Z", "2026-11-29T08:00:00Z"] {
         clock.set(time.parse().unwrap());
-        teller.problem_of("gone vol1", "vol1 is gone from the daemon", "", Repeat::Never);
-        teller.problem("disk", "the disk is full", "");
+        notifier.problem_of("gone vol1", "vol1 is gone from the daemon", "", Repeat::Never);
+        notifier.problem("disk", "the disk is full", "");
     }
-    let all = subjects(&teller);
+    let all = subjects(&notifier);
     assert_eq!(all.iter().filter(|subject| subject.contains("vol1")).count(), 1, "{all:?}");
     assert_eq!(all.len(), 4, "others are reminded of: {all:?}");
-    teller.forget("gone vol1");
-    assert_eq!(subjects(&teller).len(), 4, "nobody is told that it is known");
-    assert_eq!(teller.problems().unwrap().len(), 1);
+    notifier.forget("gone vol1");
+    assert_eq!(subjects(&notifier).len(), 4, "nobody is told that it is known");
+    assert_eq!(notifier.problems().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -253,14 +257,14 @@ async fn a_server_that_says_nothing_costs_no_more_than_the_time_given() {
     ] {
         let (smtp, folder) = (Smtp::start(manners), tempfile::tempdir().unwrap());
         let port = smtp.port().to_string();
-        let (teller, _) = teller(
+        let (notifier, _) = notifier(
             folder.path(),
             &[("BKUP_EMAIL_SMTP_PORT", &port), ("BKUP_EMAIL_SMTP_SECURITY", "none")],
         );
         let before = std::time::Instant::now();
-        teller.say(Event::Problem, "subject", "text", Reach::All, None);
-        teller.deliver_within(Duration::from_millis(200)).await;
+        notifier.say(Event::Problem, "subject", "text", Reach::All, None);
+        notifier.deliver_within(Duration::from_millis(200)).await;
         assert!(before.elapsed() < Duration::from_secs(5));
-        assert_eq!(teller.waiting()[0].attempts, 1, "it waits on");
+        assert_eq!(notifier.waiting()[0].attempts, 1, "it waits on");
     }
 }

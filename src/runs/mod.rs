@@ -39,7 +39,7 @@ use crate::{
     locks::Locks,
     scope::{self, Scope},
     script::{
-        self, Arguments, Failure, Host, Listener, Notifier, Outcome, RunInfo, Script, Settings,
+        self, Arguments, Failure, Host, Listener, MessageSink, Outcome, RunInfo, Script, Settings,
         Speaker,
     },
     text::command_line,
@@ -73,7 +73,7 @@ pub(crate) struct Door {
     /// Hears what scripts say.
     pub(crate) listener: Arc<dyn Listener>,
     /// Takes what scripts want people to know.
-    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) message_sink: Arc<dyn MessageSink>,
     /// Where runs are written down; nowhere where there is none.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// How many runs that change something there are at a time; any number where there is none.
@@ -313,10 +313,10 @@ impl Announced {
             dry_run: request.dry_run,
         };
         host.listener = door.listener.clone();
-        host.notifier = door.notifier.clone();
+        host.message_sink = door.message_sink.clone();
         let host = Arc::new(host);
         if has_begun {
-            door.notifier.run_started(
+            door.message_sink.run_started(
                 &Speaker { script: script_name.clone(), run: id.clone() },
                 request.dry_run || read_only,
             );

@@ -34,7 +34,7 @@ fn bench(volumes: &[&str]) -> Bench {
         clock: Arc::new(FixedClock::new("2026-11-23T12:00:00Z".parse().unwrap(), TimeZone::UTC)),
         settings: Arc::new(settings),
         listener: Arc::new(script::Silent),
-        notifier: Arc::new(script::NotifyLog),
+        message_sink: Arc::new(script::NotifyLog),
         recorder: Some(Arc::new(Recorder::new(store.clone(), Arc::new(crate::clock::SystemClock)))),
         turns: None,
         readers: None,

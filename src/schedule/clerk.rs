@@ -11,38 +11,14 @@ use std::sync::{
     mpsc::{self, Receiver},
 };
 
-use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    board::{Due, Missed},
+    board::Due,
     crontab::{Crontab, Entry},
-    scheduler::Runner,
+    runner::{Event, MissedTick, Runner},
 };
 use crate::error::Error;
-
-/// What there is to be remembered of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// Its due times up to this one are dealt with: they were missed for good, or were before its
-    /// time.
-    DealtWith(Timestamp),
-    /// A run of it begins; with that, its due time is dealt with.
-    Begins(Due),
-    /// Its run is over, and was not cut off; or one that was cut off is given up.
-    Ended,
-}
-
-/// A tick that was missed and is not made up for.
-#[derive(Debug, Clone)]
-pub(crate) struct MissedTick {
-    /// The entry.
-    pub(crate) entry: Arc<Entry>,
-    /// When it was due.
-    pub(crate) due: Timestamp,
-    /// Why it was missed.
-    pub(crate) why: Missed,
-}
 
 enum Note {
     Events(Vec<(Arc<Entry>, Event)>),

@@ -17,63 +17,29 @@
 //! Everything that is wrong is found at once, each with its place; a file with errors is not
 //! followed.
 
+mod assignment;
 mod entry;
 pub(crate) mod field;
 mod line;
 mod old_form;
 mod settings;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use std::{collections::HashMap, ffi::OsString, fmt, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use jiff::tz::TimeZone;
-
-use crate::{
-    config::{Config, Override},
-    error::{Error, Result},
-};
+use crate::error::{Error, Result};
+pub(crate) use assignment::without_secrets;
 pub(crate) use entry::Entry;
 use entry::Patterns;
 use line::{Line, Wrong};
 use settings::Group;
-pub(crate) use settings::without_secrets;
+pub(crate) use surroundings::Surroundings;
 
 /// No more than so many errors are looked for: a file with more is no crontab at all.
 pub(crate) const MOST_ERRORS: usize = 1_000;
-
-/// What a crontab is read in: its settings come on top of these.
-#[derive(Clone)]
-pub(crate) struct Surroundings {
-    /// The program's environment.
-    pub(crate) environment: Vec<(OsString, OsString)>,
-    /// The program's flags; they win over the crontab's settings.
-    pub(crate) overrides: Vec<Override>,
-    /// What both come to.
-    pub(crate) config: Arc<Config>,
-    /// The zone where there is no `CRON_TZ`.
-    pub(crate) zone: TimeZone,
-}
-
-impl fmt::Debug for Surroundings {
-    /// Without the environment: there are secrets in it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").field("zone", &self.zone).finish_non_exhaustive()
-    }
-}
-
-impl Surroundings {
-    /// This process's environment and zone.
-    pub(crate) fn new(config: Config, overrides: Vec<Override>, zone: TimeZone) -> Self {
-        Self {
-            environment: std::env::vars_os().collect(),
-            overrides,
-            config: Arc::new(config),
-            zone,
-        }
-    }
-}
 
 /// A crontab that can be followed.
 #[derive(Debug, Clone, Default)]
@@ -162,7 +128,7 @@ fn read_line(
             format!("there is a control character ({}) in this line", letter.escape_unicode());
         return Err(line.error(Wrong::new(at, message).hint("a crontab is plain text")));
     }
-    match settings::assignment(line.text) {
+    match assignment::assignment(line.text) {
         Some(assigned) => {
             warnings.extend(group.assign(line, &assigned)?);
             Ok(None)
@@ -174,7 +140,12 @@ fn read_line(
 /// What tests of other modules need.
 #[cfg(test)]
 pub(crate) mod testing {
+    use std::ffi::OsString;
+
+    use jiff::tz::TimeZone;
+
     use super::*;
+    use crate::config::Config;
 
     /// The surroundings of a test: no environment but this, UTC.
     pub(crate) fn surroundings(environment: &[(&str, &str)]) -> Surroundings {

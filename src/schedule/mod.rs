@@ -9,6 +9,7 @@
 mod board;
 mod clerk;
 pub(crate) mod crontab;
+mod runner;
 pub(crate) mod scheduler;
 pub(crate) mod source;
 pub(crate) mod timer;
@@ -16,7 +17,7 @@ pub(crate) mod timetable;
 pub(crate) mod watch;
 
 pub(crate) use board::{Before, CutOff, Due, EntryStatus, Past};
-pub(crate) use clerk::{Event, MissedTick};
 pub(crate) use crontab::{Checked, Crontab, Entry, Surroundings};
-pub(crate) use scheduler::{Asker, Begins, Options, RunEnd, Runner, Scheduler, Started, View};
+pub(crate) use runner::{Asker, Begins, Event, MissedTick, RunEnd, Runner, Started};
+pub(crate) use scheduler::{Options, Scheduler, View};
 pub(crate) use source::Source;

@@ -7,12 +7,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher, Hasher, RandomState},
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -21,9 +19,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    board::{Action, Before, Board, Due, EntryStatus, Past},
-    clerk::{Clerk, Event, MissedTick},
+    board::{Action, Before, Board, Due, EntryStatus},
+    clerk::Clerk,
     crontab::{Checked, Crontab, Entry},
+    runner::{Asker, Event, MissedTick, RunEnd, Runner, Started},
     timer::Timer,
 };
 use crate::{
@@ -35,98 +34,11 @@ use crate::{
 /// How long runs that were cancelled may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// Runs what is due, and remembers.
-///
-/// The loop itself calls none of these but [`Runner::past`], once, before it begins: all that
-/// remembers or tells is called in turn on a thread of its own (`clerk`), and may block.
-#[async_trait]
-pub(crate) trait Runner: Send + Sync + 'static {
-    /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
-    /// Before the script does anything, but not before its turn has come, `begins` is to be
-    /// awaited: it has remembered that the run began. `asker` is told which run it is as soon as it
-    /// has its place in the line, or why there is none.
-    async fn run(
-        &self,
-        entry: Arc<Entry>,
-        due: Due,
-        begins: Begins,
-        asker: Asker,
-        cancellation: CancellationToken,
-    ) -> RunEnd;
-
-    /// What is remembered of entries, by their keys, from before the program was started.
-    fn past(&self) -> HashMap<String, Past>;
-
-    /// The keys of the entries that somebody paused before the program was started.
-    fn paused(&self) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-
-    /// Remembers all of this or nothing, in this order, with the entries' keys; whether it did.
-    /// What it did not comes again.
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool;
-
-    /// These ticks were missed and are not made up for. They are in the log already.
-    fn missed(&self, missed: &[MissedTick]);
-
-    /// A crontab with errors was not taken; the one before stays in force. They are in the log
-    /// already.
-    fn refused(&self, errors: &[Error]) {
-        let _ = errors;
-    }
-
-    /// Another crontab is in force.
-    fn followed(&self, crontab: &Crontab) {
-        let _ = crontab;
-    }
-}
-
-/// Remembers that a run begins.
-pub(crate) type Begins = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A run that was asked for, and has its place in the line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Started {
-    /// Its id.
-    pub(crate) run: String,
-    /// Whether it waits for its turn.
-    pub(crate) is_waiting: bool,
-}
-
-/// Whoever asked for a run, where somebody did; dropped, it says that the run did not begin.
-#[derive(Debug, Default)]
-pub(crate) struct Asker(Option<oneshot::Sender<Result<Started>>>);
-
-impl Asker {
-    /// Whether anybody waits to be told.
-    pub(crate) fn waits(&self) -> bool {
-        self.0.as_ref().is_some_and(|asker| !asker.is_closed())
-    }
-
-    /// Tells which run it is, or why there is none; what is told first counts.
-    pub(crate) fn tell(&mut self, started: Result<Started>) {
-        if let Some(asker) = self.0.take() {
-            // Whoever asked may be gone.
-            let _ = asker.send(started);
-        }
-    }
-}
-
 /// An entry that somebody wants to run now.
 struct Wanted {
     entry: Arc<Entry>,
     due: Due,
     asker: Asker,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RunEnd {
-    /// By itself, or because somebody wanted it to: its due time is dealt with, whatever came of
-    /// it.
-    Ended,
-    /// With the program: the next start makes up for it.
-    CutOff,
 }
 
 /// What the loop needs to know.
@@ -176,7 +88,7 @@ impl View {
             let mut board = lock(&self.board);
             let Some((entry, due)) = board.run_now(key, self.timer.now())? else { return Ok(None) };
             // Under the lock: once the board has ended, nothing comes here any more.
-            let _ = self.wanted.send(Wanted { entry, due, asker: Asker(Some(asker)) });
+            let _ = self.wanted.send(Wanted { entry, due, asker: Asker::new(asker) });
         }
         match told.await {
             Ok(started) => started.map(Some),

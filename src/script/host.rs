@@ -43,7 +43,7 @@ pub(crate) struct Host {
     /// Hears what the script says.
     pub(crate) listener: Arc<dyn Listener>,
     /// Takes what the script wants people to know.
-    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) message_sink: Arc<dyn MessageSink>,
     /// How many steps of a script, in all its threads together, are too many.
     pub(crate) max_operations: u64,
 }
@@ -61,7 +61,7 @@ impl Host {
             settings: Arc::default(),
             run: RunInfo::default(),
             listener: Arc::new(Silent),
-            notifier: Arc::new(NotifyLog),
+            message_sink: Arc::new(NotifyLog),
             max_operations: engine::MAX_OPERATIONS,
         }
     }
@@ -146,7 +146,7 @@ pub(crate) struct Post {
 /// Takes what a script wants people to know. Whether people can be reached is no concern of the
 /// script's: what can't be sent now is sent later.
 #[async_trait]
-pub(crate) trait Notifier: Send + Sync {
+pub(crate) trait MessageSink: Send + Sync {
     /// A run begins. `only_reads`: it is a dry one, or its script writes nothing.
     fn run_started(&self, _speaker: &Speaker, _only_reads: bool) {}
 
@@ -180,7 +180,7 @@ pub(crate) trait Notifier: Send + Sync {
 pub(crate) struct NotifyLog;
 
 #[async_trait]
-impl Notifier for NotifyLog {
+impl MessageSink for NotifyLog {
     async fn problem(&self, _: &Speaker, subject: &str, text: &str) -> Result<()> {
         log::error!("{subject}: {text}");
         Ok(())

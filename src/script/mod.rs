@@ -28,8 +28,8 @@ pub(crate) mod threads;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use host::{
-    Failure, Host, Listener, Mail, Notifier, NotifyLog, Outcome, Post, RunInfo, Settings, Silent,
-    Speaker, Status,
+    Failure, Host, Listener, Mail, MessageSink, NotifyLog, Outcome, Post, RunInfo, Settings,
+    Silent, Speaker, Status,
 };
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use manifest::{Parameter, ParameterKind};

@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 use crate::{
     config::Config,
     error::{Error, Result},
-    report::Report,
     runs::{Finished, Store},
     schedule::{Crontab, EntryStatus, Started},
     script::{Arguments, Library, Script},
+    status::report::Report,
 };
 
 /// The program, as the routes see it.

@@ -24,8 +24,8 @@ use super::{
     problem::Problem,
     progress::{RunsProgress, Shown},
     query::Query,
-    routes::Asked,
-    runs::shown,
+    request::Asked,
+    run_answer::shown,
 };
 use crate::{
     error::{ErrorKind, Result},

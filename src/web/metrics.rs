@@ -11,10 +11,10 @@ use warp::{
     reply::Response,
 };
 
-use super::{core::Core, problem::Problem, routes::blocking};
+use super::{answer::blocking, core::Core, problem::Problem};
 use crate::{
-    report::{Freshness, Report},
     runs::record::{DURATION_BUCKETS, Totals},
+    status::report::{Freshness, Report, Volume},
 };
 
 /// GET /metrics
@@ -114,21 +114,20 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
 
 fn volumes(text: &mut Text, report: &Report) {
     let seconds = |time: jiff::Timestamp| time.as_millisecond() as f64 / 1_000.0;
-    let mut of_volumes =
-        |name: &str, help: &str, value: &dyn Fn(&crate::report::Volume) -> Option<f64>| {
-            text.family(name, "gauge", help);
-            for volume in &report.volumes {
-                if let Some(value) = value(volume) {
-                    let name_of = [
-                        ("volume", volume.name.as_str()),
-                        ("daemon", volume.daemon.as_deref().unwrap_or_default()),
-                    ];
-                    // An empty label is the same as none.
-                    let labels = if volume.daemon.is_some() { &name_of[..] } else { &name_of[..1] };
-                    text.sample(name, labels, value);
-                }
+    let mut of_volumes = |name: &str, help: &str, value: &dyn Fn(&Volume) -> Option<f64>| {
+        text.family(name, "gauge", help);
+        for volume in &report.volumes {
+            if let Some(value) = value(volume) {
+                let name_of = [
+                    ("volume", volume.name.as_str()),
+                    ("daemon", volume.daemon.as_deref().unwrap_or_default()),
+                ];
+                // An empty label is the same as none.
+                let labels = if volume.daemon.is_some() { &name_of[..] } else { &name_of[..1] };
+                text.sample(name, labels, value);
             }
-        };
+        }
+    };
     of_volumes(
         "convoy_backups_last_success_timestamp_seconds",
         "When the volume's newest good backup was made.",

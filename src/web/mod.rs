@@ -6,6 +6,7 @@
 //! [`headers`] are on every answer. The program gives itself to them as a [`core::Core`], and what
 //! happens in it goes through the [`events::Hub`]; how far its runs are is in their [`progress`].
 
+mod answer;
 pub(crate) mod assets;
 pub(crate) mod auth;
 pub(crate) mod body;
@@ -17,7 +18,9 @@ pub(crate) mod openapi;
 pub(crate) mod problem;
 pub(crate) mod progress;
 mod query;
+mod request;
 pub(crate) mod routes;
+mod run_answer;
 mod runs;
 mod schedule;
 mod scripts;

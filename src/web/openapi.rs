@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use warp::reply::Response;
 
 use super::{
+    answer::{blocking, json_answer},
     core::Core,
     problem::Problem,
-    routes::{blocking, json_answer},
 };
 use crate::{runs::Status, script::Script};
 use parameters::{DURATION, SOME_TIME, Sent, arguments};

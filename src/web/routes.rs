@@ -2,11 +2,10 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use serde::Serialize;
 use warp::{
     Filter,
     http::{
-        HeaderMap, HeaderValue, Method, StatusCode,
+        HeaderValue, Method, StatusCode,
         header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
     },
     path::FullPath,
@@ -14,53 +13,16 @@ use warp::{
 };
 
 use super::{
+    answer::blocking,
     assets::{self, Asset},
     auth::Access,
     core::Core,
     events::{Hub, listen},
     metrics, openapi,
     problem::Problem,
-    query::Query,
+    request::{Asked, READING},
     runs, schedule, scripts, status,
 };
-use crate::{
-    blocking,
-    error::{Error, ErrorKind, Result},
-};
-
-/// What a request asks, but for its path and body.
-pub(super) struct Asked {
-    /// Its method.
-    pub(super) method: Method,
-    /// Its query, as it was sent.
-    pub(super) query: String,
-    /// Its headers.
-    pub(super) headers: HeaderMap,
-    /// Who asks; nobody where the route is open to all.
-    pub(super) access: Option<Access>,
-}
-
-impl Asked {
-    /// Lets only these methods pass.
-    fn only(&self, allowed: &[&str]) -> Result<(), Problem> {
-        if allowed.contains(&self.method.as_str()) { Ok(()) } else { Err(Problem::method(allowed)) }
-    }
-
-    /// Lets only the full role pass.
-    pub(super) fn require_full(&self) -> Result<(), Problem> {
-        self.access
-            .map_or_else(|| Err(Problem::unauthorized("no token was shown")), Access::require_full)
-    }
-
-    /// Lets only a reading request pass, without a query.
-    fn plain(&self) -> Result<(), Problem> {
-        self.only(READING)?;
-        Query::read(&self.query, &[]).map(drop)
-    }
-}
-
-/// The methods of what is only read.
-pub(super) const READING: &[&str] = &["GET", "HEAD"];
 
 /// All routes: the API and the dashboard's files.
 pub(crate) fn routes(
@@ -231,25 +193,4 @@ fn asset_answer(asset: &'static Asset, known: Option<&HeaderValue>) -> Response 
 /// The answer, whether it went well or not.
 async fn answer(made: impl Future<Output = Result<Response, Problem>>) -> Response {
     made.await.unwrap_or_else(warp::Reply::into_response)
-}
-
-/// A JSON answer.
-pub(super) fn json_answer<T: Serialize + ?Sized>(value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(text) => {
-            let mut response = Response::new(text.into());
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
-        }
-        Err(error) => Problem::from(Error::internal(error.to_string())).into_response(),
-    }
-}
-
-/// Does what blocks on a thread for it.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T, Problem> {
-    blocking::try_run("the answer", ErrorKind::Internal, work).await.map_err(Problem::from)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use warp::{
     http::{
         HeaderValue, StatusCode,
@@ -12,12 +12,14 @@ use warp::{
 };
 
 use super::{
+    answer::{blocking, json_answer},
     auth::Shown,
     core::Core,
     events::Hub,
     problem::Problem,
     query::Query,
-    routes::{Asked, blocking, json_answer},
+    request::Asked,
+    run_answer::shown,
 };
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -38,13 +40,6 @@ const LINES: usize = 1_000;
 const MOST_LINES: usize = 10_000;
 /// The longest id there is.
 const LONGEST_ID: usize = 64;
-
-/// A run as JSON: its record, and its arguments as words of a command line.
-pub(super) fn shown(run: &RunRecord) -> Value {
-    let mut shown = serde_json::to_value(run).unwrap_or_default();
-    shown["words"] = run.words().into();
-    shown
-}
 
 /// GET /api/runs
 pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {

@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use warp::reply::Response;
 
 use super::{
+    answer::{blocking, json_answer},
     core::{Core, Schedule},
     events::{Hub, Name},
     problem::Problem,
     query::Query,
-    routes::{Asked, blocking, json_answer},
-    scripts::{accepted, not_started, prefers_asynchronous, reply, started},
+    request::Asked,
+    run_answer::{accepted, not_started, prefers_asynchronous, reply, started},
 };
 use crate::{
     clock::{Clock as _, SystemClock},

@@ -4,6 +4,9 @@
 
 mod activity;
 mod connections;
+mod conversation;
+mod limits;
+mod listener;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -11,40 +14,30 @@ mod tls;
 
 use std::{
     convert::Infallible,
-    error, fmt,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
+    error,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use hyper::{
-    Request, Response,
-    body::{Body, Incoming},
-    server::conn::http1,
-    service::{Service, service_fn},
-};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response, body::Body, service::Service};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::AsyncWriteExt as _,
+    net::TcpStream,
     sync::{Semaphore, mpsc},
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{headers, problem::Problem};
-use crate::{
-    config::Api,
-    error::{Error, Result},
-};
+use super::problem::Problem;
+use activity::Activity;
 pub(crate) use activity::RequestBody;
-use activity::{Activity, AnswerBody};
 use connections::Connections;
-use stream::{Watched, linger};
-use tls::Tls;
+use conversation::Conversation;
+pub(crate) use conversation::Peer;
+pub(crate) use limits::Limits;
+pub(crate) use listener::{Listener, bind};
+use stream::linger;
 
 /// After a failure to accept, so long nothing is accepted: out of file descriptors, most likely,
 /// and others must close theirs.
@@ -55,112 +48,6 @@ const ACCEPT_SAID: Duration = Duration::from_mins(1);
 const CERTIFICATE_LOOK: Duration = Duration::from_mins(1);
 /// So many at a time are told that there is no room; more are just closed.
 const TOLD_OF_NO_ROOM: usize = 32;
-
-/// Who is at the other end of the connection; [`serve`] puts it into the request's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
-/// What a connection may take.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// So many connections at a time.
-    pub(crate) connections: usize,
-    /// For TLS' handshake.
-    pub(crate) handshake: Duration,
-    /// For a request's head, and from the connection to the first byte of it.
-    pub(crate) head: Duration,
-    /// For a request's body, from the head on; [`super::body::read`] gives up earlier, and says so.
-    pub(crate) body: Duration,
-    /// Between two requests. Longer than a reverse proxy keeps an idle connection, or it sends into
-    /// one that is just being closed.
-    pub(crate) idle: Duration,
-    /// For a client that takes nothing of its answer.
-    pub(crate) stall: Duration,
-    /// A request's head, in bytes.
-    pub(crate) head_bytes: usize,
-    /// Between two looks for what takes too long.
-    pub(crate) look: Duration,
-    /// For requests that are under way when the server ends.
-    pub(crate) shutdown: Duration,
-}
-
-impl Limits {
-    /// As configured; requests that are under way at the end have 5 seconds.
-    pub(crate) fn of(api: &Api) -> Self {
-        Self {
-            connections: api.max_connections,
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(15),
-            body: Duration::from_mins(1),
-            idle: Duration::from_secs(90),
-            stall: Duration::from_mins(1),
-            head_bytes: 32 * 1024,
-            look: Duration::from_secs(1),
-            shutdown: Duration::from_secs(5),
-        }
-    }
-}
-
-/// An address that is listened on, and what TLS needs there.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    listener: TcpListener,
-    address: SocketAddr,
-    tls: Option<Arc<Tls>>,
-}
-
-/// Listens where the configuration says; `None` where HTTP is turned off. Connections are answered
-/// once [`serve`] runs.
-///
-/// # Errors
-/// A configuration error (exit 2) where the address is taken or can't be used, or TLS' files can't.
-pub(crate) async fn bind(api: &Api) -> Result<Option<Listener>> {
-    let Some(address) = api.listen else { return Ok(None) };
-    let tls = api.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
-    let failed = |error: io::Error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program listens there, another \"serve\" perhaps: end it, or set BKUP_API_LISTEN to another port, or to off"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 are for root: set BKUP_API_LISTEN to another one"
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                "this machine does not have that address: set BKUP_API_LISTEN to one of its own, or to 0.0.0.0:PORT for all"
-            }
-            _ => "set BKUP_API_LISTEN to another address, or to off",
-        };
-        Error::configuration(format!("cannot listen on \"{address}\": {error}")).with_hint(hint)
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    if tls.is_none() && !address.ip().is_loopback() {
-        log::warn!(
-            "HTTP on {address} is not encrypted, and tokens pass as they are: set BKUP_API_TLS_CERTIFICATE and BKUP_API_TLS_KEY, or keep it behind a reverse proxy"
-        );
-    }
-    Ok(Some(Listener { listener, address, tls }))
-}
-
-impl Listener {
-    /// The address; its port is the real one where port 0 was asked for.
-    #[cfg(test)]
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Whether connections are TLS.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.tls.is_some()
-    }
-}
-
-impl fmt::Display for Listener {
-    /// As a browser takes it: `http://127.0.0.1:3000`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.is_secure() { "https" } else { "http" }, self.address)
-    }
-}
 
 /// Serves until `stop` is cancelled: then nothing more is accepted, idle connections are closed,
 /// and requests that are under way have [`Limits::shutdown`] before they are cut off. (Streams that
@@ -292,64 +179,6 @@ impl Failures {
         }
         self.said = Some(now);
         Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
-/// What one connection is served with.
-struct Conversation<S> {
-    service: Arc<S>,
-    limits: Arc<Limits>,
-    activity: Arc<Activity>,
-    peer: Peer,
-    stop: CancellationToken,
-}
-
-impl<S, B> Conversation<S>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn error::Error + Send + Sync>>,
-{
-    /// Answers the requests of a connection, until the client ends it or the server does.
-    async fn hold(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
-        let Self { service, limits, activity, peer, stop } = self;
-        let stream = TokioIo::new(Watched::new(stream, activity.clone()));
-        let service = service_fn(move |request: Request<Incoming>| {
-            activity.begins();
-            let (answering, waiting) = (activity.clone(), activity.clone());
-            let mut request = request.map(|body| RequestBody::new(body, waiting));
-            request.extensions_mut().insert(peer);
-            let answer = service.call(request);
-            Box::pin(async move {
-                let mut response = answer.await?;
-                headers::secure(response.headers_mut());
-                Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, answering)))
-            })
-        });
-        let mut connection = http1::Builder::new()
-            // Times are looked after from outside, by what the connection is doing.
-            .header_read_timeout(None)
-            .max_header_size(limits.head_bytes)
-            .max_buf_size(2 * limits.head_bytes)
-            .serve_connection(stream, service);
-        let mut stopping = false;
-        let ended = loop {
-            tokio::select! {
-                ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
-                }
-            }
-        };
-        if let Err(error) = ended {
-            log::debug!("the connection of {} ended early: {error}", peer.0);
-        }
-        linger(connection.into_parts().io.into_inner()).await;
     }
 }
 

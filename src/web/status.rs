@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use warp::{http::StatusCode, reply::Response};
 
 use super::{
+    answer::{blocking, json_answer},
     core::Core,
     problem::Problem,
     query::Query,
-    routes::{Asked, blocking, json_answer},
+    request::Asked,
 };
 
 /// GET /api/status

@@ -12,20 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use crate::{
-    app::{
-        report, report_of_record,
-        status::{self, Known, VolumeStatus},
-        telling::interruption_told,
-        volumes_told,
-    },
+    app::{report_of_record, telling::interruption_told},
     blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
-    freshness::Freshness,
-    notify::Teller,
-    report::Report,
+    notify::Notifier,
     runs::Store,
     schedule::View,
+    status::{self, Known, VolumeStatus, alerts, freshness::Freshness, report::Report},
 };
 
 /// Between two looks whether every volume's backup is new enough.
@@ -48,7 +42,7 @@ pub(super) struct FreshnessWatch {
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
-fn tell_interrupted(store: &Store, teller: &Teller) {
+fn tell_interrupted(store: &Store, notifier: &Notifier) {
     match store.untold_interruptions() {
         Ok(runs) => {
             for run in runs {
@@ -57,7 +51,7 @@ fn tell_interrupted(store: &Store, teller: &Teller) {
                     run.id,
                     run.script
                 );
-                teller.run_ended(&report_of_record(store, &run));
+                notifier.run_ended(&report_of_record(store, &run));
                 interruption_told(store, &run.id);
             }
         }
@@ -106,7 +100,7 @@ impl FreshnessWatch {
         // nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.shared.teller.solved(
+            watch.shared.notifier.solved(
                 WATCH,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",
@@ -127,14 +121,14 @@ impl FreshnessWatch {
     }
 
     async fn tell_broken(&self, why: String) {
-        let teller = self.shared.teller.clone();
-        blocking::run(move || teller.problem(WATCH, "backups can't be looked at", &why)).await;
+        let notifier = self.shared.notifier.clone();
+        blocking::run(move || notifier.problem(WATCH, "backups can't be looked at", &why)).await;
     }
 
     async fn look(&self) {
-        let Shared { config, teller, daemons, .. } = &*self.shared;
+        let Shared { config, notifier, daemons, .. } = &*self.shared;
         let store = self.shared.store();
-        tell_interrupted(store, teller);
+        tell_interrupted(store, notifier);
         let crontab = self.shared.crontab();
         let mut seen = Known::default();
         let mut lacks_destination = false;
@@ -151,13 +145,13 @@ impl FreshnessWatch {
                 }
             };
             daemon.get_or_insert_with(|| connection.daemon.description());
-            let guards = status::guards(&connection);
+            let guards = status::guards(&connection.daemon);
             let known = status::volumes(&guards, store, &expected, SystemClock.now()).await;
             let known = if index == 0 { known } else { known.of(&guards.identity()) };
             let others = known.volumes.iter().any(|volume| !volume.lost);
             for volume in &known.volumes {
                 if !self.is_on_its_way(&expected, volume) {
-                    volumes_told::tell_volume(teller, volume, others);
+                    alerts::tell_volume(notifier, volume, others);
                 }
             }
             seen.add(known);
@@ -166,14 +160,18 @@ impl FreshnessWatch {
             Some(error) => {
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                teller.problem("daemon", "the volume daemon does not answer as it should", &text);
+                notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
             }
             None => {
-                teller.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
-                volumes_told::tell_destinations(teller, &seen.destinations);
+                notifier.solved(
+                    "daemon",
+                    "the volume daemon answers again",
+                    "It lists its volumes.",
+                );
+                alerts::tell_destinations(notifier, &seen.destinations);
                 let known =
                     seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-                volumes_told::tell_over(teller, &known, &seen.destinations);
+                alerts::tell_over(notifier, &known, &seen.destinations);
             }
         }
         let entries = self.view.entries();
@@ -188,7 +186,7 @@ impl FreshnessWatch {
                 crontab.file
             )
         });
-        let report = report::report(&report::Seen {
+        let report = status::report(&status::Seen {
             config,
             serving: Some(true),
             entries: &crontab.entries,
@@ -199,7 +197,7 @@ impl FreshnessWatch {
             daemon: daemon.unwrap_or_default(),
             known: &seen,
             store,
-            teller,
+            notifier,
             now: SystemClock.now(),
         });
         self.report.send_replace(Some(Arc::new(report)));

@@ -17,10 +17,10 @@ use crate::{
     config::Config,
     error::{Error, ErrorKind, Result},
     files::write_whole,
-    report::Report,
     runs::{self, Door, Request, Store, Trigger, Turns},
     schedule::{Started, View},
     script::{Library, Settings},
+    status::report::Report,
     web::core::{Call, Core, Launched, Schedule},
 };
 
@@ -86,7 +86,7 @@ impl Program {
         let (send, finished) = oneshot::channel();
         let shared = self.shared.clone();
         self.running.spawn(async move {
-            let finished = run_and_tell(announced, &shared.teller, std::future::ready(())).await;
+            let finished = run_and_tell(announced, &shared.notifier, std::future::ready(())).await;
             log_end(&finished);
             if is_of_interest {
                 shared.changed.notify_one();
@@ -218,7 +218,7 @@ impl Core for Program {
     }
 
     fn waiting_messages(&self) -> usize {
-        self.shared.teller.waiting().len()
+        self.shared.notifier.waiting().len()
     }
 
     fn is_ending(&self) -> bool {

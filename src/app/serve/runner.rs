@@ -60,7 +60,7 @@ impl CrontabRunner {
             }));
         }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
-        let finished = run_and_tell(announced, &self.0.teller, begins).await;
+        let finished = run_and_tell(announced, &self.0.notifier, begins).await;
         log_end(&finished);
         Ok(finished)
     }
@@ -120,7 +120,7 @@ impl Runner for CrontabRunner {
                 entry.line
             );
             match ran {
-                Ok(_) => shared.teller.solved(
+                Ok(_) => shared.notifier.solved(
                     &key,
                     &format!("{} can be started again", entry.script),
                     &what,
@@ -141,7 +141,7 @@ impl Runner for CrontabRunner {
                         due.time,
                         explained(&error)
                     );
-                    shared.teller.problem(
+                    shared.notifier.problem(
                         &key,
                         &format!("{} can't be started", entry.script),
                         &text,
@@ -212,7 +212,7 @@ impl Runner for CrontabRunner {
             "The crontab was changed and has errors, so the one before stays in force:\n\n{}\n\nLook at it with: convoy-backups crontab check",
             text.join("\n")
         );
-        self.0.teller.problem("crontab", "the crontab has errors", &text);
+        self.0.notifier.problem("crontab", "the crontab has errors", &text);
         *lock(&self.0.refused) = errors.to_vec();
         self.0.changed.notify_one();
         self.0.hub.tell(Name::Schedule);
@@ -220,7 +220,7 @@ impl Runner for CrontabRunner {
 
     fn followed(&self, crontab: &Crontab) {
         *lock(&self.0.following) = crontab.clone();
-        self.0.teller.solved(
+        self.0.notifier.solved(
             "crontab",
             "the crontab is in order again",
             "The new crontab is in force.",

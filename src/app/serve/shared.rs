@@ -11,7 +11,7 @@ use crate::{
     clock::ZonedClock,
     config::Config,
     error::Error,
-    notify::Teller,
+    notify::Notifier,
     runs::{Door, Recorder, Store, Turns},
     schedule::{Crontab, Entry},
     script::Settings,
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) turns: Arc<Turns>,
-    pub(super) teller: Arc<Teller>,
+    pub(super) notifier: Arc<Notifier>,
     pub(super) daemons: Daemons,
     pub(super) hub: Arc<Hub>,
     /// The crontab in force.
@@ -59,7 +59,7 @@ impl Shared {
         settings: Arc<Settings>,
         connection: &Connection,
     ) -> Door {
-        let door = door(config, settings, connection, self.teller.clone(), self.recorder.clone());
+        let door = door(config, settings, connection, self.notifier.clone(), self.recorder.clone());
         Door {
             turns: Some(self.turns.clone()),
             ending: self.ending.clone(),

@@ -1,5 +1,6 @@
 //! A line of a crontab, and errors that point into it.
 
+use super::assignment::without_secrets;
 use crate::error::{Error, Location};
 
 /// What is wrong with a part of a line.
@@ -48,7 +49,7 @@ impl Line<'_> {
 
     /// That error, at this byte of the line.
     pub(super) fn located(&self, mut error: Error, at: usize, hint: Option<String>) -> Error {
-        let shown = super::settings::without_secrets(self.text);
+        let shown = without_secrets(self.text);
         let column = self.text.get(..at).map_or(0, |before| before.chars().count()) + 1;
         error.kind = crate::error::ErrorKind::Configuration;
         error.hint = hint.or(error.hint);

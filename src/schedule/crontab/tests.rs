@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::tz::TimeZone;
+
 use super::{testing::surroundings, *};
-use crate::diagnostic::render;
+use crate::{config::Override, diagnostic::render};
 
 fn checked(text: &str) -> Checked {
     parse(text, "crontab", &surroundings(&[]))

@@ -2,13 +2,15 @@
 
 use std::sync::Mutex;
 
+use async_trait::async_trait;
 use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
 
 use super::*;
 use crate::schedule::{
-    board::CutOff,
+    board::{CutOff, Past},
     crontab::{self, testing},
+    runner::Begins,
     timer::SteppedTimer,
 };
 

@@ -21,7 +21,7 @@ pub(crate) mod functions {
     pub(crate) fn problem(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
             true => would_tell(run, "tell people", subject, text),
-            false => run.wait(run.host.notifier.problem(&run.speaker(), subject, text)),
+            false => run.wait(run.host.message_sink.problem(&run.speaker(), subject, text)),
         })
     }
 
@@ -34,7 +34,7 @@ pub(crate) mod functions {
     pub(crate) fn info(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
             true => would_tell(run, "tell people", subject, text),
-            false => run.wait(run.host.notifier.info(&run.speaker(), subject, text)),
+            false => run.wait(run.host.message_sink.info(&run.speaker(), subject, text)),
         })
     }
 
@@ -58,7 +58,7 @@ pub(crate) mod functions {
             };
             match run.host.run.dry_run {
                 true => would_tell(run, "send an e-mail", &mail.subject, &mail.text),
-                false => run.wait(run.host.notifier.email(&run.speaker(), mail)),
+                false => run.wait(run.host.message_sink.email(&run.speaker(), mail)),
             }
         })
     }
@@ -98,7 +98,7 @@ pub(crate) mod functions {
             };
             match run.host.run.dry_run {
                 true => would_tell(run, "post to the webhook", &post.subject, &post.text),
-                false => run.wait(run.host.notifier.webhook(&run.speaker(), post)),
+                false => run.wait(run.host.message_sink.webhook(&run.speaker(), post)),
             }
         })
     }

@@ -11,7 +11,7 @@ use hyper::{
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-        CONTENT_TYPE, HeaderValue, ORIGIN, SET_COOKIE, VARY,
+        HeaderValue, ORIGIN, SET_COOKIE, VARY,
     },
     http::request::Parts,
     service::Service,
@@ -19,8 +19,11 @@ use hyper::{
 use serde_json::{Value, json};
 use warp::reply::Response;
 
-use super::{Gate, Role, changes_something};
-use crate::web::{body, problem::Problem};
+use super::{
+    gate::{Gate, changes_something},
+    role::{Access, Role},
+};
+use crate::web::{answer::json_answer, body, problem::Problem};
 
 /// A service behind the gate.
 ///
@@ -93,7 +96,7 @@ where
 
 impl Gate {
     /// [`Gate::check`], and what the role may not do in any case.
-    fn admit(&self, parts: &Parts) -> Result<super::Access, Problem> {
+    fn admit(&self, parts: &Parts) -> Result<Access, Problem> {
         let access = self.check(parts)?;
         if changes_something(&parts.method)
             && !(parts.method == Method::POST && may_look(parts.uri.path()))
@@ -169,12 +172,6 @@ where
 
 fn about(gate: &Gate, role: Role) -> Value {
     json!({ "role": role.as_str(), "host": gate.host, "version": env!("CARGO_PKG_VERSION") })
-}
-
-fn json_answer(value: &Value) -> Response {
-    let mut response = Response::new(value.to_string().into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 fn preflight(origin: &HeaderValue) -> Response {

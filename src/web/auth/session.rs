@@ -19,7 +19,7 @@ use hyper::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Role, tokens::Tokens};
+use super::{role::Role, tokens::Tokens};
 
 /// How long a session lasts: 30 days, in seconds.
 const LASTS: i64 = 30 * 86_400;

@@ -1,15 +1,26 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Request,
-    header::{COOKIE, RETRY_AFTER, SET_COOKIE, VARY},
+    HeaderMap, Request,
+    header::{COOKIE, HeaderValue, RETRY_AFTER, SET_COOKIE, VARY},
+    http::request::Parts,
     service::{Service as _, service_fn},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
-use super::*;
-use crate::clock::FixedClock;
+use super::{
+    place::{Came, Places},
+    role::Role,
+    *,
+};
+use crate::{
+    clock::FixedClock,
+    config::Config,
+    web::{problem::Problem, server::Peer},
+};
 
 const FULL: &str = "full-full-full-full";
 const READ: &str = "read-read-read-read";

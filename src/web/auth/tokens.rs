@@ -4,13 +4,13 @@ use std::{
     fs,
     io::{self, Read as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::{Role, token_file};
+use super::role::Role;
 use crate::{
     config::{Secret, wrong_with_token},
     error::{Error, Result},
@@ -21,6 +21,11 @@ use crate::{
 const RANDOM: usize = 32;
 /// More than any token has, in bytes.
 const LARGEST_FILE: u64 = 4_096;
+
+/// The file with the token that was made for want of a configured one.
+pub(crate) fn token_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("api-token")
+}
 
 /// A token's SHA-256: tokens of any length are compared in one time.
 pub(super) type TokenDigest = [u8; 32];

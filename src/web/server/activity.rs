@@ -11,8 +11,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::Limits;
-
+use super::limits::Limits;
 use crate::sync::lock;
 
 /// A client that takes nothing of its answer for so long may be cut off where others need the room.

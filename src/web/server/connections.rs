@@ -9,8 +9,7 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use super::{Limits, activity::Activity};
-
+use super::{activity::Activity, limits::Limits};
 use crate::sync::lock;
 
 /// The connections there are.

@@ -1,22 +1,26 @@
 //! Over real sockets on the loopback, with short limits.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
 };
 
 use http_body_util::{BodyDataStream, BodyExt as _, Full, combinators::BoxBody};
-use hyper::{body::Frame, header::CONTENT_TYPE};
+use hyper::{body::Frame, header::CONTENT_TYPE, service::service_fn};
 use hyper_util::service::TowerToHyperService;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use tokio::{io::AsyncReadExt as _, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    task::JoinHandle,
+};
 use tokio_rustls::TlsConnector;
 use warp::Filter as _;
 
-use super::*;
+use super::{tls::Tls, *};
 use crate::{
     clock::SystemClock,
     config::{Config, TlsFiles},

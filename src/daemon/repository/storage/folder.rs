@@ -23,7 +23,7 @@ use rustic_core::{FileType, Id};
 use super::{Storage, file_name};
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::{age, rename_to_new, sync_folder, write_whole},
+    files::{age, rename_to_new, sync_folder, write_error, write_whole},
     sync::lock,
 };
 
@@ -217,20 +217,6 @@ fn read_error(path: &Path, error: &io::Error) -> Error {
         if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
     Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
         .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far")
-}
-
-/// What failed to be written, with what to do about it.
-pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
-    let what = Error::io(format!("cannot write \"{}\"", path.display()), error);
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            what.with_hint("make room there and try again; nothing half written counts")
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            what.with_hint("let the user that this program runs as write there")
-        }
-        _ => what,
-    }
 }
 
 impl Storage for Folder {

@@ -5,18 +5,14 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    status::{self, Known, VolumeStatus},
-    volumes_told::is_looked_at,
+    alerts::is_looked_at,
+    failures::{self, failed_runs},
+    freshness::Freshness,
+    known::{Known, VolumeStatus},
+    report::{self, Backup, Report, Running, Size, Volume},
 };
 use crate::{
-    config::Config,
-    diagnostic,
-    error::Error,
-    freshness::Freshness,
-    notify::Teller,
-    report::{self, Backup, Report, Running, Size, Volume},
-    runs::Store,
-    schedule::Entry,
+    config::Config, diagnostic, error::Error, notify::Notifier, runs::Store, schedule::Entry,
     text::counted,
 };
 
@@ -46,7 +42,7 @@ pub(crate) struct Seen<'a> {
     /// The runs.
     pub(crate) store: &'a Store,
     /// Who is told.
-    pub(crate) teller: &'a Teller,
+    pub(crate) notifier: &'a Notifier,
     /// When it was looked.
     pub(crate) now: Timestamp,
 }
@@ -95,25 +91,25 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
         let own = seen.entries.iter().any(|entry| entry.may_back_up && entry.script != "backup");
         notes.extend(unscheduled(&known.volumes, own));
     }
-    problems.extend(status::failed_runs(seen.store, &known.volumes));
-    let waiting = seen.teller.waiting().len();
+    problems.extend(failed_runs(seen.store, &known.volumes));
+    let waiting = seen.notifier.waiting().len();
     if waiting > 0 {
         let messages = counted(waiting, "message", "messages");
         problems
             .push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
     }
-    if seen.teller.channels().is_empty() {
+    if seen.notifier.channels().is_empty() {
         notes.push(
             "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
                 .into(),
         );
     }
-    let told = seen.teller.problems().unwrap_or_default();
+    let told = seen.notifier.problems().unwrap_or_default();
     // What was looked at just now counts as it is now; people may be told of its end a little
     // later.
     let is_told = told.keys().any(|key| !is_looked_at(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
-    let running = status::running(seen.store).into_iter().map(|run| Running {
+    let running = failures::running(seen.store).into_iter().map(|run| Running {
         arguments: run.words(),
         trigger: run.trigger.as_str().to_owned(),
         status: run.status.as_str().to_owned(),

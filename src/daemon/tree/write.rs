@@ -35,12 +35,12 @@ use rustix::{
 use super::{
     access_list::{self, GroupBits},
     mode,
-    repository::{Indexed, OpenRepository},
-    source::c_name,
-    storage::write_error,
+    read::c_name,
 };
 use crate::{
+    daemon::repository::{Indexed, OpenRepository, guarded},
     error::{Error, ErrorKind, Result},
+    files::write_error,
     progress::Piece,
     sync::lock,
 };
@@ -319,7 +319,7 @@ impl Restorer<'_> {
                 Work::Part(part) => &part.file.path,
             };
             let what = format!("restoring \"{}\"", path.display());
-            if let Err(error) = super::repository::guarded(&what, || self.do_work(work)) {
+            if let Err(error) = guarded(&what, || self.do_work(work)) {
                 self.fail(error);
             }
         }

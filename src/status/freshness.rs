@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::units::format_duration;
+
 /// A volume's newest good backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Newest {
@@ -60,6 +62,24 @@ pub(crate) fn judge(
         Ok(limit) if limit < now => Freshness::Overdue(limit),
         Ok(limit) => Freshness::Until(limit),
         Err(_) => Freshness::Until(Timestamp::MAX),
+    }
+}
+
+/// What is wrong with a volume whose newest good backup (of this time; `None`: there is none) had
+/// its time until `limit`.
+pub(super) fn overdue(backup: Option<Timestamp>, limit: Timestamp, now: Timestamp) -> String {
+    let since = |from: Timestamp, until: Timestamp| {
+        format_duration(until.duration_since(from).unsigned_abs())
+    };
+    match backup {
+        Some(from) => format!(
+            "its newest good backup is too old: {} old, should be under {}",
+            since(from, now),
+            since(from, limit)
+        ),
+        None => {
+            format!("it has no good backup: one should have been there {} ago", since(limit, now))
+        }
     }
 }
 
@@ -155,5 +175,19 @@ mod tests {
         let allowed = Allowed { max_age: Some(Duration::MAX), due_after: &daily, run_time: HOUR };
         let now = at("2026-11-23T00:00:00Z");
         assert_eq!(judge(None, now, &allowed, now), Freshness::Until(Timestamp::MAX));
+    }
+
+    #[test]
+    fn what_is_too_old_is_said_with_its_age_and_its_limit() {
+        let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+        let (limit, now) = (at("2026-11-22T05:00:00Z"), at("2026-11-22T10:00:00Z"));
+        assert_eq!(
+            overdue(Some(at("2026-11-21T03:00:00Z")), limit, now),
+            "its newest good backup is too old: 1d 7h old, should be under 1d 2h"
+        );
+        assert_eq!(
+            overdue(None, limit, now),
+            "it has no good backup: one should have been there 5h ago"
+        );
     }
 }

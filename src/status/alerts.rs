@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::status::{DestinationLook, LookVerdict, VolumeStatus};
+use super::{
+    freshness::Freshness,
+    known::{DestinationLook, LookVerdict, VolumeStatus},
+};
 use crate::{
     clock::{Clock, SystemClock},
     diagnostic::explained,
-    freshness::Freshness,
-    notify::{Repeat, Teller},
+    notify::{Notifier, Repeat},
 };
 
 /// What the problem of a volume without a fresh backup is known by, with the volume's name behind
@@ -30,7 +32,7 @@ pub(crate) fn is_looked_at(key: &str) -> bool {
 
 /// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`:
 /// the daemon lists other volumes.
-pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) {
+pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bool) {
     let name = &volume.label();
     let zone = SystemClock.time_zone();
     let moment =
@@ -49,7 +51,7 @@ pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) 
              If that was meant, say so with: convoy-backups status --forget {}\nElse restore it with: convoy-backups restore",
             volume.name
         );
-        teller.problem_of(
+        notifier.problem_of(
             &format!("{GONE}{name}"),
             &format!("{name} is gone from the daemon"),
             &text,
@@ -64,11 +66,11 @@ pub(super) fn tell_volume(teller: &Teller, volume: &VolumeStatus, others: bool) 
         moment(since),
         volume.problems.join("\n")
     );
-    teller.problem(&format!("{FRESHNESS}{name}"), &format!("no fresh backup of {name}"), &text);
+    notifier.problem(&format!("{FRESHNESS}{name}"), &format!("no fresh backup of {name}"), &text);
 }
 
 /// Tells of destinations that lack what should be there.
-pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
+pub(crate) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
     for look in looks {
         let key = format!("{DESTINATION}{}", look.destination);
         match &look.verdict {
@@ -76,10 +78,10 @@ pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
                 log::error!("{error}");
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                teller.problem(&key, &look.in_short(), &text);
+                notifier.problem(&key, &look.in_short(), &text);
             }
             LookVerdict::Busy => {}
-            LookVerdict::Well => teller.solved(
+            LookVerdict::Well => notifier.solved(
                 &key,
                 &format!("{} is well again", look.destination),
                 "The newest backup that should be there is there.",
@@ -90,39 +92,39 @@ pub(super) fn tell_destinations(teller: &Teller, looks: &[DestinationLook]) {
 
 /// Tells what is not wrong any more, also because the volume is gone, or the destination is used no
 /// more.
-pub(super) fn tell_over(
-    teller: &Teller,
+pub(crate) fn tell_over(
+    notifier: &Notifier,
     known: &BTreeMap<String, VolumeStatus>,
     looks: &[DestinationLook],
 ) {
-    let told = teller.problems().unwrap_or_default();
+    let told = notifier.problems().unwrap_or_default();
     for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
         if let Some(name) = key.strip_prefix(GONE) {
             match known.get(name) {
                 Some(volume) if volume.lost => {}
-                Some(_) => teller.solved(
+                Some(_) => notifier.solved(
                     key,
                     &format!("{name} is there again"),
                     "The daemon lists it again.",
                 ),
                 // Somebody knows, or it was long ago.
-                None => teller.forget(key),
+                None => notifier.forget(key),
             }
         } else if let Some(destination) = key.strip_prefix(DESTINATION) {
             if !looks.iter().any(|look| look.destination == destination) {
-                teller.forget(key);
+                notifier.forget(key);
             }
         } else if let Some(name) = key.strip_prefix(FRESHNESS).filter(|name| *name != "watch") {
             match known.get(name) {
-                None | Some(VolumeStatus { lost: true, .. }) => teller.forget(key),
+                None | Some(VolumeStatus { lost: true, .. }) => notifier.forget(key),
                 Some(VolumeStatus {
                     freshness: Freshness::Until(_), backup: Some(backup), ..
                 }) => {
-                    teller.solved(key, &format!("{name} is well again"), &backup.url);
+                    notifier.solved(key, &format!("{name} is well again"), &backup.url);
                 }
                 Some(VolumeStatus { freshness: Freshness::Unscheduled, .. }) => {
                     let text = "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-                    teller.solved(key, &format!("{name} is not scheduled any more"), text);
+                    notifier.solved(key, &format!("{name} is not scheduled any more"), text);
                 }
                 Some(_) => {}
             }

@@ -15,7 +15,7 @@ use rustic_core::{FileType, Id};
 use crate::error::Result;
 pub(crate) use bucket::Bucket;
 pub(crate) use bucket::S3Options;
-pub(crate) use folder::{Folder, write_error};
+pub(crate) use folder::Folder;
 
 /// The files of one repository. Each becomes visible as a whole or not at all.
 pub(crate) trait Storage: fmt::Debug + Send + Sync {

@@ -32,8 +32,9 @@ use rustix::{
     io::Errno,
 };
 
-use super::{backend::Backend, mode};
+use super::mode;
 use crate::{
+    daemon::repository::Backend,
     error::{Error, ErrorKind},
     sync::lock,
 };

@@ -1,0 +1,129 @@
+//! What the crontab says of volumes: which lines snapshot them and back them up, and when.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    config::Config,
+    convoy::Destination,
+    schedule::Entry,
+    script::{Library, Script, arguments::from_command_line},
+};
+
+/// What the crontab's lines say of volumes: which are snapshotted and backed up, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    /// What holds for volumes that no line backs up.
+    config: Arc<Config>,
+    lines: Vec<Line>,
+}
+
+/// A line that takes snapshots or backs up. What scripts of the users' own do is not known.
+#[derive(Debug, Clone)]
+struct Line {
+    entry: Arc<Entry>,
+    backs_up: bool,
+    /// `None`: every volume.
+    volume: Option<String>,
+}
+
+impl Expected {
+    /// What these lines say, for each daemon that they use: lines may name another one than the
+    /// configuration. Where there are no lines, the configuration's daemon is looked at all the
+    /// same.
+    pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
+        let daemon = |config: &Config| config.daemon().0;
+        let mut groups: Vec<(Arc<Config>, Vec<Arc<Entry>>)> = Vec::new();
+        for entry in entries {
+            match groups.iter_mut().find(|(known, _)| daemon(known) == daemon(&entry.config)) {
+                Some((_, lines)) => lines.push(entry.clone()),
+                None => groups.push((entry.config.clone(), vec![entry.clone()])),
+            }
+        }
+        if groups.is_empty() {
+            groups.push((config.clone(), Vec::new()));
+        }
+        groups.into_iter().map(|(config, entries)| Self::of(config, &entries)).collect()
+    }
+
+    /// The configuration of the daemon that these lines use.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The destinations that backups go to, each once; the configuration's where no line backs
+    /// anything up.
+    pub(super) fn destinations(&self) -> Vec<&Destination> {
+        let mut destinations: Vec<&Destination> = Vec::new();
+        let lines = self.lines.iter().filter(|line| line.backs_up).map(|line| &line.entry.config);
+        for destination in
+            lines.chain([&self.config]).filter_map(|config| config.backup_url.as_ref())
+        {
+            if !destinations.iter().any(|known| known.key() == destination.key()) {
+                destinations.push(destination);
+            }
+        }
+        destinations
+    }
+
+    fn of(config: Arc<Config>, entries: &[Arc<Entry>]) -> Self {
+        // A thousand lines have two scripts.
+        let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
+        let line = |entry| {
+            let entry: &Arc<Entry> = entry;
+            let backs_up = entry.script == "backup";
+            if entry.dry_run || !backs_up && entry.script != "snapshot" {
+                return None;
+            }
+            let folder = entry.config.scripts_dir.as_deref();
+            let script = scripts.entry((&entry.script, folder)).or_insert_with(|| {
+                Library::new(folder.map(Path::to_owned))
+                    .and_then(|all| all.load(&entry.script))
+                    .ok()
+            });
+            let arguments = from_command_line(script.as_ref()?, &entry.arguments).ok()?;
+            let volume = arguments
+                .values()
+                .get("volume")
+                .and_then(|volume| volume.as_str())
+                .map(str::to_owned);
+            Some(Line { entry: entry.clone(), backs_up, volume })
+        };
+        let lines = entries.iter().filter_map(line).collect();
+        Self { config, lines }
+    }
+
+    /// The settings that hold for a volume: those of the first line that backs it up.
+    pub(super) fn config_of<'a>(&'a self, volume: &'a str) -> &'a Config {
+        self.lines_of(volume, true).next().map_or(&self.config, |line| &line.entry.config)
+    }
+
+    fn lines_of<'a>(&'a self, volume: &'a str, backs_up: bool) -> impl Iterator<Item = &'a Line> {
+        let concerns =
+            move |line: &&Line| line.volume.as_deref().is_none_or(|named| named == volume);
+        self.lines.iter().filter(move |line| line.backs_up == backs_up).filter(concerns)
+    }
+
+    /// Whether the line with this key backs this volume up.
+    pub(crate) fn covers(&self, key: &str, volume: &str) -> bool {
+        self.lines_of(volume, true).any(|line| line.entry.key == key)
+    }
+
+    /// How long a backup of this volume may take.
+    pub(crate) fn run_time(&self, volume: &str) -> Duration {
+        self.lines_of(volume, true)
+            .map(|line| line.entry.timeout)
+            .max()
+            .unwrap_or(self.config.run_timeout)
+    }
+
+    /// Whether a line backs this volume up.
+    pub(crate) fn backs_up(&self, volume: &str) -> bool {
+        self.lines_of(volume, true).next().is_some()
+    }
+
+    pub(super) fn next(&self, volume: &str, backs_up: bool, after: Timestamp) -> Option<Timestamp> {
+        self.lines_of(volume, backs_up).filter_map(|line| line.entry.next_after(after)).min()
+    }
+}

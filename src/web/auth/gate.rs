@@ -1,0 +1,188 @@
+//! Decides who may: the token or the session that a request shows, and where it came from.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use hyper::{
+    HeaderMap, Method,
+    header::{AUTHORIZATION, HeaderValue, ORIGIN},
+    http::request::Parts,
+};
+
+use super::{
+    place::{self, Came, Places},
+    role::{Access, Role, Shown},
+    session,
+    tokens::{self, Tokens},
+    tries::{Tries, Verdict},
+};
+use crate::{
+    clock::Clock,
+    config::{Api, Config},
+    error::Result,
+    sync::lock,
+    web::{problem::Problem, server::Peer},
+};
+
+/// A right token of so many bytes is let in whatever else was tried; the one that is made has 64.
+const LONG: usize = 32;
+
+/// Decides who may.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    tokens: Tokens,
+    tries: Mutex<Tries>,
+    places: Places,
+    /// Pages from these origins may use the API, with a token.
+    pub(super) allow_origins: Vec<String>,
+    /// Whether connections are TLS: then the cookie is for TLS only. It is, too, where a proxy's
+    /// are.
+    secure: bool,
+    /// The instance's, for the cookie's name.
+    data_dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// The host's name, as signing in tells it.
+    pub(super) host: String,
+}
+
+impl Gate {
+    /// With the configuration's tokens. Without `BKUP_API_TOKEN` it is what `api-token` in the data
+    /// folder holds; that file is made (0600) where it is missing, and its path is logged.
+    ///
+    /// # Errors
+    /// A configuration error where that file can be read by others, holds no token, or can't be
+    /// read or made.
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let Api { token, read_token, tls, hosts, allow_origins, .. } = &config.api;
+        let tokens = Tokens::find(token.as_ref(), read_token.as_ref(), &config.data_dir)?;
+        Ok(Self {
+            tokens,
+            tries: Mutex::new(Tries::default()),
+            places: Places::new(hosts, tls.is_some()),
+            allow_origins: allow_origins.clone(),
+            secure: tls.is_some(),
+            data_dir: config.data_dir.clone(),
+            clock,
+            host: config.host_name(),
+        })
+    }
+
+    /// What a request may do, by the token or the session that it shows. A token in the header
+    /// decides alone: then neither `Host` nor `Origin` matters, because no browser sends one by
+    /// itself.
+    ///
+    /// # Errors
+    /// 401 for none or a wrong one, 429 after too many wrong ones from its address, 421 for a
+    /// session at an unknown `Host`, 403 for a session that would change something from another
+    /// page.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<Access, Problem> {
+        if let Some(token) = bearer(&parts.headers) {
+            return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
+        }
+        let now = self.clock.now().as_second();
+        let Some(role) =
+            session::find(&parts.headers, &self.cookie_name(parts), &self.tokens, now, self.secure)
+        else {
+            return Err(Problem::unauthorized("no token was shown, and nobody is signed in")
+                .with_hint("send \"Authorization: Bearer TOKEN\", or sign in at the dashboard"));
+        };
+        self.places.known_host(parts)?;
+        if changes_something(&parts.method) {
+            match self.places.came_from(parts) {
+                Came::Here => {}
+                Came::Elsewhere | Came::Untold => {
+                    return Err(Problem::forbidden("this was asked by another page than the dashboard")
+                        .with_hint("programs send \"Authorization: Bearer TOKEN\" instead of the dashboard's cookie"));
+                }
+            }
+        }
+        Ok(Access { role, by: Shown::Session })
+    }
+
+    /// Signs in with a token: the role, and the `Set-Cookie`s that keep it for 30 days. A changed
+    /// token ends its sessions.
+    ///
+    /// # Errors
+    /// 401 for a wrong token, 429 after too many, 421 for an unknown `Host`, 403 for a request from
+    /// another page.
+    pub(crate) fn sign_in(
+        &self,
+        parts: &Parts,
+        token: &str,
+    ) -> Result<(Role, Vec<HeaderValue>), Problem> {
+        self.places.known_host(parts)?;
+        if self.places.came_from(parts) == Came::Elsewhere {
+            return Err(Problem::forbidden("another page tried to sign in here"));
+        }
+        let role = self.token(parts, token.as_bytes())?;
+        let secure = self.secure
+            || parts
+                .headers
+                .get(ORIGIN)
+                .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+        let (name, now) = (self.cookie_name(parts), self.clock.now().as_second());
+        let cookie = session::cookie(&name, &self.tokens, role, now, secure);
+        // An older session without TLS is not to be taken for this one.
+        let older = secure.then(|| session::cleared_plain(&name));
+        Ok((role, std::iter::once(cookie).chain(older).collect()))
+    }
+
+    /// The `Set-Cookie`s that end the browser's session.
+    pub(crate) fn sign_out(&self, parts: &Parts) -> [HeaderValue; 2] {
+        session::cleared(&self.cookie_name(parts))
+    }
+
+    /// The name of the session's cookie where the request was sent to.
+    fn cookie_name(&self, parts: &Parts) -> String {
+        session::name(&self.data_dir, place::port(parts))
+    }
+
+    /// The role of a token, where its address may try another.
+    fn token(&self, parts: &Parts, token: &[u8]) -> Result<Role, Problem> {
+        let address = parts
+            .extensions
+            .get::<Peer>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let digest = tokens::digest(token);
+        let role = self.tokens.role(&digest);
+        // A long one is not found by trying, and its owner is not to suffer from others' tries at
+        // the same address.
+        if let Some(role) = role.filter(|_| token.len() >= LONG) {
+            return Ok(role);
+        }
+        let now = self.clock.now();
+        let verdict = lock(&self.tries).judge(address, digest, role.is_some(), now);
+        match (verdict, role) {
+            (Verdict::Wait(seconds), _) => Err(Problem::too_many_requests(
+                "too many wrong tokens were shown from this address",
+                seconds,
+            )
+            .with_hint(
+                "wait as long as Retry-After says; who is signed in at the dashboard stays so",
+            )),
+            (_, Some(role)) => Ok(role),
+            (verdict, None) => {
+                if verdict == Verdict::Counted {
+                    log::warn!("a wrong token was shown by {address}");
+                }
+                Err(Problem::unauthorized("the token is wrong").with_hint(
+                    "it is BKUP_API_TOKEN, or what the file api-token in the data folder holds",
+                ))
+            }
+        }
+    }
+}
+
+pub(super) fn changes_something(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// What is behind `Bearer`; another scheme may be a reverse proxy's.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}

@@ -1,0 +1,55 @@
+//! What a request may do, and what it showed for that.
+
+use crate::web::problem::Problem;
+
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything.
+    Full,
+    /// Looking, and scripts that change nothing.
+    Read,
+}
+
+impl Role {
+    /// As JSON and the session's cookie have it: `full` or `read`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// What a request showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A token: a program.
+    Token,
+    /// The session's cookie: the dashboard.
+    Session,
+}
+
+/// A request that was let in. [`super::Gated`] puts it into the request's extensions
+/// (`warp::ext::get::<Access>()`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// What it may do.
+    pub(crate) role: Role,
+    /// What it showed.
+    pub(crate) by: Shown,
+}
+
+impl Access {
+    /// Lets only the full role pass.
+    ///
+    /// # Errors
+    /// 403 for [`Role::Read`].
+    pub(crate) fn require_full(self) -> Result<(), Problem> {
+        match self.role {
+            Role::Full => Ok(()),
+            Role::Read => Err(Problem::forbidden("the token that was shown is for looking only")
+                .with_hint("show the full token (BKUP_API_TOKEN), or make it a dry run where it is a script")),
+        }
+    }
+}

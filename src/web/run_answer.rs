@@ -1,0 +1,111 @@
+//! A run in an answer: its record, that it was started, and what came of it.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use warp::{
+    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
+    reply::Response,
+};
+
+use super::{
+    answer::json_answer,
+    core::{Core, Launched},
+    problem::Problem,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    runs::{Finished, record::RunRecord},
+};
+
+/// The header that names the run.
+pub(super) const RUN_ID: &str = "run-id";
+
+/// A run as JSON: its record, and its arguments as words of a command line.
+pub(super) fn shown(run: &RunRecord) -> Value {
+    let mut shown = serde_json::to_value(run).unwrap_or_default();
+    shown["words"] = run.words().into();
+    shown
+}
+/// Why a run was not started.
+pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
+    match error.kind {
+        ErrorKind::Cancelled if core.is_ending() => Problem::shutting_down(),
+        _ => Problem::from(error),
+    }
+}
+
+/// What comes of a run, when it is over; at once, where the client does not wait for it.
+pub(super) async fn reply(
+    core: &dyn Core,
+    launched: Launched,
+    is_asynchronous: bool,
+) -> Result<Response, Problem> {
+    let Launched { id, is_waiting, finished } = launched;
+    if is_asynchronous {
+        let mut response = accepted(started(&id, is_waiting), &id);
+        response
+            .headers_mut()
+            .insert("preference-applied", HeaderValue::from_static("respond-async"));
+        return Ok(response);
+    }
+    match finished.await {
+        Ok(finished) => Ok(of_run(answer(finished, core.is_ending()), &id)),
+        Err(_) => Err(Problem::from(Error::internal("the run broke off")).with_run(id)),
+    }
+}
+
+/// A run that goes on.
+pub(super) fn started(id: &str, is_waiting: bool) -> Value {
+    json!({ "run": id, "status": if is_waiting { "waiting" } else { "running" } })
+}
+
+/// 202: this run was started.
+pub(super) fn accepted(body: Value, id: &str) -> Response {
+    let mut response = json_answer(&body);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    of_run(response, id)
+}
+
+/// Whether the client does not want to wait (RFC 7240).
+pub(super) fn prefers_asynchronous(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split(',')).any(|preference| {
+        preference
+            .split(';')
+            .next()
+            .is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))
+    })
+}
+
+/// What came of a run: the script's own JSON where all went well.
+fn answer(finished: Finished, is_ending: bool) -> Response {
+    let plan = finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok());
+    match finished.result {
+        Ok(result) => match Problem::of_failures(&finished.id, &finished.failures, &result) {
+            Some(problem) => warp::Reply::into_response(problem),
+            None => match plan {
+                Some(plan) => {
+                    json_answer(&json!({ "dry_run": true, "plan": plan, "result": result }))
+                }
+                None => json_answer(&result),
+            },
+        },
+        Err(error) if error.kind == ErrorKind::Cancelled && is_ending => {
+            warp::Reply::into_response(Problem::cut_off().with_run(finished.id))
+        }
+        Err(error) => warp::Reply::into_response(Problem::from(error).with_run(finished.id)),
+    }
+}
+
+/// The answer with the headers that name its run.
+fn of_run(mut response: Response, id: &str) -> Response {
+    let headers: HashMap<&'static str, String> =
+        HashMap::from([(RUN_ID, id.to_owned()), (LOCATION.as_str(), format!("/api/runs/{id}"))]);
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
