@@ -69,7 +69,10 @@ fn every_example_passes_the_check_and_is_in_the_readme_with_a_crontab_line() {
     let lines = readme.split("```crontab\n").nth(1).unwrap().split("```").next().unwrap();
     for name in files {
         assert!(readme.contains(&format!("[{name}.rhai]({name}.rhai)")), "{name}");
-        assert!(lines.lines().any(|line| line.split_whitespace().any(|word| word == name)), "{name}");
+        assert!(
+            lines.lines().any(|line| line.split_whitespace().any(|word| word == name)),
+            "{name}"
+        );
     }
     fs::write(site.path("mine"), lines.replace("/etc/convoy-backups/scripts", FOLDER)).unwrap();
     let ran = site.run("crontab check mine").ok();

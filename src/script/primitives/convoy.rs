@@ -3,11 +3,15 @@
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
-use super::{Options, Returned, call, removal, string, time, to_map, to_script};
+use super::{
+    call::{Returned, call, string, to_map, to_script},
+    options::Options,
+    removal, time,
+};
 use crate::{
     convoy::{ApiTime, Backup, BackupUrl, Destination, Name, NewVolume, Snapshot, Volume},
     error::{Error, Result},
-    script::host::Run,
+    script::run::Run,
 };
 
 /// The destination that a script names, or else the configured one.

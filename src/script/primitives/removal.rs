@@ -6,7 +6,7 @@ use super::convoy::destination;
 use crate::{
     convoy::{Backup, Name, Snapshot, Volume},
     error::{Error, Result},
-    script::host::Run,
+    script::run::Run,
 };
 
 /// The removal of a volume; `all` deletes its newest good backup too. What can fail fails here,

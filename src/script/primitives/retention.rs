@@ -5,11 +5,18 @@ use std::collections::HashMap;
 use rhai::plugin::*;
 use rhai::{Array, EvalAltResult, FnPtr, Map};
 
-use super::{Options, Returned, call, errors, run, string, time};
+use super::{
+    call::{Returned, call, string},
+    options::Options,
+    run, time,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     retention::{self, Item, Policy, RULES},
-    script::host::Run,
+    script::{
+        run::Run,
+        thrown::{of_thrown, raise},
+    },
 };
 
 /// How far another host's clock may be ahead of this one's.
@@ -76,7 +83,7 @@ fn carry_out_plan(
     delete: &FnPtr,
 ) -> Returned<Array> {
     let rows: Result<Vec<Row>> = plan.iter().map(|decision| Row::new(volume, decision)).collect();
-    let mut rows = errors::raise(rows, ctx.call_position())?;
+    let mut rows = raise(rows, ctx.call_position())?;
     for row in rows.iter_mut().rev().filter(|row| !row.keep) {
         let result = delete.call_within_context::<Dynamic>(ctx, (row.id.clone(),));
         match result {
@@ -99,7 +106,7 @@ fn carry_out_plan(
 /// What the script's own `catch` would have got.
 fn caught(mut error: EvalAltResult) -> Error {
     match error.unwrap_inner() {
-        EvalAltResult::ErrorRuntime(value, _) => errors::of_thrown(value),
+        EvalAltResult::ErrorRuntime(value, _) => of_thrown(value),
         _ => {
             error.clear_position();
             Error::new(ErrorKind::Script, error.to_string())

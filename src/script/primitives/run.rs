@@ -2,14 +2,11 @@
 
 use rhai::plugin::*;
 
-use super::{Returned, call};
+use super::call::{Returned, call};
 use crate::{
     diagnostic,
     error::Error,
-    script::{
-        errors,
-        host::{Failure, Run},
-    },
+    script::{outcome::Failure, run::Run, thrown::of_thrown},
 };
 
 #[export_module]
@@ -71,7 +68,7 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
         call(&ctx, |run| {
-            super::record_failure(run, volume, errors::of_thrown(&error));
+            super::record_failure(run, volume, of_thrown(&error));
             Ok(())
         })
     }
