@@ -177,7 +177,7 @@ fn quiesce_tells_the_application_before_and_after_the_snapshot() {
     let backup = site.run("quiesce --volume web --pause 0s --json").json();
     assert_eq!(backup["URL"], site.backups("web")[0].as_str());
     let events = |from: usize| -> Vec<(String, String)> {
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let bodies = web.requests().into_iter().skip(from).map(|request| request.body);
         let bodies = bodies.map(|body| serde_json::from_str::<Value>(&body).unwrap());
         bodies.map(|body| (text(&body["event"]), text(&body["volume"]))).collect()
