@@ -37,6 +37,7 @@ use crate::{
     diagnostic,
     error::{Error, ErrorKind, Result},
     locks::Locks,
+    run_words::{RunStatus, Trigger},
     scope::{self, Scope},
     script::{
         self, Arguments, Failure, Host, Listener, MessageSink, Outcome, RunInfo, Script, Settings,
@@ -44,7 +45,7 @@ use crate::{
     },
     text::command_line,
 };
-pub(crate) use record::{Entry, Status, Trigger};
+pub(crate) use record::Entry;
 use record::{Output, RunRecord};
 pub(crate) use recording::Recorder;
 use recording::Recording;
@@ -120,7 +121,7 @@ pub(crate) struct Finished {
     /// The script's name.
     pub(crate) script: String,
     /// How it ended.
-    pub(crate) status: Status,
+    pub(crate) status: RunStatus,
     /// What the script returned; `Err` where it did not come to its end.
     pub(crate) result: Result<Value>,
     /// What failed on the way without ending it.
@@ -146,8 +147,8 @@ impl Finished {
     /// The process's exit code: 0 done, 3 partial, else by the error, 1 where there is none.
     pub(crate) fn exit_code(&self) -> u8 {
         match (self.status, &self.result) {
-            (Status::Done, _) => 0,
-            (Status::Partial, _) => 3,
+            (RunStatus::Done, _) => 0,
+            (RunStatus::Partial, _) => 3,
             (_, Err(error)) => error.exit_code(),
             // Every volume failed: all of them for the same busy lock is still "try later".
             (_, Ok(_))
@@ -202,7 +203,7 @@ pub(crate) fn announce(
     let mut record = begun_record(&id, &request, started);
     record.only_reads = only_reads;
     if matches!(place, Some(Place::Waiting(_))) {
-        record.status = Status::Waiting;
+        record.status = RunStatus::Waiting;
     }
     let begin = |recorder: &Arc<Recorder>| {
         recorder.begin(record.clone(), cancellation.clone(), !only_reads)
@@ -234,7 +235,7 @@ impl Announced {
 
     /// Whether it has to wait for its turn.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.record.status == Status::Waiting
+        self.record.status == RunStatus::Waiting
     }
 
     /// Runs it to its end, when its turn has come.
@@ -268,7 +269,7 @@ impl Announced {
             }
         }
         if self.is_waiting() {
-            (self.record.status, self.record.started) = (Status::Running, self.door.clock.now());
+            (self.record.status, self.record.started) = (RunStatus::Running, self.door.clock.now());
             if let Some(recording) = self.recording.as_ref().filter(|_| turn.is_some()) {
                 recording.turn_came(self.record.clone());
             }
@@ -307,11 +308,7 @@ impl Announced {
         host.deadline = begun.checked_add(request.timeout);
         host.clock = door.clock.clone();
         host.settings = door.settings.clone();
-        host.run = RunInfo {
-            id: id.clone(),
-            trigger: request.trigger.as_str().into(),
-            dry_run: request.dry_run,
-        };
+        host.run = RunInfo { id: id.clone(), trigger: request.trigger, dry_run: request.dry_run };
         host.listener = door.listener.clone();
         host.message_sink = door.message_sink.clone();
         let host = Arc::new(host);
@@ -349,7 +346,7 @@ impl Announced {
                 match cancelled_by {
                     Some(by) => error.message = format!("the run was cancelled by {by}"),
                     None if ending.is_cancelled() => {
-                        finished.status = Status::Interrupted;
+                        finished.status = RunStatus::Interrupted;
                         error.message = CUT_OFF.to_owned();
                     }
                     None => {}
@@ -422,12 +419,12 @@ fn finished(
     took: Duration,
 ) -> Finished {
     let (status, result, failures) = match outcome {
-        Ok(outcome) => (status(&outcome), Ok(outcome.result), outcome.failures),
+        Ok(outcome) => (outcome.status(), Ok(outcome.result), outcome.failures),
         Err(error) => {
             let status = match error.kind {
-                ErrorKind::Cancelled => Status::Cancelled,
-                ErrorKind::DeadlineExceeded => Status::TimedOut,
-                _ => Status::Failed,
+                ErrorKind::Cancelled => RunStatus::Cancelled,
+                ErrorKind::DeadlineExceeded => RunStatus::TimedOut,
+                _ => RunStatus::Failed,
             };
             (status, Err(error), Vec::new())
         }
@@ -472,7 +469,7 @@ fn ended_record(
         ended: Some(ended),
         took: Some(finished.took),
         status: finished.status,
-        reason: (finished.status == Status::Interrupted).then(|| CUT_OFF.to_owned()),
+        reason: (finished.status == RunStatus::Interrupted).then(|| CUT_OFF.to_owned()),
         error: finished.result.as_ref().err().map(diagnostic::to_json),
         failures: finished.failures.clone(),
         ..record
@@ -503,13 +500,5 @@ fn room_left(value: &Value, bytes: usize) -> Option<usize> {
             })
         }
         _ => bytes.checked_sub(5),
-    }
-}
-
-fn status(outcome: &Outcome) -> Status {
-    match outcome.status() {
-        script::Status::Done => Status::Done,
-        script::Status::Partial => Status::Partial,
-        script::Status::Failed => Status::Failed,
     }
 }

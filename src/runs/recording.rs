@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     alive::Alive,
-    record::{Line, Output, RunRecord, Status},
+    record::{Line, Output, RunRecord},
     store::{Change, Ending, Store},
 };
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     convoy::guards::Observation,
     diagnostic,
     error::{Error, ErrorKind, Result},
+    run_words::RunStatus,
     scope::Lines,
     sync::lock,
 };
@@ -604,7 +605,7 @@ fn alive(store: &Store, id: &str) -> Result<Alive> {
 fn broken(record: RunRecord, now: Timestamp) -> End {
     let error = Error::internal("the run broke off inside the program");
     let record = RunRecord {
-        status: Status::Failed,
+        status: RunStatus::Failed,
         ended: Some(now),
         error: Some(diagnostic::to_json(&error)),
         ..record

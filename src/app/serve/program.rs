@@ -17,10 +17,11 @@ use crate::{
     config::Config,
     error::{Error, ErrorKind, Result},
     files::write_whole,
-    runs::{self, Door, Request, Store, Trigger, Turns},
+    run_words::Trigger,
+    runs::{self, Door, Request, Store, Turns},
     schedule::{Started, View},
     script::{Library, Settings},
-    status::report::Report,
+    status::Report,
     web::core::{Call, Core, Launched, Schedule},
 };
 
