@@ -17,6 +17,8 @@ mod given;
 mod kind;
 mod logs;
 #[cfg(test)]
+mod name_tests;
+#[cfg(test)]
 mod page_tests;
 mod secret;
 mod settings;

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, ErrorKind},
     script::Failure,
     text::command_line,
+    webhook_formats::digest,
 };
 
 /// A run that ended.
@@ -193,12 +194,6 @@ pub(super) fn without_numbers(text: &str) -> String {
         }
     };
     text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
-}
-
-/// A short name for a text: the first half of its SHA-256, in hexadecimal digits.
-pub(super) fn digest(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bo
              If that was meant, say so with: convoy-backups status --forget {}\nElse restore it with: convoy-backups restore",
             volume.name
         );
-        notifier.problem_of(
+        notifier.problem_with(
             &format!("{GONE}{name}"),
             &format!("{name} is gone from the daemon"),
             &text,
@@ -81,7 +81,7 @@ pub(crate) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) 
                 notifier.problem(&key, &look.in_short(), &text);
             }
             LookVerdict::Busy => {}
-            LookVerdict::Well => notifier.solved(
+            LookVerdict::Well => notifier.resolve(
                 &key,
                 &format!("{} is well again", look.destination),
                 "The newest backup that should be there is there.",
@@ -102,29 +102,29 @@ pub(crate) fn tell_over(
         if let Some(name) = key.strip_prefix(GONE) {
             match known.get(name) {
                 Some(volume) if volume.lost => {}
-                Some(_) => notifier.solved(
+                Some(_) => notifier.resolve(
                     key,
                     &format!("{name} is there again"),
                     "The daemon lists it again.",
                 ),
                 // Somebody knows, or it was long ago.
-                None => notifier.forget(key),
+                None => notifier.drop_problem(key),
             }
         } else if let Some(destination) = key.strip_prefix(DESTINATION) {
             if !looks.iter().any(|look| look.destination == destination) {
-                notifier.forget(key);
+                notifier.drop_problem(key);
             }
         } else if let Some(name) = key.strip_prefix(FRESHNESS).filter(|name| *name != "watch") {
             match known.get(name) {
-                None | Some(VolumeStatus { lost: true, .. }) => notifier.forget(key),
+                None | Some(VolumeStatus { lost: true, .. }) => notifier.drop_problem(key),
                 Some(VolumeStatus {
                     freshness: Freshness::Until(_), backup: Some(backup), ..
                 }) => {
-                    notifier.solved(key, &format!("{name} is well again"), &backup.url);
+                    notifier.resolve(key, &format!("{name} is well again"), &backup.url);
                 }
                 Some(VolumeStatus { freshness: Freshness::Unscheduled, .. }) => {
                     let text = "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-                    notifier.solved(key, &format!("{name} is not scheduled any more"), text);
+                    notifier.resolve(key, &format!("{name} is not scheduled any more"), text);
                 }
                 Some(_) => {}
             }

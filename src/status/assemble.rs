@@ -12,7 +12,12 @@ use super::{
     report::{self, Backup, Report, Running, Size, Volume},
 };
 use crate::{
-    config::Config, diagnostic, error::Error, notify::Notifier, runs::Store, schedule::Entry,
+    config::Config,
+    diagnostic,
+    error::Error,
+    notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
+    runs::Store,
+    schedule::Entry,
     text::counted,
 };
 
@@ -99,10 +104,7 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
             .push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
     }
     if seen.notifier.channels().is_empty() {
-        notes.push(
-            "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
-                .into(),
-        );
+        notes.push(format!("{NO_CHANNEL}: {NO_CHANNEL_HINT}"));
     }
     let told = seen.notifier.problems().unwrap_or_default();
     // What was looked at just now counts as it is now; people may be told of its end a little

@@ -51,7 +51,7 @@ fn tell_interrupted(store: &Store, notifier: &Notifier) {
                     run.id,
                     run.script
                 );
-                notifier.run_ended(&report_of_record(store, &run));
+                notifier.on_run_end(&report_of_record(store, &run));
                 interruption_told(store, &run.id);
             }
         }
@@ -100,7 +100,7 @@ impl FreshnessWatch {
         // nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.shared.notifier.solved(
+            watch.shared.notifier.resolve(
                 WATCH,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",
@@ -163,7 +163,7 @@ impl FreshnessWatch {
                 notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
             }
             None => {
-                notifier.solved(
+                notifier.resolve(
                     "daemon",
                     "the volume daemon answers again",
                     "It lists its volumes.",
