@@ -61,7 +61,7 @@ impl Notifier {
             return;
         }
         let key = format!("run {}", report.name());
-        if report.is_a_look() {
+        if report.is_interactive_read() {
             // The person who asked sees the failure. A problem of the crontab's runs can be over
             // all the same.
             if !report.is_bad {
@@ -107,7 +107,7 @@ impl Notifier {
                 Some(problem) => {
                     self.notify_of_run(Event::Recovered, report, Reach::All, Some(&problem), None);
                 }
-                None if report.is_a_look() => {}
+                None if report.is_interactive_read() => {}
                 None => self.notify_of_run(Event::Succeeded, report, Reach::EveryRun, None, None),
             }
             self.notify_made_up_for(report, &others);

@@ -54,8 +54,7 @@ pub(crate) struct Problem {
     /// by any run end it. [`EVERY_VOLUME`]: a backup of everything.
     #[serde(default)]
     pub(crate) not_backed_up: BTreeSet<String>,
-    /// From which daemon and to which destination they were not backed up; `None`: none was
-    /// reached.
+    /// The daemon and the destination of the failed backup; `None`: no daemon was reached.
     #[serde(default)]
     place: Option<String>,
     /// When each of the failures (by fingerprint) was last reported.
@@ -108,12 +107,12 @@ pub(crate) enum Repeat {
     Never,
 }
 
-/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where none was left
-/// out).
+/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where no volume
+/// was left out).
 #[derive(Debug, Clone, Default)]
 pub(super) struct BackedUp {
     pub(crate) volumes: BTreeSet<String>,
-    /// From which daemon, to which destination.
+    /// The daemon and the destination.
     pub(crate) place: Option<String>,
 }
 

@@ -79,10 +79,10 @@ impl Smtp {
         format!("{}:{} ({security})", self.host, self.port)
     }
 
-    /// Sends it; the answer is who was refused.
+    /// Sends a message; the addresses that were refused.
     ///
     /// # Errors
-    /// Where nobody got it.
+    /// Where no address got the message.
     pub(crate) async fn send(
         &self,
         from: &Address,

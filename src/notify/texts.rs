@@ -125,7 +125,7 @@ pub(super) fn run_body(
     blocks.push(Block::Fact("When", format!("{}{took}", moment(report.started, zone))));
     blocks.push(Block::Fact("Started by", report.trigger.clone()));
     blocks.push(Block::Fact("Run", report.run.clone()));
-    blocks.push(Block::Fact("Look closer", report.look_closer()));
+    blocks.push(Block::Fact("Look closer", report.details_command()));
     if !report.log_tail.is_empty() {
         let skipped = report.log_tail.len().saturating_sub(MOST_LINES);
         blocks.push(Block::Lines("The end of its log", report.log_tail[skipped..].to_vec()));
