@@ -18,6 +18,7 @@
 //!   in, words out.
 //! - [`webhook_formats`]: the forms in which a webhook is notified.
 //! - `service_manager`: telling systemd how far the program is.
+//! - `run_words`: how a run stands and who started it, as `runs`, `notify` and `web` call it.
 //! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the
 //!   others stand on.
 
@@ -41,6 +42,7 @@ pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod retention;
+pub(crate) mod run_words;
 pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod scope;

@@ -18,7 +18,12 @@ use super::{
     slot::{Reach, slots},
     texts::{self, Block},
 };
-use crate::{clock::Clock, config::Config, error::Result};
+use crate::{
+    clock::Clock,
+    config::Config,
+    error::Result,
+    run_words::{RunStatus, Trigger},
+};
 
 /// Notifies people and services. One per process; making it costs nothing and needs no network.
 pub(crate) struct Notifier {
@@ -64,13 +69,13 @@ impl Notifier {
         if report.is_interactive_read() {
             // The person who asked sees the failure. A problem of the crontab's runs can be over
             // all the same.
-            if !report.is_bad {
+            if !report.status.is_failure() {
                 self.on_good_end(&key, report);
             }
         } else if report.counts_as_failure() {
             self.resolve_by_backup(report);
             self.report_failure(&key, report);
-        } else if report.is_bad || report.status != "done" {
+        } else if report.status != RunStatus::Done {
             self.resolve_by_backup(report);
             self.notify_of_run(Event::Ended, report, Reach::EveryRun, None, None);
         } else {
@@ -85,7 +90,7 @@ impl Notifier {
             fingerprint: &report.fingerprint(),
             now: self.clock.now(),
             // What a person typed may never be typed again.
-            expires: report.trigger != "cron",
+            expires: report.trigger != Trigger::Cron,
             not_backed_up: report.not_backed_up(),
             place: report.place.clone(),
             repeat: Repeat::AfterAWhile,
