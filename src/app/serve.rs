@@ -27,7 +27,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
     logging,
-    notify::Notifier,
+    notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
     runs::{Recorder, Store, Turns},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     service_manager::ServiceManager,
@@ -179,8 +179,8 @@ async fn start_scheduler(state: &Arc<ServeState>, crontab: Crontab, address: Str
         if let Err(error) = std::fs::write(running_sign(config), address) {
             log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
         }
-        state.notifier.solved(START, "serve runs again", "It follows the crontab.");
-        state.notifier.solved("crontab", "the crontab is in order again", "It is in force.");
+        state.notifier.resolve(START, "serve runs again", "It follows the crontab.");
+        state.notifier.resolve("crontab", "the crontab is in order again", "It is in force.");
         let options =
             Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
         let runner = Arc::new(CrontabRunner(state.clone()));
@@ -278,9 +278,7 @@ fn log_channels(notifier: &Notifier) {
         log::info!("problems are told by {}: {}", channel.channel.as_str(), channel.to);
     }
     if channels.is_empty() {
-        log::warn!(
-            "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
-        );
+        log::warn!("{NO_CHANNEL}: {NO_CHANNEL_HINT}");
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn run_and_notify(
     let notifier = notifier.clone();
     // The log's end is in the store, and the outbox is on a disk: both may block.
     blocking::run(move || {
-        notifier.run_ended(&run_reports::of_finished(&door, &finished, trigger, &words));
+        notifier.on_run_end(&run_reports::of_finished(&door, &finished, trigger, &words));
         if finished.status == RunStatus::Interrupted
             && finished.recorded
             && let Some(recorder) = &door.recorder

@@ -94,7 +94,7 @@ fn tell_of_start(state: &ServeState, entry: &Arc<Entry>, due: Due, started: Resu
     let what =
         format!("\"{script} {}\" (line {} of the crontab)", entry.arguments_text(), entry.line);
     let Err(error) = started else {
-        state.notifier.solved(&key, &format!("{script} can be started again"), &what);
+        state.notifier.resolve(&key, &format!("{script} can be started again"), &what);
         return;
     };
     log::error!("line {}: \"{script}\" can't be started: {error}", entry.line);
@@ -204,7 +204,7 @@ impl Runner for CrontabRunner {
 
     fn followed(&self, crontab: &Crontab) {
         *lock(&self.0.following) = crontab.clone();
-        self.0.notifier.solved(
+        self.0.notifier.resolve(
             "crontab",
             "the crontab is in order again",
             "The new crontab is in force.",
