@@ -53,11 +53,11 @@ pub(crate) trait Core: Send + Sync + 'static {
 
     /// Starts a dry run of the crontab's entry of this key, with all of its own settings. It is
     /// none of the entry's runs: it goes on beside them, and what is known of them stays as it is.
-    /// `None` where there is no such entry. `is_left` as in [`Call`].
+    /// `None` where there is no such entry.
     ///
     /// # Errors
     /// As [`Core::launch`]; where the entry's script is not there any more.
-    async fn rehearse_entry(&self, key: &str, is_left: bool) -> Result<Option<Launched>>;
+    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<Launched>>;
 
     /// Starts the crontab's entry of this key at its times no more, or again; `false` where there
     /// is none.
@@ -93,8 +93,16 @@ pub(crate) struct Call {
     pub(crate) dry_run: bool,
     /// How long it may take, where that is not as configured.
     pub(crate) timeout: Option<Duration>,
-    /// Nobody waits for its end: it is found in the store at once.
-    pub(crate) is_left: bool,
+    pub(crate) answer_at: AnswerAt,
+}
+
+/// When the client that started a run gets its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnswerAt {
+    /// As soon as the run was started: the run is in the store by then.
+    Start,
+    /// When the run has ended.
+    End,
 }
 
 /// A run that was started.

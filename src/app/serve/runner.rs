@@ -22,7 +22,7 @@ use crate::{
         Runner, Started,
     },
     sync::lock,
-    web::events::Name,
+    web::events::EventName,
 };
 
 /// Runs the crontab's lines.
@@ -215,7 +215,7 @@ impl Runner for CrontabRunner {
         self.0.notifier.problem("crontab", "the crontab has errors", &text);
         *lock(&self.0.refused) = errors.to_vec();
         self.0.changed.notify_one();
-        self.0.hub.tell(Name::Schedule);
+        self.0.hub.tell(EventName::Schedule);
     }
 
     fn followed(&self, crontab: &Crontab) {
@@ -226,7 +226,7 @@ impl Runner for CrontabRunner {
             "The new crontab is in force.",
         );
         lock(&self.0.refused).clear();
-        self.0.hub.tell(Name::Schedule);
+        self.0.hub.tell(EventName::Schedule);
         self.0.changed.notify_one();
     }
 }
