@@ -15,103 +15,26 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
-    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::crontab::{Crontab, Entry};
+use super::{
+    crontab::{Crontab, Entry},
+    due::{Before, CutOff, Due, GivenUp, Missed, Remembered},
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A tick that is no later than this is on time.
-const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
+const ON_TIME_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 
 /// A clock that was put back by more than this was wrong before.
-const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
+const CLOCK_CORRECTION_LIMIT: SignedDuration = SignedDuration::from_hours(3);
 
 /// The longest delay before a run that is made up for.
-const MAKE_UP_DELAY: Duration = Duration::from_secs(30);
-
-/// Why an entry is run now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// The time for which it was due.
-    pub(crate) time: Timestamp,
-    /// What has come of that time so far.
-    pub(crate) before: Before,
-}
-
-/// What came of a due time before the run that is for it now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// Nothing: it is due now.
-    Nothing,
-    /// It was missed, and is made up for.
-    Missed,
-    /// Its run was cut off, and is made up for.
-    CutOff,
-    /// Nothing: it was not due, somebody wants it now.
-    NotDue,
-}
-
-/// What is remembered of an entry from before the program was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Past {
-    /// Its due times up to this one are dealt with.
-    pub(crate) due: Timestamp,
-    /// Its last run began and did not come to its end.
-    pub(crate) cut_off: Option<CutOff>,
-}
-
-/// A run that was cut off with the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CutOff {
-    /// The time for which it was due.
-    pub(crate) due: Timestamp,
-    /// It made up for another one for the same time, that was cut off, too.
-    pub(crate) again: bool,
-}
-
-/// Why a tick was missed and is not made up for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missed {
-    /// The entry's run before still went on, or still waited for its turn.
-    StillRunning,
-    /// The program was down, or the machine slept, and the entry does not catch up.
-    Down,
-}
-
-impl fmt::Display for Missed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::StillRunning => "the run before has not ended",
-            Self::Down => "the program was down or the machine slept, and catching up is off",
-        })
-    }
-}
-
-/// Why a run that was cut off is not made up for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GivenUp {
-    /// The run that made up for it was cut off as well.
-    Again,
-    /// The entry does not catch up.
-    NoCatchUp,
-    /// The entry is paused.
-    Paused,
-}
-
-impl fmt::Display for GivenUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Again => "the run that made up for it was cut off as well",
-            Self::NoCatchUp => "catching up is off",
-            Self::Paused => "the entry is paused",
-        })
-    }
-}
+const MAKE_UP_DELAY_LIMIT: Duration = Duration::from_secs(30);
 
 /// What is to be done.
 #[derive(Debug)]
@@ -154,9 +77,6 @@ struct State {
     missed: u64,
 }
 
-/// What is remembered of the entry with this key; `None` for one that was never seen.
-pub(crate) type Known<'a> = &'a dyn Fn(&str) -> Option<Past>;
-
 /// A random length of time up to this one.
 pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
 
@@ -177,8 +97,8 @@ pub(crate) struct Board {
     random: Random,
 }
 
-impl fmt::Debug for Board {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Board")
             .field("states", &self.states)
             .field("queue", &self.queue)
@@ -209,13 +129,13 @@ impl Board {
     /// Follows this crontab from now on. Entries that were there before keep all that is known of
     /// them.
     ///
-    /// `known` is asked at the program's start only, because a line that was not in the crontab has
+    /// `remembered` is asked at the program's start only, because a line that was not in the crontab has
     /// missed nothing.
     pub(crate) fn follow(
         &mut self,
         crontab: &Crontab,
         now: Timestamp,
-        known: Option<Known<'_>>,
+        remembered: Option<&dyn Fn(&str) -> Option<Remembered>>,
     ) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
@@ -224,7 +144,7 @@ impl Board {
                 // Also a tick of this very moment, that was not looked at yet.
                 Some(state) => State { entry: entry.clone(), ..state },
                 None => {
-                    let past = known.and_then(|known| known(&entry.key));
+                    let past = remembered.and_then(|remembered| remembered(&entry.key));
                     self.first_seen(entry, now, past, &mut actions)
                 }
             };
@@ -239,7 +159,7 @@ impl Board {
         &mut self,
         entry: &Arc<Entry>,
         now: Timestamp,
-        past: Option<Past>,
+        past: Option<Remembered>,
         actions: &mut Vec<Action>,
     ) -> State {
         let mut state = State {
@@ -259,7 +179,8 @@ impl Board {
             return state;
         }
         // A time far ahead was written while the clock was wrong.
-        let Some(Past { due: last, cut_off }) = past.filter(|past| past.due <= now + CORRECTION)
+        let Some(Remembered { due: last, cut_off }) =
+            past.filter(|past| past.due <= now + CLOCK_CORRECTION_LIMIT)
         else {
             state.next = entry.schedule.next_after(now);
             actions.push(Action::Remember(entry.clone(), now));
@@ -301,7 +222,7 @@ impl Board {
     }
 
     fn make_up(&self, state: &mut State, due: Due, now: Timestamp) {
-        state.delayed = Some((now + self.delay(MAKE_UP_DELAY, now, state.next), due));
+        state.delayed = Some((now + self.delay(MAKE_UP_DELAY_LIMIT, now, state.next), due));
     }
 
     /// A random delay, less than half of what is left until the entry is due again.
@@ -319,7 +240,7 @@ impl Board {
         if self.ending {
             return actions;
         }
-        if now < self.latest - CORRECTION {
+        if now < self.latest - CLOCK_CORRECTION_LIMIT {
             log::warn!(
                 "the clock was put back from {} to {now}: due times are counted from there",
                 self.latest
@@ -338,14 +259,14 @@ impl Board {
         {
             let Some(Reverse((_, _, key))) = self.wakes.pop() else { break };
             let Some(mut state) = self.states.remove(&key) else { continue };
-            self.look_at(&mut state, now, &mut actions);
+            self.handle_tick(&mut state, now, &mut actions);
             self.states.insert(key, state);
         }
         self.start_waiting(&mut actions);
         actions
     }
 
-    fn look_at(&mut self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    fn handle_tick(&mut self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(due) = state.next.filter(|next| *next <= now) else {
             if let Some((_, due)) = state.delayed.take_if(|(time, _)| *time <= now) {
                 self.enqueue(state, due);
@@ -365,7 +286,7 @@ impl Board {
             if !state.queued {
                 actions.push(Action::Remember(state.entry.clone(), due));
             }
-        } else if now.duration_since(due) > ON_TIME {
+        } else if now.duration_since(due) > ON_TIME_LIMIT {
             self.overdue(state, due, now, actions);
         } else {
             let delay = self.delay(state.entry.jitter, now, state.next);

@@ -14,8 +14,8 @@ use std::sync::{
 use tokio::sync::oneshot;
 
 use super::{
-    board::Due,
     crontab::{Crontab, Entry},
+    due::Due,
     runner::{Event, MissedTick, Runner},
 };
 use crate::error::Error;

@@ -18,10 +18,13 @@
 //! followed.
 
 mod assignment;
+mod call;
 mod entry;
 pub(crate) mod field;
 mod line;
 mod old_form;
+mod options;
+mod schedule;
 mod settings;
 mod surroundings;
 #[cfg(test)]
@@ -33,8 +36,8 @@ use std::{collections::HashMap, sync::Arc};
 use crate::error::{Error, Result};
 pub(crate) use assignment::without_secrets;
 pub(crate) use entry::Entry;
-use entry::Patterns;
 use line::{Line, Wrong};
+use schedule::Patterns;
 use settings::Group;
 pub(crate) use surroundings::Surroundings;
 

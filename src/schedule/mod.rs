@@ -9,15 +9,19 @@
 mod board;
 mod clerk;
 pub(crate) mod crontab;
+mod due;
 mod runner;
 pub(crate) mod scheduler;
 pub(crate) mod source;
 pub(crate) mod timer;
 pub(crate) mod timetable;
+mod view;
 pub(crate) mod watch;
 
-pub(crate) use board::{Before, CutOff, Due, EntryStatus, Past};
+pub(crate) use board::EntryStatus;
 pub(crate) use crontab::{Checked, Crontab, Entry, Surroundings};
+pub(crate) use due::{Before, CutOff, Due, Remembered};
 pub(crate) use runner::{Asker, Begins, Event, MissedTick, RunEnd, Runner, Started};
-pub(crate) use scheduler::{Options, Scheduler, View};
+pub(crate) use scheduler::{Options, Scheduler};
 pub(crate) use source::Source;
+pub(crate) use view::View;

@@ -12,14 +12,14 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    board::{Due, Missed, Past},
     crontab::{Crontab, Entry},
+    due::{Due, Missed, Remembered},
 };
 use crate::error::{Error, Result};
 
 /// Runs what is due, and remembers.
 ///
-/// The loop itself calls none of these but [`Runner::past`], once, before it begins: all that
+/// The loop itself calls none of these but [`Runner::remembered`], once, before it begins: all that
 /// remembers or tells is called in turn on a thread of its own (`clerk`), and may block.
 #[async_trait]
 pub(crate) trait Runner: Send + Sync + 'static {
@@ -37,7 +37,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
     ) -> RunEnd;
 
     /// What is remembered of entries, by their keys, from before the program was started.
-    fn past(&self) -> HashMap<String, Past>;
+    fn remembered(&self) -> HashMap<String, Remembered>;
 
     /// The keys of the entries that somebody paused before the program was started.
     fn paused(&self) -> BTreeSet<String> {

@@ -5,7 +5,7 @@
 //! crontab again, and the end.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,33 +13,24 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc},
     task::{Id, JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    board::{Action, Before, Board, Due, EntryStatus},
+    board::{Action, Board},
     clerk::Clerk,
     crontab::{Checked, Crontab, Entry},
-    runner::{Asker, Event, MissedTick, RunEnd, Runner, Started},
+    due::{Before, Due},
+    runner::{Asker, Event, MissedTick, RunEnd, Runner},
     timer::Timer,
+    view::{ManualRun, View},
 };
-use crate::{
-    diagnostic::in_one_line,
-    error::{Error, ErrorKind, Result},
-    sync::lock,
-};
+use crate::{diagnostic::in_one_line, error::Result, sync::lock};
 
 /// How long runs that were cancelled may take to end.
-const LAST_WORDS: Duration = Duration::from_secs(10);
-
-/// An entry that somebody wants to run now.
-struct Wanted {
-    entry: Arc<Entry>,
-    due: Due,
-    asker: Asker,
-}
+const CANCELLED_RUN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the loop needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -59,69 +50,6 @@ pub(crate) struct Ended {
     pub(crate) left_behind: Vec<(Arc<Entry>, Due)>,
 }
 
-/// Shows what the scheduler knows, and does what people want of it, from anywhere and at any time.
-#[derive(Clone)]
-pub(crate) struct View {
-    board: Arc<Mutex<Board>>,
-    timer: Arc<dyn Timer>,
-    clerk: Clerk,
-    /// Wakes the loop.
-    wake: Arc<Notify>,
-    wanted: mpsc::UnboundedSender<Wanted>,
-}
-
-impl View {
-    /// All entries as they are now, in the order of their lines.
-    pub(crate) fn entries(&self) -> Vec<EntryStatus> {
-        lock(&self.board).statuses()
-    }
-
-    /// Runs the entry with this key now, and comes back when the run has its place in the line;
-    /// `None` where there is no such entry.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
-    /// where the program ends, and why the run could not begin.
-    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<Started>> {
-        let (asker, told) = oneshot::channel();
-        {
-            let mut board = lock(&self.board);
-            let Some((entry, due)) = board.run_now(key, self.timer.now())? else { return Ok(None) };
-            // Under the lock: once the board has ended, nothing comes here any more.
-            let _ = self.wanted.send(Wanted { entry, due, asker: Asker::new(asker) });
-        }
-        match told.await {
-            Ok(started) => started.map(Some),
-            Err(_) if lock(&self.board).is_ending() => Err(Error::new(
-                ErrorKind::Cancelled,
-                "the run did not begin: the program is ending",
-            )),
-            Err(_) => Err(Error::internal("the run broke off before it began")),
-        }
-    }
-
-    /// Does not start the entry with this key at its times any more; `None` where there is none,
-    /// else the keys of all that are paused.
-    pub(crate) fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
-        let mut board = lock(&self.board);
-        board.pause(key).then(|| board.paused().clone())
-    }
-
-    /// Starts the entry with this key at its times again; `None` where there is none, else the keys
-    /// of all that are paused.
-    pub(crate) fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
-        let mut board = lock(&self.board);
-        let actions = board.resume(key, self.timer.now())?;
-        let dealt_with = actions.into_iter().filter_map(|action| match action {
-            Action::Remember(entry, due) => Some((entry, Event::DealtWith(due))),
-            _ => None,
-        });
-        self.clerk.remember(dealt_with.collect());
-        self.wake.notify_one();
-        Some(board.paused().clone())
-    }
-}
-
 /// The scheduler, before it is started.
 pub(crate) struct Scheduler {
     board: Arc<Mutex<Board>>,
@@ -134,9 +62,9 @@ pub(crate) struct Scheduler {
     wake: Arc<Notify>,
     /// Which entry a task runs, and how to end it.
     tasks: HashMap<Id, (Arc<Entry>, CancellationToken)>,
-    /// What somebody wants now, and the way there.
-    wanted: mpsc::UnboundedReceiver<Wanted>,
-    want: mpsc::UnboundedSender<Wanted>,
+    manual_runs: mpsc::UnboundedReceiver<ManualRun>,
+    /// For [`View`]s.
+    manual_run_sender: mpsc::UnboundedSender<ManualRun>,
 }
 
 /// Reads and checks the crontab in force; it may take its time.
@@ -165,10 +93,10 @@ impl Scheduler {
     ) -> Self {
         let now = timer.now();
         let mut board = Board::new(options.most_at_a_time, now, random, runner.paused());
-        let past = runner.past();
-        let actions = board.follow(crontab, now, Some(&|key| past.get(key).copied()));
+        let remembered = runner.remembered();
+        let actions = board.follow(crontab, now, Some(&|key| remembered.get(key).copied()));
         let board = Arc::new(Mutex::new(board));
-        let (want, wanted) = mpsc::unbounded_channel();
+        let (manual_run_sender, manual_runs) = mpsc::unbounded_channel();
         let mut scheduler = Self {
             board,
             timer,
@@ -178,8 +106,8 @@ impl Scheduler {
             running: JoinSet::new(),
             wake: Arc::default(),
             tasks: HashMap::new(),
-            wanted,
-            want,
+            manual_runs,
+            manual_run_sender,
         };
         // Nothing starts here: what is made up for waits for its delay.
         scheduler.act(actions);
@@ -193,7 +121,7 @@ impl Scheduler {
             timer: self.timer.clone(),
             clerk: self.clerk.clone(),
             wake: self.wake.clone(),
-            wanted: self.want.clone(),
+            manual_runs: self.manual_run_sender.clone(),
         }
     }
 
@@ -215,7 +143,7 @@ impl Scheduler {
                 () = end.cancelled() => {}
                 () = self.timer.sleep_until(wake) => {}
                 () = self.wake.notified() => {}
-                Some(Wanted { entry, due, asker }) = self.wanted.recv() => self.start(entry, due, asker),
+                Some(ManualRun { entry, due, asker }) = self.manual_runs.recv() => self.start(entry, due, asker),
                 Some(done) = self.running.join_next_with_id() => self.finished(done),
                 checked = done(&mut reading) => {
                     reading = None;
@@ -341,8 +269,8 @@ impl Scheduler {
                 due.time
             );
         }
-        // What was wanted and is not started is told so, as its asker is dropped.
-        while let Ok(Wanted { entry, .. }) = self.wanted.try_recv() {
+        // Dropping the asker tells whoever waits that the run does not begin.
+        while let Ok(ManualRun { entry, .. }) = self.manual_runs.try_recv() {
             let _ = lock(&self.board).finished(&entry.key);
         }
         if !self.running.is_empty() {
@@ -357,7 +285,7 @@ impl Scheduler {
             log::warn!("line {}: \"{}\" of {} is cut off", entry.line, entry.script, due.time);
         }
         self.tasks.values().for_each(|(_, cancellation)| cancellation.cancel());
-        self.wait(LAST_WORDS).await;
+        self.wait(CANCELLED_RUN_TIMEOUT).await;
         ended.left_behind = lock(&self.board).running().cloned().collect();
         for (entry, due) in &ended.left_behind {
             log::error!(

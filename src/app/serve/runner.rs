@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
     schedule::{
-        Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd,
+        Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Remembered, RunEnd,
         Runner, Started,
     },
     sync::lock,
@@ -154,14 +154,14 @@ impl Runner for CrontabRunner {
         end
     }
 
-    fn past(&self) -> HashMap<String, Past> {
+    fn remembered(&self) -> HashMap<String, Remembered> {
         let times = self.0.store().entry_times().unwrap_or_else(|error| {
             log::warn!("when lines of the crontab ran last is not known: {error}");
             HashMap::new()
         });
         let cut_off = |begun: Begun| CutOff { due: begun.due, again: begun.again };
         let past = times.into_iter().map(|(key, times)| {
-            let past = Past { due: times.due, cut_off: times.begun.map(cut_off) };
+            let past = Remembered { due: times.due, cut_off: times.begun.map(cut_off) };
             (key, past)
         });
         past.collect()

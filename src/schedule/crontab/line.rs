@@ -41,7 +41,15 @@ pub(super) struct Line<'a> {
     pub(super) text: &'a str,
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
+    /// The next word from this byte on, and where it begins.
+    pub(super) fn word(&self, from: usize) -> Option<(&'a str, usize)> {
+        let rest = &self.text[from..];
+        let start = from + rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        let word = self.text[start..].split([' ', '\t']).next()?;
+        (!word.is_empty()).then_some((word, start))
+    }
+
     /// An error (or a warning) at this byte of the line. A value that is secret is not shown.
     pub(super) fn error(&self, wrong: Wrong) -> Error {
         self.located(Error::configuration(wrong.message), wrong.at, wrong.hint)

@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::schedule::{
-    board::{CutOff, Past},
     crontab::{self, testing},
+    due::{CutOff, Remembered},
     runner::Begins,
     timer::SteppedTimer,
 };
@@ -18,7 +18,7 @@ use crate::schedule::{
 #[derive(Default)]
 struct Recorder {
     notes: Mutex<Vec<String>>,
-    known: Mutex<HashMap<String, Past>>,
+    known: Mutex<HashMap<String, Remembered>>,
     /// `None`: runs end at once. Else each takes a permit to end.
     gate: Option<Semaphore>,
     /// Runs don't end even when they are cancelled.
@@ -78,7 +78,7 @@ impl Runner for Recorder {
         });
     }
 
-    fn past(&self) -> HashMap<String, Past> {
+    fn remembered(&self) -> HashMap<String, Remembered> {
         self.known.lock().unwrap().clone()
     }
 
@@ -87,12 +87,15 @@ impl Runner for Recorder {
         for (entry, event) in events {
             let past = known
                 .entry(entry.key.clone())
-                .or_insert(Past { due: Timestamp::MIN, cut_off: None });
+                .or_insert(Remembered { due: Timestamp::MIN, cut_off: None });
             match event {
                 Event::DealtWith(due) => past.due = *due,
                 Event::Begins(due) => {
                     let again = due.before == Before::CutOff;
-                    *past = Past { due: due.time, cut_off: Some(CutOff { due: due.time, again }) };
+                    *past = Remembered {
+                        due: due.time,
+                        cut_off: Some(CutOff { due: due.time, again }),
+                    };
                 }
                 Event::Ended => past.cut_off = None,
             }
@@ -346,7 +349,7 @@ impl Runner for Hanging {
     fn missed(&self, missed: &[MissedTick]) {
         self.note(format!("{} missed", missed.len()));
     }
-    fn past(&self) -> HashMap<String, Past> {
+    fn remembered(&self) -> HashMap<String, Remembered> {
         HashMap::new()
     }
     fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
@@ -437,7 +440,7 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
             RunEnd::Ended
         }
         fn missed(&self, _: &[MissedTick]) {}
-        fn past(&self) -> HashMap<String, Past> {
+        fn remembered(&self) -> HashMap<String, Remembered> {
             HashMap::new()
         }
         fn remember(&self, _: &[(Arc<Entry>, Event)]) -> bool {
