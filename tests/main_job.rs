@@ -1,9 +1,28 @@
-//! The main job, as an operator does it: against the built-in daemon, and against Convoy where
+//! The main job, as an operator does it: against the built-in daemon, by commands that own its
+//! folder and by commands that reach it over the socket of the owner; and against Convoy where
 //! `CONVOY_BIN` is set.
 
 use std::{fs, path::Path, process::Command};
 
-use crate::support::site::{Ran, Site};
+use crate::support::{
+    site::{Ran, Site},
+    way::{Way, both_ways},
+};
+
+both_ways! {
+    a_volume_is_snapshotted_backed_up_changed_pruned_and_restored
+    every_volume_is_backed_up_and_one_that_fails_does_not_stop_the_others
+    a_backup_that_fails_leaves_the_older_backups_and_snapshots
+    remove_keeps_the_newest_backup_and_with_all_keeps_nothing
+    a_volume_that_comes_back_under_its_name_keeps_its_own_backups_apart
+    a_volume_without_a_backup_is_removed_only_with_all
+    a_mounted_volume_is_not_removed_and_its_backups_stay
+    a_dry_run_writes_nothing_and_tells_what_would_be_done_in_order
+    a_restore_never_touches_what_is_there
+    a_volume_that_is_forgotten_leaves_its_files_and_its_backups
+    two_hosts_that_share_a_destination_remove_only_their_own_backups
+    two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own
+}
 
 /// Whether two folders hold the same files with the same content.
 #[track_caller]
@@ -16,9 +35,8 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
-#[test]
-fn a_volume_is_snapshotted_backed_up_changed_pruned_and_restored() {
-    let site = Site::new();
+fn a_volume_is_snapshotted_backed_up_changed_pruned_and_restored(way: Way) {
+    let site = way.of(Site::new());
     site.create("vol1", &[("a.txt", "first"), ("deep/er/b.txt", "stays")]);
 
     let snapshots = site.run("snapshot --volume vol1 --json").json();
@@ -46,9 +64,8 @@ fn a_volume_is_snapshotted_backed_up_changed_pruned_and_restored() {
         .fails(1, &["error:", "hint:"]);
 }
 
-#[test]
-fn every_volume_is_backed_up_and_one_that_fails_does_not_stop_the_others() {
-    let site = Site::new();
+fn every_volume_is_backed_up_and_one_that_fails_does_not_stop_the_others(way: Way) {
+    let site = way.of(Site::new());
     for volume in ["vol1", "vol2", "vol3"] {
         site.create(volume, &[("file", volume)]);
     }
@@ -79,9 +96,8 @@ fn old_snapshots_stay_where_they_shall() {
     assert_eq!(site.backups("vol1").len(), 4);
 }
 
-#[test]
-fn a_backup_that_fails_leaves_the_older_backups_and_snapshots() {
-    let site = Site::new();
+fn a_backup_that_fails_leaves_the_older_backups_and_snapshots(way: Way) {
+    let site = way.of(Site::new());
     site.create("vol1", &[("file", "1")]);
     site.run("backup --volume vol1").ok();
     let (snapshots, backups) = (site.snapshots("vol1"), site.backups("vol1"));
@@ -92,9 +108,8 @@ fn a_backup_that_fails_leaves_the_older_backups_and_snapshots() {
     assert_eq!(site.backups("vol1"), backups);
 }
 
-#[test]
-fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing() {
-    let site = Site::new();
+fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing(way: Way) {
+    let site = way.of(Site::new());
     for volume in ["vol1", "vol2"] {
         site.create(volume, &[("file", "content")]);
         site.run(&format!("backup --volume {volume} --create-snapshot")).ok();
@@ -116,9 +131,8 @@ fn remove_keeps_the_newest_backup_and_with_all_keeps_nothing() {
     site.run("remove --volume vol2 --all").fails(1, &["vol2"]);
 }
 
-#[test]
-fn a_volume_that_comes_back_under_its_name_keeps_its_own_backups_apart() {
-    let site = Site::new();
+fn a_volume_that_comes_back_under_its_name_keeps_its_own_backups_apart(way: Way) {
+    let site = way.of(Site::new());
     site.create("vol1", &[("file", "first")]);
     site.run("backup --volume vol1").ok();
     site.run("remove --volume vol1").ok();
@@ -132,9 +146,8 @@ fn a_volume_that_comes_back_under_its_name_keeps_its_own_backups_apart() {
     assert_eq!(site.backups("vol1"), [first], "the backup of the first volume is not the second's");
 }
 
-#[test]
-fn a_volume_without_a_backup_is_removed_only_with_all() {
-    let site = Site::new();
+fn a_volume_without_a_backup_is_removed_only_with_all(way: Way) {
+    let site = way.of(Site::new());
     site.create("vol1", &[("file", "the only copy")]);
     site.run("remove --volume vol1").fails(1, &["no good backup", "--all"]);
     assert!(site.volume("vol1").join("file").exists());
@@ -142,9 +155,8 @@ fn a_volume_without_a_backup_is_removed_only_with_all() {
     assert!(!site.volume("vol1").exists());
 }
 
-#[test]
-fn a_mounted_volume_is_not_removed_and_its_backups_stay() {
-    let site = Site::new();
+fn a_mounted_volume_is_not_removed_and_its_backups_stay(way: Way) {
+    let site = way.of(Site::new());
     site.create("vol1", &[("file", "in use")]);
     for _ in 0..2 {
         site.run("backup --volume vol1 --create-snapshot").ok();
@@ -178,9 +190,8 @@ fn state(site: &Site) -> (String, String) {
     (site.run("volumes --json").ok().out, site.run("backups --json").ok().out)
 }
 
-#[test]
-fn a_dry_run_writes_nothing_and_tells_what_would_be_done_in_order() {
-    let site = Site::new();
+fn a_dry_run_writes_nothing_and_tells_what_would_be_done_in_order(way: Way) {
+    let site = way.of(Site::new());
     site.create("vol1", &[("file", "content")]);
     site.run("backup --volume vol1 --create-snapshot").ok();
     site.run("backup --volume vol1 --create-snapshot").ok();
@@ -210,9 +221,8 @@ fn a_dry_run_writes_nothing_and_tells_what_would_be_done_in_order() {
     assert_eq!(state(&site), before);
 }
 
-#[test]
-fn a_restore_never_touches_what_is_there() {
-    let site = Site::new();
+fn a_restore_never_touches_what_is_there(way: Way) {
+    let site = way.of(Site::new());
     site.create("vol1", &[("file", "in use")]);
     site.run("backup --volume vol1").ok();
     let url = site.backups("vol1").remove(0);
@@ -260,9 +270,8 @@ fn a_users_own_script_cannot_get_around_the_guards() {
     assert!(site.volume("vol2").join("file").exists());
 }
 
-#[test]
-fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups() {
-    let site = Site::new();
+fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups(way: Way) {
+    let site = way.of(Site::new());
     for volume in ["vol1", "vol2"] {
         site.create(volume, &[("file", "content")]);
     }
@@ -275,11 +284,11 @@ fn a_volume_that_is_forgotten_leaves_its_files_and_its_backups() {
     site.run_script(forget, "").fails(1, &["no volume \"vol1\"", "mine.rhai:1:"]);
 }
 
-#[test]
-fn two_hosts_that_share_a_destination_remove_only_their_own_backups() {
-    let here = Site::new();
-    let there =
-        Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+fn two_hosts_that_share_a_destination_remove_only_their_own_backups(way: Way) {
+    let here = way.of(Site::new());
+    let there = way
+        .of(Site::new())
+        .with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
     here.create("vol1", &[("file", "here")]);
     here.run("backup --volume vol1").ok();
     there.create("vol1", &[("file", "there")]);
@@ -292,11 +301,11 @@ fn two_hosts_that_share_a_destination_remove_only_their_own_backups() {
     assert_eq!(fs::read_to_string(here.volume("again").join("file")).unwrap(), "here");
 }
 
-#[test]
-fn two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own() {
-    let here = Site::new();
-    let there =
-        Site::new().with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+fn two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own(way: Way) {
+    let here = way.of(Site::new());
+    let there = way
+        .of(Site::new())
+        .with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
     here.create("vol1", &[("file", "here")]);
     here.run("backup --volume vol1").ok();
     let first = here.backups("vol1");

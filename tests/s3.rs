@@ -1,4 +1,7 @@
 //! Backups on S3 by the built-in daemon, over the real protocol.
+//!
+//! Each scenario is tried twice: by commands that own the daemon's folder, and by commands that
+//! reach the daemon over the socket of the process that owns it, as beside `serve`.
 
 use std::{fs, process::Command};
 
@@ -6,6 +9,7 @@ use crate::support::{
     running::Running,
     s3::{BREAKS_OFF, DONE, KEY_ID, Request, S3},
     site::Site,
+    way::{Way, both_ways},
 };
 
 fn site(s3: &S3) -> Site {
@@ -15,6 +19,20 @@ fn site(s3: &S3) -> Site {
         .with("BKUP_S3_ACCESS_KEY_ID", KEY_ID)
         .with("BKUP_S3_SECRET_ACCESS_KEY", "hunter2")
         .with("BKUP_REPOSITORY_PASSWORD", "secret")
+}
+
+both_ways! {
+    a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host
+    an_upload_that_fails_leaves_no_backup_and_the_older_ones_stay
+    a_service_that_is_busy_for_a_moment_is_asked_again
+    a_repository_is_made_by_one_host_only
+    a_repository_whose_making_was_answered_by_nobody_opens_all_the_same
+    a_repository_that_another_host_is_just_making_is_left_to_it
+    a_bucket_that_was_emptied_is_not_begun_anew_and_nothing_is_said_to_be_well
+    a_list_whose_end_is_out_of_reach_is_not_taken_for_the_whole
+    an_object_whose_answer_breaks_off_is_read_again
+    a_backup_whose_packs_are_gone_is_not_good
+    what_is_wrong_with_a_bucket_is_said_with_what_to_do
 }
 
 /// Bytes that neither compress nor repeat, more than a window of reading.
@@ -29,10 +47,9 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(&mut next).flatten().take(length).collect()
 }
 
-#[test]
-fn a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host() {
+fn a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a.txt", "first"), ("deep/er/b.txt", "stays")]);
     fs::write(site.volume("vol1").join("large"), noise(9_000_000)).unwrap();
     for round in 0..4 {
@@ -54,7 +71,7 @@ fn a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host()
 
     // Another machine, with nothing but the program, the bucket's address, the key and the
     // password.
-    let other = self::site(&s3);
+    let other = way.of(self::site(&s3));
     other.run_words(&["restore", "--volume", "rescued", "--backupurl", &backups[0]]).ok();
     let compared = Command::new("diff")
         .arg("-r")
@@ -72,10 +89,9 @@ fn a_volume_is_backed_up_to_a_bucket_pruned_there_and_restored_on_another_host()
     assert_eq!(site.backups("vol10").len(), 1);
 }
 
-#[test]
-fn an_upload_that_fails_leaves_no_backup_and_the_older_ones_stay() {
+fn an_upload_that_fails_leaves_no_backup_and_the_older_ones_stay(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a", "1")]);
     site.run("backup").ok();
     let before = site.backups("vol1");
@@ -90,10 +106,9 @@ fn an_upload_that_fails_leaves_no_backup_and_the_older_ones_stay() {
     assert_eq!(site.backups("vol1").len(), 2);
 }
 
-#[test]
-fn a_service_that_is_busy_for_a_moment_is_asked_again() {
+fn a_service_that_is_busy_for_a_moment_is_asked_again(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a", "1")]);
     let mut left = 2;
     s3.fault(move |request| {
@@ -104,10 +119,9 @@ fn a_service_that_is_busy_for_a_moment_is_asked_again() {
     site.run("backup").ok();
 }
 
-#[test]
-fn a_repository_is_made_by_one_host_only() {
+fn a_repository_is_made_by_one_host_only(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a", "1")]);
     site.run("backup").ok();
     let made = |request: &&Request| request.method == "PUT" && request.object.ends_with("/config");
@@ -118,7 +132,7 @@ fn a_repository_is_made_by_one_host_only() {
 
     // A service without conditional writes.
     let s3 = S3::start();
-    let site = self::site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a", "1")]);
     s3.fault(|request| {
         request.headers.contains_key("if-none-match").then_some((501, "NotImplemented"))
@@ -127,11 +141,10 @@ fn a_repository_is_made_by_one_host_only() {
     assert_eq!(site.backups("vol1").len(), 1);
 }
 
-#[test]
-fn a_repository_whose_making_was_answered_by_nobody_opens_all_the_same() {
+fn a_repository_whose_making_was_answered_by_nobody_opens_all_the_same(way: Way) {
     for status in [500, 400] {
         let s3 = S3::start();
-        let site = site(&s3);
+        let site = way.of(self::site(&s3));
         site.create("vol1", &[("a", "1")]);
         s3.fault(move |request| {
             (request.method == "PUT" && request.object.ends_with("/config"))
@@ -139,27 +152,25 @@ fn a_repository_whose_making_was_answered_by_nobody_opens_all_the_same() {
         });
         site.run("backup").ok();
         s3.mend();
-        assert_eq!(self::site(&s3).backups("vol1").len(), 1);
+        assert_eq!(way.of(self::site(&s3)).backups("vol1").len(), 1);
     }
 }
 
-#[test]
-fn a_repository_that_another_host_is_just_making_is_left_to_it() {
+fn a_repository_that_another_host_is_just_making_is_left_to_it(way: Way) {
     let s3 = S3::start();
-    let other = site(&s3);
+    let other = way.of(self::site(&s3));
     other.create("vol1", &[("a", "1")]);
     other.run("backup").ok();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol2", &[("a", "1")]);
     s3.remove(|name| !name.contains("/keys/"));
     site.run("backup").fails(75, &["another host seems to be making the repository"]);
     assert_eq!(s3.names().len(), 1, "{:?}", s3.names());
 }
 
-#[test]
-fn a_bucket_that_was_emptied_is_not_begun_anew_and_nothing_is_said_to_be_well() {
+fn a_bucket_that_was_emptied_is_not_begun_anew_and_nothing_is_said_to_be_well(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a", "1")]);
     site.run("backups").ok();
     site.run("backup").ok();
@@ -179,10 +190,9 @@ fn a_bucket_that_was_emptied_is_not_begun_anew_and_nothing_is_said_to_be_well() 
     assert_eq!(site.snapshots("vol1").len(), 2, "no snapshot goes, either");
 }
 
-#[test]
-fn a_list_whose_end_is_out_of_reach_is_not_taken_for_the_whole() {
+fn a_list_whose_end_is_out_of_reach_is_not_taken_for_the_whole(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a", "1")]);
     for _ in 0..4 {
         site.run("backup --create-snapshot").ok();
@@ -191,10 +201,9 @@ fn a_list_whose_end_is_out_of_reach_is_not_taken_for_the_whole() {
     site.run("backups").fails(1, &["no end that can be reached", "ListObjectsV2"]);
 }
 
-#[test]
-fn an_object_whose_answer_breaks_off_is_read_again() {
+fn an_object_whose_answer_breaks_off_is_read_again(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[]);
     fs::write(site.volume("vol1").join("large"), noise(9_000_000)).unwrap();
     site.run("backup").ok();
@@ -226,26 +235,29 @@ fn a_wrong_region_is_forgotten_when_it_was_corrected() {
     site.run("backup").ok();
 }
 
-#[test]
-fn a_backup_whose_packs_are_gone_is_not_good() {
+fn a_backup_whose_packs_are_gone_is_not_good(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     site.create("vol1", &[("a", "1")]);
     site.run("backup").ok();
     s3.remove(|name| name.contains("/data/"));
     let url = &site.backups("vol1")[0];
+    // A process that has the repository open knows which packs there were.
+    let missing = match way {
+        Way::Alone => "NoSuchKey",
+        Way::OverTheSocket => "is missing",
+    };
     site.run_words(&["restore", "--volume", "new", "--backupurl", url])
-        .fails(1, &["is not good", "NoSuchKey", "restic check"]);
+        .fails(1, &["is not good", missing, "restic check"]);
     // What is left of a repository is not taken for none.
     s3.remove(|name| name.ends_with("/config"));
     site.run("backup --create-snapshot")
         .fails(1, &["config", "is missing in a repository that has backups"]);
 }
 
-#[test]
-fn what_is_wrong_with_a_bucket_is_said_with_what_to_do() {
+fn what_is_wrong_with_a_bucket_is_said_with_what_to_do(way: Way) {
     let s3 = S3::start();
-    let site = site(&s3);
+    let site = way.of(self::site(&s3));
     let ran = site
         .run("--destination s3://other@eu-west-1/x backups")
         .fails(1, &["NoSuchBucket", "make the bucket"]);
@@ -254,8 +266,12 @@ fn what_is_wrong_with_a_bucket_is_said_with_what_to_do() {
     site.run("backups").fails(1, &["AccessDenied", "policy"]);
     s3.fault(|_| Some((301, "PermanentRedirect")));
     site.run("backups").fails(1, &["another region"]);
-    s3.mend();
-    let site = site.with("BKUP_S3_ACCESS_KEY_ID", "another");
+}
+
+#[test]
+fn settings_that_do_not_open_a_bucket_are_named() {
+    let s3 = S3::start();
+    let site = site(&s3).with("BKUP_S3_ACCESS_KEY_ID", "another");
     site.run("backups").fails(1, &["InvalidAccessKeyId", "BKUP_S3_ACCESS_KEY_ID"]);
     let site = site.without("BKUP_S3_ACCESS_KEY_ID");
     site.run("backups")

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 
 use crate::{
     convoy::{
-        Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot,
-        Volume,
+        Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
+        NewVolume, Snapshot, Volume,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -102,15 +102,6 @@ macro_rules! forward {
                 format!("the built-in daemon at {}", self.root.display())
             }
 
-            fn deletes_by_prefix(&self) -> bool {
-                false
-            }
-
-            fn serialises_itself(&self) -> bool {
-                // In this process or another, it is the built-in daemon.
-                true
-            }
-
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer> {
                 let asked = Instant::now();
                 let mut pause = Duration::ZERO;
@@ -131,6 +122,7 @@ macro_rules! forward {
 }
 
 forward! {
+    Read capabilities() -> Capabilities;
     Read info() -> Info;
     Read is_used(destination: &Destination) -> Option<bool>;
     Read volumes() -> BTreeMap<String, Volume>;

@@ -28,10 +28,11 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot,
-    Volume,
+    Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
+    Snapshot, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
+use answer::Used;
 use exchange::Failure;
 
 /// How long each sort of call may take, its whole answer included.
@@ -89,6 +90,8 @@ pub(crate) struct Client {
     wait: Wait,
     /// Where the socket really is, once it was seen there.
     real_socket: OnceLock<PathBuf>,
+    /// Asked for once.
+    capabilities: OnceLock<Capabilities>,
 }
 
 impl fmt::Debug for Client {
@@ -120,7 +123,7 @@ impl Client {
     /// A client of this socket; nothing is sent yet.
     pub(crate) fn new(options: ClientOptions) -> Self {
         let wait: Wait = Arc::new(|pause| Box::pin(tokio::time::sleep(pause)));
-        Self { options, wait, real_socket: OnceLock::new() }
+        Self { options, wait, real_socket: OnceLock::new(), capabilities: OnceLock::new() }
     }
 
     fn deadlines(&self) -> &Deadlines {
@@ -275,6 +278,14 @@ impl Client {
         answer::json(&body).map_err(|error| error.with_request(request))
     }
 
+    /// The answer of a route that our server has; `None` from Convoy, which has no such route.
+    async fn beyond_convoy<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<Option<T>> {
+        match self.json(call).await {
+            Err(error) if error.status == Some(404) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
     async fn nothing(&self, call: Call) -> Result<()> {
         let request = call.request();
         let body = self.send(call).await?;
@@ -313,6 +324,21 @@ impl Daemon for Client {
 
     fn description(&self) -> String {
         format!("Convoy at {}", self.options.socket.display())
+    }
+
+    async fn capabilities(&self) -> Result<Capabilities> {
+        if let Some(known) = self.capabilities.get() {
+            return Ok(*known);
+        }
+        let call = self.get("/capabilities", None, self.deadlines().quick_read);
+        let capabilities = self.beyond_convoy(call).await?.unwrap_or(Capabilities::CONVOY);
+        Ok(*self.capabilities.get_or_init(|| capabilities))
+    }
+
+    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
+        let body = self.backup_fields(destination);
+        let call = self.get("/backups/used", Some(body.into()), self.deadlines().listing);
+        Ok(self.beyond_convoy::<Used>(call).await?.and_then(|answer| answer.used))
     }
 
     async fn info(&self) -> Result<Info> {

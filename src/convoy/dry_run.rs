@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-    Snapshot, Volume, url::DestinationKind,
+    ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
+    NewVolume, Snapshot, Volume, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -128,13 +128,9 @@ impl Daemon for DryRun {
         self.daemon.is_used(destination).await
     }
 
-    fn deletes_by_prefix(&self) -> bool {
-        self.daemon.deletes_by_prefix()
-    }
-
-    fn serialises_itself(&self) -> bool {
-        // Nothing is written, so there is nothing to keep apart.
-        true
+    async fn capabilities(&self) -> Result<Capabilities> {
+        // A dry run writes nothing, so there is nothing to keep apart.
+        Ok(Capabilities { locks_destinations: true, ..self.daemon.capabilities().await? })
     }
 
     async fn info(&self) -> Result<Info> {

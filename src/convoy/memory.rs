@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-    Snapshot, Volume,
+    ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
+    NewVolume, Snapshot, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -236,6 +236,18 @@ impl State {
 impl Daemon for MemoryDaemon {
     fn description(&self) -> String {
         "a daemon in memory".into()
+    }
+
+    fn identity(&self) -> String {
+        self.description()
+    }
+
+    async fn capabilities(&self) -> Result<Capabilities> {
+        Ok(Capabilities::CONVOY)
+    }
+
+    async fn is_used(&self, _destination: &Destination) -> Result<Option<bool>> {
+        Ok(None)
     }
 
     async fn info(&self) -> Result<Info> {

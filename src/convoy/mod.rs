@@ -24,13 +24,18 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::error::Result;
-pub(crate) use model::{Backup, Belonging, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
-pub(crate) use model::{HINT, VOLUME_ID};
+pub(crate) use model::{
+    Backup, Belonging, Capabilities, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume,
+};
+pub(crate) use model::{HINT, KIND, VOLUME_ID};
 pub(crate) use names::Name;
 pub use time::ApiTime;
 pub(crate) use url::{BackupUrl, Destination};
 
-/// The operations of Convoy's API.
+/// The operations of Convoy's API, and what a daemon knows beyond it.
+///
+/// No method has a default: each implementation says what it knows, also those that only pass calls
+/// on, so that nothing is lost on the way to a script.
 ///
 /// Every method fails with [`crate::error::ErrorKind::Unreachable`] where nothing was sent,
 /// `Timeout` where the outcome is unknown, `Protocol` where the answer makes no sense, `NotFound`
@@ -41,31 +46,17 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// One line on which daemon this is, for the log: `Convoy at /var/run/convoy/convoy.sock`.
     fn description(&self) -> String;
 
-    /// What every way to the same daemon has in common: locks go by it.
-    fn identity(&self) -> String {
-        self.description()
-    }
+    /// The key under which locks and the store know this daemon: the same for every way to one
+    /// address.
+    fn identity(&self) -> String;
 
-    /// Whether anything that backups need is at a destination; `None` where that can't be told.
-    ///
-    /// # Errors
-    /// Where the destination can't be looked at.
-    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
-        let _ = destination;
-        Ok(None)
-    }
+    /// What the daemon does beyond Convoy's API. Our server answers `GET /capabilities`; Convoy has
+    /// no such route, and [`Capabilities::CONVOY`].
+    async fn capabilities(&self) -> Result<Capabilities>;
 
-    /// Whether its deletion of a volume's last backup on S3 takes along all whose names begin like
-    /// that volume's. Convoy's does.
-    fn deletes_by_prefix(&self) -> bool {
-        true
-    }
-
-    /// Whether it keeps backups and deletions at one destination apart by itself, and ends what it
-    /// was doing when its process ends. Convoy does neither.
-    fn serialises_itself(&self) -> bool {
-        false
-    }
+    /// Whether a destination holds anything that backups need; `None` where the daemon can't tell.
+    /// Our server answers `GET /backups/used`; Convoy has no such route, and can't tell.
+    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>>;
 
     /// `GET /info`: the daemon's settings and its drivers'.
     async fn info(&self) -> Result<Info>;

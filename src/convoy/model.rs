@@ -14,8 +14,35 @@ use crate::error::{Error, ErrorKind, Result};
 /// volume's `DriverInfo` and of a backup. Convoy has none such.
 pub(crate) const VOLUME_ID: &str = "VolumeID";
 
-/// The header in which the built-in daemon says what to do about an error; Convoy has none.
+/// The header in which our server says what to do about an error; Convoy has none.
 pub(crate) const HINT: &str = "convoy-backups-hint";
+
+/// The header in which our server names an error's kind, as [`ErrorKind::code`] does; Convoy has
+/// none.
+pub(crate) const KIND: &str = "convoy-backups-error";
+
+/// What a daemon does beyond Convoy's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Capabilities {
+    /// Deleting a volume's last backup on S3 also deletes the backups of all volumes whose names
+    /// begin alike.
+    pub(crate) deletes_by_prefix: bool,
+    /// The daemon itself keeps backups and deletions at one destination apart, and its work ends
+    /// with its process.
+    pub(crate) locks_destinations: bool,
+}
+
+impl Capabilities {
+    /// Convoy's: what asks for the most caution.
+    pub(crate) const CONVOY: Self = Self { deletes_by_prefix: true, locks_destinations: false };
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self::CONVOY
+    }
+}
 
 /// What a driver tells of a volume or a snapshot: names and strings, as each driver likes.
 pub(crate) type DriverInfo = BTreeMap<String, String>;

@@ -38,8 +38,8 @@ use tokio::{
 pub(crate) use mounts::Mounts;
 
 use crate::{
-    convoy::{Daemon, HINT},
-    error::{Error, Result},
+    convoy::{Daemon, HINT, KIND},
+    error::{Error, ErrorKind, Result},
 };
 
 /// The longest request body, in bytes; Convoy's longest is a URL and a few names.
@@ -191,16 +191,18 @@ struct Answer {
     body: String,
     /// What to do about an error: Convoy's answers have no place for it.
     hint: Option<String>,
+    /// An error's kind: Convoy's words tell it only in part.
+    kind: Option<ErrorKind>,
 }
 
 impl Answer {
     fn text(body: String) -> Self {
-        Self { status: 200, body, hint: None }
+        Self { status: 200, body, hint: None, kind: None }
     }
 
     /// An error in plain text, with a newline, as Go's `http.Error` writes it.
     fn error(status: u16, message: &str) -> Self {
-        Self { status, body: format!("{message}\n"), hint: None }
+        Self { status, body: format!("{message}\n"), hint: None, kind: None }
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
@@ -211,6 +213,9 @@ impl Answer {
         if let Some(hint) = self.hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok())
         {
             response.headers_mut().insert(HINT, hint);
+        }
+        if let Some(kind) = self.kind {
+            response.headers_mut().insert(KIND, HeaderValue::from_static(kind.code()));
         }
         if !empty {
             response
@@ -249,6 +254,7 @@ async fn serve(
             status: 404,
             body: format!("Handler not found: {} {}", head.method, head.uri),
             hint: None,
+            kind: None,
         };
     };
     if matches!(asked, Asked::Api(_))

@@ -26,8 +26,8 @@ use crate::{
     blocking,
     clock::Clock,
     convoy::{
-        ApiTime, Backup, BackupUrl, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-        Snapshot, VOLUME_ID, Volume,
+        ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount,
+        Name, NewVolume, Snapshot, VOLUME_ID, Volume,
         refusal::{no_snapshot, no_volume, refused, volume_not_found},
     },
     error::{Error, ErrorKind, Result},
@@ -609,12 +609,12 @@ impl Daemon for BuiltinDaemon {
         .await
     }
 
-    fn deletes_by_prefix(&self) -> bool {
-        false
+    fn identity(&self) -> String {
+        self.description()
     }
 
-    fn serialises_itself(&self) -> bool {
-        true
+    async fn capabilities(&self) -> Result<Capabilities> {
+        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true })
     }
 
     async fn info(&self) -> Result<Info> {

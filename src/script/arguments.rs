@@ -5,16 +5,12 @@ use serde_json::{Map, Value};
 
 use super::{
     library::Script,
-    manifest::{Parameter, ParameterKind},
+    parameter::{Parameter, ParameterKind, typed},
 };
 use crate::{
-    convoy::{BackupUrl, Destination, Name},
     error::{Error, Result},
-    suggest, units,
+    suggest,
 };
-
-/// The longest value of an argument, in bytes: each is kept with its run.
-const LONGEST: usize = 16 << 10;
 
 /// A script's arguments, complete and typed: what `main` gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,81 +201,4 @@ pub(crate) fn from_json(script: &Script, object: &Map<String, Value>) -> Result<
         }
     }
     script.complete(given)
-}
-
-/// A whole number, also where JSON has it as `5.0`: to some languages and to JSON Schema that is
-/// the same.
-fn whole(number: &Value) -> Option<i64> {
-    /// What is larger has lost its last digits on the way.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    number.as_i64().or_else(|| {
-        let number =
-            number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
-        Some(number as i64)
-    })
-}
-
-/// The value as the script gets it, where it fits what the parameter must be.
-pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
-    let length = match value {
-        Value::String(text) => text.len(),
-        Value::Array(all) => all.iter().filter_map(Value::as_str).map(str::len).sum(),
-        _ => 0,
-    };
-    if length > LONGEST {
-        return Err(Error::usage(format!("the value is longer than {} KiB", LONGEST >> 10)));
-    }
-    let text = value.as_str();
-    let wrong = |what: &str| {
-        let shown = text.map_or_else(|| value.to_string(), |text| format!("\"{text}\""));
-        Error::usage(format!("{shown} is not {what}"))
-    };
-    let string = || match text {
-        Some(text) if !text.is_empty() => Ok(text),
-        Some(_) => Err(Error::usage("the value is empty")),
-        None => Err(wrong("a string")),
-    };
-    Ok(match &parameter.kind {
-        ParameterKind::String => Value::from(string()?),
-        ParameterKind::Int => match text {
-            Some(text) => text.trim().parse::<i64>().map_err(|_| wrong("a whole number"))?.into(),
-            None => whole(value).ok_or_else(|| wrong("a whole number"))?.into(),
-        },
-        ParameterKind::Bool => match (value, text.map(str::to_ascii_lowercase).as_deref()) {
-            (Value::Bool(value), _) => Value::Bool(*value),
-            (_, Some("true" | "yes" | "1")) => Value::Bool(true),
-            (_, Some("false" | "no" | "0")) => Value::Bool(false),
-            _ => return Err(wrong("true or false")),
-        },
-        ParameterKind::Size => match text {
-            Some(text) => units::parse_size(text)?.into(),
-            None => whole(value).filter(|bytes| *bytes >= 0).ok_or_else(|| wrong("a size"))?.into(),
-        },
-        ParameterKind::Duration => match text {
-            Some(text) => units::parse_duration(text)?.as_secs().into(),
-            None => whole(value)
-                .filter(|seconds| *seconds >= 0)
-                .ok_or_else(|| wrong("a duration"))?
-                .into(),
-        },
-        ParameterKind::OneOf(choices) => {
-            let text = string()?;
-            if !choices.iter().any(|choice| choice == text) {
-                let otherwise = format!("there are {}", choices.join(", "));
-                let hint =
-                    suggest::did_you_mean_or(text, choices.iter().map(String::as_str), &otherwise);
-                return Err(wrong(&format!("one of {}", choices.join(", "))).with_hint(hint));
-            }
-            Value::from(text)
-        }
-        ParameterKind::List => match value {
-            Value::String(one) => Value::Array(vec![Value::from(one.as_str())]),
-            Value::Array(all) if all.iter().all(Value::is_string) => value.clone(),
-            _ => return Err(wrong("a list of strings")),
-        },
-        ParameterKind::Volume => Value::from(Name::volume(string()?)?.as_str()),
-        ParameterKind::Snapshot => Value::from(Name::snapshot(string()?)?.as_str()),
-        ParameterKind::BackupUrl => Value::from(BackupUrl::parse(string()?)?.to_string()),
-        ParameterKind::Destination => Value::from(Destination::parse(string()?)?.as_str()),
-    })
 }

@@ -3,7 +3,7 @@
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
-use super::{errors, primitives};
+use super::{errors, primitives::NAMESPACES, reference::reference, thrown::located};
 use crate::error::Result;
 
 /// Looks at every call of a primitive with its namespace: the name must exist, with as many
@@ -25,9 +25,9 @@ pub(crate) fn check(ast: &AST, file: &str, source: &str) -> Result<()> {
             ) => {
                 let namespace = call.namespace.to_string();
                 let namespace = namespace.trim_end_matches("::");
-                if primitives::NAMESPACES.contains(&namespace)
+                if NAMESPACES.contains(&namespace)
                     && !imported.iter().any(|name| name == namespace)
-                    && !primitives::reference().iter().any(|entry| {
+                    && !reference().iter().any(|entry| {
                         entry.namespace == namespace
                             && entry.name == *call.name
                             && entry.arity == call.args.len()
@@ -44,12 +44,9 @@ pub(crate) fn check(ast: &AST, file: &str, source: &str) -> Result<()> {
     });
     match wrong {
         None => Ok(()),
-        Some((path, arguments, position)) => Err(errors::located(
-            errors::unknown_call(&path, &count(arguments)),
-            file,
-            source,
-            position,
-        )),
+        Some((path, arguments, position)) => {
+            Err(located(errors::unknown_call(&path, &count(arguments)), file, source, position))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     library::Script,
-    manifest::{Parameter, ParameterKind},
+    parameter::{Parameter, ParameterKind},
 };
 
 /// All that a script says of itself, but for its source.

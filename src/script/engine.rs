@@ -3,43 +3,19 @@
 use std::sync::{Arc, LazyLock};
 
 use rhai::{
-    Dynamic, Engine, OptimizationLevel, Token,
+    Dynamic, Engine, ModuleResolver, OptimizationLevel, Token,
     module_resolvers::DummyModuleResolver,
     packages::{Package, StandardPackage},
 };
 
 use super::{
-    host::{Run, RunTag},
+    limits::{
+        MAX_ARRAY_ELEMENTS, MAX_CALL_LEVELS, MAX_EXPRESSION_DEPTH, MAX_FUNCTIONS, MAX_MAP_ENTRIES,
+        MAX_MODULES, MAX_OPERATIONS, MAX_STRING_BYTES, MAX_VARIABLES,
+    },
     primitives,
-    resolver::Resolver,
+    run::{Run, RunTag},
 };
-
-/// Steps of a script, all its threads together: some ten seconds of pure computing, where a run
-/// over 1,000 volumes takes about a million.
-pub(crate) const MAX_OPERATIONS: u64 = 500_000_000;
-/// Functions inside functions.
-const MAX_CALL_LEVELS: usize = 64;
-/// Expressions inside expressions.
-const MAX_EXPRESSION_DEPTH: usize = 64;
-/// Bytes of text in one value, nested ones counted: the snapshots of thousands of volumes fit.
-/// Values are limited each, not together, so that this times [`MAX_VARIABLES`] is what one function
-/// can hold.
-const MAX_STRING_BYTES: usize = 16 << 20;
-/// Elements of one array, nested ones counted.
-const MAX_ARRAY_ELEMENTS: usize = 200_000;
-/// Entries of one map, nested ones counted.
-const MAX_MAP_ENTRIES: usize = 1_000_000;
-/// Variables alive at once in one function.
-const MAX_VARIABLES: usize = 200;
-/// Functions that a script defines.
-const MAX_FUNCTIONS: usize = 500;
-/// Files that a run imports.
-const MAX_MODULES: usize = 50;
-/// Threads that the `parallel` calls of one run have together, besides its own.
-pub(crate) const MAX_THREADS: usize = 16;
-/// The stack of a thread that runs a script: enough for the deepest calls of the deepest
-/// expressions, and for arrays nested as deep as they may be. Only what is used of it is memory.
-pub(crate) const STACK_BYTES: usize = 128 << 20;
 
 /// Rhai's own functions, made once: making them costs a hundred times what an engine does.
 static STANDARD: LazyLock<StandardPackage> = LazyLock::new(StandardPackage::new);
@@ -83,8 +59,8 @@ fn plain_words(engine: &mut Engine) {
     });
 }
 
-/// An engine for one run.
-pub(crate) fn for_run(run: &Arc<Run>, resolver: Resolver) -> Engine {
+/// An engine for one run, which imports by `resolver`.
+pub(crate) fn for_run(run: &Arc<Run>, resolver: impl ModuleResolver + 'static) -> Engine {
     let mut engine = for_compiling();
     engine.set_module_resolver(resolver);
     engine.set_default_tag(Dynamic::from(RunTag(Arc::clone(run))));

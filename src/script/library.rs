@@ -11,10 +11,7 @@ use std::{
 use rhai::AST;
 use sha2::{Digest, Sha256};
 
-use super::{
-    check, engine, errors,
-    manifest::{self, Parameter},
-};
+use super::{check, engine, errors, manifest, parameter::Parameter};
 use crate::{
     error::{Error, ErrorKind, Result},
     sync::lock,

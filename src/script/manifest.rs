@@ -15,7 +15,10 @@
 use rhai::{AST, Expr, FnAccess, Position, Stmt};
 use serde_json::Value;
 
-use super::{arguments, errors};
+use super::{
+    parameter::{Parameter, ParameterKind, typed},
+    thrown::located,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The constant that holds a script's declaration.
@@ -38,94 +41,6 @@ const TYPES: [&str; 11] = [
     "backup_url",
     "destination",
 ];
-
-/// One parameter, as the script declares it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Parameter {
-    /// Its name in the script: letters, digits and `_`.
-    pub(crate) name: String,
-    /// What its argument must be.
-    pub(crate) kind: ParameterKind,
-    /// Whether there must be an argument.
-    pub(crate) required: bool,
-    /// What it is without an argument, as the script gets it: a size in bytes, a duration in
-    /// seconds.
-    pub(crate) default: Option<Value>,
-    /// The default as the script's author wrote it, for help: `7d`.
-    pub(crate) default_text: Option<String>,
-    /// What it is for.
-    pub(crate) help: String,
-}
-
-/// What an argument must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ParameterKind {
-    /// Any text.
-    String,
-    /// A whole number.
-    Int,
-    /// True or false; a flag on the command line.
-    Bool,
-    /// A size such as `40G`; bytes in the script.
-    Size,
-    /// A duration such as `7d`; seconds in the script.
-    Duration,
-    /// One of these.
-    OneOf(Vec<String>),
-    /// Several texts; repeated on the command line.
-    List,
-    /// A volume's name.
-    Volume,
-    /// A snapshot's name.
-    Snapshot,
-    /// A backup's URL.
-    BackupUrl,
-    /// A backup destination.
-    Destination,
-}
-
-impl ParameterKind {
-    /// The word for it in a declaration's `type:`.
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Int => "int",
-            Self::Bool => "bool",
-            Self::Size => "size",
-            Self::Duration => "duration",
-            Self::OneOf(_) => "choice",
-            Self::List => "list",
-            Self::Volume => "volume",
-            Self::Snapshot => "snapshot",
-            Self::BackupUrl => "backup_url",
-            Self::Destination => "destination",
-        }
-    }
-
-    /// The word for it in usage lines: `SIZE`, `ext4|xfs`.
-    pub(crate) fn placeholder(&self) -> String {
-        match self {
-            Self::String => "STRING".into(),
-            Self::Int => "NUMBER".into(),
-            Self::Bool => "true|false".into(),
-            Self::Size => "SIZE".into(),
-            Self::Duration => "DURATION".into(),
-            Self::OneOf(choices) => choices.join("|"),
-            Self::List => "STRING".into(),
-            Self::Volume => "VOLUME".into(),
-            Self::Snapshot => "SNAPSHOT".into(),
-            Self::BackupUrl => "URL".into(),
-            Self::Destination => "DESTINATION".into(),
-        }
-    }
-}
-
-impl Parameter {
-    /// Its option on the command line: `--create-snapshot`.
-    pub(crate) fn option(&self) -> String {
-        format!("--{}", self.name.replace('_', "-"))
-    }
-}
 
 /// The flags that every command of the command line has: a script's parameter of that name could
 /// never be given there.
@@ -151,7 +66,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong(&self, position: Position, message: impl Into<String>) -> Error {
-        errors::located(Error::new(ErrorKind::Script, message), self.file, self.source, position)
+        located(Error::new(ErrorKind::Script, message), self.file, self.source, position)
     }
 
     /// What a constant of the script's is set to; `None` where there is none of this name.
@@ -357,7 +272,7 @@ fn parameter(
                 format!("the parameter \"{name}\" is required and has a default: choose one"),
             ));
         }
-        let typed = arguments::typed(&parameter, &value).map_err(|error| {
+        let typed = typed(&parameter, &value).map_err(|error| {
             reader.wrong(at, format!("the default of the parameter \"{name}\": {}", error.message))
         })?;
         parameter.default = Some(typed);

@@ -1,37 +1,49 @@
 //! The host of Rhai scripts: finds a script, reads what it declares, checks its arguments, and runs
 //! it within limits.
 //!
-//! - [`library`] finds scripts (built in, or in the user's folder); [`manifest`] reads what one
-//!   declares; [`arguments`] checks what it is given, whoever gives it; `check` finds misspelt
-//!   primitives before anything runs.
-//! - `engine` is the one place that builds an engine; [`primitives`] are the functions that scripts
-//!   have; `resolver` keeps imports inside the scripts' folders; `errors` translates Rhai's errors
-//!   into this crate's.
-//! - [`host`] is what a run gives its primitives, and [`run`] is the one way to run a script.
+//! From the top downwards; each file uses only what is below it:
+//!
+//! - `runner` is the one way to run a script; `resolver` keeps its imports inside the scripts'
+//!   folders; `describe` shows a script as JSON; [`arguments`] checks what a script is given, on
+//!   every way in.
+//! - [`library`] finds scripts, built in or in the user's folder; `check` finds misspelt primitives
+//!   before anything runs; `manifest` reads what a script declares.
+//! - `errors` explains Rhai's errors in the words of scripts; `reference` lists all primitives.
+//! - `engine` is the one place that builds an engine; `primitives` are the functions that scripts
+//!   have; `thrown` is how they throw and catch errors.
+//! - `run` is kept while a script runs, `threads` runs it; `host` is what a run gives its primitives,
+//!   `message_sink` takes its messages to people, `outcome` is what it came to.
+//! - `parameter` is what an argument must be; `limits` hold for every script.
 
 pub(crate) mod arguments;
 mod check;
 pub(crate) mod describe;
 mod engine;
 mod errors;
-pub(crate) mod host;
+mod host;
 pub(crate) mod library;
+mod limits;
 pub(crate) mod manifest;
-pub(crate) mod primitives;
+mod message_sink;
+mod outcome;
+mod parameter;
+mod primitives;
+mod reference;
 mod resolver;
+mod run;
 mod runner;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threads;
+mod thrown;
 
 pub(crate) use arguments::Arguments;
-pub(crate) use host::{
-    Failure, Host, Listener, Mail, MessageSink, NotifyLog, Outcome, Post, RunInfo, Settings,
-    Silent, Speaker, Status,
-};
+pub(crate) use host::{Host, Listener, RunInfo, Settings, Silent};
 pub(crate) use library::{Library, Listed, Origin, Script};
-pub(crate) use manifest::{Parameter, ParameterKind};
-pub(crate) use primitives::definitions;
+pub(crate) use message_sink::{Mail, MessageSink, NotifyLog, Post, Speaker};
+pub(crate) use outcome::{Failure, Outcome, Status};
+pub(crate) use parameter::{Parameter, ParameterKind};
+pub(crate) use reference::definitions;
 pub(crate) use runner::run;

@@ -9,7 +9,11 @@ use std::{
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::{check, errors, host::Run, library};
+use super::{
+    check, library,
+    run::Run,
+    thrown::{raise, thrown},
+};
 use crate::{
     error::{Error, ErrorKind},
     sync::lock,
@@ -34,7 +38,7 @@ impl Resolver {
         path: &str,
         position: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        let (text, file) = errors::raise(library::module(self.folder.as_deref(), path), position)?;
+        let (text, file) = raise(library::module(self.folder.as_deref(), path), position)?;
         self.run.remember_source(&file, &text);
         let inside = |error: Box<EvalAltResult>| {
             Box::new(EvalAltResult::ErrorInModule(file.clone(), error, position))
@@ -48,7 +52,7 @@ impl Resolver {
                 error.location.as_deref().map_or((0, 0), |place| (place.line, place.column));
             let [line, column] =
                 [place.0, place.1].map(|number| u16::try_from(number).unwrap_or(u16::MAX));
-            inside(errors::thrown(&error, Position::new(line.max(1), column)))
+            inside(thrown(&error, Position::new(line.max(1), column)))
         })?;
         Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(inside)
     }
@@ -71,7 +75,7 @@ impl ModuleResolver for Resolver {
         if lock(&self.loading).contains(&mine) {
             let error = Error::new(ErrorKind::Script, format!("\"{path}\" imports itself"))
                 .with_hint("move what both files need into a third one");
-            return Err(errors::thrown(&error, position));
+            return Err(thrown(&error, position));
         }
         lock(&self.loading).push(mine.clone());
         let module = self.load(engine, path, position);

@@ -8,12 +8,8 @@ use std::{
 use rhai::{CallFnOptions, Dynamic, Scope};
 
 use super::{
-    arguments::Arguments,
-    engine, errors,
-    host::{Host, Outcome, Run},
-    library::Script,
-    resolver::Resolver,
-    threads,
+    arguments::Arguments, engine, errors, host::Host, library::Script, outcome::Outcome,
+    resolver::Resolver, run::Run, threads,
 };
 use crate::{
     error::{Error, ErrorKind, Result},

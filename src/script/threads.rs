@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::engine;
+use super::limits::STACK_BYTES;
 use crate::{
     error::{Error, Result},
     sync::lock,
@@ -76,7 +76,7 @@ fn start(mut job: Job) -> io::Result<()> {
     }
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let thread = std::thread::Builder::new().name("script".into()).stack_size(engine::STACK_BYTES);
+    let thread = std::thread::Builder::new().name("script".into()).stack_size(STACK_BYTES);
     thread.spawn(move || work(number, job)).map(drop)
 }
 

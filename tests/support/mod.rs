@@ -11,4 +11,5 @@ pub mod smtp;
 pub mod socket;
 pub mod syslog;
 pub mod transcripts;
+pub mod way;
 pub mod web;

@@ -16,8 +16,8 @@ use super::running::{Running, binary, convoy};
 
 /// A scratch folder with a daemon, a destination, and the program set up for both.
 pub struct Site {
-    /// Ends with the site, before its files go.
-    _convoy: Option<Running>,
+    /// The process that commands speak to, if there is one; it ends before the site's files go.
+    owner: Option<Running>,
     folder: TempDir,
     environment: Vec<(String, String)>,
 }
@@ -32,7 +32,7 @@ impl Site {
         else {
             return site.with_builtin();
         };
-        site._convoy = Some(Running::start(command, &socket, site.path("convoy.log")));
+        site.owner = Some(Running::start(command, &socket, site.path("convoy.log")));
         site.with("BKUP_CONVOY", format!("unix://{}", socket.display()))
     }
 
@@ -46,6 +46,19 @@ impl Site {
         self.with("BKUP_CONVOY", address)
     }
 
+    /// With a process that owns the built-in daemon's folder: commands reach the daemon over its
+    /// socket. The process has the environment that the site has now. Convoy is such a process.
+    pub fn owned(mut self) -> Self {
+        if self.owner.is_some() {
+            return self;
+        }
+        let mut command = self.command();
+        command.args(["daemon", "--root"]).arg(self.path("daemon"));
+        let socket = self.path("daemon/convoy.sock");
+        self.owner = Some(Running::start(command, &socket, self.path("owner.log")));
+        self
+    }
+
     /// Without a daemon.
     pub fn bare() -> Self {
         let folder = tempfile::Builder::new().prefix("convoy-backups-test-").tempdir().unwrap();
@@ -54,7 +67,7 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, _convoy: None, environment: Vec::new() }
+        Self { folder, owner: None, environment: Vec::new() }
             .with("BKUP_BACKUP_URL", destination)
             .with("BKUP_DATA_DIR", data)
             .with("BKUP_API_LISTEN", "127.0.0.1:0")

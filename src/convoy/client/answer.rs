@@ -22,11 +22,12 @@ const WORDS: usize = 500;
 
 /// The body of a 200 answer; of any other, the error that it stands for.
 pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
-    let Answer { status, body, hint } = answer;
+    let Answer { status, body, hint, kind } = answer;
     if status == StatusCode::OK {
         return Ok(body);
     }
     let words = words(&body);
+    let kind = kind.as_deref().and_then(ErrorKind::of_code).filter(is_a_daemons);
     let error = if words.starts_with("Handler not found") || is_html(&words) {
         Error::new(
             ErrorKind::Protocol,
@@ -40,13 +41,26 @@ pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
             .with_hint("look into the daemon's log")
     } else {
         let hint = hint.or_else(|| advice::about(&words).map(str::to_owned));
-        let error = Error::new(ErrorKind::Daemon, words);
+        let error = Error::new(kind.unwrap_or(ErrorKind::Daemon), words);
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
     };
     Err(error.with_status(status.as_u16()))
+}
+
+/// Whether a daemon behind a socket can fail in this way: all other kinds are about this process,
+/// or about the connection.
+fn is_a_daemons(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Busy
+            | ErrorKind::Configuration
+            | ErrorKind::Io
+            | ErrorKind::NotFound
+            | ErrorKind::Repository
+    )
 }
 
 /// Whether the daemon's words say that what was named does not exist. A denied S3 request has the
@@ -77,6 +91,14 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
 /// A 200 answer that must be empty: a deletion that is answered by a web page did not happen.
 pub(super) fn nothing(body: &[u8]) -> Result<()> {
     if body.trim_ascii().is_empty() { Ok(()) } else { Err(senseless(body, "nothing was due")) }
+}
+
+/// The answer to `GET /backups/used`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Used {
+    /// Null where the daemon can't tell.
+    pub(super) used: Option<bool>,
 }
 
 /// The URL of a new backup: `{"URL": ..}`, or bare.

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::Call;
-use crate::convoy::HINT;
+use crate::convoy::{HINT, KIND};
 
 /// The longest answer that is read, in bytes. A list of ten thousand volumes has about 10 MiB.
 pub(super) const LARGEST_ANSWER: usize = 64 << 20;
@@ -19,8 +19,10 @@ pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 pub(super) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
-    /// What to do about an error, where the built-in daemon says it.
+    /// What to do about an error, where our server answers.
     pub(crate) hint: Option<String>,
+    /// An error's kind, where our server answers.
+    pub(crate) kind: Option<String>,
 }
 
 /// Why there is no answer.
@@ -101,10 +103,11 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
-        let hint = response
-            .headers()
-            .get(HINT)
-            .map(|hint| String::from_utf8_lossy(hint.as_bytes()).into_owned());
+        let header = |name: &str| {
+            let value = response.headers().get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let (hint, kind) = (header(HINT), header(KIND));
         let mut incoming = response.into_body();
         if incoming.size_hint().lower() > LARGEST_ANSWER as u64 {
             return Err(Failure::TooLarge);
@@ -118,7 +121,7 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
                 body.extend_from_slice(&data);
             }
         }
-        Ok(Answer { status, body, hint })
+        Ok(Answer { status, body, hint, kind })
     };
     tokio::pin!(exchange, connection);
     tokio::select! {

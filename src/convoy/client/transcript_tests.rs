@@ -305,3 +305,41 @@ async fn what_a_new_volume_shall_be_is_all_sent() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_convoy_without_our_routes_is_taken_as_convoy_is() {
+    let no_such_route = transcripts::exchanges()
+        .into_iter()
+        .find(|exchange| exchange.name == "a route that is not there")
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Faulty::start(folder.path())
+        .answer("GET /v1/capabilities", Answer::Raw(bytes(&no_such_route.response)))
+        .answer("GET /v1/backups/used", Answer::Raw(bytes(&no_such_route.response)));
+    let client = client(&daemon);
+    assert_eq!(client.capabilities().await.unwrap(), Capabilities::CONVOY);
+    let bucket = Destination::parse("s3://bucket@region/path").unwrap();
+    assert_eq!(client.is_used(&bucket).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_answers_of_our_own_routes_are_understood_with_fields_more_or_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Faulty::start(folder.path())
+        .answer("GET /v1/capabilities", Answer::json(r#"{"LocksDestinations":true,"Later":1}"#))
+        .answer("GET /v1/backups/used", Answer::json(r#"{"Used":false}"#))
+        .answer("GET /v1/backups/used", Answer::json(r#"{"Used":null}"#))
+        .answer("GET /v1/backups/used", Answer::Text(400, "AccessDenied\n".into()));
+    let mut client = client(&daemon);
+    client.options.endpoint = Some("http://s3.example:9000".into());
+    let capabilities = client.capabilities().await.unwrap();
+    assert_eq!(capabilities, Capabilities { locks_destinations: true, ..Capabilities::CONVOY });
+    let bucket = Destination::parse("s3://bucket@region/path").unwrap();
+    assert_eq!(client.is_used(&bucket).await.unwrap(), Some(false));
+    assert_eq!(client.is_used(&bucket).await.unwrap(), None);
+    assert_eq!(client.is_used(&bucket).await.unwrap_err().message, "AccessDenied");
+    assert_eq!(
+        daemon.requests()[1].body,
+        r#"{"URL":"s3://bucket@region/path","Endpoint":"http://s3.example:9000"}"#
+    );
+}

@@ -189,7 +189,7 @@ impl Guards {
         })?;
         self.still_there(destination).await?;
         let begun = self.clock.now();
-        let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination)?;
+        let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination).await?;
         let daemon = Arc::clone(&self.daemon);
         let (asked_snapshot, asked_destination) = (snapshot.clone(), destination.clone());
         let asked = async move { daemon.create_backup(&asked_snapshot, &asked_destination).await };
@@ -230,16 +230,14 @@ impl Guards {
     }
 
     /// The note that something was asked for. A daemon that keeps order by itself needs none.
-    fn note(
+    async fn note(
         &self,
         operation: Operation,
         name: &str,
         volume: &str,
         destination: &Destination,
     ) -> Result<Option<Note>> {
-        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else {
-            return Ok(None);
-        };
+        let Some(locks) = self.needed_locks().await? else { return Ok(None) };
         let unfinished = Unfinished {
             operation,
             name: name.to_owned(),
@@ -268,9 +266,7 @@ impl Guards {
         destination: &Destination,
         what: &str,
     ) -> Result<()> {
-        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else {
-            return Ok(());
-        };
+        let Some(locks) = self.needed_locks().await? else { return Ok(()) };
         let mut notes = Notes::new(locks.folder()).of(operation, &destination.key())?;
         notes.retain(|(_, unfinished)| match named {
             Some(name) => unfinished.name == name,
@@ -437,7 +433,7 @@ impl Guards {
             }
         }
         self.no_other_volume_by_prefix(url, &destination, of_the_name, &what).await?;
-        let note = self.note(Operation::Delete, url.backup(), &volume, &destination)?;
+        let note = self.note(Operation::Delete, url.backup(), &volume, &destination).await?;
         let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
         let asked = async move { daemon.delete_backup(&asked_url).await };
         let (deleted, _lock) = finish_even_if_cancelled(asked, note, destination_lock).await?;
@@ -530,8 +526,11 @@ impl Guards {
         of_the_name: usize,
         what: &str,
     ) -> Result<()> {
-        let is_at_risk = destination.is_s3() && of_the_name <= 1 && self.daemon.deletes_by_prefix();
-        let Some(volume) = url.volume().filter(|_| is_at_risk) else { return Ok(()) };
+        let is_last_on_s3 = destination.is_s3() && of_the_name <= 1;
+        let Some(volume) = url.volume().filter(|_| is_last_on_s3) else { return Ok(()) };
+        if !self.daemon.capabilities().await?.deletes_by_prefix {
+            return Ok(());
+        }
         let all = self.backups(destination, None).await?;
         self.may_delete(what, Some(volume))?;
         let other = all

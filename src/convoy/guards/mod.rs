@@ -274,9 +274,7 @@ impl Guards {
         sharing: Sharing,
     ) -> Result<[Option<Lock>; 2]> {
         let here = self.lock(&destination.key(), sharing).await?;
-        let Some(locks) = self.locks.as_ref().filter(|_| !self.daemon.serialises_itself()) else {
-            return Ok([here, None]);
-        };
+        let Some(locks) = self.needed_locks().await? else { return Ok([here, None]) };
         // Only beside backups: a folder that is missing, or wrong, is for the daemon to refuse.
         let Some(folder) =
             destination.folder().filter(|folder| folder.join("convoy-objectstore").is_dir())
@@ -303,6 +301,13 @@ impl Guards {
                 path.display()
             ))),
         }
+    }
+
+    /// The locks, where the daemon needs us to keep backups and deletions apart.
+    async fn needed_locks(&self) -> Result<Option<&Locks>> {
+        let Some(locks) = &self.locks else { return Ok(None) };
+        let by_itself = self.daemon.capabilities().await?.locks_destinations;
+        Ok((!by_itself).then_some(locks))
     }
 
     /// The lock under which a volume is read (shared) and made or deleted (exclusive).

@@ -17,7 +17,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Info,
-    VolumeList { driver: bool },
+    VolumeList {
+        driver: bool,
+    },
     VolumeInspect,
     VolumeCreate,
     VolumeMount,
@@ -30,6 +32,10 @@ pub(super) enum Route {
     BackupInspect,
     BackupCreate,
     BackupDelete,
+    /// Not Convoy's: what the daemon does beyond Convoy's API.
+    Capabilities,
+    /// Not Convoy's: whether a destination holds anything.
+    BackupsUsed,
 }
 
 impl Route {
@@ -53,6 +59,8 @@ impl Route {
             ("GET", "/backups/inspect") => Self::BackupInspect,
             ("POST", "/backups/create") => Self::BackupCreate,
             ("DELETE", "/backups") => Self::BackupDelete,
+            ("GET", "/capabilities") => Self::Capabilities,
+            ("GET", "/backups/used") => Self::BackupsUsed,
             _ => return None,
         })
     }
@@ -80,14 +88,14 @@ impl Route {
         // unknown route.
         let answer =
             Answer::error(error.status.filter(|status| *status != 404).unwrap_or(400), &words);
-        Answer { hint: error.hint.clone(), ..answer }
+        Answer { hint: error.hint.clone(), kind: Some(error.kind), ..answer }
     }
 
     /// Calls the daemon and renders what it answers.
     pub(super) async fn answer(self, daemon: &dyn Daemon, body: &[u8]) -> Answer {
-        // These two take no body; all others fail without one.
+        // These take no body; all others fail without one.
         let fields = match self {
-            Self::Info | Self::VolumeList { .. } => Ok(Fields::default()),
+            Self::Info | Self::VolumeList { .. } | Self::Capabilities => Ok(Fields::default()),
             _ => Fields::parse(body),
         };
         let fields = match fields {
@@ -191,6 +199,11 @@ impl Route {
             }
             Self::BackupDelete => {
                 nothing(daemon.delete_backup(&backup_url(fields.text("URL")?)?).await)
+            }
+            Self::Capabilities => go_json::to_string(&daemon.capabilities().await?),
+            Self::BackupsUsed => {
+                let used = daemon.is_used(&destination(fields.text("URL")?)?).await?;
+                go_json::to_string(&BTreeMap::from([("Used", used)]))
             }
         }
     }

@@ -13,7 +13,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::*;
 use crate::{
     convoy::{
-        Backup, BackupUrl, Destination, DriverInfo, Info, Mount, Name, NewVolume, Snapshot, Volume,
+        Backup, BackupUrl, Capabilities, Destination, DriverInfo, Info, Mount, Name, NewVolume,
+        Snapshot, Volume,
         client::{Client, ClientOptions, Deadlines},
         memory::{Fault, MemoryDaemon},
     },
@@ -213,6 +214,35 @@ async fn the_client_and_the_server_understand_each_other() {
     client.delete_volume(&vol1, false).await.unwrap();
     assert_eq!(client.volume(&vol1).await.unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(client.unmount_volume(&vol1).await.unwrap_err().kind, ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
+    let daemon = Arc::new(Recorder::default());
+    let server = Running::start(daemon.clone());
+    let client = Client::new(ClientOptions {
+        socket: server.socket(),
+        endpoint: None,
+        deadlines: Deadlines::default(),
+    });
+    let is_used = async |path: &str| {
+        client.is_used(&Destination::parse(&format!("s3://bucket@region/{path}")).unwrap()).await
+    };
+    assert_eq!(is_used("empty").await.unwrap(), Some(false));
+    assert_eq!(is_used("full").await.unwrap(), Some(true));
+    assert_eq!(is_used("unknown").await.unwrap(), None);
+    let error = is_used("locked").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Busy);
+    assert_eq!(
+        (error.message.as_str(), error.hint.as_deref()),
+        ("the shop is shut", Some("come back"))
+    );
+
+    let expected = Capabilities { deletes_by_prefix: false, locks_destinations: true };
+    for _ in 0..2 {
+        assert_eq!(client.capabilities().await.unwrap(), expected);
+    }
+    assert_eq!(*daemon.seen.lock().unwrap(), ["capabilities"], "asked once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -459,6 +489,21 @@ struct Recorder {
 impl Daemon for Recorder {
     fn description(&self) -> String {
         "a recorder".into()
+    }
+    fn identity(&self) -> String {
+        self.description()
+    }
+    async fn capabilities(&self) -> Result<Capabilities> {
+        self.seen.lock().unwrap().push("capabilities".into());
+        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true })
+    }
+    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
+        match destination.to_string().as_str() {
+            "s3://bucket@region/empty" => Ok(Some(false)),
+            "s3://bucket@region/full" => Ok(Some(true)),
+            "s3://bucket@region/unknown" => Ok(None),
+            _ => Err(Error::new(ErrorKind::Busy, "the shop is shut").with_hint("come back")),
+        }
     }
     async fn info(&self) -> Result<Info> {
         Err(Error::internal("not asked"))

@@ -2,7 +2,7 @@
 
 use rhai::plugin::*;
 
-use super::{Returned, call, to_script};
+use super::call::{Returned, call, to_script};
 use crate::{
     error::{Error, ErrorKind},
     suggest,

@@ -3,11 +3,14 @@
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
-use super::{Options, Returned, call, string, to_map, to_script};
+use super::{
+    call::{Returned, call, string, to_map, to_script},
+    options::Options,
+};
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name, NewVolume},
     error::{Error, Result},
-    script::host::Run,
+    script::run::Run,
 };
 
 /// The destination that a script names, or else the configured one.

@@ -2,7 +2,7 @@
 
 use rhai::plugin::*;
 
-use super::{Returned, call};
+use super::call::{Returned, call};
 
 fn say(ctx: &NativeCallContext<'_>, level: log::Level, message: &Dynamic) -> Returned<()> {
     call(ctx, |run| {

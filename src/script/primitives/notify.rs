@@ -2,10 +2,16 @@
 
 use rhai::{Map, plugin::*};
 
-use super::{Options, Returned, call};
+use super::{
+    call::{Returned, call, string},
+    options::Options,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
-    script::host::{Mail, Post, Run},
+    script::{
+        message_sink::{Mail, Post},
+        run::Run,
+    },
 };
 
 #[export_module]
@@ -118,8 +124,8 @@ fn addresses(options: &Options<'_>) -> Result<Vec<String>> {
     match options.get("to") {
         None => Ok(Vec::new()),
         Some(to) => match to.as_array_ref() {
-            Ok(all) => all.iter().map(|to| super::string(to, "address")).collect(),
-            Err(_) => Ok(vec![super::string(to, "address")?]),
+            Ok(all) => all.iter().map(|to| string(to, "address")).collect(),
+            Err(_) => Ok(vec![string(to, "address")?]),
         },
     }
 }

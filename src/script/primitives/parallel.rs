@@ -8,11 +8,14 @@ use std::sync::{
 use rhai::plugin::*;
 use rhai::{Array, EvalAltResult, FnPtr, INT};
 
-use super::{Returned, errors, run_of};
+use super::call::{Returned, run_of};
 use crate::{
     error::{Error, ErrorKind},
     scope,
-    script::engine,
+    script::{
+        limits::STACK_BYTES,
+        thrown::{raise, thrown},
+    },
     sync::lock,
 };
 
@@ -34,13 +37,13 @@ pub(crate) mod functions {
         limit: INT,
         action: FnPtr,
     ) -> Returned<Array> {
-        super::each(&ctx, items, limit, &action)
+        each(&ctx, items, limit, &action)
     }
 }
 
 fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -> Returned<Array> {
     let position = ctx.call_position();
-    let run = errors::raise(run_of(ctx), position)?;
+    let run = raise(run_of(ctx), position)?;
     let limit = match usize::try_from(limit) {
         Ok(limit) if limit > 0 => limit,
         _ => {
@@ -48,7 +51,7 @@ fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -
                 ErrorKind::Script,
                 format!("parallel can't do {limit} items at a time: 1 is the least"),
             );
-            return Err(errors::thrown(&error, position));
+            return Err(thrown(&error, position));
         }
     };
     let next = AtomicUsize::new(0);
@@ -71,9 +74,8 @@ fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -
     let threads = run.take_threads(limit.min(items.len()).saturating_sub(1));
     std::thread::scope(|threads_scope| {
         for _ in 0..threads {
-            let thread = std::thread::Builder::new()
-                .name(run.script.clone())
-                .stack_size(engine::STACK_BYTES);
+            let thread =
+                std::thread::Builder::new().name(run.script.clone()).stack_size(STACK_BYTES);
             let log_scope = scope::current();
             if thread.spawn_scoped(threads_scope, || scope::within(log_scope, work)).is_err() {
                 break;
@@ -87,7 +89,7 @@ fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -
         .filter_map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
         .collect();
     if let Some(end) = run.end() {
-        return Err(errors::thrown(&end.error(), position));
+        return Err(thrown(&end.error(), position));
     }
     results.into_iter().collect()
 }

@@ -5,11 +5,15 @@ use std::time::Duration;
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
-use super::{Options, Returned, call, string, time};
+use super::{
+    call::{Returned, call, string},
+    options::Options,
+    time,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     retention::{Item, Policy, plan as decide},
-    script::host::Run,
+    script::run::Run,
 };
 
 /// The policy's words.
@@ -43,7 +47,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn plan(ctx: NativeCallContext, items: Array, policy: Map) -> Returned<Array> {
-        call(&ctx, |run| super::plan_items(run, &items, &policy))
+        call(&ctx, |run| plan_items(run, &items, &policy))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use rhai::plugin::*;
 
-use super::{Returned, call};
+use super::call::{Returned, call};
 use crate::{
     diagnostic,
-    script::{errors, host::Failure},
+    script::{outcome::Failure, thrown::of_thrown},
 };
 
 #[export_module]
@@ -67,7 +67,7 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
         call(&ctx, |run| {
-            let error = errors::of_thrown(&error);
+            let error = of_thrown(&error);
             run.log(
                 log::Level::Error,
                 &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)),

@@ -5,7 +5,10 @@ use std::time::Duration;
 use rhai::plugin::*;
 use rhai::{FLOAT, INT, ImmutableString};
 
-use super::{Returned, call, time::duration};
+use super::{
+    call::{Returned, call},
+    time::duration,
+};
 use crate::error::{Error, ErrorKind};
 
 #[export_module]

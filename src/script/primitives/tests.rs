@@ -1,7 +1,10 @@
 //! Every primitive has a doc and an example, and every example runs.
 
 use super::*;
-use crate::script::testing::{memory, run_text};
+use crate::script::{
+    reference::{definitions, reference},
+    testing::{memory, run_text},
+};
 
 #[test]
 fn every_primitive_has_a_doc_and_an_example() {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rhai::INT;
 use rhai::plugin::*;
 
-use super::{Returned, call};
+use super::call::{Returned, call};
 use crate::{
     convoy::ApiTime,
     error::{Error, ErrorKind, Result},
