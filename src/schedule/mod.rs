@@ -3,11 +3,10 @@
 //! - [`crontab`] reads and checks a whole file; [`source`] knows which file is in force.
 //! - [`timetable`] says when a line is due, clock changes included: pure.
 //! - `board` decides what to do at a moment: pure, too; [`scheduler`] is the loop around it, with a
-//!   [`timer`] that tests step, and `clerk` the thread that has written down what it decides.
+//!   [`timer`] that tests step, and `writer` the thread that has written down what it decides.
 //! - [`watch`] notices that the file has changed.
 
 mod board;
-mod clerk;
 pub(crate) mod crontab;
 mod due;
 mod runner;
@@ -17,6 +16,7 @@ pub(crate) mod timer;
 pub(crate) mod timetable;
 mod view;
 pub(crate) mod watch;
+mod writer;
 
 pub(crate) use board::EntryStatus;
 pub(crate) use crontab::{Checked, Crontab, Entry, Surroundings};

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 /// Runs what is due, and remembers.
 ///
 /// The loop itself calls none of these but [`Runner::remembered`], once, before it begins: all that
-/// remembers or tells is called in turn on a thread of its own (`clerk`), and may block.
+/// remembers or tells is called in turn on a thread of its own (`writer`), and may block.
 #[async_trait]
 pub(crate) trait Runner: Send + Sync + 'static {
     /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.

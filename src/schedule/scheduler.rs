@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     board::{Action, Board},
-    clerk::Clerk,
     crontab::{Checked, Crontab, Entry},
     due::{Before, Due},
     runner::{Asker, Event, MissedTick, RunEnd, Runner},
     timer::Timer,
     view::{ManualRun, View},
+    writer::ScheduleWriter,
 };
 use crate::{diagnostic::in_one_line, error::Result, sync::lock};
 
@@ -55,7 +55,7 @@ pub(crate) struct Scheduler {
     board: Arc<Mutex<Board>>,
     timer: Arc<dyn Timer>,
     runner: Arc<dyn Runner>,
-    clerk: Clerk,
+    writer: ScheduleWriter,
     grace: Duration,
     running: JoinSet<RunEnd>,
     /// Wakes the loop, because somebody did something with the board.
@@ -79,8 +79,8 @@ impl Scheduler {
         timer: Arc<dyn Timer>,
         runner: Arc<dyn Runner>,
     ) -> Self {
-        let clerk = Clerk::start(runner.clone());
-        Self::with(crontab, options, timer, runner, clerk, Box::new(random))
+        let writer = ScheduleWriter::start(runner.clone());
+        Self::with(crontab, options, timer, runner, writer, Box::new(random))
     }
 
     fn with(
@@ -88,7 +88,7 @@ impl Scheduler {
         options: Options,
         timer: Arc<dyn Timer>,
         runner: Arc<dyn Runner>,
-        clerk: Clerk,
+        writer: ScheduleWriter,
         random: super::board::Random,
     ) -> Self {
         let now = timer.now();
@@ -101,7 +101,7 @@ impl Scheduler {
             board,
             timer,
             runner,
-            clerk,
+            writer,
             grace: options.grace,
             running: JoinSet::new(),
             wake: Arc::default(),
@@ -119,7 +119,7 @@ impl Scheduler {
         View {
             board: self.board.clone(),
             timer: self.timer.clone(),
-            clerk: self.clerk.clone(),
+            writer: self.writer.clone(),
             wake: self.wake.clone(),
             manual_runs: self.manual_run_sender.clone(),
         }
@@ -191,8 +191,8 @@ impl Scheduler {
                 Action::Remember(entry, due) => events.push((entry, Event::DealtWith(due))),
             }
         }
-        self.clerk.missed(missed);
-        self.clerk.remember(events);
+        self.writer.missed(missed);
+        self.writer.remember(events);
     }
 
     fn start(&mut self, entry: Arc<Entry>, due: Due, asker: Asker) {
@@ -209,14 +209,14 @@ impl Scheduler {
                 due.time
             );
         }
-        let (runner, clerk, cancellation) =
-            (self.runner.clone(), self.clerk.clone(), CancellationToken::new());
+        let (runner, writer, cancellation) =
+            (self.runner.clone(), self.writer.clone(), CancellationToken::new());
         let (run_entry, token) = (entry.clone(), cancellation.clone());
         let task = self.running.spawn(async move {
             // Before the script does anything: after a crash in its midst it is made up for, and
             // not for ever.
             let begins_entry = run_entry.clone();
-            let begins = Box::pin(async move { clerk.begins(begins_entry, due).await });
+            let begins = Box::pin(async move { writer.begins(begins_entry, due).await });
             runner.run(run_entry, due, begins, asker, token).await
         });
         self.tasks.insert(task.id(), (entry, cancellation));
@@ -232,7 +232,7 @@ impl Scheduler {
             log::error!("line {}: the run of \"{}\" broke off: {panic}", entry.line, entry.script);
         }
         if !matches!(done, Ok((_, RunEnd::CutOff))) {
-            self.clerk.remember(vec![(entry.clone(), Event::Ended)]);
+            self.writer.remember(vec![(entry.clone(), Event::Ended)]);
         }
         let actions = lock(&self.board).finished(&entry.key);
         self.act(actions);
@@ -246,13 +246,13 @@ impl Scheduler {
                 log::info!("following \"{}\" as it is now: {entries}", crontab.file);
                 let actions = lock(&self.board).follow(&crontab, self.timer.now(), None);
                 self.act(actions);
-                self.clerk.followed(crontab);
+                self.writer.followed(crontab);
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error!("{}", in_one_line(error)));
                 let count = crate::text::counted(errors.len(), "error", "errors");
                 log::error!("the crontab has {count}: the one before stays in force");
-                self.clerk.refused(errors);
+                self.writer.refused(errors);
             }
         }
     }
@@ -295,7 +295,7 @@ impl Scheduler {
                 due.time
             );
         }
-        self.clerk.end().await;
+        self.writer.end().await;
         ended
     }
 

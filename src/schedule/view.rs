@@ -9,11 +9,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     board::{Action, Board, EntryStatus},
-    clerk::Clerk,
     crontab::Entry,
     due::Due,
     runner::{Asker, Event, Started},
     timer::Timer,
+    writer::ScheduleWriter,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -32,7 +32,7 @@ pub(super) struct ManualRun {
 pub(crate) struct View {
     pub(super) board: Arc<Mutex<Board>>,
     pub(super) timer: Arc<dyn Timer>,
-    pub(super) clerk: Clerk,
+    pub(super) writer: ScheduleWriter,
     /// Wakes the loop.
     pub(super) wake: Arc<Notify>,
     pub(super) manual_runs: mpsc::UnboundedSender<ManualRun>,
@@ -84,7 +84,7 @@ impl View {
             Action::Remember(entry, due) => Some((entry, Event::DealtWith(due))),
             _ => None,
         });
-        self.clerk.remember(dealt_with.collect());
+        self.writer.remember(dealt_with.collect());
         self.wake.notify_one();
         Some(board.paused().clone())
     }

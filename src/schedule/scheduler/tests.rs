@@ -133,7 +133,7 @@ impl Site {
             options,
             timer.clone(),
             runner.clone(),
-            Clerk::at_once(runner.clone()),
+            ScheduleWriter::at_once(runner.clone()),
             Box::new(|longest| longest / 2),
         );
         let (reload, end, view) =
@@ -406,13 +406,13 @@ async fn ticks_wait_for_no_store_and_a_run_begins_when_its_time_is_remembered() 
 async fn what_cannot_be_remembered_is_tried_again_and_keeps_no_run_from_its_beginning() {
     let runner = Arc::new(Hanging { is_full: Mutex::new(true), ..Hanging::default() });
     runner.let_go();
-    let clerk = Clerk::start(runner.clone());
+    let writer = ScheduleWriter::start(runner.clone());
     let entry = testing::crontab("0 * * * * backup").entries[0].clone();
-    clerk
+    writer
         .begins(entry.clone(), Due { time: at("2026-11-23T12:00:00Z"), before: Before::Nothing })
         .await;
-    clerk.remember(vec![(entry, Event::Ended)]);
-    clerk.end().await;
+    writer.remember(vec![(entry, Event::Ended)]);
+    writer.end().await;
     assert_eq!(*runner.notes.lock().unwrap(), ["1 remembered, 1 begin", "2 remembered, 1 begin"]);
 }
 

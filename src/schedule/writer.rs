@@ -1,10 +1,10 @@
-//! Has written down what the scheduler's loop decides, on a thread of its own: the loop waits
+//! Writes down what the scheduler's loop decides, on a thread of its own, so that the loop waits
 //! neither for the store nor for a file.
 //!
-//! What has come in meanwhile is handed on together, so that a thousand entries are one
-//! transaction: first the times, for which runs wait, then what was missed, then the news of the
-//! crontab; each kind in its order. Times that can't be written, because somebody else holds the
-//! store, are tried again with the next.
+//! The thread takes all that has come in meanwhile as one batch, so that a thousand entries are one
+//! transaction: first the times, for which runs wait, then the missed ticks, then the news of the
+//! crontab, each kind in its order. Times that can't be written, because another process holds the
+//! store, are tried again with the next batch.
 
 use std::sync::{
     Arc,
@@ -20,30 +20,30 @@ use super::{
 };
 use crate::error::Error;
 
-enum Note {
+enum Write {
     Events(Vec<(Arc<Entry>, Event)>),
-    /// A run begins; it waits until that is remembered.
+    /// A run begins, and waits until that is written.
     Begins(Arc<Entry>, Due, oneshot::Sender<()>),
     Missed(Vec<MissedTick>),
-    News(News),
+    CrontabNews(CrontabNews),
     /// Nothing more comes.
     End(oneshot::Sender<()>),
 }
 
-/// News of the crontab.
-enum News {
+/// What became of a changed crontab.
+enum CrontabNews {
     Refused(Vec<Error>),
     Followed(Crontab),
 }
 
-/// Takes what is to be written down. All clones write to the same thread.
+/// Hands what is to be written to the thread. All clones share one thread.
 #[derive(Clone)]
-pub(super) struct Clerk {
-    take: Arc<dyn Fn(Note) + Send + Sync>,
+pub(super) struct ScheduleWriter {
+    take: Arc<dyn Fn(Write) + Send + Sync>,
 }
 
-impl Clerk {
-    /// Starts the thread, which ends with the last clone or with [`Clerk::end`].
+impl ScheduleWriter {
+    /// Starts the thread, which ends with the last clone or with [`ScheduleWriter::end`].
     pub(super) fn start(runner: Arc<dyn Runner>) -> Self {
         let (notes, received) = mpsc::channel();
         let writer = runner.clone();
@@ -51,7 +51,7 @@ impl Clerk {
             .name("schedule".into())
             .spawn(move || work(&received, &*writer))
         {
-            // After the end there is nobody left to take it.
+            // After the end there is no thread to take it: what comes then is not written.
             Ok(_) => Self { take: Arc::new(move |note| drop(notes.send(note))) },
             Err(error) => {
                 log::warn!(
@@ -62,7 +62,7 @@ impl Clerk {
         }
     }
 
-    /// Writes everything down at once, in the caller's thread.
+    /// A writer without a thread: it writes at once, in the caller's thread.
     pub(super) fn at_once(runner: Arc<dyn Runner>) -> Self {
         let take = move |note| {
             let mut batch = Batch::default();
@@ -74,43 +74,43 @@ impl Clerk {
 
     pub(super) fn remember(&self, events: Vec<(Arc<Entry>, Event)>) {
         if !events.is_empty() {
-            (self.take)(Note::Events(events));
+            (self.take)(Write::Events(events));
         }
     }
 
-    /// A run begins: comes back when that is remembered, or can't be.
+    /// A run begins: returns when that is written, or can't be.
     pub(super) async fn begins(&self, entry: Arc<Entry>, due: Due) {
         let (written, is_written) = oneshot::channel();
-        (self.take)(Note::Begins(entry, due, written));
+        (self.take)(Write::Begins(entry, due, written));
         let _ = is_written.await;
     }
 
     pub(super) fn missed(&self, missed: Vec<MissedTick>) {
         if !missed.is_empty() {
-            (self.take)(Note::Missed(missed));
+            (self.take)(Write::Missed(missed));
         }
     }
 
     pub(super) fn refused(&self, errors: Vec<Error>) {
-        (self.take)(Note::News(News::Refused(errors)));
+        (self.take)(Write::CrontabNews(CrontabNews::Refused(errors)));
     }
 
     pub(super) fn followed(&self, crontab: Crontab) {
-        (self.take)(Note::News(News::Followed(crontab)));
+        (self.take)(Write::CrontabNews(CrontabNews::Followed(crontab)));
     }
 
-    /// Comes back when all that was taken is written down; what is taken later is not.
+    /// Returns when all that came before is written. What comes later is not written.
     pub(super) async fn end(&self) {
         let (written, is_written) = oneshot::channel();
-        (self.take)(Note::End(written));
+        (self.take)(Write::End(written));
         let _ = is_written.await;
     }
 }
 
-/// So many events are kept that could not be written down; of more, the oldest are forgotten.
+/// So many events that could not be written are kept; the oldest of more are dropped.
 const MOST_UNWRITTEN: usize = 10_000;
 
-fn work(received: &Receiver<Note>, runner: &dyn Runner) {
+fn work(received: &Receiver<Write>, runner: &dyn Runner) {
     let mut unwritten = Vec::new();
     while let Ok(first) = received.recv() {
         let mut batch = Batch { events: unwritten, ..Batch::default() };
@@ -124,36 +124,37 @@ fn work(received: &Receiver<Note>, runner: &dyn Runner) {
     }
 }
 
-/// What came in meanwhile.
+/// What is written together.
 #[derive(Default)]
 struct Batch {
     events: Vec<(Arc<Entry>, Event)>,
     missed: Vec<MissedTick>,
-    news: Vec<News>,
-    /// The runs that wait for their beginning to be remembered.
+    news: Vec<CrontabNews>,
+    /// The runs that wait until their beginning is written.
     begins: Vec<oneshot::Sender<()>>,
     end: Option<oneshot::Sender<()>>,
 }
 
 impl Batch {
-    fn add(&mut self, note: Note) {
+    fn add(&mut self, note: Write) {
         match note {
-            Note::Events(events) => self.events.extend(events),
-            Note::Begins(entry, due, written) => {
+            Write::Events(events) => self.events.extend(events),
+            Write::Begins(entry, due, written) => {
                 self.events.push((entry, Event::Begins(due)));
                 self.begins.push(written);
             }
-            Note::Missed(missed) => self.missed.extend(missed),
-            Note::News(news) => self.news.push(news),
-            Note::End(written) => self.end = Some(written),
+            Write::Missed(missed) => self.missed.extend(missed),
+            Write::CrontabNews(news) => self.news.push(news),
+            Write::End(written) => self.end = Some(written),
         }
     }
 
-    /// Writes it down; the events that could not be, for the next time; `None` after the last.
+    /// Writes the batch. The events that could not be written, for the next batch; `None` after the
+    /// last batch.
     fn write(self, runner: &dyn Runner) -> Option<Vec<(Arc<Entry>, Event)>> {
         let is_written = self.events.is_empty() || runner.remember(&self.events);
         for written in self.begins {
-            // Whoever does not wait any more needs no answer.
+            // The run may have been dropped: then it needs no answer.
             let _ = written.send(());
         }
         if !self.missed.is_empty() {
@@ -161,8 +162,8 @@ impl Batch {
         }
         for news in self.news {
             match news {
-                News::Refused(errors) => runner.refused(&errors),
-                News::Followed(crontab) => runner.followed(&crontab),
+                CrontabNews::Refused(errors) => runner.refused(&errors),
+                CrontabNews::Followed(crontab) => runner.followed(&crontab),
             }
         }
         match self.end {
