@@ -36,7 +36,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::error::{Error, Result};
 pub(crate) use assignment::without_secrets;
 pub(crate) use entry::Entry;
-use line::{Line, Wrong};
+use line::{Line, LineError};
 use schedule::Patterns;
 use settings::Group;
 pub(crate) use surroundings::Surroundings;
@@ -90,7 +90,7 @@ pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Chec
             Ok(Some(mut entry)) => {
                 let first = *seen.entry(entry.key.clone()).or_insert(line.number);
                 if first != line.number {
-                    let wrong = Wrong::new(
+                    let wrong = LineError::new(
                         0,
                         format!("this line is the same as line {first}: it runs twice"),
                     );
@@ -129,7 +129,7 @@ fn read_line(
     if let Some((at, letter)) = control {
         let message =
             format!("there is a control character ({}) in this line", letter.escape_unicode());
-        return Err(line.error(Wrong::new(at, message).hint("a crontab is plain text")));
+        return Err(line.error(LineError::new(at, message).hint("a crontab is plain text")));
     }
     match assignment::assignment(line.text) {
         Some(assigned) => {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{
-    line::{Line, Wrong},
+    line::{Line, LineError},
     old_form,
     words::{self, Word},
 };
@@ -31,7 +31,7 @@ impl Call {
         let words = words::split(line.text, from).map_err(|wrong| line.error(wrong))?;
         let Some(first) = words.first() else {
             let at = line.word(from).map_or(line.text.len(), |(_, at)| at);
-            let wrong = Wrong::new(at, "the line runs nothing");
+            let wrong = LineError::new(at, "the line runs nothing");
             return Err(
                 line.error(wrong.hint("write a script's name behind the schedule, such as backup"))
             );
@@ -44,7 +44,7 @@ impl Call {
         let only_in_a_shell =
             |word: &&Word| old_form::is_operator(word) || old_form::is_redirection(word);
         if let Some(word) = words.iter().find(only_in_a_shell) {
-            let wrong = Wrong::new(
+            let wrong = LineError::new(
                 word.at,
                 format!("\"{}\" means nothing here: no shell runs the line", word.text),
             );
@@ -67,7 +67,7 @@ impl Call {
             Words::Script { name, arguments } => Ok((flags, name, arguments)),
             Words::Command(command) => {
                 let name = command.first().map_or("nothing", String::as_str);
-                let wrong = Wrong::new(
+                let wrong = LineError::new(
                     self.at,
                     format!("\"{name}\" is no script, and only scripts run from a crontab"),
                 );
@@ -81,7 +81,7 @@ impl Call {
     /// Refuses flags that a line can't have; a warning of those that do nothing in a crontab.
     pub(super) fn check_flags(&self, line: &Line<'_>, flags: &Flags) -> Result<Option<Error>> {
         if let Some(flag) = flags.overrides.iter().find(|flag| flag.name == "BKUP_DATA_DIR") {
-            let wrong = Wrong::new(
+            let wrong = LineError::new(
                 self.at_word(|word| word.text.starts_with(flag.flag)),
                 format!("{} is for the program as a whole, not for a line", flag.flag),
             );
@@ -96,7 +96,7 @@ impl Call {
             ["--json", "-q", "--quiet", "--verbose"].contains(&word.text.as_str())
                 || word.text.starts_with("-v")
         });
-        let wrong = Wrong::new(at, "--json, --quiet and -v do nothing in a crontab")
+        let wrong = LineError::new(at, "--json, --quiet and -v do nothing in a crontab")
             .hint("the result goes into the run's record, and its log has its own levels");
         Ok(Some(line.error(wrong)))
     }

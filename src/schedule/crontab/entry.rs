@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     call::Call,
-    line::{Line, Wrong},
+    line::{Line, LineError},
     options::{LineOptions, options},
     schedule::{Patterns, schedule},
     settings::Group,
@@ -150,16 +150,16 @@ pub(super) fn parse(
 }
 
 /// What the built-in `prune` refuses when it runs: that must not come out at 3 a.m.
-fn prune_policy(arguments: &Arguments) -> std::result::Result<(), Wrong> {
+fn prune_policy(arguments: &Arguments) -> Result<(), LineError> {
     let rules = || arguments.values().iter().filter(|(name, _)| name.starts_with("keep_"));
     if let Some((_, rule)) =
         rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0))
     {
-        return Err(Wrong::new(0, format!("{rule} is not a number of items to keep"))
+        return Err(LineError::new(0, format!("{rule} is not a number of items to keep"))
             .hint("give 0 or more"));
     }
     if rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0)) {
-        return Err(Wrong::new(0, "\"prune\" needs to know what to keep").hint(
+        return Err(LineError::new(0, "\"prune\" needs to know what to keep").hint(
             "give at least one of --keep-last, --keep-hourly .. --keep-yearly, --keep-within, such as --keep-daily 7",
         ));
     }

@@ -5,7 +5,7 @@ use crate::error::{Error, Location};
 
 /// What is wrong with a part of a line.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct LineError {
     /// Where, in bytes from the beginning of that part.
     pub(super) at: usize,
     /// What.
@@ -14,7 +14,7 @@ pub(super) struct Wrong {
     pub(super) hint: Option<String>,
 }
 
-impl Wrong {
+impl LineError {
     pub(super) fn new(at: usize, message: impl Into<String>) -> Self {
         Self { at, message: message.into(), hint: None }
     }
@@ -51,7 +51,7 @@ impl<'a> Line<'a> {
     }
 
     /// An error (or a warning) at this byte of the line. A value that is secret is not shown.
-    pub(super) fn error(&self, wrong: Wrong) -> Error {
+    pub(super) fn error(&self, wrong: LineError) -> Error {
         self.located(Error::configuration(wrong.message), wrong.at, wrong.hint)
     }
 

@@ -6,15 +6,16 @@
 //! affair. Another command behind it can't be run.
 
 use super::{
-    line::Wrong,
+    line::LineError,
     words::{self, Word},
 };
 
 /// The words that the call was given, if it is such a line.
-pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
+pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, LineError>> {
     // `bash -c "cd /deploy && node create.js --backup"`
     if let Some(inner) = words.iter().find(|word| word.quoted && word.text.contains("create.js ")) {
-        let split = words::split(&inner.text, 0).map_err(|wrong| Wrong { at: inner.at, ..wrong });
+        let split =
+            words::split(&inner.text, 0).map_err(|wrong| LineError { at: inner.at, ..wrong });
         return match split {
             Ok(mut inside) => {
                 inside.iter_mut().for_each(|word| word.at = inner.at);
@@ -32,8 +33,11 @@ pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
         .iter()
         .find(|word| word.text.starts_with("BKUP_") && word.text.contains('='));
     if let Some(word) = lost {
-        return Some(Err(Wrong::new(word.at, "a setting can't stand in front of a command here")
-            .hint("put it on a line of its own above: it holds for all lines below it")));
+        return Some(Err(LineError::new(
+            word.at,
+            "a setting can't stand in front of a command here",
+        )
+        .hint("put it on a line of its own above: it holds for all lines below it")));
     }
     let mut given: Vec<Word> = Vec::new();
     for word in &words[index + 1..] {
@@ -41,7 +45,7 @@ pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
             break;
         }
         if is_operator(word) {
-            return Some(Err(Wrong::new(word.at, format!("what is behind \"{}\" can't be run here", word.text))
+            return Some(Err(LineError::new(word.at, format!("what is behind \"{}\" can't be run here", word.text))
                 .hint("a line runs one script of this program; what must follow it belongs into a script of yours")));
         }
         given.push(word.clone());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::line::{Line, Wrong};
+use super::line::{Line, LineError};
 use crate::{error::Result, suggest::did_you_mean_or, units::parse_duration};
 
 /// The options that a line may have before its script.
@@ -33,7 +33,7 @@ pub(super) fn options(line: &Line<'_>, from: usize) -> Result<(LineOptions, usiz
                     "off" | "false" | "no" | "0" => false,
                     _ => {
                         let wrong =
-                            Wrong::new(value_at, format!("\"{value}\" is neither on nor off"));
+                            LineError::new(value_at, format!("\"{value}\" is neither on nor off"));
                         return Err(line.error(wrong.hint("write @catchup=off or @catchup=on")));
                     }
                 });
@@ -42,7 +42,8 @@ pub(super) fn options(line: &Line<'_>, from: usize) -> Result<(LineOptions, usiz
             "@timeout" => {
                 let timeout = duration()?;
                 if timeout.is_zero() {
-                    let wrong = Wrong::new(value_at, "a run with no time at all can't do anything");
+                    let wrong =
+                        LineError::new(value_at, "a run with no time at all can't do anything");
                     return Err(line.error(wrong.hint("write @timeout=2h, or leave it out")));
                 }
                 options.timeout = Some(timeout);
@@ -51,7 +52,7 @@ pub(super) fn options(line: &Line<'_>, from: usize) -> Result<(LineOptions, usiz
                 let otherwise = "a line's options are @catchup=off, @jitter=30s and @timeout=2h";
                 let hint = did_you_mean_or(name, OPTIONS, otherwise);
                 return Err(line.error(
-                    Wrong::new(at, format!("\"{name}\" is not an option of a line")).hint(hint),
+                    LineError::new(at, format!("\"{name}\" is not an option of a line")).hint(hint),
                 ));
             }
         }

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     field::{self, Field, KINDS},
-    line::{Line, Wrong},
+    line::{Line, LineError},
     options::OPTIONS,
 };
 use crate::{
@@ -53,7 +53,7 @@ pub(super) fn schedule(
         if fields.len() == 5 {
             // A script's name never looks like a field: there is one field too many.
             let wrong =
-                Wrong::new(fields[0].1, "a schedule has five fields, and here are six or more");
+                LineError::new(fields[0].1, "a schedule has five fields, and here are six or more");
             return Err(line.error(wrong.hint(
                 "write minute, hour, day, month and weekday; there are no seconds and no years",
             )));
@@ -74,16 +74,16 @@ pub(super) fn schedule(
             0 => "write minute, hour, day, month, weekday and a script: 30 2 * * * backup",
             _ => "write minute, hour, day, month and weekday; * stands for every one",
         };
-        return Err(line.error(Wrong::new(at, message).hint(hint)));
+        return Err(line.error(LineError::new(at, message).hint(hint)));
     }
     let pattern = pattern(line, &fields, patterns, warnings)?;
     let text = fields.iter().map(|(text, _)| *text).collect::<Vec<_>>().join(" ");
     Ok((Schedule::new(text, pattern, zone.clone()), end))
 }
 
-fn unknown_nickname(text: &str, at: usize) -> Wrong {
+fn unknown_nickname(text: &str, at: usize) -> LineError {
     if text == "@reboot" {
-        return Wrong::new(at, "\"@reboot\" is not supported").hint(
+        return LineError::new(at, "\"@reboot\" is not supported").hint(
             "what was missed while the program was down is made up for at its start; to run a script at each start, call \
              \"convoy-backups NAME\" before \"convoy-backups serve\"",
         );
@@ -95,7 +95,7 @@ fn unknown_nickname(text: &str, at: usize) -> Wrong {
             did_you_mean_or(text, names.iter().copied(), &format!("there are {}", names.join(", ")))
         }
     };
-    Wrong::new(at, format!("\"{}\" is not a schedule", crate::text::cut(text, 40))).hint(hint)
+    LineError::new(at, format!("\"{}\" is not a schedule", crate::text::cut(text, 40))).hint(hint)
 }
 
 fn pattern(
@@ -117,7 +117,7 @@ fn pattern(
     let fields = Fields { minutes, hours, days, months, weekdays };
     let text = texts.iter().map(|(text, _)| *text).collect::<Vec<_>>().join(" ");
     if !fields.can_be_due() {
-        let wrong = Wrong::new(
+        let wrong = LineError::new(
             texts[2].1,
             format!("\"{text}\" is never due: no such month has such a day"),
         );
