@@ -22,7 +22,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    crontab::{Crontab, Entry},
+    crontab::{Crontab, CrontabEntry},
     due::{Before, CutOff, Due, GivenUp, Missed, Remembered},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -39,19 +39,19 @@ const MAKE_UP_DELAY_LIMIT: Duration = Duration::from_secs(30);
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Start(Arc<Entry>, Due),
-    Missed(Arc<Entry>, Timestamp, Missed),
+    Start(Arc<CrontabEntry>, Due),
+    Missed(Arc<CrontabEntry>, Timestamp, Missed),
     /// A run for this time was cut off, and is not made up for.
-    GiveUp(Arc<Entry>, Timestamp, GivenUp),
+    GiveUp(Arc<CrontabEntry>, Timestamp, GivenUp),
     /// All due times of this entry up to this one are dealt with.
-    Remember(Arc<Entry>, Timestamp),
+    Remember(Arc<CrontabEntry>, Timestamp),
 }
 
 /// An entry as a status page shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryStatus {
     /// The entry.
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<CrontabEntry>,
     /// When it is due next.
     pub(crate) next: Option<Timestamp>,
     /// The due time of its last run, this one's too where it runs.
@@ -68,7 +68,7 @@ pub(crate) struct EntryStatus {
 
 #[derive(Debug)]
 struct State {
-    entry: Arc<Entry>,
+    entry: Arc<CrontabEntry>,
     next: Option<Timestamp>,
     last: Option<Timestamp>,
     /// A run that starts at this time, after a random delay.
@@ -88,8 +88,8 @@ pub(crate) struct Board {
     /// The keys of the entries that are not started at their times, whether the crontab has them or
     /// not.
     paused: BTreeSet<String>,
-    queue: VecDeque<(Arc<Entry>, Due)>,
-    running: HashMap<String, (Arc<Entry>, Due)>,
+    queue: VecDeque<(Arc<CrontabEntry>, Due)>,
+    running: HashMap<String, (Arc<CrontabEntry>, Due)>,
     most: usize,
     /// The latest time seen.
     latest: Timestamp,
@@ -157,7 +157,7 @@ impl Board {
 
     fn first_seen(
         &mut self,
-        entry: &Arc<Entry>,
+        entry: &Arc<CrontabEntry>,
         now: Timestamp,
         past: Option<Remembered>,
         actions: &mut Vec<Action>,
@@ -345,7 +345,7 @@ impl Board {
         &mut self,
         key: &str,
         now: Timestamp,
-    ) -> Result<Option<(Arc<Entry>, Due)>> {
+    ) -> Result<Option<(Arc<CrontabEntry>, Due)>> {
         let Some(state) = self.states.get_mut(key) else { return Ok(None) };
         if self.ending {
             return Err(Error::new(
@@ -399,7 +399,7 @@ impl Board {
 
     /// Starts nothing more. Those that waited are dropped; since their time is not remembered, the
     /// next start makes up for them.
-    pub(crate) fn end(&mut self) -> Vec<(Arc<Entry>, Due)> {
+    pub(crate) fn end(&mut self) -> Vec<(Arc<CrontabEntry>, Due)> {
         self.ending = true;
         self.wakes.clear();
         let delayed = self
@@ -417,7 +417,7 @@ impl Board {
     }
 
     /// What runs.
-    pub(crate) fn running(&self) -> impl Iterator<Item = &(Arc<Entry>, Due)> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = &(Arc<CrontabEntry>, Due)> {
         self.running.values()
     }
 

@@ -35,7 +35,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::error::{Error, Result};
 pub(crate) use assignment::without_secrets;
-pub(crate) use entry::Entry;
+pub(crate) use entry::CrontabEntry;
 use line::{Line, LineError};
 use schedule::Patterns;
 use settings::Group;
@@ -50,7 +50,7 @@ pub(crate) struct Crontab {
     /// What errors call its file.
     pub(crate) file: String,
     /// Its entries, in the order of their lines.
-    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) entries: Vec<Arc<CrontabEntry>>,
 }
 
 /// What was found in a file.
@@ -119,7 +119,7 @@ fn read_line(
     group: &mut Group<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
-) -> Result<Option<Entry>> {
+) -> Result<Option<CrontabEntry>> {
     let trimmed = line.text.trim_matches([' ', '\t']);
     if trimmed.is_empty() || trimmed.starts_with('#') {
         return Ok(None);

@@ -19,7 +19,7 @@ pub(crate) mod watch;
 mod writer;
 
 pub(crate) use board::EntryStatus;
-pub(crate) use crontab::{Checked, Crontab, Entry, Surroundings};
+pub(crate) use crontab::{Checked, Crontab, CrontabEntry, Surroundings};
 pub(crate) use due::{Before, CutOff, Due, Remembered};
 pub(crate) use runner::{Asker, Begins, Event, MissedTick, RunEnd, Runner, Started};
 pub(crate) use scheduler::{Options, Scheduler};

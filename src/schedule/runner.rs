@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    crontab::{Crontab, Entry},
+    crontab::{Crontab, CrontabEntry},
     due::{Due, Missed, Remembered},
 };
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
     /// has its place in the line, or why there is none.
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
         begins: Begins,
         asker: Asker,
@@ -46,7 +46,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
 
     /// Remembers all of this or nothing, in this order, with the entries' keys; whether it did.
     /// What it did not comes again.
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool;
+    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool;
 
     /// These ticks were missed and are not made up for. They are in the log already.
     fn missed(&self, missed: &[MissedTick]);
@@ -124,7 +124,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) struct MissedTick {
     /// The entry.
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<CrontabEntry>,
     /// When it was due.
     pub(crate) due: Timestamp,
     /// Why it was missed.

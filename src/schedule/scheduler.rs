@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     board::{Action, Board},
-    crontab::{Checked, Crontab, Entry},
+    crontab::{Checked, Crontab, CrontabEntry},
     due::{Before, Due},
     runner::{Asker, Event, MissedTick, RunEnd, Runner},
     timer::Timer,
@@ -45,9 +45,9 @@ pub(crate) struct Options {
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     /// Runs that were cut off: they went on after the grace time, and were cancelled.
-    pub(crate) cut_off: Vec<(Arc<Entry>, Due)>,
+    pub(crate) cut_off: Vec<(Arc<CrontabEntry>, Due)>,
     /// Those of them that did not end even then.
-    pub(crate) left_behind: Vec<(Arc<Entry>, Due)>,
+    pub(crate) left_behind: Vec<(Arc<CrontabEntry>, Due)>,
 }
 
 /// The scheduler, before it is started.
@@ -61,7 +61,7 @@ pub(crate) struct Scheduler {
     /// Wakes the loop, because somebody did something with the board.
     wake: Arc<Notify>,
     /// Which entry a task runs, and how to end it.
-    tasks: HashMap<Id, (Arc<Entry>, CancellationToken)>,
+    tasks: HashMap<Id, (Arc<CrontabEntry>, CancellationToken)>,
     manual_runs: mpsc::UnboundedReceiver<ManualRun>,
     /// For [`View`]s.
     manual_run_sender: mpsc::UnboundedSender<ManualRun>,
@@ -195,7 +195,7 @@ impl Scheduler {
         self.writer.remember(events);
     }
 
-    fn start(&mut self, entry: Arc<Entry>, due: Due, asker: Asker) {
+    fn start(&mut self, entry: Arc<CrontabEntry>, due: Due, asker: Asker) {
         let what = match due.before {
             Before::Nothing | Before::NotDue => None,
             Before::Missed => Some("missed"),

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     board::{Action, Board, EntryStatus},
-    crontab::Entry,
+    crontab::CrontabEntry,
     due::Due,
     runner::{Asker, Event, Started},
     timer::Timer,
@@ -22,7 +22,7 @@ use crate::{
 
 /// A run of an entry that a person asked for.
 pub(super) struct ManualRun {
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<CrontabEntry>,
     pub(super) due: Due,
     pub(super) asker: Asker,
 }

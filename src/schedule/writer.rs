@@ -14,16 +14,16 @@ use std::sync::{
 use tokio::sync::oneshot;
 
 use super::{
-    crontab::{Crontab, Entry},
+    crontab::{Crontab, CrontabEntry},
     due::Due,
     runner::{Event, MissedTick, Runner},
 };
 use crate::error::Error;
 
 enum Write {
-    Events(Vec<(Arc<Entry>, Event)>),
+    Events(Vec<(Arc<CrontabEntry>, Event)>),
     /// A run begins, and waits until that is written.
-    Begins(Arc<Entry>, Due, oneshot::Sender<()>),
+    Begins(Arc<CrontabEntry>, Due, oneshot::Sender<()>),
     Missed(Vec<MissedTick>),
     CrontabNews(CrontabNews),
     /// Nothing more comes.
@@ -72,14 +72,14 @@ impl ScheduleWriter {
         Self { take: Arc::new(take) }
     }
 
-    pub(super) fn remember(&self, events: Vec<(Arc<Entry>, Event)>) {
+    pub(super) fn remember(&self, events: Vec<(Arc<CrontabEntry>, Event)>) {
         if !events.is_empty() {
             (self.take)(Write::Events(events));
         }
     }
 
     /// A run begins: returns when that is written, or can't be.
-    pub(super) async fn begins(&self, entry: Arc<Entry>, due: Due) {
+    pub(super) async fn begins(&self, entry: Arc<CrontabEntry>, due: Due) {
         let (written, is_written) = oneshot::channel();
         (self.take)(Write::Begins(entry, due, written));
         let _ = is_written.await;
@@ -127,7 +127,7 @@ fn work(received: &Receiver<Write>, runner: &dyn Runner) {
 /// What is written together.
 #[derive(Default)]
 struct Batch {
-    events: Vec<(Arc<Entry>, Event)>,
+    events: Vec<(Arc<CrontabEntry>, Event)>,
     missed: Vec<MissedTick>,
     news: Vec<CrontabNews>,
     /// The runs that wait until their beginning is written.
@@ -151,7 +151,7 @@ impl Batch {
 
     /// Writes the batch. The events that could not be written, for the next batch; `None` after the
     /// last batch.
-    fn write(self, runner: &dyn Runner) -> Option<Vec<(Arc<Entry>, Event)>> {
+    fn write(self, runner: &dyn Runner) -> Option<Vec<(Arc<CrontabEntry>, Event)>> {
         let is_written = self.events.is_empty() || runner.remember(&self.events);
         for written in self.begins {
             // The run may have been dropped: then it needs no answer.

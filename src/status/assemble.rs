@@ -12,8 +12,8 @@ use super::{
     report::{self, Backup, Report, Running, Size, Volume},
 };
 use crate::{
-    config::Config, diagnostic, error::Error, notify::Notifier, runs::Store, schedule::Entry,
-    text::counted,
+    config::Config, diagnostic, error::Error, notify::Notifier, runs::Store,
+    schedule::CrontabEntry, text::counted,
 };
 
 /// So many volumes of a kind are named in one line.
@@ -26,7 +26,7 @@ pub(crate) struct Seen<'a> {
     /// Whether `serve` runs; `None`: it was killed.
     pub(crate) serving: Option<bool>,
     /// The crontab's entries.
-    pub(crate) entries: &'a [Arc<Entry>],
+    pub(crate) entries: &'a [Arc<CrontabEntry>],
     /// The keys of the entries that somebody paused.
     pub(crate) paused: &'a BTreeSet<String>,
     /// Another crontab that `serve` follows, where that is not this one.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     config::Config,
     convoy::Destination,
-    schedule::Entry,
+    schedule::CrontabEntry,
     script::{Library, Script, arguments::from_command_line},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Expected {
 /// A line that takes snapshots or backs up. What scripts of the users' own do is not known.
 #[derive(Debug, Clone)]
 struct Line {
-    entry: Arc<Entry>,
+    entry: Arc<CrontabEntry>,
     backs_up: bool,
     /// `None`: every volume.
     volume: Option<String>,
@@ -32,9 +32,9 @@ impl Expected {
     /// What these lines say, for each daemon that they use: lines may name another one than the
     /// configuration. Where there are no lines, the configuration's daemon is looked at all the
     /// same.
-    pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
+    pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<CrontabEntry>]) -> Vec<Self> {
         let daemon = |config: &Config| config.daemon().0;
-        let mut groups: Vec<(Arc<Config>, Vec<Arc<Entry>>)> = Vec::new();
+        let mut groups: Vec<(Arc<Config>, Vec<Arc<CrontabEntry>>)> = Vec::new();
         for entry in entries {
             match groups.iter_mut().find(|(known, _)| daemon(known) == daemon(&entry.config)) {
                 Some((_, lines)) => lines.push(entry.clone()),
@@ -67,11 +67,11 @@ impl Expected {
         destinations
     }
 
-    fn of(config: Arc<Config>, entries: &[Arc<Entry>]) -> Self {
+    fn of(config: Arc<Config>, entries: &[Arc<CrontabEntry>]) -> Self {
         // A thousand lines have two scripts.
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
         let line = |entry| {
-            let entry: &Arc<Entry> = entry;
+            let entry: &Arc<CrontabEntry> = entry;
             let backs_up = entry.script == "backup";
             if entry.dry_run || !backs_up && entry.script != "snapshot" {
                 return None;

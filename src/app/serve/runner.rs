@@ -18,8 +18,8 @@ use crate::{
     error::{Error, Result},
     runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
     schedule::{
-        Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Remembered, RunEnd,
-        Runner, Started,
+        Asker, Before, Begins, Crontab, CrontabEntry, CutOff, Due, Event, MissedTick, Remembered,
+        RunEnd, Runner, Started,
     },
     sync::lock,
     web::events::EventName,
@@ -31,7 +31,7 @@ pub(super) struct CrontabRunner(pub(super) Arc<Shared>);
 impl CrontabRunner {
     async fn try_run(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<CrontabEntry>,
         due: Due,
         begins: &mut Option<Begins>,
         asker: &mut Asker,
@@ -67,7 +67,7 @@ impl CrontabRunner {
 }
 
 /// Remembers runs that were due and did not begin.
-fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<Entry>, Timestamp, String)>) {
+fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timestamp, String)>) {
     let skipped = skipped.map(|(entry, due, reason)| Skipped {
         script: entry.script.clone(),
         arguments: entry
@@ -83,7 +83,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<Entry>, Timestamp, Str
     }
 }
 
-fn record_entry(entry: &Entry) -> runs::Entry {
+fn record_entry(entry: &CrontabEntry) -> runs::Entry {
     runs::Entry { key: entry.key.clone(), line: u32::try_from(entry.line).unwrap_or(u32::MAX) }
 }
 
@@ -91,7 +91,7 @@ fn record_entry(entry: &Entry) -> runs::Entry {
 impl Runner for CrontabRunner {
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
         begins: Begins,
         mut asker: Asker,
@@ -171,7 +171,7 @@ impl Runner for CrontabRunner {
         program::paused(&self.0.config.data_dir)
     }
 
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool {
         let event = |event: &Event| match event {
             Event::DealtWith(due) => EntryEvent::DealtWith(*due),
             Event::Begins(due) => {

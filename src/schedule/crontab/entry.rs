@@ -26,7 +26,7 @@ use crate::{
 
 /// A line of the crontab that runs a script, checked.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct CrontabEntry {
     /// What makes it this entry, in hexadecimal: schedule, zone, script, arguments and settings. It
     /// is the same after the file was read again, wherever in it the line stands then.
     pub(crate) key: String,
@@ -57,7 +57,7 @@ pub(crate) struct Entry {
     pub(crate) config: Arc<Config>,
 }
 
-impl Entry {
+impl CrontabEntry {
     /// The script as it is now, and what it is given: what a run needs.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ pub(super) fn parse(
     group: &mut Group<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
-) -> Result<Entry> {
+) -> Result<CrontabEntry> {
     let (schedule, rest) = schedule(line, patterns, &group.zone, warnings)?;
     let (options, rest) = options(line, rest)?;
     let call = Call::read(line, rest)?;
@@ -130,7 +130,7 @@ pub(super) fn parse(
             Some(format!("write \"{}\"", new_line(&schedule, &options, &name, &arguments, &flags))),
         ));
     }
-    Ok(Entry {
+    Ok(CrontabEntry {
         key: key(&schedule, group, &call.words),
         line: line.number,
         schedule,

@@ -43,7 +43,7 @@ impl Recorder {
 impl Runner for Recorder {
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
         begins: Begins,
         mut asker: Asker,
@@ -82,7 +82,7 @@ impl Runner for Recorder {
         self.known.lock().unwrap().clone()
     }
 
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool {
         let mut known = self.known.lock().unwrap();
         for (entry, event) in events {
             let past = known
@@ -336,7 +336,7 @@ impl Hanging {
 impl Runner for Hanging {
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
         begins: Begins,
         _: Asker,
@@ -352,7 +352,7 @@ impl Runner for Hanging {
     fn remembered(&self) -> HashMap<String, Remembered> {
         HashMap::new()
     }
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool {
         self.note(format!(
             "{} remembered, {} begin",
             events.len(),
@@ -429,7 +429,7 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
     impl Runner for Late {
         async fn run(
             &self,
-            _: Arc<Entry>,
+            _: Arc<CrontabEntry>,
             due: Due,
             begins: Begins,
             _: Asker,
@@ -443,7 +443,7 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
         fn remembered(&self) -> HashMap<String, Remembered> {
             HashMap::new()
         }
-        fn remember(&self, _: &[(Arc<Entry>, Event)]) -> bool {
+        fn remember(&self, _: &[(Arc<CrontabEntry>, Event)]) -> bool {
             true
         }
     }
