@@ -46,7 +46,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
 
     /// Remembers all of this or nothing, in this order, with the entries' keys; whether it did.
     /// What it did not comes again.
-    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool;
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool;
 
     /// These ticks were missed and are not made up for. They are in the log already.
     fn missed(&self, missed: &[MissedTick]);
@@ -110,7 +110,7 @@ pub(crate) enum RunEnd {
 
 /// What there is to be remembered of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum DueEvent {
     /// Its due times up to this one are dealt with: they were missed for good, or were before its
     /// time.
     DealtWith(Timestamp),

@@ -22,7 +22,7 @@ use super::{
     board::{Action, Board},
     crontab::{Checked, Crontab, CrontabEntry},
     due::{Before, Due},
-    runner::{Asker, Event, MissedTick, RunEnd, Runner},
+    runner::{Asker, DueEvent, MissedTick, RunEnd, Runner},
     timer::Timer,
     view::{ManualRun, View},
     writer::ScheduleWriter,
@@ -186,9 +186,9 @@ impl Scheduler {
                     log::warn!(
                         "line {line}: \"{script}\" of {due} was cut off and is not made up for: {why}"
                     );
-                    events.push((entry, Event::Ended));
+                    events.push((entry, DueEvent::Ended));
                 }
-                Action::Remember(entry, due) => events.push((entry, Event::DealtWith(due))),
+                Action::Remember(entry, due) => events.push((entry, DueEvent::DealtWith(due))),
             }
         }
         self.writer.missed(missed);
@@ -232,7 +232,7 @@ impl Scheduler {
             log::error!("line {}: the run of \"{}\" broke off: {panic}", entry.line, entry.script);
         }
         if !matches!(done, Ok((_, RunEnd::CutOff))) {
-            self.writer.remember(vec![(entry.clone(), Event::Ended)]);
+            self.writer.remember(vec![(entry.clone(), DueEvent::Ended)]);
         }
         let actions = lock(&self.board).finished(&entry.key);
         self.act(actions);

@@ -11,7 +11,7 @@ use super::{
     board::{Action, Board, EntryStatus},
     crontab::CrontabEntry,
     due::Due,
-    runner::{Asker, Event, Started},
+    runner::{Asker, DueEvent, Started},
     timer::Timer,
     writer::ScheduleWriter,
 };
@@ -81,7 +81,7 @@ impl View {
         let mut board = lock(&self.board);
         let actions = board.resume(key, self.timer.now())?;
         let dealt_with = actions.into_iter().filter_map(|action| match action {
-            Action::Remember(entry, due) => Some((entry, Event::DealtWith(due))),
+            Action::Remember(entry, due) => Some((entry, DueEvent::DealtWith(due))),
             _ => None,
         });
         self.writer.remember(dealt_with.collect());

@@ -18,8 +18,8 @@ use crate::{
     error::{Error, Result},
     runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
     schedule::{
-        Asker, Before, Begins, Crontab, CrontabEntry, CutOff, Due, Event, MissedTick, Remembered,
-        RunEnd, Runner, Started,
+        Asker, Before, Begins, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick,
+        Remembered, RunEnd, Runner, Started,
     },
     sync::lock,
     web::events::EventName,
@@ -171,13 +171,13 @@ impl Runner for CrontabRunner {
         program::paused(&self.0.config.data_dir)
     }
 
-    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool {
-        let event = |event: &Event| match event {
-            Event::DealtWith(due) => EntryEvent::DealtWith(*due),
-            Event::Begins(due) => {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
+        let event = |event: &DueEvent| match event {
+            DueEvent::DealtWith(due) => EntryEvent::DealtWith(*due),
+            DueEvent::Begins(due) => {
                 EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff })
             }
-            Event::Ended => EntryEvent::Ended,
+            DueEvent::Ended => EntryEvent::Ended,
         };
         let events: Vec<_> =
             events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();

@@ -82,22 +82,22 @@ impl Runner for Recorder {
         self.known.lock().unwrap().clone()
     }
 
-    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
         let mut known = self.known.lock().unwrap();
         for (entry, event) in events {
             let past = known
                 .entry(entry.key.clone())
                 .or_insert(Remembered { due: Timestamp::MIN, cut_off: None });
             match event {
-                Event::DealtWith(due) => past.due = *due,
-                Event::Begins(due) => {
+                DueEvent::DealtWith(due) => past.due = *due,
+                DueEvent::Begins(due) => {
                     let again = due.before == Before::CutOff;
                     *past = Remembered {
                         due: due.time,
                         cut_off: Some(CutOff { due: due.time, again }),
                     };
                 }
-                Event::Ended => past.cut_off = None,
+                DueEvent::Ended => past.cut_off = None,
             }
         }
         true
@@ -352,11 +352,11 @@ impl Runner for Hanging {
     fn remembered(&self) -> HashMap<String, Remembered> {
         HashMap::new()
     }
-    fn remember(&self, events: &[(Arc<CrontabEntry>, Event)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
         self.note(format!(
             "{} remembered, {} begin",
             events.len(),
-            events.iter().filter(|(_, event)| matches!(event, Event::Begins(_))).count()
+            events.iter().filter(|(_, event)| matches!(event, DueEvent::Begins(_))).count()
         ));
         !std::mem::take(&mut *self.is_full.lock().unwrap())
     }
@@ -411,7 +411,7 @@ async fn what_cannot_be_remembered_is_tried_again_and_keeps_no_run_from_its_begi
     writer
         .begins(entry.clone(), Due { time: at("2026-11-23T12:00:00Z"), before: Before::Nothing })
         .await;
-    writer.remember(vec![(entry, Event::Ended)]);
+    writer.remember(vec![(entry, DueEvent::Ended)]);
     writer.end().await;
     assert_eq!(*runner.notes.lock().unwrap(), ["1 remembered, 1 begin", "2 remembered, 1 begin"]);
 }
@@ -443,7 +443,7 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
         fn remembered(&self) -> HashMap<String, Remembered> {
             HashMap::new()
         }
-        fn remember(&self, _: &[(Arc<CrontabEntry>, Event)]) -> bool {
+        fn remember(&self, _: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
             true
         }
     }
