@@ -21,7 +21,7 @@ mod writer;
 pub(crate) use board::EntryStatus;
 pub(crate) use crontab::{Checked, Crontab, CrontabEntry, Surroundings};
 pub(crate) use due::{Before, CutOff, Due, Remembered};
-pub(crate) use runner::{Asker, Begins, DueEvent, MissedTick, RunEnd, Runner, Started};
+pub(crate) use runner::{DueEvent, MissedTick, RecordBegin, RunEnd, Runner, StartReply, Started};
 pub(crate) use scheduler::{Options, Scheduler};
 pub(crate) use source::Source;
 pub(crate) use view::View;

@@ -25,14 +25,14 @@ use crate::error::{Error, Result};
 pub(crate) trait Runner: Send + Sync + 'static {
     /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
     /// Before the script does anything, but not before its turn has come, `begins` is to be
-    /// awaited: it has remembered that the run began. `asker` is told which run it is as soon as it
+    /// awaited: it has remembered that the run began. `reply` is told which run it is as soon as it
     /// has its place in the line, or why there is none.
     async fn run(
         &self,
         entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        asker: Asker,
+        begins: RecordBegin,
+        reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd;
 
@@ -64,7 +64,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
 }
 
 /// Remembers that a run begins.
-pub(crate) type Begins = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type RecordBegin = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A run that was asked for, and has its place in the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,23 +77,23 @@ pub(crate) struct Started {
 
 /// Whoever asked for a run, where somebody did; dropped, it says that the run did not begin.
 #[derive(Debug, Default)]
-pub(crate) struct Asker(Option<oneshot::Sender<Result<Started>>>);
+pub(crate) struct StartReply(Option<oneshot::Sender<Result<Started>>>);
 
-impl Asker {
-    pub(super) fn new(asker: oneshot::Sender<Result<Started>>) -> Self {
-        Self(Some(asker))
+impl StartReply {
+    pub(super) fn new(reply: oneshot::Sender<Result<Started>>) -> Self {
+        Self(Some(reply))
     }
 
     /// Whether anybody waits to be told.
-    pub(crate) fn waits(&self) -> bool {
-        self.0.as_ref().is_some_and(|asker| !asker.is_closed())
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 
     /// Tells which run it is, or why there is none; what is told first counts.
-    pub(crate) fn tell(&mut self, started: Result<Started>) {
-        if let Some(asker) = self.0.take() {
+    pub(crate) fn send(&mut self, started: Result<Started>) {
+        if let Some(reply) = self.0.take() {
             // Whoever asked may be gone.
-            let _ = asker.send(started);
+            let _ = reply.send(started);
         }
     }
 }

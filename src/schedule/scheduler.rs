@@ -22,7 +22,7 @@ use super::{
     board::{Action, Board},
     crontab::{Checked, Crontab, CrontabEntry},
     due::{Before, Due},
-    runner::{Asker, DueEvent, MissedTick, RunEnd, Runner},
+    runner::{DueEvent, MissedTick, RunEnd, Runner, StartReply},
     timer::Timer,
     view::{ManualRun, View},
     writer::ScheduleWriter,
@@ -143,7 +143,7 @@ impl Scheduler {
                 () = end.cancelled() => {}
                 () = self.timer.sleep_until(wake) => {}
                 () = self.wake.notified() => {}
-                Some(ManualRun { entry, due, asker }) = self.manual_runs.recv() => self.start(entry, due, asker),
+                Some(ManualRun { entry, due, reply }) = self.manual_runs.recv() => self.start(entry, due, reply),
                 Some(done) = self.running.join_next_with_id() => self.finished(done),
                 checked = done(&mut reading) => {
                     reading = None;
@@ -172,7 +172,7 @@ impl Scheduler {
         let (mut events, mut missed) = (Vec::new(), Vec::new());
         for action in actions {
             match action {
-                Action::Start(entry, due) => self.start(entry, due, Asker::default()),
+                Action::Start(entry, due) => self.start(entry, due, StartReply::default()),
                 Action::Missed(entry, due, why) => {
                     log::warn!(
                         "line {}: \"{}\" missed its time {due}: {why}",
@@ -195,7 +195,7 @@ impl Scheduler {
         self.writer.remember(events);
     }
 
-    fn start(&mut self, entry: Arc<CrontabEntry>, due: Due, asker: Asker) {
+    fn start(&mut self, entry: Arc<CrontabEntry>, due: Due, reply: StartReply) {
         let what = match due.before {
             Before::Nothing | Before::NotDue => None,
             Before::Missed => Some("missed"),
@@ -217,7 +217,7 @@ impl Scheduler {
             // not for ever.
             let begins_entry = run_entry.clone();
             let begins = Box::pin(async move { writer.begins(begins_entry, due).await });
-            runner.run(run_entry, due, begins, asker, token).await
+            runner.run(run_entry, due, begins, reply, token).await
         });
         self.tasks.insert(task.id(), (entry, cancellation));
     }
@@ -269,7 +269,7 @@ impl Scheduler {
                 due.time
             );
         }
-        // Dropping the asker tells whoever waits that the run does not begin.
+        // Dropping the reply tells whoever waits that the run does not begin.
         while let Ok(ManualRun { entry, .. }) = self.manual_runs.try_recv() {
             let _ = lock(&self.board).finished(&entry.key);
         }

@@ -11,7 +11,7 @@ use super::{
     board::{Action, Board, EntryStatus},
     crontab::CrontabEntry,
     due::Due,
-    runner::{Asker, DueEvent, Started},
+    runner::{DueEvent, StartReply, Started},
     timer::Timer,
     writer::ScheduleWriter,
 };
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct ManualRun {
     pub(super) entry: Arc<CrontabEntry>,
     pub(super) due: Due,
-    pub(super) asker: Asker,
+    pub(super) reply: StartReply,
 }
 
 /// Shows what the scheduler knows, and does what people want of it, from anywhere and at any time.
@@ -51,12 +51,12 @@ impl View {
     /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
     /// where the program ends, and why the run could not begin.
     pub(crate) async fn run_now(&self, key: &str) -> Result<Option<Started>> {
-        let (asker, told) = oneshot::channel();
+        let (reply, told) = oneshot::channel();
         {
             let mut board = lock(&self.board);
             let Some((entry, due)) = board.run_now(key, self.timer.now())? else { return Ok(None) };
             // Under the lock: once the board has ended, nothing comes here any more.
-            let _ = self.manual_runs.send(ManualRun { entry, due, asker: Asker::new(asker) });
+            let _ = self.manual_runs.send(ManualRun { entry, due, reply: StartReply::new(reply) });
         }
         match told.await {
             Ok(started) => started.map(Some),

@@ -18,8 +18,8 @@ use crate::{
     error::{Error, Result},
     runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
     schedule::{
-        Asker, Before, Begins, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick,
-        Remembered, RunEnd, Runner, Started,
+        Before, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick, RecordBegin, Remembered,
+        RunEnd, Runner, StartReply, Started,
     },
     sync::lock,
     web::events::EventName,
@@ -33,8 +33,8 @@ impl CrontabRunner {
         &self,
         entry: &Arc<CrontabEntry>,
         due: Due,
-        begins: &mut Option<Begins>,
-        asker: &mut Asker,
+        begins: &mut Option<RecordBegin>,
+        reply: &mut StartReply,
         cancellation: CancellationToken,
     ) -> Result<Finished> {
         let loaded = entry.clone();
@@ -50,11 +50,11 @@ impl CrontabRunner {
             timeout: entry.timeout,
         };
         let announced = runs::announce(&door, request, cancellation);
-        if asker.waits() {
+        if reply.is_awaited() {
             // Whoever is told of a run finds it.
             let (recorder, run) = (self.0.recorder.clone(), announced.id().to_owned());
             blocking::run(move || recorder.write_now(&run)).await;
-            asker.tell(Ok(Started {
+            reply.send(Ok(Started {
                 run: announced.id().to_owned(),
                 is_waiting: announced.is_waiting(),
             }));
@@ -93,14 +93,14 @@ impl Runner for CrontabRunner {
         &self,
         entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        mut asker: Asker,
+        begins: RecordBegin,
+        mut reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd {
         let mut begins = Some(begins);
-        let ran = self.try_run(&entry, due, &mut begins, &mut asker, cancellation).await;
+        let ran = self.try_run(&entry, due, &mut begins, &mut reply, cancellation).await;
         if let Err(error) = &ran {
-            asker.tell(Err(error.clone()));
+            reply.send(Err(error.clone()));
         }
         if let Some(begins) = begins.filter(|_| ran.is_err()) {
             // It could not be started, and that is that.

@@ -10,7 +10,7 @@ use super::*;
 use crate::schedule::{
     crontab::{self, testing},
     due::{CutOff, Remembered},
-    runner::Begins,
+    runner::RecordBegin,
     timer::SteppedTimer,
 };
 
@@ -45,11 +45,11 @@ impl Runner for Recorder {
         &self,
         entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        mut asker: Asker,
+        begins: RecordBegin,
+        mut reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd {
-        asker.tell(Ok(Started { run: entry.script.clone(), is_waiting: false }));
+        reply.send(Ok(Started { run: entry.script.clone(), is_waiting: false }));
         begins.await;
         let before = match due.before {
             Before::Nothing => "",
@@ -338,8 +338,8 @@ impl Runner for Hanging {
         &self,
         entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        _: Asker,
+        begins: RecordBegin,
+        _: StartReply,
         _: CancellationToken,
     ) -> RunEnd {
         begins.await;
@@ -431,8 +431,8 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
             &self,
             _: Arc<CrontabEntry>,
             due: Due,
-            begins: Begins,
-            _: Asker,
+            begins: RecordBegin,
+            _: StartReply,
             _: CancellationToken,
         ) -> RunEnd {
             begins.await;
