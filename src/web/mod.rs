@@ -15,7 +15,6 @@ pub(crate) mod events;
 pub(crate) mod headers;
 mod metrics;
 pub(crate) mod openapi;
-#[cfg(test)]
 pub(crate) mod problem;
 pub(crate) mod progress;
 mod query;

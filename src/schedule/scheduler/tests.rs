@@ -7,11 +7,14 @@ use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::schedule::{
-    crontab::{self, testing},
-    due::{CutOff, Remembered},
-    runner::RecordBegin,
-    timer::SteppedTimer,
+use crate::{
+    error::{Error, ErrorKind},
+    schedule::{
+        crontab::{self, testing},
+        due::{CutOff, Remembered},
+        runner::{RecordBegin, Started},
+        timer::SteppedTimer,
+    },
 };
 
 /// Notes what is asked of it; a run lasts until it is let go.
@@ -301,7 +304,7 @@ async fn a_second_try_that_comes_to_its_end_is_the_last() {
     let site = Site::start("0 12 * * * backup", "2026-11-23T11:30:00Z", runner.clone());
     site.until("2026-11-23T12:00:00Z").await;
     // As after kill -9: what is remembered is as it was in the midst of the run.
-    let runner = Arc::new(Recorder { known: Mutex::new(runner.past()), ..Recorder::slow() });
+    let runner = Arc::new(Recorder { known: Mutex::new(runner.remembered()), ..Recorder::slow() });
     let site = Site::start("0 12 * * * backup", "2026-11-23T12:05:00Z", runner.clone());
     assert_eq!(site.until("2026-11-23T12:10:00Z").await, ["backup 2026-11-23T12:00:00Z again"]);
     runner.gate.as_ref().unwrap().add_permits(1);
