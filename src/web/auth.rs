@@ -8,7 +8,7 @@
 
 mod gate;
 mod gated;
-mod place;
+mod origin;
 mod role;
 mod session;
 #[cfg(test)]

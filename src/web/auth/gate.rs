@@ -13,7 +13,7 @@ use hyper::{
 };
 
 use super::{
-    place::{self, Came, Places},
+    origin::{self, KnownHosts, RequestOrigin},
     role::{Access, Role, Shown},
     session,
     tokens::{self, Tokens},
@@ -35,7 +35,7 @@ const LONG: usize = 32;
 pub(crate) struct Gate {
     tokens: Tokens,
     tries: Mutex<Tries>,
-    places: Places,
+    known_hosts: KnownHosts,
     /// Pages from these origins may use the API, with a token.
     pub(super) allow_origins: Vec<String>,
     /// Whether connections are TLS: then the cookie is for TLS only. It is, too, where a proxy's
@@ -61,7 +61,7 @@ impl Gate {
         Ok(Self {
             tokens,
             tries: Mutex::new(Tries::default()),
-            places: Places::new(hosts, tls.is_some()),
+            known_hosts: KnownHosts::new(hosts, tls.is_some()),
             allow_origins: allow_origins.clone(),
             secure: tls.is_some(),
             data_dir: config.data_dir.clone(),
@@ -89,11 +89,11 @@ impl Gate {
             return Err(Problem::unauthorized("no token was shown, and nobody is signed in")
                 .with_hint("send \"Authorization: Bearer TOKEN\", or sign in at the dashboard"));
         };
-        self.places.known_host(parts)?;
+        self.known_hosts.require_known_host(parts)?;
         if changes_something(&parts.method) {
-            match self.places.came_from(parts) {
-                Came::Here => {}
-                Came::Elsewhere | Came::Untold => {
+            match self.known_hosts.origin_of(parts) {
+                RequestOrigin::OwnPage => {}
+                RequestOrigin::OtherPage | RequestOrigin::Unknown => {
                     return Err(Problem::forbidden("this was asked by another page than the dashboard")
                         .with_hint("programs send \"Authorization: Bearer TOKEN\" instead of the dashboard's cookie"));
                 }
@@ -113,8 +113,8 @@ impl Gate {
         parts: &Parts,
         token: &str,
     ) -> Result<(Role, Vec<HeaderValue>), Problem> {
-        self.places.known_host(parts)?;
-        if self.places.came_from(parts) == Came::Elsewhere {
+        self.known_hosts.require_known_host(parts)?;
+        if self.known_hosts.origin_of(parts) == RequestOrigin::OtherPage {
             return Err(Problem::forbidden("another page tried to sign in here"));
         }
         let role = self.token(parts, token.as_bytes())?;
@@ -137,7 +137,7 @@ impl Gate {
 
     /// The name of the session's cookie where the request was sent to.
     fn cookie_name(&self, parts: &Parts) -> String {
-        session::name(&self.data_dir, place::port(parts))
+        session::name(&self.data_dir, origin::port(parts))
     }
 
     /// The role of a token, where its address may try another.

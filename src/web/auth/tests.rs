@@ -12,7 +12,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::{
-    place::{Came, Places},
+    origin::{KnownHosts, RequestOrigin},
     role::Role,
     *,
 };
@@ -202,12 +202,15 @@ fn another_page_can_not_make_a_browser_change_anything() {
 
 #[test]
 fn behind_tls_the_page_must_have_come_by_tls() {
-    let places = |secure| Places::new(&[], secure);
+    let known_hosts = |secure| KnownHosts::new(&[], secure);
     let parts = |origin| head("POST", "/api/backup", &[("host", "localhost"), ("origin", origin)]);
-    assert_eq!(places(true).came_from(&parts("https://localhost")), Came::Here);
-    assert_eq!(places(true).came_from(&parts("http://localhost")), Came::Elsewhere);
-    assert_eq!(places(false).came_from(&parts("http://localhost:80")), Came::Here);
-    assert_eq!(places(false).came_from(&parts("https://localhost:443")), Came::Here);
+    assert_eq!(known_hosts(true).origin_of(&parts("https://localhost")), RequestOrigin::OwnPage);
+    assert_eq!(known_hosts(true).origin_of(&parts("http://localhost")), RequestOrigin::OtherPage);
+    assert_eq!(known_hosts(false).origin_of(&parts("http://localhost:80")), RequestOrigin::OwnPage);
+    assert_eq!(
+        known_hosts(false).origin_of(&parts("https://localhost:443")),
+        RequestOrigin::OwnPage
+    );
 }
 
 #[test]
