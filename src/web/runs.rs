@@ -11,7 +11,7 @@ use warp::{
 
 use super::{
     answer::{blocking, json_answer},
-    auth::Shown,
+    auth::Credential,
     problem::Problem,
     query::Query,
     request::ApiRequest,
@@ -205,8 +205,8 @@ pub(super) async fn log(request: ApiRequest) -> Result<Response, Problem> {
 pub(super) async fn cancel(request: ApiRequest) -> Result<Response, Problem> {
     let run = find(&request).await?;
     let (core, id) = (request.core, run.id.clone());
-    let by = match request.access.map(|access| access.by) {
-        Some(Shown::Session) => "somebody at the dashboard",
+    let by = match request.access.map(|access| access.credential) {
+        Some(Credential::Session) => "somebody at the dashboard",
         _ => "a request over HTTP",
     };
     let cancelling =

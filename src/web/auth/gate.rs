@@ -14,7 +14,7 @@ use hyper::{
 
 use super::{
     origin::{self, KnownHosts, RequestOrigin},
-    role::{Access, Role, Shown},
+    role::{Access, Credential, Role},
     session,
     tokens::{self, Tokens},
     tries::{Tries, Verdict},
@@ -80,7 +80,9 @@ impl Gate {
     /// page.
     pub(crate) fn check(&self, parts: &Parts) -> Result<Access, Problem> {
         if let Some(token) = bearer(&parts.headers) {
-            return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
+            return self
+                .token(parts, token)
+                .map(|role| Access { role, credential: Credential::Token });
         }
         let now = self.clock.now().as_second();
         let Some(role) =
@@ -99,7 +101,7 @@ impl Gate {
                 }
             }
         }
-        Ok(Access { role, by: Shown::Session })
+        Ok(Access { role, credential: Credential::Session })
     }
 
     /// Signs in with a token: the role, and the `Set-Cookie`s that keep it for 30 days. A changed

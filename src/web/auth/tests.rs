@@ -81,7 +81,7 @@ fn a_token_in_the_header_decides_whatever_the_host_and_the_origin() {
         let headers = [&anywhere[..], &[("authorization", &value)]].concat();
         assert_eq!(
             gate.check(&head("POST", "/api/backup", &headers)).unwrap(),
-            Access { role, by: Shown::Token }
+            Access { role, credential: Credential::Token }
         );
     }
     for value in ["Bearer wrong", "Bearer ", "Bearer", &format!("Basic {FULL}"), FULL] {
@@ -271,7 +271,7 @@ fn too_many_wrong_tokens_lock_their_address_out_and_nobody_else() {
 
 #[test]
 fn only_the_full_role_may_change_things() {
-    let access = |role| Access { role, by: Shown::Token };
+    let access = |role| Access { role, credential: Credential::Token };
     assert!(access(Role::Full).require_full().is_ok());
     assert_eq!(access(Role::Read).require_full().unwrap_err().status(), 403);
 }
