@@ -25,9 +25,9 @@ const DEAD_RUN_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// So many lines of a run's log are read at a time.
 const LINES_AT_A_TIME: usize = 500;
 
-/// Follows a store on a thread of its own until what comes back is dropped, and tells the hub what
-/// happens in it. What is there already is not told; this reads the store, and so may block for
-/// moments.
+/// Follows a store on a thread of its own, and publishes what happens in it, until the returned
+/// sender is dropped. What is in the store already is not published. Reads the store, so that the
+/// caller may block for moments.
 pub(crate) fn follow(store: Store, hub: &Arc<Hub>) -> mpsc::Sender<()> {
     let (stop, stopped) = mpsc::channel();
     let hub = Arc::downgrade(hub);
@@ -46,7 +46,7 @@ pub(crate) fn follow(store: Store, hub: &Arc<Hub>) -> mpsc::Sender<()> {
                     Err(error) => log::debug!("what happens can't be told: {error}"),
                 }
             }
-            follower.open.keys().for_each(|run| hub.tell_progress(run));
+            follower.open.keys().for_each(|run| hub.publish_progress(run));
         }
     };
     if let Err(error) = std::thread::Builder::new().name("events".into()).spawn(follow) {
@@ -57,15 +57,15 @@ pub(crate) fn follow(store: Store, hub: &Arc<Hub>) -> mpsc::Sender<()> {
 
 struct Follower {
     store: Store,
-    /// The newest row that was looked at; `None` where there was no store yet.
+    /// The newest row that was published; `None` where there was no store yet.
     row: Option<i64>,
     version: Option<i64>,
-    /// The runs that go on, with the last line of each that was told.
+    /// The runs that go on, with the number of the last line of each that was published.
     open: BTreeMap<String, (RunRecord, u64)>,
 }
 
 impl Follower {
-    /// A follower of what happens from now on; the runs that go on now are followed, too.
+    /// Follows what happens from now on, and the runs that go on now.
     fn new(store: Store) -> Self {
         let mut follower = Self { store, row: None, version: None, open: BTreeMap::new() };
         if let Err(error) = follower.begin() {
@@ -77,7 +77,7 @@ impl Follower {
     fn begin(&mut self) -> Result<()> {
         let row = match self.store.last_row() {
             Ok(row) => row,
-            // There is none yet.
+            // There is no store yet.
             Err(error) if error.kind == ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
@@ -94,7 +94,7 @@ impl Follower {
     fn look(&mut self, hub: &Hub) -> Result<()> {
         let Some(row) = self.row else { return self.begin() };
         if self.store.last_row()? < row {
-            // It is another store: it was moved away, or its places were given anew.
+            // Another store is in its place, or its rows were numbered anew.
             self.open.clear();
             hub.tell(EventName::Reset);
             return self.begin();
@@ -110,7 +110,7 @@ impl Follower {
         }
         let ids: Vec<String> = self.open.keys().cloned().collect();
         for id in ids {
-            // The record first: what is logged until a run's end is in the store when its end is.
+            // The record first: where it has ended, all lines of its log are in the store by now.
             let record = match self.store.get(&id) {
                 Ok(record) => record,
                 Err(error) if matches!(error.kind, ErrorKind::Usage | ErrorKind::NotFound) => {
@@ -119,10 +119,10 @@ impl Follower {
                 }
                 Err(error) => return Err(error),
             };
-            self.tell_lines(hub, &id)?;
+            self.publish_lines(hub, &id)?;
             let Some((known, _)) = self.open.get_mut(&id) else { continue };
             if !record.status.is_open() {
-                hub.tell_progress(&id);
+                hub.publish_progress(&id);
                 hub.progress().forget(&id);
                 hub.publish(EventName::RunEnded, Some(&id), &shown(&record));
                 self.open.remove(&id);
@@ -134,7 +134,7 @@ impl Follower {
         Ok(())
     }
 
-    fn tell_lines(&mut self, hub: &Hub, id: &str) -> Result<()> {
+    fn publish_lines(&mut self, hub: &Hub, id: &str) -> Result<()> {
         let Some((_, told)) = self.open.get_mut(id) else { return Ok(()) };
         loop {
             let lines = self.store.lines(id, *told, LINES_AT_A_TIME)?;

@@ -16,7 +16,7 @@ use warp::{Stream, sse::Event};
 use crate::{
     error::Result,
     sync::lock,
-    web::progress::{RunsProgress, Shown},
+    web::progress::{RunProgress, RunsProgress},
 };
 
 /// So many events are kept for clients that come back, and so many bytes.
@@ -61,7 +61,7 @@ impl EventName {
 
 /// One event.
 #[derive(Debug)]
-struct Told {
+struct StoredEvent {
     number: u64,
     name: EventName,
     /// The run it is about, where it is about one.
@@ -69,7 +69,7 @@ struct Told {
     data: String,
 }
 
-/// Takes what happens, and hands it on to everyone who listens.
+/// Takes events, keeps the last of them, and hands them to the clients that listen.
 #[derive(Debug)]
 pub(crate) struct Hub {
     /// Tells this process's events from those of one before it.
@@ -77,21 +77,21 @@ pub(crate) struct Hub {
     kept: Mutex<Kept>,
     progress: RunsProgress,
     newest: watch::Sender<u64>,
-    /// Nobody listens any more.
+    /// Cancelled: all streams end.
     closed: CancellationToken,
-    /// Each who listens holds one of these.
+    /// Each client's stream holds a clone.
     listeners: Arc<()>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    events: VecDeque<Arc<Told>>,
+    events: VecDeque<Arc<StoredEvent>>,
     bytes: usize,
     newest: u64,
 }
 
 impl Hub {
-    /// A hub that has told nothing yet; `boot` is a word that no other start of the program has.
+    /// A hub without events; `boot` is a word that no other start of the program has.
     pub(crate) fn new(boot: String) -> Self {
         Self {
             boot,
@@ -112,12 +112,12 @@ impl Hub {
         Arc::strong_count(&self.listeners) - 1
     }
 
-    /// Ends the streams of all who listen.
+    /// Ends the streams of all clients.
     pub(crate) fn close(&self) {
         self.closed.cancel();
     }
 
-    /// Tells of something that is about no run.
+    /// Publishes an event that is about no run.
     pub(crate) fn tell(&self, name: EventName) {
         self.publish(name, None, &json!({}));
     }
@@ -126,7 +126,7 @@ impl Hub {
         let newest = {
             let mut kept = self.kept();
             kept.newest += 1;
-            let event = Told {
+            let event = StoredEvent {
                 number: kept.newest,
                 name,
                 run: run.map(str::to_owned),
@@ -143,30 +143,34 @@ impl Hub {
         self.newest.send_replace(newest);
     }
 
-    /// Takes how far this process's runs are.
+    /// Where the runs of this process tell how far they are.
     pub(crate) fn progress(&self) -> &RunsProgress {
         &self.progress
     }
 
     /// How far a run is, where that is known.
-    pub(in crate::web) fn progress_of(&self, run: &str) -> Option<Shown> {
+    pub(in crate::web) fn progress_of(&self, run: &str) -> Option<RunProgress> {
         self.progress.of(run)
     }
 
-    /// Tells how far a run is, where that is news.
-    pub(super) fn tell_progress(&self, run: &str) {
-        if let Some(Shown { what, done, total }) = self.progress.news_of(run) {
+    /// Publishes how far a run is, where that has changed.
+    pub(super) fn publish_progress(&self, run: &str) {
+        if let Some(RunProgress { what, done, total }) = self.progress.changed_progress_of(run) {
             let value = json!({ "run": run, "what": what, "done": done, "total": total });
             self.publish(EventName::RunProgress, Some(run), &value);
         }
     }
 
-    /// The events behind the one that was seen last (`BOOT-NUMBER`), or from now on; of this run
-    /// alone, where one is named.
-    pub(crate) fn listen(self: &Arc<Self>, after: Option<&str>, run: Option<String>) -> Listening {
+    /// The events after the one that a client saw last (`BOOT-NUMBER`), or from now on; only those of
+    /// this run, where one is named.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        after: Option<&str>,
+        run: Option<String>,
+    ) -> EventStream {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
         let seen = after.map(|id| id.rsplit_once('-').filter(|(boot, _)| *boot == self.boot));
-        // Of another start, or no id at all: what was missed is not known.
+        // An id of another start of the program, or no id at all: what was missed is not known.
         let (position, is_lost) = match seen {
             None => (self.kept().newest, false),
             Some(Some((_, number))) => match number.parse() {
@@ -183,11 +187,11 @@ impl Hub {
             is_lost,
             run,
         ));
-        Listening(receiver, self.listeners.clone())
+        EventStream(receiver, self.listeners.clone())
     }
 
-    /// The events behind this one; `None` where some of them are not kept any more.
-    fn behind(&self, position: u64) -> Option<Vec<Arc<Told>>> {
+    /// The events after this number; `None` where some of them are not kept any more.
+    fn behind(&self, position: u64) -> Option<Vec<Arc<StoredEvent>>> {
         let kept = self.kept();
         let oldest = kept.events.front().map_or(kept.newest + 1, |event| event.number);
         if position + 1 < oldest && position < kept.newest {
@@ -207,7 +211,7 @@ async fn hand_on(
     mut is_lost: bool,
     run: Option<String>,
 ) {
-    // Says at once that all is well: a proxy or a page that waits for the first byte has it.
+    // At once, because a proxy or a page may wait for the first byte.
     if client.send(Event::default().comment("listening")).await.is_err() {
         return;
     }
@@ -251,12 +255,12 @@ async fn hand_on(
 }
 
 /// The events of one client.
-pub(crate) struct Listening(
+pub(crate) struct EventStream(
     mpsc::Receiver<Event>,
     #[expect(dead_code, reason = "it is counted")] Arc<()>,
 );
 
-impl Stream for Listening {
+impl Stream for EventStream {
     type Item = Result<Event, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
