@@ -1,4 +1,4 @@
-//! Decides who may: the token or the session that a request shows, and where it came from.
+//! Decides what a request may do, by its token or session, its host, and the page that sent it.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -27,10 +27,11 @@ use crate::{
     web::{problem::Problem, server::Peer},
 };
 
-/// A right token of so many bytes is let in whatever else was tried; the one that is made has 64.
-const LONG: usize = 32;
+/// A right token of so many bytes is let in, however many wrong ones its address has shown. A token
+/// that this program makes has 64 bytes.
+const UNGUESSABLE_LENGTH: usize = 32;
 
-/// Decides who may.
+/// The gate in front of the routes, with what it checks requests against.
 #[derive(Debug)]
 pub(crate) struct Gate {
     tokens: Tokens,
@@ -127,7 +128,7 @@ impl Gate {
                 .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
         let (name, now) = (self.cookie_name(parts), self.clock.now().as_second());
         let cookie = session::cookie(&name, &self.tokens, role, now, secure);
-        // An older session without TLS is not to be taken for this one.
+        // A browser that also sends an older session without TLS must not be taken for that one.
         let older = secure.then(|| session::cleared_plain(&name));
         Ok((role, std::iter::once(cookie).chain(older).collect()))
     }
@@ -150,9 +151,9 @@ impl Gate {
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         let digest = tokens::digest(token);
         let role = self.tokens.role(&digest);
-        // A long one is not found by trying, and its owner is not to suffer from others' tries at
-        // the same address.
-        if let Some(role) = role.filter(|_| token.len() >= LONG) {
+        // A long token can't be found by guessing, and other clients at the same address must not
+        // lock its owner out.
+        if let Some(role) = role.filter(|_| token.len() >= UNGUESSABLE_LENGTH) {
             return Ok(role);
         }
         let now = self.clock.now();
