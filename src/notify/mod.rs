@@ -163,9 +163,9 @@ impl Notifier {
 
     /// A run begins: only a service that waits for pings wants to know, and only now.
     /// A person who looks at a list must not be taken for a backup.
-    pub(crate) fn run_started(&self, run: &str, script: &str, only_reads: bool) {
+    pub(crate) fn run_started(&self, run: &str, script: &str, read_only: bool) {
         let Some(webhook) = &self.webhook else { return };
-        if only_reads || !webhook.way.counts_runs() {
+        if read_only || !webhook.way.counts_runs() {
             return;
         }
         let mut message = self.message_of(Event::Started, &format!("{script} began"), &[]);
@@ -184,7 +184,7 @@ impl Notifier {
             return;
         }
         let key = format!("run {}", report.name());
-        if report.is_a_look() {
+        if report.is_interactive_read() {
             // It is seen by whoever asked; what the crontab's runs failed to show can be over all
             // the same.
             if !report.is_bad {
@@ -227,7 +227,7 @@ impl Notifier {
                 Some(problem) => {
                     self.tell_run(Event::Recovered, report, Reach::All, Some(&problem), None)
                 }
-                None if report.is_a_look() => {}
+                None if report.is_interactive_read() => {}
                 None => self.tell_run(Event::Succeeded, report, Reach::Always, None, None),
             }
             self.tell_over(report, &others);

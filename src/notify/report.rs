@@ -100,7 +100,7 @@ impl RunReport {
     }
 
     /// Whether it only showed something to whoever asked for it.
-    pub(crate) fn is_a_look(&self) -> bool {
+    pub(crate) fn is_interactive_read(&self) -> bool {
         self.read_only && self.trigger != "cron"
     }
 

@@ -10,8 +10,8 @@ use crate::{
 
 #[async_trait]
 impl MessageSink for Notifier {
-    fn run_started(&self, speaker: &Speaker, only_reads: bool) {
-        Notifier::run_started(self, &speaker.run, &speaker.script, only_reads);
+    fn run_started(&self, speaker: &Speaker, read_only: bool) {
+        Notifier::run_started(self, &speaker.run, &speaker.script, read_only);
     }
 
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {

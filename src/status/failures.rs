@@ -23,7 +23,7 @@ pub(super) fn last_failure(
 ) -> Option<String> {
     let filter = Filter {
         volume: Some(volume.to_owned()),
-        without_looks: looks(),
+        without_read_only: read_only_scripts(),
         limit: Some(RUNS),
         ..Filter::default()
     };
@@ -67,7 +67,11 @@ pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
             None => run.trigger != Trigger::Cron && !volumes.is_empty(),
         }
     };
-    let filter = Filter { without_looks: looks(), limit: Some(LAST_RUNS), ..Filter::default() };
+    let filter = Filter {
+        without_read_only: read_only_scripts(),
+        limit: Some(LAST_RUNS),
+        ..Filter::default()
+    };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
@@ -106,7 +110,7 @@ pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
 
 /// The built-in scripts that only read: the dashboard runs them all the time, and what failed must
 /// not be lost behind that.
-fn looks() -> Option<Vec<String>> {
+fn read_only_scripts() -> Option<Vec<String>> {
     Some(["backups", "volumes"].map(str::to_owned).into())
 }
 

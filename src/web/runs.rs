@@ -65,7 +65,7 @@ pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
         status,
         since: query.get("since").map(parse).transpose()?,
         volume: query.get("volume").map(str::to_owned),
-        without_looks: None,
+        without_read_only: None,
         before: query.get("before").map(str::to_owned),
         // One more tells whether there is a next page.
         limit: Some(limit + 1),
@@ -73,7 +73,7 @@ pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
     let core = request.core;
     let list = move || {
         if changing {
-            filter.without_looks = Some(core.library()?.reading()?);
+            filter.without_read_only = Some(core.library()?.read_only_scripts()?);
         }
         core.store().list(&filter)
     };

@@ -256,7 +256,7 @@ pub(super) fn save(
 /// Whether a person or a program asked for the run, it did nothing but read, and is over. However
 /// it ended: who asks for what is not there a thousand times must not push out what was backed up.
 fn is_routine(record: &RunRecord) -> bool {
-    let read = record.only_reads || record.status == Status::Done && record.volumes_done.is_empty();
+    let read = record.read_only || record.status == Status::Done && record.volumes_done.is_empty();
     read && record.trigger != Trigger::Cron && !record.status.is_open()
 }
 
