@@ -1,16 +1,16 @@
-//! What to do at a moment: which entries are due, which wait, which run. Pure: times in, actions
-//! out.
+//! Decides what to do at a moment: which entries are due, which wait, which run. Pure: times in,
+//! actions out.
 //!
 //! The rules:
-//! - No entry overlaps itself: a tick while the run before waits or goes on is missed, and said to
-//!   be.
-//! - So many runs at a time, the rest in the order in which they came. What somebody wants now does
-//!   not wait here: it has its place in the line of all runs at once.
-//! - What was missed while the program was down or the machine slept is made up for once, after a
-//!   short random delay. So is what began and was cut off with the program; but where that second
-//!   try is cut off as well, it is let be: it may be what ends the program.
-//! - A tick that ran is not repeated where the clock is put back a little (up to three hours, as
-//!   cron(8) has it); where it is put back further, it was wrong before, and counting begins anew.
+//! - No entry overlaps itself. A tick while the entry's run before waits or goes on is missed, and
+//!   the log says so.
+//! - Only so many runs go on at a time; the rest wait in the order in which they came. A run that a
+//!   person asks for does not wait here: it joins the queue of all runs at once.
+//! - Ticks that were missed while the program was down or the machine slept are made up for by one
+//!   run, after a short random delay. So is a run that was cut off with the program. Where that
+//!   second run is cut off as well, it is given up: it may be what ends the program.
+//! - A tick that ran is not repeated where the clock is put back by up to three hours (as cron(8)
+//!   has it). A clock that is put back further was wrong before: due times are counted anew.
 
 use std::{
     cmp::Reverse,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// A tick that is no later than this is on time.
+/// A tick that is handled no later than this is on time.
 const ON_TIME_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 
 /// A clock that was put back by more than this was wrong before.
@@ -82,11 +82,10 @@ pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
 
 pub(crate) struct Board {
     states: HashMap<String, State>,
-    /// Times at which something is to be done for an entry, with its line and key. What no longer
-    /// holds is passed over.
+    /// When something is to be done for an entry, with the entry's line and key. Times that no
+    /// longer hold are skipped.
     wakes: BinaryHeap<Reverse<(Timestamp, usize, String)>>,
-    /// The keys of the entries that are not started at their times, whether the crontab has them or
-    /// not.
+    /// The keys of all paused entries, also of such that the crontab does not have at the moment.
     paused: BTreeSet<String>,
     queue: VecDeque<(Arc<CrontabEntry>, Due)>,
     running: HashMap<String, (Arc<CrontabEntry>, Due)>,
@@ -126,10 +125,10 @@ impl Board {
         }
     }
 
-    /// Follows this crontab from now on. Entries that were there before keep all that is known of
-    /// them.
+    /// Follows this crontab from now on. Entries that the crontab before had, too, keep their
+    /// state.
     ///
-    /// `remembered` is asked at the program's start only, because a line that was not in the crontab has
+    /// `remembered` is given at the program's start only: a line that is new in the crontab has
     /// missed nothing.
     pub(crate) fn follow(
         &mut self,
@@ -141,7 +140,7 @@ impl Board {
         let mut actions = Vec::new();
         for entry in &crontab.entries {
             let state = match before.remove(&entry.key) {
-                // Also a tick of this very moment, that was not looked at yet.
+                // This keeps a tick that is due now and was not handled yet.
                 Some(state) => State { entry: entry.clone(), ..state },
                 None => {
                     let past = remembered.and_then(|remembered| remembered(&entry.key));
@@ -178,7 +177,7 @@ impl Board {
             actions.push(Action::Remember(entry.clone(), now));
             return state;
         }
-        // A time far ahead was written while the clock was wrong.
+        // A time far in the future was written while the clock was wrong.
         let Some(Remembered { due: last, cut_off }) =
             past.filter(|past| past.due <= now + CLOCK_CORRECTION_LIMIT)
         else {
@@ -196,7 +195,7 @@ impl Board {
             actions.push(Action::GiveUp(entry.clone(), due, why));
         }
         if let Some(overdue) = entry.schedule.latest_until(now).filter(|due| *due > last) {
-            // It stands for what was cut off before it, too.
+            // This run also stands for the one that was cut off.
             self.overdue(&mut state, overdue, now, actions);
         } else if let Some(CutOff { due, .. }) = cut_off.filter(|_| given_up.is_none()) {
             self.make_up(&mut state, Due { time: due, before: Before::CutOff }, now);
@@ -204,7 +203,7 @@ impl Board {
         state
     }
 
-    /// Makes up for a due time that has passed, or says that it was missed.
+    /// Makes up for a due time that has passed, or reports that it was missed.
     fn overdue(
         &self,
         state: &mut State,
@@ -273,16 +272,17 @@ impl Board {
             }
             return;
         };
-        // A delay ends long before the next tick, unless the machine slept: then that tick stands
-        // for both.
+        // A delay ends long before the next tick, unless the machine slept: then the next tick
+        // stands for both.
         state.delayed = None;
-        // Several may have passed while the machine slept: the last of them stands for all.
+        // Several ticks may have passed while the machine slept: the last of them stands for all.
         let due = state.entry.schedule.latest_until(now).unwrap_or(due).max(due);
         state.next = state.entry.schedule.next_after(now.max(due));
         if state.queued || self.running.contains_key(&state.entry.key) {
             state.missed += 1;
             actions.push(Action::Missed(state.entry.clone(), due, Missed::StillRunning));
-            // What only waits is made up for, should the program end before its turn.
+            // A queued run is made up for, should the program end before its turn: so only the tick
+            // of a running entry is remembered.
             if !state.queued {
                 actions.push(Action::Remember(state.entry.clone(), due));
             }
@@ -306,7 +306,7 @@ impl Board {
     }
 
     fn start_waiting(&mut self, actions: &mut Vec<Action>) {
-        // An entry that was taken out and put in again may wait while its run from before goes on.
+        // An entry that was removed and added again may be queued while its earlier run goes on.
         let mut index = 0;
         while self.running.len() < self.most
             && let Some((entry, _)) = self.queue.get(index)
@@ -360,7 +360,7 @@ impl Board {
             )
             .with_hint("\"GET /api/runs?status=running\" lists what runs"));
         }
-        // It stands for a run that waits to be made up for, too.
+        // This run also stands for one that waits for its delay.
         let before = state.delayed.take().map_or(Before::NotDue, |(_, due)| due.before);
         let (entry, due) = (state.entry.clone(), Due { time: now, before });
         state.last = Some(now);

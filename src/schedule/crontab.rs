@@ -14,8 +14,7 @@
 //! line names a script and not a command for a shell, so nothing is expanded, `%` has no meaning of
 //! its own, there is no field for a user, and a comment may follow behind ` #`.
 //!
-//! Everything that is wrong is found at once, each with its place; a file with errors is not
-//! followed.
+//! All errors of a file are found at once, each with its place. A file with errors is not followed.
 
 mod assignment;
 mod call;
@@ -41,7 +40,7 @@ use schedule::Patterns;
 use settings::Group;
 pub(crate) use surroundings::Surroundings;
 
-/// No more than so many errors are looked for: a file with more is no crontab at all.
+/// Reading stops after so many errors: a file with more is no crontab.
 pub(crate) const MOST_ERRORS: usize = 1_000;
 
 /// A crontab that can be followed.

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 pub(crate) struct Due {
     /// The time for which it was due.
     pub(crate) time: Timestamp,
-    /// What has come of that time so far.
+    /// What became of that time before this run.
     pub(crate) before: Before,
 }
 
-/// What came of a due time before the run that is for it now.
+/// What became of a due time before the run that is for it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Before {
     /// Nothing: it is due now.
@@ -22,16 +22,16 @@ pub(crate) enum Before {
     Missed,
     /// Its run was cut off, and is made up for.
     CutOff,
-    /// Nothing: it was not due, somebody wants it now.
+    /// Nothing: the entry was not due; a person started it.
     NotDue,
 }
 
 /// What is remembered of an entry from before the program was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Remembered {
-    /// Its due times up to this one are dealt with.
+    /// The entry's due times up to this one are dealt with.
     pub(crate) due: Timestamp,
-    /// Its last run began and did not come to its end.
+    /// The entry's last run, where it began and did not end.
     pub(crate) cut_off: Option<CutOff>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Remembered {
 pub(crate) struct CutOff {
     /// The time for which it was due.
     pub(crate) due: Timestamp,
-    /// It made up for another one for the same time, that was cut off, too.
+    /// It already made up for another run for the same time, which was cut off, too.
     pub(crate) again: bool,
 }
 

@@ -1,9 +1,11 @@
 //! What runs when: the crontab, the times that its lines are due, and the loop that starts them.
 //!
 //! - [`crontab`] reads and checks a whole file; [`source`] knows which file is in force.
-//! - [`timetable`] says when a line is due, clock changes included: pure.
-//! - `board` decides what to do at a moment: pure, too; [`scheduler`] is the loop around it, with a
-//!   [`timer`] that tests step, and `writer` the thread that has written down what it decides.
+//! - [`timetable`] computes when a line is due, clock changes included: pure.
+//! - `board` decides what to do at a moment: pure, too. Its words for due times are in `due`.
+//! - [`scheduler`] is the loop around the board, with a [`timer`] that tests step. `runner` is what
+//!   the loop needs of the program, `writer` the thread that writes down what the loop decides,
+//!   `view` what the rest of the program sees of it.
 //! - [`watch`] notices that the file has changed.
 
 mod board;

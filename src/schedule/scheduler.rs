@@ -1,7 +1,7 @@
 //! The loop that starts what is due: it waits for the next moment at which there is something to
 //! do, and does it.
 //!
-//! What to do is `board`'s to say. Here is what needs a runtime: waiting, running, reading the
+//! The `board` decides what to do. Here is what needs a runtime: waiting, running, reading the
 //! crontab again, and the end.
 
 use std::{
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{diagnostic::in_one_line, error::Result, sync::lock};
 
-/// How long runs that were cancelled may take to end.
+/// How long cancelled runs may take to end.
 const CANCELLED_RUN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the loop needs to know.
@@ -58,7 +58,7 @@ pub(crate) struct Scheduler {
     writer: ScheduleWriter,
     grace: Duration,
     running: JoinSet<RunEnd>,
-    /// Wakes the loop, because somebody did something with the board.
+    /// Wakes the loop after a [`View`] has changed the board.
     wake: Arc<Notify>,
     /// Which entry a task runs, and how to end it.
     tasks: HashMap<Id, (Arc<CrontabEntry>, CancellationToken)>,
@@ -109,7 +109,7 @@ impl Scheduler {
             manual_runs,
             manual_run_sender,
         };
-        // Nothing starts here: what is made up for waits for its delay.
+        // These actions start no run: one that is made up for waits for its delay.
         scheduler.act(actions);
         scheduler
     }
@@ -156,7 +156,7 @@ impl Scheduler {
                     }
                 }
                 () = reload.notified() => match reading {
-                    // What is being read may be older than this.
+                    // The read that goes on may have begun before the change.
                     Some(_) => read_again = true,
                     None => {
                         let read = read.clone();
@@ -213,8 +213,8 @@ impl Scheduler {
             (self.runner.clone(), self.writer.clone(), CancellationToken::new());
         let (run_entry, token) = (entry.clone(), cancellation.clone());
         let task = self.running.spawn(async move {
-            // Before the script does anything: after a crash in its midst it is made up for, and
-            // not for ever.
+            // Recorded before the script does anything: so a run that is cut off by a crash is made
+            // up for, but only once.
             let begins_entry = run_entry.clone();
             let begins = Box::pin(async move { writer.begins(begins_entry, due).await });
             runner.run(run_entry, due, begins, reply, token).await
@@ -313,13 +313,13 @@ impl Scheduler {
 }
 
 impl Drop for Scheduler {
-    /// What is left behind goes on: its script can't be stopped by dropping it.
+    /// Runs that are left behind go on: dropping their tasks would not stop their scripts.
     fn drop(&mut self) {
         self.running.detach_all();
     }
 }
 
-/// What was read, once it is; never, where nothing is being read.
+/// The crontab, once it is read; never, where none is being read.
 async fn done(
     reading: &mut Option<JoinHandle<Checked>>,
 ) -> Result<Checked, tokio::task::JoinError> {
@@ -329,8 +329,8 @@ async fn done(
     }
 }
 
-/// A random length of time up to this one. The standard library's hasher is seeded by the system:
-/// for spreading runs that is random enough.
+/// A random duration up to this one. The standard library's hasher is seeded by the system, which
+/// is random enough to spread runs.
 fn random(longest: Duration) -> Duration {
     let share = RandomState::new().build_hasher().finish() >> 11;
     longest.mul_f64(share as f64 / (1_u64 << 53) as f64)

@@ -15,8 +15,8 @@ pub(crate) trait Timer: Clock {
     async fn sleep_until(&self, time: Timestamp);
 }
 
-/// The longest sleep without a check of the wall clock: the wall clock may be set, and the machine may
-/// sleep, and the monotonic clock that sleeping goes by notices neither.
+/// The longest sleep without a check of the wall clock: the wall clock may be set, and the machine
+/// may sleep, and the monotonic clock that sleeping goes by notices neither.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 #[async_trait]

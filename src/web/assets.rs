@@ -50,8 +50,8 @@ impl Asset {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        // The browser keeps the file and asks each time, so that no page works with files of an older
-        // version of the program.
+        // The browser keeps the file and asks each time, so that no page works with files of an
+        // older version of the program.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         if let Ok(tag) = HeaderValue::from_str(&self.etag) {
             headers.insert(ETAG, tag);

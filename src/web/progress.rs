@@ -1,5 +1,5 @@
-//! How far the runs of this process are: counted in the built-in daemon's pieces of work, and told by
-//! their scripts.
+//! How far the runs of this process are: counted in the built-in daemon's pieces of work, and told
+//! by their scripts.
 //!
 //! Counting is one addition, whether a client listens or not. [`super::events::follow`] polls the
 //! counts a few times a second, and publishes what has changed.

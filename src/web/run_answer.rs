@@ -27,7 +27,7 @@ pub(super) fn shown(run: &RunRecord) -> Value {
     shown["words"] = run.words().into();
     shown
 }
-/// Why a run was not started.
+/// The answer where a run could not be started.
 pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
     match error.kind {
         ErrorKind::Cancelled if core.is_ending() => Problem::shutting_down(),

@@ -97,7 +97,7 @@ fn with_field(error: Error, field: &str) -> Problem {
     Problem::from(error).with_field(field)
 }
 
-/// Whether this may be a run's id: what else it may be is not looked for.
+/// Whether this may be a run's id: the store is not asked for anything else.
 fn check_id(id: &str) -> Result<(), Problem> {
     let is_id = (1..=LONGEST_ID).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
@@ -113,7 +113,7 @@ fn check_id(id: &str) -> Result<(), Problem> {
     ))
 }
 
-/// A run there is none of is 404, not a wrong request.
+/// A run that does not exist is 404, not 400.
 fn missing(error: Error) -> Problem {
     match error.kind {
         ErrorKind::Usage | ErrorKind::NotFound => {
@@ -129,7 +129,7 @@ async fn find(request: &ApiRequest) -> Result<RunRecord, Problem> {
     check_id(&id)?;
     let find = move || {
         core.store().get(&id).or_else(|_| {
-            // It may be over, and on its way into the store.
+            // The run may have ended just now, and not be in the store yet.
             core.write_now(&id);
             core.store().get(&id)
         })

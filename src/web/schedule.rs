@@ -106,8 +106,8 @@ fn no_such_entry() -> Problem {
     Problem::not_found("the crontab has no such entry").with_hint("GET /api/schedule lists them")
 }
 
-/// Why an entry was not started. A script that is gone, or takes other arguments by now, is no
-/// fault of the request.
+/// The answer where an entry could not be started. A script that is missing, or takes other
+/// arguments by now, is an error of the configuration, not of the request.
 fn entry_not_started(core: &dyn Core, mut error: Error) -> Problem {
     if error.kind == ErrorKind::Usage {
         error.kind = ErrorKind::Configuration;

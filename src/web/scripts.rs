@@ -135,8 +135,8 @@ fn timeout(query: &Query) -> Result<Option<Duration>, Problem> {
     }
 }
 
-/// Whoever may only read looks where the program looks itself, and no longer: this program's rights
-/// and keys at other places, and its time, are not for that.
+/// Keeps the read-only role to the configured destination and time limit: it must not use this
+/// program's keys at other destinations, or its time.
 fn within_what_is_configured(
     config: &Config,
     script: &Script,

@@ -186,8 +186,8 @@ where
     }
 }
 
-/// Failures to accept a connection. They may come ten times a second, so one a minute is logged, and
-/// the others are counted.
+/// Failures to accept a connection. They may come ten times a second, so one a minute is logged,
+/// and the others are counted.
 #[derive(Debug, Default)]
 struct AcceptFailures {
     logged: Option<Instant>,

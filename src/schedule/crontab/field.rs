@@ -90,8 +90,8 @@ pub(super) fn looks_like_one(word: &str) -> bool {
     }
 }
 
-/// Reads a field; the second value is what is odd about it without being wrong. `LineError::at` counts
-/// bytes from the field's beginning.
+/// Reads a field; the second value is what is odd about it without being wrong. `LineError::at`
+/// counts bytes from the field's beginning.
 pub(super) fn parse(kind: &Kind, text: &str) -> Result<(Field, Option<LineError>), LineError> {
     let mut field = Field { bits: 0, starred: text.starts_with('*') };
     let mut odd = None;

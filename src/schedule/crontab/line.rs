@@ -35,7 +35,7 @@ impl LineError {
 pub(super) struct Line<'a> {
     /// The file's name, for messages.
     pub(super) file: &'a str,
-    /// From 1.
+    /// The first line is 1.
     pub(super) number: usize,
     /// Without its end.
     pub(super) text: &'a str,
@@ -50,7 +50,7 @@ impl<'a> Line<'a> {
         (!word.is_empty()).then_some((word, start))
     }
 
-    /// An error (or a warning) at this byte of the line. A value that is secret is not shown.
+    /// An error (or a warning) at this byte of the line. Secret values are not shown.
     pub(super) fn error(&self, wrong: LineError) -> Error {
         self.located(Error::configuration(wrong.message), wrong.at, wrong.hint)
     }

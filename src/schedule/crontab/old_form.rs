@@ -1,9 +1,9 @@
 //! Lines as they stand in people's /etc/crontab: `root cd /deploy && node create.js --backup
 //! --volume vol2`.
 //!
-//! They are understood where they call create.js (or this program): only what that call is given
-//! counts. What is in front is how to get there, and where output went behind it is now the log's
-//! affair. Another command behind it can't be run.
+//! A line that calls create.js (or this program) is understood: only the arguments of that call
+//! count. The words in front of the call (`cd`, a user) and the redirection of its output have no
+//! meaning any more. Another command behind the call is an error.
 
 use super::{
     line::LineError,

@@ -1,6 +1,6 @@
 //! Which host a browser's request was sent to, and which page sent it. This protects against host
-//! names that an attacker points at this address (DNS rebinding), and against other sites' pages that
-//! make a browser send requests (cross-site requests).
+//! names that an attacker points at this address (DNS rebinding), and against other sites' pages
+//! that make a browser send requests (cross-site requests).
 
 use std::net::IpAddr;
 
@@ -42,8 +42,8 @@ impl KnownHosts {
         Self { names, secure }
     }
 
-    /// Lets a request pass that was sent to a known name, or to an address: no attacker can point an
-    /// address elsewhere.
+    /// Lets a request pass that was sent to a known name, or to an address: no attacker can point
+    /// an address elsewhere.
     pub(super) fn require_known_host(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(authority) = authority(parts) else {
             return Err(Problem::misdirected("the request has no Host, or one that can't be read"));
@@ -84,8 +84,8 @@ impl KnownHosts {
         if here { RequestOrigin::OwnPage } else { RequestOrigin::OtherPage }
     }
 
-    /// Whether a page of this origin was loaded from `here`. Where this server has no TLS, a proxy in
-    /// front of it may have: then `https` counts, too.
+    /// Whether a page of this origin was loaded from `here`. Where this server has no TLS, a proxy
+    /// in front of it may have: then `https` counts, too.
     fn same(&self, origin: &str, here: &Authority) -> bool {
         let Some((scheme, rest)) = origin.split_once("://") else { return false };
         let usual = match scheme {

@@ -4,8 +4,8 @@
 //! Browsers keep one set of cookies for a host, for all of its ports. So the cookie's name has what
 //! differs between instances on one host: the port that the browser sees, and the data folder. (In
 //! containers, the folder and the port inside are often alike.) Over TLS, also a proxy's, the name
-//! begins with `__Host-`: browsers neither send such a cookie over plain HTTP nor let it be set from
-//! there.
+//! begins with `__Host-`: browsers neither send such a cookie over plain HTTP nor let it be set
+//! from there.
 //!
 //! `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of what is
 //! before it, keyed by that role's token. So a changed token ends all of its sessions, and a

@@ -161,8 +161,8 @@ impl Hub {
         }
     }
 
-    /// The events after the one that a client saw last (`BOOT-NUMBER`), or from now on; only those of
-    /// this run, where one is named.
+    /// The events after the one that a client saw last (`BOOT-NUMBER`), or from now on; only those
+    /// of this run, where one is named.
     pub(crate) fn listen(
         self: &Arc<Self>,
         after: Option<&str>,

@@ -1,4 +1,5 @@
-//! The open connections: so many at a time; where all slots are taken, an idle connection makes room.
+//! The open connections: so many at a time; where all slots are taken, an idle connection makes
+//! room.
 
 use std::{
     collections::HashMap,
@@ -62,8 +63,8 @@ impl Connections {
     }
 
     /// Whether there is room for one more connection. Where all slots are taken, an idle connection
-    /// is cut off: of the address that has most connections, the one that has been idle for longest.
-    /// So a client that opens many connections only crowds out its own.
+    /// is cut off: of the address that has most connections, the one that has been idle for
+    /// longest. So a client that opens many connections only crowds out its own.
     pub(super) fn make_room(&self, limits: &Limits) -> bool {
         let now = Instant::now();
         let mut table = self.table();

@@ -24,7 +24,8 @@ use super::{
 };
 use crate::web::headers;
 
-/// Who is at the other end of the connection; [`super::serve`] puts it into the request's extensions.
+/// Who is at the other end of the connection; [`super::serve`] puts it into the request's
+/// extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
