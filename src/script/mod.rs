@@ -43,7 +43,7 @@ pub(crate) use arguments::Arguments;
 pub(crate) use host::{Host, Listener, RunInfo, Settings, Silent};
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use message_sink::{Mail, MessageSink, NotifyLog, Post, Speaker};
-pub(crate) use outcome::{Failure, Outcome, Status};
+pub(crate) use outcome::{Failure, Outcome};
 pub(crate) use parameter::{Parameter, ParameterKind};
 pub(crate) use reference::definitions;
 pub(crate) use runner::run;

@@ -105,16 +105,18 @@ fn script_parameters() -> Value {
 #[cfg(test)]
 mod tests {
     use super::{parameters::DURATION, *};
-    use crate::{runs::Status, script::Library};
+    use crate::{
+        run_words::{RunStatus, Trigger},
+        script::Library,
+    };
 
     #[test]
     fn what_the_fixed_part_repeats_of_the_code_is_as_the_code_has_it() {
         let document = document(&[]);
-        let statuses: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
-        assert_eq!(
-            document["components"]["schemas"]["Run"]["properties"]["status"]["enum"],
-            json!(statuses)
-        );
+        let statuses: Vec<_> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
+        let run = &document["components"]["schemas"]["Run"]["properties"];
+        assert_eq!(run["status"]["enum"], json!(statuses));
+        assert_eq!(run["trigger"]["enum"], json!(Trigger::ALL));
         let parameters = document["paths"]["/api/runs"]["get"]["parameters"].as_array().unwrap();
         let schema = |name: &str| {
             let parameter = parameters.iter().find(|parameter| parameter["name"] == name).unwrap();

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::hub::{EventName, Hub};
 use crate::{
     error::{ErrorKind, Result},
+    run_words::RunStatus,
     runs::{
-        Status, Store,
+        Store,
         record::{Filter, Line, RunRecord},
     },
     web::run_answer::shown,
@@ -81,7 +82,7 @@ impl Follower {
             Err(error) if error.kind == ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
-        for status in [Status::Running, Status::Waiting] {
+        for status in [RunStatus::Running, RunStatus::Waiting] {
             for run in self.store.list(&Filter { status: Some(status), ..Filter::default() })? {
                 let last = self.store.last_lines(&run.id, 1)?.first().map_or(0, |line| line.number);
                 self.open.insert(run.id.clone(), (run, last));
