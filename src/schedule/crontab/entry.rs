@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     call::Call,
-    line::{Line, LineError},
+    line::Line,
     options::{LineOptions, options},
     schedule::{Patterns, schedule},
     settings::Group,
@@ -18,6 +18,7 @@ use crate::{
     command_words::Flags,
     config::Config,
     error::{Error, Result},
+    retention::Policy,
     schedule::timetable::Schedule,
     script::{Arguments, Library, Origin, Script, arguments::from_command_line},
     suggest,
@@ -117,7 +118,13 @@ pub(super) fn parse(
         line.located(error, at, None)
     })?;
     if script.name == "prune" && script.origin == Origin::BuiltIn {
-        prune_policy(&checked).map_err(|wrong| line.error(wrong.shifted(call.at)))?;
+        // `prune` refuses a wrong policy when it runs: that must not come out at 3 a.m.
+        let numbers = checked
+            .values()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.as_i64()?)));
+        Policy::of_arguments(&script.name, numbers)
+            .map_err(|error| line.located(error, call.at, None))?;
     }
     warnings.extend(call.check_flags(line, &flags)?);
     let config = group
@@ -147,23 +154,6 @@ pub(super) fn parse(
         origin: script.origin.clone(),
         config,
     })
-}
-
-/// What the built-in `prune` refuses when it runs: that must not come out at 3 a.m.
-fn prune_policy(arguments: &Arguments) -> Result<(), LineError> {
-    let rules = || arguments.values().iter().filter(|(name, _)| name.starts_with("keep_"));
-    if let Some((_, rule)) =
-        rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0))
-    {
-        return Err(LineError::new(0, format!("{rule} is not a number of items to keep"))
-            .hint("give 0 or more"));
-    }
-    if rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0)) {
-        return Err(LineError::new(0, "\"prune\" needs to know what to keep").hint(
-            "give at least one of --keep-last, --keep-hourly .. --keep-yearly, --keep-within, such as --keep-daily 7",
-        ));
-    }
-    Ok(())
 }
 
 fn unknown_script(
