@@ -55,11 +55,11 @@ impl Store {
         if let Some(before) = &filter.before {
             add("id < ?", before.clone().into());
         }
-        if let Some(reading) = &filter.without_looks {
-            let reading = Value::from(reading.as_slice()).to_string();
+        if let Some(read_only) = &filter.without_read_only {
+            let read_only = Value::from(read_only.as_slice()).to_string();
             add(
                 "(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))",
-                reading.into(),
+                read_only.into(),
             );
         }
         conditions.extend(status);
@@ -293,7 +293,7 @@ impl Store {
             trigger: Trigger::parse(&trigger)
                 .ok_or_else(|| foreign(3, Error::internal(trigger)))?,
             dry_run: row.get(4)?,
-            only_reads: false,
+            read_only: false,
             started: time(row.get(5)?)?,
             ended: at(6)?,
             took: count(7)?.map(Duration::from_micros),
