@@ -8,7 +8,7 @@
 //! - [`web`]: HTTP: connections, who may, answers.
 //! - [`status`]: how safe each volume is.
 //! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
-//! - [`runs`]: the one door through which every run goes.
+//! - [`runs`]: the one entry point of every run.
 //! - [`notify`]: being told: e-mail, webhook, the outbox.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
 //! - [`daemon`]: the built-in daemon.

@@ -27,7 +27,7 @@ use crate::{
     locks::{Lock, Locks, Sharing},
     logging,
     notify::Notifier,
-    runs::{Recorder, Store, Turns},
+    runs::{Recorder, RunQueue, Store},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     service_manager::ServiceManager,
     text::counted,
@@ -93,7 +93,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
     let shared = Arc::new(Shared {
         recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
-        turns: Arc::new(Turns::new(config.max_concurrent)),
+        queue: Arc::new(RunQueue::new(config.max_concurrent)),
         notifier: notifier.clone(),
         daemons: Daemons::new(Arc::new(hub.progress().clone())),
         hub,

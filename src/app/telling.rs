@@ -10,7 +10,7 @@ use crate::{
     notify::{Notifier, RunReport},
     run_words::{RunStatus, Trigger},
     runs::{
-        Announced, Door, Finished, Store,
+        FinishedRun, QueuedRun, RunEnvironment, Store,
         record::{RunRecord, VolumeRecord},
     },
     script::{Library, Script},
@@ -22,15 +22,16 @@ const LOG_TAIL: usize = 20;
 /// Runs a script when its turn has come and `begins` is done, and puts what people are to be told
 /// of it into the outbox.
 pub(crate) async fn run_and_tell(
-    announced: Announced,
+    queued: QueuedRun,
     notifier: &Arc<Notifier>,
     begins: impl Future<Output = ()>,
-) -> Finished {
-    let (door, trigger, words) = (announced.door().clone(), announced.trigger(), announced.words());
-    let finished = announced.run_after(begins).await;
+) -> FinishedRun {
+    let (environment, trigger, words) =
+        (queued.environment().clone(), queued.trigger(), queued.words());
+    let finished = queued.run_after(begins).await;
     // The next start makes up for a line of the crontab that never began.
     if !finished.has_begun && trigger == Trigger::Cron {
-        let store = door
+        let store = environment
             .recorder
             .as_ref()
             .filter(|_| finished.recorded)
@@ -47,10 +48,10 @@ pub(crate) async fn run_and_tell(
     // The log's end is in the store, and the outbox is on a disk: both may keep their reader
     // waiting.
     blocking::run(move || {
-        notifier.run_ended(&report(&door, &finished, trigger, &words));
+        notifier.run_ended(&report(&environment, &finished, trigger, &words));
         if finished.status == RunStatus::Interrupted
             && finished.recorded
-            && let Some(recorder) = &door.recorder
+            && let Some(recorder) = &environment.recorder
         {
             interruption_told(recorder.store(), &finished.id);
         }
@@ -60,7 +61,7 @@ pub(crate) async fn run_and_tell(
 }
 
 /// Says in the log how a run ended.
-pub(super) fn log_end(finished: &Finished) {
+pub(super) fn log_end(finished: &FinishedRun) {
     let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
     match &finished.result {
         Err(error) => log::error!("{text}: {error}"),
@@ -85,12 +86,12 @@ pub(super) fn interruption_told(store: &Store, run: &str) {
 /// The report of a run that has just ended; `words` are its arguments
 /// ([`crate::runs::record::words`]).
 pub(crate) fn report(
-    door: &Door,
-    finished: &Finished,
+    environment: &RunEnvironment,
+    finished: &FinishedRun,
     trigger: Trigger,
     words: &[String],
 ) -> RunReport {
-    let store = door.recorder.as_ref().map(|recorder| recorder.store());
+    let store = environment.recorder.as_ref().map(|recorder| recorder.store());
     let tail = store.filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
     let report = RunReport {
         run: finished.id.clone(),
@@ -101,7 +102,7 @@ pub(crate) fn report(
         dry_run: finished.plan.is_some(),
         read_only: finished.read_only,
         backed_up: finished.backed_up.clone(),
-        place: Some(door.place()),
+        place: Some(environment.origin_key()),
         started: finished.started,
         took: Some(finished.took),
         error: finished.result.as_ref().err().cloned(),
@@ -109,7 +110,7 @@ pub(crate) fn report(
         last_good: Vec::new(),
         log_tail: tail.unwrap_or_default(),
     };
-    with_last_good(report, store.map(Arc::as_ref), Some(&door.daemon.identity()))
+    with_last_good(report, store.map(Arc::as_ref), Some(&environment.daemon.identity()))
 }
 
 /// With the newest good backups of the volumes that it failed with: whoever reads of a failure asks

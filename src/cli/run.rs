@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     output,
     run_words::{RunStatus, Trigger},
-    runs::{self, Finished, Request, record},
+    runs::{self, FinishedRun, RunRequest, record},
     script,
     text::escape,
 };
@@ -54,14 +54,14 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             connection.daemon.description(),
             connection.why
         ));
-        let door = app::door(
+        let environment = app::run_environment(
             &context.config,
             app::settings(&context.config),
             &connection,
             context.notifier.clone(),
             app::recorder(&context.config),
         );
-        let request = Request {
+        let request = RunRequest {
             script,
             arguments,
             trigger: Trigger::Cli,
@@ -77,14 +77,14 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let stop = CancellationToken::new();
         let (notifier, stopped) = (context.notifier.clone(), stop.clone());
         let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
-        let finished = runs::run(&door, request, cancellation.clone()).await;
+        let finished = runs::run(&environment, request, cancellation.clone()).await;
         stop.cancel();
-        let report = app::report(&door, &finished, Trigger::Cli, &typed);
+        let report = app::report(&environment, &finished, Trigger::Cli, &typed);
         context.notifier.run_ended(&report);
         drop(spinner);
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {
-            drop(door);
+            drop(environment);
             connection.close(&cancellation, |text| context.remark(text)).await;
         }
         let code = show(context, finished);
@@ -98,7 +98,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
 }
 
 /// Shows a run that ended; its exit code.
-fn show(context: &Context, finished: Finished) -> Result<u8> {
+fn show(context: &Context, finished: FinishedRun) -> Result<u8> {
     let code = finished.exit_code();
     let result = match &finished.result {
         Ok(result) => result,
@@ -141,7 +141,7 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
 }
 
 /// Where to find out more about a run that did not go well.
-fn look_closer(context: &Context, finished: &Finished) {
+fn look_closer(context: &Context, finished: &FinishedRun) {
     if finished.recorded && finished.status != RunStatus::Done {
         context.remark(&format!(
             "this was run {0}; look closer with: convoy-backups runs show {0}",
@@ -160,7 +160,7 @@ fn nothing(script: &str) -> String {
 }
 
 /// What a dry run would have done, in order.
-fn show_plan(context: &Context, finished: &Finished) {
+fn show_plan(context: &Context, finished: &FinishedRun) {
     let Some(plan) = finished.plan.as_ref().filter(|_| !context.flags.json) else { return };
     if plan.is_empty() {
         print_line("Dry run: nothing would be changed.");

@@ -19,7 +19,7 @@ use crate::{
     convoy::Destination,
     error::{Error, Result},
     run_words::{RunStatus, Trigger},
-    runs::{self, Door, Request},
+    runs::{self, RunEnvironment, RunRequest},
     script::{self, Library},
     units::format_size,
 };
@@ -30,7 +30,7 @@ const RESTORED: &str = "demo-restored";
 /// What the demo works with.
 struct Demo<'a> {
     context: &'a Context,
-    door: Door,
+    environment: RunEnvironment,
     library: Library,
     cancellation: CancellationToken,
     steps: Vec<Value>,
@@ -70,7 +70,7 @@ async fn in_folder(
     config.delete_old_snapshots = true;
     config.scripts_dir = None;
     let connection = app::connect(&config, context.progress()).await?;
-    let door = app::door(
+    let environment = app::run_environment(
         &config,
         app::settings(&config),
         &connection,
@@ -78,10 +78,10 @@ async fn in_folder(
         app::recorder(&config),
     );
     let library = Library::new(None)?;
-    let mut demo = Demo { context, door, library, cancellation, steps: Vec::new() };
+    let mut demo = Demo { context, environment, library, cancellation, steps: Vec::new() };
     let told = demo.tell(folder, &root.join("volumes"), &destination).await;
-    let Demo { steps, door, .. } = demo;
-    drop(door);
+    let Demo { steps, environment, .. } = demo;
+    drop(environment);
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     told?;
 
@@ -185,7 +185,7 @@ impl Demo<'_> {
             arguments.as_object().unwrap_or(&serde_json::Map::new()),
         )?;
         let timeout = self.context.flags.timeout.unwrap_or(self.context.config.run_timeout);
-        let request = Request {
+        let request = RunRequest {
             script,
             arguments,
             trigger: Trigger::Cli,
@@ -193,7 +193,7 @@ impl Demo<'_> {
             dry_run: false,
             timeout,
         };
-        let finished = runs::run(&self.door, request, self.cancellation.clone()).await;
+        let finished = runs::run(&self.environment, request, self.cancellation.clone()).await;
         let result = finished
             .result
             .map_err(|error| error.context(format_args!("the script \"{name}\" failed")))?;

@@ -1,12 +1,13 @@
-//! The one door through which every run goes, whoever starts it: guards, dry run, deadline,
-//! cancellation, outcome, record.
+//! The one entry point of every run, whoever starts it: guards, dry run, deadline, cancellation,
+//! outcome, record.
 //!
-//! [`run`] is the door; [`store`] remembers what went through it, [`record`] says what that is, and
+//! [`run`] is the entry point; [`store`] remembers what went through it, [`record`] says what that is, and
 //! `recording` writes it down while it happens.
 
 mod alive;
 mod host;
 mod id;
+mod queue;
 pub(crate) mod record;
 mod recording;
 mod schema;
@@ -14,7 +15,6 @@ pub(crate) mod since;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::{
     collections::BTreeSet,
@@ -45,13 +45,13 @@ use crate::{
     },
     text::command_line,
 };
+pub(crate) use queue::RunQueue;
+use queue::Ticket;
 pub(crate) use record::Entry;
 use record::{Output, RunRecord};
 pub(crate) use recording::Recorder;
 use recording::Recording;
 pub(crate) use store::{Begun, EntryEvent, Store};
-use turns::Place;
-pub(crate) use turns::Turns;
 
 /// A longer list is not kept, in bytes of JSON.
 const LONGEST_LIST: usize = 16 << 10;
@@ -60,7 +60,7 @@ const CUT_OFF: &str = "serve was ended";
 
 /// What all runs of one process share.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct RunEnvironment {
     /// The daemon, unguarded: no one but the guards gets it from here.
     pub(crate) daemon: Arc<dyn Daemon>,
     /// The folder of the lock files.
@@ -77,18 +77,18 @@ pub(crate) struct Door {
     pub(crate) message_sink: Arc<dyn MessageSink>,
     /// Where runs are written down; nowhere where there is none.
     pub(crate) recorder: Option<Arc<Recorder>>,
-    /// How many runs that change something there are at a time; any number where there is none.
-    pub(crate) turns: Option<Arc<Turns>>,
-    /// How many that only read, or are dry; any number where there is none.
-    pub(crate) readers: Option<Arc<Turns>>,
+    /// Where runs that change something wait for their permit; without a queue none waits.
+    pub(crate) queue: Option<Arc<RunQueue>>,
+    /// Where dry runs and runs that only read wait for their permit; without a queue none waits.
+    pub(crate) read_queue: Option<Arc<RunQueue>>,
     /// Cancelled where the program that all these runs are a part of is told to end. A run that is
     /// cancelled then was cut off, and is remembered as interrupted, not as cancelled.
     pub(crate) ending: CancellationToken,
 }
 
-impl Door {
+impl RunEnvironment {
     /// Which daemon and destination its runs work with, in one spelling.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn origin_key(&self) -> String {
         format!(
             "{} {}",
             self.daemon.identity(),
@@ -98,7 +98,7 @@ impl Door {
 }
 
 /// What to run.
-pub(crate) struct Request {
+pub(crate) struct RunRequest {
     /// The script.
     pub(crate) script: Script,
     /// Its arguments, checked.
@@ -115,7 +115,7 @@ pub(crate) struct Request {
 
 /// A run that came to its end.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedRun {
     /// The run's id; ids sort by time.
     pub(crate) id: String,
     /// The script's name.
@@ -143,7 +143,7 @@ pub(crate) struct Finished {
     pub(crate) backed_up: BTreeSet<String>,
 }
 
-impl Finished {
+impl FinishedRun {
     /// The process's exit code: 0 done, 3 partial, else by the error, 1 where there is none.
     pub(crate) fn exit_code(&self) -> u8 {
         match (self.status, &self.result) {
@@ -164,63 +164,64 @@ impl Finished {
 /// Runs a script to its end, when its turn has come. Once the script runs, dropping the future does
 /// not end it, and it is recorded all the same; cancelling the token ends it.
 pub(crate) async fn run(
-    door: &Door,
-    request: Request,
+    environment: &RunEnvironment,
+    request: RunRequest,
     cancellation: CancellationToken,
-) -> Finished {
-    announce(door, request, cancellation).run().await
+) -> FinishedRun {
+    enqueue(environment, request, cancellation).run().await
 }
 
 /// A run that has its id, its place in the line and its record. Dropped, it is recorded as broken
 /// off.
-pub(crate) struct Announced {
-    door: Door,
-    request: Request,
+pub(crate) struct QueuedRun {
+    environment: RunEnvironment,
+    request: RunRequest,
     cancellation: CancellationToken,
     record: RunRecord,
     recording: Option<Recording>,
-    place: Option<Place>,
+    ticket: Option<Ticket>,
 }
 
-/// Gives a run its id and its place in the line, and begins its record; [`Announced::run`] runs it.
-pub(crate) fn announce(
-    door: &Door,
-    request: Request,
+/// Gives a run its id and its place in the line, and begins its record; [`QueuedRun::run`] runs it.
+pub(crate) fn enqueue(
+    environment: &RunEnvironment,
+    request: RunRequest,
     cancellation: CancellationToken,
-) -> Announced {
+) -> QueuedRun {
     let name = || {
-        let now = door.clock.now();
+        let now = environment.clock.now();
         (id::next(now), now)
     };
     let only_reads = request.dry_run || request.script.read_only;
-    let ((id, started), place) = match if only_reads { &door.readers } else { &door.turns } {
-        Some(turns) => {
-            let (named, place) = turns.place(name);
-            (named, Some(place))
-        }
-        None => (name(), None),
-    };
+    let ((id, started), ticket) =
+        match if only_reads { &environment.read_queue } else { &environment.queue } {
+            Some(turns) => {
+                let (named, place) = turns.place(name);
+                (named, Some(place))
+            }
+            None => (name(), None),
+        };
     let mut record = begun_record(&id, &request, started);
     record.only_reads = only_reads;
-    if matches!(place, Some(Place::Waiting(_))) {
+    if matches!(ticket, Some(Ticket::Waiting(_))) {
         record.status = RunStatus::Waiting;
     }
     let begin = |recorder: &Arc<Recorder>| {
         recorder.begin(record.clone(), cancellation.clone(), !only_reads)
     };
-    let recording = door.recorder.as_ref().map(begin);
-    Announced { door: door.clone(), request, cancellation, record, recording, place }
+    let recording = environment.recorder.as_ref().map(begin);
+    QueuedRun { environment: environment.clone(), request, cancellation, record, recording, ticket }
 }
 
-impl Announced {
+impl QueuedRun {
     /// The run's id; ids sort by time.
     pub(crate) fn id(&self) -> &str {
         &self.record.id
     }
 
-    /// The door that it goes through.
-    pub(crate) fn door(&self) -> &Door {
-        &self.door
+    /// What the runs of its process share.
+    pub(crate) fn environment(&self) -> &RunEnvironment {
+        &self.environment
     }
 
     /// Who started it.
@@ -239,19 +240,19 @@ impl Announced {
     }
 
     /// Runs it to its end, when its turn has come.
-    pub(crate) async fn run(self) -> Finished {
+    pub(crate) async fn run(self) -> FinishedRun {
         self.run_after(std::future::ready(())).await
     }
 
     /// Runs it to its end, when its turn has come and this is done: what must be remembered before
     /// the script does anything. It is not done where the program ends before the run's turn.
-    pub(crate) async fn run_after(mut self, begins: impl Future<Output = ()>) -> Finished {
+    pub(crate) async fn run_after(mut self, begins: impl Future<Output = ()>) -> FinishedRun {
         let scope = Scope {
             run: self.record.id.as_str().into(),
             lines: self.recording.as_ref().map(Recording::lines),
         };
-        let mut turn = None;
-        if let Some(place) = self.place.take() {
+        let mut permit = None;
+        if let Some(ticket) = self.ticket.take() {
             if self.is_waiting() {
                 let waits = || {
                     log::info!(
@@ -264,65 +265,71 @@ impl Announced {
                 biased;
                 () = self.cancellation.cancelled() => {}
                 // Nothing new is started then.
-                () = self.door.ending.cancelled() => self.cancellation.cancel(),
-                came = place.turn() => turn = Some(came),
+                () = self.environment.ending.cancelled() => self.cancellation.cancel(),
+                held = ticket.permit() => permit = Some(held),
             }
         }
         if self.is_waiting() {
-            (self.record.status, self.record.started) = (RunStatus::Running, self.door.clock.now());
-            if let Some(recording) = self.recording.as_ref().filter(|_| turn.is_some()) {
-                recording.turn_came(self.record.clone());
+            (self.record.status, self.record.started) =
+                (RunStatus::Running, self.environment.clock.now());
+            if let Some(recording) = self.recording.as_ref().filter(|_| permit.is_some()) {
+                recording.started(self.record.clone());
             }
         }
         let has_begun = !self.cancellation.is_cancelled();
         // One that somebody cancelled before its turn is dealt with, too; one that the program's
         // end did is not.
-        if has_begun || !self.door.ending.is_cancelled() {
+        if has_begun || !self.environment.ending.is_cancelled() {
             begins.await;
         }
         let finished = self.perform(scope, has_begun).await;
-        drop(turn);
+        drop(permit);
         finished
     }
 
-    async fn perform(self, scope: Scope, has_begun: bool) -> Finished {
-        let Self { door, request, cancellation, record, recording, .. } = self;
+    async fn perform(self, scope: Scope, has_begun: bool) -> FinishedRun {
+        let Self { environment, request, cancellation, record, recording, .. } = self;
         let begun = Instant::now();
         let (id, script_name, started) = (record.id.clone(), record.script.clone(), record.started);
-        let dry =
-            request.dry_run.then(|| Arc::new(DryRun::new(door.daemon.clone(), door.clock.clone())));
-        let daemon = dry.clone().map_or_else(|| door.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
-        let locks =
-            Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
+        let dry = request
+            .dry_run
+            .then(|| Arc::new(DryRun::new(environment.daemon.clone(), environment.clock.clone())));
+        let daemon =
+            dry.clone().map_or_else(|| environment.daemon.clone(), |dry| dry as Arc<dyn Daemon>);
+        let locks = Locks::new(
+            &environment.lock_folder,
+            environment.lock_wait,
+            format!("\"{script_name}\", run {id}"),
+        );
         let (read_only, trigger) = (request.script.read_only, request.trigger);
         let guards = if read_only {
-            Guards::read_only(daemon, door.clock.clone())
+            Guards::read_only(daemon, environment.clock.clone())
         } else {
-            Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone())
+            Guards::new(daemon, (!request.dry_run).then_some(locks), environment.clock.clone())
         };
-        let guards = Arc::new(guards.expecting_known_backups(&door.lock_folder));
+        let guards = Arc::new(guards.expecting_known_backups(&environment.lock_folder));
 
         let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
         host.cancellation = cancellation;
         // A deadline too far away for the clock is none.
         host.deadline = begun.checked_add(request.timeout);
-        host.clock = door.clock.clone();
-        host.settings = door.settings.clone();
+        host.clock = environment.clock.clone();
+        host.settings = environment.settings.clone();
         host.run = RunInfo { id: id.clone(), trigger: request.trigger, dry_run: request.dry_run };
-        host.listener = door.listener.clone();
-        host.message_sink = door.message_sink.clone();
+        host.listener = environment.listener.clone();
+        host.message_sink = environment.message_sink.clone();
         let host = Arc::new(host);
         if has_begun {
-            door.message_sink.run_started(
+            environment.message_sink.run_started(
                 &Speaker { script: script_name.clone(), run: id.clone() },
                 request.dry_run || read_only,
             );
         }
 
-        let (clock, ending) = (door.clock.clone(), door.ending.clone());
-        let destination = door.settings.destination.clone();
+        let (clock, ending) = (environment.clock.clone(), environment.ending.clone());
+        let destination = environment.settings.destination.clone();
         let work = move || {
-            let Request { script, arguments, .. } = request;
+            let RunRequest { script, arguments, .. } = request;
             let outcome = scope::within(Some(scope), || {
                 let words =
                     std::iter::once(script.name.clone()).chain(record.words()).collect::<Vec<_>>();
@@ -380,7 +387,7 @@ impl Announced {
             )
         };
         let finished = worked.unwrap_or_else(lost);
-        Finished { has_begun, read_only, ..finished }
+        FinishedRun { has_begun, read_only, ..finished }
     }
 }
 
@@ -400,7 +407,7 @@ fn backed_up(observed: &[Observation], destination: Option<&Destination>) -> BTr
 }
 
 /// What is known of a run when it begins.
-fn begun_record(id: &str, request: &Request, started: Timestamp) -> RunRecord {
+fn begun_record(id: &str, request: &RunRequest, started: Timestamp) -> RunRecord {
     RunRecord {
         digest: request.script.digest.clone(),
         origin: request.script.origin.to_string(),
@@ -417,7 +424,7 @@ fn finished(
     outcome: Result<Outcome>,
     plan: Option<Vec<Step>>,
     took: Duration,
-) -> Finished {
+) -> FinishedRun {
     let (status, result, failures) = match outcome {
         Ok(outcome) => (outcome.status(), Ok(outcome.result), outcome.failures),
         Err(error) => {
@@ -430,7 +437,7 @@ fn finished(
         }
     };
     let (id, script, started) = (record.id.clone(), record.script.clone(), record.started);
-    Finished {
+    FinishedRun {
         id,
         script,
         status,
@@ -449,7 +456,7 @@ fn finished(
 /// The record of a run that ended, with what the guards saw.
 fn ended_record(
     record: RunRecord,
-    finished: &Finished,
+    finished: &FinishedRun,
     observed: &[Observation],
     ended: Timestamp,
 ) -> RunRecord {
@@ -478,7 +485,7 @@ fn ended_record(
 
 /// What a run returned, as it is kept. Of a list that somebody asked for, nobody misses it
 /// afterwards: it is kept where it is short.
-fn output(finished: &Finished, is_read_only: bool) -> Output {
+fn output(finished: &FinishedRun, is_read_only: bool) -> Output {
     let is_list = is_read_only && finished.plan.is_none();
     let result = finished.result.as_ref().ok().map(|result| {
         let is_long = is_list && room_left(result, LONGEST_LIST).is_none();

@@ -99,9 +99,9 @@ struct Count {
 }
 
 enum Message {
-    Begin(Arc<str>, Box<Run>),
+    Begin(Arc<str>, Box<OpenRun>),
     /// The run's turn has come: its record is this now.
-    Turn(Arc<str>, Box<RunRecord>),
+    Started(Arc<str>, Box<RunRecord>),
     Line(Arc<str>, Line),
     /// The run is to be written now, whatever it is worth; the sender goes when that was tried.
     Now(Arc<str>, Sender<()>),
@@ -220,7 +220,7 @@ impl Recorder {
     ) -> Recording {
         let run: Arc<str> = record.id.as_str().into();
         let cancelled_by = Arc::new(OnceLock::new());
-        let begun = Box::new(Run {
+        let begun = Box::new(OpenRun {
             record,
             cancellation,
             cancelled_by: cancelled_by.clone(),
@@ -252,9 +252,9 @@ impl Recording {
         self.cancelled_by.get().map(String::as_str)
     }
 
-    /// The run waited for its turn, which has come: this is its record now.
-    pub(super) fn turn_came(&self, record: RunRecord) {
-        let _ = self.kept.messages.send(Message::Turn(self.kept.run.clone(), Box::new(record)));
+    /// The run waited for its permit, and has it: this is its record now.
+    pub(super) fn started(&self, record: RunRecord) {
+        let _ = self.kept.messages.send(Message::Started(self.kept.run.clone(), Box::new(record)));
     }
 
     /// Has it written soon how the run ended; whether it will be. It waits as [`Recording::end`]
@@ -313,7 +313,7 @@ impl Drop for Recording {
 }
 
 /// A run, as the thread knows it.
-struct Run {
+struct OpenRun {
     record: RunRecord,
     cancellation: CancellationToken,
     cancelled_by: Arc<OnceLock<String>>,
@@ -330,7 +330,7 @@ struct Run {
     end: Option<Box<End>>,
 }
 
-impl Run {
+impl OpenRun {
     /// When it is to be written next; `None` where there is nothing to write.
     fn due(&self, now: Instant) -> Option<Instant> {
         if self.end.is_some() {
@@ -388,7 +388,7 @@ impl Run {
 struct Writer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    runs: HashMap<Arc<str>, Run>,
+    runs: HashMap<Arc<str>, OpenRun>,
     /// The store failed: it is tried again then, for all but the runs that end just now.
     retry: Option<Instant>,
     /// Who waits until the runs are written.
@@ -432,7 +432,7 @@ impl Writer {
             return None;
         }
         let now = Instant::now();
-        let due = |run: &Run| {
+        let due = |run: &OpenRun| {
             let due = run.due(now)?;
             Some(if run.ends() { due } else { due.max(self.retry.unwrap_or(due)) })
         };
@@ -441,7 +441,7 @@ impl Writer {
 
     /// Whether somebody waits for what is written next, or there is nothing to write.
     fn is_hurried(&self) -> bool {
-        let waits_for_nobody = |run: &Run| {
+        let waits_for_nobody = |run: &OpenRun| {
             matches!(run.end.as_deref(), Some(End { waiting: Waiting::Nobody { .. }, .. }))
         };
         !self.asked.is_empty() || !self.runs.values().any(waits_for_nobody)
@@ -452,7 +452,7 @@ impl Writer {
             Message::Begin(id, run) => {
                 self.runs.insert(id, *run);
             }
-            Message::Turn(id, record) => {
+            Message::Started(id, record) => {
                 if let Some(run) = self.runs.get_mut(&id) {
                     run.record = *record;
                     (run.is_written, run.is_due) = (false, true);
@@ -487,7 +487,7 @@ impl Writer {
     fn write(&mut self, now: Instant) {
         let may_try = self.retry.is_none_or(|retry| retry <= now);
         let is_due =
-            |run: &Run| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
+            |run: &OpenRun| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
         let mut due: Vec<Arc<str>> =
             self.runs.iter().filter(|(_, run)| is_due(run)).map(|(id, _)| id.clone()).collect();
         // The order in which they began.
@@ -521,7 +521,7 @@ impl Writer {
 
     fn record(&self, ids: &[Arc<str>]) -> Result<()> {
         let changes: Vec<_> =
-            ids.iter().filter_map(|id| self.runs.get(id)).flat_map(Run::changes).collect();
+            ids.iter().filter_map(|id| self.runs.get(id)).flat_map(OpenRun::changes).collect();
         self.store.apply(&changes, self.clock.now())
     }
 
@@ -570,7 +570,7 @@ impl Writer {
     /// Looks whether somebody wants a run to end.
     fn look(&mut self) {
         let waits =
-            |run: &Run| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
+            |run: &OpenRun| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
         if !self.runs.values().any(waits) {
             return;
         }

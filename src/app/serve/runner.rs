@@ -17,7 +17,7 @@ use crate::{
     diagnostic::explained,
     error::{Error, Result},
     run_words::{RunStatus, Trigger},
-    runs::{self, Begun, EntryEvent, Finished, Request, Store, record::Skipped},
+    runs::{self, Begun, EntryEvent, FinishedRun, RunRequest, Store, record::Skipped},
     schedule::{
         Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd,
         Runner, Started,
@@ -37,12 +37,12 @@ impl CrontabRunner {
         begins: &mut Option<Begins>,
         asker: &mut Asker,
         cancellation: CancellationToken,
-    ) -> Result<Finished> {
+    ) -> Result<FinishedRun> {
         let loaded = entry.clone();
         let (script, arguments) = blocking::run(move || loaded.load()).await?;
         let connection = self.0.daemons.get(&entry.config).await?;
-        let door = self.0.door_of_entry(entry, &connection);
-        let request = Request {
+        let environment = self.0.environment_of_entry(entry, &connection);
+        let request = RunRequest {
             script,
             arguments,
             trigger: if due.before == Before::NotDue { Trigger::Http } else { Trigger::Cron },
@@ -50,18 +50,16 @@ impl CrontabRunner {
             dry_run: entry.dry_run,
             timeout: entry.timeout,
         };
-        let announced = runs::announce(&door, request, cancellation);
+        let queued = runs::enqueue(&environment, request, cancellation);
         if asker.waits() {
             // Whoever is told of a run finds it.
-            let (recorder, run) = (self.0.recorder.clone(), announced.id().to_owned());
+            let (recorder, run) = (self.0.recorder.clone(), queued.id().to_owned());
             blocking::run(move || recorder.write_now(&run)).await;
-            asker.tell(Ok(Started {
-                run: announced.id().to_owned(),
-                is_waiting: announced.is_waiting(),
-            }));
+            asker
+                .tell(Ok(Started { run: queued.id().to_owned(), is_waiting: queued.is_waiting() }));
         }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
-        let finished = run_and_tell(announced, &self.0.notifier, begins).await;
+        let finished = run_and_tell(queued, &self.0.notifier, begins).await;
         log_end(&finished);
         Ok(finished)
     }
