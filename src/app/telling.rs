@@ -30,7 +30,7 @@ pub(crate) async fn run_and_tell(
         (queued.environment().clone(), queued.trigger(), queued.words());
     let finished = queued.run_after(begins).await;
     // The next start makes up for a line of the crontab that never began.
-    if !finished.has_begun && trigger == Trigger::Cron {
+    if !finished.began && trigger == Trigger::Cron {
         let store = environment
             .recorder
             .as_ref()

@@ -1,8 +1,15 @@
-//! The environment, over a daemon in memory and a real store.
+//! The entry point, over a daemon in memory and a real store.
+
+use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use super::{record::Filter, *};
+use super::{
+    record::{Filter, RunRecord},
+    *,
+};
 use crate::{
     clock::FixedClock,
     convoy::{
