@@ -3,7 +3,7 @@
 //!
 //! The map of the crate; dependencies point one way, downwards:
 //!
-//! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
+//! - [`cli`]: the command line.
 //! - [`app`]: the only place that wires things together.
 //! - [`web`]: HTTP: connections, who may, answers.
 //! - [`status`]: how safe each volume is.
@@ -31,7 +31,6 @@ pub(crate) mod command_words;
 pub(crate) mod config;
 pub(crate) mod convoy;
 pub(crate) mod daemon;
-pub(crate) mod demo;
 pub(crate) mod diagnostic;
 pub(crate) mod error;
 pub(crate) mod files;

@@ -1,10 +1,13 @@
 //! `crontab check | next | show`.
 
-use clap::ArgMatches;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use jiff::{Timestamp, Zoned, civil::DateTime, tz::TimeZone};
 use serde_json::{Value, json};
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     clock::{Clock, SystemClock},
     diagnostic,
@@ -18,6 +21,50 @@ use crate::{
 
 /// So many errors are shown to a person; a program gets all.
 const SHOWN: usize = 50;
+
+pub(super) fn command() -> Command {
+    let file = |name: &'static str| Arg::new(name).value_name("FILE");
+    Command::new("crontab")
+        .about("Check the crontab, show it, or say what is due next")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("check")
+                .about("Check a crontab without running anything: this file, or the one in force")
+                .arg(file("file")),
+        )
+        .subcommand(
+            Command::new("next")
+                .about("What is due next")
+                .arg(
+                    Arg::new("count")
+                        .short('n')
+                        .value_name("NUMBER")
+                        .value_parser(value_parser!(u32))
+                        .help("so many times [default: 10]"),
+                )
+                .arg(
+                    Arg::new("script")
+                        .long("script")
+                        .value_name("NAME")
+                        .help("of this script only"),
+                )
+                .arg(
+                    Arg::new("at")
+                        .long("at")
+                        .value_name("TIME")
+                        .help("as if it were this time: 2026-10-25T01:00, or with a Z in UTC"),
+                ),
+        )
+        .subcommand(
+            Command::new("show").about("Print the crontab in force; without one, the default").arg(
+                Arg::new("default")
+                    .long("default")
+                    .action(ArgAction::SetTrue)
+                    .help("the one that comes with the program"),
+            ),
+        )
+}
 
 pub(super) fn crontab(context: &Context, matches: &ArgMatches) -> Result<u8> {
     match matches.subcommand() {

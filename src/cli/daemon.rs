@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command};
 
-use super::{Context, in_runtime};
+use super::{context::Context, runtime::in_runtime};
 use crate::{
     app::builtin_options,
     blocking,
@@ -19,6 +19,23 @@ use crate::{
 /// Who is being answered when the daemon is told to end has so long before a service manager may
 /// kill it.
 const LAST_CALLS: Duration = Duration::from_secs(300);
+
+pub(super) fn command() -> Command {
+    Command::new("daemon")
+        .about("Serve the built-in volume daemon to other programs, Docker among them")
+        .arg(
+            Arg::new("root")
+                .long("root")
+                .value_name("DIR")
+                .help("where volumes and snapshots are [default: the data folder's]"),
+        )
+        .arg(
+            Arg::new("socket")
+                .long("socket")
+                .value_name("PATH")
+                .help("the socket to serve [default: DIR/convoy.sock]"),
+        )
+}
 
 pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let config = &context.config;

@@ -9,12 +9,17 @@ use std::{
     sync::Arc,
 };
 
+use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+    runtime::{cancelled, in_runtime},
+};
 use crate::{
     app,
-    cli::{Context, cancelled, print_json, print_line},
     config::{Config, DaemonChoice},
     convoy::Destination,
     error::{Error, Result},
@@ -36,17 +41,24 @@ struct Demo<'a> {
     steps: Vec<Value>,
 }
 
-/// Runs the demo in `folder`, or in a new one; 0 only where every step held.
+pub(super) fn command() -> Command {
+    Command::new("demo")
+                .about("Snapshot, back up, prune and restore a volume of real files, and compare every one of them")
+                .arg(
+                    Arg::new("folder")
+                        .long("folder")
+                        .value_name("DIR")
+                        .help("where to do it [default: a new folder in the system's temporary one]"),
+                )
+}
+
+/// Runs the demo in the folder named, or in a new one; 0 only where every step held.
 ///
 /// # Errors
 /// The first step that did not hold, with where things were left.
-pub(crate) async fn demo(
-    context: &Context,
-    folder: Option<PathBuf>,
-    cancellation: CancellationToken,
-) -> Result<u8> {
-    let folder = make_folder(folder)?;
-    let result = in_folder(context, &folder, cancellation).await;
+pub(super) fn demo(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    let folder = make_folder(matches.get_one::<String>("folder").map(Into::into))?;
+    let result = in_runtime(|cancellation| in_folder(context, &folder, cancellation));
     result.map_err(|error| {
         let left = format!("what was made so far is in {}", folder.display());
         let hint = error.hint.as_ref().map_or(left.clone(), |hint| format!("{hint}; {left}"));

@@ -3,10 +3,14 @@
 
 use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
+use clap::Command;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     app,
     clock::{self, Clock as _, SystemClock},
@@ -58,6 +62,11 @@ fn failed(what: &'static str, found: impl Into<String>, hint: impl Into<String>)
 
 fn failed_with(what: &'static str, error: &Error) -> Check {
     Check { what, verdict: Verdict::Failed, found: error.to_string(), hint: error.hint.clone() }
+}
+
+pub(super) fn command() -> Command {
+    Command::new("doctor")
+        .about("Look at the daemon, folders, destination and scripts; say what to do")
 }
 
 /// Checks all and shows it; 1 where something failed.

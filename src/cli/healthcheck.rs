@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Context, in_runtime};
+use super::{context::Context, runtime::in_runtime};
 use crate::{
     app::{self, serve},
     config::Config,

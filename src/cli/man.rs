@@ -6,18 +6,16 @@
 
 use std::{fs, path::Path};
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use clap_mangen::{
     Man,
     roff::{Inline, Roff, bold, italic, roman},
 };
 
-use super::commands;
 use crate::{
     config::SETTINGS,
     error::{Error, Result},
     files::write_whole,
-    script::Library,
 };
 
 /// The heading in the middle of each page's first line.
@@ -26,22 +24,34 @@ const MANUAL: &str = "convoy-backups manual";
 /// The page of the crontab's format, written by hand.
 const CRONTAB: &str = include_str!("../../packaging/man/convoy-backups-crontab.5");
 
-pub(super) fn man(matches: &ArgMatches) -> Result<u8> {
+pub(super) fn command() -> Command {
+    Command::new("man")
+        .about("Write the manual's pages; who packages the program needs them")
+        .hide(true)
+        .arg(
+            Arg::new("folder")
+                .value_name("DIR")
+                .required(true)
+                .help("where to; it is made if need be"),
+        )
+}
+
+/// `tree`: the commands of the program and of the built-in scripts.
+pub(super) fn man(tree: Command, matches: &ArgMatches) -> Result<u8> {
     let folder = matches.get_one::<String>("folder").map(Path::new).unwrap_or(Path::new("."));
     let failed = |error: &std::io::Error| {
         Error::io(format!("cannot write manual pages to \"{}\"", folder.display()), error)
             .with_hint("name a folder that this user can write to")
     };
     fs::create_dir_all(folder).map_err(|error| failed(&error))?;
-    for (name, page) in pages()? {
+    for (name, page) in pages(tree)? {
         write_whole(&folder.join(name), page.as_bytes()).map_err(|error| failed(&error))?;
     }
     Ok(0)
 }
 
 /// Each page's file name and text.
-fn pages() -> Result<Vec<(String, String)>> {
-    let mut tree = commands::tree(&Library::new(None)?);
+fn pages(mut tree: Command) -> Result<Vec<(String, String)>> {
     tree.build();
     let mut pages = vec![(
         "convoy-backups-crontab.5".to_owned(),

@@ -2,17 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 use jiff::Zoned;
 use serde_json::{Value, json};
 
-use super::{Context, in_runtime, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+    runtime::in_runtime,
+};
 use crate::{
     diagnostic,
     error::{Error, Result},
     notify::Problem,
     output::{Column, age, moment, table},
 };
+
+pub(super) fn command() -> Command {
+    Command::new("notify")
+        .about("Try the ways in which people are told, or see what they are not told yet")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("test").about("Send one message through every channel that is on"))
+        .subcommand(
+            Command::new("list").about("What waits to be sent, and what is wrong at the moment"),
+        )
+}
 
 pub(super) fn notify(context: &Context, matches: &ArgMatches) -> Result<u8> {
     match matches.subcommand_name() {

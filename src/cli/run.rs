@@ -1,9 +1,15 @@
 //! Runs one script and shows what came of it.
 
+use clap::{Arg, Command};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, commands, in_runtime, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+    runtime::in_runtime,
+    script_command::script_command,
+};
 use crate::{
     app,
     config::DaemonChoice,
@@ -19,13 +25,22 @@ use crate::{
 /// How long the end of a run waits for a message to be sent; what is not is sent later.
 const TELLING: std::time::Duration = std::time::Duration::from_secs(10);
 
+pub(super) fn command() -> Command {
+    Command::new("run").about("Run a script by its name").arg_required_else_help(true).arg(
+        Arg::new("script")
+            .value_name("SCRIPT")
+            .required(true)
+            .help("its name, see \"scripts list\""),
+    )
+}
+
 /// Runs the script, or shows its help.
 pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8> {
     let library = app::library(&context.config)?;
     let script = library.load(name)?;
     if words.iter().any(|word| word == "--help" || word == "-h") {
         print_line(
-            &commands::of_script(&script)
+            &script_command(&script)
                 .bin_name(format!("convoy-backups {name}"))
                 .render_long_help()
                 .to_string(),

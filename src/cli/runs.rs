@@ -10,7 +10,10 @@ use jiff::{Timestamp, Zoned};
 use log::Level;
 use serde_json::{Value, json};
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     clock::{Clock, SystemClock},
     diagnostic,
