@@ -91,11 +91,11 @@ async fn in_folder(
     );
     let library = Library::new(None)?;
     let mut demo = Demo { context, environment, library, cancellation, steps: Vec::new() };
-    let told = demo.tell(folder, &root.join("volumes"), &destination).await;
+    let held = demo.steps(folder, &root.join("volumes"), &destination).await;
     let Demo { steps, environment, .. } = demo;
     drop(environment);
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
-    told?;
+    held?;
 
     if context.flags.json {
         print_json(
@@ -108,21 +108,34 @@ async fn in_folder(
 }
 
 impl Demo<'_> {
-    /// The story: each step does something real, and says what came of it.
-    async fn tell(&mut self, folder: &Path, volumes: &Path, destination: &Path) -> Result<()> {
+    /// Each step does something real, and says what came of it.
+    async fn steps(&mut self, folder: &Path, volumes: &Path, destination: &Path) -> Result<()> {
         let volume = volumes.join(VOLUME);
         self.say(&format!("This works on real files in {}.", folder.display()));
+        let with_attributes = self.create(&volume).await?;
+        self.snapshot().await?;
+        let second = self.back_up_twice(&volume, destination).await?;
+        self.prune(&second).await?;
+        self.restore(&second, &volume, &volumes.join(RESTORED), with_attributes).await
+    }
 
+    /// Makes the volume and fills it; whether its file system has extended attributes.
+    async fn create(&mut self, volume: &Path) -> Result<bool> {
         self.run("create", json!({ "volume": VOLUME, "size": "1G" })).await?;
-        let with_attributes = tree::fill(&volume)?;
-        self.step("create", format!("made the volume \"{VOLUME}\" and put {} into it: documents, a database, links, a sparse file,\n     a FIFO, a name that is not UTF-8", files(&volume)?));
+        let with_attributes = tree::fill(volume)?;
+        self.step("create", format!("made the volume \"{VOLUME}\" and put {} into it: documents, a database, links, a sparse file,\n     a FIFO, a name that is not UTF-8", files(volume)?));
+        Ok(with_attributes)
+    }
 
+    async fn snapshot(&mut self) -> Result<()> {
         let snapshots = self.run("snapshot", json!({ "volume": VOLUME })).await?;
-        self.step(
-            "snapshot",
-            format!("took the snapshot {}", snapshots[0]["Name"].as_str().unwrap_or("?")),
-        );
+        let name = snapshots[0]["Name"].as_str().unwrap_or("?");
+        self.step("snapshot", format!("took the snapshot {name}"));
+        Ok(())
+    }
 
+    /// Two backups with changes between them, the second of them incremental; what it returned.
+    async fn back_up_twice(&mut self, volume: &Path, destination: &Path) -> Result<Value> {
         let empty = tree::size_of(destination);
         let first = self.run("backup", json!({ "volume": VOLUME })).await?;
         let first_added = tree::size_of(destination) - empty;
@@ -135,7 +148,7 @@ impl Demo<'_> {
             ),
         );
 
-        tree::change(&volume)?;
+        tree::change(volume)?;
         self.step(
             "change",
             "changed one page of the database and three documents, wrote one, removed one".into(),
@@ -159,7 +172,11 @@ impl Demo<'_> {
             )
         })?;
         hold(url(&first) != url(&second), || "both backups have the same URL".into())?;
+        Ok(second)
+    }
 
+    /// Prunes the two backups to the second one.
+    async fn prune(&mut self, second: &Value) -> Result<()> {
         let listed = self.run("backups", json!({ "volume": VOLUME })).await?;
         hold(listed.as_array().is_some_and(|all| all.len() == 2), || {
             format!("two backups were made, listed were {listed}")
@@ -167,18 +184,27 @@ impl Demo<'_> {
         self.run("prune", json!({ "volume": VOLUME, "keep_last": 1 })).await?;
         let left = self.run("backups", json!({ "volume": VOLUME })).await?;
         let only_second = left.as_array().is_some_and(|all| all.len() == 1)
-            && left[0]["BackupURL"].as_str() == Some(url(&second));
+            && left[0]["BackupURL"].as_str() == Some(url(second));
         hold(only_second, || {
-            format!("pruning should have left {}, listed were {left}", url(&second))
+            format!("pruning should have left {}, listed were {left}", url(second))
         })?;
         self.step(
             "prune",
             "pruned the backups to the last one: the older was deleted, the newest good one never is".into(),
         );
+        Ok(())
+    }
 
-        self.run("restore", json!({ "volume": RESTORED, "backupurl": url(&second) })).await?;
-        let restored = volumes.join(RESTORED);
-        let (count, differences) = tree::differences(&volume, &restored)?;
+    /// Restores the backup into a new volume and compares that with the original.
+    async fn restore(
+        &mut self,
+        backup: &Value,
+        volume: &Path,
+        restored: &Path,
+        with_attributes: bool,
+    ) -> Result<()> {
+        self.run("restore", json!({ "volume": RESTORED, "backupurl": url(backup) })).await?;
+        let (count, differences) = tree::differences(volume, restored)?;
         hold(differences.is_empty(), || {
             format!("the restored volume differs: {}", differences.join("; "))
         })?;
@@ -240,7 +266,7 @@ fn files(folder: &Path) -> Result<String> {
     Ok(format!("{count} files and folders of {}", format_size(tree::size_of(folder))))
 }
 
-/// The folder to work in: must be new or empty, so that nothing of the user's is touched.
+/// The folder to work in: must be new or empty, so that no file of the user is touched.
 fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
     let Some(folder) = folder else { return new_folder(&std::env::temp_dir()) };
     std::fs::create_dir_all(&folder)
@@ -256,7 +282,7 @@ fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
 }
 
 /// A new folder for this user alone. Others can write to the system's temporary folder: one that is
-/// there already, even as a link, may be anybody's, so only one that was made right here is used.
+/// there already, even as a link, may belong to anyone, so only one that was made right here is used.
 fn new_folder(base: &Path) -> Result<PathBuf> {
     let mut index = 1;
     loop {

@@ -189,7 +189,8 @@ impl Volumes<'_> {
         if self.execute(sql, [self.daemon, volume])? > 0 {
             self.forget(volume)?;
         }
-        let sql = "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
+        let sql =
+            "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
             ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
         self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
     }
