@@ -150,9 +150,9 @@ mod tests {
     };
 
     /// A handover over these daemons, one after the other.
-    async fn handover(queue: &[&Arc<MemoryDaemon>]) -> Handover {
-        let queue: Vec<_> = turns.iter().rev().map(|daemon| Arc::clone(daemon)).collect();
-        let queue = Arc::new(Mutex::new(turns));
+    async fn handover(turns: &[&Arc<MemoryDaemon>]) -> Handover {
+        let turns: Vec<_> = turns.iter().rev().map(|daemon| Arc::clone(daemon)).collect();
+        let turns = Arc::new(Mutex::new(turns));
         let connect: Connect = Box::new(move || {
             let next = turns.lock().unwrap().pop();
             Box::pin(async move { Ok(next.unwrap() as Arc<dyn Daemon>) })

@@ -195,9 +195,9 @@ pub(crate) fn enqueue(
     let only_reads = request.dry_run || request.script.read_only;
     let ((id, started), ticket) =
         match if only_reads { &environment.read_queue } else { &environment.queue } {
-            Some(turns) => {
-                let (named, place) = turns.place(name);
-                (named, Some(place))
+            Some(queue) => {
+                let (named, ticket) = queue.ticket(name);
+                (named, Some(ticket))
             }
             None => (name(), None),
         };
