@@ -1,5 +1,5 @@
-//! The queue of runs: so many runs that change something at a time, the rest in the order in which they came,
-//! whoever started them.
+//! The queue of runs: so many runs that change something at a time, the rest in the order in which
+//! they came, whoever started them.
 
 use std::{
     fmt,
