@@ -17,6 +17,7 @@ use crate::{
     command_words::{self, Words},
     config::Config,
     error::{Error, Result},
+    retention::Policy,
     schedule::timetable::{Fields, Pattern, Schedule},
     script::{Arguments, Library, Origin, Script, arguments::from_command_line},
     suggest::{self, did_you_mean_or},
@@ -177,7 +178,13 @@ pub(super) fn parse(
         line.located(error, at, None)
     })?;
     if script.name == "prune" && script.origin == Origin::BuiltIn {
-        prune_policy(&checked).map_err(|wrong| line.error(wrong.shifted(at)))?;
+        // `prune` refuses a wrong policy when it runs: that must not come out at 3 a.m.
+        let numbers = checked
+            .values()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.as_i64()?)));
+        Policy::of_arguments(&script.name, numbers)
+            .map_err(|error| line.located(error, at, None))?;
     }
     if let Some(flag) = flags.overrides.iter().find(|flag| flag.name == "BKUP_DATA_DIR") {
         let at =
@@ -230,23 +237,6 @@ pub(super) fn parse(
         origin: script.origin.clone(),
         config,
     })
-}
-
-/// What the built-in `prune` refuses when it runs: that must not come out at 3 a.m.
-fn prune_policy(arguments: &Arguments) -> std::result::Result<(), Wrong> {
-    let rules = || arguments.values().iter().filter(|(name, _)| name.starts_with("keep_"));
-    if let Some((_, rule)) =
-        rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0))
-    {
-        return Err(Wrong::new(0, format!("{rule} is not a number of items to keep"))
-            .hint("give 0 or more"));
-    }
-    if rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0)) {
-        return Err(Wrong::new(0, "\"prune\" needs to know what to keep").hint(
-            "give at least one of --keep-last, --keep-hourly .. --keep-yearly, --keep-within, such as --keep-daily 7",
-        ));
-    }
-    Ok(())
 }
 
 /// The line's next word from this byte on, and where it begins.

@@ -6,15 +6,16 @@ use rhai::{Array, Map};
 use super::{
     call::{Returned, call, string, to_map, to_script},
     options::Options,
+    removal, time,
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name, NewVolume},
+    convoy::{ApiTime, Backup, BackupUrl, Destination, Name, NewVolume, Snapshot, Volume},
     error::{Error, Result},
     script::run::Run,
 };
 
 /// The destination that a script names, or else the configured one.
-fn destination(run: &Run, named: Option<&str>) -> Result<Destination> {
+pub(super) fn destination(run: &Run, named: Option<&str>) -> Result<Destination> {
     match named {
         Some(text) => Destination::parse(text),
         None => run.host.settings.destination.clone().ok_or_else(|| {
@@ -31,6 +32,16 @@ fn volume_or_all(volume: &Dynamic) -> Result<Option<Name>> {
 
 fn listed(backups: Vec<Backup>) -> Result<Array> {
     backups.into_iter().map(to_script).collect()
+}
+
+/// Whether a snapshot is not older than its volume. At EBS, a snapshot without a time was removed. A
+/// time that can't be read proves nothing.
+fn may_be_own(snapshot: &Snapshot, volume: &Volume) -> bool {
+    let seconds =
+        |time: &ApiTime| time::point(&time.as_str().into()).ok().map(|point| point.as_second());
+    let times = seconds(&snapshot.created_time).zip(seconds(&volume.created_time));
+    !snapshot.created_time.as_str().is_empty()
+        && times.is_none_or(|(snapshot, volume)| snapshot >= volume)
 }
 
 #[export_module]
@@ -266,6 +277,25 @@ pub(crate) mod functions {
         })
     }
 
+    /// The snapshots of this very volume, newest first: not those of a volume that had its name
+    /// before and was forgotten, nor those that EBS has removed already.
+    ///
+    /// ```rhai
+    /// let newest = convoy::own_snapshots("vol1").get(0) ?? convoy::create_snapshot("vol1");
+    /// convoy::create_backup(newest.Name);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn own_snapshots(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+        call(&ctx, |run| {
+            let volume = run.wait(run.host.guards.volume(&Name::volume(volume)?))?;
+            let newest_first = volume.snapshots_by_time().into_iter().rev();
+            newest_first
+                .filter(|snapshot| super::may_be_own(snapshot, &volume))
+                .map(to_script)
+                .collect()
+        })
+    }
+
     /// The backups of this very volume at the configured destination, newest first: not those of a
     /// volume that had its name before, or has it on another host. Convoy gives volumes no id:
     /// there, the volume's snapshots tell.
@@ -320,6 +350,22 @@ pub(crate) mod functions {
                 run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
             groups.into_iter().map(|group| Ok(listed(group)?.into())).collect()
         })
+    }
+
+    /// What to delete of a volume that is to be removed, oldest first: `Backups` (URLs) and
+    /// `Snapshots` (names); and what stays: `Kept`, the URL of its newest good backup (`()` with
+    /// `all`, which deletes that one too), and `Left`, the URLs of backups that are left alone, with
+    /// a warning: those that may be another host's, and those newer than the newest good one. At
+    /// EBS, the snapshots of backups that stay are not in `Snapshots`. Nothing is deleted. Fails
+    /// with `guard` where the volume is mounted, and, without `all`, as `convoy::safe_copy` does.
+    ///
+    /// ```rhai
+    /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
+    /// let kept = convoy::removal_plan("vol1", false).Kept;
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn removal_plan(ctx: NativeCallContext, volume: &str, all: bool) -> Returned<Map> {
+        call(&ctx, |run| super::removal::plan(run, &Name::volume(volume)?, all))
     }
 
     /// The backup that makes it safe to delete a volume: the newest of its own that is good. Fails

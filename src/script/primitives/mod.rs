@@ -10,6 +10,7 @@ mod log;
 mod notify;
 mod options;
 mod parallel;
+mod removal;
 mod retention;
 mod run;
 mod standard;

@@ -5,7 +5,8 @@ use rhai::plugin::*;
 use super::call::{Returned, call};
 use crate::{
     diagnostic,
-    script::{outcome::Failure, thrown::of_thrown},
+    error::Error,
+    script::{outcome::Failure, run::Run, thrown::of_thrown},
 };
 
 #[export_module]
@@ -67,14 +68,15 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
         call(&ctx, |run| {
-            let error = of_thrown(&error);
-            run.log(
-                log::Level::Error,
-                &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)),
-            );
-            let (code, message) = (error.kind.code().into(), error.to_string());
-            run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
+            super::record_failure(run, volume, of_thrown(&error));
             Ok(())
         })
     }
+}
+
+/// Records that something went wrong with a volume in a run that goes on.
+pub(super) fn record_failure(run: &Run, volume: &str, error: Error) {
+    run.log(log::Level::Error, &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)));
+    let (code, message) = (error.kind.code().into(), error.to_string());
+    run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
 }
