@@ -1,9 +1,11 @@
 //! The entry point, over a daemon in memory and a real store.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,7 +19,7 @@ use crate::{
         memory::{Fault, MemoryDaemon},
     },
     run_words::{RunStatus, Trigger},
-    script::testing,
+    script::{self, Settings, testing},
 };
 
 struct Bench {
