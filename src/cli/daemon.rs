@@ -16,9 +16,9 @@ use crate::{
     service_manager::ServiceManager,
 };
 
-/// Who is being answered when the daemon is told to end has so long before a service manager may
+/// How long open requests may take after the daemon is told to end, before a service manager may
 /// kill it.
-const LAST_CALLS: Duration = Duration::from_secs(300);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) fn command() -> Command {
     Command::new("daemon")
@@ -51,7 +51,7 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         let open = move || BuiltinDaemon::open(options);
         let daemon = blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await?;
         let daemon = Arc::new(daemon);
-        // The root's own socket too, so that whoever names the root finds this process.
+        // The root's own socket too, so that a process that names the root finds this one.
         let own_socket = root.join("convoy.sock");
         let mounts = Arc::new(Mounts::kept_in(daemon.root()));
         let mut servers = vec![Server::bind(&socket, daemon.clone())?.with_mounts(mounts.clone())];
@@ -83,9 +83,9 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
             Ok(0)
         };
         tokio::select! {
-            // First, so that the end is told before it is over.
+            // First, so that the service manager hears of the end before it is over.
             biased;
-            () = manager.until_the_end(cancellation, LAST_CALLS) => Ok(0),
+            () = manager.until_the_end(cancellation, SHUTDOWN_TIMEOUT) => Ok(0),
             served = serving => served,
         }
     })

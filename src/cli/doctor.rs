@@ -28,7 +28,7 @@ use crate::{
 const LITTLE_SPACE: u64 = 1 << 30;
 
 /// How long a syslog server may take to be resolved and reached.
-const SYSLOG_PATIENCE: Duration = Duration::from_secs(10);
+const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How one check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -214,7 +214,7 @@ async fn log(context: &Context) -> Vec<Check> {
     if syslog.enabled {
         let (host, server) = (context.config.host_name(), syslog.server.clone());
         let tried = tokio::task::spawn_blocking(move || logging::try_out_syslog(&syslog, &host));
-        checks.push(match tokio::time::timeout(SYSLOG_PATIENCE, tried).await {
+        checks.push(match tokio::time::timeout(SYSLOG_TIMEOUT, tried).await {
             Ok(Ok(Ok(found))) => ok("syslog", found),
             Ok(Ok(Err(error))) => failed_with("syslog", &error),
             Ok(Err(panic)) => {
@@ -224,7 +224,7 @@ async fn log(context: &Context) -> Vec<Check> {
                 "syslog",
                 format!(
                     "the server \"{server}\" could not be resolved or reached in {} s",
-                    SYSLOG_PATIENCE.as_secs()
+                    SYSLOG_TIMEOUT.as_secs()
                 ),
                 "look at BKUP_LOGGER_SYSLOG_SERVER, and at the name servers in /etc/resolv.conf",
             ),

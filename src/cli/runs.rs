@@ -29,13 +29,13 @@ use crate::{
     units::{format_duration, format_size},
 };
 
-/// How often a log that is followed is looked at.
-const FOLLOW_EVERY: Duration = Duration::from_millis(250);
-/// How long the end of a run that was cancelled is waited for.
-const CANCEL_WAIT: Duration = Duration::from_secs(5);
-/// Lines of a log that are read at a time.
+/// How often a log that is followed is read.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+/// How long `cancel` waits for the run to end.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many lines of a log are read at a time.
 const PAGE: usize = 1_000;
-/// The columns that a run's script and arguments take at most in a list.
+/// The most columns that script and arguments of a run take in a list.
 const CALL_WIDTH: usize = 48;
 
 /// The command for help, completion and parsing.
@@ -334,7 +334,7 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
         if ended || !follow {
             break;
         }
-        std::thread::sleep(FOLLOW_EVERY);
+        std::thread::sleep(FOLLOW_INTERVAL);
         run = store.get(&run.id)?;
     }
     if json && !follow {
@@ -408,8 +408,8 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     context.remark(&format!("asked run {} to end; it looks each second", run.id));
     let start = Instant::now();
     let mut status = RunStatus::Running;
-    while status.is_open() && start.elapsed() < CANCEL_WAIT {
-        std::thread::sleep(FOLLOW_EVERY);
+    while status.is_open() && start.elapsed() < CANCEL_TIMEOUT {
+        std::thread::sleep(FOLLOW_INTERVAL);
         status = store.get(&run.id)?.status;
     }
     if context.flags.json {
