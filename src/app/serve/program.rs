@@ -21,7 +21,7 @@ use crate::{
     runs::{self, RunEnvironment, RunQueue, RunRequest, Store},
     schedule::{Started, View},
     script::{Library, Settings},
-    status::report::Report,
+    status::Report,
     web::core::{Call, Core, Launched, Schedule},
 };
 
