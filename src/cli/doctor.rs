@@ -17,7 +17,9 @@ use crate::{
     config::{DaemonChoice, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
-    logging, progress,
+    logging,
+    notify::{NO_CHANNEL, NO_CHANNEL_LONG_HINT},
+    progress,
     runs::Store,
     status::{DestinationVerdict, look_at_destination},
     text::{Style, counted, escape, styled},
@@ -237,8 +239,8 @@ async fn log(context: &Context) -> Vec<Check> {
 fn channels(context: &Context) -> Vec<Check> {
     let channels = context.notifier.channels();
     if channels.is_empty() {
-        let hint = "set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL; then \"convoy-backups notify test\"";
-        return vec![warning("who is told", "nobody is told when a backup fails", hint)];
+        let hint = format!("{NO_CHANNEL_LONG_HINT}; then \"convoy-backups notify test\"");
+        return vec![warning("who is told", NO_CHANNEL, hint)];
     }
     let told = channels.iter().map(|channel| {
         let when = if channel.always { "every run" } else { "failures" };

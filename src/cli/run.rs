@@ -65,7 +65,7 @@ async fn perform(
         Err(error) => {
             // A run that never began is alerted as well.
             let report = app::report_of_unstarted(&script, &typed, flags.dry_run, &error);
-            context.notifier.run_ended(&report);
+            context.notifier.on_run_end(&report);
             context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
             return Err(error);
         }
@@ -96,7 +96,7 @@ async fn perform(
     let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
     let finished = runs::run(&environment, request, cancellation.clone()).await;
     stop.cancel();
-    context.notifier.run_ended(&app::report(&environment, &finished, Trigger::Cli, &typed));
+    context.notifier.on_run_end(&app::report(&environment, &finished, Trigger::Cli, &typed));
     drop(spinner);
     // A run that was cut short may leave requests that still block: they are not waited for.
     if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {
@@ -105,7 +105,7 @@ async fn perform(
     }
     let code = show(context, &finished);
     _ = delivering.await;
-    if context.notifier.has_news() {
+    if context.notifier.has_untried() {
         context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
     }
     Ok(code)

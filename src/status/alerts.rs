@@ -52,7 +52,7 @@ pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bo
              If that was meant, say so with: convoy-backups status --forget {}\nElse restore it with: convoy-backups restore",
             volume.name
         );
-        notifier.problem_of(
+        notifier.problem_with(
             &format!("{GONE}{name}"),
             &format!("{name} is gone from the daemon"),
             &text,
@@ -82,7 +82,7 @@ pub(crate) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) 
                 notifier.problem(&key, &look.in_short(), &text);
             }
             DestinationVerdict::Busy => {}
-            DestinationVerdict::Well => notifier.solved(
+            DestinationVerdict::Well => notifier.resolve(
                 &key,
                 &format!("{} is well again", look.destination),
                 "The newest backup that should be there is there.",
@@ -103,22 +103,22 @@ pub(crate) fn tell_over(
         if let Some(name) = key.strip_prefix(GONE) {
             match known.get(name) {
                 Some(volume) if volume.gone => {}
-                Some(_) => notifier.solved(
+                Some(_) => notifier.resolve(
                     key,
                     &format!("{name} is there again"),
                     "The daemon lists it again.",
                 ),
                 // Somebody knows, or it was long ago.
-                None => notifier.forget(key),
+                None => notifier.drop_problem(key),
             }
         } else if let Some(destination) = key.strip_prefix(DESTINATION) {
             if !looks.iter().any(|look| look.destination == destination) {
-                notifier.forget(key);
+                notifier.drop_problem(key);
             }
         } else if let Some(name) = key.strip_prefix(FRESHNESS).filter(|name| *name != "watch") {
             match known.get(name) {
-                None => notifier.forget(key),
-                Some(volume) if volume.gone => notifier.forget(key),
+                None => notifier.drop_problem(key),
+                Some(volume) if volume.gone => notifier.drop_problem(key),
                 Some(volume) => end_of_overdue(notifier, key, volume),
             }
         }
@@ -131,11 +131,11 @@ fn end_of_overdue(notifier: &Notifier, key: &str, volume: &VolumeStatus) {
     match volume.verdict.state {
         State::Fresh => {
             let url = volume.last_backup.as_ref().map(|backup| backup.url.as_str());
-            notifier.solved(key, &format!("{name} is well again"), url.unwrap_or_default());
+            notifier.resolve(key, &format!("{name} is well again"), url.unwrap_or_default());
         }
         State::Unscheduled | State::Missing => {
             let text = "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-            notifier.solved(key, &format!("{name} is not scheduled any more"), text);
+            notifier.resolve(key, &format!("{name} is not scheduled any more"), text);
         }
         State::Awaited | State::Overdue => {}
     }

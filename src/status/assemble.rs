@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     diagnostic,
     error::Error,
-    notify::{Notifier, Problem},
+    notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier, Problem},
     runs::Store,
     schedule::Entry,
     text::counted,
@@ -127,10 +127,7 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
         notes.extend(unscheduled(volumes, sources.entries));
     }
     if sources.notifier.channels().is_empty() {
-        notes.push(
-            "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
-                .to_owned(),
-        );
+        notes.push(format!("{NO_CHANNEL}: {NO_CHANNEL_HINT}"));
     }
     notes
 }

@@ -51,7 +51,7 @@ fn tell_interrupted(store: &Store, notifier: &Notifier) {
                     run.id,
                     run.script
                 );
-                notifier.run_ended(&report_of_record(store, &run));
+                notifier.on_run_end(&report_of_record(store, &run));
                 interruption_told(store, &run.id);
             }
         }
@@ -67,7 +67,7 @@ fn tell_daemon_and_destinations(notifier: &Notifier, known: &Known) {
         notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
         return;
     }
-    notifier.solved("daemon", "the volume daemon answers again", "It lists its volumes.");
+    notifier.resolve("daemon", "the volume daemon answers again", "It lists its volumes.");
     alerts::tell_destinations(notifier, &known.destinations);
     let volumes = known.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
     alerts::tell_over(notifier, &volumes, &known.destinations);
@@ -114,7 +114,7 @@ impl FreshnessWatch {
         // nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.shared.notifier.solved(
+            watch.shared.notifier.resolve(
                 WATCH,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",

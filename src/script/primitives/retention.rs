@@ -6,7 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, EvalAltResult, FnPtr, Map};
 
 use super::{
-    call::{Returned, call, string},
+    call::{Returned, call, call_surely, string},
     options::Options,
     run, time,
 };
@@ -29,7 +29,9 @@ pub(crate) mod functions {
     /// `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); what is `()` does not
     /// count. Nothing is deleted. The result, newest first, has for each item `id`, `keep`,
     /// `reasons` and the `item` itself. Of equal times, the first in the list is the newest. An
-    /// item whose time is not known, or lies in the future, is kept and counts for nothing.
+    /// item whose time is not known, or lies in the future, is kept and counts for nothing. Fails
+    /// with `usage` where the policy keeps nothing, and with `script` where an item has no `id` or
+    /// `time`, or two have the same `id`.
     ///
     /// ```rhai
     /// for decision in retention::plan(convoy::backups("vol1"), #{ keep_daily: 7, keep_at_least: 1 }) {
@@ -59,7 +61,8 @@ pub(crate) mod functions {
     /// recorded as by `run::failed`, and the run goes on. The result tells of each item, newest
     /// first: `VolumeName`, `BackupURL` (of a snapshot `SnapshotName`, of other items `Id`),
     /// `CreatedTime`, `Keep`, `Reasons`; and `Deleted: true` where it was deleted, or `Error`, the
-    /// message, where that failed.
+    /// message, where that failed. Fails with `script` where the plan is not one of
+    /// `retention::plan`.
     ///
     /// ```rhai
     /// let plan = retention::plan(convoy::backups("vol1"), #{ keep_daily: 7 });
@@ -91,10 +94,7 @@ fn carry_out_plan(
             Err(error) if error.is_catchable() => {
                 let error = caught(*error);
                 row.shown.insert("Error".into(), error.message.clone().into());
-                call(ctx, |run| {
-                    run::record_failure(run, volume, error);
-                    Ok(())
-                })?;
+                call_surely(ctx, |run| run::record_failure(run, volume, error));
                 break;
             }
             Err(end) => return Err(end),
@@ -180,7 +180,7 @@ fn decisions(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
             ));
         }
         match time {
-            // One from the future would make all the others look old, and be the newest for years.
+            // A time in the future would make all other items look old, and stay the newest for years.
             Some(time) if time.duration_since(now) > CLOCK_TOLERANCE => {
                 kept_untimely.push((id, "dated in the future: some clock was wrong"));
             }

@@ -2,7 +2,7 @@
 
 use rhai::{Array, Dynamic, Map};
 
-use super::convoy::destination;
+use super::destination::destination;
 use crate::{
     convoy::{Backup, Name, Snapshot, Volume},
     error::{Error, Result},
