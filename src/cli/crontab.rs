@@ -15,7 +15,7 @@ use crate::{
     diagnostic,
     error::{Error, Result},
     output::{Column, table},
-    schedule::{Checked, Crontab, Entry, Source, Surroundings, crontab::without_secrets},
+    schedule::{Checked, Crontab, CrontabEntry, Source, Surroundings, crontab::without_secrets},
     suggest::did_you_mean_or,
     terminal,
     text::counted,
@@ -171,7 +171,11 @@ fn valid_crontab(context: &Context) -> Result<Crontab> {
 }
 
 /// A due time and its entry, as programs get it.
-fn describe_due((time, entry): &(Timestamp, &Entry), from: Timestamp, zone: &TimeZone) -> Value {
+fn describe_due(
+    (time, entry): &(Timestamp, &CrontabEntry),
+    from: Timestamp,
+    zone: &TimeZone,
+) -> Value {
     let mut described = json!({
         "due": time.to_string(),
         "local": time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -183,7 +187,12 @@ fn describe_due((time, entry): &(Timestamp, &Entry), from: Timestamp, zone: &Tim
     described
 }
 
-fn show_due(context: &Context, due: &[(Timestamp, &Entry)], from: Timestamp, zone: &TimeZone) {
+fn show_due(
+    context: &Context,
+    due: &[(Timestamp, &CrontabEntry)],
+    from: Timestamp,
+    zone: &TimeZone,
+) {
     let columns = [
         Column::left("DUE"),
         Column::right("IN"),
@@ -191,7 +200,7 @@ fn show_due(context: &Context, due: &[(Timestamp, &Entry)], from: Timestamp, zon
         Column::left("ARGUMENTS"),
         Column::left("LINE"),
     ];
-    let row = |(time, entry): &(Timestamp, &Entry)| {
+    let row = |(time, entry): &(Timestamp, &CrontabEntry)| {
         vec![
             shown_due(*time, entry.schedule.zone(), zone).into(),
             format_duration(time.duration_since(from).unsigned_abs()).into(),
@@ -222,16 +231,18 @@ fn upcoming<'a>(
     from: Timestamp,
     count: usize,
     script: Option<&str>,
-) -> Result<Vec<(Timestamp, &'a Entry)>> {
+) -> Result<Vec<(Timestamp, &'a CrontabEntry)>> {
     let all = || crontab.entries.iter().map(AsRef::as_ref);
-    let entries: Vec<&Entry> =
-        all().filter(|entry: &&Entry| script.is_none_or(|name| entry.script == name)).collect();
+    let entries: Vec<&CrontabEntry> = all()
+        .filter(|entry: &&CrontabEntry| script.is_none_or(|name| entry.script == name))
+        .collect();
     if let Some(name) = script.filter(|_| entries.is_empty()) {
-        let names = all().map(|entry: &Entry| entry.script.as_str());
+        let names = all().map(|entry: &CrontabEntry| entry.script.as_str());
         return Err(Error::usage(format!("no line of the crontab runs \"{name}\""))
             .with_hint(did_you_mean_or(name, names, "see \"convoy-backups crontab show\"")));
     }
-    let first = |(index, entry): (usize, &&Entry)| Some(Reverse((entry.next_after(from)?, index)));
+    let first =
+        |(index, entry): (usize, &&CrontabEntry)| Some(Reverse((entry.next_after(from)?, index)));
     let mut heap: BinaryHeap<_> = entries.iter().enumerate().filter_map(first).collect();
     let mut due = Vec::new();
     while due.len() < count

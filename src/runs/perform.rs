@@ -101,8 +101,8 @@ impl DueRun {
     /// Tells the channels that are told of every run that this one begins.
     fn announce(&self) {
         let speaker = Speaker { script: self.record.script.clone(), run: self.record.id.clone() };
-        let only_reads = self.request.dry_run || self.request.script.read_only;
-        self.environment.message_sink.run_started(&speaker, only_reads);
+        let read_only = self.request.dry_run || self.request.script.read_only;
+        self.environment.message_sink.run_started(&speaker, read_only);
     }
 
     /// What is left of the record where the thread of the script is lost.

@@ -50,9 +50,9 @@ pub(crate) fn enqueue(
         let now = environment.clock.now();
         (id::next(now), now)
     };
-    let only_reads = request.dry_run || request.script.read_only;
+    let read_only = request.dry_run || request.script.read_only;
     let ((id, started), ticket) =
-        match if only_reads { &environment.read_queue } else { &environment.queue } {
+        match if read_only { &environment.read_queue } else { &environment.queue } {
             Some(queue) => {
                 let (named, ticket) = queue.ticket(name);
                 (named, Some(ticket))
@@ -60,13 +60,12 @@ pub(crate) fn enqueue(
             None => (name(), None),
         };
     let mut record = begun_record(&id, &request, started);
-    record.only_reads = only_reads;
+    record.read_only = read_only;
     if matches!(ticket, Some(Ticket::Waiting(_))) {
         record.status = RunStatus::Waiting;
     }
-    let begin = |recorder: &Arc<Recorder>| {
-        recorder.begin(record.clone(), cancellation.clone(), !only_reads)
-    };
+    let begin =
+        |recorder: &Arc<Recorder>| recorder.begin(record.clone(), cancellation.clone(), !read_only);
     let recording = environment.recorder.as_ref().map(begin);
     QueuedRun { environment: environment.clone(), request, cancellation, record, recording, ticket }
 }

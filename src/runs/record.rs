@@ -52,7 +52,7 @@ pub(crate) struct RunRecord {
     pub(crate) dry_run: bool,
     /// Whether it could do nothing but read: a dry run, or a script that says so of itself.
     #[serde(skip)]
-    pub(crate) only_reads: bool,
+    pub(crate) read_only: bool,
     /// The host it ran on.
     pub(crate) host: String,
     /// The process it ran in.
@@ -116,7 +116,7 @@ impl RunRecord {
             trigger,
             entry: None,
             dry_run: false,
-            only_reads: false,
+            read_only: false,
             host: host::name(),
             process: std::process::id(),
             boot: host::boot(),
@@ -289,7 +289,7 @@ pub(crate) struct Filter {
     pub(crate) volume: Option<String>,
     /// Without mere looks: dry runs, and runs of these scripts, which only read. What the crontab
     /// started is none.
-    pub(crate) without_looks: Option<Vec<String>>,
+    pub(crate) without_read_only: Option<Vec<String>>,
     /// Whose id is before this one: a further page of a list.
     pub(crate) before: Option<String>,
     /// At most so many, the newest; `None`: all.

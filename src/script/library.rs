@@ -169,7 +169,7 @@ impl Library {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
-    pub(crate) fn reading(&self) -> Result<Vec<String>> {
+    pub(crate) fn read_only_scripts(&self) -> Result<Vec<String>> {
         let mut names = self.names()?;
         names.retain(|name| self.load(name).is_ok_and(|script| script.read_only));
         Ok(names)

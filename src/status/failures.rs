@@ -27,7 +27,7 @@ pub(super) fn last_failure(
 ) -> Option<String> {
     let filter = Filter {
         volume: Some(volume.to_owned()),
-        without_looks: looks(),
+        without_read_only: read_only_scripts(),
         limit: Some(RUNS_OF_VOLUME_SEARCHED),
         ..Filter::default()
     };
@@ -56,7 +56,11 @@ pub(super) fn last_failure(
 /// The runs that failed as a whole, and never went well since with the same arguments: a sentence
 /// each.
 pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
-    let filter = Filter { without_looks: looks(), limit: Some(RUNS_SEARCHED), ..Filter::default() };
+    let filter = Filter {
+        without_read_only: read_only_scripts(),
+        limit: Some(RUNS_SEARCHED),
+        ..Filter::default()
+    };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
@@ -119,7 +123,7 @@ fn error_text<'a>(run: &'a RunRecord, field: &str) -> Option<&'a str> {
 
 /// The built-in scripts that only read: the dashboard runs them all the time, and failures of
 /// others must stay among the last runs.
-fn looks() -> Option<Vec<String>> {
+fn read_only_scripts() -> Option<Vec<String>> {
     Some(["backups", "volumes"].map(str::to_owned).into())
 }
 

@@ -22,7 +22,7 @@ use crate::{
     schedule::{Started, View},
     script::{Library, Settings},
     status::Report,
-    web::core::{Call, Core, Launched, Schedule},
+    web::core::{AnswerAt, Call, Core, Launched, Schedule},
 };
 
 /// What of the program the routes need.
@@ -72,13 +72,13 @@ impl Program {
         Ok(connection)
     }
 
-    /// Starts a run through this environment; `is_left` as in [`Call`].
+    /// Starts a run in this environment.
     async fn start(
         &self,
         environment: RunEnvironment,
         request: RunRequest,
         connection: Arc<Connection>,
-        is_left: bool,
+        answer_at: AnswerAt,
     ) -> Launched {
         let environment =
             RunEnvironment { read_queue: Some(self.read_queue.clone()), ..environment };
@@ -97,7 +97,7 @@ impl Program {
             _ = send.send(finished);
             drop(connection);
         });
-        if is_left {
+        if answer_at == AnswerAt::Start {
             let (recorder, run) = (self.shared.recorder.clone(), id.clone());
             blocking::run(move || recorder.write_now(&run)).await;
         }
@@ -154,7 +154,7 @@ impl Core for Program {
             dry_run: call.dry_run,
             timeout: call.timeout.unwrap_or(config.run_timeout),
         };
-        Ok(self.start(environment, request, connection, call.is_left).await)
+        Ok(self.start(environment, request, connection, call.answer_at).await)
     }
 
     fn schedule(&self) -> Schedule {
@@ -169,7 +169,7 @@ impl Core for Program {
         self.view.run_now(key).await
     }
 
-    async fn rehearse_entry(&self, key: &str, is_left: bool) -> Result<Option<Launched>> {
+    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<Launched>> {
         let _started = self.running.token();
         let found = self.view.entries().into_iter().find(|shown| shown.entry.key == key);
         let Some(entry) = found.map(|shown| shown.entry) else { return Ok(None) };
@@ -182,7 +182,7 @@ impl Core for Program {
         let (trigger, timeout) = (Trigger::Http, entry.timeout);
         let request =
             RunRequest { script, arguments, trigger, entry: None, dry_run: true, timeout };
-        Ok(Some(self.start(environment, request, connection, is_left).await))
+        Ok(Some(self.start(environment, request, connection, answer_at).await))
     }
 
     async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool> {

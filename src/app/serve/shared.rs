@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     notify::Notifier,
     runs::{Recorder, RunEnvironment, RunQueue, Store},
-    schedule::{Crontab, Entry},
+    schedule::{Crontab, CrontabEntry},
     script::Settings,
     sync::lock,
     web::events::Hub,
@@ -77,7 +77,7 @@ impl Shared {
     /// The environment of a run of the crontab's entry, with its own settings.
     pub(super) fn environment_of_entry(
         &self,
-        entry: &Entry,
+        entry: &CrontabEntry,
         connection: &Connection,
     ) -> RunEnvironment {
         RunEnvironment {

@@ -258,7 +258,7 @@ impl Store {
             trigger: Trigger::parse(&trigger)
                 .ok_or_else(|| foreign(3, Error::internal(trigger)))?,
             dry_run: row.get(4)?,
-            only_reads: false,
+            read_only: false,
             started: time(row.get(5)?)?,
             ended: at(6)?,
             took: count(7)?.map(Duration::from_micros),
@@ -311,11 +311,11 @@ fn conditions(filter: &Filter) -> (String, Vec<Sql>) {
     if let Some(before) = &filter.before {
         add("id < ?", before.clone().into());
     }
-    if let Some(reading) = &filter.without_looks {
-        let reading = Value::from(reading.as_slice()).to_string();
+    if let Some(read_only) = &filter.without_read_only {
+        let read_only = Value::from(read_only.as_slice()).to_string();
         add(
             "(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))",
-            reading.into(),
+            read_only.into(),
         );
     }
     // A literal, not a placeholder: else SQLite does not use the index of open runs.

@@ -186,9 +186,9 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
     by("run-3", "volumes", Trigger::Http, false);
     by("run-4", "volumes", Trigger::Cron, false);
     by("run-5", "prune", Trigger::Cron, true);
-    let without_looks = Some(vec!["backups".into(), "volumes".into()]);
+    let without_read_only = Some(vec!["backups".into(), "volumes".into()]);
     assert_eq!(
-        store.ids(&Filter { without_looks, ..Filter::default() }),
+        store.ids(&Filter { without_read_only, ..Filter::default() }),
         ["run-5", "run-4", "run-1"]
     );
 }

@@ -258,7 +258,7 @@ pub(super) fn save(
 /// it ended: who asks for what is not there a thousand times must not push out what was backed up.
 fn is_routine(record: &RunRecord) -> bool {
     let read =
-        record.only_reads || record.status == RunStatus::Done && record.volumes_done.is_empty();
+        record.read_only || record.status == RunStatus::Done && record.volumes_done.is_empty();
     read && record.trigger != Trigger::Cron && !record.status.is_open()
 }
 

@@ -13,7 +13,7 @@ use crate::{
 #[test]
 fn the_default_scripts_are_there_and_described() {
     let library = Library::new(None).unwrap();
-    assert_eq!(library.reading().unwrap(), ["backups", "volumes"]);
+    assert_eq!(library.read_only_scripts().unwrap(), ["backups", "volumes"]);
     let listed = library.list().unwrap();
     let names: Vec<&str> = listed.iter().map(|script| script.name.as_str()).collect();
     assert_eq!(
