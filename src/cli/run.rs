@@ -64,7 +64,7 @@ async fn perform(
         Ok(connection) => connection,
         Err(error) => {
             // A run that never began is alerted as well.
-            let report = app::report_of_unstarted(&script, &typed, flags.dry_run, &error);
+            let report = app::run_reports::of_unstarted(&script, &typed, flags.dry_run, &error);
             context.notifier.on_run_end(&report);
             context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
             return Err(error);
@@ -96,7 +96,12 @@ async fn perform(
     let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
     let finished = runs::run(&environment, request, cancellation.clone()).await;
     stop.cancel();
-    context.notifier.on_run_end(&app::report(&environment, &finished, Trigger::Cli, &typed));
+    context.notifier.on_run_end(&app::run_reports::of_finished(
+        &environment,
+        &finished,
+        Trigger::Cli,
+        &typed,
+    ));
     drop(spinner);
     // A run that was cut short may leave requests that still block: they are not waited for.
     if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {

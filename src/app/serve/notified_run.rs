@@ -1,0 +1,74 @@
+//! Runs of `serve`: what each is followed by, in the log and in the outbox.
+
+use std::sync::Arc;
+
+use crate::{
+    app::run_reports,
+    blocking,
+    notify::Notifier,
+    run_words::{RunStatus, Trigger},
+    runs::{FinishedRun, QueuedRun, Store},
+};
+
+/// Runs a script when its turn has come and `begins` is done, and queues the messages about it.
+pub(super) async fn run_and_notify(
+    queued: QueuedRun,
+    notifier: &Arc<Notifier>,
+    begins: impl Future<Output = ()>,
+) -> FinishedRun {
+    let (environment, trigger, words) =
+        (queued.environment().clone(), queued.trigger(), queued.words());
+    let finished = queued.run_after(begins).await;
+    // The next start makes up for a line of the crontab that never began.
+    if !finished.began && trigger == Trigger::Cron {
+        let store = environment
+            .recorder
+            .as_ref()
+            .filter(|_| finished.recorded)
+            .map(|recorder| recorder.store().clone());
+        let id = finished.id.clone();
+        blocking::run(move || store.iter().for_each(|store| interruption_told(store, &id))).await;
+        return finished;
+    }
+    // A person who asked for a list sees the answer.
+    if finished.read_only && trigger != Trigger::Cron {
+        return finished;
+    }
+    let notifier = notifier.clone();
+    // The log's end is in the store, and the outbox is on a disk: both may block.
+    blocking::run(move || {
+        notifier.on_run_end(&run_reports::of_finished(&environment, &finished, trigger, &words));
+        if finished.status == RunStatus::Interrupted
+            && finished.recorded
+            && let Some(recorder) = &environment.recorder
+        {
+            interruption_told(recorder.store(), &finished.id);
+        }
+        finished
+    })
+    .await
+}
+
+/// Says in the log how a run ended.
+pub(super) fn log_end(finished: &FinishedRun) {
+    let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
+    match &finished.result {
+        Err(error) => log::error!("{text}: {error}"),
+        // The dashboard asks for lists all the time.
+        Ok(_) if finished.failures.is_empty() && finished.read_only => log::debug!("{text}"),
+        Ok(_) if finished.failures.is_empty() => log::info!("{text}"),
+        Ok(_) => {
+            for failure in &finished.failures {
+                log::error!("{text}: {}: {}", failure.volume, failure.message);
+            }
+        }
+    }
+}
+
+/// Remembers that people were notified of this interrupted run, or the next start would notify them
+/// again.
+pub(super) fn interruption_told(store: &Store, run: &str) {
+    if let Err(error) = store.interruption_told(run) {
+        log::warn!("that it was told is not remembered: {error}");
+    }
+}
