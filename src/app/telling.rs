@@ -12,7 +12,7 @@ use crate::{
         Announced, Door, Finished, Status, Store, Trigger,
         record::{RunRecord, VolumeRecord},
     },
-    script::{Library, Script},
+    script::Script,
 };
 
 /// How many lines of a run's log are told with it.
@@ -100,6 +100,7 @@ pub(crate) fn report(
         is_bad: is_bad(finished.status),
         dry_run: finished.plan.is_some(),
         read_only: finished.read_only,
+        does: finished.does.clone(),
         backed_up: finished.backed_up.clone(),
         place: Some(door.place()),
         started: finished.started,
@@ -145,6 +146,7 @@ pub(crate) fn report_of_unstarted(
         is_bad: true,
         dry_run,
         read_only: script.read_only,
+        does: script.does.clone(),
         backed_up: BTreeSet::new(),
         place: None,
         started: SystemClock.now(),
@@ -166,10 +168,8 @@ pub(crate) fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
         status: run.status.as_str().to_owned(),
         is_bad: is_bad(run.status),
         dry_run: run.dry_run,
-        read_only: Library::new(None).and_then(|all| all.load(&run.script)).is_ok_and(|built_in| {
-            // A script of the user's own may be another one by now.
-            built_in.digest == run.digest && built_in.read_only
-        }),
+        read_only: run.read_only,
+        does: run.does.clone(),
         backed_up: BTreeSet::new(),
         place: None,
         started: run.started,

@@ -108,7 +108,7 @@ fn list(context: &Context, store: &Store, matches: &ArgMatches) -> Result<u8> {
         status: text("status").as_deref().and_then(Status::parse),
         since: text("since").map(|since| since::parse(&since, &now)).transpose()?,
         volume: text("volume"),
-        without_looks: None,
+        without_looks: false,
         before: None,
         limit: matches.get_one::<u32>("count").and_then(|count| usize::try_from(*count).ok()),
     };

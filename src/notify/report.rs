@@ -9,7 +9,7 @@ use super::problems::{BackedUp, EVERY_VOLUME};
 use crate::{
     diagnostic,
     error::{Error, ErrorKind},
-    script::Failure,
+    script::{Effect, Failure},
     text::command_line,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct RunReport {
     pub(crate) dry_run: bool,
     /// Whether its script only reads. A person who types one sits before it.
     pub(crate) read_only: bool,
+    /// What its script said that it does.
+    pub(crate) does: Vec<Effect>,
     /// The volumes that it backed up to the configured destination, each proven good.
     pub(crate) backed_up: BTreeSet<String>,
     /// Which daemon and destination it worked with; `None` where it reached none.
@@ -119,9 +121,11 @@ impl RunReport {
     }
 
     /// The volumes that it failed to back up, where that is all that went wrong: a good backup of
-    /// each makes up for it. What scripts of the users' own fail to do is not known.
+    /// each makes up for it. What else a script fails to do is not known.
     pub(super) fn not_backed_up(&self) -> BTreeSet<String> {
-        if self.script != "backup" {
+        let only_backs_up = self.does.contains(&Effect::Backup)
+            && self.does.iter().all(|does| matches!(does, Effect::Snapshot | Effect::Backup));
+        if !only_backs_up {
             return BTreeSet::new();
         }
         let failed: BTreeSet<String> = match self.failures.as_slice() {
@@ -135,7 +139,10 @@ impl RunReport {
     /// What it backed up.
     pub(super) fn good_backups(&self) -> BackedUp {
         let mut volumes = self.backed_up.clone();
-        if self.script == "backup" && self.status == "done" && !self.dry_run && !volumes.is_empty()
+        if self.does.contains(&Effect::Backup)
+            && self.status == "done"
+            && !self.dry_run
+            && !volumes.is_empty()
         {
             volumes.insert(self.volume_argument().to_owned());
         }
@@ -222,6 +229,7 @@ pub(super) mod tests {
             is_bad: !volumes.is_empty(),
             dry_run: false,
             read_only: false,
+            does: vec![Effect::Backup],
             backed_up: BTreeSet::new(),
             place: Some("daemon vfs:///backups".into()),
             started: "2026-11-23T07:42:00Z".parse().unwrap(),

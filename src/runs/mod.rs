@@ -39,8 +39,8 @@ use crate::{
     locks::Locks,
     scope::{self, Scope},
     script::{
-        self, Arguments, Failure, Host, Listener, MessageSink, Outcome, RunInfo, Script, Settings,
-        Speaker,
+        self, Arguments, Effect, Failure, Host, Listener, MessageSink, Outcome, RunInfo, Script,
+        Settings, Speaker,
     },
     text::command_line,
 };
@@ -137,6 +137,8 @@ pub(crate) struct Finished {
     pub(crate) has_begun: bool,
     /// Whether its script only reads.
     pub(crate) read_only: bool,
+    /// What its script says that it does.
+    pub(crate) does: Vec<Effect>,
     /// The volumes that it backed up to the configured destination, each backup proven good; none
     /// in a dry run.
     pub(crate) backed_up: BTreeSet<String>,
@@ -200,7 +202,6 @@ pub(crate) fn announce(
         None => (name(), None),
     };
     let mut record = begun_record(&id, &request, started);
-    record.only_reads = only_reads;
     if matches!(place, Some(Place::Waiting(_))) {
         record.status = Status::Waiting;
     }
@@ -294,6 +295,7 @@ impl Announced {
         let locks =
             Locks::new(&door.lock_folder, door.lock_wait, format!("\"{script_name}\", run {id}"));
         let (read_only, trigger) = (request.script.read_only, request.trigger);
+        let does = request.script.does.clone();
         let guards = if read_only {
             Guards::read_only(daemon, door.clock.clone())
         } else {
@@ -383,7 +385,7 @@ impl Announced {
             )
         };
         let finished = worked.unwrap_or_else(lost);
-        Finished { has_begun, read_only, ..finished }
+        Finished { has_begun, read_only, does, ..finished }
     }
 }
 
@@ -410,6 +412,8 @@ fn begun_record(id: &str, request: &Request, started: Timestamp) -> RunRecord {
         arguments: request.arguments.values().clone(),
         entry: request.entry.clone(),
         dry_run: request.dry_run,
+        read_only: request.script.read_only,
+        does: request.script.does.clone(),
         ..RunRecord::new(id.to_owned(), request.script.name.clone(), request.trigger, started)
     }
 }
@@ -445,6 +449,7 @@ fn finished(
         recorded: false,
         has_begun: true,
         read_only: false,
+        does: Vec::new(),
         backed_up: BTreeSet::new(),
     }
 }

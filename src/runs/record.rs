@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::host;
-use crate::script::Failure;
+use crate::script::{Effect, Failure};
 
 /// Who started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -139,9 +139,12 @@ pub(crate) struct RunRecord {
     pub(crate) entry: Option<Entry>,
     /// Whether nothing was written.
     pub(crate) dry_run: bool,
-    /// Whether it could do nothing but read: a dry run, or a script that says so of itself.
+    /// Whether its script said that it only reads.
     #[serde(skip)]
-    pub(crate) only_reads: bool,
+    pub(crate) read_only: bool,
+    /// What its script said that it does; the script may be another by now.
+    #[serde(skip)]
+    pub(crate) does: Vec<Effect>,
     /// The host it ran on.
     pub(crate) host: String,
     /// The process it ran in.
@@ -205,7 +208,8 @@ impl RunRecord {
             trigger,
             entry: None,
             dry_run: false,
-            only_reads: false,
+            read_only: false,
+            does: Vec::new(),
             host: host::name(),
             process: std::process::id(),
             boot: host::boot(),
@@ -292,6 +296,8 @@ pub(crate) struct Skipped {
     pub(crate) arguments: Map<String, Value>,
     /// The crontab's entry.
     pub(crate) entry: Entry,
+    /// What its script says that it does.
+    pub(crate) does: Vec<Effect>,
     /// When it was due.
     pub(crate) due: Timestamp,
     /// Why it did not begin, in words.
@@ -376,9 +382,9 @@ pub(crate) struct Filter {
     pub(crate) since: Option<Timestamp>,
     /// That have to do with this volume.
     pub(crate) volume: Option<String>,
-    /// Without mere looks: dry runs, and runs of these scripts, which only read. What the crontab
-    /// started is none.
-    pub(crate) without_looks: Option<Vec<String>>,
+    /// Without mere looks: dry runs, and runs of scripts that only read. What the crontab started
+    /// counts always.
+    pub(crate) without_looks: bool,
     /// Whose id is before this one: a further page of a list.
     pub(crate) before: Option<String>,
     /// At most so many, the newest; `None`: all.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Config, diagnostic, error::Error, notify::Notifier, runs::Store, schedule::Entry,
-    text::counted,
+    script::Effect, text::counted,
 };
 
 /// So many volumes of a kind are named in one line.
@@ -88,7 +88,10 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
         known.volumes.iter().filter(|volume| volume.backup.is_none() && volume.problems.is_empty());
     notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
     if !seen.entries.is_empty() {
-        let own = seen.entries.iter().any(|entry| entry.may_back_up && entry.script != "backup");
+        let own = seen
+            .entries
+            .iter()
+            .any(|entry| entry.may_back_up && !entry.does.contains(&Effect::Backup));
         notes.extend(unscheduled(&known.volumes, own));
     }
     problems.extend(failed_runs(seen.store, &known.volumes));

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     convoy::Destination,
     schedule::Entry,
-    script::{Library, Script, arguments::from_command_line},
+    script::{Effect, Library, Script, arguments::from_command_line},
 };
 
 /// What the crontab's lines say of volumes: which are snapshotted and backed up, and when.
@@ -72,8 +72,8 @@ impl Expected {
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
         let line = |entry| {
             let entry: &Arc<Entry> = entry;
-            let backs_up = entry.script == "backup";
-            if entry.dry_run || !backs_up && entry.script != "snapshot" {
+            let backs_up = entry.does.contains(&Effect::Backup);
+            if entry.dry_run || !backs_up && !entry.does.contains(&Effect::Snapshot) {
                 return None;
             }
             let folder = entry.config.scripts_dir.as_deref();

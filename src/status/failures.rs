@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::known::VolumeStatus;
-use crate::runs::{
-    Status, Store, Trigger,
-    record::{self, Filter, RunRecord},
+use crate::{
+    runs::{
+        Status, Store, Trigger,
+        record::{self, Filter, RunRecord},
+    },
+    script::Effect,
 };
 
 /// So many of the last runs are looked at for what failed as a whole.
@@ -23,7 +26,7 @@ pub(super) fn last_failure(
 ) -> Option<String> {
     let filter = Filter {
         volume: Some(volume.to_owned()),
-        without_looks: looks(),
+        without_looks: true,
         limit: Some(RUNS),
         ..Filter::default()
     };
@@ -61,18 +64,20 @@ pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
         match volumes.iter().find(|known| known.name == volume) {
             Some(known) => {
                 let made = known.backup.as_ref().map(|backup| backup.made);
-                run.script == "backup" && made.is_some_and(|made| made > run.started)
+                run.does.contains(&Effect::Backup) && made.is_some_and(|made| made > run.started)
             }
             // Somebody removed it since. Where no volume is known, the daemon did not answer.
             None => run.trigger != Trigger::Cron && !volumes.is_empty(),
         }
     };
-    let filter = Filter { without_looks: looks(), limit: Some(LAST_RUNS), ..Filter::default() };
+    let filter = Filter { without_looks: true, limit: Some(LAST_RUNS), ..Filter::default() };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
         let counts = run.trigger == Trigger::Cron
-            || ["snapshot", "backup", "prune"].contains(&run.script.as_str());
+            || [Effect::Snapshot, Effect::Backup, Effect::Prune]
+                .iter()
+                .any(|wanted| run.does.contains(wanted));
         // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
         let is_open = matches!(
             run.status,
@@ -104,17 +109,11 @@ pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
     failed_runs
 }
 
-/// The built-in scripts that only read: the dashboard runs them all the time, and what failed must
-/// not be lost behind that.
-fn looks() -> Option<Vec<String>> {
-    Some(["backups", "volumes"].map(str::to_owned).into())
-}
-
 /// What two runs have in common where the newer one says how it stands with the older one, too: to
 /// take a fresh snapshot or not makes no other backup.
 fn same_work(run: &RunRecord) -> (String, Vec<String>) {
     let mut arguments = run.arguments.clone();
-    if run.script == "backup" {
+    if run.does.contains(&Effect::Backup) {
         arguments.remove("create_snapshot");
     }
     (run.script.clone(), record::words(&arguments))

@@ -75,6 +75,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<Entry>, Timestamp, Str
             .map(|(_, arguments)| arguments.values().clone())
             .unwrap_or_default(),
         entry: record_entry(&entry),
+        does: entry.does.clone(),
         due,
         reason,
     });

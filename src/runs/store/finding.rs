@@ -18,7 +18,8 @@ use crate::{
 
 /// The columns of a record, in the order in which [`record`] reads them.
 const COLUMNS: &str = "id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot, \
-    entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures";
+    entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures, \
+    read_only, does";
 
 impl Store {
     /// The runs that the filter lets through, the newest first. A run whose process is gone is
@@ -54,14 +55,10 @@ impl Store {
         if let Some(before) = &filter.before {
             add("id < ?", before.clone().into());
         }
-        if let Some(reading) = &filter.without_looks {
-            let reading = Value::from(reading.as_slice()).to_string();
-            add(
-                "(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))",
-                reading.into(),
-            );
-        }
         conditions.extend(status);
+        if filter.without_looks {
+            conditions.push("(trigger = 'cron' OR NOT dry_run AND NOT read_only)".into());
+        }
         let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
         let read = self.read(|connection| {
@@ -292,7 +289,6 @@ impl Store {
             trigger: Trigger::parse(&trigger)
                 .ok_or_else(|| foreign(3, Error::internal(trigger)))?,
             dry_run: row.get(4)?,
-            only_reads: false,
             started: time(row.get(5)?)?,
             ended: at(6)?,
             took: count(7)?.map(Duration::from_micros),
@@ -312,6 +308,8 @@ impl Store {
             volumes_done: json(row, 21)?,
             error: optional_json(row, 22)?,
             failures: json(row, 23)?,
+            read_only: row.get(24)?,
+            does: json(row, 25)?,
             id,
         })
     }

@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     schedule::timetable::{Fields, Pattern, Schedule},
-    script::{Arguments, Library, Origin, Script, arguments::from_command_line},
+    script::{Arguments, Effect, Library, Origin, Script, arguments::from_command_line},
     suggest::{self, did_you_mean_or},
     text::command_line,
     units::parse_duration,
@@ -46,9 +46,12 @@ pub(crate) struct Entry {
     pub(crate) catch_up: bool,
     /// A run starts up to this much later, at random.
     pub(crate) jitter: Duration,
-    /// Whether it may back something up: it runs `backup`, or a script of the user's own, of which
-    /// that is not known.
+    /// Whether it may back something up: its script says so, or says nothing of what it does.
     pub(crate) may_back_up: bool,
+    /// Whether its script may delete what its user does not think of.
+    pub(crate) may_delete: bool,
+    /// What its script says that it does.
+    pub(crate) does: Vec<Effect>,
     /// Whether the script only reads.
     pub(crate) read_only: bool,
     /// Whose script it is.
@@ -88,6 +91,8 @@ impl Entry {
             "catch_up": self.catch_up,
             "jitter_seconds": self.jitter.as_secs(),
             "read_only": self.read_only,
+            "does": self.does,
+            "may_delete": self.may_delete,
             "origin": self.origin.to_string(),
         })
     }
@@ -176,8 +181,8 @@ pub(super) fn parse(
         let at = place_of(&script, &arguments, &error, &given).unwrap_or(at);
         line.located(error, at, None)
     })?;
-    if script.name == "prune" && script.origin == Origin::BuiltIn {
-        prune_policy(&checked).map_err(|wrong| line.error(wrong.shifted(at)))?;
+    if script.does.contains(&Effect::Prune) && !script.may_do_more {
+        prune_policy(&script.name, &checked).map_err(|wrong| line.error(wrong.shifted(at)))?;
     }
     if let Some(flag) = flags.overrides.iter().find(|flag| flag.name == "BKUP_DATA_DIR") {
         let at =
@@ -223,17 +228,18 @@ pub(super) fn parse(
         timeout: options.timeout.or(flags.timeout).unwrap_or(config.run_timeout),
         catch_up: options.catch_up.unwrap_or(config.catch_up),
         jitter: options.jitter.unwrap_or(config.jitter),
-        may_back_up: !flags.dry_run
-            && !script.read_only
-            && (script.name == "backup" || script.origin != Origin::BuiltIn),
+        may_back_up: !flags.dry_run && script.may(Effect::Backup),
+        may_delete: script.may_delete(),
+        does: script.does.clone(),
         read_only: script.read_only,
         origin: script.origin.clone(),
         config,
     })
 }
 
-/// What the built-in `prune` refuses when it runs: that must not come out at 3 a.m.
-fn prune_policy(arguments: &Arguments) -> std::result::Result<(), Wrong> {
+/// What a script that prunes refuses when it runs: that must not come out at 3 a.m. Its policy is
+/// what its arguments `keep_..` say; one without any has its policy in its text.
+fn prune_policy(script: &str, arguments: &Arguments) -> std::result::Result<(), Wrong> {
     let rules = || arguments.values().iter().filter(|(name, _)| name.starts_with("keep_"));
     if let Some((_, rule)) =
         rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0))
@@ -241,8 +247,10 @@ fn prune_policy(arguments: &Arguments) -> std::result::Result<(), Wrong> {
         return Err(Wrong::new(0, format!("{rule} is not a number of items to keep"))
             .hint("give 0 or more"));
     }
-    if rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0)) {
-        return Err(Wrong::new(0, "\"prune\" needs to know what to keep").hint(
+    if rules().next().is_some()
+        && rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0))
+    {
+        return Err(Wrong::new(0, format!("\"{script}\" needs to know what to keep")).hint(
             "give at least one of --keep-last, --keep-hourly .. --keep-yearly, --keep-within, such as --keep-daily 7",
         ));
     }
