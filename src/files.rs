@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Puts a folder's names on disk. File systems that can't sync a folder (some network ones) are
 /// taken at their word.
@@ -124,6 +124,26 @@ fn open_up(folder: &Path) {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             open_up(&entry.path());
         }
+    }
+}
+
+/// The names in a folder; none where there is no such folder.
+///
+/// # Errors
+/// Where the folder can't be read.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
+    let unreadable =
+        |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries
+            .map_err(unreadable)?
+            .map(|entry| {
+                entry
+                    .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                    .map_err(unreadable)
+            })
+            .collect(),
     }
 }
 

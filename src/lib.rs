@@ -17,6 +17,7 @@
 //! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings
 //!   in, words out.
 //! - `service_manager`: telling systemd how far the program is.
+//! - `run_words`: how a run stands and who started it, as `runs`, `notify` and `web` call it.
 //! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the
 //!   others stand on.
 
@@ -40,6 +41,7 @@ pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod retention;
+pub(crate) mod run_words;
 pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod scope;

@@ -32,7 +32,7 @@ use line::Line;
 pub(crate) use syslog::try_out as try_out_syslog;
 
 /// How long the end of the process waits for the syslog server.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SYSLOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a run's own log keeps.
 const OF_RUNS: LevelFilter = LevelFilter::Debug;
@@ -139,7 +139,7 @@ pub(crate) fn flush() {
     if let Some((sender, _)) =
         DESTINATIONS.get().and_then(|destinations| destinations.syslog.as_ref())
     {
-        sender.end(PATIENCE);
+        sender.end(SYSLOG_FLUSH_TIMEOUT);
     }
 }
 

@@ -8,8 +8,9 @@ use crate::{
     diagnostic,
     error::Error,
     notify::{Notifier, RunReport},
+    run_words::{RunStatus, Trigger},
     runs::{
-        Announced, Door, Finished, Status, Store, Trigger,
+        Announced, Door, Finished, Store,
         record::{RunRecord, VolumeRecord},
     },
     script::Script,
@@ -47,7 +48,7 @@ pub(crate) async fn run_and_tell(
     // waiting.
     blocking::run(move || {
         notifier.run_ended(&report(&door, &finished, trigger, &words));
-        if finished.status == Status::Interrupted
+        if finished.status == RunStatus::Interrupted
             && finished.recorded
             && let Some(recorder) = &door.recorder
         {
@@ -95,9 +96,8 @@ pub(crate) fn report(
         run: finished.id.clone(),
         script: finished.script.clone(),
         arguments: words.to_vec(),
-        trigger: trigger.as_str().to_owned(),
-        status: finished.status.as_str().to_owned(),
-        is_bad: is_bad(finished.status),
+        trigger,
+        status: finished.status,
         dry_run: finished.plan.is_some(),
         read_only: finished.read_only,
         does: finished.does.clone(),
@@ -117,7 +117,9 @@ pub(crate) fn report(
 /// for them first. `daemon`: whose volumes they are, where that is known.
 fn with_last_good(mut report: RunReport, store: Option<&Store>, daemon: Option<&str>) -> RunReport {
     let volumes: Vec<String> = report.volumes_at_fault().into_iter().map(str::to_owned).collect();
-    let Some(store) = store.filter(|_| report.is_bad && !volumes.is_empty()) else { return report };
+    let Some(store) = store.filter(|_| report.status.is_failure() && !volumes.is_empty()) else {
+        return report;
+    };
     let Ok(records) = store.volumes() else { return report };
     let newest = |volume: &String| {
         let same = |record: &&VolumeRecord| {
@@ -141,9 +143,8 @@ pub(crate) fn report_of_unstarted(
         run: String::new(),
         script: script.name.clone(),
         arguments: words.to_vec(),
-        trigger: Trigger::Cli.as_str().to_owned(),
-        status: Status::Failed.as_str().to_owned(),
-        is_bad: true,
+        trigger: Trigger::Cli,
+        status: RunStatus::Failed,
         dry_run,
         read_only: script.read_only,
         does: script.does.clone(),
@@ -164,9 +165,8 @@ pub(crate) fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
         run: run.id.clone(),
         script: run.script.clone(),
         arguments: run.words(),
-        trigger: run.trigger.as_str().to_owned(),
-        status: run.status.as_str().to_owned(),
-        is_bad: is_bad(run.status),
+        trigger: run.trigger,
+        status: run.status,
         dry_run: run.dry_run,
         read_only: run.read_only,
         does: run.does.clone(),
@@ -180,10 +180,6 @@ pub(crate) fn report_of_record(store: &Store, run: &RunRecord) -> RunReport {
         log_tail: log_tail(store, &run.id),
     };
     with_last_good(report, Some(store), None)
-}
-
-fn is_bad(status: Status) -> bool {
-    matches!(status, Status::Failed | Status::Partial | Status::TimedOut | Status::Interrupted)
 }
 
 /// The last lines of a run's log, as people read them.

@@ -100,7 +100,7 @@ fn environment(page: &mut Roff) {
         .map(|setting| {
             let default =
                 setting.default.map(|default| format!(" Default: {default}")).unwrap_or_default();
-            (bold(setting.name), format!("{}.{default}", sentence(setting.help)))
+            (bold(setting.name), format!("{}.{default}", sentence(&setting.help())))
         })
         .collect();
     section(page, "ENVIRONMENT", &items);

@@ -10,7 +10,8 @@ use crate::{
     diagnostic,
     error::Result,
     output,
-    runs::{self, Finished, Request, Status, Trigger, record},
+    run_words::{RunStatus, Trigger},
+    runs::{self, Finished, Request, record},
     script,
     text::escape,
 };
@@ -82,7 +83,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         context.notifier.run_ended(&report);
         drop(spinner);
         // What was cut short may still block: then nobody's request is waited for, either.
-        if !matches!(finished.status, Status::Cancelled | Status::TimedOut) {
+        if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {
             drop(door);
             connection.close(&cancellation, |text| context.remark(text)).await;
         }
@@ -141,7 +142,7 @@ fn show(context: &Context, finished: Finished) -> Result<u8> {
 
 /// Where to find out more about a run that did not go well.
 fn look_closer(context: &Context, finished: &Finished) {
-    if finished.recorded && finished.status != Status::Done {
+    if finished.recorded && finished.status != RunStatus::Done {
         context.remark(&format!(
             "this was run {0}; look closer with: convoy-backups runs show {0}",
             finished.id

@@ -16,8 +16,9 @@ use crate::{
     diagnostic,
     error::{Error, ErrorKind, Result},
     output::{self, Cell, Column, moment, table},
+    run_words::RunStatus,
     runs::{
-        Status, Store,
+        Store,
         record::{Cancelling, Filter, Line, RunRecord},
         since,
     },
@@ -50,7 +51,9 @@ pub(super) fn command() -> Command {
                 .arg(option("script", "NAME").help("of this script"))
                 .arg(
                     option("status", "STATUS")
-                        .value_parser(PossibleValuesParser::new(Status::ALL.map(Status::as_str)))
+                        .value_parser(PossibleValuesParser::new(
+                            RunStatus::ALL.iter().map(|status| status.as_str()),
+                        ))
                         .help("with this status"),
                 )
                 .arg(option("since", "TIME").help(
@@ -105,7 +108,7 @@ fn list(context: &Context, store: &Store, matches: &ArgMatches) -> Result<u8> {
     let now = SystemClock.now_local();
     let filter = Filter {
         script: text("script"),
-        status: text("status").as_deref().and_then(Status::parse),
+        status: text("status").as_deref().and_then(RunStatus::parse),
         since: text("since").map(|since| since::parse(&since, &now)).transpose()?,
         volume: text("volume"),
         without_looks: false,
@@ -153,12 +156,12 @@ fn row(run: &RunRecord, now: &Zoned) -> Vec<Cell> {
     ]
 }
 
-fn style(status: Status) -> Option<Style> {
+fn style(status: RunStatus) -> Option<Style> {
     match status {
-        Status::Done => Some(Style::Green),
-        Status::Partial | Status::Skipped | Status::Cancelled => Some(Style::Yellow),
-        Status::Failed | Status::TimedOut | Status::Interrupted => Some(Style::Red),
-        Status::Waiting | Status::Running => None,
+        RunStatus::Done => Some(Style::Green),
+        RunStatus::Partial | RunStatus::Skipped | RunStatus::Cancelled => Some(Style::Yellow),
+        RunStatus::Failed | RunStatus::TimedOut | RunStatus::Interrupted => Some(Style::Red),
+        RunStatus::Waiting | RunStatus::Running => None,
     }
 }
 
@@ -175,7 +178,7 @@ fn plain(value: &Value) -> String {
 fn took(run: &RunRecord, now: Timestamp) -> String {
     let length = match (run.took, run.status) {
         (Some(took), _) => took,
-        (None, Status::Waiting | Status::Running) => {
+        (None, RunStatus::Waiting | RunStatus::Running) => {
             now.duration_since(run.started).try_into().unwrap_or_default()
         }
         _ => return String::new(),
@@ -198,7 +201,7 @@ fn what_failed(run: &RunRecord) -> String {
         return format!("{}: {}{more}", first.volume, first.message);
     }
     match run.status {
-        Status::Interrupted => interruption(run),
+        RunStatus::Interrupted => interruption(run),
         _ => run.reason.clone().unwrap_or_default(),
     }
 }
@@ -270,7 +273,9 @@ fn facts(run: &RunRecord, now: &Zoned, colour: bool) -> String {
     facts.push(("status", status.into_owned()));
     match (&run.reason, run.status) {
         (Some(reason), _) => facts.push(("why", escape(reason).into_owned())),
-        (None, Status::Interrupted) => facts.push(("why", escape(&interruption(run)).into_owned())),
+        (None, RunStatus::Interrupted) => {
+            facts.push(("why", escape(&interruption(run)).into_owned()))
+        }
         _ => {}
     }
     let by = match &run.entry {
@@ -278,7 +283,7 @@ fn facts(run: &RunRecord, now: &Zoned, colour: bool) -> String {
         None => run.trigger.as_str().to_owned(),
     };
     facts.push(("started by", by));
-    let skipped = run.status == Status::Skipped;
+    let skipped = run.status == RunStatus::Skipped;
     facts.push((if skipped { "due" } else { "began" }, zoned(run.started)));
     if let Some(ended) = run.ended.filter(|_| !skipped) {
         facts.push(("ended", zoned(ended)));
@@ -336,10 +341,10 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
         log::warn!("{} further lines were too many to be kept", run.lines_left_out);
     }
     context.remark(&match run.status {
-        Status::Waiting => {
+        RunStatus::Waiting => {
             "the run waits for its turn: as many go on as BKUP_MAX_CONCURRENT allows".to_owned()
         }
-        Status::Running => {
+        RunStatus::Running => {
             format!("the run goes on; follow it with: convoy-backups runs log {} --follow", run.id)
         }
         status => format!("the run is over: {}", status.as_str()),
@@ -376,7 +381,7 @@ fn print(lines: &[Line], json: bool, colour: bool) -> io::Result<()> {
 
 fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     let run = store.get(id)?;
-    let ended = |status: Status| {
+    let ended = |status: RunStatus| {
         let error = Error::new(
             ErrorKind::NotFound,
             format!("run {} has ended already: {}", run.id, status.as_str()),
@@ -385,7 +390,7 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     };
     if context.flags.dry_run {
         return match run.status {
-            Status::Waiting | Status::Running => {
+            RunStatus::Waiting | RunStatus::Running => {
                 print_line(&format!("Dry run: run {} would be asked to end.", run.id));
                 Ok(0)
             }
@@ -399,7 +404,7 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     }
     context.remark(&format!("asked run {} to end; it looks each second", run.id));
     let start = Instant::now();
-    let mut status = Status::Running;
+    let mut status = RunStatus::Running;
     while status.is_open() && start.elapsed() < CANCEL_WAIT {
         std::thread::sleep(FOLLOW_EVERY);
         status = store.get(&run.id)?.status;
@@ -413,8 +418,8 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
         }
     };
     match status {
-        Status::Cancelled => say(format!("run {} was cancelled", run.id)),
-        Status::Waiting | Status::Running => {
+        RunStatus::Cancelled => say(format!("run {} was cancelled", run.id)),
+        RunStatus::Waiting | RunStatus::Running => {
             say(format!("run {} ends when what it is at is over", run.id))
         }
         // It got to its end first.

@@ -25,10 +25,13 @@ fn line(setting: &Setting) -> String {
     let flag = CONFIGURATION_FLAGS.iter().find(|(_, name, ..)| *name == setting.name);
     let flag = flag.map(|(flag, ..)| format!(" (flag `{flag}`)")).unwrap_or_default();
     let default = setting.default.map(|default| format!("`{default}`")).unwrap_or_default();
-    let write =
-        if setting.is_secret() { "a secret: it is never shown" } else { setting.kind.expected().1 };
+    let write = if setting.is_secret() {
+        "a secret: it is never shown".into()
+    } else {
+        setting.about.hint()
+    };
     let write = write.trim_start_matches("write ");
-    format!("| `{}`{flag} | {default} | {} | {write} |\n", setting.name, setting.help)
+    format!("| `{}`{flag} | {default} | {} | {write} |\n", setting.name, setting.help())
 }
 
 /// The part of the page that is made from the table of settings.

@@ -1,7 +1,23 @@
-//! The one table of settings: it drives reading, the check for unknown names, and the `config`
-//! command's listing.
+//! The one table of settings. Reading, the check for unknown names, the `config` command, the manual
+//! page and `docs/configuration.md` are made from it.
 
-use super::system::USUAL;
+use std::{borrow::Cow, net::SocketAddr, path::PathBuf, time::Duration};
+
+use log::LevelFilter;
+
+use super::{
+    choice::{
+        EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat, listed,
+    },
+    daemon_choice::DaemonChoice,
+    kind::{
+        About, COUNT, DAEMON, DESTINATION, DURATION, ENDPOINT, FOLDER, HOST, HOST_NAMES, Kind,
+        LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, ORIGINS, PATH, PORT, POSITIVE_DURATION,
+        Parser, SECRET, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, Visibility,
+    },
+    secret::Secret,
+};
+use crate::convoy::Destination;
 
 /// One setting: an environment variable, which can also be given as the name of a file
 /// (`NAME_FILE`) or by a flag.
@@ -9,382 +25,171 @@ use super::system::USUAL;
 pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
-    /// Its value where none is given.
+    /// The value where none is given.
     pub default: Option<&'static str>,
-    /// What its value is.
-    pub(crate) kind: Kind,
-    /// One line for people.
-    pub(crate) help: &'static str,
+    pub(super) about: About,
+    /// One line for people; `{choices}` stands for the words of a choice.
+    help: &'static str,
 }
 
 impl Setting {
-    /// Whether its value must never be shown.
+    /// Whether the value must never be shown.
     pub fn is_secret(&self) -> bool {
-        self.kind == Kind::Secret
+        self.about.visibility == Visibility::Secret
     }
-}
 
-/// What a setting's value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// True or false.
-    Switch,
-    /// How much is logged.
-    Level,
-    /// A TCP or UDP port.
-    Port,
-    /// Where backups go.
-    Destination,
-    /// Where the volume daemon is.
-    Daemon,
-    /// An absolute folder.
-    Folder,
-    /// A file or folder; a relative one counts from the current folder.
-    Path,
-    /// A length of time.
-    Duration,
-    /// An address to listen on, or `off`.
-    Listen,
-    /// Host names.
-    HostNames,
-    /// Origins of web pages.
-    Origins,
-    /// An HTTP address.
-    Endpoint,
-    /// A host's name or address.
-    Host,
-    /// How e-mail is sent.
-    Transport,
-    /// A whole number from 1 on.
-    Count,
-    /// How a line of the log is written.
-    LogFormat,
-    /// How a syslog server is reached.
-    SyslogProtocol,
-    /// How a connection to an SMTP server is secured.
-    SmtpSecurity,
-    /// When a channel is used.
-    NotifyOn,
-    /// What a webhook understands.
-    WebhookFormat,
-    /// One or more e-mail addresses.
-    Mail,
-    /// What must never be shown.
-    Secret,
-    /// The file of the system's services, or `off`.
-    SystemFile,
-    /// Any text.
-    Text,
-}
-
-impl Kind {
-    /// What a value is (`"x" is not ..`), and how to write one.
-    pub(super) fn expected(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Switch => (
-                "true or false",
-                "write true or false (1, 0, yes, no, on and off are understood too)",
-            ),
-            Self::SystemFile => {
-                ("an absolute path, or off", "write the path of a file from the root on, or off")
-            }
-            Self::Level => ("a log level", "write error, warn, info, debug, trace or off"),
-            Self::Port => ("a port", "write a number from 1 to 65535"),
-            Self::Destination => {
-                ("a backup destination", "write vfs:///absolute/folder or s3://bucket@region/path")
-            }
-            Self::Daemon => (
-                "a volume daemon",
-                "write unix:///var/run/convoy/convoy.sock (Convoy's socket) or builtin:/absolute/folder",
-            ),
-            Self::Folder => {
-                ("an absolute folder", "write it from the root on, such as /var/lib/convoy-backups")
-            }
-            Self::Path => ("a path", "write the path of a file or folder"),
-            Self::Duration => (
-                "a duration",
-                "write a whole number with s, m, h, d, w or y behind it, such as 90s or 5h",
-            ),
-            Self::Listen => (
-                "an address to listen on",
-                "write address:port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or off",
-            ),
-            Self::HostNames => (
-                "a list of host names",
-                "write names as they stand in the address, without scheme and port: backups.example.com, host1; with commas between them",
-            ),
-            Self::Origins => (
-                "a list of origins",
-                "write https://host or http://host:port, without a path and without \"*\"; several with commas between them",
-            ),
-            Self::Endpoint => (
-                "an endpoint",
-                "write http://host:port or https://host:port, without a user, a password or a query",
-            ),
-            Self::Host => {
-                ("a host name", "write a name or address of at most 253 characters, without spaces")
-            }
-            Self::Transport => ("a way to send e-mail", "write smtp or ses"),
-            Self::Count => ("a number", "write a whole number from 1 to 1000"),
-            Self::LogFormat => ("a log format", "write text or json"),
-            Self::SyslogProtocol => ("a way to reach syslog", "write udp, tcp or unix"),
-            Self::SmtpSecurity => ("a way to secure SMTP", "write auto, tls, starttls or none"),
-            Self::NotifyOn => ("when to notify", "write failure or always"),
-            Self::WebhookFormat => {
-                ("a webhook's format", "write json, slack, ntfy or healthchecks")
-            }
-            Self::Mail => {
-                ("an e-mail address", "write name@example.com; several with commas between them")
-            }
-            Self::Secret | Self::Text => ("a text", "write it on one line"),
+    /// One line for people.
+    pub(crate) fn help(&self) -> Cow<'static, str> {
+        if self.help.contains("{choices}") {
+            self.help.replace("{choices}", &listed(&self.about.words())).into()
+        } else {
+            self.help.into()
         }
     }
 }
 
-const fn setting(
-    name: &'static str,
-    default: Option<&'static str>,
-    kind: Kind,
-    help: &'static str,
-) -> Setting {
-    Setting { name, default, kind, help }
+/// A row of the table with how its value is read.
+pub(super) struct Typed<T: 'static> {
+    pub(super) row: Setting,
+    pub(super) parser: Parser<T>,
 }
 
-/// All settings, in the order in which they are listed.
-pub const SETTINGS: &[Setting] = &[
-    setting(
-        "BKUP_BACKUP_URL",
-        None,
-        Kind::Destination,
-        "where backups go: vfs:///folder or s3://bucket@region/path",
-    ),
-    setting("BKUP_S3_ENDPOINT", None, Kind::Endpoint, "the S3 service, where it is not Amazon's"),
-    setting(
-        "BKUP_S3_ACCESS_KEY_ID",
-        None,
-        Kind::Secret,
-        "the access key's id, for the built-in daemon; without it, AWS's own settings are used",
-    ),
-    setting(
-        "BKUP_S3_SECRET_ACCESS_KEY",
-        None,
-        Kind::Secret,
-        "the secret key, for the built-in daemon",
-    ),
-    setting(
-        "BKUP_DELETE_OLD_SNAPSHOTS",
-        Some("true"),
-        Kind::Switch,
-        "delete a volume's older snapshots once a backup is proven good",
-    ),
-    setting(
-        "BKUP_REPOSITORY_PASSWORD",
-        None,
-        Kind::Secret,
-        "encrypts the built-in daemon's repositories; lost with it are the backups",
-    ),
-    setting(
-        "BKUP_CONVOY",
-        None,
-        Kind::Daemon,
-        "the volume daemon: unix:///socket or builtin:/folder; if not set, Convoy's socket where there is one, else built in",
-    ),
-    setting(
-        "BKUP_DATA_DIR",
-        None,
-        Kind::Folder,
-        "where this program keeps its own files, the built-in daemon's among them",
-    ),
-    setting(
-        "BKUP_HOST",
-        None,
-        Kind::Host,
-        "the host's name in backups, where it is not the system's",
-    ),
-    setting(
-        "BKUP_SCRIPTS_DIR",
-        None,
-        Kind::Path,
-        "a folder of scripts; one named as a default script takes its place",
-    ),
-    setting("BKUP_CRONTAB", None, Kind::Path, "the crontab that serve follows"),
-    setting("BKUP_RUN_TIMEOUT", Some("5h"), Kind::Duration, "how long one run may take"),
-    setting(
-        "BKUP_MAX_CONCURRENT",
-        Some("2"),
-        Kind::Count,
-        "how many runs serve has at a time; the rest wait in order",
-    ),
-    setting(
-        "BKUP_CATCHUP",
-        Some("true"),
-        Kind::Switch,
-        "make up once, at start, for what was missed while serve was down",
-    ),
-    setting(
-        "BKUP_JITTER",
-        Some("0s"),
-        Kind::Duration,
-        "a scheduled run starts up to this much later, at random",
-    ),
-    setting(
-        "BKUP_SHUTDOWN_GRACE",
-        Some("30s"),
-        Kind::Duration,
-        "how long serve waits for running scripts when it is told to end",
-    ),
-    setting(
-        "BKUP_MAX_BACKUP_AGE",
-        None,
-        Kind::Duration,
-        "a volume's newest good backup may be this old; if not set, as its crontab lines allow",
-    ),
-    setting(
-        "BKUP_REMIND_AFTER",
-        Some("1d"),
-        Kind::Duration,
-        "how long after people are told again of what is still wrong",
-    ),
-    setting(
-        "BKUP_DEFAULTS",
-        Some(USUAL),
-        Kind::SystemFile,
-        "the settings of the system's services; they hold where the environment says nothing. off: they do not",
-    ),
-    setting(
-        "BKUP_LOCK_WAIT",
-        Some("5m"),
-        Kind::Duration,
-        "how long a run waits for another that holds the lock",
-    ),
-    setting(
-        "BKUP_API_LISTEN",
-        Some("127.0.0.1:3000"),
-        Kind::Listen,
-        "where serve answers HTTP; off: nowhere",
-    ),
-    setting(
-        "BKUP_API_TOKEN",
-        None,
-        Kind::Secret,
-        "what an HTTP request must show; if not set, one is made and kept in the data folder",
-    ),
-    setting("BKUP_API_READ_TOKEN", None, Kind::Secret, "another that is good for looking only"),
-    setting(
-        "BKUP_API_TLS_CERTIFICATE",
-        None,
-        Kind::Path,
-        "a PEM file with serve's certificate and its chain",
-    ),
-    setting("BKUP_API_TLS_KEY", None, Kind::Path, "a PEM file with the certificate's private key"),
-    setting(
-        "BKUP_API_HOSTS",
-        None,
-        Kind::HostNames,
-        "names by which browsers reach serve, besides addresses, localhost and the machine's own name",
-    ),
-    setting(
-        "BKUP_API_ALLOW_ORIGIN",
-        None,
-        Kind::Origins,
-        "web pages from elsewhere that may use the API with a token (CORS); if not set, none",
-    ),
-    setting(
-        "BKUP_API_MAX_CONNECTIONS",
-        Some("256"),
-        Kind::Count,
-        "how many HTTP connections serve has at a time",
-    ),
-    setting("BKUP_LOGGER_CONSOLE_ENABLED", Some("true"), Kind::Switch, "log to standard error"),
-    setting(
-        "BKUP_LOGGER_CONSOLE_LEVEL",
-        Some("debug"),
-        Kind::Level,
-        "how much of it; the default is that of serve, other commands show warnings",
-    ),
-    setting(
-        "BKUP_LOGGER_FORMAT",
-        Some("text"),
-        Kind::LogFormat,
-        "how console and file write a line: text or json",
-    ),
-    setting("BKUP_LOGGER_FILE_ENABLED", Some("false"), Kind::Switch, "log to a file"),
-    setting("BKUP_LOGGER_FILE_LEVEL", Some("debug"), Kind::Level, "how much of it"),
-    setting("BKUP_LOGGER_FILE_LOCATION", Some("/tmp/backups.log"), Kind::Path, "which file"),
-    setting("BKUP_LOGGER_SYSLOG_ENABLED", Some("false"), Kind::Switch, "log to a syslog server"),
-    setting("BKUP_LOGGER_SYSLOG_LEVEL", Some("debug"), Kind::Level, "how much of it"),
-    setting("BKUP_LOGGER_SYSLOG_PORT", Some("3030"), Kind::Port, "the server's port"),
-    setting(
-        "BKUP_LOGGER_SYSLOG_PROTOCOL",
-        Some("udp"),
-        Kind::SyslogProtocol,
-        "how it is reached: udp, tcp, or unix (the local socket)",
-    ),
-    setting(
-        "BKUP_LOGGER_SYSLOG_SERVER",
-        Some("10.10.10.10"),
-        Kind::Host,
-        "the server's name or address; with unix, a socket's path (/dev/log)",
-    ),
-    setting("BKUP_EMAIL_ENABLED", Some("false"), Kind::Switch, "send e-mail about failures"),
-    setting("BKUP_EMAIL_ON", Some("failure"), Kind::NotifyOn, "send it on failure only, or always"),
-    setting(
-        "BKUP_EMAIL_TRANSPORT",
-        Some("smtp"),
-        Kind::Transport,
-        "how e-mail is sent: smtp or ses",
-    ),
-    setting("BKUP_EMAIL_FROM", Some("support@newco.co"), Kind::Mail, "who sends it"),
-    setting(
-        "BKUP_EMAIL_TO",
-        Some("alert@newco.co"),
-        Kind::Mail,
-        "who gets it; several with commas between them",
-    ),
-    setting("BKUP_EMAIL_SMTP_PORT", Some("465"), Kind::Port, "the SMTP server's port"),
-    setting(
-        "BKUP_EMAIL_SMTP_SECURITY",
-        Some("auto"),
-        Kind::SmtpSecurity,
-        "tls, starttls or none (plain text); auto: tls on port 465, else starttls",
-    ),
-    setting("BKUP_EMAIL_SMTP_HOST", Some("smtp.sendgrid.net"), Kind::Host, "the SMTP server"),
-    setting("BKUP_EMAIL_SMTP_USER", None, Kind::Text, "the user at the SMTP server"),
-    setting("BKUP_EMAIL_SMTP_PASS", None, Kind::Secret, "the user's password"),
-    setting("BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID", None, Kind::Secret, "the key's id for Amazon SES"),
-    setting("BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY", None, Kind::Secret, "the key for Amazon SES"),
-    setting(
-        "BKUP_EMAIL_SES_REGION",
-        None,
-        Kind::Text,
-        "the region of Amazon SES; if not set, AWS_REGION or the AWS profile's",
-    ),
-    setting(
-        "BKUP_EMAIL_SES_ENDPOINT",
-        None,
-        Kind::Endpoint,
-        "another address of Amazon SES, such as a VPC endpoint",
-    ),
-    setting(
-        "BKUP_WEBHOOK_URL",
-        None,
-        Kind::Secret,
-        "a web address that is told, too (a secret: such addresses often hold a token)",
-    ),
-    setting(
-        "BKUP_WEBHOOK_FORMAT",
-        Some("json"),
-        Kind::WebhookFormat,
-        "what it is told in: json, slack, ntfy or healthchecks",
-    ),
-    setting(
-        "BKUP_WEBHOOK_ON",
-        Some("failure"),
-        Kind::NotifyOn,
-        "tell it on failure only, or always",
-    ),
-    setting("BKUP_WEBHOOK_TOKEN", None, Kind::Secret, "sent to it as \"Authorization: Bearer ..\""),
-];
+/// Declares each setting as a constant of its name and lists all in [`SETTINGS`]. A setting that
+/// nothing reads is dead code to the compiler.
+macro_rules! settings {
+    ($($name:ident: $type:ty = $kind:expr, $default:expr, $help:literal;)*) => {
+        $(
+            pub(super) const $name: Typed<$type> = {
+                let kind: Kind<$type> = $kind;
+                let (name, about) = (stringify!($name), kind.about);
+                Typed {
+                    row: Setting { name, default: $default, about, help: $help },
+                    parser: kind.parser,
+                }
+            };
+        )*
+
+        /// All settings, in the order in which they are listed.
+        pub const SETTINGS: &[Setting] = &[$($name.row),*];
+    };
+}
+
+settings! {
+    BKUP_BACKUP_URL: Destination = DESTINATION, None,
+        "where backups go: vfs:///folder or s3://bucket@region/path";
+    BKUP_S3_ENDPOINT: String = ENDPOINT, None,
+        "the S3 service, where it is not Amazon's";
+    BKUP_S3_ACCESS_KEY_ID: Secret = SECRET, None,
+        "the access key's id, for the built-in daemon; without it, AWS's own settings are used";
+    BKUP_S3_SECRET_ACCESS_KEY: Secret = SECRET, None,
+        "the secret key, for the built-in daemon";
+    BKUP_DELETE_OLD_SNAPSHOTS: bool = SWITCH, Some("true"),
+        "delete a volume's older snapshots once a backup is proven good";
+    BKUP_REPOSITORY_PASSWORD: Secret = SECRET, None,
+        "encrypts the built-in daemon's repositories; lost with it are the backups";
+    BKUP_CONVOY: DaemonChoice = DAEMON, None,
+        "the volume daemon: unix:///socket or builtin:/folder; if not set, Convoy's socket where there is one, else built in";
+    BKUP_DATA_DIR: PathBuf = FOLDER, None,
+        "where this program keeps its own files, the built-in daemon's among them";
+    BKUP_HOST: String = HOST, None,
+        "the host's name in backups, where it is not the system's";
+    BKUP_SCRIPTS_DIR: PathBuf = PATH, None,
+        "a folder of scripts; one named as a default script takes its place";
+    BKUP_CRONTAB: PathBuf = PATH, None,
+        "the crontab that serve follows";
+    BKUP_RUN_TIMEOUT: Duration = POSITIVE_DURATION, Some("5h"),
+        "how long one run may take";
+    BKUP_MAX_CONCURRENT: usize = COUNT, Some("2"),
+        "how many runs serve has at a time; the rest wait in order";
+    BKUP_CATCHUP: bool = SWITCH, Some("true"),
+        "make up once, at start, for what was missed while serve was down";
+    BKUP_JITTER: Duration = DURATION, Some("0s"),
+        "a scheduled run starts up to this much later, at random";
+    BKUP_SHUTDOWN_GRACE: Duration = DURATION, Some("30s"),
+        "how long serve waits for running scripts when it is told to end";
+    BKUP_MAX_BACKUP_AGE: Duration = POSITIVE_DURATION, None,
+        "a volume's newest good backup may be this old; if not set, as its crontab lines allow";
+    BKUP_REMIND_AFTER: Duration = DURATION, Some("1d"),
+        "how long after people are told again of what is still wrong";
+    BKUP_DEFAULTS: Option<PathBuf> = SYSTEM_FILE, Some("/etc/default/convoy-backups"),
+        "the settings of the system's services; they hold where the environment says nothing. off: they do not";
+    BKUP_LOCK_WAIT: Duration = DURATION, Some("5m"),
+        "how long a run waits for another that holds the lock";
+    BKUP_API_LISTEN: Option<SocketAddr> = LISTEN, Some("127.0.0.1:3000"),
+        "where serve answers HTTP; off: nowhere";
+    BKUP_API_TOKEN: Secret = SECRET, None,
+        "what an HTTP request must show; if not set, one is made and kept in the data folder";
+    BKUP_API_READ_TOKEN: Secret = SECRET, None,
+        "another that is good for looking only";
+    BKUP_API_TLS_CERTIFICATE: PathBuf = PATH, None,
+        "a PEM file with serve's certificate and its chain";
+    BKUP_API_TLS_KEY: PathBuf = PATH, None,
+        "a PEM file with the certificate's private key";
+    BKUP_API_HOSTS: Vec<String> = HOST_NAMES, None,
+        "names by which browsers reach serve, besides addresses, localhost and the machine's own name";
+    BKUP_API_ALLOW_ORIGIN: Vec<String> = ORIGINS, None,
+        "web pages from elsewhere that may use the API with a token (CORS); if not set, none";
+    BKUP_API_MAX_CONNECTIONS: usize = COUNT, Some("256"),
+        "how many HTTP connections serve has at a time";
+    BKUP_LOGGER_CONSOLE_ENABLED: bool = SWITCH, Some("true"),
+        "log to standard error";
+    BKUP_LOGGER_CONSOLE_LEVEL: LevelFilter = LEVEL, Some("debug"),
+        "how much of it; the default is that of serve, other commands show warnings";
+    BKUP_LOGGER_FORMAT: LogFormat = Kind::choice("a log format"), Some("text"),
+        "how console and file write a line: {choices}";
+    BKUP_LOGGER_FILE_ENABLED: bool = SWITCH, Some("false"),
+        "log to a file";
+    BKUP_LOGGER_FILE_LEVEL: LevelFilter = LEVEL, Some("debug"),
+        "how much of it";
+    BKUP_LOGGER_FILE_LOCATION: PathBuf = PATH, Some("/tmp/backups.log"),
+        "which file";
+    BKUP_LOGGER_SYSLOG_ENABLED: bool = SWITCH, Some("false"),
+        "log to a syslog server";
+    BKUP_LOGGER_SYSLOG_LEVEL: LevelFilter = LEVEL, Some("debug"),
+        "how much of it";
+    BKUP_LOGGER_SYSLOG_PORT: u16 = PORT, Some("3030"),
+        "the server's port";
+    BKUP_LOGGER_SYSLOG_PROTOCOL: SyslogProtocol = Kind::choice("a way to reach syslog"), Some("udp"),
+        "how it is reached: udp, tcp, or unix (the local socket)";
+    BKUP_LOGGER_SYSLOG_SERVER: String = SYSLOG_SERVER, Some("10.10.10.10"),
+        "the server's name or address; with unix, a socket's path (/dev/log)";
+    BKUP_EMAIL_ENABLED: bool = SWITCH, Some("false"),
+        "send e-mail about failures";
+    BKUP_EMAIL_ON: NotifyOn = Kind::choice("when to notify"), Some("failure"),
+        "send it on failure only, or always";
+    BKUP_EMAIL_TRANSPORT: EmailTransport = Kind::choice("a way to send e-mail"), Some("smtp"),
+        "how e-mail is sent: {choices}";
+    BKUP_EMAIL_FROM: String = MAIL_ADDRESS, Some("support@newco.co"),
+        "who sends it";
+    BKUP_EMAIL_TO: Vec<String> = MAIL_ADDRESSES, Some("alert@newco.co"),
+        "who gets it; several with commas between them";
+    BKUP_EMAIL_SMTP_PORT: u16 = PORT, Some("465"),
+        "the SMTP server's port";
+    BKUP_EMAIL_SMTP_SECURITY: Option<SmtpSecurity> = Kind::choice("a way to secure SMTP"), Some("auto"),
+        "tls, starttls or none (plain text); auto: tls on port 465, else starttls";
+    BKUP_EMAIL_SMTP_HOST: String = HOST, Some("smtp.sendgrid.net"),
+        "the SMTP server";
+    BKUP_EMAIL_SMTP_USER: String = TEXT, None,
+        "the user at the SMTP server";
+    BKUP_EMAIL_SMTP_PASS: Secret = SECRET, None,
+        "the user's password";
+    BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID: Secret = SECRET, None,
+        "the key's id for Amazon SES";
+    BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY: Secret = SECRET, None,
+        "the key for Amazon SES";
+    BKUP_EMAIL_SES_REGION: String = TEXT, None,
+        "the region of Amazon SES; if not set, AWS_REGION or the AWS profile's";
+    BKUP_EMAIL_SES_ENDPOINT: String = ENDPOINT, None,
+        "another address of Amazon SES, such as a VPC endpoint";
+    BKUP_WEBHOOK_URL: Secret = SECRET, None,
+        "a web address that is told, too (a secret: such addresses often hold a token)";
+    BKUP_WEBHOOK_FORMAT: WebhookFormat = Kind::choice("a webhook's format"), Some("json"),
+        "what it is told in: {choices}";
+    BKUP_WEBHOOK_ON: NotifyOn = Kind::choice("when to notify"), Some("failure"),
+        "tell it on failure only, or always";
+    BKUP_WEBHOOK_TOKEN: Secret = SECRET, None,
+        "sent to it as \"Authorization: Bearer ..\"";
+}
 
 /// The setting of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Setting> {
@@ -405,12 +210,25 @@ mod tests {
                 "{}",
                 setting.name
             );
-            assert!(setting.name.starts_with("BKUP_") && !setting.help.is_empty());
+            assert!(setting.name.starts_with("BKUP_") && !setting.help().is_empty());
         }
     }
 
     #[test]
     fn no_secret_has_a_default() {
         assert!(SETTINGS.iter().all(|setting| !setting.is_secret() || setting.default.is_none()));
+    }
+
+    #[test]
+    fn help_that_names_one_word_of_a_choice_names_all() {
+        for setting in SETTINGS {
+            let help = setting.help();
+            let words = setting.about.words();
+            let named = |word: &&&str| {
+                help.split(|letter: char| !letter.is_alphanumeric()).any(|other| other == **word)
+            };
+            let count = words.iter().filter(named).count();
+            assert!(!help.contains('{') && (count == 0 || count == words.len()), "{help}");
+        }
     }
 }

@@ -18,13 +18,12 @@ use std::{
 };
 
 use super::{
-    Warning,
-    values::{LARGEST_FILE, PREFIX, given, quote},
+    given::{LARGEST_FILE, Layers, PREFIX, given, quote},
+    kind::Parser,
+    settings::BKUP_DEFAULTS,
+    warning::Warning,
 };
 use crate::error::{Error, Result};
-
-/// Where it is, unless `BKUP_DEFAULTS` says otherwise.
-pub(super) const USUAL: &str = "/etc/default/convoy-backups";
 
 /// What the file says, or why it says nothing.
 #[derive(Debug, Clone, Default)]
@@ -57,24 +56,35 @@ impl SystemSettings {
     /// A configuration error where `BKUP_DEFAULTS` is neither an absolute path nor `off`, or the
     /// file it names can't be read.
     pub(crate) fn find(environment: &BTreeMap<OsString, OsString>) -> Result<Self> {
-        let Some(setting) = super::settings::find("BKUP_DEFAULTS") else {
-            return Err(Error::internal("there is no setting BKUP_DEFAULTS"));
+        let setting = BKUP_DEFAULTS.row;
+        let layers = Layers { overrides: &[], environment, system: None };
+        let Some(value) = given(setting.name, setting.is_secret(), layers)? else {
+            return Ok(setting
+                .default
+                .map_or_else(Self::default, |path| Self::read_usual(Path::new(path))));
         };
-        let named = given(setting, environment, &Self::default(), &[])?;
-        let named = named.as_ref().map(|value| value.text.expose());
+        let shown = quote(value.text.expose());
+        let named = match BKUP_DEFAULTS.parser {
+            Parser::Plain(parse) => parse(value.text.expose()),
+            Parser::Explaining(parse) => parse(value.text.expose()).ok(),
+        };
         match named {
-            Some("off") => Ok(Self::default()),
-            Some(path) if !path.starts_with('/') => {
-                let (noun, hint) = setting.kind.expected();
-                Err(Error::configuration(format!("BKUP_DEFAULTS: {} is not {noun}", quote(path)))
-                    .with_hint(hint))
-            }
-            Some(path) => Self::read(Path::new(path)).map_err(|error| {
-                Error::configuration(format!("BKUP_DEFAULTS: cannot read {}: {error}", quote(path)))
+            None => Err(Error::configuration(format!(
+                "BKUP_DEFAULTS: {shown} is not {}",
+                setting.about.noun
+            ))
+            .with_hint(setting.about.hint())),
+            Some(None) => Ok(Self::default()),
+            Some(Some(path)) => Self::read(&path).map_err(|error| {
+                Error::configuration(format!("BKUP_DEFAULTS: cannot read {shown}: {error}"))
                     .with_hint("name a file that this user can read, or write off")
             }),
-            None => Ok(Self::read_usual(Path::new(USUAL))),
         }
+    }
+
+    /// The file and the variables in it, where there is one.
+    pub(super) fn layer(&self) -> Option<(&Path, &BTreeMap<OsString, OsString>)> {
+        self.path.as_deref().map(|path| (path, &self.values.0))
     }
 
     /// As [`SystemSettings::read`], of a file that need not be there.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Error;
 
 fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()

@@ -2,63 +2,21 @@
 //! read from.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ffi::{OsStr, OsString},
-    fmt,
-    io::Read,
-    path::{Path, PathBuf},
+    collections::{BTreeSet, HashMap},
+    ffi::OsString,
 };
 
 use super::{
-    Override, Warning,
+    given::{Layers, PREFIX, Source, Value, given, is_quoted, quote},
+    kind::{Parser, Visibility},
     secret::Secret,
-    settings::{Kind, SETTINGS, Setting, find},
-    system::SystemSettings,
+    settings::{SETTINGS, Typed, find},
+    warning::Warning,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     suggest::nearest,
-    text::{cut, escape},
 };
-
-/// More than any setting needs; a file that is larger is not what was meant.
-pub(super) const LARGEST_FILE: u64 = 64 * 1024;
-
-/// What our variables begin with.
-pub(super) const PREFIX: &str = "BKUP_";
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Nobody gave one.
-    Default,
-    /// The environment variable.
-    Environment,
-    /// The file of the system's services.
-    System(PathBuf),
-    /// The file that the variable `.._FILE` names.
-    File(PathBuf),
-    /// A flag, such as `--backup-url`.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Environment => f.write_str("environment"),
-            Self::File(path) | Self::System(path) => write!(f, "file {}", path.display()),
-            Self::Flag(flag) => write!(f, "flag {flag}"),
-        }
-    }
-}
-
-/// A value and its source. All are kept as secrets, so that none can slip into a log.
-#[derive(Debug, Clone)]
-pub(super) struct Value {
-    pub(super) text: Secret,
-    source: Source,
-}
 
 /// The values by the settings' names.
 #[derive(Debug, Clone)]
@@ -67,33 +25,26 @@ pub(super) struct Values(HashMap<&'static str, Value>);
 impl Values {
     /// Gathers the values: flags first, then the environment and its files, then the system's
     /// settings, then the defaults.
-    pub(super) fn gather(
-        environment: &BTreeMap<OsString, OsString>,
-        system: &SystemSettings,
-        overrides: &[Override],
-    ) -> Result<(Self, Vec<Warning>)> {
+    pub(super) fn gather(layers: Layers<'_>) -> Result<(Self, Vec<Warning>)> {
         let mut values = HashMap::new();
         for setting in SETTINGS {
-            if let Some(value) = given(setting, environment, system, overrides)? {
+            let default = setting
+                .default
+                .map(|text| Value { text: Secret::new(text), source: Source::Default });
+            if let Some(value) = given(setting.name, setting.is_secret(), layers)?.or(default) {
                 values.insert(setting.name, value);
-            } else if let Some(default) = setting.default {
-                values.insert(
-                    setting.name,
-                    Value { text: Secret::new(default), source: Source::Default },
-                );
             }
         }
-        if let Some(wrong) = overrides.iter().find(|wrong| find(wrong.name).is_none()) {
+        if let Some(wrong) = layers.overrides.iter().find(|wrong| find(wrong.name).is_none()) {
             return Err(Error::internal(format!(
                 "\"{}\" sets \"{}\", which is no setting",
                 wrong.flag, wrong.name
             )));
         }
-        let mut warnings = system.warnings.clone();
-        // Each once: the services have the file's also in their environment.
-        let names: BTreeSet<&OsString> = environment.keys().chain(system.values.0.keys()).collect();
-        warnings.extend(unknown_names(names));
-        Ok((Self(values), warnings))
+        // Each name once: the services have the file's variables also in their environment.
+        let system = layers.system.iter().flat_map(|(_, values)| values.keys());
+        let names: BTreeSet<&OsString> = layers.environment.keys().chain(system).collect();
+        Ok((Self(values), unknown_names(names)))
     }
 
     /// Where a setting's value came from.
@@ -107,25 +58,45 @@ impl Values {
     }
 
     /// Gives a setting the default that depends on the system.
-    pub(super) fn set_default(&mut self, name: &'static str, text: String) {
+    pub(super) fn set_default<T>(&mut self, setting: &Typed<T>, text: String) {
         self.0
-            .entry(name)
+            .entry(setting.row.name)
             .or_insert_with(|| Value { text: Secret::new(text), source: Source::Default });
     }
 
-    /// Reads an optional setting by a function that has its own words for what is wrong.
+    /// Reads an optional setting.
+    pub(super) fn read<T>(&self, setting: &Typed<T>) -> Result<Option<T>> {
+        let about = setting.row.about;
+        match setting.parser {
+            Parser::Explaining(parse) => self.read_with(setting, parse),
+            Parser::Plain(parse) => self.read_with(setting, |text| {
+                let is_hidden = match about.visibility {
+                    Visibility::Public => false,
+                    Visibility::HiddenWithUser => text.contains('@'),
+                    Visibility::Secret => true,
+                };
+                parse(text).ok_or_else(|| {
+                    let shown = if is_hidden { "the value".into() } else { quote(text) };
+                    Error::configuration(format!("{shown} is not {}", about.noun))
+                        .with_hint(about.hint())
+                })
+            }),
+        }
+    }
+
+    /// Reads an optional setting by another parser than its kind's.
     pub(super) fn read_with<T>(
         &self,
-        name: &'static str,
+        setting: &Typed<T>,
         parse: impl Fn(&str) -> Result<T>,
     ) -> Result<Option<T>> {
-        let Some(value) = self.0.get(name) else {
+        let Some(value) = self.0.get(setting.row.name) else {
             return Ok(None);
         };
         parse(value.text.expose()).map(Some).map_err(|error| {
-            let mut error = error.context(given_as(name, &value.source));
+            let mut error = error.context(value.source.given_as(setting.row.name));
             error.kind = ErrorKind::Configuration;
-            if quoted(value.text.expose()) {
+            if is_quoted(value.text.expose()) {
                 error.hint =
                     Some("take the quotes away: they are part of the value (files for --env-file keep them)".into());
             }
@@ -133,138 +104,33 @@ impl Values {
         })
     }
 
-    /// Reads an optional setting; `parse` gives nothing for what is not of its kind.
-    pub(super) fn read<T>(
-        &self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let setting =
-            find(name).ok_or_else(|| Error::internal(format!("\"{name}\" is no setting")))?;
-        let (noun, hint) = setting.kind.expected();
-        self.read_with(name, |text| {
-            // An endpoint with a password in it is refused without being shown.
-            let hidden =
-                setting.is_secret() || (setting.kind == Kind::Endpoint && text.contains('@'));
-            let shown = if hidden { "the value".into() } else { quote(text) };
-            parse(text).ok_or_else(|| {
-                Error::configuration(format!("{shown} is not {noun}")).with_hint(hint)
-            })
-        })
-    }
-
     /// Reads a setting that has a default.
-    pub(super) fn require<T>(
+    pub(super) fn require<T>(&self, setting: &Typed<T>) -> Result<T> {
+        self.read(setting)?
+            .ok_or_else(|| Error::internal(format!("\"{}\" has no default", setting.row.name)))
+    }
+
+    /// Two secrets that are of use only together.
+    ///
+    /// # Errors
+    /// A configuration error where one of the two is set alone.
+    pub(super) fn pair<A, B>(
         &self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<T> {
-        self.read(name, parse)?.ok_or_else(|| Error::internal(format!("\"{name}\" has no default")))
+        first: &Typed<A>,
+        second: &Typed<B>,
+        hint: &str,
+    ) -> Result<Option<(A, B)>> {
+        let (given, missing) = match (self.read(first)?, self.read(second)?) {
+            (Some(first), Some(second)) => return Ok(Some((first, second))),
+            (None, None) => return Ok(None),
+            (Some(_), None) => (first.row.name, second.row.name),
+            (None, Some(_)) => (second.row.name, first.row.name),
+        };
+        Err(Error::configuration(format!("{given} is set, but {missing} is not")).with_hint(hint))
     }
 }
 
-/// A value as a message shows it: quoted, escaped, not too long.
-pub(super) fn quote(text: &str) -> String {
-    format!("\"{}\"", cut(&escape(text), 80))
-}
-
-fn quoted(text: &str) -> bool {
-    text.len() > 1
-        && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
-}
-
-/// What the user wrote to give it: the start of an error's message.
-fn given_as(name: &str, source: &Source) -> String {
-    match source {
-        Source::Flag(flag) => (*flag).to_owned(),
-        Source::File(path) | Source::System(path) => {
-            format!("{name} (in the file {})", quote(&path.to_string_lossy()))
-        }
-        Source::Environment | Source::Default => name.to_owned(),
-    }
-}
-
-/// The value that a user gave. An empty variable counts as not given: compose files pass unset ones
-/// on as empty. But it hides what the system's settings say, so that they can be left out.
-pub(super) fn given(
-    setting: &Setting,
-    environment: &BTreeMap<OsString, OsString>,
-    system: &SystemSettings,
-    overrides: &[Override],
-) -> Result<Option<Value>> {
-    let name = setting.name;
-    let file_name = format!("{name}_FILE");
-    let is_in_environment =
-        [name, &file_name].iter().any(|name| environment.contains_key(OsStr::new(name)));
-    let (layer, source) = match &system.path {
-        Some(path) if !is_in_environment => (&system.values.0, Source::System(path.clone())),
-        _ => (environment, Source::Environment),
-    };
-    let variable = |name: &str| layer.get(OsStr::new(name)).filter(|value| !value.is_empty());
-    let (direct, file) = (variable(name), variable(&file_name));
-    if let Some(given) = overrides.iter().rev().find(|given| given.name == name) {
-        return Ok(Some(Value {
-            text: Secret::new(given.value.clone()),
-            source: Source::Flag(given.flag),
-        }));
-    }
-    let (text, source) = match (direct, file) {
-        (Some(_), Some(_)) => {
-            return Err(Error::configuration(format!("{name} and {file_name} are both set"))
-                .with_hint("unset one of them"));
-        }
-        (Some(value), None) => {
-            let text = value
-                .to_str()
-                .ok_or_else(|| Error::configuration(format!("{name} is not valid UTF-8")))?;
-            (text.to_owned(), source)
-        }
-        (None, Some(path)) => (read_file(name, Path::new(path))?, Source::File(path.into())),
-        (None, None) => return Ok(None),
-    };
-    let text = if setting.is_secret() { text } else { text.trim().to_owned() };
-    if !setting.is_secret() {
-        if text.is_empty() {
-            return Err(Error::configuration(format!(
-                "{} is only white space",
-                given_as(name, &source)
-            )));
-        }
-        if text.contains(char::is_control) {
-            return Err(Error::configuration(format!(
-                "{} has a control character or several lines",
-                given_as(name, &source)
-            )));
-        }
-    }
-    Ok(Some(Value { text: Secret::new(text), source }))
-}
-
-/// A file's text without the newline at its end.
-fn read_file(name: &str, path: &Path) -> Result<String> {
-    let shown = quote(&path.to_string_lossy());
-    let wrong = |why: String| {
-        Error::configuration(format!("{name}_FILE: {why}"))
-            .with_hint(format!("{name}_FILE names a file that holds the value of {name}"))
-    };
-    let mut text = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut text))
-        .map_err(|error| wrong(format!("cannot read {shown}: {error}")))?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(wrong(format!("{shown} is larger than 64 KiB")));
-    }
-    let text = String::from_utf8(text).map_err(|_| wrong(format!("{shown} is not valid UTF-8")))?;
-    let text = text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-    if text.is_empty() {
-        return Err(wrong(format!("{shown} is empty")));
-    }
-    Ok(text.to_owned())
-}
-
-/// A warning for each variable that begins as ours do and is none of ours.
+/// A warning for each variable that begins as ours do and is no setting.
 fn unknown_names(given: BTreeSet<&OsString>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for name in

@@ -1,8 +1,192 @@
-//! The root: the one folder that holds everything of a daemon. Each path in it is named here.
+//! The root: the one folder that holds everything of a daemon. Each path in it is named here, and
+//! here alone; so are the lock of its owner and the names in `volumes/.staging/`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
 
-/// The key of the root's own repository.
-pub(crate) fn key_file(root: &Path) -> PathBuf {
-    root.join("repository.key")
+use rustic_core::Id;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    files::write_error,
+};
+
+/// The paths of a root. The module doc of [`crate::daemon`] says what each of them is for.
+#[derive(Debug, Clone)]
+pub(super) struct Root {
+    path: PathBuf,
+}
+
+/// Why a folder lies in `volumes/.staging/`; its name begins with that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Staged {
+    /// The files of a restore that is not whole yet.
+    Restore,
+    /// The files of a volume that is being removed.
+    Removal,
+}
+
+impl Root {
+    /// The root at `path`, made where it is missing.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub(super) fn make(path: &Path) -> Result<Self> {
+        make_folder(path, 0o700)?;
+        let path = path.canonicalize().map_err(|error| write_error(path, &error))?;
+        Ok(Self { path })
+    }
+
+    /// The root at `path`, which is canonical.
+    #[cfg(test)]
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Makes the folders in it.
+    ///
+    /// # Errors
+    /// Where one of them can't be made.
+    pub(super) fn make_folders(&self) -> Result<()> {
+        make_folder(&self.repository(), 0o700)?;
+        make_folder(&self.state(), 0o700)?;
+        make_folder(&self.volumes(), 0o755)?;
+        make_folder(&self.staging(), 0o700)
+    }
+
+    /// Takes the owner's lock, for as long as the file is open, and writes this process's id into
+    /// it, for the message to the process that comes second.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where another process holds it.
+    pub(super) fn own(&self) -> Result<File> {
+        let path = self.lock();
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&path).map_err(|error| write_error(&path, &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(self.is_owned(&mut file)),
+            Err(TryLockError::Error(error)) => {
+                return Err(Error::io(format!("cannot lock \"{}\"", path.display()), &error));
+            }
+        }
+        let id = std::process::id().to_string();
+        file.set_len(0)
+            .and_then(|()| file.write_all(id.as_bytes()))
+            .map_err(|error| write_error(&path, &error))?;
+        Ok(file)
+    }
+
+    fn is_owned(&self, lock: &mut File) -> Error {
+        let mut id = String::new();
+        _ = lock.read_to_string(&mut id);
+        let owner = match id.trim() {
+            "" => "another process".into(),
+            id => format!("process {id}"),
+        };
+        let message = format!("\"{}\" is in use by {owner}", self.path.display());
+        Error::new(ErrorKind::Busy, message)
+            .with_hint("only one daemon works on a root at a time; name the same root to speak to the one that runs, or stop it")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    pub(super) fn volumes(&self) -> PathBuf {
+        self.path.join("volumes")
+    }
+
+    /// Where volumes are while they are restored or removed. It is beside them, because `volumes`
+    /// may be on a disk of its own, and folders are only renamed. The name can't be a volume's.
+    pub(super) fn staging(&self) -> PathBuf {
+        self.volumes().join(".staging")
+    }
+
+    pub(super) fn repository(&self) -> PathBuf {
+        self.path.join("repository")
+    }
+
+    /// The file of a snapshot, in restic's layout.
+    pub(super) fn snapshot_file(&self, id: &str) -> PathBuf {
+        self.snapshots().join(id)
+    }
+
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.repository().join("snapshots")
+    }
+
+    pub(super) fn repository_key(&self) -> PathBuf {
+        self.path.join("repository.key")
+    }
+
+    /// Its time is when unused space of the repository was last given back.
+    pub(super) fn pruned(&self) -> PathBuf {
+        self.path.join("pruned")
+    }
+
+    /// A name in the staging folder that nothing has.
+    pub(super) fn new_staged(&self, why: Staged, volume: &str) -> PathBuf {
+        let drawn = Id::random().to_hex();
+        self.staging().join(format!("{}{volume}-{}", why.prefix(), &drawn.as_str()[..8]))
+    }
+
+    /// Whether a daemon, running or not, keeps its files in `folder`.
+    pub(super) fn is_one(folder: &Path) -> bool {
+        let root = Self { path: folder.to_owned() };
+        root.lock().is_file() && root.state().is_dir() && root.volumes().is_dir()
+    }
+}
+
+impl Staged {
+    const ALL: [Self; 2] = [Self::Restore, Self::Removal];
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Restore => "restore-",
+            Self::Removal => "deleted-",
+        }
+    }
+
+    /// Why the folder with this name ([`Root::new_staged`]) is there, and for which volume.
+    pub(super) fn of_name(name: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().find_map(|why| {
+            let (volume, _drawn) = name.strip_prefix(why.prefix())?.rsplit_once('-')?;
+            Some((why, volume))
+        })
+    }
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    let made = fs::DirBuilder::new().mode(mode).recursive(true).create(path);
+    made.map_err(|error| write_error(path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_staged_folder_tells_why_it_is_there() {
+        let root = Root::at(Path::new("/root"));
+        for why in Staged::ALL {
+            let path = root.new_staged(why, "vol-1");
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert_eq!(Staged::of_name(name), Some((why, "vol-1")));
+        }
+        assert_eq!(Staged::of_name("lost+found"), None);
+    }
 }

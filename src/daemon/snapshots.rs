@@ -11,7 +11,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, RwLock, RwLockReadGuard, TryLockError, TryLockResult},
     time::Duration,
 };
@@ -24,7 +24,7 @@ use rustic_core::{
 
 use super::{
     repository::{Access, Backend, OpenRepository, failure, guarded, tags},
-    root::key_file,
+    root::Root,
     state::SnapshotState,
     tree::read::{Findings, VolumeSource},
 };
@@ -41,7 +41,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// The root's own repository; made when the first snapshot is.
 pub(crate) struct LocalRepository {
-    root: PathBuf,
+    root: Root,
     access: Access,
     open: Mutex<Option<Arc<OpenRepository>>>,
     /// One snapshot at a time.
@@ -51,7 +51,7 @@ pub(crate) struct LocalRepository {
 }
 
 impl LocalRepository {
-    pub(crate) fn new(root: PathBuf, access: Access) -> Self {
+    pub(crate) fn new(root: Root, access: Access) -> Self {
         Self {
             root,
             access,
@@ -61,13 +61,8 @@ impl LocalRepository {
         }
     }
 
-    /// The repository's folder.
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.root.join("repository")
-    }
-
     fn backend(&self) -> Backend {
-        Backend::in_folder(&self.folder(), &self.access.host)
+        Backend::in_folder(&self.root.repository(), &self.access.host)
     }
 
     /// Keeps pruning away for as long as the guard lives.
@@ -90,7 +85,7 @@ impl LocalRepository {
     }
 
     fn open_or_make(&self) -> Result<OpenRepository> {
-        let key_file = key_file(&self.root);
+        let key_file = self.root.repository_key();
         let repository = if self.backend().exists()? {
             let kept =
                 fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
@@ -119,6 +114,7 @@ impl LocalRepository {
     /// A file that can't be read (by name), a repository that can't be written.
     pub(crate) fn take(
         &self,
+        folder: &Path,
         volume: &str,
         snapshot: &str,
         parent: Option<&SnapshotState>,
@@ -129,8 +125,7 @@ impl LocalRepository {
         let _reading = self.reading();
         let backend = repository.backend().clone();
         let findings = Arc::new(Findings::default());
-        let folder = self.root.join("volumes").join(volume);
-        let source = VolumeSource::new(&folder, volume, findings.clone(), backend.clone());
+        let source = VolumeSource::new(folder, volume, findings.clone(), backend.clone());
 
         let mut options = BackupOptions::default();
         options.parent_opts.group_by =
@@ -244,10 +239,10 @@ impl LocalRepository {
     fn prune(&self, repository: &OpenRepository) -> Result<()> {
         let Some(_writing) = free(self.writing.try_lock()) else { return Ok(()) };
         let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
-        let marker = self.root.join("pruned");
+        let marker = self.root.pruned();
         let recently =
             || fs::metadata(&marker).and_then(|m| m.modified()).is_ok_and(|time| age(time) < DAY);
-        if count_packs(&self.folder()) > PRUNED_AT_ONCE && recently() {
+        if count_packs(&self.root.repository()) > PRUNED_AT_ONCE && recently() {
             return Ok(());
         }
         repository.backend().take_failure();
@@ -277,7 +272,7 @@ fn free<T>(tried: TryLockResult<T>) -> Option<T> {
     }
 }
 
-fn count_packs(repository: &std::path::Path) -> usize {
+fn count_packs(repository: &Path) -> usize {
     let folders = fs::read_dir(repository.join("data")).into_iter().flatten().flatten();
     folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
 }
@@ -300,8 +295,12 @@ mod tests {
             fs::write(folder.path().join(format!("volumes/vol1/{number}")), "f").unwrap();
         }
         let access = Access { password: None, host: "host1".into(), progress };
-        let local = LocalRepository::new(folder.path().to_owned(), access);
+        let local = LocalRepository::new(Root::at(folder.path()), access);
         (folder, local)
+    }
+
+    fn vol1(folder: &TempDir) -> PathBuf {
+        folder.path().join("volumes/vol1")
     }
 
     /// Makes the repository fail at the first byte that is read, and hides that it did before
@@ -335,18 +334,18 @@ mod tests {
     #[test]
     fn a_snapshot_that_was_not_read_to_the_end_is_none_even_if_the_reason_was_taken_away() {
         let thief = Arc::new(Thief::default());
-        let (_folder, local) = repository(2_000, thief.clone());
+        let (folder, local) = repository(2_000, thief.clone());
         thief.0.set(local.open().unwrap()).unwrap();
-        let error = local.take("vol1", "snap1", None, &Zoned::now()).unwrap_err();
+        let error = local.take(&vol1(&folder), "vol1", "snap1", None, &Zoned::now()).unwrap_err();
         assert!(error.message.contains("/index/"), "{error}");
-        assert_eq!(fs::read_dir(local.folder().join("snapshots")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(local.root.snapshots()).unwrap().count(), 0);
     }
 
     #[test]
     fn space_comes_back_even_after_a_panic() {
-        let (_folder, local) = repository(1, crate::progress::none());
-        let taken = local.take("vol1", "snap1", None, &Zoned::now()).unwrap();
-        assert_ne!(count_packs(&local.folder()), 0);
+        let (folder, local) = repository(1, crate::progress::none());
+        let taken = local.take(&vol1(&folder), "vol1", "snap1", None, &Zoned::now()).unwrap();
+        assert_ne!(count_packs(&local.root.repository()), 0);
         std::thread::scope(|scope| {
             let panicking = scope.spawn(|| {
                 let _writing = local.writing.lock();
@@ -356,6 +355,6 @@ mod tests {
             panicking.join().unwrap_err();
         });
         local.delete(&[taken.id]).unwrap();
-        assert_eq!(count_packs(&local.folder()), 0);
+        assert_eq!(count_packs(&local.root.repository()), 0);
     }
 }

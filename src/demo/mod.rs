@@ -18,7 +18,8 @@ use crate::{
     config::{Config, DaemonChoice},
     convoy::Destination,
     error::{Error, Result},
-    runs::{self, Door, Request, Status, Trigger},
+    run_words::{RunStatus, Trigger},
+    runs::{self, Door, Request},
     script::{self, Library},
     units::format_size,
 };
@@ -196,7 +197,7 @@ impl Demo<'_> {
         let result = finished
             .result
             .map_err(|error| error.context(format_args!("the script \"{name}\" failed")))?;
-        hold(finished.status == Status::Done, || {
+        hold(finished.status == RunStatus::Done, || {
             format!("the script \"{name}\" went wrong: {:?}", finished.failures)
         })?;
         Ok(result)

@@ -48,6 +48,7 @@ use crate::{
     config::{Config, NotifyOn},
     diagnostic::in_one_line,
     error::{Error, ErrorKind, Result},
+    run_words::{RunStatus, Trigger},
     text::counted,
 };
 use email::Email;
@@ -187,7 +188,7 @@ impl Notifier {
         if report.is_a_look() {
             // It is seen by whoever asked; what the crontab's runs failed to show can be over all
             // the same.
-            if !report.is_bad {
+            if !report.status.is_failure() {
                 self.ended_well(&key, report);
             }
         } else if report.counts_as_failure() {
@@ -200,7 +201,7 @@ impl Notifier {
                 fingerprint: &fingerprint,
                 now: self.clock.now(),
                 // What a person typed may never be typed again.
-                fades: report.trigger != "cron",
+                fades: report.trigger != Trigger::Cron,
                 not_backed_up: report.not_backed_up(),
                 place: report.place.clone(),
                 repeat: Repeat::AfterAWhile,
@@ -212,7 +213,7 @@ impl Notifier {
                 }
                 Verdict::Known => self.tell_run(Event::Failed, report, Reach::Always, None, None),
             });
-        } else if report.is_bad || report.status != "done" {
+        } else if report.status != RunStatus::Done {
             self.tell_made_up_for(report);
             self.tell_run(Event::Ended, report, Reach::Always, None, None);
         } else {

@@ -9,6 +9,7 @@ use super::problems::{BackedUp, EVERY_VOLUME};
 use crate::{
     diagnostic,
     error::{Error, ErrorKind},
+    run_words::{RunStatus, Trigger},
     script::{Effect, Failure},
     text::command_line,
 };
@@ -22,13 +23,10 @@ pub(crate) struct RunReport {
     pub(crate) script: String,
     /// Its arguments, as words of a command line.
     pub(crate) arguments: Vec<String>,
-    /// Who started it: `cli`, `cron` or `http`.
-    pub(crate) trigger: String,
-    /// How it ended: `done`, `failed`, `partial`, `cancelled`, `timed-out`, `interrupted` or
-    /// `skipped`.
-    pub(crate) status: String,
-    /// Whether that is a failure.
-    pub(crate) is_bad: bool,
+    /// Who started it.
+    pub(crate) trigger: Trigger,
+    /// How it ended.
+    pub(crate) status: RunStatus,
     /// Whether nothing was to be written. Nobody is told of such a run.
     pub(crate) dry_run: bool,
     /// Whether its script only reads. A person who types one sits before it.
@@ -98,12 +96,12 @@ impl RunReport {
     /// Whether people are told of it as a failure. A person who cancelled a run knows, and one
     /// whose run found the lock taken can try again; nobody watches the crontab's.
     pub(crate) fn counts_as_failure(&self) -> bool {
-        self.is_bad && self.status != "cancelled" && (!self.is_busy() || self.trigger == "cron")
+        self.status.is_failure() && (!self.is_busy() || self.trigger == Trigger::Cron)
     }
 
     /// Whether it only showed something to whoever asked for it.
     pub(crate) fn is_a_look(&self) -> bool {
-        self.read_only && self.trigger != "cron"
+        self.read_only && self.trigger != Trigger::Cron
     }
 
     /// Whether what was asked for over HTTP was refused as wrong: whoever asked has the answer, and
@@ -111,7 +109,8 @@ impl RunReport {
     pub(crate) fn is_refused(&self) -> bool {
         let is_wrong =
             |kind| matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Guard);
-        self.trigger == "http" && self.error.as_ref().is_some_and(|error| is_wrong(error.kind))
+        self.trigger == Trigger::Http
+            && self.error.as_ref().is_some_and(|error| is_wrong(error.kind))
     }
 
     /// The volume that its arguments name.
@@ -140,7 +139,7 @@ impl RunReport {
     pub(super) fn good_backups(&self) -> BackedUp {
         let mut volumes = self.backed_up.clone();
         if self.does.contains(&Effect::Backup)
-            && self.status == "done"
+            && self.status == RunStatus::Done
             && !self.dry_run
             && !volumes.is_empty()
         {
@@ -163,7 +162,7 @@ impl RunReport {
             parts.insert(format!("|{}|{}", error.kind.code(), without_numbers(&error.to_string())));
         }
         if parts.is_empty() {
-            parts.insert(self.status.clone());
+            parts.insert(self.status.as_str().to_owned());
         }
         digest(&parts.into_iter().collect::<Vec<_>>().join("\n"))
     }
@@ -224,9 +223,8 @@ pub(super) mod tests {
             run: "20261123T074200.123456-1a2b-0".into(),
             script: "backup".into(),
             arguments: Vec::new(),
-            trigger: "cron".into(),
-            status: if volumes.is_empty() { "done" } else { "partial" }.into(),
-            is_bad: !volumes.is_empty(),
+            trigger: Trigger::Cron,
+            status: if volumes.is_empty() { RunStatus::Done } else { RunStatus::Partial },
             dry_run: false,
             read_only: false,
             does: vec![Effect::Backup],
@@ -270,13 +268,16 @@ pub(super) mod tests {
         assert!(report.counts_as_failure());
         report.failures[0].code = "busy".into();
         assert!(report.counts_as_failure());
-        report.trigger = "cli".into();
+        report.trigger = Trigger::Cli;
         assert!(!report.counts_as_failure());
         report = failed(&["vol1"]);
-        for (status, counts) in
-            [("timed-out", true), ("interrupted", true), ("failed", true), ("cancelled", false)]
-        {
-            report.status = status.into();
+        for (status, counts) in [
+            (RunStatus::TimedOut, true),
+            (RunStatus::Interrupted, true),
+            (RunStatus::Failed, true),
+            (RunStatus::Cancelled, false),
+        ] {
+            report.status = status;
             assert_eq!(report.counts_as_failure(), counts, "{status}");
         }
     }

@@ -64,14 +64,13 @@ fn several_failures_are_one_message_and_what_no_one_has_to_know_is_none() {
     let volumes: Vec<String> = (0..30).map(|number| format!("vol{number}")).collect();
     notifier.run_ended(&failed(&volumes.iter().map(String::as_str).collect::<Vec<_>>()));
     assert_eq!(subjects(&notifier).len(), 1);
-    for status in ["cancelled", "skipped", "done"] {
+    for status in [RunStatus::Cancelled, RunStatus::Skipped, RunStatus::Done] {
         let mut report = failed(&["vol1"]);
-        (report.status, report.script) = (status.into(), "other".into());
-        report.is_bad = false;
+        (report.status, report.script) = (status, "other".into());
         notifier.run_ended(&report);
     }
     let mut busy = failed(&[]);
-    (busy.is_bad, busy.status, busy.trigger) = (true, "failed".into(), "cli".into());
+    (busy.status, busy.trigger) = (RunStatus::Failed, Trigger::Cli);
     busy.error = Some(Error::new(ErrorKind::Busy, "in use"));
     busy.script = "busy".into();
     notifier.run_ended(&busy);
@@ -79,7 +78,7 @@ fn several_failures_are_one_message_and_what_no_one_has_to_know_is_none() {
     (dry.dry_run, dry.script) = (true, "dry".into());
     notifier.run_ended(&dry);
     assert_eq!(subjects(&notifier).len(), 1, "{:?}", subjects(&notifier));
-    busy.trigger = "cron".into();
+    busy.trigger = Trigger::Cron;
     notifier.run_ended(&busy);
     assert_eq!(subjects(&notifier)[1..], ["[db1] busy failed: in use"]);
     assert_eq!(notifier.problems().unwrap().len(), 2);
@@ -136,14 +135,14 @@ fn without_a_channel_nothing_is_kept() {
 }
 
 /// `backup --volume NAME` by this trigger: failed, or with a good backup.
-fn backup_of(volume: &str, trigger: &str, is_good: bool) -> RunReport {
+fn backup_of(volume: &str, trigger: Trigger, is_good: bool) -> RunReport {
     let mut report = failed(if is_good { &[] } else { &["x"] });
     report.arguments = ["--volume".to_owned(), volume.to_owned()].into();
-    report.trigger = trigger.into();
+    report.trigger = trigger;
     if is_good {
         report.backed_up = [volume.to_owned()].into();
     } else {
-        (report.status, report.failures) = ("failed".into(), Vec::new());
+        (report.status, report.failures) = (RunStatus::Failed, Vec::new());
         report.error = Some(Error::guard("no space left"));
     }
     report
@@ -154,11 +153,11 @@ fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[]);
     notifier.run_ended(&failed(&["vol1", "vol2"]));
-    notifier.run_ended(&backup_of("vol1", "cli", false));
+    notifier.run_ended(&backup_of("vol1", Trigger::Cli, false));
     assert_eq!(notifier.problems().unwrap().len(), 2);
-    notifier.run_ended(&backup_of("vol2", "cli", true));
+    notifier.run_ended(&backup_of("vol2", Trigger::Cli, true));
     assert_eq!(notifier.problems().unwrap().len(), 2, "vol1 is not backed up yet");
-    let mut elsewhere = backup_of("vol1", "http", true);
+    let mut elsewhere = backup_of("vol1", Trigger::Http, true);
     elsewhere.place = Some("daemon s3://other".into());
     (elsewhere.script, elsewhere.arguments) = ("nightly".into(), Vec::new());
     notifier.run_ended(&elsewhere);
@@ -178,7 +177,7 @@ fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once
 fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[]);
-    notifier.run_ended(&backup_of("vol1", "cron", false));
+    notifier.run_ended(&backup_of("vol1", Trigger::Cron, false));
     let mut partly = failed(&["vol2"]);
     partly.backed_up = ["vol1".to_owned()].into();
     notifier.run_ended(&partly);
@@ -194,7 +193,7 @@ fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
     old_snapshot.arguments = ["--create-snapshot".to_owned()].into();
     old_snapshot.backed_up = ["vol3".to_owned()].into();
     notifier.run_ended(&old_snapshot);
-    notifier.run_ended(&backup_of("vol3", "cron", true));
+    notifier.run_ended(&backup_of("vol3", Trigger::Cron, true));
     assert!(notifier.problems().unwrap().contains_key("run backup --create-snapshot"));
 }
 
@@ -202,8 +201,8 @@ fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
 fn what_a_person_typed_and_never_types_again_is_not_wrong_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "1d")]);
-    notifier.run_ended(&backup_of("vol9", "cli", false));
-    notifier.run_ended(&backup_of("vol8", "cron", false));
+    notifier.run_ended(&backup_of("vol9", Trigger::Cli, false));
+    notifier.run_ended(&backup_of("vol8", Trigger::Cron, false));
     clock.set("2026-11-26T07:00:00Z".parse().unwrap());
     assert_eq!(
         notifier.problems().unwrap().into_keys().collect::<Vec<_>>(),
@@ -217,15 +216,15 @@ fn a_look_at_a_list_by_hand_is_no_problem_and_the_crontabs_is() {
     let (notifier, _) = notifier(folder.path(), &[("BKUP_EMAIL_ON", "always")]);
     let mut look = failed(&["vol1"]);
     (look.script, look.read_only) = ("backups".into(), true);
-    for trigger in ["cli", "http"] {
-        look.trigger = trigger.into();
+    for trigger in [Trigger::Cli, Trigger::Http] {
+        look.trigger = trigger;
         notifier.run_ended(&look);
     }
     assert!(subjects(&notifier).is_empty() && notifier.problems().unwrap().is_empty());
-    look.trigger = "cron".into();
+    look.trigger = Trigger::Cron;
     notifier.run_ended(&look);
     assert_eq!(notifier.problems().unwrap().len(), 1);
-    (look.status, look.is_bad, look.trigger) = ("done".into(), false, "cli".into());
+    (look.status, look.trigger) = (RunStatus::Done, Trigger::Cli);
     look.failures.clear();
     notifier.run_ended(&look);
     notifier.run_ended(&look);

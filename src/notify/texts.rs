@@ -10,6 +10,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::report::RunReport;
 use crate::{
+    run_words::RunStatus,
     text::{cut, escape, escaped_lines},
     units::format_duration,
 };
@@ -71,14 +72,17 @@ pub(super) fn times_of(times: u64) -> String {
 
 /// What happened, as the end of "backup ..".
 fn happened(report: &RunReport) -> &'static str {
-    match report.status.as_str() {
-        "partial" => "partly failed",
-        "timed-out" => "timed out",
-        "interrupted" => "was cut off",
-        "cancelled" => "was cancelled",
-        "skipped" => "was skipped",
-        "done" => "went well",
-        _ => "failed",
+    match report.status {
+        RunStatus::Partial => "partly failed",
+        RunStatus::TimedOut => "timed out",
+        RunStatus::Interrupted => "was cut off",
+        RunStatus::Cancelled => "was cancelled",
+        RunStatus::Skipped => "was skipped",
+        RunStatus::Done => "went well",
+        RunStatus::Failed => "failed",
+        // A report is of a run that ended.
+        RunStatus::Waiting => "is waiting",
+        RunStatus::Running => "is running",
     }
 }
 
@@ -165,7 +169,7 @@ pub(super) fn run_body(
     let took =
         report.took.map(|took| format!(", it took {}", format_duration(took))).unwrap_or_default();
     blocks.push(Block::Fact("When", format!("{}{took}", moment(report.started, zone))));
-    blocks.push(Block::Fact("Started by", report.trigger.clone()));
+    blocks.push(Block::Fact("Started by", report.trigger.as_str().to_owned()));
     blocks.push(Block::Fact("Run", report.run.clone()));
     blocks.push(Block::Fact("Look closer", report.look_closer()));
     if !report.log_tail.is_empty() {
@@ -324,7 +328,7 @@ mod tests {
             "[db1] backup partly failed: v1, v2, v3 and 2 more"
         );
         let mut report = failed(&[]);
-        report.status = "failed".into();
+        report.status = RunStatus::Failed;
         report.arguments = ["--volume", "vol2"].map(str::to_owned).into();
         report.error = Some(Error::guard("no\r\nBcc: everyone@example.com"));
         assert_eq!(words(&report), "[db1] backup --volume vol2 failed: no");

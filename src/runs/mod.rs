@@ -32,11 +32,12 @@ use crate::{
     convoy::{
         BackupUrl, Daemon, Destination,
         dry_run::{DryRun, Step},
-        guards::{Guards, Witness},
+        guards::{Guards, Observation},
     },
     diagnostic,
     error::{Error, ErrorKind, Result},
     locks::Locks,
+    run_words::{RunStatus, Trigger},
     scope::{self, Scope},
     script::{
         self, Arguments, Effect, Failure, Host, Listener, MessageSink, Outcome, RunInfo, Script,
@@ -44,7 +45,7 @@ use crate::{
     },
     text::command_line,
 };
-pub(crate) use record::{Entry, Status, Trigger};
+pub(crate) use record::Entry;
 use record::{Output, RunRecord};
 pub(crate) use recording::Recorder;
 use recording::Recording;
@@ -120,7 +121,7 @@ pub(crate) struct Finished {
     /// The script's name.
     pub(crate) script: String,
     /// How it ended.
-    pub(crate) status: Status,
+    pub(crate) status: RunStatus,
     /// What the script returned; `Err` where it did not come to its end.
     pub(crate) result: Result<Value>,
     /// What failed on the way without ending it.
@@ -148,8 +149,8 @@ impl Finished {
     /// The process's exit code: 0 done, 3 partial, else by the error, 1 where there is none.
     pub(crate) fn exit_code(&self) -> u8 {
         match (self.status, &self.result) {
-            (Status::Done, _) => 0,
-            (Status::Partial, _) => 3,
+            (RunStatus::Done, _) => 0,
+            (RunStatus::Partial, _) => 3,
             (_, Err(error)) => error.exit_code(),
             // Every volume failed: all of them for the same busy lock is still "try later".
             (_, Ok(_))
@@ -203,7 +204,7 @@ pub(crate) fn announce(
     };
     let mut record = begun_record(&id, &request, started);
     if matches!(place, Some(Place::Waiting(_))) {
-        record.status = Status::Waiting;
+        record.status = RunStatus::Waiting;
     }
     let begin = |recorder: &Arc<Recorder>| {
         recorder.begin(record.clone(), cancellation.clone(), !only_reads)
@@ -235,7 +236,7 @@ impl Announced {
 
     /// Whether it has to wait for its turn.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.record.status == Status::Waiting
+        self.record.status == RunStatus::Waiting
     }
 
     /// Runs it to its end, when its turn has come.
@@ -269,7 +270,7 @@ impl Announced {
             }
         }
         if self.is_waiting() {
-            (self.record.status, self.record.started) = (Status::Running, self.door.clock.now());
+            (self.record.status, self.record.started) = (RunStatus::Running, self.door.clock.now());
             if let Some(recording) = self.recording.as_ref().filter(|_| turn.is_some()) {
                 recording.turn_came(self.record.clone());
             }
@@ -301,7 +302,7 @@ impl Announced {
         } else {
             Guards::new(daemon, (!request.dry_run).then_some(locks), door.clock.clone())
         };
-        let guards = Arc::new(guards.that_miss(&door.lock_folder));
+        let guards = Arc::new(guards.expecting_known_backups(&door.lock_folder));
 
         let mut host = Host::new(guards.clone(), tokio::runtime::Handle::current());
         host.cancellation = cancellation;
@@ -309,11 +310,7 @@ impl Announced {
         host.deadline = begun.checked_add(request.timeout);
         host.clock = door.clock.clone();
         host.settings = door.settings.clone();
-        host.run = RunInfo {
-            id: id.clone(),
-            trigger: request.trigger.as_str().into(),
-            dry_run: request.dry_run,
-        };
+        host.run = RunInfo { id: id.clone(), trigger: request.trigger, dry_run: request.dry_run };
         host.listener = door.listener.clone();
         host.message_sink = door.message_sink.clone();
         let host = Arc::new(host);
@@ -340,9 +337,9 @@ impl Announced {
             });
             let mut finished =
                 finished(&record, outcome, dry.map(|dry| dry.plan()), begun.elapsed());
-            let witnessed = guards.witnessed();
+            let observed = guards.observed();
             if !record.dry_run {
-                finished.backed_up = backed_up(&witnessed, destination.as_ref());
+                finished.backed_up = backed_up(&observed, destination.as_ref());
             }
             let cancelled_by = recording.as_ref().and_then(Recording::cancelled_by);
             if let Err(error) = &mut finished.result
@@ -351,22 +348,22 @@ impl Announced {
                 match cancelled_by {
                     Some(by) => error.message = format!("the run was cancelled by {by}"),
                     None if ending.is_cancelled() => {
-                        finished.status = Status::Interrupted;
+                        finished.status = RunStatus::Interrupted;
                         error.message = CUT_OFF.to_owned();
                     }
                     None => {}
                 }
             }
             if let Some(recording) = recording {
-                let record = ended_record(record, &finished, &witnessed, clock.now());
-                let witnessed = finished.plan.is_none().then(|| (guards.identity(), witnessed));
+                let record = ended_record(record, &finished, &observed, clock.now());
+                let observed = finished.plan.is_none().then(|| (guards.identity(), observed));
                 // A process that goes on has time to write down what nobody looks for.
                 let end = if read_only && trigger == Trigger::Http {
                     Recording::end_soon
                 } else {
                     Recording::end
                 };
-                finished.recorded = end(recording, record, output(&finished, read_only), witnessed);
+                finished.recorded = end(recording, record, output(&finished, read_only), observed);
             }
             finished
         };
@@ -390,13 +387,13 @@ impl Announced {
 }
 
 /// The volumes that a run made good backups of at this destination.
-fn backed_up(witnessed: &[Witness], destination: Option<&Destination>) -> BTreeSet<String> {
+fn backed_up(observed: &[Observation], destination: Option<&Destination>) -> BTreeSet<String> {
     let is_there = |url: &str| {
         BackupUrl::parse(url)
             .is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
     };
-    let made = witnessed.iter().filter_map(|witness| match witness {
-        Witness::BackupGood { volume, url, made: true, .. } if is_there(url) => {
+    let made = observed.iter().filter_map(|observation| match observation {
+        Observation::BackupGood { volume, url, made: true, .. } if is_there(url) => {
             Some(volume.clone())
         }
         _ => None,
@@ -426,12 +423,12 @@ fn finished(
     took: Duration,
 ) -> Finished {
     let (status, result, failures) = match outcome {
-        Ok(outcome) => (status(&outcome), Ok(outcome.result), outcome.failures),
+        Ok(outcome) => (outcome.status(), Ok(outcome.result), outcome.failures),
         Err(error) => {
             let status = match error.kind {
-                ErrorKind::Cancelled => Status::Cancelled,
-                ErrorKind::DeadlineExceeded => Status::TimedOut,
-                _ => Status::Failed,
+                ErrorKind::Cancelled => RunStatus::Cancelled,
+                ErrorKind::DeadlineExceeded => RunStatus::TimedOut,
+                _ => RunStatus::Failed,
             };
             (status, Err(error), Vec::new())
         }
@@ -458,16 +455,16 @@ fn finished(
 fn ended_record(
     record: RunRecord,
     finished: &Finished,
-    witnessed: &[Witness],
+    observed: &[Observation],
     ended: Timestamp,
 ) -> RunRecord {
     let failed: BTreeSet<&str> =
         finished.failures.iter().map(|failure| failure.volume.as_str()).collect();
-    let worked_on: BTreeSet<&str> = witnessed.iter().filter_map(Witness::worked_on).collect();
+    let worked_on: BTreeSet<&str> = observed.iter().filter_map(Observation::worked_on).collect();
     // In a dry run it would have been done, and was not.
     let done = worked_on.difference(&failed).filter(|name| !name.is_empty() && !record.dry_run);
-    let sizes = witnessed.iter().filter_map(|witness| match witness {
-        Witness::BackupGood { bytes, made: true, .. } => Some(*bytes),
+    let sizes = observed.iter().filter_map(|observation| match observation {
+        Observation::BackupGood { bytes, made: true, .. } => Some(*bytes),
         _ => None,
     });
     let sizes: Vec<Option<u64>> = sizes.collect();
@@ -477,7 +474,7 @@ fn ended_record(
         ended: Some(ended),
         took: Some(finished.took),
         status: finished.status,
-        reason: (finished.status == Status::Interrupted).then(|| CUT_OFF.to_owned()),
+        reason: (finished.status == RunStatus::Interrupted).then(|| CUT_OFF.to_owned()),
         error: finished.result.as_ref().err().map(diagnostic::to_json),
         failures: finished.failures.clone(),
         ..record
@@ -508,13 +505,5 @@ fn room_left(value: &Value, bytes: usize) -> Option<usize> {
             })
         }
         _ => bytes.checked_sub(5),
-    }
-}
-
-fn status(outcome: &Outcome) -> Status {
-    match outcome.status() {
-        script::Status::Done => Status::Done,
-        script::Status::Partial => Status::Partial,
-        script::Status::Failed => Status::Failed,
     }
 }

@@ -8,99 +8,10 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::host;
-use crate::script::{Effect, Failure};
-
-/// Who started a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Trigger {
-    /// The command line.
-    Cli,
-    /// A crontab entry.
-    Cron,
-    /// An HTTP request.
-    Http,
-}
-
-impl Trigger {
-    /// The word for it in scripts, logs and records.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Cli => "cli",
-            Self::Cron => "cron",
-            Self::Http => "http",
-        }
-    }
-
-    /// The trigger that this word is for.
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        [Self::Cli, Self::Cron, Self::Http].into_iter().find(|trigger| trigger.as_str() == word)
-    }
-}
-
-/// How a run ended, or that it did not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Status {
-    /// It waits for its turn: as many others go on as there may be at a time.
-    Waiting,
-    /// It goes on.
-    Running,
-    /// All of it went well.
-    Done,
-    /// Some of it failed, the rest went well.
-    Partial,
-    /// It failed.
-    Failed,
-    /// Someone ended it.
-    Cancelled,
-    /// Its deadline passed.
-    TimedOut,
-    /// Its process was gone before its end, or ended and cut it off.
-    Interrupted,
-    /// It was due and did not begin.
-    Skipped,
-}
-
-impl Status {
-    /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Waiting,
-        Self::Running,
-        Self::Done,
-        Self::Partial,
-        Self::Failed,
-        Self::Cancelled,
-        Self::TimedOut,
-        Self::Interrupted,
-        Self::Skipped,
-    ];
-
-    /// The word for it, on the command line, in JSON and in the store.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Partial => "partial",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::TimedOut => "timed-out",
-            Self::Interrupted => "interrupted",
-            Self::Skipped => "skipped",
-        }
-    }
-
-    /// Whether it has not come to its end.
-    pub(crate) fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Running)
-    }
-
-    /// The status that this word is for.
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
-    }
-}
+use crate::{
+    run_words::{RunStatus, Trigger},
+    script::{Effect, Failure},
+};
 
 /// The line of a crontab that started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -160,7 +71,7 @@ pub(crate) struct RunRecord {
     #[serde(rename = "took_seconds", serialize_with = "seconds")]
     pub(crate) took: Option<Duration>,
     /// How it ended.
-    pub(crate) status: Status,
+    pub(crate) status: RunStatus,
     /// Why it did not begin, where it was skipped; why it did not get to its end, where its process
     /// could still say so.
     pub(crate) reason: Option<String>,
@@ -216,7 +127,7 @@ impl RunRecord {
             started,
             ended: None,
             took: None,
-            status: Status::Running,
+            status: RunStatus::Running,
             reason: None,
             error: None,
             failures: Vec::new(),
@@ -352,7 +263,7 @@ pub(crate) const DURATION_BUCKETS: [f64; 9] =
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Totals {
     /// How many ended how, by script.
-    pub(crate) runs: Vec<(String, String, u64)>,
+    pub(crate) runs: Vec<(String, RunStatus, u64)>,
     /// How long they took.
     pub(crate) durations: Vec<Durations>,
     /// The bytes of the backups that they made.
@@ -377,7 +288,7 @@ pub(crate) struct Filter {
     /// Of this script.
     pub(crate) script: Option<String>,
     /// With this status.
-    pub(crate) status: Option<Status>,
+    pub(crate) status: Option<RunStatus>,
     /// That began at this time or later.
     pub(crate) since: Option<Timestamp>,
     /// That have to do with this volume.
@@ -397,5 +308,5 @@ pub(crate) enum Cancelling {
     /// It was asked, and ends soon.
     Asked,
     /// It had ended already, in this way.
-    Ended(Status),
+    Ended(RunStatus),
 }

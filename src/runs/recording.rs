@@ -21,14 +21,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     alive::Alive,
-    record::{Line, Output, RunRecord, Status},
+    record::{Line, Output, RunRecord},
     store::{Change, Ending, Store},
 };
 use crate::{
     clock::Clock,
-    convoy::guards::Witness,
+    convoy::guards::Observation,
     diagnostic,
     error::{Error, ErrorKind, Result},
+    run_words::RunStatus,
     scope::Lines,
     sync::lock,
 };
@@ -112,7 +113,7 @@ enum Message {
 struct End {
     record: RunRecord,
     output: Output,
-    witnessed: Option<(String, Vec<Witness>)>,
+    observed: Option<(String, Vec<Observation>)>,
     waiting: Waiting,
     since: Instant,
 }
@@ -262,16 +263,16 @@ impl Recording {
         self,
         mut record: RunRecord,
         output: Output,
-        witnessed: Option<(String, Vec<Witness>)>,
+        observed: Option<(String, Vec<Observation>)>,
     ) -> bool {
         let count = self.unwritten.fetch_add(1, Ordering::Relaxed);
         let on_its_way = OnItsWay(self.unwritten.clone());
         if count >= MOST_UNWRITTEN {
-            return self.end(record, output, witnessed);
+            return self.end(record, output, observed);
         }
         record.lines_left_out = self.kept.left_out();
         let waiting = Waiting::Nobody { _counted: Some(on_its_way) };
-        let end = End { record, output, witnessed, waiting, since: Instant::now() };
+        let end = End { record, output, observed, waiting, since: Instant::now() };
         self.kept.messages.send(Message::End(self.kept.run.clone(), Box::new(end))).is_ok()
     }
 
@@ -280,14 +281,14 @@ impl Recording {
         self,
         mut record: RunRecord,
         output: Output,
-        witnessed: Option<(String, Vec<Witness>)>,
+        observed: Option<(String, Vec<Observation>)>,
     ) -> bool {
         record.lines_left_out = self.kept.left_out();
         let (written, is_written) = mpsc::channel();
         let end = Box::new(End {
             record,
             output,
-            witnessed,
+            observed,
             waiting: Waiting::Run(written),
             since: Instant::now(),
         });
@@ -360,14 +361,14 @@ impl Run {
     fn changes(&self) -> Vec<Change<'_>> {
         let lines = &self.lines;
         if let Some(end) = &self.end {
-            let witnessed = end
-                .witnessed
+            let observed = end
+                .observed
                 .as_ref()
-                .map(|(daemon, witnessed)| (daemon.as_str(), witnessed.as_slice()));
+                .map(|(daemon, observed)| (daemon.as_str(), observed.as_slice()));
             return vec![Change::End(Ending {
                 record: &end.record,
                 output: &end.output,
-                witnessed,
+                observed,
                 lines,
             })];
         }
@@ -604,7 +605,7 @@ fn alive(store: &Store, id: &str) -> Result<Alive> {
 fn broken(record: RunRecord, now: Timestamp) -> End {
     let error = Error::internal("the run broke off inside the program");
     let record = RunRecord {
-        status: Status::Failed,
+        status: RunStatus::Failed,
         ended: Some(now),
         error: Some(diagnostic::to_json(&error)),
         ..record
@@ -612,7 +613,7 @@ fn broken(record: RunRecord, now: Timestamp) -> End {
     End {
         record,
         output: Output::default(),
-        witnessed: None,
+        observed: None,
         waiting: Waiting::Nobody { _counted: None },
         since: Instant::now(),
     }

@@ -9,6 +9,7 @@ use crate::{
         Destination,
         memory::{Fault, MemoryDaemon},
     },
+    run_words::{RunStatus, Trigger},
     script::testing,
 };
 
@@ -71,7 +72,7 @@ async fn a_run_is_remembered_with_what_it_returned_and_what_it_did() {
     let bench = bench(&["vol1", "vol2"]);
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); run::failed(\"vol2\", \"no\"); #{ a: 1 } }";
     let (finished, record) = bench.run(request(text)).await;
-    assert_eq!((record.status, record.status), (Status::Partial, finished.status));
+    assert_eq!((record.status, record.status), (RunStatus::Partial, finished.status));
     assert_eq!(
         (record.script.as_str(), record.trigger, record.entry.unwrap().line),
         ("test", Trigger::Cron, 4)
@@ -92,7 +93,7 @@ async fn what_the_guards_saw_is_kept_whatever_the_script_says_of_it() {
     let bench = bench(&["vol1"]);
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); throw \"and then it broke\" }";
     let (finished, record) = bench.run(request(text)).await;
-    assert_eq!(finished.status, Status::Failed);
+    assert_eq!(finished.status, RunStatus::Failed);
     let error = record.error.unwrap();
     assert_eq!(error["location"]["line"], 1, "{error}");
     assert_eq!(bench.store.volumes().unwrap()[0].good_backups.len(), 1);
@@ -101,7 +102,7 @@ async fn what_the_guards_saw_is_kept_whatever_the_script_says_of_it() {
     bench.daemon.fault("create_backup", Fault::AnswersSuccessOnly);
     let text = "fn main(args) { try { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); } catch { } [#{ URL: \"vfs:///b\" }] }";
     let (finished, _) = bench.run(request(text)).await;
-    assert_eq!(finished.status, Status::Done);
+    assert_eq!(finished.status, RunStatus::Done);
     assert_eq!(bench.store.volumes().unwrap()[0].good_backups.len(), 1);
 }
 
@@ -121,11 +122,11 @@ async fn a_run_that_is_cancelled_or_out_of_time_is_remembered_so() {
     let bench = bench(&[]);
     let forever = "fn main(args) { while true { time::sleep(\"1h\"); } }";
     let late = Request { timeout: Duration::ZERO, ..request(forever) };
-    assert_eq!(bench.run(late).await.1.status, Status::TimedOut);
+    assert_eq!(bench.run(late).await.1.status, RunStatus::TimedOut);
     let token = CancellationToken::new();
     token.cancel();
     let finished = run(&bench.door, request(forever), token).await;
-    assert_eq!(bench.store.get(&finished.id).unwrap().status, Status::Cancelled);
+    assert_eq!(bench.store.get(&finished.id).unwrap().status, RunStatus::Cancelled);
 }
 
 #[tokio::test]
@@ -135,18 +136,18 @@ async fn a_run_that_is_cut_off_with_the_program_is_interrupted_and_not_cancelled
     token.cancel();
     bench.door.ending.cancel();
     let finished = run(&bench.door, request("fn main(args) { sleep(3600); }"), token).await;
-    assert_eq!(finished.status, Status::Interrupted);
+    assert_eq!(finished.status, RunStatus::Interrupted);
     assert_eq!(finished.result.unwrap_err().to_string(), "serve was ended");
     let record = bench.store.get(&finished.id).unwrap();
     assert_eq!(
         (record.status, record.reason.as_deref()),
-        (Status::Interrupted, Some("serve was ended"))
+        (RunStatus::Interrupted, Some("serve was ended"))
     );
     assert!(record.took.is_some() && record.ended.is_some());
     let well = bench.run(request("fn main(args) { 7 }")).await.1;
     assert_eq!(
         (well.status, well.reason),
-        (Status::Done, None),
+        (RunStatus::Done, None),
         "one that comes to its end meanwhile is done"
     );
 }
@@ -166,8 +167,10 @@ async fn a_run_that_nobody_waits_for_any_more_is_remembered_all_the_same() {
     drop(running);
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(30) {
-        let runs =
-            bench.store.list(&Filter { status: Some(Status::Done), ..Filter::default() }).unwrap();
+        let runs = bench
+            .store
+            .list(&Filter { status: Some(RunStatus::Done), ..Filter::default() })
+            .unwrap();
         if let Some(done) = runs.first() {
             assert_eq!(bench.store.output(&done.id).unwrap().result, Some(serde_json::json!(7)));
             return;
@@ -187,7 +190,7 @@ async fn a_store_that_cannot_be_used_stops_no_run() {
     };
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";
     let finished = run(&door, request(text), CancellationToken::new()).await;
-    assert_eq!((finished.status, finished.recorded), (Status::Done, false));
+    assert_eq!((finished.status, finished.recorded), (RunStatus::Done, false));
     assert_eq!(bench.daemon.backup_names().len(), 1);
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     convoy::{Destination, guards::Guards},
+    run_words::Trigger,
 };
 
 /// What a run gives the primitives of its script.
@@ -50,7 +51,7 @@ impl Host {
             deadline: None,
             clock: Arc::new(SystemClock),
             settings: Arc::default(),
-            run: RunInfo::default(),
+            run: RunInfo { id: String::new(), trigger: Trigger::Cli, dry_run: false },
             listener: Arc::new(Silent),
             message_sink: Arc::new(NotifyLog),
             max_operations: MAX_OPERATIONS,
@@ -76,12 +77,12 @@ impl Default for Settings {
 }
 
 /// Which run this is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct RunInfo {
     /// Its id.
     pub(crate) id: String,
-    /// Who started it: `cli`, `cron` or `http`.
-    pub(crate) trigger: String,
+    /// Who started it.
+    pub(crate) trigger: Trigger,
     /// Whether nothing is to be written.
     pub(crate) dry_run: bool,
 }

@@ -46,7 +46,7 @@ pub(crate) use effect::Effect;
 pub(crate) use host::{Host, Listener, RunInfo, Settings, Silent};
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use message_sink::{Mail, MessageSink, NotifyLog, Post, Speaker};
-pub(crate) use outcome::{Failure, Outcome, Status};
+pub(crate) use outcome::{Failure, Outcome};
 pub(crate) use parameter::{Parameter, ParameterKind};
 pub(crate) use reference::definitions;
 pub(crate) use runner::run;

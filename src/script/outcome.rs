@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::run_words::RunStatus;
+
 /// What a script's run came to.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Outcome {
@@ -28,24 +30,12 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
 }
 
-/// How a run that came to its end went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    /// All went well.
-    Done,
-    /// Some things failed, others went well.
-    Partial,
-    /// Nothing went well.
-    Failed,
-}
-
 impl Outcome {
     /// Done without failures; failed where there are failures and the result is an array without
     /// one good element; else partial. What failed has an `Error`. In a plan (its elements have
     /// `Keep`), nothing of a volume that failed went well but what was deleted: to keep the rest
     /// was no work.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> RunStatus {
         let failed: BTreeSet<&str> =
             self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         let is_bad = |element: &Value| {
@@ -55,9 +45,9 @@ impl Outcome {
                 || undone && volume.is_some_and(|volume| failed.contains(volume))
         };
         match &self.result {
-            _ if self.failures.is_empty() => Status::Done,
-            Value::Array(elements) if elements.iter().all(is_bad) => Status::Failed,
-            _ => Status::Partial,
+            _ if self.failures.is_empty() => RunStatus::Done,
+            Value::Array(elements) if elements.iter().all(is_bad) => RunStatus::Failed,
+            _ => RunStatus::Partial,
         }
     }
 }

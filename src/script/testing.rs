@@ -10,6 +10,7 @@ use crate::{
     clock::FixedClock,
     convoy::{Daemon, Destination, guards::Guards, memory::MemoryDaemon},
     error::Result,
+    run_words::Trigger,
 };
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
@@ -24,7 +25,7 @@ pub(crate) fn host_over(daemon: Arc<dyn Daemon>) -> Host {
     let mut host = Host::new(guards(daemon), RUNTIME.handle().clone());
     Arc::make_mut(&mut host.settings).destination =
         Some(Destination::parse("vfs:///backups").unwrap());
-    host.run = RunInfo { id: "run-1".into(), trigger: "cli".into(), dry_run: false };
+    host.run = RunInfo { id: "run-1".into(), trigger: Trigger::Cli, dry_run: false };
     let now = "2026-01-02T00:00:00Z".parse().unwrap();
     host.clock = Arc::new(FixedClock::new(now, jiff::tz::TimeZone::UTC));
     host

@@ -114,8 +114,8 @@ pub(crate) fn report(seen: &Seen<'_>) -> Report {
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
     let running = failures::running(seen.store).into_iter().map(|run| Running {
         arguments: run.words(),
-        trigger: run.trigger.as_str().to_owned(),
-        status: run.status.as_str().to_owned(),
+        trigger: run.trigger,
+        status: run.status,
         id: run.id,
         script: run.script,
         started: run.started,

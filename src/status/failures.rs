@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::known::VolumeStatus;
 use crate::{
+    run_words::{RunStatus, Trigger},
     runs::{
-        Status, Store, Trigger,
+        Store,
         record::{self, Filter, RunRecord},
     },
     script::Effect,
@@ -34,7 +35,7 @@ pub(super) fn last_failure(
     for run in store.list(&filter).unwrap_or_default() {
         if run.dry_run
             || run.ended.is_none()
-            || run.status == Status::Skipped
+            || run.status == RunStatus::Skipped
             || !seen.insert(run.script.clone())
             || since.is_some_and(|at| run.started < at)
         {
@@ -81,7 +82,7 @@ pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
         // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
         let is_open = matches!(
             run.status,
-            Status::Waiting | Status::Running | Status::Skipped | Status::Cancelled
+            RunStatus::Waiting | RunStatus::Running | RunStatus::Skipped | RunStatus::Cancelled
         );
         if !counts || run.dry_run || is_open || !seen.insert(same_work(&run)) || is_over(&run) {
             continue;
@@ -93,7 +94,7 @@ pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
             continue;
         }
         match (&run.error, run.status) {
-            (_, Status::Interrupted) => {
+            (_, RunStatus::Interrupted) => {
                 let why = run.reason.as_deref().unwrap_or("its process is gone");
                 failed_runs.push(failed(&run, &format!("it was interrupted, {why}")));
             }
@@ -128,8 +129,8 @@ pub(crate) fn running(store: &Store) -> Vec<RunRecord> {
     let list = |status| {
         store.list(&Filter { status: Some(status), ..Filter::default() }).unwrap_or_default()
     };
-    let mut open = list(Status::Waiting);
-    open.extend(list(Status::Running));
+    let mut open = list(RunStatus::Waiting);
+    open.extend(list(RunStatus::Running));
     open.sort_by(|one, other| other.id.cmp(&one.id));
     open
 }

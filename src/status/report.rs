@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::run_words::{RunStatus, Trigger};
+
 /// Whether everything is safe, and what is known. Times are in UTC, sizes are bytes.
 #[derive(Debug, Clone, Serialize, Default)]
 pub(crate) struct Report {
@@ -113,10 +115,10 @@ pub(crate) struct Running {
     pub(crate) script: String,
     /// Its arguments, as words of a command line.
     pub(crate) arguments: Vec<String>,
-    /// Who started it: `cli`, `cron` or `http`.
-    pub(crate) trigger: String,
+    /// Who started it.
+    pub(crate) trigger: Trigger,
     /// `running`, or `waiting` for its turn.
-    pub(crate) status: String,
+    pub(crate) status: RunStatus,
     /// When it began.
     pub(crate) started: Timestamp,
 }

@@ -29,8 +29,9 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, Result},
+    run_words::RunStatus,
     runs::{
-        Status, Store,
+        Store,
         record::{Filter, Line, RunRecord},
     },
     sync::lock,
@@ -353,7 +354,7 @@ impl Follower {
             Err(error) if error.kind == ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
-        for status in [Status::Running, Status::Waiting] {
+        for status in [RunStatus::Running, RunStatus::Waiting] {
             for run in self.store.list(&Filter { status: Some(status), ..Filter::default() })? {
                 let last = self.store.last_lines(&run.id, 1)?.first().map_or(0, |line| line.number);
                 self.open.insert(run.id.clone(), (run, last));

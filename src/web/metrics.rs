@@ -69,7 +69,7 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
     for (script, status, count) in &totals.runs {
         text.sample(
             "convoy_backups_runs_total",
-            &[("script", script), ("status", status)],
+            &[("script", script), ("status", status.as_str())],
             *count as f64,
         );
     }

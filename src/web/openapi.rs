@@ -13,7 +13,10 @@ use super::{
     core::Core,
     problem::Problem,
 };
-use crate::{runs::Status, script::Script};
+use crate::{
+    run_words::{RunStatus, Trigger},
+    script::Script,
+};
 use parameters::{DURATION, SOME_TIME, Sent, arguments};
 
 /// GET /openapi.json
@@ -146,7 +149,7 @@ fn fixed_paths() -> Map<String, Value> {
     let get = |tag: &str, id: &str, summary: &str, parameters: Value, responses: Value| json!({ "get": { "tags": [tag], "operationId": id, "summary": summary, "parameters": parameters, "responses": responses } });
     let none = || json!([]);
     let id = || path("id", "The run's id, or its beginning where that is enough");
-    let statuses: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
+    let statuses: Vec<_> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
     // An empty one is none: so does a form's field say that it was left as it is.
     let or_none: Vec<_> = statuses.iter().copied().chain([""]).collect();
     let list = json!([
@@ -347,7 +350,7 @@ fn fixed_paths() -> Map<String, Value> {
 fn schemas() -> Value {
     let time = json!({ "type": ["string", "null"], "format": "date-time" });
     let text = json!({ "type": ["string", "null"] });
-    let statuses: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
+    let statuses = RunStatus::ALL;
     json!({
         "Problem": {
             "type": "object",
@@ -363,7 +366,7 @@ fn schemas() -> Value {
         },
         "Started": {
             "type": "object", "required": ["run", "status"],
-            "properties": { "run": { "type": "string" }, "status": { "enum": ["waiting", "running"] } },
+            "properties": { "run": { "type": "string" }, "status": { "enum": [RunStatus::Waiting, RunStatus::Running] } },
         },
         "Run": {
             "type": "object",
@@ -371,7 +374,7 @@ fn schemas() -> Value {
             "properties": {
                 "id": { "type": "string" }, "script": { "type": "string" }, "arguments": { "type": "object" },
                 "words": { "type": "array", "items": { "type": "string" } },
-                "trigger": { "enum": ["cli", "cron", "http"] }, "status": { "enum": statuses },
+                "trigger": { "enum": Trigger::ALL }, "status": { "enum": statuses },
                 "started": { "type": "string", "format": "date-time" }, "ended": time,
                 "took_seconds": { "type": ["number", "null"] }, "reason": text, "dry_run": { "type": "boolean" },
                 "volumes_done": { "type": "array", "items": { "type": "string" } },

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    run_words::RunStatus,
     runs::{Finished, record::RunRecord},
 };
 
@@ -57,7 +58,8 @@ pub(super) async fn reply(
 
 /// A run that goes on.
 pub(super) fn started(id: &str, is_waiting: bool) -> Value {
-    json!({ "run": id, "status": if is_waiting { "waiting" } else { "running" } })
+    let status = if is_waiting { RunStatus::Waiting } else { RunStatus::Running };
+    json!({ "run": id, "status": status })
 }
 
 /// 202: this run was started.

@@ -24,8 +24,8 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock},
     error::{Error, ErrorKind},
+    run_words::RunStatus,
     runs::{
-        Status,
         record::{Cancelling, Filter, RunRecord},
         since,
     },
@@ -53,8 +53,8 @@ pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
     }
     let status = match query.get("status") {
         Some(word) => {
-            let all: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
-            Some(Status::parse(word).ok_or_else(|| {
+            let all: Vec<_> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
+            Some(RunStatus::parse(word).ok_or_else(|| {
                 Query::wrong("status", word, &format!("one of {}", all.join(", ")))
             })?)
         }

@@ -16,7 +16,8 @@ use crate::{
     clock::{Clock, SystemClock},
     diagnostic::explained,
     error::{Error, Result},
-    runs::{self, Begun, EntryEvent, Finished, Request, Status, Store, Trigger, record::Skipped},
+    run_words::{RunStatus, Trigger},
+    runs::{self, Begun, EntryEvent, Finished, Request, Store, record::Skipped},
     schedule::{
         Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd,
         Runner, Started,
@@ -108,7 +109,7 @@ impl Runner for CrontabRunner {
             begins.await;
         }
         let end = match &ran {
-            Ok(finished) if finished.status == Status::Interrupted => RunEnd::CutOff,
+            Ok(finished) if finished.status == RunStatus::Interrupted => RunEnd::CutOff,
             _ => RunEnd::Ended,
         };
         let shared = self.0.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Guards, Witness, destinations,
+    Guards, Observation, destinations,
     unfinished::{Note, Notes, Operation, Unfinished},
 };
 use crate::{
@@ -201,7 +201,7 @@ impl Guards {
             made => made?,
         };
         let proven = self.prove(&url, snapshot, volume, destination).await?;
-        self.witness_backup(volume, &url, &proven, true);
+        self.observe_backup(volume, &url, &proven, true);
         if self.locks.is_some() {
             self.remember(destination).await;
         }
@@ -451,7 +451,7 @@ impl Guards {
             let mut seen = self.seen();
             seen.made.retain(|(_, made)| !made.same_backup(url));
             seen.good.retain(|good| !good.same_backup(url));
-            seen.witnessed.push(Witness::BackupDeleted { volume, url: url.to_string() });
+            seen.observed.push(Observation::BackupDeleted { volume, url: url.to_string() });
         }
         deleted
     }
@@ -499,7 +499,7 @@ impl Guards {
             match self.daemon.backup(&url).await {
                 Ok(inspected) if inspected.is_complete() => {
                     self.seen().good.push(url.clone());
-                    self.witness_backup(inspected.volume(), &url, &inspected, false);
+                    self.observe_backup(inspected.volume(), &url, &inspected, false);
                     return Ok(Some(url));
                 }
                 Ok(_) => {}

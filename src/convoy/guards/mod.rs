@@ -18,18 +18,18 @@
 //!    is taken.
 //!
 //! [`backups`] holds what concerns backups, [`volumes`] what concerns volumes and snapshots,
-//! [`belonging`] which backups are whose, [`snapshot_names`] the names, [`witness`] what is
+//! [`belonging`] which backups are whose, [`snapshot_names`] the names, [`observations`] what is
 //! remembered of it all after the run.
 
 mod backups;
 mod belonging;
 mod destinations;
+mod observations;
 mod snapshot_names;
 #[cfg(test)]
 mod tests;
 mod unfinished;
 mod volumes;
-mod witness;
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +45,7 @@ use crate::{
     locks::{Lock, Locks, Sharing},
     sync::lock,
 };
-pub(crate) use witness::Witness;
+pub(crate) use observations::Observation;
 
 /// The lock file in a `vfs://` destination that Convoy writes to.
 const DESTINATION_LOCK: &str = ".convoy-backups.lock";
@@ -85,7 +85,7 @@ struct Seen {
     /// Backups that were inspected in this run and found good.
     good: Vec<BackupUrl>,
     /// What happened, for the record.
-    witnessed: Vec<Witness>,
+    observed: Vec<Observation>,
     /// Backups that were seen to be a volume's own, by a snapshot that this run may have deleted
     /// since.
     own: Vec<BackupUrl>,
@@ -118,7 +118,7 @@ impl Guards {
 
     /// The same, who also miss the backups that were seen at a destination, by the marks beside the
     /// locks in this folder.
-    pub(crate) fn that_miss(self, lock_folder: &Path) -> Self {
+    pub(crate) fn expecting_known_backups(self, lock_folder: &Path) -> Self {
         Self { marks: Some(lock_folder.to_owned()), ..self }
     }
 
@@ -179,7 +179,7 @@ impl Guards {
                 }
             }
         }
-        self.witness_volumes(&volumes);
+        self.observe_volumes(&volumes);
         Ok(volumes)
     }
 

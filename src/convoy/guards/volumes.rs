@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Guards, Witness, explain_missing_volume, snapshot_names};
+use super::{Guards, Observation, explain_missing_volume, snapshot_names};
 use crate::{
     convoy::{Backup, Destination, Name, NewVolume, Snapshot, Volume},
     error::{Error, ErrorKind, Result},
@@ -19,7 +19,7 @@ impl Guards {
     pub(crate) async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         self.may_write("create a volume")?;
         let created = self.make_volume(new).await?;
-        self.witness(Witness::VolumeMade { volume: created.name.clone() });
+        self.observe(Observation::VolumeMade { volume: created.name.clone() });
         Ok(created)
     }
 
@@ -179,7 +179,7 @@ impl Guards {
             }
             deleted => deleted,
         }?;
-        self.witness(Witness::VolumeGone { volume: name.to_string() });
+        self.observe(Observation::VolumeGone { volume: name.to_string() });
         Ok(())
     }
 
@@ -194,7 +194,7 @@ impl Guards {
             .delete_volume(name, true)
             .await
             .map_err(|error| explain_missing_volume(error, name))?;
-        self.witness(Witness::VolumeGone { volume: name.to_string() });
+        self.observe(Observation::VolumeGone { volume: name.to_string() });
         Ok(())
     }
 
@@ -224,7 +224,7 @@ impl Guards {
             }
             snapshot => snapshot,
         }?;
-        self.witness_snapshot(volume.as_str(), &snapshot);
+        self.observe_snapshot(volume.as_str(), &snapshot);
         Ok(snapshot)
     }
 
@@ -268,7 +268,7 @@ impl Guards {
             }
             deleted => deleted,
         }?;
-        self.witness(Witness::SnapshotDeleted { volume, snapshot: name.to_string() });
+        self.observe(Observation::SnapshotDeleted { volume, snapshot: name.to_string() });
         Ok(())
     }
 }

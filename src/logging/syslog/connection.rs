@@ -1,4 +1,4 @@
-//! A way to a syslog server. Its calls block, for some seconds at the most (resolving a name: as
+//! A connection to a syslog server. Its calls block, for some seconds at the most (resolving a name: as
 //! long as the system takes), so that they belong on a thread of their own.
 
 use std::{
@@ -9,15 +9,15 @@ use std::{
     time::Duration,
 };
 
-use super::Server;
+use super::server::Server;
 
 /// How long a connection may take to open, and a message to be taken.
-const PATIENCE: Duration = Duration::from_secs(5);
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a host takes to say that nobody listens at its port, where it says so at all.
-const REFUSAL: Duration = Duration::from_millis(200);
+const REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
-/// An open way to a server.
+/// An open connection to a server.
 #[derive(Debug)]
 pub(super) enum Connection {
     /// One datagram a message.
@@ -67,7 +67,7 @@ impl Connection {
     /// It is refused.
     pub(super) fn confirm(&mut self) -> io::Result<()> {
         let Self::Udp(socket) = self else { return Ok(()) };
-        std::thread::sleep(REFUSAL);
+        std::thread::sleep(REFUSAL_WAIT);
         socket.take_error()?.map_or(Ok(()), Err)
     }
 }
@@ -88,13 +88,13 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
     // Connected, so that the system tells of refusals.
     socket.connect(address)?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(NETWORK_TIMEOUT))?;
     Ok(socket)
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&address, NETWORK_TIMEOUT)?;
+    stream.set_write_timeout(Some(NETWORK_TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -103,12 +103,12 @@ fn unix(path: &Path) -> io::Result<Connection> {
     let socket = UnixDatagram::unbound()?;
     match socket.connect(path) {
         Ok(()) => {
-            socket.set_write_timeout(Some(PATIENCE))?;
+            socket.set_write_timeout(Some(NETWORK_TIMEOUT))?;
             Ok(Connection::Datagram(socket))
         }
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()) => {
             let stream = UnixStream::connect(path)?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(NETWORK_TIMEOUT))?;
             Ok(Connection::Stream(stream))
         }
         Err(error) => Err(error),

@@ -11,7 +11,11 @@ use std::{
 use jiff::Timestamp;
 use log::Level;
 
-use super::{Connection, Format, Server, unreachable};
+use super::{
+    connection::Connection,
+    format::Format,
+    server::{Server, unreachable},
+};
 use crate::{
     error::{Error, Result},
     logging::line::{Line, short},
@@ -20,21 +24,21 @@ use crate::{
 };
 
 /// How many messages wait at the most.
-const CAPACITY: usize = 2_000;
+const QUEUE_CAPACITY: usize = 2_000;
 
 /// The pauses between attempts to reach a server that is down: the first, and the longest.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// After this long a name is resolved anew for UDP, where nothing tells that a server moved.
 const UDP_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The pause between datagrams while catching up: at full speed, a server that has just started
 /// loses half of them.
-const PACE: Duration = Duration::from_millis(1);
+const DATAGRAM_GAP: Duration = Duration::from_millis(1);
 
 /// The queue to the thread that sends. Clones are the same one.
 #[derive(Debug, Clone)]
-pub(in crate::logging) struct Sender {
+pub(crate) struct Sender {
     format: Format,
     shared: Arc<Shared>,
 }
@@ -61,7 +65,7 @@ impl Sender {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub(in crate::logging) fn start(server: Server, host: &str) -> Result<Self> {
+    pub(crate) fn start(server: Server, host: &str) -> Result<Self> {
         let sender = Self { format: Format::new(&server, host), shared: Arc::default() };
         let mut deliverer = Deliverer {
             server,
@@ -81,10 +85,10 @@ impl Sender {
     }
 
     /// Queues a line; never waits. Where the queue is full the line is dropped, and counted.
-    pub(in crate::logging) fn send(&self, line: &Line) {
+    pub(crate) fn send(&self, line: &Line) {
         let message = self.format.message(line);
         let mut queue = self.shared.lock();
-        if queue.waiting.len() < CAPACITY && !queue.ended {
+        if queue.waiting.len() < QUEUE_CAPACITY && !queue.ended {
             queue.waiting.push_back(message);
             self.shared.changed.notify_all();
         } else {
@@ -93,11 +97,11 @@ impl Sender {
     }
 
     /// Sends what waits, for the end of the process; waits so long for it at the most.
-    pub(in crate::logging) fn end(&self, patience: Duration) {
+    pub(crate) fn end(&self, timeout: Duration) {
         let mut queue = self.shared.lock();
         queue.ending = true;
         self.shared.changed.notify_all();
-        drop(self.shared.changed.wait_timeout_while(queue, patience, |queue| !queue.ended));
+        drop(self.shared.changed.wait_timeout_while(queue, timeout, |queue| !queue.ended));
     }
 }
 
@@ -146,8 +150,8 @@ impl Deliverer {
             {
                 break;
             }
-            self.keep_the_pace();
-            self.say_what_was_dropped();
+            self.pause_between_datagrams();
+            self.report_dropped();
         }
         self.shared.lock().ended = true;
         self.shared.changed.notify_all();
@@ -191,7 +195,7 @@ impl Deliverer {
             "{}; its lines wait, and those that find no place are dropped",
             unreachable(&self.server, error)
         );
-        let [mut pause, longest] = PAUSES;
+        let [mut pause, longest] = RECONNECT_PAUSES;
         loop {
             let ending = self.shared.pause(pause);
             let delivered = Connection::open(&self.server).and_then(|mut connection| {
@@ -218,20 +222,20 @@ impl Deliverer {
 
     /// Waits a little before the next datagram of those that waited; the other transports have the
     /// server set the pace.
-    fn keep_the_pace(&mut self) {
+    fn pause_between_datagrams(&mut self) {
         if self.catching_up {
             self.catching_up = !self.shared.lock().waiting.is_empty();
             if matches!(self.server, Server::Udp(..)) {
-                self.shared.pause(PACE);
+                self.shared.pause(DATAGRAM_GAP);
             }
         }
     }
 
     /// Says what was dropped, to the server too, once there is room again.
-    fn say_what_was_dropped(&mut self) {
+    fn report_dropped(&mut self) {
         let dropped = {
             let mut queue = self.shared.lock();
-            if queue.dropped == 0 || queue.waiting.len() > CAPACITY / 2 {
+            if queue.dropped == 0 || queue.waiting.len() > QUEUE_CAPACITY / 2 {
                 return;
             }
             std::mem::take(&mut queue.dropped)
@@ -282,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let sender = Sender::start(Server::Unix(path.clone()), "host").unwrap();
-        (0..CAPACITY + 500).for_each(|number| sender.send(&line(number)));
+        (0..QUEUE_CAPACITY + 500).for_each(|number| sender.send(&line(number)));
         // One of them is with the thread.
         let dropped = sender.shared.lock().dropped;
         assert!((499..=500).contains(&dropped), "{dropped}");
@@ -296,7 +300,7 @@ mod tests {
         };
         // The place of the one that the thread took is taken by whichever line comes then.
         let (mut numbers, mut said): (Vec<usize>, bool) = (Vec::new(), false);
-        while numbers.len() < CAPACITY + 500 - usize::try_from(dropped).unwrap() || !said {
+        while numbers.len() < QUEUE_CAPACITY + 500 - usize::try_from(dropped).unwrap() || !said {
             let message = receive();
             if message.contains(&format!("dropped {} for the syslog server", lines(dropped))) {
                 said = true;
@@ -306,7 +310,7 @@ mod tests {
             }
         }
         assert!(numbers.is_sorted_by(|one, next| one < next), "in order: {numbers:?}");
-        assert_eq!(numbers[..CAPACITY], (0..CAPACITY).collect::<Vec<_>>());
+        assert_eq!(numbers[..QUEUE_CAPACITY], (0..QUEUE_CAPACITY).collect::<Vec<_>>());
         sender.end(Duration::from_secs(30));
         assert!(sender.shared.lock().ended);
     }

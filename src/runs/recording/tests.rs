@@ -3,10 +3,8 @@
 use super::*;
 use crate::{
     clock::SystemClock,
-    runs::{
-        Trigger,
-        record::{Cancelling, Filter},
-    },
+    run_words::{RunStatus, Trigger},
+    runs::record::{Cancelling, Filter},
 };
 
 fn record() -> RunRecord {
@@ -39,19 +37,19 @@ fn until(is_so: impl Fn() -> bool) {
     }
 }
 
-fn is(store: &Store, status: Status) -> bool {
+fn is(store: &Store, status: RunStatus) -> bool {
     store.get("run-1").is_ok_and(|run| run.status == status)
 }
 
 fn done() -> RunRecord {
-    RunRecord { status: Status::Done, ..record() }
+    RunRecord { status: RunStatus::Done, ..record() }
 }
 
 #[test]
 fn a_run_is_in_the_store_while_it_goes_on_with_what_it_said_so_far() {
     let bench = begin();
     let lines = bench.recording.lines();
-    until(|| is(&bench.store, Status::Running));
+    until(|| is(&bench.store, RunStatus::Running));
     lines.line(Timestamp::now(), Level::Info, "convoy_backups::runs", "one\n");
     until(|| !bench.store.lines("run-1", 0, 10).unwrap().is_empty());
     lines.line(Timestamp::now(), Level::Warn, "backup", "two");
@@ -60,7 +58,7 @@ fn a_run_is_in_the_store_while_it_goes_on_with_what_it_said_so_far() {
     let words: Vec<_> =
         kept.iter().map(|line| (line.number, line.target.as_str(), line.text.as_str())).collect();
     assert_eq!(words, [(1, "runs", "one"), (2, "backup", "two")]);
-    assert_eq!(bench.store.get("run-1").unwrap().status, Status::Done);
+    assert_eq!(bench.store.get("run-1").unwrap().status, RunStatus::Done);
     lines.line(Timestamp::now(), Level::Info, "late", "nobody hears it");
 }
 
@@ -97,7 +95,7 @@ fn long_lines_are_cut_between_characters_and_all_of_them_together_are_bounded() 
 #[test]
 fn who_asks_for_the_end_in_the_store_ends_the_run() {
     let bench = begin();
-    until(|| is(&bench.store, Status::Running));
+    until(|| is(&bench.store, RunStatus::Running));
     let asked = bench.store.request_cancel("run-1", "ann on host1", Timestamp::now()).unwrap();
     assert_eq!(asked, Cancelling::Asked);
     until(|| bench.cancellation.is_cancelled());
@@ -109,7 +107,7 @@ fn a_run_that_breaks_off_inside_the_program_is_recorded_as_failed() {
     let bench = begin();
     let Bench { recording, store, _folder, recorder: _recorder, .. } = bench;
     drop(recording);
-    until(|| is(&store, Status::Failed));
+    until(|| is(&store, RunStatus::Failed));
     let run = store.get("run-1").unwrap();
     assert!(run.error.unwrap().to_string().contains("broke off"));
 }
@@ -137,7 +135,7 @@ fn a_store_that_comes_back_gets_the_whole_record_at_the_end() {
     recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     std::fs::remove_file(&data).unwrap();
     assert!(recording.end(done(), Output::default(), None));
-    assert_eq!(store.get("run-1").unwrap().status, Status::Done);
+    assert_eq!(store.get("run-1").unwrap().status, RunStatus::Done);
     assert_eq!(store.lines("run-1", 0, 10).unwrap().len(), 1);
 }
 
@@ -150,7 +148,7 @@ fn a_run_that_only_reads_and_is_over_at_once_is_written_once() {
         false,
     );
     short.lines().line(Timestamp::now(), Level::Info, "mine", "words");
-    until(|| is(&bench.store, Status::Running));
+    until(|| is(&bench.store, RunStatus::Running));
     // The lines of another run are written meanwhile, and this one's are not.
     bench.recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     until(|| !bench.store.lines("run-1", 0, 10).unwrap().is_empty());
@@ -161,22 +159,22 @@ fn a_run_that_only_reads_and_is_over_at_once_is_written_once() {
             bench.store.get("run-2").unwrap().status,
             bench.store.lines("run-2", 0, 10).unwrap().len()
         ),
-        (Status::Done, 1)
+        (RunStatus::Done, 1)
     );
 }
 
 #[test]
 fn a_run_whose_turn_has_come_is_no_longer_shown_as_waiting() {
     let bench = begin();
-    let waiting = RunRecord { id: "run-2".into(), status: Status::Waiting, ..record() };
+    let waiting = RunRecord { id: "run-2".into(), status: RunStatus::Waiting, ..record() };
     let recording = bench.recorder.begin(waiting.clone(), CancellationToken::new(), true);
-    until(|| bench.store.get("run-2").is_ok_and(|run| run.status == Status::Waiting));
+    until(|| bench.store.get("run-2").is_ok_and(|run| run.status == RunStatus::Waiting));
     let started: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-    recording.turn_came(RunRecord { status: Status::Running, started, ..waiting });
+    recording.turn_came(RunRecord { status: RunStatus::Running, started, ..waiting });
     until(|| {
         bench
             .store
             .get("run-2")
-            .is_ok_and(|run| (run.status, run.started) == (Status::Running, started))
+            .is_ok_and(|run| (run.status, run.started) == (RunStatus::Running, started))
     });
 }

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::{Store, foreign, micros, number, time};
 use crate::{
     error::{Error, ErrorKind, Result},
+    run_words::{RunStatus, Trigger},
     runs::{
         alive,
-        record::{CancelRequest, Entry, Filter, Line, Output, RunRecord, Status, Trigger},
+        record::{CancelRequest, Entry, Filter, Line, Output, RunRecord},
     },
     suggest,
 };
@@ -40,7 +41,7 @@ impl Store {
         // Written out, or the index of what has not ended is of no use.
         let status = match filter.status {
             // What is in the store as running may be gone; it is told apart below.
-            Some(Status::Interrupted) => {
+            Some(RunStatus::Interrupted) => {
                 Some("status IN ('running', 'waiting', 'interrupted')".to_owned())
             }
             Some(status) => Some(format!("status = '{}'", status.as_str())),
@@ -140,7 +141,7 @@ impl Store {
     pub(crate) fn open_runs(&self) -> Result<u64> {
         let filter = |status| Filter { status: Some(status), ..Filter::default() };
         let count = |status| self.list(&filter(status)).map(|runs| runs.len() as u64);
-        Ok(count(Status::Running)? + count(Status::Waiting)?)
+        Ok(count(RunStatus::Running)? + count(RunStatus::Waiting)?)
     }
 
     /// The last run of each entry of the crontab, by the entry's key; none where there is no store
@@ -196,7 +197,7 @@ impl Store {
     /// The record, read again where its process seems to be gone: it may have ended between the row
     /// and the look.
     fn settled(&self, record: RunRecord) -> Result<RunRecord> {
-        if record.status != Status::Interrupted || record.ended.is_some() {
+        if record.status != RunStatus::Interrupted || record.ended.is_some() {
             return Ok(record);
         }
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE id = ?1");
@@ -271,10 +272,10 @@ impl Store {
         let id: String = row.get(0)?;
         let status: String = row.get(2)?;
         let mut status =
-            Status::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
+            RunStatus::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
         if status.is_open() && !alive::is_alive(self.running(), &id) {
             // It may have ended since the row was read: see `settled`.
-            status = Status::Interrupted;
+            status = RunStatus::Interrupted;
         }
         let trigger: String = row.get(3)?;
         let at = |column: usize| row.get::<_, Option<i64>>(column)?.map(time).transpose();
@@ -315,11 +316,11 @@ impl Store {
     }
 
     /// The status of a run as it is in the store now, whoever's it is.
-    pub(super) fn status(&self, connection: &Connection, id: &str) -> rusqlite::Result<Status> {
+    pub(super) fn status(&self, connection: &Connection, id: &str) -> rusqlite::Result<RunStatus> {
         let status: String =
             connection
                 .query_row("SELECT status FROM runs WHERE id = ?1", [id], |row| row.get(0))?;
-        Status::parse(&status).ok_or_else(|| foreign(0, Error::internal(status)))
+        RunStatus::parse(&status).ok_or_else(|| foreign(0, Error::internal(status)))
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 use super::times::EntryTimes;
 use super::*;
 use crate::{
-    convoy::guards::Witness,
+    convoy::guards::Observation,
+    run_words::{RunStatus, Trigger},
     runs::{
         alive::Alive,
-        record::{Cancelling, Entry, Filter, Line, Output, RunRecord, Skipped, Status, Trigger},
+        record::{Cancelling, Entry, Filter, Line, Output, RunRecord, Skipped},
     },
     script::{Effect, Failure},
 };
@@ -27,7 +28,7 @@ fn store() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
-fn record(id: &str, status: Status) -> RunRecord {
+fn record(id: &str, status: RunStatus) -> RunRecord {
     RunRecord {
         digest: "abc".into(),
         origin: "built in".into(),
@@ -36,8 +37,8 @@ fn record(id: &str, status: Status) -> RunRecord {
         host: "host1".into(),
         process: 42,
         boot: "boot".into(),
-        ended: (status != Status::Running).then(|| at(NOON)),
-        took: (status != Status::Running).then_some(Duration::from_millis(1_500)),
+        ended: (status != RunStatus::Running).then(|| at(NOON)),
+        took: (status != RunStatus::Running).then_some(Duration::from_millis(1_500)),
         status,
         volumes_done: vec!["vol1".into()],
         bytes: Some(7),
@@ -58,10 +59,10 @@ impl Store {
         self.begin(record).unwrap();
     }
 
-    fn put_end(&self, record: &RunRecord, now: &str, witnessed: &[Witness]) {
+    fn put_end(&self, record: &RunRecord, now: &str, observed: &[Observation]) {
         let output = Output { result: Some(json!([1])), plan: None };
         let ending =
-            Ending { record, output: &output, witnessed: Some(("daemon", witnessed)), lines: &[] };
+            Ending { record, output: &output, observed: Some(("daemon", observed)), lines: &[] };
         self.apply(&[Change::End(ending)], at(now)).unwrap();
     }
 
@@ -80,9 +81,9 @@ fn what_was_written_of_a_run_is_what_is_read() {
     assert!(
         !store.exists() && store.list(&Filter::default()).unwrap().is_empty() && !store.exists()
     );
-    let mut run = record("run-1", Status::Running);
+    let mut run = record("run-1", RunStatus::Running);
     store.put(&run);
-    run.status = Status::Partial;
+    run.status = RunStatus::Partial;
     run.ended = Some(at("2026-11-23T12:00:01.123456Z"));
     run.took = Some(Duration::from_micros(1_123_456));
     run.error = Some(json!({ "code": "guard", "message": "no" }));
@@ -116,7 +117,7 @@ fn what_was_written_of_a_run_is_what_is_read() {
 #[test]
 fn only_the_owner_may_read_the_store() {
     let (folder, store) = store();
-    store.put(&record("run-1", Status::Done));
+    store.put(&record("run-1", RunStatus::Done));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder.path().join("data")), 0o700);
     for suffix in ["", "-wal", "-shm"] {
@@ -128,10 +129,10 @@ fn only_the_owner_may_read_the_store() {
 fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
     let (_folder, store) = store();
     let mut runs = [
-        record("run-1", Status::Done),
-        record("run-2", Status::Failed),
-        record("run-3", Status::Done),
-        record("run-4", Status::Skipped),
+        record("run-1", RunStatus::Done),
+        record("run-2", RunStatus::Failed),
+        record("run-3", RunStatus::Done),
+        record("run-4", RunStatus::Skipped),
     ];
     runs[1].failures = vec![Failure {
         volume: "vol9".into(),
@@ -148,7 +149,7 @@ fn runs_are_found_by_script_status_time_and_volume_the_newest_first() {
     assert_eq!(ids(Filter::default()), ["run-4", "run-3", "run-2", "run-1"]);
     assert_eq!(ids(Filter { limit: Some(2), ..Filter::default() }), ["run-4", "run-3"]);
     assert_eq!(ids(Filter { script: Some("prune".into()), ..Filter::default() }), ["run-3"]);
-    assert_eq!(ids(Filter { status: Some(Status::Failed), ..Filter::default() }), ["run-2"]);
+    assert_eq!(ids(Filter { status: Some(RunStatus::Failed), ..Filter::default() }), ["run-2"]);
     assert_eq!(
         ids(Filter { since: Some(at("2026-11-24T00:00:00Z")), ..Filter::default() }),
         ["run-3"]
@@ -178,7 +179,7 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
             trigger,
             dry_run,
             read_only: script == "volumes",
-            ..record(id, Status::Done)
+            ..record(id, RunStatus::Done)
         });
     };
     by("run-1", "backup", Trigger::Http, false);
@@ -196,12 +197,12 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
 fn of_runs_on_an_older_store_it_is_known_what_the_default_script_of_their_name_does() {
     let (folder, store) = store();
     for (id, script) in [("run-1", "backup"), ("run-2", "volumes"), ("run-3", "mine")] {
-        store.put(&RunRecord { script: script.into(), ..record(id, Status::Done) });
+        store.put(&RunRecord { script: script.into(), ..record(id, RunStatus::Done) });
     }
     let older = "ALTER TABLE runs DROP COLUMN does; ALTER TABLE runs DROP COLUMN read_only; PRAGMA user_version = 3";
     store.raw().execute_batch(older).unwrap();
     let again = Store::new(&folder.path().join("data"));
-    again.put(&RunRecord { does: vec![Effect::Snapshot], ..record("run-4", Status::Done) });
+    again.put(&RunRecord { does: vec![Effect::Snapshot], ..record("run-4", RunStatus::Done) });
     let known = |id: &str| again.get(id).map(|run| (run.does, run.read_only)).unwrap();
     assert_eq!(known("run-1"), (vec![Effect::Backup], false));
     assert_eq!(known("run-2"), (Vec::new(), true));
@@ -217,7 +218,7 @@ fn the_beginning_of_an_id_is_enough_where_only_one_begins_so() {
         "20261123T120000.000002-1a-0",
         "20261123T120000.000002-1a-01",
     ] {
-        store.put(&record(id, Status::Done));
+        store.put(&record(id, RunStatus::Done));
     }
     assert_eq!(store.get("20261123T120000.000001").unwrap().id, "20261123T120000.000001-1a-0");
     assert_eq!(
@@ -244,9 +245,9 @@ fn the_beginning_of_an_id_is_enough_where_only_one_begins_so() {
 #[test]
 fn old_runs_and_too_many_go_and_those_that_go_on_stay() {
     let (_folder, store) = store();
-    let mut old = record("20260101", Status::Done);
+    let mut old = record("20260101", RunStatus::Done);
     old.started = at("2026-01-01T00:00:00Z");
-    let going_on = RunRecord { id: "20260102".into(), status: Status::Running, ..old.clone() };
+    let going_on = RunRecord { id: "20260102".into(), status: RunStatus::Running, ..old.clone() };
     store.put(&old);
     store.put(&going_on);
     store
@@ -282,8 +283,8 @@ fn old_runs_and_too_many_go_and_those_that_go_on_stay() {
 #[test]
 fn looking_at_volumes_all_day_does_not_push_backups_out() {
     let (_folder, store) = store();
-    store.put(&record("20261123T000000", Status::Done));
-    let mut looked = record("", Status::Done);
+    store.put(&record("20261123T000000", RunStatus::Done));
+    let mut looked = record("", RunStatus::Done);
     looked.trigger = Trigger::Cli;
     looked.volumes_done.clear();
     store
@@ -303,9 +304,9 @@ fn looking_at_volumes_all_day_does_not_push_backups_out() {
 #[test]
 fn pruning_happens_by_itself_once_an_hour() {
     let (_folder, store) = store();
-    let mut old = record("20250101", Status::Done);
+    let mut old = record("20250101", RunStatus::Done);
     old.started = at("2025-01-01T00:00:00Z");
-    let new = record("20261123", Status::Done);
+    let new = record("20261123", RunStatus::Done);
     store.put_end(&new, NOON, &[]);
     store.put(&old);
     store.put_end(&new, "2026-11-23T12:59:59Z", &[]);
@@ -324,18 +325,18 @@ fn a_run_whose_process_is_gone_is_interrupted_and_that_is_told_once() {
     // What kill -9 leaves behind.
     fs::write(store.running().join("run-1"), "").unwrap();
     for id in ["run-1", "run-2", "run-3"] {
-        store.put(&record(id, Status::Running));
+        store.put(&record(id, RunStatus::Running));
     }
     let shown: Vec<_> =
         store.list(&Filter::default()).unwrap().into_iter().map(|run| run.status).collect();
     assert_eq!(
         shown,
-        [Status::Interrupted, Status::Running, Status::Interrupted],
+        [RunStatus::Interrupted, RunStatus::Running, RunStatus::Interrupted],
         "shown so before it is written"
     );
     let filter = |status| Filter { status: Some(status), ..Filter::default() };
-    assert_eq!(store.ids(&filter(Status::Interrupted)), ["run-3", "run-1"]);
-    assert_eq!(store.ids(&filter(Status::Running)), ["run-2"]);
+    assert_eq!(store.ids(&filter(RunStatus::Interrupted)), ["run-3", "run-1"]);
+    assert_eq!(store.ids(&filter(RunStatus::Running)), ["run-2"]);
     assert_eq!(store.mark_interrupted().unwrap(), 2);
     assert!(!store.running().join("run-1").exists());
     let told = |store: &Store| {
@@ -348,14 +349,14 @@ fn a_run_whose_process_is_gone_is_interrupted_and_that_is_told_once() {
     drop(alive);
     assert_eq!(told(&store), ["run-2"]);
     // A record that comes late wins: the run knows best how it ended.
-    store.put_end(&record("run-2", Status::Done), NOON, &[]);
-    assert_eq!(store.get("run-2").unwrap().status, Status::Done);
+    store.put_end(&record("run-2", RunStatus::Done), NOON, &[]);
+    assert_eq!(store.get("run-2").unwrap().status, RunStatus::Done);
 }
 
 #[test]
 fn a_wish_that_a_run_should_end_reaches_it_and_stays_in_its_record() {
     let (folder, store) = store();
-    let run = record("run-1", Status::Running);
+    let run = record("run-1", RunStatus::Running);
     let _alive = Alive::new(store.running(), "run-1").unwrap();
     store.put(&run);
     let other = Store::new(&folder.path().join("data"));
@@ -363,16 +364,16 @@ fn a_wish_that_a_run_should_end_reaches_it_and_stays_in_its_record() {
     assert_eq!(other.request_cancel("run-1", "ann", at(NOON)).unwrap(), Cancelling::Asked);
     assert_eq!(other.request_cancel("run-1", "bob", at(NOON)).unwrap(), Cancelling::Asked);
     assert_eq!(store.cancel_requests().unwrap()[0].1.by, "ann");
-    store.put_end(&record("run-1", Status::Cancelled), NOON, &[]);
+    store.put_end(&record("run-1", RunStatus::Cancelled), NOON, &[]);
     assert_eq!(store.get("run-1").unwrap().cancel_requested.unwrap().by, "ann");
     assert_eq!(
         other.request_cancel("run-1", "bob", at(NOON)).unwrap(),
-        Cancelling::Ended(Status::Cancelled)
+        Cancelling::Ended(RunStatus::Cancelled)
     );
-    store.put(&record("run-2", Status::Running));
+    store.put(&record("run-2", RunStatus::Running));
     assert_eq!(
         store.request_cancel("run-2", "bob", at(NOON)).unwrap(),
-        Cancelling::Ended(Status::Interrupted),
+        Cancelling::Ended(RunStatus::Interrupted),
         "its process is gone"
     );
 }
@@ -418,13 +419,13 @@ fn what_the_scheduler_must_remember_outlives_it() {
     let run = again.get(&id).unwrap();
     assert_eq!(
         (run.status, run.reason.as_deref()),
-        (Status::Skipped, Some("the run before still goes on"))
+        (RunStatus::Skipped, Some("the run before still goes on"))
     );
     assert_eq!(again.mark_interrupted().unwrap(), 0);
 }
 
-fn good(url: &str, snapshot_time: &str, made: bool) -> Witness {
-    Witness::BackupGood {
+fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
+    Observation::BackupGood {
         volume: "vol1".into(),
         url: url.into(),
         snapshot_time: Some(at(snapshot_time)),
@@ -437,14 +438,14 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Witness {
 fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let (_folder, store) = store();
     let volume = || "vol1".to_owned();
-    let seen = Witness::VolumeSeen { volume: volume(), snapshot: None };
+    let seen = Observation::VolumeSeen { volume: volume(), snapshot: None };
     let snapshot =
-        Witness::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
-    let run = record("run-1", Status::Failed);
+        Observation::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
+    let run = record("run-1", RunStatus::Failed);
     store.put_end(&run, NOON, &[seen.clone(), snapshot, good("vfs:///b?1", NOON, true)]);
     // One found good later is not the last where its data is older.
     store.put_end(
-        &record("run-2", Status::Done),
+        &record("run-2", RunStatus::Done),
         "2026-11-24T12:00:00Z",
         &[good("vfs:///b?0", "2026-11-22T12:00:00Z", false)],
     );
@@ -458,14 +459,14 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let last = &known.good_backups[0];
     assert_eq!((last.run.as_str(), last.proven, last.bytes), ("run-1", at(NOON), Some(9)));
 
-    let deleted = Witness::BackupDeleted { volume: volume(), url: "vfs:///b?1".into() };
-    let gone = Witness::SnapshotDeleted { volume: volume(), snapshot: "s1".into() };
+    let deleted = Observation::BackupDeleted { volume: volume(), url: "vfs:///b?1".into() };
+    let gone = Observation::SnapshotDeleted { volume: volume(), snapshot: "s1".into() };
     store.put_end(&run, "2026-11-25T12:00:00Z", &[seen.clone(), deleted, gone]);
     let known = store.volumes().unwrap().remove(0);
     assert_eq!((known.good_backups.len(), known.snapshot), (1, None));
     assert_eq!((known.first_seen, known.last_seen), (at(NOON), at("2026-11-25T12:00:00Z")));
 
-    store.put_end(&run, "2026-11-26T12:00:00Z", &[Witness::VolumeGone { volume: volume() }]);
+    store.put_end(&run, "2026-11-26T12:00:00Z", &[Observation::VolumeGone { volume: volume() }]);
     assert_eq!(store.volumes().unwrap()[0].removed, Some(at("2026-11-26T12:00:00Z")));
     store.put_end(&run, "2026-11-27T12:00:00Z", &[seen]);
     let another = store.volumes().unwrap().remove(0);
@@ -485,8 +486,8 @@ fn many_that_make_the_same_store_at_once_all_write_to_it() {
             let data = &data;
             scope.spawn(move || {
                 let store = Store::new(data);
-                store.put(&record(&format!("run-{number}"), Status::Done));
-                store.put_end(&record(&format!("run-{number}"), Status::Done), NOON, &[]);
+                store.put(&record(&format!("run-{number}"), RunStatus::Done));
+                store.put_end(&record(&format!("run-{number}"), RunStatus::Done), NOON, &[]);
             });
         }
     });
@@ -496,7 +497,7 @@ fn many_that_make_the_same_store_at_once_all_write_to_it() {
 #[test]
 fn a_store_of_a_newer_version_is_left_alone() {
     let (_folder, store) = store();
-    store.put(&record("run-1", Status::Done));
+    store.put(&record("run-1", RunStatus::Done));
     store.raw().pragma_update(None, "user_version", 99).unwrap();
     let other = Store::new(store.path.parent().unwrap());
     for error in [other.list(&Filter::default()).unwrap_err(), other.mend(at(NOON)).unwrap_err()] {
@@ -512,7 +513,7 @@ fn a_folder_in_the_stores_place_is_said() {
     let (_folder, store) = store();
     fs::create_dir_all(&store.path).unwrap();
     for error in [
-        store.begin(&record("run-1", Status::Done)).unwrap_err(),
+        store.begin(&record("run-1", RunStatus::Done)).unwrap_err(),
         store.mend(at(NOON)).unwrap_err(),
     ] {
         assert!(error.message.contains("is a folder"), "{error}");
@@ -523,7 +524,7 @@ fn a_folder_in_the_stores_place_is_said() {
 #[test]
 fn a_data_folder_that_cannot_be_made_is_said() {
     let store = Store::new(Path::new("/proc/no/such/folder"));
-    let error = store.begin(&record("run-1", Status::Done)).unwrap_err();
+    let error = store.begin(&record("run-1", RunStatus::Done)).unwrap_err();
     assert!(
         error
             .message
@@ -531,36 +532,36 @@ fn a_data_folder_that_cannot_be_made_is_said() {
         "{error}"
     );
     let file = tempfile::NamedTempFile::new().unwrap();
-    let error = Store::new(file.path()).begin(&record("run-1", Status::Done)).unwrap_err();
+    let error = Store::new(file.path()).begin(&record("run-1", RunStatus::Done)).unwrap_err();
     assert!(error.hint.unwrap().contains("BKUP_DATA_DIR"));
 }
 
 #[test]
 fn a_store_that_cannot_be_written_has_no_room_or_is_locked_is_said_and_used_again_when_it_can() {
     let (_folder, store) = store();
-    store.put(&record("run-1", Status::Done));
+    store.put(&record("run-1", RunStatus::Done));
     let pragma = |text: &str| {
         let slot = store.open.lock().unwrap();
         slot.as_ref().unwrap().connection.execute_batch(text).unwrap();
     };
     pragma("PRAGMA query_only = 1");
-    let error = store.begin(&record("run-2", Status::Done)).unwrap_err();
+    let error = store.begin(&record("run-2", RunStatus::Done)).unwrap_err();
     assert!(error.message.contains("can't be written"), "{error}");
-    store.put(&record("run-2", Status::Done));
+    store.put(&record("run-2", RunStatus::Done));
 
     pragma("PRAGMA max_page_count = 1");
-    let long = RunRecord { digest: "x".repeat(1 << 20), ..record("run-3", Status::Done) };
+    let long = RunRecord { digest: "x".repeat(1 << 20), ..record("run-3", RunStatus::Done) };
     let error = store.begin(&long).unwrap_err();
     assert!(error.message.contains("has no room"), "{error}");
-    store.put(&record("run-3", Status::Done));
+    store.put(&record("run-3", RunStatus::Done));
 
     let holder = store.raw();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = store.begin(&record("run-4", Status::Done)).unwrap_err();
+    let error = store.begin(&record("run-4", RunStatus::Done)).unwrap_err();
     assert!(error.kind == ErrorKind::Busy && error.message.contains("is locked"), "{error}");
     assert_eq!(store.ids(&Filter::default()).len(), 3, "it can be read meanwhile");
     holder.execute_batch("ROLLBACK").unwrap();
-    store.put(&record("run-4", Status::Done));
+    store.put(&record("run-4", RunStatus::Done));
     assert_eq!(store.ids(&Filter::default()).len(), 4);
 }
 
@@ -583,7 +584,7 @@ fn a_damaged_store_is_moved_aside_whole_and_never_deleted() {
     let aside = other.mend(at(NOON)).unwrap().unwrap();
     assert!(aside.to_str().unwrap().ends_with("runs.sqlite.damaged-20261123T120000Z"), "{aside:?}");
     assert!(fs::read_to_string(&aside).unwrap().starts_with("no database"));
-    other.put(&record("run-1", Status::Done));
+    other.put(&record("run-1", RunStatus::Done));
     assert_eq!(other.ids(&Filter::default()), ["run-1"]);
 }
 
@@ -591,7 +592,7 @@ fn a_damaged_store_is_moved_aside_whole_and_never_deleted() {
 fn a_store_with_a_page_of_junk_is_found_damaged() {
     let (_folder, store) = store();
     for number in 0..200 {
-        store.put(&record(&format!("run-{number:03}"), Status::Done));
+        store.put(&record(&format!("run-{number:03}"), RunStatus::Done));
     }
     empty_wal(&store);
     let path = store.path.to_owned();
@@ -605,9 +606,9 @@ fn a_store_with_a_page_of_junk_is_found_damaged() {
 #[test]
 fn a_store_that_is_moved_away_meanwhile_is_begun_anew() {
     let (folder, store) = store();
-    store.put(&record("run-1", Status::Done));
+    store.put(&record("run-1", RunStatus::Done));
     fs::rename(folder.path().join("data"), folder.path().join("elsewhere")).unwrap();
-    store.put(&record("run-2", Status::Done));
+    store.put(&record("run-2", RunStatus::Done));
     assert_eq!(store.ids(&Filter::default()), ["run-2"]);
     assert_eq!(Store::new(&folder.path().join("elsewhere")).ids(&Filter::default()), ["run-1"]);
 }
@@ -619,7 +620,7 @@ fn a_store_can_be_used_by_many_threads() {
     std::thread::scope(|scope| {
         for number in 0..8 {
             let store = &store;
-            scope.spawn(move || store.put(&record(&format!("run-{number}"), Status::Done)));
+            scope.spawn(move || store.put(&record(&format!("run-{number}"), RunStatus::Done)));
         }
     });
     assert_eq!(store.ids(&Filter::default()).len(), 8);

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rusqlite::{Transaction, params};
 
-use super::{Store, number};
+use super::{Store, foreign, number};
 use crate::{
-    error::{ErrorKind, Result},
-    runs::record::{DURATION_BUCKETS, Durations, RunRecord, Status, Totals},
+    error::{Error, ErrorKind, Result},
+    run_words::RunStatus,
+    runs::record::{DURATION_BUCKETS, Durations, RunRecord, Totals},
 };
 
 /// The bucket of a run that has no duration.
@@ -23,11 +24,13 @@ impl Store {
             let mut statement = connection
                 .prepare_cached("SELECT script, status, bucket, runs, took, bytes FROM totals")?;
             let mut rows = statement.query([])?;
-            let mut runs: BTreeMap<(String, String), u64> = BTreeMap::new();
+            let mut runs: BTreeMap<(String, RunStatus), u64> = BTreeMap::new();
             let mut durations: BTreeMap<String, Durations> = BTreeMap::new();
             let mut backup_bytes = 0_u64;
             while let Some(row) = rows.next()? {
                 let (script, status): (String, String) = (row.get(0)?, row.get(1)?);
+                let status =
+                    RunStatus::parse(&status).ok_or_else(|| foreign(1, Error::internal(status)))?;
                 let unsigned = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
                 let (bucket, count) = (row.get::<_, i64>(2)?, unsigned(3)?);
                 backup_bytes = backup_bytes.saturating_add(unsigned(5)?);
@@ -67,13 +70,13 @@ pub(super) fn interrupted(
     script: &str,
     dry_run: bool,
 ) -> rusqlite::Result<()> {
-    if dry_run { Ok(()) } else { add(transaction, script, Status::Interrupted, None, None) }
+    if dry_run { Ok(()) } else { add(transaction, script, RunStatus::Interrupted, None, None) }
 }
 
 fn add(
     transaction: &Transaction<'_>,
     script: &str,
-    status: Status,
+    status: RunStatus,
     took: Option<Duration>,
     bytes: Option<u64>,
 ) -> rusqlite::Result<()> {

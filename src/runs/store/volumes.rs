@@ -6,7 +6,7 @@ use rusqlite::{Connection, Params, Transaction, params};
 
 use super::{Store, micros, number, time};
 use crate::{
-    convoy::guards::Witness,
+    convoy::guards::Observation,
     error::{ErrorKind, Result},
     runs::record::{GoodBackup, VolumeRecord},
 };
@@ -90,14 +90,14 @@ fn good_backups(
 pub(super) fn learn(
     transaction: &Transaction<'_>,
     daemon: &str,
-    witnessed: &[Witness],
+    observed: &[Observation],
     run: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let now = micros(now);
-    for witness in witnessed {
-        match witness {
-            Witness::VolumeSeen { volume, snapshot } => {
+    for observation in observed {
+        match observation {
+            Observation::VolumeSeen { volume, snapshot } => {
                 let (name, time) = snapshot.clone().unzip();
                 let sql = "UPDATE volumes SET last_seen = ?3, snapshot = ?4, snapshot_time = ?5
                     WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
@@ -108,23 +108,23 @@ pub(super) fn learn(
                     execute(transaction, sql, seen)?;
                 }
             }
-            Witness::VolumeMade { volume } => {
+            Observation::VolumeMade { volume } => {
                 // Another one than that which had the name before: what is known of that one is not
                 // true of it.
                 forget(transaction, daemon, volume)?;
                 see(transaction, daemon, volume, now)?;
             }
-            Witness::SnapshotMade { volume, snapshot, time } => {
+            Observation::SnapshotMade { volume, snapshot, time } => {
                 see(transaction, daemon, volume, now)?;
                 let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
                 execute(transaction, sql, params![daemon, volume, snapshot, micros(*time)])?;
             }
-            Witness::SnapshotDeleted { volume, snapshot } => {
+            Observation::SnapshotDeleted { volume, snapshot } => {
                 let sql = "UPDATE volumes SET snapshot = NULL, snapshot_time = NULL
                     WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
                 execute(transaction, sql, [daemon, volume, snapshot])?;
             }
-            Witness::BackupGood { volume, url, snapshot_time, bytes, made } => {
+            Observation::BackupGood { volume, url, snapshot_time, bytes, made } => {
                 let sql = "INSERT INTO good_backups (daemon, volume, url, snapshot_time, proven, run, bytes)
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                     ON CONFLICT (daemon, volume, url) DO UPDATE SET
@@ -143,10 +143,10 @@ pub(super) fn learn(
                     ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
                 execute(transaction, sql, params![daemon, volume, REMEMBERED_BACKUPS])?;
             }
-            Witness::BackupDeleted { url, .. } => {
+            Observation::BackupDeleted { url, .. } => {
                 execute(transaction, "DELETE FROM good_backups WHERE url = ?1", [url])?;
             }
-            Witness::VolumeGone { volume } => {
+            Observation::VolumeGone { volume } => {
                 let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";
                 execute(transaction, sql, params![daemon, volume, now])?;
             }

@@ -10,9 +10,10 @@ use serde_json::Value;
 use super::{Store, micros, number};
 use crate::{
     error::Result,
+    run_words::{RunStatus, Trigger},
     runs::{
         alive,
-        record::{Line, Output, RunRecord, Skipped, Status, Trigger},
+        record::{Line, Output, RunRecord, Skipped},
     },
 };
 
@@ -36,7 +37,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) record: &'a RunRecord,
     pub(crate) output: &'a Output,
     /// The daemon, and what the run saw of its volumes; none in a dry run.
-    pub(crate) witnessed: Option<(&'a str, &'a [crate::convoy::guards::Witness])>,
+    pub(crate) observed: Option<(&'a str, &'a [crate::convoy::guards::Observation])>,
     pub(crate) lines: &'a [Line],
 }
 
@@ -94,7 +95,7 @@ impl Store {
             arguments: skipped.arguments.clone(),
             entry: Some(skipped.entry.clone()),
             ended: Some(skipped.due),
-            status: Status::Skipped,
+            status: RunStatus::Skipped,
             reason: Some(skipped.reason.clone()),
             does: skipped.does.clone(),
             ..RunRecord::new(
@@ -195,9 +196,9 @@ fn end(transaction: &Transaction<'_>, ending: &Ending<'_>, now: Timestamp) -> ru
     append(transaction, &record.id, ending.lines)?;
     save(transaction, record, ending.output)?;
     super::totals::count(transaction, record)?;
-    match ending.witnessed {
-        Some((daemon, witnessed)) => {
-            super::volumes::learn(transaction, daemon, witnessed, &record.id, now)
+    match ending.observed {
+        Some((daemon, observed)) => {
+            super::volumes::learn(transaction, daemon, observed, &record.id, now)
         }
         None => Ok(()),
     }
@@ -261,7 +262,7 @@ pub(super) fn save(
 /// it ended: who asks for what is not there a thousand times must not push out what was backed up.
 fn is_routine(record: &RunRecord) -> bool {
     let only_reads = record.dry_run || record.read_only;
-    let read = only_reads || record.status == Status::Done && record.volumes_done.is_empty();
+    let read = only_reads || record.status == RunStatus::Done && record.volumes_done.is_empty();
     read && record.trigger != Trigger::Cron && !record.status.is_open()
 }
 

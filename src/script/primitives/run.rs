@@ -27,7 +27,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn trigger(ctx: NativeCallContext) -> Returned<String> {
-        call(&ctx, |run| Ok(run.host.run.trigger.clone()))
+        call(&ctx, |run| Ok(run.host.run.trigger.as_str().to_owned()))
     }
 
     /// Whether nothing is to be written. The daemon's part is taken care of: what would be written

@@ -12,8 +12,9 @@ use crate::{
         memory::{Fault, MemoryDaemon},
     },
     error::{Error, ErrorKind},
+    run_words::RunStatus,
     script::{
-        Host, Listener, Status,
+        Host, Listener,
         testing::{Heard, host_over, memory, run_default, run_text},
     },
 };
@@ -61,7 +62,7 @@ fn one_volume_that_fails_does_not_stop_the_others() {
         (outcome.failures[0].volume.as_str(), outcome.failures[0].code.as_str()),
         ("vol1", "daemon")
     );
-    assert_eq!(outcome.status(), Status::Partial);
+    assert_eq!(outcome.status(), RunStatus::Partial);
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn a_snapshot_that_stays_after_a_good_backup_makes_the_run_partial() {
     daemon.fault("delete_snapshot", refused());
     let outcome = run_default(again(&daemon), "backup", "--volume vol1 --create-snapshot").unwrap();
     assert!(outcome.result[0]["URL"].is_string());
-    assert_eq!(outcome.status(), Status::Partial);
+    assert_eq!(outcome.status(), RunStatus::Partial);
     assert!(
         outcome.failures[0].message.contains("the backup is good, but the older snapshot"),
         "{:?}",
@@ -482,7 +483,7 @@ fn prune_goes_on_past_a_volume_that_fails_and_reaches_volumes_that_are_gone() {
     run_default(again(&daemon), "remove", "--volume vol2").unwrap();
     daemon.fault("delete_backup", refused());
     let outcome = run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
-    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+    assert_eq!(outcome.status(), RunStatus::Partial, "{outcome:?}");
     assert_eq!(outcome.failures[0].volume, "vol1");
     let items = outcome.result.as_array().unwrap();
     assert!(items.iter().any(|item| item["VolumeName"] == "vol2"), "{items:?}");
@@ -515,7 +516,7 @@ fn prune_of_one_volume_that_fails_part_way_tells_what_was_deleted() {
     daemon.fault("delete_backup", Fault::HappensThenTimesOut);
     daemon.fault("delete_backup", refused());
     let outcome = run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1").unwrap();
-    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+    assert_eq!(outcome.status(), RunStatus::Partial, "{outcome:?}");
     let plan = outcome.result.as_array().unwrap();
     assert_eq!(
         (plan[3]["Deleted"].as_bool(), plan[2]["Error"].as_str()),
@@ -540,7 +541,7 @@ fn prune_that_could_delete_nothing_has_failed() {
         let daemon = backed_up(3);
         daemon.fault("delete_backup", refused());
         let outcome = run_default(again(&daemon), "prune", line).unwrap();
-        assert_eq!(outcome.status(), Status::Failed, "{line}: {outcome:?}");
+        assert_eq!(outcome.status(), RunStatus::Failed, "{line}: {outcome:?}");
         assert_eq!(outcome.result.as_array().unwrap().len(), 3, "{line}: {outcome:?}");
         assert_eq!(daemon.backup_names().len(), 3, "{line}");
     }
@@ -553,7 +554,7 @@ fn a_volume_with_nothing_to_prune_went_well_beside_one_that_failed() {
     run_default(again(&daemon), "backup", "--volume vol1").unwrap();
     daemon.fault("delete_backup", refused());
     let outcome = run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
-    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+    assert_eq!(outcome.status(), RunStatus::Partial, "{outcome:?}");
 }
 
 #[test]
@@ -564,7 +565,7 @@ fn prune_whose_snapshots_cannot_be_listed_still_tells_which_backups_it_deleted()
     daemon.fault("volume", refused());
     let outcome =
         run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();
-    assert_eq!(outcome.status(), Status::Partial, "{outcome:?}");
+    assert_eq!(outcome.status(), RunStatus::Partial, "{outcome:?}");
     let plan = outcome.result.as_array().unwrap();
     assert_eq!(plan.iter().filter(|item| item["Deleted"] == true).count(), 2, "{plan:?}");
     assert_eq!(plan[3], json!({"VolumeName": "vol1", "Error": "device is busy"}));

@@ -7,8 +7,9 @@ use serde_json::json;
 use crate::{
     convoy::memory::Fault,
     error::{Error, ErrorKind},
+    run_words::RunStatus,
     script::{
-        Listener, Outcome, Status, run,
+        Listener, Outcome, run,
         testing::{Heard, given, memory, run_text, script, value},
     },
 };
@@ -23,7 +24,7 @@ fn main_gets_its_arguments_and_its_result_is_the_runs() {
     let outcome =
         run(&script, &given(&script, "--keep 1m").unwrap(), Arc::new(memory(&[]).1)).unwrap();
     assert_eq!(outcome.result, json!([61, 1024, true, {"keep": 60, "size": 1024, "volume": null}]));
-    assert_eq!(outcome.status(), Status::Done);
+    assert_eq!(outcome.status(), RunStatus::Done);
 }
 
 #[test]
@@ -145,12 +146,12 @@ fn recorded_failures_make_a_run_partial_or_failed() {
         *heard.lines.lock().unwrap(),
         ["progress: p", "ERROR: \"vol1\": bad", "ERROR: \"vol2\": no"]
     );
-    assert_eq!(outcome.status(), Status::Partial);
+    assert_eq!(outcome.status(), RunStatus::Partial);
     let with = |result| Outcome { result, failures: outcome.failures.clone() }.status();
-    assert_eq!(with(json!([{"VolumeName": "vol1", "Error": "bad"}])), Status::Failed);
+    assert_eq!(with(json!([{"VolumeName": "vol1", "Error": "bad"}])), RunStatus::Failed);
     assert_eq!(
         with(json!([{"VolumeName": "vol1", "Error": "bad"}, {"URL": "x"}])),
-        Status::Partial
+        RunStatus::Partial
     );
 }
 

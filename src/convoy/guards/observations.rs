@@ -12,7 +12,7 @@ use crate::convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume, names};
 
 /// One thing that the guards saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Witness {
+pub(crate) enum Observation {
     /// The daemon listed this volume, with this as its newest snapshot.
     VolumeSeen {
         /// Its name.
@@ -69,7 +69,7 @@ pub(crate) enum Witness {
     },
 }
 
-impl Witness {
+impl Observation {
     /// The volume that the run did something to, where it did.
     pub(crate) fn worked_on(&self) -> Option<&str> {
         match self {
@@ -86,39 +86,39 @@ impl Witness {
 
 impl Guards {
     /// What the run has seen so far, in the order in which it happened.
-    pub(crate) fn witnessed(&self) -> Vec<Witness> {
-        self.seen().witnessed.clone()
+    pub(crate) fn observed(&self) -> Vec<Observation> {
+        self.seen().observed.clone()
     }
 
-    pub(super) fn witness(&self, witness: Witness) {
-        self.seen().witnessed.push(witness);
+    pub(super) fn observe(&self, observation: Observation) {
+        self.seen().observed.push(observation);
     }
 
     /// The list of all volumes. A script may ask for it again and again: only the last one counts.
-    pub(super) fn witness_volumes(&self, volumes: &BTreeMap<String, Volume>) {
+    pub(super) fn observe_volumes(&self, volumes: &BTreeMap<String, Volume>) {
         let snapshot_of = |volume: &Volume| {
             let newest = volume.snapshots_by_time().last().copied()?.clone();
             Some((newest.name.clone(), taken(&newest)))
         };
-        let seen_now = volumes.iter().map(|(name, volume)| Witness::VolumeSeen {
+        let seen_now = volumes.iter().map(|(name, volume)| Observation::VolumeSeen {
             volume: name.clone(),
             snapshot: snapshot_of(volume),
         });
         let mut seen = self.seen();
-        seen.witnessed.retain(|witness| !matches!(witness, Witness::VolumeSeen { .. }));
-        seen.witnessed.extend(seen_now);
+        seen.observed.retain(|observation| !matches!(observation, Observation::VolumeSeen { .. }));
+        seen.observed.extend(seen_now);
     }
 
-    pub(super) fn witness_snapshot(&self, volume: &str, snapshot: &Snapshot) {
+    pub(super) fn observe_snapshot(&self, volume: &str, snapshot: &Snapshot) {
         let time = taken(snapshot).unwrap_or_else(|| self.clock.now());
-        self.witness(Witness::SnapshotMade {
+        self.observe(Observation::SnapshotMade {
             volume: volume.to_owned(),
             snapshot: snapshot.name.clone(),
             time,
         });
     }
 
-    pub(super) fn witness_backup(
+    pub(super) fn observe_backup(
         &self,
         volume: &str,
         url: &BackupUrl,
@@ -127,7 +127,7 @@ impl Guards {
     ) {
         let snapshot_time = names::snapshot_time(backup.field("SnapshotName"))
             .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp());
-        self.witness(Witness::BackupGood {
+        self.observe(Observation::BackupGood {
             volume: volume.to_owned(),
             url: url.to_string(),
             snapshot_time,

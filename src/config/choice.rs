@@ -1,0 +1,129 @@
+//! Settings that take one of a few words: each enum lists its words once, and parser, hint and help
+//! are made from the list.
+
+/// A value that is given as one of a few words.
+pub(crate) trait Choice: Copy + Sized + 'static {
+    /// The words, in the order in which hints and help list them.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The value of a word, in upper or lower case.
+    fn parse(text: &str) -> Option<Self> {
+        Self::WORDS
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(text))
+            .map(|(_, value)| *value)
+    }
+}
+
+/// The words of a choice.
+pub(super) fn words<T: Choice>() -> Vec<&'static str> {
+    T::WORDS.iter().map(|(word, _)| *word).collect()
+}
+
+/// `a, b or c`.
+pub(super) fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+/// How a syslog server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SyslogProtocol {
+    /// One datagram a message (RFC 5426).
+    Udp,
+    /// Octet-counted frames (RFC 6587).
+    Tcp,
+    /// The local socket, `/dev/log`.
+    Unix,
+}
+
+impl Choice for SyslogProtocol {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("udp", Self::Udp), ("tcp", Self::Tcp), ("unix", Self::Unix)];
+}
+
+/// How a connection to an SMTP server is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SmtpSecurity {
+    /// TLS from the first byte on.
+    Tls,
+    /// Plain until STARTTLS, which must succeed.
+    StartTls,
+    /// Plain text; only where it was asked for.
+    None,
+}
+
+/// `None`: the port decides.
+impl Choice for Option<SmtpSecurity> {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", None),
+        ("tls", Some(SmtpSecurity::Tls)),
+        ("starttls", Some(SmtpSecurity::StartTls)),
+        ("none", Some(SmtpSecurity::None)),
+    ];
+}
+
+/// When a channel is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotifyOn {
+    /// When something is wrong, and when it is well again.
+    Failure,
+    /// After every run, too.
+    Always,
+}
+
+impl Choice for NotifyOn {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("failure", Self::Failure), ("always", Self::Always)];
+}
+
+/// How e-mail is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EmailTransport {
+    /// Through an SMTP server.
+    Smtp,
+    /// Through Amazon SES.
+    Ses,
+}
+
+impl Choice for EmailTransport {
+    const WORDS: &'static [(&'static str, Self)] = &[("smtp", Self::Smtp), ("ses", Self::Ses)];
+}
+
+/// What a webhook understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WebhookFormat {
+    /// This program's own JSON.
+    Json,
+    /// `{"text": ..}`: Slack, Mattermost, Rocket.Chat, Discord's `/slack`.
+    Slack,
+    /// ntfy: the text as body, title and priority as headers.
+    Ntfy,
+    /// healthchecks: pings at `/start`, success and `/fail`.
+    Healthchecks,
+}
+
+impl Choice for WebhookFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("json", Self::Json),
+        ("slack", Self::Slack),
+        ("ntfy", Self::Ntfy),
+        ("healthchecks", Self::Healthchecks),
+    ];
+}

@@ -1,0 +1,170 @@
+//! How one value was given: by a flag, the environment, a file that a variable names, or the file of
+//! the system's services.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::secret::Secret;
+use crate::{
+    error::{Error, Result},
+    text::{cut, escape},
+};
+
+/// More than any setting needs, in bytes; a file that is larger is not what was meant.
+pub(super) const LARGEST_FILE: u64 = 64 * 1024;
+
+/// What our variables begin with.
+pub(super) const PREFIX: &str = "BKUP_";
+
+/// A setting given by a flag; it wins over the environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Override {
+    /// The setting, such as `BKUP_BACKUP_URL`.
+    pub(crate) name: &'static str,
+    /// The flag, such as `--backup-url`.
+    pub(crate) flag: &'static str,
+    pub(crate) value: String,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Default,
+    /// The environment variable.
+    Environment,
+    /// The file of the system's services.
+    System(PathBuf),
+    /// The file that the variable `.._FILE` names.
+    File(PathBuf),
+    /// A flag, such as `--backup-url`.
+    Flag(&'static str),
+}
+
+impl Source {
+    /// What the user wrote to give a setting: the start of an error's message.
+    pub(super) fn given_as(&self, name: &str) -> String {
+        match self {
+            Self::Flag(flag) => (*flag).to_owned(),
+            Self::File(path) | Self::System(path) => {
+                format!("{name} (in the file {})", quote(&path.to_string_lossy()))
+            }
+            Self::Environment | Self::Default => name.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Environment => f.write_str("environment"),
+            Self::File(path) | Self::System(path) => write!(f, "file {}", path.display()),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// A value and its source. Every text is kept as a secret, so that none can slip into a log.
+#[derive(Debug, Clone)]
+pub(super) struct Value {
+    pub(super) text: Secret,
+    pub(super) source: Source,
+}
+
+/// What users give, from the top layer down.
+#[derive(Clone, Copy)]
+pub(super) struct Layers<'a> {
+    pub(super) overrides: &'a [Override],
+    pub(super) environment: &'a BTreeMap<OsString, OsString>,
+    /// The file of the system's services and the variables in it.
+    pub(super) system: Option<(&'a Path, &'a BTreeMap<OsString, OsString>)>,
+}
+
+/// The value that a user gave. An empty variable counts as not given: compose files pass unset ones
+/// on as empty. An empty variable still hides the system's value, so that a user can leave one out.
+pub(super) fn given(name: &str, is_secret: bool, layers: Layers<'_>) -> Result<Option<Value>> {
+    let file_name = format!("{name}_FILE");
+    let is_in_environment =
+        [name, &file_name].iter().any(|name| layers.environment.contains_key(OsStr::new(name)));
+    let (variables, source) = match layers.system {
+        Some((path, values)) if !is_in_environment => (values, Source::System(path.into())),
+        _ => (layers.environment, Source::Environment),
+    };
+    let variable = |name: &str| variables.get(OsStr::new(name)).filter(|value| !value.is_empty());
+    let (direct, file) = (variable(name), variable(&file_name));
+    if let Some(given) = layers.overrides.iter().rev().find(|given| given.name == name) {
+        return Ok(Some(Value {
+            text: Secret::new(given.value.clone()),
+            source: Source::Flag(given.flag),
+        }));
+    }
+    let (text, source) = match (direct, file) {
+        (Some(_), Some(_)) => {
+            return Err(Error::configuration(format!("{name} and {file_name} are both set"))
+                .with_hint("unset one of them"));
+        }
+        (Some(value), None) => {
+            let text = value
+                .to_str()
+                .ok_or_else(|| Error::configuration(format!("{name} is not valid UTF-8")))?;
+            (text.to_owned(), source)
+        }
+        (None, Some(path)) => (read_file(name, Path::new(path))?, Source::File(path.into())),
+        (None, None) => return Ok(None),
+    };
+    let text = if is_secret { text } else { one_line(name, &source, &text)? };
+    Ok(Some(Value { text: Secret::new(text), source }))
+}
+
+/// A public value's text without the white space around it.
+fn one_line(name: &str, source: &Source, text: &str) -> Result<String> {
+    let text = text.trim();
+    let wrong = |what: &str| Error::configuration(format!("{} {what}", source.given_as(name)));
+    if text.is_empty() {
+        Err(wrong("is only white space"))
+    } else if text.contains(char::is_control) {
+        Err(wrong("has a control character or several lines"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A file's text without the newline at its end.
+fn read_file(name: &str, path: &Path) -> Result<String> {
+    let shown = quote(&path.to_string_lossy());
+    let wrong = |why: String| {
+        Error::configuration(format!("{name}_FILE: {why}"))
+            .with_hint(format!("{name}_FILE names a file that holds the value of {name}"))
+    };
+    let mut text = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut text))
+        .map_err(|error| wrong(format!("cannot read {shown}: {error}")))?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(wrong(format!("{shown} is larger than 64 KiB")));
+    }
+    let text = String::from_utf8(text).map_err(|_| wrong(format!("{shown} is not valid UTF-8")))?;
+    let text = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() {
+        return Err(wrong(format!("{shown} is empty")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A value as a message shows it: quoted, escaped, not too long.
+pub(super) fn quote(text: &str) -> String {
+    format!("\"{}\"", cut(&escape(text), 80))
+}
+
+/// Whether a text stands in quotes.
+pub(super) fn is_quoted(text: &str) -> bool {
+    text.len() > 1
+        && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
+}

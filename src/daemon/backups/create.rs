@@ -1,0 +1,92 @@
+//! Making a backup: a snapshot is copied, proved whole, and only then visible.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
+
+use super::{destination::DestinationRepository, prove::prove, record::Record};
+use crate::{
+    daemon::{
+        repository::{OpenRepository, guarded},
+        snapshots::LocalRepository,
+        state::{SnapshotState, VolumeState},
+    },
+    error::{ErrorKind, Result},
+};
+
+/// Half written files that are older were left by a process of this host that is gone.
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+
+impl DestinationRepository {
+    /// Copies a snapshot to the destination; the backup's name.
+    ///
+    /// # Errors
+    /// Where anything can't be read or written; then there is no backup.
+    pub(in crate::daemon) fn create(
+        &self,
+        local: &LocalRepository,
+        volume: &VolumeState,
+        (snapshot, state): (&str, &SnapshotState),
+        now: Timestamp,
+    ) -> Result<String> {
+        self.refuse_roots()?;
+        self.access.warn_of_plain_backups();
+        let _gate = self.without_deletes();
+        let _writing = self.one_backup();
+        let repository = self.existing_or_new()?;
+        let _lock = self.lock_file(false)?;
+        let _reading = local.reading();
+        let (source, mut file) = local.source(state)?;
+        repository.backend().remove_leftovers(LEFTOVER_AGE);
+        let record = Record {
+            backup: format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
+            volume: volume.name.clone(),
+            volume_created: volume.created,
+            volume_size: volume.size,
+            snapshot: snapshot.to_owned(),
+            snapshot_created: state.created,
+            created: now,
+            bytes: None,
+        };
+        (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
+
+        let copy = || self.copy_and_prove(&source, &file, &repository, &volume.name);
+        // The first copy relies on what is there already. Where something of that is missing then,
+        // another host has marked it as unused or removed it: the second copy writes it anew.
+        let copied = copy().or_else(|error| match error.kind {
+            ErrorKind::Repository if source.backend().failure().is_none() => copy(),
+            _ => Err(error),
+        });
+        let published = copied.and_then(|()| repository.backend().publish());
+        repository.backend().discard();
+        published?;
+        Ok(record.backup)
+    }
+
+    /// Copies what the snapshot `file` names. The file itself is held back.
+    fn copy_and_prove(
+        &self,
+        source: &OpenRepository,
+        file: &SnapshotFile,
+        into: &OpenRepository,
+        volume: &str,
+    ) -> Result<()> {
+        let piece = self.access.progress.begin(&format!("backup {volume}"), None);
+        into.forget_index();
+        into.backend().hold_snapshots();
+        guarded("the backup", || {
+            // What other hosts wrote since is not copied again.
+            let indexed = into.indexed_for(&piece)?;
+            let copied: RusticResult<()> = source.indexed()?.copy(&indexed, [file]);
+            copied.map_err(|error| {
+                source
+                    .backend()
+                    .failure()
+                    .unwrap_or_else(|| into.failure("cannot copy the snapshot", &error))
+            })
+        })?;
+        into.forget_index();
+        guarded("checking the backup", || prove(into, file.tree))
+    }
+}

@@ -1,0 +1,176 @@
+//! The repository of one destination, kept open, and the locks that keep backups and deletes apart.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use super::{catalogue::Catalogue, lock_file::lock_file};
+use crate::{
+    convoy::refusal::refused,
+    daemon::{
+        repository::{Access, Backend, Bucket, OpenRepository},
+        root::Root,
+    },
+    error::{Error, ErrorKind, Result},
+    sync::{self, lock},
+};
+
+/// Where a destination's repository is.
+pub(super) enum Location {
+    /// `<destination>/repository`
+    Folder(PathBuf),
+    /// The same in a bucket, where nothing can be locked.
+    Bucket(Bucket),
+}
+
+/// The repository of one destination.
+///
+/// A thread that needs several of the locks takes them in the order of the fields: `gate`,
+/// `writing`, `open`, the catalogue's. The lock in the destination's folder, against other
+/// processes, is taken with none but the first two held.
+pub(in crate::daemon) struct DestinationRepository {
+    location: Location,
+    /// This daemon's own root.
+    root: Root,
+    pub(super) access: Access,
+    lock_timeout: Duration,
+    /// A delete runs alone in this process; everything else reads what it would remove.
+    gate: RwLock<()>,
+    /// The backups of this process run one after the other.
+    writing: Mutex<()>,
+    open: Mutex<Option<Arc<OpenRepository>>>,
+    pub(super) catalogue: Catalogue,
+}
+
+impl DestinationRepository {
+    pub(super) fn new(
+        location: Location,
+        root: Root,
+        access: Access,
+        lock_timeout: Duration,
+    ) -> Self {
+        Self {
+            location,
+            root,
+            access,
+            lock_timeout,
+            gate: RwLock::default(),
+            writing: Mutex::default(),
+            open: Mutex::default(),
+            catalogue: Catalogue::default(),
+        }
+    }
+
+    fn backend(&self) -> Backend {
+        match &self.location {
+            Location::Folder(folder) => Backend::in_folder(folder, &self.access.host),
+            Location::Bucket(bucket) => Backend::new(bucket.clone()),
+        }
+    }
+
+    /// Refuses to write into a daemon's own folder, this one's or another's: its next start would
+    /// take the backups for what a crash left. Backups that are there may be read, so that they can
+    /// be got out.
+    pub(super) fn refuse_roots(&self) -> Result<()> {
+        let Location::Folder(folder) = &self.location else { return Ok(()) };
+        let path = folder.parent().unwrap_or(folder);
+        let path = path
+            .canonicalize()
+            .map_err(|error| Error::io(format!("cannot read \"{}\"", path.display()), &error))?;
+        let is_root = |folder: &&Path| *folder == self.root.path() || Root::is_one(folder);
+        match path.ancestors().find(is_root) {
+            Some(root) => Err(refused(format!(
+                "VFS path {} can't hold backups: {} is a daemon's own folder",
+                path.display(),
+                root.display()
+            ))
+            .with_hint("choose a folder outside of it, best on another disk")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is a repository.
+    ///
+    /// # Errors
+    /// Where it can't be read, or only a part of it is there.
+    pub(in crate::daemon) fn is_used(&self) -> Result<bool> {
+        self.backend().exists()
+    }
+
+    /// The repository; `None` where there is none yet.
+    pub(super) fn existing(&self) -> Result<Option<Arc<OpenRepository>>> {
+        let mut open = lock(&self.open);
+        if !self.backend().exists()? {
+            *open = None;
+            return Ok(None);
+        }
+        if let Some(repository) = &*open {
+            // The key fits the repository that was there before; another one may be there now.
+            if repository.plain().is_ok() {
+                return Ok(Some(repository.clone()));
+            }
+            self.catalogue.clear();
+        }
+        let fresh = OpenRepository::open(self.backend(), self.access.password());
+        let fresh = Arc::new(fresh.inspect_err(|_| *open = None)?);
+        *open = Some(fresh.clone());
+        Ok(Some(fresh))
+    }
+
+    /// The repository, made where there is none.
+    pub(super) fn existing_or_new(&self) -> Result<Arc<OpenRepository>> {
+        if let Some(repository) = self.existing()? {
+            return Ok(repository);
+        }
+        let alone = self.lock_file(true)?;
+        if let Some(repository) = self.existing()? {
+            return Ok(repository);
+        }
+        let made =
+            match OpenRepository::create(self.backend(), self.access.password(), alone.is_some()) {
+                Ok(made) => made,
+                // Where there are no locks, another host may have been first.
+                Err(error) => return self.existing()?.ok_or(error),
+            };
+        let made = Arc::new(made);
+        *lock(&self.open) = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Keeps the deletes of this process away while the guard lives.
+    pub(super) fn without_deletes(&self) -> RwLockReadGuard<'_, ()> {
+        sync::read(&self.gate)
+    }
+
+    /// Keeps everything else of this process away while the guard lives.
+    pub(super) fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        sync::write(&self.gate)
+    }
+
+    /// Keeps other backups of this process away while the guard lives.
+    pub(super) fn one_backup(&self) -> MutexGuard<'_, ()> {
+        lock(&self.writing)
+    }
+
+    /// Takes the lock that other processes and hosts respect: `alone`, or beside others who do not.
+    /// `None` where the file system has no locks, or the destination is a bucket.
+    pub(super) fn lock_file(&self, alone: bool) -> Result<Option<File>> {
+        match &self.location {
+            Location::Folder(folder) => lock_file(folder, alone, self.lock_timeout),
+            Location::Bucket(_) => Ok(None),
+        }
+    }
+
+    /// [`DestinationRepository::lock_file`] for readers: it keeps deletes of other hosts away where
+    /// that is possible.
+    pub(super) fn reading_lock(&self) -> Result<Option<File>> {
+        match self.lock_file(false) {
+            // A process that may only read the destination can't lock it either.
+            Err(error) if error.kind != ErrorKind::Busy => Ok(None),
+            other => other,
+        }
+    }
+}

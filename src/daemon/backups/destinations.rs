@@ -1,0 +1,105 @@
+//! The repositories of the destinations that this process has used.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::destination::{DestinationRepository, Location};
+use crate::{
+    convoy::{
+        Destination,
+        refusal::{no_folder, refused},
+        url::DestinationKind,
+    },
+    daemon::{
+        repository::{Access, Bucket, S3Options},
+        root::Root,
+    },
+    error::Result,
+    sync::lock,
+};
+
+/// How long another process's lock on a destination is waited for.
+const DESTINATION_LOCK_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// The destinations that this process has used, each with its repository kept open.
+pub(in crate::daemon) struct Destinations {
+    access: Access,
+    /// This daemon's own root.
+    root: Root,
+    s3: S3Options,
+    lock_timeout: Duration,
+    /// By address: without its region, because a wrong region must not stay in force.
+    known: Mutex<HashMap<String, Arc<DestinationRepository>>>,
+}
+
+impl Destinations {
+    pub(in crate::daemon) fn new(access: Access, root: Root, s3: S3Options) -> Self {
+        Self { access, root, s3, lock_timeout: DESTINATION_LOCK_TIMEOUT, known: Mutex::default() }
+    }
+
+    /// Tests do not wait for locks.
+    #[cfg(test)]
+    fn impatient(access: Access) -> Self {
+        let root = Root::at(std::path::Path::new("/nowhere/at/all"));
+        Self { lock_timeout: Duration::ZERO, ..Self::new(access, root, S3Options::default()) }
+    }
+
+    /// The repository of a destination, whether it is made already or not.
+    ///
+    /// # Errors
+    /// A scheme that this daemon does not have, or a folder that is not there, in Convoy's words.
+    pub(in crate::daemon) fn at(
+        &self,
+        destination: &Destination,
+    ) -> Result<Arc<DestinationRepository>> {
+        let key = destination.address();
+        let known = lock(&self.known).get(&key).cloned();
+        let location = match destination.kind() {
+            DestinationKind::Vfs { path } if !path.is_dir() => {
+                return Err(no_folder(&path.display().to_string()));
+            }
+            _ if let Some(known) = known => return Ok(known),
+            DestinationKind::Vfs { path } => Location::Folder(path.join("repository")),
+            DestinationKind::S3 { bucket, region, path } => {
+                Location::Bucket(Bucket::new(&self.s3, bucket, region, path)?)
+            }
+            DestinationKind::Ebs { .. } => {
+                return Err(refused("Driver ebs is not supported!").with_hint(
+                    "the built-in daemon keeps backups in folders (vfs:///folder) and on S3 (s3://bucket@region/path)",
+                ));
+            }
+        };
+        let repository = DestinationRepository::new(
+            location,
+            self.root.clone(),
+            self.access.clone(),
+            self.lock_timeout,
+        );
+        Ok(lock(&self.known).entry(key).or_insert_with(|| Arc::new(repository)).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_destination_that_another_process_has_locked_is_busy() {
+        let folder = tempfile::tempdir().unwrap();
+        let access =
+            Access { password: None, host: "host1".into(), progress: crate::progress::none() };
+        let destination =
+            Destination::parse(&format!("vfs://{}", folder.path().display())).unwrap();
+        let repository = Destinations::impatient(access).at(&destination).unwrap();
+        let other = repository.lock_file(false).unwrap().unwrap();
+        assert!(repository.lock_file(false).is_ok(), "backups run side by side");
+        let error = repository.lock_file(true).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+        drop(other);
+        assert!(repository.lock_file(true).is_ok());
+    }
+}

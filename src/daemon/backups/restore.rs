@@ -1,0 +1,48 @@
+//! Restoring a backup.
+
+use std::path::Path;
+
+use super::{
+    destination::DestinationRepository,
+    record::{Record, StoredUrl},
+};
+use crate::{
+    convoy::refusal::no_backup,
+    daemon::{
+        repository::guarded,
+        tree::write::{self, Notes},
+    },
+    error::Result,
+};
+
+impl DestinationRepository {
+    /// Restores a backup to an empty folder, the files of `volume`; what the backup's tags say.
+    ///
+    /// # Errors
+    /// Where there is no such backup, or anything of it can't be read or written.
+    pub(in crate::daemon) fn restore(
+        &self,
+        url: &StoredUrl<'_>,
+        folder: &Path,
+        volume: &str,
+    ) -> Result<Record> {
+        let repository = self.existing()?.ok_or_else(|| no_backup(url.volume, url.backup))?;
+        let found = self.catalogue.find_readable(&repository, url)?;
+        let _gate = self.without_deletes();
+        let _lock = self.reading_lock()?;
+        repository.forget_index();
+        repository.backend().take_failure();
+        let warnings = Notes::default();
+        let bytes = self.catalogue.bytes(found.tree);
+        let piece = self.access.progress.begin(&format!("restore {volume}"), bytes);
+        let restored = guarded("the restore", || {
+            write::restore(&repository, found.tree, folder, &*piece, &warnings)
+        });
+        drop(piece);
+        repository.forget_index();
+        for warning in warnings.take() {
+            log::warn!("restore of volume {volume}: {warning}");
+        }
+        restored.map(|()| found.record)
+    }
+}

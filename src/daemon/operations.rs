@@ -1,0 +1,224 @@
+//! What Convoy's API does with volumes, snapshots and backups: one method an operation. They read
+//! and write files for as long as that takes, so they run on threads that may block.
+
+use std::{fs::File, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    backups::{Destinations, StoredUrl},
+    convoy_form::ConvoyForm,
+    driver::{Created, Driver, Vfs},
+    options::BuiltinOptions,
+    recovery::{self, OnDisk, removal, restore, snapshots},
+    repository::Access,
+    root::Root,
+    snapshots::LocalRepository,
+    state::{StateFolder, VolumeState},
+    volumes::Volumes,
+};
+use crate::{
+    clock::Clock,
+    convoy::{
+        BackupUrl, Destination, Mount, NewVolume, Snapshot, Volume,
+        refusal::{no_snapshot, refused},
+    },
+    error::Result,
+};
+
+/// All that the daemon is made of.
+pub(super) struct Operations {
+    root: Root,
+    driver: Box<dyn Driver>,
+    clock: Arc<dyn Clock>,
+    volumes: Volumes,
+    local: LocalRepository,
+    destinations: Destinations,
+    /// The owner's lock, held for life.
+    _lock: File,
+}
+
+impl Operations {
+    /// Opens a root, making it where it is missing, and mends what the last owner left unfinished;
+    /// a sentence on each such thing. No repository is opened before it is needed.
+    ///
+    /// # Errors
+    /// Where another process owns the root, or its files can't be read or written.
+    pub(super) fn open(options: BuiltinOptions) -> Result<(Self, Vec<String>)> {
+        let root = Root::make(&options.root)?;
+        let owned = root.own()?;
+        root.make_folders()?;
+        let driver: Box<dyn Driver> = Box::new(Vfs::new(&root));
+        let state = StateFolder(root.state());
+        let mut volumes = state.load()?;
+        let access =
+            Access { password: options.password, host: options.host, progress: options.progress };
+        let local = LocalRepository::new(root.clone(), access.clone());
+        let disk = OnDisk { root: &root, driver: &*driver, state: &state };
+        let recovered = recovery::clean(disk, &mut volumes, &local, &access.host)?;
+        let operations = Self {
+            driver,
+            clock: options.clock,
+            volumes: Volumes::new(state, volumes),
+            local,
+            destinations: Destinations::new(access, root.clone(), options.s3),
+            root,
+            _lock: owned,
+        };
+        Ok((operations, recovered))
+    }
+
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    pub(super) fn volumes(&self) -> &Volumes {
+        &self.volumes
+    }
+
+    pub(super) fn destinations(&self) -> &Destinations {
+        &self.destinations
+    }
+
+    #[cfg(test)]
+    pub(super) fn local(&self) -> &LocalRepository {
+        &self.local
+    }
+
+    /// What is known, as Convoy would write it now.
+    pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
+        ConvoyForm { root: &self.root, driver: &*self.driver, zone: self.clock.time_zone() }
+    }
+
+    fn disk(&self) -> OnDisk<'_> {
+        OnDisk { root: &self.root, driver: &*self.driver, state: self.volumes.state() }
+    }
+
+    /// The time for a snapshot or a backup, in whole seconds.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
+    pub(super) fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+        let name = new.name.as_str();
+        let is_other = |driver: &&str| !driver.is_empty() && *driver != self.driver.name();
+        if let Some(driver) = new.driver.as_deref().filter(is_other) {
+            return Err(refused(format!("Cannot find driver {driver}"))
+                .with_hint("the built-in daemon has one driver, vfs: leave --driver out"));
+        }
+        self.volumes.exclusively(name, || {
+            if self.volumes.find(name).is_some() {
+                return Err(refused(format!("Volume {name} already exists ")));
+            }
+            let in_use = |volume: &VolumeState| volume.snapshots.contains_key(name);
+            let Some(_reserved) = self.volumes.reserve(name, in_use) else {
+                return Err(refused(format!("{name} is the name of a snapshot"))
+                    .with_hint("choose another name"));
+            };
+            self.make_volume(new)
+        })
+    }
+
+    fn make_volume(&self, new: &NewVolume) -> Result<Volume> {
+        let name = new.name.as_str();
+        // A forgotten volume of that name left its snapshots, and perhaps its files.
+        let former = self.volumes.find_even_forgotten(name);
+        let mut volume = VolumeState {
+            name: name.to_owned(),
+            size: new.size.unwrap_or(0),
+            created: self.clock.now(),
+            mounted: false,
+            prepare_for_vm: new.prepare_for_vm,
+            restoring: None,
+            forgotten: former.is_some(),
+            snapshots: former.as_ref().map(|former| former.snapshots.clone()).unwrap_or_default(),
+        };
+        if let Some(url) = &new.backup {
+            self.restore_backup(&mut volume, url, former.as_ref())?;
+        } else if self.driver.create(name)? == Created::WithFilesThatWereThere {
+            // It is the same volume then.
+            volume.created = former.map_or(volume.created, |former| former.created);
+        }
+        volume.forgotten = false;
+        let shown = self.convoy_form().volume(&volume);
+        self.volumes.insert(volume)?;
+        Ok(shown)
+    }
+
+    fn restore_backup(
+        &self,
+        volume: &mut VolumeState,
+        url: &BackupUrl,
+        former: Option<&VolumeState>,
+    ) -> Result<()> {
+        restore::refuse_taken_folder(self.disk(), &volume.name)?;
+        let destination = url.destination();
+        let repository = self.destinations.at(&destination)?;
+        restore::restore(self.disk(), volume, former, |folder, volume| {
+            let url = StoredUrl::of(url, &destination)?;
+            let record = repository.restore(&url, folder, &volume.name)?;
+            // No size was asked for.
+            if volume.size == 0 {
+                volume.size = record.volume_size;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn mount_volume(&self, name: String) -> Result<Mount> {
+        self.volumes.update(&name, |volume| volume.mounted = true)?;
+        Ok(Mount { mount_point: self.driver.path(&name).display().to_string(), name })
+    }
+
+    pub(super) fn unmount_volume(&self, name: &str) -> Result<()> {
+        self.volumes.update(name, |volume| volume.mounted = false)
+    }
+
+    pub(super) fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
+        self.volumes.exclusively(name, || {
+            let (volume, _deleting) = self.volumes.begin_deletion(name)?;
+            if reference_only {
+                self.volumes.insert(VolumeState { forgotten: true, ..volume })
+            } else {
+                removal::remove(self.disk(), &self.volumes, &self.local, volume)
+            }
+        })
+    }
+
+    pub(super) fn create_snapshot(&self, volume: &str, name: &str) -> Result<Snapshot> {
+        let in_use = |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
+        let Some(_reserved) = self.volumes.reserve(name, in_use) else {
+            return Err(refused(format!("Snapshot name {name} already exists")));
+        };
+        let now = || self.now().to_zoned(self.clock.time_zone());
+        let (volume, snapshot) =
+            snapshots::create(&self.volumes, &self.local, &*self.driver, (volume, name), now)?;
+        Ok(self.convoy_form().new_snapshot(&volume, name, &snapshot))
+    }
+
+    pub(super) fn snapshot(&self, name: &str) -> Result<Snapshot> {
+        let (volume, snapshot) =
+            self.volumes.find_snapshot(name).ok_or_else(|| no_snapshot(name))?;
+        Ok(self.convoy_form().snapshot(&volume, name, &snapshot))
+    }
+
+    pub(super) fn delete_snapshot(&self, name: &str) -> Result<()> {
+        snapshots::delete(&self.volumes, &self.local, name)
+    }
+
+    pub(super) fn create_backup(
+        &self,
+        snapshot: &str,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let no_such = || refused(format!("Cannot find volume of snapshot {snapshot}"));
+        let (volume, _) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
+        let repository = self.destinations.at(destination)?;
+        self.volumes.exclusively(&volume.name, || {
+            let (volume, state) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
+            let backup = repository.create(&self.local, &volume, (snapshot, &state), self.now())?;
+            Ok(BackupUrl::stored(destination, &backup, &volume.name))
+        })
+    }
+}

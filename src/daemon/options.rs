@@ -1,0 +1,34 @@
+//! What the built-in daemon is opened with.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use super::repository::S3Options;
+use crate::{clock::Clock, progress::Progress};
+
+/// What a [`super::BuiltinDaemon`] is opened with.
+#[derive(Clone)]
+pub(crate) struct BuiltinOptions {
+    /// The folder that holds everything; made where it is missing.
+    pub(crate) root: PathBuf,
+    /// The password of new repositories and of the destinations'; without one, backups are not
+    /// encrypted.
+    pub(crate) password: Option<String>,
+    pub(crate) s3: S3Options,
+    /// The host that new snapshots and backups name as theirs.
+    pub(crate) host: String,
+    /// Hears of the progress of snapshots, backups and restores.
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for BuiltinOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_ref().map(|_| "(secret)");
+        f.debug_struct("BuiltinOptions")
+            .field("root", &self.root)
+            .field("password", &password)
+            .field("s3", &self.s3)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}

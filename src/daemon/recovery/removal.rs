@@ -1,0 +1,80 @@
+//! A volume's files are moved away first, then its state is removed, then its snapshots and the
+//! files.
+//!
+//! A crash in between is finished by the next start. The other way round it would leave a folder
+//! that looks forgotten, and the next volume of that name would get the files that were to be
+//! deleted.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    super::{root::Staged, snapshots::LocalRepository, state::VolumeState, volumes::Volumes},
+    on_disk::OnDisk,
+};
+use crate::{
+    error::Result,
+    files::{remove_all, sync_folder, write_error},
+};
+
+/// Removes a volume with its files and snapshots.
+///
+/// # Errors
+/// Where the files can't be moved away or the state can't be removed; then the volume is still
+/// there. What can't be removed after that is only a warning.
+pub(in crate::daemon) fn remove(
+    disk: OnDisk<'_>,
+    volumes: &Volumes,
+    local: &LocalRepository,
+    volume: VolumeState,
+) -> Result<()> {
+    let name = &volume.name;
+    let removed = disk.root.new_staged(Staged::Removal, name);
+    let moved = disk.driver.take_away(name, &removed)?;
+    let synced = sync_folder(&disk.root.staging()).map_err(|error| write_error(&removed, &error));
+    if let Err(error) = synced.and_then(|()| volumes.remove(name)) {
+        undo(disk, &volume, moved.then_some(&removed));
+        return Err(error);
+    }
+    let ids: Vec<_> = volume.snapshots.into_values().map(|snapshot| snapshot.id).collect();
+    if let Err(error) = local.delete(&ids) {
+        log::warn!("snapshots of deleted volume {name} stay until the next start: {error}");
+    }
+    remove_all(&removed).unwrap_or_else(|error| {
+        log::warn!(
+            "files of deleted volume {name} stay in \"{}\" until the next start: {error}",
+            removed.display()
+        );
+    });
+    Ok(())
+}
+
+/// Gives a volume that is still listed its state back, which may have gone already, and its files.
+fn undo(disk: OnDisk<'_>, volume: &VolumeState, moved_to: Option<&Path>) {
+    _ = disk.state.save(volume);
+    if let Some(removed) = moved_to
+        && let Err(error) = disk.driver.put_in_place(removed, &volume.name)
+    {
+        log::error!(
+            "volume {} is without its files, which are in \"{}\" until the next start removes them: {error}",
+            volume.name,
+            removed.display()
+        );
+    }
+}
+
+/// Finishes a removal that a crash cut off, where `volume`'s files lie in the staging folder; a
+/// sentence on it.
+///
+/// # Errors
+/// Where the state can't be removed.
+pub(super) fn finish(
+    disk: OnDisk<'_>,
+    volumes: &mut BTreeMap<String, VolumeState>,
+    volume: &str,
+) -> Result<String> {
+    // A volume with files is a later one of that name.
+    if !disk.driver.path(volume).exists() && volumes.remove(volume).is_some() {
+        disk.state.remove(volume)?;
+    }
+    Ok(format!("the removal of volume \"{volume}\" was not finished, it is now"))
+}

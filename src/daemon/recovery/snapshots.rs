@@ -1,0 +1,136 @@
+//! A snapshot is written to the repository first and to its volume's state last; it is removed in
+//! the opposite order. So what a crash leaves is a snapshot that no state knows.
+
+use std::collections::HashSet;
+
+use jiff::Zoned;
+use rustic_core::repofile::{SnapshotFile, SnapshotId};
+
+use super::super::{
+    driver::Driver,
+    root::Root,
+    snapshots::LocalRepository,
+    state::{SnapshotState, VolumeState},
+    volumes::Volumes,
+};
+use crate::{
+    convoy::refusal::{no_snapshot, no_volume},
+    error::Result,
+    files::{names, remove_all, write_error},
+    text::counted,
+};
+
+/// Takes a snapshot of a volume's files; the volume as it was before, and the snapshot.
+///
+/// # Errors
+/// Where there is no such volume, a file can't be read, or the repository or the state can't be
+/// written; then there is no snapshot.
+pub(in crate::daemon) fn create(
+    volumes: &Volumes,
+    local: &LocalRepository,
+    driver: &dyn Driver,
+    (volume, name): (&str, &str),
+    now: impl FnOnce() -> Zoned,
+) -> Result<(VolumeState, SnapshotState)> {
+    volumes.exclusively(volume, || {
+        let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
+        let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
+        let snapshot = local.take(&driver.path(volume), volume, name, parent, &now())?;
+        let saved = volumes.update(volume, |state| {
+            state.snapshots.insert(name.to_owned(), snapshot.clone());
+        });
+        if let Err(error) = saved {
+            _ = local.delete(&[snapshot.id]);
+            return Err(error);
+        }
+        Ok((state, snapshot))
+    })
+}
+
+/// Removes a snapshot.
+///
+/// # Errors
+/// Where there is none, or the state can't be written. Data that can't be removed is only a
+/// warning.
+pub(in crate::daemon) fn delete(
+    volumes: &Volumes,
+    local: &LocalRepository,
+    name: &str,
+) -> Result<()> {
+    let (volume, _) = volumes.find_snapshot(name).ok_or_else(|| no_snapshot(name))?;
+    volumes.exclusively(&volume.name, || {
+        let (_, snapshot) = volumes.find_snapshot(name).ok_or_else(|| no_snapshot(name))?;
+        volumes.update(&volume.name, |state| {
+            state.snapshots.remove(name);
+        })?;
+        if let Err(error) = local.delete(&[snapshot.id]) {
+            log::warn!("the data of deleted snapshot {name} stays until the next start: {error}");
+        }
+        Ok(())
+    })
+}
+
+/// Removes the snapshots that are of no volume and tagged as this daemon tags what it takes. All
+/// else stays, backups above all: the repository may have been named as a destination by mistake.
+///
+/// # Errors
+/// Where the repository's folder can't be read.
+pub(super) fn remove_unknown(
+    root: &Root,
+    local: &LocalRepository,
+    known: &HashSet<&str>,
+    told: &mut Vec<String>,
+) -> Result<()> {
+    let of_no_volume = |name: &String| !known.contains(name.as_str());
+    let ids = names(&root.snapshots())?
+        .into_iter()
+        .filter(of_no_volume)
+        .filter_map(|name| name.parse().ok());
+    let unknown: Vec<SnapshotId> = ids.collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let repository = match local.open().and_then(|repository| repository.plain()) {
+        Ok(repository) => repository,
+        Err(error) => {
+            told.push(format!(
+                "{} of no volume left alone: {error}",
+                counted(unknown.len(), "snapshot was", "snapshots were")
+            ));
+            return Ok(());
+        }
+    };
+    let (mut removed, mut others) = (0, 0);
+    for id in unknown {
+        let path = root.snapshot_file(id.to_hex().as_str());
+        match repository.get_file::<SnapshotFile>(&id) {
+            Ok(file) if is_unfinished(&file) => match remove_all(&path) {
+                Ok(()) => removed += 1,
+                Err(error) => told
+                    .push(format!("an unfinished snapshot stays: {}", write_error(&path, &error))),
+            },
+            Ok(_) => others += 1,
+            Err(_) => told.push(format!(
+                "\"{}\" is of no volume and can't be read; it was left alone",
+                path.display()
+            )),
+        }
+    }
+    if removed > 0 {
+        let snapshots = counted(removed, "unfinished snapshot was", "unfinished snapshots were");
+        told.push(format!("{snapshots} removed"));
+    }
+    if others > 0 {
+        told.push(format!(
+            "\"{}\" has {} of no volume (a backup, perhaps), left alone: this is no place for backups",
+            root.repository().display(),
+            counted(others, "snapshot", "snapshots")
+        ));
+    }
+    Ok(())
+}
+
+fn is_unfinished(file: &SnapshotFile) -> bool {
+    let tagged = |name: &str| file.tags.iter().any(|tag| tag.starts_with(name));
+    tagged("snapshot=") && !tagged("backup=")
+}
