@@ -88,7 +88,7 @@ mkdir -p "$folder/packaging"
 cp -R "$package/man" "$package/completions" "$folder/"
 cp -R packaging/systemd packaging/default packaging/logrotate "$folder/packaging/"
 cp install.sh convoy.init.d crontab LICENSE README.md "$folder/"
-cp -R docs "$folder/docs"
+cp -R docs examples "$folder/"
 install -m 755 "$release" "$folder/convoy-backups"
 strip --strip-unneeded "$folder/convoy-backups" 2>/dev/null || true
 (cd "$folder" && find . -type f | LC_ALL=C sort | xargs sha256sum) >"$package/SHA256SUMS"

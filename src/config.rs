@@ -17,6 +17,8 @@ mod given;
 mod kind;
 mod logs;
 #[cfg(test)]
+mod name_tests;
+#[cfg(test)]
 mod page_tests;
 mod secret;
 mod settings;
@@ -62,7 +64,7 @@ use values::Values;
 pub(crate) use warning::Warning;
 pub(crate) use webhook::Webhook;
 
-/// Where Convoy listens, unless told otherwise.
+/// Where Convoy listens by default.
 pub(crate) const CONVOY_SOCKET: &str = "/var/run/convoy/convoy.sock";
 
 /// All settings, checked.
@@ -207,8 +209,8 @@ impl Config {
         Ok((config, warnings))
     }
 
-    /// Which daemon to use, and why: the one that was asked for; else Convoy's socket if it is
-    /// there; else the built-in one in the data folder.
+    /// Which daemon to use, and why: the one that a setting names; else Convoy's socket where there
+    /// is one; else the built-in daemon in the data folder.
     pub(crate) fn daemon(&self) -> (DaemonChoice, String) {
         self.daemon_beside(Path::new(CONVOY_SOCKET))
     }
@@ -235,8 +237,8 @@ impl Config {
                     format!("BKUP_CONVOY is not set and there is no {shown}"),
                 )
             }
-            // What can't be looked at may well be there: better an error from Convoy's socket than
-            // another, empty daemon.
+            // A socket that can't be looked at may well be there: an error from Convoy's socket is
+            // better than another, empty daemon.
             _ => (
                 DaemonChoice::Socket(socket.to_owned()),
                 format!("BKUP_CONVOY is not set and {shown} is there"),
@@ -244,22 +246,22 @@ impl Config {
         }
     }
 
-    /// The built-in daemon's folder unless another is named.
+    /// The built-in daemon's folder by default.
     pub(crate) fn builtin_root(&self) -> PathBuf {
         self.data_dir.join("daemon")
     }
 
-    /// What backups say they come from: BKUP_HOST, or the host's name.
+    /// The host's name in backups: BKUP_HOST, or the system's.
     pub(crate) fn host_name(&self) -> String {
         self.host
             .clone()
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
     }
 
-    /// How much is logged to standard error: what the flags say (`-v` info, `-vv` debug, `-vvv`
-    /// trace, `--quiet` errors), else what the environment says, else the default while serving,
-    /// and warnings in a command that is over soon. What the services write into the journal is
-    /// nothing for a command typed in a shell.
+    /// How much is logged to standard error: by the flags (`-v` info, `-vv` debug, `-vvv` trace,
+    /// `--quiet` errors), else by the environment, else the default while serving, and warnings in
+    /// any other command. The level that the services' file sets is for the journal, and does not
+    /// count for a command typed in a shell.
     pub(crate) fn console_level(&self, serving: bool, verbose: u8, quiet: bool) -> LevelFilter {
         match verbose {
             0 if quiet => LevelFilter::Error,
@@ -279,7 +281,7 @@ impl Config {
         }
     }
 
-    /// Whether somebody gave this setting a value, whatever its default.
+    /// Whether a user gave this setting a value.
     pub(crate) fn is_given(&self, name: &str) -> bool {
         self.values.text(name).is_some() && self.values.source(name) != Source::Default
     }

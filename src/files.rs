@@ -1,5 +1,5 @@
-//! The few things that every file of the daemon's own is written with: whole or not at all, and on
-//! disk before it counts.
+//! How this program writes, moves and removes files of its own: whole or not at all, and on disk
+//! before they count.
 
 use std::{
     fs::{self, File},
@@ -37,8 +37,8 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Makes a file of our own: one that is there is none of ours, or was left by a crash, and its
-/// permissions and what it may point at are not taken over.
+/// Makes a file of our own. A file that is there was left by a crash, or is not ours: it is removed,
+/// so that neither its permissions nor what it may point at are taken over.
 fn open_anew(path: &Path) -> io::Result<File> {
     let mut tries = 3;
     loop {
@@ -75,8 +75,8 @@ pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// [`rename_to_new`] for a folder of ours, whatever its mode: a folder moves to another only when
-/// its owner may write it.
+/// [`rename_to_new`] for a folder of ours with any mode: the system moves a folder to another one
+/// only when its owner may write it.
 pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
     match rename_to_new(from, to) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -91,7 +91,7 @@ pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file or a folder with all that is in it; what is not there is removed already. Folders
+/// Removes a file or a folder with all that is in it; a path that is not there is no error. Folders
 /// that keep their owner from removing what is in them are opened up.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
@@ -120,7 +120,7 @@ fn open_up(folder: &Path) {
     }
     _ = fs::set_permissions(folder, fs::Permissions::from_mode(metadata.mode() | 0o700));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // The kind comes with the listing: files, the most of it, cost nothing.
+        // The kind comes with the listing, so files, which are most entries, cost nothing.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             open_up(&entry.path());
         }
@@ -147,7 +147,7 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// How long ago that was, or how far it is ahead of the clock.
+/// How long ago `time` was, or how far it is ahead of the clock.
 pub(crate) fn age(time: SystemTime) -> Duration {
     time.elapsed().unwrap_or_else(|ahead| ahead.duration())
 }

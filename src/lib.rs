@@ -9,13 +9,14 @@
 //! - [`status`]: how safe each volume is.
 //! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
 //! - [`runs`]: the one door through which every run goes.
-//! - [`notify`]: being told: e-mail, webhook, the outbox.
+//! - [`notify`]: notifying people and services: problems, the outbox, e-mail, the webhook.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
 //! - [`daemon`]: the built-in daemon.
 //! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, server,
 //!   guards, dry run.
 //! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings
 //!   in, words out.
+//! - [`webhook_formats`]: the forms in which a webhook is notified.
 //! - `service_manager`: telling systemd how far the program is.
 //! - `run_words`: how a run stands and who started it, as `runs`, `notify` and `web` call it.
 //! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the
@@ -54,6 +55,7 @@ pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod units;
 pub(crate) mod web;
+pub(crate) mod webhook_formats;
 
 // What `main.rs` and the integration tests use; nothing else is promised to anyone.
 pub use cli::main;

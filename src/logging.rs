@@ -2,12 +2,12 @@
 //! and its level.
 //!
 //! A line reads `2026-11-23T07:00:48Z WARN  backup [RUN]: text`; see the module `line`. The target
-//! is this program's module (without the crate's name) or the name of the script that logs, the run
-//! is the one that the thread works for ([`scope`]). Other crates are heard from warnings on. Times
+//! is this program's module (without the crate's name) or the name of the script that logs. The run
+//! is the one that the thread works for ([`scope`]). Other crates are logged from warnings on. Times
 //! are UTC.
 //!
 //! What a run logs at debug and above is also handed to the run's own log, however quiet the
-//! console is. A destination that fails costs its own lines alone; the other ones are told.
+//! console is. A destination that fails loses its own lines alone; the others log the failure.
 
 mod file;
 mod line;
@@ -27,18 +27,18 @@ use crate::{
     scope,
     terminal::Bars,
 };
-use file::{LogFile, News};
+use file::{LogFile, WriteChange};
 use line::Line;
 pub(crate) use syslog::try_out as try_out_syslog;
 
 /// How long the end of the process waits for the syslog server.
 const SYSLOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a run's own log keeps.
-const OF_RUNS: LevelFilter = LevelFilter::Debug;
+/// The level of a run's own log.
+const RUN_LOG_LEVEL: LevelFilter = LevelFilter::Debug;
 
-/// The target of what the console has shown in its own way already.
-const SHOWN: &str = "convoy_backups::outcome";
+/// The target of messages that standard error has shown already.
+const SHOWN_TARGET: &str = "convoy_backups::outcome";
 
 /// Where logging goes besides the console, for as long as the process lives.
 static DESTINATIONS: OnceLock<Destinations> = OnceLock::new();
@@ -68,7 +68,7 @@ impl Destinations {
     ///
     /// # Errors
     /// A configuration error where the log file can't be written, or the syslog server's settings
-    /// don't fit each other. A server that can't be reached is none.
+    /// don't fit each other. A server that can't be reached is not an error.
     pub(crate) fn open(config: &Config) -> Result<Self> {
         let mut destinations = Self::default();
         if config.file_log.enabled {
@@ -85,10 +85,10 @@ impl Destinations {
 }
 
 /// Sends the `log` crate's messages to the console and the other destinations from now on. `host`
-/// is what lines in JSON say they come from.
+/// is the host in JSON lines.
 ///
 /// # Errors
-/// An internal error where it was done before: there is one logger in a process.
+/// An internal error in a second call: there is one logger in a process.
 pub(crate) fn init(console: Console, destinations: Destinations, host: &str) -> Result<()> {
     let format = console.format;
     let mut root = fern::Dispatch::new().chain(to_console(console, host)).chain(to_runs());
@@ -99,12 +99,12 @@ pub(crate) fn init(console: Console, destinations: Destinations, host: &str) -> 
         root = root.chain(to_syslog(sender, level));
     }
     root.apply().map_err(|error| Error::internal(format!("the log can't be set up: {error}")))?;
-    // It can't be set already: then there would have been a logger.
+    // Nothing else sets the destinations: a second call has failed above.
     let _ = DESTINATIONS.set(destinations);
     Ok(())
 }
 
-/// Opens the log file anew by its name. A file that was moved is noticed without it, too.
+/// Opens the log file anew by its name. A file that was moved is noticed at the next line anyway.
 fn reopen() {
     if let Some((file, _)) = DESTINATIONS.get().and_then(|destinations| destinations.file.as_ref())
     {
@@ -113,7 +113,7 @@ fn reopen() {
 }
 
 /// From now on, as long as the process lives, each SIGHUP has the log file opened anew and calls
-/// `also`. A SIGHUP that nobody watches for ends a process.
+/// `also`. Without a handler, SIGHUP ends a process.
 ///
 /// # Panics
 /// Outside a runtime.
@@ -133,8 +133,8 @@ pub(crate) fn on_hangup(also: impl Fn() + Send + 'static) {
     }
 }
 
-/// Sends what still waits for the syslog server, for a second at the most: before the process ends.
-/// What is logged afterwards does not get there.
+/// Sends what still waits for the syslog server, before the process ends and for a second at the
+/// most. Later messages do not reach the server.
 pub(crate) fn flush() {
     if let Some((sender, _)) =
         DESTINATIONS.get().and_then(|destinations| destinations.syslog.as_ref())
@@ -143,7 +143,7 @@ pub(crate) fn flush() {
     }
 }
 
-/// Logs an error that standard error has shown already: it is for the other destinations.
+/// Logs an error that standard error has shown already to the other destinations.
 pub(crate) fn shown(error: &Error) {
     let place = error
         .location
@@ -151,7 +151,7 @@ pub(crate) fn shown(error: &Error) {
         .map(|place| format!(" ({}:{})", place.file, place.line))
         .unwrap_or_default();
     let hint = error.hint.as_ref().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
-    log::error!(target: SHOWN, "{error}{place}{hint}");
+    log::error!(target: SHOWN_TARGET, "{error}{place}{hint}");
 }
 
 /// Whether lines can be appended to the log file, as at a start.
@@ -166,10 +166,10 @@ fn to_console(console: Console, host: &str) -> fern::Dispatch {
     let (Console { level, format, colour, bars }, host) = (console, host.to_owned());
     let output = fern::Output::call(move |record| {
         let line = written(&Line::now(record), format, colour, &host);
-        // Nobody is left to tell where standard error is gone.
+        // Where standard error is gone, there is nothing left to report it to.
         bars.suspend(|| drop(std::io::stderr().lock().write_all(line.as_bytes())));
     });
-    dispatch(level, output).filter(|metadata| metadata.target() != SHOWN)
+    dispatch(level, output).filter(|metadata| metadata.target() != SHOWN_TARGET)
 }
 
 fn to_file(
@@ -181,10 +181,10 @@ fn to_file(
     const TARGET: &str = "convoy_backups::logging::file";
     let host = host.to_owned();
     let output = fern::Output::call(move |record| {
-        // What is told of the file does not go to the file, so this ends.
+        // Messages about the file do not go to the file, so this ends.
         match file.write(&written(&Line::now(record), format, false, &host)) {
-            Some(News::Trouble(text)) => log::warn!(target: TARGET, "{text}"),
-            Some(News::Over(lost)) => {
+            Some(WriteChange::Failed(text)) => log::warn!(target: TARGET, "{text}"),
+            Some(WriteChange::Recovered(lost)) => {
                 let lines = crate::text::counted(
                     usize::try_from(lost).unwrap_or(usize::MAX),
                     "line was",
@@ -204,7 +204,7 @@ fn to_syslog(sender: syslog::Sender, level: LevelFilter) -> fern::Dispatch {
         .filter(|metadata| !metadata.target().starts_with("convoy_backups::logging::syslog"))
 }
 
-/// The run's own log gets its lines whatever the levels of the other destinations are.
+/// A run's own log gets its lines whatever the levels of the other destinations are.
 fn to_runs() -> fern::Dispatch {
     let output = fern::Output::call(|record| {
         if let Some(lines) = scope::current().and_then(|scope| scope.lines) {
@@ -212,7 +212,7 @@ fn to_runs() -> fern::Dispatch {
             lines.line(line.time, line.level, &line.target, &line.message);
         }
     });
-    dispatch(OF_RUNS, output)
+    dispatch(RUN_LOG_LEVEL, output)
 }
 
 fn written(line: &Line, format: LogFormat, colour: bool, host: &str) -> String {
@@ -232,9 +232,8 @@ fn wanted(metadata: &Metadata<'_>) -> bool {
     !is_kept_out(target) && (metadata.level() <= Level::Warn || is_ours(target))
 }
 
-/// Crates that write what they hold into their messages: credentials, headers, requests as they
-/// are. They log through `tracing`, whose way into the log was opened by another dependency
-/// (`warp`), and are never heard.
+/// Crates that write credentials, headers and whole requests into their messages. They log through
+/// `tracing`, which a dependency (`warp`) connects to the log. Their messages are dropped.
 fn is_kept_out(target: &str) -> bool {
     const ROOTS: [&str; 9] = [
         "tracing",
@@ -251,8 +250,8 @@ fn is_kept_out(target: &str) -> bool {
     root.starts_with("aws_") || ROOTS.contains(&root)
 }
 
-/// This crate's modules, and scripts, whose names are no paths. The crates that log and have a
-/// module without a path are few.
+/// This crate's modules, and scripts, whose names have no `::`. Few other crates log with a target
+/// without `::`.
 fn is_ours(target: &str) -> bool {
     const OTHERS: [&str; 7] =
         ["rustic_core", "rustic_backend", "log", "mio", "globset", "ignore", "want"];

@@ -1,15 +1,13 @@
 //! What to keep, and why: a pure function from items and a policy to a decision on each item.
 //!
-//! Every rule keeps some items, and an item is kept as soon as one rule wants it. A period (hour,
-//! day, ISO week, month, year) is a calendar period in the caller's time zone; it is represented by
-//! its newest item, and only periods that have items count: a week without backups ages nothing
-//! out. Nothing here looks at the current time, so a host that was off for a month, or whose clock
-//! is wrong, loses nothing by it.
+//! A rule keeps some items, and one rule is enough to keep an item. A period (hour, day, ISO week,
+//! month, year) is a calendar period in the caller's time zone. Its newest item stands for it, and
+//! only periods that have items count: a week without backups ages nothing out. The current time
+//! plays no part, so a host that was off for a month, or whose clock is wrong, loses nothing.
 //!
-//! What holds for every policy, and is tested: the newest item is kept; planning again over what
-//! was kept keeps all of it; the order of the input does not matter. Without
-//! [`Policy::keep_at_least`] it holds as well that an item once removed would never have been
-//! wanted again, however many newer items come.
+//! Tests hold what is true of every policy: the newest item is kept; planning again over the kept
+//! items keeps all of them; the order of the input does not matter; a removed item would never have
+//! been wanted again, however many newer ones come (but for [`Policy::keep_at_least`]).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,84 +27,140 @@ mod tests;
 /// Something that can be kept or removed: a backup, a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    /// What names it; items of the same time are ordered by it, the greatest counting as the
-    /// newest.
+    /// Unique among the items of a plan.
     pub(crate) id: String,
-    /// When it was made.
     pub(crate) time: Timestamp,
+    /// Orders items of the same time: the greatest rank is the newest, and among equal ranks the
+    /// greatest id.
+    pub(crate) rank: usize,
 }
 
-/// What to keep; each rule that is left out, or zero, keeps nothing.
+impl Item {
+    fn order(&self) -> impl Ord + '_ {
+        (self.time, self.rank, &self.id)
+    }
+}
+
+/// What to keep. A rule that is `None` or zero keeps nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Policy {
-    /// The newest so many.
+    /// The newest N items.
     pub(crate) keep_last: Option<u32>,
-    /// The newest of each of the last so many hours that have any.
+    /// The newest item of each of the last N hours that have one.
     pub(crate) keep_hourly: Option<u32>,
-    /// The newest of each of the last so many days that have any.
+    /// The newest item of each of the last N days that have one.
     pub(crate) keep_daily: Option<u32>,
-    /// The newest of each of the last so many ISO weeks (from Monday) that have any.
+    /// The newest item of each of the last N ISO weeks (from Monday) that have one.
     pub(crate) keep_weekly: Option<u32>,
-    /// The newest of each of the last so many months that have any.
+    /// The newest item of each of the last N months that have one.
     pub(crate) keep_monthly: Option<u32>,
-    /// The newest of each of the last so many years that have any.
+    /// The newest item of each of the last N years that have one.
     pub(crate) keep_yearly: Option<u32>,
-    /// All that are at most so much older than the newest item (not than now).
+    /// All items that are at most this much older than the newest item (not than now).
     pub(crate) keep_within: Option<Duration>,
-    /// A floor under the other rules, no rule by itself: where they keep fewer, the newest of the
-    /// others are kept too.
+    /// A floor under the other rules: where they keep fewer than N items, the newest of the others
+    /// stay too. Alone it is not a policy.
     pub(crate) keep_at_least: Option<u32>,
 }
 
-/// What is to be done with one item.
+/// The rules by the names that scripts and their arguments give them.
+pub(crate) const RULES: [&str; 8] = [
+    "keep_last",
+    "keep_hourly",
+    "keep_daily",
+    "keep_weekly",
+    "keep_monthly",
+    "keep_yearly",
+    "keep_within",
+    "keep_at_least",
+];
+
+/// What a policy says about one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// The item's id.
     pub(crate) id: String,
-    /// When it was made.
     pub(crate) time: Timestamp,
-    /// Kept, or to be removed.
     pub(crate) keep: bool,
-    /// Why, for people; never empty. Kept: each rule that wants it. Removed: which newer item
-    /// stands for its period.
+    /// Sentences for people, at least one. For a kept item: each rule that keeps it. For another
+    /// one: the newer item that stands for its period, or how many newer ones stay.
     pub(crate) reasons: Vec<String>,
 }
 
 impl Policy {
+    /// The policy of these rules: numbers of items, and seconds for `keep_within`. Other names are
+    /// ignored.
+    pub(crate) fn of_rules<'a>(rules: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        let mut policy = Self::default();
+        for (name, value) in rules {
+            let count = Some(u32::try_from(value).unwrap_or(u32::MAX));
+            match name {
+                "keep_last" => policy.keep_last = count,
+                "keep_hourly" => policy.keep_hourly = count,
+                "keep_daily" => policy.keep_daily = count,
+                "keep_weekly" => policy.keep_weekly = count,
+                "keep_monthly" => policy.keep_monthly = count,
+                "keep_yearly" => policy.keep_yearly = count,
+                "keep_within" => policy.keep_within = Some(Duration::from_secs(value)),
+                "keep_at_least" => policy.keep_at_least = count,
+                _ => {}
+            }
+        }
+        policy
+    }
+
+    /// The policy that a script's arguments ask for. Arguments that are not rules are ignored.
+    ///
+    /// # Errors
+    /// A usage error where a rule is negative, or no rule keeps anything.
+    pub(crate) fn of_arguments<'a>(
+        script: &str,
+        arguments: impl IntoIterator<Item = (&'a str, i64)>,
+    ) -> Result<Self> {
+        let mut rules = Vec::new();
+        for (name, value) in arguments.into_iter().filter(|(name, _)| RULES.contains(name)) {
+            let count = u64::try_from(value).map_err(|_| {
+                Error::usage(format!("{value} is not a number of items to keep"))
+                    .with_hint("give 0 or more")
+            })?;
+            rules.push((name, count));
+        }
+        let policy = Self::of_rules(rules);
+        if policy.keeps_nothing() {
+            return Err(Error::usage(format!("\"{script}\" needs to know what to keep")).with_hint(
+                "give at least one of --keep-last, --keep-hourly .. --keep-yearly, --keep-within, such as --keep-daily 7",
+            ));
+        }
+        Ok(policy)
+    }
+
     /// Refuses a policy that would keep nothing.
     ///
     /// # Errors
     /// A usage error where no rule is given, or each is zero.
     pub(crate) fn check(&self) -> Result<()> {
-        let counts = [
-            self.keep_last,
-            self.keep_hourly,
-            self.keep_daily,
-            self.keep_weekly,
-            self.keep_monthly,
-            self.keep_yearly,
-        ];
-        let given = counts.iter().any(|count| count.is_some_and(|count| count > 0))
-            || self.keep_within.is_some_and(|within| !within.is_zero());
-        if given {
+        if !self.keeps_nothing() {
             return Ok(());
         }
         let message = if self.keep_at_least.is_some_and(|least| least > 0) {
             "\"keep_at_least\" alone does not say what to keep"
-        } else if counts.iter().any(Option::is_some)
-            || self.keep_within.is_some()
-            || self.keep_at_least.is_some()
-        {
-            "every rule of the policy is zero, so nothing would be kept"
-        } else {
+        } else if *self == Self::default() {
             "the policy is empty, so nothing would be kept"
+        } else {
+            "every rule of the policy is zero, so nothing would be kept"
         };
         Err(Error::usage(message).with_hint(
             "give at least one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, keep_within",
         ))
     }
 
-    /// The rules by period, finest first, those that keep nothing left out.
+    /// Whether no rule wants an item; a floor alone wants none.
+    fn keeps_nothing(&self) -> bool {
+        self.keep_last.unwrap_or(0) == 0
+            && self.periods().next().is_none()
+            && self.keep_within.unwrap_or_default().is_zero()
+    }
+
+    /// The rules by period that keep something, the finest period first.
     fn periods(&self) -> impl Iterator<Item = (Period, usize)> {
         [
             (Period::Hour, self.keep_hourly),
@@ -121,12 +175,11 @@ impl Policy {
     }
 }
 
-/// Decides on each item, the newest first; items of the same time are ordered by id, the greatest
-/// first.
+/// Decides on each item. The decisions are in the order of [`Item::order`], the newest first.
 ///
 /// # Errors
 /// A usage error for a policy that would keep nothing (see [`Policy::check`]), and for an id that
-/// is given twice: it could be kept and removed at once.
+/// occurs twice: it could be kept and removed at once.
 pub(crate) fn plan(items: &[Item], policy: &Policy, zone: &TimeZone) -> Result<Vec<Decision>> {
     policy.check()?;
     let mut ids = HashSet::new();
@@ -134,7 +187,7 @@ pub(crate) fn plan(items: &[Item], policy: &Policy, zone: &TimeZone) -> Result<V
         return Err(Error::usage(format!("\"{}\" is given twice to be kept or removed", twice.id)));
     }
     let mut newest_first: Vec<&Item> = items.iter().collect();
-    newest_first.sort_unstable_by(|a, b| (b.time, &b.id).cmp(&(a.time, &a.id)));
+    newest_first.sort_unstable_by(|a, b| b.order().cmp(&a.order()));
     let local: Vec<Zoned> =
         newest_first.iter().map(|item| item.time.to_zoned(zone.clone())).collect();
 
@@ -192,8 +245,8 @@ fn keep_within(policy: &Policy, newest_first: &[&Item], reasons: &mut [Vec<Strin
     }
 }
 
-/// Notes what the rules by period keep. For each item it gives the finest period in which a newer
-/// one was kept in its place, and that one's position.
+/// Adds the reasons of the rules by period. The result has, for each item that a newer one stands
+/// for, the finest such period and the newer item's position.
 fn keep_by_period(
     policy: &Policy,
     local: &[Zoned],
@@ -201,8 +254,8 @@ fn keep_by_period(
 ) -> Vec<Option<(Period, usize)>> {
     let mut stand_ins = vec![None; local.len()];
     for (period, count) in policy.periods() {
-        // By key and not only by neighbour: where clocks go back over midnight, a day is
-        // interrupted by the day before.
+        // Comparing neighbours is not enough: where clocks go back over midnight, the day before
+        // interrupts a day.
         let mut kept: HashMap<[i64; 3], usize> = HashMap::new();
         for (position, time) in local.iter().enumerate() {
             let key = period.key(time);
@@ -243,8 +296,8 @@ enum Period {
 }
 
 impl Period {
-    /// What two times share exactly where they lie in the same period. An hour that occurs twice,
-    /// because the clocks go back, is two hours: they differ in their offset.
+    /// Equal for two times exactly where they lie in the same period. Where clocks go back, the hour
+    /// that occurs twice is two hours: their offsets differ.
     fn key(self, time: &Zoned) -> [i64; 3] {
         let date = time.date();
         let day =
@@ -261,7 +314,7 @@ impl Period {
         }
     }
 
-    /// The rule's name in a reason.
+    /// The word for the rule in a reason.
     fn rule(self) -> &'static str {
         match self {
             Self::Hour => "hourly",

@@ -1,5 +1,5 @@
-//! Text from outside made safe to show: names, the daemon's words and scripts' results may hold
-//! anything, and a terminal obeys what it is sent.
+//! Text from outside made safe to show. Names, the daemon's words and scripts' results may hold
+//! anything, and a terminal obeys control characters.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -13,7 +13,7 @@ pub(crate) fn acts(letter: char) -> bool {
         || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// The text with each such character escaped (`\n`, `\u{1b}`): it stays on one line.
+/// The text with each character that [`acts`] escaped (`\n`, `\u{1b}`): it stays on one line.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
@@ -76,7 +76,7 @@ pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> Stri
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// What a terminal is told so that text is coloured, where colour was asked for.
+/// How text looks on a terminal with colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// Headings, and the message of an error.

@@ -9,6 +9,7 @@ mod containers;
 mod crontab;
 mod daemon_transcripts;
 mod documents;
+mod examples;
 mod faults;
 mod faulty_daemon;
 mod hosts;

@@ -301,6 +301,36 @@ fn a_webhook_gets_what_it_understands() {
 }
 
 #[test]
+fn gotify_gets_title_message_and_priority_with_its_applications_token() {
+    let web = Web::start("200 OK", "", "{\"id\":1}");
+    let site = with_webhook(Site::builtin(), &web, "gotify").with("BKUP_WEBHOOK_TOKEN", "A-token");
+    site.run_script(FAILS, "").ends(1);
+    site.run_script(GOES_WELL, "").ok();
+    let requests = web.requests();
+    assert_eq!(
+        (requests[0].method.as_str(), requests[0].path.as_str()),
+        ("POST", "/services/T0HIDDEN0/message")
+    );
+    assert_eq!(
+        (
+            requests[0].headers["authorization"].as_str(),
+            requests[0].headers["content-type"].as_str()
+        ),
+        ("Bearer A-token", "application/json")
+    );
+    let bodies: Vec<Value> =
+        requests.iter().map(|request| serde_json::from_str(&request.body).unwrap()).collect();
+    assert_eq!(bodies[0]["title"], "[db1] mine failed: vol2: no space left");
+    assert!(bodies[0]["message"].as_str().unwrap().contains("convoy-backups runs show 20"));
+    assert_eq!(
+        (bodies[0]["priority"].as_u64(), bodies[1]["priority"].as_u64()),
+        (Some(8), Some(5))
+    );
+    assert_eq!(bodies[1]["title"], "[db1] mine is well again");
+    assert!(site.run("notify list").ok().out.contains("(Gotify)"));
+}
+
+#[test]
 fn a_service_that_waits_for_pings_hears_of_every_run_but_dry_and_listing_ones() {
     let web = Web::start("200 OK", "", "OK");
     let site = with_webhook(Site::builtin(), &web, "healthchecks");

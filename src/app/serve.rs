@@ -26,7 +26,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
     logging,
-    notify::Notifier,
+    notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
     runs::{Recorder, Store, Turns},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     service_manager::ServiceManager,
@@ -122,8 +122,8 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         if let Err(error) = std::fs::write(sign, address) {
             log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
         }
-        told.solved(START, "serve runs again", "It follows the crontab.");
-        told.solved("crontab", "the crontab is in order again", "It is in force.");
+        told.resolve(START, "serve runs again", "It follows the crontab.");
+        told.resolve("crontab", "the crontab is in order again", "It is in force.");
         Scheduler::new(&crontab, options, Arc::new(SystemClock), runner)
     })
     .await;
@@ -245,9 +245,7 @@ fn say_who_is_told(notifier: &Notifier) {
         log::info!("problems are told by {}: {}", channel.channel.as_str(), channel.to);
     }
     if channels.is_empty() {
-        log::warn!(
-            "nobody is told when a backup fails: set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL"
-        );
+        log::warn!("{NO_CHANNEL}: {NO_CHANNEL_HINT}");
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn run_and_tell(
     // The log's end is in the store, and the outbox is on a disk: both may keep their reader
     // waiting.
     blocking::run(move || {
-        notifier.run_ended(&report(&door, &finished, trigger, &words));
+        notifier.on_run_end(&report(&door, &finished, trigger, &words));
         if finished.status == RunStatus::Interrupted
             && finished.recorded
             && let Some(recorder) = &door.recorder

@@ -1,7 +1,7 @@
 //! `doctor`: looks at everything a backup and a restore need, and says what to do about what is
 //! missing.
 
-use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
+use std::{os::unix::fs::FileTypeExt, path::Path, time::Duration};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +13,11 @@ use crate::{
     config::{DaemonChoice, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
-    logging, progress,
+    logging,
+    notify::{NO_CHANNEL, NO_CHANNEL_LONG_HINT},
+    progress,
     runs::Store,
-    status::{self, Expected, LookVerdict},
+    status::{DestinationVerdict, look_at_destination},
     text::{Style, counted, escape, styled},
     units::format_size,
 };
@@ -228,8 +230,8 @@ async fn log(context: &Context) -> Vec<Check> {
 fn channels(context: &Context) -> Vec<Check> {
     let channels = context.notifier.channels();
     if channels.is_empty() {
-        let hint = "set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL; then \"convoy-backups notify test\"";
-        return vec![warning("who is told", "nobody is told when a backup fails", hint)];
+        let hint = format!("{NO_CHANNEL_LONG_HINT}; then \"convoy-backups notify test\"");
+        return vec![warning("who is told", NO_CHANNEL, hint)];
     }
     let told = channels.iter().map(|channel| {
         let when = if channel.always { "every run" } else { "failures" };
@@ -281,19 +283,16 @@ async fn daemon(context: &Context) -> Vec<Check> {
     }
     checks.extend(destination(context, daemon.as_ref()).await);
     let store = Store::new(&context.config.data_dir);
-    for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &[]) {
-        let looks =
-            status::destinations(&status::guards(&connection.daemon), &store, &expected).await;
-        checks.extend(looks.into_iter().map(|look| match look.verdict {
-            LookVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
-            LookVerdict::Wrong(error) => failed_with("newest backup", &error),
-            LookVerdict::Busy => warning(
-                "newest backup",
-                format!("a run is at work at {}", look.destination),
-                "look again when it has ended",
-            ),
-        }));
-    }
+    let looks = look_at_destination(&context.config, &daemon, &store).await;
+    checks.extend(looks.into_iter().map(|look| match look.verdict {
+        DestinationVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
+        DestinationVerdict::Wrong(error) => failed_with("newest backup", &error),
+        DestinationVerdict::Busy => warning(
+            "newest backup",
+            format!("a run is at work at {}", look.destination),
+            "look again when it has ended",
+        ),
+    }));
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     checks
 }

@@ -10,7 +10,7 @@ use super::{Context, in_runtime, print_json, print_line};
 use crate::{
     diagnostic,
     error::{Error, Result},
-    notify::Problem,
+    notify::{NO_CHANNEL_LONG_HINT, Problem},
     output::{Column, age, moment, table},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn notify(context: &Context, matches: &ArgMatches) -> Result<u8> {
 async fn test(context: &Context) -> Result<u8> {
     if context.notifier.channels().is_empty() {
         return Err(Error::configuration("no channel is on, so nobody is told of anything")
-            .with_hint("set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL"));
+            .with_hint(NO_CHANNEL_LONG_HINT));
     }
     let results = context.notifier.test().await;
     let failed = results.iter().any(|(_, sent)| sent.is_err());

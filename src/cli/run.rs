@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             Ok(connection) => connection,
             Err(error) => {
                 // It never became a run, and people are to know of it all the same.
-                context.notifier.run_ended(&app::report_of_unstarted(
+                context.notifier.on_run_end(&app::report_of_unstarted(
                     &script,
                     &typed,
                     context.flags.dry_run,
@@ -80,7 +80,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let finished = runs::run(&door, request, cancellation.clone()).await;
         stop.cancel();
         let report = app::report(&door, &finished, Trigger::Cli, &typed);
-        context.notifier.run_ended(&report);
+        context.notifier.on_run_end(&report);
         drop(spinner);
         // What was cut short may still block: then nobody's request is waited for, either.
         if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {
@@ -89,7 +89,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         }
         let code = show(context, finished);
         _ = delivering.await;
-        if context.notifier.has_news() {
+        if context.notifier.has_untried() {
             context.notifier.deliver_within(TELLING).await;
         }
         code

@@ -11,12 +11,13 @@ use super::{Context, crontab, notify, print_json, print_line};
 use crate::{
     app::{self, serve},
     clock::{Clock, SystemClock},
+    config::Config,
     error::{Error, ErrorKind, Result},
     output::{Cell, Column, age, moment, table},
     progress,
     runs::Store,
-    schedule::Source,
-    status::{self, Expected, Known, VolumeStatus, freshness::Freshness, report::Report},
+    schedule::{Entry, Source},
+    status::{self, DaemonLook, Known, Looked, Report, State, VolumeStatus},
     suggest::did_you_mean_or,
     text::{Style, counted, escape, styled},
 };
@@ -49,39 +50,22 @@ pub(super) async fn status(
     };
     let store = Store::new(&config.data_dir);
     let now = SystemClock.now_local();
-    let mut known = Known::default();
-    let (mut lacks_destination, mut daemon) = (false, None);
-    for (index, expected) in
-        Expected::by_daemon(&Arc::new(config.clone()), &entries).into_iter().enumerate()
-    {
-        lacks_destination |= expected.config().backup_url.is_none();
-        let connection = match app::connect(expected.config(), progress::none()).await {
-            Ok(connection) => connection,
-            Err(error) if error.kind == ErrorKind::Configuration => return Err(error),
-            Err(error) => {
-                known.unreachable = Some(error);
-                continue;
-            }
-        };
-        daemon.get_or_insert_with(|| connection.daemon.description());
-        let guards = status::guards(&connection.daemon);
-        let seen = status::volumes(&guards, &store, &expected, now.timestamp()).await;
-        known.add(if index == 0 { seen } else { seen.of(&guards.identity()) });
-        connection.close(cancellation, |text| context.remark(text)).await;
+    let looked = look(context, &entries, &store, cancellation, |_| {}).await;
+    let refused = looked.not_connected.iter();
+    if let Some(error) = refused.into_iter().find(|error| error.kind == ErrorKind::Configuration) {
+        return Err(error.clone());
     }
     let here = source.to_string();
     let followed =
         serve::followed(config).filter(|followed| served == Some(true) && *followed != here);
-    let report = status::report(&status::Seen {
+    let report = status::report(&status::Sources {
         config,
         paused: &serve::paused(config),
         followed,
         serving: served,
         entries: &entries,
         crontab_problem,
-        lacks_destination,
-        daemon: daemon.unwrap_or_default(),
-        known: &known,
+        looked: &looked,
         store: &store,
         notifier: &context.notifier,
         now: now.timestamp(),
@@ -89,42 +73,67 @@ pub(super) async fn status(
     if context.flags.json {
         print_json(&report);
     } else if !(context.flags.quiet && report.ok) {
-        show(context, &known, &report, &now);
+        show(context, &looked.known, &report, &now);
     }
     Ok(u8::from(!report.ok))
 }
 
-/// Somebody knows that a volume is gone: it is not missed any more.
+/// Looks at the daemons that these entries use; connections are closed when all were looked at.
+async fn look(
+    context: &Context,
+    entries: &[Arc<Entry>],
+    store: &Store,
+    cancellation: &CancellationToken,
+    seen: impl FnMut(&DaemonLook),
+) -> Looked {
+    let mut connections = Vec::new();
+    let connect = async |config: &Config| {
+        let connection = app::connect(config, progress::none()).await?;
+        let daemon = connection.daemon.clone();
+        connections.push(connection);
+        Ok(daemon)
+    };
+    let config = Arc::new(context.config.clone());
+    let looked = status::look(&config, entries, store, connect, seen).await;
+    for connection in connections {
+        connection.close(cancellation, |text| context.remark(text)).await;
+    }
+    looked
+}
+
+/// Forgets a volume that is gone: it is not missed any more.
 async fn forget(context: &Context, volume: &str, cancellation: &CancellationToken) -> Result<u8> {
     let checked = Source::find(&context.config).check(&crontab::surroundings(context));
     let store = Store::new(&context.config.data_dir);
     let now = SystemClock.now();
-    let mut gone: Vec<String> = Vec::new();
-    for expected in Expected::by_daemon(&Arc::new(context.config.clone()), &checked.crontab.entries)
-    {
-        let connection = app::connect(expected.config(), progress::none()).await?;
-        let guards = status::guards(&connection.daemon);
-        let seen = status::volumes(&guards, &store, &expected, now).await;
-        connection.close(cancellation, |text| context.remark(text)).await;
-        if let Some(error) = seen.unreachable.or(seen.forgotten) {
-            return Err(error.context("whether a volume is gone is not known"));
-        }
-        if seen.volumes.iter().any(|known| known.name == volume && !known.lost) {
-            return Err(Error::usage(format!(
-                "the volume \"{volume}\" is there: the daemon lists it"
-            ))
+    let mut volumes = Vec::new();
+    let entries = &checked.crontab.entries;
+    let looked = look(context, entries, &store, cancellation, |look| {
+        let seen = look.known.volumes.iter();
+        volumes.extend(seen.map(|seen| (look.identity.clone(), seen.name.clone(), seen.gone)));
+    });
+    let looked = looked.await;
+    if let Some(error) = looked.not_connected.into_iter().next() {
+        return Err(error);
+    }
+    if let Some(error) = looked.known.unreachable.or(looked.known.forgotten) {
+        return Err(error.context("whether a volume is gone is not known"));
+    }
+    if volumes.iter().any(|(_, name, is_gone)| name == volume && !is_gone) {
+        return Err(Error::usage(format!("the volume \"{volume}\" is there: the daemon lists it"))
             .with_hint("\"remove\" deletes a volume"));
-        }
-        let lost = seen.volumes.iter().filter(|known| known.lost).map(|known| known.name.clone());
-        gone.extend(lost);
-        if gone.iter().any(|name| name == volume) && !context.flags.dry_run {
-            store.forget_volume(&guards.identity(), volume, now)?;
+    }
+    let gone = volumes.iter().filter(|(_, _, is_gone)| *is_gone);
+    let gone: Vec<_> = gone.map(|(daemon, name, _)| (daemon.as_str(), name.as_str())).collect();
+    for (daemon, _) in gone.iter().filter(|(_, name)| *name == volume) {
+        if !context.flags.dry_run {
+            store.forget_volume(daemon, volume, now)?;
         }
     }
-    if !gone.iter().any(|name| name == volume) {
+    if !gone.iter().any(|(_, name)| *name == volume) {
         let otherwise = "\"convoy-backups status\" says which are missed";
         return Err(Error::usage(format!("no volume \"{volume}\" is missed"))
-            .with_hint(did_you_mean_or(volume, gone.iter().map(String::as_str), otherwise)));
+            .with_hint(did_you_mean_or(volume, gone.iter().map(|(_, name)| *name), otherwise)));
     }
     if context.flags.dry_run {
         print_line(&format!("Dry run: \"{}\" would not be missed any more.", escape(volume)));
@@ -138,26 +147,10 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
 }
 
 fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
-    let wrong = known.volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
     let (width, colour) = context.output();
     let say = |text: &str, style| print_line(&styled(&escape(text), style, colour));
-    let has_fresh = |volume: &VolumeStatus| {
-        volume.backup.is_some() && matches!(volume.freshness, Freshness::Until(_))
-    };
-    match report.ok {
-        true if !known.volumes.is_empty() && known.volumes.iter().all(has_fresh) => {
-            say("All volumes have a good backup that is new enough.", Style::Green);
-        }
-        true => say("Nothing is known to be wrong.", Style::Green),
-        false if wrong > 0 => {
-            let (all, are) = (known.volumes.len(), if wrong == 1 { "is" } else { "are" });
-            say(
-                &format!("{wrong} of {} {are} not safe.", counted(all, "volume", "volumes")),
-                Style::Red,
-            );
-        }
-        false => say("Something is wrong.", Style::Red),
-    }
+    let (headline, style) = headline(report);
+    say(&headline, style);
     if let Some(error) = &known.unreachable {
         say(&format!("The daemon: {error}"), Style::Red);
         if let Some(hint) = &error.hint {
@@ -165,41 +158,10 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         }
     }
     report.problems.iter().for_each(|problem| say(problem, Style::Red));
-    if !known.volumes.is_empty() {
-        let columns = [
-            Column::left("VOLUME"),
-            Column::left("LAST SNAPSHOT"),
-            Column::left("LAST GOOD BACKUP"),
-            Column::left("NEXT BACKUP"),
-            Column::words("WHAT IS WRONG"),
-        ];
-        let rows = known.volumes.iter().map(|volume| row(volume, now.timestamp())).collect();
-        print_line(&format!("\n{}", table(&columns, rows, width, colour).trim_end()));
-        // A table cuts what is wrong; here it stands whole.
-        for volume in known.volumes.iter().filter(|volume| !volume.problems.is_empty()) {
-            print_line("");
-            say(&volume.label(), Style::Bold);
-            volume
-                .problems
-                .iter()
-                .for_each(|problem| print_line(&format!("  {}", escape(problem))));
-        }
+    if !report.volumes.is_empty() {
+        show_volumes(&report.volumes, now.timestamp(), width, colour);
     }
-    if !report.running.is_empty() {
-        print_line("\nRunning now:");
-        for run in &report.running {
-            let words = std::iter::once(run.script.clone())
-                .chain(run.arguments.clone())
-                .collect::<Vec<_>>()
-                .join(" ");
-            print_line(&format!(
-                "  {}, {} since {}",
-                escape(&words),
-                run.status,
-                moment(run.started, now)
-            ));
-        }
-    }
+    show_running(report, now);
     if !report.told.is_empty() {
         notify::show_problems(context, &context.notifier.problems().unwrap_or_default(), now);
     }
@@ -209,25 +171,71 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     }
 }
 
+/// Whether everything is safe, in one sentence.
+fn headline(report: &Report) -> (String, Style) {
+    let volumes = &report.volumes;
+    let wrong = volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
+    let all_fresh = volumes.iter().all(|volume| volume.verdict.state == State::Fresh);
+    if report.ok && !volumes.is_empty() && all_fresh {
+        ("All volumes have a good backup that is new enough.".to_owned(), Style::Green)
+    } else if report.ok {
+        ("Nothing is known to be wrong.".to_owned(), Style::Green)
+    } else if wrong > 0 {
+        let (all, are) = (volumes.len(), if wrong == 1 { "is" } else { "are" });
+        (format!("{wrong} of {} {are} not safe.", counted(all, "volume", "volumes")), Style::Red)
+    } else {
+        ("Something is wrong.".to_owned(), Style::Red)
+    }
+}
+
+/// A table of the volumes, and below it the problems of each in full: a table cuts them.
+fn show_volumes(volumes: &[VolumeStatus], now: Timestamp, width: Option<usize>, colour: bool) {
+    let columns = [
+        Column::left("VOLUME"),
+        Column::left("LAST SNAPSHOT"),
+        Column::left("LAST GOOD BACKUP"),
+        Column::left("NEXT BACKUP"),
+        Column::words("WHAT IS WRONG"),
+    ];
+    let rows = volumes.iter().map(|volume| row(volume, now)).collect();
+    print_line(&format!("\n{}", table(&columns, rows, width, colour).trim_end()));
+    for volume in volumes.iter().filter(|volume| !volume.problems.is_empty()) {
+        print_line("");
+        print_line(&styled(&escape(&volume.label()), Style::Bold, colour));
+        for problem in &volume.problems {
+            print_line(&format!("  {}", escape(problem)));
+        }
+    }
+}
+
+fn show_running(report: &Report, now: &Zoned) {
+    if report.running.is_empty() {
+        return;
+    }
+    print_line("\nRunning now:");
+    for run in &report.running {
+        let words: Vec<&str> =
+            std::iter::once(&run.script).chain(&run.arguments).map(String::as_str).collect();
+        let (words, started) = (words.join(" "), moment(run.started, now));
+        print_line(&format!("  {}, {} since {started}", escape(&words), run.status));
+    }
+}
+
 fn row(volume: &VolumeStatus, now: Timestamp) -> Vec<Cell> {
-    let ago = |time: Option<Timestamp>| time.map(|time| age(time, now)).unwrap_or_default();
-    let style = match volume.freshness {
-        Freshness::Until(_) => Style::Green,
-        Freshness::Overdue(_) => Style::Red,
-        Freshness::Unscheduled => Style::Yellow,
+    let ago = |time: Option<Timestamp>| time.map(|time| age(time, now));
+    let style = match volume.verdict.state {
+        State::Fresh | State::Awaited => Style::Green,
+        State::Overdue => Style::Red,
+        State::Unscheduled | State::Missing => Style::Yellow,
     };
-    let next = volume.next_backup.map_or_else(|| "not scheduled".to_owned(), |time| age(time, now));
+    let made = volume.last_backup.as_ref().map(|backup| backup.made);
+    let next = ago(volume.next_backup).unwrap_or_else(|| "not scheduled".to_owned());
+    let problem = volume.problems.first().cloned().unwrap_or_default();
     vec![
         volume.label().into(),
-        ago(volume.snapshot).into(),
-        Cell::from(
-            volume
-                .backup
-                .as_ref()
-                .map_or_else(|| "none".to_owned(), |backup| age(backup.made, now)),
-        )
-        .styled(style),
+        ago(volume.last_snapshot).unwrap_or_default().into(),
+        Cell::from(ago(made).unwrap_or_else(|| "none".to_owned())).styled(style),
         next.into(),
-        Cell::from(volume.problems.first().cloned().unwrap_or_default()).styled(Style::Red),
+        Cell::from(problem).styled(Style::Red),
     ]
 }

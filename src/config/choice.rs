@@ -1,6 +1,8 @@
 //! Settings that take one of a few words: each enum lists its words once, and parser, hint and help
 //! are made from the list.
 
+use crate::webhook_formats::{self, Format};
+
 /// A value that is given as one of a few words.
 pub(crate) trait Choice: Copy + Sized + 'static {
     /// The words, in the order in which hints and help list them.
@@ -106,24 +108,9 @@ impl Choice for EmailTransport {
     const WORDS: &'static [(&'static str, Self)] = &[("smtp", Self::Smtp), ("ses", Self::Ses)];
 }
 
-/// What a webhook understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WebhookFormat {
-    /// This program's own JSON.
-    Json,
-    /// `{"text": ..}`: Slack, Mattermost, Rocket.Chat, Discord's `/slack`.
-    Slack,
-    /// ntfy: the text as body, title and priority as headers.
-    Ntfy,
-    /// healthchecks: pings at `/start`, success and `/fail`.
-    Healthchecks,
-}
+/// The form in which a webhook is notified.
+pub(crate) type WebhookFormat = &'static Format;
 
 impl Choice for WebhookFormat {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("json", Self::Json),
-        ("slack", Self::Slack),
-        ("ntfy", Self::Ntfy),
-        ("healthchecks", Self::Healthchecks),
-    ];
+    const WORDS: &'static [(&'static str, Self)] = webhook_formats::WORDS;
 }

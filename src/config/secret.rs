@@ -2,18 +2,16 @@
 
 use std::fmt;
 
-/// A password, token or key. It can be used, through [`Secret::expose`], but printing it prints
-/// that it is one.
+/// A password, token or key. [`Secret::expose`] gives the value; printing a secret never does.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// Takes the value in.
     pub(crate) fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value itself: for the one place that needs it, never for a message.
+    /// The value itself, never for a message.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

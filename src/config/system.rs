@@ -1,10 +1,10 @@
 //! The settings of the system's services, in `/etc/default/convoy-backups`. systemd gives them to
-//! `serve` as its environment; who types a command in a shell means the same, so the program reads
-//! the file itself, below the environment.
+//! `serve` as its environment. A command typed in a shell should go by the same settings, so the
+//! program reads the file itself, below the environment.
 //!
 //! It is read as systemd reads an `EnvironmentFile=`, without expansion of `$`; only `BKUP_`
-//! settings are taken. Whoever can write it could make root do anything, so it counts only where
-//! root (or this user) owns it and nobody else may write to it.
+//! settings are taken. A user who can write the file could make root do anything, so the file counts
+//! only where root (or this user) owns it and only the owner may write to it.
 
 use std::{
     collections::BTreeMap,
@@ -25,16 +25,15 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// What the file says, or why it says nothing.
+/// The settings in the file, or why there are none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SystemSettings {
-    /// The file; `None`: there is none, or it is not asked.
+    /// `None`: there is no file, or `BKUP_DEFAULTS` is off.
     pub(crate) path: Option<PathBuf>,
-    /// Whether it is there and this user may not read it.
+    /// Whether the file is there and this user may not read it.
     pub(crate) is_closed: bool,
-    /// The `BKUP_` variables in it, not printed: there may be secrets among them.
+    /// The `BKUP_` variables in the file, not printed: there may be secrets among them.
     pub(super) values: Hidden,
-    /// What is odd in it.
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -147,7 +146,7 @@ impl SystemSettings {
         })
     }
 
-    /// The file says nothing, and that is worth a word.
+    /// The file does not count, with a warning.
     fn ignored(path: &Path, why: &str, hint: Option<String>) -> Self {
         let message = format!(
             "the settings in {} have no effect here: {why}",
@@ -161,8 +160,8 @@ impl SystemSettings {
     }
 }
 
-/// The `BKUP_` variables of a file, and the numbers of the lines that seem to have one and can't be
-/// read.
+/// The `BKUP_` variables of a file, and the numbers of lines that seem to have a variable and can't
+/// be read.
 fn parse(text: &str) -> (BTreeMap<OsString, OsString>, Vec<usize>) {
     let (mut values, mut wrong) = (BTreeMap::new(), Vec::new());
     let mut rest = text.chars().peekable();

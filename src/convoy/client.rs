@@ -7,7 +7,9 @@
 
 mod advice;
 mod answer;
+mod call;
 mod exchange;
+mod failure;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
@@ -31,42 +33,14 @@ use super::{
     Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
     Snapshot, Volume,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use answer::Used;
-use exchange::Failure;
+pub(crate) use call::Deadlines;
+use call::{Call, pauses};
+use failure::{Failure, is_another_file, may_be_restarting};
 
-/// How long each sort of call may take, its whole answer included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Deadlines {
-    /// Getting a connection.
-    pub(crate) connect: Duration,
-    /// Reading one thing: a volume, a snapshot, a backup, the settings.
-    pub(crate) quick_read: Duration,
-    /// Lists: EBS takes about 15 s a volume, devicemapper waits for a backup that is under way.
-    pub(crate) listing: Duration,
-    /// Writes that copy nothing: create an empty volume, mount, unmount.
-    pub(crate) quick_write: Duration,
-    /// Writes that may copy or delete a whole volume: snapshots, backups, restores, deletions.
-    pub(crate) long_write: Duration,
-    /// How long to go on trying, in all, while the daemon restarts; zero for one attempt only.
-    pub(crate) restart: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            quick_read: Duration::from_secs(60),
-            listing: Duration::from_secs(10 * 60),
-            quick_write: Duration::from_secs(2 * 60),
-            long_write: Duration::from_secs(5 * 60 * 60),
-            restart: Duration::from_secs(15),
-        }
-    }
-}
-
-/// How long attempts go on in silence.
-const SAID_AFTER: Duration = Duration::from_secs(1);
+/// How long attempts are repeated before the log says so.
+const SILENT_RETRY_TIME: Duration = Duration::from_secs(1);
 
 /// What a [`Client`] needs to know.
 #[derive(Debug, Clone)]
@@ -97,25 +71,6 @@ pub(crate) struct Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-/// One call: what is sent, how long it may take, and whether it changes anything.
-struct Call {
-    method: Method,
-    /// The route without its version, as errors name it.
-    route: &'static str,
-    body: Option<Value>,
-    deadline: Duration,
-}
-
-impl Call {
-    fn is_write(&self) -> bool {
-        self.method != Method::GET
-    }
-
-    fn request(&self) -> String {
-        format!("{} {}", self.method, self.route)
     }
 }
 
@@ -175,7 +130,7 @@ impl Client {
                 };
             let again = match &failure {
                 Failure::NotConnected(error) => {
-                    exchange::may_be_restarting(error) && !self.is_another_file()
+                    may_be_restarting(error) && !is_another_file(&self.options.socket)
                 }
                 Failure::Broken(_) => !call.is_write() && started.elapsed() < call.deadline,
                 Failure::ConnectDeadline
@@ -186,7 +141,7 @@ impl Client {
             match pauses.next() {
                 Some(pause) if again => {
                     // A hiccup is not worth a word; who waits longer wants to know for what.
-                    if !said && started.elapsed() >= SAID_AFTER {
+                    if !said && started.elapsed() >= SILENT_RETRY_TIME {
                         said = true;
                         log::warn!(
                             "{request}: {failure}; trying again for {} s in all",
@@ -196,79 +151,11 @@ impl Client {
                     log::debug!("{request}: {failure}; trying again in {} ms", pause.as_millis());
                     (self.wait)(pause).await;
                 }
-                _ => return Err(self.failed(&call, &failure).with_request(request)),
+                _ => {
+                    let (socket, connect) = (&self.options.socket, self.deadlines().connect);
+                    return Err(failure.error(&call, socket, connect).with_request(request));
+                }
             }
-        }
-    }
-
-    /// Something lies where the socket should be, and it is none.
-    fn is_another_file(&self) -> bool {
-        use std::os::unix::fs::FileTypeExt as _;
-        std::fs::metadata(&self.options.socket).is_ok_and(|found| !found.file_type().is_socket())
-    }
-
-    /// The error for a call that got no answer.
-    fn failed(&self, call: &Call, failure: &Failure) -> Error {
-        let socket = self.options.socket.display();
-        let seconds = call.deadline.as_secs_f64();
-        let unknown = |message: String| {
-            let error = Error::new(ErrorKind::Timeout, message);
-            if call.is_write() {
-                error.with_hint("what the daemon did is unknown, and it may still be at work: look before trying again")
-            } else {
-                error.with_hint(
-                    "with devicemapper Convoy answers nothing while it backs up or restores; if it does neither, look into its log",
-                )
-            }
-        };
-        match failure {
-            Failure::NotConnected(error) => {
-                let (message, hint) = match error.kind() {
-                    _ if self.is_another_file() => (
-                        format!("\"{socket}\" is not a socket"),
-                        "set BKUP_CONVOY to unix:///path/of/the/socket; Docker makes an empty folder of a file that is mounted and not there: start the daemon, then mount its socket's folder",
-                    ),
-                    std::io::ErrorKind::NotFound => (
-                        format!("there is no socket \"{socket}\""),
-                        "start the daemon, or set BKUP_CONVOY to unix:///path/of/its/socket; in a container, mount the socket's folder at the same path",
-                    ),
-                    std::io::ErrorKind::ConnectionRefused => (
-                        format!("nobody listens on the socket \"{socket}\""),
-                        "the daemon has died and left its socket behind: start it again",
-                    ),
-                    std::io::ErrorKind::PermissionDenied => (
-                        format!("no permission to use the socket \"{socket}\""),
-                        "run as the user that the socket belongs to, mostly root (in a container: --user 0:0)",
-                    ),
-                    _ => (
-                        format!("cannot connect to \"{socket}\": {error}"),
-                        "is the daemon running?",
-                    ),
-                };
-                Error::new(ErrorKind::Unreachable, message).with_hint(hint)
-            }
-            Failure::ConnectDeadline => Error::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "no connection to \"{socket}\" within {} s",
-                    self.deadlines().connect.as_secs_f64()
-                ),
-            )
-            .with_hint("the daemon hangs: look into its log, restart it"),
-            Failure::Deadline => unknown(format!("no answer within {seconds} s")),
-            Failure::Broken(why) => {
-                unknown(format!("the connection broke before the whole answer was there ({why})"))
-            }
-            Failure::NotHttp(why) => Error::new(
-                ErrorKind::Protocol,
-                format!("what answers on \"{socket}\" does not speak HTTP ({why})"),
-            )
-            .with_hint(answer::IS_IT_CONVOY),
-            Failure::TooLarge => Error::new(
-                ErrorKind::Protocol,
-                format!("the answer is longer than {} MiB", exchange::LARGEST_ANSWER >> 20),
-            )
-            .with_hint(answer::IS_IT_CONVOY),
         }
     }
 
@@ -291,21 +178,6 @@ impl Client {
         let body = self.send(call).await?;
         answer::nothing(&body).map_err(|error| error.with_request(request))
     }
-}
-
-/// Pauses that double from 100 ms up to 3.2 s and add up to `total`.
-fn pauses(total: Duration) -> impl Iterator<Item = Duration> + Send {
-    let mut left = total;
-    let mut next = Duration::from_millis(100);
-    std::iter::from_fn(move || {
-        if left.is_zero() {
-            return None;
-        }
-        let pause = next.min(left);
-        left -= pause;
-        next = (next * 2).min(Duration::from_millis(3200));
-        Some(pause)
-    })
 }
 
 #[async_trait]

@@ -1,6 +1,8 @@
 //! Gives any [`Daemon`] a Convoy socket: its API ([`routes`]) and Docker's volume plugin protocol
 //! ([`docker`]), answered byte for byte as Convoy does it.
 
+mod answer;
+mod calls;
 mod docker;
 mod go_json;
 mod mounts;
@@ -20,12 +22,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request,
     body::Incoming,
-    header::{CONTENT_TYPE, HeaderValue, USER_AGENT},
+    header::{HeaderValue, USER_AGENT},
     server::conn::http1,
     service::service_fn,
 };
@@ -38,9 +39,10 @@ use tokio::{
 pub(crate) use mounts::Mounts;
 
 use crate::{
-    convoy::{Daemon, HINT, KIND},
-    error::{Error, ErrorKind, Result},
+    convoy::Daemon,
+    error::{Error, Result},
 };
+use answer::Answer;
 
 /// The longest request body, in bytes; Convoy's longest is a URL and a few names.
 const LARGEST_BODY: usize = 1 << 20;
@@ -181,48 +183,6 @@ async fn connection(
     };
     if let Err(error) = result {
         log::debug!("a connection ended early: {error}");
-    }
-}
-
-/// What is answered.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    body: String,
-    /// What to do about an error: Convoy's answers have no place for it.
-    hint: Option<String>,
-    /// An error's kind: Convoy's words tell it only in part.
-    kind: Option<ErrorKind>,
-}
-
-impl Answer {
-    fn text(body: String) -> Self {
-        Self { status: 200, body, hint: None, kind: None }
-    }
-
-    /// An error in plain text, with a newline, as Go's `http.Error` writes it.
-    fn error(status: u16, message: &str) -> Self {
-        Self { status, body: format!("{message}\n"), hint: None, kind: None }
-    }
-
-    fn into_response(self) -> Response<Full<Bytes>> {
-        let empty = self.body.is_empty();
-        let mut response = Response::new(Full::new(Bytes::from(self.body)));
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
-        if let Some(hint) = self.hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok())
-        {
-            response.headers_mut().insert(HINT, hint);
-        }
-        if let Some(kind) = self.kind {
-            response.headers_mut().insert(KIND, HeaderValue::from_static(kind.code()));
-        }
-        if !empty {
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        }
-        response
     }
 }
 

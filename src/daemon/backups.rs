@@ -3,7 +3,7 @@
 //! A backup is a restic snapshot whose tags carry what Convoy's API tells of it ([`record`]); its
 //! host is the host that made it, its one path is `/<volume>`, its time is when the volume was
 //! snapshotted. Several hosts may share a destination. As with Convoy, a backup there is named by
-//! the volume's name and its own, whichever host made it: a listing shows the backups of all hosts,
+//! the volume's name and the backup's, for any host: a listing shows the backups of all hosts,
 //! and two hosts with volumes of one name share one history of that name. Hosts whose volumes of
 //! one name are not the same volume need a destination each (`vfs:///backups/host1`).
 //!

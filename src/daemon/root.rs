@@ -133,7 +133,7 @@ impl Root {
         self.path.join("repository.key")
     }
 
-    /// Its time is when unused space of the repository was last given back.
+    /// The file whose time of change is when unused space of the repository was last given back.
     pub(super) fn pruned(&self) -> PathBuf {
         self.path.join("pruned")
     }

@@ -14,43 +14,44 @@ use crate::{
     files::{sync_folder, write_error, write_whole},
 };
 
-/// A volume.
+/// What is known of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VolumeState {
-    /// Its name; also the name of its folder and of its state file.
+    /// Also the name of the state file, and of the volume's folder.
     pub(crate) name: String,
-    /// The size that was asked for, in bytes; nothing enforces it.
+    /// The size that was asked for, in bytes; 0 where none was. Nothing enforces it.
     pub(crate) size: u64,
-    /// When it was made.
+    /// To the nanosecond: [`volume_id`].
     pub(crate) created: Timestamp,
-    /// Whether somebody was given its path and has not handed it back.
+    /// Whether a client was given the volume's path, and has not handed it back.
     pub(crate) mounted: bool,
-    /// As asked for; nothing depends on it.
+    /// As asked for when the volume was made; nothing depends on it.
     pub(crate) prepare_for_vm: bool,
-    /// While a restore puts its folder in place: that folder's inode. A start that finds it undoes
-    /// the restore.
+    /// While a restore puts the volume's folder in place: the folder's inode. A start that finds
+    /// one undoes the restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restoring: Option<u64>,
-    /// Whether only its name was removed. It is in no list, but its folder and its snapshots wait
-    /// for the next volume of that name.
+    /// Whether only the name was removed. A forgotten volume is in no list, but its folder and its
+    /// snapshots wait for the next volume of that name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) forgotten: bool,
-    /// Its snapshots by name.
+    /// By name.
     pub(crate) snapshots: BTreeMap<String, SnapshotState>,
 }
 
-/// A snapshot.
+/// What is known of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotState {
-    /// When it was made.
+    /// In whole seconds.
     pub(crate) created: Timestamp,
     /// The id of the snapshot file in the local repository, in hex.
     pub(crate) id: String,
-    /// Bytes in its files.
+    /// Bytes in the snapshot's files.
     pub(crate) bytes: u64,
 }
 
-/// What tells a volume from others that had or have its name: when it was made, to the nanosecond.
+/// The id that tells a volume from others that had or have its name: when it was made, to the
+/// nanosecond.
 pub(crate) fn volume_id(created: Timestamp) -> String {
     format!("{:016x}", created.as_nanosecond())
 }
@@ -67,7 +68,7 @@ impl StateFolder {
     /// All volumes, by name.
     ///
     /// # Errors
-    /// A state file that can't be read or makes no sense: guessing would lose track of snapshots.
+    /// Where a state file can't be read or makes no sense: to guess would lose track of snapshots.
     pub(crate) fn load(&self) -> Result<BTreeMap<String, VolumeState>> {
         let unreadable = |path: &Path, error: &io::Error| {
             Error::io(format!("cannot read \"{}\"", path.display()), error)
@@ -91,7 +92,7 @@ impl StateFolder {
     /// Writes a volume's state; it is on disk when this returns.
     ///
     /// # Errors
-    /// Where it can't be written: what was there before is still there.
+    /// Where the file can't be written; then the former one is still there.
     pub(crate) fn save(&self, volume: &VolumeState) -> Result<()> {
         let path = self.file(&volume.name);
         let content = serde_json::to_vec_pretty(volume)
@@ -99,10 +100,10 @@ impl StateFolder {
         write_whole(&path, &content).map_err(|error| write_error(&path, &error))
     }
 
-    /// Forgets a volume.
+    /// Removes a volume's state; one that is not there is no error.
     ///
     /// # Errors
-    /// Where its file can't be removed.
+    /// Where the file can't be removed.
     pub(crate) fn remove(&self, volume: &str) -> Result<()> {
         let path = self.file(volume);
         match fs::remove_file(&path).and_then(|()| sync_folder(&self.0)) {

@@ -33,7 +33,7 @@ pub(super) struct Volumes {
     reserved: Mutex<HashSet<String>>,
 }
 
-/// The volumes that are being deleted: their states stay as they are, so nobody can mount them.
+/// The volumes that are being deleted: their states stay as they are, so they can't be mounted.
 type Deleting = HashSet<String>;
 
 /// Keeps a name from others until it is dropped.
@@ -128,7 +128,7 @@ impl Volumes {
     /// Begins to delete a volume: it can't be mounted any more.
     ///
     /// # Errors
-    /// Where there is none, or it is mounted.
+    /// Where there is no such volume, or it is mounted.
     pub(super) fn begin_deletion(&self, name: &str) -> Result<(VolumeState, Deletion<'_>)> {
         let mut deleting = self.change();
         let volume = self.find(name).ok_or_else(volume_not_found)?;
@@ -156,7 +156,8 @@ impl Volumes {
         lock(&self.changing)
     }
 
-    /// The guard is not used: that the caller has one proves that nobody else changes a state.
+    /// Takes over a new state, on disk first. The guard is not read: that the caller has one proves
+    /// that no other thread changes a state at the same time.
     fn record(&self, volume: VolumeState, _changing: &MutexGuard<'_, Deleting>) -> Result<()> {
         self.state.save(&volume)?;
         lock(&self.known).insert(volume.name.clone(), volume);

@@ -1,9 +1,9 @@
-//! The log file. It is only ever appended to, and opened again where its name means another file
-//! (logrotate moved it) or where [`LogFile::reopen`] says so; a file that was truncated
+//! The log file. Lines are only ever appended. The file is opened again where its name means another
+//! file (logrotate moved it), and after [`LogFile::reopen`]. A file that was truncated
 //! (`copytruncate`) needs nothing, because each line goes to its end.
 //!
-//! A file that can't be written stops nothing: it is said once, tried again with each line, and the
-//! lost lines are counted.
+//! A file that can't be written stops nothing: the failure is logged once, each line tries again,
+//! and the lost lines are counted.
 
 use std::{
     fs::File,
@@ -20,16 +20,16 @@ use crate::{
     sync::lock,
 };
 
-/// Readable to the owner's group, as logs are: those who look after them need not be root.
+/// Readable to the owner's group, as logs are: an administrator need not be root to read them.
 const MODE: u32 = 0o640;
 
-/// What a write is worth telling of; the caller tells it, once the file is free again.
+/// What the caller has to log after a write, once the file is free again.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum WriteChange {
     /// The first line that could not be written, and why.
-    Trouble(String),
-    /// Lines are written again; so many were lost.
-    Over(u64),
+    Failed(String),
+    /// Lines are written again; the number of lines that were lost.
+    Recovered(u64),
 }
 
 /// A file of lines.
@@ -42,17 +42,17 @@ pub(super) struct LogFile {
 #[derive(Debug, Default)]
 struct State {
     open: Option<File>,
-    /// The last line is there in part only: the next one begins with a newline.
+    /// The last line was written in part only: the next one begins with a newline.
     torn: bool,
     lost: u64,
 }
 
 impl LogFile {
-    /// Opens the file, and makes it where there is none; its folder must be there.
+    /// Opens the file, and makes it if need be; its folder must be there.
     ///
     /// # Errors
     /// A configuration error where the name can't be that of a log file: no such folder, a folder
-    /// itself, not for this user. What may pass (a full disk) is none.
+    /// itself, not for this user. What may pass (a full disk) is not an error.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let open = match open(path) {
             Ok(file) => Some(file),
@@ -68,20 +68,20 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), state: Mutex::new(State { open, ..State::default() }) })
     }
 
-    /// Appends a line, which ends with its newline.
-    pub(super) fn write(&self, line: &str) -> Option<News> {
+    /// Appends a line, newline included.
+    pub(super) fn write(&self, line: &str) -> Option<WriteChange> {
         let mut state = self.lock();
         let written = state.write(&self.path, line);
         match (written, state.lost) {
             (Ok(()), 0) => None,
             (Ok(()), lost) => {
                 state.lost = 0;
-                Some(News::Over(lost))
+                Some(WriteChange::Recovered(lost))
             }
             (Err(error), lost) => {
                 state.lost += 1;
                 (lost == 0).then(|| {
-                    News::Trouble(format!(
+                    WriteChange::Failed(format!(
                         "cannot write the log file \"{}\": {error}; its lines are lost until it can be written again",
                         self.path.display()
                     ))
@@ -122,7 +122,7 @@ impl State {
     }
 }
 
-/// Whether the open file is what the name stands for.
+/// Whether the open file is the one at this path.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
@@ -131,7 +131,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // A pipe that nobody reads must not hold the program up; files don't care.
+    // A pipe without a reader must not block the program. Plain files ignore the flag.
     let flags = OFlags::NONBLOCK.bits() as i32;
     File::options().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
 }
@@ -201,11 +201,11 @@ mod tests {
         let log = LogFile::open(&path).unwrap();
         fs::remove_dir_all(&parent).unwrap();
         assert!(
-            matches!(log.write("one\n"), Some(News::Trouble(text)) if text.contains("No such file"))
+            matches!(log.write("one\n"), Some(WriteChange::Failed(text)) if text.contains("No such file"))
         );
         assert_eq!(log.write("two\n"), None);
         fs::create_dir(&parent).unwrap();
-        assert_eq!(log.write("three\n"), Some(News::Over(2)));
+        assert_eq!(log.write("three\n"), Some(WriteChange::Recovered(2)));
         assert_eq!(log.write("four\n"), None);
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n");
     }
@@ -214,7 +214,7 @@ mod tests {
     fn a_full_disk_stops_nothing() {
         let log = LogFile::open(Path::new("/dev/full")).unwrap();
         assert!(
-            matches!(log.write("one\n"), Some(News::Trouble(text)) if text.contains("No space left"))
+            matches!(log.write("one\n"), Some(WriteChange::Failed(text)) if text.contains("No space left"))
         );
         assert_eq!(log.write("two\n"), None);
     }

@@ -1,7 +1,7 @@
 //! One message as console and file write it: always one line, whatever is in it.
 //!
 //! As text `2026-11-23T07:00:48Z WARN  backup [20261123T070048.123456-1a2b-0]: text`, as JSON an
-//! object with `time` (UTC, microseconds), `level`, `target`, `run` (where it belongs to one),
+//! object with `time` (UTC, microseconds), `level`, `target`, `run` (where a run logs),
 //! `message` and `host`.
 
 use std::fmt::Write as _;
@@ -16,22 +16,20 @@ use crate::text::{Style, acts, escape, styled};
 /// One message.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
-    /// When it was logged.
     pub(super) time: Timestamp,
-    /// How much it matters.
     pub(super) level: Level,
     /// The script's name, or this program's module without the crate's name.
     pub(super) target: String,
     /// Whether the target is a script: modules have the crate's name in front.
     pub(super) is_script: bool,
-    /// The run that it belongs to.
+    /// The id of the run that logs.
     pub(super) run: Option<String>,
-    /// What was said; control characters are not escaped yet.
+    /// Control characters are not escaped yet.
     pub(super) message: String,
 }
 
 impl Line {
-    /// What is logged now, on this thread.
+    /// A record that this thread logs now.
     pub(super) fn now(record: &Record<'_>) -> Self {
         Self {
             time: Timestamp::now(),
@@ -56,18 +54,18 @@ impl Line {
             "{} {} {}\n",
             styled(&self.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), Style::Faint, colour),
             styled(&label, style, colour),
-            self.said()
+            self.prefixed()
         )
     }
 
-    /// Who said what: `backup [run]: text`.
-    pub(super) fn said(&self) -> String {
-        let mut said = escape(&self.target).into_owned();
+    /// `backup [run]: text`.
+    pub(super) fn prefixed(&self) -> String {
+        let mut text = escape(&self.target).into_owned();
         if let Some(run) = &self.run {
-            let _ = write!(said, " [{}]", escape(run));
+            let _ = write!(text, " [{}]", escape(run));
         }
-        let _ = write!(said, ": {}", escape(self.message.trim_end()));
-        said
+        let _ = write!(text, ": {}", escape(self.message.trim_end()));
+        text
     }
 
     /// For programs, with its newline.
@@ -94,8 +92,8 @@ impl Line {
             .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
         let mut line = String::with_capacity(text.len() + 1);
         for letter in text.chars() {
-            // JSON leaves some of what acts on a terminal, or ends a line for some readers; all of
-            // it has four digits.
+            // JSON does not escape some characters that act on a terminal, or end a line for some
+            // readers. All of them have four digits.
             match acts(letter) {
                 true => drop(write!(line, "\\u{:04x}", u32::from(letter))),
                 false => line.push(letter),
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_object_a_line_and_says_what_was_said() {
+    fn json_is_one_object_a_line_and_says_what_was_prefixed() {
         let message = "a \"quote\"\n\u{1b}[2J \u{9b} \u{2028} \u{202e} é 漢";
         let text = line("backup", None, message).json("host1");
         assert_eq!(text.matches('\n').count(), 1);

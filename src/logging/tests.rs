@@ -79,7 +79,11 @@ fn a_file_and_a_run_get_what_a_quiet_console_does_not() {
     let (_, logger) = to_file(file, LevelFilter::Info, LogFormat::Json, "h").into_log();
     for level in [Level::Error, Level::Info, Level::Debug] {
         logger.log(
-            &log::Record::builder().level(level).target(SHOWN).args(format_args!("text")).build(),
+            &log::Record::builder()
+                .level(level)
+                .target(SHOWN_TARGET)
+                .args(format_args!("text"))
+                .build(),
         );
     }
     let text = std::fs::read_to_string(&path).unwrap();

@@ -1,5 +1,5 @@
-//! E-mail: addresses, and a message in the form of RFC 5322, with plain text and HTML;
-//! [`smtp`](super::smtp) or [`ses`](super::ses) takes it away.
+//! E-mail: addresses, and a message in the form of RFC 5322, with plain text and HTML.
+//! [`smtp`](super::smtp) or [`ses`](super::ses) sends it.
 
 use lettre::{
     Address,
@@ -9,14 +9,18 @@ use lettre::{
     },
 };
 
-use super::{message::Message, ses::Ses, smtp::Smtp};
+use async_trait::async_trait;
+
+use super::{
+    channel::{Channel, ChannelKind, Refusal},
+    message::Message,
+    ses::Ses,
+    smtp::Smtp,
+};
 use crate::{
     config::{Config, EmailTransport},
     error::{Error, Result},
 };
-
-/// An address that did not get a message, and why.
-pub(super) type Refusal = (String, Error);
 
 /// Sends e-mail.
 #[derive(Debug)]
@@ -33,39 +37,44 @@ enum Transport {
 }
 
 impl Email {
-    /// Checks the settings; nothing is sent.
+    /// Checks the settings; nothing is sent. `None` where e-mail is off.
     ///
     /// # Errors
     /// A configuration error that names the variable.
-    pub(crate) fn new(config: &Config) -> Result<Self> {
+    pub(super) fn new(config: &Config) -> Result<Option<Self>> {
         let email = &config.email;
+        if !email.enabled {
+            return Ok(None);
+        }
         let from = mailbox(&email.from).map_err(|error| wrong("BKUP_EMAIL_FROM", &error))?;
         let to =
             email.to.iter().map(|to| mailbox(to).map_err(|error| wrong("BKUP_EMAIL_TO", &error)));
         let to = to.collect::<Result<Vec<_>>>()?;
-        only_one_way(config)?;
+        transport_is_clear(config)?;
         let transport = match email.transport {
             EmailTransport::Smtp => Transport::Smtp(Smtp::new(email)?),
             EmailTransport::Ses => Transport::Ses(Ses::new(email)?),
         };
-        Ok(Self { from, to, transport })
+        Ok(Some(Self { from, to, transport }))
+    }
+}
+
+#[async_trait]
+impl Channel for Email {
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Email
     }
 
-    /// What it is, for people.
-    pub(crate) fn description(&self) -> String {
-        let way = match &self.transport {
+    fn description(&self) -> String {
+        let transport = match &self.transport {
             Transport::Smtp(smtp) => smtp.description(),
             Transport::Ses(ses) => ses.description(),
         };
         let to: Vec<String> = self.to.iter().map(|to| to.email.to_string()).collect();
-        format!("to {} through {way}", to.join(", "))
+        format!("to {} through {transport}", to.join(", "))
     }
 
-    /// Sends it to those who still have to get it; who did not is the answer.
-    ///
-    /// # Errors
-    /// Where nobody got it.
-    pub(crate) async fn send(&self, id: &str, message: &Message) -> Result<Vec<Refusal>> {
+    async fn send(&self, id: &str, message: &Message) -> Result<Vec<Refusal>> {
         let to = match &message.to {
             None => self.to.clone(),
             Some(to) => to.iter().map(|to| mailbox(to)).collect::<Result<_>>()?,
@@ -82,7 +91,7 @@ impl Email {
 /// An address, `alert@newco.co` or `Alerts <alert@newco.co>`.
 ///
 /// # Errors
-/// A usage error where it is none.
+/// A usage error where the text is not an address.
 pub(super) fn mailbox(text: &str) -> Result<Mailbox> {
     text.trim().parse().map_err(|error| {
         Error::usage(format!(
@@ -97,9 +106,9 @@ fn wrong(name: &str, error: &Error) -> Error {
     Error { hint: error.hint.clone(), ..Error::configuration(format!("{name}: {}", error.message)) }
 }
 
-/// Both ways are set up and nobody said which to take: an alarm that goes the wrong way is heard by
-/// nobody.
-fn only_one_way(config: &Config) -> Result<()> {
+/// Refuses settings of Amazon SES without `BKUP_EMAIL_TRANSPORT`: e-mail would go through SMTP, and
+/// an alert that goes there may reach nobody.
+fn transport_is_clear(config: &Config) -> Result<()> {
     const SES: [&str; 4] = [
         "BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID",
         "BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY",

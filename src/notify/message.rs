@@ -1,50 +1,15 @@
-//! What people are told, ready for every channel; it holds no secret, so that it can lie in the
-//! outbox.
+//! A message, ready for every channel. It holds no secret, so that it can lie in the outbox.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a message is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Event {
-    /// A run began.
-    Started,
-    /// A run went well, as before.
-    Succeeded,
-    /// A run failed, wholly or partly.
-    Failed,
-    /// A run went well after a failure that was told.
-    Recovered,
-    /// A run ended in a way that is no failure: cancelled, or busy where a person asked.
-    Ended,
-    /// Something is wrong that is no run.
-    Problem,
-    /// It is well again.
-    Solved,
-    /// Something is worth knowing.
-    Information,
-    /// Somebody tries the channels.
-    Test,
-}
+use crate::webhook_formats::Content;
+pub(crate) use crate::webhook_formats::Event;
 
-impl Event {
-    /// Whether somebody should look.
-    pub(crate) fn is_bad(self) -> bool {
-        matches!(self, Self::Failed | Self::Problem)
-    }
-
-    /// Whether something is well.
-    pub(crate) fn is_good(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Recovered | Self::Solved)
-    }
-}
-
-/// What people are told.
+/// What is sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Message {
-    /// What it is about.
     pub(crate) event: Event,
     /// One line, of at most [`SUBJECT_COLUMNS`](super::texts::SUBJECT_COLUMNS) columns, without
     /// control characters.
@@ -53,21 +18,37 @@ pub(crate) struct Message {
     pub(crate) text: String,
     /// The whole as HTML.
     pub(crate) html: String,
-    /// The host it is about.
+    /// The host that the message is about.
     pub(crate) host: String,
-    /// When it was made.
+    /// When the message was made.
     #[serde(with = "timestamp")]
     pub(crate) time: Timestamp,
-    /// The run it is about, as programs get it.
+    /// The run that the message is about, as programs get it.
     pub(crate) run: Option<Value>,
     /// The id of that run.
     pub(crate) run_id: Option<String>,
     /// What a script wants posted in place of the webhook's usual form.
     pub(crate) body: Option<Value>,
-    /// The e-mail addresses that still have to get it; `None`: the configured ones.
+    /// The e-mail addresses that still have to get the message; `None`: the configured ones.
     pub(crate) to: Option<Vec<String>>,
-    /// The key of the ongoing problem that this tells.
+    /// The key of the open problem that the message reports.
     pub(crate) problem: Option<String>,
+}
+
+impl Message {
+    /// The message as webhooks get it.
+    pub(super) fn content(&self) -> Content<'_> {
+        Content {
+            event: self.event,
+            subject: &self.subject,
+            text: &self.text,
+            host: &self.host,
+            time: self.time,
+            run: self.run.as_ref(),
+            run_id: self.run_id.as_deref(),
+            body: self.body.as_ref(),
+        }
+    }
 }
 
 /// Times as RFC 3339.

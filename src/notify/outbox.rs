@@ -1,8 +1,8 @@
 //! What still has to be sent: one file a message and channel, kept across restarts.
 //!
-//! Whoever sends a message holds a `flock` on its file, so that no two processes send the same one;
-//! it goes with the process. Where the folder can't be written, messages wait in memory, as long as
-//! the process lives.
+//! The sender of a message holds a `flock` on its file, so that no two processes send the same one;
+//! the lock goes with the process. Where the folder can't be written, messages wait in memory, as
+//! long as the process lives.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,10 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::message::{Event, Message, timestamp};
+use super::{
+    channel::ChannelKind,
+    message::{Event, Message, timestamp},
+};
 use crate::{
     error::{Error, Result},
     files::write_whole,
@@ -26,53 +29,31 @@ use crate::{
 };
 
 /// When a message that could not be sent is given up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3_600);
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
 /// How long after the first failed attempt the next one is made; it doubles each time.
 const FIRST_DELAY: Duration = Duration::from_secs(60);
 /// The longest time between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
 /// How many messages may wait: more come from a script that went wild.
-const MOST_WAITING: usize = 1_000;
+const MOST_MESSAGES: usize = 1_000;
 /// The largest file that is read, in bytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
-
-/// The channels by the names under which their messages wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ChannelKind {
-    /// E-mail.
-    Email,
-    /// The webhook.
-    Webhook,
-}
-
-impl ChannelKind {
-    /// Its name for people.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Email => "e-mail",
-            Self::Webhook => "webhook",
-        }
-    }
-}
 
 /// A message that waits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Waiting {
-    /// Its name; names sort by time.
+    /// Ids sort by time.
     pub(crate) id: String,
-    /// How it is to be sent.
     pub(crate) channel: ChannelKind,
-    /// How often that was tried.
+    /// How often it was tried to send the message.
     pub(crate) attempts: u32,
-    /// When it is tried next.
+    /// When the next attempt is due.
     #[serde(with = "timestamp")]
     pub(crate) next_attempt: Timestamp,
-    /// Why it failed last.
+    /// Why the last attempt failed.
     pub(crate) last_error: Option<String>,
-    /// What is to be sent.
     pub(crate) message: Message,
 }
 
@@ -80,37 +61,35 @@ impl Waiting {
     pub(super) fn new(channel: ChannelKind, message: Message) -> Self {
         let time = message.time;
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let name = match channel {
-            ChannelKind::Email => "email",
-            ChannelKind::Webhook => "webhook",
-        };
         let id = format!(
-            "{}-{:x}-{serial:06x}-{name}",
+            "{}-{:x}-{serial:06x}-{}",
             time.strftime("%Y%m%dT%H%M%S.%6f"),
-            std::process::id()
+            std::process::id(),
+            channel.word()
         );
         Self { id, channel, attempts: 0, next_attempt: time, last_error: None, message }
     }
 
-    /// Whether it is its turn. A turn too far away is one that was set before the clock was.
+    /// Whether the next attempt is due. One that is too far away was planned before the clock was set
+    /// back.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let left = self.next_attempt.duration_since(now);
         left.is_negative() || left.is_zero() || left.unsigned_abs() > LONGEST_DELAY
     }
 
-    /// Whether it says something wrong when it comes late: it is tried once.
+    /// Whether the message says something wrong when it comes late, so that it is tried once.
     pub(super) fn is_of_the_moment(&self) -> bool {
         self.message.event == Event::Started
     }
 
-    /// Whether it waited too long.
+    /// Whether the message waited too long.
     pub(super) fn is_too_old(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.message.time);
-        let limit = if self.is_of_the_moment() { FIRST_DELAY } else { GIVE_UP_AFTER };
+        let limit = if self.is_of_the_moment() { FIRST_DELAY } else { LONGEST_WAIT };
         !age.is_negative() && age.unsigned_abs() >= limit
     }
 
-    /// Puts it off after an attempt that failed.
+    /// Plans the next attempt after one that failed.
     pub(super) fn put_off(&mut self, now: Timestamp, error: &Error) {
         let delay = FIRST_DELAY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_DELAY);
         self.attempts = self.attempts.saturating_add(1);
@@ -126,10 +105,11 @@ pub(super) struct Outbox {
     memory: Mutex<Vec<Waiting>>,
 }
 
-/// A message that this process is about to send. Dropped without a word, it waits as before.
+/// A message that this process is about to send. Where the claim is dropped, the message waits
+/// as before.
 pub(super) struct Claim<'a> {
     outbox: &'a Outbox,
-    /// `None` once it is decided what becomes of it.
+    /// `None` once the claim is settled.
     waiting: Option<Waiting>,
     /// The locked file; `None` for what is in memory.
     file: Option<(PathBuf, File)>,
@@ -145,9 +125,9 @@ impl Outbox {
     /// # Errors
     /// Where too many wait already: it is dropped.
     pub(crate) fn put(&self, waiting: Waiting) -> Result<()> {
-        if self.files().len() + self.in_memory().len() >= MOST_WAITING {
+        if self.files().len() + self.in_memory().len() >= MOST_MESSAGES {
             return Err(Error::internal(format!(
-                "{MOST_WAITING} messages wait to be sent already"
+                "{MOST_MESSAGES} messages wait to be sent already"
             ))
             .with_hint("see \"convoy-backups notify list\""));
         }
@@ -158,7 +138,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Keeps a message in memory alone: it is not worth a file.
+    /// Keeps a message in memory alone.
     pub(crate) fn put_into_memory(&self, waiting: Waiting) {
         self.in_memory().push(waiting);
     }
@@ -177,7 +157,7 @@ impl Outbox {
         self.in_memory().iter().filter(|waiting| !waiting.is_of_the_moment()).count()
     }
 
-    /// Takes a message to send it; `None` where another has it, or sent it already.
+    /// Takes a message to send it; `None` where another process has it, or sent it already.
     pub(crate) fn claim(&self, id: &str) -> Option<Claim<'_>> {
         let mut memory = self.in_memory();
         if let Some(at) = memory.iter().position(|waiting| waiting.id == id) {
@@ -187,7 +167,7 @@ impl Outbox {
         let path = self.path(id);
         let file = File::open(&path).ok()?;
         file.try_lock().ok()?;
-        // Whoever had the lock before may have removed or replaced the file.
+        // The process that had the lock before may have removed or replaced the file.
         let same = fs::metadata(&path).ok()?.ino() == file.metadata().ok()?.ino();
         let waiting = same.then(|| self.read(&path)).flatten()?;
         Some(Claim { outbox: self, waiting: Some(waiting), file: Some((path, file)) })
@@ -226,7 +206,7 @@ impl Outbox {
     fn read(&self, path: &Path) -> Option<Waiting> {
         let wrong = match fs::metadata(path) {
             Err(_) => return None,
-            Ok(metadata) if metadata.len() > LARGEST => "it is too large".to_owned(),
+            Ok(metadata) if metadata.len() > LARGEST_FILE => "it is too large".to_owned(),
             Ok(_) => match serde_json::from_slice::<Waiting>(&fs::read(path).ok()?) {
                 Ok(waiting) if self.path(&waiting.id) == path => return Some(waiting),
                 Ok(_) => "it has another message's name".to_owned(),
@@ -245,7 +225,7 @@ impl Claim<'_> {
         self.waiting.as_mut()
     }
 
-    /// It is sent, or given up.
+    /// The message is sent, or given up.
     pub(crate) fn done(mut self) {
         self.waiting = None;
         if let Some((path, _)) = &self.file
@@ -259,7 +239,7 @@ impl Claim<'_> {
         }
     }
 
-    /// It waits on, as it is now.
+    /// The message waits on, as it is now.
     pub(crate) fn put_back(mut self) {
         let Some(waiting) = self.waiting.take() else { return };
         if self.file.is_none() {

@@ -1,8 +1,8 @@
-//! What is wrong at the moment, and what people were told of it: kept on disk, so that nobody is
-//! told twice by two processes or after a restart.
+//! The open problems, and what of them was reported: kept on disk, so that nobody is notified twice
+//! by two processes or after a restart.
 //!
-//! Where the file can't be read or written, people are rather told once too often: the process then
-//! goes by what it remembers itself.
+//! Where the file can't be read or written, people are rather notified once too often: the process
+//! then goes by what it remembers itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,11 +25,11 @@ use crate::{
 
 /// How long to wait for another process that writes: it takes a moment, unless that process was
 /// stopped.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often to look whether it has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to try the lock.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How many different failures of one problem are remembered.
-const MOST_TOLD: usize = 20;
+const MOST_FINGERPRINTS: usize = 20;
 /// How many problems are remembered; the one that was seen last the longest ago goes first.
 const MOST_PROBLEMS: usize = 5_000;
 
@@ -39,33 +39,31 @@ pub(super) const EVERY_VOLUME: &str = "";
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problem {
-    /// What it is, in a few words.
+    /// In a few words.
     pub(crate) title: String,
-    /// When it was seen first.
     #[serde(with = "timestamp")]
     pub(crate) first: Timestamp,
-    /// When it was seen last.
     #[serde(with = "timestamp")]
     pub(crate) last: Timestamp,
-    /// How often it was seen.
+    /// How often the problem was seen.
     pub(crate) times: u64,
-    /// Whether it ends by not being said again: nobody says when it is over.
-    #[serde(default)]
-    pub(crate) fades: bool,
+    /// Whether the problem ends by not being seen again: nothing reports that it is over.
+    #[serde(rename = "fades", default)]
+    pub(crate) expires: bool,
     /// The volumes that were not backed up, where that is all that is wrong: good backups of them
-    /// end it, whoever makes them. [`EVERY_VOLUME`]: a backup of everything.
+    /// by any run end it. [`EVERY_VOLUME`]: a backup of everything.
     #[serde(default)]
     pub(crate) not_backed_up: BTreeSet<String>,
-    /// From which daemon and to which destination they were not backed up; `None`: none was
-    /// reached.
+    /// The daemon and the destination of the failed backup; `None`: no daemon was reached.
     #[serde(default)]
     place: Option<String>,
-    /// When each of its failures (by fingerprint) was last told.
-    told: BTreeMap<String, Told>,
+    /// When each of the failures (by fingerprint) was last reported.
+    #[serde(rename = "told")]
+    reported: BTreeMap<String, ReportedAt>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Told(#[serde(with = "timestamp")] Timestamp);
+struct ReportedAt(#[serde(with = "timestamp")] Timestamp);
 
 /// The problems by their keys.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,15 +81,15 @@ pub(super) struct Problems {
     known: Mutex<State>,
 }
 
-/// What was seen.
+/// A problem that was seen at a moment.
 #[derive(Debug, Clone)]
-pub(super) struct Seen<'a> {
+pub(super) struct Occurrence<'a> {
     pub(crate) key: &'a str,
     pub(crate) title: &'a str,
     pub(crate) fingerprint: &'a str,
     pub(crate) now: Timestamp,
-    /// See [`Problem::fades`].
-    pub(crate) fades: bool,
+    /// See [`Problem::expires`].
+    pub(crate) expires: bool,
     /// See [`Problem::not_backed_up`].
     pub(crate) not_backed_up: BTreeSet<String>,
     /// See [`Problem::not_backed_up`].
@@ -100,33 +98,33 @@ pub(super) struct Seen<'a> {
     pub(crate) repeat: Repeat,
 }
 
-/// Whether people are told again of what goes on.
+/// Whether people are reminded of a problem that goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
     /// When `BKUP_REMIND_AFTER` has passed.
     AfterAWhile,
-    /// They are told once: whether it is wrong at all, only they know.
+    /// Once only: whether it is wrong at all, only people know.
     Never,
 }
 
-/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where none was left
-/// out).
+/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where no volume
+/// was left out).
 #[derive(Debug, Clone, Default)]
 pub(super) struct BackedUp {
     pub(crate) volumes: BTreeSet<String>,
-    /// From which daemon, to which destination.
+    /// The daemon and the destination.
     pub(crate) place: Option<String>,
 }
 
-/// Whether people are to be told.
+/// Whether people are to be notified.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// They are, for the first time.
+    /// Yes, for the first time.
     New,
-    /// They are, of what goes on.
+    /// Yes, of what goes on.
     Again(Problem),
-    /// They know.
-    Known,
+    /// No: they were notified of it already.
+    AlreadyReported,
 }
 
 impl Problems {
@@ -134,35 +132,35 @@ impl Problems {
         Self { folder: folder.to_owned(), remind_after, known: Mutex::default() }
     }
 
-    /// Notes what was seen, and passes on whether people are to be told. What `tell` does is done
-    /// before the note is on disk: whoever dies in between tells twice, rather than not at all.
-    pub(crate) fn seen(&self, seen: &Seen<'_>, tell: impl FnOnce(Verdict)) {
-        self.change(|state| tell(state.seen(seen, self.remind_after)));
+    /// Records an occurrence, and passes on whether people are to be notified. `notify` is called
+    /// before the record is on disk: a process that dies in between notifies twice, rather than never.
+    pub(crate) fn record(&self, occurrence: &Occurrence<'_>, notify: impl FnOnce(Verdict)) {
+        self.change(|state| notify(state.record(occurrence, self.remind_after)));
     }
 
     /// Takes a problem out that is over; what it was is passed on, where it was known.
-    pub(crate) fn solved(&self, key: &str, tell: impl FnOnce(Option<Problem>)) {
-        self.change(|state| tell(state.problems.remove(key)));
+    pub(crate) fn resolve(&self, key: &str, notify: impl FnOnce(Option<Problem>)) {
+        self.change(|state| notify(state.problems.remove(key)));
     }
 
     /// A run ended: takes out its own problem where it went well (`own` is its key), and the
     /// problems of other runs that its good backups end. What each of them was is passed on.
-    pub(crate) fn ended(
+    pub(crate) fn resolve_by_backup(
         &self,
         own: Option<&str>,
         backed_up: &BackedUp,
-        tell: impl FnOnce(Option<Problem>, Vec<(String, Problem)>),
+        notify: impl FnOnce(Option<Problem>, Vec<(String, Problem)>),
     ) {
         self.change(|state| {
             let own = own.and_then(|key| state.problems.remove(key));
-            tell(own, state.backed_up(backed_up));
+            notify(own, state.backed_up(backed_up));
         });
     }
 
-    /// Forgets that a problem was told: nobody got the message.
-    pub(crate) fn untold(&self, key: &str) {
+    /// Forgets that a problem was reported: nobody got the message.
+    pub(crate) fn forget_reports(&self, key: &str) {
         self.change(|state| {
-            state.problems.get_mut(key).into_iter().for_each(|problem| problem.told.clear());
+            state.problems.get_mut(key).into_iter().for_each(|problem| problem.reported.clear());
         });
     }
 
@@ -172,7 +170,7 @@ impl Problems {
     /// Where the file can't be read.
     pub(crate) fn all(&self, now: Timestamp) -> Result<BTreeMap<String, Problem>> {
         let mut state = self.read()?;
-        state.fade(now, self.remind_after);
+        state.expire(now, self.remind_after);
         Ok(state.problems)
     }
 
@@ -220,8 +218,8 @@ impl Problems {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(error) if start.elapsed() >= PATIENCE => return Err(failed(&error.into())),
-                Err(_) => std::thread::sleep(LOOK_EVERY),
+                Err(error) if start.elapsed() >= LOCK_TIMEOUT => return Err(failed(&error.into())),
+                Err(_) => std::thread::sleep(LOCK_POLL_INTERVAL),
             }
         }
     }
@@ -247,7 +245,7 @@ impl Problems {
             .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
     }
 
-    /// Keeps what can't be read for whoever wants to look at it.
+    /// Keeps a file that can't be read, for a person to look at.
     fn move_aside(&self) {
         let path = self.path();
         if path.is_file() {
@@ -257,54 +255,58 @@ impl Problems {
 }
 
 impl State {
-    fn seen(&mut self, seen: &Seen<'_>, remind_after: Duration) -> Verdict {
-        self.fade(seen.now, remind_after);
-        let known = self.problems.contains_key(seen.key);
-        let problem = self.problems.entry(seen.key.to_owned()).or_insert_with(|| Problem {
-            title: seen.title.to_owned(),
-            first: seen.now,
-            last: seen.now,
+    fn record(&mut self, occurrence: &Occurrence<'_>, remind_after: Duration) -> Verdict {
+        self.expire(occurrence.now, remind_after);
+        let known = self.problems.contains_key(occurrence.key);
+        let problem = self.problems.entry(occurrence.key.to_owned()).or_insert_with(|| Problem {
+            title: occurrence.title.to_owned(),
+            first: occurrence.now,
+            last: occurrence.now,
             times: 0,
-            fades: seen.fades,
+            expires: occurrence.expires,
             not_backed_up: BTreeSet::new(),
             place: None,
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
         });
-        problem.fades &= seen.fades;
-        (problem.not_backed_up, problem.place) = (seen.not_backed_up.clone(), seen.place.clone());
-        problem.title = seen.title.to_owned();
-        problem.last = seen.now;
+        problem.expires &= occurrence.expires;
+        (problem.not_backed_up, problem.place) =
+            (occurrence.not_backed_up.clone(), occurrence.place.clone());
+        problem.title = occurrence.title.to_owned();
+        problem.last = occurrence.now;
         problem.times = problem.times.saturating_add(1);
         // A run that comes each day comes some seconds early or late: that must not put a reminder
         // off by a day.
         let tolerance = (remind_after / 20).min(Duration::from_secs(3_600));
-        let is_fresh = |told: &Told| {
-            if seen.repeat == Repeat::Never {
+        let is_fresh = |reported: &ReportedAt| {
+            if occurrence.repeat == Repeat::Never {
                 return true;
             }
-            let age = seen.now.duration_since(told.0);
-            // Told in the future: the clock was set back.
+            let age = occurrence.now.duration_since(reported.0);
+            // Reported in the future: the clock was set back.
             !age.is_negative() && age.unsigned_abs() < remind_after - tolerance
         };
-        if problem.told.get(seen.fingerprint).is_some_and(is_fresh) {
-            return Verdict::Known;
+        if problem.reported.get(occurrence.fingerprint).is_some_and(is_fresh) {
+            return Verdict::AlreadyReported;
         }
-        problem.told.insert(seen.fingerprint.to_owned(), Told(seen.now));
-        while problem.told.len() > MOST_TOLD {
-            let oldest =
-                problem.told.iter().min_by_key(|(_, told)| told.0).map(|(print, _)| print.clone());
+        problem.reported.insert(occurrence.fingerprint.to_owned(), ReportedAt(occurrence.now));
+        while problem.reported.len() > MOST_FINGERPRINTS {
+            let oldest = problem
+                .reported
+                .iter()
+                .min_by_key(|(_, reported)| reported.0)
+                .map(|(print, _)| print.clone());
             if let Some(print) = oldest {
-                problem.told.remove(&print);
+                problem.reported.remove(&print);
             }
         }
         if known { Verdict::Again(problem.clone()) } else { Verdict::New }
     }
 
-    /// What nobody ends has ended when it was not said for so long.
-    fn fade(&mut self, now: Timestamp, remind_after: Duration) {
+    /// Takes out what nothing ends and was not seen for twice the time of a reminder.
+    fn expire(&mut self, now: Timestamp, remind_after: Duration) {
         self.problems.retain(|_, problem| {
             let silent = now.duration_since(problem.last);
-            !problem.fades
+            !problem.expires
                 || silent.is_negative()
                 || silent.unsigned_abs() < remind_after.saturating_mul(2)
         });
@@ -361,22 +363,22 @@ mod tests {
 
     fn see(problems: &Problems, fingerprint: &str, now: &str) -> Verdict {
         let mut verdict = None;
-        let seen = Seen {
+        let occurrence = Occurrence {
             key: "run backup",
             title: "backup fails",
             fingerprint,
             now: at(now),
-            fades: false,
+            expires: false,
             not_backed_up: BTreeSet::new(),
             place: None,
             repeat: Repeat::AfterAWhile,
         };
-        problems.seen(&seen, |told| verdict = Some(told));
+        problems.record(&occurrence, |passed| verdict = Some(passed));
         verdict.unwrap()
     }
 
     fn told(problems: &Problems, fingerprint: &str, now: &str) -> bool {
-        see(problems, fingerprint, now) != Verdict::Known
+        see(problems, fingerprint, now) != Verdict::AlreadyReported
     }
 
     #[test]
@@ -403,7 +405,7 @@ mod tests {
         assert!(told(&problems, "a", "2026-11-23T07:00:00Z"));
         let mut over = Vec::new();
         for _ in 0..2 {
-            problems.solved("run backup", |problem| over.push(problem.is_some()));
+            problems.resolve("run backup", |problem| over.push(problem.is_some()));
         }
         assert_eq!(over, [true, false]);
         assert!(told(&problems, "a", "2026-11-23T07:01:00Z"));
@@ -415,7 +417,7 @@ mod tests {
         let problems = problems(folder.path());
         assert!(told(&problems, "a", "2026-11-23T07:00:00Z"));
         assert!(told(&problems, "a", "2026-11-22T07:00:00Z"));
-        problems.untold("run backup");
+        problems.forget_reports("run backup");
         assert!(told(&problems, "a", "2026-11-22T07:00:01Z"));
     }
 

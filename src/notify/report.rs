@@ -1,4 +1,4 @@
-//! A run as people are told of it.
+//! A run that ended, as people are notified of it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,6 +12,7 @@ use crate::{
     run_words::{RunStatus, Trigger},
     script::{Effect, Failure},
     text::command_line,
+    webhook_formats::digest,
 };
 
 /// A run that ended.
@@ -19,47 +20,43 @@ use crate::{
 pub(crate) struct RunReport {
     /// The run's id.
     pub(crate) run: String,
-    /// The script's name.
     pub(crate) script: String,
-    /// Its arguments, as words of a command line.
+    /// The arguments, as words of a command line.
     pub(crate) arguments: Vec<String>,
-    /// Who started it.
     pub(crate) trigger: Trigger,
-    /// How it ended.
     pub(crate) status: RunStatus,
-    /// Whether nothing was to be written. Nobody is told of such a run.
+    /// A dry run notifies nobody.
     pub(crate) dry_run: bool,
-    /// Whether its script only reads. A person who types one sits before it.
+    /// Whether the script only reads. A person who types one sees the result.
     pub(crate) read_only: bool,
-    /// What its script said that it does.
+    /// What the script said that it does.
     pub(crate) does: Vec<Effect>,
-    /// The volumes that it backed up to the configured destination, each proven good.
+    /// The volumes that the run backed up to the configured destination, each proven good.
     pub(crate) backed_up: BTreeSet<String>,
-    /// Which daemon and destination it worked with; `None` where it reached none.
+    /// The daemon and the destination of the run; `None` where it reached no daemon.
     pub(crate) place: Option<String>,
-    /// When it began.
     pub(crate) started: Timestamp,
-    /// How long it took; `None` where nobody knows.
+    /// `None` where the end was not seen.
     pub(crate) took: Option<Duration>,
-    /// What ended it.
+    /// The error that ended the run.
     pub(crate) error: Option<Error>,
-    /// What failed on the way without ending it.
+    /// What failed without ending the run.
     pub(crate) failures: Vec<Failure>,
-    /// The newest good backup of each volume that it failed with, and when it was made; `None`:
-    /// there is none.
+    /// The newest good backup of each volume that failed, with the time of the backup; `None`: the
+    /// volume has no good backup.
     pub(crate) last_good: Vec<(String, Option<(Timestamp, String)>)>,
-    /// The last lines of its log.
+    /// The last lines of the run's log.
     pub(crate) log_tail: Vec<String>,
 }
 
 impl RunReport {
-    /// What was run, as a person types it: `backup --volume vol2`.
+    /// The command line of the run, as a person types it: `backup --volume vol2`.
     pub(crate) fn name(&self) -> String {
         command_line(std::iter::once(&self.script).chain(&self.arguments).map(String::as_str))
     }
 
-    /// The command that shows more of it.
-    pub(crate) fn look_closer(&self) -> String {
+    /// The command that shows the run.
+    pub(crate) fn details_command(&self) -> String {
         format!("convoy-backups runs show {}", self.run)
     }
 
@@ -70,7 +67,7 @@ impl RunReport {
         volumes.into_iter().filter(|volume| !volume.is_empty()).collect()
     }
 
-    /// The volumes that failed; where it ended before it could say which, the one it was for.
+    /// The volumes that failed; where the run ended before it had any, the volume of its arguments.
     pub(crate) fn volumes_at_fault(&self) -> Vec<&str> {
         match self.volumes().as_slice() {
             [] => Some(self.volume_argument())
@@ -81,7 +78,7 @@ impl RunReport {
         }
     }
 
-    /// Whether all that failed is that another run held the lock.
+    /// Whether nothing failed but that another run held the lock.
     fn is_busy(&self) -> bool {
         match &self.error {
             Some(error) => error.kind == ErrorKind::Busy,
@@ -93,19 +90,19 @@ impl RunReport {
         }
     }
 
-    /// Whether people are told of it as a failure. A person who cancelled a run knows, and one
-    /// whose run found the lock taken can try again; nobody watches the crontab's.
+    /// Whether people are notified of a failure. A person who cancelled a run knows, and a person
+    /// whose run found the lock taken can try again. The crontab's runs have no such person.
     pub(crate) fn counts_as_failure(&self) -> bool {
         self.status.is_failure() && (!self.is_busy() || self.trigger == Trigger::Cron)
     }
 
-    /// Whether it only showed something to whoever asked for it.
-    pub(crate) fn is_a_look(&self) -> bool {
+    /// Whether the run only showed something to the person who asked.
+    pub(crate) fn is_interactive_read(&self) -> bool {
         self.read_only && self.trigger != Trigger::Cron
     }
 
-    /// Whether what was asked for over HTTP was refused as wrong: whoever asked has the answer, and
-    /// nothing is broken.
+    /// Whether a request over HTTP was refused as wrong: the client has the answer, and nothing is
+    /// broken.
     pub(crate) fn is_refused(&self) -> bool {
         let is_wrong =
             |kind| matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Guard);
@@ -113,14 +110,14 @@ impl RunReport {
             && self.error.as_ref().is_some_and(|error| is_wrong(error.kind))
     }
 
-    /// The volume that its arguments name.
+    /// The volume that the arguments name.
     fn volume_argument(&self) -> &str {
         let at = self.arguments.iter().position(|word| word == "--volume");
         at.and_then(|at| self.arguments.get(at + 1)).map_or(EVERY_VOLUME, String::as_str)
     }
 
-    /// The volumes that it failed to back up, where that is all that went wrong: a good backup of
-    /// each makes up for it. What else a script fails to do is not known.
+    /// The volumes that the run failed to back up, where nothing else went wrong: a good backup of
+    /// each makes up for the failure. What else a script fails to do is not known.
     pub(super) fn not_backed_up(&self) -> BTreeSet<String> {
         let only_backs_up = self.does.contains(&Effect::Backup)
             && self.does.iter().all(|does| matches!(does, Effect::Snapshot | Effect::Backup));
@@ -131,11 +128,11 @@ impl RunReport {
             [] => [self.volume_argument().to_owned()].into(),
             failures => failures.iter().map(|failure| failure.volume.clone()).collect(),
         };
-        // It failed otherwise, such as to delete older snapshots.
+        // A volume that was backed up failed otherwise, such as to delete older snapshots.
         if failed.is_disjoint(&self.backed_up) { failed } else { BTreeSet::new() }
     }
 
-    /// What it backed up.
+    /// The volumes that the run backed up.
     pub(super) fn good_backups(&self) -> BackedUp {
         let mut volumes = self.backed_up.clone();
         if self.does.contains(&Effect::Backup)
@@ -148,7 +145,7 @@ impl RunReport {
         BackedUp { volumes, place: self.place.clone() }
     }
 
-    /// By what two failures are told apart: the volumes, the kinds of error, and the words without
+    /// Equal for two runs that failed alike: the volumes, the kinds of error, and the words without
     /// their numbers (sizes, ages, ids and names of snapshots differ each time).
     pub(crate) fn fingerprint(&self) -> String {
         let mut parts: BTreeSet<String> = self
@@ -184,7 +181,7 @@ impl RunReport {
                 "made": backup.as_ref().map(|(made, _)| made.to_string()),
                 "url": backup.as_ref().map(|(_, url)| url),
             })).collect::<Vec<_>>(),
-            "command": self.look_closer(),
+            "command": self.details_command(),
         })
     }
 }
@@ -199,12 +196,6 @@ pub(super) fn without_numbers(text: &str) -> String {
         }
     };
     text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
-}
-
-/// A short name for a text: the first half of its SHA-256, in hexadecimal digits.
-pub(super) fn digest(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

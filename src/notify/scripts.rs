@@ -2,7 +2,16 @@
 
 use async_trait::async_trait;
 
-use super::{ChannelKind, Event, Message, Notifier, Reach, Repeat, email, report, texts};
+use super::{
+    channel::ChannelKind,
+    email,
+    message::{Event, Message},
+    notifier::Notifier,
+    problems::Repeat,
+    report,
+    slot::Reach,
+    texts,
+};
 use crate::{
     error::Result,
     script::{Mail, MessageSink, Post, Speaker},
@@ -11,13 +20,13 @@ use crate::{
 #[async_trait]
 impl MessageSink for Notifier {
     fn run_started(&self, speaker: &Speaker, only_reads: bool) {
-        Notifier::run_started(self, &speaker.run, &speaker.script, only_reads);
+        Notifier::on_run_start(self, &speaker.run, &speaker.script, only_reads);
     }
 
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {
         let key = format!("script {}: {subject}", speaker.script);
         let fingerprint = report::without_numbers(text);
-        self.seen_problem(
+        self.report_problem(
             &key,
             subject,
             text,
@@ -32,7 +41,7 @@ impl MessageSink for Notifier {
         if self.channels().is_empty() {
             log::warn!("nobody is told of this, as no channel is on: {subject}: {text}");
         }
-        self.say(Event::Information, subject, text, Reach::All, Some(&speaker.run));
+        self.notify(Event::Information, subject, text, Reach::All, Some(&speaker.run));
         Ok(())
     }
 
@@ -40,7 +49,7 @@ impl MessageSink for Notifier {
         for address in &mail.to {
             email::mailbox(address)?;
         }
-        if self.email.is_none() {
+        if !self.is_on(ChannelKind::Email) {
             log::warn!(
                 "this is sent to nobody, as BKUP_EMAIL_ENABLED is not true: {}",
                 mail.subject
@@ -48,23 +57,24 @@ impl MessageSink for Notifier {
             return Ok(());
         }
         let mut message =
-            self.words(Event::Information, &mail.subject, &mail.text, Some(&speaker.run));
+            self.plain_message(Event::Information, &mail.subject, &mail.text, Some(&speaker.run));
         message.subject = texts::subject_as_is(&mail.subject);
         if let Some(html) = mail.html {
             message.html = html;
         }
         message.to = (!mail.to.is_empty()).then_some(mail.to);
-        self.queue(message, Reach::Only(ChannelKind::Email), true);
+        self.queue(&message, Reach::Only(ChannelKind::Email));
         Ok(())
     }
 
     async fn webhook(&self, speaker: &Speaker, post: Post) -> Result<()> {
-        if self.webhook.is_none() {
+        if !self.is_on(ChannelKind::Webhook) {
             log::warn!("this is sent to nobody, as BKUP_WEBHOOK_URL is not set: {}", post.subject);
             return Ok(());
         }
-        let message = self.words(Event::Information, &post.subject, &post.text, Some(&speaker.run));
-        self.queue(Message { body: post.body, ..message }, Reach::Only(ChannelKind::Webhook), true);
+        let message =
+            self.plain_message(Event::Information, &post.subject, &post.text, Some(&speaker.run));
+        self.queue(&Message { body: post.body, ..message }, Reach::Only(ChannelKind::Webhook));
         Ok(())
     }
 }

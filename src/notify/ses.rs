@@ -13,16 +13,16 @@ use aws_sdk_sesv2::{
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use lettre::{Address, message::Mailbox};
 
-use super::{email::Refusal, texts};
+use super::{channel::Refusal, texts};
 use crate::{
     config::{self, Secret},
     error::{Error, ErrorKind, Result},
 };
 
 /// How long Amazon may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Amazon SES.
 #[derive(Debug)]
@@ -59,10 +59,10 @@ impl Ses {
         }
     }
 
-    /// Sends it; the answer is who was refused.
+    /// Sends a message; the addresses that were refused.
     ///
     /// # Errors
-    /// Where nobody got it.
+    /// Where no address got the message.
     pub(crate) async fn send(
         &self,
         from: &Mailbox,
@@ -73,8 +73,8 @@ impl Ses {
         let all: Vec<String> = to.iter().map(Address::to_string).collect();
         let refused = match send_to(&client, from, &all, message).await {
             Ok(()) => return Ok(Vec::new()),
-            // SES takes all or none; one address that it does not like must not keep the others
-            // from being told.
+            // SES takes all addresses or none. One that it refuses must not keep the message from
+            // the others.
             Err(error) if all.len() > 1 && is_of_address(&error) => {
                 let mut refused = Vec::new();
                 for address in &all {
@@ -101,8 +101,10 @@ impl Ses {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(REQUEST).build();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_timeout(REQUEST_TIMEOUT)
+            .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             // The outbox tries again, and not for seconds but for a day.

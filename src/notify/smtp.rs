@@ -1,5 +1,5 @@
-//! E-mail through an SMTP server: the conversation is lettre's, its order ours, so that one address
-//! that is refused keeps no one else from being told.
+//! E-mail through an SMTP server. lettre has the conversation's commands; their order is ours, so
+//! that one address that is refused does not keep the message from the others.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -13,16 +13,16 @@ use lettre::{
     },
 };
 
-use super::{email::Refusal, texts};
+use super::{channel::Refusal, texts};
 use crate::{
     config::{self, SmtpSecurity},
     error::{Error, ErrorKind, Result},
 };
 
 /// How long the server may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long it may take to say goodbye: what it was given, it has.
-const GOODBYE: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may take to answer QUIT: it has the message already.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An SMTP server.
 #[derive(Debug)]
@@ -79,10 +79,10 @@ impl Smtp {
         format!("{}:{} ({security})", self.host, self.port)
     }
 
-    /// Sends it; the answer is who was refused.
+    /// Sends a message; the addresses that were refused.
     ///
     /// # Errors
-    /// Where nobody got it.
+    /// Where no address got the message.
     pub(crate) async fn send(
         &self,
         from: &Address,
@@ -91,7 +91,7 @@ impl Smtp {
     ) -> Result<Vec<Refusal>> {
         let mut connection = self.connect().await.map_err(|error| self.explain(&error))?;
         let sent = self.converse(&mut connection, from, to, message).await;
-        _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
+        _ = tokio::time::timeout(QUIT_TIMEOUT, connection.abort()).await;
         sent
     }
 
@@ -100,9 +100,14 @@ impl Smtp {
         let name = ClientId::default();
         let wrapper = (self.security == SmtpSecurity::Tls).then(tls).transpose()?;
         let address = (self.host.trim_matches(['[', ']']), self.port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT), &name, wrapper, None)
-                .await?;
+        let mut connection = AsyncSmtpConnection::connect_tokio1(
+            address,
+            Some(CONNECT_TIMEOUT),
+            &name,
+            wrapper,
+            None,
+        )
+        .await?;
         if self.security == SmtpSecurity::StartTls {
             connection.starttls(tls()?, &name).await?;
         }

@@ -1,11 +1,15 @@
 //! What the notifier queues for which channel, with a clock that the test moves; nothing is sent.
 
+use std::{sync::Arc, time::Duration};
+
 use jiff::tz::TimeZone;
 
-use super::{report::tests::failed, *};
+use super::{delivery::Deliveries, message::Event, report::tests::failed, slot::Reach, *};
 use crate::{
     clock::FixedClock,
-    error::Error,
+    config::Config,
+    error::{Error, ErrorKind},
+    run_words::{RunStatus, Trigger},
     support::smtp::{Manners, Smtp},
 };
 
@@ -38,7 +42,7 @@ fn subjects(notifier: &Notifier) -> Vec<String> {
 fn freshness_that_is_lost_is_told_once_and_when_it_is_well_again() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[]);
-    notifier.solved("fresh vol1", "vol1 is backed up", "");
+    notifier.resolve("fresh vol1", "vol1 is backed up", "");
     for days in [9, 10, 11] {
         notifier.problem(
             "fresh vol1",
@@ -49,8 +53,8 @@ fn freshness_that_is_lost_is_told_once_and_when_it_is_well_again() {
     assert_eq!(subjects(&notifier), ["[db1] vol1 is not backed up for 9 days"]);
     clock.set("2026-11-24T07:00:00Z".parse().unwrap());
     notifier.problem("fresh vol1", "vol1 is not backed up for 12 days", "");
-    notifier.solved("fresh vol1", "vol1 is backed up", "");
-    notifier.solved("fresh vol1", "vol1 is backed up", "");
+    notifier.resolve("fresh vol1", "vol1 is backed up", "");
+    notifier.resolve("fresh vol1", "vol1 is backed up", "");
     assert_eq!(
         subjects(&notifier)[1..],
         ["[db1] vol1 is not backed up for 12 days", "[db1] vol1 is backed up"]
@@ -62,24 +66,24 @@ fn several_failures_are_one_message_and_what_no_one_has_to_know_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[]);
     let volumes: Vec<String> = (0..30).map(|number| format!("vol{number}")).collect();
-    notifier.run_ended(&failed(&volumes.iter().map(String::as_str).collect::<Vec<_>>()));
+    notifier.on_run_end(&failed(&volumes.iter().map(String::as_str).collect::<Vec<_>>()));
     assert_eq!(subjects(&notifier).len(), 1);
     for status in [RunStatus::Cancelled, RunStatus::Skipped, RunStatus::Done] {
         let mut report = failed(&["vol1"]);
         (report.status, report.script) = (status, "other".into());
-        notifier.run_ended(&report);
+        notifier.on_run_end(&report);
     }
     let mut busy = failed(&[]);
     (busy.status, busy.trigger) = (RunStatus::Failed, Trigger::Cli);
     busy.error = Some(Error::new(ErrorKind::Busy, "in use"));
     busy.script = "busy".into();
-    notifier.run_ended(&busy);
+    notifier.on_run_end(&busy);
     let mut dry = failed(&["vol1"]);
     (dry.dry_run, dry.script) = (true, "dry".into());
-    notifier.run_ended(&dry);
+    notifier.on_run_end(&dry);
     assert_eq!(subjects(&notifier).len(), 1, "{:?}", subjects(&notifier));
     busy.trigger = Trigger::Cron;
-    notifier.run_ended(&busy);
+    notifier.on_run_end(&busy);
     assert_eq!(subjects(&notifier)[1..], ["[db1] busy failed: in use"]);
     assert_eq!(notifier.problems().unwrap().len(), 2);
 }
@@ -88,22 +92,26 @@ fn several_failures_are_one_message_and_what_no_one_has_to_know_is_none() {
 async fn a_channel_that_is_down_for_a_day_is_given_up_and_the_failure_is_told_at_its_next_turn() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "30d")]);
-    notifier.run_ended(&failed(&["vol1"]));
-    assert_eq!(notifier.deliver_due().await, Deliveries { sent: 0, failed: 1 });
-    assert_eq!(notifier.deliver_due().await, Deliveries::default(), "not before it is due");
+    notifier.on_run_end(&failed(&["vol1"]));
+    assert_eq!(notifier.delivery.deliver_due().await, Deliveries { sent: 0, failed: 1 });
+    assert_eq!(
+        notifier.delivery.deliver_due().await,
+        Deliveries::default(),
+        "not before it is due"
+    );
     clock.set("2026-11-23T07:01:00Z".parse().unwrap());
-    assert_eq!(notifier.deliver_due().await.failed, 1);
+    assert_eq!(notifier.delivery.deliver_due().await.failed, 1);
     let again = &notifier.waiting()[0];
     assert_eq!(
-        (again.attempts, notifier.next_attempt()),
+        (again.attempts, notifier.delivery.next_attempt()),
         (2, Some("2026-11-23T07:03:00Z".parse().unwrap()))
     );
-    notifier.run_ended(&failed(&["vol1"]));
+    notifier.on_run_end(&failed(&["vol1"]));
     assert_eq!(notifier.waiting().len(), 1, "people will know");
     clock.set("2026-11-24T07:00:00Z".parse().unwrap());
-    notifier.deliver_due().await;
+    notifier.delivery.deliver_due().await;
     assert_eq!(notifier.waiting().len(), 0, "given up");
-    notifier.run_ended(&failed(&["vol1"]));
+    notifier.on_run_end(&failed(&["vol1"]));
     assert_eq!(notifier.waiting().len(), 1, "nobody knows yet");
 }
 
@@ -111,12 +119,12 @@ async fn a_channel_that_is_down_for_a_day_is_given_up_and_the_failure_is_told_at
 async fn what_is_told_later_does_not_arrive_first() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[]);
-    notifier.run_ended(&failed(&["vol1"]));
-    notifier.deliver_due().await;
+    notifier.on_run_end(&failed(&["vol1"]));
+    notifier.delivery.deliver_due().await;
     clock.set("2026-11-23T07:00:30Z".parse().unwrap());
-    notifier.run_ended(&failed(&[]));
+    notifier.on_run_end(&failed(&[]));
     assert_eq!(
-        notifier.deliver_due().await.failed,
+        notifier.delivery.deliver_due().await.failed,
         2,
         "the older one was tried, the newer one waits for it"
     );
@@ -128,9 +136,9 @@ async fn what_is_told_later_does_not_arrive_first() {
 fn without_a_channel_nothing_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[("BKUP_EMAIL_ENABLED", "false")]);
-    notifier.run_ended(&failed(&["vol1"]));
+    notifier.on_run_end(&failed(&["vol1"]));
     notifier.problem("x", "subject", "text");
-    notifier.say(Event::Information, "subject", "text", Reach::All, None);
+    notifier.notify(Event::Information, "subject", "text", Reach::All, None);
     assert!(notifier.waiting().is_empty() && !folder.path().join("notify").exists());
 }
 
@@ -152,24 +160,24 @@ fn backup_of(volume: &str, trigger: Trigger, is_good: bool) -> RunReport {
 fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[]);
-    notifier.run_ended(&failed(&["vol1", "vol2"]));
-    notifier.run_ended(&backup_of("vol1", Trigger::Cli, false));
+    notifier.on_run_end(&failed(&["vol1", "vol2"]));
+    notifier.on_run_end(&backup_of("vol1", Trigger::Cli, false));
     assert_eq!(notifier.problems().unwrap().len(), 2);
-    notifier.run_ended(&backup_of("vol2", Trigger::Cli, true));
+    notifier.on_run_end(&backup_of("vol2", Trigger::Cli, true));
     assert_eq!(notifier.problems().unwrap().len(), 2, "vol1 is not backed up yet");
     let mut elsewhere = backup_of("vol1", Trigger::Http, true);
     elsewhere.place = Some("daemon s3://other".into());
     (elsewhere.script, elsewhere.arguments) = ("nightly".into(), Vec::new());
-    notifier.run_ended(&elsewhere);
+    notifier.on_run_end(&elsewhere);
     assert_eq!(
         notifier.problems().unwrap().len(),
         2,
         "a backup elsewhere makes up for nothing here"
     );
     elsewhere.place = failed(&[]).place;
-    notifier.run_ended(&elsewhere);
+    notifier.on_run_end(&elsewhere);
     assert_eq!(notifier.problems().unwrap().len(), 0);
-    notifier.run_ended(&elsewhere);
+    notifier.on_run_end(&elsewhere);
     assert_eq!(subjects(&notifier)[2..], ["[db1] backup, backup --volume vol1 is well again"]);
 }
 
@@ -177,10 +185,10 @@ fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once
 fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[]);
-    notifier.run_ended(&backup_of("vol1", Trigger::Cron, false));
+    notifier.on_run_end(&backup_of("vol1", Trigger::Cron, false));
     let mut partly = failed(&["vol2"]);
     partly.backed_up = ["vol1".to_owned()].into();
-    notifier.run_ended(&partly);
+    notifier.on_run_end(&partly);
     assert_eq!(
         subjects(&notifier)[1..],
         [
@@ -192,8 +200,8 @@ fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
     let mut old_snapshot = failed(&["vol3"]);
     old_snapshot.arguments = ["--create-snapshot".to_owned()].into();
     old_snapshot.backed_up = ["vol3".to_owned()].into();
-    notifier.run_ended(&old_snapshot);
-    notifier.run_ended(&backup_of("vol3", Trigger::Cron, true));
+    notifier.on_run_end(&old_snapshot);
+    notifier.on_run_end(&backup_of("vol3", Trigger::Cron, true));
     assert!(notifier.problems().unwrap().contains_key("run backup --create-snapshot"));
 }
 
@@ -201,8 +209,8 @@ fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
 fn what_a_person_typed_and_never_types_again_is_not_wrong_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "1d")]);
-    notifier.run_ended(&backup_of("vol9", Trigger::Cli, false));
-    notifier.run_ended(&backup_of("vol8", Trigger::Cron, false));
+    notifier.on_run_end(&backup_of("vol9", Trigger::Cli, false));
+    notifier.on_run_end(&backup_of("vol8", Trigger::Cron, false));
     clock.set("2026-11-26T07:00:00Z".parse().unwrap());
     assert_eq!(
         notifier.problems().unwrap().into_keys().collect::<Vec<_>>(),
@@ -218,16 +226,16 @@ fn a_look_at_a_list_by_hand_is_no_problem_and_the_crontabs_is() {
     (look.script, look.read_only) = ("backups".into(), true);
     for trigger in [Trigger::Cli, Trigger::Http] {
         look.trigger = trigger;
-        notifier.run_ended(&look);
+        notifier.on_run_end(&look);
     }
     assert!(subjects(&notifier).is_empty() && notifier.problems().unwrap().is_empty());
     look.trigger = Trigger::Cron;
-    notifier.run_ended(&look);
+    notifier.on_run_end(&look);
     assert_eq!(notifier.problems().unwrap().len(), 1);
     (look.status, look.trigger) = (RunStatus::Done, Trigger::Cli);
     look.failures.clear();
-    notifier.run_ended(&look);
-    notifier.run_ended(&look);
+    notifier.on_run_end(&look);
+    notifier.on_run_end(&look);
     assert_eq!(subjects(&notifier)[1..], ["[db1] backups is well again"]);
 }
 
@@ -237,13 +245,13 @@ fn what_only_people_can_judge_is_told_once_and_never_again() {
     let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "1h")]);
     for time in ["2026-11-23T08:00:00Z", "2026-11-24T08:00:00Z", "2026-11-29T08:00:00Z"] {
         clock.set(time.parse().unwrap());
-        notifier.problem_of("gone vol1", "vol1 is gone from the daemon", "", Repeat::Never);
+        notifier.problem_with("gone vol1", "vol1 is gone from the daemon", "", Repeat::Never);
         notifier.problem("disk", "the disk is full", "");
     }
     let all = subjects(&notifier);
     assert_eq!(all.iter().filter(|subject| subject.contains("vol1")).count(), 1, "{all:?}");
     assert_eq!(all.len(), 4, "others are reminded of: {all:?}");
-    notifier.forget("gone vol1");
+    notifier.drop_problem("gone vol1");
     assert_eq!(subjects(&notifier).len(), 4, "nobody is told that it is known");
     assert_eq!(notifier.problems().unwrap().len(), 1);
 }
@@ -261,7 +269,7 @@ async fn a_server_that_says_nothing_costs_no_more_than_the_time_given() {
             &[("BKUP_EMAIL_SMTP_PORT", &port), ("BKUP_EMAIL_SMTP_SECURITY", "none")],
         );
         let before = std::time::Instant::now();
-        notifier.say(Event::Problem, "subject", "text", Reach::All, None);
+        notifier.notify(Event::Problem, "subject", "text", Reach::All, None);
         notifier.deliver_within(Duration::from_millis(200)).await;
         assert!(before.elapsed() < Duration::from_secs(5));
         assert_eq!(notifier.waiting()[0].attempts, 1, "it waits on");

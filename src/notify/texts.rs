@@ -1,8 +1,7 @@
 //! The words: a subject of one line that a phone shows whole, and a body as plain text and as HTML,
 //! both from the same blocks.
 //!
-//! Texts of scripts and of the daemon may hold anything: control characters are escaped, and HTML
-//! is.
+//! Texts of scripts and of the daemon may hold anything: control characters and HTML are escaped.
 
 use std::fmt::Write;
 
@@ -10,7 +9,9 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::report::RunReport;
 use crate::{
+    error::Error,
     run_words::RunStatus,
+    script::Failure,
     text::{cut, escape, escaped_lines},
     units::format_duration,
 };
@@ -32,11 +33,11 @@ pub(super) enum Block {
     Headline(String),
     /// Words of one or more lines.
     Words(String),
-    /// What something is: `Error: ..`.
+    /// A name and a value: `Error: ..`.
     Fact(&'static str, String),
     /// Items under a title.
     List(&'static str, Vec<String>),
-    /// Lines as they were, under a title.
+    /// Lines under a title, as they are.
     Lines(&'static str, Vec<String>),
 }
 
@@ -86,7 +87,7 @@ fn happened(report: &RunReport) -> &'static str {
     }
 }
 
-/// The subject for a run that ended, without the host. `again`: it was told before and goes on.
+/// The subject for a run that ended, without the host. `again`: the failure was reported before and goes on.
 pub(super) fn run_words(report: &RunReport, again: bool) -> String {
     let name = cut(&report.name(), 45).into_owned();
     let happened = happened(report);
@@ -105,8 +106,8 @@ pub(super) fn run_words(report: &RunReport, again: bool) -> String {
     }
 }
 
-/// The body for a run that ended. `since`: when this problem was first told, and how often it was
-/// seen since.
+/// The body for a run that ended. `since`: when its open problem was first reported, and how often it
+/// was seen since.
 pub(super) fn run_body(
     report: &RunReport,
     host: &str,
@@ -115,63 +116,20 @@ pub(super) fn run_body(
 ) -> Vec<Block> {
     let mut blocks =
         vec![Block::Headline(format!("{} {} on {host}.", report.name(), happened(report)))];
-    if let Some((first, times)) = since {
-        blocks.push(Block::Words(format!(
-            "This goes on since {}; it was seen {}.",
-            moment(first, zone),
-            times_of(times)
-        )));
-    }
-    if let Some(error) = &report.error {
-        blocks.push(Block::Fact("Error", error.to_string()));
-        if let Some(place) = &error.location {
-            blocks.push(Block::Fact(
-                "Where",
-                format!("{}:{}:{}", place.file, place.line, place.column),
-            ));
-        }
-        blocks.extend(error.hint.clone().map(|hint| Block::Fact("What to do", hint)));
-    }
-    let mut failed: Vec<String> = report
-        .failures
-        .iter()
-        .take(MOST_FAILURES)
-        .map(|failure| {
-            let hint = failure
-                .hint
-                .as_ref()
-                .map(|hint| format!("; what to do: {hint}"))
-                .unwrap_or_default();
-            format!("{}: {} ({}){hint}", failure.volume, failure.message, failure.code)
-        })
-        .collect();
-    if report.failures.len() > MOST_FAILURES {
-        failed.push(format!("and {} more", report.failures.len() - MOST_FAILURES));
-    }
-    if !failed.is_empty() {
-        blocks.push(Block::List("What failed", failed));
-    }
-    let mut last: Vec<String> = report
-        .last_good
-        .iter()
-        .take(MOST_FAILURES)
-        .map(|(volume, backup)| match backup {
-            Some((made, url)) => format!("{volume}: {}, {url}", moment(*made, zone)),
-            None => format!("{volume}: none that this program knows of"),
-        })
-        .collect();
-    if report.last_good.len() > MOST_FAILURES {
-        last.push(format!("and {} more", report.last_good.len() - MOST_FAILURES));
-    }
-    if !last.is_empty() {
-        blocks.push(Block::List("The last good backup", last));
-    }
+    blocks.extend(since.map(|(first, times)| {
+        let (first, times) = (moment(first, zone), times_of(times));
+        Block::Words(format!("This goes on since {first}; it was seen {times}."))
+    }));
+    blocks.extend(report.error.iter().flat_map(error_blocks));
+    blocks.extend(list("What failed", &report.failures, failure_line));
+    blocks
+        .extend(list("The last good backup", &report.last_good, |good| last_good_line(good, zone)));
     let took =
         report.took.map(|took| format!(", it took {}", format_duration(took))).unwrap_or_default();
     blocks.push(Block::Fact("When", format!("{}{took}", moment(report.started, zone))));
     blocks.push(Block::Fact("Started by", report.trigger.as_str().to_owned()));
     blocks.push(Block::Fact("Run", report.run.clone()));
-    blocks.push(Block::Fact("Look closer", report.look_closer()));
+    blocks.push(Block::Fact("Look closer", report.details_command()));
     if !report.log_tail.is_empty() {
         let skipped = report.log_tail.len().saturating_sub(MOST_LINES);
         blocks.push(Block::Lines("The end of its log", report.log_tail[skipped..].to_vec()));
@@ -179,7 +137,42 @@ pub(super) fn run_body(
     blocks
 }
 
-/// The body for what is no run.
+/// The error that ended a run, its place in the script, and what to do.
+fn error_blocks(error: &Error) -> Vec<Block> {
+    let place = error.location.as_ref();
+    let place = place.map(|place| format!("{}:{}:{}", place.file, place.line, place.column));
+    let mut blocks = vec![Block::Fact("Error", error.to_string())];
+    blocks.extend(place.map(|place| Block::Fact("Where", place)));
+    blocks.extend(error.hint.clone().map(|hint| Block::Fact("What to do", hint)));
+    blocks
+}
+
+/// A list of the first items, with the number of the rest; nothing for none.
+fn list<T>(title: &'static str, items: &[T], line: impl Fn(&T) -> String) -> Option<Block> {
+    let mut lines: Vec<String> = items.iter().take(MOST_FAILURES).map(line).collect();
+    if items.len() > MOST_FAILURES {
+        lines.push(format!("and {} more", items.len() - MOST_FAILURES));
+    }
+    (!lines.is_empty()).then_some(Block::List(title, lines))
+}
+
+fn failure_line(failure: &Failure) -> String {
+    let hint =
+        failure.hint.as_ref().map(|hint| format!("; what to do: {hint}")).unwrap_or_default();
+    format!("{}: {} ({}){hint}", failure.volume, failure.message, failure.code)
+}
+
+fn last_good_line(
+    (volume, backup): &(String, Option<(Timestamp, String)>),
+    zone: &TimeZone,
+) -> String {
+    match backup {
+        Some((made, url)) => format!("{volume}: {}, {url}", moment(*made, zone)),
+        None => format!("{volume}: none that this program knows of"),
+    }
+}
+
+/// The body for a subject besides runs.
 pub(super) fn plain_body(
     words: &str,
     host: &str,
@@ -198,7 +191,7 @@ pub(super) fn plain_body(
     blocks
 }
 
-/// An error's words and those of what is behind it, each once.
+/// The words of an error and of its causes, each once.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = Some(error);
@@ -314,7 +307,6 @@ pub(super) fn html(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::report::tests::failed, *};
-    use crate::error::Error;
 
     #[test]
     fn a_subject_says_host_script_volume_and_what_happened_on_one_short_line() {

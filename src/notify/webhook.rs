@@ -1,7 +1,8 @@
-//! A web address that is told: JSON of our own, Slack's, ntfy's, or healthchecks' pings.
+//! A web address that is notified, in one of the [`crate::webhook_formats`].
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -13,12 +14,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use lettre::message::header::{HeaderName, HeaderValue};
-use serde_json::json;
 
 use super::{
-    message::{Event, Message},
-    report::digest,
+    channel::{Channel, ChannelKind, Refusal},
+    message::Message,
     texts,
 };
 use crate::{
@@ -28,16 +27,9 @@ use crate::{
 };
 
 /// How long the server may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is read, in bytes.
 const LONGEST_ANSWER: usize = 2_000;
-/// How much text a chat gets, in characters: Slack and Mattermost cut or refuse what is much
-/// longer.
-const LONGEST_CHAT: usize = 3_000;
-/// How much text ntfy takes as a message, in bytes; more becomes a file.
-const LONGEST_NTFY: usize = 4_000;
-/// How much text healthchecks keeps, in bytes.
-const LONGEST_PING: usize = 9_000;
 
 /// A web address.
 #[derive(Debug)]
@@ -92,28 +84,11 @@ impl Webhook {
         }))
     }
 
-    /// What it is, for people: never the whole address.
-    pub(crate) fn description(&self) -> String {
-        let format = match self.format {
-            WebhookFormat::Json => "JSON",
-            WebhookFormat::Slack => "Slack's form",
-            WebhookFormat::Ntfy => "ntfy",
-            WebhookFormat::Healthchecks => "healthchecks",
-        };
-        format!("{} ({format})", self.shown)
-    }
-
-    /// Whether it wants to hear of every run: a service that waits for pings takes silence for a
-    /// failure.
-    pub(crate) fn counts_runs(&self) -> bool {
-        self.format == WebhookFormat::Healthchecks
-    }
-
-    /// Tells it.
+    /// Posts a message.
     ///
     /// # Errors
-    /// Where it could not be told, or does not answer with a 2xx status.
-    pub(crate) async fn send(&self, message: &Message) -> Result<()> {
+    /// Where the server can't be reached, or does not answer with a 2xx status.
+    async fn post(&self, message: &Message) -> Result<()> {
         let request = self.request(message)?;
         let secure = request.uri().scheme_str() == Some("https");
         let answer = if secure { self.send_tls(request).await } else { send_plain(request).await };
@@ -129,8 +104,8 @@ impl Webhook {
             _ => "the service may take it later",
         };
         let words = escape(words.trim()).into_owned();
-        // An answer may repeat the address it was asked by.
-        let words = if words.is_empty() || self.would_tell(&words) {
+        // An answer may repeat the address of the request.
+        let words = if words.is_empty() || self.holds_secret(&words) {
             String::new()
         } else {
             format!(": {}", cut(&words, 200))
@@ -143,7 +118,7 @@ impl Webhook {
     }
 
     /// Whether these words hold what is secret.
-    fn would_tell(&self, words: &str) -> bool {
+    fn holds_secret(&self, words: &str) -> bool {
         let path = self.url.expose().split_once("://").map_or("", |(_, rest)| rest);
         let path = path.split_once('/').map_or("", |(_, path)| path);
         let parts = path.split(['/', '?', '&', '=']).filter(|part| part.len() >= 6);
@@ -173,56 +148,41 @@ impl Webhook {
     }
 
     fn request(&self, message: &Message) -> Result<Request<Full<Bytes>>> {
+        let parts = (self.format.request)(self.url.expose(), &message.content());
         let mut builder = Request::builder()
             .method(Method::POST)
-            .header(USER_AGENT, concat!("convoy-backups/", env!("CARGO_PKG_VERSION")));
+            .uri(parts.url)
+            .header(USER_AGENT, concat!("convoy-backups/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, parts.content_type);
         if let Some(token) = &self.token {
             builder = builder.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
         }
-        let as_json = |value: &serde_json::Value| (Some("application/json"), value.to_string());
-        let mut url = self.url.expose().to_owned();
-        let (kind, body) = match (self.format, &message.body) {
-            (WebhookFormat::Json | WebhookFormat::Slack, Some(body)) => as_json(body),
-            (WebhookFormat::Json, None) => as_json(&json!({
-                "event": message.event,
-                "host": message.host,
-                "time": message.time.to_string(),
-                "subject": message.subject,
-                "text": message.text,
-                "run": message.run,
-            })),
-            (WebhookFormat::Slack, None) => as_json(&json!({ "text": chat(message) })),
-            (WebhookFormat::Ntfy, _) => {
-                let (priority, tag) = match message.event {
-                    event if event.is_bad() => ("4", "warning"),
-                    event if event.is_good() => ("3", "white_check_mark"),
-                    _ => ("3", "information_source"),
-                };
-                builder = builder
-                    .header("Title", header(&message.subject))
-                    .header("Priority", priority)
-                    .header("Tags", tag);
-                (
-                    Some("text/plain; charset=utf-8"),
-                    first_bytes(&message.text, LONGEST_NTFY).to_owned(),
-                )
-            }
-            (WebhookFormat::Healthchecks, _) => {
-                url = ping(&url, message);
-                let body = if message.event == Event::Started {
-                    ""
-                } else {
-                    first_bytes(&message.text, LONGEST_PING)
-                };
-                (Some("text/plain; charset=utf-8"), body.to_owned())
-            }
-        };
-        if let Some(kind) = kind {
-            builder = builder.header(CONTENT_TYPE, kind);
+        for (name, value) in parts.headers {
+            builder = builder.header(name, value);
         }
-        builder.uri(url).body(Full::new(Bytes::from(body))).map_err(|_| {
+        builder.body(Full::new(Bytes::from(parts.body))).map_err(|_| {
             Error::internal(format!("the request to the webhook at {} can't be made", self.shown))
         })
+    }
+}
+
+#[async_trait]
+impl Channel for Webhook {
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Webhook
+    }
+
+    /// Never the whole address.
+    fn description(&self) -> String {
+        format!("{} ({})", self.shown, self.format.title)
+    }
+
+    fn wants_every_run(&self) -> bool {
+        self.format.counts_runs
+    }
+
+    async fn send(&self, _id: &str, message: &Message) -> Result<Vec<Refusal>> {
+        self.post(message).await.map(|()| Vec::new())
     }
 }
 
@@ -241,7 +201,7 @@ impl From<hyper_util::client::legacy::Error> for Failed {
 fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector
 }
 
@@ -254,7 +214,7 @@ async fn answer(
 ) -> std::result::Result<Answer, Failed> {
     let status = response.status();
     if status.is_success() {
-        // It has the message; whatever it says about it, it need not be asked again.
+        // The service has the message, whatever it says about it.
         return Ok((status, String::new()));
     }
     let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
@@ -262,160 +222,36 @@ async fn answer(
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Slack's own escapes keep texts from making links and calling people.
-fn chat(message: &Message) -> String {
-    let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let sign = match message.event {
-        event if event.is_bad() => ":red_circle: ",
-        event if event.is_good() => ":large_green_circle: ",
-        _ => "",
-    };
-    let text: String = message.text.chars().take(LONGEST_CHAT).collect();
-    format!("{sign}*{}*\n{}", escape(&message.subject), escape(&text))
-}
-
-/// A header's value; what is not ASCII in RFC 2047's encoding, which ntfy reads.
-fn header(text: &str) -> String {
-    let value = HeaderValue::new(HeaderName::new_from_ascii_str("Title"), text.to_owned());
-    let mut headers = lettre::message::header::Headers::new();
-    headers.insert_raw(value);
-    let line = headers.to_string();
-    line.trim_start_matches("Title:").replace("\r\n", "").trim().to_owned()
-}
-
-/// `URL/start`, `URL`, `URL/fail` or `URL/log`, with the run's id as a UUID, so that two runs at a
-/// time are told apart.
-fn ping(url: &str, message: &Message) -> String {
-    let (base, query) =
-        url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
-    let signal = match message.event {
-        Event::Started => "/start",
-        event if event.is_good() => "",
-        event if event.is_bad() => "/fail",
-        _ => "/log",
-    };
-    let mut queries: Vec<String> = query.map(str::to_owned).into_iter().collect();
-    if let Some(run) = &message.run_id {
-        let hash = digest(run);
-        // Version 8 (of one's own making) and the usual variant, as RFC 9562 wants them.
-        let uuid = format!(
-            "{}-{}-8{}-8{}-{}",
-            &hash[..8],
-            &hash[8..12],
-            &hash[13..16],
-            &hash[17..20],
-            &hash[20..32]
-        );
-        queries.push(format!("rid={uuid}"));
-    }
-    let behind = if queries.is_empty() { String::new() } else { format!("?{}", queries.join("&")) };
-    format!("{}{signal}{behind}", base.trim_end_matches('/'))
-}
-
-/// The beginning of a text that is no longer than so many bytes.
-fn first_bytes(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::webhook_formats::WORDS;
 
-    fn message(event: Event) -> Message {
-        Message {
-            event,
-            subject: "[db1] <backup> failed: völ2".into(),
-            text: "text & more\n".into(),
-            html: String::new(),
-            host: "db1".into(),
-            time: "2026-11-23T07:42:00Z".parse().unwrap(),
-            run: Some(json!({ "id": "run-1" })),
-            run_id: Some("run-1".into()),
-            body: None,
-            to: None,
-            problem: None,
-        }
-    }
-
-    fn webhook(url: &str, format: WebhookFormat) -> Webhook {
-        let settings = config::Webhook {
+    fn settings(url: &str, format: &str, token: Option<Secret>) -> config::Webhook {
+        config::Webhook {
             url: Some(Secret::new(url)),
-            format,
+            format: WORDS.iter().find(|(word, _)| *word == format).unwrap().1,
             on: config::NotifyOn::Failure,
-            token: Some(Secret::new("token-1")),
-        };
-        Webhook::new(&settings).unwrap().unwrap()
-    }
-
-    async fn body(request: Request<Full<Bytes>>) -> String {
-        String::from_utf8(request.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn each_service_gets_its_own_form() {
-        let failed = message(Event::Failed);
-        let request =
-            webhook("https://example.com/hook", WebhookFormat::Json).request(&failed).unwrap();
-        assert_eq!(request.headers()["authorization"], "Bearer token-1");
-        let json: serde_json::Value = serde_json::from_str(&body(request).await).unwrap();
-        assert_eq!(
-            (json["event"].as_str(), json["run"]["id"].as_str()),
-            (Some("failed"), Some("run-1"))
-        );
-
-        let request =
-            webhook("https://example.com/hook", WebhookFormat::Slack).request(&failed).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&body(request).await).unwrap();
-        assert_eq!(
-            json["text"],
-            ":red_circle: *[db1] &lt;backup&gt; failed: völ2*\ntext &amp; more\n"
-        );
-
-        let request =
-            webhook("https://example.com/topic", WebhookFormat::Ntfy).request(&failed).unwrap();
-        let title = request.headers()["title"].to_str().unwrap().to_owned();
-        assert!(title.contains("=?utf-8?b?") && title.starts_with("[db1]"), "{title}");
-        assert_eq!(
-            (&request.headers()["priority"], &request.headers()["tags"]),
-            (&"4".parse().unwrap(), &"warning".parse().unwrap())
-        );
-        assert_eq!(body(request).await, "text & more\n");
-    }
-
-    #[test]
-    fn pings_say_how_the_run_went_and_which_it_was() {
-        let ping = |event| ping("https://hc.example.com/uuid/?create=1", &message(event));
-        let start = ping(Event::Started);
-        let rid = start.split('&').next_back().unwrap().to_owned();
-        let groups: Vec<usize> = rid.trim_start_matches("rid=").split('-').map(str::len).collect();
-        assert_eq!(groups, [8, 4, 4, 4, 12], "{rid}");
-        for (event, signal) in [
-            (Event::Started, "/start"),
-            (Event::Succeeded, ""),
-            (Event::Failed, "/fail"),
-            (Event::Test, "/log"),
-        ] {
-            assert_eq!(ping(event), format!("https://hc.example.com/uuid{signal}?create=1&{rid}"));
+            token,
         }
     }
 
     #[test]
     fn the_address_is_never_shown() {
-        let hook =
-            webhook("https://example.com/services/T000SECRET?key=HIDDEN99", WebhookFormat::Slack);
+        let settings_of_slack = settings(
+            "https://example.com/services/T000SECRET?key=HIDDEN99",
+            "slack",
+            Some(Secret::new("token-1")),
+        );
+        let hook = Webhook::new(&settings_of_slack).unwrap().unwrap();
         assert_eq!(hook.description(), "https://example.com (Slack's form)");
         assert!(!format!("{hook:?}").contains("SECRET"));
         assert!(
-            hook.would_tell("not found: /services/T000SECRET")
-                && hook.would_tell("token-1")
-                && !hook.would_tell("gone")
+            hook.holds_secret("not found: /services/T000SECRET")
+                && hook.holds_secret("token-1")
+                && !hook.holds_secret("gone")
         );
-        let wrong = config::Webhook {
-            url: Some(Secret::new("https://user:hunter2@example.com/x")),
-            format: WebhookFormat::Json,
-            on: config::NotifyOn::Failure,
-            token: None,
-        };
+        let wrong = settings("https://user:hunter2@example.com/x", "json", None);
         let error = Webhook::new(&wrong).unwrap_err();
         assert!(error.exit_code() == 2 && !format!("{error:?}").contains("hunter2"), "{error:?}");
     }

@@ -10,13 +10,13 @@ fn items(times: &[&str]) -> Vec<Item> {
     times
         .iter()
         .enumerate()
-        .map(|(i, time)| Item { id: name(i), time: time.parse().unwrap() })
+        .map(|(i, time)| Item { id: name(i), time: time.parse().unwrap(), rank: 0 })
         .collect()
 }
 
 fn kept(items: &[Item], policy: &Policy, zone: &TimeZone) -> Vec<Item> {
     let plan = plan(items, policy, zone).unwrap();
-    plan.into_iter().filter(|d| d.keep).map(|d| Item { id: d.id, time: d.time }).collect()
+    plan.into_iter().filter(|d| d.keep).map(|d| Item { id: d.id, time: d.time, rank: 0 }).collect()
 }
 
 /// The ids that are kept, newest first.
@@ -169,6 +169,40 @@ fn equal_times_are_ordered_by_id_whatever_order_they_come_in() {
 }
 
 #[test]
+fn equal_times_are_ordered_by_rank_before_the_id() {
+    let mut items = items(&["2026-11-23T03:00:00Z"; 3]);
+    items[0].rank = 1;
+    let policy = Policy { keep_last: Some(2), ..Policy::default() };
+    assert_eq!(ids(&items, &policy, &TimeZone::UTC), "ac");
+}
+
+#[test]
+fn a_policy_of_arguments_takes_the_rules_among_them() {
+    let arguments = [("keep_daily", 7), ("keep_within", 60), ("keep_last", 0), ("retries", -1)];
+    let policy = Policy::of_arguments("thin-out", arguments).unwrap();
+    let expected = Policy {
+        keep_daily: Some(7),
+        keep_last: Some(0),
+        keep_within: Some(Duration::from_secs(60)),
+        ..Policy::default()
+    };
+    assert_eq!(policy, expected);
+}
+
+#[test]
+fn a_policy_of_arguments_needs_a_rule_and_no_negative_one() {
+    for (arguments, why) in [
+        (vec![], "\"thin-out\" needs to know what to keep"),
+        (vec![("keep_daily", 0), ("size", 7)], "\"thin-out\" needs to know what to keep"),
+        (vec![("keep_at_least", 3)], "\"thin-out\" needs to know what to keep"),
+        (vec![("keep_last", 3), ("keep_daily", -1)], "-1 is not a number of items to keep"),
+    ] {
+        let error = Policy::of_arguments("thin-out", arguments).unwrap_err();
+        assert_eq!((error.message.as_str(), error.exit_code()), (why, 2));
+    }
+}
+
+#[test]
 fn days_are_those_of_the_given_zone() {
     let items = items(&["2026-11-23T22:00:00Z", "2026-11-23T14:00:00Z"]);
     let policy = Policy { keep_daily: Some(5), ..Policy::default() };
@@ -226,7 +260,7 @@ fn a_day_that_is_interrupted_by_the_day_before_is_one_day() {
 
 #[test]
 fn the_ends_of_time_are_times_too() {
-    let item = |id: &str, time| Item { id: id.into(), time };
+    let item = |id: &str, time| Item { id: id.into(), time, rank: 0 };
     let items = [
         item("max", Timestamp::MAX),
         item("zero", Timestamp::UNIX_EPOCH),
@@ -294,6 +328,7 @@ fn ten_thousand_items_are_planned_in_a_moment() {
         .map(|i| Item {
             id: format!("{i:05}"),
             time: Timestamp::from_second(1_700_000_000 + i * 1_800).unwrap(),
+            rank: 0,
         })
         .collect();
     let policy = Policy {
@@ -357,8 +392,11 @@ impl Numbers {
             let step =
                 [1, 600, 3_600, 86_400, 40 * 86_400][usize::try_from(self.below(5)).unwrap()];
             time += i64::try_from(self.below(step)).unwrap();
-            items
-                .push(Item { id: format!("{index}"), time: Timestamp::from_second(time).unwrap() });
+            items.push(Item {
+                id: format!("{index}"),
+                time: Timestamp::from_second(time).unwrap(),
+                rank: 0,
+            });
         }
         for index in (1..items.len()).rev() {
             let other = usize::try_from(self.below(index as u64 + 1)).unwrap();
@@ -386,7 +424,7 @@ fn each_item_gets_one_decision_with_a_reason_newest_first() {
         let mut expected = items.to_vec();
         expected.sort_by(|a, b| (b.time, &b.id).cmp(&(a.time, &a.id)));
         let planned: Vec<_> =
-            plan.iter().map(|d| Item { id: d.id.clone(), time: d.time }).collect();
+            plan.iter().map(|d| Item { id: d.id.clone(), time: d.time, rank: 0 }).collect();
         assert_eq!(planned, expected);
         assert!(plan.iter().all(|decision| !decision.reasons.is_empty()));
     });
@@ -430,7 +468,11 @@ fn what_was_removed_would_never_have_been_wanted_again() {
         let newest = items.iter().map(|item| item.time.as_second()).max().unwrap_or(0);
         let later = newest + 1 + i64::try_from(numbers.below(60 * 86_400)).unwrap();
         let mut more = items.to_vec();
-        more.push(Item { id: "newer".into(), time: Timestamp::from_second(later).unwrap() });
+        more.push(Item {
+            id: "newer".into(),
+            time: Timestamp::from_second(later).unwrap(),
+            rank: 0,
+        });
         let before = kept(items, &policy, zone);
         for item in kept(&more, &policy, zone).iter().filter(|item| item.id != "newer") {
             assert!(before.contains(item), "{policy:?}: {item:?}");

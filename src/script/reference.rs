@@ -19,6 +19,9 @@ pub(crate) struct Entry {
     pub(crate) arity: usize,
     /// Its doc: what it does, how it fails, an example.
     pub(crate) doc: String,
+    /// Whether it can throw: a primitive that can't returns a plain value.
+    #[cfg(test)]
+    pub(crate) can_fail: bool,
 }
 
 impl Entry {
@@ -119,6 +122,8 @@ impl Function {
                 .map(|line| line.strip_prefix(' ').unwrap_or(line))
                 .collect::<Vec<_>>()
                 .join("\n"),
+            #[cfg(test)]
+            can_fail: self.return_type.starts_with("Returned<"),
         };
         let result = match script_type(&self.return_type).as_str() {
             "" | "()" => String::new(),

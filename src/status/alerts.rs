@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    freshness::Freshness,
-    known::{DestinationLook, LookVerdict, VolumeStatus},
+    freshness::State,
+    known::{DestinationLook, DestinationVerdict},
+    volume::VolumeStatus,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -37,13 +38,13 @@ pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bo
     let zone = SystemClock.time_zone();
     let moment =
         |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-    let newest = volume.backup.as_ref().map_or_else(
+    let newest = volume.last_backup.as_ref().map_or_else(
         || "It has no good backup at all.".to_owned(),
         |backup| {
             format!("Its newest good backup was made {}:\n{}", moment(backup.made), backup.url)
         },
     );
-    if volume.lost {
+    if volume.gone {
         // Where the daemon lists no volume at all, nobody meant that: it is told again and again.
         let repeat = if others { Repeat::Never } else { Repeat::AfterAWhile };
         let text = format!(
@@ -51,7 +52,7 @@ pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bo
              If that was meant, say so with: convoy-backups status --forget {}\nElse restore it with: convoy-backups restore",
             volume.name
         );
-        notifier.problem_of(
+        notifier.problem_with(
             &format!("{GONE}{name}"),
             &format!("{name} is gone from the daemon"),
             &text,
@@ -59,7 +60,7 @@ pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bo
         );
         return;
     }
-    let Freshness::Overdue(since) = volume.freshness else { return };
+    let Some(since) = volume.verdict.overdue_since() else { return };
     log::error!("no fresh backup of \"{name}\": one should have been there by {since}");
     let text = format!(
         "A good backup of the volume \"{name}\" should have been there by {}.\n\n{newest}\n\n{}\n\nLook closer with: convoy-backups status",
@@ -74,14 +75,14 @@ pub(crate) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) 
     for look in looks {
         let key = format!("{DESTINATION}{}", look.destination);
         match &look.verdict {
-            LookVerdict::Wrong(error) => {
+            DestinationVerdict::Wrong(error) => {
                 log::error!("{error}");
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
                 notifier.problem(&key, &look.in_short(), &text);
             }
-            LookVerdict::Busy => {}
-            LookVerdict::Well => notifier.solved(
+            DestinationVerdict::Busy => {}
+            DestinationVerdict::Well => notifier.resolve(
                 &key,
                 &format!("{} is well again", look.destination),
                 "The newest backup that should be there is there.",
@@ -101,33 +102,41 @@ pub(crate) fn tell_over(
     for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
         if let Some(name) = key.strip_prefix(GONE) {
             match known.get(name) {
-                Some(volume) if volume.lost => {}
-                Some(_) => notifier.solved(
+                Some(volume) if volume.gone => {}
+                Some(_) => notifier.resolve(
                     key,
                     &format!("{name} is there again"),
                     "The daemon lists it again.",
                 ),
                 // Somebody knows, or it was long ago.
-                None => notifier.forget(key),
+                None => notifier.drop_problem(key),
             }
         } else if let Some(destination) = key.strip_prefix(DESTINATION) {
             if !looks.iter().any(|look| look.destination == destination) {
-                notifier.forget(key);
+                notifier.drop_problem(key);
             }
         } else if let Some(name) = key.strip_prefix(FRESHNESS).filter(|name| *name != "watch") {
             match known.get(name) {
-                None | Some(VolumeStatus { lost: true, .. }) => notifier.forget(key),
-                Some(VolumeStatus {
-                    freshness: Freshness::Until(_), backup: Some(backup), ..
-                }) => {
-                    notifier.solved(key, &format!("{name} is well again"), &backup.url);
-                }
-                Some(VolumeStatus { freshness: Freshness::Unscheduled, .. }) => {
-                    let text = "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-                    notifier.solved(key, &format!("{name} is not scheduled any more"), text);
-                }
-                Some(_) => {}
+                None => notifier.drop_problem(key),
+                Some(volume) if volume.gone => notifier.drop_problem(key),
+                Some(volume) => end_of_overdue(notifier, key, volume),
             }
         }
+    }
+}
+
+/// Tells that the backup of a volume is not overdue any more.
+fn end_of_overdue(notifier: &Notifier, key: &str, volume: &VolumeStatus) {
+    let name = volume.label();
+    match volume.verdict.state {
+        State::Fresh => {
+            let url = volume.last_backup.as_ref().map(|backup| backup.url.as_str());
+            notifier.resolve(key, &format!("{name} is well again"), url.unwrap_or_default());
+        }
+        State::Unscheduled | State::Missing => {
+            let text = "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
+            notifier.resolve(key, &format!("{name} is not scheduled any more"), text);
+        }
+        State::Awaited | State::Overdue => {}
     }
 }

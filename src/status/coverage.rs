@@ -11,15 +11,15 @@ use crate::{
     script::{Effect, Library, Script, arguments::from_command_line},
 };
 
-/// What the crontab's lines say of volumes: which are snapshotted and backed up, and when.
+/// Which volumes the crontab's lines for one daemon snapshot and back up, and when.
 #[derive(Debug, Clone)]
-pub(crate) struct Expected {
-    /// What holds for volumes that no line backs up.
+pub(crate) struct Coverage {
+    /// The configuration that holds for volumes that no line backs up.
     config: Arc<Config>,
     lines: Vec<Line>,
 }
 
-/// A line that takes snapshots or backs up. What scripts of the users' own do is not known.
+/// A line that takes snapshots or backs up. What users' own scripts do is not known.
 #[derive(Debug, Clone)]
 struct Line {
     entry: Arc<Entry>,
@@ -28,10 +28,9 @@ struct Line {
     volume: Option<String>,
 }
 
-impl Expected {
-    /// What these lines say, for each daemon that they use: lines may name another one than the
-    /// configuration. Where there are no lines, the configuration's daemon is looked at all the
-    /// same.
+impl Coverage {
+    /// The coverage by these lines, one for each daemon that they use: a line may name another
+    /// daemon than the configuration. Without lines, the configuration's daemon alone.
     pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
         let daemon = |config: &Config| config.daemon().0;
         let mut groups: Vec<(Arc<Config>, Vec<Arc<Entry>>)> = Vec::new();
@@ -67,8 +66,9 @@ impl Expected {
         destinations
     }
 
-    fn of(config: Arc<Config>, entries: &[Arc<Entry>]) -> Self {
-        // A thousand lines have two scripts.
+    /// The coverage by these lines, all of which use the daemon that the configuration names.
+    pub(super) fn of(config: Arc<Config>, entries: &[Arc<Entry>]) -> Self {
+        // A crontab of a thousand lines has few scripts: each is loaded once.
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
         let line = |entry| {
             let entry: &Arc<Entry> = entry;
@@ -123,7 +123,17 @@ impl Expected {
         self.lines_of(volume, true).next().is_some()
     }
 
-    pub(super) fn next(&self, volume: &str, backs_up: bool, after: Timestamp) -> Option<Timestamp> {
+    /// When a line snapshots this volume next.
+    pub(super) fn next_snapshot(&self, volume: &str, after: Timestamp) -> Option<Timestamp> {
+        self.next(volume, false, after)
+    }
+
+    /// When a line backs this volume up next.
+    pub(super) fn next_backup(&self, volume: &str, after: Timestamp) -> Option<Timestamp> {
+        self.next(volume, true, after)
+    }
+
+    fn next(&self, volume: &str, backs_up: bool, after: Timestamp) -> Option<Timestamp> {
         self.lines_of(volume, backs_up).filter_map(|line| line.entry.next_after(after)).min()
     }
 }

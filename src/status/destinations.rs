@@ -2,86 +2,86 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use tokio::time::timeout;
+
 use super::{
-    coverage::Expected,
+    coverage::Coverage,
     failures::running,
-    known::{DestinationLook, LookVerdict},
+    known::{DestinationLook, DestinationVerdict},
 };
 use crate::{
-    convoy::{BackupUrl, guards::Guards},
+    convoy::{BackupUrl, Destination, guards::Guards},
     error::{Error, ErrorKind},
     runs::{Store, record::VolumeRecord},
 };
 
-/// A destination that does not answer for so long hangs.
-const DESTINATION_PATIENCE: Duration = Duration::from_secs(60);
+/// A destination that does not answer within this time hangs.
+const DESTINATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Looks at each destination once, whether the newest good backup that the store knows there is
 /// there: a share that is not mounted, or was emptied, is noticed before the next backup.
-pub(crate) async fn destinations(
-    guards: &Guards,
-    store: &Store,
-    expected: &Expected,
-) -> Vec<DestinationLook> {
-    let records = store.volumes().unwrap_or_default();
-    let identity = guards.identity();
-    let records = records.into_iter().filter(|record| record.daemon == identity);
-    let records = records.map(|record| (record.name.clone(), record)).collect();
-    look_at_destinations(guards, store, &records, expected).await
-}
-
 pub(super) async fn look_at_destinations(
     guards: &Guards,
     store: &Store,
     records: &BTreeMap<String, VolumeRecord>,
-    expected: &Expected,
+    coverage: &Coverage,
 ) -> Vec<DestinationLook> {
     let mut looks = Vec::new();
-    for destination in expected.destinations() {
-        let is_there = |url: &BackupUrl| url.destination().key() == destination.key();
-        let good = records
-            .values()
-            .flat_map(|record| record.good_backups.iter().map(|good| (&record.name, good)));
-        let newest = good
-            .filter_map(|(volume, good)| {
-                Some((volume, BackupUrl::parse(&good.url).ok().filter(is_there)?, good.proven))
-            })
-            .max_by_key(|(_, _, proven)| *proven);
-        let Some((volume, url, _)) = newest else { continue };
-        let mounted = if destination.folder().is_some() {
-            "is the share mounted?"
-        } else {
-            "can the daemon reach it?"
-        };
-        let verdict = match tokio::time::timeout(DESTINATION_PATIENCE, guards.backup(&url)).await {
-            Ok(Ok(_)) => LookVerdict::Well,
-            Ok(Err(error)) if error.kind == ErrorKind::Busy => LookVerdict::Busy,
-            Ok(Err(error)) if error.kind == ErrorKind::NotFound => {
-                log::debug!("the daemon's words: {error}");
-                let what = format!(
-                    "the destination {destination} lacks the newest backup of \"{volume}\""
-                );
-                LookVerdict::Wrong(Error::guard(what).with_hint(mounted))
-            }
-            Ok(Err(error)) => {
-                let hint = error.hint.clone().unwrap_or_else(|| mounted.into());
-                let what = format!(
-                    "the newest backup of \"{volume}\" at {destination} can't be looked at"
-                );
-                LookVerdict::Wrong(error.context(what).with_hint(hint))
-            }
-            // Convoy lets nobody look while it writes.
-            Err(_) if running(store).iter().any(|run| !run.dry_run) => LookVerdict::Busy,
+    for destination in coverage.destinations() {
+        let Some((volume, url)) = newest_at(destination, records) else { continue };
+        let verdict = match timeout(DESTINATION_TIMEOUT, guards.backup(&url)).await {
+            Ok(Ok(_)) => DestinationVerdict::Well,
+            Ok(Err(error)) => verdict(destination, volume, error),
+            // Convoy answers no reads while it writes.
+            Err(_) if running(store).iter().any(|run| !run.dry_run) => DestinationVerdict::Busy,
             Err(_) => {
-                let seconds = DESTINATION_PATIENCE.as_secs();
+                let seconds = DESTINATION_TIMEOUT.as_secs();
                 let what =
                     format!("the destination {destination} does not answer within {seconds} s");
-                LookVerdict::Wrong(
-                    Error::new(ErrorKind::Timeout, what).with_hint("does a network folder hang?"),
-                )
+                let error = Error::new(ErrorKind::Timeout, what);
+                DestinationVerdict::Wrong(error.with_hint("does a network folder hang?"))
             }
         };
         looks.push(DestinationLook { destination: destination.to_string(), verdict });
     }
     looks
+}
+
+/// The newest good backup at this destination that runs saw, with its volume's name.
+fn newest_at<'a>(
+    destination: &Destination,
+    records: &'a BTreeMap<String, VolumeRecord>,
+) -> Option<(&'a str, BackupUrl)> {
+    let backups = records
+        .values()
+        .flat_map(|record| record.good_backups.iter().map(|good| (record.name.as_str(), good)));
+    let there = backups.filter_map(|(volume, good)| {
+        let url = BackupUrl::parse(&good.url).ok()?;
+        (url.destination().key() == destination.key()).then_some((volume, url, good.proven))
+    });
+    there.max_by_key(|(_, _, proven)| *proven).map(|(volume, url, _)| (volume, url))
+}
+
+/// What it means for the destination that the newest backup there can't be looked at.
+fn verdict(destination: &Destination, volume: &str, error: Error) -> DestinationVerdict {
+    let mounted = if destination.folder().is_some() {
+        "is the share mounted?"
+    } else {
+        "can the daemon reach it?"
+    };
+    match error.kind {
+        ErrorKind::Busy => DestinationVerdict::Busy,
+        ErrorKind::NotFound => {
+            log::debug!("the daemon's words: {error}");
+            let what =
+                format!("the destination {destination} lacks the newest backup of \"{volume}\"");
+            DestinationVerdict::Wrong(Error::guard(what).with_hint(mounted))
+        }
+        _ => {
+            let hint = error.hint.clone().unwrap_or_else(|| mounted.into());
+            let what =
+                format!("the newest backup of \"{volume}\" at {destination} can't be looked at");
+            DestinationVerdict::Wrong(error.context(what).with_hint(hint))
+        }
+    }
 }

@@ -1,10 +1,11 @@
-//! What failed with volumes, and which runs go on, by the store of runs.
+//! Which runs failed and never went well since, and which go on, by the store of runs.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
-use super::known::VolumeStatus;
+use super::volume::VolumeStatus;
 use crate::{
     run_words::{RunStatus, Trigger},
     runs::{
@@ -14,12 +15,12 @@ use crate::{
     script::Effect,
 };
 
-/// So many of the last runs are looked at for what failed as a whole.
-const LAST_RUNS: usize = 200;
-/// So many of a volume's last runs are looked at for what failed.
-const RUNS: usize = 20;
+/// How many of the last runs are searched for failures of a whole run.
+const RUNS_SEARCHED: usize = 200;
+/// How many of a volume's last runs are searched for a failure.
+const RUNS_OF_VOLUME_SEARCHED: usize = 20;
 
-/// What failed last with this volume, if that was after `since` and the same went well never since.
+/// What failed last with this volume after `since`, unless the same script went well with it later.
 pub(super) fn last_failure(
     store: &Store,
     volume: &str,
@@ -28,7 +29,7 @@ pub(super) fn last_failure(
     let filter = Filter {
         volume: Some(volume.to_owned()),
         without_looks: true,
-        limit: Some(RUNS),
+        limit: Some(RUNS_OF_VOLUME_SEARCHED),
         ..Filter::default()
     };
     let mut seen = BTreeSet::new();
@@ -44,9 +45,8 @@ pub(super) fn last_failure(
         if let Some(failure) = run.failures.iter().find(|failure| failure.volume == volume) {
             return Some(failed(&run, &failure.message));
         }
-        if let Some(message) =
-            run.error.as_ref().and_then(|error| error.get("message")).and_then(|text| text.as_str())
-            && run.trigger == Trigger::Cron
+        if run.trigger == Trigger::Cron
+            && let Some(message) = error_text(&run, "message")
         {
             return Some(failed(&run, message));
         }
@@ -55,63 +55,73 @@ pub(super) fn last_failure(
 }
 
 /// The runs that failed as a whole, and never went well since with the same arguments: a sentence
-/// each. What a person tried by hand and got wrong does not count, unless it was to make or keep
-/// backups; nor does a backup of one volume that has a good one since, or is not there any more.
-pub(crate) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
-    let is_over = |run: &RunRecord| {
-        let Some(volume) = run.arguments.get("volume").and_then(|volume| volume.as_str()) else {
-            return false;
-        };
-        match volumes.iter().find(|known| known.name == volume) {
-            Some(known) => {
-                let made = known.backup.as_ref().map(|backup| backup.made);
-                run.does.contains(&Effect::Backup) && made.is_some_and(|made| made > run.started)
-            }
-            // Somebody removed it since. Where no volume is known, the daemon did not answer.
-            None => run.trigger != Trigger::Cron && !volumes.is_empty(),
-        }
-    };
-    let filter = Filter { without_looks: true, limit: Some(LAST_RUNS), ..Filter::default() };
+/// each.
+pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
+    let filter = Filter { without_looks: true, limit: Some(RUNS_SEARCHED), ..Filter::default() };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
-        let counts = run.trigger == Trigger::Cron
-            || [Effect::Snapshot, Effect::Backup, Effect::Prune]
-                .iter()
-                .any(|wanted| run.does.contains(wanted));
-        // One that goes on says nothing yet; one that was skipped or cancelled takes nothing back.
-        let is_open = matches!(
-            run.status,
-            RunStatus::Waiting | RunStatus::Running | RunStatus::Skipped | RunStatus::Cancelled
-        );
-        if !counts || run.dry_run || is_open || !seen.insert(same_work(&run)) || is_over(&run) {
+        if !counts(&run)
+            || says_nothing(&run)
+            || !seen.insert(same_work(&run))
+            || is_over(&run, volumes)
+            || was_a_mistyped_command(&run)
+        {
             continue;
         }
-        let code =
-            run.error.as_ref().and_then(|error| error.get("code")).and_then(|code| code.as_str());
-        // Whoever typed it was told at once that there is no such thing.
-        if run.trigger != Trigger::Cron && matches!(code, Some("usage" | "not_found" | "guard")) {
-            continue;
-        }
-        match (&run.error, run.status) {
-            (_, RunStatus::Interrupted) => {
-                let why = run.reason.as_deref().unwrap_or("its process is gone");
-                failed_runs.push(failed(&run, &format!("it was interrupted, {why}")));
-            }
-            (Some(error), _) => {
-                failed_runs.push(failed(
-                    &run,
-                    error.get("message").and_then(|text| text.as_str()).unwrap_or_default(),
-                ));
-            }
-            (None, _) => {}
+        if run.status == RunStatus::Interrupted {
+            let why = run.reason.as_deref().unwrap_or("its process is gone");
+            failed_runs.push(failed(&run, &format!("it was interrupted, {why}")));
+        } else if run.error.is_some() {
+            failed_runs.push(failed(&run, error_text(&run, "message").unwrap_or_default()));
         }
     }
     failed_runs
 }
 
-/// What two runs have in common where the newer one says how it stands with the older one, too: to
-/// take a fresh snapshot or not makes no other backup.
+/// What a person tried by hand and got wrong does not count, unless it was to make or keep backups.
+fn counts(run: &RunRecord) -> bool {
+    let makes_or_keeps =
+        |does: &Effect| matches!(does, Effect::Snapshot | Effect::Backup | Effect::Prune);
+    run.trigger == Trigger::Cron || run.does.iter().any(makes_or_keeps)
+}
+
+/// A run that goes on says nothing yet; one that was skipped or cancelled takes nothing back, and a
+/// dry run did nothing.
+fn says_nothing(run: &RunRecord) -> bool {
+    run.dry_run
+        || matches!(
+            run.status,
+            RunStatus::Waiting | RunStatus::Running | RunStatus::Skipped | RunStatus::Cancelled
+        )
+}
+
+/// The failed backup of one volume is over once the volume has a later good backup, or is not there
+/// any more.
+fn is_over(run: &RunRecord, volumes: &[VolumeStatus]) -> bool {
+    let Some(volume) = run.arguments.get("volume").and_then(Value::as_str) else { return false };
+    match volumes.iter().find(|known| known.name == volume) {
+        Some(known) => {
+            let made = known.last_backup.as_ref().map(|backup| backup.made);
+            run.does.contains(&Effect::Backup) && made.is_some_and(|made| made > run.started)
+        }
+        // The volume was removed since. Where no volume is known, the daemon did not answer.
+        None => run.trigger != Trigger::Cron && !volumes.is_empty(),
+    }
+}
+
+/// The person who typed such a command was told at once what is wrong with it.
+fn was_a_mistyped_command(run: &RunRecord) -> bool {
+    run.trigger != Trigger::Cron
+        && matches!(error_text(run, "code"), Some("usage" | "not_found" | "guard"))
+}
+
+fn error_text<'a>(run: &'a RunRecord, field: &str) -> Option<&'a str> {
+    run.error.as_ref()?.get(field)?.as_str()
+}
+
+/// What two runs have in common where the newer one replaces the older one: a backup replaces
+/// another of the same volumes with or without a fresh snapshot.
 fn same_work(run: &RunRecord) -> (String, Vec<String>) {
     let mut arguments = run.arguments.clone();
     if run.does.contains(&Effect::Backup) {
@@ -124,8 +134,8 @@ fn failed(run: &RunRecord, message: &str) -> String {
     format!("{} failed: {message} (convoy-backups runs show {})", run.script, run.id)
 }
 
-/// The runs that go on now, the newest first.
-pub(crate) fn running(store: &Store) -> Vec<RunRecord> {
+/// The runs that go on or wait now, the newest first.
+pub(super) fn running(store: &Store) -> Vec<RunRecord> {
     let list = |status| {
         store.list(&Filter { status: Some(status), ..Filter::default() }).unwrap_or_default()
     };

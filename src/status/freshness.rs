@@ -1,29 +1,33 @@
-//! Whether a volume's newest good backup is new enough: pure, so that `status`, `serve` and whoever
-//! asks next say the same.
+//! Whether a volume's newest good backup is new enough: the pure rule, and the sentence in which
+//! its verdict is told.
 //!
-//! Without a limit of its own (`BKUP_MAX_BACKUP_AGE`), a volume's backup is overdue once the next
-//! scheduled one should have been there: from the newest good backup on, the first due time of the
-//! lines that back the volume up, and the time that a run may take. It does not matter why it is
-//! missing: the script never ran, a lock never got free, the daemon is gone, the list is empty.
+//! `BKUP_MAX_BACKUP_AGE` limits the age of the data in the newest good backup. Without that
+//! setting, a backup is overdue once the next scheduled one should have been there: from the newest
+//! good backup on, the first due time of the lines that back the volume up, and the time that a run
+//! may take. The reason why it is missing does not matter: the script never ran, a lock never got
+//! free, the daemon is gone, the list is empty.
+//!
+//! A new verdict is a variant of [`State`]; the compiler then asks for the rest of this file and
+//! for the places that draw a state (`cli/status.rs`) or end an alert (`status/alerts.rs`).
 
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::units::format_duration;
 
-/// A volume's newest good backup.
+/// The two times of a volume's newest good backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Newest {
     /// When its snapshot was taken: how old the data in it is.
-    pub(crate) taken: Timestamp,
-    /// When it was made.
+    pub(crate) snapshot_time: Timestamp,
     pub(crate) made: Timestamp,
 }
 
 /// What backups of a volume are held against.
 pub(crate) struct Allowed<'a> {
-    /// How old the data in the newest good backup may be, where that was said.
+    /// How old the data in the newest good backup may be, where the configuration limits it.
     pub(crate) max_age: Option<Duration>,
     /// When the first backup after this time is due by the schedule; `None` where no line backs the
     /// volume up.
@@ -32,46 +36,142 @@ pub(crate) struct Allowed<'a> {
     pub(crate) run_time: Duration,
 }
 
-/// What is to be said of a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    /// All is well until then.
-    Until(Timestamp),
-    /// A good backup should have been there by then.
-    Overdue(Timestamp),
-    /// Nobody said when there should be one.
+/// How it stands with a volume's newest good backup. JSON has three words for the five states, as
+/// it says beside them whether there is a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// A good backup is there and new enough.
+    Fresh,
+    /// The volume has no good backup, and the first one is not overdue yet.
+    #[serde(rename = "fresh")]
+    Awaited,
+    /// A good backup should have been there by now.
+    Overdue,
+    /// A good backup is there, and nothing says how old it may be.
     Unscheduled,
+    /// The volume has no good backup, and no line of the crontab makes one.
+    #[serde(rename = "unscheduled")]
+    Missing,
 }
 
-/// Judges a volume with this newest good backup (`None`: it has none, and has been known since
-/// `known_since`).
+/// How much a state asks for attention; the dashboard has a colour and an icon for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Good,
+    Unknown,
+    Warning,
+    Bad,
+}
+
+/// How a volume is shown in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) level: Level,
+    pub(crate) word: &'static str,
+    /// Lists begin with the lowest number.
+    pub(crate) order: u8,
+}
+
+impl State {
+    /// Whether a volume in this state is not safe.
+    pub(crate) fn is_wrong(self) -> bool {
+        match self {
+            Self::Overdue | Self::Missing => true,
+            Self::Fresh | Self::Awaited | Self::Unscheduled => false,
+        }
+    }
+
+    /// How a volume in this state is shown, where nothing else is wrong with it.
+    pub(crate) fn summary(self) -> Summary {
+        let (level, word, order) = match self {
+            Self::Overdue => (Level::Bad, "overdue", 0),
+            // 1: other problems.
+            Self::Awaited | Self::Missing => (Level::Unknown, "no backup yet", 2),
+            Self::Unscheduled => (Level::Unknown, "not scheduled", 3),
+            Self::Fresh => (Level::Good, "safe", 4),
+        };
+        Summary { level, word, order }
+    }
+
+    fn sentence(
+        self,
+        counted_from: Option<Timestamp>,
+        limit: Option<Timestamp>,
+        now: Timestamp,
+    ) -> String {
+        match self {
+            Self::Fresh => "its newest good backup is new enough".to_owned(),
+            Self::Awaited => "it has no good backup yet, and none is overdue".to_owned(),
+            Self::Overdue => overdue(counted_from, limit.unwrap_or(now), now),
+            Self::Unscheduled => "nothing says how old its newest good backup may be".to_owned(),
+            Self::Missing => {
+                "it has no good backup, and no line of the crontab makes one".to_owned()
+            }
+        }
+    }
+}
+
+/// What the rule says of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Verdict {
+    #[serde(rename = "backup")]
+    pub(crate) state: State,
+    /// When the newest good backup is too old, or was; `None` where nothing says so.
+    #[serde(rename = "backup_due_by")]
+    pub(crate) limit: Option<Timestamp>,
+    /// From when on the newest good backup ages: when its snapshot was taken, where the age of the
+    /// data is limited, else when it was made. `None` where there is no backup.
+    #[serde(rename = "backup_counted_from")]
+    pub(crate) counted_from: Option<Timestamp>,
+    /// The verdict for people, without the volume's name.
+    #[serde(rename = "backup_sentence")]
+    pub(crate) sentence: String,
+}
+
+impl Verdict {
+    /// By when a good backup should have been there, where it is overdue.
+    pub(crate) fn overdue_since(&self) -> Option<Timestamp> {
+        self.limit.filter(|_| self.state == State::Overdue)
+    }
+}
+
+/// Judges a volume with this newest good backup. A volume without one (`None`) counts from
+/// `known_since`.
 pub(crate) fn judge(
     newest: Option<Newest>,
     known_since: Timestamp,
     allowed: &Allowed<'_>,
     now: Timestamp,
-) -> Freshness {
+) -> Verdict {
+    let counted_from = newest
+        .map(|newest| if allowed.max_age.is_some() { newest.snapshot_time } else { newest.made });
+    let start = counted_from.unwrap_or(known_since);
     let limit = match allowed.max_age {
-        Some(age) => Some((newest.map_or(known_since, |newest| newest.taken), age)),
-        None => (allowed.due_after)(newest.map_or(known_since, |newest| newest.made))
-            .map(|due| (due, allowed.run_time)),
+        Some(age) => Some((start, age)),
+        None => (allowed.due_after)(start).map(|due| (due, allowed.run_time)),
     };
-    let Some((from, time)) = limit else { return Freshness::Unscheduled };
-    // So far away that it has no date is never.
-    match from.checked_add(time) {
-        Ok(limit) if limit < now => Freshness::Overdue(limit),
-        Ok(limit) => Freshness::Until(limit),
-        Err(_) => Freshness::Until(Timestamp::MAX),
-    }
+    // A limit so far away that it has no date is never reached.
+    let limit = limit.map(|(from, time)| from.checked_add(time).unwrap_or(Timestamp::MAX));
+    let state = match (limit, counted_from) {
+        (Some(limit), _) if limit < now => State::Overdue,
+        (Some(_), Some(_)) => State::Fresh,
+        (Some(_), None) => State::Awaited,
+        (None, Some(_)) => State::Unscheduled,
+        (None, None) => State::Missing,
+    };
+    let sentence = state.sentence(counted_from, limit, now);
+    Verdict { state, limit, counted_from, sentence }
 }
 
-/// What is wrong with a volume whose newest good backup (of this time; `None`: there is none) had
-/// its time until `limit`.
-pub(super) fn overdue(backup: Option<Timestamp>, limit: Timestamp, now: Timestamp) -> String {
+/// The sentence of a volume whose newest good backup counts from `counted_from` (`None`: the volume
+/// has none) and had its time until `limit`.
+fn overdue(counted_from: Option<Timestamp>, limit: Timestamp, now: Timestamp) -> String {
     let since = |from: Timestamp, until: Timestamp| {
         format_duration(until.duration_since(from).unsigned_abs())
     };
-    match backup {
+    match counted_from {
         Some(from) => format!(
             "its newest good backup is too old: {} old, should be under {}",
             since(from, now),
@@ -101,19 +201,21 @@ mod tests {
         Timestamp::from_second(first + days * day).ok()
     }
 
-    fn by_schedule(newest: Option<(&str, &str)>, now: &str) -> Freshness {
-        let newest = newest.map(|(taken, made)| Newest { taken: at(taken), made: at(made) });
+    fn by_schedule(newest: Option<(&str, &str)>, now: &str) -> (State, Option<Timestamp>) {
+        let newest =
+            newest.map(|(taken, made)| Newest { snapshot_time: at(taken), made: at(made) });
         let allowed = Allowed { max_age: None, due_after: &daily, run_time: 5 * HOUR };
-        judge(newest, at("2026-11-20T12:00:00Z"), &allowed, at(now))
+        let verdict = judge(newest, at("2026-11-20T12:00:00Z"), &allowed, at(now));
+        (verdict.state, verdict.limit)
     }
 
     #[test]
     fn a_daily_backup_is_overdue_when_the_next_one_had_its_time() {
         let newest = Some(("2026-11-22T02:30:01Z", "2026-11-22T02:40:00Z"));
         let limit = at("2026-11-23T07:30:00Z");
-        assert_eq!(by_schedule(newest, "2026-11-22T23:00:00Z"), Freshness::Until(limit));
-        assert_eq!(by_schedule(newest, "2026-11-23T07:30:00Z"), Freshness::Until(limit));
-        assert_eq!(by_schedule(newest, "2026-11-23T07:30:01Z"), Freshness::Overdue(limit));
+        assert_eq!(by_schedule(newest, "2026-11-22T23:00:00Z"), (State::Fresh, Some(limit)));
+        assert_eq!(by_schedule(newest, "2026-11-23T07:30:00Z"), (State::Fresh, Some(limit)));
+        assert_eq!(by_schedule(newest, "2026-11-23T07:30:01Z"), (State::Overdue, Some(limit)));
     }
 
     #[test]
@@ -121,7 +223,7 @@ mod tests {
         let newest = Some(("2026-11-22T02:00:00Z", "2026-11-22T02:31:00Z"));
         assert_eq!(
             by_schedule(newest, "2026-11-22T12:00:00Z"),
-            Freshness::Until(at("2026-11-23T07:30:00Z"))
+            (State::Fresh, Some(at("2026-11-23T07:30:00Z")))
         );
     }
 
@@ -129,27 +231,32 @@ mod tests {
     fn a_new_volume_has_until_its_first_backup_had_its_time() {
         assert_eq!(
             by_schedule(None, "2026-11-20T13:00:00Z"),
-            Freshness::Until(at("2026-11-21T07:30:00Z"))
+            (State::Awaited, Some(at("2026-11-21T07:30:00Z")))
         );
         assert_eq!(
             by_schedule(None, "2026-11-22T00:00:00Z"),
-            Freshness::Overdue(at("2026-11-21T07:30:00Z"))
+            (State::Overdue, Some(at("2026-11-21T07:30:00Z")))
         );
     }
 
     #[test]
     fn a_limit_that_was_said_counts_the_age_of_the_data_whatever_the_schedule() {
-        let newest = Newest { taken: at("2026-11-22T02:00:00Z"), made: at("2026-11-22T09:00:00Z") };
+        let newest =
+            Newest { snapshot_time: at("2026-11-22T02:00:00Z"), made: at("2026-11-22T09:00:00Z") };
         for due_after in [&daily as &(dyn Fn(Timestamp) -> Option<Timestamp> + Sync), &|_| None] {
             let allowed = Allowed { max_age: Some(26 * HOUR), due_after, run_time: 5 * HOUR };
-            let judged = |now| judge(Some(newest), at("2026-01-01T00:00:00Z"), &allowed, at(now));
+            let judged = |now| {
+                let verdict = judge(Some(newest), at("2026-01-01T00:00:00Z"), &allowed, at(now));
+                assert_eq!(verdict.counted_from, Some(newest.snapshot_time));
+                (verdict.state, verdict.limit)
+            };
             assert_eq!(
                 judged("2026-11-23T04:00:00Z"),
-                Freshness::Until(at("2026-11-23T04:00:00Z"))
+                (State::Fresh, Some(at("2026-11-23T04:00:00Z")))
             );
             assert_eq!(
                 judged("2026-11-23T04:00:01Z"),
-                Freshness::Overdue(at("2026-11-23T04:00:00Z"))
+                (State::Overdue, Some(at("2026-11-23T04:00:00Z")))
             );
         }
     }
@@ -158,8 +265,8 @@ mod tests {
     fn without_a_schedule_and_a_limit_nothing_is_overdue() {
         let allowed = Allowed { max_age: None, due_after: &|_| None, run_time: HOUR };
         assert_eq!(
-            judge(None, at("2020-01-01T00:00:00Z"), &allowed, at("2026-11-23T00:00:00Z")),
-            Freshness::Unscheduled
+            judge(None, at("2020-01-01T00:00:00Z"), &allowed, at("2026-11-23T00:00:00Z")).state,
+            State::Missing
         );
     }
 
@@ -170,11 +277,12 @@ mod tests {
                 Some(("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z")),
                 "2026-11-23T00:00:00Z"
             ),
-            Freshness::Until(_)
+            (State::Fresh, _)
         ));
         let allowed = Allowed { max_age: Some(Duration::MAX), due_after: &daily, run_time: HOUR };
         let now = at("2026-11-23T00:00:00Z");
-        assert_eq!(judge(None, now, &allowed, now), Freshness::Until(Timestamp::MAX));
+        let verdict = judge(None, now, &allowed, now);
+        assert_eq!((verdict.state, verdict.limit), (State::Awaited, Some(Timestamp::MAX)));
     }
 
     #[test]

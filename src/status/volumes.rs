@@ -9,11 +9,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    coverage::Expected,
+    coverage::Coverage,
     destinations::look_at_destinations,
     failures::last_failure,
-    freshness::{Allowed, Freshness, Newest, judge, overdue},
-    known::{GoodBackup, Known, VolumeStatus},
+    freshness::{Allowed, Newest, State, Verdict, judge},
+    known::Known,
+    volume::{BackupSize, GoodBackup, VolumeStatus, summary},
 };
 use crate::{
     clock::SystemClock,
@@ -23,148 +24,168 @@ use crate::{
     runs::{Store, record::VolumeRecord},
 };
 
-/// So many sizes of a volume's backups are told.
-const SIZES: usize = 30;
+/// How many sizes of a volume's backups are shown.
+const SIZES_SHOWN: usize = 30;
+/// How long a volume that the daemon lists no more is missed.
+const MISSED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Guards that only read.
-pub(crate) fn guards(daemon: &Arc<dyn Daemon>) -> Guards {
+pub(super) fn guards(daemon: &Arc<dyn Daemon>) -> Guards {
     Guards::read_only(daemon.clone(), Arc::new(SystemClock))
 }
 
-/// Everything that is known of the volumes: the daemon says which there are, the store what their
-/// runs saw; where that is not enough, the destination is asked.
-pub(crate) async fn volumes(
+/// What the store knows of this daemon's volumes, also of those that were removed, by name.
+///
+/// # Errors
+/// Where the store can't be read.
+pub(super) fn records(store: &Store, daemon: &str) -> Result<BTreeMap<String, VolumeRecord>> {
+    let records = store.volumes()?.into_iter().filter(|record| record.daemon == daemon);
+    Ok(records.map(|record| (record.name.clone(), record)).collect())
+}
+
+/// Everything that is known of a daemon's volumes and of the destinations of their backups.
+pub(super) async fn volumes(
     guards: &Guards,
     store: &Store,
-    expected: &Expected,
+    coverage: &Coverage,
     now: Timestamp,
 ) -> Known {
-    let (records, forgotten) = match store.volumes() {
+    let (mut records, forgotten) = match records(store, &guards.identity()) {
         Ok(records) => (records, None),
-        Err(error) => (Vec::new(), Some(error)),
+        Err(error) => (BTreeMap::new(), Some(error)),
     };
-    let identity = guards.identity();
-    let records: BTreeMap<String, VolumeRecord> = records
-        .into_iter()
-        .filter(|record| record.daemon == identity && record.removed.is_none())
-        .map(|record| (record.name.clone(), record))
-        .collect();
+    records.retain(|_, record| record.removed.is_none());
     let (listed, unreachable) = match guards.volumes().await {
         Ok(listed) => (listed, None),
         Err(error) => (BTreeMap::new(), Some(error)),
     };
-    // A list that lacks a volume is no evidence that it is gone: for a week, that is something to
-    // be told of.
-    let lately = |record: &&VolumeRecord| {
-        now.duration_since(record.last_seen) < SignedDuration::from_hours(7 * 24)
-    };
-    let seen = records
-        .values()
-        .filter(|record| unreachable.is_some() || lately(record))
-        .map(|record| &record.name);
-    let names: BTreeSet<&String> = listed.keys().chain(seen).collect();
-    let destinations = if unreachable.is_none() {
-        look_at_destinations(guards, store, &records, expected).await
+    let is_listed = unreachable.is_none();
+    // A list that lacks a volume is no evidence that the volume was meant to go.
+    let is_missed =
+        |record: &&VolumeRecord| !is_listed || now.duration_since(record.last_seen) < MISSED_FOR;
+    let missed = records.values().filter(is_missed).map(|record| &record.name);
+    let names: BTreeSet<&String> = listed.keys().chain(missed).collect();
+    let destinations = if is_listed {
+        look_at_destinations(guards, store, &records, coverage).await
     } else {
         Vec::new()
     };
+    let look = VolumeLook { guards, store, coverage, is_listed, now };
     let mut volumes = Vec::new();
     for name in names {
-        let (volume, record) = (listed.get(name), records.get(name));
-        let mut status = volume_status(guards, expected, name, volume, record, now).await;
-        if volume.is_none() && unreachable.is_none() {
-            status.problems.push(format!(
-                "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
-            ));
-            status.lost = true;
-        }
-        let since = status.backup.as_ref().map(|backup| backup.made);
-        status.problems.extend(last_failure(store, name, since));
-        volumes.push(status);
+        volumes.push(look.status(name, listed.get(name), records.get(name)).await);
     }
     Known { volumes, destinations, unreachable, forgotten }
 }
 
-async fn volume_status(
-    guards: &Guards,
-    expected: &Expected,
-    name: &str,
-    volume: Option<&Volume>,
-    record: Option<&VolumeRecord>,
+/// What each volume is looked at with.
+struct VolumeLook<'a> {
+    guards: &'a Guards,
+    store: &'a Store,
+    coverage: &'a Coverage,
+    /// The daemon listed its volumes.
+    is_listed: bool,
     now: Timestamp,
-) -> VolumeStatus {
-    let snapshots = volume.map(Volume::snapshots_by_time).unwrap_or_default();
-    let snapshot = match volume {
-        Some(_) => snapshots.last().and_then(|snapshot| snapshot.order().0),
-        None => record.and_then(|record| record.snapshot_time),
-    };
-    let known_since = volume
-        .and_then(|volume| volume.created_time.timestamp())
-        .or(record.map(|record| record.first_seen));
-    let config = expected.config_of(name);
-    let due_after = |after| expected.next(name, true, after);
-    let allowed = Allowed {
-        max_age: config.max_backup_age,
-        due_after: &due_after,
-        run_time: expected.run_time(name),
-    };
-    let judged = |backup: Option<&GoodBackup>| {
-        let newest = backup.map(|backup| Newest { taken: backup.taken, made: backup.made });
-        judge(newest, known_since.unwrap_or(now), &allowed, now)
-    };
-    let mut problems = Vec::new();
-    let mut backup = record.and_then(|record| record.good_backups.first()).map(|good| GoodBackup {
-        url: good.url.clone(),
-        taken: good.snapshot_time.unwrap_or(good.proven),
-        made: good.proven,
-        bytes: good.bytes,
-    });
-    if let Some(volume) = volume
-        .filter(|_| backup.is_none() || matches!(judged(backup.as_ref()), Freshness::Overdue(_)))
-    {
-        match newest_listed(config, guards, volume).await {
-            Ok(Some(listed)) if backup.as_ref().is_none_or(|known| known.made < listed.made) => {
-                backup = Some(listed)
-            }
-            Ok(_) => {}
-            Err(error) => problems.push(format!("its backups can't be listed: {error}")),
+}
+
+impl VolumeLook<'_> {
+    /// What is known of the volume with this name: as the daemon lists it, and as runs saw it.
+    async fn status(
+        &self,
+        name: &str,
+        listed: Option<&Volume>,
+        record: Option<&VolumeRecord>,
+    ) -> VolumeStatus {
+        let (last_backup, verdict, unlisted) = self.judged(name, listed, record).await;
+        let gone = listed.is_none() && self.is_listed;
+        let mut problems = Vec::new();
+        // Where the destination can't be listed, there may be backups that nothing else knows.
+        if verdict.state.is_wrong() && (verdict.state == State::Overdue || unlisted.is_none()) {
+            problems.push(verdict.sentence.clone());
+        }
+        problems.extend(unlisted.map(|error| format!("its backups can't be listed: {error}")));
+        if gone {
+            problems.push(format!(
+                "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
+            ));
+        }
+        let made = last_backup.as_ref().map(|backup| backup.made);
+        problems.extend(last_failure(self.store, name, made));
+        VolumeStatus {
+            name: name.to_owned(),
+            daemon: None,
+            last_snapshot: newest_snapshot(listed, record),
+            next_snapshot: self.coverage.next_snapshot(name, self.now),
+            next_backup: self.coverage.next_backup(name, self.now),
+            scheduled: self.coverage.backs_up(name),
+            gone,
+            sizes: record.map(sizes).unwrap_or_default(),
+            summary: summary(verdict.state, last_backup.is_some(), &problems),
+            last_backup,
+            verdict,
+            problems,
         }
     }
-    let freshness = judged(backup.as_ref());
-    if let Freshness::Overdue(limit) = freshness {
-        let from = |backup: &GoodBackup| {
-            if config.max_backup_age.is_some() { backup.taken } else { backup.made }
+
+    /// A volume's newest good backup and the verdict on it. The destination is asked where by the
+    /// store alone the volume would not be safe; the error says why it could not be asked.
+    async fn judged(
+        &self,
+        name: &str,
+        listed: Option<&Volume>,
+        record: Option<&VolumeRecord>,
+    ) -> (Option<GoodBackup>, Verdict, Option<Error>) {
+        let config = self.coverage.config_of(name);
+        let known_since = listed
+            .and_then(|volume| volume.created_time.timestamp())
+            .or(record.map(|record| record.first_seen))
+            .unwrap_or(self.now);
+        let due_after = |after| self.coverage.next_backup(name, after);
+        let allowed = Allowed {
+            max_age: config.max_backup_age,
+            due_after: &due_after,
+            run_time: self.coverage.run_time(name),
         };
-        problems.insert(0, overdue(backup.as_ref().map(from), limit, now));
-    }
-    if freshness == Freshness::Unscheduled && backup.is_none() && problems.is_empty() {
-        problems.push("it has no good backup, and no line of the crontab makes one".into());
-    }
-    VolumeStatus {
-        name: name.to_owned(),
-        daemon: None,
-        snapshot,
-        backup,
-        next_snapshot: expected.next(name, false, now),
-        next_backup: expected.next(name, true, now),
-        freshness,
-        lost: false,
-        is_scheduled: expected.backs_up(name),
-        sizes: record.map(sizes).unwrap_or_default(),
-        problems,
+        let judged = |backup: Option<&GoodBackup>| {
+            let newest = backup
+                .map(|backup| Newest { snapshot_time: backup.snapshot_time, made: backup.made });
+            judge(newest, known_since, &allowed, self.now)
+        };
+        let mut backup = record.and_then(newest_recorded);
+        let verdict = judged(backup.as_ref());
+        let Some(volume) = listed.filter(|_| backup.is_none() || verdict.state.is_wrong()) else {
+            return (backup, verdict, None);
+        };
+        match newest_listed(config, self.guards, volume).await {
+            Ok(Some(there)) if backup.as_ref().is_none_or(|known| known.made < there.made) => {
+                backup = Some(there);
+                let verdict = judged(backup.as_ref());
+                (backup, verdict, None)
+            }
+            Ok(_) => (backup, verdict, None),
+            Err(error) => (backup, verdict, Some(error)),
+        }
     }
 }
 
-/// The sizes of a volume's good backups that are known, oldest first.
-fn sizes(record: &VolumeRecord) -> Vec<(Timestamp, u64)> {
-    let sizes = record.good_backups.iter().filter_map(|good| Some((good.proven, good.bytes?)));
-    let mut sizes: Vec<_> = sizes.take(SIZES).collect();
-    sizes.reverse();
-    sizes
+fn newest_snapshot(listed: Option<&Volume>, record: Option<&VolumeRecord>) -> Option<Timestamp> {
+    match listed {
+        Some(volume) => volume.snapshots_by_time().last().and_then(|snapshot| snapshot.order().0),
+        None => record.and_then(|record| record.snapshot_time),
+    }
 }
 
-/// The newest backup of this very volume that is at the destination and complete: it was listed
-/// back.
+/// The newest good backup that runs saw.
+fn newest_recorded(record: &VolumeRecord) -> Option<GoodBackup> {
+    record.good_backups.first().map(|good| GoodBackup {
+        url: good.url.clone(),
+        snapshot_time: good.snapshot_time.unwrap_or(good.proven),
+        made: good.proven,
+        bytes: good.bytes,
+    })
+}
+
+/// The newest complete backup of this very volume that the daemon lists at the destination.
 async fn newest_listed(
     config: &Config,
     guards: &Guards,
@@ -179,9 +200,20 @@ async fn newest_listed(
         let made = backup.created()?;
         Some(GoodBackup {
             url: backup.url().ok()?.to_string(),
-            taken: backup.order().0.unwrap_or(made),
+            snapshot_time: backup.order().0.unwrap_or(made),
             made,
             bytes: None,
         })
     }))
+}
+
+/// The sizes of a volume's good backups that are known, the oldest first.
+fn sizes(record: &VolumeRecord) -> Vec<BackupSize> {
+    let sizes = record
+        .good_backups
+        .iter()
+        .filter_map(|good| Some(BackupSize { time: good.proven, bytes: good.bytes? }));
+    let mut sizes: Vec<_> = sizes.take(SIZES_SHOWN).collect();
+    sizes.reverse();
+    sizes
 }

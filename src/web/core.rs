@@ -12,7 +12,7 @@ use crate::{
     runs::{Finished, Store},
     schedule::{Crontab, EntryStatus, Started},
     script::{Arguments, Library, Script},
-    status::report::Report,
+    status::Report,
 };
 
 /// The program, as the routes see it.

@@ -14,7 +14,7 @@ use warp::{
 use super::{answer::blocking, core::Core, problem::Problem};
 use crate::{
     runs::record::{DURATION_BUCKETS, Totals},
-    status::report::{Freshness, Report, Volume},
+    status::{Report, VolumeStatus},
 };
 
 /// GET /metrics
@@ -114,7 +114,7 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
 
 fn volumes(text: &mut Text, report: &Report) {
     let seconds = |time: jiff::Timestamp| time.as_millisecond() as f64 / 1_000.0;
-    let mut of_volumes = |name: &str, help: &str, value: &dyn Fn(&Volume) -> Option<f64>| {
+    let mut of_volumes = |name: &str, help: &str, value: &dyn Fn(&VolumeStatus) -> Option<f64>| {
         text.family(name, "gauge", help);
         for volume in &report.volumes {
             if let Some(value) = value(volume) {
@@ -148,10 +148,7 @@ fn volumes(text: &mut Text, report: &Report) {
     of_volumes(
         "convoy_backups_backup_overdue",
         "Whether the volume has no good backup that is new enough.",
-        &|volume| {
-            let has_none = volume.backup == Freshness::Unscheduled && volume.last_backup.is_none();
-            Some(f64::from(volume.backup == Freshness::Overdue || has_none))
-        },
+        &|volume| Some(f64::from(volume.verdict.state.is_wrong())),
     );
     of_volumes(
         "convoy_backups_volume_problems",

@@ -18,8 +18,8 @@ use crate::{
     diagnostic::explained,
     notify::Notifier,
     runs::Store,
-    schedule::View,
-    status::{self, Known, VolumeStatus, alerts, freshness::Freshness, report::Report},
+    schedule::{Crontab, View},
+    status::{self, Coverage, DaemonLook, Known, Looked, Report, VolumeStatus, alerts},
 };
 
 /// Between two looks whether every volume's backup is new enough.
@@ -51,12 +51,26 @@ fn tell_interrupted(store: &Store, notifier: &Notifier) {
                     run.id,
                     run.script
                 );
-                notifier.run_ended(&report_of_record(store, &run));
+                notifier.on_run_end(&report_of_record(store, &run));
                 interruption_told(store, &run.id);
             }
         }
         Err(error) => log::warn!("whether runs were interrupted is not known: {error}"),
     }
+}
+
+/// Tells of daemons that do not answer, and of destinations that lack what should be there; of what
+/// is over only where every daemon answers.
+fn tell_daemon_and_destinations(notifier: &Notifier, known: &Known) {
+    if let Some(error) = &known.unreachable {
+        let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
+        notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
+        return;
+    }
+    notifier.resolve("daemon", "the volume daemon answers again", "It lists its volumes.");
+    alerts::tell_destinations(notifier, &known.destinations);
+    let volumes = known.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
+    alerts::tell_over(notifier, &volumes, &known.destinations);
 }
 
 impl FreshnessWatch {
@@ -100,7 +114,7 @@ impl FreshnessWatch {
         // nobody waiting.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
-            watch.shared.notifier.solved(
+            watch.shared.notifier.resolve(
                 WATCH,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",
@@ -130,50 +144,37 @@ impl FreshnessWatch {
         let store = self.shared.store();
         tell_interrupted(store, notifier);
         let crontab = self.shared.crontab();
-        let mut seen = Known::default();
-        let mut lacks_destination = false;
-        let mut daemon = None;
-        for (index, expected) in
-            status::Expected::by_daemon(config, &crontab.entries).into_iter().enumerate()
-        {
-            lacks_destination |= expected.config().backup_url.is_none();
-            let connection = match daemons.get(expected.config()).await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    seen.unreachable = Some(error);
-                    continue;
-                }
-            };
-            daemon.get_or_insert_with(|| connection.daemon.description());
-            let guards = status::guards(&connection.daemon);
-            let known = status::volumes(&guards, store, &expected, SystemClock.now()).await;
-            let known = if index == 0 { known } else { known.of(&guards.identity()) };
-            let others = known.volumes.iter().any(|volume| !volume.lost);
-            for volume in &known.volumes {
-                if !self.is_on_its_way(&expected, volume) {
-                    alerts::tell_volume(notifier, volume, others);
-                }
-            }
-            seen.add(known);
-        }
-        match &seen.unreachable {
-            Some(error) => {
-                let text =
-                    format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
-            }
-            None => {
-                notifier.solved(
-                    "daemon",
-                    "the volume daemon answers again",
-                    "It lists its volumes.",
-                );
-                alerts::tell_destinations(notifier, &seen.destinations);
-                let known =
-                    seen.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-                alerts::tell_over(notifier, &known, &seen.destinations);
+        let mut connections = Vec::new();
+        let looked = status::look(
+            config,
+            &crontab.entries,
+            store,
+            async |config| {
+                let connection = daemons.get(config).await?;
+                let daemon = connection.daemon.clone();
+                connections.push(connection);
+                Ok(daemon)
+            },
+            |look| self.tell_volumes(look),
+        )
+        .await;
+        tell_daemon_and_destinations(notifier, &looked.known);
+        let report = self.assembled(&crontab, &looked);
+        self.report.send_replace(Some(Arc::new(report)));
+    }
+
+    /// Tells of the volumes of one daemon.
+    fn tell_volumes(&self, look: &DaemonLook) {
+        let volumes = &look.known.volumes;
+        let others = volumes.iter().any(|volume| !volume.gone);
+        for volume in volumes {
+            if !self.is_on_its_way(&look.coverage, volume) {
+                alerts::tell_volume(&self.shared.notifier, volume, others);
             }
         }
+    }
+
+    fn assembled(&self, crontab: &Crontab, looked: &Looked) -> Report {
         let entries = self.view.entries();
         let paused = entries
             .into_iter()
@@ -186,38 +187,35 @@ impl FreshnessWatch {
                 crontab.file
             )
         });
-        let report = status::report(&status::Seen {
-            config,
+        status::report(&status::Sources {
+            config: &self.shared.config,
             serving: Some(true),
             entries: &crontab.entries,
             paused: &paused,
             followed: None,
             crontab_problem,
-            lacks_destination,
-            daemon: daemon.unwrap_or_default(),
-            known: &seen,
-            store,
-            notifier,
+            looked,
+            store: self.shared.store(),
+            notifier: &self.shared.notifier,
             now: SystemClock.now(),
-        });
-        self.report.send_replace(Some(Arc::new(report)));
+        })
     }
 
     /// Whether a backup that is overdue is being made: what was missed while the program was down
     /// is made up for.
-    fn is_on_its_way(&self, expected: &status::Expected, volume: &VolumeStatus) -> bool {
-        let Freshness::Overdue(since) = volume.freshness else { return false };
-        let patience = SignedDuration::try_from(expected.run_time(&volume.name))
+    fn is_on_its_way(&self, coverage: &Coverage, volume: &VolumeStatus) -> bool {
+        let Some(since) = volume.verdict.overdue_since() else { return false };
+        let patience = SignedDuration::try_from(coverage.run_time(&volume.name))
             .unwrap_or(SignedDuration::MAX);
         let waited = SystemClock.now().duration_since(since.max(self.since));
-        !volume.lost && self.is_worked_on(expected, &volume.name) && waited < patience
+        !volume.gone && self.is_worked_on(coverage, &volume.name) && waited < patience
     }
 
     /// Whether a run that should back the volume up goes on, or waits for its turn.
-    fn is_worked_on(&self, schedule: &status::Expected, volume: &str) -> bool {
+    fn is_worked_on(&self, coverage: &Coverage, volume: &str) -> bool {
         let entries = self.view.entries();
         entries.iter().any(|shown| {
-            (shown.running || shown.waiting) && schedule.covers(&shown.entry.key, volume)
+            (shown.running || shown.waiting) && coverage.covers(&shown.entry.key, volume)
         })
     }
 }

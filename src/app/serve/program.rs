@@ -21,7 +21,7 @@ use crate::{
     runs::{self, Door, Request, Store, Turns},
     schedule::{Started, View},
     script::{Library, Settings},
-    status::report::Report,
+    status::Report,
     web::core::{Call, Core, Launched, Schedule},
 };
 

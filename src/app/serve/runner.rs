@@ -122,7 +122,7 @@ impl Runner for CrontabRunner {
                 entry.line
             );
             match ran {
-                Ok(_) => shared.notifier.solved(
+                Ok(_) => shared.notifier.resolve(
                     &key,
                     &format!("{} can be started again", entry.script),
                     &what,
@@ -222,7 +222,7 @@ impl Runner for CrontabRunner {
 
     fn followed(&self, crontab: &Crontab) {
         *lock(&self.0.following) = crontab.clone();
-        self.0.notifier.solved(
+        self.0.notifier.resolve(
             "crontab",
             "the crontab is in order again",
             "The new crontab is in force.",

@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{advice, exchange::Answer};
+use super::{advice, exchange::Answer, failure::IS_IT_CONVOY};
 use crate::{
     convoy::{Backup, BackupUrl},
     error::{Error, ErrorKind, Result},
 };
-
-/// The hint for whatever makes no sense.
-pub(super) const IS_IT_CONVOY: &str =
-    "is this really Convoy's socket? BKUP_CONVOY says which one is used";
 
 /// How much of a senseless answer an error shows, and how much of the daemon's own words, in
 /// characters.

@@ -1,6 +1,6 @@
 //! One request and its whole answer, over one connection of its own.
 
-use std::{fmt, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -8,11 +8,11 @@ use hyper::{Request, StatusCode, body::Body as _, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::Call;
+use super::{
+    call::Call,
+    failure::{Failure, LARGEST_ANSWER},
+};
 use crate::convoy::{HINT, KIND};
-
-/// The longest answer that is read, in bytes. A list of ten thousand volumes has about 10 MiB.
-pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 
 /// What the daemon answered.
 #[derive(Debug)]
@@ -23,51 +23,6 @@ pub(super) struct Answer {
     pub(crate) hint: Option<String>,
     /// An error's kind, where our server answers.
     pub(crate) kind: Option<String>,
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// No connection, so nothing was sent.
-    NotConnected(io::Error),
-    /// No connection in time, so nothing was sent.
-    ConnectDeadline,
-    /// The connection broke after the request may have been sent, before the whole answer was
-    /// there.
-    Broken(String),
-    /// The deadline passed after the request may have been sent.
-    Deadline,
-    /// What came back is not HTTP.
-    NotHttp(String),
-    /// The answer is longer than [`LARGEST_ANSWER`].
-    TooLarge,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConnected(error) => write!(f, "no connection: {error}"),
-            Self::ConnectDeadline => f.write_str("no connection in time"),
-            Self::Broken(why) => write!(f, "the connection broke: {why}"),
-            Self::Deadline => f.write_str("no answer in time"),
-            Self::NotHttp(why) => write!(f, "not HTTP: {why}"),
-            Self::TooLarge => f.write_str("the answer is too long"),
-        }
-    }
-}
-
-/// Whether a daemon that is just being restarted would look like this.
-pub(super) fn may_be_restarting(error: &io::Error) -> bool {
-    // `WouldBlock`: the queue of connections that wait to be accepted is full.
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::NotFound
-            | Kind::ConnectionRefused
-            | Kind::ConnectionReset
-            | Kind::WouldBlock
-            | Kind::Interrupted
-    )
 }
 
 /// Sends `call` to `socket` and reads the whole answer within the call's deadline.

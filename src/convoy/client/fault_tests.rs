@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Mutex};
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::support::faulty::{Answer, Faulty};
 
 fn at(socket: &Path) -> Client {
@@ -261,8 +262,9 @@ async fn what_no_waiting_helps_with_is_told_at_once() {
         assert!(error.message.contains(message), "{error}");
     }
     let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-    assert!(!exchange::may_be_restarting(&denied));
+    assert!(!may_be_restarting(&denied));
     let call = Call { method: Method::GET, route: "/info", body: None, deadline: Duration::ZERO };
-    let error = at(&file.with_file_name("none")).failed(&call, &Failure::NotConnected(denied));
+    let error =
+        Failure::NotConnected(denied).error(&call, &file.with_file_name("none"), Duration::ZERO);
     assert!(error.message.starts_with("no permission"), "{error}");
 }

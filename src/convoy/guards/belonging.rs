@@ -1,7 +1,7 @@
 //! Which backups are which volume's: several hosts can share a destination, and have volumes of the
 //! same name.
 
-use super::Guards;
+use super::run::Guards;
 use crate::{
     convoy::{Backup, Belonging, Destination, Name, Volume},
     error::{Error, ErrorKind, Result},
@@ -139,10 +139,10 @@ impl Guards {
     fn belonging(&self, backup: &Backup, volume: &Volume) -> Belonging {
         let Ok(url) = backup.url() else { return Belonging::Unclear };
         let belonging = backup.belonging(volume);
-        let mut seen = self.seen();
-        let known = seen.own.iter().any(|own| own.same_backup(&url));
+        let mut memory = self.memory();
+        let known = memory.own.iter().any(|own| own.same_backup(&url));
         match belonging {
-            Belonging::Own if !known => seen.own.push(url),
+            Belonging::Own if !known => memory.own.push(url),
             Belonging::Unclear if known => return Belonging::Own,
             _ => {}
         }

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::run::Guards;
 use crate::{
     convoy::Destination,
     error::{Error, Result},
@@ -84,6 +85,29 @@ impl Used {
         if let Err(error) = made {
             log::debug!("cannot write \"{}\": {error}", self.mark.display());
         }
+    }
+}
+
+impl Guards {
+    /// Refuses a destination that held backups and is empty now: a share is not mounted, or it is
+    /// another bucket.
+    pub(super) async fn still_there(&self, destination: &Destination) -> Result<()> {
+        let Some(marks) = &self.marks else { return Ok(()) };
+        let used = Used::new(marks, destination);
+        let asks = destination.is_s3() && used.is_marked();
+        used.still_there(if asks { self.daemon.is_used(destination).await? } else { None })
+    }
+
+    /// Remembers that there is a good backup at a destination.
+    pub(super) async fn remember(&self, destination: &Destination) {
+        let Some(marks) = &self.marks else { return };
+        let used = Used::new(marks, destination);
+        let asks = destination.is_s3() && !used.is_marked();
+        used.remember(if asks {
+            self.daemon.is_used(destination).await.unwrap_or_default()
+        } else {
+            None
+        });
     }
 }
 

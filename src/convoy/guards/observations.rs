@@ -1,13 +1,12 @@
 //! What a run saw happen, whatever its script made of it.
 //!
-//! A script returns what it likes, and may end half way; what the guards saw with their own eyes is
-//! what the program knows of volumes.
+//! A script returns what it likes, and may end half way. What the program knows of volumes comes
+//! from what the guards observed.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::Guards;
 use crate::convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume, names};
 
 /// One thing that the guards saw.
@@ -84,42 +83,46 @@ impl Observation {
     }
 }
 
-impl Guards {
-    /// What the run has seen so far, in the order in which it happened.
-    pub(crate) fn observed(&self) -> Vec<Observation> {
-        self.seen().observed.clone()
+/// What a run has observed so far, in the order in which it happened.
+#[derive(Debug, Default)]
+pub(super) struct Observations(Vec<Observation>);
+
+impl Observations {
+    pub(super) fn all(&self) -> &[Observation] {
+        &self.0
     }
 
-    pub(super) fn observe(&self, observation: Observation) {
-        self.seen().observed.push(observation);
+    pub(super) fn add(&mut self, observation: Observation) {
+        self.0.push(observation);
     }
 
-    /// The list of all volumes. A script may ask for it again and again: only the last one counts.
-    pub(super) fn observe_volumes(&self, volumes: &BTreeMap<String, Volume>) {
-        let snapshot_of = |volume: &Volume| {
+    /// The list of all volumes. A script may ask for the list again and again: only the last one
+    /// counts.
+    pub(super) fn add_volumes(&mut self, volumes: &BTreeMap<String, Volume>) {
+        let newest_of = |volume: &Volume| {
             let newest = volume.snapshots_by_time().last().copied()?.clone();
             Some((newest.name.clone(), taken(&newest)))
         };
-        let seen_now = volumes.iter().map(|(name, volume)| Observation::VolumeSeen {
+        let listed = volumes.iter().map(|(name, volume)| Observation::VolumeSeen {
             volume: name.clone(),
-            snapshot: snapshot_of(volume),
+            snapshot: newest_of(volume),
         });
-        let mut seen = self.seen();
-        seen.observed.retain(|observation| !matches!(observation, Observation::VolumeSeen { .. }));
-        seen.observed.extend(seen_now);
+        self.0.retain(|earlier| !matches!(earlier, Observation::VolumeSeen { .. }));
+        self.0.extend(listed);
     }
 
-    pub(super) fn observe_snapshot(&self, volume: &str, snapshot: &Snapshot) {
-        let time = taken(snapshot).unwrap_or_else(|| self.clock.now());
-        self.observe(Observation::SnapshotMade {
+    /// A snapshot that this run took, at `now` where neither its name nor the daemon tells.
+    pub(super) fn add_snapshot(&mut self, volume: &str, snapshot: &Snapshot, now: Timestamp) {
+        self.add(Observation::SnapshotMade {
             volume: volume.to_owned(),
             snapshot: snapshot.name.clone(),
-            time,
+            time: taken(snapshot).unwrap_or(now),
         });
     }
 
-    pub(super) fn observe_backup(
-        &self,
+    /// A backup that was inspected and is good; `made` where this run made it.
+    pub(super) fn add_backup(
+        &mut self,
         volume: &str,
         url: &BackupUrl,
         backup: &Backup,
@@ -127,7 +130,7 @@ impl Guards {
     ) {
         let snapshot_time = names::snapshot_time(backup.field("SnapshotName"))
             .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp());
-        self.observe(Observation::BackupGood {
+        self.add(Observation::BackupGood {
             volume: volume.to_owned(),
             url: url.to_string(),
             snapshot_time,

@@ -1,15 +1,92 @@
-//! The guards of what is done to volumes and snapshots.
+//! Volumes: listed, made, mounted, deleted (guards 2, 3, 6 and 8).
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use super::{Guards, Observation, explain_missing_volume, snapshot_names};
+use super::{observations::Observation, run::Guards};
 use crate::{
-    convoy::{Backup, Destination, Name, NewVolume, Snapshot, Volume},
+    convoy::{Backup, Destination, DriverInfo, Mount, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
 
 impl Guards {
+    /// All volumes by name. An empty list that the drivers contradict is an error, not an answer.
+    ///
+    /// # Errors
+    /// As [`Daemon::volumes`]; after one, the run deletes nothing more.
+    pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        let volumes = match self.daemon.volumes().await {
+            Ok(volumes) => volumes,
+            Err(error) => return Err(self.stop_on(error, "the list of volumes failed")),
+        };
+        if volumes.is_empty() {
+            // Convoy answers `{}` where its driver failed: ask the driver itself.
+            match self.daemon.driver_volumes().await {
+                Ok(drivers) if drivers.is_empty() => {}
+                Ok(drivers) => {
+                    let error = Error::new(
+                        ErrorKind::Protocol,
+                        format!(
+                            "the daemon lists no volumes, while its driver has {}",
+                            drivers.len()
+                        ),
+                    );
+                    return Err(self.stop_on(
+                        error.with_hint("look into the daemon's log"),
+                        "the list of volumes is wrong",
+                    ));
+                }
+                Err(error) => {
+                    return Err(
+                        self.stop_on(error, "the list of volumes is empty and its driver fails")
+                    );
+                }
+            }
+        }
+        self.memory().observations.add_volumes(&volumes);
+        Ok(volumes)
+    }
+
+    /// The drivers' own view of their volumes, by name.
+    ///
+    /// # Errors
+    /// As [`Daemon::driver_volumes`].
+    pub(crate) async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+        self.daemon.driver_volumes().await
+    }
+
+    /// One volume.
+    ///
+    /// # Errors
+    /// As [`Daemon::volume`].
+    pub(crate) async fn volume(&self, name: &Name) -> Result<Volume> {
+        self.daemon.volume(name).await.map_err(|error| explain_missing_volume(error, name))
+    }
+
+    /// Mounts a volume.
+    ///
+    /// # Errors
+    /// As [`Daemon::mount_volume`].
+    pub(crate) async fn mount_volume(
+        &self,
+        name: &Name,
+        mount_point: Option<&str>,
+    ) -> Result<Mount> {
+        self.may_write("mount a volume")?;
+        let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
+        self.daemon.mount_volume(name, mount_point).await
+    }
+
+    /// Unmounts a volume.
+    ///
+    /// # Errors
+    /// As [`Daemon::unmount_volume`].
+    pub(crate) async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        self.may_write("unmount a volume")?;
+        let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
+        self.daemon.unmount_volume(name).await
+    }
+
     /// A new volume, empty or restored from `new.backup`.
     ///
     /// # Errors
@@ -197,80 +274,6 @@ impl Guards {
         self.observe(Observation::VolumeGone { volume: name.to_string() });
         Ok(())
     }
-
-    /// Takes a snapshot under a name made here (guard 7).
-    ///
-    /// # Errors
-    /// As [`crate::convoy::Daemon::create_snapshot`]; a timeout only after a look that did not find
-    /// it (guard 8).
-    pub(crate) async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
-        self.may_write("take a snapshot")?;
-        let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
-        let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
-        let snapshot = match self.daemon.create_snapshot(volume, &name).await {
-            Err(error) if error.kind == ErrorKind::Timeout => {
-                self.daemon.snapshot(&name).await.map_err(|_| {
-                    error.with_hint(format!(
-                        "the daemon may still be at it: look for \"{name}\" before you repeat it"
-                    ))
-                })
-            }
-            Ok(snapshot) if snapshot.name != name.as_str() => {
-                let what = format!(
-                    "the daemon answered with the snapshot \"{}\" instead of \"{name}\"",
-                    snapshot.name
-                );
-                Err(Error::new(ErrorKind::Protocol, what))
-            }
-            snapshot => snapshot,
-        }?;
-        self.observe_snapshot(volume.as_str(), &snapshot);
-        Ok(snapshot)
-    }
-
-    /// One snapshot.
-    ///
-    /// # Errors
-    /// As [`crate::convoy::Daemon::snapshot`].
-    pub(crate) async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
-        self.daemon.snapshot(name).await
-    }
-
-    /// Deletes a snapshot.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped
-    /// deleting; else as [`crate::convoy::Daemon::delete_snapshot`].
-    pub(crate) async fn delete_snapshot(&self, name: &Name) -> Result<()> {
-        self.may_write("delete a snapshot")?;
-        let snapshot = self.daemon.snapshot(name).await?;
-        let volume = snapshot.volume_name;
-        let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
-        self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
-        // At EBS the snapshot is the backup: Convoy would only forget it, and it would cost money
-        // in no list.
-        if let Some(info) = snapshot.driver_info.filter(|info| info.contains_key("EBSSnapshotID"))
-            && info.get("State").is_none_or(|state| state != "removed")
-        {
-            return Err(Error::guard(format!(
-                "the snapshot \"{name}\" is not deleted: at EBS it is a backup, which is still there"
-            ))
-            .with_hint("delete the backup first (\"prune\", or \"remove --all\"), then the snapshot"));
-        }
-        match self.daemon.delete_snapshot(name).await {
-            Err(error) if error.kind == ErrorKind::Timeout => {
-                match self.daemon.snapshot(name).await {
-                    Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
-                    _ => Err(error.with_hint(
-                        "the daemon may still be at it: look again before you repeat it",
-                    )),
-                }
-            }
-            deleted => deleted,
-        }?;
-        self.observe(Observation::SnapshotDeleted { volume, snapshot: name.to_string() });
-        Ok(())
-    }
 }
 
 /// Whether a restore that failed so can have left a volume behind, that is this restore's: not
@@ -292,4 +295,15 @@ fn like_the_backup(new: &NewVolume, backup: &Backup) -> NewVolume {
         size: new.size.or(size),
         ..new.clone()
     }
+}
+
+/// Convoy says only `Volume not found.`; name the volume.
+fn explain_missing_volume(error: Error, name: &Name) -> Error {
+    if error.kind != ErrorKind::NotFound {
+        return error;
+    }
+    log::debug!("the daemon's words: {error}");
+    Error::new(ErrorKind::NotFound, format!("there is no volume \"{name}\""))
+        .with_status(404)
+        .with_hint("see \"convoy-backups volumes\" for those there are")
 }

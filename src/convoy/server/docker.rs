@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, go_json, mounts::Mounts, request::Fields};
+use super::{answer::Answer, go_json, mounts::Mounts, request::Fields};
 use crate::{
     convoy::{BackupUrl, Daemon, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},

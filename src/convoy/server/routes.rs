@@ -1,16 +1,11 @@
-//! Convoy's API: each route's arguments, and its answer as Convoy writes it.
-
-use std::{
-    collections::{BTreeMap, hash_map::RandomState},
-    hash::{BuildHasher as _, Hasher as _},
-};
+//! Convoy's API: which request is which call, and how a failure is told on each route.
 
 use hyper::Method;
 
-use super::{Answer, go_json, request::Fields};
+use super::{answer::Answer, calls, go_json, request::Fields};
 use crate::{
-    convoy::{Backup, BackupUrl, Daemon, Destination, Name, NewVolume, Snapshot, Volume},
-    error::{Error, Result},
+    convoy::Daemon,
+    error::{Error, ErrorKind, Result},
 };
 
 /// A route of Convoy's API.
@@ -65,6 +60,32 @@ impl Route {
         })
     }
 
+    /// What the daemon says to this request.
+    async fn call(self, daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+        let verbose = fields.flag("Verbose")?;
+        match self {
+            Self::Info => go_json::info(&daemon.info().await?),
+            Self::VolumeList { driver: true } => {
+                go_json::to_string(&daemon.driver_volumes().await?)
+            }
+            Self::VolumeList { driver: false } => calls::list_volumes(daemon).await,
+            Self::VolumeInspect => calls::inspect_volume(daemon, fields).await,
+            Self::VolumeCreate => calls::create_volume(daemon, fields, verbose).await,
+            Self::VolumeMount => calls::mount_volume(daemon, fields, verbose).await,
+            Self::VolumeUmount => calls::unmount_volume(daemon, fields).await,
+            Self::VolumeDelete => calls::delete_volume(daemon, fields).await,
+            Self::SnapshotCreate => calls::create_snapshot(daemon, fields, verbose).await,
+            Self::SnapshotInspect => calls::inspect_snapshot(daemon, fields).await,
+            Self::SnapshotDelete => calls::delete_snapshot(daemon, fields).await,
+            Self::BackupList => calls::list_backups(daemon, fields).await,
+            Self::BackupInspect => calls::inspect_backup(daemon, fields).await,
+            Self::BackupCreate => calls::create_backup(daemon, fields, verbose).await,
+            Self::BackupDelete => calls::delete_backup(daemon, fields).await,
+            Self::Capabilities => go_json::to_string(&daemon.capabilities().await?),
+            Self::BackupsUsed => calls::is_used(daemon, fields).await,
+        }
+    }
+
     /// What is answered when the daemon fails: its words as Convoy puts them on this route, and the
     /// status.
     fn failure(self, error: &Error, fields: &Fields) -> Answer {
@@ -107,103 +128,13 @@ impl Route {
             Err(error) => {
                 // That there is no such thing is an answer, too: a volume without a backup has
                 // none.
-                let level = if error.kind == crate::error::ErrorKind::NotFound {
+                let level = if error.kind == ErrorKind::NotFound {
                     log::Level::Debug
                 } else {
                     log::Level::Warn
                 };
                 log::log!(level, "{self:?} failed: {error}");
                 self.failure(&error, &fields)
-            }
-        }
-    }
-
-    async fn call(self, daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
-        let verbose = fields.flag("Verbose")?;
-        match self {
-            Self::Info => go_json::info(&daemon.info().await?),
-            Self::VolumeList { driver: true } => {
-                go_json::to_string(&daemon.driver_volumes().await?)
-            }
-            Self::VolumeList { driver: false } => {
-                let volumes = daemon.volumes().await?;
-                let listed: BTreeMap<_, _> =
-                    volumes.into_iter().map(|(name, v)| (name, as_listed(v))).collect();
-                go_json::to_string(&listed)
-            }
-            Self::VolumeInspect => go_json::to_string(&as_listed(
-                daemon.volume(&name(fields.text("VolumeName")?)?).await?,
-            )),
-            Self::VolumeCreate => {
-                let volume = as_listed(daemon.create_volume(&new_volume(fields)?).await?);
-                if verbose { go_json::to_string(&volume) } else { Ok(volume.name) }
-            }
-            Self::VolumeMount => {
-                let name = name(fields.text("VolumeName")?)?;
-                let mount = daemon.mount_volume(&name, fields.some_text("MountPoint")?).await?;
-                if !verbose {
-                    return Ok(mount.mount_point);
-                }
-                go_json::to_string(&Volume {
-                    name: mount.name,
-                    mount_point: mount.mount_point,
-                    ..Volume::default()
-                })
-            }
-            Self::VolumeUmount => {
-                nothing(daemon.unmount_volume(&name(fields.text("VolumeName")?)?).await)
-            }
-            Self::VolumeDelete => {
-                let name = name(fields.text("VolumeName")?)?;
-                nothing(daemon.delete_volume(&name, fields.flag("ReferenceOnly")?).await)
-            }
-            Self::SnapshotCreate => {
-                let volume = name(fields.text("VolumeName")?)?;
-                let snapshot = name(&named_or_new(fields.text("Name")?, "snapshot"))?;
-                let snapshot = daemon.create_snapshot(&volume, &snapshot).await?;
-                if !verbose {
-                    return Ok(snapshot.name);
-                }
-                go_json::to_string(&Snapshot { volume_created_at: None, ..snapshot })
-            }
-            Self::SnapshotInspect => {
-                go_json::to_string(&daemon.snapshot(&name(fields.text("SnapshotName")?)?).await?)
-            }
-            Self::SnapshotDelete => {
-                nothing(daemon.delete_snapshot(&name(fields.text("SnapshotName")?)?).await)
-            }
-            Self::BackupList => {
-                let volume = fields.some_text("VolumeName")?.map(name).transpose()?;
-                let backups =
-                    daemon.backups(&destination(fields.text("URL")?)?, volume.as_ref()).await?;
-                let by_url: BTreeMap<String, Backup> = backups
-                    .into_iter()
-                    .map(|backup| (backup.field("BackupURL").to_owned(), backup))
-                    .collect();
-                go_json::to_string(&by_url)
-            }
-            Self::BackupInspect => {
-                go_json::to_string(&daemon.backup(&backup_url(fields.text("URL")?)?).await?)
-            }
-            Self::BackupCreate => {
-                let snapshot = name(fields.text("SnapshotName")?)?;
-                let url = daemon
-                    .create_backup(&snapshot, &destination(fields.text("URL")?)?)
-                    .await?
-                    .to_string();
-                if verbose {
-                    go_json::to_string(&BTreeMap::from([("URL", url)]))
-                } else {
-                    Ok(go_json::escaped(&url))
-                }
-            }
-            Self::BackupDelete => {
-                nothing(daemon.delete_backup(&backup_url(fields.text("URL")?)?).await)
-            }
-            Self::Capabilities => go_json::to_string(&daemon.capabilities().await?),
-            Self::BackupsUsed => {
-                let used = daemon.is_used(&destination(fields.text("URL")?)?).await?;
-                go_json::to_string(&BTreeMap::from([("Used", used)]))
             }
         }
     }
@@ -237,73 +168,4 @@ impl Missing {
 /// `?driver=1`: any value but an empty one counts.
 fn asks_for_the_driver(query: &str) -> bool {
     query.split('&').any(|part| part.strip_prefix("driver=").is_some_and(|value| !value.is_empty()))
-}
-
-fn nothing(done: Result<()>) -> Result<String> {
-    done.map(|()| String::new())
-}
-
-/// A volume's snapshots do not name it again in its own listing.
-fn as_listed(mut volume: Volume) -> Volume {
-    for snapshot in volume.snapshots.iter_mut().flat_map(BTreeMap::values_mut) {
-        snapshot.volume_name.clear();
-        snapshot.volume_created_at = None;
-    }
-    volume
-}
-
-fn name(text: &str) -> Result<Name> {
-    Name::volume(text).map_err(|_| Error::usage(format!("Invalid name {text}")))
-}
-
-/// The name asked for, or a new one such as `volume-b7d0b1b4acca479d`.
-fn named_or_new(text: &str, what: &str) -> String {
-    if text.is_empty() {
-        // Each `RandomState` has keys of its own, drawn from the system's randomness.
-        format!("{what}-{:016x}", RandomState::new().build_hasher().finish())
-    } else {
-        text.to_owned()
-    }
-}
-
-fn known_scheme(url: &str) -> Result<()> {
-    match url.split_once("://") {
-        Some((scheme, _)) if !["vfs", "s3", "ebs"].contains(&scheme) => {
-            Err(Error::usage(format!("Driver {scheme} is not supported!")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn destination(text: &str) -> Result<Destination> {
-    known_scheme(text)?;
-    Destination::parse(text)
-}
-
-fn backup_url(text: &str) -> Result<BackupUrl> {
-    known_scheme(text)?;
-    BackupUrl::parse(text)
-}
-
-/// What a new volume shall be. `Endpoint` is looked at only where Convoy refuses it: a daemon knows
-/// its own endpoint.
-fn new_volume(fields: &Fields) -> Result<NewVolume> {
-    let owned = |name: &str| Ok::<_, Error>(fields.some_text(name)?.map(str::to_owned));
-    let backup = fields.some_text("BackupURL")?.map(backup_url).transpose()?;
-    if backup.is_none() && fields.some_text("Endpoint")?.is_some() {
-        return Err(Error::usage(
-            "Endpoint option can only be used when creating a volume from a backup.",
-        ));
-    }
-    Ok(NewVolume {
-        name: name(&named_or_new(fields.text("Name")?, "volume"))?,
-        driver: owned("DriverName")?,
-        // Go can't tell 0 from left out.
-        size: fields.number("Size")?.filter(|size| *size > 0),
-        backup,
-        volume_type: owned("Type")?,
-        iops: fields.number("IOPS")?.filter(|iops| *iops > 0),
-        driver_volume_id: owned("DriverVolumeID")?,
-        prepare_for_vm: fields.flag("PrepareForVM")?,
-    })
 }

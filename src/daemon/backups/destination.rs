@@ -22,7 +22,7 @@ use crate::{
 pub(super) enum Location {
     /// `<destination>/repository`
     Folder(PathBuf),
-    /// The same in a bucket, where nothing can be locked.
+    /// `repository` below the destination's path in a bucket, where nothing can be locked.
     Bucket(Bucket),
 }
 

@@ -10,7 +10,7 @@ use crate::{
     convoy::refusal::no_backup,
     daemon::{
         repository::guarded,
-        tree::write::{self, Notes},
+        tree::write::{self, RestoreWarnings},
     },
     error::Result,
 };
@@ -32,7 +32,7 @@ impl DestinationRepository {
         let _lock = self.reading_lock()?;
         repository.forget_index();
         repository.backend().take_failure();
-        let warnings = Notes::default();
+        let warnings = RestoreWarnings::default();
         let bytes = self.catalogue.bytes(found.tree);
         let piece = self.access.progress.begin(&format!("restore {volume}"), bytes);
         let restored = guarded("the restore", || {

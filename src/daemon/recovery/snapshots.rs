@@ -50,7 +50,7 @@ pub(in crate::daemon) fn create(
 /// Removes a snapshot.
 ///
 /// # Errors
-/// Where there is none, or the state can't be written. Data that can't be removed is only a
+/// Where there is no such snapshot, or the state can't be written. Data that can't be removed is only a
 /// warning.
 pub(in crate::daemon) fn delete(
     volumes: &Volumes,

@@ -24,7 +24,10 @@ use crate::{
     sync::lock,
 };
 
-/// A repository's files.
+/// A key that is younger may be of a host that is making the repository now.
+const YOUNG_KEY: Duration = Duration::from_hours(1);
+
+/// The files of one repository, for the library.
 #[derive(Debug)]
 pub(crate) struct Backend {
     storage: Box<dyn Storage>,
@@ -33,7 +36,7 @@ pub(crate) struct Backend {
     failure: Mutex<Option<Error>>,
     /// Keys written by this process.
     keys: Mutex<Vec<Id>>,
-    /// The config written by this process, or tried to.
+    /// The config that this process wrote, or tried to write.
     config: Mutex<Option<Bytes>>,
     /// Tests make the disk full after so many bytes.
     #[cfg(test)]
@@ -41,7 +44,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// The backend of the repository whose files are there.
+    /// The backend of the repository whose files are in `storage`.
     pub(crate) fn new(storage: impl Storage + 'static) -> Self {
         Self {
             storage: Box::new(storage),
@@ -71,9 +74,8 @@ impl Backend {
     /// Whether there is a repository.
     ///
     /// # Errors
-    /// Where it can't be read: that is no proof that there is none. [`ErrorKind::Repository`] where
-    /// only its `config` is missing: to make a new one there would lock everybody out of what it
-    /// holds.
+    /// Where that can't be read: a failure is no proof that there is none. [`ErrorKind::Repository`]
+    /// where only the `config` is missing: a new one would make all that is there unreadable.
     pub(crate) fn exists(&self) -> Result<bool> {
         let there = || Ok(self.storage.size(FileType::Config, &Id::default())?.is_some());
         // Another host may make it between the two looks.
@@ -118,7 +120,7 @@ impl Backend {
         lock(&self.failure).take()
     }
 
-    /// The same, left where it is: there is no use in going on after it.
+    /// The first failure, without taking it: after it there is no use in going on.
     pub(crate) fn failure(&self) -> Option<Error> {
         lock(&self.failure).clone()
     }
@@ -129,14 +131,14 @@ impl Backend {
     }
 
     /// Removes the keys where there is no repository yet: making one was interrupted, and a key
-    /// that does not fit would keep everybody out later. Where others can't be locked out (not
-    /// `alone`), young keys may be another host's, just at work.
+    /// that does not fit would keep every host out later. Where others can't be locked out (not
+    /// `alone`), a young key may be of another host that is making the repository now.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] for such young keys.
+    /// [`ErrorKind::Busy`] for a young key, where not `alone`.
     pub(crate) fn remove_stray_keys(&self, alone: bool) -> Result<()> {
         for (key, age) in self.storage.keys()? {
-            if !alone && age.is_none_or(|age| age < Duration::from_hours(1)) {
+            if !alone && age.is_none_or(|age| age < YOUNG_KEY) {
                 let message = format!(
                     "another host seems to be making the repository at \"{}\"",
                     self.location()
@@ -150,9 +152,9 @@ impl Backend {
         Ok(())
     }
 
-    /// Removes the keys that this backend wrote, where it was not the one that made the repository.
-    /// Where it may have been, because nobody knows what became of its config, they stay: without
-    /// them nothing would open it.
+    /// Removes the keys that this backend wrote, where another process made the repository. Where
+    /// that is in doubt, because the fate of this backend's config is unknown, the keys stay:
+    /// without them nothing would open the repository.
     pub(crate) fn remove_own_keys(&self) {
         let is_anothers = match self.storage.read(FileType::Config, &Id::default()) {
             Ok(config) => lock(&self.config).as_ref() != Some(&config),
@@ -166,8 +168,8 @@ impl Backend {
         }
     }
 
-    /// Removes what a process of this host left half written more than `age` ago; how many files
-    /// there were.
+    /// Removes the files that a process of this host left half written more than `age` ago; how
+    /// many there were.
     pub(crate) fn remove_leftovers(&self, age: Duration) -> usize {
         self.storage.remove_leftovers(age)
     }
@@ -175,7 +177,7 @@ impl Backend {
     /// How long ago a mark of this name was made; `None` where there is none.
     ///
     /// # Errors
-    /// Where that can't be read.
+    /// Where the mark can't be read.
     pub(crate) fn marked(&self, name: &str) -> Result<Option<Duration>> {
         self.storage.marked(name)
     }
@@ -183,19 +185,19 @@ impl Backend {
     /// Makes a mark of this name.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Where the mark can't be written.
     pub(crate) fn mark(&self, name: &str) -> Result<()> {
         self.storage.mark(name)
     }
 
-    /// Keeps the first failure.
+    /// Keeps the failure, where it is the first.
     fn kept<T>(&self, done: Result<T>) -> Result<T> {
         done.inspect_err(|error| {
             lock(&self.failure).get_or_insert_with(|| error.clone());
         })
     }
 
-    /// The same for the library.
+    /// [`Backend::kept`], with the failure as the library's error.
     fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
         self.kept(done)
             .map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))

@@ -52,10 +52,10 @@ impl OpenRepository {
         Self::open_as(backend, &Credentials::password(password))
     }
 
-    /// Opens it with its key, which costs nothing.
+    /// Opens the repository with its key, which costs nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Repository`] where it is not that repository's key, or it is damaged.
+    /// [`ErrorKind::Repository`] where the key is another repository's, or it is damaged.
     pub(crate) fn open_with_key(backend: Backend, key: MasterKey) -> Result<Self> {
         Self::open_as(backend, &Credentials::Masterkey(key))
     }
@@ -74,7 +74,8 @@ impl OpenRepository {
         Ok(Self { backend, key, indexed: Mutex::default() })
     }
 
-    /// Makes a repository in the backend's folder; `alone` where nobody else can be doing the same.
+    /// Makes a repository in the backend's folder; `alone` where no other process can be doing the
+    /// same.
     ///
     /// # Errors
     /// Where the folder can't be written, or another process made one there at the same moment.
@@ -101,12 +102,11 @@ impl OpenRepository {
         Ok(Self { backend, key, indexed: Mutex::default() })
     }
 
-    /// The key that opens it without the password.
+    /// The key that opens the repository without the password.
     pub(crate) fn key(&self) -> &MasterKey {
         &self.key
     }
 
-    /// Its files.
     pub(crate) fn backend(&self) -> &Arc<Backend> {
         &self.backend
     }
@@ -114,7 +114,7 @@ impl OpenRepository {
     /// The repository without its index.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Where the repository can't be read.
     pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
         self.plain_for(no_piece())
     }
@@ -140,8 +140,8 @@ impl OpenRepository {
         Ok(fresh)
     }
 
-    /// The repository with the index as it is on disk now, for the one who does this piece of work:
-    /// the bytes that are written through it count for that piece.
+    /// The repository with the index as it is on disk now, for one piece of work: the bytes that are
+    /// written through it count for that piece.
     ///
     /// # Errors
     /// Where the index can't be read.
@@ -193,7 +193,7 @@ pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Err
     }
     let words = error.display_log();
     let words = words.strip_prefix("Error: ").unwrap_or(&words);
-    // From here on, it is for the library's authors.
+    // What follows is for the library's authors.
     let end =
         ["Some additional details", "Backtrace:"].iter().filter_map(|mark| words.find(mark)).min();
     let words = &words[..end.unwrap_or(words.len())];
@@ -205,24 +205,24 @@ pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Err
     .with_hint("if it happens again, look with \"restic check\" at the repository")
 }
 
-/// Runs what calls the library, which panics in places: a panic becomes an error, and nothing stays
-/// locked.
+/// Runs `act`, which calls the library. The library panics in places: a panic becomes an error, and
+/// nothing stays locked.
 pub(crate) fn guarded<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
         Err(blocking::panicked(what, ErrorKind::Repository, panic.as_ref()))
     })
 }
 
-/// The library's progress bars: what it counts in bytes counts for a piece of work. Threads of the
-/// library may outlive it, so they do not keep it from being over.
+/// The library's progress bars: bytes that the library counts, count for a piece of work. Threads of
+/// the library may outlive the piece, so they do not keep it from being over.
 #[derive(Debug)]
 struct Bars(Weak<dyn Piece>);
 
 impl ProgressBars for Bars {
     fn progress(&self, kind: ProgressType, what: &str) -> RusticBar {
         match kind {
-            // A copy counts twice: what the files hold, then the few bytes of its folders. The
-            // former is what one waits for.
+            // A copy counts twice: the content of the files, then the few bytes of the folders. The
+            // content is what takes time.
             ProgressType::Bytes if !what.contains("tree") => RusticBar::new(Bar(self.0.clone())),
             _ => RusticBar::hidden(),
         }

@@ -19,19 +19,19 @@ pub(crate) use folder::Folder;
 
 /// The files of one repository. Each becomes visible as a whole or not at all.
 pub(crate) trait Storage: fmt::Debug + Send + Sync {
-    /// Where it is, in people's words.
+    /// Where the repository is, in people's words.
     fn location(&self) -> String;
 
-    /// Makes what has to be there before files can be.
+    /// Makes the folders that have to be there before files can be written.
     fn make(&self) -> Result<()>;
 
     /// All files of a kind, each with its size in bytes.
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>>;
 
-    /// A whole file. [`crate::error::ErrorKind::Repository`] where it is not there.
+    /// A whole file. [`crate::error::ErrorKind::Repository`] where the file is not there.
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes>;
 
-    /// So many bytes of a file from there on.
+    /// `length` bytes of a file, from `offset` on.
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes>;
 
     /// Writes a file, durably. A config is never replaced: two hosts may make the repository at the
@@ -50,14 +50,14 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
         packs.iter().filter_map(|id| size(id).transpose()).collect()
     }
 
-    /// Whether there are files that a config and keys are there for.
+    /// Whether there are files of backups, for which there must be a config and keys.
     fn has_files(&self) -> Result<bool>;
 
     /// The keys that are there, with their ages where they are known.
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>>;
 
-    /// Removes what a process of this host left half written more than `age` ago; how many files
-    /// there were.
+    /// Removes the files that a process of this host left half written more than `age` ago; how
+    /// many there were.
     fn remove_leftovers(&self, age: Duration) -> usize;
 
     /// How long ago a mark of this name was made; `None` where there is none.

@@ -1,18 +1,18 @@
 //! POSIX access lists (`acl(5)`), as the kernel hands them out as extended attributes: a version,
 //! then entries of eight bytes.
 //!
-//! A file that has one shows the list's mask as the group bits of its mode. Where the list can't be
-//! restored, those bits must not stay: they would give the file's group what only users and groups
-//! named in the list had.
+//! A file with an access list shows the list's mask as the group bits of its mode. Where the list
+//! can't be restored, those bits must not stay: they would give the file's group what only users and
+//! groups named in the list had.
 
 use rustix::fs::Mode;
 
 /// The group bits of a mode ([`Mode::RWXG`]).
 pub(crate) type GroupBits = Mode;
 
-/// The attribute that decides who may do what.
+/// The list that decides who may do what with the file.
 pub(crate) const ACCESS: &str = "system.posix_acl_access";
-/// Both attributes; the second one is what new files in a folder get.
+/// Both lists; new files in a folder get the second one.
 pub(crate) const NAMES: [&str; 2] = [ACCESS, "system.posix_acl_default"];
 
 /// The version of the layout (`POSIX_ACL_XATTR_VERSION`).
@@ -22,7 +22,8 @@ const GROUP: u16 = 4;
 /// The tag of the mask (`ACL_MASK`).
 const MASK: u16 = 0x10;
 
-/// What the list lets the file's own group do, the mask applied; nothing, where that can't be read.
+/// What the list lets the file's own group do, with the mask applied; nothing where the list can't
+/// be read.
 pub(crate) fn group_bits(list: &[u8]) -> GroupBits {
     let Some((&VERSION, entries)) = list.split_first_chunk() else { return Mode::empty() };
     let find = |wanted: u16| {

@@ -23,8 +23,8 @@ pub(crate) fn to_restic(mode: u32) -> u32 {
     mode & PERMISSIONS | special | kind
 }
 
-/// The permissions of a mode in Go's bits, with set-user-id, set-group-id and sticky; the kind is
-/// the node's own business.
+/// The permissions of a mode in Go's bits, with set-user-id, set-group-id and sticky. The kind of
+/// file is in the node.
 pub(crate) fn permissions(go: u32) -> u32 {
     let special: u32 = SPECIAL.iter().filter(|(_, bit)| go & bit != 0).map(|(bit, _)| bit).sum();
     go & PERMISSIONS | special

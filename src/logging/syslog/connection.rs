@@ -14,7 +14,7 @@ use super::server::Server;
 /// How long a connection may take to open, and a message to be taken.
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a host takes to say that nobody listens at its port, where it says so at all.
+/// How long a host takes to refuse a datagram to a port without a listener, where it refuses at all.
 const REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
 /// An open connection to a server.
@@ -31,10 +31,10 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Opens it, at the first of the host's addresses that can be.
+    /// Connects to the first of the host's addresses that works.
     ///
     /// # Errors
-    /// The name can't be resolved, nobody listens there, or it took too long.
+    /// The name can't be resolved, nothing listens there, or it took too long.
     pub(super) fn open(server: &Server) -> io::Result<Self> {
         match server {
             Server::Udp(host, port) => first(host, *port, udp).map(Self::Udp),
@@ -60,11 +60,11 @@ impl Connection {
         }
     }
 
-    /// Waits a moment for the word that what was just sent is refused; for UDP alone, others say so
-    /// when sending.
+    /// Waits a moment for the refusal of what was just sent. Only UDP needs it: others fail in
+    /// sending.
     ///
     /// # Errors
-    /// It is refused.
+    /// The host refused the message.
     pub(super) fn confirm(&mut self) -> io::Result<()> {
         let Self::Udp(socket) = self else { return Ok(()) };
         std::thread::sleep(REFUSAL_WAIT);
@@ -72,7 +72,7 @@ impl Connection {
     }
 }
 
-/// The first address of the host that this works with; else the last one's error.
+/// Opens the first address of the host that works; else the last one's error.
 fn first<T>(host: &str, port: u16, open: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in (host.trim_start_matches('[').trim_end_matches(']'), port).to_socket_addrs()? {
@@ -86,7 +86,7 @@ fn first<T>(host: &str, port: u16, open: impl Fn(SocketAddr) -> io::Result<T>) -
 
 fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    // Connected, so that the system tells of refusals.
+    // Connected, so that the system reports refusals.
     socket.connect(address)?;
     socket.set_write_timeout(Some(NETWORK_TIMEOUT))?;
     Ok(socket)
@@ -115,15 +115,15 @@ fn unix(path: &Path) -> io::Result<Connection> {
     }
 }
 
-/// A server that ended has closed its side; without a look, the first message after that would be
-/// lost without a word.
+/// Fails where the server has closed its side: the first message after that would be lost without an
+/// error.
 fn still_open(stream: &TcpStream) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let seen = stream.peek(&mut [0]);
     stream.set_nonblocking(false)?;
     match seen {
         Ok(0) => Err(io::ErrorKind::ConnectionAborted.into()),
-        // A server has nothing to say; what it says all the same is left where it is.
+        // Syslog servers send nothing. Whatever this one sends is left unread.
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         Err(error) => Err(error),

@@ -17,15 +17,15 @@ use crate::logging::line::{Line, microseconds};
 /// What the messages say they are from.
 const APPLICATION: &str = "convoy-backups";
 
-/// The id of our structured data. The number is the one that IANA keeps for examples: the project
-/// has none of its own.
+/// The id of our structured data, with the number that IANA keeps for examples: the project has no
+/// number of its own.
 const STRUCTURED_DATA: &str = "convoy-backups@32473";
 
 /// What every receiver of UDP should take (RFC 5426), in bytes.
 const LONGEST_DATAGRAM: usize = 2048;
 
-/// What rsyslog and journald take as they come, in bytes.
-const LONGEST: usize = 8192;
+/// What rsyslog and journald take whole, in bytes.
+const LONGEST_MESSAGE: usize = 8192;
 
 /// Writes messages for one server.
 #[derive(Debug, Clone)]
@@ -44,7 +44,8 @@ impl Format {
             process: APPLICATION.to_owned(),
             pid: std::process::id(),
         };
-        let longest = if matches!(server, Server::Udp(..)) { LONGEST_DATAGRAM } else { LONGEST };
+        let longest =
+            if matches!(server, Server::Udp(..)) { LONGEST_DATAGRAM } else { LONGEST_MESSAGE };
         Self { header, local: matches!(server, Server::Unix(_)), longest }
     }
 
@@ -78,7 +79,7 @@ impl Format {
             self.header.pid,
             id,
             self.header.format_5424_structured_data(data.collect()),
-            line.said()
+            line.prefixed()
         )
     }
 
@@ -86,7 +87,7 @@ impl Format {
     fn local(&self, line: &Line) -> String {
         let time = line.time.to_zoned(TimeZone::system()).strftime("%b %e %H:%M:%S").to_string();
         let (process, pid) = (&self.header.process, self.header.pid);
-        format!("<{}>{time} {process}[{pid}]: {}", self.priority(line.level), line.said())
+        format!("<{}>{time} {process}[{pid}]: {}", self.priority(line.level), line.prefixed())
     }
 
     fn priority(&self, level: Level) -> u8 {

@@ -1,5 +1,5 @@
-//! Takes messages from the threads that log to the syslog server, on a thread of its own: whatever
-//! the server does, logging costs a place in a queue.
+//! The queue to the syslog server, and the thread that sends from it. Whatever the server does, a
+//! thread that logs only puts a message into the queue.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +29,7 @@ const QUEUE_CAPACITY: usize = 2_000;
 /// The pauses between attempts to reach a server that is down: the first, and the longest.
 const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// After this long a name is resolved anew for UDP, where nothing tells that a server moved.
+/// After this long, UDP resolves the name anew: nothing else shows that a server moved.
 const UDP_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The pause between datagrams while catching up: at full speed, a server that has just started
@@ -52,7 +52,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<String>,
-    /// How many found no place, or were lost on the way, since that was last said.
+    /// How many messages found no place, or were lost on the way, since that was last logged.
     dropped: u64,
     /// The process ends: what waits is tried once more, without pauses.
     ending: bool,
@@ -67,7 +67,7 @@ impl Sender {
     /// The system has no thread left.
     pub(crate) fn start(server: Server, host: &str) -> Result<Self> {
         let sender = Self { format: Format::new(&server, host), shared: Arc::default() };
-        let mut deliverer = Deliverer {
+        let mut thread = SenderThread {
             server,
             format: sender.format.clone(),
             shared: Arc::clone(&sender.shared),
@@ -77,7 +77,7 @@ impl Sender {
         };
         std::thread::Builder::new()
             .name("syslog".to_owned())
-            .spawn(move || deliverer.work())
+            .spawn(move || thread.work())
             .map_err(|error| {
                 Error::io("cannot start the thread that sends to the syslog server", &error)
             })?;
@@ -110,7 +110,7 @@ impl Shared {
         lock(&self.queue)
     }
 
-    /// Waits for a message; none where the process ends and nothing waits.
+    /// Waits for a message; `None` where the process ends and nothing waits.
     fn next(&self) -> Option<String> {
         let queue = self.lock();
         let mut queue = self
@@ -131,8 +131,8 @@ impl Shared {
     }
 }
 
-/// The thread's own things.
-struct Deliverer {
+/// What the thread that sends works with.
+struct SenderThread {
     server: Server,
     format: Format,
     shared: Arc<Shared>,
@@ -142,11 +142,11 @@ struct Deliverer {
     catching_up: bool,
 }
 
-impl Deliverer {
+impl SenderThread {
     fn work(&mut self) {
         while let Some(message) = self.shared.next() {
             if let Err(error) = self.deliver(&message)
-                && !self.outlast(&message, &error)
+                && !self.retry_until_sent(&message, &error)
             {
                 break;
             }
@@ -157,7 +157,7 @@ impl Deliverer {
         self.shared.changed.notify_all();
     }
 
-    /// Sends it; where a connection of before is of no use any more, over a new one.
+    /// Sends a message, over a new connection where the old one is of no use any more.
     fn deliver(&mut self, message: &str) -> io::Result<()> {
         if matches!(self.server, Server::Udp(..)) && self.opened.elapsed() > UDP_LIFETIME {
             // Where the name can't be resolved now, the old address is the best there is.
@@ -187,9 +187,9 @@ impl Deliverer {
         Ok(())
     }
 
-    /// Tries again and again, and says so in the other logs; false where the process ends before it
-    /// worked.
-    fn outlast(&mut self, message: &str, error: &io::Error) -> bool {
+    /// Tries to send until it works, and logs the trouble to the other destinations; false where the
+    /// process ends before.
+    fn retry_until_sent(&mut self, message: &str, error: &io::Error) -> bool {
         let since = Instant::now();
         log::warn!(
             "{}; its lines wait, and those that find no place are dropped",
@@ -231,7 +231,7 @@ impl Deliverer {
         }
     }
 
-    /// Says what was dropped, to the server too, once there is room again.
+    /// Logs how many messages were dropped, to the server too, once there is room again.
     fn report_dropped(&mut self) {
         let dropped = {
             let mut queue = self.shared.lock();
@@ -252,7 +252,7 @@ impl Deliverer {
             run: None,
             message,
         };
-        // Should the server be gone again already, then the next message finds out.
+        // Where the server is gone again already, the next message finds out.
         let _ =
             self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
     }

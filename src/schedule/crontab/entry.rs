@@ -17,6 +17,7 @@ use crate::{
     command_words::{self, Words},
     config::Config,
     error::{Error, Result},
+    retention::Policy,
     schedule::timetable::{Fields, Pattern, Schedule},
     script::{Arguments, Effect, Library, Origin, Script, arguments::from_command_line},
     suggest::{self, did_you_mean_or},
@@ -181,8 +182,15 @@ pub(super) fn parse(
         let at = place_of(&script, &arguments, &error, &given).unwrap_or(at);
         line.located(error, at, None)
     })?;
-    if script.does.contains(&Effect::Prune) && !script.may_do_more {
-        prune_policy(&script.name, &checked).map_err(|wrong| line.error(wrong.shifted(at)))?;
+    let has_policy = script.parameters.iter().any(|one| one.name.starts_with("keep_"));
+    if has_policy && script.does.contains(&Effect::Prune) && !script.may_do_more {
+        // Such a script refuses a wrong policy when it runs: that must not come out at 3 a.m.
+        let numbers = checked
+            .values()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.as_i64()?)));
+        Policy::of_arguments(&script.name, numbers)
+            .map_err(|error| line.located(error, at, None))?;
     }
     if let Some(flag) = flags.overrides.iter().find(|flag| flag.name == "BKUP_DATA_DIR") {
         let at =
@@ -235,26 +243,6 @@ pub(super) fn parse(
         origin: script.origin.clone(),
         config,
     })
-}
-
-/// What a script that prunes refuses when it runs: that must not come out at 3 a.m. Its policy is
-/// what its arguments `keep_..` say; one without any has its policy in its text.
-fn prune_policy(script: &str, arguments: &Arguments) -> std::result::Result<(), Wrong> {
-    let rules = || arguments.values().iter().filter(|(name, _)| name.starts_with("keep_"));
-    if let Some((_, rule)) =
-        rules().find(|(_, rule)| rule.as_i64().is_some_and(|number| number < 0))
-    {
-        return Err(Wrong::new(0, format!("{rule} is not a number of items to keep"))
-            .hint("give 0 or more"));
-    }
-    if rules().next().is_some()
-        && rules().all(|(_, rule)| rule.is_null() || rule.as_i64() == Some(0))
-    {
-        return Err(Wrong::new(0, format!("\"{script}\" needs to know what to keep")).hint(
-            "give at least one of --keep-last, --keep-hourly .. --keep-yearly, --keep-within, such as --keep-daily 7",
-        ));
-    }
-    Ok(())
 }
 
 /// The line's next word from this byte on, and where it begins.

@@ -22,12 +22,21 @@ pub(super) fn run_of(context: &NativeCallContext<'_>) -> Result<Arc<Run>> {
     tag.map(|tag| tag.0).ok_or_else(|| Error::internal("a primitive was called outside of a run"))
 }
 
-/// What every primitive does: work for the run, and an error at the place of the call.
+/// What a primitive does that can fail: work for the run, and an error at the place of the call.
 pub(super) fn call<T>(
     context: &NativeCallContext<'_>,
     work: impl FnOnce(&Run) -> Result<T>,
 ) -> Returned<T> {
     raise(run_of(context).and_then(|run| work(&run)), context.call_position())
+}
+
+/// What a primitive that can't fail does: work for the run. Outside of a run, where no script can
+/// be, the result is the default.
+pub(super) fn call_surely<T: Default>(
+    context: &NativeCallContext<'_>,
+    work: impl FnOnce(&Run) -> T,
+) -> T {
+    run_of(context).map_or_else(|_| T::default(), |run| work(&run))
 }
 
 /// A value of the daemon's, under the daemon's own names.

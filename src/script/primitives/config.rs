@@ -2,7 +2,7 @@
 
 use rhai::plugin::*;
 
-use super::call::{Returned, call, to_script};
+use super::call::{Returned, call, call_surely, to_script};
 use crate::{
     error::{Error, ErrorKind},
     suggest,
@@ -11,7 +11,7 @@ use crate::{
 #[export_module]
 pub(crate) mod functions {
     /// A value of the configuration: `destination`, `delete_old_snapshots`, and what else the
-    /// program shows of it.
+    /// program shows of it. Fails with `script` where the configuration has no value of this name.
     ///
     /// ```rhai
     /// if config::get("delete_old_snapshots") { log::info("older snapshots go"); }
@@ -49,9 +49,9 @@ pub(crate) mod functions {
     /// ```rhai
     /// if config::destination() == () { throw "where should the backups go?"; }
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn destination(ctx: NativeCallContext) -> Returned<Dynamic> {
-        call(&ctx, |run| Ok(text(run.host.settings.destination.as_ref())))
+    #[rhai_fn(volatile)]
+    pub(crate) fn destination(ctx: NativeCallContext) -> Dynamic {
+        call_surely(&ctx, |run| text(run.host.settings.destination.as_ref()))
     }
 }
 

@@ -2,25 +2,22 @@
 
 use rhai::plugin::*;
 
-use super::call::{Returned, call};
+use super::call::call_surely;
 
-fn say(ctx: &NativeCallContext<'_>, level: log::Level, message: &Dynamic) -> Returned<()> {
-    call(ctx, |run| {
-        run.log(level, &message.to_string());
-        Ok(())
-    })
+fn say(ctx: &NativeCallContext<'_>, level: log::Level, message: &Dynamic) {
+    call_surely(ctx, |run| run.log(level, &message.to_string()));
 }
 
 #[export_module]
 pub(crate) mod functions {
-    /// Logs what helps only whoever looks for a fault.
+    /// Logs what helps only to find a fault.
     ///
     /// ```rhai
     /// log::debug("the list had 3 volumes");
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn debug(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
-        say(&ctx, log::Level::Debug, &message)
+    #[rhai_fn(volatile)]
+    pub(crate) fn debug(ctx: NativeCallContext, message: Dynamic) {
+        say(&ctx, log::Level::Debug, &message);
     }
 
     /// Logs what was done.
@@ -28,19 +25,19 @@ pub(crate) mod functions {
     /// ```rhai
     /// log::info("vol1 is backed up");
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn info(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
-        say(&ctx, log::Level::Info, &message)
+    #[rhai_fn(volatile)]
+    pub(crate) fn info(ctx: NativeCallContext, message: Dynamic) {
+        say(&ctx, log::Level::Info, &message);
     }
 
-    /// Logs what somebody should look at some day.
+    /// Logs what an administrator should look at some day.
     ///
     /// ```rhai
     /// log::warn("there are no volumes");
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn warn(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
-        say(&ctx, log::Level::Warn, &message)
+    #[rhai_fn(volatile)]
+    pub(crate) fn warn(ctx: NativeCallContext, message: Dynamic) {
+        say(&ctx, log::Level::Warn, &message);
     }
 
     /// Logs what went wrong. The run goes on; `run::failed` also makes it count.
@@ -48,8 +45,8 @@ pub(crate) mod functions {
     /// ```rhai
     /// log::error("vol1 has no backup");
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn error(ctx: NativeCallContext, message: Dynamic) -> Returned<()> {
-        say(&ctx, log::Level::Error, &message)
+    #[rhai_fn(volatile)]
+    pub(crate) fn error(ctx: NativeCallContext, message: Dynamic) {
+        say(&ctx, log::Level::Error, &message);
     }
 }

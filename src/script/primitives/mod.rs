@@ -1,7 +1,8 @@
 //! The functions that the core gives to scripts, a file for each namespace.
 //!
-//! A primitive is finished when it has a doc with an example, and its line in the reference;
-//! tests run every example.
+//! A primitive is finished when it has a doc with an example, and its line in the reference; tests
+//! run every example. A primitive that can fail returns [`call::Returned`], and its doc has a
+//! sentence "Fails with `code` where ..". One that can't fail returns its plain value.
 
 mod call;
 mod config;
@@ -28,7 +29,7 @@ pub(crate) const NAMESPACES: [&str; 7] =
 /// Made once and shared by all engines.
 static MODULES: LazyLock<Vec<(&str, Shared<Module>)>> = LazyLock::new(|| {
     let modules = [
-        ("convoy", exported_module!(convoy::functions)),
+        ("convoy", convoy::module()),
         ("config", exported_module!(config::functions)),
         ("log", exported_module!(log::functions)),
         ("notify", exported_module!(notify::functions)),

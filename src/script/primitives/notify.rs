@@ -18,7 +18,8 @@ use crate::{
 pub(crate) mod functions {
     /// Tells people that something is wrong and somebody should look. The same problem (the same
     /// script and subject, and a text that differs in numbers only) is told once in
-    /// `BKUP_REMIND_AFTER`, however often it is said. A dry run only logs it.
+    /// `BKUP_REMIND_AFTER`, however often it is said. A dry run only logs it. Fails with `io` where
+    /// the message can't be kept.
     ///
     /// ```rhai
     /// notify::problem("vol1 is not backed up", "its newest backup is 9 days old");
@@ -31,7 +32,8 @@ pub(crate) mod functions {
         })
     }
 
-    /// Tells people something worth knowing. A dry run only logs it.
+    /// Tells people something worth knowing. A dry run only logs it. Fails with `io` where the
+    /// message can't be kept.
     ///
     /// ```rhai
     /// notify::info("weekly report", "12 volumes are backed up");
@@ -47,7 +49,7 @@ pub(crate) mod functions {
     /// Sends an e-mail: `subject`, `text`, and as you like `to` (an address or a list of them; the
     /// configured ones if left out) and `html` (made from the text if left out). Where e-mail is
     /// off, it is only logged; what can't be sent now is sent later. A dry run only logs it. Fails
-    /// with `usage` where an address is none.
+    /// with `usage` where `subject` or `text` is missing, or an address is not one.
     ///
     /// ```rhai
     /// notify::email(#{ to: ["ops@example.com"], subject: "weekly report", text: "12 volumes are backed up" });
@@ -72,7 +74,8 @@ pub(crate) mod functions {
     /// Posts to the configured webhook, and to no other address: `subject` and `text` in the form
     /// that it understands, or in their place `body`, which is posted as JSON as it is (where the
     /// webhook takes JSON). Where no webhook is set, it is only logged; what can't be sent now is
-    /// sent later. A dry run only logs it.
+    /// sent later. A dry run only logs it. Fails with `usage` where there is neither a `body` nor
+    /// both of `subject` and `text`, and with `script` where there is a `url`.
     ///
     /// ```rhai
     /// notify::webhook(#{ subject: "weekly report", text: "12 volumes are backed up" });

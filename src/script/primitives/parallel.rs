@@ -24,7 +24,8 @@ pub(crate) mod functions {
     /// Calls a function for each item, at most `limit` at a time, each on a thread of its own; the
     /// results, in the order of the items. Once a call fails, no further one begins, and the first
     /// failure is thrown when the others have ended: catch inside the function what shall not stop
-    /// the rest. A run has at most 16 such threads at a time.
+    /// the rest. A run has at most 16 such threads at a time. Fails with `script` where the limit
+    /// is less than 1, and with what the first failed call threw.
     ///
     /// ```rhai
     /// let names = convoy::volumes().map(|volume| volume.Name);

@@ -1,35 +1,26 @@
 //! `retention::`: what to keep, and why.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use rhai::plugin::*;
-use rhai::{Array, Map};
+use rhai::{Array, EvalAltResult, FnPtr, Map};
 
 use super::{
-    call::{Returned, call, string},
+    call::{Returned, call, call_surely, string},
     options::Options,
-    time,
+    run, time,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    retention::{Item, Policy, plan as decide},
-    script::run::Run,
+    retention::{self, Item, Policy, RULES},
+    script::{
+        run::Run,
+        thrown::{of_thrown, raise},
+    },
 };
 
-/// The policy's words.
-const KEYS: [&str; 8] = [
-    "keep_last",
-    "keep_hourly",
-    "keep_daily",
-    "keep_weekly",
-    "keep_monthly",
-    "keep_yearly",
-    "keep_within",
-    "keep_at_least",
-];
-
-/// How far ahead of this host's clock another one may be.
-const FUTURE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// How far another host's clock may be ahead of this one's.
+const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 #[export_module]
 pub(crate) mod functions {
@@ -38,7 +29,9 @@ pub(crate) mod functions {
     /// `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); what is `()` does not
     /// count. Nothing is deleted. The result, newest first, has for each item `id`, `keep`,
     /// `reasons` and the `item` itself. Of equal times, the first in the list is the newest. An
-    /// item whose time is not known, or lies in the future, is kept and counts for nothing.
+    /// item whose time is not known, or lies in the future, is kept and counts for nothing. Fails
+    /// with `usage` where the policy keeps nothing, and with `script` where an item has no `id` or
+    /// `time`, or two have the same `id`.
     ///
     /// ```rhai
     /// for decision in retention::plan(convoy::backups("vol1"), #{ keep_daily: 7, keep_at_least: 1 }) {
@@ -47,59 +40,176 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn plan(ctx: NativeCallContext, items: Array, policy: Map) -> Returned<Array> {
-        call(&ctx, |run| plan_items(run, &items, &policy))
+        call(&ctx, |run| super::decisions(run, &items, &policy))
+    }
+
+    /// The policy for `retention::plan` that a script's arguments ask for: those of them that are
+    /// its rules. Other arguments are left out. Fails with `usage` where a rule is negative, and
+    /// where no rule keeps anything.
+    ///
+    /// ```rhai
+    /// let policy = retention::policy(#{ volume: "vol1", keep_daily: 7, keep_within: 24 * 3600 });
+    /// let plan = retention::plan(convoy::backups("vol1"), policy);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn policy(ctx: NativeCallContext, arguments: Map) -> Returned<Map> {
+        call(&ctx, |run| super::policy_of(run, arguments))
+    }
+
+    /// Carries out a plan of `retention::plan` for a volume: calls a function with the `id` of each
+    /// item that is not kept, the oldest first. The first call that fails is the last one: it is
+    /// recorded as by `run::failed`, and the run goes on. The result tells of each item, newest
+    /// first: `VolumeName`, `BackupURL` (of a snapshot `SnapshotName`, of other items `Id`),
+    /// `CreatedTime`, `Keep`, `Reasons`; and `Deleted: true` where it was deleted, or `Error`, the
+    /// message, where that failed. Fails with `script` where the plan is not one of
+    /// `retention::plan`.
+    ///
+    /// ```rhai
+    /// let plan = retention::plan(convoy::backups("vol1"), #{ keep_daily: 7 });
+    /// retention::carry_out("vol1", plan, |url| convoy::delete_backup(url));
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn carry_out(
+        ctx: NativeCallContext,
+        volume: &str,
+        plan: Array,
+        delete: FnPtr,
+    ) -> Returned<Array> {
+        super::carry_out_plan(&ctx, volume, &plan, &delete)
     }
 }
 
-fn plan_items(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
+fn carry_out_plan(
+    ctx: &NativeCallContext<'_>,
+    volume: &str,
+    plan: &[Dynamic],
+    delete: &FnPtr,
+) -> Returned<Array> {
+    let rows: Result<Vec<Row>> = plan.iter().map(|decision| Row::new(volume, decision)).collect();
+    let mut rows = raise(rows, ctx.call_position())?;
+    for row in rows.iter_mut().rev().filter(|row| !row.keep) {
+        let result = delete.call_within_context::<Dynamic>(ctx, (row.id.clone(),));
+        match result {
+            Ok(_) => row.shown.insert("Deleted".into(), true.into()),
+            Err(error) if error.is_catchable() => {
+                let error = caught(*error);
+                row.shown.insert("Error".into(), error.message.clone().into());
+                call_surely(ctx, |run| run::record_failure(run, volume, error));
+                break;
+            }
+            Err(end) => return Err(end),
+        };
+    }
+    Ok(rows.into_iter().map(|row| row.shown.into()).collect())
+}
+
+/// What the script's own `catch` would have got.
+fn caught(mut error: EvalAltResult) -> Error {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(value, _) => of_thrown(value),
+        _ => {
+            error.clear_position();
+            Error::new(ErrorKind::Script, error.to_string())
+        }
+    }
+}
+
+/// A decision as the result of a run shows it.
+struct Row {
+    id: Dynamic,
+    keep: bool,
+    shown: Map,
+}
+
+impl Row {
+    fn new(volume: &str, decision: &Dynamic) -> Result<Self> {
+        let wrong = || {
+            Error::new(ErrorKind::Script, "this is not a plan of retention::plan")
+                .with_hint("its elements are maps with \"id\", \"keep\", \"reasons\" and \"item\"")
+        };
+        let map = decision.as_map_ref().map_err(|_| wrong())?;
+        let field = |name: &str| map.get(name).cloned().ok_or_else(wrong);
+        let (id, reasons, item) = (field("id")?, field("reasons")?, field("item")?);
+        let keep = field("keep")?.as_bool().map_err(|_| wrong())?;
+        let item = item.as_map_ref().map_err(|_| wrong())?;
+        let kind = match item {
+            _ if item.contains_key("id") => "Id",
+            _ if item.contains_key("BackupURL") => "BackupURL",
+            _ => "SnapshotName",
+        };
+        let mut shown = Map::from_iter([
+            ("VolumeName".into(), volume.into()),
+            (kind.into(), id.clone()),
+            ("Keep".into(), keep.into()),
+            ("Reasons".into(), reasons),
+        ]);
+        if let Some(time) =
+            ["StartTime", "CreatedTime", "time"].iter().find_map(|key| item.get(*key))
+        {
+            shown.insert("CreatedTime".into(), time.clone());
+        }
+        Ok(Self { id, keep, shown })
+    }
+}
+
+fn policy_of(run: &Run, mut arguments: Map) -> Result<Map> {
+    arguments.retain(|name, value| RULES.contains(&name.as_str()) && !value.is_unit());
+    let mut numbers = Vec::new();
+    for (name, value) in &arguments {
+        let number = value.as_int().map_err(|_| {
+            Error::usage(format!("the rule \"{name}\" must be a number, 0 or more, not {value}"))
+        })?;
+        numbers.push((name.as_str(), number));
+    }
+    Policy::of_arguments(&run.script, numbers)?;
+    Ok(arguments)
+}
+
+fn decisions(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
     let policy = read_policy(policy)?;
-    let mut ids = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    let mut known = Vec::new();
-    let mut untimely = Vec::new();
     let now = run.host.clock.now();
+    let mut originals = HashMap::new();
+    let mut planned = Vec::new();
+    let mut kept_untimely = Vec::new();
     for (index, original) in items.iter().enumerate() {
         let (id, time) = read_item(original)?;
-        if !seen.insert(id.clone()) {
+        if originals.insert(id.clone(), original).is_some() {
             return Err(Error::new(
                 ErrorKind::Script,
                 format!("the item \"{id}\" is in the list twice"),
             ));
         }
         match time {
-            // One from the future would make all the others look old, and be the newest for years.
-            Some(time) if time.duration_since(now) > FUTURE => {
-                untimely.push((index, "dated in the future: some clock was wrong"))
+            // A time in the future would make all other items look old, and stay the newest for years.
+            Some(time) if time.duration_since(now) > CLOCK_TOLERANCE => {
+                kept_untimely.push((id, "dated in the future: some clock was wrong"));
             }
-            // Of equal times the first in the list is the newest, as in the daemon's lists; the
-            // plan goes by the greatest id.
-            Some(time) => known.push(Item { id: format!("{:012}", items.len() - index), time }),
-            None => untimely.push((index, "its time is not known")),
+            // The daemon lists the newest first, also of those with equal times.
+            Some(time) => planned.push(Item { id, time, rank: items.len() - index }),
+            None => kept_untimely.push((id, "its time is not known")),
         }
-        ids.push(id);
     }
-    let decisions = decide(&known, &policy, &run.host.clock.time_zone())?;
-    let index = |rank: &str| rank.parse::<usize>().map_or(0, |rank| items.len() - rank);
-    let planned = decisions
+    let decision = |id: String, keep: bool, reasons: Vec<String>| -> Dynamic {
+        let reasons: Array = reasons.into_iter().map(Dynamic::from).collect();
+        let item = originals.get(&id).map_or(Dynamic::UNIT, |item| (*item).clone());
+        Map::from_iter([
+            ("id".into(), id.into()),
+            ("keep".into(), keep.into()),
+            ("reasons".into(), reasons.into()),
+            ("item".into(), item),
+        ])
+        .into()
+    };
+    let planned = retention::plan(&planned, &policy, &run.host.clock.time_zone())?
         .into_iter()
-        .map(|decision| (index(&decision.id), decision.keep, decision.reasons));
-    let kept = untimely.into_iter().map(|(index, reason)| (index, true, vec![reason.to_owned()]));
-    Ok(planned
-        .chain(kept)
-        .map(|(index, keep, reasons)| {
-            let reasons: Array = reasons.into_iter().map(Dynamic::from).collect();
-            Map::from_iter([
-                ("id".into(), ids[index].clone().into()),
-                ("keep".into(), keep.into()),
-                ("reasons".into(), reasons.into()),
-                ("item".into(), items[index].clone()),
-            ])
-            .into()
-        })
-        .collect())
+        .map(|planned| decision(planned.id, planned.keep, planned.reasons));
+    let untimely =
+        kept_untimely.into_iter().map(|(id, reason)| decision(id, true, vec![reason.to_owned()]));
+    Ok(planned.chain(untimely).collect())
 }
 
-/// An item's id and time, under our names or the daemon's; no time where the daemon gave none.
+/// An item's id and time, under the plan's names or the daemon's. The time is `None` where the
+/// daemon gave none.
 fn read_item(item: &Dynamic) -> Result<(String, Option<jiff::Timestamp>)> {
     let wrong = |what: &str| {
         Error::new(ErrorKind::Script, format!("an item has no {what}"))
@@ -116,18 +226,10 @@ fn read_item(item: &Dynamic) -> Result<(String, Option<jiff::Timestamp>)> {
 }
 
 fn read_policy(map: &Map) -> Result<Policy> {
-    let options = Options::new(map, "a retention policy", &KEYS)?;
-    let count = |name: &str| -> Result<Option<u32>> {
-        Ok(options.number(name)?.map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
-    };
-    Ok(Policy {
-        keep_last: count("keep_last")?,
-        keep_hourly: count("keep_hourly")?,
-        keep_daily: count("keep_daily")?,
-        keep_weekly: count("keep_weekly")?,
-        keep_monthly: count("keep_monthly")?,
-        keep_yearly: count("keep_yearly")?,
-        keep_within: options.number("keep_within")?.map(Duration::from_secs),
-        keep_at_least: count("keep_at_least")?,
-    })
+    let options = Options::new(map, "a retention policy", &RULES)?;
+    let mut rules = Vec::new();
+    for name in RULES {
+        rules.extend(options.number(name)?.map(|value| (name, value)));
+    }
+    Ok(Policy::of_rules(rules))
 }

@@ -2,10 +2,11 @@
 
 use rhai::plugin::*;
 
-use super::call::{Returned, call};
+use super::call::call_surely;
 use crate::{
     diagnostic,
-    script::{outcome::Failure, thrown::of_thrown},
+    error::Error,
+    script::{outcome::Failure, run::Run, thrown::of_thrown},
 };
 
 #[export_module]
@@ -15,19 +16,19 @@ pub(crate) mod functions {
     /// ```rhai
     /// log::info(`this is run ${run::id()}`);
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn id(ctx: NativeCallContext) -> Returned<String> {
-        call(&ctx, |run| Ok(run.host.run.id.clone()))
+    #[rhai_fn(volatile)]
+    pub(crate) fn id(ctx: NativeCallContext) -> String {
+        call_surely(&ctx, |run| run.host.run.id.clone())
     }
 
     /// Who started the run: `cli`, `cron` or `http`.
     ///
     /// ```rhai
-    /// if run::trigger() == "cron" { log::info("nobody is watching"); }
+    /// if run::trigger() == "cron" { log::info("the crontab started this run"); }
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn trigger(ctx: NativeCallContext) -> Returned<String> {
-        call(&ctx, |run| Ok(run.host.run.trigger.as_str().to_owned()))
+    #[rhai_fn(volatile)]
+    pub(crate) fn trigger(ctx: NativeCallContext) -> String {
+        call_surely(&ctx, |run| run.host.run.trigger.as_str().to_owned())
     }
 
     /// Whether nothing is to be written. The daemon's part is taken care of: what would be written
@@ -36,9 +37,9 @@ pub(crate) mod functions {
     /// ```rhai
     /// if !run::dry_run() { notify::info("backup", "done"); }
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn dry_run(ctx: NativeCallContext) -> Returned<bool> {
-        call(&ctx, |run| Ok(run.host.run.dry_run))
+    #[rhai_fn(volatile)]
+    pub(crate) fn dry_run(ctx: NativeCallContext) -> bool {
+        call_surely(&ctx, |run| run.host.run.dry_run)
     }
 
     /// Shows what the script is about to do.
@@ -46,12 +47,9 @@ pub(crate) mod functions {
     /// ```rhai
     /// run::progress("volume 3 of 12: vol1");
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn progress(ctx: NativeCallContext, text: &str) -> Returned<()> {
-        call(&ctx, |run| {
-            run.host.listener.progress(text);
-            Ok(())
-        })
+    #[rhai_fn(volatile)]
+    pub(crate) fn progress(ctx: NativeCallContext, text: &str) {
+        call_surely(&ctx, |run| run.host.listener.progress(text));
     }
 
     /// Records that something went wrong with a volume, and goes on. The run ends `partial`, or
@@ -64,17 +62,15 @@ pub(crate) mod functions {
     ///     run::failed("vol9", error);
     /// }
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) -> Returned<()> {
-        call(&ctx, |run| {
-            let error = of_thrown(&error);
-            run.log(
-                log::Level::Error,
-                &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)),
-            );
-            let (code, message) = (error.kind.code().into(), error.to_string());
-            run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
-            Ok(())
-        })
+    #[rhai_fn(volatile)]
+    pub(crate) fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) {
+        call_surely(&ctx, |run| super::record_failure(run, volume, of_thrown(&error)));
     }
+}
+
+/// Records that something went wrong with a volume in a run that goes on.
+pub(super) fn record_failure(run: &Run, volume: &str, error: Error) {
+    run.log(log::Level::Error, &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)));
+    let (code, message) = (error.kind.code().into(), error.to_string());
+    run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
 }

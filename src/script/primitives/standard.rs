@@ -18,7 +18,8 @@ use crate::error::{Error, ErrorKind};
 )]
 pub(crate) mod functions {
     /// Waits for so many seconds, or until the run is cancelled (Rhai's own can't be): the same as
-    /// `time::sleep`.
+    /// `time::sleep`. Fails with `cancelled` or `deadline_exceeded` where the run ends meanwhile,
+    /// which no script can catch.
     ///
     /// ```rhai
     /// sleep(0);
@@ -28,7 +29,8 @@ pub(crate) mod functions {
         call(&ctx, |run| run.sleep(duration(seconds)))
     }
 
-    /// Waits for so many seconds and parts of one, or until the run is cancelled.
+    /// Waits for so many seconds and parts of one, or until the run is cancelled. Fails with
+    /// `cancelled` or `deadline_exceeded` where the run ends meanwhile, which no script can catch.
     ///
     /// ```rhai
     /// sleep(0.01);
@@ -40,7 +42,7 @@ pub(crate) mod functions {
     }
 
     /// Replaces a text within a text, where the result is not too large (Rhai's own looks only
-    /// afterwards).
+    /// afterwards). Fails with `limit` where the result would be too large.
     ///
     /// ```rhai
     /// let name = "vol1-old";

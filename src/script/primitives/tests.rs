@@ -1,9 +1,14 @@
 //! Every primitive has a doc and an example, and every example runs.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::script::{
-    reference::{definitions, reference},
-    testing::{memory, run_text},
+use crate::{
+    error::ErrorKind,
+    script::{
+        reference::{definitions, reference},
+        testing::{memory, run_text, value},
+    },
 };
 
 #[test]
@@ -39,6 +44,97 @@ fn every_example_runs() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_primitive_that_can_fail_says_with_which_code_and_another_says_nothing() {
+    for entry in reference() {
+        let doc = entry.doc.split("```").next().unwrap_or_default().replace('\n', " ");
+        let mut sentences = doc.split("Fails with ").skip(1);
+        let first = sentences.next();
+        assert_eq!(entry.can_fail, first.is_some(), "{}: {doc}", entry.signature);
+        assert_eq!(sentences.next(), None, "{} says it twice", entry.signature);
+        let Some(code) = first.and_then(|sentence| sentence.split('`').nth(1)) else { continue };
+        assert!(ErrorKind::of_code(code).is_some(), "{}: \"{code}\"", entry.signature);
+    }
+}
+
+#[test]
+fn primitives_fail_with_the_codes_of_their_docs() {
+    const BACKED_UP: &str =
+        "let url = convoy::create_backup(convoy::create_snapshot(\"vol1\").Name).URL; ";
+    const MISSING: &str = "\"vfs:///backups?backup=backup-0000000000000000&volume=vol1\"";
+    let mut wrong = Vec::new();
+    for (body, code) in [
+        ("convoy::volume(\"vol9\")", "not_found"),
+        ("convoy::create_volume(#{ size: 1 })", "usage"),
+        ("convoy::create_volume(#{ name: \"vol1\" })", "daemon"),
+        ("convoy::restore(\"vol2\", MISSING)", "not_found"),
+        ("BACKED_UP convoy::restore(\"vol1\", url)", "guard"),
+        ("convoy::mount(\"vol9\")", "not_found"),
+        ("convoy::mount(\"vol9\", \"/mnt\")", "not_found"),
+        ("convoy::unmount(\"vol9\")", "not_found"),
+        ("convoy::delete_volume(\"vol1\")", "guard"),
+        ("convoy::delete_volume(\"vol1\", #{})", "guard"),
+        ("convoy::forget_volume(\"vol9\")", "not_found"),
+        ("convoy::removal_plan(\"vol9\", true)", "not_found"),
+        ("convoy::removal_plan(\"vol1\", false)", "guard"),
+        ("convoy::create_snapshot(\"vol9\")", "not_found"),
+        ("convoy::snapshot(\"none\")", "not_found"),
+        ("convoy::delete_snapshot(\"none\")", "not_found"),
+        ("convoy::snapshots(\"vol9\")", "not_found"),
+        ("convoy::own_snapshots(\"vol9\")", "not_found"),
+        ("convoy::own_backups(\"vol9\")", "not_found"),
+        ("convoy::unclear_backups(\"vol9\")", "not_found"),
+        ("convoy::safe_copy(\"vol1\")", "guard"),
+        ("convoy::backups((), \"nowhere\")", "usage"),
+        ("convoy::backup(MISSING)", "not_found"),
+        ("convoy::create_backup(\"none\")", "not_found"),
+        ("convoy::create_backup(\"none\", \"vfs:///elsewhere\")", "not_found"),
+        ("convoy::delete_backup(MISSING)", "not_found"),
+        ("BACKED_UP convoy::delete_backup(url)", "guard"),
+        ("BACKED_UP convoy::delete_backup(url, #{})", "guard"),
+        ("config::get(\"none\")", "script"),
+        ("notify::email(#{ subject: \"s\" })", "usage"),
+        ("notify::webhook(#{})", "usage"),
+        ("notify::webhook(#{ url: \"http://example.com\" })", "script"),
+        ("parallel([1], 0, |item| item)", "script"),
+        ("parallel([1], 1, |item| throw #{ code: \"busy\", message: \"later\" })", "busy"),
+        ("retention::plan([], #{})", "usage"),
+        ("retention::plan([#{ id: \"a\" }], #{ keep_last: 1 })", "script"),
+        (
+            "let item = #{ id: \"a\", time: 1 }; retention::plan([item, item], #{ keep_last: 1 })",
+            "script",
+        ),
+        ("retention::policy(#{ keep_last: -1 })", "usage"),
+        ("retention::policy(#{ volume: \"vol1\", keep_last: () })", "usage"),
+        ("retention::policy(#{ keep_last: \"3\" })", "usage"),
+        ("retention::carry_out(\"vol1\", [#{ id: \"a\" }], |id| id)", "script"),
+        ("time::parse(\"soon\")", "script"),
+        ("time::format(\"soon\")", "script"),
+        ("time::format(0, \"%\")", "script"),
+        ("time::age(\"soon\")", "script"),
+    ] {
+        let body = body.replace("BACKED_UP", BACKED_UP).replace("MISSING", MISSING);
+        let found = value(&body).map_err(|error| error.kind.code());
+        if found != Err(code) {
+            wrong.push(format!("{body}: {found:?} in place of {code}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for body in [
+        "convoy::backups()",
+        "convoy::backups(\"vol1\")",
+        "convoy::own_backups(\"vol1\")",
+        "convoy::unclear_backups(\"vol1\")",
+        "convoy::backups_by_volume(\"vol1\")",
+        "convoy::create_backup(convoy::create_snapshot(\"vol1\").Name)",
+    ] {
+        let (_, mut host) = memory(&["vol1"]);
+        Arc::make_mut(&mut host.settings).destination = None;
+        let error = run_text(host, &format!("fn main() {{ {body} }}")).expect_err(body);
+        assert_eq!(error.kind.code(), "configuration", "{body}: {error}");
     }
 }
 

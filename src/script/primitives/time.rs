@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rhai::INT;
 use rhai::plugin::*;
 
-use super::call::{Returned, call};
+use super::call::{Returned, call, call_surely};
 use crate::{
     convoy::ApiTime,
     error::{Error, ErrorKind, Result},
@@ -35,12 +35,13 @@ pub(crate) mod functions {
     /// ```rhai
     /// let an_hour_ago = time::now() - 3600;
     /// ```
-    #[rhai_fn(volatile, return_raw)]
-    pub(crate) fn now(ctx: NativeCallContext) -> Returned<INT> {
-        call(&ctx, |run| Ok(run.host.clock.now().as_second()))
+    #[rhai_fn(volatile)]
+    pub(crate) fn now(ctx: NativeCallContext) -> INT {
+        call_surely(&ctx, |run| run.host.clock.now().as_second())
     }
 
-    /// A time in the daemon's spelling or in RFC 3339, in seconds since 1970-01-01 UTC.
+    /// A time in the daemon's spelling or in RFC 3339, in seconds since 1970-01-01 UTC. Fails with
+    /// `script` where the text is not a time.
     ///
     /// ```rhai
     /// let made = time::parse(convoy::volume("vol1").CreatedTime);
@@ -51,7 +52,7 @@ pub(crate) mod functions {
         call(&ctx, |_| Ok(point(&text.into())?.as_second()))
     }
 
-    /// A time in the local zone, in RFC 3339.
+    /// A time in the local zone, in RFC 3339. Fails with `script` where this is not a time.
     ///
     /// ```rhai
     /// log::info(`it is ${time::format(time::now())}`);
@@ -61,7 +62,8 @@ pub(crate) mod functions {
         format_as(ctx, time, "%Y-%m-%dT%H:%M:%S%:z")
     }
 
-    /// A time in the local zone, in a form of strftime's.
+    /// A time in the local zone, in a form of strftime's. Fails with `script` where this is not a
+    /// time, or the form is not one.
     ///
     /// ```rhai
     /// let day = time::format(time::now(), "%Y-%m-%d");
@@ -76,7 +78,7 @@ pub(crate) mod functions {
         })
     }
 
-    /// How many seconds ago a time is.
+    /// How many seconds ago a time is. Fails with `script` where this is not a time.
     ///
     /// ```rhai
     /// if time::age(convoy::volume("vol1").CreatedTime) > 7 * 24 * 3600 { log::info("older than a week"); }
@@ -86,7 +88,8 @@ pub(crate) mod functions {
         call(&ctx, |run| Ok(run.host.clock.now().as_second() - point(&time)?.as_second()))
     }
 
-    /// Waits for so many seconds, or until the run is cancelled.
+    /// Waits for so many seconds, or until the run is cancelled. Fails with `cancelled` or
+    /// `deadline_exceeded` where the run ends meanwhile, which no script can catch.
     ///
     /// ```rhai
     /// time::sleep(0);
@@ -97,7 +100,7 @@ pub(crate) mod functions {
     }
 }
 
-/// A stretch of time; a negative one is none at all.
+/// A stretch of time. A negative one counts as zero.
 pub(super) fn duration(seconds: INT) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

@@ -39,14 +39,6 @@ export async function show(main, _parameters, signal) {
   requestAnimationFrame(() => performance.mark("overview"));
 }
 
-/** How good a volume's state is: what it is called, how it is shown, what it is sorted by. */
-export function stateOf(volume) {
-  if (volume.problems.length) return { kind: volume.backup === "overdue" || !volume.last_backup ? "bad" : "warning", word: volume.backup === "overdue" ? "overdue" : "has problems", order: volume.backup === "overdue" ? 0 : 1 };
-  if (!volume.last_backup) return { kind: "unknown", word: "no backup yet", order: 2 };
-  if (volume.backup === "unscheduled") return { kind: "unknown", word: "not scheduled", order: 3 };
-  return { kind: "good", word: "safe", order: 4 };
-}
-
 function sentence(status) {
   const wrong = status.volumes.filter((volume) => volume.problems.length).length;
   const all = status.volumes.length;
@@ -54,7 +46,7 @@ function sentence(status) {
   if (status.daemon_error) return ["bad", "The daemon does not answer."];
   if (!status.ok) return ["bad", "Something is wrong."];
   if (!all) return ["unknown", "There are no volumes yet."];
-  if (status.volumes.every((volume) => volume.last_backup && volume.backup === "fresh")) return ["good", all === 1 ? "The volume has a good backup that is new enough." : "All volumes have a good backup that is new enough."];
+  if (status.volumes.every((volume) => volume.summary.level === "good")) return ["good", all === 1 ? "The volume has a good backup that is new enough." : "All volumes have a good backup that is new enough."];
   return ["good", "Nothing is known to be wrong."];
 }
 
@@ -109,7 +101,7 @@ function update(view, status, state, look, signal) {
 
 /** Brings the rows in line with the status; a row whose volume did not change stays as it is. */
 function rows(status, state, signal) {
-  const order = new Map(status.volumes.map((volume) => [volume.name, stateOf(volume).order]));
+  const order = new Map(status.volumes.map((volume) => [volume.name, volume.summary.order]));
   const sorted = [...status.volumes].sort((a, b) => order.get(a.name) - order.get(b.name) || (a.name < b.name ? -1 : 1));
   const focused = document.activeElement?.closest?.("tr")?.dataset.volume;
   const there = new Map();
@@ -147,14 +139,14 @@ function filter(state) {
 }
 
 function rowOf(volume) {
-  const { kind, word } = stateOf(volume);
+  const { level: kind, word } = volume.summary;
   const made = volume.last_backup;
   const cell = (name, ...content) => h("td", { role: "cell", "data-label": name }, content);
   const sizes = volume.sizes ?? [];
   return h(
     "tr",
     { role: "row", class: kind, "data-volume": volume.name, "data-words": `${volume.name} ${word} ${volume.problems.join(" ")}`.toLowerCase() },
-    h("th", { scope: "row", role: "rowheader" }, h("span.state", icon(kind), h("span.unseen", word), h("a", { href: volumeLink(volume.name) }, volume.name)), kind !== "good" && !volume.problems.length && h("span.remark", word), volume.problems.map((text) => h("span.remark", withRun(text)))),
+    h("th", { scope: "row", role: "rowheader" }, h("span.state", icon(kind), h("span.unseen", word), h("a", { href: volumeLink(volume.name) }, volume.name)), kind !== "good" && !volume.problems.length && h("span.remark", { title: volume.backup_sentence }, word), volume.problems.map((text) => h("span.remark", withRun(text)))),
     cell("Last snapshot", timeElement(volume.last_snapshot)),
     cell("Last good backup", made ? timeElement(made.made ?? made.snapshot_time) : h("span.faint", "none"), age(volume)),
     cell("Next backup", timeElement(volume.next_backup, "not scheduled")),
@@ -167,7 +159,7 @@ export function age(volume, now = Date.now()) {
   const due = parseTime(volume.backup_due_by);
   if (!due) return null;
   const late = due.getTime() < now;
-  const from = parseTime(volume.last_backup?.made);
+  const from = parseTime(volume.backup_counted_from);
   if (!from && !late) return h("span.age", `due ${relativeTime(due, now)}`);
   const words = late ? `due ${relativeTime(due, now)}` : `good for ${duration((due - now) / 1000)}`;
   const part = from ? Math.min(1, Math.max(0, (now - from) / (due - from))) : 1;

@@ -5,7 +5,7 @@ import { sizesChart, timeline } from "./chart.js";
 import { append, h, icon, replace } from "./dom.js";
 import { bytes, count, exactTime, parseTime, timeElement } from "./format.js";
 import { on } from "./live.js";
-import { age, stateOf } from "./overview.js";
+import { age } from "./overview.js";
 import { changeButton, formOf, load, problemBox, remarks, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
 
 // At most so many prune lines are asked what they would do.
@@ -55,7 +55,7 @@ function facts(status, name) {
   const volume = status.volumes.find((one) => one.name === name);
   if (!volume && status.daemon_error) return h("p.hint", "Whether there is a volume of this name is not known: the daemon does not answer.");
   if (!volume) return h("p.hint", "Neither the daemon nor any run knows a volume of this name now. What backups it has left is below.");
-  const { kind, word } = stateOf(volume);
+  const { level: kind, word } = volume.summary;
   const fact = (term, ...content) => h("div", h("dt", term), h("dd", content));
   return [
     h("p.verdict", { class: `verdict ${kind}` }, icon(kind), h("b", word)),

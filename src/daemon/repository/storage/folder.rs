@@ -29,7 +29,7 @@ use crate::{
 
 /// Packs kept open for reading: a restore reads the same pack many times in a row.
 const OPEN_PACKS: usize = 8;
-/// Where files are while they are written.
+/// The folder with the files that are being written.
 const TEMPORARY: &str = "tmp";
 
 /// A repository's folder.
@@ -63,7 +63,7 @@ impl Folder {
         }
     }
 
-    /// How much room is left for tests; any where there is none.
+    /// How many bytes may still be written in a test; `None` for any number.
     #[cfg(test)]
     pub(crate) fn room(&self) -> Arc<Mutex<Option<u64>>> {
         self.room.clone()
@@ -79,7 +79,7 @@ impl Folder {
             self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
         #[cfg(test)]
         self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
-        // What has this name already is not ours to remove.
+        // A file that has this name already is not ours to remove.
         let file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let written = self.write_and_rename(kind, file, &temporary, target, parts);
         if written.is_err() {
@@ -102,8 +102,8 @@ impl Folder {
         file.sync_all()?;
         let folder = target.parent().unwrap_or(&self.path).to_owned();
         if kind == FileType::Config {
-            // Two hosts may make the repository at the same moment: the second one must not replace
-            // the first one's keys.
+            // Two hosts may make the repository at the same moment: the second must not replace the
+            // config, to which the first one's keys belong.
             rename_to_new(temporary, target)?;
             return sync_folder(&folder);
         }
@@ -124,7 +124,7 @@ impl Folder {
         if kind == FileType::Pack { Ok(()) } else { self.sync_folders() }
     }
 
-    /// Puts the renames so far on disk; where that fails, the next one tries again.
+    /// Puts the renames so far on disk; where that fails, the next call tries again.
     fn sync_folders(&self) -> io::Result<()> {
         let unsynced = std::mem::take(&mut *lock(&self.unsynced));
         let synced = unsynced.iter().try_for_each(|folder| sync_folder(folder));
@@ -168,7 +168,7 @@ impl Folder {
         };
         for entry in entries {
             let entry = entry?;
-            // What has another name is not of the repository: restic, too, leaves such files alone.
+            // A file with another name is not of the repository: restic leaves it alone, too.
             let Some(id) = entry
                 .file_name()
                 .to_str()
@@ -210,8 +210,8 @@ impl Folder {
     }
 }
 
-/// What could not be read. A file that is gone is the repository's matter, not the disk's: another
-/// host may have removed it.
+/// The error for a file that can't be read. A file that is gone is a matter of the repository, not
+/// of the disk: another host may have removed it.
 fn read_error(path: &Path, error: &io::Error) -> Error {
     let kind =
         if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
@@ -294,7 +294,7 @@ impl Storage for Folder {
                 if entry.file_type().map_err(unreadable)?.is_dir() {
                     folders.push(entry.path());
                 } else if entry.file_name().len() == 64 {
-                    // What has another name is not of the repository.
+                    // A file with another name is not of the repository.
                     return Ok(true);
                 }
             }

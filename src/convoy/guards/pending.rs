@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    convoy::{Backup, BackupUrl},
     error::{Error, Result},
     locks::file_name,
 };
@@ -55,7 +56,7 @@ impl Operation {
 
 /// Something that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Unfinished {
+pub(super) struct PendingOperation {
     /// What.
     pub(super) operation: Operation,
     /// The snapshot that is backed up, or the backup that is deleted.
@@ -70,17 +71,17 @@ pub(super) struct Unfinished {
 
 /// The notes of one data folder.
 #[derive(Debug)]
-pub(super) struct Notes {
+pub(super) struct PendingOperations {
     folder: PathBuf,
 }
 
 /// One note on disk.
 #[derive(Debug)]
-pub(super) struct Note {
+pub(super) struct PendingFile {
     path: PathBuf,
 }
 
-impl Notes {
+impl PendingOperations {
     /// The notes in this folder, which need not be there.
     pub(super) fn new(lock_folder: &Path) -> Self {
         Self { folder: lock_folder.join("unfinished") }
@@ -90,7 +91,7 @@ impl Notes {
     ///
     /// # Errors
     /// Where it can't be written.
-    pub(super) fn write(&self, unfinished: &Unfinished) -> Result<Note> {
+    pub(super) fn write(&self, unfinished: &PendingOperation) -> Result<PendingFile> {
         let path = self.folder.join(unfinished.file_name());
         let temporary = path.with_extension("new");
         let write = || {
@@ -105,7 +106,7 @@ impl Notes {
             let _ = std::fs::remove_file(&temporary);
             Error::io(format_args!("cannot write \"{}\"", path.display()), &error)
         })?;
-        Ok(Note { path })
+        Ok(PendingFile { path })
     }
 
     /// The notes of this operation on a destination, with what they say.
@@ -116,7 +117,7 @@ impl Notes {
         &self,
         operation: Operation,
         destination: &str,
-    ) -> Result<Vec<(Note, Unfinished)>> {
+    ) -> Result<Vec<(PendingFile, PendingOperation)>> {
         let failed = |path: &Path, error: &std::io::Error| {
             Error::io(format_args!("cannot read \"{}\"", path.display()), error)
         };
@@ -135,17 +136,17 @@ impl Notes {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 text => text.map_err(|error| failed(&path, &error))?,
             };
-            let unfinished: Unfinished =
+            let unfinished: PendingOperation =
                 serde_json::from_slice(&text).map_err(|error| failed(&path, &error.into()))?;
             if unfinished.operation == operation && unfinished.destination == destination {
-                found.push((Note { path }, unfinished));
+                found.push((PendingFile { path }, unfinished));
             }
         }
         Ok(found)
     }
 }
 
-impl Note {
+impl PendingFile {
     /// Removes the note: what it says has ended.
     pub(super) fn remove(self) {
         if let Err(error) = std::fs::remove_file(&self.path)
@@ -164,7 +165,7 @@ impl Note {
     }
 }
 
-impl Unfinished {
+impl PendingOperation {
     /// A file name that no other note has: the same snapshot may be on its way to two destinations.
     /// The time is in the hash, as process ids repeat: in a container it is always the same.
     fn file_name(&self) -> String {
@@ -199,12 +200,22 @@ impl Unfinished {
     }
 }
 
+/// Whether a backup was made from this snapshot, not before `begun`: the same snapshot may have
+/// older ones. The daemon, on this host's clock, tells whole seconds. At EBS the snapshot is its
+/// one backup, and was there before.
+pub(super) fn is_made_from(backup: &Backup, snapshot: &str, begun: Timestamp) -> bool {
+    let slack = SignedDuration::from_secs(1);
+    let in_time = || backup.created().is_none_or(|made| made.duration_since(begun) > -slack);
+    let at_ebs = || matches!(backup.url(), Ok(BackupUrl::Ebs { .. }));
+    backup.field("SnapshotName") == snapshot && (at_ebs() || in_time())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn backup_to(destination: &str) -> Unfinished {
-        Unfinished {
+    fn backup_to(destination: &str) -> PendingOperation {
+        PendingOperation {
             operation: Operation::Backup,
             name: "vol1-20260101T000000.000000Z".into(),
             volume: "vol1".into(),
@@ -227,12 +238,12 @@ mod tests {
     #[test]
     fn notes_of_one_snapshot_do_not_overwrite_or_remove_each_other() {
         let folder = tempfile::tempdir().unwrap();
-        let notes = Notes::new(folder.path());
+        let notes = PendingOperations::new(folder.path());
         let count = |destination| notes.of(Operation::Backup, destination).unwrap().len();
         let one = notes.write(&backup_to("vfs:///one")).unwrap();
         let _two = notes.write(&backup_to("vfs:///two")).unwrap();
         let _again = notes.write(&backup_to("vfs:///two")).unwrap();
-        let deletion = Unfinished { operation: Operation::Delete, ..backup_to("vfs:///two") };
+        let deletion = PendingOperation { operation: Operation::Delete, ..backup_to("vfs:///two") };
         notes.write(&deletion).unwrap().remove();
         assert_eq!((count("vfs:///one"), count("vfs:///two")), (1, 2));
         one.remove();
@@ -241,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_note_of_an_unknown_volume_concerns_all() {
-        let note = Unfinished { volume: String::new(), ..backup_to("vfs:///backups") };
+        let note = PendingOperation { volume: String::new(), ..backup_to("vfs:///backups") };
         assert!(note.concerns("vol1", false));
         assert!(backup_to("vfs:///backups").concerns("", false));
         assert!(!backup_to("vfs:///backups").concerns("vol10", false));

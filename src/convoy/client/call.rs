@@ -1,0 +1,70 @@
+//! What is sent to the daemon, and how long the answer may take.
+
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::Value;
+
+/// How long each sort of call may take, its whole answer included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Deadlines {
+    /// Getting a connection.
+    pub(crate) connect: Duration,
+    /// Reading one thing: a volume, a snapshot, a backup, the settings.
+    pub(crate) quick_read: Duration,
+    /// Lists: EBS takes about 15 s a volume, devicemapper waits for a backup that is under way.
+    pub(crate) listing: Duration,
+    /// Writes that copy nothing: create an empty volume, mount, unmount.
+    pub(crate) quick_write: Duration,
+    /// Writes that may copy or delete a whole volume: snapshots, backups, restores, deletions.
+    pub(crate) long_write: Duration,
+    /// How long to go on trying, in all, while the daemon restarts; zero for one attempt only.
+    pub(crate) restart: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            quick_read: Duration::from_secs(60),
+            listing: Duration::from_secs(10 * 60),
+            quick_write: Duration::from_secs(2 * 60),
+            long_write: Duration::from_secs(5 * 60 * 60),
+            restart: Duration::from_secs(15),
+        }
+    }
+}
+
+/// One call: what is sent, how long it may take, and whether it changes anything.
+pub(super) struct Call {
+    pub(super) method: Method,
+    /// The route without its version, as errors name it.
+    pub(super) route: &'static str,
+    pub(super) body: Option<Value>,
+    pub(super) deadline: Duration,
+}
+
+impl Call {
+    pub(super) fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    pub(super) fn request(&self) -> String {
+        format!("{} {}", self.method, self.route)
+    }
+}
+
+/// Pauses that double from 100 ms up to 3.2 s and add up to `total`.
+pub(super) fn pauses(total: Duration) -> impl Iterator<Item = Duration> + Send {
+    let mut left = total;
+    let mut next = Duration::from_millis(100);
+    std::iter::from_fn(move || {
+        if left.is_zero() {
+            return None;
+        }
+        let pause = next.min(left);
+        left -= pause;
+        next = (next * 2).min(Duration::from_millis(3200));
+        Some(pause)
+    })
+}

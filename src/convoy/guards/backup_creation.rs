@@ -1,0 +1,183 @@
+//! Making a backup (guards 1 and 8): it counts once it is proven good.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    overlap::finish_even_if_cancelled,
+    pending::{Operation, is_made_from},
+    run::Guards,
+};
+use crate::{
+    convoy::{Backup, BackupUrl, Destination, Name},
+    error::{Error, ErrorKind, Result},
+    locks::Sharing,
+};
+
+impl Guards {
+    /// Backs up a snapshot, and proves the backup good before it answers (guard 1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Guard`] where the daemon answered success and the backup can't be inspected;
+    /// else as [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of
+    /// the volume's.
+    pub(crate) async fn create_backup(
+        &self,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        self.may_write("make a backup")?;
+        let volume = self.daemon.snapshot(snapshot).await?.volume_name;
+        // From here on the volume counts as not backed up, until the proof.
+        let key = (volume.clone(), destination.key());
+        self.memory().unproven.insert(key.clone(), "it was not finished".into());
+        let proven = self.make_and_prove(snapshot, &volume, destination).await;
+        let mut memory = self.memory();
+        match &proven {
+            Ok(url) => {
+                memory.unproven.remove(&key);
+                memory.made.push((destination.clone(), url.clone()));
+                memory.good.push(url.clone());
+            }
+            Err(error) => {
+                memory.unproven.insert(key, error.to_string());
+            }
+        }
+        drop(memory);
+        proven
+    }
+
+    async fn make_and_prove(
+        &self,
+        snapshot: &Name,
+        volume: &str,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let locks = (
+            self.lock_volume(volume, Sharing::Shared).await?,
+            self.lock_destination(destination, Sharing::Shared).await?,
+        );
+        let what = format!("the snapshot \"{snapshot}\" is not backed up");
+        self.nothing_unfinished(Operation::Delete, None, volume, destination, &what).await?;
+        // A second backup of a snapshot could not be told from the first one, whose end would then
+        // seem to have been seen.
+        self.nothing_unfinished(
+            Operation::Backup,
+            Some(snapshot.as_str()),
+            volume,
+            destination,
+            &what,
+        )
+        .await
+        .map_err(|error| {
+            match error.hint.clone().filter(|_| error.kind == ErrorKind::Busy) {
+                Some(hint) => error
+                    .with_hint(format!("back up a fresh snapshot (--create-snapshot), or {hint}")),
+                None => error,
+            }
+        })?;
+        self.still_there(destination).await?;
+        let begun = self.clock.now();
+        let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination).await?;
+        let daemon = Arc::clone(&self.daemon);
+        let (asked_snapshot, asked_destination) = (snapshot.clone(), destination.clone());
+        let asked = async move { daemon.create_backup(&asked_snapshot, &asked_destination).await };
+        let (made, _locks) = finish_even_if_cancelled(asked, note, locks).await?;
+        let url = match made {
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                self.look_for_backup(snapshot, volume, destination, begun, error).await?
+            }
+            made => made?,
+        };
+        let proven = self.prove(&url, snapshot, volume, destination).await?;
+        self.memory().observations.add_backup(volume, &url, &proven, true);
+        if self.locks.is_some() {
+            self.remember(destination).await;
+        }
+        Ok(url)
+    }
+
+    /// Guard 8: after a timeout, the backup of this snapshot that the list shows, if it does. The
+    /// newest, where there are several.
+    async fn look_for_backup(
+        &self,
+        snapshot: &Name,
+        volume: &str,
+        destination: &Destination,
+        begun: Timestamp,
+        error: Error,
+    ) -> Result<BackupUrl> {
+        let volume = Name::volume(volume)?;
+        let backups = self.backups(destination, Some(&volume)).await.unwrap_or_default();
+        match backups.iter().find(|backup| is_made_from(backup, snapshot.as_str(), begun)) {
+            Some(backup) => backup.url(),
+            None => Err(error.with_hint(format!(
+                "the daemon may still be at it: look for a backup of the snapshot \"{snapshot}\" before you repeat it"
+            ))),
+        }
+    }
+
+    /// Guard 1: the backup can be inspected, is complete, and is of this snapshot.
+    async fn prove(
+        &self,
+        url: &BackupUrl,
+        snapshot: &Name,
+        volume: &str,
+        destination: &Destination,
+    ) -> Result<Backup> {
+        let not_good = |why: String| {
+            Err(Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
+                .with_hint(
+                    "nothing older was deleted; look into the daemon's log and back up again",
+                ))
+        };
+        loop {
+            let backup = match self.daemon.backup(url).await {
+                Ok(backup) => backup,
+                // A plain no is a no; only where there was no word, the list may tell.
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository
+                    ) =>
+                {
+                    return not_good(format!("it can't be inspected: {error}"));
+                }
+                Err(error) => match self.listed(url, destination, volume).await {
+                    Some(backup) => backup,
+                    None => {
+                        return not_good(format!(
+                            "it can be neither inspected nor listed: {error}"
+                        ));
+                    }
+                },
+            };
+            for (field, expected) in [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)] {
+                let found = backup.field(field);
+                if !found.is_empty() && found != expected {
+                    return not_good(format!(
+                        "its {field} is \"{found}\" instead of \"{expected}\""
+                    ));
+                }
+            }
+            match backup.field("State") {
+                // EBS copies in the background; the run's deadline ends the wait.
+                "pending" => tokio::time::sleep(self.look_every).await,
+                _ if backup.is_complete() => return Ok(backup),
+                state => return not_good(format!("its state is \"{state}\"")),
+            }
+        }
+    }
+
+    async fn listed(
+        &self,
+        url: &BackupUrl,
+        destination: &Destination,
+        volume: &str,
+    ) -> Option<Backup> {
+        let volume = Name::volume(volume).ok()?;
+        let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
+        backups.into_iter().find(|backup| backup.url().is_ok_and(|there| there.same_backup(url)))
+    }
+}

@@ -1,0 +1,165 @@
+//! Deleting a backup (guards 2, 5 and 8): the volume's newest good one stays, and other volumes'
+//! backups with it.
+
+use std::sync::Arc;
+
+use super::{
+    observations::Observation, overlap::finish_even_if_cancelled, pending::Operation, run::Guards,
+};
+use crate::{
+    convoy::{Backup, BackupUrl, Destination, Name},
+    error::{Error, ErrorKind, Result},
+    locks::{Lock, Sharing},
+};
+
+impl Guards {
+    /// Deletes a backup; the volume's newest good one only with `even_the_newest`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Guard`] where a guard refuses, [`ErrorKind::NotFound`] where the destination
+    /// lists no such backup, else as [`crate::convoy::Daemon::delete_backup`].
+    pub(crate) async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
+        self.may_write("delete a backup")?;
+        let what = format!("the backup \"{url}\"");
+        let destination = url.destination();
+        let lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
+        self.may_delete(&what, url.volume())?;
+        let (siblings, of_the_name) = self.siblings(url, &destination).await?;
+        // An EBS URL does not name the volume; the list does.
+        let volume = siblings.first().map(|backup| backup.volume().to_owned()).unwrap_or_default();
+        let refusal = format!("{what} is not deleted");
+        self.nothing_unfinished(Operation::Backup, None, &volume, &destination, &refusal).await?;
+        self.may_delete(&what, Some(&volume))?;
+        if !even_the_newest {
+            self.not_the_newest_good(url, &siblings, &destination, &what).await?;
+        }
+        self.no_other_volume_by_prefix(url, &destination, of_the_name, &what).await?;
+        self.delete_at_the_daemon(url, &volume, &destination, lock).await?;
+        let mut memory = self.memory();
+        memory.made.retain(|(_, made)| !made.same_backup(url));
+        memory.good.retain(|good| !good.same_backup(url));
+        memory.observations.add(Observation::BackupDeleted { volume, url: url.to_string() });
+        Ok(())
+    }
+
+    /// Guard 2: of a volume's backups (newest first), only those may go that are older than the
+    /// newest good one. A newer one may only look broken, as every backup on S3 does while the
+    /// network is down.
+    async fn not_the_newest_good(
+        &self,
+        url: &BackupUrl,
+        siblings: &[Backup],
+        destination: &Destination,
+        what: &str,
+    ) -> Result<()> {
+        let Some(newest_good) = self.newest_good(siblings).await? else {
+            let why = format!("no good backup of the volume was found at {destination}");
+            self.stop(why.clone());
+            return Err(Error::guard(format!("{what} is not deleted: {why}")));
+        };
+        if is_older(url, &newest_good, siblings) {
+            return Ok(());
+        }
+        let why = if newest_good.same_backup(url) {
+            "it is the volume's newest good backup"
+        } else {
+            "it is newer than the newest one that can be inspected"
+        };
+        Err(Error::guard(format!("{what} is not deleted: {why}"))
+            .with_hint("make a newer one first, or say that even the newest may go (remove --all)"))
+    }
+
+    /// Guard 8: after a timeout, what can't be found any more is deleted.
+    async fn delete_at_the_daemon(
+        &self,
+        url: &BackupUrl,
+        volume: &str,
+        destination: &Destination,
+        lock: [Option<Lock>; 2],
+    ) -> Result<()> {
+        let pending = self.note(Operation::Delete, url.backup(), volume, destination).await?;
+        let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
+        let asked = async move { daemon.delete_backup(&asked_url).await };
+        let (deleted, _lock) = finish_even_if_cancelled(asked, pending, lock).await?;
+        match deleted {
+            Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.backup(url).await {
+                // Convoy unlists a backup first and collects its blocks then. It may still be at
+                // the blocks, so the operation stays pending.
+                Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
+                _ => Err(error
+                    .with_hint("the daemon may still be at it: look again before you repeat it")),
+            },
+            deleted => deleted,
+        }
+    }
+
+    /// The backups of the same volume, newest first, this one among them; and how many there are
+    /// under the volume's name.
+    async fn siblings(
+        &self,
+        url: &BackupUrl,
+        destination: &Destination,
+    ) -> Result<(Vec<Backup>, usize)> {
+        let volume = url.volume().map(Name::volume).transpose()?;
+        let mut backups = self.backups(destination, volume.as_ref()).await?;
+        let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        let Some(this) = backups.iter().find(|backup| same(backup)).cloned() else {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no backup \"{url}\""))
+                .with_hint(format!(
+                    "see \"convoy-backups backups{}\" for those there are",
+                    volume.map(|volume| format!(" --volume {volume}")).unwrap_or_default()
+                )));
+        };
+        // An EBS URL does not name the volume; the list does.
+        backups.retain(|backup| backup.volume() == this.volume());
+        let of_the_name = backups.len();
+        let groups = match this.volume() {
+            "" => vec![
+                backups
+                    .into_iter()
+                    .filter(|backup| backup.volume_key() == this.volume_key())
+                    .collect(),
+            ],
+            name => self.by_volume(&Name::volume(name)?, backups).await?,
+        };
+        let siblings = groups.into_iter().find(|group: &Vec<Backup>| group.iter().any(same));
+        Ok((siblings.unwrap_or_default(), of_the_name))
+    }
+
+    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix, and the backups of `vol10`
+    /// go with those of `vol1`.
+    async fn no_other_volume_by_prefix(
+        &self,
+        url: &BackupUrl,
+        destination: &Destination,
+        of_the_name: usize,
+        what: &str,
+    ) -> Result<()> {
+        let is_last_on_s3 = destination.is_s3() && of_the_name <= 1;
+        let Some(volume) = url.volume().filter(|_| is_last_on_s3) else { return Ok(()) };
+        if !self.daemon.capabilities().await?.deletes_by_prefix {
+            return Ok(());
+        }
+        let all = self.backups(destination, None).await?;
+        self.may_delete(what, Some(volume))?;
+        let other = all
+            .iter()
+            .map(Backup::volume)
+            .find(|other| *other != volume && other.starts_with(volume));
+        match other {
+            None => Ok(()),
+            Some(other) => Err(Error::guard(format!(
+                "{what} is not deleted: it is the last one of \"{volume}\", and Convoy would delete those of \"{other}\" with it"
+            ))
+            .with_hint("keep it until the other volume's backups are gone")),
+        }
+    }
+}
+
+/// Whether a backup stands behind another one in a list that begins with the newest.
+fn is_older(url: &BackupUrl, than: &BackupUrl, newest_first: &[Backup]) -> bool {
+    let index_of = |url: &BackupUrl| {
+        newest_first.iter().position(|backup| backup.url().is_ok_and(|it| it.same_backup(url)))
+    };
+    index_of(url) > index_of(than)
+}

@@ -1,0 +1,84 @@
+//! Taking and deleting snapshots (guards 7 and 8).
+
+use super::{observations::Observation, run::Guards, snapshot_names};
+use crate::{
+    convoy::{Name, Snapshot},
+    error::{Error, ErrorKind, Result},
+    locks::Sharing,
+};
+
+impl Guards {
+    /// Takes a snapshot under a name made here (guard 7).
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::create_snapshot`]; a timeout only after a look that did not find
+    /// it (guard 8).
+    pub(crate) async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
+        self.may_write("take a snapshot")?;
+        let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
+        let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
+        let snapshot = match self.daemon.create_snapshot(volume, &name).await {
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                self.daemon.snapshot(&name).await.map_err(|_| {
+                    error.with_hint(format!(
+                        "the daemon may still be at it: look for \"{name}\" before you repeat it"
+                    ))
+                })
+            }
+            Ok(snapshot) if snapshot.name != name.as_str() => {
+                let what = format!(
+                    "the daemon answered with the snapshot \"{}\" instead of \"{name}\"",
+                    snapshot.name
+                );
+                Err(Error::new(ErrorKind::Protocol, what))
+            }
+            snapshot => snapshot,
+        }?;
+        self.memory().observations.add_snapshot(volume.as_str(), &snapshot, self.clock.now());
+        Ok(snapshot)
+    }
+
+    /// One snapshot.
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::snapshot`].
+    pub(crate) async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
+        self.daemon.snapshot(name).await
+    }
+
+    /// Deletes a snapshot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped
+    /// deleting; else as [`crate::convoy::Daemon::delete_snapshot`].
+    pub(crate) async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+        self.may_write("delete a snapshot")?;
+        let snapshot = self.daemon.snapshot(name).await?;
+        let volume = snapshot.volume_name;
+        let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
+        self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
+        // At EBS the snapshot is the backup: Convoy would only forget it, and it would cost money
+        // in no list.
+        if let Some(info) = snapshot.driver_info.filter(|info| info.contains_key("EBSSnapshotID"))
+            && info.get("State").is_none_or(|state| state != "removed")
+        {
+            return Err(Error::guard(format!(
+                "the snapshot \"{name}\" is not deleted: at EBS it is a backup, which is still there"
+            ))
+            .with_hint("delete the backup first (\"prune\", or \"remove --all\"), then the snapshot"));
+        }
+        match self.daemon.delete_snapshot(name).await {
+            Err(error) if error.kind == ErrorKind::Timeout => {
+                match self.daemon.snapshot(name).await {
+                    Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
+                    _ => Err(error.with_hint(
+                        "the daemon may still be at it: look again before you repeat it",
+                    )),
+                }
+            }
+            deleted => deleted,
+        }?;
+        self.observe(Observation::SnapshotDeleted { volume, snapshot: name.to_string() });
+        Ok(())
+    }
+}

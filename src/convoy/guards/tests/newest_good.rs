@@ -1,0 +1,171 @@
+//! Guards 1 and 2: the newest good backup of a volume stays.
+
+use super::*;
+
+#[tokio::test]
+async fn guard_1_a_backup_that_is_only_said_to_be_done_lets_nothing_older_go() {
+    let bench = bench(&["vol1"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    let old_snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    bench.daemon.fault("create_backup", Fault::AnswersSuccessOnly);
+    let error = bench.back_up("vol1", &vfs()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Guard);
+    assert!(error.message.contains("can't be inspected"), "{error}");
+
+    let refused = bench.guards.delete_backup(&old, true).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Guard);
+    assert!(bench.guards.delete_snapshot(&name(&old_snapshot)).await.is_err());
+    assert!(bench.guards.delete_volume(&name("vol1"), None, true).await.is_err());
+    assert_eq!(bench.daemon.backup_names(), [old.backup()]);
+    assert!(bench.daemon.snapshot_names("vol1").contains(&old_snapshot));
+
+    // Once one proves good, the older may go.
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_backup(&old, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_1_a_backup_that_failed_lets_nothing_older_go() {
+    let bench = bench(&["vol1", "vol2"]);
+    let old = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.fault("create_backup", Fault::Fails(denied()));
+    assert_eq!(bench.back_up("vol1", &vfs()).await.unwrap_err().message, "AccessDenied");
+    assert!(bench.guards.delete_backup(&old, false).await.is_err());
+    // Other volumes are not held up by it.
+    let other = bench.back_up("vol2", &vfs()).await.unwrap();
+    bench.back_up("vol2", &vfs()).await.unwrap();
+    bench.guards.delete_backup(&other, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_the_newest_good_backup_stays_unless_the_call_says_otherwise() {
+    let bench = bench(&["vol1"]);
+    let first = bench.back_up("vol1", &vfs()).await.unwrap();
+    let second = bench.back_up("vol1", &vfs()).await.unwrap();
+    let run = bench.another_run();
+    let error = run.delete_backup(&second, false).await.unwrap_err();
+    assert!(error.message.contains("newest good backup"), "{error}");
+    run.delete_backup(&first, false).await.unwrap();
+    assert!(run.delete_backup(&second, false).await.is_err());
+    assert_eq!(bench.daemon.backup_names(), [second.backup()]);
+    run.delete_backup(&second, true).await.unwrap();
+    assert!(bench.daemon.backup_names().is_empty());
+}
+
+#[tokio::test]
+async fn guard_2_a_newer_backup_that_is_broken_does_not_count() {
+    let bench = bench(&["vol1"]);
+    let good = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let run = bench.another_run();
+    bench.daemon.fault("backup", Fault::Fails(denied()));
+    let error = run.delete_backup(&good, false).await.unwrap_err();
+    assert!(error.message.contains("newest good backup"), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+}
+
+#[tokio::test]
+async fn guard_2_while_the_newest_cannot_be_inspected_it_is_not_deleted_either() {
+    let bench = bench(&["vol1"]);
+    let oldest = bench.back_up("vol1", &s3()).await.unwrap();
+    bench.back_up("vol1", &s3()).await.unwrap();
+    let newest = bench.back_up("vol1", &s3()).await.unwrap();
+    let network = Error::new(ErrorKind::Daemon, "AWS Error: RequestError send request failed")
+        .with_status(400);
+    bench.daemon.fault("backup", Fault::Fails(network));
+    let error = bench.another_run().delete_backup(&newest, false).await.unwrap_err();
+    assert!(error.message.contains("newer than the newest one that can be inspected"), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 3);
+    bench.another_run().delete_backup(&oldest, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_the_backup_of_a_volume_that_had_the_same_name_does_not_count() {
+    let bench = bench(&["vol1"]);
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+    bench.daemon.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
+    let error =
+        bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains("no good backup of it"), "{error}");
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_count() {
+    let bench = bench(&["vol1"]);
+    let other = Arc::new(bench.daemon.another_host(&["vol1"]));
+    let there = Bench {
+        guards: Guards::new(other.clone(), None, clock()),
+        daemon: other,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let ours = bench.back_up("vol1", &vfs()).await.unwrap();
+    let theirs = there.back_up("vol1", &vfs()).await.unwrap();
+    // Neither is the newest of the other's, in either order of time, and whoever asks.
+    for url in [&ours, &theirs] {
+        for run in [bench.another_run(), there.another_run()] {
+            let error = run.delete_backup(url, false).await.unwrap_err();
+            assert!(error.message.contains("newest good backup"), "{error}");
+        }
+    }
+    let by_volume = bench.guards.backups_by_volume(&vfs(), &name("vol1")).await.unwrap();
+    assert_eq!(by_volume.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+
+    // An older one of ours goes once there is a newer one of ours, and then the volume.
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    for snapshot in bench.daemon.snapshot_names("vol1").iter().take(1) {
+        bench.guards.delete_snapshot(&name(snapshot)).await.unwrap();
+    }
+    bench.another_run().delete_backup(&ours, false).await.unwrap();
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+    bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+    // Theirs is not safe by ours.
+    there.guards.delete_backup(&theirs, true).await.unwrap();
+    let error =
+        there.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains("no good backup of it"), "{error}");
+}
+
+#[tokio::test]
+async fn guard_2_where_no_snapshot_is_left_to_tell_a_backup_is_not_taken_for_the_volumes_own() {
+    let bench = bench(&["vol1"]);
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    bench.guards.delete_snapshot(&name(&snapshot)).await.unwrap();
+    let error =
+        bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains("surely its own"), "{error}");
+    let hint = error.hint.unwrap();
+    assert!(hint.contains("--all") && hint.contains("backups --volume vol1"), "{hint}");
+    bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), true).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_the_snapshots_of_a_volume_that_was_forgotten_do_not_go_with_the_one_that_got_its_name()
+ {
+    let bench = bench(&["vol1"]);
+    let former = bench.guards.create_snapshot(&name("vol1")).await.unwrap().name;
+    bench.guards.forget_volume(&name("vol1")).await.unwrap();
+    bench.guards.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    assert_eq!(bench.daemon.snapshot_names("vol1").len(), 2);
+    let error = bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    assert!(error.message.contains(&former) && error.message.contains("older than it"), "{error}");
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), true).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_2_a_volume_without_a_good_backup_is_not_deleted() {
+    let bench = bench(&["vol1"]);
+    for destination in [None, Some(&vfs())] {
+        let error =
+            bench.guards.delete_volume(&name("vol1"), destination, false).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Guard, "{error}");
+    }
+    assert!(bench.daemon.writes().is_empty());
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+}

@@ -1,0 +1,187 @@
+//! The calls of Convoy's API: each one's arguments from the request's fields, and its answer as
+//! Convoy writes it.
+
+use std::{
+    collections::{BTreeMap, hash_map::RandomState},
+    hash::{BuildHasher as _, Hasher as _},
+};
+
+use super::{go_json, request::Fields};
+use crate::{
+    convoy::{Backup, BackupUrl, Daemon, Destination, Name, NewVolume, Snapshot, Volume},
+    error::{Error, Result},
+};
+
+pub(super) async fn list_volumes(daemon: &dyn Daemon) -> Result<String> {
+    let volumes = daemon.volumes().await?;
+    let listed: BTreeMap<_, _> =
+        volumes.into_iter().map(|(name, volume)| (name, as_listed(volume))).collect();
+    go_json::to_string(&listed)
+}
+
+pub(super) async fn inspect_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    go_json::to_string(&as_listed(daemon.volume(&name(fields.text("VolumeName")?)?).await?))
+}
+
+pub(super) async fn create_volume(
+    daemon: &dyn Daemon,
+    fields: &Fields,
+    verbose: bool,
+) -> Result<String> {
+    let volume = as_listed(daemon.create_volume(&new_volume(fields)?).await?);
+    if verbose { go_json::to_string(&volume) } else { Ok(volume.name) }
+}
+
+pub(super) async fn mount_volume(
+    daemon: &dyn Daemon,
+    fields: &Fields,
+    verbose: bool,
+) -> Result<String> {
+    let name = name(fields.text("VolumeName")?)?;
+    let mount = daemon.mount_volume(&name, fields.some_text("MountPoint")?).await?;
+    if !verbose {
+        return Ok(mount.mount_point);
+    }
+    go_json::to_string(&Volume {
+        name: mount.name,
+        mount_point: mount.mount_point,
+        ..Volume::default()
+    })
+}
+
+pub(super) async fn unmount_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    nothing(daemon.unmount_volume(&name(fields.text("VolumeName")?)?).await)
+}
+
+pub(super) async fn delete_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let name = name(fields.text("VolumeName")?)?;
+    nothing(daemon.delete_volume(&name, fields.flag("ReferenceOnly")?).await)
+}
+
+pub(super) async fn create_snapshot(
+    daemon: &dyn Daemon,
+    fields: &Fields,
+    verbose: bool,
+) -> Result<String> {
+    let volume = name(fields.text("VolumeName")?)?;
+    let snapshot = name(&named_or_new(fields.text("Name")?, "snapshot"))?;
+    let snapshot = daemon.create_snapshot(&volume, &snapshot).await?;
+    if !verbose {
+        return Ok(snapshot.name);
+    }
+    go_json::to_string(&Snapshot { volume_created_at: None, ..snapshot })
+}
+
+pub(super) async fn inspect_snapshot(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    go_json::to_string(&daemon.snapshot(&name(fields.text("SnapshotName")?)?).await?)
+}
+
+pub(super) async fn delete_snapshot(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    nothing(daemon.delete_snapshot(&name(fields.text("SnapshotName")?)?).await)
+}
+
+pub(super) async fn list_backups(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let volume = fields.some_text("VolumeName")?.map(name).transpose()?;
+    let backups = daemon.backups(&destination(fields.text("URL")?)?, volume.as_ref()).await?;
+    let by_url: BTreeMap<String, Backup> =
+        backups.into_iter().map(|backup| (backup.field("BackupURL").to_owned(), backup)).collect();
+    go_json::to_string(&by_url)
+}
+
+pub(super) async fn inspect_backup(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    go_json::to_string(&daemon.backup(&backup_url(fields.text("URL")?)?).await?)
+}
+
+pub(super) async fn create_backup(
+    daemon: &dyn Daemon,
+    fields: &Fields,
+    verbose: bool,
+) -> Result<String> {
+    let snapshot = name(fields.text("SnapshotName")?)?;
+    let destination = destination(fields.text("URL")?)?;
+    let url = daemon.create_backup(&snapshot, &destination).await?.to_string();
+    if verbose {
+        go_json::to_string(&BTreeMap::from([("URL", url)]))
+    } else {
+        Ok(go_json::escaped(&url))
+    }
+}
+
+pub(super) async fn delete_backup(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    nothing(daemon.delete_backup(&backup_url(fields.text("URL")?)?).await)
+}
+
+/// Not Convoy's: whether a destination holds anything, `null` where the daemon can't tell.
+pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let used = daemon.is_used(&destination(fields.text("URL")?)?).await?;
+    go_json::to_string(&BTreeMap::from([("Used", used)]))
+}
+
+fn nothing(done: Result<()>) -> Result<String> {
+    done.map(|()| String::new())
+}
+
+/// A volume's snapshots do not name it again in its own listing.
+fn as_listed(mut volume: Volume) -> Volume {
+    for snapshot in volume.snapshots.iter_mut().flat_map(BTreeMap::values_mut) {
+        snapshot.volume_name.clear();
+        snapshot.volume_created_at = None;
+    }
+    volume
+}
+
+fn name(text: &str) -> Result<Name> {
+    Name::volume(text).map_err(|_| Error::usage(format!("Invalid name {text}")))
+}
+
+/// The name asked for, or a new one such as `volume-b7d0b1b4acca479d`.
+fn named_or_new(text: &str, what: &str) -> String {
+    if text.is_empty() {
+        // Each `RandomState` has keys of its own, drawn from the system's randomness.
+        format!("{what}-{:016x}", RandomState::new().build_hasher().finish())
+    } else {
+        text.to_owned()
+    }
+}
+
+fn known_scheme(url: &str) -> Result<()> {
+    match url.split_once("://") {
+        Some((scheme, _)) if !["vfs", "s3", "ebs"].contains(&scheme) => {
+            Err(Error::usage(format!("Driver {scheme} is not supported!")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn destination(text: &str) -> Result<Destination> {
+    known_scheme(text)?;
+    Destination::parse(text)
+}
+
+fn backup_url(text: &str) -> Result<BackupUrl> {
+    known_scheme(text)?;
+    BackupUrl::parse(text)
+}
+
+/// What a new volume shall be. `Endpoint` is looked at only where Convoy refuses it: a daemon knows
+/// its own endpoint.
+fn new_volume(fields: &Fields) -> Result<NewVolume> {
+    let owned = |name: &str| Ok::<_, Error>(fields.some_text(name)?.map(str::to_owned));
+    let backup = fields.some_text("BackupURL")?.map(backup_url).transpose()?;
+    if backup.is_none() && fields.some_text("Endpoint")?.is_some() {
+        return Err(Error::usage(
+            "Endpoint option can only be used when creating a volume from a backup.",
+        ));
+    }
+    Ok(NewVolume {
+        name: name(&named_or_new(fields.text("Name")?, "volume"))?,
+        driver: owned("DriverName")?,
+        // Go can't tell 0 from left out.
+        size: fields.number("Size")?.filter(|size| *size > 0),
+        backup,
+        volume_type: owned("Type")?,
+        iops: fields.number("IOPS")?.filter(|iops| *iops > 0),
+        driver_volume_id: owned("DriverVolumeID")?,
+        prepare_for_vm: fields.flag("PrepareForVM")?,
+    })
+}

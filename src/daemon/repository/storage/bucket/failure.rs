@@ -1,0 +1,94 @@
+//! What a service says when a request fails, with what to do about it.
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+};
+
+use crate::error::{Error, ErrorKind};
+
+/// The crate's error for the client's; `what` could not be done, and where.
+pub(super) fn failure<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let Some(service) = error.as_service_error() else {
+        let (kind, hint) = without_answer(error);
+        return Error::new(kind, format!("{what}: {}", cause(error))).with_hint(hint);
+    };
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    let code = service.code().unwrap_or(match status {
+        Some(404) => "NotFound",
+        Some(403) => "AccessDenied",
+        Some(301) => "PermanentRedirect",
+        _ => "an error without a code",
+    });
+    let message = service.message().map(|message| format!(": {message}")).unwrap_or_default();
+    let (kind, hint) = by_code(code, status);
+    Error::new(kind, format!("{what}: {code}{message}")).with_hint(hint)
+}
+
+/// The kind and the hint for a request that the service did not answer.
+fn without_answer<E>(error: &SdkError<E, HttpResponse>) -> (ErrorKind, &'static str)
+where
+    E: std::error::Error + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => (ErrorKind::Io, "look at the network and BKUP_S3_ENDPOINT"),
+        _ if lacks_credentials(error) => (
+            ErrorKind::Configuration,
+            "set BKUP_S3_ACCESS_KEY_ID and BKUP_S3_SECRET_ACCESS_KEY, or what AWS's own tools take a key from",
+        ),
+        SdkError::ResponseError(_) => {
+            (ErrorKind::Protocol, "does BKUP_S3_ENDPOINT name an S3 service?")
+        }
+        _ => (
+            ErrorKind::Io,
+            "look at the network, at BKUP_S3_ENDPOINT and at the region in BKUP_BACKUP_URL",
+        ),
+    }
+}
+
+fn lacks_credentials<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: std::error::Error + 'static,
+{
+    let words = DisplayErrorContext(error).to_string();
+    words.contains("CredentialsNotLoaded") || words.contains("credentials")
+}
+
+/// The kind and the hint for the code in the service's answer.
+fn by_code(code: &str, status: Option<u16>) -> (ErrorKind, &'static str) {
+    match code {
+        "NoSuchKey" | "NotFound" => (ErrorKind::NotFound, "it is not there"),
+        "NoSuchBucket" => (ErrorKind::Io, "make the bucket first, or correct BKUP_BACKUP_URL"),
+        "AccessDenied" | "Forbidden" | "AllAccessDisabled" => (
+            ErrorKind::Io,
+            "look at the key (BKUP_S3_ACCESS_KEY_ID) and at what it may do: docs/s3.md has the policy",
+        ),
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" => (
+            ErrorKind::Io,
+            "look at BKUP_S3_ACCESS_KEY_ID and BKUP_S3_SECRET_ACCESS_KEY, or AWS's own settings",
+        ),
+        "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => {
+            (ErrorKind::Io, "the bucket is in another region: correct the one in BKUP_BACKUP_URL")
+        }
+        "RequestTimeTooSkewed" => (ErrorKind::Io, "set this machine's clock"),
+        "InvalidRange" => {
+            (ErrorKind::Repository, "the repository is damaged; \"restic check\" tells how far")
+        }
+        _ if status.is_some_and(|status| status >= 500) => (ErrorKind::Io, "try again later"),
+        _ => (ErrorKind::Io, "look at what the service says of it"),
+    }
+}
+
+/// The innermost words of an error: the words around them say nothing.
+pub(super) fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}

@@ -1,0 +1,332 @@
+//! The objects of a repository in a bucket: requests, tried again where that helps.
+
+use std::{
+    future::Future,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::{
+    Client,
+    config::{
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation,
+        ResponseChecksumValidation, http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{get_object::builders::GetObjectFluentBuilder, put_object::PutObjectError},
+    primitives::{ByteStream, DateTime},
+    types::Object,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use bytes::Bytes;
+use rustic_core::Id;
+use tokio::runtime::Runtime;
+
+use super::{
+    failure::{cause, failure},
+    options::S3Options,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    files,
+};
+
+/// How long the service may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the service may take to begin its answer, where little is sent.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an upload may take: a pack of 16 MiB over a slow line.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// How often a request is tried, with growing pauses.
+const MOST_ATTEMPTS: u32 = 4;
+/// The first pause before an object whose end was missing is read again; each further one is twice
+/// as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+type PutError = SdkError<PutObjectError, HttpResponse>;
+
+/// The objects of one repository.
+#[derive(Debug, Clone)]
+pub(super) struct Objects {
+    client: Client,
+    bucket: String,
+    /// What the names of the objects begin with; ends in `/`.
+    prefix: String,
+    location: String,
+}
+
+/// Waits for the service: the library's threads know no async.
+fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
+    static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
+    let make = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("s3")
+            .enable_all()
+            .build()
+    };
+    match RUNTIME.get_or_init(make) {
+        Ok(runtime) => Ok(runtime.block_on(future)),
+        Err(error) => Err(Error::io("cannot start a thread for S3", error)),
+    }
+}
+
+impl Objects {
+    /// The repository called `repository` under `path` in a bucket. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub(super) fn new(options: &S3Options, bucket: &str, region: &str, path: &str) -> Result<Self> {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ANSWER_TIMEOUT)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(RetryConfig::standard().with_max_attempts(MOST_ATTEMPTS))
+            .timeout_config(timeouts)
+            .region(Region::new(region.to_owned()));
+        if let Some((id, key)) = &options.key {
+            loader = loader.credentials_provider(Credentials::new(id, key, None, None, "BKUP_S3"));
+        }
+        if let Some(endpoint) = &options.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let config = wait(loader.load())?;
+        let config = aws_sdk_s3::config::Builder::from(&config)
+            // Path style: other services may have no host name for each bucket, and wildcard
+            // certificates do not cover a bucket's name with dots.
+            .force_path_style(options.endpoint.is_some() || bucket.contains('.'))
+            // The signature covers the content; not every service understands a checksum beyond it.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .build();
+        let path = path.trim_matches('/');
+        let folder =
+            if path.is_empty() { "repository".to_owned() } else { format!("{path}/repository") };
+        let via =
+            options.endpoint.as_ref().map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
+        Ok(Self {
+            client: Client::from_conf(config),
+            bucket: bucket.to_owned(),
+            prefix: format!("{folder}/"),
+            location: format!("s3://{bucket}@{region}/{folder}{via}"),
+        })
+    }
+
+    /// Where the repository is, in people's words.
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn object(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A whole object, or a part of it.
+    pub(super) fn get(&self, name: &str, range: Option<(u32, u32)>) -> Result<Bytes> {
+        let mut request = self.client.get_object().bucket(&self.bucket).key(self.object(name));
+        if let Some((offset, length)) = range {
+            request = request
+                .range(format!("bytes={offset}-{}", u64::from(offset) + u64::from(length) - 1));
+        }
+        let got = wait(async {
+            let mut pause = FIRST_PAUSE;
+            for _ in 1..MOST_ATTEMPTS {
+                match self.try_get(name, request.clone(), range.is_some()).await {
+                    // The client library itself repeats a request only until an answer begins.
+                    Err(error) if error.kind == ErrorKind::Unreachable => {
+                        log::debug!("{error}; trying again");
+                        tokio::time::sleep(pause).await;
+                        pause *= 2;
+                    }
+                    got => return got,
+                }
+            }
+            self.try_get(name, request, range.is_some()).await
+        })?;
+        got.map_err(|error| match error.kind {
+            ErrorKind::NotFound => Error { kind: ErrorKind::Repository, ..error }
+                .with_hint("the repository is damaged; \"restic check\" tells how far"),
+            ErrorKind::Unreachable => Error { kind: ErrorKind::Io, ..error },
+            _ => error,
+        })
+    }
+
+    /// [`ErrorKind::Unreachable`] where the answer broke off.
+    async fn try_get(
+        &self,
+        name: &str,
+        request: GetObjectFluentBuilder,
+        is_part: bool,
+    ) -> Result<Bytes> {
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.failure(&format!("cannot read \"{name}\""), &error))?;
+        if is_part && answer.content_range.is_none() {
+            let message = format!(
+                "a part of \"{name}\" was asked for, and the whole came, from {}",
+                self.location
+            );
+            return Err(Error::new(ErrorKind::Protocol, message)
+                .with_hint("does BKUP_S3_ENDPOINT name an S3 service?"));
+        }
+        let body = answer.body.collect().await;
+        body.map(|body| body.into_bytes()).map_err(|error| {
+            let message = format!("\"{name}\" from {} broke off: {}", self.location, cause(&error));
+            Error::new(ErrorKind::Unreachable, message)
+                .with_hint("look at the network, and try again")
+        })
+    }
+
+    pub(super) fn put(&self, name: &str, content: Bytes) -> Result<()> {
+        self.try_put(name, content, false)
+            .map_err(|error| self.failure(&format!("cannot write \"{name}\""), &error))
+    }
+
+    /// Writes an object that must not be there yet. What is there afterwards decides: the answer to
+    /// a write that was done may have been lost, and some services know no conditions.
+    pub(super) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
+        let mut sent = self.try_put(name, content.clone(), true);
+        if let Err(error) = &sent
+            && error.code() == Some("NotImplemented")
+            && self.head(name)?.is_none()
+        {
+            sent = self.try_put(name, content.clone(), false);
+        }
+        let is_there = self.get(name, None);
+        match (is_there, sent) {
+            (Ok(there), _) if there == content => Ok(()),
+            (Ok(_), _) => Err(Error::new(
+                ErrorKind::Io,
+                format!("\"{name}\" of another host is there already at {}", self.location),
+            )),
+            (Err(_), Err(error)) => Err(self.failure(&format!("cannot write \"{name}\""), &error)),
+            (Err(error), Ok(())) => Err(error),
+        }
+    }
+
+    fn try_put(
+        &self,
+        name: &str,
+        content: Bytes,
+        is_new: bool,
+    ) -> std::result::Result<(), Box<PutError>> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(UPLOAD_TIMEOUT)
+            .build();
+        let request = self.client.put_object().bucket(&self.bucket).key(self.object(name));
+        let request =
+            request.content_type("application/octet-stream").body(ByteStream::from(content));
+        let request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
+        let sent = wait(
+            request
+                .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts))
+                .send(),
+        );
+        match sent {
+            Ok(sent) => sent.map(drop).map_err(Box::new),
+            Err(error) => Err(Box::new(SdkError::construction_failure(error))),
+        }
+    }
+
+    /// An object's size in bytes and its age; `None` where it is not there.
+    pub(super) fn head(&self, name: &str) -> Result<Option<(u64, Option<Duration>)>> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
+        match wait(request.send())? {
+            Ok(found) => {
+                let size = found
+                    .content_length
+                    .and_then(|length| u64::try_from(length).ok())
+                    .unwrap_or_default();
+                Ok(Some((size, found.last_modified.as_ref().and_then(age))))
+            }
+            Err(error) => match self.failure(&format!("cannot look at \"{name}\""), &error) {
+                error if error.kind == ErrorKind::NotFound => Ok(None),
+                // The answer to a HEAD request has no words: to a list the service answers what is
+                // wrong.
+                said => Err(self.walk("keys", |_, _| false).err().unwrap_or(said)),
+            },
+        }
+    }
+
+    /// Hands each object of a folder to `each`, until that returns `false`.
+    pub(super) fn walk(
+        &self,
+        folder: &str,
+        mut each: impl FnMut(Id, &Object) -> bool,
+    ) -> Result<()> {
+        let mut next: Option<String> = None;
+        loop {
+            let request = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(self.object(&format!("{folder}/")));
+            let page = wait(request.set_continuation_token(next.clone()).send())?;
+            let page =
+                page.map_err(|error| self.failure(&format!("cannot list \"{folder}\""), &error))?;
+            for object in page.contents() {
+                let name = object
+                    .key()
+                    .and_then(|key| key.rsplit('/').next())
+                    .filter(|name| name.len() == 64);
+                // An object with another name is not of the repository.
+                if let Some(id) = name.and_then(|name| name.parse().ok())
+                    && !each(id, object)
+                {
+                    return Ok(());
+                }
+            }
+            let behind = page
+                .next_continuation_token
+                .filter(|token| !token.is_empty() && next.as_ref() != Some(token));
+            if behind.is_none() && page.is_truncated == Some(true) {
+                // Objects that are not listed would be taken for unused.
+                let message = format!(
+                    "the list of \"{folder}\" at {} has no end that can be reached",
+                    self.location
+                );
+                return Err(Error::new(ErrorKind::Protocol, message).with_hint(
+                    "the service has to know ListObjectsV2: update it, or take another",
+                ));
+            }
+            match behind {
+                Some(token) => next = Some(token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Removes an object; one that is gone is no error.
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.object(name));
+        let removed = wait(request.send())?;
+        match removed.map_err(|error| self.failure(&format!("cannot remove \"{name}\""), &error)) {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn failure<E>(&self, what: &str, error: &SdkError<E, HttpResponse>) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        failure(&format!("{what} at {}", self.location), error)
+    }
+}
+
+/// [`files::age`] by the service's clock.
+pub(super) fn age(time: &DateTime) -> Option<Duration> {
+    SystemTime::try_from(*time).ok().map(files::age)
+}
+
+/// An object's size in bytes.
+pub(super) fn size(object: &Object) -> u64 {
+    object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
+}

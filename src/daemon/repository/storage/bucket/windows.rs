@@ -1,0 +1,66 @@
+//! The windows through which packs are read.
+//!
+//! A restore reads thousands of small pieces, each of which would be a request: they are read in
+//! windows of 4 MiB, of which the last few are kept.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use rustic_core::{FileType, Id};
+
+use super::{super::file_name, objects::Objects};
+use crate::{error::Result, sync::lock};
+
+/// The length of a window in bytes.
+pub(super) const WINDOW: u32 = 4 << 20;
+/// How many windows are kept.
+const KEPT_WINDOWS: usize = 8;
+
+/// The windows that are kept, the one used last at the end.
+#[derive(Debug, Default)]
+pub(super) struct Windows(Mutex<VecDeque<Window>>);
+
+/// A part of a pack, from this offset on; empty until it is read.
+#[derive(Debug)]
+struct Window {
+    pack: Id,
+    start: u32,
+    content: Arc<Mutex<Option<Bytes>>>,
+}
+
+impl Windows {
+    /// The window of a pack that begins at `start`.
+    pub(super) fn read(&self, objects: &Objects, pack: &Id, start: u32) -> Result<Bytes> {
+        let content = self.kept(pack, start);
+        // Threads that want the same window wait for it; others do not.
+        let mut content = lock(&content);
+        if let Some(content) = &*content {
+            return Ok(content.clone());
+        }
+        let read = objects.get(&file_name(FileType::Pack, pack), Some((start, WINDOW)))?;
+        Ok(content.insert(read).clone())
+    }
+
+    /// The content of a window, kept from now on, read or not.
+    fn kept(&self, pack: &Id, start: u32) -> Arc<Mutex<Option<Bytes>>> {
+        let mut windows = lock(&self.0);
+        let known = windows.iter().position(|it| it.pack == *pack && it.start == start);
+        let window = known.and_then(|at| windows.remove(at));
+        let window =
+            window.unwrap_or_else(|| Window { pack: *pack, start, content: Arc::default() });
+        if windows.len() >= KEPT_WINDOWS {
+            windows.pop_front();
+        }
+        let content = window.content.clone();
+        windows.push_back(window);
+        content
+    }
+
+    /// Forgets a pack, which is removed.
+    pub(super) fn forget(&self, pack: &Id) {
+        lock(&self.0).retain(|window| window.pack != *pack);
+    }
+}

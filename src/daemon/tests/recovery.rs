@@ -1,0 +1,180 @@
+//! What a crash or a failure leaves is cleaned up and told of.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use super::scene::{Scene, name, options, without_privileges};
+use crate::{
+    convoy::Daemon as _,
+    daemon::{BuiltinDaemon, state::VolumeState},
+};
+
+#[tokio::test]
+async fn what_a_crash_leaves_is_cleaned_and_told() {
+    let (mut scene, url) = Scene::with_backup().await;
+    scene.snapshot("vol1", "snap2").await;
+    scene.restore("vol2", &url).await.unwrap();
+    scene.restore("vol3", &url).await.unwrap();
+    scene.restart(|root| {
+        // A restore that died before its folder was in place, and one that died right after.
+        fs::create_dir(root.join("volumes/.staging/restore-vol9-00112233")).unwrap();
+        let state = root.join("state/vol2.json");
+        let inode = fs::metadata(root.join("volumes/vol2")).unwrap().ino();
+        let text = fs::read_to_string(&state).unwrap().replacen(
+            '{',
+            &format!("{{\"restoring\": {inode},"),
+            1,
+        );
+        fs::write(&state, text).unwrap();
+        // A delete that died once the folder was out of the way.
+        fs::rename(root.join("volumes/vol3"), root.join("volumes/.staging/deleted-vol3-00112233"))
+            .unwrap();
+        // A snapshot that was written, but not recorded; a pack that was half written.
+        let state = root.join("state/vol1.json");
+        let mut known: serde_json::Value =
+            serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+        known["snapshots"].as_object_mut().unwrap().remove("snap2").unwrap();
+        fs::write(&state, known.to_string()).unwrap();
+        fs::write(root.join("repository/tmp/host1-1-1"), "x").unwrap();
+    });
+    let told = scene.daemon().recovered().join("\n");
+    for part in [
+        "restore of volume \"vol9\"",
+        "restore of volume \"vol2\"",
+        "removal of volume \"vol3\"",
+        "1 unfinished snapshot was",
+        "1 half",
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    assert_eq!(scene.daemon().volumes().await.unwrap().into_keys().collect::<Vec<_>>(), ["vol1"]);
+    assert!(!scene.path("root/volumes/vol2").exists());
+    scene.restart(|_| ());
+    assert!(scene.daemon().recovered().is_empty());
+    scene.daemon().snapshot(&name("snap1")).await.unwrap();
+    scene.restore("vol2", &url).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_the_restored_one_survives_the_cleaning() {
+    let mut scene = Scene::new();
+    scene.volume("vol1").await;
+    scene.restart(|root| {
+        fs::write(root.join("volumes/vol1/precious"), "x").unwrap();
+        let state = root.join("state/vol1.json");
+        let text = fs::read_to_string(&state).unwrap().replacen('{', "{\"restoring\": 1,", 1);
+        fs::write(&state, text).unwrap();
+    });
+    assert!(scene.path("root/volumes/vol1/precious").exists());
+}
+
+#[tokio::test]
+async fn a_start_never_removes_backups_from_the_roots_own_repository() {
+    let mut scene = Scene::new();
+    fs::write(scene.volume("vol1").await.join("a"), "precious").unwrap();
+    scene.snapshot("vol1", "snap1").await;
+    let url = scene.backup("snap1").await;
+    // As if the root's own repository had been the destination, with the same key.
+    let local = scene.daemon().local().open().unwrap();
+    let state: VolumeState =
+        serde_json::from_slice(&fs::read(scene.path("root/state/vol1.json")).unwrap()).unwrap();
+    let file = rustic_core::repofile::SnapshotFile {
+        tags: ["backup=backup-0123456789abcdef", "volume=vol1", "snapshot=snap1"]
+            .join(",")
+            .parse()
+            .unwrap(),
+        ..scene.daemon().local().source(&state.snapshots["snap1"]).unwrap().1
+    };
+    local.plain().unwrap().save_snapshots(vec![file]).unwrap();
+    let unreadable = scene.path("root/repository/snapshots").join("ab".repeat(32));
+    fs::write(&unreadable, "x").unwrap();
+    drop(local);
+    scene.restart(|_| ());
+    let told = scene.daemon().recovered().join("\n");
+    assert!(
+        told.contains("has 1 snapshot of no volume") && told.contains("can't be read"),
+        "{told}"
+    );
+    assert_eq!(fs::read_dir(scene.path("root/repository/snapshots")).unwrap().count(), 3);
+    assert!(unreadable.exists());
+    scene.daemon().backup(&url).await.unwrap();
+}
+
+#[test]
+fn a_start_gets_by_with_what_it_cannot_remove() {
+    let mut scene = Scene::new();
+    let left = scene.path("root/volumes/.staging/deleted-vol1-00112233");
+    fs::create_dir_all(left.join("a")).unwrap();
+    scene.daemon = None;
+    // Another user's folder can't be emptied; who is not root can't make one, and sees it removed.
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        std::os::unix::fs::lchown(&left, Some(12345), None).unwrap();
+    }
+    without_privileges(async {
+        let daemon = BuiltinDaemon::open(options(&scene.path("root"))).unwrap();
+        let told = daemon.recovered().join("\n");
+        assert!(
+            told.contains("removal of volume \"vol1\"")
+                && told.contains("deleted-vol1-00112233") == root,
+            "{told}"
+        );
+    });
+    assert_eq!(left.exists(), root);
+}
+
+#[tokio::test]
+async fn a_volume_whose_state_cannot_be_removed_keeps_its_files() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::write(files.join("a"), "precious").unwrap();
+    // A folder where the state file should be can't be removed as a file.
+    let state = scene.path("root/state/vol1.json");
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    let error = scene.daemon().delete_volume(&name("vol1"), false).await.unwrap_err();
+    assert!(error.message.contains("vol1.json"), "{error}");
+    assert_eq!(fs::read_to_string(files.join("a")).unwrap(), "precious");
+    scene.daemon().volume(&name("vol1")).await.unwrap();
+    fs::remove_dir(&state).unwrap();
+    scene
+        .daemon()
+        .mount_volume(&name("vol1"), None)
+        .await
+        .expect("it is not being deleted any more");
+}
+
+#[tokio::test]
+async fn a_failed_restore_onto_a_forgotten_name_leaves_its_snapshots() {
+    let (mut scene, url) = Scene::with_backup().await;
+    scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
+    fs::remove_dir_all(scene.path("root/volumes/vol1")).unwrap();
+    for pack in scene.packs("backups/repository") {
+        fs::write(pack, "rubbish").unwrap();
+    }
+    scene.restore("vol1", &url).await.unwrap_err();
+    // Nor does one that a crash cut off when its folder was in place.
+    scene.restart(|root| {
+        fs::create_dir(root.join("volumes/vol1")).unwrap();
+        let inode = fs::metadata(root.join("volumes/vol1")).unwrap().ino();
+        let state = root.join("state/vol1.json");
+        let text = fs::read_to_string(&state).unwrap().replacen(
+            '{',
+            &format!("{{\"restoring\": {inode},"),
+            1,
+        );
+        fs::write(&state, text).unwrap();
+    });
+    assert!(!scene.path("root/volumes/vol1").exists());
+    assert!(scene.daemon().volumes().await.unwrap().is_empty());
+    scene.volume("vol1").await;
+    scene.daemon().snapshot(&name("snap1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_forgotten_volume_is_forgotten_too() {
+    let mut scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
+    scene.restart(|_| fs::remove_dir(files).unwrap());
+    assert_eq!(fs::read_dir(scene.path("root/state")).unwrap().count(), 0);
+}

@@ -1,0 +1,217 @@
+//! A root and a destination for tests, and what they compare.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustic_core::CheckOptions;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use tempfile::TempDir;
+
+use crate::{
+    clock::SystemClock,
+    convoy::{BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
+    daemon::{
+        BuiltinDaemon, BuiltinOptions, S3Options,
+        repository::{Backend, OpenRepository},
+    },
+    error::{Error, Result},
+    progress,
+};
+
+pub(super) fn options(root: &Path) -> BuiltinOptions {
+    BuiltinOptions {
+        root: root.to_owned(),
+        password: Some("secret".into()),
+        s3: S3Options::default(),
+        host: "host1".into(),
+        progress: progress::none(),
+        clock: Arc::new(SystemClock),
+    }
+}
+
+pub(super) fn name(text: &str) -> Name {
+    Name::volume(text).unwrap()
+}
+
+/// A root and a destination, in a folder that goes when the test ends.
+pub(super) struct Scene {
+    folder: TempDir,
+    pub(super) daemon: Option<BuiltinDaemon>,
+    pub(super) destination: Destination,
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("backups")).unwrap();
+        let destination =
+            Destination::parse(&format!("vfs://{}/backups", folder.path().display())).unwrap();
+        let daemon = Some(BuiltinDaemon::open(options(&folder.path().join("root"))).unwrap());
+        Self { folder, daemon, destination }
+    }
+
+    pub(super) fn daemon(&self) -> &BuiltinDaemon {
+        self.daemon.as_ref().unwrap()
+    }
+
+    pub(super) fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    /// Ends the daemon, does something behind its back, and starts it again.
+    pub(super) fn restart(&mut self, between: impl FnOnce(&Path)) {
+        self.daemon = None;
+        between(&self.path("root"));
+        self.daemon = Some(BuiltinDaemon::open(options(&self.path("root"))).unwrap());
+    }
+
+    pub(super) async fn volume(&self, volume: &str) -> PathBuf {
+        self.daemon().create_volume(&NewVolume::named(name(volume))).await.unwrap();
+        self.path("root/volumes").join(volume)
+    }
+
+    pub(super) async fn snapshot(&self, volume: &str, snapshot: &str) {
+        self.daemon().create_snapshot(&name(volume), &name(snapshot)).await.unwrap();
+    }
+
+    pub(super) async fn backup(&self, snapshot: &str) -> BackupUrl {
+        self.daemon().create_backup(&name(snapshot), &self.destination).await.unwrap()
+    }
+
+    pub(super) async fn restore(&self, volume: &str, url: &BackupUrl) -> Result<Volume> {
+        self.daemon().create_volume(&NewVolume::from_backup(name(volume), url.clone())).await
+    }
+
+    /// A volume with some files, snapshotted as `snap1` and backed up.
+    pub(super) async fn with_backup() -> (Self, BackupUrl) {
+        let scene = Self::new();
+        let files = scene.volume("vol1").await;
+        fs::write(files.join("a"), noise(3_000_000)).unwrap();
+        fs::create_dir(files.join("dir")).unwrap();
+        fs::write(files.join("dir/b"), "b").unwrap();
+        scene.snapshot("vol1", "snap1").await;
+        let url = scene.backup("snap1").await;
+        (scene, url)
+    }
+
+    pub(super) fn packs(&self, repository: &str) -> Vec<PathBuf> {
+        let mut packs = Vec::new();
+        for folder in fs::read_dir(self.path(repository).join("data")).unwrap() {
+            packs.extend(
+                fs::read_dir(folder.unwrap().path()).unwrap().map(|pack| pack.unwrap().path()),
+            );
+        }
+        packs
+    }
+
+    pub(super) fn bytes(&self, repository: &str) -> u64 {
+        self.packs(repository).iter().map(|pack| fs::metadata(pack).unwrap().len()).sum()
+    }
+
+    /// Opens a repository anew, with nothing but the password, and reads all of it.
+    pub(super) fn check(&self, repository: &str) {
+        let backend = Backend::in_folder(&self.path(repository), "host9");
+        let opened = OpenRepository::open(backend, "secret").unwrap();
+        let mut options = CheckOptions::default();
+        options.read_data = true;
+        let found = opened.plain().unwrap().check(options).unwrap();
+        assert!(found.is_ok().is_ok(), "{found:?}");
+    }
+}
+
+/// Bytes that neither compress nor repeat.
+pub(super) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ length as u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+pub(super) fn refusal(error: &Error) -> (Option<u16>, &str) {
+    (error.status, &error.message)
+}
+
+/// Everything that can be told of what is in a folder, but access times (looking changes them).
+pub(super) fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
+    fn visit(
+        root: &Path,
+        path: &Path,
+        inodes: &mut BTreeMap<u64, PathBuf>,
+        told: &mut BTreeMap<PathBuf, String>,
+    ) {
+        let metadata = fs::symlink_metadata(path).unwrap();
+        let below = path.strip_prefix(root).unwrap().to_owned();
+        let kind = metadata.file_type();
+        let content = if kind.is_symlink() {
+            format!("-> {:?}", fs::read_link(path).unwrap())
+        } else if kind.is_file() {
+            let twin = inodes.entry(metadata.ino()).or_insert_with(|| below.clone());
+            format!("{} same as {twin:?}", hash(&fs::read(path).unwrap()))
+        } else {
+            format!("{}{}", kind.is_fifo(), kind.is_socket())
+        };
+        let attributes: BTreeMap<_, _> = xattr::list(path)
+            .unwrap()
+            .map(|name| (name.clone(), xattr::get(path, name).unwrap()))
+            .collect();
+        let size = if kind.is_dir() { 0 } else { metadata.len() };
+        let entry = format!(
+            "{:o} {}:{} {size} {}.{} dev {} {attributes:?} {content}",
+            metadata.mode(),
+            metadata.uid(),
+            metadata.gid(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.rdev()
+        );
+        told.insert(below, entry);
+        if kind.is_dir() {
+            let mut entries: Vec<_> =
+                fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+            entries.sort();
+            entries.iter().for_each(|entry| visit(root, entry, inodes, told));
+        }
+    }
+    let mut told = BTreeMap::new();
+    visit(root, root, &mut BTreeMap::new(), &mut told);
+    told
+}
+
+/// A fingerprint in 64 hex digits.
+fn hash(content: &[u8]) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    format!("{:064x}", hasher.finish())
+}
+
+pub(super) fn set_times(path: &Path, second: i64, nanosecond: i64) {
+    let time = Timespec { tv_sec: second, tv_nsec: nanosecond };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// Runs a test as a user who may do no more than any other, root or not: all that it starts is
+/// bound by that.
+pub(super) fn without_privileges(test: impl Future<Output = ()> + Send) {
+    let run = || {
+        let mut capabilities = rustix::thread::capabilities(None).unwrap();
+        capabilities.effective = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(None, capabilities).unwrap();
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test);
+    };
+    std::thread::scope(|scope| scope.spawn(run).join()).unwrap();
+}
+
+/// `cap_net_raw+ep`, as the kernel stores it.
+pub(super) const CAPABILITY: [u8; 20] =
+    [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -1,0 +1,137 @@
+//! Snapshots are whole or not there, and space comes back.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+};
+
+use rustic_core::{FileType as RepositoryFile, Id};
+use rustix::fs::XattrFlags;
+
+use super::scene::{Scene, name, noise};
+use crate::convoy::{Daemon as _, Destination};
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::create_dir(files.join("dir")).unwrap();
+    fs::write(files.join("dir/bad"), "x").unwrap();
+    if rustix::process::geteuid().is_root() {
+        // Root can read everything; what it can't keep is an attribute with a name that is no text.
+        let path = files.join("dir/bad");
+        rustix::fs::setxattr(&path, OsStr::from_bytes(b"user.\xff"), b"v", XattrFlags::empty())
+            .unwrap();
+    } else {
+        fs::set_permissions(files.join("dir/bad"), fs::Permissions::from_mode(0o0)).unwrap();
+    }
+    let error = scene.daemon().create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err();
+    assert!(error.message.contains("\"dir/bad\": "), "{error}");
+    assert!(scene.daemon().snapshot(&name("snap1")).await.is_err());
+    assert_eq!(fs::read_dir(scene.path("root/repository/snapshots")).unwrap().count(), 0);
+    fs::remove_file(files.join("dir/bad")).unwrap();
+    scene.snapshot("vol1", "snap1").await;
+}
+
+#[tokio::test]
+async fn the_second_backup_of_unchanged_data_adds_little() {
+    let (scene, _) = Scene::with_backup().await;
+    let (local, remote) = (scene.bytes("root/repository"), scene.bytes("backups/repository"));
+    assert!(local > 3_000_000 && remote > 3_000_000);
+    fs::write(scene.path("root/volumes/vol1/small"), "new").unwrap();
+    scene.snapshot("vol1", "snap2").await;
+    scene.backup("snap2").await;
+    assert!(scene.bytes("root/repository") - local < 10_000);
+    assert!(scene.bytes("backups/repository") - remote < 10_000);
+}
+
+#[tokio::test]
+async fn a_full_disk_during_a_snapshot_leaves_nothing_and_says_so() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::write(files.join("a"), noise(40_000_000)).unwrap();
+    let repository = scene.daemon().local().open().unwrap();
+    *repository.backend().room.lock().unwrap() = Some(20_000_000);
+    let error = scene.daemon().create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err();
+    assert!(error.message.contains("No space left on device") && error.hint.is_some(), "{error}");
+    assert!(scene.daemon().volume(&name("vol1")).await.unwrap().snapshots.unwrap().is_empty());
+    *repository.backend().room.lock().unwrap() = None;
+    scene.snapshot("vol1", "snap1").await;
+    scene.check("root/repository");
+}
+
+#[tokio::test]
+async fn space_of_deleted_snapshots_comes_back() {
+    let (scene, url) = Scene::with_backup().await;
+    let before = scene.bytes("root/repository");
+    fs::write(scene.path("root/volumes/vol1/more"), noise(5_000_000)).unwrap();
+    scene.snapshot("vol1", "snap2").await;
+    assert!(scene.bytes("root/repository") > before + 5_000_000);
+    scene.daemon().delete_snapshot(&name("snap2")).await.unwrap();
+    assert!(scene.bytes("root/repository") < before + 10_000);
+    scene.check("root/repository");
+    scene.snapshot("vol1", "snap3").await;
+    scene.daemon().delete_volume(&name("vol1"), false).await.unwrap();
+    assert!(scene.bytes("root/repository") < 10_000);
+    scene.restore("vol1", &url).await.unwrap();
+}
+
+#[tokio::test]
+async fn snapshots_of_several_volumes_at_the_same_time_are_all_good() {
+    let scene = Scene::new();
+    for number in 0..4 {
+        let files = scene.volume(&format!("vol{number}")).await;
+        fs::write(files.join("f"), noise(1_000_000 + number)).unwrap();
+    }
+    let daemon = scene.daemon();
+    let names: Vec<_> = (0..4)
+        .map(|number| (name(&format!("vol{number}")), name(&format!("snap{number}"))))
+        .collect();
+    let (a, b, c, d) = tokio::join!(
+        daemon.create_snapshot(&names[0].0, &names[0].1),
+        daemon.create_snapshot(&names[1].0, &names[1].1),
+        daemon.create_snapshot(&names[2].0, &names[2].1),
+        daemon.create_snapshot(&names[3].0, &names[3].1),
+    );
+    for snapshot in [a, b, c, d] {
+        let url = scene.backup(&snapshot.unwrap().name).await;
+        daemon.backup(&url).await.unwrap();
+    }
+    assert_eq!(daemon.backups(&scene.destination, None).await.unwrap().len(), 4);
+    scene.check("root/repository");
+    let files = rustic_core::ReadBackend::list(
+        &**daemon.local().open().unwrap().backend(),
+        RepositoryFile::Snapshot,
+    );
+    assert_eq!(files.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
+    let (scene, _) = Scene::with_backup().await;
+    for pack in scene.packs("root/repository") {
+        fs::remove_file(pack).unwrap();
+    }
+    // Another volume's snapshot fails at this moment, and has not looked yet.
+    let local = scene.daemon().local().open().unwrap();
+    assert!(
+        rustic_core::ReadBackend::read_full(
+            &**local.backend(),
+            RepositoryFile::Index,
+            &Id::default()
+        )
+        .is_err()
+    );
+    fs::create_dir(scene.path("other")).unwrap();
+    let other = Destination::parse(&format!("vfs://{}", scene.path("other").display())).unwrap();
+    let error = scene.daemon().create_backup(&name("snap1"), &other).await.unwrap_err();
+    assert!(error.message.contains("/root/repository/data/"), "{error}");
+    assert!(local.backend().failure().unwrap().message.contains("/root/repository/index/"));
+
+    // And the other way round: nothing of the backup's failure is left for the snapshot to fail
+    // with.
+    local.backend().take_failure();
+    assert!(scene.daemon().create_backup(&name("snap1"), &other).await.is_err());
+    assert!(local.backend().failure().is_none());
+}

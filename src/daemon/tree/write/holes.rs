@@ -1,0 +1,28 @@
+//! Holes: zeros that are not written.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _};
+
+/// Zeros are left out in units of this many bytes: the block of most file systems.
+const HOLE: usize = 4096;
+
+/// Writes everything but whole blocks of zeros; whether any were left out.
+pub(super) fn write_with_holes(file: &File, content: &[u8], offset: u64) -> io::Result<bool> {
+    const ZEROS: [u8; HOLE] = [0; HOLE];
+    let mut dug = false;
+    let mut run = 0..0;
+    let mut at = 0;
+    while at < content.len() {
+        let into_block = usize::try_from((offset + at as u64) % HOLE as u64).unwrap_or(0);
+        let end = (at + HOLE - into_block).min(content.len());
+        if content[at..end] == ZEROS[..end - at] {
+            dug = true;
+            file.write_all_at(&content[run.clone()], offset + run.start as u64)?;
+            run = end..end;
+        } else {
+            run.end = end;
+        }
+        at = end;
+    }
+    file.write_all_at(&content[run.clone()], offset + run.start as u64)?;
+    Ok(dug)
+}

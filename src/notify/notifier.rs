@@ -1,0 +1,347 @@
+//! Decides who is notified of what: of runs, and of problems that are not runs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    channel::{ChannelInfo, ChannelKind},
+    delivery::Delivery,
+    message::{Event, Message},
+    outbox::{Outbox, Waiting},
+    problems::{Occurrence, Problem, Problems, Repeat, Verdict},
+    report::{RunReport, without_numbers},
+    slot::{Reach, slots},
+    texts::{self, Block},
+};
+use crate::{
+    clock::Clock,
+    config::Config,
+    error::Result,
+    run_words::{RunStatus, Trigger},
+};
+
+/// Notifies people and services. One per process; making it costs nothing and needs no network.
+pub(crate) struct Notifier {
+    host: String,
+    clock: Arc<dyn Clock>,
+    pub(super) delivery: Delivery,
+    problems: Arc<Problems>,
+}
+
+impl Notifier {
+    /// Checks the settings of every channel; nothing is sent and no file is made.
+    ///
+    /// # Errors
+    /// A configuration error that names the variable.
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let folder = config.data_dir.join("notify");
+        let problems = Arc::new(Problems::new(&folder, config.remind_after));
+        let outbox = Outbox::new(&folder);
+        let delivery = Delivery::new(clock.clone(), slots(config)?, outbox, problems.clone());
+        Ok(Self { host: config.host_name(), clock, delivery, problems })
+    }
+
+    /// A run begins. Only a watchdog wants to know, and only now. A run that only reads must not be
+    /// taken for a backup.
+    pub(crate) fn on_run_start(&self, run: &str, script: &str, read_only: bool) {
+        if read_only {
+            return;
+        }
+        let mut message = self.message(Event::Started, &format!("{script} began"), &[]);
+        message.run_id = Some(run.to_owned());
+        self.delivery.queue_in_memory(&message, Reach::Watchdogs);
+    }
+
+    /// A run ended. People are notified when it failed (once, until a reminder is due or it fails
+    /// otherwise) and when it went well again, or its good backups made up for what other runs
+    /// failed to do. Channels that get every run get all but dry runs, and runs by which a person
+    /// only read something.
+    pub(crate) fn on_run_end(&self, report: &RunReport) {
+        if report.dry_run || report.is_refused() || !self.delivery.has_channels() {
+            return;
+        }
+        let key = format!("run {}", report.name());
+        if report.is_interactive_read() {
+            // The person who asked sees the failure. A problem of the crontab's runs can be over
+            // all the same.
+            if !report.status.is_failure() {
+                self.on_good_end(&key, report);
+            }
+        } else if report.counts_as_failure() {
+            self.resolve_by_backup(report);
+            self.report_failure(&key, report);
+        } else if report.status != RunStatus::Done {
+            self.resolve_by_backup(report);
+            self.notify_of_run(Event::Ended, report, Reach::EveryRun, None, None);
+        } else {
+            self.on_good_end(&key, report);
+        }
+    }
+
+    fn report_failure(&self, key: &str, report: &RunReport) {
+        let occurrence = Occurrence {
+            key,
+            title: &texts::run_words(report, false),
+            fingerprint: &report.fingerprint(),
+            now: self.clock.now(),
+            // What a person typed may never be typed again.
+            expires: report.trigger != Trigger::Cron,
+            not_backed_up: report.not_backed_up(),
+            place: report.place.clone(),
+            repeat: Repeat::AfterAWhile,
+        };
+        let notify = |reach, known: Option<&Problem>, key| {
+            self.notify_of_run(Event::Failed, report, reach, known, key);
+        };
+        self.problems.record(&occurrence, |verdict| match verdict {
+            Verdict::New => notify(Reach::All, None, Some(key)),
+            Verdict::Again(problem) => notify(Reach::All, Some(&problem), Some(key)),
+            Verdict::AlreadyReported => notify(Reach::EveryRun, None, None),
+        });
+    }
+
+    /// A run went well: its own problem is over, and what its good backups make up for.
+    fn on_good_end(&self, key: &str, report: &RunReport) {
+        self.problems.resolve_by_backup(Some(key), &report.good_backups(), |own, others| {
+            match own {
+                Some(problem) => {
+                    self.notify_of_run(Event::Recovered, report, Reach::All, Some(&problem), None);
+                }
+                None if report.is_interactive_read() => {}
+                None => self.notify_of_run(Event::Succeeded, report, Reach::EveryRun, None, None),
+            }
+            self.notify_made_up_for(report, &others);
+        });
+    }
+
+    /// A run that did not go well may have made good backups all the same.
+    fn resolve_by_backup(&self, report: &RunReport) {
+        if !report.backed_up.is_empty() {
+            self.problems.resolve_by_backup(None, &report.good_backups(), |_, others| {
+                self.notify_made_up_for(report, &others);
+            });
+        }
+    }
+
+    /// A run's good backups ended these problems of other runs: one message.
+    fn notify_made_up_for(&self, report: &RunReport, problems: &[(String, Problem)]) {
+        let names: Vec<&str> =
+            problems.iter().map(|(key, _)| key.strip_prefix("run ").unwrap_or(key)).collect();
+        if names.is_empty() {
+            return;
+        }
+        let zone = self.clock.time_zone();
+        let lines = problems.iter().map(|(_, problem)| {
+            format!("- {} (since {})", problem.title, texts::moment(problem.first, &zone))
+        });
+        let text = format!(
+            "Good backups were made by \"{}\". They make up for:\n\n{}",
+            report.name(),
+            lines.collect::<Vec<_>>().join("\n")
+        );
+        let words = format!("{} is well again", texts::some_of(&names));
+        let message = self.plain_message(Event::Solved, &words, &text, Some(&report.run));
+        // A watchdog gets the run itself.
+        self.delivery.queue(&message, Reach::People);
+    }
+
+    /// `known`: the problem that the run goes on with or ends; `key`: the problem that the message
+    /// reports.
+    fn notify_of_run(
+        &self,
+        event: Event,
+        report: &RunReport,
+        reach: Reach,
+        known: Option<&Problem>,
+        key: Option<&str>,
+    ) {
+        let zone = self.clock.time_zone();
+        let goes_on = event == Event::Failed && known.is_some();
+        let words = match event {
+            Event::Recovered => format!("{} is well again", report.name()),
+            _ => texts::run_words(report, goes_on),
+        };
+        let since = known.map(|problem| (problem.first, problem.times));
+        let mut blocks =
+            texts::run_body(report, &self.host, &zone, if goes_on { since } else { None });
+        if let (Event::Recovered, Some((first, times))) = (event, since) {
+            let first = texts::moment(first, &zone);
+            let times = texts::times_of(times);
+            blocks.insert(
+                1,
+                Block::Words(format!("It is well again. It had failed {times} since {first}.")),
+            );
+        }
+        let mut message = self.message(event, &words, &blocks);
+        message.run = Some(report.to_json());
+        message.run_id = Some(report.run.clone());
+        message.problem = key.map(str::to_owned);
+        let reach = if report.read_only { reach.without_watchdogs() } else { reach };
+        self.delivery.queue(&message, reach);
+    }
+
+    /// Something besides a run is wrong, such as a volume whose newest backup is too old. Reported
+    /// once, until [`Notifier::resolve`] is called with the same key, another subject is given, or a
+    /// reminder is due.
+    pub(crate) fn problem(&self, key: &str, subject: &str, text: &str) {
+        self.problem_with(key, subject, text, Repeat::AfterAWhile);
+    }
+
+    /// As [`Notifier::problem`]; `repeat`: whether people are reminded of the problem.
+    pub(crate) fn problem_with(&self, key: &str, subject: &str, text: &str, repeat: Repeat) {
+        self.report_problem(
+            &format!("problem {key}"),
+            subject,
+            text,
+            &without_numbers(subject),
+            None,
+            repeat,
+        );
+    }
+
+    /// Takes a problem out that is over, and notifies nobody.
+    pub(crate) fn drop_problem(&self, key: &str) {
+        self.problems.resolve(&format!("problem {key}"), |_| {});
+    }
+
+    /// All is well: people are notified where there was a problem with this key.
+    pub(crate) fn resolve(&self, key: &str, subject: &str, text: &str) {
+        let key = format!("problem {key}");
+        // Most of what is well was never wrong: it costs a look at the file, and no lock.
+        if self.problems.all(self.clock.now()).is_ok_and(|problems| !problems.contains_key(&key)) {
+            return;
+        }
+        self.problems.resolve(&key, |problem| {
+            if problem.is_some() {
+                self.notify(Event::Solved, subject, text, Reach::All, None);
+            }
+        });
+    }
+
+    /// `run`: the run of the script that reports the problem; such a problem ends by not being
+    /// reported again.
+    pub(super) fn report_problem(
+        &self,
+        key: &str,
+        subject: &str,
+        text: &str,
+        fingerprint: &str,
+        run: Option<&str>,
+        repeat: Repeat,
+    ) {
+        if !self.delivery.has_channels() {
+            log::warn!("nobody is told of this, as no channel is on: {subject}: {text}");
+            return;
+        }
+        let occurrence = Occurrence {
+            key,
+            title: subject,
+            fingerprint,
+            now: self.clock.now(),
+            expires: run.is_some(),
+            not_backed_up: BTreeSet::new(),
+            place: None,
+            repeat,
+        };
+        self.problems.record(&occurrence, |verdict| {
+            if verdict != Verdict::AlreadyReported {
+                let message = self.plain_message(Event::Problem, subject, text, run);
+                let message = Message { problem: Some(key.to_owned()), ..message };
+                self.delivery.queue(&message, Reach::All);
+            }
+        });
+    }
+
+    /// Queues a message of a subject and a text.
+    pub(super) fn notify(
+        &self,
+        event: Event,
+        subject: &str,
+        text: &str,
+        reach: Reach,
+        run: Option<&str>,
+    ) {
+        self.delivery.queue(&self.plain_message(event, subject, text, run), reach);
+    }
+
+    pub(super) fn queue(&self, message: &Message, reach: Reach) {
+        self.delivery.queue(message, reach);
+    }
+
+    /// A message of a subject and a text; `run`: the run whose script wrote them.
+    pub(super) fn plain_message(
+        &self,
+        event: Event,
+        subject: &str,
+        text: &str,
+        run: Option<&str>,
+    ) -> Message {
+        let blocks =
+            texts::plain_body(text, &self.host, self.clock.now(), &self.clock.time_zone(), run);
+        self.message(event, subject, &blocks)
+    }
+
+    fn message(&self, event: Event, words: &str, blocks: &[Block]) -> Message {
+        Message {
+            event,
+            subject: texts::subject(&self.host, words),
+            text: texts::to_text(blocks),
+            html: texts::to_html(blocks),
+            host: self.host.clone(),
+            time: self.clock.now(),
+            run: None,
+            run_id: None,
+            body: None,
+            to: None,
+            problem: None,
+        }
+    }
+
+    /// The channels that are on.
+    pub(crate) fn channels(&self) -> Vec<ChannelInfo> {
+        self.delivery.channels()
+    }
+
+    pub(super) fn is_on(&self, kind: ChannelKind) -> bool {
+        self.delivery.is_on(kind)
+    }
+
+    /// Whether this process queued something that it has not tried to send yet.
+    pub(crate) fn has_untried(&self) -> bool {
+        self.delivery.has_untried()
+    }
+
+    /// One attempt to send what is due, within this time.
+    pub(crate) async fn deliver_within(&self, limit: Duration) {
+        self.delivery.deliver_within(limit).await;
+    }
+
+    /// Sends what any process queues, until `stop`.
+    pub(crate) async fn keep_delivering(&self, stop: CancellationToken) {
+        self.delivery.keep_delivering(stop).await;
+    }
+
+    /// Sends one message through every channel that is on, now, past the outbox; how each went.
+    pub(crate) async fn test(&self) -> Vec<(ChannelInfo, Result<()>)> {
+        let text = "This is a test: whoever reads it is told when something is wrong.";
+        self.delivery.test(&self.plain_message(Event::Test, "this is a test", text, None)).await
+    }
+
+    /// What waits to be sent, in its order.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        self.delivery.waiting()
+    }
+
+    /// The open problems by their keys.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub(crate) fn problems(&self) -> Result<BTreeMap<String, Problem>> {
+        self.problems.all(self.clock.now())
+    }
+}

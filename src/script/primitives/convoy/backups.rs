@@ -1,0 +1,238 @@
+//! `convoy::` primitives for backups.
+
+use rhai::plugin::*;
+use rhai::{Array, Map};
+
+use super::{
+    super::{
+        call::{Returned, call, string, to_map, to_script},
+        options::Options,
+    },
+    destination::destination,
+};
+use crate::{
+    convoy::{Backup, BackupUrl, Destination, Name},
+    error::Result,
+    script::run::Run,
+};
+
+#[export_module]
+pub(crate) mod functions {
+    /// All backups at the configured destination, newest first. Fails with `configuration` where no
+    /// destination is configured, and with `daemon` where the destination can't be listed.
+    ///
+    /// ```rhai
+    /// let count = convoy::backups().len();
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn backups(ctx: NativeCallContext) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            listed(run.wait(run.host.guards.backups(&at, None))?)
+        })
+    }
+
+    /// The backups of one volume, newest first; `()` stands for every volume. A volume that has
+    /// none gives an empty list. Fails with `configuration` where no destination is configured, and
+    /// with `daemon` where the destination can't be listed.
+    ///
+    /// ```rhai
+    /// let backups = convoy::backups("vol1");
+    /// if !backups.is_empty() { log::info(backups[0].BackupURL); }
+    /// ```
+    #[rhai_fn(name = "backups", volatile, return_raw)]
+    pub(crate) fn backups_of(ctx: NativeCallContext, volume: Dynamic) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
+        })
+    }
+
+    /// The backups of one volume (`()`: of every volume) at another destination, newest first.
+    /// Fails with `usage` where this is not a destination, and with `daemon` where it can't be
+    /// listed.
+    ///
+    /// ```rhai
+    /// let copies = convoy::backups("vol1", "vfs:///elsewhere");
+    /// ```
+    #[rhai_fn(name = "backups", volatile, return_raw)]
+    pub(crate) fn backups_at(
+        ctx: NativeCallContext,
+        volume: Dynamic,
+        destination: &str,
+    ) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = Destination::parse(destination)?;
+            listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
+        })
+    }
+
+    /// The backups of this very volume at the configured destination, newest first: not those of a
+    /// volume that had its name before, or has it on another host. Convoy gives volumes no id:
+    /// there, the volume's snapshots tell. Fails with `not_found` where there is no such volume,
+    /// and with `configuration` where no destination is configured.
+    ///
+    /// ```rhai
+    /// if convoy::own_backups("vol1").is_empty() { log::warn("vol1 is nowhere but here"); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn own_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let guards = &run.host.guards;
+            let own = run.wait(async {
+                let volume = guards.volume(&Name::volume(volume)?).await?;
+                guards.own_backups(&at, &volume).await
+            })?;
+            listed(own)
+        })
+    }
+
+    /// The backups at the configured destination that may be this volume's, or those of one with
+    /// the same name on another host, newest first: with Convoy, where the snapshots that would
+    /// tell are gone. Fails with `not_found` where there is no such volume, and with
+    /// `configuration` where no destination is configured.
+    ///
+    /// ```rhai
+    /// for backup in convoy::unclear_backups("vol1") { log::info(`left alone: ${backup.BackupURL}`); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn unclear_backups(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let guards = &run.host.guards;
+            let unclear = run.wait(async {
+                let volume = guards.volume(&Name::volume(volume)?).await?;
+                guards.unclear_backups(&at, &volume).await
+            })?;
+            listed(unclear)
+        })
+    }
+
+    /// The backups at the configured destination of all volumes that have this name, here or on
+    /// other hosts, now or before: an array for each volume, with its backups, newest first. Fails
+    /// with `configuration` where no destination is configured, and with `daemon` where the
+    /// destination can't be listed.
+    ///
+    /// ```rhai
+    /// for backups in convoy::backups_by_volume("vol1") { log::info(backups[0].BackupURL); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn backups_by_volume(ctx: NativeCallContext, volume: &str) -> Returned<Array> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let groups =
+                run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
+            groups.into_iter().map(|group| Ok(listed(group)?.into())).collect()
+        })
+    }
+
+    /// The backup that makes it safe to delete a volume: the newest of its own that is good. Fails
+    /// with `guard` where there is none, and where a snapshot that is older than the volume would
+    /// go with it.
+    ///
+    /// ```rhai
+    /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
+    /// let kept = convoy::safe_copy("vol1").BackupURL;
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn safe_copy(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+        call(&ctx, |run| {
+            let (at, guards) = (run.host.settings.destination.clone(), &run.host.guards);
+            to_map(run.wait(async {
+                let volume = guards.volume(&Name::volume(volume)?).await?;
+                guards.safe_copy(at.as_ref(), &volume).await
+            })?)
+        })
+    }
+
+    /// One backup, looked at where it is. Fails with `not_found` where there is no such backup.
+    ///
+    /// ```rhai
+    /// let url = convoy::create_backup(convoy::create_snapshot("vol1").Name).URL;
+    /// let made = convoy::backup(url).CreatedTime;
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn backup(ctx: NativeCallContext, url: &str) -> Returned<Map> {
+        call(&ctx, |run| to_map(run.wait(run.host.guards.backup(&BackupUrl::parse(url)?))?))
+    }
+
+    /// Backs up a snapshot to the configured destination and proves the backup good; a map with its
+    /// `URL`. Fails with `not_found` where there is no such snapshot, with `configuration` where no
+    /// destination is configured, and with `guard` where the backup can't be proven good.
+    ///
+    /// ```rhai
+    /// let backup = convoy::create_backup(convoy::create_snapshot("vol1").Name);
+    /// log::info(backup.URL);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn create_backup(ctx: NativeCallContext, snapshot: &str) -> Returned<Map> {
+        call(&ctx, |run| back_up(run, snapshot, None))
+    }
+
+    /// Backs up a snapshot to another destination and proves the backup good; a map with its `URL`.
+    /// Fails with `not_found` where there is no such snapshot, and with `guard` where the backup
+    /// can't be proven good.
+    ///
+    /// ```rhai
+    /// let copy = convoy::create_backup(convoy::create_snapshot("vol1").Name, "vfs:///elsewhere");
+    /// ```
+    #[rhai_fn(name = "create_backup", volatile, return_raw)]
+    pub(crate) fn create_backup_at(
+        ctx: NativeCallContext,
+        snapshot: &str,
+        destination: &str,
+    ) -> Returned<Map> {
+        call(&ctx, |run| back_up(run, snapshot, Some(destination)))
+    }
+
+    /// Deletes a backup. Fails with `not_found` where there is no such backup, and with `guard`
+    /// where it is the newest good one of its volume.
+    ///
+    /// ```rhai
+    /// let snapshot = convoy::create_snapshot("vol1").Name;
+    /// let older = convoy::create_backup(snapshot);
+    /// let newer = convoy::create_backup(snapshot);
+    /// convoy::delete_backup(older.URL);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn delete_backup(ctx: NativeCallContext, url: &str) -> Returned<()> {
+        delete_backup_with(ctx, url, Map::new())
+    }
+
+    /// Deletes a backup, with an option: `even_the_newest: true`, to delete the newest good one of
+    /// its volume too. Fails with `not_found` where there is no such backup, and with `guard` as
+    /// `delete_backup` without the option does.
+    ///
+    /// ```rhai
+    /// let only = convoy::create_backup(convoy::create_snapshot("vol1").Name);
+    /// convoy::delete_backup(only.URL, #{ even_the_newest: true });
+    /// ```
+    #[rhai_fn(name = "delete_backup", volatile, return_raw)]
+    pub(crate) fn delete_backup_with(
+        ctx: NativeCallContext,
+        url: &str,
+        options: Map,
+    ) -> Returned<()> {
+        call(&ctx, |run| {
+            let options = Options::new(&options, "delete_backup", &["even_the_newest"])?;
+            let even_the_newest = options.flag("even_the_newest")?;
+            run.wait(run.host.guards.delete_backup(&BackupUrl::parse(url)?, even_the_newest))
+        })
+    }
+}
+
+/// The volume with this name; `None`, which is every volume, for `()`.
+fn volume_or_all(volume: &Dynamic) -> Result<Option<Name>> {
+    if volume.is_unit() { Ok(None) } else { Name::volume(&string(volume, "volume")?).map(Some) }
+}
+
+fn listed(backups: Vec<Backup>) -> Result<Array> {
+    backups.into_iter().map(to_script).collect()
+}
+
+fn back_up(run: &Run, snapshot: &str, named: Option<&str>) -> Result<Map> {
+    let at = destination(run, named)?;
+    let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
+    Ok(Map::from_iter([("URL".into(), url.to_string().into())]))
+}
