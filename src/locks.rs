@@ -16,13 +16,13 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often a waiting run looks whether the lock is free.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The pause between two tries of a run that waits for a lock.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The permissions of a lock file in the data folder.
-const OWN_MODE: u32 = 0o600;
+const LOCK_FILE_MODE: u32 = 0o600;
 /// The most of a holder's words that is read, in bytes: others may write to a lock file in a shared
 /// folder.
-const LONGEST_HOLDER: u64 = 300;
+const MAX_HOLDER_LENGTH: u64 = 300;
 
 /// Where the locks are, and how long to wait for one.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub(crate) struct Locks {
 pub(crate) enum Sharing {
     /// Any number of shared holders at a time.
     Shared,
-    /// Nobody else.
+    /// One holder alone.
     Exclusive,
 }
 
@@ -76,7 +76,7 @@ impl Locks {
             .mode(0o700)
             .create(&self.folder)
             .map_err(|e| cannot_make(&path, &e))?;
-        let lock = self.acquire_file(key, &path, OWN_MODE, sharing).await?;
+        let lock = self.acquire_file(key, &path, LOCK_FILE_MODE, sharing).await?;
         lock.ok_or_else(|| cannot_make(&path, &std::io::ErrorKind::Unsupported.into()))
     }
 
@@ -150,7 +150,7 @@ impl Locks {
                 log::info!("waiting for \"{key}\", which is in use by {holder}");
                 said = true;
             }
-            tokio::time::sleep(LOOK_EVERY.min(self.wait)).await;
+            tokio::time::sleep(LOCK_POLL_INTERVAL.min(self.wait)).await;
         }
     }
 
@@ -189,7 +189,7 @@ fn open(path: &Path, mode: u32) -> Result<Option<File>> {
 
 fn open_or_make(path: &Path, mode: u32) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
-    // The holder's words are written into it: through a link that somebody laid there, they would
+    // The holder's words are written into it: through a link that another user laid there, they would
     // go into another file.
     options
         .read(true)
@@ -221,7 +221,7 @@ fn cannot_make(path: &Path, error: &std::io::Error) -> Error {
 
 fn holder(file: &mut File) -> String {
     let mut bytes = Vec::new();
-    let _ = file.rewind().and_then(|()| file.take(LONGEST_HOLDER).read_to_end(&mut bytes));
+    let _ = file.rewind().and_then(|()| file.take(MAX_HOLDER_LENGTH).read_to_end(&mut bytes));
     let text: String =
         String::from_utf8_lossy(&bytes).chars().filter(|letter| !letter.is_control()).collect();
     if text.is_empty() { "another run".into() } else { text }

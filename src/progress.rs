@@ -1,8 +1,9 @@
-//! What long work tells of how far it has come; who shows it, and how, is the caller's business.
+//! The progress of long work. The work reports it; the caller decides how to show it.
 
 use std::sync::{Arc, Weak};
 
-/// Takes the progress of work. Several pieces of it may go on at a time, each counts for itself.
+/// Receives the progress of work. Several pieces of work may run at a time, each with its own
+/// count.
 pub(crate) trait Progress: Send + Sync + std::fmt::Debug {
     /// A piece of work begins (`what`: "snapshot vol1"); `total` bytes where they are known from
     /// the start. It is over, well or not, when what comes back is dropped. Called on the thread
@@ -38,7 +39,7 @@ pub(crate) fn none() -> Arc<dyn Progress> {
     Arc::new(NoProgress)
 }
 
-/// A piece of work that nobody counts.
+/// A piece of work without progress.
 pub(crate) fn no_piece() -> Weak<dyn Piece> {
     Weak::<NoProgress>::new()
 }

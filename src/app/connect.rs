@@ -26,10 +26,10 @@ use crate::{
 };
 
 /// How long to wait for the owner of a root to open its socket, or to let the root go.
-const OWNER_WAIT: Duration = Duration::from_secs(15);
-/// How long the end of others' requests is waited for in silence.
-const PATIENCE: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const OWNER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long closing waits for other processes' requests before it says so.
+const SILENT_CLOSE_TIME: Duration = Duration::from_secs(2);
+const OWNER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The daemon that was found, and what this process does for it.
 pub(crate) struct Connection {
@@ -52,7 +52,7 @@ impl Connection {
             drop(stop);
             let ended = tokio::select! {
                 ended = &mut served => ended,
-                () = tokio::time::sleep(PATIENCE) => {
+                () = tokio::time::sleep(SILENT_CLOSE_TIME) => {
                     remark(
                         "this command is over; another one still works through this process, and is waited for (Ctrl-C cuts it off)",
                     );
@@ -172,13 +172,13 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
             let deadlines = Deadlines { restart: Duration::ZERO, ..Deadlines::default() };
             return Ok(Arc::new(client(socket, None, deadlines)));
         }
-        if start.elapsed() > OWNER_WAIT {
+        if start.elapsed() > OWNER_TIMEOUT {
             return Err(busy.with_hint(format!(
                 "its owner does not answer at \"{}\"; end that process first",
                 socket.display()
             )));
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(OWNER_POLL_INTERVAL).await;
     }
 }
 

@@ -1,9 +1,9 @@
-//! A built-in daemon's root has one owner at a time, and everyone else speaks to the owner's
-//! socket. Owners come and go: a command that ends hands the root over to whoever asks next. This
-//! is what asks.
+//! A built-in daemon's root has one owner at a time, and all other processes speak to the owner's
+//! socket. Owners come and go: when a command ends, the next process that asks takes the root over.
+//! [`Handover`] asks, and follows the owners.
 //!
-//! An owner that ends as it should answers whoever has connected. One that is killed breaks off:
-//! what was only read is asked again of the next one, what was to be written is in doubt, and the
+//! An owner that ends in order first answers all who have connected. An owner that is killed breaks
+//! calls off: reads are sent again to the next owner. The outcome of a write is in doubt, and the
 //! guards look into it.
 
 use std::{
@@ -26,11 +26,11 @@ use crate::{
     sync::lock,
 };
 
-/// Owners that go, one after the other, are followed for so long.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// The pause before a second next owner is looked for: one that is there and hangs up on everyone
-/// is not asked without end.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a call is sent to one owner after the other.
+const OWNER_SEARCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// The pause before each further owner is looked for, so that an owner that hangs up on every call
+/// is not asked in a busy loop.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Finds the daemon anew: takes the root where it is free, or speaks to its owner.
 type Connect =
@@ -79,7 +79,7 @@ enum Does {
 
 /// Whether the owner has gone, and the call may be sent to the next one.
 fn has_gone(does: Does, error: &Error, asked: Instant) -> bool {
-    asked.elapsed() < PATIENCE
+    asked.elapsed() < OWNER_SEARCH_TIMEOUT
         && match error.kind {
             // Nothing was sent.
             ErrorKind::Unreachable => true,
@@ -110,7 +110,7 @@ macro_rules! forward {
                         Err(error) if has_gone(Does::$does, &error, asked) => {
                             log::info!("the owner of the built-in daemon's folder has gone ({error}); looking for the next");
                             tokio::time::sleep(pause).await;
-                            pause = PAUSE;
+                            pause = RECONNECT_PAUSE;
                             self.reconnect().await?;
                         }
                         answer => return answer,

@@ -10,7 +10,7 @@ use crate::{
     diagnostic,
     error::{Error, Result},
     output::{Column, table},
-    schedule::{Checked, Crontab, Entry, Source, Surroundings, crontab::without_secrets},
+    schedule::{Checked, Crontab, CrontabEntry, Source, Surroundings, crontab::without_secrets},
     terminal,
     text::counted,
     units::format_duration,
@@ -110,10 +110,10 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
             crate::suggest::did_you_mean_or(name, names, "see \"convoy-backups crontab show\""),
         ));
     }
-    let wanted = |entry: &Entry| script.is_none_or(|name| entry.script == *name);
+    let wanted = |entry: &CrontabEntry| script.is_none_or(|name| entry.script == *name);
     let due = upcoming(&checked.crontab, from, count, wanted);
     if context.flags.json {
-        let row = |(time, entry): &(Timestamp, &Entry)| {
+        let row = |(time, entry): &(Timestamp, &CrontabEntry)| {
             let mut described = json!({
                 "due": time.to_string(),
                 "local": time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -139,7 +139,7 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
         Column::left("ARGUMENTS"),
         Column::left("LINE"),
     ];
-    let row = |(time, entry): &(Timestamp, &Entry)| {
+    let row = |(time, entry): &(Timestamp, &CrontabEntry)| {
         vec![
             shown_due(*time, entry.schedule.zone(), &zone).into(),
             format_duration(time.duration_since(from).unsigned_abs()).into(),
@@ -170,12 +170,13 @@ fn upcoming(
     crontab: &Crontab,
     from: Timestamp,
     count: usize,
-    wanted: impl Fn(&Entry) -> bool,
-) -> Vec<(Timestamp, &Entry)> {
+    wanted: impl Fn(&CrontabEntry) -> bool,
+) -> Vec<(Timestamp, &CrontabEntry)> {
     use std::{cmp::Reverse, collections::BinaryHeap};
-    let entries: Vec<&Entry> =
+    let entries: Vec<&CrontabEntry> =
         crontab.entries.iter().map(AsRef::as_ref).filter(|entry| wanted(entry)).collect();
-    let first = |(index, entry): (usize, &&Entry)| Some(Reverse((entry.next_after(from)?, index)));
+    let first =
+        |(index, entry): (usize, &&CrontabEntry)| Some(Reverse((entry.next_after(from)?, index)));
     let mut heap: BinaryHeap<_> = entries.iter().enumerate().filter_map(first).collect();
     let mut due = Vec::new();
     while due.len() < count

@@ -16,7 +16,7 @@ use crate::{
     output::{Cell, Column, age, moment, table},
     progress,
     runs::Store,
-    schedule::{Entry, Source},
+    schedule::{CrontabEntry, Source},
     status::{self, DaemonLook, Known, Looked, Report, State, VolumeStatus},
     suggest::did_you_mean_or,
     text::{Style, counted, escape, styled},
@@ -81,7 +81,7 @@ pub(super) async fn status(
 /// Looks at the daemons that these entries use; connections are closed when all were looked at.
 async fn look(
     context: &Context,
-    entries: &[Arc<Entry>],
+    entries: &[Arc<CrontabEntry>],
     store: &Store,
     cancellation: &CancellationToken,
     seen: impl FnMut(&DaemonLook),

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The field in which the built-in daemon tells which volume it speaks of, beyond its name: of a
-/// volume's `DriverInfo` and of a backup. Convoy has none such.
+/// The field with the built-in daemon's id of a volume, in the volume's `DriverInfo` and in its
+/// backups: names come back, ids don't. Convoy gives volumes no id.
 pub(crate) const VOLUME_ID: &str = "VolumeID";
 
 /// The header in which our server says what to do about an error; Convoy has none.

@@ -45,11 +45,11 @@ use crate::{
 use answer::Answer;
 
 /// The longest request body, in bytes; Convoy's longest is a URL and a few names.
-const LARGEST_BODY: usize = 1 << 20;
+const MAX_REQUEST_BODY: usize = 1 << 20;
 /// How long a client may take for its headers, and then for its body.
-const SLOWEST_CLIENT: Duration = Duration::from_secs(30);
-/// How long after a client has connected its first request is waited for when the server ends.
-const LAST_CLIENT: Duration = Duration::from_secs(1);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// When the server ends: how long a client that has connected may take for its first request.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// The version of the API, as `User-Agent: Convoy-Client/N` must name it.
 const API_VERSION: &str = "1";
 
@@ -85,7 +85,7 @@ impl Server {
         self
     }
 
-    /// Serves until `shutdown` comes: then it removes the socket, refuses whoever comes now, and
+    /// Serves until `shutdown` comes: then it removes the socket, refuses new connections, and
     /// ends when everyone who had connected before that has been answered and the last call to the
     /// daemon is over, even one whose client has hung up.
     ///
@@ -96,7 +96,7 @@ impl Server {
         let listener = tokio::net::UnixListener::from_std(listener)
             .map_err(|error| Error::io("cannot listen on the daemon's socket", &error))?;
         let (ending, ended) = watch::channel(());
-        // Whoever still works holds a clone of `working`: when the last one is dropped, `done`
+        // Each task that still works holds a clone of `working`: when the last is dropped, `done`
         // ends.
         let (working, mut done) = mpsc::channel::<Infallible>(1);
         tokio::pin!(shutdown);
@@ -156,7 +156,7 @@ async fn connection(
     working: mpsc::Sender<Infallible>,
 ) {
     let (begun, mut begins) = watch::channel(());
-    let deadline = tokio::time::Instant::now() + LAST_CLIENT;
+    let deadline = tokio::time::Instant::now() + FIRST_REQUEST_TIMEOUT;
     let service = service_fn(|request| {
         begun.send_replace(());
         let (shared, working) = (Arc::clone(&shared), working.clone());
@@ -164,7 +164,7 @@ async fn connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(SLOWEST_CLIENT)
+        .header_read_timeout(CLIENT_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -226,18 +226,16 @@ async fn serve(
             &format!("client version {version} doesn't match with server {API_VERSION}"),
         );
     }
-    let body = match tokio::time::timeout(
-        SLOWEST_CLIENT,
-        Limited::new(body, LARGEST_BODY).collect(),
-    )
-    .await
-    {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) => {
-            return Answer::error(400, &format!("the request's body can't be read: {error}"));
-        }
-        Err(_) => return Answer::error(408, "the request's body did not come in time"),
-    };
+    let body =
+        match tokio::time::timeout(CLIENT_TIMEOUT, Limited::new(body, MAX_REQUEST_BODY).collect())
+            .await
+        {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => {
+                return Answer::error(400, &format!("the request's body can't be read: {error}"));
+            }
+            Err(_) => return Answer::error(408, "the request's body did not come in time"),
+        };
     let work = tokio::spawn(async move {
         let _working = working;
         let daemon = &*shared.daemon;

@@ -38,7 +38,8 @@
 //! - [`snapshots`]: the root's own repository. [`backups`]: the repositories at destinations.
 //! - [`recovery`]: restores, removals and snapshots, each with what a crash leaves of it and the
 //!   mend.
-//! - [`operations`]: what the API does, one method an operation. [`builtin`]: the trait over it.
+//! - [`options`], [`operations`]: what the API does, one method an operation. [`builtin`]: the trait
+//!   over it.
 
 mod backups;
 mod builtin;

@@ -33,38 +33,42 @@ pub(super) fn clean(
     local: &LocalRepository,
     host: &str,
 ) -> Result<Vec<String>> {
-    let mut told = restore::undo_unfinished(disk, volumes)?;
-    clean_staging(disk, volumes, &mut told)?;
+    let mut sentences = restore::undo_unfinished(disk, volumes)?;
+    clean_staging(disk, volumes, &mut sentences)?;
     forget_what_is_gone(disk, volumes)?;
     let known: HashSet<_> =
         volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();
-    snapshots::remove_unknown(disk.root, local, &known, &mut told)?;
+    snapshots::remove_unknown(disk.root, local, &known, &mut sentences)?;
     let backend = Backend::in_folder(&disk.root.repository(), host);
     let left = backend.remove_leftovers(Duration::ZERO);
     if left > 0 {
         let files = counted(left, "half written file was", "half written files were");
-        told.push(format!("{files} removed from the repository"));
+        sentences.push(format!("{files} removed from the repository"));
     }
-    Ok(told)
+    Ok(sentences)
 }
 
 /// Empties the staging folder.
 fn clean_staging(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
-    told: &mut Vec<String>,
+    sentences: &mut Vec<String>,
 ) -> Result<()> {
     let staging = disk.root.staging();
     for name in names(&staging)? {
         match Staged::of_name(&name) {
-            Some((Staged::Restore, volume)) => told.push(restore::staged_files_removed(volume)),
-            Some((Staged::Removal, volume)) => told.push(removal::finish(disk, volumes, volume)?),
+            Some((Staged::Restore, volume)) => {
+                sentences.push(restore::staged_files_removed(volume))
+            }
+            Some((Staged::Removal, volume)) => {
+                sentences.push(removal::finish(disk, volumes, volume)?)
+            }
             None => {}
         }
         let path = staging.join(&name);
         // A folder that stays takes room, and hinders nothing.
         if let Err(error) = remove_all(&path) {
-            told.push(format!(
+            sentences.push(format!(
                 "\"{}\" can't be removed, remove it by hand: {error}",
                 path.display()
             ));

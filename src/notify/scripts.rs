@@ -19,8 +19,8 @@ use crate::{
 
 #[async_trait]
 impl MessageSink for Notifier {
-    fn run_started(&self, speaker: &Speaker, only_reads: bool) {
-        Notifier::on_run_start(self, &speaker.run, &speaker.script, only_reads);
+    fn run_started(&self, speaker: &Speaker, read_only: bool) {
+        Notifier::on_run_start(self, &speaker.run, &speaker.script, read_only);
     }
 
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()> {

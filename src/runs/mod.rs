@@ -194,8 +194,8 @@ pub(crate) fn announce(
         let now = door.clock.now();
         (id::next(now), now)
     };
-    let only_reads = request.dry_run || request.script.read_only;
-    let ((id, started), place) = match if only_reads { &door.readers } else { &door.turns } {
+    let read_only = request.dry_run || request.script.read_only;
+    let ((id, started), place) = match if read_only { &door.readers } else { &door.turns } {
         Some(turns) => {
             let (named, place) = turns.place(name);
             (named, Some(place))
@@ -206,9 +206,8 @@ pub(crate) fn announce(
     if matches!(place, Some(Place::Waiting(_))) {
         record.status = RunStatus::Waiting;
     }
-    let begin = |recorder: &Arc<Recorder>| {
-        recorder.begin(record.clone(), cancellation.clone(), !only_reads)
-    };
+    let begin =
+        |recorder: &Arc<Recorder>| recorder.begin(record.clone(), cancellation.clone(), !read_only);
     let recording = door.recorder.as_ref().map(begin);
     Announced { door: door.clone(), request, cancellation, record, recording, place }
 }

@@ -295,7 +295,7 @@ pub(crate) struct Filter {
     pub(crate) volume: Option<String>,
     /// Without mere looks: dry runs, and runs of scripts that only read. What the crontab started
     /// counts always.
-    pub(crate) without_looks: bool,
+    pub(crate) without_read_only: bool,
     /// Whose id is before this one: a further page of a list.
     pub(crate) before: Option<String>,
     /// At most so many, the newest; `None`: all.

@@ -1,134 +1,57 @@
-//! What to do at a moment: which entries are due, which wait, which run. Pure: times in, actions
-//! out.
+//! Decides what to do at a moment: which entries are due, which wait, which run. Pure: times in,
+//! actions out.
 //!
 //! The rules:
-//! - No entry overlaps itself: a tick while the run before waits or goes on is missed, and said to
-//!   be.
-//! - So many runs at a time, the rest in the order in which they came. What somebody wants now does
-//!   not wait here: it has its place in the line of all runs at once.
-//! - What was missed while the program was down or the machine slept is made up for once, after a
-//!   short random delay. So is what began and was cut off with the program; but where that second
-//!   try is cut off as well, it is let be: it may be what ends the program.
-//! - A tick that ran is not repeated where the clock is put back a little (up to three hours, as
-//!   cron(8) has it); where it is put back further, it was wrong before, and counting begins anew.
+//! - No entry overlaps itself. A tick while the entry's run before waits or goes on is missed, and
+//!   the log says so.
+//! - Only so many runs go on at a time; the rest wait in the order in which they came. A run that a
+//!   person asks for does not wait here: it joins the queue of all runs at once.
+//! - Ticks that were missed while the program was down or the machine slept are made up for by one
+//!   run, after a short random delay. So is a run that was cut off with the program. Where that
+//!   second run is cut off as well, it is given up: it may be what ends the program.
+//! - A tick that ran is not repeated where the clock is put back by up to three hours (as cron(8)
+//!   has it). A clock that is put back further was wrong before: due times are counted anew.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
-    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::crontab::{Crontab, Entry};
+use super::{
+    crontab::{Crontab, CrontabEntry},
+    due::{Before, CutOff, Due, GivenUp, Missed, Remembered},
+};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A tick that is no later than this is on time.
-const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
+/// A tick that is handled no later than this is on time.
+const ON_TIME_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 
 /// A clock that was put back by more than this was wrong before.
-const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
+const CLOCK_CORRECTION_LIMIT: SignedDuration = SignedDuration::from_hours(3);
 
 /// The longest delay before a run that is made up for.
-const MAKE_UP_DELAY: Duration = Duration::from_secs(30);
-
-/// Why an entry is run now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// The time for which it was due.
-    pub(crate) time: Timestamp,
-    /// What has come of that time so far.
-    pub(crate) before: Before,
-}
-
-/// What came of a due time before the run that is for it now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// Nothing: it is due now.
-    Nothing,
-    /// It was missed, and is made up for.
-    Missed,
-    /// Its run was cut off, and is made up for.
-    CutOff,
-    /// Nothing: it was not due, somebody wants it now.
-    NotDue,
-}
-
-/// What is remembered of an entry from before the program was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Past {
-    /// Its due times up to this one are dealt with.
-    pub(crate) due: Timestamp,
-    /// Its last run began and did not come to its end.
-    pub(crate) cut_off: Option<CutOff>,
-}
-
-/// A run that was cut off with the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CutOff {
-    /// The time for which it was due.
-    pub(crate) due: Timestamp,
-    /// It made up for another one for the same time, that was cut off, too.
-    pub(crate) again: bool,
-}
-
-/// Why a tick was missed and is not made up for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missed {
-    /// The entry's run before still went on, or still waited for its turn.
-    StillRunning,
-    /// The program was down, or the machine slept, and the entry does not catch up.
-    Down,
-}
-
-impl fmt::Display for Missed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::StillRunning => "the run before has not ended",
-            Self::Down => "the program was down or the machine slept, and catching up is off",
-        })
-    }
-}
-
-/// Why a run that was cut off is not made up for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GivenUp {
-    /// The run that made up for it was cut off as well.
-    Again,
-    /// The entry does not catch up.
-    NoCatchUp,
-    /// The entry is paused.
-    Paused,
-}
-
-impl fmt::Display for GivenUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Again => "the run that made up for it was cut off as well",
-            Self::NoCatchUp => "catching up is off",
-            Self::Paused => "the entry is paused",
-        })
-    }
-}
+const MAKE_UP_DELAY_LIMIT: Duration = Duration::from_secs(30);
 
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Start(Arc<Entry>, Due),
-    Missed(Arc<Entry>, Timestamp, Missed),
+    Start(Arc<CrontabEntry>, Due),
+    Missed(Arc<CrontabEntry>, Timestamp, Missed),
     /// A run for this time was cut off, and is not made up for.
-    GiveUp(Arc<Entry>, Timestamp, GivenUp),
+    GiveUp(Arc<CrontabEntry>, Timestamp, GivenUp),
     /// All due times of this entry up to this one are dealt with.
-    Remember(Arc<Entry>, Timestamp),
+    Remember(Arc<CrontabEntry>, Timestamp),
 }
 
 /// An entry as a status page shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryStatus {
     /// The entry.
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<CrontabEntry>,
     /// When it is due next.
     pub(crate) next: Option<Timestamp>,
     /// The due time of its last run, this one's too where it runs.
@@ -145,7 +68,7 @@ pub(crate) struct EntryStatus {
 
 #[derive(Debug)]
 struct State {
-    entry: Arc<Entry>,
+    entry: Arc<CrontabEntry>,
     next: Option<Timestamp>,
     last: Option<Timestamp>,
     /// A run that starts at this time, after a random delay.
@@ -154,22 +77,18 @@ struct State {
     missed: u64,
 }
 
-/// What is remembered of the entry with this key; `None` for one that was never seen.
-pub(crate) type Known<'a> = &'a dyn Fn(&str) -> Option<Past>;
-
 /// A random length of time up to this one.
 pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
 
 pub(crate) struct Board {
     states: HashMap<String, State>,
-    /// Times at which something is to be done for an entry, with its line and key. What no longer
-    /// holds is passed over.
+    /// When something is to be done for an entry, with the entry's line and key. Times that no
+    /// longer hold are skipped.
     wakes: BinaryHeap<Reverse<(Timestamp, usize, String)>>,
-    /// The keys of the entries that are not started at their times, whether the crontab has them or
-    /// not.
+    /// The keys of all paused entries, also of such that the crontab does not have at the moment.
     paused: BTreeSet<String>,
-    queue: VecDeque<(Arc<Entry>, Due)>,
-    running: HashMap<String, (Arc<Entry>, Due)>,
+    queue: VecDeque<(Arc<CrontabEntry>, Due)>,
+    running: HashMap<String, (Arc<CrontabEntry>, Due)>,
     most: usize,
     /// The latest time seen.
     latest: Timestamp,
@@ -177,8 +96,8 @@ pub(crate) struct Board {
     random: Random,
 }
 
-impl fmt::Debug for Board {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Board")
             .field("states", &self.states)
             .field("queue", &self.queue)
@@ -206,25 +125,25 @@ impl Board {
         }
     }
 
-    /// Follows this crontab from now on. Entries that were there before keep all that is known of
-    /// them.
+    /// Follows this crontab from now on. Entries that the crontab before had, too, keep their
+    /// state.
     ///
-    /// `known` is asked at the program's start only, because a line that was not in the crontab has
+    /// `remembered` is given at the program's start only: a line that is new in the crontab has
     /// missed nothing.
     pub(crate) fn follow(
         &mut self,
         crontab: &Crontab,
         now: Timestamp,
-        known: Option<Known<'_>>,
+        remembered: Option<&dyn Fn(&str) -> Option<Remembered>>,
     ) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
         for entry in &crontab.entries {
             let state = match before.remove(&entry.key) {
-                // Also a tick of this very moment, that was not looked at yet.
+                // This keeps a tick that is due now and was not handled yet.
                 Some(state) => State { entry: entry.clone(), ..state },
                 None => {
-                    let past = known.and_then(|known| known(&entry.key));
+                    let past = remembered.and_then(|remembered| remembered(&entry.key));
                     self.first_seen(entry, now, past, &mut actions)
                 }
             };
@@ -237,9 +156,9 @@ impl Board {
 
     fn first_seen(
         &mut self,
-        entry: &Arc<Entry>,
+        entry: &Arc<CrontabEntry>,
         now: Timestamp,
-        past: Option<Past>,
+        past: Option<Remembered>,
         actions: &mut Vec<Action>,
     ) -> State {
         let mut state = State {
@@ -258,8 +177,9 @@ impl Board {
             actions.push(Action::Remember(entry.clone(), now));
             return state;
         }
-        // A time far ahead was written while the clock was wrong.
-        let Some(Past { due: last, cut_off }) = past.filter(|past| past.due <= now + CORRECTION)
+        // A time far in the future was written while the clock was wrong.
+        let Some(Remembered { due: last, cut_off }) =
+            past.filter(|past| past.due <= now + CLOCK_CORRECTION_LIMIT)
         else {
             state.next = entry.schedule.next_after(now);
             actions.push(Action::Remember(entry.clone(), now));
@@ -275,7 +195,7 @@ impl Board {
             actions.push(Action::GiveUp(entry.clone(), due, why));
         }
         if let Some(overdue) = entry.schedule.latest_until(now).filter(|due| *due > last) {
-            // It stands for what was cut off before it, too.
+            // This run also stands for the one that was cut off.
             self.overdue(&mut state, overdue, now, actions);
         } else if let Some(CutOff { due, .. }) = cut_off.filter(|_| given_up.is_none()) {
             self.make_up(&mut state, Due { time: due, before: Before::CutOff }, now);
@@ -283,7 +203,7 @@ impl Board {
         state
     }
 
-    /// Makes up for a due time that has passed, or says that it was missed.
+    /// Makes up for a due time that has passed, or reports that it was missed.
     fn overdue(
         &self,
         state: &mut State,
@@ -301,7 +221,7 @@ impl Board {
     }
 
     fn make_up(&self, state: &mut State, due: Due, now: Timestamp) {
-        state.delayed = Some((now + self.delay(MAKE_UP_DELAY, now, state.next), due));
+        state.delayed = Some((now + self.delay(MAKE_UP_DELAY_LIMIT, now, state.next), due));
     }
 
     /// A random delay, less than half of what is left until the entry is due again.
@@ -319,7 +239,7 @@ impl Board {
         if self.ending {
             return actions;
         }
-        if now < self.latest - CORRECTION {
+        if now < self.latest - CLOCK_CORRECTION_LIMIT {
             log::warn!(
                 "the clock was put back from {} to {now}: due times are counted from there",
                 self.latest
@@ -338,34 +258,35 @@ impl Board {
         {
             let Some(Reverse((_, _, key))) = self.wakes.pop() else { break };
             let Some(mut state) = self.states.remove(&key) else { continue };
-            self.look_at(&mut state, now, &mut actions);
+            self.handle_tick(&mut state, now, &mut actions);
             self.states.insert(key, state);
         }
         self.start_waiting(&mut actions);
         actions
     }
 
-    fn look_at(&mut self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    fn handle_tick(&mut self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(due) = state.next.filter(|next| *next <= now) else {
             if let Some((_, due)) = state.delayed.take_if(|(time, _)| *time <= now) {
                 self.enqueue(state, due);
             }
             return;
         };
-        // A delay ends long before the next tick, unless the machine slept: then that tick stands
-        // for both.
+        // A delay ends long before the next tick, unless the machine slept: then the next tick
+        // stands for both.
         state.delayed = None;
-        // Several may have passed while the machine slept: the last of them stands for all.
+        // Several ticks may have passed while the machine slept: the last of them stands for all.
         let due = state.entry.schedule.latest_until(now).unwrap_or(due).max(due);
         state.next = state.entry.schedule.next_after(now.max(due));
         if state.queued || self.running.contains_key(&state.entry.key) {
             state.missed += 1;
             actions.push(Action::Missed(state.entry.clone(), due, Missed::StillRunning));
-            // What only waits is made up for, should the program end before its turn.
+            // A queued run is made up for, should the program end before its turn: so only the tick
+            // of a running entry is remembered.
             if !state.queued {
                 actions.push(Action::Remember(state.entry.clone(), due));
             }
-        } else if now.duration_since(due) > ON_TIME {
+        } else if now.duration_since(due) > ON_TIME_LIMIT {
             self.overdue(state, due, now, actions);
         } else {
             let delay = self.delay(state.entry.jitter, now, state.next);
@@ -385,7 +306,7 @@ impl Board {
     }
 
     fn start_waiting(&mut self, actions: &mut Vec<Action>) {
-        // An entry that was taken out and put in again may wait while its run from before goes on.
+        // An entry that was removed and added again may be queued while its earlier run goes on.
         let mut index = 0;
         while self.running.len() < self.most
             && let Some((entry, _)) = self.queue.get(index)
@@ -424,7 +345,7 @@ impl Board {
         &mut self,
         key: &str,
         now: Timestamp,
-    ) -> Result<Option<(Arc<Entry>, Due)>> {
+    ) -> Result<Option<(Arc<CrontabEntry>, Due)>> {
         let Some(state) = self.states.get_mut(key) else { return Ok(None) };
         if self.ending {
             return Err(Error::new(
@@ -439,7 +360,7 @@ impl Board {
             )
             .with_hint("\"GET /api/runs?status=running\" lists what runs"));
         }
-        // It stands for a run that waits to be made up for, too.
+        // This run also stands for one that waits for its delay.
         let before = state.delayed.take().map_or(Before::NotDue, |(_, due)| due.before);
         let (entry, due) = (state.entry.clone(), Due { time: now, before });
         state.last = Some(now);
@@ -478,7 +399,7 @@ impl Board {
 
     /// Starts nothing more. Those that waited are dropped; since their time is not remembered, the
     /// next start makes up for them.
-    pub(crate) fn end(&mut self) -> Vec<(Arc<Entry>, Due)> {
+    pub(crate) fn end(&mut self) -> Vec<(Arc<CrontabEntry>, Due)> {
         self.ending = true;
         self.wakes.clear();
         let delayed = self
@@ -496,7 +417,7 @@ impl Board {
     }
 
     /// What runs.
-    pub(crate) fn running(&self) -> impl Iterator<Item = &(Arc<Entry>, Due)> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = &(Arc<CrontabEntry>, Due)> {
         self.running.values()
     }
 

@@ -14,14 +14,16 @@
 //! line names a script and not a command for a shell, so nothing is expanded, `%` has no meaning of
 //! its own, there is no field for a user, and a comment may follow behind ` #`.
 //!
-//! Everything that is wrong is found at once, each with its place; a file with errors is not
-//! followed.
+//! All errors of a file are found at once, each with its place. A file with errors is not followed.
 
 mod assignment;
+mod call;
 mod entry;
 pub(crate) mod field;
 mod line;
 mod old_form;
+mod options;
+mod schedule;
 mod settings;
 mod surroundings;
 #[cfg(test)]
@@ -32,13 +34,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::error::{Error, Result};
 pub(crate) use assignment::without_secrets;
-pub(crate) use entry::Entry;
-use entry::Patterns;
-use line::{Line, Wrong};
+pub(crate) use entry::CrontabEntry;
+use line::{Line, LineError};
+use schedule::Patterns;
 use settings::Group;
 pub(crate) use surroundings::Surroundings;
 
-/// No more than so many errors are looked for: a file with more is no crontab at all.
+/// Reading stops after so many errors: a file with more is no crontab.
 pub(crate) const MOST_ERRORS: usize = 1_000;
 
 /// A crontab that can be followed.
@@ -47,7 +49,7 @@ pub(crate) struct Crontab {
     /// What errors call its file.
     pub(crate) file: String,
     /// Its entries, in the order of their lines.
-    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) entries: Vec<Arc<CrontabEntry>>,
 }
 
 /// What was found in a file.
@@ -87,7 +89,7 @@ pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Chec
             Ok(Some(mut entry)) => {
                 let first = *seen.entry(entry.key.clone()).or_insert(line.number);
                 if first != line.number {
-                    let wrong = Wrong::new(
+                    let wrong = LineError::new(
                         0,
                         format!("this line is the same as line {first}: it runs twice"),
                     );
@@ -116,7 +118,7 @@ fn read_line(
     group: &mut Group<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
-) -> Result<Option<Entry>> {
+) -> Result<Option<CrontabEntry>> {
     let trimmed = line.text.trim_matches([' ', '\t']);
     if trimmed.is_empty() || trimmed.starts_with('#') {
         return Ok(None);
@@ -126,7 +128,7 @@ fn read_line(
     if let Some((at, letter)) = control {
         let message =
             format!("there is a control character ({}) in this line", letter.escape_unicode());
-        return Err(line.error(Wrong::new(at, message).hint("a crontab is plain text")));
+        return Err(line.error(LineError::new(at, message).hint("a crontab is plain text")));
     }
     match assignment::assignment(line.text) {
         Some(assigned) => {

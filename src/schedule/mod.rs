@@ -1,23 +1,29 @@
 //! What runs when: the crontab, the times that its lines are due, and the loop that starts them.
 //!
 //! - [`crontab`] reads and checks a whole file; [`source`] knows which file is in force.
-//! - [`timetable`] says when a line is due, clock changes included: pure.
-//! - `board` decides what to do at a moment: pure, too; [`scheduler`] is the loop around it, with a
-//!   [`timer`] that tests step, and `clerk` the thread that has written down what it decides.
+//! - [`timetable`] computes when a line is due, clock changes included: pure.
+//! - `board` decides what to do at a moment: pure, too. Its words for due times are in `due`.
+//! - [`scheduler`] is the loop around the board, with a [`timer`] that tests step. `runner` is what
+//!   the loop needs of the program, `writer` the thread that writes down what the loop decides,
+//!   `view` what the rest of the program sees of it.
 //! - [`watch`] notices that the file has changed.
 
 mod board;
-mod clerk;
 pub(crate) mod crontab;
+mod due;
 mod runner;
 pub(crate) mod scheduler;
 pub(crate) mod source;
 pub(crate) mod timer;
 pub(crate) mod timetable;
+mod view;
 pub(crate) mod watch;
+mod writer;
 
-pub(crate) use board::{Before, CutOff, Due, EntryStatus, Past};
-pub(crate) use crontab::{Checked, Crontab, Entry, Surroundings};
-pub(crate) use runner::{Asker, Begins, Event, MissedTick, RunEnd, Runner, Started};
-pub(crate) use scheduler::{Options, Scheduler, View};
+pub(crate) use board::EntryStatus;
+pub(crate) use crontab::{Checked, Crontab, CrontabEntry, Surroundings};
+pub(crate) use due::{Before, CutOff, Due, Remembered};
+pub(crate) use runner::{DueEvent, MissedTick, RecordBegin, RunEnd, Runner, StartReply, Started};
+pub(crate) use scheduler::{Options, Scheduler};
 pub(crate) use source::Source;
+pub(crate) use view::View;

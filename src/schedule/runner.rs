@@ -12,41 +12,44 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    board::{Due, Missed, Past},
-    crontab::{Crontab, Entry},
+    crontab::{Crontab, CrontabEntry},
+    due::{Due, Missed, Remembered},
 };
 use crate::error::{Error, Result};
 
 /// Runs what is due, and remembers.
 ///
-/// The loop itself calls none of these but [`Runner::past`], once, before it begins: all that
-/// remembers or tells is called in turn on a thread of its own (`clerk`), and may block.
+/// The loop itself only calls [`Runner::run`], and [`Runner::remembered`] and [`Runner::paused`]
+/// once before it begins. The other methods are called one after the other on the thread of the
+/// `writer`, and may block.
 #[async_trait]
 pub(crate) trait Runner: Send + Sync + 'static {
-    /// Runs an entry's script to its end, its record included. It ends soon after `cancellation`.
-    /// Before the script does anything, but not before its turn has come, `begins` is to be
-    /// awaited: it has remembered that the run began. `asker` is told which run it is as soon as it
-    /// has its place in the line, or why there is none.
+    /// Runs an entry's script to its end, and records the run. The run ends soon after
+    /// `cancellation`.
+    ///
+    /// `reply` gets the run's id as soon as the run is in the queue of all runs, or the reason why
+    /// there is none. Once the run's turn has come, and before the script does anything, the runner
+    /// awaits `begins`, which records that the run began.
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        asker: Asker,
+        begins: RecordBegin,
+        reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd;
 
     /// What is remembered of entries, by their keys, from before the program was started.
-    fn past(&self) -> HashMap<String, Past>;
+    fn remembered(&self) -> HashMap<String, Remembered>;
 
-    /// The keys of the entries that somebody paused before the program was started.
+    /// The keys of the entries that were paused before the program was started.
     fn paused(&self) -> BTreeSet<String> {
         BTreeSet::new()
     }
 
-    /// Remembers all of this or nothing, in this order, with the entries' keys; whether it did.
-    /// What it did not comes again.
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool;
+    /// Remembers all of these events or none, in this order, by the entries' keys. Returns whether
+    /// it did; events that were not remembered come again.
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool;
 
     /// These ticks were missed and are not made up for. They are in the log already.
     fn missed(&self, missed: &[MissedTick]);
@@ -63,10 +66,10 @@ pub(crate) trait Runner: Send + Sync + 'static {
     }
 }
 
-/// Remembers that a run begins.
-pub(crate) type Begins = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Records that a run begins.
+pub(crate) type RecordBegin = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A run that was asked for, and has its place in the line.
+/// A run that a person started, once it is in the queue of all runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Started {
     /// Its id.
@@ -75,25 +78,26 @@ pub(crate) struct Started {
     pub(crate) is_waiting: bool,
 }
 
-/// Whoever asked for a run, where somebody did; dropped, it says that the run did not begin.
+/// The reply to a person who started a run. Dropping it says that the run did not begin. A run that
+/// was due has an empty one (`default`).
 #[derive(Debug, Default)]
-pub(crate) struct Asker(Option<oneshot::Sender<Result<Started>>>);
+pub(crate) struct StartReply(Option<oneshot::Sender<Result<Started>>>);
 
-impl Asker {
-    pub(super) fn new(asker: oneshot::Sender<Result<Started>>) -> Self {
-        Self(Some(asker))
+impl StartReply {
+    pub(super) fn new(reply: oneshot::Sender<Result<Started>>) -> Self {
+        Self(Some(reply))
     }
 
-    /// Whether anybody waits to be told.
-    pub(crate) fn waits(&self) -> bool {
-        self.0.as_ref().is_some_and(|asker| !asker.is_closed())
+    /// Whether a person waits for it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 
-    /// Tells which run it is, or why there is none; what is told first counts.
-    pub(crate) fn tell(&mut self, started: Result<Started>) {
-        if let Some(asker) = self.0.take() {
-            // Whoever asked may be gone.
-            let _ = asker.send(started);
+    /// Says which run it is, or why there is none. Only the first call counts.
+    pub(crate) fn send(&mut self, started: Result<Started>) {
+        if let Some(reply) = self.0.take() {
+            // The client may be gone.
+            let _ = reply.send(started);
         }
     }
 }
@@ -110,7 +114,7 @@ pub(crate) enum RunEnd {
 
 /// What there is to be remembered of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum DueEvent {
     /// Its due times up to this one are dealt with: they were missed for good, or were before its
     /// time.
     DealtWith(Timestamp),
@@ -124,7 +128,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) struct MissedTick {
     /// The entry.
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<CrontabEntry>,
     /// When it was due.
     pub(crate) due: Timestamp,
     /// Why it was missed.

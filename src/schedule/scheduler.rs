@@ -1,11 +1,11 @@
 //! The loop that starts what is due: it waits for the next moment at which there is something to
 //! do, and does it.
 //!
-//! What to do is `board`'s to say. Here is what needs a runtime: waiting, running, reading the
+//! The `board` decides what to do. Here is what needs a runtime: waiting, running, reading the
 //! crontab again, and the end.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,33 +13,24 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc},
     task::{Id, JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    board::{Action, Before, Board, Due, EntryStatus},
-    clerk::Clerk,
-    crontab::{Checked, Crontab, Entry},
-    runner::{Asker, Event, MissedTick, RunEnd, Runner, Started},
+    board::{Action, Board},
+    crontab::{Checked, Crontab, CrontabEntry},
+    due::{Before, Due},
+    runner::{DueEvent, MissedTick, RunEnd, Runner, StartReply},
     timer::Timer,
+    view::{ManualRun, View},
+    writer::ScheduleWriter,
 };
-use crate::{
-    diagnostic::in_one_line,
-    error::{Error, ErrorKind, Result},
-    sync::lock,
-};
+use crate::{diagnostic::in_one_line, error::Result, sync::lock};
 
-/// How long runs that were cancelled may take to end.
-const LAST_WORDS: Duration = Duration::from_secs(10);
-
-/// An entry that somebody wants to run now.
-struct Wanted {
-    entry: Arc<Entry>,
-    due: Due,
-    asker: Asker,
-}
+/// How long cancelled runs may take to end.
+const CANCELLED_RUN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the loop needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -54,72 +45,9 @@ pub(crate) struct Options {
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     /// Runs that were cut off: they went on after the grace time, and were cancelled.
-    pub(crate) cut_off: Vec<(Arc<Entry>, Due)>,
+    pub(crate) cut_off: Vec<(Arc<CrontabEntry>, Due)>,
     /// Those of them that did not end even then.
-    pub(crate) left_behind: Vec<(Arc<Entry>, Due)>,
-}
-
-/// Shows what the scheduler knows, and does what people want of it, from anywhere and at any time.
-#[derive(Clone)]
-pub(crate) struct View {
-    board: Arc<Mutex<Board>>,
-    timer: Arc<dyn Timer>,
-    clerk: Clerk,
-    /// Wakes the loop.
-    wake: Arc<Notify>,
-    wanted: mpsc::UnboundedSender<Wanted>,
-}
-
-impl View {
-    /// All entries as they are now, in the order of their lines.
-    pub(crate) fn entries(&self) -> Vec<EntryStatus> {
-        lock(&self.board).statuses()
-    }
-
-    /// Runs the entry with this key now, and comes back when the run has its place in the line;
-    /// `None` where there is no such entry.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
-    /// where the program ends, and why the run could not begin.
-    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<Started>> {
-        let (asker, told) = oneshot::channel();
-        {
-            let mut board = lock(&self.board);
-            let Some((entry, due)) = board.run_now(key, self.timer.now())? else { return Ok(None) };
-            // Under the lock: once the board has ended, nothing comes here any more.
-            let _ = self.wanted.send(Wanted { entry, due, asker: Asker::new(asker) });
-        }
-        match told.await {
-            Ok(started) => started.map(Some),
-            Err(_) if lock(&self.board).is_ending() => Err(Error::new(
-                ErrorKind::Cancelled,
-                "the run did not begin: the program is ending",
-            )),
-            Err(_) => Err(Error::internal("the run broke off before it began")),
-        }
-    }
-
-    /// Does not start the entry with this key at its times any more; `None` where there is none,
-    /// else the keys of all that are paused.
-    pub(crate) fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
-        let mut board = lock(&self.board);
-        board.pause(key).then(|| board.paused().clone())
-    }
-
-    /// Starts the entry with this key at its times again; `None` where there is none, else the keys
-    /// of all that are paused.
-    pub(crate) fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
-        let mut board = lock(&self.board);
-        let actions = board.resume(key, self.timer.now())?;
-        let dealt_with = actions.into_iter().filter_map(|action| match action {
-            Action::Remember(entry, due) => Some((entry, Event::DealtWith(due))),
-            _ => None,
-        });
-        self.clerk.remember(dealt_with.collect());
-        self.wake.notify_one();
-        Some(board.paused().clone())
-    }
+    pub(crate) left_behind: Vec<(Arc<CrontabEntry>, Due)>,
 }
 
 /// The scheduler, before it is started.
@@ -127,16 +55,16 @@ pub(crate) struct Scheduler {
     board: Arc<Mutex<Board>>,
     timer: Arc<dyn Timer>,
     runner: Arc<dyn Runner>,
-    clerk: Clerk,
+    writer: ScheduleWriter,
     grace: Duration,
     running: JoinSet<RunEnd>,
-    /// Wakes the loop, because somebody did something with the board.
+    /// Wakes the loop after a [`View`] has changed the board.
     wake: Arc<Notify>,
     /// Which entry a task runs, and how to end it.
-    tasks: HashMap<Id, (Arc<Entry>, CancellationToken)>,
-    /// What somebody wants now, and the way there.
-    wanted: mpsc::UnboundedReceiver<Wanted>,
-    want: mpsc::UnboundedSender<Wanted>,
+    tasks: HashMap<Id, (Arc<CrontabEntry>, CancellationToken)>,
+    manual_runs: mpsc::UnboundedReceiver<ManualRun>,
+    /// For [`View`]s.
+    manual_run_sender: mpsc::UnboundedSender<ManualRun>,
 }
 
 /// Reads and checks the crontab in force; it may take its time.
@@ -151,8 +79,8 @@ impl Scheduler {
         timer: Arc<dyn Timer>,
         runner: Arc<dyn Runner>,
     ) -> Self {
-        let clerk = Clerk::start(runner.clone());
-        Self::with(crontab, options, timer, runner, clerk, Box::new(random))
+        let writer = ScheduleWriter::start(runner.clone());
+        Self::with(crontab, options, timer, runner, writer, Box::new(random))
     }
 
     fn with(
@@ -160,28 +88,28 @@ impl Scheduler {
         options: Options,
         timer: Arc<dyn Timer>,
         runner: Arc<dyn Runner>,
-        clerk: Clerk,
+        writer: ScheduleWriter,
         random: super::board::Random,
     ) -> Self {
         let now = timer.now();
         let mut board = Board::new(options.most_at_a_time, now, random, runner.paused());
-        let past = runner.past();
-        let actions = board.follow(crontab, now, Some(&|key| past.get(key).copied()));
+        let remembered = runner.remembered();
+        let actions = board.follow(crontab, now, Some(&|key| remembered.get(key).copied()));
         let board = Arc::new(Mutex::new(board));
-        let (want, wanted) = mpsc::unbounded_channel();
+        let (manual_run_sender, manual_runs) = mpsc::unbounded_channel();
         let mut scheduler = Self {
             board,
             timer,
             runner,
-            clerk,
+            writer,
             grace: options.grace,
             running: JoinSet::new(),
             wake: Arc::default(),
             tasks: HashMap::new(),
-            wanted,
-            want,
+            manual_runs,
+            manual_run_sender,
         };
-        // Nothing starts here: what is made up for waits for its delay.
+        // These actions start no run: one that is made up for waits for its delay.
         scheduler.act(actions);
         scheduler
     }
@@ -191,9 +119,9 @@ impl Scheduler {
         View {
             board: self.board.clone(),
             timer: self.timer.clone(),
-            clerk: self.clerk.clone(),
+            writer: self.writer.clone(),
             wake: self.wake.clone(),
-            wanted: self.want.clone(),
+            manual_runs: self.manual_run_sender.clone(),
         }
     }
 
@@ -215,7 +143,7 @@ impl Scheduler {
                 () = end.cancelled() => {}
                 () = self.timer.sleep_until(wake) => {}
                 () = self.wake.notified() => {}
-                Some(Wanted { entry, due, asker }) = self.wanted.recv() => self.start(entry, due, asker),
+                Some(ManualRun { entry, due, reply }) = self.manual_runs.recv() => self.start(entry, due, reply),
                 Some(done) = self.running.join_next_with_id() => self.finished(done),
                 checked = done(&mut reading) => {
                     reading = None;
@@ -228,7 +156,7 @@ impl Scheduler {
                     }
                 }
                 () = reload.notified() => match reading {
-                    // What is being read may be older than this.
+                    // The read that goes on may have begun before the change.
                     Some(_) => read_again = true,
                     None => {
                         let read = read.clone();
@@ -244,7 +172,7 @@ impl Scheduler {
         let (mut events, mut missed) = (Vec::new(), Vec::new());
         for action in actions {
             match action {
-                Action::Start(entry, due) => self.start(entry, due, Asker::default()),
+                Action::Start(entry, due) => self.start(entry, due, StartReply::default()),
                 Action::Missed(entry, due, why) => {
                     log::warn!(
                         "line {}: \"{}\" missed its time {due}: {why}",
@@ -258,16 +186,16 @@ impl Scheduler {
                     log::warn!(
                         "line {line}: \"{script}\" of {due} was cut off and is not made up for: {why}"
                     );
-                    events.push((entry, Event::Ended));
+                    events.push((entry, DueEvent::Ended));
                 }
-                Action::Remember(entry, due) => events.push((entry, Event::DealtWith(due))),
+                Action::Remember(entry, due) => events.push((entry, DueEvent::DealtWith(due))),
             }
         }
-        self.clerk.missed(missed);
-        self.clerk.remember(events);
+        self.writer.missed(missed);
+        self.writer.remember(events);
     }
 
-    fn start(&mut self, entry: Arc<Entry>, due: Due, asker: Asker) {
+    fn start(&mut self, entry: Arc<CrontabEntry>, due: Due, reply: StartReply) {
         let what = match due.before {
             Before::Nothing | Before::NotDue => None,
             Before::Missed => Some("missed"),
@@ -281,15 +209,15 @@ impl Scheduler {
                 due.time
             );
         }
-        let (runner, clerk, cancellation) =
-            (self.runner.clone(), self.clerk.clone(), CancellationToken::new());
+        let (runner, writer, cancellation) =
+            (self.runner.clone(), self.writer.clone(), CancellationToken::new());
         let (run_entry, token) = (entry.clone(), cancellation.clone());
         let task = self.running.spawn(async move {
-            // Before the script does anything: after a crash in its midst it is made up for, and
-            // not for ever.
+            // Recorded before the script does anything: so a run that is cut off by a crash is made
+            // up for, but only once.
             let begins_entry = run_entry.clone();
-            let begins = Box::pin(async move { clerk.begins(begins_entry, due).await });
-            runner.run(run_entry, due, begins, asker, token).await
+            let begins = Box::pin(async move { writer.begins(begins_entry, due).await });
+            runner.run(run_entry, due, begins, reply, token).await
         });
         self.tasks.insert(task.id(), (entry, cancellation));
     }
@@ -304,7 +232,7 @@ impl Scheduler {
             log::error!("line {}: the run of \"{}\" broke off: {panic}", entry.line, entry.script);
         }
         if !matches!(done, Ok((_, RunEnd::CutOff))) {
-            self.clerk.remember(vec![(entry.clone(), Event::Ended)]);
+            self.writer.remember(vec![(entry.clone(), DueEvent::Ended)]);
         }
         let actions = lock(&self.board).finished(&entry.key);
         self.act(actions);
@@ -318,13 +246,13 @@ impl Scheduler {
                 log::info!("following \"{}\" as it is now: {entries}", crontab.file);
                 let actions = lock(&self.board).follow(&crontab, self.timer.now(), None);
                 self.act(actions);
-                self.clerk.followed(crontab);
+                self.writer.followed(crontab);
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error!("{}", in_one_line(error)));
                 let count = crate::text::counted(errors.len(), "error", "errors");
                 log::error!("the crontab has {count}: the one before stays in force");
-                self.clerk.refused(errors);
+                self.writer.refused(errors);
             }
         }
     }
@@ -341,8 +269,8 @@ impl Scheduler {
                 due.time
             );
         }
-        // What was wanted and is not started is told so, as its asker is dropped.
-        while let Ok(Wanted { entry, .. }) = self.wanted.try_recv() {
+        // Dropping the reply tells whoever waits that the run does not begin.
+        while let Ok(ManualRun { entry, .. }) = self.manual_runs.try_recv() {
             let _ = lock(&self.board).finished(&entry.key);
         }
         if !self.running.is_empty() {
@@ -357,7 +285,7 @@ impl Scheduler {
             log::warn!("line {}: \"{}\" of {} is cut off", entry.line, entry.script, due.time);
         }
         self.tasks.values().for_each(|(_, cancellation)| cancellation.cancel());
-        self.wait(LAST_WORDS).await;
+        self.wait(CANCELLED_RUN_TIMEOUT).await;
         ended.left_behind = lock(&self.board).running().cloned().collect();
         for (entry, due) in &ended.left_behind {
             log::error!(
@@ -367,7 +295,7 @@ impl Scheduler {
                 due.time
             );
         }
-        self.clerk.end().await;
+        self.writer.end().await;
         ended
     }
 
@@ -385,13 +313,13 @@ impl Scheduler {
 }
 
 impl Drop for Scheduler {
-    /// What is left behind goes on: its script can't be stopped by dropping it.
+    /// Runs that are left behind go on: dropping their tasks would not stop their scripts.
     fn drop(&mut self) {
         self.running.detach_all();
     }
 }
 
-/// What was read, once it is; never, where nothing is being read.
+/// The crontab, once it is read; never, where none is being read.
 async fn done(
     reading: &mut Option<JoinHandle<Checked>>,
 ) -> Result<Checked, tokio::task::JoinError> {
@@ -401,8 +329,8 @@ async fn done(
     }
 }
 
-/// A random length of time up to this one. The standard library's hasher is seeded by the system:
-/// for spreading runs that is random enough.
+/// A random duration up to this one. The standard library's hasher is seeded by the system, which
+/// is random enough to spread runs.
 fn random(longest: Duration) -> Duration {
     let share = RandomState::new().build_hasher().finish() >> 11;
     longest.mul_f64(share as f64 / (1_u64 << 53) as f64)

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where a crontab is looked for, unless told otherwise.
-pub(crate) const USUAL_PLACE: &str = "/etc/convoy-backups/crontab";
+pub(crate) const DEFAULT_PATH: &str = "/etc/convoy-backups/crontab";
 
 /// The crontab that comes with the program.
 pub(crate) const BUILT_IN: &str = include_str!("../../crontab");
@@ -43,7 +43,7 @@ impl fmt::Display for Source {
 impl Source {
     /// The crontab in force.
     pub(crate) fn find(config: &Config) -> Self {
-        Self::find_beside(config, Path::new(USUAL_PLACE))
+        Self::find_beside(config, Path::new(DEFAULT_PATH))
     }
 
     fn find_beside(config: &Config, usual: &Path) -> Self {

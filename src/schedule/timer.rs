@@ -15,9 +15,9 @@ pub(crate) trait Timer: Clock {
     async fn sleep_until(&self, time: Timestamp);
 }
 
-/// The longest stretch that is slept without a look at the clock on the wall: it may be set, and
-/// the machine may sleep, of which the clock that sleeping goes by knows nothing.
-const STRETCH: Duration = Duration::from_secs(5);
+/// The longest sleep without a check of the wall clock: the wall clock may be set, and the machine
+/// may sleep, and the monotonic clock that sleeping goes by notices neither.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Timer for SystemClock {
@@ -25,7 +25,7 @@ impl Timer for SystemClock {
         let mut last = self.now();
         while last < time {
             let left = Duration::try_from(time.duration_since(last)).unwrap_or_default();
-            tokio::time::sleep(left.min(STRETCH)).await;
+            tokio::time::sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
             let now = self.now();
             if now < last - SignedDuration::from_secs(60) {
                 return;

@@ -1,4 +1,4 @@
-//! Notices that the crontab has changed, by looking at it every few seconds: that works for every
+//! Notices that the crontab has changed, by polling it every few seconds. Polling works for every
 //! file system, for bind mounts, and for editors that put a new file in place of the old one. (A
 //! single file that is mounted into a container stays the old one when an editor outside replaces
 //! it: mount its folder.)
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Source;
 
-/// Between two looks.
-const INTERVAL: Duration = Duration::from_secs(3);
+/// The time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,8 @@ fn stamp(source: &Source) -> Stamp {
 /// The states that were seen.
 #[derive(Debug)]
 struct Watch {
-    /// The state that was told of last.
-    told: (Source, Stamp),
+    /// The state that was reported of last.
+    reported: (Source, Stamp),
     /// The state at the last look.
     last: (Source, Stamp),
 }
@@ -51,32 +51,32 @@ struct Watch {
 impl Watch {
     fn new(source: Source) -> Self {
         let state = (source.clone(), stamp(&source));
-        Self { told: state.clone(), last: state }
+        Self { reported: state.clone(), last: state }
     }
 
     /// Whether there is another state to tell of. It must have lasted from the look before to this
     /// one: a file that is still being written would be read in half.
-    fn look(&mut self, source: Source) -> bool {
+    fn poll(&mut self, source: Source) -> bool {
         let state = (source.clone(), stamp(&source));
-        let is_new = state != self.told && state == self.last;
+        let is_new = state != self.reported && state == self.last;
         self.last = state;
         if is_new {
-            self.told = self.last.clone();
+            self.reported = self.last.clone();
         }
         is_new
     }
 }
 
-/// Tells `reload` when the crontab has changed, or another one is in force, until it is told to
+/// Tells `reload` when the crontab has changed, or another one is in force, until it is reported to
 /// end.
 pub(crate) async fn watch(find: impl Fn() -> Source, reload: Arc<Notify>, end: CancellationToken) {
     let mut watch = Watch::new(find());
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
-        if watch.look(find()) {
+        if watch.poll(find()) {
             reload.notify_one();
         }
     }
@@ -95,25 +95,25 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let source = || Source::File(path.clone());
         let mut watch = Watch::new(source());
-        assert!(!watch.look(source()));
+        assert!(!watch.poll(source()));
         fs::write(&path, "half of").unwrap();
-        assert!(!watch.look(source()), "it is still being written");
+        assert!(!watch.poll(source()), "it is still being written");
         fs::write(&path, "half of it").unwrap();
-        assert!(!watch.look(source()));
-        assert!(watch.look(source()));
-        assert!(!watch.look(source()), "told already");
+        assert!(!watch.poll(source()));
+        assert!(watch.poll(source()));
+        assert!(!watch.poll(source()), "reported already");
 
         let new = folder.path().join("new");
         fs::write(&new, "half of it").unwrap();
         fs::rename(&new, &path).unwrap();
-        assert!(!watch.look(source()));
-        assert!(watch.look(source()), "an editor renamed a new file into place");
+        assert!(!watch.poll(source()));
+        assert!(watch.poll(source()), "an editor renamed a new file into place");
 
         fs::remove_file(&path).unwrap();
-        assert!(!watch.look(source()));
-        assert!(watch.look(source()), "it is gone");
-        assert!(!watch.look(Source::BuiltIn));
-        assert!(watch.look(Source::BuiltIn), "another one is in force");
+        assert!(!watch.poll(source()));
+        assert!(watch.poll(source()), "it is gone");
+        assert!(!watch.poll(Source::BuiltIn));
+        assert!(watch.poll(Source::BuiltIn), "another one is in force");
     }
 
     #[tokio::test(start_paused = true)]

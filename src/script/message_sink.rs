@@ -43,8 +43,8 @@ pub(crate) struct Post {
 /// script's: what can't be sent now is sent later.
 #[async_trait]
 pub(crate) trait MessageSink: Send + Sync {
-    /// A run begins. `only_reads`: it is a dry one, or its script writes nothing.
-    fn run_started(&self, _speaker: &Speaker, _only_reads: bool) {}
+    /// A run begins. `read_only`: it is a dry one, or its script writes nothing.
+    fn run_started(&self, _speaker: &Speaker, _read_only: bool) {}
 
     /// Something is wrong and somebody should look.
     ///

@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier, Problem},
     runs::Store,
-    schedule::Entry,
+    schedule::CrontabEntry,
     script::Effect,
     text::counted,
 };
@@ -33,7 +33,7 @@ pub(crate) struct Sources<'a> {
     /// Whether `serve` runs; `None`: it was killed.
     pub(crate) serving: Option<bool>,
     /// The crontab's entries.
-    pub(crate) entries: &'a [Arc<Entry>],
+    pub(crate) entries: &'a [Arc<CrontabEntry>],
     /// The keys of the entries that are paused.
     pub(crate) paused: &'a BTreeSet<String>,
     /// The crontab that `serve` follows, where that is another than this one.
@@ -133,12 +133,12 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
     notes
 }
 
-fn paused<'a>(sources: &Sources<'a>) -> impl Iterator<Item = &'a Arc<Entry>> {
+fn paused<'a>(sources: &Sources<'a>) -> impl Iterator<Item = &'a Arc<CrontabEntry>> {
     let paused = sources.paused;
     sources.entries.iter().filter(|entry| paused.contains(&entry.key))
 }
 
-fn paused_text(entry: &Arc<Entry>) -> String {
+fn paused_text(entry: &Arc<CrontabEntry>) -> String {
     let words = format!("{} {}", entry.script, entry.arguments_text());
     format!(
         "line {} of the crontab is paused: \"{}\" is not started at its times",
@@ -174,7 +174,7 @@ fn with_hint(error: &Error) -> String {
 }
 
 /// The volumes that no line of the crontab backs up.
-fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<Entry>]) -> Option<String> {
+fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<CrontabEntry>]) -> Option<String> {
     let names: Vec<String> = volumes
         .iter()
         .filter(|volume| !volume.scheduled && !volume.gone)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     config::Config,
     convoy::Destination,
-    schedule::Entry,
+    schedule::CrontabEntry,
     script::{Effect, Library, Script, arguments::from_command_line},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Coverage {
 /// A line that takes snapshots or backs up. What users' own scripts do is not known.
 #[derive(Debug, Clone)]
 struct Line {
-    entry: Arc<Entry>,
+    entry: Arc<CrontabEntry>,
     backs_up: bool,
     /// `None`: every volume.
     volume: Option<String>,
@@ -31,9 +31,9 @@ struct Line {
 impl Coverage {
     /// The coverage by these lines, one for each daemon that they use: a line may name another
     /// daemon than the configuration. Without lines, the configuration's daemon alone.
-    pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<Entry>]) -> Vec<Self> {
+    pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<CrontabEntry>]) -> Vec<Self> {
         let daemon = |config: &Config| config.daemon().0;
-        let mut groups: Vec<(Arc<Config>, Vec<Arc<Entry>>)> = Vec::new();
+        let mut groups: Vec<(Arc<Config>, Vec<Arc<CrontabEntry>>)> = Vec::new();
         for entry in entries {
             match groups.iter_mut().find(|(known, _)| daemon(known) == daemon(&entry.config)) {
                 Some((_, lines)) => lines.push(entry.clone()),
@@ -67,11 +67,11 @@ impl Coverage {
     }
 
     /// The coverage by these lines, all of which use the daemon that the configuration names.
-    pub(super) fn of(config: Arc<Config>, entries: &[Arc<Entry>]) -> Self {
+    pub(super) fn of(config: Arc<Config>, entries: &[Arc<CrontabEntry>]) -> Self {
         // A crontab of a thousand lines has few scripts: each is loaded once.
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
         let line = |entry| {
-            let entry: &Arc<Entry> = entry;
+            let entry: &Arc<CrontabEntry> = entry;
             let backs_up = entry.does.contains(&Effect::Backup);
             if entry.dry_run || !backs_up && !entry.does.contains(&Effect::Snapshot) {
                 return None;

@@ -28,7 +28,7 @@ pub(super) fn last_failure(
 ) -> Option<String> {
     let filter = Filter {
         volume: Some(volume.to_owned()),
-        without_looks: true,
+        without_read_only: true,
         limit: Some(RUNS_OF_VOLUME_SEARCHED),
         ..Filter::default()
     };
@@ -57,7 +57,8 @@ pub(super) fn last_failure(
 /// The runs that failed as a whole, and never went well since with the same arguments: a sentence
 /// each.
 pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
-    let filter = Filter { without_looks: true, limit: Some(RUNS_SEARCHED), ..Filter::default() };
+    let filter =
+        Filter { without_read_only: true, limit: Some(RUNS_SEARCHED), ..Filter::default() };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {

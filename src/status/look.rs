@@ -15,7 +15,7 @@ use crate::{
     convoy::Daemon,
     error::{Error, Result},
     runs::Store,
-    schedule::Entry,
+    schedule::CrontabEntry,
 };
 
 /// What was seen of one daemon.
@@ -45,7 +45,7 @@ pub(crate) struct Looked {
 /// and `seen` gets what was seen of each daemon before the next one is looked at, which may hang.
 pub(crate) async fn look(
     config: &Arc<Config>,
-    entries: &[Arc<Entry>],
+    entries: &[Arc<CrontabEntry>],
     store: &Store,
     mut connect: impl AsyncFnMut(&Config) -> Result<Arc<dyn Daemon>>,
     mut seen: impl FnMut(&DaemonLook),

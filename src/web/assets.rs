@@ -7,6 +7,13 @@
 use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
+use warp::{
+    http::{
+        HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG},
+    },
+    reply::Response,
+};
 
 /// The policy that the dashboard works under: nothing but its own files and its own server, no
 /// inline script or style.
@@ -27,6 +34,30 @@ pub(crate) struct Asset {
     pub(crate) bytes: &'static [u8],
     /// Its `ETag`, with the quotes: the first half of the SHA-256 of its bytes, in hexadecimal.
     pub(crate) etag: String,
+}
+
+impl Asset {
+    /// The file, or 304 where the browser still has it; `known` is the request's `If-None-Match`.
+    pub(super) fn answer(&'static self, known: Option<&HeaderValue>) -> Response {
+        let is_known = known
+            .and_then(|known| known.to_str().ok())
+            .is_some_and(|known| known.split(',').any(|tag| tag.trim() == self.etag));
+        let mut response =
+            if is_known { Response::default() } else { Response::new(self.bytes.into()) };
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        // The browser keeps the file and asks each time, so that no page works with files of an
+        // older version of the program.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if let Ok(tag) = HeaderValue::from_str(&self.etag) {
+            headers.insert(ETAG, tag);
+        }
+        response
+    }
 }
 
 macro_rules! files {

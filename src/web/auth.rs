@@ -8,7 +8,7 @@
 
 mod gate;
 mod gated;
-mod place;
+mod origin;
 mod role;
 mod session;
 #[cfg(test)]
@@ -18,4 +18,4 @@ mod tries;
 
 pub(crate) use gate::Gate;
 pub(crate) use gated::Gated;
-pub(crate) use role::{Access, Shown};
+pub(crate) use role::{Access, Credential};

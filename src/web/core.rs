@@ -1,5 +1,5 @@
-//! What the routes need of the program: it gives itself to them through this trait, so that they
-//! know nothing of how it is wired.
+//! What the routes need of the program. The program implements this trait, so that the routes know
+//! nothing of how it is wired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ pub(crate) trait Core: Send + Sync + 'static {
     /// A configuration error where the folder can't be read.
     fn library(&self) -> Result<Library>;
 
-    /// Starts a run; its id is known at once, and whoever drops what comes back does not end it.
+    /// Starts a run. Its id is known at once; dropping the returned value does not end the run.
     ///
     /// # Errors
     /// Where there is no daemon to work with.
@@ -51,16 +51,15 @@ pub(crate) trait Core: Send + Sync + 'static {
     /// there is no daemon to work with.
     async fn run_entry(&self, key: &str) -> Result<Option<Started>>;
 
-    /// Starts a dry run of the crontab's entry of this key, with all of its own settings. It is
-    /// none of the entry's runs: it goes on beside them, and what is known of them stays as it is.
-    /// `None` where there is no such entry. `is_left` as in [`Call`].
+    /// Starts a dry run of the crontab's entry of this key, with the entry's settings. It does not
+    /// count as a run of the entry: it may go on beside one, and the entry's last run stays the
+    /// same. `None` where there is no such entry.
     ///
     /// # Errors
     /// As [`Core::launch`]; where the entry's script is not there any more.
-    async fn rehearse_entry(&self, key: &str, is_left: bool) -> Result<Option<Launched>>;
+    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<Launched>>;
 
-    /// Starts the crontab's entry of this key at its times no more, or again; `false` where there
-    /// is none.
+    /// Pauses or resumes the crontab's entry of this key; `false` where there is no such entry.
     ///
     /// # Errors
     /// Where that can't be remembered.
@@ -93,8 +92,16 @@ pub(crate) struct Call {
     pub(crate) dry_run: bool,
     /// How long it may take, where that is not as configured.
     pub(crate) timeout: Option<Duration>,
-    /// Nobody waits for its end: it is found in the store at once.
-    pub(crate) is_left: bool,
+    pub(crate) answer_at: AnswerAt,
+}
+
+/// When the client that started a run gets its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnswerAt {
+    /// As soon as the run was started: the run is in the store by then.
+    Start,
+    /// When the run has ended.
+    End,
 }
 
 /// A run that was started.

@@ -4,21 +4,22 @@
 //! What is counted of runs comes from the store, so it covers the runs of every process, and goes
 //! on over restarts.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use warp::{
     http::{HeaderValue, header::CONTENT_TYPE},
     reply::Response,
 };
 
-use super::{answer::blocking, core::Core, problem::Problem};
+use super::{answer::blocking, problem::Problem, request::ApiRequest};
 use crate::{
     runs::record::{DURATION_BUCKETS, Totals},
     status::{Report, VolumeStatus},
 };
 
 /// GET /metrics
-pub(super) async fn show(core: Arc<dyn Core>) -> Result<Response, Problem> {
+pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
+    let core = request.core;
     let report = core.status(false).await;
     let schedule = core.schedule();
     let mut missed: BTreeMap<String, u64> = BTreeMap::new();

@@ -1,10 +1,15 @@
 //! HTTP: every script, the runs, the schedule and the dashboard over a socket that strangers can
 //! reach.
 //!
-//! From the outside in: [`server`] (connections, TLS, limits), [`auth`] (who may), [`routes`],
-//! which read what they are given with [`body`] and answer what goes wrong with a [`problem`].
-//! [`headers`] are on every answer. The program gives itself to them as a [`core::Core`], and what
-//! happens in it goes through the [`events::Hub`]; how far its runs are is in their [`progress`].
+//! From the outside in:
+//! - [`server`]: connections, TLS, limits;
+//! - [`auth`]: what a request may do;
+//! - [`routes`]: the table of paths. A handler gets a `request`, reads its `query` and [`body`],
+//!   and returns an `answer` or a [`problem`]; `run_answer` has what answers about runs share;
+//! - [`openapi`]: the same table for clients; [`assets`]: the dashboard.
+//!
+//! [`headers`] are on every answer. The handlers see the program as a [`core::Core`]; the
+//! [`events::Hub`] publishes what happens in it, and [`progress`] how far its runs are.
 
 mod answer;
 pub(crate) mod assets;

@@ -1,8 +1,8 @@
-//! How far the runs of this process are: by the built-in daemon's pieces of work that they wait
-//! for, and by what their scripts say.
+//! How far the runs of this process are: counted in the built-in daemon's pieces of work, and told
+//! by their scripts.
 //!
-//! Counting is one addition, whoever watches. [`super::events::follow`] looks a few times a second,
-//! and tells what is new.
+//! Counting is one addition, whether a client listens or not. [`super::events::follow`] polls the
+//! counts a few times a second, and publishes what has changed.
 
 use std::{
     collections::HashMap,
@@ -23,16 +23,16 @@ use crate::{
     text::cut,
 };
 
-/// So many characters of what a script says are shown.
-const WORDS: usize = 500;
-/// The last word about a run is kept for so long after its end, for those who are still to be told.
-const LAST_WORD: Duration = Duration::from_mins(1);
+/// So many characters of a script's text are shown.
+const MOST_CHARACTERS: usize = 500;
+/// How long the progress of a run is kept after its end, so that its last change is published.
+const KEPT_AFTER_END: Duration = Duration::from_mins(1);
 /// A total that is not known.
-const UNKNOWN: u64 = u64::MAX;
+const UNKNOWN_TOTAL: u64 = u64::MAX;
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Shown {
+pub(super) struct RunProgress {
     /// What it does: "backup vol1", or the script's own words.
     pub(super) what: String,
     /// The bytes that are done; `None` for a script's words.
@@ -43,60 +43,65 @@ pub(super) struct Shown {
 
 /// How far the runs of this process are. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RunsProgress(Arc<Mutex<HashMap<String, Run>>>);
+pub(crate) struct RunsProgress(Arc<Mutex<HashMap<String, TrackedRun>>>);
 
 #[derive(Debug)]
-struct Run {
+struct TrackedRun {
     /// The pieces of work that are under way, the one that began first in front: it is the one that
     /// is shown, so that what is shown does not jump to and fro between them.
-    under_way: Vec<Arc<Count>>,
+    under_way: Vec<Arc<PieceCount>>,
     /// What is shown where none is.
-    last: Option<Shown>,
-    told: Option<Shown>,
-    /// The run's id: gone once nobody works for it any more.
+    last: Option<RunProgress>,
+    told: Option<RunProgress>,
+    /// The run's id: it can't be upgraded any more once no thread works for the run.
     id: Weak<str>,
     touched: Instant,
 }
 
 #[derive(Debug)]
-struct Count {
+struct PieceCount {
     what: String,
     done: AtomicU64,
     total: AtomicU64,
 }
 
-impl Run {
-    fn shown(&self) -> Option<Shown> {
+impl TrackedRun {
+    fn shown(&self) -> Option<RunProgress> {
         self.under_way.first().map(|count| count.shown()).or_else(|| self.last.clone())
     }
 
     fn is_over(&self) -> bool {
         self.id.strong_count() == 0
             && self.under_way.is_empty()
-            && self.touched.elapsed() > LAST_WORD
+            && self.touched.elapsed() > KEPT_AFTER_END
     }
 }
 
-impl Count {
-    fn shown(&self) -> Shown {
-        let total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total != UNKNOWN);
-        Shown { what: self.what.clone(), done: Some(self.done.load(Ordering::Relaxed)), total }
+impl PieceCount {
+    fn shown(&self) -> RunProgress {
+        let total =
+            Some(self.total.load(Ordering::Relaxed)).filter(|total| *total != UNKNOWN_TOTAL);
+        RunProgress {
+            what: self.what.clone(),
+            done: Some(self.done.load(Ordering::Relaxed)),
+            total,
+        }
     }
 }
 
 impl RunsProgress {
-    fn runs(&self) -> MutexGuard<'_, HashMap<String, Run>> {
+    fn runs(&self) -> MutexGuard<'_, HashMap<String, TrackedRun>> {
         lock(&self.0)
     }
 
-    /// Notes something of a run, which may be the first.
-    fn note(&self, id: &Arc<str>, change: impl FnOnce(&mut Run)) {
+    /// Changes what is known of a run, which may be new.
+    fn note(&self, id: &Arc<str>, change: impl FnOnce(&mut TrackedRun)) {
         let mut runs = self.runs();
         if !runs.contains_key(&**id) {
-            // Those whose end nobody watched for.
+            // Runs whose end was not followed.
             runs.retain(|_, run| !run.is_over());
         }
-        let new = || Run {
+        let new = || TrackedRun {
             under_way: Vec::new(),
             last: None,
             told: None,
@@ -109,12 +114,12 @@ impl RunsProgress {
     }
 
     /// How far a run is, where that is known.
-    pub(super) fn of(&self, id: &str) -> Option<Shown> {
-        self.runs().get(id).and_then(Run::shown)
+    pub(super) fn of(&self, id: &str) -> Option<RunProgress> {
+        self.runs().get(id).and_then(TrackedRun::shown)
     }
 
-    /// How far a run is, where that was not told yet.
-    pub(super) fn news_of(&self, id: &str) -> Option<Shown> {
+    /// How far a run is, where that has changed since the last call.
+    pub(super) fn changed_progress_of(&self, id: &str) -> Option<RunProgress> {
         let mut runs = self.runs();
         let run = runs.get_mut(id)?;
         let shown = run.shown().filter(|shown| run.told.as_ref() != Some(shown))?;
@@ -130,24 +135,24 @@ impl RunsProgress {
 
 /// A piece of work of a run.
 #[derive(Debug)]
-struct Counted {
+struct CountedPiece {
     runs: RunsProgress,
     id: String,
-    count: Arc<Count>,
+    count: Arc<PieceCount>,
 }
 
 impl Progress for RunsProgress {
     /// Counts for the run that this thread works for; what is done for no run is not counted.
     fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece> {
         let Some(scope) = scope::current() else { return Arc::new(NoProgress) };
-        let total = AtomicU64::new(total.unwrap_or(UNKNOWN));
-        let count = Arc::new(Count { what: what.to_owned(), done: AtomicU64::new(0), total });
+        let total = AtomicU64::new(total.unwrap_or(UNKNOWN_TOTAL));
+        let count = Arc::new(PieceCount { what: what.to_owned(), done: AtomicU64::new(0), total });
         self.note(&scope.run, |run| run.under_way.push(count.clone()));
-        Arc::new(Counted { runs: self.clone(), id: scope.run.to_string(), count })
+        Arc::new(CountedPiece { runs: self.clone(), id: scope.run.to_string(), count })
     }
 }
 
-impl Piece for Counted {
+impl Piece for CountedPiece {
     fn set_total(&self, total: u64) {
         self.count.total.store(total, Ordering::Relaxed);
     }
@@ -157,9 +162,9 @@ impl Piece for Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedPiece {
     fn drop(&mut self) {
-        // Work may go on after its run was cancelled, and is of no interest then.
+        // Work may go on after its run was cancelled and forgotten.
         if let Some(run) = self.runs.runs().get_mut(&self.id) {
             run.under_way.retain(|count| !Arc::ptr_eq(count, &self.count));
             run.last = Some(self.count.shown());
@@ -171,7 +176,8 @@ impl Drop for Counted {
 impl Listener for RunsProgress {
     fn progress(&self, text: &str) {
         if let Some(scope) = scope::current() {
-            let words = Shown { what: cut(text, WORDS).into(), done: None, total: None };
+            let words =
+                RunProgress { what: cut(text, MOST_CHARACTERS).into(), done: None, total: None };
             self.note(&scope.run, |run| run.last = Some(words));
         }
     }
@@ -188,7 +194,7 @@ mod tests {
         scope::within(Some(Scope { run: id.into(), lines: None }), work)
     }
 
-    fn shown(shown: Option<Shown>) -> Value {
+    fn shown(shown: Option<RunProgress>) -> Value {
         serde_json::to_value(shown).unwrap()
     }
 
@@ -249,15 +255,15 @@ mod tests {
     fn each_word_is_news_once_and_the_last_one_too() {
         let runs = RunsProgress::default();
         let piece = of_run("run-1", || runs.begin("backup vol1", Some(10)));
-        assert_eq!(shown(runs.news_of("run-1"))["done"], 0);
-        assert_eq!(runs.news_of("run-1"), None);
+        assert_eq!(shown(runs.changed_progress_of("run-1"))["done"], 0);
+        assert_eq!(runs.changed_progress_of("run-1"), None);
         piece.advance(3);
         piece.advance(3);
-        assert_eq!(shown(runs.news_of("run-1"))["done"], 6);
+        assert_eq!(shown(runs.changed_progress_of("run-1"))["done"], 6);
         piece.advance(4);
         drop(piece);
-        assert_eq!(shown(runs.news_of("run-1"))["done"], 10);
-        assert_eq!(runs.news_of("run-1"), None);
+        assert_eq!(shown(runs.changed_progress_of("run-1"))["done"], 10);
+        assert_eq!(runs.changed_progress_of("run-1"), None);
     }
 
     #[test]
@@ -274,7 +280,7 @@ mod tests {
     #[test]
     fn runs_whose_end_nobody_watched_for_are_not_kept_for_ever() {
         let runs = RunsProgress::default();
-        let Some(before) = Instant::now().checked_sub(LAST_WORD * 2) else { return };
+        let Some(before) = Instant::now().checked_sub(KEPT_AFTER_END * 2) else { return };
         let goes_on: Arc<str> = "run-2".into();
         for run in [Arc::from("run-1"), goes_on.clone()] {
             scope::within(Some(Scope { run, lines: None }), || Listener::progress(&runs, "works"));

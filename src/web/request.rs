@@ -1,25 +1,34 @@
-//! What a route is asked, but for its path and body.
+//! A request as a route gets it, beside the program that answers it.
+
+use std::sync::Arc;
 
 use warp::http::{HeaderMap, Method};
 
-use super::{auth::Access, problem::Problem, query::Query};
+use super::{auth::Access, core::Core, events::Hub, problem::Problem, query::Query};
 
-/// What a request asks, but for its path and body.
-pub(super) struct Asked {
-    /// Its method.
+/// The methods of a route that changes nothing.
+pub(super) const READ_ONLY: &[&str] = &["GET", "HEAD"];
+
+/// A request, but for its body.
+pub(super) struct ApiRequest {
+    pub(super) core: Arc<dyn Core>,
+    pub(super) hub: Arc<Hub>,
     pub(super) method: Method,
-    /// Its query, as it was sent.
+    /// The whole path, as it was sent.
+    pub(super) path: String,
+    /// What the path has in place of the `{..}` of its route, in their order.
+    pub(super) path_values: Vec<String>,
+    /// As it was sent.
     pub(super) query: String,
-    /// Its headers.
     pub(super) headers: HeaderMap,
-    /// Who asks; nobody where the route is open to all.
+    /// `None` where the route is open to all.
     pub(super) access: Option<Access>,
 }
 
-impl Asked {
-    /// Lets only these methods pass.
-    pub(super) fn only(&self, allowed: &[&str]) -> Result<(), Problem> {
-        if allowed.contains(&self.method.as_str()) { Ok(()) } else { Err(Problem::method(allowed)) }
+impl ApiRequest {
+    /// What the path has in place of the first `{..}` of its route.
+    pub(super) fn path_value(&self) -> String {
+        self.path_values.first().cloned().unwrap_or_default()
     }
 
     /// Lets only the full role pass.
@@ -28,12 +37,8 @@ impl Asked {
             .map_or_else(|| Err(Problem::unauthorized("no token was shown")), Access::require_full)
     }
 
-    /// Lets only a reading request pass, without a query.
-    pub(super) fn plain(&self) -> Result<(), Problem> {
-        self.only(READING)?;
+    /// Lets only a request without a query pass.
+    pub(super) fn require_no_query(&self) -> Result<(), Problem> {
         Query::read(&self.query, &[]).map(drop)
     }
 }
-
-/// The methods of what is only read.
-pub(super) const READING: &[&str] = &["GET", "HEAD"];

@@ -1,28 +1,85 @@
-//! The routes: which path and method leads where. Who may is asked before ([`super::auth::Gated`]).
+//! The routes: which path and method leads where. The gate ([`super::auth::Gated`]) has checked
+//! before what the client may do.
+//!
+//! A new route is a line in [`ROUTES`], its handler, and its path in `openapi/document.json`, which
+//! a test compares with the table.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, pin::Pin, sync::Arc};
 
-use warp::{
-    Filter,
-    http::{
-        HeaderValue, Method, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
-    },
-    path::FullPath,
-    reply::Response,
-};
+use warp::{Filter, http::header::IF_NONE_MATCH, path::FullPath, reply::Response};
 
 use super::{
     answer::blocking,
-    assets::{self, Asset},
+    assets,
     auth::Access,
     core::Core,
-    events::{Hub, listen},
+    events::{self, Hub},
     metrics, openapi,
     problem::Problem,
-    request::{Asked, READING},
+    request::{ApiRequest, READ_ONLY},
     runs, schedule, scripts, status,
 };
+
+const GET: &[&str] = &["GET"];
+const POST: &[&str] = &["POST"];
+const DELETE: &[&str] = &["DELETE"];
+
+/// A path, and what answers it.
+struct Route {
+    methods: &'static [&'static str],
+    /// As OpenAPI writes it: `{..}` stands for any one part of a path.
+    path: &'static str,
+    handler: fn(ApiRequest) -> Answer,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+
+macro_rules! routes {
+    ($($methods:ident $path:literal => $handler:path,)*) => {
+        &[$(Route { methods: $methods, path: $path, handler: |request| Box::pin($handler(request)) }),*]
+    };
+}
+
+/// Every route but `POST /api/NAME`, which runs a script ([`scripts::run`]), the dashboard's files
+/// ([`assets`]), and `/session`, which the gate answers.
+const ROUTES: &[Route] = routes![
+    READ_ONLY  "/api/runs"                     => runs::list,
+    READ_ONLY  "/api/runs/{id}"                => runs::show,
+    DELETE     "/api/runs/{id}"                => runs::cancel,
+    READ_ONLY  "/api/runs/{id}/log"            => runs::log,
+    GET        "/api/events"                   => events::listen,
+    READ_ONLY  "/api/scripts"                  => scripts::list,
+    READ_ONLY  "/api/scripts/{name}"           => scripts::show,
+    READ_ONLY  "/api/schedule"                 => schedule::show,
+    POST       "/api/schedule/{key}/run"       => schedule::run,
+    POST       "/api/schedule/{key}/pause"     => schedule::pause,
+    POST       "/api/schedule/{key}/resume"    => schedule::resume,
+    POST       "/api/schedule/{key}/{action}"  => schedule::unknown_action,
+    READ_ONLY  "/api/status"                   => status::status,
+    READ_ONLY  "/healthz"                      => status::health,
+    READ_ONLY  "/readyz"                       => status::ready,
+    READ_ONLY  "/metrics"                      => metrics::show,
+    READ_ONLY  "/openapi.json"                 => openapi::show,
+];
+
+impl Route {
+    /// What a path has in place of this route's `{..}`; `None` where the path is another one. A
+    /// slash at the end of a path does not count.
+    fn path_values(&self, path: &str) -> Option<Vec<String>> {
+        let mut parts = path.strip_suffix('/').unwrap_or(path).split('/');
+        let mut values = Vec::new();
+        for expected in self.path.split('/') {
+            match parts.next()? {
+                part if part == expected => {}
+                part if expected.starts_with('{') && !part.is_empty() => {
+                    values.push(part.to_owned())
+                }
+                _ => return None,
+            }
+        }
+        parts.next().is_none().then_some(values)
+    }
+}
 
 /// All routes: the API and the dashboard's files.
 pub(crate) fn routes(
@@ -30,167 +87,125 @@ pub(crate) fn routes(
     hub: Arc<Hub>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let asked = warp::method()
+    let request = warp::method()
+        .and(warp::path::full())
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Access>())
-        .map(|method, query, headers, access| Asked { method, query, headers, access });
-    let core = warp::any().map(move || core.clone());
-    let hub = warp::any().map(move || hub.clone());
-
+        .map(move |method, path: FullPath, query, headers, access| ApiRequest {
+            core: core.clone(),
+            hub: hub.clone(),
+            method,
+            path: path.as_str().to_owned(),
+            path_values: Vec::new(),
+            query,
+            headers,
+            access,
+        });
+    // First: a script may be called as a path of the table is.
     let script = warp::path!("api" / String)
         .and(warp::post())
-        .and(core.clone())
-        .and(asked)
+        .and(request.clone())
         .and(warp::body::stream())
-        .then(|name, core, asked, body| answer(scripts::run(core, asked, name, body)));
-    let runs =
-        warp::path!("api" / "runs").and(core.clone()).and(asked).then(|core, asked: Asked| {
-            answer(async move { asked.only(READING).map(|()| runs::list(core, asked))?.await })
-        });
-    let run =
-        warp::path!("api" / "runs" / String).and(core.clone()).and(hub.clone()).and(asked).then(
-            |id, core, hub, asked: Asked| {
-                answer(async move {
-                    asked.only(&["GET", "HEAD", "DELETE"])?;
-                    match asked.method {
-                        Method::DELETE => runs::cancel(core, asked, id).await,
-                        _ => runs::show(core, hub, id).await,
-                    }
-                })
-            },
-        );
-    let log = warp::path!("api" / "runs" / String / "log").and(core.clone()).and(asked).then(
-        |id, core, asked: Asked| {
-            answer(async move { asked.only(READING).map(|()| runs::log(core, asked, id))?.await })
-        },
-    );
-    let all_scripts =
-        warp::path!("api" / "scripts").and(core.clone()).and(asked).then(|core, asked: Asked| {
-            answer(async move {
-                asked.plain()?;
-                scripts::list(core).await
-            })
-        });
-    let one_script = warp::path!("api" / "scripts" / String).and(core.clone()).and(asked).then(
-        |name, core, asked: Asked| {
-            answer(async move {
-                asked.plain()?;
-                scripts::show(core, name).await
-            })
-        },
-    );
-    let schedule =
-        warp::path!("api" / "schedule").and(core.clone()).and(asked).then(|core, asked: Asked| {
-            answer(async move { asked.only(READING).map(|()| schedule::show(core, asked))?.await })
-        });
-    let entry = warp::path!("api" / "schedule" / String / String)
-        .and(core.clone())
-        .and(hub.clone())
-        .and(asked)
-        .then(|key, action, core, hub, asked: Asked| {
-            answer(async move {
-                asked.only(&["POST"])?;
-                schedule::act(core, hub, asked, key, action).await
-            })
-        });
-    let status =
-        warp::path!("api" / "status").and(core.clone()).and(asked).then(|core, asked: Asked| {
-            answer(async move { asked.only(READING).map(|()| status::status(core, asked))?.await })
-        });
-    let events =
-        warp::path!("api" / "events").and(hub.clone()).and(asked).then(|hub, asked: Asked| {
-            answer(async move {
-                asked.only(&["GET"])?;
-                listen(&hub, &asked)
-            })
-        });
-    let api = runs.or(run).unify().or(log).unify().or(status).unify().or(events).unify();
-    let api =
-        api.or(schedule).unify().or(entry).unify().or(all_scripts).unify().or(one_script).unify();
+        .then(|name, request, body| answer(scripts::run(request, name, body)));
+    let others = request.then(|request| answer(dispatch(request)));
+    script.or(others).unify()
+}
 
-    let health = warp::path!("healthz").and(asked).then(|asked: Asked| {
-        answer(async move {
-            asked.only(READING)?;
-            Ok(status::health())
-        })
-    });
-    let ready = warp::path!("readyz").and(core.clone()).and(asked).then(|core, asked: Asked| {
-        answer(async move {
-            asked.only(READING)?;
-            status::ready(core).await
-        })
-    });
-    let metrics = warp::path!("metrics").and(core.clone()).and(asked).then(|core, asked: Asked| {
-        answer(async move {
-            asked.only(READING)?;
-            metrics::show(core).await
-        })
-    });
-    let document =
-        warp::path!("openapi.json").and(core.clone()).and(asked).then(|core, asked: Asked| {
-            answer(async move {
-                asked.only(READING)?;
-                openapi::show(core).await
-            })
-        });
-    let operations = health.or(ready).unify().or(metrics).unify().or(document).unify();
-
-    let rest =
-        warp::path::full().and(core).and(asked).then(|path: FullPath, core, asked: Asked| {
-            answer(async move { fallback(core, &path, &asked).await })
-        });
-    script.or(api).unify().or(operations).unify().or(rest).unify()
+/// Leads a request to its route.
+async fn dispatch(mut request: ApiRequest) -> Result<Response, Problem> {
+    let mut allowed: Vec<&str> = Vec::new();
+    for route in ROUTES {
+        let Some(values) = route.path_values(&request.path) else { continue };
+        if route.methods.contains(&request.method.as_str()) {
+            request.path_values = values;
+            return (route.handler)(request).await;
+        }
+        for method in route.methods {
+            if !allowed.contains(method) {
+                allowed.push(method);
+            }
+        }
+    }
+    if allowed.is_empty() { fallback(request).await } else { Err(Problem::method(&allowed)) }
 }
 
 /// What no route is for: the dashboard's files, the wrong method for a script, or nothing.
-async fn fallback(
-    core: Arc<dyn Core>,
-    path: &FullPath,
-    asked: &Asked,
-) -> Result<Response, Problem> {
-    let path = path.as_str();
+async fn fallback(request: ApiRequest) -> Result<Response, Problem> {
+    let ApiRequest { core, method, path, headers, .. } = request;
     let file = if path == "/" { Some(assets::PAGE) } else { path.strip_prefix("/assets/") };
     if let Some(asset) = file.and_then(assets::find) {
-        asked.only(READING)?;
-        return Ok(asset_answer(asset, asked.headers.get(IF_NONE_MATCH)));
+        return if READ_ONLY.contains(&method.as_str()) {
+            Ok(asset.answer(headers.get(IF_NONE_MATCH)))
+        } else {
+            Err(Problem::method(READ_ONLY))
+        };
     }
     if let Some(name) = path.strip_prefix("/api/")
         && !name.contains('/')
         && let name = name.to_owned()
         && blocking(move || Ok(core.library()?.load(&name).is_ok())).await?
     {
-        return Err(Problem::method(&["POST"]));
+        return Err(Problem::method(POST));
     }
     Err(Problem::not_found(format!(
         "there is nothing at \"{}\"",
-        crate::text::escape(&crate::text::cut(path, 200))
+        crate::text::escape(&crate::text::cut(&path, 200))
     ))
     .with_hint("/openapi.json says what there is"))
-}
-
-/// A file of the dashboard, or that the browser has it still.
-fn asset_answer(asset: &'static Asset, known: Option<&HeaderValue>) -> Response {
-    let is_known = known
-        .and_then(|known| known.to_str().ok())
-        .is_some_and(|known| known.split(',').any(|tag| tag.trim() == asset.etag));
-    let mut response =
-        if is_known { Response::default() } else { Response::new(asset.bytes.into()) };
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(assets::POLICY));
-    // Kept, and asked about each time: after an update of the program no page works with old files.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(&asset.etag) {
-        headers.insert(ETAG, tag);
-    }
-    response
 }
 
 /// The answer, whether it went well or not.
 async fn answer(made: impl Future<Output = Result<Response, Problem>>) -> Response {
     made.await.unwrap_or_else(warp::Reply::into_response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_in_the_openapi_document_and_the_reverse() {
+        let document = openapi::document(&[]);
+        let documented: BTreeSet<(String, String)> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, operations)| {
+                let methods = operations.as_object().unwrap().keys();
+                methods.map(|method| (path.clone(), method.to_uppercase()))
+            })
+            .collect();
+        let routed: BTreeSet<(String, String)> = ROUTES
+            .iter()
+            // It only says which actions there are.
+            .filter(|route| !route.path.ends_with("{action}"))
+            .flat_map(|route| route.methods.iter().map(|method| (route.path, *method)))
+            // HTTP has HEAD wherever there is GET; the document does not repeat it.
+            .filter(|(_, method)| *method != "HEAD")
+            .map(|(path, method)| (path.to_owned(), method.to_owned()))
+            .collect();
+        assert_eq!(routed, documented);
+    }
+
+    #[test]
+    fn a_route_takes_its_own_paths_only() {
+        let values = |path: &str| {
+            let route = Route {
+                methods: GET,
+                path: "/api/runs/{id}/log",
+                handler: |request| Box::pin(runs::log(request)),
+            };
+            route.path_values(path)
+        };
+        assert_eq!(values("/api/runs/a-1/log"), Some(vec!["a-1".to_owned()]));
+        assert_eq!(values("/api/runs/a-1/log/"), Some(vec!["a-1".to_owned()]));
+        for other in
+            ["/api/runs/a-1", "/api/runs//log", "/api/runs/a-1/log/x", "//api/runs/a/log", "/", ""]
+        {
+            assert_eq!(values(other), None, "{other}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use warp::{
 
 use super::{
     answer::json_answer,
-    core::{Core, Launched},
+    core::{AnswerAt, Core, Launched},
     problem::Problem,
 };
 use crate::{
@@ -28,7 +28,7 @@ pub(super) fn shown(run: &RunRecord) -> Value {
     shown["words"] = run.words().into();
     shown
 }
-/// Why a run was not started.
+/// The answer where a run could not be started.
 pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
     match error.kind {
         ErrorKind::Cancelled if core.is_ending() => Problem::shutting_down(),
@@ -36,14 +36,14 @@ pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
     }
 }
 
-/// What comes of a run, when it is over; at once, where the client does not wait for it.
+/// What comes of a run, when it is over; that it was started, where the client does not wait.
 pub(super) async fn reply(
     core: &dyn Core,
     launched: Launched,
-    is_asynchronous: bool,
+    answer_at: AnswerAt,
 ) -> Result<Response, Problem> {
     let Launched { id, is_waiting, finished } = launched;
-    if is_asynchronous {
+    if answer_at == AnswerAt::Start {
         let mut response = accepted(started(&id, is_waiting), &id);
         response
             .headers_mut()
@@ -69,15 +69,16 @@ pub(super) fn accepted(body: Value, id: &str) -> Response {
     of_run(response, id)
 }
 
-/// Whether the client does not want to wait (RFC 7240).
-pub(super) fn prefers_asynchronous(headers: &HeaderMap) -> bool {
+/// When the client wants its answer (RFC 7240).
+pub(super) fn answer_at(headers: &HeaderMap) -> AnswerAt {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    preferences.flat_map(|value| value.split(',')).any(|preference| {
-        preference
-            .split(';')
-            .next()
-            .is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))
-    })
+    let names = preferences
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.split(';').next());
+    match names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async")) {
+        true => AnswerAt::Start,
+        false => AnswerAt::End,
+    }
 }
 
 /// What came of a run: the script's own JSON where all went well.

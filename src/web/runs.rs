@@ -1,7 +1,5 @@
 //! The runs: lists, one of them, its log, and ending it.
 
-use std::sync::Arc;
-
 use serde_json::{Map, json};
 use warp::{
     http::{
@@ -13,12 +11,10 @@ use warp::{
 
 use super::{
     answer::{blocking, json_answer},
-    auth::Shown,
-    core::Core,
-    events::Hub,
+    auth::Credential,
     problem::Problem,
     query::Query,
-    request::Asked,
+    request::ApiRequest,
     run_answer::shown,
 };
 use crate::{
@@ -42,9 +38,9 @@ const MOST_LINES: usize = 10_000;
 const LONGEST_ID: usize = 64;
 
 /// GET /api/runs
-pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {
+pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
     let query = Query::read(
-        &asked.query,
+        &request.query,
         &["script", "status", "since", "volume", "changing", "limit", "before"],
     )?;
     let limit = query.parse::<usize>("limit", "a number")?.unwrap_or(PAGE);
@@ -68,11 +64,12 @@ pub(super) async fn list(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
         status,
         since: query.get("since").map(parse).transpose()?,
         volume: query.get("volume").map(str::to_owned),
-        without_looks: query.flag("changing")?,
+        without_read_only: query.flag("changing")?,
         before: query.get("before").map(str::to_owned),
         // One more tells whether there is a next page.
         limit: Some(limit + 1),
     };
+    let core = request.core;
     let mut runs = blocking(move || core.store().list(&filter)).await?;
     let has_more = runs.len() > limit;
     runs.truncate(limit);
@@ -93,7 +90,7 @@ fn with_field(error: Error, field: &str) -> Problem {
     Problem::from(error).with_field(field)
 }
 
-/// Whether this may be a run's id: what else it may be is not looked for.
+/// Whether this may be a run's id: the store is not asked for anything else.
 fn check_id(id: &str) -> Result<(), Problem> {
     let is_id = (1..=LONGEST_ID).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
@@ -109,7 +106,7 @@ fn check_id(id: &str) -> Result<(), Problem> {
     ))
 }
 
-/// A run there is none of is 404, not a wrong request.
+/// A run that does not exist is 404, not 400.
 fn missing(error: Error) -> Problem {
     match error.kind {
         ErrorKind::Usage | ErrorKind::NotFound => {
@@ -119,12 +116,13 @@ fn missing(error: Error) -> Problem {
     }
 }
 
-async fn find(core: &Arc<dyn Core>, id: String) -> Result<RunRecord, Problem> {
+/// The run that the path names.
+async fn find(request: &ApiRequest) -> Result<RunRecord, Problem> {
+    let (core, id) = (request.core.clone(), request.path_value());
     check_id(&id)?;
-    let core = core.clone();
     let find = move || {
         core.store().get(&id).or_else(|_| {
-            // It may be over, and on its way into the store.
+            // The run may have ended just now, and not be in the store yet.
             core.write_now(&id);
             core.store().get(&id)
         })
@@ -133,17 +131,13 @@ async fn find(core: &Arc<dyn Core>, id: String) -> Result<RunRecord, Problem> {
 }
 
 /// GET /api/runs/ID
-pub(super) async fn show(
-    core: Arc<dyn Core>,
-    hub: Arc<Hub>,
-    id: String,
-) -> Result<Response, Problem> {
-    let run = find(&core, id).await?;
-    let id = run.id.clone();
+pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
+    let run = find(&request).await?;
+    let (core, id) = (request.core, run.id.clone());
     let output = blocking(move || core.store().output(&id)).await?;
     let mut shown = shown(&run);
     if let Some(members) = shown.as_object_mut() {
-        let progress = hub.progress_of(&run.id).filter(|_| run.status.is_open());
+        let progress = request.hub.progress_of(&run.id).filter(|_| run.status.is_open());
         let progress = progress.and_then(|progress| serde_json::to_value(progress).ok());
         members.extend(Map::from_iter([
             ("result".to_owned(), output.result.unwrap_or_default()),
@@ -155,12 +149,8 @@ pub(super) async fn show(
 }
 
 /// GET /api/runs/ID/log
-pub(super) async fn log(
-    core: Arc<dyn Core>,
-    asked: Asked,
-    id: String,
-) -> Result<Response, Problem> {
-    let query = Query::read(&asked.query, &["after", "limit", "tail"])?;
+pub(super) async fn log(request: ApiRequest) -> Result<Response, Problem> {
+    let query = Query::read(&request.query, &["after", "limit", "tail"])?;
     let after = query.parse::<u64>("after", "a line's number")?.unwrap_or(0);
     let number = |name| match query.parse::<usize>(name, "a number")? {
         Some(number) if !(1..=MOST_LINES).contains(&number) => {
@@ -169,7 +159,8 @@ pub(super) async fn log(
         number => Ok(number),
     };
     let (limit, tail) = (number("limit")?, number("tail")?);
-    let run = find(&core, id).await?;
+    let run = find(&request).await?;
+    let core = request.core;
     let lines = move || match tail {
         Some(tail) => {
             let mut lines = core.store().last_lines(&run.id, tail)?;
@@ -180,7 +171,7 @@ pub(super) async fn log(
         None => core.store().lines(&run.id, after, limit.unwrap_or(LINES)),
     };
     let lines = blocking(lines).await?;
-    let wants_text = asked
+    let wants_text = request
         .headers
         .get(ACCEPT)
         .is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
@@ -204,19 +195,16 @@ pub(super) async fn log(
 }
 
 /// DELETE /api/runs/ID
-pub(super) async fn cancel(
-    core: Arc<dyn Core>,
-    asked: Asked,
-    id: String,
-) -> Result<Response, Problem> {
-    let run = find(&core, id).await?;
-    let id = run.id.clone();
-    let by = match asked.access.map(|access| access.by) {
-        Some(Shown::Session) => "somebody at the dashboard",
+pub(super) async fn cancel(request: ApiRequest) -> Result<Response, Problem> {
+    let run = find(&request).await?;
+    let (core, id) = (request.core, run.id.clone());
+    let by = match request.access.map(|access| access.credential) {
+        Some(Credential::Session) => "somebody at the dashboard",
         _ => "a request over HTTP",
     };
-    let asked = blocking(move || core.store().request_cancel(&id, by, SystemClock.now())).await?;
-    match asked {
+    let cancelling =
+        blocking(move || core.store().request_cancel(&id, by, SystemClock.now())).await?;
+    match cancelling {
         Cancelling::Asked => {
             let mut response = json_answer(&json!({ "id": run.id, "cancelling": true }));
             *response.status_mut() = StatusCode::ACCEPTED;

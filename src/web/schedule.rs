@@ -9,11 +9,11 @@ use warp::reply::Response;
 use super::{
     answer::{blocking, json_answer},
     core::{Core, Schedule},
-    events::{Hub, Name},
+    events::EventName,
     problem::Problem,
     query::Query,
-    request::Asked,
-    run_answer::{accepted, not_started, prefers_asynchronous, reply, started},
+    request::ApiRequest,
+    run_answer::{accepted, answer_at, not_started, reply, started as started_run},
 };
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -31,8 +31,8 @@ const UPCOMING: std::ops::RangeInclusive<usize> = 200..=1_500;
 const ALL_UPCOMING: usize = 10_000;
 
 /// GET /api/schedule
-pub(super) async fn show(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {
-    let query = Query::read(&asked.query, &["hours"])?;
+pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
+    let (core, query) = (request.core, Query::read(&request.query, &["hours"])?);
     let hours = query.parse::<i64>("hours", "a number")?.unwrap_or(HOURS);
     if !(0..=MOST_HOURS).contains(&hours) {
         return Err(Query::wrong("hours", &hours.to_string(), "a number from 0 to 744"));
@@ -45,64 +45,70 @@ pub(super) async fn show(core: Arc<dyn Core>, asked: Asked) -> Result<Response, 
     Ok(json_answer(&shown))
 }
 
-/// POST /api/schedule/KEY/ACTION
-pub(super) async fn act(
-    core: Arc<dyn Core>,
-    hub: Arc<Hub>,
-    asked: Asked,
-    key: String,
-    action: String,
-) -> Result<Response, Problem> {
-    let known: &[&str] = match action.as_str() {
-        "run" => &["dry_run"],
-        "pause" | "resume" => &[],
-        _ => {
-            return Err(Problem::not_found("there is no such action")
-                .with_hint("there are run, pause and resume"));
-        }
-    };
-    let query = Query::read(&asked.query, known)?;
+/// POST /api/schedule/KEY/run
+pub(super) async fn run(request: ApiRequest) -> Result<Response, Problem> {
+    let (core, key) = (&request.core, request.path_value());
+    let query = Query::read(&request.query, &["dry_run"])?;
     if core.is_ending() {
         return Err(Problem::shutting_down());
     }
-    // Whoever may only read may look at what would be done.
     if query.flag("dry_run")? {
-        let is_asynchronous = prefers_asynchronous(&asked.headers);
-        let launched = core
-            .rehearse_entry(&key, is_asynchronous)
-            .await
-            .map_err(|error| unstarted(&*core, error))?;
-        return reply(&*core, launched.ok_or_else(no_such_entry)?, is_asynchronous).await;
+        let answer_at = answer_at(&request.headers);
+        let launched = core.rehearse_entry(&key, answer_at).await;
+        let launched = launched.map_err(|error| entry_not_started(&**core, error))?;
+        return reply(&**core, launched.ok_or_else(no_such_entry)?, answer_at).await;
     }
-    asked.require_full()?;
-    if action != "run" {
-        let acted = core.pause_entry(&key, action == "pause").await;
-        hub.tell(Name::Schedule);
-        return if acted? {
-            Ok(json_answer(&shown(&core, &key).await?))
-        } else {
-            Err(no_such_entry())
-        };
-    }
-    let ran = core.run_entry(&key).await;
-    hub.tell(Name::Schedule);
-    let run = ran.map_err(|error| unstarted(&*core, error))?.ok_or_else(no_such_entry)?;
-    let mut entry = shown(&core, &key).await?;
+    request.require_full()?;
+    let started = core.run_entry(&key).await;
+    request.hub.tell(EventName::Schedule);
+    let started = started.map_err(|error| entry_not_started(&**core, error))?;
+    let run = started.ok_or_else(no_such_entry)?;
+    let mut entry = shown(core, &key).await?;
     if let (Value::Object(fields), Value::Object(more)) =
-        (&mut entry, started(&run.run, run.is_waiting))
+        (&mut entry, started_run(&run.run, run.is_waiting))
     {
         fields.extend(more);
     }
     Ok(accepted(entry, &run.run))
 }
 
+/// POST /api/schedule/KEY/pause
+pub(super) async fn pause(request: ApiRequest) -> Result<Response, Problem> {
+    set_paused(request, true).await
+}
+
+/// POST /api/schedule/KEY/resume
+pub(super) async fn resume(request: ApiRequest) -> Result<Response, Problem> {
+    set_paused(request, false).await
+}
+
+async fn set_paused(request: ApiRequest, paused: bool) -> Result<Response, Problem> {
+    request.require_no_query()?;
+    let (core, key) = (&request.core, request.path_value());
+    if core.is_ending() {
+        return Err(Problem::shutting_down());
+    }
+    request.require_full()?;
+    let found = core.pause_entry(&key, paused).await;
+    request.hub.tell(EventName::Schedule);
+    if !found? {
+        return Err(no_such_entry());
+    }
+    Ok(json_answer(&shown(core, &key).await?))
+}
+
+/// POST /api/schedule/KEY/ACTION, for any other action
+pub(super) async fn unknown_action(_: ApiRequest) -> Result<Response, Problem> {
+    Err(Problem::not_found("there is no such action").with_hint("there are run, pause and resume"))
+}
+
 fn no_such_entry() -> Problem {
     Problem::not_found("the crontab has no such entry").with_hint("GET /api/schedule lists them")
 }
 
-/// Why an entry was not started. A script that is gone, or takes other arguments by now, is no
-/// fault of the request.
-fn unstarted(core: &dyn Core, mut error: Error) -> Problem {
+/// The answer where an entry could not be started. A script that is missing, or takes other
+/// arguments by now, is an error of the configuration, not of the request.
+fn entry_not_started(core: &dyn Core, mut error: Error) -> Problem {
     if error.kind == ErrorKind::Usage {
         error.kind = ErrorKind::Configuration;
     }

@@ -11,8 +11,8 @@ use super::{
     core::{Call, Core},
     problem::Problem,
     query::Query,
-    request::{Asked, READING},
-    run_answer::{not_started, prefers_asynchronous, reply},
+    request::{ApiRequest, READ_ONLY},
+    run_answer::{answer_at, not_started, reply},
 };
 use crate::{
     config::Config,
@@ -27,7 +27,9 @@ use crate::{
 const OTHER_PATHS: &[&str] = &["events", "runs", "schedule", "scripts", "status"];
 
 /// GET /api/scripts
-pub(super) async fn list(core: Arc<dyn Core>) -> Result<Response, Problem> {
+pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
+    request.require_no_query()?;
+    let core = request.core;
     let described = blocking(move || {
         let library = core.library()?;
         let described = library.list()?.into_iter().map(|listed| match library.load(&listed.name) {
@@ -42,7 +44,9 @@ pub(super) async fn list(core: Arc<dyn Core>) -> Result<Response, Problem> {
 }
 
 /// GET /api/scripts/NAME
-pub(super) async fn show(core: Arc<dyn Core>, name: String) -> Result<Response, Problem> {
+pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
+    request.require_no_query()?;
+    let (core, name) = (request.core.clone(), request.path_value());
     if check_name(&name).is_err() {
         return Err(unknown(&name));
     }
@@ -70,8 +74,7 @@ fn unknown(name: &str) -> Problem {
 
 /// POST /api/NAME
 pub(super) async fn run<S, D>(
-    core: Arc<dyn Core>,
-    asked: Asked,
+    request: ApiRequest,
     name: String,
     body: S,
 ) -> Result<Response, Problem>
@@ -79,7 +82,34 @@ where
     S: Stream<Item = Result<D, warp::Error>>,
     D: Buf,
 {
-    let is_asynchronous = prefers_asynchronous(&asked.headers);
+    let core = &*request.core;
+    let answer_at = answer_at(&request.headers);
+    let script = load(&request.core, name).await?;
+    let query = Query::read(&request.query, &["dry_run", "timeout"])?;
+    let (dry_run, timeout) = (query.flag("dry_run")?, timeout(&query)?);
+    let may_write = request.require_full().is_ok();
+    if !script.read_only && !dry_run && !may_write {
+        return Err(Problem::forbidden(format!(
+            "this token may only read, and \"{}\" changes things",
+            script.name
+        ))
+        .with_hint("use the full token, or ?dry_run=true to see what it would do"));
+    }
+    let given = body::read(&request.headers, body, |name| is_list(&script, name)).await?;
+    let arguments = arguments::from_json(&script, &given)?;
+    if !may_write {
+        within_what_is_configured(core.config(), &script, &arguments, timeout)?;
+    }
+    if core.is_ending() {
+        return Err(Problem::shutting_down());
+    }
+    let call = Call { script, arguments, dry_run, timeout, answer_at };
+    let launched = core.launch(call).await.map_err(|error| not_started(core, error))?;
+    reply(core, launched, answer_at).await
+}
+
+/// The script of this name.
+async fn load(core: &Arc<dyn Core>, name: String) -> Result<Script, Problem> {
     if check_name(&name).is_err() {
         return Err(unknown(&name));
     }
@@ -89,52 +119,24 @@ where
         Result::<_, Error>::Ok(loading.library()?.load(&name).map_err(|error| (name, error)))
     };
     let loaded = if has_files { blocking(load).await? } else { load()? };
-    let script = match loaded {
-        Ok(script) => script,
-        // A script may be called so; where none is, there is something else at this path.
-        Err((name, error))
-            if error.kind == ErrorKind::Usage && OTHER_PATHS.contains(&name.as_str()) =>
-        {
-            return Err(Problem::method(READING));
-        }
-        Err((name, error)) if error.kind == ErrorKind::Usage => {
-            return Err(with_hint_of(unknown(&name), error.hint));
-        }
-        Err((_, error)) => return Err(error.into()),
-    };
-    let query = Query::read(&asked.query, &["dry_run", "timeout"])?;
-    let dry_run = query.flag("dry_run")?;
-    let timeout = match query.get("timeout") {
-        Some(text) => match parse_duration(text) {
-            Ok(timeout) if !timeout.is_zero() => Some(timeout),
-            _ => return Err(Query::wrong("timeout", text, "a duration such as 90s or 5h")),
-        },
-        None => None,
-    };
-    let is_full = asked.require_full().is_ok();
-    if !script.read_only && !dry_run && !is_full {
-        return Err(Problem::forbidden(format!(
-            "this token may only read, and \"{}\" changes things",
-            script.name
-        ))
-        .with_hint("use the full token, or ?dry_run=true to see what it would do"));
-    }
-    let is_list = |name: &str| is_list(&script, name);
-    let given = body::read(&asked.headers, body, is_list).await?;
-    let arguments = arguments::from_json(&script, &given)?;
-    if !is_full {
-        within_what_is_configured(core.config(), &script, &arguments, timeout)?;
-    }
-    if core.is_ending() {
-        return Err(Problem::shutting_down());
-    }
-    let call = Call { script, arguments, dry_run, timeout, is_left: is_asynchronous };
-    let launched = core.launch(call).await.map_err(|error| not_started(&*core, error))?;
-    reply(&*core, launched, is_asynchronous).await
+    loaded.map_err(|(name, error)| match error.kind {
+        // No script has this name, and something else is read at this path.
+        ErrorKind::Usage if OTHER_PATHS.contains(&name.as_str()) => Problem::method(READ_ONLY),
+        ErrorKind::Usage => with_hint_of(unknown(&name), error.hint),
+        _ => error.into(),
+    })
 }
 
-/// Whoever may only read looks where the program looks itself, and no longer: this program's rights
-/// and keys at other places, and its time, are not for that.
+fn timeout(query: &Query) -> Result<Option<Duration>, Problem> {
+    let Some(text) = query.get("timeout") else { return Ok(None) };
+    match parse_duration(text) {
+        Ok(timeout) if !timeout.is_zero() => Ok(Some(timeout)),
+        _ => Err(Query::wrong("timeout", text, "a duration such as 90s or 5h")),
+    }
+}
+
+/// Keeps the read-only role to the configured destination and time limit: it must not use this
+/// program's keys at other destinations, or its time.
 fn within_what_is_configured(
     config: &Config,
     script: &Script,

@@ -1,6 +1,7 @@
-//! Connections: accepted, secured, counted, and cut off where they only stand in others' way.
+//! Accepts connections, secures and counts them, and cuts off those that only take others' room.
 //!
-//! Nothing here knows what is asked or who may. An answer may take hours; a request may not.
+//! Nothing here knows what clients ask, or what they may. An answer may take hours; a request may
+//! not.
 
 mod activity;
 mod connections;
@@ -14,7 +15,8 @@ mod tls;
 
 use std::{
     convert::Infallible,
-    error,
+    error, io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,16 +40,17 @@ pub(crate) use conversation::Peer;
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Listener, bind};
 use stream::linger;
+use tls::Tls;
 
-/// After a failure to accept, so long nothing is accepted: out of file descriptors, most likely,
-/// and others must close theirs.
+/// How long nothing is accepted after a failure to accept: most likely the process is out of file
+/// descriptors, and other connections have to end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// So often it is said that connections can't be accepted, at most.
-const ACCEPT_SAID: Duration = Duration::from_mins(1);
-/// Between two looks at the certificate's files.
-const CERTIFICATE_LOOK: Duration = Duration::from_mins(1);
-/// So many at a time are told that there is no room; more are just closed.
-const TOLD_OF_NO_ROOM: usize = 32;
+/// How often it is logged that connections can't be accepted, at most.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_mins(1);
+/// How often the certificate's files are polled for changes.
+const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_mins(1);
+/// So many clients at a time are told that there is no room; more are just closed.
+const MOST_REFUSALS: usize = 32;
 
 /// Serves until `stop` is cancelled: then nothing more is accepted, idle connections are closed,
 /// and requests that are under way have [`Limits::shutdown`] before they are cut off. (Streams that
@@ -71,114 +74,146 @@ pub(crate) async fn serve<S, B>(
     B::Error: Into<Box<dyn error::Error + Send + Sync>>,
 {
     let Listener { listener, tls, .. } = listener;
-    let (service, limits) = (Arc::new(service), Arc::new(limits));
-    let connections = Arc::new(Connections::default());
-    let no_room = Arc::new(Semaphore::new(TOLD_OF_NO_ROOM));
-    // Whoever still works holds a clone of `working`: when the last one is dropped, `done` ends.
-    let (working, mut done) = mpsc::channel::<Infallible>(1);
-    let mut look = tokio::time::interval(limits.look);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut certificate = tokio::time::interval(CERTIFICATE_LOOK);
+    let (working, ended) = mpsc::channel::<Infallible>(1);
+    let mut poll = tokio::time::interval(limits.poll_interval);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut certificate = tokio::time::interval(CERTIFICATE_POLL_INTERVAL);
     certificate.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failures = Failures::default();
+    let server = Server {
+        service: Arc::new(service),
+        limits: Arc::new(limits),
+        tls,
+        connections: Arc::default(),
+        refusals: Arc::new(Semaphore::new(MOST_REFUSALS)),
+        stop: stop.clone(),
+        working,
+    };
+    let mut failures = AcceptFailures::default();
     loop {
-        let accepted = tokio::select! {
+        tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            _ = look.tick() => {
-                connections.cut_overdue(&limits);
-                continue;
-            }
-            _ = certificate.tick(), if tls.is_some() => {
-                let tls = tls.clone();
+            _ = poll.tick() => server.connections.cut_overdue(&server.limits),
+            _ = certificate.tick(), if server.tls.is_some() => {
+                let tls = server.tls.clone();
                 tokio::task::spawn_blocking(move || tls.inspect(|tls| tls.refresh()));
-                continue;
             }
-            accepted = listener.accept() => accepted,
-        };
-        let (socket, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if let Some(unsaid) = failures.another(Instant::now()) {
-                    let more = if unsaid == 0 {
-                        String::new()
-                    } else {
-                        format!(" (and {unsaid} times since this was said last)")
-                    };
-                    log::warn!("cannot accept a connection: {error}{more}");
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => server.start(socket, peer),
+                Err(error) => {
+                    failures.log(&error, Instant::now());
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        if !connections.make_room(&limits) {
-            if let (None, Ok(permit)) = (&tls, no_room.clone().try_acquire_owned()) {
-                tokio::spawn(async move {
-                    refuse(socket).await;
-                    drop(permit);
-                });
-            }
-            continue;
+            },
+        }
+    }
+    drop(listener);
+    server.end(ended).await;
+}
+
+/// What all connections share.
+struct Server<S> {
+    service: Arc<S>,
+    limits: Arc<Limits>,
+    tls: Option<Arc<Tls>>,
+    connections: Arc<Connections>,
+    /// A permit for each client that is being told that there is no room.
+    refusals: Arc<Semaphore>,
+    stop: CancellationToken,
+    /// Each connection holds a clone: when the last one is dropped, all of them have ended.
+    working: mpsc::Sender<Infallible>,
+}
+
+impl<S, B> Server<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn error::Error + Send + Sync>>,
+{
+    /// Starts the task of a new connection, or refuses it where there is no room.
+    fn start(&self, socket: TcpStream, peer: SocketAddr) {
+        if !self.connections.make_room(&self.limits) {
+            self.refuse(socket);
+            return;
         }
         let activity = Arc::new(Activity::new());
         let conversation = Conversation {
-            service: service.clone(),
-            limits: limits.clone(),
+            service: self.service.clone(),
+            limits: self.limits.clone(),
             activity: activity.clone(),
             peer: Peer(peer),
-            stop: stop.clone(),
+            stop: self.stop.clone(),
         };
-        let (acceptor, working) = (tls.as_ref().map(|tls| tls.acceptor()), working.clone());
-        connections.start(peer.ip(), activity, |place| {
+        let (tls, working) = (self.tls.clone(), self.working.clone());
+        self.connections.start(peer.ip(), activity, |slot| {
             let task = tokio::spawn(async move {
-                let _held = (place, working);
+                let _held = (slot, working);
                 // Small answers go out at once.
                 let _ = socket.set_nodelay(true);
-                match acceptor {
+                match tls {
                     None => conversation.hold(socket).await,
-                    Some(acceptor) => {
-                        match tokio::time::timeout(
-                            conversation.limits.handshake,
-                            acceptor.accept(socket),
-                        )
-                        .await
-                        {
-                            Ok(Ok(stream)) => conversation.hold(stream).await,
-                            Ok(Err(error)) => log::debug!("no TLS with {peer}: {error}"),
-                            Err(_) => log::debug!("no TLS with {peer}: it takes too long"),
-                        }
-                    }
+                    Some(tls) => conversation.hold_over_tls(socket, &tls).await,
                 }
             });
             task.abort_handle()
         });
     }
-    drop(listener);
-    drop(working);
-    if tokio::time::timeout(limits.shutdown, done.recv()).await.is_err() {
-        let cut = connections.cut_all();
-        log::info!("{cut} HTTP connections are cut off");
-        let _ = done.recv().await;
+
+    /// Tells a client that there is no room; closes the connection without a word where many are
+    /// being told already, or where the client expects TLS.
+    fn refuse(&self, socket: TcpStream) {
+        if let (None, Ok(permit)) = (&self.tls, self.refusals.clone().try_acquire_owned()) {
+            tokio::spawn(async move {
+                refuse(socket).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Waits for the connections that work, for [`Limits::shutdown`]; then cuts them off.
+    async fn end(self, mut ended: mpsc::Receiver<Infallible>) {
+        let Self { limits, connections, working, .. } = self;
+        drop(working);
+        if tokio::time::timeout(limits.shutdown, ended.recv()).await.is_err() {
+            let cut = connections.cut_all();
+            log::info!("{cut} HTTP connections are cut off");
+            let _ = ended.recv().await;
+        }
     }
 }
 
-/// Failures to accept, which may come ten times a second: one of them is said, the others are
-/// counted.
+/// Failures to accept a connection. They may come ten times a second, so one a minute is logged,
+/// and the others are counted.
 #[derive(Debug, Default)]
-struct Failures {
-    said: Option<Instant>,
-    unsaid: u64,
+struct AcceptFailures {
+    logged: Option<Instant>,
+    unlogged: u64,
 }
 
-impl Failures {
-    /// Another one. Whether it is to be said now: then how many were not, since one was.
-    fn another(&mut self, now: Instant) -> Option<u64> {
-        if self.said.is_some_and(|said| now.duration_since(said) < ACCEPT_SAID) {
-            self.unsaid += 1;
+impl AcceptFailures {
+    fn log(&mut self, error: &io::Error, now: Instant) {
+        if let Some(unlogged) = self.count(now) {
+            let more = if unlogged == 0 {
+                String::new()
+            } else {
+                format!(" (and {unlogged} times since this was said last)")
+            };
+            log::warn!("cannot accept a connection: {error}{more}");
+        }
+    }
+
+    /// Counts a failure. Where it is to be logged: how many were not, since one was.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < ACCEPT_LOG_INTERVAL) {
+            self.unlogged += 1;
             return None;
         }
-        self.said = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
     }
 }
 

@@ -1,31 +1,29 @@
 //! What is known of the volumes, whether the program is ready, and whether it is there at all.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use warp::{http::StatusCode, reply::Response};
 
 use super::{
     answer::{blocking, json_answer},
-    core::Core,
     problem::Problem,
     query::Query,
-    request::Asked,
+    request::ApiRequest,
 };
 
 /// GET /api/status
-pub(super) async fn status(core: Arc<dyn Core>, asked: Asked) -> Result<Response, Problem> {
-    let query = Query::read(&asked.query, &["fresh"])?;
-    Ok(json_answer(&*core.status(query.flag("fresh")?).await))
+pub(super) async fn status(request: ApiRequest) -> Result<Response, Problem> {
+    let query = Query::read(&request.query, &["fresh"])?;
+    Ok(json_answer(&*request.core.status(query.flag("fresh")?).await))
 }
 
 /// GET /healthz: the program runs and answers.
-pub(super) fn health() -> Response {
-    json_answer(&json!({ "status": "ok" }))
+pub(super) async fn health(_: ApiRequest) -> Result<Response, Problem> {
+    Ok(json_answer(&json!({ "status": "ok" })))
 }
 
 /// GET /readyz: whether it can do its work, and what keeps it from it.
-pub(super) async fn ready(core: Arc<dyn Core>) -> Result<Response, Problem> {
+pub(super) async fn ready(request: ApiRequest) -> Result<Response, Problem> {
+    let core = request.core;
     let daemon = core.daemon().await;
     let status = core.status(false).await;
     let (for_store, schedule) = (core.clone(), core.schedule());

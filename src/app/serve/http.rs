@@ -17,7 +17,7 @@ use crate::{
     text::counted,
     web::{
         auth::{Gate, Gated},
-        events::{self, Name},
+        events::{self, EventName},
         routes::routes,
         server::{self, Limits, Listener},
     },
@@ -54,7 +54,7 @@ pub(super) fn answer(
             tokio::select! {
                 () = ended.cancelled() => return,
                 changed = report.changed() => match changed {
-                    Ok(()) => news.tell(Name::Status),
+                    Ok(()) => news.tell(EventName::Status),
                     Err(_) => return,
                 },
             }

@@ -22,7 +22,7 @@ use crate::{
     schedule::{Started, View},
     script::{Library, Settings},
     status::Report,
-    web::core::{Call, Core, Launched, Schedule},
+    web::core::{AnswerAt, Call, Core, Launched, Schedule},
 };
 
 /// What of the program the routes need.
@@ -72,13 +72,13 @@ impl Program {
         Ok(connection)
     }
 
-    /// Starts a run through this door; `is_left` as in [`Call`].
+    /// Starts a run through this door.
     async fn start(
         &self,
         door: Door,
         request: Request,
         connection: Arc<Connection>,
-        is_left: bool,
+        answer_at: AnswerAt,
     ) -> Launched {
         let door = Door { readers: Some(self.readers.clone()), ..door };
         let is_of_interest = !request.script.read_only && !request.dry_run;
@@ -96,7 +96,7 @@ impl Program {
             _ = send.send(finished);
             drop(connection);
         });
-        if is_left {
+        if answer_at == AnswerAt::Start {
             let (recorder, run) = (self.shared.recorder.clone(), id.clone());
             blocking::run(move || recorder.write_now(&run)).await;
         }
@@ -153,7 +153,7 @@ impl Core for Program {
             dry_run: call.dry_run,
             timeout: call.timeout.unwrap_or(config.run_timeout),
         };
-        Ok(self.start(door, request, connection, call.is_left).await)
+        Ok(self.start(door, request, connection, call.answer_at).await)
     }
 
     fn schedule(&self) -> Schedule {
@@ -168,7 +168,7 @@ impl Core for Program {
         self.view.run_now(key).await
     }
 
-    async fn rehearse_entry(&self, key: &str, is_left: bool) -> Result<Option<Launched>> {
+    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<Launched>> {
         let _started = self.running.token();
         let found = self.view.entries().into_iter().find(|shown| shown.entry.key == key);
         let Some(entry) = found.map(|shown| shown.entry) else { return Ok(None) };
@@ -180,7 +180,7 @@ impl Core for Program {
         // next would do.
         let (trigger, timeout) = (Trigger::Http, entry.timeout);
         let request = Request { script, arguments, trigger, entry: None, dry_run: true, timeout };
-        Ok(Some(self.start(door, request, connection, is_left).await))
+        Ok(Some(self.start(door, request, connection, answer_at).await))
     }
 
     async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool> {

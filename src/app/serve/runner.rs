@@ -19,11 +19,11 @@ use crate::{
     run_words::{RunStatus, Trigger},
     runs::{self, Begun, EntryEvent, Finished, Request, Store, record::Skipped},
     schedule::{
-        Asker, Before, Begins, Crontab, CutOff, Due, Entry, Event, MissedTick, Past, RunEnd,
-        Runner, Started,
+        Before, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick, RecordBegin, Remembered,
+        RunEnd, Runner, StartReply, Started,
     },
     sync::lock,
-    web::events::Name,
+    web::events::EventName,
 };
 
 /// Runs the crontab's lines.
@@ -32,10 +32,10 @@ pub(super) struct CrontabRunner(pub(super) Arc<Shared>);
 impl CrontabRunner {
     async fn try_run(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<CrontabEntry>,
         due: Due,
-        begins: &mut Option<Begins>,
-        asker: &mut Asker,
+        begins: &mut Option<RecordBegin>,
+        reply: &mut StartReply,
         cancellation: CancellationToken,
     ) -> Result<Finished> {
         let loaded = entry.clone();
@@ -51,11 +51,11 @@ impl CrontabRunner {
             timeout: entry.timeout,
         };
         let announced = runs::announce(&door, request, cancellation);
-        if asker.waits() {
+        if reply.is_awaited() {
             // Whoever is told of a run finds it.
             let (recorder, run) = (self.0.recorder.clone(), announced.id().to_owned());
             blocking::run(move || recorder.write_now(&run)).await;
-            asker.tell(Ok(Started {
+            reply.send(Ok(Started {
                 run: announced.id().to_owned(),
                 is_waiting: announced.is_waiting(),
             }));
@@ -68,7 +68,7 @@ impl CrontabRunner {
 }
 
 /// Remembers runs that were due and did not begin.
-fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<Entry>, Timestamp, String)>) {
+fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timestamp, String)>) {
     let skipped = skipped.map(|(entry, due, reason)| Skipped {
         script: entry.script.clone(),
         arguments: entry
@@ -85,7 +85,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<Entry>, Timestamp, Str
     }
 }
 
-fn record_entry(entry: &Entry) -> runs::Entry {
+fn record_entry(entry: &CrontabEntry) -> runs::Entry {
     runs::Entry { key: entry.key.clone(), line: u32::try_from(entry.line).unwrap_or(u32::MAX) }
 }
 
@@ -93,16 +93,16 @@ fn record_entry(entry: &Entry) -> runs::Entry {
 impl Runner for CrontabRunner {
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        mut asker: Asker,
+        begins: RecordBegin,
+        mut reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd {
         let mut begins = Some(begins);
-        let ran = self.try_run(&entry, due, &mut begins, &mut asker, cancellation).await;
+        let ran = self.try_run(&entry, due, &mut begins, &mut reply, cancellation).await;
         if let Err(error) = &ran {
-            asker.tell(Err(error.clone()));
+            reply.send(Err(error.clone()));
         }
         if let Some(begins) = begins.filter(|_| ran.is_err()) {
             // It could not be started, and that is that.
@@ -156,14 +156,14 @@ impl Runner for CrontabRunner {
         end
     }
 
-    fn past(&self) -> HashMap<String, Past> {
+    fn remembered(&self) -> HashMap<String, Remembered> {
         let times = self.0.store().entry_times().unwrap_or_else(|error| {
             log::warn!("when lines of the crontab ran last is not known: {error}");
             HashMap::new()
         });
         let cut_off = |begun: Begun| CutOff { due: begun.due, again: begun.again };
         let past = times.into_iter().map(|(key, times)| {
-            let past = Past { due: times.due, cut_off: times.begun.map(cut_off) };
+            let past = Remembered { due: times.due, cut_off: times.begun.map(cut_off) };
             (key, past)
         });
         past.collect()
@@ -173,13 +173,13 @@ impl Runner for CrontabRunner {
         program::paused(&self.0.config.data_dir)
     }
 
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
-        let event = |event: &Event| match event {
-            Event::DealtWith(due) => EntryEvent::DealtWith(*due),
-            Event::Begins(due) => {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
+        let event = |event: &DueEvent| match event {
+            DueEvent::DealtWith(due) => EntryEvent::DealtWith(*due),
+            DueEvent::Begins(due) => {
                 EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff })
             }
-            Event::Ended => EntryEvent::Ended,
+            DueEvent::Ended => EntryEvent::Ended,
         };
         let events: Vec<_> =
             events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();
@@ -217,7 +217,7 @@ impl Runner for CrontabRunner {
         self.0.notifier.problem("crontab", "the crontab has errors", &text);
         *lock(&self.0.refused) = errors.to_vec();
         self.0.changed.notify_one();
-        self.0.hub.tell(Name::Schedule);
+        self.0.hub.tell(EventName::Schedule);
     }
 
     fn followed(&self, crontab: &Crontab) {
@@ -228,7 +228,7 @@ impl Runner for CrontabRunner {
             "The new crontab is in force.",
         );
         lock(&self.0.refused).clear();
-        self.0.hub.tell(Name::Schedule);
+        self.0.hub.tell(EventName::Schedule);
         self.0.changed.notify_one();
     }
 }

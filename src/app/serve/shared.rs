@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     notify::Notifier,
     runs::{Door, Recorder, Store, Turns},
-    schedule::{Crontab, Entry},
+    schedule::{Crontab, CrontabEntry},
     script::Settings,
     sync::lock,
     web::events::Hub,
@@ -69,7 +69,7 @@ impl Shared {
     }
 
     /// The door of a run of the crontab's entry, with its own settings.
-    pub(super) fn door_of_entry(&self, entry: &Entry, connection: &Connection) -> Door {
+    pub(super) fn door_of_entry(&self, entry: &CrontabEntry, connection: &Connection) -> Door {
         Door {
             // Days and weeks are counted where the line is due.
             clock: Arc::new(ZonedClock(entry.schedule.zone().clone())),

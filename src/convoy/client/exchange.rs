@@ -10,7 +10,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::{
     call::Call,
-    failure::{Failure, LARGEST_ANSWER},
+    failure::{Failure, MAX_ANSWER_LENGTH},
 };
 use crate::convoy::{HINT, KIND};
 
@@ -64,13 +64,13 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
         };
         let (hint, kind) = (header(HINT), header(KIND));
         let mut incoming = response.into_body();
-        if incoming.size_hint().lower() > LARGEST_ANSWER as u64 {
+        if incoming.size_hint().lower() > MAX_ANSWER_LENGTH as u64 {
             return Err(Failure::TooLarge);
         }
         let mut body = Vec::new();
         while let Some(frame) = incoming.frame().await {
             if let Ok(data) = frame.map_err(broken)?.into_data() {
-                if body.len() + data.len() > LARGEST_ANSWER {
+                if body.len() + data.len() > MAX_ANSWER_LENGTH {
                     return Err(Failure::TooLarge);
                 }
                 body.extend_from_slice(&data);

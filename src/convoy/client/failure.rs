@@ -10,7 +10,7 @@ pub(super) const IS_IT_CONVOY: &str =
     "is this really Convoy's socket? BKUP_CONVOY says which one is used";
 
 /// The longest answer that is read, in bytes. A list of ten thousand volumes has about 10 MiB.
-pub(super) const LARGEST_ANSWER: usize = 64 << 20;
+pub(super) const MAX_ANSWER_LENGTH: usize = 64 << 20;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) enum Failure {
     Deadline,
     /// What came back is not HTTP.
     NotHttp(String),
-    /// The answer is longer than [`LARGEST_ANSWER`].
+    /// The answer is longer than [`MAX_ANSWER_LENGTH`].
     TooLarge,
 }
 
@@ -72,7 +72,7 @@ impl Failure {
             .with_hint(IS_IT_CONVOY),
             Self::TooLarge => Error::new(
                 ErrorKind::Protocol,
-                format!("the answer is longer than {} MiB", LARGEST_ANSWER >> 20),
+                format!("the answer is longer than {} MiB", MAX_ANSWER_LENGTH >> 20),
             )
             .with_hint(IS_IT_CONVOY),
         }

@@ -59,10 +59,10 @@ impl Guards {
             self.lock_destination(destination, Sharing::Shared).await?,
         );
         let what = format!("the snapshot \"{snapshot}\" is not backed up");
-        self.nothing_unfinished(Operation::Delete, None, volume, destination, &what).await?;
+        self.no_pending_operation(Operation::Delete, None, volume, destination, &what).await?;
         // A second backup of a snapshot could not be told from the first one, whose end would then
         // seem to have been seen.
-        self.nothing_unfinished(
+        self.no_pending_operation(
             Operation::Backup,
             Some(snapshot.as_str()),
             volume,
@@ -79,11 +79,13 @@ impl Guards {
         })?;
         self.still_there(destination).await?;
         let begun = self.clock.now();
-        let note = self.note(Operation::Backup, snapshot.as_str(), volume, destination).await?;
+        let pending = self
+            .record_operation(Operation::Backup, snapshot.as_str(), volume, destination)
+            .await?;
         let daemon = Arc::clone(&self.daemon);
         let (asked_snapshot, asked_destination) = (snapshot.clone(), destination.clone());
         let asked = async move { daemon.create_backup(&asked_snapshot, &asked_destination).await };
-        let (made, _locks) = finish_even_if_cancelled(asked, note, locks).await?;
+        let (made, _locks) = finish_even_if_cancelled(asked, pending, locks).await?;
         let url = match made {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 self.look_for_backup(snapshot, volume, destination, begun, error).await?
@@ -163,7 +165,7 @@ impl Guards {
             }
             match backup.field("State") {
                 // EBS copies in the background; the run's deadline ends the wait.
-                "pending" => tokio::time::sleep(self.look_every).await,
+                "pending" => tokio::time::sleep(self.poll_interval).await,
                 _ if backup.is_complete() => return Ok(backup),
                 state => return not_good(format!("its state is \"{state}\"")),
             }

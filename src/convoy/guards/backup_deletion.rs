@@ -28,7 +28,7 @@ impl Guards {
         // An EBS URL does not name the volume; the list does.
         let volume = siblings.first().map(|backup| backup.volume().to_owned()).unwrap_or_default();
         let refusal = format!("{what} is not deleted");
-        self.nothing_unfinished(Operation::Backup, None, &volume, &destination, &refusal).await?;
+        self.no_pending_operation(Operation::Backup, None, &volume, &destination, &refusal).await?;
         self.may_delete(&what, Some(&volume))?;
         if !even_the_newest {
             self.not_the_newest_good(url, &siblings, &destination, &what).await?;
@@ -77,7 +77,8 @@ impl Guards {
         destination: &Destination,
         lock: [Option<Lock>; 2],
     ) -> Result<()> {
-        let pending = self.note(Operation::Delete, url.backup(), volume, destination).await?;
+        let pending =
+            self.record_operation(Operation::Delete, url.backup(), volume, destination).await?;
         let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
         let asked = async move { daemon.delete_backup(&asked_url).await };
         let (deleted, _lock) = finish_even_if_cancelled(asked, pending, lock).await?;

@@ -55,13 +55,13 @@ impl Used {
         if !is_empty || !self.is_marked() {
             return Ok(());
         }
-        let (place, asked) = match self.destination.folder() {
+        let (shown, question) = match self.destination.folder() {
             Some(folder) => (folder.display().to_string(), "is the share mounted?"),
             None => (self.destination.to_string(), "is it the right bucket and service?"),
         };
-        Err(Error::guard(format!("the backups that were made in \"{place}\" are not there"))
+        Err(Error::guard(format!("the backups that were made in \"{shown}\" are not there"))
             .with_hint(format!(
-                "{asked} Where you emptied it yourself, remove \"{}\"",
+                "{question} Where you emptied it yourself, remove \"{}\"",
                 self.mark.display()
             )))
     }

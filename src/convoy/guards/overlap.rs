@@ -1,7 +1,7 @@
 //! Guard 4: at one destination, a backup and a deletion never overlap.
 //!
 //! File locks keep the processes of this host apart, and, where the destination is a folder, those
-//! of other hosts. [`pending`] operations stand for what the daemon may still be doing after the
+//! of other hosts. [`super::pending`] operations stand for what the daemon may still be doing after the
 //! process that asked for it has gone.
 
 use super::{
@@ -86,8 +86,9 @@ impl Guards {
         }
     }
 
-    /// The note that something was asked for. A daemon that keeps order by itself needs none.
-    pub(super) async fn note(
+    /// Writes down what the daemon is about to be asked, where the daemon locks no destinations
+    /// itself.
+    pub(super) async fn record_operation(
         &self,
         operation: Operation,
         name: &str,
@@ -95,15 +96,15 @@ impl Guards {
         destination: &Destination,
     ) -> Result<Option<PendingFile>> {
         let Some(locks) = self.needed_locks().await? else { return Ok(None) };
-        let unfinished = PendingOperation {
+        let pending = PendingOperation {
             operation,
             name: name.to_owned(),
             volume: volume.to_owned(),
             destination: destination.key(),
             begun: self.clock.now(),
         };
-        match PendingOperations::new(locks.folder()).write(&unfinished) {
-            Ok(note) => Ok(Some(note)),
+        match PendingOperations::new(locks.folder()).write(&pending) {
+            Ok(file) => Ok(Some(file)),
             // A data folder that is full or read-only must not stop a backup. A deletion it must.
             Err(error) if operation == Operation::Backup => {
                 log::warn!("going on without a note of the backup: {error}");
@@ -115,7 +116,7 @@ impl Guards {
 
     /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of
     /// it: of all that concerns the volume, or only of what is named.
-    pub(super) async fn nothing_unfinished(
+    pub(super) async fn no_pending_operation(
         &self,
         operation: Operation,
         named: Option<&str>,
@@ -124,21 +125,21 @@ impl Guards {
         what: &str,
     ) -> Result<()> {
         let Some(locks) = self.needed_locks().await? else { return Ok(()) };
-        let mut notes = PendingOperations::new(locks.folder()).of(operation, &destination.key())?;
-        notes.retain(|(_, unfinished)| match named {
-            Some(name) => unfinished.name == name,
-            None => unfinished.concerns(volume, destination.is_s3()),
+        let mut files = PendingOperations::new(locks.folder()).of(operation, &destination.key())?;
+        files.retain(|(_, pending)| match named {
+            Some(name) => pending.name == name,
+            None => pending.concerns(volume, destination.is_s3()),
         });
-        for (note, unfinished) in notes {
-            let (name, begun) = (&unfinished.name, unfinished.begun);
-            if operation == Operation::Backup && self.is_listed(&unfinished, destination).await? {
-                note.remove();
-            } else if unfinished.is_given_up(self.clock.now()) {
+        for (file, pending) in files {
+            let (name, begun) = (&pending.name, pending.begun);
+            if operation == Operation::Backup && self.is_listed(&pending, destination).await? {
+                file.remove();
+            } else if pending.is_given_up(self.clock.now()) {
                 log::warn!(
                     "the end of {} \"{name}\" at {destination}, begun at {begun}, was never seen",
                     operation.words()
                 );
-                note.remove();
+                file.remove();
             } else {
                 let message = format!(
                     "{what}: {} \"{name}\" at {destination}, begun at {begun}, was cut off, and the daemon may still be at it",
@@ -146,7 +147,7 @@ impl Guards {
                 );
                 return Err(Error::new(ErrorKind::Busy, message).with_hint(format!(
                     "try again later; where the daemon's log says that it is over, remove \"{}\"",
-                    note.path().display()
+                    file.path().display()
                 )));
             }
         }
@@ -156,21 +157,21 @@ impl Guards {
     /// Whether the backup that was begun is there by now.
     async fn is_listed(
         &self,
-        unfinished: &PendingOperation,
+        pending: &PendingOperation,
         destination: &Destination,
     ) -> Result<bool> {
-        let volume = Name::volume(&unfinished.volume)?;
+        let volume = Name::volume(&pending.volume)?;
         let backups = self.backups(destination, Some(&volume)).await?;
-        Ok(backups.iter().any(|backup| is_made_from(backup, &unfinished.name, unfinished.begun)))
+        Ok(backups.iter().any(|backup| is_made_from(backup, &pending.name, pending.begun)))
     }
 }
 
 /// Waits for a write. Where the run is cancelled meanwhile, the write goes on, as the daemon does,
-/// and the locks are held until it has ended. The note goes when the daemon has answered; it stays
-/// where nobody knows what the daemon did.
+/// and the locks are held until it has ended. The file of the pending operation goes when the
+/// daemon has answered, and stays where it is not known what the daemon did.
 pub(super) async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
     write: impl Future<Output = Result<T>> + Send + 'static,
-    note: Option<PendingFile>,
+    file: Option<PendingFile>,
     locks: L,
 ) -> Result<(Result<T>, L)> {
     // It works for the run on another thread: its log lines are the run's.
@@ -178,8 +179,8 @@ pub(super) async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'stati
     let ended = tokio::spawn(async move {
         let result = write.await;
         let known = !matches!(&result, Err(error) if error.kind == ErrorKind::Timeout);
-        if let Some(note) = note.filter(|_| known) {
-            note.remove();
+        if let Some(file) = file.filter(|_| known) {
+            file.remove();
         }
         (result, locks)
     });

@@ -1,10 +1,11 @@
-//! Backups and deletions that were begun and whose end nobody saw (guard 4).
+//! Pending operations: backups and deletions whose end no process has seen yet (guard 4).
 //!
-//! Convoy goes on with what it was told after its client has gone, and holds no lock between a
-//! backup and a delete at one destination. The file lock goes with the process that held it. So a
-//! note is written before either is asked for, and removed once the daemon has answered. A deletion
-//! that finds the note of a backup looks whether that backup is listed by now, and else leaves
-//! everything as it is; a backup that finds the note of a deletion waits for another time.
+//! Convoy finishes an operation also after its client has gone, and holds no lock between a backup
+//! and a deletion at one destination. The file lock ends with the process that held it. So each
+//! operation is written to a file before the daemon is asked, and the file is removed once the
+//! daemon has answered. A deletion that finds a pending backup looks for that backup in the list,
+//! and deletes nothing where the backup is missing. A backup that finds a pending deletion fails as
+//! busy.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,10 +21,10 @@ use crate::{
     locks::file_name,
 };
 
-/// Tells the notes of this process apart.
+/// Tells the files of this process apart.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
-/// A note that was begun so many hours after now was written by a clock that was wrong.
-const LONGEST_AHEAD_HOURS: i64 = 1;
+/// An operation that began more than this after now was written while the clock was wrong.
+const MAX_CLOCK_SKEW_HOURS: i64 = 1;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,13 +92,13 @@ impl PendingOperations {
     ///
     /// # Errors
     /// Where it can't be written.
-    pub(super) fn write(&self, unfinished: &PendingOperation) -> Result<PendingFile> {
-        let path = self.folder.join(unfinished.file_name());
+    pub(super) fn write(&self, pending: &PendingOperation) -> Result<PendingFile> {
+        let path = self.folder.join(pending.file_name());
         let temporary = path.with_extension("new");
         let write = || {
             std::fs::create_dir_all(&self.folder)?;
             let file = std::fs::File::create(&temporary)?;
-            serde_json::to_writer(&file, unfinished)?;
+            serde_json::to_writer(&file, pending)?;
             file.sync_all()?;
             std::fs::rename(&temporary, &path)?;
             std::fs::File::open(&self.folder)?.sync_all()
@@ -136,10 +137,10 @@ impl PendingOperations {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 text => text.map_err(|error| failed(&path, &error))?,
             };
-            let unfinished: PendingOperation =
+            let pending: PendingOperation =
                 serde_json::from_slice(&text).map_err(|error| failed(&path, &error.into()))?;
-            if unfinished.operation == operation && unfinished.destination == destination {
-                found.push((PendingFile { path }, unfinished));
+            if pending.operation == operation && pending.destination == destination {
+                found.push((PendingFile { path }, pending));
             }
         }
         Ok(found)
@@ -186,7 +187,7 @@ impl PendingOperation {
     pub(super) fn is_given_up(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.begun);
         age.as_hours() >= self.operation.longest_hours()
-            || age < -SignedDuration::from_hours(LONGEST_AHEAD_HOURS)
+            || age < -SignedDuration::from_hours(MAX_CLOCK_SKEW_HOURS)
     }
 
     /// Whether it may get in the way of what is done to this volume's backups at the same

@@ -25,11 +25,11 @@ pub(crate) struct Guards {
     pub(super) locks: Option<Locks>,
     /// Where it is remembered at which destinations good backups were seen.
     pub(super) marks: Option<PathBuf>,
-    /// Whoever asks said that it would only read.
+    /// The run said that it would only read.
     pub(super) read_only: bool,
     pub(super) clock: Arc<dyn Clock>,
     /// How often a backup that is still being completed (EBS) is looked at.
-    pub(super) look_every: Duration,
+    pub(super) poll_interval: Duration,
     pub(super) memory: Mutex<Memory>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Memory {
     pub(super) unproven: BTreeMap<(String, String), String>,
     /// Backups made in this run, proven good and not deleted since, and where each is.
     pub(super) made: Vec<(Destination, BackupUrl)>,
-    /// The region of the daemon's EBS driver, where it has one; `None` as long as nobody asked.
+    /// The region of the daemon's EBS driver, where it has one; `None` until it was asked.
     pub(super) ebs_region: Option<Option<String>>,
     /// Backups that were inspected in this run and found good.
     pub(super) good: Vec<BackupUrl>,
@@ -68,7 +68,7 @@ impl Guards {
             marks,
             read_only: false,
             clock,
-            look_every: Duration::from_secs(10),
+            poll_interval: Duration::from_secs(10),
             memory: Mutex::default(),
         }
     }

@@ -29,7 +29,7 @@ fn bench(volumes: &[&str]) -> Bench {
     let daemon = Arc::new(MemoryDaemon::with_volumes(volumes));
     let folder = tempfile::tempdir().unwrap();
     let guards = Guards {
-        look_every: Duration::ZERO,
+        poll_interval: Duration::ZERO,
         ..Guards::new(daemon.clone(), Some(locks(folder.path())), clock())
     };
     Bench { daemon, guards, folder }

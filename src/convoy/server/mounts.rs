@@ -94,7 +94,7 @@ fn write(file: &Path, users: &Users) -> io::Result<()> {
     write_whole(file, &serde_json::to_vec(&Kept { boot: boot(), users: users.clone() })?)
 }
 
-/// Nobody where there is no file, or where it was written before the machine was started: no
+/// No users where there is no file, or where it was written before the machine was started: no
 /// container of then is there now.
 fn read(file: &Path, boot: &str) -> io::Result<Users> {
     match fs::read(file) {

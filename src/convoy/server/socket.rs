@@ -45,7 +45,7 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| failed("make the folder of the socket", &error))?;
-    // Bound under another name, given its mode, then moved: nobody can connect to it in between,
+    // Bound under another name, given its mode, then moved: no client can connect to it in between,
     // and a dead socket is replaced in one step. The name is short because a socket's path may not
     // be long.
     let temporary = folder.join(format!(".{:x}", std::process::id()));
@@ -70,7 +70,7 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
     }
 }
 
-/// Lets pass nothing at all, and a socket on which nobody listens.
+/// Accepts a free path, and a socket on which no process listens.
 fn refuse_what_is_in_use(path: &Path) -> Result<()> {
     let shown = path.display();
     match fs::symlink_metadata(path) {

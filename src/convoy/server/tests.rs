@@ -263,7 +263,7 @@ async fn what_the_daemon_fails_with_is_told_with_its_status_and_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_end_is_refused() {
     let server = Running::start(Arc::new(MemoryDaemon::new()));
-    let body = format!("{{\"Name\":\"{}\"}}", "x".repeat(LARGEST_BODY));
+    let body = format!("{{\"Name\":\"{}\"}}", "x".repeat(MAX_REQUEST_BODY));
     let answer = tokio::task::block_in_place(|| {
         raw::send(&server.socket(), "POST", "/v1/volumes/create", &[], &body)
     });

@@ -102,7 +102,7 @@ pub(super) fn undo_unfinished(
 ) -> Result<Vec<String>> {
     let unfinished: Vec<_> =
         volumes.values().filter_map(|v| Some((v.name.clone(), v.restoring?))).collect();
-    let mut told = Vec::new();
+    let mut sentences = Vec::new();
     for (name, inode) in unfinished {
         remove_placed(disk, &name, inode)
             .map_err(|error| write_error(&disk.driver.path(&name), &error))?;
@@ -114,11 +114,11 @@ pub(super) fn undo_unfinished(
             }
             _ => disk.state.remove(&name)?,
         }
-        told.push(format!(
+        sentences.push(format!(
             "the restore of volume \"{name}\" was not finished, it was undone; restore it again"
         ));
     }
-    Ok(told)
+    Ok(sentences)
 }
 
 /// The sentence on a restore that a crash cut off after step 1; the start empties the staging

@@ -79,7 +79,7 @@ pub(super) fn remove_unknown(
     root: &Root,
     local: &LocalRepository,
     known: &HashSet<&str>,
-    told: &mut Vec<String>,
+    sentences: &mut Vec<String>,
 ) -> Result<()> {
     let of_no_volume = |name: &String| !known.contains(name.as_str());
     let ids = names(&root.snapshots())?
@@ -93,7 +93,7 @@ pub(super) fn remove_unknown(
     let repository = match local.open().and_then(|repository| repository.plain()) {
         Ok(repository) => repository,
         Err(error) => {
-            told.push(format!(
+            sentences.push(format!(
                 "{} of no volume left alone: {error}",
                 counted(unknown.len(), "snapshot was", "snapshots were")
             ));
@@ -106,28 +106,35 @@ pub(super) fn remove_unknown(
         match repository.get_file::<SnapshotFile>(&id) {
             Ok(file) if is_unfinished(&file) => match remove_all(&path) {
                 Ok(()) => removed += 1,
-                Err(error) => told
+                Err(error) => sentences
                     .push(format!("an unfinished snapshot stays: {}", write_error(&path, &error))),
             },
             Ok(_) => others += 1,
-            Err(_) => told.push(format!(
+            Err(_) => sentences.push(format!(
                 "\"{}\" is of no volume and can't be read; it was left alone",
                 path.display()
             )),
         }
     }
+    sentences.extend(summary(root, removed, others));
+    Ok(())
+}
+
+/// What was done with unknown snapshots, in a sentence each.
+fn summary(root: &Root, removed: usize, others: usize) -> Vec<String> {
+    let mut sentences = Vec::new();
     if removed > 0 {
         let snapshots = counted(removed, "unfinished snapshot was", "unfinished snapshots were");
-        told.push(format!("{snapshots} removed"));
+        sentences.push(format!("{snapshots} removed"));
     }
     if others > 0 {
-        told.push(format!(
+        sentences.push(format!(
             "\"{}\" has {} of no volume (a backup, perhaps), left alone: this is no place for backups",
             root.repository().display(),
             counted(others, "snapshot", "snapshots")
         ));
     }
-    Ok(())
+    sentences
 }
 
 fn is_unfinished(file: &SnapshotFile) -> bool {

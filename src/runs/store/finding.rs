@@ -57,7 +57,7 @@ impl Store {
             add("id < ?", before.clone().into());
         }
         conditions.extend(status);
-        if filter.without_looks {
+        if filter.without_read_only {
             conditions.push("(trigger = 'cron' OR NOT dry_run AND NOT read_only)".into());
         }
         let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };

@@ -188,7 +188,7 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
     by("run-4", "volumes", Trigger::Cron, false);
     by("run-5", "prune", Trigger::Cron, true);
     assert_eq!(
-        store.ids(&Filter { without_looks: true, ..Filter::default() }),
+        store.ids(&Filter { without_read_only: true, ..Filter::default() }),
         ["run-5", "run-4", "run-1"]
     );
 }

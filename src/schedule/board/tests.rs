@@ -12,8 +12,8 @@ fn at(text: &str) -> Timestamp {
 }
 
 /// Due times up to this one were dealt with, and nothing was cut off.
-fn past(due: Timestamp) -> Past {
-    Past { due, cut_off: None }
+fn past(due: Timestamp) -> Remembered {
+    Remembered { due, cut_off: None }
 }
 
 /// Delays are half of the longest.
@@ -182,7 +182,7 @@ fn what_was_cut_off_is_made_up_for_once_where_the_entry_catches_up() {
             // The tick of 11:00 was missed since: it stands for both.
             _ => (at("10:00:00"), cut_off(at("10:00:00"), true)),
         };
-        Some(Past { due, cut_off })
+        Some(Remembered { due, cut_off })
     };
     let mut board = board(10, at("11:30:00"));
     let actions = board.follow(&crontab, at("11:30:00"), Some(&known));

@@ -4,7 +4,7 @@
 //! lists (`mon-fri`), and a range of weekdays may end in `sun`. The extensions of other crons (`?`,
 //! `L`, `W`, `#`, `H`, seconds) are refused.
 
-use super::line::Wrong;
+use super::line::LineError;
 
 /// What one of the five fields counts.
 #[derive(Debug)]
@@ -90,9 +90,9 @@ pub(super) fn looks_like_one(word: &str) -> bool {
     }
 }
 
-/// Reads a field; the second value is what is odd about it without being wrong. `Wrong::at` counts
-/// bytes from the field's beginning.
-pub(super) fn parse(kind: &Kind, text: &str) -> Result<(Field, Option<Wrong>), Wrong> {
+/// Reads a field; the second value is what is odd about it without being wrong. `LineError::at`
+/// counts bytes from the field's beginning.
+pub(super) fn parse(kind: &Kind, text: &str) -> Result<(Field, Option<LineError>), LineError> {
     let mut field = Field { bits: 0, starred: text.starts_with('*') };
     let mut odd = None;
     let mut at = 0;
@@ -108,7 +108,7 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<(Field, Option<Wrong>), W
     Ok((field, odd))
 }
 
-fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<Wrong>), Wrong> {
+fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<LineError>), LineError> {
     let (range, step) = match item.split_once('/') {
         Some((range, step)) => (range, Some((step, range.len() + 1))),
         None => (item, None),
@@ -129,7 +129,7 @@ fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<Wrong>), Wrong> {
                     _ => "write its lower end first, or a list such as 6,0,1".to_owned(),
                 };
                 return Err(
-                    Wrong::new(0, format!("the range \"{range}\" goes backwards")).hint(hint)
+                    LineError::new(0, format!("the range \"{range}\" goes backwards")).hint(hint)
                 );
             }
             (from, to, false)
@@ -140,24 +140,24 @@ fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<Wrong>), Wrong> {
     let number: u32 =
         step.parse().ok().filter(|_| step.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(
             || {
-                Wrong::new(at, format!("\"{step}\" is not a step"))
+                LineError::new(at, format!("\"{step}\" is not a step"))
                     .hint("a step is a number, as in */15")
             },
         )?;
     if number == 0 {
-        return Err(Wrong::new(at, "a step of 0 never comes to an end")
+        return Err(LineError::new(at, "a step of 0 never comes to an end")
             .hint("write a step of 1 or more, as in */15"));
     }
     if single {
         let last = if kind.last == 7 { 6 } else { kind.last };
-        return Err(Wrong::new(
+        return Err(LineError::new(
             0,
             format!("a step needs a range or \"*\" in front, not \"{range}\""),
         )
         .hint(format!("write {low}-{last}/{step}")));
     }
     let odd = (number > high - low).then(|| {
-        Wrong::new(at, format!("a step of {number} leaves one {} only: {low}", kind.name))
+        LineError::new(at, format!("a step of {number} leaves one {} only: {low}", kind.name))
             .hint("a step counts within its own field and begins anew with each round")
     });
     Ok((mask(low, high, number), odd))
@@ -167,7 +167,7 @@ fn mask(low: u32, high: u32, step: u32) -> u64 {
     (low..=high).step_by(step as usize).fold(0, |bits, value| bits | 1 << value)
 }
 
-fn value(kind: &Kind, text: &str, at: usize) -> Result<u32, Wrong> {
+fn value(kind: &Kind, text: &str, at: usize) -> Result<u32, LineError> {
     let Kind { name, first, last, names } = kind;
     let named = names.iter().position(|name| text.eq_ignore_ascii_case(name));
     if let Some(index) = named.and_then(|index| u32::try_from(index).ok()) {
@@ -183,13 +183,13 @@ fn value(kind: &Kind, text: &str, at: usize) -> Result<u32, Wrong> {
                 ("day of the month", _) => "days of the month go from 1 to 31".to_owned(),
                 _ => format!("{name}s go from {first} to {last}"),
             };
-            Wrong::new(at, format!("\"{text}\" is not a {name}")).hint(hint)
+            LineError::new(at, format!("\"{text}\" is not a {name}")).hint(hint)
         });
     }
     let wrong = match text {
-        "" => Wrong::new(at, format!("a {name} is missing here")),
-        "*" => Wrong::new(at, "\"*\" stands alone, or with a step behind it: */5"),
-        _ => Wrong::new(at, format!("\"{}\" is not a {name}", crate::text::cut(text, 40))),
+        "" => LineError::new(at, format!("a {name} is missing here")),
+        "*" => LineError::new(at, "\"*\" stands alone, or with a step behind it: */5"),
+        _ => LineError::new(at, format!("\"{}\" is not a {name}", crate::text::cut(text, 40))),
     };
     let lower = text.to_ascii_lowercase();
     let short = names
@@ -239,7 +239,7 @@ mod tests {
             .collect()
     }
 
-    fn wrong(kind: usize, text: &str) -> Wrong {
+    fn wrong(kind: usize, text: &str) -> LineError {
         parse(&KINDS[kind], text).expect_err(text)
     }
 

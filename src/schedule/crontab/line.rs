@@ -5,7 +5,7 @@ use crate::error::{Error, Location};
 
 /// What is wrong with a part of a line.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct LineError {
     /// Where, in bytes from the beginning of that part.
     pub(super) at: usize,
     /// What.
@@ -14,7 +14,7 @@ pub(super) struct Wrong {
     pub(super) hint: Option<String>,
 }
 
-impl Wrong {
+impl LineError {
     pub(super) fn new(at: usize, message: impl Into<String>) -> Self {
         Self { at, message: message.into(), hint: None }
     }
@@ -35,15 +35,23 @@ impl Wrong {
 pub(super) struct Line<'a> {
     /// The file's name, for messages.
     pub(super) file: &'a str,
-    /// From 1.
+    /// The first line is 1.
     pub(super) number: usize,
     /// Without its end.
     pub(super) text: &'a str,
 }
 
-impl Line<'_> {
-    /// An error (or a warning) at this byte of the line. A value that is secret is not shown.
-    pub(super) fn error(&self, wrong: Wrong) -> Error {
+impl<'a> Line<'a> {
+    /// The next word from this byte on, and where it begins.
+    pub(super) fn word(&self, from: usize) -> Option<(&'a str, usize)> {
+        let rest = &self.text[from..];
+        let start = from + rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        let word = self.text[start..].split([' ', '\t']).next()?;
+        (!word.is_empty()).then_some((word, start))
+    }
+
+    /// An error (or a warning) at this byte of the line. Secret values are not shown.
+    pub(super) fn error(&self, wrong: LineError) -> Error {
         self.located(Error::configuration(wrong.message), wrong.at, wrong.hint)
     }
 

@@ -1,20 +1,21 @@
 //! Lines as they stand in people's /etc/crontab: `root cd /deploy && node create.js --backup
 //! --volume vol2`.
 //!
-//! They are understood where they call create.js (or this program): only what that call is given
-//! counts. What is in front is how to get there, and where output went behind it is now the log's
-//! affair. Another command behind it can't be run.
+//! A line that calls create.js (or this program) is understood: only the arguments of that call
+//! count. The words in front of the call (`cd`, a user) and the redirection of its output have no
+//! meaning any more. Another command behind the call is an error.
 
 use super::{
-    line::Wrong,
+    line::LineError,
     words::{self, Word},
 };
 
 /// The words that the call was given, if it is such a line.
-pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
+pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, LineError>> {
     // `bash -c "cd /deploy && node create.js --backup"`
     if let Some(inner) = words.iter().find(|word| word.quoted && word.text.contains("create.js ")) {
-        let split = words::split(&inner.text, 0).map_err(|wrong| Wrong { at: inner.at, ..wrong });
+        let split =
+            words::split(&inner.text, 0).map_err(|wrong| LineError { at: inner.at, ..wrong });
         return match split {
             Ok(mut inside) => {
                 inside.iter_mut().for_each(|word| word.at = inner.at);
@@ -32,8 +33,11 @@ pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
         .iter()
         .find(|word| word.text.starts_with("BKUP_") && word.text.contains('='));
     if let Some(word) = lost {
-        return Some(Err(Wrong::new(word.at, "a setting can't stand in front of a command here")
-            .hint("put it on a line of its own above: it holds for all lines below it")));
+        return Some(Err(LineError::new(
+            word.at,
+            "a setting can't stand in front of a command here",
+        )
+        .hint("put it on a line of its own above: it holds for all lines below it")));
     }
     let mut given: Vec<Word> = Vec::new();
     for word in &words[index + 1..] {
@@ -41,7 +45,7 @@ pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, Wrong>> {
             break;
         }
         if is_operator(word) {
-            return Some(Err(Wrong::new(word.at, format!("what is behind \"{}\" can't be run here", word.text))
+            return Some(Err(LineError::new(word.at, format!("what is behind \"{}\" can't be run here", word.text))
                 .hint("a line runs one script of this program; what must follow it belongs into a script of yours")));
         }
         given.push(word.clone());

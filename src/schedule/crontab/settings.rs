@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     assignment::{Assignment, setting},
-    line::{Line, Wrong},
+    line::{Line, LineError},
     surroundings::Surroundings,
 };
 use crate::{
@@ -66,7 +66,7 @@ impl<'a> Group<'a> {
     ) -> Result<Option<Error>> {
         let Assignment { name, value, name_at, value_at } = *assigned;
         let nothing = |hint: &str| {
-            let wrong = Wrong::new(name_at, format!("{name} does nothing here")).hint(hint);
+            let wrong = LineError::new(name_at, format!("{name} does nothing here")).hint(hint);
             Ok(Some(line.error(wrong)))
         };
         match name {
@@ -86,7 +86,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn set_zone(&mut self, name: &str) -> Result<(), Wrong> {
+    fn set_zone(&mut self, name: &str) -> Result<(), LineError> {
         if name.is_empty() {
             (self.zone, self.zone_name) = (self.surroundings.zone.clone(), None);
             return Ok(());
@@ -106,7 +106,7 @@ impl<'a> Group<'a> {
                 Some(city) => format!("did you mean \"{city}\"?"),
                 None => did_you_mean_or(name, names.iter().map(String::as_str), otherwise),
             };
-            Wrong::new(0, format!("there is no time zone \"{}\"", crate::text::cut(name, 60)))
+            LineError::new(0, format!("there is no time zone \"{}\"", crate::text::cut(name, 60)))
                 .hint(hint)
         })?;
         self.zone_name = Some(name.to_owned());
@@ -121,16 +121,17 @@ impl<'a> Group<'a> {
                 || "see \"convoy-backups config\" for all settings".to_owned(),
                 |rest| format!("did you mean \"BKUP_{rest}\"?"),
             );
-            return Err(
-                line.error(Wrong::new(name_at, format!("\"{name}\" is not a setting")).hint(hint))
-            );
+            return Err(line.error(
+                LineError::new(name_at, format!("\"{name}\" is not a setting")).hint(hint),
+            ));
         };
         if OF_THE_PROGRAM.contains(&setting.name)
             || OF_THE_PROGRAM_PREFIXES.iter().any(|prefix| setting.name.starts_with(prefix))
         {
             let message =
                 format!("{name} is a setting of the program as a whole: it does nothing here");
-            let wrong = Wrong::new(name_at, message).hint("set it in the program's environment");
+            let wrong =
+                LineError::new(name_at, message).hint("set it in the program's environment");
             return Ok(Some(line.error(wrong)));
         }
         let mut given = self.given.clone();
@@ -148,7 +149,7 @@ impl<'a> Group<'a> {
             let message = format!(
                 "{name} would do nothing here: the built-in daemon is one for all lines, with the program's"
             );
-            let wrong = Wrong::new(name_at, message).hint(
+            let wrong = LineError::new(name_at, message).hint(
                 "set it in the program's environment, or give these lines a daemon of their own above (BKUP_CONVOY=builtin:/folder)",
             );
             return Err(line.error(wrong));

@@ -12,7 +12,7 @@ fn checked(text: &str) -> Checked {
 }
 
 #[track_caller]
-fn entry(line: &str) -> Arc<Entry> {
+fn entry(line: &str) -> Arc<CrontabEntry> {
     let checked = checked(line);
     assert!(checked.errors.is_empty(), "{line}: {:?}", checked.errors);
     checked.crontab.entries[0].clone()

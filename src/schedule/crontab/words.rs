@@ -1,6 +1,6 @@
 //! Splits a line into words as a shell quotes them, each with its place.
 
-use super::line::Wrong;
+use super::line::LineError;
 
 /// A word, its quotes taken away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Word {
 
 /// The words from this byte on. Quotes and backslashes are a POSIX shell's; nothing is expanded,
 /// `%` is a letter like any other, and `#` at a word's beginning begins a comment.
-pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
+pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, LineError> {
     let mut words: Vec<Word> = Vec::new();
     let mut word: Option<Word> = None;
     let mut letters =
@@ -34,7 +34,7 @@ pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
                 loop {
                     match letters.next() {
                         None => {
-                            return Err(Wrong::new(at, format!("this {letter} is not closed"))
+                            return Err(LineError::new(at, format!("this {letter} is not closed"))
                                 .hint("quotes are a shell's, and end on their line"));
                         }
                         Some((_, inner)) if inner == letter => break,
@@ -56,7 +56,7 @@ pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
                     current.text.push(escaped);
                 }
                 None => {
-                    return Err(Wrong::new(at, "a line can't go on in the next one")
+                    return Err(LineError::new(at, "a line can't go on in the next one")
                         .hint("take the backslash away and write all of it on one line"));
                 }
             },

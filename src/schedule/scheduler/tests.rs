@@ -7,18 +7,21 @@ use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::schedule::{
-    board::{CutOff, Past},
-    crontab::{self, testing},
-    runner::Begins,
-    timer::SteppedTimer,
+use crate::{
+    error::{Error, ErrorKind},
+    schedule::{
+        crontab::{self, testing},
+        due::{CutOff, Remembered},
+        runner::{RecordBegin, Started},
+        timer::SteppedTimer,
+    },
 };
 
 /// Notes what is asked of it; a run lasts until it is let go.
 #[derive(Default)]
 struct Recorder {
     notes: Mutex<Vec<String>>,
-    known: Mutex<HashMap<String, Past>>,
+    known: Mutex<HashMap<String, Remembered>>,
     /// `None`: runs end at once. Else each takes a permit to end.
     gate: Option<Semaphore>,
     /// Runs don't end even when they are cancelled.
@@ -43,13 +46,13 @@ impl Recorder {
 impl Runner for Recorder {
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        mut asker: Asker,
+        begins: RecordBegin,
+        mut reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd {
-        asker.tell(Ok(Started { run: entry.script.clone(), is_waiting: false }));
+        reply.send(Ok(Started { run: entry.script.clone(), is_waiting: false }));
         begins.await;
         let before = match due.before {
             Before::Nothing => "",
@@ -78,23 +81,26 @@ impl Runner for Recorder {
         });
     }
 
-    fn past(&self) -> HashMap<String, Past> {
+    fn remembered(&self) -> HashMap<String, Remembered> {
         self.known.lock().unwrap().clone()
     }
 
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
         let mut known = self.known.lock().unwrap();
         for (entry, event) in events {
             let past = known
                 .entry(entry.key.clone())
-                .or_insert(Past { due: Timestamp::MIN, cut_off: None });
+                .or_insert(Remembered { due: Timestamp::MIN, cut_off: None });
             match event {
-                Event::DealtWith(due) => past.due = *due,
-                Event::Begins(due) => {
+                DueEvent::DealtWith(due) => past.due = *due,
+                DueEvent::Begins(due) => {
                     let again = due.before == Before::CutOff;
-                    *past = Past { due: due.time, cut_off: Some(CutOff { due: due.time, again }) };
+                    *past = Remembered {
+                        due: due.time,
+                        cut_off: Some(CutOff { due: due.time, again }),
+                    };
                 }
-                Event::Ended => past.cut_off = None,
+                DueEvent::Ended => past.cut_off = None,
             }
         }
         true
@@ -130,7 +136,7 @@ impl Site {
             options,
             timer.clone(),
             runner.clone(),
-            Clerk::at_once(runner.clone()),
+            ScheduleWriter::at_once(runner.clone()),
             Box::new(|longest| longest / 2),
         );
         let (reload, end, view) =
@@ -298,7 +304,7 @@ async fn a_second_try_that_comes_to_its_end_is_the_last() {
     let site = Site::start("0 12 * * * backup", "2026-11-23T11:30:00Z", runner.clone());
     site.until("2026-11-23T12:00:00Z").await;
     // As after kill -9: what is remembered is as it was in the midst of the run.
-    let runner = Arc::new(Recorder { known: Mutex::new(runner.past()), ..Recorder::slow() });
+    let runner = Arc::new(Recorder { known: Mutex::new(runner.remembered()), ..Recorder::slow() });
     let site = Site::start("0 12 * * * backup", "2026-11-23T12:05:00Z", runner.clone());
     assert_eq!(site.until("2026-11-23T12:10:00Z").await, ["backup 2026-11-23T12:00:00Z again"]);
     runner.gate.as_ref().unwrap().add_permits(1);
@@ -333,10 +339,10 @@ impl Hanging {
 impl Runner for Hanging {
     async fn run(
         &self,
-        entry: Arc<Entry>,
+        entry: Arc<CrontabEntry>,
         due: Due,
-        begins: Begins,
-        _: Asker,
+        begins: RecordBegin,
+        _: StartReply,
         _: CancellationToken,
     ) -> RunEnd {
         begins.await;
@@ -346,14 +352,14 @@ impl Runner for Hanging {
     fn missed(&self, missed: &[MissedTick]) {
         self.note(format!("{} missed", missed.len()));
     }
-    fn past(&self) -> HashMap<String, Past> {
+    fn remembered(&self) -> HashMap<String, Remembered> {
         HashMap::new()
     }
-    fn remember(&self, events: &[(Arc<Entry>, Event)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
         self.note(format!(
             "{} remembered, {} begin",
             events.len(),
-            events.iter().filter(|(_, event)| matches!(event, Event::Begins(_))).count()
+            events.iter().filter(|(_, event)| matches!(event, DueEvent::Begins(_))).count()
         ));
         !std::mem::take(&mut *self.is_full.lock().unwrap())
     }
@@ -403,13 +409,13 @@ async fn ticks_wait_for_no_store_and_a_run_begins_when_its_time_is_remembered() 
 async fn what_cannot_be_remembered_is_tried_again_and_keeps_no_run_from_its_beginning() {
     let runner = Arc::new(Hanging { is_full: Mutex::new(true), ..Hanging::default() });
     runner.let_go();
-    let clerk = Clerk::start(runner.clone());
+    let writer = ScheduleWriter::start(runner.clone());
     let entry = testing::crontab("0 * * * * backup").entries[0].clone();
-    clerk
+    writer
         .begins(entry.clone(), Due { time: at("2026-11-23T12:00:00Z"), before: Before::Nothing })
         .await;
-    clerk.remember(vec![(entry, Event::Ended)]);
-    clerk.end().await;
+    writer.remember(vec![(entry, DueEvent::Ended)]);
+    writer.end().await;
     assert_eq!(*runner.notes.lock().unwrap(), ["1 remembered, 1 begin", "2 remembered, 1 begin"]);
 }
 
@@ -426,10 +432,10 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
     impl Runner for Late {
         async fn run(
             &self,
-            _: Arc<Entry>,
+            _: Arc<CrontabEntry>,
             due: Due,
-            begins: Begins,
-            _: Asker,
+            begins: RecordBegin,
+            _: StartReply,
             _: CancellationToken,
         ) -> RunEnd {
             begins.await;
@@ -437,10 +443,10 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
             RunEnd::Ended
         }
         fn missed(&self, _: &[MissedTick]) {}
-        fn past(&self) -> HashMap<String, Past> {
+        fn remembered(&self) -> HashMap<String, Remembered> {
             HashMap::new()
         }
-        fn remember(&self, _: &[(Arc<Entry>, Event)]) -> bool {
+        fn remember(&self, _: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
             true
         }
     }

@@ -1,6 +1,6 @@
-// Speaks with the server: one place for requests, for what goes wrong, and for who is signed in.
+// Requests to the server, their errors, and the session.
 
-/** What went wrong with a request: an answer of the server (its problem document), or none at all (`code` is `offline`). */
+/** The error of a request: the server's problem document, or `code: "offline"` where no answer came. */
 export class Problem extends Error {
   constructor(document, status) {
     super(document.detail || document.title || `the server answered ${status}`);
@@ -10,10 +10,10 @@ export class Problem extends Error {
   }
 }
 
-/** Who is signed in: `role` (`full`, `read`, or `null`), `host`, `version`. */
+/** The session: `role` (`full`, `read`, or `null` where no one is signed in), and the server's `host` and `version`. */
 export const session = { role: null, host: "", version: "" };
 
-/** Told of `offline` (no answer came), `online`, and `unauthorized`. */
+/** Gets the events `offline` (no answer came), `online` and `unauthorized`. */
 export const connection = new EventTarget();
 
 /** Sends a request; the answer's JSON (or text), its status and headers. */
@@ -27,7 +27,7 @@ export async function request(method, path, { body, headers, signal, text = fals
   let response;
   try {
     const begun = method === "GET" && globalThis.early?.get(path);
-    // What early.js asked for is used once.
+    // early.js has sent the first requests already; each of its answers is used once.
     globalThis.early?.delete(path);
     response = await (begun || fetch(path, options));
   } catch (error) {
@@ -51,7 +51,7 @@ export async function get(path, signal) {
   return (await request("GET", path, { signal })).data;
 }
 
-/** A path with its query; what is empty is left out. */
+/** A path with its query; empty values are left out. */
 export function withQuery(path, query) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
@@ -88,28 +88,28 @@ export async function startEntry(key, { dry = false } = {}) {
   return answer.data.run;
 }
 
-// How long it is waited before a run is looked at again, in milliseconds, at first and at most.
-const [SOON, LATE] = [50, 2000];
+// The time between two polls of a run, in milliseconds: at first, and at most.
+const [FIRST_POLL_INTERVAL, LONGEST_POLL_INTERVAL] = [50, 2000];
 
 /**
- * What a dry run comes to, where the one who looks may change his mind: once the signal is aborted, the dry run is ended, because a
- * client that goes away ends no run. `path` is one of the above.
+ * The result of a dry run. Aborting the signal also ends the run itself, because a client that goes away ends no run. `path` is one
+ * of the above.
  */
-export async function lookAhead(path, body, signal) {
+export async function previewRun(path, body, signal) {
   const { data } = await request("POST", path, { body, headers: { Prefer: "respond-async" } });
   const run = `/api/runs/${encodeURIComponent(data.run)}`;
-  // It may be over by then.
+  // The run may have ended already: not an error.
   const end = () => request("DELETE", run).catch(() => {});
   if (signal.aborted) end();
   else signal.addEventListener("abort", end, { once: true });
-  for (let wait = SOON; ; wait = Math.min(wait * 1.5, LATE)) {
-    const known = await get(run, signal);
+  for (let wait = FIRST_POLL_INTERVAL; ; wait = Math.min(wait * 1.5, LONGEST_POLL_INTERVAL)) {
+    const record = await get(run, signal);
     signal.throwIfAborted();
-    if (known.ended) {
+    if (record.ended) {
       signal.removeEventListener("abort", end);
-      const failure = known.error ?? known.failures?.[0];
-      if (failure) throw new Problem({ code: "failed", ...failure, detail: failure.message, failures: known.failures, run: known.id }, 0);
-      return known;
+      const failure = record.error ?? record.failures?.[0];
+      if (failure) throw new Problem({ code: "failed", ...failure, detail: failure.message, failures: record.failures, run: record.id }, 0);
+      return record;
     }
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
@@ -127,5 +127,5 @@ export function shared(path, seconds = 5) {
   return answer;
 }
 
-/** Forgets what was shared. */
+/** Forgets the shared answer of a path, or all of them. */
 export const forget = (path) => (path ? kept.delete(path) : kept.clear());

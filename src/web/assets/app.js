@@ -80,7 +80,7 @@ function signIn(reason) {
   view = new AbortController();
   disconnect();
   forget();
-  // What was asked for before anybody had signed in was refused.
+  // Answers from before the sign-in were refusals.
   globalThis.early?.clear();
   session.role = null;
   shown = "";
@@ -109,7 +109,7 @@ function signIn(reason) {
       }
     } },
     h("h1", h("img", { src: "/assets/icon.svg", alt: "", width: 36, height: 36 }), "Convoy Backups"),
-    // For password managers, which want to know whose secret it is.
+    // Password managers need a user name.
     h("input", { type: "text", name: "username", autocomplete: "username", value: location.host, hidden: true }),
     h("label", { for: "token" }, "Token"),
     token,

@@ -127,7 +127,7 @@ function picture(items, from, to, note) {
   return fromTheEnd(h("div.scroll.wide", image));
 }
 
-/** On a phone a picture is wider than the page: what is newest, at its right, is seen first. */
+/** On a phone a picture is wider than the page: scrolls to the newest items, at its right. */
 function fromTheEnd(node) {
   requestAnimationFrame(() => (node.scrollLeft = node.scrollWidth));
   return node;

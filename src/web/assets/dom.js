@@ -60,7 +60,7 @@ const SHAPES = {
   scripts: ["M6 4 2 8l4 4M10 4l4 4-4 4", false],
 };
 
-/** A small picture. Whoever uses it says the same in words, so it is hidden from screen readers. */
+/** A small picture, hidden from screen readers: the text beside it says the same. */
 export function icon(name) {
   const [path, filled] = SHAPES[name];
   return svg(

@@ -8,7 +8,7 @@ try {
   // Storage is blocked: the system's theme it is.
 }
 
-// What the first page needs is asked for while the modules are still on their way; api.js takes it over.
+// Sends the requests of the first page while the modules are still loading; api.js uses their answers.
 globalThis.early = new Map(
   (location.hash.length < 3 ? ["/session", "/api/status"] : ["/session"]).map((path) => {
     const answer = fetch(path, { headers: { Accept: "application/json" } });

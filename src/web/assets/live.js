@@ -3,9 +3,8 @@
 import { connection, forget, get, session } from "./api.js";
 
 const TYPES = ["run-started", "run-line", "run-progress", "run-ended", "status", "schedule", "reset"];
-// An event stream that is silent for longer than its keep-alive comments is looked after by the browser; one that can't be opened is
-// tried again after these seconds.
-const RETRY = [1, 2, 3, 5];
+// The seconds before the first, second, .. attempt to open the stream again. (The browser itself opens a stream again that breaks off.)
+const RETRY_SECONDS = [1, 2, 3, 5];
 
 const listeners = new Map();
 let source = null;
@@ -26,13 +25,13 @@ function tell(type, data) {
     try {
       handler(data);
     } catch (error) {
-      // One view's fault must not keep the events from the others.
+      // An error in one view must not keep the event from the others.
       console.error(error);
     }
   }
 }
 
-/** Begins to follow; does nothing where that is so already. */
+/** Opens the stream; does nothing where it is open already. */
 export function connect() {
   if (source || !session.role) return;
   clearTimeout(timer);
@@ -54,7 +53,7 @@ export function connect() {
   }
 }
 
-/** Stops following. */
+/** Closes the stream for good. */
 export function disconnect() {
   clearTimeout(timer);
   source?.close();
@@ -75,12 +74,12 @@ function back() {
 function lost() {
   if (!session.role) return;
   clearTimeout(timer);
-  // A stream that ends now and then, as behind a proxy, is no reason for a banner: only one that can't be opened again is.
+  // A stream that ends now and then, as behind a proxy, needs no banner: only one that can't be opened again does.
   if (tries > 0 && !lostSince) {
     lostSince = new Date();
     tell("lost", lostSince);
   }
-  timer = setTimeout(again, RETRY[Math.min(tries++, RETRY.length - 1)] * 1000 * (tries === 1 ? 0.2 : 1));
+  timer = setTimeout(again, RETRY_SECONDS[Math.min(tries++, RETRY_SECONDS.length - 1)] * 1000 * (tries === 1 ? 0.2 : 1));
 }
 
 async function again() {
@@ -104,9 +103,9 @@ connection.addEventListener("offline", () => {
   timer = setTimeout(again, 1000);
 });
 
-// A browser opens six connections to a server at most, over all its tabs, and each stream holds one: a tab that nobody looks at gives
-// its own back after this time, and one that is left at once. The stream goes on where it stopped.
-const HIDDEN = 60_000;
+// A browser opens six connections to a server at most, over all its tabs, and each stream holds one. So a hidden tab closes its stream
+// after this time (in milliseconds), and a tab that is left closes it at once. The next stream goes on where the last one stopped.
+const HIDDEN_TIMEOUT = 60_000;
 let hiding = 0;
 
 function rest() {
@@ -117,7 +116,7 @@ function rest() {
 
 document.addEventListener("visibilitychange", () => {
   clearTimeout(hiding);
-  if (document.hidden) hiding = setTimeout(rest, HIDDEN);
+  if (document.hidden) hiding = setTimeout(rest, HIDDEN_TIMEOUT);
   else if (!source && session.role) again();
 });
 addEventListener("pagehide", rest);

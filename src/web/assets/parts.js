@@ -1,19 +1,19 @@
 // What several pages show alike: states, errors, plans, results, dialogs, messages.
 
-import { Problem, dryRunOf, dryRunOfEntry, lookAhead, read, session, shared, start, startEntry } from "./api.js";
+import { Problem, dryRunOf, dryRunOfEntry, previewRun, read, session, shared, start, startEntry } from "./api.js";
 import { append, h, icon, replace } from "./dom.js";
 import { bytes, duration, shellWord, timeElement } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
 
-/** Says something to screen readers only. */
+/** Announces a text to screen readers only. */
 export function announce(text) {
   byId("announcer").textContent = text;
 }
 
 let hiding = 0;
 
-/** Shows a message at the edge for a while; screen readers say it. */
+/** Shows a message at the edge for a while, and announces it to screen readers. */
 export function tell(text, kind = "good") {
   const toast = byId("toast");
   replace(toast, icon(kind), h("span", text));
@@ -48,12 +48,12 @@ export const commandOf = (run) => [run.script, ...(run.words ?? [])].map(shellWo
 export const runLink = (run) => `#/runs/${encodeURIComponent(run.id)}`;
 export const volumeLink = (name) => `#/volumes/${encodeURIComponent(name)}`;
 
-/** Bones of a page that is still on its way. */
+/** A placeholder for a page that is still loading. */
 export function skeleton(lines = 1) {
   return h("div.skeleton", { "aria-hidden": "true" }, h("span.bone.title"), h("span.bone.line"), Array.from({ length: lines }, () => h("span.bone.block")));
 }
 
-/** Fills a part of the page with what a promise gives; bones before, the error (and "try again") where it fails. */
+/** Fills a part of the page with what a promise gives: a placeholder before, the error (and "Try again") where it fails. */
 export async function load(node, signal, promise, show, lines = 1) {
   if (!node.childElementCount) replace(node, skeleton(lines));
   node.setAttribute("aria-busy", "true");
@@ -99,7 +99,7 @@ export function problemBox(error, ...more) {
       h("p.problem-words", h("strong", "Error: "), message),
       error.hint && h("p.hint", h("strong", "Hint: "), error.hint),
       error.request && !String(message).startsWith(error.request) && h("p.faint", "while asking the daemon: ", h("code", error.request)),
-      // Who asked for something is not helped by a line of a built-in script; on the page of its run it stands.
+      // A line of a built-in script does not help here; the page of the run shows it.
       !(error instanceof Problem && / \(built in\)$/.test(error.location?.file)) && sourcePlace(error.location),
       error.failures?.length > 0 && failureList(error.failures),
       error.run && h("p", h("a", { href: `#/runs/${encodeURIComponent(error.run)}` }, "See the run and its log")),
@@ -220,8 +220,8 @@ export function formOf(words) {
   return form;
 }
 
-// A dry run that takes longer, in milliseconds, keeps nobody from running the script.
-const PATIENCE = 5000;
+// After so many milliseconds the script can be run without waiting for the end of its dry run.
+const DRY_RUN_TIMEOUT = 5000;
 
 /**
  * Starts a script and goes to its run. Where it would delete something that its user may not think of, asks first, with the dry
@@ -236,9 +236,9 @@ export async function startAsking(script, body, { go = true, note } = {}) {
   return run;
 }
 
-/** The same for an entry of the crontab: by its own door, so that its settings, and those of its dry run, are the crontab's. */
+/** The same for an entry of the crontab: by the entry's own route, so that the run and its dry run have the entry's settings. */
 export async function startEntryAsking(entry) {
-  // Its settings may name another folder of scripts than the program's; a script of one's own may have come since it was read.
+  // The entry's settings may name another folder of scripts than the program's, and a script may have been added since the crontab was read.
   const asks = !entry.dry_run && (entry.may_delete || (await needsAsking(entry.script, false)));
   const volume = formOf(entry.arguments)?.get("volume");
   if (asks && !(await mayDelete(entry.script, dryRunOfEntry(entry.key), { volume }))) return null;
@@ -255,25 +255,25 @@ async function needsAsking(script, otherwise = true) {
 }
 
 /**
- * Whether a script may be run now, where it could delete something: asked with the dry run's plan, which ends with the question. Where
- * that can't be told, or takes long, it is said.
+ * Asks whether a script that could delete something may be run now, and shows the plan of its dry run. Says so where the dry run fails
+ * or takes long.
  */
 async function mayDelete(script, path, { body, volume, note }) {
   const gone = h("div", { "aria-live": "polite" }, h("p.faint", "Looking at what would be deleted …"));
-  const look = new AbortController();
+  const preview = new AbortController();
   const unknown = (words) => h("p.hint", icon("warning"), ` ${words} Run it only if you know what it does.`);
-  const plan = lookAhead(path, body, look.signal).then(({ plan }) => {
+  const plan = previewRun(path, body, preview.signal).then(({ plan }) => {
     const deleted = (plan ?? []).filter((step) => /^(delete|remove|forget)_/.test(step.operation ?? ""));
     const harmless = deleted.length === 0;
     replace(gone, h("p", harmless ? "Nothing would be deleted." : deleted.length === 1 ? "This will be gone for good:" : `These ${deleted.length} will be gone for good:`), h("div.scroll.short", { tabindex: 0, role: "region", "aria-label": "The plan" }, planList(harmless ? plan : deleted)));
   }).catch((error) => error.name !== "AbortError" && replace(gone, problemBox(error), unknown("The dry run failed, so what would be deleted is not known.")));
-  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE)).then(() => gone.querySelector(".faint") && append(gone, [unknown("The dry run goes on: what would be deleted is not known yet.")]));
+  const late = new Promise((resolve) => setTimeout(resolve, DRY_RUN_TIMEOUT)).then(() => gone.querySelector(".faint") && append(gone, [unknown("The dry run goes on: what would be deleted is not known yet.")]));
   const answer = await ask({ title: volume ? `Run ${script} on "${volume}"?` : `Run ${script}?`, body: [note && h("p.hint", icon("warning"), ` ${note}`), gone], yes: `Run ${script}`, ready: Promise.race([plan, late]).then(() => true) });
-  look.abort();
+  preview.abort();
   return answer;
 }
 
-/** What a run says of itself in a list, as cells. */
+/** A run in a list, as cells. */
 export function runCells(run) {
   return [
     h("td", { role: "cell", class: "run-status" }, badge(run.status)),

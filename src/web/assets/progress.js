@@ -28,7 +28,7 @@ export function follow(node, id, signal, { done }) {
   const open = h("p", h("a", { href: `#/runs/${encodeURIComponent(id)}` }, "The run with its whole log"));
   replace(node, bar, log, open);
   return new Promise((resolve) => {
-    const look = async () => {
+    const reload = async () => {
       try {
         const run = await get(`/api/runs/${encodeURIComponent(id)}`, end.signal);
         if (isOpen(run)) {
@@ -51,8 +51,8 @@ export function follow(node, id, signal, { done }) {
       lines.push(event.text);
       log.textContent = lines.slice(-LINES).join("\n");
     }, end.signal);
-    on("run-ended", (run) => run.id === id && look(), end.signal);
-    for (const type of ["recovered", "reset"]) on(type, look, end.signal);
-    look();
+    on("run-ended", (run) => run.id === id && reload(), end.signal);
+    for (const type of ["recovered", "reset"]) on(type, reload, end.signal);
+    reload();
   });
 }

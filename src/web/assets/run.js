@@ -7,7 +7,7 @@ import { on } from "./live.js";
 import { announce, ask, badge, changeButton, failureList, isOpen, load, planList, problemBox, resultView, startAsking, startEntryAsking, statusWord, tell, volumeLink } from "./parts.js";
 import { progressBar } from "./progress.js";
 
-// The server gives so many lines at a time; a log has 30,000 at most.
+// The server sends so many lines at a time; a log has 30,000 at most.
 const CHUNK = 1000;
 
 export async function show(main, [id], signal) {
@@ -16,13 +16,13 @@ export async function show(main, [id], signal) {
   replace(main, h("div.page", h("p.back", h("a", { href: "#/runs" }, "← Runs")), head, progress, outcome, log));
   let follower = null;
   let known = null;
-  // Who may only read may run again what only reads.
+  // The read-only role may run scripts again that only read.
   const mayRepeat = async (run) => session.role === "full" || run.dry_run || (await shared("/api/scripts", 60)).scripts.some((one) => one.name === run.script && one.read_only);
   const both = async () => {
     const run = await get(path, signal);
     return { run, may: await mayRepeat(run).catch(() => false) };
   };
-  const look = () => load(head, signal, both, ({ run, may }) => {
+  const reload = () => load(head, signal, both, ({ run, may }) => {
     const ended = known && isOpen(known) && !isOpen(run);
     known = run;
     if (ended) announce(`The run ended: ${statusWord(run.status)}.`);
@@ -34,10 +34,10 @@ export async function show(main, [id], signal) {
     return headOf(run, path, may);
   }, 1);
   on("run-progress", (event) => event.run === id && known && isOpen(known) && replace(progress, progressBar(event)), signal);
-  on("run-started", (run) => run.id === id && look(), signal);
-  on("run-ended", (run) => run.id === id && look(), signal);
-  for (const type of ["recovered", "reset"]) on(type, () => (look(), follower?.catchUp()), signal);
-  await look();
+  on("run-started", (run) => run.id === id && reload(), signal);
+  on("run-ended", (run) => run.id === id && reload(), signal);
+  for (const type of ["recovered", "reset"]) on(type, () => (reload(), follower?.catchUp()), signal);
+  await reload();
   // There is no such run, or it can't be read: the page has a heading all the same.
   if (!known && !signal.aborted) head.prepend(h("h1", "Run"));
 }
@@ -169,7 +169,7 @@ function logView(node, id, run, signal) {
   }
   on("run-line", (event) => {
     if (event.run !== id) return;
-    // A gap, or a catching up under way: what is missing is fetched, in order.
+    // Lines are missing, or are being fetched: fetch them in order.
     if (busy || event.number !== last + 1) catchUp();
     else add([event]);
   }, signal);

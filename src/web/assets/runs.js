@@ -6,13 +6,13 @@ import { on } from "./live.js";
 import { announce, load, runCells, runHead, STATUSES, statusWord } from "./parts.js";
 
 const SINCE = [["", "any time"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"]];
-// What only looks, such as this dashboard itself, would hide the rest.
+// Scripts that only read, such as those that this dashboard runs, would hide the rest.
 const SHOW = [["", "changes"], ["all", "everything"]];
 const PAGE = 50;
 
 export async function show(main, parameters, signal, query) {
   const filter = { script: query.get("script") ?? "", status: query.get("status") ?? "", since: query.get("since") ?? "", volume: query.get("volume") ?? "", show: query.get("show") ?? "" };
-  const looks = new Set();
+  const readOnlyScripts = new Set();
   const wantsAll = () => filter.show || filter.script;
   const question = () => ({ script: filter.script, status: filter.status, since: filter.since, volume: filter.volume, changing: wantsAll() ? "" : "true", limit: PAGE });
   const list = h("div");
@@ -32,7 +32,7 @@ export async function show(main, parameters, signal, query) {
   const change = (name, value) => {
     filter[name] = value;
     history.replaceState(null, "", withQuery("#/runs", filter));
-    look();
+    reload();
   };
   replace(
     main,
@@ -45,7 +45,7 @@ export async function show(main, parameters, signal, query) {
   };
   offerScripts(filter.script ? [filter.script] : []);
   shared("/api/scripts", 60).then(({ scripts: all }) => {
-    for (const one of all) if (one.read_only) looks.add(one.name);
+    for (const one of all) if (one.read_only) readOnlyScripts.add(one.name);
     if (!signal.aborted) offerScripts([...new Set([...all.map((one) => one.name), filter.script].filter(Boolean))].sort());
   }, () => {});
   shared("/api/status", 20).then(({ volumes }) => replace(names, volumes.map((one) => h("option", { value: one.name }))), () => {});
@@ -63,14 +63,14 @@ export async function show(main, parameters, signal, query) {
     rows.set(run.id, row);
     if (focused) row.querySelector("a")?.focus({ preventScroll: true });
   };
-  let asked = 0;
-  async function look() {
-    const mine = ++asked;
+  let requests = 0;
+  async function reload() {
+    const mine = ++requests;
     const view = h("div");
     if (!list.childElementCount) replace(list, view);
     await load(list.firstElementChild, signal, () => get(withQuery("/api/runs", question()), signal), (page) => {
-      // A newer question was asked meanwhile: its answer is the one that counts.
-      if (mine !== asked) return [...list.firstElementChild.childNodes];
+      // A newer request was sent meanwhile: its answer counts.
+      if (mine !== requests) return [...list.firstElementChild.childNodes];
       rows.clear();
       body = h("tbody", { role: "rowgroup" });
       page.runs.forEach((run) => put(run));
@@ -104,9 +104,9 @@ export async function show(main, parameters, signal, query) {
     const holder = h("p.buttons", button);
     return holder;
   }
-  const matches = (run) => (wantsAll() || run.trigger === "cron" || !(run.dry_run || looks.has(run.script))) && (!filter.script || run.script === filter.script) && (!filter.status || run.status === filter.status) && (!filter.volume || run.volumes_done?.includes(filter.volume) || [].concat(run.arguments?.volume ?? []).includes(filter.volume));
-  on("run-started", (run) => (body && matches(run) ? put(run, "first") : !body && look()), signal);
-  on("run-ended", (run) => (rows.has(run.id) ? put(run) : matches(run) && (body ? put(run, "first") : look())), signal);
-  for (const type of ["recovered", "reset"]) on(type, look, signal);
-  await look();
+  const matches = (run) => (wantsAll() || run.trigger === "cron" || !(run.dry_run || readOnlyScripts.has(run.script))) && (!filter.script || run.script === filter.script) && (!filter.status || run.status === filter.status) && (!filter.volume || run.volumes_done?.includes(filter.volume) || [].concat(run.arguments?.volume ?? []).includes(filter.volume));
+  on("run-started", (run) => (body && matches(run) ? put(run, "first") : !body && reload()), signal);
+  on("run-ended", (run) => (rows.has(run.id) ? put(run) : matches(run) && (body ? put(run, "first") : reload())), signal);
+  for (const type of ["recovered", "reset"]) on(type, reload, signal);
+  await reload();
 }

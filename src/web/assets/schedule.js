@@ -8,7 +8,7 @@ import { on } from "./live.js";
 import { badge, changeButton, load, runLink, startEntryAsking, statusWord, tell } from "./parts.js";
 
 const HOUR = 3_600_000;
-// The axis shows so many hours that were, and so many that come.
+// The axis shows so many hours before now, and so many after.
 const BEFORE = 6;
 const AFTER = 24;
 const WIDTH = 1000;
@@ -16,24 +16,24 @@ const WIDTH = 1000;
 export async function show(main, _parameters, signal) {
   const body = h("div");
   replace(main, h("div.page", h("h1", "Schedule"), body));
-  const look = () => load(body, signal, () => get(`/api/schedule?hours=${AFTER}`, signal), (schedule) => {
+  const reload = () => load(body, signal, () => get(`/api/schedule?hours=${AFTER}`, signal), (schedule) => {
     const focused = document.activeElement?.dataset?.action;
     if (focused) setTimeout(() => document.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true }));
-    return view(schedule, look);
+    return view(schedule, reload);
   }, 2);
   let soon = 0;
   const later = () => {
     clearTimeout(soon);
-    soon = setTimeout(() => !signal.aborted && look(), 200);
+    soon = setTimeout(() => !signal.aborted && reload(), 200);
   };
   for (const type of ["schedule", "run-started", "run-ended", "recovered", "reset"]) on(type, later, signal);
   // The axis moves on with the time.
   const timer = setInterval(later, 60_000);
   signal.addEventListener("abort", () => clearInterval(timer));
-  await look();
+  await reload();
 }
 
-function view(schedule, look) {
+function view(schedule, reload) {
   const { entries, refused = [] } = schedule;
   const zones = [...new Set(entries.map((entry) => entry.time_zone))].filter((zone) => zone !== ZONE);
   const from = Date.now() - BEFORE * HOUR;
@@ -42,7 +42,7 @@ function view(schedule, look) {
     h("p.facts", h("span", "From ", h("code", schedule.file)), h("span", `Times here are in ${ZONE}`), zones.length > 0 && h("span", `the crontab's are in ${zones.join(", ")}`)),
     schedule.paused && h("p.hint", icon("stopped"), " The whole schedule is paused: nothing is started by the crontab."),
     refused.length > 0 && h("div.problem", { role: "group", "aria-label": "Error" }, icon("bad"), h("div", h("p", h("strong", "The crontab was changed and has errors. "), "What is below, from before the change, still holds."), h("ul.failures", refused.map((one) => h("li", one.line ? `line ${one.line}: ` : "", one.message))))),
-    entries.length ? h("div.entries", axis(from, to), h("ul", entries.map((entry) => row(entry, from, to, look)))) : h("div.empty", h("p", "The crontab has no entries: nothing runs by itself."), h("p", "A line such as ", h("code", "30 3 * * * backup"), " backs up every volume each day.")),
+    entries.length ? h("div.entries", axis(from, to), h("ul", entries.map((entry) => row(entry, from, to, reload)))) : h("div.empty", h("p", "The crontab has no entries: nothing runs by itself."), h("p", "A line such as ", h("code", "30 3 * * * backup"), " backs up every volume each day.")),
   ];
 }
 
@@ -51,7 +51,7 @@ const place = (time, from, to) => ((time - from) / (to - from)) * WIDTH;
 function axis(from, to) {
   const node = h("div.axis", { "aria-hidden": "true" });
   const scale = h("div.scale");
-  // Labels stand neither on each other nor over the edge.
+  // Labels must not overlap each other or the edge.
   const [most, room] = innerWidth > 820 ? [12, HOUR] : [5, 4 * HOUR];
   for (const [time, words] of [...ticks(from, to, most), [Date.now(), "now"]]) {
     if (words !== "now" && (Math.abs(time - Date.now()) < room || Math.min(time - from, to - time) < room / 2)) continue;
@@ -63,13 +63,13 @@ function axis(from, to) {
   return node;
 }
 
-function row(entry, from, to, look) {
+function row(entry, from, to, reload) {
   const name = [entry.script, ...entry.arguments].map(shellWord).join(" ");
   const act = async (action, words) => {
     try {
       await request("POST", `${entryPath(entry.key)}/${action}`);
       tell(words);
-      look();
+      reload();
     } catch (error) {
       tell(error.message, "bad");
     }

@@ -56,7 +56,7 @@ function fieldOf(parameter, signal) {
     if (offers) {
       const options = h("datalist", { id: offers });
       extra = options;
-      // What there is to choose is asked for when it is needed: listing backups may take a while.
+      // Choices are fetched when they are needed: listing backups may take a while.
       input.addEventListener("focus", () => offer(type, options, input.form, signal).catch(() => {}), { once: type !== "backup_url" });
     }
   }

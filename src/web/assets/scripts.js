@@ -8,7 +8,7 @@ import { load } from "./parts.js";
 export async function show(main, _parameters, signal) {
   const body = h("div");
   replace(main, h("div.page", h("h1", "Scripts"), h("p.faint", "Each is one job. A file of yours with the name of a built-in one takes its place."), body));
-  const look = () => load(body, signal, () => shared("/api/scripts", 2), ({ scripts }) => {
+  const reload = () => load(body, signal, () => shared("/api/scripts", 2), ({ scripts }) => {
     if (!scripts.length) return h("p.empty", "There are no scripts.");
     return h("ul.cards", scripts.map((script) => h(
       "li",
@@ -18,6 +18,6 @@ export async function show(main, _parameters, signal) {
       h("p.faint", script.origin, script.read_only && " · only reads"),
     )));
   }, 3);
-  for (const type of ["recovered", "reset"]) on(type, look, signal);
-  await look();
+  for (const type of ["recovered", "reset"]) on(type, reload, signal);
+  await reload();
 }

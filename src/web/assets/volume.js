@@ -8,7 +8,7 @@ import { on } from "./live.js";
 import { age } from "./overview.js";
 import { changeButton, formOf, load, problemBox, remarks, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
 
-// At most so many prune lines are asked what they would do.
+// A dry run is made of so many prune lines at most.
 const MOST_LINES = 3;
 
 export async function show(main, [name], signal) {
@@ -114,7 +114,7 @@ function itemsView({ listed, backups, kept }, name) {
     .map((snapshot) => ({ kind: "snapshot", key: snapshot.Name, name: snapshot.Name, time: parseTime(snapshot.CreatedTime), decision: decide(snapshot.Name) }))
     .sort((a, b) => (b.time ?? 0) - (a.time ?? 0));
   const saved = (backups.value ?? []).map((backup) => ({ kind: "backup", key: backup.BackupURL, name: backup.BackupName ?? backup.BackupURL, time: backup.time, backup, decision: decide(backup.BackupURL) }));
-  // Often both fail for one reason, which is said once.
+  // Often both fail for one reason, which is shown once.
   const errors = [listed.error, backups.error].filter((error, index, all) => error && all.findIndex((other) => other?.message === error.message) === index);
   const policy = kept.error
     ? h("p.hint", icon("warning"), ` What retention keeps can't be told: ${kept.error.message}`)

@@ -1,4 +1,4 @@
-//! Decides who may: the token or the session that a request shows, and where it came from.
+//! Decides what a request may do, by its token or session, its host, and the page that sent it.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -13,8 +13,8 @@ use hyper::{
 };
 
 use super::{
-    place::{self, Came, Places},
-    role::{Access, Role, Shown},
+    origin::{self, KnownHosts, RequestOrigin},
+    role::{Access, Credential, Role},
     session,
     tokens::{self, Tokens},
     tries::{Tries, Verdict},
@@ -27,15 +27,16 @@ use crate::{
     web::{problem::Problem, server::Peer},
 };
 
-/// A right token of so many bytes is let in whatever else was tried; the one that is made has 64.
-const LONG: usize = 32;
+/// A right token of so many bytes is let in, however many wrong ones its address has shown. A token
+/// that this program makes has 64 bytes.
+const UNGUESSABLE_LENGTH: usize = 32;
 
-/// Decides who may.
+/// The gate in front of the routes, with what it checks requests against.
 #[derive(Debug)]
 pub(crate) struct Gate {
     tokens: Tokens,
     tries: Mutex<Tries>,
-    places: Places,
+    known_hosts: KnownHosts,
     /// Pages from these origins may use the API, with a token.
     pub(super) allow_origins: Vec<String>,
     /// Whether connections are TLS: then the cookie is for TLS only. It is, too, where a proxy's
@@ -61,7 +62,7 @@ impl Gate {
         Ok(Self {
             tokens,
             tries: Mutex::new(Tries::default()),
-            places: Places::new(hosts, tls.is_some()),
+            known_hosts: KnownHosts::new(hosts, tls.is_some()),
             allow_origins: allow_origins.clone(),
             secure: tls.is_some(),
             data_dir: config.data_dir.clone(),
@@ -80,7 +81,9 @@ impl Gate {
     /// page.
     pub(crate) fn check(&self, parts: &Parts) -> Result<Access, Problem> {
         if let Some(token) = bearer(&parts.headers) {
-            return self.token(parts, token).map(|role| Access { role, by: Shown::Token });
+            return self
+                .token(parts, token)
+                .map(|role| Access { role, credential: Credential::Token });
         }
         let now = self.clock.now().as_second();
         let Some(role) =
@@ -89,17 +92,17 @@ impl Gate {
             return Err(Problem::unauthorized("no token was shown, and nobody is signed in")
                 .with_hint("send \"Authorization: Bearer TOKEN\", or sign in at the dashboard"));
         };
-        self.places.known_host(parts)?;
+        self.known_hosts.require_known_host(parts)?;
         if changes_something(&parts.method) {
-            match self.places.came_from(parts) {
-                Came::Here => {}
-                Came::Elsewhere | Came::Untold => {
+            match self.known_hosts.origin_of(parts) {
+                RequestOrigin::OwnPage => {}
+                RequestOrigin::OtherPage | RequestOrigin::Unknown => {
                     return Err(Problem::forbidden("this was asked by another page than the dashboard")
                         .with_hint("programs send \"Authorization: Bearer TOKEN\" instead of the dashboard's cookie"));
                 }
             }
         }
-        Ok(Access { role, by: Shown::Session })
+        Ok(Access { role, credential: Credential::Session })
     }
 
     /// Signs in with a token: the role, and the `Set-Cookie`s that keep it for 30 days. A changed
@@ -113,8 +116,8 @@ impl Gate {
         parts: &Parts,
         token: &str,
     ) -> Result<(Role, Vec<HeaderValue>), Problem> {
-        self.places.known_host(parts)?;
-        if self.places.came_from(parts) == Came::Elsewhere {
+        self.known_hosts.require_known_host(parts)?;
+        if self.known_hosts.origin_of(parts) == RequestOrigin::OtherPage {
             return Err(Problem::forbidden("another page tried to sign in here"));
         }
         let role = self.token(parts, token.as_bytes())?;
@@ -125,7 +128,7 @@ impl Gate {
                 .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
         let (name, now) = (self.cookie_name(parts), self.clock.now().as_second());
         let cookie = session::cookie(&name, &self.tokens, role, now, secure);
-        // An older session without TLS is not to be taken for this one.
+        // A browser that also sends an older session without TLS must not be taken for that one.
         let older = secure.then(|| session::cleared_plain(&name));
         Ok((role, std::iter::once(cookie).chain(older).collect()))
     }
@@ -137,7 +140,7 @@ impl Gate {
 
     /// The name of the session's cookie where the request was sent to.
     fn cookie_name(&self, parts: &Parts) -> String {
-        session::name(&self.data_dir, place::port(parts))
+        session::name(&self.data_dir, origin::port(parts))
     }
 
     /// The role of a token, where its address may try another.
@@ -148,9 +151,9 @@ impl Gate {
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         let digest = tokens::digest(token);
         let role = self.tokens.role(&digest);
-        // A long one is not found by trying, and its owner is not to suffer from others' tries at
-        // the same address.
-        if let Some(role) = role.filter(|_| token.len() >= LONG) {
+        // A long token can't be found by guessing, and other clients at the same address must not
+        // lock its owner out.
+        if let Some(role) = role.filter(|_| token.len() >= UNGUESSABLE_LENGTH) {
             return Ok(role);
         }
         let now = self.clock.now();

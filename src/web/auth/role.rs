@@ -1,4 +1,4 @@
-//! What a request may do, and what it showed for that.
+//! What a request may do, and the credential that allows it.
 
 use crate::web::problem::Problem;
 
@@ -7,7 +7,7 @@ use crate::web::problem::Problem;
 pub(crate) enum Role {
     /// Everything.
     Full,
-    /// Looking, and scripts that change nothing.
+    /// Reading, dry runs, and scripts that only read.
     Read,
 }
 
@@ -21,12 +21,12 @@ impl Role {
     }
 }
 
-/// What a request showed.
+/// What a request was let in with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// A token: a program.
+pub(crate) enum Credential {
+    /// A token in the header, as programs send it.
     Token,
-    /// The session's cookie: the dashboard.
+    /// The session's cookie, as the dashboard sends it.
     Session,
 }
 
@@ -34,10 +34,8 @@ pub(crate) enum Shown {
 /// (`warp::ext::get::<Access>()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Access {
-    /// What it may do.
     pub(crate) role: Role,
-    /// What it showed.
-    pub(crate) by: Shown,
+    pub(crate) credential: Credential,
 }
 
 impl Access {

@@ -1,10 +1,11 @@
-//! The dashboard's session: a cookie that says itself what it is good for and until when, and needs
-//! no store.
+//! The dashboard's session: a signed cookie that carries its role and its end, so that the server
+//! stores nothing.
 //!
-//! Browsers keep one set of cookies for a host, whatever the port: the name tells instances apart
-//! by what differs between them, the port that the browser sees and the data folder (in containers,
-//! the folder and the port inside are often alike). Over TLS, be it a proxy's, the name begins with
-//! `__Host-`: such a cookie neither goes over plain HTTP nor can be set from there.
+//! Browsers keep one set of cookies for a host, for all of its ports. So the cookie's name has what
+//! differs between instances on one host: the port that the browser sees, and the data folder. (In
+//! containers, the folder and the port inside are often alike.) Over TLS, also a proxy's, the name
+//! begins with `__Host-`: browsers neither send such a cookie over plain HTTP nor let it be set
+//! from there.
 //!
 //! `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of what is
 //! before it, keyed by that role's token. So a changed token ends all of its sessions, and a
@@ -21,9 +22,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{role::Role, tokens::Tokens};
 
-/// How long a session lasts: 30 days, in seconds.
-const LASTS: i64 = 30 * 86_400;
-/// What the MAC is for, so that it can't be taken for one of another purpose.
+/// How long a session lasts: 30 days.
+const SESSION_SECONDS: i64 = 30 * 86_400;
+/// Keeps the MAC apart from MACs for another purpose with the same key.
 const PURPOSE: &str = "convoy-backups session ";
 
 /// What the name begins with where the cookie is for TLS only.
@@ -37,8 +38,8 @@ pub(super) fn name(data_dir: &Path, port: Option<u16>) -> String {
     format!("convoy_backups_{folder}{port}")
 }
 
-/// The role of the first good session of this name among the request's cookies, one over TLS before
-/// all others. `is_tls`: no other counts.
+/// The role of the first valid session of this name among the request's cookies. A cookie for TLS
+/// comes before others; with `is_tls`, only such a cookie counts.
 pub(super) fn find(
     headers: &HeaderMap,
     name: &str,
@@ -64,10 +65,10 @@ pub(super) fn cookie(
     now: i64,
     secure: bool,
 ) -> HeaderValue {
-    let said = format!("v1.{}.{}", now + LASTS, role.as_str());
-    let value =
-        mac(tokens, role, &said).map(|mac| format!("{said}.{}", hex(&mac.finalize().into_bytes())));
-    set(name, &value.unwrap_or_default(), LASTS, secure)
+    let claims = format!("v1.{}.{}", now + SESSION_SECONDS, role.as_str());
+    let value = mac(tokens, role, &claims)
+        .map(|mac| format!("{claims}.{}", hex(&mac.finalize().into_bytes())));
+    set(name, &value.unwrap_or_default(), SESSION_SECONDS, secure)
 }
 
 /// The `Set-Cookie`s that end a session, however it was begun.
@@ -90,21 +91,21 @@ fn set(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
 }
 
 fn role(value: &str, tokens: &Tokens, now: i64) -> Option<Role> {
-    let (said, given) = value.rsplit_once('.')?;
-    let mut parts = said.split('.');
+    let (claims, given) = value.rsplit_once('.')?;
+    let mut parts = claims.split('.');
     let (version, expires, role) = (parts.next()?, parts.next()?, parts.next()?);
     let role = [Role::Full, Role::Read].into_iter().find(|known| known.as_str() == role)?;
-    // The MAC first: what is not ours is not read further.
-    mac(tokens, role, said)?.verify_slice(&unhex(given)?).ok()?;
+    // The MAC first: only a cookie that this server signed is read further.
+    mac(tokens, role, claims)?.verify_slice(&unhex(given)?).ok()?;
     let expires: i64 = expires.parse().ok()?;
     (version == "v1" && parts.next().is_none() && now < expires).then_some(role)
 }
 
 /// `None` where there is no token for this role.
-fn mac(tokens: &Tokens, role: Role, said: &str) -> Option<Hmac<Sha256>> {
+fn mac(tokens: &Tokens, role: Role, claims: &str) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::new_from_slice(tokens.of(role)?.expose().as_bytes()).ok()?;
     mac.update(PURPOSE.as_bytes());
-    mac.update(said.as_bytes());
+    mac.update(claims.as_bytes());
     Some(mac)
 }
 
@@ -158,10 +159,10 @@ mod tests {
             let cookie = sent_back(&cookie(NAME, &old, role, NOW, false));
             assert_eq!(role_of(&cookie, &old, NOW), Some(role));
             assert_eq!(
-                role_of(&format!("a=b; {NAME}=x; {cookie}; c=d"), &old, NOW + LASTS - 1),
+                role_of(&format!("a=b; {NAME}=x; {cookie}; c=d"), &old, NOW + SESSION_SECONDS - 1),
                 Some(role)
             );
-            assert_eq!(role_of(&cookie, &old, NOW + LASTS), None);
+            assert_eq!(role_of(&cookie, &old, NOW + SESSION_SECONDS), None);
             assert_eq!(role_of(&cookie, &tokens("other-other-other-other", None), NOW), None);
         }
     }
@@ -193,8 +194,8 @@ mod tests {
             cookie[..cookie.len() - 2].to_owned(),
             cookie[..cookie.len() - 1].to_owned(),
             format!("{cookie}00"),
-            format!("{NAME}=v1.{}.read.", NOW + LASTS),
-            format!("{NAME}=v1.{}.read.é{mac}", NOW + LASTS),
+            format!("{NAME}=v1.{}.read.", NOW + SESSION_SECONDS),
+            format!("{NAME}=v1.{}.read.é{mac}", NOW + SESSION_SECONDS),
             format!("{NAME}={mac}"),
             format!("{NAME}="),
             format!("x{cookie}"),

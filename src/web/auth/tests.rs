@@ -12,7 +12,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::{
-    place::{Came, Places},
+    origin::{KnownHosts, RequestOrigin},
     role::Role,
     *,
 };
@@ -81,7 +81,7 @@ fn a_token_in_the_header_decides_whatever_the_host_and_the_origin() {
         let headers = [&anywhere[..], &[("authorization", &value)]].concat();
         assert_eq!(
             gate.check(&head("POST", "/api/backup", &headers)).unwrap(),
-            Access { role, by: Shown::Token }
+            Access { role, credential: Credential::Token }
         );
     }
     for value in ["Bearer wrong", "Bearer ", "Bearer", &format!("Basic {FULL}"), FULL] {
@@ -202,12 +202,15 @@ fn another_page_can_not_make_a_browser_change_anything() {
 
 #[test]
 fn behind_tls_the_page_must_have_come_by_tls() {
-    let places = |secure| Places::new(&[], secure);
+    let known_hosts = |secure| KnownHosts::new(&[], secure);
     let parts = |origin| head("POST", "/api/backup", &[("host", "localhost"), ("origin", origin)]);
-    assert_eq!(places(true).came_from(&parts("https://localhost")), Came::Here);
-    assert_eq!(places(true).came_from(&parts("http://localhost")), Came::Elsewhere);
-    assert_eq!(places(false).came_from(&parts("http://localhost:80")), Came::Here);
-    assert_eq!(places(false).came_from(&parts("https://localhost:443")), Came::Here);
+    assert_eq!(known_hosts(true).origin_of(&parts("https://localhost")), RequestOrigin::OwnPage);
+    assert_eq!(known_hosts(true).origin_of(&parts("http://localhost")), RequestOrigin::OtherPage);
+    assert_eq!(known_hosts(false).origin_of(&parts("http://localhost:80")), RequestOrigin::OwnPage);
+    assert_eq!(
+        known_hosts(false).origin_of(&parts("https://localhost:443")),
+        RequestOrigin::OwnPage
+    );
 }
 
 #[test]
@@ -268,7 +271,7 @@ fn too_many_wrong_tokens_lock_their_address_out_and_nobody_else() {
 
 #[test]
 fn only_the_full_role_may_change_things() {
-    let access = |role| Access { role, by: Shown::Token };
+    let access = |role| Access { role, credential: Credential::Token };
     assert!(access(Role::Full).require_full().is_ok());
     assert_eq!(access(Role::Read).require_full().unwrap_err().status(), 403);
 }

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// Random bytes in a token that we make.
-const RANDOM: usize = 32;
+const TOKEN_BYTES: usize = 32;
 /// More than any token has, in bytes.
-const LARGEST_FILE: u64 = 4_096;
+const MOST_FILE_BYTES: u64 = 4_096;
 
 /// The file with the token that was made for want of a configured one.
 pub(crate) fn token_file(data_dir: &Path) -> PathBuf {
@@ -51,7 +51,7 @@ impl Tokens {
     ) -> Result<Self> {
         let full = match full {
             Some(full) => full.clone(),
-            None => kept(data_dir)?,
+            None => read_or_make(data_dir)?,
         };
         if read.is_some_and(|read| read.expose() == full.expose()) {
             let file = token_file(data_dir);
@@ -92,7 +92,7 @@ pub(super) fn digest(token: &[u8]) -> TokenDigest {
 }
 
 /// The token in the data folder; made where there is none.
-fn kept(data_dir: &Path) -> Result<Secret> {
+fn read_or_make(data_dir: &Path) -> Result<Secret> {
     let path = token_file(data_dir);
     let shown = path.display();
     let wrong = |why: String, hint: &str| Error::configuration(why).with_hint(hint);
@@ -108,7 +108,7 @@ fn kept(data_dir: &Path) -> Result<Secret> {
     };
     let mut text = String::new();
     let read = file.metadata().and_then(|metadata| {
-        file.by_ref().take(LARGEST_FILE).read_to_string(&mut text)?;
+        file.by_ref().take(MOST_FILE_BYTES).read_to_string(&mut text)?;
         Ok(metadata.permissions().mode())
     });
     let mode = read.map_err(|error| {
@@ -141,7 +141,7 @@ fn kept(data_dir: &Path) -> Result<Secret> {
 
 fn make(path: &Path) -> Result<Secret> {
     let shown = path.display();
-    let mut random = [0; RANDOM];
+    let mut random = [0; TOKEN_BYTES];
     getrandom::fill(&mut random).map_err(|error| {
         Error::configuration(format!("the system gives no random numbers: {error}"))
             .with_hint("set BKUP_API_TOKEN")

@@ -1,5 +1,4 @@
-//! What a connection is doing, seen from outside: who stands in others' way can be told from who
-//! works.
+//! What a connection is doing, seen from outside: so an idle one can be told from one that works.
 
 use std::{
     pin::Pin,
@@ -14,8 +13,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::limits::Limits;
 use crate::sync::lock;
 
-/// A client that takes nothing of its answer for so long may be cut off where others need the room.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A client that takes nothing of its answer for so long may be cut off where another needs the
+/// room.
+const STALL_BEFORE_EVICTION: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -23,7 +23,7 @@ enum Phase {
     New,
     /// A request's head is coming in.
     Head,
-    /// Somebody waits for the rest of a request's body.
+    /// The service waits for the rest of a request's body.
     Body,
     /// A request is being answered.
     Working,
@@ -38,7 +38,7 @@ pub(super) struct Activity(Mutex<State>);
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// Since when: for [`Phase::Body`], since the request began.
+    /// When the phase began; for [`Phase::Body`], when the request began.
     since: Instant,
     /// Since when the client takes nothing of what is sent.
     stalled: Option<Instant>,
@@ -109,13 +109,14 @@ impl Activity {
         phase || state.stalled.is_some_and(|since| over(since, limits.stall))
     }
 
-    /// Since when it has been of no use, where it is of none: it may be cut off for another's sake.
-    pub(super) fn useless_since(&self, now: Instant) -> Option<Instant> {
+    /// Since when the connection has done nothing useful; `None` where it works. An idle one may be
+    /// cut off to make room.
+    pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
         match state.phase {
-            Phase::Working => {
-                state.stalled.filter(|since| now.saturating_duration_since(*since) >= PATIENCE)
-            }
+            Phase::Working => state
+                .stalled
+                .filter(|since| now.saturating_duration_since(*since) >= STALL_BEFORE_EVICTION),
             _ => Some(state.since),
         }
     }

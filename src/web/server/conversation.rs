@@ -10,17 +10,22 @@ use hyper::{
     service::{Service, service_fn},
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     activity::{Activity, AnswerBody, RequestBody},
     limits::Limits,
-    stream::{Watched, linger},
+    stream::{ObservedStream, linger},
+    tls::Tls,
 };
 use crate::web::headers;
 
-/// Who is at the other end of the connection; [`super::serve`] puts it into the request's extensions.
+/// Who is at the other end of the connection; [`super::serve`] puts it into the request's
+/// extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
@@ -43,10 +48,20 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn error::Error + Send + Sync>>,
 {
+    /// [`Conversation::hold`], once the client has spoken TLS' handshake.
+    pub(super) async fn hold_over_tls(self, socket: TcpStream, tls: &Tls) {
+        let (peer, handshake) = (self.peer.0, self.limits.handshake);
+        match tokio::time::timeout(handshake, tls.acceptor().accept(socket)).await {
+            Ok(Ok(stream)) => self.hold(stream).await,
+            Ok(Err(error)) => log::debug!("no TLS with {peer}: {error}"),
+            Err(_) => log::debug!("no TLS with {peer}: it takes too long"),
+        }
+    }
+
     /// Answers the requests of a connection, until the client ends it or the server does.
     pub(super) async fn hold(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
         let Self { service, limits, activity, peer, stop } = self;
-        let stream = TokioIo::new(Watched::new(stream, activity.clone()));
+        let stream = TokioIo::new(ObservedStream::new(stream, activity.clone()));
         let service = service_fn(move |request: Request<Incoming>| {
             activity.begins();
             let (answering, waiting) = (activity.clone(), activity.clone());

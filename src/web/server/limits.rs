@@ -22,8 +22,8 @@ pub(crate) struct Limits {
     pub(crate) stall: Duration,
     /// A request's head, in bytes.
     pub(crate) head_bytes: usize,
-    /// Between two looks for what takes too long.
-    pub(crate) look: Duration,
+    /// Between two polls for connections that take too long.
+    pub(crate) poll_interval: Duration,
     /// For requests that are under way when the server ends.
     pub(crate) shutdown: Duration,
 }
@@ -39,7 +39,7 @@ impl Limits {
             idle: Duration::from_secs(90),
             stall: Duration::from_mins(1),
             head_bytes: 32 * 1024,
-            look: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(1),
             shutdown: Duration::from_secs(5),
         }
     }

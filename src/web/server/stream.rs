@@ -1,4 +1,4 @@
-//! A connection's bytes on their way, noted by its [`Activity`]; and its last ones.
+//! A connection's bytes, observed by its [`Activity`], and how a connection is closed.
 
 use std::{
     io,
@@ -12,28 +12,30 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 
 use super::activity::Activity;
 
-/// A client may take so long for what was sent last, and go on sending so much, in bytes.
-const LINGER: (Duration, usize) = (Duration::from_secs(1), 4 << 20);
+/// How long a client may take to receive what was sent last.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// So many bytes it may go on sending meanwhile.
+const LINGER_BYTES: usize = 4 << 20;
 
 /// A connection, plain or TLS.
-pub(super) struct Watched<S> {
+pub(super) struct ObservedStream<S> {
     inner: S,
     activity: Arc<Activity>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ObservedStream<S> {
     pub(super) fn new(inner: S, activity: Arc<Activity>) -> Self {
         Self { inner, activity }
     }
 
-    /// Tells whether something could be sent.
+    /// Notes whether the client takes what is sent.
     fn sent<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.sending(result.is_pending());
         result
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ObservedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -48,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -84,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 /// Closes a connection so that the client gets what was sent last: a socket that is closed while
 /// its client still sends throws that away.
 pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let (time, mut left) = LINGER;
+    let mut left = LINGER_BYTES;
     let rest = async {
         stream.shutdown().await?;
         let mut waste = [0; 4_096];
@@ -97,5 +99,5 @@ pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         io::Result::Ok(())
     };
     // It ends one way or the other.
-    let _ = tokio::time::timeout(time, rest).await;
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, rest).await;
 }

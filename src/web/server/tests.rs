@@ -44,11 +44,15 @@ struct Hands {
 }
 
 /// A test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits for one.
 async fn one(of: &Semaphore) {
-    tokio::time::timeout(PATIENCE, of.acquire()).await.expect("it does not come").unwrap().forget();
+    tokio::time::timeout(TEST_TIMEOUT, of.acquire())
+        .await
+        .expect("it does not come")
+        .unwrap()
+        .forget();
 }
 
 /// A body without an end.
@@ -115,7 +119,7 @@ fn api(settings: &[(&str, &str)]) -> Config {
 
 /// The limits of production, but looked at often.
 fn limits() -> Limits {
-    Limits { look: Duration::from_millis(5), ..Limits::of(&api(&[]).api) }
+    Limits { poll_interval: Duration::from_millis(5), ..Limits::of(&api(&[]).api) }
 }
 
 async fn start(limits: Limits) -> Running {
@@ -153,7 +157,7 @@ impl Running {
 async fn rest(mut connection: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
     let reading = connection.read_to_end(&mut bytes);
-    let _ = tokio::time::timeout(PATIENCE, reading).await.expect("it is not closed");
+    let _ = tokio::time::timeout(TEST_TIMEOUT, reading).await.expect("it is not closed");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -387,7 +391,7 @@ async fn at_the_end_requests_are_answered_and_idle_connections_closed() {
     assert!(TcpStream::connect(server.address).await.is_err(), "nothing more is accepted");
     server.hands.go_on.add_permits(1);
     assert!(rest(waiting).await.ends_with("waited"));
-    tokio::time::timeout(PATIENCE, server.task).await.expect("it does not end").unwrap();
+    tokio::time::timeout(TEST_TIMEOUT, server.task).await.expect("it does not end").unwrap();
 }
 
 #[tokio::test]
@@ -396,7 +400,7 @@ async fn the_end_does_not_wait_for_ever() {
     let waiting = server.sent(&format!("GET /wait HTTP/1.1\r\n{KEEP}")).await;
     one(&server.hands.waiting).await;
     server.stop.cancel();
-    tokio::time::timeout(PATIENCE, server.task).await.expect("it does not end").unwrap();
+    tokio::time::timeout(TEST_TIMEOUT, server.task).await.expect("it does not end").unwrap();
     assert_eq!(rest(waiting).await, "");
 }
 
@@ -592,8 +596,8 @@ async fn the_whole_way_from_the_socket_through_the_gate_to_a_warp_route() {
 
 #[test]
 fn that_nothing_can_be_accepted_is_said_once_a_minute_with_how_often_it_was_so() {
-    let (mut failures, start) = (Failures::default(), Instant::now());
+    let (mut failures, start) = (AcceptFailures::default(), Instant::now());
     let said =
-        (0..1_300).filter_map(|tenth| failures.another(start + Duration::from_millis(100 * tenth)));
+        (0..1_300).filter_map(|tenth| failures.count(start + Duration::from_millis(100 * tenth)));
     assert_eq!(said.collect::<Vec<_>>(), [0, 599, 599]);
 }

@@ -1,5 +1,6 @@
-//! Where a browser's request was sent to and where it came from: against names bent to this address
-//! (DNS rebinding), and pages from elsewhere that make a browser ask (cross-site requests).
+//! Which host a browser's request was sent to, and which page sent it. This protects against host
+//! names that an attacker points at this address (DNS rebinding), and against other sites' pages
+//! that make a browser send requests (cross-site requests).
 
 use std::net::IpAddr;
 
@@ -13,27 +14,27 @@ use crate::{text, web::problem::Problem};
 /// What a name is cut to where a message shows it.
 const NAME_WIDTH: usize = 80;
 
-/// The names under which this server is known.
+/// The host names of this server.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct KnownHosts {
     names: Vec<String>,
     secure: bool,
 }
 
-/// Which page made a browser ask.
+/// Which page made a browser send a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
-    /// Ours.
-    Here,
-    /// Another, or nobody can tell which.
-    Elsewhere,
-    /// The request does not say: no browser of today.
-    Untold,
+pub(super) enum RequestOrigin {
+    /// The dashboard, or the user: a bookmark, the address bar.
+    OwnPage,
+    /// A page of another site.
+    OtherPage,
+    /// The request does not say. Every browser of today does.
+    Unknown,
 }
 
-impl Places {
-    /// With these names besides those that are known anyway: addresses, localhost, and the
-    /// machine's own name.
+impl KnownHosts {
+    /// These names, beside those that are always known: addresses, localhost, and the machine's own
+    /// name.
     pub(super) fn new(names: &[String], secure: bool) -> Self {
         let machine = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
         let names =
@@ -41,9 +42,9 @@ impl Places {
         Self { names, secure }
     }
 
-    /// Lets a request pass that was sent to a known name. An address can't be bent: whoever typed
-    /// it meant it.
-    pub(super) fn known_host(&self, parts: &Parts) -> Result<(), Problem> {
+    /// Lets a request pass that was sent to a known name, or to an address: no attacker can point
+    /// an address elsewhere.
+    pub(super) fn require_known_host(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(authority) = authority(parts) else {
             return Err(Problem::misdirected("the request has no Host, or one that can't be read"));
         };
@@ -63,28 +64,28 @@ impl Places {
         )))
     }
 
-    /// Where a request came from, as the browser says and no page can change: `Sec-Fetch-Site`,
-    /// else `Origin`.
-    pub(super) fn came_from(&self, parts: &Parts) -> Came {
+    /// Which page sent a request, by headers that the browser sets and no page can change:
+    /// `Sec-Fetch-Site`, else `Origin`.
+    pub(super) fn origin_of(&self, parts: &Parts) -> RequestOrigin {
         if let Some(site) = parts.headers.get("sec-fetch-site") {
             // "none": the user's own doing, by a bookmark or the address bar.
             return if matches!(site.as_bytes(), b"same-origin" | b"none") {
-                Came::Here
+                RequestOrigin::OwnPage
             } else {
-                Came::Elsewhere
+                RequestOrigin::OtherPage
             };
         }
-        let Some(origin) = parts.headers.get(ORIGIN) else { return Came::Untold };
+        let Some(origin) = parts.headers.get(ORIGIN) else { return RequestOrigin::Unknown };
         let here = origin
             .to_str()
             .ok()
             .zip(authority(parts))
             .is_some_and(|(origin, here)| self.same(origin, &here));
-        if here { Came::Here } else { Came::Elsewhere }
+        if here { RequestOrigin::OwnPage } else { RequestOrigin::OtherPage }
     }
 
-    /// Whether a page of this origin is one that was sent to `here`. Without TLS of our own, a
-    /// proxy's is as good.
+    /// Whether a page of this origin was loaded from `here`. Where this server has no TLS, a proxy
+    /// in front of it may have: then `https` counts, too.
     fn same(&self, origin: &str, here: &Authority) -> bool {
         let Some((scheme, rest)) = origin.split_once("://") else { return false };
         let usual = match scheme {
@@ -98,13 +99,13 @@ impl Places {
     }
 }
 
-/// The port that the request was sent to, as its client sees it; `None` where it does not say.
+/// The port that the request was sent to, as the client sees it; `None` for the scheme's default.
 pub(super) fn port(parts: &Parts) -> Option<u16> {
     authority(parts)?.port_u16()
 }
 
-/// Where the request was sent to: of its address where that is whole (RFC 9112, 3.2.2), else of its
-/// one `Host`.
+/// The host and port that the request was sent to: from an absolute request target (RFC 9112,
+/// 3.2.2), else from its one `Host` header.
 fn authority(parts: &Parts) -> Option<Authority> {
     if let Some(authority) = parts.uri.authority() {
         return Some(authority.clone());

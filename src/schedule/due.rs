@@ -1,0 +1,84 @@
+//! A due time of an entry, and what becomes of it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// Why an entry is run now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The time for which it was due.
+    pub(crate) time: Timestamp,
+    /// What became of that time before this run.
+    pub(crate) before: Before,
+}
+
+/// What became of a due time before the run that is for it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing: it is due now.
+    Nothing,
+    /// It was missed, and is made up for.
+    Missed,
+    /// Its run was cut off, and is made up for.
+    CutOff,
+    /// Nothing: the entry was not due; a person started it.
+    NotDue,
+}
+
+/// What is remembered of an entry from before the program was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// The entry's due times up to this one are dealt with.
+    pub(crate) due: Timestamp,
+    /// The entry's last run, where it began and did not end.
+    pub(crate) cut_off: Option<CutOff>,
+}
+
+/// A run that was cut off with the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CutOff {
+    /// The time for which it was due.
+    pub(crate) due: Timestamp,
+    /// It already made up for another run for the same time, which was cut off, too.
+    pub(crate) again: bool,
+}
+
+/// Why a tick was missed and is not made up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// The entry's run before still went on, or still waited for its turn.
+    StillRunning,
+    /// The program was down, or the machine slept, and the entry does not catch up.
+    Down,
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StillRunning => "the run before has not ended",
+            Self::Down => "the program was down or the machine slept, and catching up is off",
+        })
+    }
+}
+
+/// Why a run that was cut off is not made up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// The run that made up for it was cut off as well.
+    Again,
+    /// The entry does not catch up.
+    NoCatchUp,
+    /// The entry is paused.
+    Paused,
+}
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Again => "the run that made up for it was cut off as well",
+            Self::NoCatchUp => "catching up is off",
+            Self::Paused => "the entry is paused",
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! What the scheduler knows, and what people want of it, from anywhere and at any time.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{
+    board::{Action, Board, EntryStatus},
+    crontab::CrontabEntry,
+    due::Due,
+    runner::{DueEvent, StartReply, Started},
+    timer::Timer,
+    writer::ScheduleWriter,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync::lock,
+};
+
+/// A run of an entry that a person asked for.
+pub(super) struct ManualRun {
+    pub(super) entry: Arc<CrontabEntry>,
+    pub(super) due: Due,
+    pub(super) reply: StartReply,
+}
+
+/// Shows what the scheduler knows, and does what people want of it, from anywhere and at any time.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(super) board: Arc<Mutex<Board>>,
+    pub(super) timer: Arc<dyn Timer>,
+    pub(super) writer: ScheduleWriter,
+    /// Wakes the loop.
+    pub(super) wake: Arc<Notify>,
+    pub(super) manual_runs: mpsc::UnboundedSender<ManualRun>,
+}
+
+impl View {
+    /// All entries as they are now, in the order of their lines.
+    pub(crate) fn entries(&self) -> Vec<EntryStatus> {
+        lock(&self.board).statuses()
+    }
+
+    /// Runs the entry with this key now, and comes back when the run has its place in the line;
+    /// `None` where there is no such entry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
+    /// where the program ends, and why the run could not begin.
+    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<Started>> {
+        let (reply, told) = oneshot::channel();
+        {
+            let mut board = lock(&self.board);
+            let Some((entry, due)) = board.run_now(key, self.timer.now())? else { return Ok(None) };
+            // Under the lock: once the board has ended, nothing comes here any more.
+            let _ = self.manual_runs.send(ManualRun { entry, due, reply: StartReply::new(reply) });
+        }
+        match told.await {
+            Ok(started) => started.map(Some),
+            Err(_) if lock(&self.board).is_ending() => Err(Error::new(
+                ErrorKind::Cancelled,
+                "the run did not begin: the program is ending",
+            )),
+            Err(_) => Err(Error::internal("the run broke off before it began")),
+        }
+    }
+
+    /// Does not start the entry with this key at its times any more; `None` where there is none,
+    /// else the keys of all that are paused.
+    pub(crate) fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
+        let mut board = lock(&self.board);
+        board.pause(key).then(|| board.paused().clone())
+    }
+
+    /// Starts the entry with this key at its times again; `None` where there is none, else the keys
+    /// of all that are paused.
+    pub(crate) fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
+        let mut board = lock(&self.board);
+        let actions = board.resume(key, self.timer.now())?;
+        let dealt_with = actions.into_iter().filter_map(|action| match action {
+            Action::Remember(entry, due) => Some((entry, DueEvent::DealtWith(due))),
+            _ => None,
+        });
+        self.writer.remember(dealt_with.collect());
+        self.wake.notify_one();
+        Some(board.paused().clone())
+    }
+}

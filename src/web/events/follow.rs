@@ -1,0 +1,157 @@
+//! Follows the store, and tells the hub what happens in it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak, mpsc},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::hub::{EventName, Hub};
+use crate::{
+    error::{ErrorKind, Result},
+    run_words::RunStatus,
+    runs::{
+        Store,
+        record::{Filter, Line, RunRecord},
+    },
+    web::run_answer::shown,
+};
+
+/// How often the store is polled for changes, and the runs for how far they are.
+const STORE_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the store is polled for runs whose process ended without a word.
+const DEAD_RUN_POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// So many lines of a run's log are read at a time.
+const LINES_AT_A_TIME: usize = 500;
+
+/// Follows a store on a thread of its own, and publishes what happens in it, until the returned
+/// sender is dropped. What is in the store already is not published. Reads the store, so that the
+/// caller may block for moments.
+pub(crate) fn follow(store: Store, hub: &Arc<Hub>) -> mpsc::Sender<()> {
+    let (stop, stopped) = mpsc::channel();
+    let hub = Arc::downgrade(hub);
+    let mut follower = Follower::new(store);
+    let follow = move || {
+        let mut looked = Instant::now();
+        while stopped.recv_timeout(STORE_POLL_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let Some(hub) = Weak::upgrade(&hub) else { return };
+            let version = follower.store.change_count().ok();
+            let look_for_dead =
+                !follower.open.is_empty() && looked.elapsed() >= DEAD_RUN_POLL_INTERVAL;
+            if version != follower.version || look_for_dead {
+                looked = Instant::now();
+                match follower.look(&hub) {
+                    Ok(()) => follower.version = version,
+                    Err(error) => log::debug!("what happens can't be told: {error}"),
+                }
+            }
+            follower.open.keys().for_each(|run| hub.publish_progress(run));
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("events".into()).spawn(follow) {
+        log::warn!("what happens is not told to those who watch: {error}");
+    }
+    stop
+}
+
+struct Follower {
+    store: Store,
+    /// The newest row that was published; `None` where there was no store yet.
+    row: Option<i64>,
+    version: Option<i64>,
+    /// The runs that go on, with the number of the last line of each that was published.
+    open: BTreeMap<String, (RunRecord, u64)>,
+}
+
+impl Follower {
+    /// Follows what happens from now on, and the runs that go on now.
+    fn new(store: Store) -> Self {
+        let mut follower = Self { store, row: None, version: None, open: BTreeMap::new() };
+        if let Err(error) = follower.begin() {
+            log::debug!("what went on before is not followed: {error}");
+        }
+        follower
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let row = match self.store.last_row() {
+            Ok(row) => row,
+            // There is no store yet.
+            Err(error) if error.kind == ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        for status in [RunStatus::Running, RunStatus::Waiting] {
+            for run in self.store.list(&Filter { status: Some(status), ..Filter::default() })? {
+                let last = self.store.last_lines(&run.id, 1)?.first().map_or(0, |line| line.number);
+                self.open.insert(run.id.clone(), (run, last));
+            }
+        }
+        self.row = Some(row);
+        Ok(())
+    }
+
+    fn look(&mut self, hub: &Hub) -> Result<()> {
+        let Some(row) = self.row else { return self.begin() };
+        if self.store.last_row()? < row {
+            // Another store is in its place, or its rows were numbered anew.
+            self.open.clear();
+            hub.tell(EventName::Reset);
+            return self.begin();
+        }
+        let (last, runs) = self.store.runs_behind(row)?;
+        self.row = Some(last);
+        for run in runs {
+            if self.open.contains_key(&run.id) {
+                continue;
+            }
+            hub.publish(EventName::RunStarted, Some(&run.id), &shown(&run));
+            self.open.insert(run.id.clone(), (run, 0));
+        }
+        let ids: Vec<String> = self.open.keys().cloned().collect();
+        for id in ids {
+            // The record first: where it has ended, all lines of its log are in the store by now.
+            let record = match self.store.get(&id) {
+                Ok(record) => record,
+                Err(error) if matches!(error.kind, ErrorKind::Usage | ErrorKind::NotFound) => {
+                    self.open.remove(&id);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.publish_lines(hub, &id)?;
+            let Some((known, _)) = self.open.get_mut(&id) else { continue };
+            if !record.status.is_open() {
+                hub.publish_progress(&id);
+                hub.progress().forget(&id);
+                hub.publish(EventName::RunEnded, Some(&id), &shown(&record));
+                self.open.remove(&id);
+            } else if record.status != known.status {
+                hub.publish(EventName::RunStarted, Some(&id), &shown(&record));
+                *known = record;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_lines(&mut self, hub: &Hub, id: &str) -> Result<()> {
+        let Some((_, told)) = self.open.get_mut(id) else { return Ok(()) };
+        loop {
+            let lines = self.store.lines(id, *told, LINES_AT_A_TIME)?;
+            for line in &lines {
+                hub.publish(EventName::RunLine, Some(id), &line_of(id, line));
+                *told = line.number;
+            }
+            if lines.len() < LINES_AT_A_TIME {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn line_of(run: &str, line: &Line) -> Value {
+    let mut value = serde_json::to_value(line).unwrap_or_default();
+    value["run"] = run.into();
+    value
+}
