@@ -2,8 +2,8 @@
 
 mod connect;
 mod handover;
+pub(crate) mod run_reports;
 pub(crate) mod serve;
-mod telling;
 
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use connect::{Connection, builtin_options, connect};
 pub(crate) use serve::{Serving, serve};
-pub(crate) use telling::{report, report_of_record, report_of_unstarted};
 
 use crate::{
     clock::SystemClock,

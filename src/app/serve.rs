@@ -4,9 +4,10 @@
 mod daemons;
 mod freshness;
 mod http;
+mod notified_run;
 mod program;
 mod runner;
-mod shared;
+mod state;
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +38,7 @@ use daemons::Daemons;
 use freshness::FreshnessWatch;
 use program::Program;
 use runner::CrontabRunner;
-use shared::Shared;
+use state::ServeState;
 
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
@@ -64,34 +65,42 @@ pub(crate) struct Serving {
 }
 
 /// Serves until it is cancelled; then nothing new is started, and what runs has the grace time to
-/// end.
+/// end. The order of the steps matters:
+///
+/// 1. SIGHUP is watched for: unwatched, it ends the process.
+/// 2. The lock on the data folder is taken: a second `serve` would start everything twice.
+/// 3. The HTTP port is bound, and the token found or made; nothing is answered yet.
+/// 4. The log says who is notified of problems, and whether the time zone is unknown.
+/// 5. A damaged store of runs is moved aside, before anything reads it.
+/// 6. The configuration's daemon is connected to.
+/// 7. The sign that `serve` runs is written, and problems that kept it from starting end.
+/// 8. The scheduler is made: what was missed or cut off is planned from the store.
+/// 9. The crontab's file is watched, messages are delivered, volumes are looked at.
+/// 10. HTTP is answered; then the service manager is told that the program is ready.
+/// 11. The scheduler runs until the cancellation; runs over HTTP have the same grace time as its
+///     runs, at the same time.
+/// 12. Events end, then the tasks of 9 and 10: answers are sent to the end, and a message that is
+///     being sent is not cut off.
+/// 13. The last messages are sent, for a few seconds at most.
+/// 14. Daemons are closed, unless a run that did not end still uses one.
+/// 15. The sign that `serve` runs is removed.
 ///
 /// # Errors
 /// [`ErrorKind::Busy`] where another `serve` works with the same data folder; a configuration error
 /// where the data folder or the daemon can't be used at all.
 pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, notifier } = serving;
-    // First of all: a SIGHUP that nobody watches for ends the process.
-    let reload = Arc::new(Notify::new());
-    let hangup = reload.clone();
-    logging::on_hangup(move || {
-        log::info!("reading the crontab again");
-        hangup.notify_one();
-    });
+    let reload = reload_on_hangup();
     let alone = alone(&config).await;
     let _alone = or_tell(&notifier, alone).await?;
     let listening = http::listen(&config).await;
     let listening = or_tell(&notifier, listening).await?;
-    say_who_is_told(&notifier);
-    if let Some(zone) = clock::unknown_zone() {
-        log::error!(
-            "TZ is \"{zone}\", which is no time zone that is known here: lines without CRON_TZ are due in UTC"
-        );
-    }
+    log_channels(&notifier);
+    log_unknown_zone();
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
     let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(ServeState {
         recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
         turns: Arc::new(Turns::new(config.max_concurrent)),
         notifier: notifier.clone(),
@@ -110,23 +119,8 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
     log::info!("{what}");
 
-    let options = Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
-    let (sign, followed) = (running_sign(config), config.data_dir.join(FOLLOWED));
     let address = listening.as_ref().map(|(listener, _)| listener.to_string()).unwrap_or_default();
-    let runner = Arc::new(CrontabRunner(shared.clone()));
-    let told = notifier.clone();
-    let scheduler = blocking::run(move || {
-        if let Err(error) = std::fs::write(followed, &crontab.file) {
-            log::debug!("\"status\" will not know which crontab is followed: {error}");
-        }
-        if let Err(error) = std::fs::write(sign, address) {
-            log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
-        }
-        told.resolve(START, "serve runs again", "It follows the crontab.");
-        told.resolve("crontab", "the crontab is in order again", "It is in force.");
-        Scheduler::new(&crontab, options, Arc::new(SystemClock), runner)
-    })
-    .await;
+    let scheduler = start_scheduler(&shared, crontab, address).await;
 
     let stop = CancellationToken::new();
     let watched = shared.config.clone();
@@ -143,7 +137,6 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     manager.ready(&what);
     tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + LAST_STEPS));
     let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
-    // Both have the same grace time, at the same time; whoever waits for an answer has it then.
     let (ended, http_ended) =
         tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
     shared.hub.close();
@@ -151,7 +144,6 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     if let Some(answering) = answering {
         let _ = answering.await;
     }
-    // It ends within a moment; a message that is being sent is not cut off.
     let _ = delivering.await;
     notifier.deliver_within(LAST_MESSAGES).await;
     if ended.left_behind.is_empty() && http_ended.left_behind == 0 {
@@ -162,6 +154,47 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let cut_off = ended.cut_off.len() + http_ended.cut_off;
     log::info!("ended; {} cut off", counted(cut_off, "run was", "runs were"));
     Ok(())
+}
+
+/// Notified at each SIGHUP from now on.
+fn reload_on_hangup() -> Arc<Notify> {
+    let reload = Arc::new(Notify::new());
+    let hangup = reload.clone();
+    logging::on_hangup(move || {
+        log::info!("reading the crontab again");
+        hangup.notify_one();
+    });
+    reload
+}
+
+/// Writes the sign that `serve` runs, with the address at which it listens; ends the problems that
+/// kept it from starting; and plans the crontab's runs.
+async fn start_scheduler(state: &Arc<ServeState>, crontab: Crontab, address: String) -> Scheduler {
+    let state = state.clone();
+    blocking::run(move || {
+        let config = &state.config;
+        if let Err(error) = std::fs::write(config.data_dir.join(FOLLOWED), &crontab.file) {
+            log::debug!("\"status\" will not know which crontab is followed: {error}");
+        }
+        if let Err(error) = std::fs::write(running_sign(config), address) {
+            log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
+        }
+        state.notifier.resolve(START, "serve runs again", "It follows the crontab.");
+        state.notifier.resolve("crontab", "the crontab is in order again", "It is in force.");
+        let options =
+            Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
+        let runner = Arc::new(CrontabRunner(state.clone()));
+        Scheduler::new(&crontab, options, Arc::new(SystemClock), runner)
+    })
+    .await
+}
+
+fn log_unknown_zone() {
+    if let Some(zone) = clock::unknown_zone() {
+        log::error!(
+            "TZ is \"{zone}\", which is no time zone that is known here: lines without CRON_TZ are due in UTC"
+        );
+    }
 }
 
 /// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another
@@ -239,7 +272,7 @@ fn running_sign(config: &Config) -> PathBuf {
     config.data_dir.join("serve.running")
 }
 
-fn say_who_is_told(notifier: &Notifier) {
+fn log_channels(notifier: &Notifier) {
     let channels = notifier.channels();
     for channel in &channels {
         log::info!("problems are told by {}: {}", channel.channel.as_str(), channel.to);

@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
             Ok(connection) => connection,
             Err(error) => {
                 // It never became a run, and people are to know of it all the same.
-                context.notifier.on_run_end(&app::report_of_unstarted(
+                context.notifier.on_run_end(&app::run_reports::of_unstarted(
                     &script,
                     &typed,
                     context.flags.dry_run,
@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
         let finished = runs::run(&door, request, cancellation.clone()).await;
         stop.cancel();
-        let report = app::report(&door, &finished, Trigger::Cli, &typed);
+        let report = app::run_reports::of_finished(&door, &finished, Trigger::Cli, &typed);
         context.notifier.on_run_end(&report);
         drop(spinner);
         // What was cut short may still block: then nobody's request is waited for, either.

@@ -53,7 +53,8 @@ pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
         paused as f64,
     );
     text.gauge("convoy_backups_outbox_messages", "Messages that wait to be sent.", waiting as f64);
-    volumes(&mut text, &report);
+    volumes(&mut text, &report.volumes);
+    program(&mut text, &report);
     let mut response = Response::new(text.0.into());
     response
         .headers_mut()
@@ -113,20 +114,22 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
     text.sample("convoy_backups_backup_bytes_total", &[], totals.backup_bytes as f64);
 }
 
-fn volumes(text: &mut Text, report: &Report) {
-    let seconds = |time: jiff::Timestamp| time.as_millisecond() as f64 / 1_000.0;
+/// Seconds since the epoch.
+fn seconds(time: jiff::Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1_000.0
+}
+
+fn volumes(text: &mut Text, volumes: &[VolumeStatus]) {
     let mut of_volumes = |name: &str, help: &str, value: &dyn Fn(&VolumeStatus) -> Option<f64>| {
         text.family(name, "gauge", help);
-        for volume in &report.volumes {
-            if let Some(value) = value(volume) {
-                let name_of = [
-                    ("volume", volume.name.as_str()),
-                    ("daemon", volume.daemon.as_deref().unwrap_or_default()),
-                ];
-                // An empty label is the same as none.
-                let labels = if volume.daemon.is_some() { &name_of[..] } else { &name_of[..1] };
-                text.sample(name, labels, value);
-            }
+        for (volume, value) in volumes.iter().filter_map(|volume| Some((volume, value(volume)?))) {
+            let labels = [
+                ("volume", volume.name.as_str()),
+                ("daemon", volume.daemon.as_deref().unwrap_or_default()),
+            ];
+            // Prometheus takes an empty label for none.
+            let labels = if volume.daemon.is_some() { &labels[..] } else { &labels[..1] };
+            text.sample(name, labels, value);
         }
     };
     of_volumes(
@@ -156,6 +159,10 @@ fn volumes(text: &mut Text, report: &Report) {
         "How many things are wrong with the volume.",
         &|volume| Some(volume.problems.len() as f64),
     );
+}
+
+/// The program and its last look as a whole.
+fn program(text: &mut Text, report: &Report) {
     text.gauge(
         "convoy_backups_healthy",
         "Whether nothing is known to be wrong.",

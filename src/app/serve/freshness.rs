@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::shared::Shared;
+use super::{notified_run::interruption_told, state::ServeState};
 use crate::{
-    app::{report_of_record, telling::interruption_told},
+    app::run_reports,
     blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
@@ -22,16 +22,16 @@ use crate::{
     status::{self, Coverage, DaemonLook, Known, Looked, Report, VolumeStatus, alerts},
 };
 
-/// Between two looks whether every volume's backup is new enough.
-const LOOK_EVERY: Duration = Duration::from_mins(5);
-/// A look that takes longer is told: the daemon or a network folder hangs.
-const LOOK_TIME: Duration = Duration::from_mins(30);
-/// What the problem of a look that does not come to its end is known by.
-const WATCH: &str = "freshness watch";
+/// How long after a look the next one begins, where nothing asks for one earlier.
+const LOOK_INTERVAL: Duration = Duration::from_mins(5);
+/// After this time people are told that a look hangs: the daemon or a network folder does.
+const LOOK_ALERT_AFTER: Duration = Duration::from_mins(30);
+/// The key of the problem that a look does not come to its end.
+const LOOK_PROBLEM: &str = "freshness watch";
 
 /// Looks at the volumes every few minutes, and after each run.
 pub(super) struct FreshnessWatch {
-    shared: Arc<Shared>,
+    shared: Arc<ServeState>,
     view: View,
     /// When `serve` was started.
     since: Timestamp,
@@ -51,7 +51,7 @@ fn tell_interrupted(store: &Store, notifier: &Notifier) {
                     run.id,
                     run.script
                 );
-                notifier.on_run_end(&report_of_record(store, &run));
+                notifier.on_run_end(&run_reports::of_record(store, &run));
                 interruption_told(store, &run.id);
             }
         }
@@ -74,7 +74,7 @@ fn tell_daemon_and_destinations(notifier: &Notifier, known: &Known) {
 }
 
 impl FreshnessWatch {
-    pub(super) fn new(shared: Arc<Shared>, view: View) -> Self {
+    pub(super) fn new(shared: Arc<ServeState>, view: View) -> Self {
         let since = SystemClock.now();
         Self { shared, view, since, report: watch::Sender::new(None), looking: Arc::default() }
     }
@@ -93,7 +93,7 @@ impl FreshnessWatch {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.shared.changed.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
         }
     }
@@ -101,7 +101,7 @@ impl FreshnessWatch {
     /// Looks, and waits until that is done; where it takes too long, people are told, and there is
     /// no second look beside the first.
     pub(super) async fn look_now(self: Arc<Self>) {
-        // It goes with the look itself: whoever asked for it may go away meanwhile.
+        // The guard goes with the look itself: the caller may go away meanwhile.
         let asked = Instant::now();
         let mut guard = self.looking.clone().lock_owned().await;
         // Of all who waited for a look that was under way, one looks again for the rest.
@@ -110,18 +110,17 @@ impl FreshnessWatch {
         }
         *guard = Some(Instant::now());
         let watch = self.clone();
-        // Most of it reads the store and other files, and scripts: on a thread of its own it keeps
-        // nobody waiting.
+        // A look mostly reads the store, files and scripts, and so blocks: it has a thread.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
             watch.shared.notifier.resolve(
-                WATCH,
+                LOOK_PROBLEM,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",
             );
             drop(guard);
         });
-        let looked = match tokio::time::timeout(LOOK_TIME, &mut looking).await {
+        let looked = match tokio::time::timeout(LOOK_ALERT_AFTER, &mut looking).await {
             Ok(looked) => looked,
             Err(_) => {
                 let why = "The daemon or the destination did not answer for half an hour: does a network folder hang?";
@@ -136,11 +135,12 @@ impl FreshnessWatch {
 
     async fn tell_broken(&self, why: String) {
         let notifier = self.shared.notifier.clone();
-        blocking::run(move || notifier.problem(WATCH, "backups can't be looked at", &why)).await;
+        blocking::run(move || notifier.problem(LOOK_PROBLEM, "backups can't be looked at", &why))
+            .await;
     }
 
     async fn look(&self) {
-        let Shared { config, notifier, daemons, .. } = &*self.shared;
+        let ServeState { config, notifier, daemons, .. } = &*self.shared;
         let store = self.shared.store();
         tell_interrupted(store, notifier);
         let crontab = self.shared.crontab();

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{freshness::FreshnessWatch, shared::Shared};
+use super::{
+    freshness::FreshnessWatch,
+    notified_run::{log_end, run_and_notify},
+    state::ServeState,
+};
 use crate::{
-    app::{
-        Connection, library, settings,
-        telling::{log_end, run_and_tell},
-    },
+    app::{Connection, library, settings},
     blocking,
     clock::{Clock as _, SystemClock},
     config::Config,
@@ -27,7 +28,7 @@ use crate::{
 
 /// What of the program the routes need.
 pub(super) struct Program {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServeState>,
     /// What scripts see of the configuration.
     settings: Arc<Settings>,
     readers: Arc<Turns>,
@@ -47,7 +48,7 @@ const READERS: usize = 32;
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 impl Program {
-    pub(super) fn new(shared: Arc<Shared>, freshness: Arc<FreshnessWatch>, view: View) -> Self {
+    pub(super) fn new(shared: Arc<ServeState>, freshness: Arc<FreshnessWatch>, view: View) -> Self {
         Self {
             settings: settings(&shared.config),
             shared,
@@ -87,7 +88,8 @@ impl Program {
         let (send, finished) = oneshot::channel();
         let shared = self.shared.clone();
         self.running.spawn(async move {
-            let finished = run_and_tell(announced, &shared.notifier, std::future::ready(())).await;
+            let finished =
+                run_and_notify(announced, &shared.notifier, std::future::ready(())).await;
             log_end(&finished);
             if is_of_interest {
                 shared.changed.notify_one();

@@ -9,9 +9,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{program, shared::Shared};
+use super::{
+    notified_run::{log_end, run_and_notify},
+    program,
+    state::ServeState,
+};
 use crate::{
-    app::telling::{log_end, run_and_tell},
     blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
@@ -27,7 +30,7 @@ use crate::{
 };
 
 /// Runs the crontab's lines.
-pub(super) struct CrontabRunner(pub(super) Arc<Shared>);
+pub(super) struct CrontabRunner(pub(super) Arc<ServeState>);
 
 impl CrontabRunner {
     async fn try_run(
@@ -61,7 +64,7 @@ impl CrontabRunner {
             }));
         }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
-        let finished = run_and_tell(announced, &self.0.notifier, begins).await;
+        let finished = run_and_notify(announced, &self.0.notifier, begins).await;
         log_end(&finished);
         Ok(finished)
     }
@@ -85,6 +88,24 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timesta
     }
 }
 
+/// Notifies people that a line could not be started, or that it could be started again.
+fn tell_of_start(state: &ServeState, entry: &Arc<CrontabEntry>, due: Due, started: Result<()>) {
+    let script = &entry.script;
+    let key = format!("entry {}", entry.key);
+    let what =
+        format!("\"{script} {}\" (line {} of the crontab)", entry.arguments_text(), entry.line);
+    let Err(error) = started else {
+        state.notifier.resolve(&key, &format!("{script} can be started again"), &what);
+        return;
+    };
+    log::error!("line {}: \"{script}\" can't be started: {error}", entry.line);
+    skip(state.store(), std::iter::once((entry.clone(), due.time, error.to_string())));
+    let when = if due.before == Before::NotDue { "was wanted" } else { "was due" };
+    let text =
+        format!("{what} {when} at {} and could not be started:\n\n{}", due.time, explained(&error));
+    state.notifier.problem(&key, &format!("{script} can't be started"), &text);
+}
+
 fn record_entry(entry: &CrontabEntry) -> runs::Entry {
     runs::Entry { key: entry.key.clone(), line: u32::try_from(entry.line).unwrap_or(u32::MAX) }
 }
@@ -105,53 +126,15 @@ impl Runner for CrontabRunner {
             reply.send(Err(error.clone()));
         }
         if let Some(begins) = begins.filter(|_| ran.is_err()) {
-            // It could not be started, and that is that.
+            // The scheduler waits for the beginning also of a run that could not be started.
             begins.await;
         }
         let end = match &ran {
             Ok(finished) if finished.status == RunStatus::Interrupted => RunEnd::CutOff,
             _ => RunEnd::Ended,
         };
-        let shared = self.0.clone();
-        blocking::run(move || {
-            let key = format!("entry {}", entry.key);
-            let what = format!(
-                "\"{} {}\" (line {} of the crontab)",
-                entry.script,
-                entry.arguments_text(),
-                entry.line
-            );
-            match ran {
-                Ok(_) => shared.notifier.resolve(
-                    &key,
-                    &format!("{} can be started again", entry.script),
-                    &what,
-                ),
-                Err(error) => {
-                    log::error!(
-                        "line {}: \"{}\" can't be started: {error}",
-                        entry.line,
-                        entry.script
-                    );
-                    let when = if due.before == Before::NotDue { "was wanted" } else { "was due" };
-                    skip(
-                        shared.store(),
-                        std::iter::once((entry.clone(), due.time, error.to_string())),
-                    );
-                    let text = format!(
-                        "{what} {when} at {} and could not be started:\n\n{}",
-                        due.time,
-                        explained(&error)
-                    );
-                    shared.notifier.problem(
-                        &key,
-                        &format!("{} can't be started", entry.script),
-                        &text,
-                    );
-                }
-            }
-        })
-        .await;
+        let state = self.0.clone();
+        blocking::run(move || tell_of_start(&state, &entry, due, ran.map(drop))).await;
         self.0.changed.notify_one();
         end
     }

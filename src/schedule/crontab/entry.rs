@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     call::Call,
-    line::Line,
+    line::CrontabLine,
     options::{LineOptions, options},
     schedule::{Patterns, schedule},
     settings::Group,
@@ -106,7 +106,7 @@ impl CrontabEntry {
 
 /// Reads a line that runs a script; what is odd about it goes to `warnings`.
 pub(super) fn parse(
-    line: &Line<'_>,
+    line: &CrontabLine<'_>,
     group: &mut Group<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
@@ -163,7 +163,7 @@ pub(super) fn parse(
 }
 
 fn unknown_script(
-    line: &Line<'_>,
+    line: &CrontabLine<'_>,
     group: &mut Group<'_>,
     mut error: Error,
     given: &[Word],

@@ -40,7 +40,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn plan(ctx: NativeCallContext, items: Array, policy: Map) -> Returned<Array> {
-        call(&ctx, |run| super::decisions(run, &items, &policy))
+        call(&ctx, |run| decisions(run, &items, &policy))
     }
 
     /// The policy for `retention::plan` that a script's arguments ask for: those of them that are
@@ -53,7 +53,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn policy(ctx: NativeCallContext, arguments: Map) -> Returned<Map> {
-        call(&ctx, |run| super::policy_of(run, arguments))
+        call(&ctx, |run| policy_of(run, arguments))
     }
 
     /// Carries out a plan of `retention::plan` for a volume: calls a function with the `id` of each
@@ -75,7 +75,7 @@ pub(crate) mod functions {
         plan: Array,
         delete: FnPtr,
     ) -> Returned<Array> {
-        super::carry_out_plan(&ctx, volume, &plan, &delete)
+        carry_out_plan(&ctx, volume, &plan, &delete)
     }
 }
 

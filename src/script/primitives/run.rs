@@ -64,7 +64,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile)]
     pub(crate) fn failed(ctx: NativeCallContext, volume: &str, error: Dynamic) {
-        call_surely(&ctx, |run| super::record_failure(run, volume, of_thrown(&error)));
+        call_surely(&ctx, |run| record_failure(run, volume, of_thrown(&error)));
     }
 }
 

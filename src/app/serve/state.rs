@@ -19,7 +19,7 @@ use crate::{
     web::events::Hub,
 };
 
-pub(super) struct Shared {
+pub(super) struct ServeState {
     /// The configuration, without what the crontab sets.
     pub(super) config: Arc<Config>,
     pub(super) recorder: Arc<Recorder>,
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) ending: CancellationToken,
 }
 
-impl Shared {
+impl ServeState {
     pub(super) fn store(&self) -> &Arc<Store> {
         self.recorder.store()
     }
