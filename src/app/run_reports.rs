@@ -12,7 +12,7 @@ use crate::{
         FinishedRun, RunEnvironment, Store,
         record::{RunRecord, VolumeRecord},
     },
-    script::{Library, Script},
+    script::Script,
 };
 
 /// How many of the last lines of a run's log a report has.
@@ -36,6 +36,7 @@ pub(crate) fn of_finished(
         status: finished.status,
         dry_run: finished.plan.is_some(),
         read_only: finished.read_only,
+        does: finished.does.clone(),
         backed_up: finished.backed_up.clone(),
         place: Some(environment.origin_key()),
         started: finished.started,
@@ -82,6 +83,7 @@ pub(crate) fn of_unstarted(
         status: RunStatus::Failed,
         dry_run,
         read_only: script.read_only,
+        does: script.does.clone(),
         backed_up: BTreeSet::new(),
         place: None,
         started: SystemClock.now(),
@@ -102,10 +104,8 @@ pub(crate) fn of_record(store: &Store, run: &RunRecord) -> RunReport {
         trigger: run.trigger,
         status: run.status,
         dry_run: run.dry_run,
-        read_only: Library::new(None).and_then(|all| all.load(&run.script)).is_ok_and(|built_in| {
-            // A script of the user's own may be another one by now.
-            built_in.digest == run.digest && built_in.read_only
-        }),
+        read_only: run.read_only,
+        does: run.does.clone(),
         backed_up: BTreeSet::new(),
         place: None,
         started: run.started,

@@ -114,7 +114,7 @@ fn list(context: &Context, store: &Store, matches: &ArgMatches) -> Result<u8> {
         status: text("status").as_deref().and_then(RunStatus::parse),
         since: text("since").map(|since| since::parse(&since, &now)).transpose()?,
         volume: text("volume"),
-        without_read_only: None,
+        without_read_only: false,
         before: None,
         limit: matches.get_one::<u32>("count").and_then(|count| usize::try_from(*count).ok()),
     };

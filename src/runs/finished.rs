@@ -11,7 +11,7 @@ use crate::{
     diagnostic,
     error::{ErrorKind, Result},
     run_words::RunStatus,
-    script::{Failure, Outcome},
+    script::{Effect, Failure, Outcome},
 };
 
 /// A longer list is not recorded, in bytes of JSON.
@@ -41,6 +41,8 @@ pub(crate) struct FinishedRun {
     pub(crate) began: bool,
     /// Whether the script only reads.
     pub(crate) read_only: bool,
+    /// What the script says that it does.
+    pub(crate) does: Vec<Effect>,
     /// The volumes that the run backed up to the configured destination, each backup proven good;
     /// none in a dry run.
     pub(crate) backed_up: BTreeSet<String>,
@@ -78,6 +80,7 @@ impl FinishedRun {
             recorded: false,
             began: true,
             read_only: false,
+            does: Vec::new(),
             backed_up: BTreeSet::new(),
         }
     }

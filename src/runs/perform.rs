@@ -48,7 +48,7 @@ impl DueRun {
             self.announce();
         }
         let lost = self.lost_record();
-        let read_only = self.request.script.read_only;
+        let (read_only, does) = (self.request.script.read_only, self.request.script.does.clone());
         let work = move || self.work(host, &guards, dry_run.as_deref(), start);
         let finished = match script::threads::run(work) {
             Ok(working) => working
@@ -58,7 +58,7 @@ impl DueRun {
         };
         let finished = finished
             .unwrap_or_else(|error| FinishedRun::new(&lost, Err(error), None, start.elapsed()));
-        FinishedRun { began, read_only, ..finished }
+        FinishedRun { began, read_only, does, ..finished }
     }
 
     fn dry_run(&self) -> Option<Arc<DryRun>> {

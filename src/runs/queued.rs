@@ -60,7 +60,6 @@ pub(crate) fn enqueue(
             None => (name(), None),
         };
     let mut record = begun_record(&id, &request, started);
-    record.read_only = read_only;
     if matches!(ticket, Some(Ticket::Waiting(_))) {
         record.status = RunStatus::Waiting;
     }
@@ -159,6 +158,8 @@ fn begun_record(id: &str, request: &RunRequest, started: Timestamp) -> RunRecord
         arguments: request.arguments.values().clone(),
         entry: request.entry.clone(),
         dry_run: request.dry_run,
+        read_only: request.script.read_only,
+        does: request.script.does.clone(),
         ..RunRecord::new(id.to_owned(), request.script.name.clone(), request.trigger, started)
     }
 }

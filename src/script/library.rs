@@ -11,7 +11,7 @@ use std::{
 use rhai::AST;
 use sha2::{Digest, Sha256};
 
-use super::{check, engine, errors, manifest, parameter::Parameter};
+use super::{check, effect::Effect, engine, errors, manifest, parameter::Parameter};
 use crate::{
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -109,11 +109,28 @@ pub(crate) struct Script {
     /// Whether it says that it writes nothing (`const READ_ONLY = true;`); the guards see to it
     /// that this is so.
     pub(crate) read_only: bool,
+    /// What it says that it does (`const DOES = ["backup"];`). A script that says nothing and takes
+    /// the place of a default one does what that one does, as far as is known.
+    pub(crate) does: Vec<Effect>,
+    /// Whether it may do more than that: a script of the user's that says nothing of what it does.
+    pub(crate) may_do_more: bool,
     pub(crate) ast: AST,
     /// What errors call its file.
     pub(crate) file: String,
     /// Where its imports are looked for before the built-in ones.
     pub(crate) folder: Option<PathBuf>,
+}
+
+impl Script {
+    /// Whether it may do this: it says so, or says nothing.
+    pub(crate) fn may(&self, what: Effect) -> bool {
+        self.may_do_more || self.does.contains(&what)
+    }
+
+    /// Whether it may delete what its user does not think of.
+    pub(crate) fn may_delete(&self) -> bool {
+        self.may(Effect::Prune) || self.may(Effect::Delete)
+    }
 }
 
 impl Library {
@@ -163,16 +180,6 @@ impl Library {
                 Listed { name, origin, doc }
             })
             .collect())
-    }
-
-    /// The names of the scripts that only read; one that can't be loaded is none of them.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
-    pub(crate) fn read_only_scripts(&self) -> Result<Vec<String>> {
-        let mut names = self.names()?;
-        names.retain(|name| self.load(name).is_ok_and(|script| script.read_only));
-        Ok(names)
     }
 
     /// A script's text and where it comes from.
@@ -253,8 +260,15 @@ impl Library {
         ast.set_source(file.as_str());
         let parameters = manifest::read(&ast, &file, &source)?;
         let read_only = manifest::read_only(&ast, &file, &source)?;
+        let declared = manifest::does(&ast, read_only, &file, &source)?;
         check::check(&ast, &file, &source)?;
+        let is_own = origin != Origin::BuiltIn;
         Ok(Script {
+            may_do_more: is_own && !read_only && declared.is_none(),
+            does: declared.unwrap_or_else(|| match &origin {
+                Origin::File { overrides: true, .. } if !read_only => does_by_default(name),
+                _ => Vec::new(),
+            }),
             name: name.to_owned(),
             digest: Sha256::digest(source.as_bytes())
                 .iter()
@@ -332,6 +346,11 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
             MODULES.iter().map(|(name, _)| *name),
             &otherwise,
         )))
+}
+
+/// What the built-in script of this name does.
+fn does_by_default(name: &str) -> Vec<Effect> {
+    Library { folder: None }.load(name).map(|script| script.does).unwrap_or_default()
 }
 
 fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {

@@ -20,6 +20,7 @@ use crate::{
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier, Problem},
     runs::Store,
     schedule::CrontabEntry,
+    script::Effect,
     text::counted,
 };
 
@@ -187,11 +188,12 @@ fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<CrontabEntry>]) -> Optio
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let own = if entries.iter().any(|entry| entry.may_back_up && entry.script != "backup") {
-        " (what scripts of your own do is not known here)"
-    } else {
-        ""
-    };
+    let own =
+        if entries.iter().any(|entry| entry.may_back_up && !entry.does.contains(&Effect::Backup)) {
+            " (what scripts of your own do is not known here)"
+        } else {
+            ""
+        };
     Some(format!(
         "no line of the crontab backs up {shown}{more}: add one such as \"30 3 * * * backup\"{own}"
     ))

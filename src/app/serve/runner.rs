@@ -77,6 +77,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timesta
             .map(|(_, arguments)| arguments.values().clone())
             .unwrap_or_default(),
         entry: record_entry(&entry),
+        does: entry.does.clone(),
         due,
         reason,
     });

@@ -19,7 +19,8 @@ use crate::{
 
 /// The columns of a record, in the order in which [`record`] reads them.
 const COLUMNS: &str = "id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot, \
-    entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures";
+    entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures, \
+    read_only, does";
 
 impl Store {
     /// The runs that the filter lets through, the newest first. A run whose process is gone is
@@ -258,7 +259,6 @@ impl Store {
             trigger: Trigger::parse(&trigger)
                 .ok_or_else(|| foreign(3, Error::internal(trigger)))?,
             dry_run: row.get(4)?,
-            read_only: false,
             started: time(row.get(5)?)?,
             ended: at(6)?,
             took: count(7)?.map(Duration::from_micros),
@@ -278,6 +278,8 @@ impl Store {
             volumes_done: json(row, 21)?,
             error: optional_json(row, 22)?,
             failures: json(row, 23)?,
+            read_only: row.get(24)?,
+            does: json(row, 25)?,
             id,
         })
     }
@@ -311,12 +313,8 @@ fn conditions(filter: &Filter) -> (String, Vec<Sql>) {
     if let Some(before) = &filter.before {
         add("id < ?", before.clone().into());
     }
-    if let Some(read_only) = &filter.without_read_only {
-        let read_only = Value::from(read_only.as_slice()).to_string();
-        add(
-            "(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))",
-            read_only.into(),
-        );
+    if filter.without_read_only {
+        conditions.push("(trigger = 'cron' OR NOT dry_run AND NOT read_only)".to_owned());
     }
     // A literal, not a placeholder: else SQLite does not use the index of open runs.
     conditions.extend(match filter.status {
