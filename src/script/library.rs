@@ -17,21 +17,9 @@ use crate::{
     sync::lock,
 };
 
-/// The built-in scripts, by name.
-const SCRIPTS: [(&str, &str); 8] = [
-    ("backup", include_str!("../../scripts-rhai/backup.rhai")),
-    ("backups", include_str!("../../scripts-rhai/backups.rhai")),
-    ("create", include_str!("../../scripts-rhai/create.rhai")),
-    ("prune", include_str!("../../scripts-rhai/prune.rhai")),
-    ("remove", include_str!("../../scripts-rhai/remove.rhai")),
-    ("restore", include_str!("../../scripts-rhai/restore.rhai")),
-    ("snapshot", include_str!("../../scripts-rhai/snapshot.rhai")),
-    ("volumes", include_str!("../../scripts-rhai/volumes.rhai")),
-];
-
-/// What the built-in scripts share, by the path that imports it.
-const MODULES: [(&str, &str); 1] =
-    [("lib/volumes", include_str!("../../scripts-rhai/lib/volumes.rhai"))];
+// `SCRIPTS`, the default scripts by name, and `MODULES`, what they share, by the path that imports
+// it: build.rs makes both from the folder scripts-rhai/.
+include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
 /// No script is longer than this.
 const MAX_BYTES: u64 = 1 << 20;
@@ -173,7 +161,7 @@ impl Library {
                 let path = self.folder.as_ref().map(|folder| folder.join(format!("{name}.rhai")));
                 let origin = match path.filter(|path| path.symlink_metadata().is_ok()) {
                     Some(path) => {
-                        Origin::File { path, overrides: built_in(&SCRIPTS, &name).is_some() }
+                        Origin::File { path, overrides: built_in(SCRIPTS, &name).is_some() }
                     }
                     None => Origin::BuiltIn,
                 };
@@ -187,7 +175,7 @@ impl Library {
     /// # Errors
     /// A usage error where there is no such script, with the nearest name.
     pub(crate) fn source(&self, name: &str) -> Result<(String, Origin)> {
-        let overrides = built_in(&SCRIPTS, name);
+        let overrides = built_in(SCRIPTS, name);
         if is_name(name) {
             let file = format!("{name}.rhai");
             if let Some((text, path)) =
@@ -230,7 +218,7 @@ impl Library {
                 "use small letters, digits, \"_\" and \"-\", a letter first, and end the file's name in .rhai",
             ));
         }
-        let overrides = built_in(&SCRIPTS, &name).is_some();
+        let overrides = built_in(SCRIPTS, &name).is_some();
         self.parse(&name, text, Origin::File { path: path.to_owned(), overrides })
     }
 
@@ -329,7 +317,7 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
     {
         return Ok((text, file.display().to_string()));
     }
-    if let Some(text) = built_in(&MODULES, path).or_else(|| built_in(&SCRIPTS, path)) {
+    if let Some(text) = built_in(MODULES, path).or_else(|| built_in(SCRIPTS, path)) {
         return Ok((text.to_owned(), format!("{path}.rhai (built in)")));
     }
     let otherwise = match folder {
