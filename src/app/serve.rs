@@ -92,9 +92,9 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let Serving { config, surroundings, crontab, notifier } = serving;
     let reload = reload_on_hangup();
     let alone = alone(&config).await;
-    let _alone = or_tell(&notifier, alone).await?;
+    let _alone = report_if_failed(&notifier, alone).await?;
     let listening = http::listen(&config).await;
-    let listening = or_tell(&notifier, listening).await?;
+    let listening = report_if_failed(&notifier, listening).await?;
     log_channels(&notifier);
     log_unknown_zone();
     let store = Arc::new(Store::new(&config.data_dir));
@@ -113,7 +113,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         config: Arc::new(config),
     });
     let config = &*shared.config;
-    let connection = or_tell(&notifier, shared.daemons.get(config).await).await?;
+    let connection = report_if_failed(&notifier, shared.daemons.get(config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
     let what =
         format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
@@ -199,7 +199,7 @@ fn log_unknown_zone() {
 
 /// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another
 /// one runs is no problem.
-async fn or_tell<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Result<T> {
+async fn report_if_failed<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Result<T> {
     if let Err(error) = &started
         && error.kind != ErrorKind::Busy
     {

@@ -42,7 +42,7 @@ pub(super) struct FreshnessWatch {
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
-fn tell_interrupted(store: &Store, notifier: &Notifier) {
+fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
     match store.untold_interruptions() {
         Ok(runs) => {
             for run in runs {
@@ -61,16 +61,16 @@ fn tell_interrupted(store: &Store, notifier: &Notifier) {
 
 /// Tells of daemons that do not answer, and of destinations that lack what should be there; of what
 /// is over only where every daemon answers.
-fn tell_daemon_and_destinations(notifier: &Notifier, known: &Known) {
+fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
         notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
         return;
     }
     notifier.resolve("daemon", "the volume daemon answers again", "It lists its volumes.");
-    alerts::tell_destinations(notifier, &known.destinations);
+    alerts::report_destinations(notifier, &known.destinations);
     let volumes = known.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-    alerts::tell_over(notifier, &volumes, &known.destinations);
+    alerts::resolve_ended(notifier, &volumes, &known.destinations);
 }
 
 impl FreshnessWatch {
@@ -124,16 +124,16 @@ impl FreshnessWatch {
             Ok(looked) => looked,
             Err(_) => {
                 let why = "The daemon or the destination did not answer for half an hour: does a network folder hang?";
-                self.tell_broken(why.to_owned()).await;
+                self.report_failed_look(why.to_owned()).await;
                 looking.await
             }
         };
         if let Err(panic) = looked {
-            self.tell_broken(panic.to_string()).await;
+            self.report_failed_look(panic.to_string()).await;
         }
     }
 
-    async fn tell_broken(&self, why: String) {
+    async fn report_failed_look(&self, why: String) {
         let notifier = self.shared.notifier.clone();
         blocking::run(move || notifier.problem(LOOK_PROBLEM, "backups can't be looked at", &why))
             .await;
@@ -142,7 +142,7 @@ impl FreshnessWatch {
     async fn look(&self) {
         let ServeState { config, notifier, daemons, .. } = &*self.shared;
         let store = self.shared.store();
-        tell_interrupted(store, notifier);
+        report_interrupted_runs(store, notifier);
         let crontab = self.shared.crontab();
         let mut connections = Vec::new();
         let looked = status::look(
@@ -155,21 +155,21 @@ impl FreshnessWatch {
                 connections.push(connection);
                 Ok(daemon)
             },
-            |look| self.tell_volumes(look),
+            |look| self.report_volumes(look),
         )
         .await;
-        tell_daemon_and_destinations(notifier, &looked.known);
+        report_daemon_and_destinations(notifier, &looked.known);
         let report = self.assembled(&crontab, &looked);
         self.report.send_replace(Some(Arc::new(report)));
     }
 
     /// Tells of the volumes of one daemon.
-    fn tell_volumes(&self, look: &DaemonLook) {
+    fn report_volumes(&self, look: &DaemonLook) {
         let volumes = &look.known.volumes;
         let others = volumes.iter().any(|volume| !volume.gone);
         for volume in volumes {
             if !self.is_on_its_way(&look.coverage, volume) {
-                alerts::tell_volume(&self.shared.notifier, volume, others);
+                alerts::report_volume(&self.shared.notifier, volume, others);
             }
         }
     }
