@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{notified_run::interruption_told, state::ServeState};
+use super::{notified_run::mark_interruption_reported, state::ServeState};
 use crate::{
     app::run_reports,
     blocking,
@@ -43,7 +43,7 @@ pub(super) struct FreshnessWatch {
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
 fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
-    match store.untold_interruptions() {
+    match store.unreported_interruptions() {
         Ok(runs) => {
             for run in runs {
                 log::warn!(
@@ -52,7 +52,7 @@ fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
                     run.script
                 );
                 notifier.on_run_end(&run_reports::of_record(store, &run));
-                interruption_told(store, &run.id);
+                mark_interruption_reported(store, &run.id);
             }
         }
         Err(error) => log::warn!("whether runs were interrupted is not known: {error}"),
