@@ -205,10 +205,10 @@ impl FreshnessWatch {
     /// is made up for.
     fn is_on_its_way(&self, coverage: &Coverage, volume: &VolumeStatus) -> bool {
         let Some(since) = volume.verdict.overdue_since() else { return false };
-        let patience = SignedDuration::try_from(coverage.run_time(&volume.name))
+        let run_time = SignedDuration::try_from(coverage.run_time(&volume.name))
             .unwrap_or(SignedDuration::MAX);
         let waited = SystemClock.now().duration_since(since.max(self.since));
-        !volume.gone && self.is_worked_on(coverage, &volume.name) && waited < patience
+        !volume.gone && self.is_worked_on(coverage, &volume.name) && waited < run_time
     }
 
     /// Whether a run that should back the volume up goes on, or waits for its turn.
