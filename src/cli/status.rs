@@ -176,7 +176,7 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         show_volumes(&report.volumes, now.timestamp(), width, colour);
     }
     show_running(report, now);
-    if !report.told.is_empty() {
+    if !report.open_problems.is_empty() {
         notify::show_problems(context, &context.notifier.problems().unwrap_or_default(), now);
     }
     if !report.notes.is_empty() {

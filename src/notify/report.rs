@@ -34,7 +34,7 @@ pub(crate) struct RunReport {
     /// The volumes that the run backed up to the configured destination, each proven good.
     pub(crate) backed_up: BTreeSet<String>,
     /// The daemon and the destination of the run; `None` where it reached no daemon.
-    pub(crate) place: Option<String>,
+    pub(crate) daemon_and_destination: Option<String>,
     pub(crate) started: Timestamp,
     /// `None` where the end was not seen.
     pub(crate) took: Option<Duration>,
@@ -142,7 +142,7 @@ impl RunReport {
         {
             volumes.insert(self.volume_argument().to_owned());
         }
-        BackedUp { volumes, place: self.place.clone() }
+        BackedUp { volumes, daemon_and_destination: self.daemon_and_destination.clone() }
     }
 
     /// Equal for two runs that failed alike: the volumes, the kinds of error, and the words without
@@ -220,7 +220,7 @@ pub(super) mod tests {
             read_only: false,
             does: vec![Effect::Backup],
             backed_up: BTreeSet::new(),
-            place: Some("daemon vfs:///backups".into()),
+            daemon_and_destination: Some("daemon vfs:///backups".into()),
             started: "2026-11-23T07:42:00Z".parse().unwrap(),
             took: Some(Duration::from_secs(200)),
             error: None,

@@ -27,7 +27,10 @@ pub(super) async fn run_and_notify(
             .filter(|_| finished.recorded)
             .map(|recorder| recorder.store().clone());
         let id = finished.id.clone();
-        blocking::run(move || store.iter().for_each(|store| interruption_told(store, &id))).await;
+        blocking::run(move || {
+            store.iter().for_each(|store| mark_interruption_reported(store, &id))
+        })
+        .await;
         return finished;
     }
     // A person who asked for a list sees the answer.
@@ -42,7 +45,7 @@ pub(super) async fn run_and_notify(
             && finished.recorded
             && let Some(recorder) = &environment.recorder
         {
-            interruption_told(recorder.store(), &finished.id);
+            mark_interruption_reported(recorder.store(), &finished.id);
         }
         finished
     })
@@ -67,8 +70,8 @@ pub(super) fn log_end(finished: &FinishedRun) {
 
 /// Remembers that people were notified of this interrupted run, or the next start would notify them
 /// again.
-pub(super) fn interruption_told(store: &Store, run: &str) {
-    if let Err(error) = store.interruption_told(run) {
+pub(super) fn mark_interruption_reported(store: &Store, run: &str) {
+    if let Err(error) = store.mark_interruption_reported(run) {
         log::warn!("that it was told is not remembered: {error}");
     }
 }

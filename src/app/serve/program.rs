@@ -43,16 +43,16 @@ pub(super) struct Program {
 }
 
 /// So many runs that only read at a time: each holds a thread while the daemon takes its time.
-const READERS: usize = 32;
+const MAX_CONCURRENT_READS: usize = 32;
 /// So long the first look at the volumes is waited for.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
+const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Program {
     pub(super) fn new(shared: Arc<ServeState>, freshness: Arc<FreshnessWatch>, view: View) -> Self {
         Self {
             settings: settings(&shared.config),
             shared,
-            read_queue: Arc::new(RunQueue::new(READERS)),
+            read_queue: Arc::new(RunQueue::new(MAX_CONCURRENT_READS)),
             freshness,
             view,
             cut_off: CancellationToken::new(),
@@ -210,7 +210,7 @@ impl Core for Program {
         }
         // The first look is under way right after the start.
         let mut report = self.freshness.report();
-        match tokio::time::timeout(FIRST_LOOK, report.wait_for(Option::is_some)).await {
+        match tokio::time::timeout(FIRST_LOOK_TIMEOUT, report.wait_for(Option::is_some)).await {
             Ok(Ok(report)) => report.clone().unwrap_or_default(),
             _ => Arc::new(self.not_looked_yet()),
         }

@@ -87,7 +87,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timesta
 }
 
 /// Notifies people that a line could not be started, or that it could be started again.
-fn tell_of_start(state: &ServeState, entry: &Arc<CrontabEntry>, due: Due, started: Result<()>) {
+fn report_start(state: &ServeState, entry: &Arc<CrontabEntry>, due: Due, started: Result<()>) {
     let script = &entry.script;
     let key = format!("entry {}", entry.key);
     let what =
@@ -132,7 +132,7 @@ impl Runner for CrontabRunner {
             _ => RunEnd::Ended,
         };
         let state = self.0.clone();
-        blocking::run(move || tell_of_start(&state, &entry, due, ran.map(drop))).await;
+        blocking::run(move || report_start(&state, &entry, due, ran.map(drop))).await;
         self.0.changed.notify_one();
         end
     }

@@ -340,9 +340,9 @@ fn a_run_whose_process_is_gone_is_interrupted_and_that_is_told_once() {
     assert_eq!(store.mark_interrupted().unwrap(), 2);
     assert!(!store.running().join("run-1").exists());
     let told = |store: &Store| {
-        let untold = store.untold_interruptions().unwrap();
-        untold.iter().for_each(|run| store.interruption_told(&run.id).unwrap());
-        untold.into_iter().map(|run| run.id).collect::<Vec<_>>()
+        let unreported = store.unreported_interruptions().unwrap();
+        unreported.iter().for_each(|run| store.mark_interruption_reported(&run.id).unwrap());
+        unreported.into_iter().map(|run| run.id).collect::<Vec<_>>()
     };
     assert_eq!(told(&store), ["run-1", "run-3"], "marked by somebody else, told here");
     assert!(told(&store).is_empty());

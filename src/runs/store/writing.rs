@@ -130,24 +130,24 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub(crate) fn untold_interruptions(&self) -> Result<Vec<RunRecord>> {
+    pub(crate) fn unreported_interruptions(&self) -> Result<Vec<RunRecord>> {
         self.mark_interrupted()?;
         let ids = "SELECT id FROM runs WHERE status = 'interrupted' AND NOT interruption_told ORDER BY id";
-        let untold: Vec<String> = self.read(|connection| {
+        let unreported: Vec<String> = self.read(|connection| {
             let mut statement = connection.prepare(ids)?;
             statement.query_map([], |row| row.get(0))?.collect()
         })?;
-        if untold.is_empty() {
+        if unreported.is_empty() {
             return Ok(Vec::new());
         }
-        untold.iter().map(|id| self.get(id)).collect()
+        unreported.iter().map(|id| self.get(id)).collect()
     }
 
     /// People are told that this run was interrupted.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub(crate) fn interruption_told(&self, id: &str) -> Result<()> {
+    pub(crate) fn mark_interruption_reported(&self, id: &str) -> Result<()> {
         self.write(|transaction| {
             transaction
                 .execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id])
