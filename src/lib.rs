@@ -3,12 +3,12 @@
 //!
 //! The map of the crate; dependencies point one way, downwards:
 //!
-//! - [`cli`]: the command line; [`demo`]: the main job end to end, for newcomers.
+//! - [`cli`]: the command line.
 //! - [`app`]: the only place that wires things together.
 //! - [`web`]: HTTP: connections, who may, answers.
 //! - [`status`]: how safe each volume is.
 //! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
-//! - [`runs`]: the one door through which every run goes.
+//! - [`runs`]: the one entry point of every run.
 //! - [`notify`]: notifying people and services: problems, the outbox, e-mail, the webhook.
 //! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
 //! - [`daemon`]: the built-in daemon.
@@ -32,7 +32,6 @@ pub(crate) mod command_words;
 pub(crate) mod config;
 pub(crate) mod convoy;
 pub(crate) mod daemon;
-pub(crate) mod demo;
 pub(crate) mod diagnostic;
 pub(crate) mod error;
 pub(crate) mod files;

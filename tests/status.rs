@@ -143,6 +143,25 @@ fn what_runs_now_and_what_no_line_backs_up_are_said() {
 }
 
 #[test]
+fn a_script_of_the_users_counts_as_a_backup_where_it_says_so() {
+    let site = backed_up(&["vol1"]);
+    let scripts = site.path("scripts");
+    let line = format!("BKUP_SCRIPTS_DIR={}\n30 3 * * *  mine --volume vol1\n", scripts.display());
+    fs::write(site.path("crontab"), line).unwrap();
+    let backs_up = "const PARAMETERS = #{ volume: #{ type: \"volume\" } };\nfn main(args) { [] }";
+    fs::write(scripts.join("mine.rhai"), backs_up).unwrap();
+    let status = site.run("status").ok();
+    assert!(status.out.contains("no line of the crontab backs up \"vol1\""), "{status:?}");
+    assert_eq!(site.run("status --json").json()["volumes"][0]["scheduled"], false);
+
+    fs::write(scripts.join("mine.rhai"), format!("const DOES = [\"backup\"];\n{backs_up}"))
+        .unwrap();
+    let status = site.run("status").ok();
+    assert!(!status.out.contains("no line of the crontab"), "{status:?}");
+    assert_eq!(site.run("status --json").json()["volumes"][0]["scheduled"], true);
+}
+
+#[test]
 fn what_people_were_told_of_is_shown_in_the_same_words_as_by_notify_list() {
     let web = Web::start("200 OK", "", "");
     let site = backed_up(&["vol1"]).with("BKUP_WEBHOOK_URL", web.url());

@@ -17,7 +17,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     error::Result,
-    runs::{Door, Recorder, Store},
+    runs::{Recorder, RunEnvironment, Store},
     script::{self, Library},
 };
 
@@ -29,16 +29,16 @@ pub(crate) fn library(config: &Config) -> Result<Library> {
     Library::new(config.scripts_dir.clone())
 }
 
-/// The door of this process's runs; what scripts tell people goes to `message_sink`, and what ran to
+/// The environment of this process's runs; what scripts tell people goes to `message_sink`, and what ran to
 /// `recorder`.
-pub(crate) fn door(
+pub(crate) fn run_environment(
     config: &Config,
     settings: Arc<script::Settings>,
     connection: &Connection,
     message_sink: Arc<dyn script::MessageSink>,
     recorder: Arc<Recorder>,
-) -> Door {
-    Door {
+) -> RunEnvironment {
+    RunEnvironment {
         daemon: connection.daemon.clone(),
         lock_folder: config.data_dir.join("locks"),
         lock_wait: config.lock_wait,
@@ -47,8 +47,8 @@ pub(crate) fn door(
         listener: Arc::new(script::Silent),
         message_sink,
         recorder: Some(recorder),
-        turns: None,
-        readers: None,
+        queue: None,
+        read_queue: None,
         ending: CancellationToken::new(),
     }
 }

@@ -9,10 +9,10 @@ use crate::{
     notify::RunReport,
     run_words::{RunStatus, Trigger},
     runs::{
-        Door, Finished, Store,
+        FinishedRun, RunEnvironment, Store,
         record::{RunRecord, VolumeRecord},
     },
-    script::{Library, Script},
+    script::Script,
 };
 
 /// How many of the last lines of a run's log a report has.
@@ -21,12 +21,12 @@ const LOG_LINES: usize = 20;
 /// The report of a run that has just ended; `words` are its arguments
 /// ([`crate::runs::record::words`]).
 pub(crate) fn of_finished(
-    door: &Door,
-    finished: &Finished,
+    environment: &RunEnvironment,
+    finished: &FinishedRun,
     trigger: Trigger,
     words: &[String],
 ) -> RunReport {
-    let store = door.recorder.as_ref().map(|recorder| recorder.store());
+    let store = environment.recorder.as_ref().map(|recorder| recorder.store());
     let tail = store.filter(|_| finished.recorded).map(|store| log_tail(store, &finished.id));
     let report = RunReport {
         run: finished.id.clone(),
@@ -36,8 +36,9 @@ pub(crate) fn of_finished(
         status: finished.status,
         dry_run: finished.plan.is_some(),
         read_only: finished.read_only,
+        does: finished.does.clone(),
         backed_up: finished.backed_up.clone(),
-        place: Some(door.place()),
+        daemon_and_destination: Some(environment.origin_key()),
         started: finished.started,
         took: Some(finished.took),
         error: finished.result.as_ref().err().cloned(),
@@ -45,7 +46,7 @@ pub(crate) fn of_finished(
         last_good: Vec::new(),
         log_tail: tail.unwrap_or_default(),
     };
-    with_last_good(report, store.map(Arc::as_ref), Some(&door.daemon.identity()))
+    with_last_good(report, store.map(Arc::as_ref), Some(&environment.daemon.identity()))
 }
 
 /// Adds the newest good backups of the volumes that the run failed with: a reader of a failure asks
@@ -82,8 +83,9 @@ pub(crate) fn of_unstarted(
         status: RunStatus::Failed,
         dry_run,
         read_only: script.read_only,
+        does: script.does.clone(),
         backed_up: BTreeSet::new(),
-        place: None,
+        daemon_and_destination: None,
         started: SystemClock.now(),
         took: None,
         error: Some(error.clone()),
@@ -102,12 +104,10 @@ pub(crate) fn of_record(store: &Store, run: &RunRecord) -> RunReport {
         trigger: run.trigger,
         status: run.status,
         dry_run: run.dry_run,
-        read_only: Library::new(None).and_then(|all| all.load(&run.script)).is_ok_and(|built_in| {
-            // A script of the user's own may be another one by now.
-            built_in.digest == run.digest && built_in.read_only
-        }),
+        read_only: run.read_only,
+        does: run.does.clone(),
         backed_up: BTreeSet::new(),
-        place: None,
+        daemon_and_destination: None,
         started: run.started,
         took: run.took,
         error: run.error.as_ref().map(diagnostic::from_json),

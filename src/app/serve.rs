@@ -28,7 +28,7 @@ use crate::{
     locks::{Lock, Locks, Sharing},
     logging,
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
-    runs::{Recorder, Store, Turns},
+    runs::{Recorder, RunQueue, Store},
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     service_manager::ServiceManager,
     text::counted,
@@ -41,14 +41,14 @@ use runner::CrontabRunner;
 use state::ServeState;
 
 /// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
-const LAST_MESSAGES: Duration = Duration::from_secs(5);
+const FINAL_DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the problem of a `serve` that can't start is known by.
 const START: &str = "start";
 /// The file that says which crontab is followed.
 const FOLLOWED: &str = "serve.crontab";
 /// So long after the grace time `serve` has ended: what was cut off has its last words, and
 /// messages are sent.
-const LAST_STEPS: Duration = Duration::from_secs(30);
+const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// The lock by which others see that `serve` runs.
 const LOCK: &str = "serve";
 
@@ -92,9 +92,9 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let Serving { config, surroundings, crontab, notifier } = serving;
     let reload = reload_on_hangup();
     let alone = alone(&config).await;
-    let _alone = or_tell(&notifier, alone).await?;
+    let _alone = report_if_failed(&notifier, alone).await?;
     let listening = http::listen(&config).await;
-    let listening = or_tell(&notifier, listening).await?;
+    let listening = report_if_failed(&notifier, listening).await?;
     log_channels(&notifier);
     log_unknown_zone();
     let store = Arc::new(Store::new(&config.data_dir));
@@ -102,7 +102,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
     let shared = Arc::new(ServeState {
         recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
-        turns: Arc::new(Turns::new(config.max_concurrent)),
+        queue: Arc::new(RunQueue::new(config.max_concurrent)),
         notifier: notifier.clone(),
         daemons: Daemons::new(Arc::new(hub.progress().clone())),
         hub,
@@ -113,7 +113,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         config: Arc::new(config),
     });
     let config = &*shared.config;
-    let connection = or_tell(&notifier, shared.daemons.get(config).await).await?;
+    let connection = report_if_failed(&notifier, shared.daemons.get(config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
     let what =
         format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
@@ -125,8 +125,8 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let stop = CancellationToken::new();
     let watched = shared.config.clone();
     tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
-    let (telling, told) = (notifier.clone(), stop.clone());
-    let delivering = tokio::spawn(async move { telling.keep_delivering(told).await });
+    let (outbox, ended) = (notifier.clone(), stop.clone());
+    let delivering = tokio::spawn(async move { outbox.keep_delivering(ended).await });
     let freshness = Arc::new(FreshnessWatch::new(shared.clone(), scheduler.view()));
     tokio::spawn(freshness.clone().watch(stop.clone()));
     let program = Arc::new(Program::new(shared.clone(), freshness, scheduler.view()));
@@ -135,7 +135,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
 
     let manager = ServiceManager::of_this_process();
     manager.ready(&what);
-    tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + LAST_STEPS));
+    tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + END_TIMEOUT));
     let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
     let (ended, http_ended) =
         tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
@@ -145,7 +145,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         let _ = answering.await;
     }
     let _ = delivering.await;
-    notifier.deliver_within(LAST_MESSAGES).await;
+    notifier.deliver_within(FINAL_DELIVERY_TIMEOUT).await;
     if ended.left_behind.is_empty() && http_ended.left_behind == 0 {
         drop(connection);
         shared.daemons.close().await;
@@ -199,7 +199,7 @@ fn log_unknown_zone() {
 
 /// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another
 /// one runs is no problem.
-async fn or_tell<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Result<T> {
+async fn report_if_failed<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Result<T> {
     if let Err(error) = &started
         && error.kind != ErrorKind::Busy
     {
@@ -213,7 +213,7 @@ pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
     let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
     let problem = notifier.clone();
     blocking::run(move || problem.problem(START, "serve can't start", &text)).await;
-    notifier.deliver_within(LAST_MESSAGES).await;
+    notifier.deliver_within(FINAL_DELIVERY_TIMEOUT).await;
 }
 
 /// Only one `serve` for a data folder: two would start everything twice.

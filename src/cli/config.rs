@@ -1,13 +1,21 @@
 //! `config`: the configuration in force and where each value comes from.
 
+use clap::Command;
 use serde_json::json;
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     config::Effective,
     error::Result,
     output::{Column, table},
 };
+
+pub(super) fn command() -> Command {
+    Command::new("config").about("The configuration in force, and where each value comes from")
+}
 
 pub(super) fn config(context: &Context) -> Result<u8> {
     let (_, why) = context.config.daemon();

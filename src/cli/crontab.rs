@@ -1,16 +1,22 @@
 //! `crontab check | next | show`.
 
-use clap::ArgMatches;
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use jiff::{Timestamp, Zoned, civil::DateTime, tz::TimeZone};
 use serde_json::{Value, json};
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     clock::{Clock, SystemClock},
     diagnostic,
     error::{Error, Result},
     output::{Column, table},
     schedule::{Checked, Crontab, CrontabEntry, Source, Surroundings, crontab::without_secrets},
+    suggest::did_you_mean_or,
     terminal,
     text::counted,
     units::format_duration,
@@ -18,6 +24,50 @@ use crate::{
 
 /// So many errors are shown to a person; a program gets all.
 const SHOWN: usize = 50;
+
+pub(super) fn command() -> Command {
+    let file = |name: &'static str| Arg::new(name).value_name("FILE");
+    Command::new("crontab")
+        .about("Check the crontab, show it, or say what is due next")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("check")
+                .about("Check a crontab without running anything: this file, or the one in force")
+                .arg(file("file")),
+        )
+        .subcommand(
+            Command::new("next")
+                .about("What is due next")
+                .arg(
+                    Arg::new("count")
+                        .short('n')
+                        .value_name("NUMBER")
+                        .value_parser(value_parser!(u32))
+                        .help("so many times [default: 10]"),
+                )
+                .arg(
+                    Arg::new("script")
+                        .long("script")
+                        .value_name("NAME")
+                        .help("of this script only"),
+                )
+                .arg(
+                    Arg::new("at")
+                        .long("at")
+                        .value_name("TIME")
+                        .help("as if it were this time: 2026-10-25T01:00, or with a Z in UTC"),
+                ),
+        )
+        .subcommand(
+            Command::new("show").about("Print the crontab in force; without one, the default").arg(
+                Arg::new("default")
+                    .long("default")
+                    .action(ArgAction::SetTrue)
+                    .help("the one that comes with the program"),
+            ),
+        )
+}
 
 pub(super) fn crontab(context: &Context, matches: &ArgMatches) -> Result<u8> {
     match matches.subcommand() {
@@ -92,6 +142,22 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
         None => SystemClock.now(),
     };
     let count = *matches.get_one::<u32>("count").unwrap_or(&10) as usize;
+    let crontab = valid_crontab(context)?;
+    let script = matches.get_one::<String>("script");
+    let due = upcoming(&crontab, from, count, script.map(String::as_str))?;
+    if context.flags.json {
+        let described = due.iter().map(|due| describe_due(due, from, &zone));
+        print_json(&described.collect::<Vec<_>>());
+    } else if due.is_empty() {
+        print_line("The crontab has no entries: nothing is due.");
+    } else {
+        show_due(context, &due, from, &zone);
+    }
+    Ok(0)
+}
+
+/// The crontab in force; an error where `serve` would not follow it.
+fn valid_crontab(context: &Context) -> Result<Crontab> {
     let checked = Source::find(&context.config).check(&surroundings(context));
     if !checked.errors.is_empty() {
         tell(context, &checked);
@@ -101,37 +167,32 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
         ))
         .with_hint("see \"convoy-backups crontab check\""));
     }
-    let script = matches.get_one::<String>("script");
-    if let Some(name) =
-        script.filter(|name| !checked.crontab.entries.iter().any(|entry| entry.script == **name))
-    {
-        let names = checked.crontab.entries.iter().map(|entry| entry.script.as_str());
-        return Err(Error::usage(format!("no line of the crontab runs \"{name}\"")).with_hint(
-            crate::suggest::did_you_mean_or(name, names, "see \"convoy-backups crontab show\""),
-        ));
+    Ok(checked.crontab)
+}
+
+/// A due time and its entry, as programs get it.
+fn describe_due(
+    (time, entry): &(Timestamp, &CrontabEntry),
+    from: Timestamp,
+    zone: &TimeZone,
+) -> Value {
+    let mut described = json!({
+        "due": time.to_string(),
+        "local": time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        "in_seconds": time.duration_since(from).as_secs(),
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut described, entry.to_json()) {
+        fields.extend(more);
     }
-    let wanted = |entry: &CrontabEntry| script.is_none_or(|name| entry.script == *name);
-    let due = upcoming(&checked.crontab, from, count, wanted);
-    if context.flags.json {
-        let row = |(time, entry): &(Timestamp, &CrontabEntry)| {
-            let mut described = json!({
-                "due": time.to_string(),
-                "local": time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-                "in_seconds": time.duration_since(from).as_secs(),
-            });
-            if let (Value::Object(fields), Value::Object(more)) = (&mut described, entry.to_json())
-            {
-                fields.extend(more);
-            }
-            described
-        };
-        print_json(&due.iter().map(row).collect::<Vec<_>>());
-        return Ok(0);
-    }
-    if due.is_empty() {
-        print_line("The crontab has no entries: nothing is due.");
-        return Ok(0);
-    }
+    described
+}
+
+fn show_due(
+    context: &Context,
+    due: &[(Timestamp, &CrontabEntry)],
+    from: Timestamp,
+    zone: &TimeZone,
+) {
     let columns = [
         Column::left("DUE"),
         Column::right("IN"),
@@ -141,7 +202,7 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
     ];
     let row = |(time, entry): &(Timestamp, &CrontabEntry)| {
         vec![
-            shown_due(*time, entry.schedule.zone(), &zone).into(),
+            shown_due(*time, entry.schedule.zone(), zone).into(),
             format_duration(time.duration_since(from).unsigned_abs()).into(),
             entry.script.as_str().into(),
             entry.arguments_text().into(),
@@ -150,7 +211,6 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
     };
     let (width, colour) = context.output();
     print_line(table(&columns, due.iter().map(row).collect(), width, colour).trim_end());
-    Ok(0)
 }
 
 /// A due time in the local zone, and in that of the line's `CRON_TZ` where the clocks there show
@@ -165,16 +225,22 @@ fn shown_due(time: Timestamp, of_line: &TimeZone, local: &TimeZone) -> String {
     format!("{here} ({})", shown(of_line, "%a %H:%M %Z"))
 }
 
-/// The next due times of all entries together.
-fn upcoming(
-    crontab: &Crontab,
+/// The next due times of all entries together, or of those of one script.
+fn upcoming<'a>(
+    crontab: &'a Crontab,
     from: Timestamp,
     count: usize,
-    wanted: impl Fn(&CrontabEntry) -> bool,
-) -> Vec<(Timestamp, &CrontabEntry)> {
-    use std::{cmp::Reverse, collections::BinaryHeap};
-    let entries: Vec<&CrontabEntry> =
-        crontab.entries.iter().map(AsRef::as_ref).filter(|entry| wanted(entry)).collect();
+    script: Option<&str>,
+) -> Result<Vec<(Timestamp, &'a CrontabEntry)>> {
+    let all = || crontab.entries.iter().map(AsRef::as_ref);
+    let entries: Vec<&CrontabEntry> = all()
+        .filter(|entry: &&CrontabEntry| script.is_none_or(|name| entry.script == name))
+        .collect();
+    if let Some(name) = script.filter(|_| entries.is_empty()) {
+        let names = all().map(|entry: &CrontabEntry| entry.script.as_str());
+        return Err(Error::usage(format!("no line of the crontab runs \"{name}\""))
+            .with_hint(did_you_mean_or(name, names, "see \"convoy-backups crontab show\"")));
+    }
     let first =
         |(index, entry): (usize, &&CrontabEntry)| Some(Reverse((entry.next_after(from)?, index)));
     let mut heap: BinaryHeap<_> = entries.iter().enumerate().filter_map(first).collect();
@@ -185,7 +251,7 @@ fn upcoming(
         due.push((time, entries[index]));
         heap.extend(entries[index].next_after(time).map(|time| Reverse((time, index))));
     }
-    due
+    Ok(due)
 }
 
 /// A moment as people write it; without a zone, in the local one.

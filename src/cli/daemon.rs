@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command};
 
-use super::{Context, in_runtime};
+use super::{context::Context, runtime::in_runtime};
 use crate::{
     app::builtin_options,
     blocking,
@@ -16,9 +16,26 @@ use crate::{
     service_manager::ServiceManager,
 };
 
-/// Who is being answered when the daemon is told to end has so long before a service manager may
+/// How long open requests may take after the daemon is told to end, before a service manager may
 /// kill it.
-const LAST_CALLS: Duration = Duration::from_secs(300);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(300);
+
+pub(super) fn command() -> Command {
+    Command::new("daemon")
+        .about("Serve the built-in volume daemon to other programs, Docker among them")
+        .arg(
+            Arg::new("root")
+                .long("root")
+                .value_name("DIR")
+                .help("where volumes and snapshots are [default: the data folder's]"),
+        )
+        .arg(
+            Arg::new("socket")
+                .long("socket")
+                .value_name("PATH")
+                .help("the socket to serve [default: DIR/convoy.sock]"),
+        )
+}
 
 pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let config = &context.config;
@@ -34,7 +51,7 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         let open = move || BuiltinDaemon::open(options);
         let daemon = blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await?;
         let daemon = Arc::new(daemon);
-        // The root's own socket too, so that whoever names the root finds this process.
+        // The root's own socket too, so that a process that names the root finds this one.
         let own_socket = root.join("convoy.sock");
         let mounts = Arc::new(Mounts::kept_in(daemon.root()));
         let mut servers = vec![Server::bind(&socket, daemon.clone())?.with_mounts(mounts.clone())];
@@ -66,9 +83,9 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
             Ok(0)
         };
         tokio::select! {
-            // First, so that the end is told before it is over.
+            // First, so that the service manager hears of the end before it is over.
             biased;
-            () = manager.until_the_end(cancellation, LAST_CALLS) => Ok(0),
+            () = manager.until_the_end(cancellation, SHUTDOWN_TIMEOUT) => Ok(0),
             served = serving => served,
         }
     })

@@ -3,10 +3,14 @@
 
 use std::{os::unix::fs::FileTypeExt, path::Path, time::Duration};
 
+use clap::Command;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     app,
     clock::{self, Clock as _, SystemClock},
@@ -26,7 +30,7 @@ use crate::{
 const LITTLE_SPACE: u64 = 1 << 30;
 
 /// How long a syslog server may take to be resolved and reached.
-const SYSLOG_PATIENCE: Duration = Duration::from_secs(10);
+const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How one check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,6 +64,11 @@ fn failed(what: &'static str, found: impl Into<String>, hint: impl Into<String>)
 
 fn failed_with(what: &'static str, error: &Error) -> Check {
     Check { what, verdict: Verdict::Failed, found: error.to_string(), hint: error.hint.clone() }
+}
+
+pub(super) fn command() -> Command {
+    Command::new("doctor")
+        .about("Look at the daemon, folders, destination and scripts; say what to do")
 }
 
 /// Checks all and shows it; 1 where something failed.
@@ -207,7 +216,7 @@ async fn log(context: &Context) -> Vec<Check> {
     if syslog.enabled {
         let (host, server) = (context.config.host_name(), syslog.server.clone());
         let tried = tokio::task::spawn_blocking(move || logging::try_out_syslog(&syslog, &host));
-        checks.push(match tokio::time::timeout(SYSLOG_PATIENCE, tried).await {
+        checks.push(match tokio::time::timeout(SYSLOG_TIMEOUT, tried).await {
             Ok(Ok(Ok(found))) => ok("syslog", found),
             Ok(Ok(Err(error))) => failed_with("syslog", &error),
             Ok(Err(panic)) => {
@@ -217,7 +226,7 @@ async fn log(context: &Context) -> Vec<Check> {
                 "syslog",
                 format!(
                     "the server \"{server}\" could not be resolved or reached in {} s",
-                    SYSLOG_PATIENCE.as_secs()
+                    SYSLOG_TIMEOUT.as_secs()
                 ),
                 "look at BKUP_LOGGER_SYSLOG_SERVER, and at the name servers in /etc/resolv.conf",
             ),

@@ -1,8 +1,8 @@
-//! `healthcheck`: does it answer? For a container's HEALTHCHECK, whose image has no other program
+//! `healthcheck`: does the program answer? For a container's HEALTHCHECK, whose image has no other program
 //! to ask with.
 //!
-//! It says nothing of whether backups are well, which `status` does: who restarts containers that
-//! are not healthy would end the runs of one whose only trouble is that a destination is away.
+//! Whether backups are well is the subject of `status`, not of this command: an orchestrator that
+//! restarts unhealthy containers would else end runs only because a destination is away.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Context, in_runtime};
+use super::{context::Context, runtime::in_runtime};
 use crate::{
     app::{self, serve},
     config::Config,
@@ -31,9 +31,9 @@ use crate::{
     progress,
 };
 
-/// Whoever does not answer in this time is not well. Shorter than the image's HEALTHCHECK waits,
-/// which then has the reason.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take: less than the HEALTHCHECK of the image waits, so that its log has
+/// the reason.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The command for help and completion.
 pub(super) fn command() -> Command {
@@ -60,9 +60,9 @@ pub(super) fn healthcheck(context: &Context, matches: &ArgMatches) -> Result<u8>
                 of_serve(&config).await
             }
         };
-        match tokio::time::timeout(PATIENCE, look).await {
+        match tokio::time::timeout(ANSWER_TIMEOUT, look).await {
             Ok(answered) => answered.map(|()| 0),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("no answer within {} s", PATIENCE.as_secs()))
+            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
                 .with_hint("look at the log of what should answer; it may have too little memory or processor time")),
         }
     })

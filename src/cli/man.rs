@@ -6,18 +6,16 @@
 
 use std::{fs, path::Path};
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use clap_mangen::{
     Man,
     roff::{Inline, Roff, bold, italic, roman},
 };
 
-use super::commands;
 use crate::{
     config::SETTINGS,
     error::{Error, Result},
     files::write_whole,
-    script::Library,
 };
 
 /// The heading in the middle of each page's first line.
@@ -26,22 +24,34 @@ const MANUAL: &str = "convoy-backups manual";
 /// The page of the crontab's format, written by hand.
 const CRONTAB: &str = include_str!("../../packaging/man/convoy-backups-crontab.5");
 
-pub(super) fn man(matches: &ArgMatches) -> Result<u8> {
+pub(super) fn command() -> Command {
+    Command::new("man")
+        .about("Write the manual's pages; who packages the program needs them")
+        .hide(true)
+        .arg(
+            Arg::new("folder")
+                .value_name("DIR")
+                .required(true)
+                .help("where to; it is made if need be"),
+        )
+}
+
+/// `tree`: the commands of the program and of the built-in scripts.
+pub(super) fn man(tree: Command, matches: &ArgMatches) -> Result<u8> {
     let folder = matches.get_one::<String>("folder").map(Path::new).unwrap_or(Path::new("."));
     let failed = |error: &std::io::Error| {
         Error::io(format!("cannot write manual pages to \"{}\"", folder.display()), error)
             .with_hint("name a folder that this user can write to")
     };
     fs::create_dir_all(folder).map_err(|error| failed(&error))?;
-    for (name, page) in pages()? {
+    for (name, page) in pages(tree)? {
         write_whole(&folder.join(name), page.as_bytes()).map_err(|error| failed(&error))?;
     }
     Ok(0)
 }
 
 /// Each page's file name and text.
-fn pages() -> Result<Vec<(String, String)>> {
-    let mut tree = commands::tree(&Library::new(None)?);
+fn pages(mut tree: Command) -> Result<Vec<(String, String)>> {
     tree.build();
     let mut pages = vec![(
         "convoy-backups-crontab.5".to_owned(),
@@ -154,10 +164,15 @@ const EXIT_CODES: [(&str, &str); 5] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{cli::commands::tree, script::Library};
+
+    fn built_in() -> Vec<(String, String)> {
+        pages(tree(&Library::new(None).unwrap())).unwrap()
+    }
 
     #[test]
     fn there_is_a_page_for_each_command_and_for_the_crontab_and_none_for_what_is_hidden() {
-        let pages = pages().unwrap();
+        let pages = built_in();
         let names: Vec<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
         for name in [
             "convoy-backups.1",
@@ -172,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_page_of_the_whole_names_every_setting() {
-        let pages = pages().unwrap();
+        let pages = built_in();
         let (_, whole) = pages.iter().find(|(name, _)| name == "convoy-backups.1").unwrap();
         for setting in SETTINGS {
             assert!(whole.contains(&format!("\\fB{}\\fR", setting.name)), "{}", setting.name);

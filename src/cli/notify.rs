@@ -2,17 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 use jiff::Zoned;
 use serde_json::{Value, json};
 
-use super::{Context, in_runtime, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+    runtime::in_runtime,
+};
 use crate::{
     diagnostic,
     error::{Error, Result},
-    notify::{NO_CHANNEL_LONG_HINT, Problem},
+    notify::{NO_CHANNEL_LONG_HINT, Problem, Waiting},
     output::{Column, age, moment, table},
 };
+
+pub(super) fn command() -> Command {
+    Command::new("notify")
+        .about("Try the ways in which people are told, or see what they are not told yet")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("test").about("Send one message through every channel that is on"))
+        .subcommand(
+            Command::new("list").about("What waits to be sent, and what is wrong at the moment"),
+        )
+}
 
 pub(super) fn notify(context: &Context, matches: &ArgMatches) -> Result<u8> {
     match matches.subcommand_name() {
@@ -60,23 +75,13 @@ fn list(context: &Context) -> Result<u8> {
     let (channels, waiting, problems) =
         (notifier.channels(), notifier.waiting(), notifier.problems()?);
     if context.flags.json {
-        let waiting: Vec<_> = waiting
-            .iter()
-            .map(|waiting| {
-                json!({
-                    "id": waiting.id, "channel": waiting.channel, "subject": waiting.message.subject,
-                    "time": waiting.message.time.to_string(), "attempts": waiting.attempts,
-                    "next_attempt": waiting.next_attempt.to_string(), "error": waiting.last_error,
-                })
-            })
-            .collect();
+        let waiting: Vec<_> = waiting.iter().map(describe_waiting).collect();
         print_json(
             &json!({ "channels": channels, "outbox": waiting, "problems": describe_problems(&problems) }),
         );
         return Ok(0);
     }
     let now = Zoned::now();
-    let (width, colour) = context.output();
     if channels.is_empty() {
         print_line("No channel is on: nobody is told of anything.");
     }
@@ -87,26 +92,8 @@ fn list(context: &Context) -> Result<u8> {
     if waiting.is_empty() {
         print_line("\nNothing waits to be sent.");
     } else {
-        let columns = [
-            Column::left("SINCE"),
-            Column::left("CHANNEL"),
-            Column::right("ATTEMPTS"),
-            Column::left("NEXT"),
-            Column::words("SUBJECT"),
-            Column::words("WHY"),
-        ];
-        let rows = waiting.into_iter().map(|waiting| {
-            vec![
-                moment(waiting.message.time, &now).into(),
-                waiting.channel.as_str().into(),
-                waiting.attempts.to_string().into(),
-                age(waiting.next_attempt, now.timestamp()).into(),
-                waiting.message.subject.into(),
-                waiting.last_error.unwrap_or_default().into(),
-            ]
-        });
         print_line("\nWhat waits to be sent:");
-        print_line(table(&columns, rows.collect(), width, colour).trim_end());
+        show_waiting(context, waiting, &now);
     }
     if problems.is_empty() {
         print_line("\nNothing is known to be wrong.");
@@ -114,6 +101,37 @@ fn list(context: &Context) -> Result<u8> {
         show_problems(context, &problems, &now);
     }
     Ok(0)
+}
+
+fn describe_waiting(waiting: &Waiting) -> Value {
+    json!({
+        "id": waiting.id, "channel": waiting.channel, "subject": waiting.message.subject,
+        "time": waiting.message.time.to_string(), "attempts": waiting.attempts,
+        "next_attempt": waiting.next_attempt.to_string(), "error": waiting.last_error,
+    })
+}
+
+fn show_waiting(context: &Context, waiting: Vec<Waiting>, now: &Zoned) {
+    let (width, colour) = context.output();
+    let columns = [
+        Column::left("SINCE"),
+        Column::left("CHANNEL"),
+        Column::right("ATTEMPTS"),
+        Column::left("NEXT"),
+        Column::words("SUBJECT"),
+        Column::words("WHY"),
+    ];
+    let rows = waiting.into_iter().map(|waiting| {
+        vec![
+            moment(waiting.message.time, now).into(),
+            waiting.channel.as_str().into(),
+            waiting.attempts.to_string().into(),
+            age(waiting.next_attempt, now.timestamp()).into(),
+            waiting.message.subject.into(),
+            waiting.last_error.unwrap_or_default().into(),
+        ]
+    });
+    print_line(table(&columns, rows.collect(), width, colour).trim_end());
 }
 
 /// What people were told of, as programs get it.

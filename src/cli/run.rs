@@ -1,9 +1,15 @@
 //! Runs one script and shows what came of it.
 
-use serde_json::json;
+use clap::{Arg, Command};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, commands, in_runtime, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+    runtime::in_runtime,
+    script_command::script_command,
+};
 use crate::{
     app,
     config::DaemonChoice,
@@ -11,13 +17,22 @@ use crate::{
     error::Result,
     output,
     run_words::{RunStatus, Trigger},
-    runs::{self, Finished, Request, record},
-    script,
+    runs::{self, FinishedRun, RunRequest, record},
+    script::{self, Arguments, Script},
     text::escape,
 };
 
-/// How long the end of a run waits for a message to be sent; what is not is sent later.
-const TELLING: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long the command waits for its messages to be sent; others are sent later.
+const DELIVERY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+pub(super) fn command() -> Command {
+    Command::new("run").about("Run a script by its name").arg_required_else_help(true).arg(
+        Arg::new("script")
+            .value_name("SCRIPT")
+            .required(true)
+            .help("its name, see \"scripts list\""),
+    )
+}
 
 /// Runs the script, or shows its help.
 pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8> {
@@ -25,7 +40,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
     let script = library.load(name)?;
     if words.iter().any(|word| word == "--help" || word == "-h") {
         print_line(
-            &commands::of_script(&script)
+            &script_command(&script)
                 .bin_name(format!("convoy-backups {name}"))
                 .render_long_help()
                 .to_string(),
@@ -33,115 +48,118 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
         return Ok(0);
     }
     let arguments = script::arguments::from_command_line(&script, words)?;
-    let typed = record::words(arguments.values());
-    let finished = in_runtime(|cancellation| async move {
-        let connection = match app::connect(&context.config, context.progress()).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                // It never became a run, and people are to know of it all the same.
-                context.notifier.on_run_end(&app::run_reports::of_unstarted(
-                    &script,
-                    &typed,
-                    context.flags.dry_run,
-                    &error,
-                ));
-                context.notifier.deliver_within(TELLING).await;
-                return Err(error);
-            }
-        };
-        context.remark(&format!(
-            "daemon: {} ({})",
-            connection.daemon.description(),
-            connection.why
-        ));
-        let door = app::door(
-            &context.config,
-            app::settings(&context.config),
-            &connection,
-            context.notifier.clone(),
-            app::recorder(&context.config),
-        );
-        let request = Request {
-            script,
-            arguments,
-            trigger: Trigger::Cli,
-            entry: None,
-            dry_run: context.flags.dry_run,
-            timeout: context.flags.timeout.unwrap_or(context.config.run_timeout),
-        };
-        // Convoy tells nothing of how far it is: a spinner with the elapsed time. The built-in
-        // daemon draws its own bar.
-        let is_silent = matches!(context.config.daemon().0, DaemonChoice::Socket(_));
-        let spinner = is_silent.then(|| context.progress().begin(name, None));
-        // What earlier runs could not send is sent meanwhile.
-        let stop = CancellationToken::new();
-        let (notifier, stopped) = (context.notifier.clone(), stop.clone());
-        let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
-        let finished = runs::run(&door, request, cancellation.clone()).await;
-        stop.cancel();
-        let report = app::run_reports::of_finished(&door, &finished, Trigger::Cli, &typed);
-        context.notifier.on_run_end(&report);
-        drop(spinner);
-        // What was cut short may still block: then nobody's request is waited for, either.
-        if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {
-            drop(door);
-            connection.close(&cancellation, |text| context.remark(text)).await;
+    in_runtime(|cancellation| perform(context, script, arguments, cancellation))
+}
+
+/// Runs the script in this process and shows what came of it; the exit code.
+async fn perform(
+    context: &Context,
+    script: Script,
+    arguments: Arguments,
+    cancellation: CancellationToken,
+) -> Result<u8> {
+    let (config, flags) = (&context.config, &context.flags);
+    let (name, typed) = (script.name.clone(), record::words(arguments.values()));
+    let connection = match app::connect(config, context.progress()).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            // A run that never began is alerted as well.
+            let report = app::run_reports::of_unstarted(&script, &typed, flags.dry_run, &error);
+            context.notifier.on_run_end(&report);
+            context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
+            return Err(error);
         }
-        let code = show(context, finished);
-        _ = delivering.await;
-        if context.notifier.has_untried() {
-            context.notifier.deliver_within(TELLING).await;
-        }
-        code
-    })?;
-    Ok(finished)
+    };
+    context.remark(&format!("daemon: {} ({})", connection.daemon.description(), connection.why));
+    let environment = app::run_environment(
+        config,
+        app::settings(config),
+        &connection,
+        context.notifier.clone(),
+        app::recorder(config),
+    );
+    let request = RunRequest {
+        script,
+        arguments,
+        trigger: Trigger::Cli,
+        entry: None,
+        dry_run: flags.dry_run,
+        timeout: flags.timeout.unwrap_or(config.run_timeout),
+    };
+    // Convoy does not report progress, so a spinner shows the elapsed time. The built-in daemon
+    // draws its own bar.
+    let is_silent = matches!(config.daemon().0, DaemonChoice::Socket(_));
+    let spinner = is_silent.then(|| context.progress().begin(&name, None));
+    // Meanwhile, the messages that earlier runs could not send are sent.
+    let stop = CancellationToken::new();
+    let (notifier, stopped) = (context.notifier.clone(), stop.clone());
+    let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
+    let finished = runs::run(&environment, request, cancellation.clone()).await;
+    stop.cancel();
+    context.notifier.on_run_end(&app::run_reports::of_finished(
+        &environment,
+        &finished,
+        Trigger::Cli,
+        &typed,
+    ));
+    drop(spinner);
+    // A run that was cut short may leave requests that still block: they are not waited for.
+    if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {
+        drop(environment);
+        connection.close(&cancellation, |text| context.remark(text)).await;
+    }
+    let code = show(context, &finished);
+    _ = delivering.await;
+    if context.notifier.has_untried() {
+        context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
+    }
+    Ok(code)
 }
 
 /// Shows a run that ended; its exit code.
-fn show(context: &Context, finished: Finished) -> Result<u8> {
-    let code = finished.exit_code();
-    let result = match &finished.result {
-        Ok(result) => result,
+fn show(context: &Context, finished: &FinishedRun) -> u8 {
+    match &finished.result {
         Err(error) => {
             if context.flags.json {
                 print_json(&json!({ "error": diagnostic::to_json(error), "run": finished.id }));
             }
-            show_plan(context, &finished);
+            show_plan(context, finished);
             context.show_error(error);
-            look_closer(context, &finished);
-            return Ok(code);
         }
-    };
-    if context.flags.json {
-        match &finished.plan {
+        Ok(result) if context.flags.json => match &finished.plan {
             Some(plan) => print_json(&json!({ "dry_run": true, "plan": plan, "result": result })),
             None => print_json(result),
-        }
-    } else if !context.flags.quiet {
-        show_plan(context, &finished);
-        let (width, colour) = context.output();
-        let text = output::render_result(result, &jiff::Zoned::now(), colour, width);
-        if finished.plan.is_some() {
-            print_line("The result would be:");
-        }
-        match result.as_array() {
-            Some(none) if none.is_empty() => print_line(&nothing(&finished.script)),
-            _ => print_line(text.trim_end()),
-        }
-        if let Some(path) = result
-            .pointer("/DriverInfo/Path")
-            .and_then(serde_json::Value::as_str)
-            .filter(|_| finished.plan.is_none())
-        {
-            print_line(&format!("\nIts files are in {}", escape(path)));
+        },
+        Ok(_) if context.flags.quiet => {}
+        Ok(result) => {
+            show_plan(context, finished);
+            show_result(context, finished, result);
         }
     }
-    look_closer(context, &finished);
-    Ok(code)
+    look_closer(context, finished);
+    finished.exit_code()
+}
+
+fn show_result(context: &Context, finished: &FinishedRun, result: &Value) {
+    if finished.plan.is_some() {
+        print_line("The result would be:");
+    }
+    match result.as_array() {
+        Some(none) if none.is_empty() => print_line(&nothing(&finished.script)),
+        _ => {
+            let (width, colour) = context.output();
+            let text = output::render_result(result, &jiff::Zoned::now(), colour, width);
+            print_line(text.trim_end());
+        }
+    }
+    let path = result.pointer("/DriverInfo/Path").and_then(Value::as_str);
+    if let Some(path) = path.filter(|_| finished.plan.is_none()) {
+        print_line(&format!("\nIts files are in {}", escape(path)));
+    }
 }
 
 /// Where to find out more about a run that did not go well.
-fn look_closer(context: &Context, finished: &Finished) {
+fn look_closer(context: &Context, finished: &FinishedRun) {
     if finished.recorded && finished.status != RunStatus::Done {
         context.remark(&format!(
             "this was run {0}; look closer with: convoy-backups runs show {0}",
@@ -160,7 +178,7 @@ fn nothing(script: &str) -> String {
 }
 
 /// What a dry run would have done, in order.
-fn show_plan(context: &Context, finished: &Finished) {
+fn show_plan(context: &Context, finished: &FinishedRun) {
     let Some(plan) = finished.plan.as_ref().filter(|_| !context.flags.json) else { return };
     if plan.is_empty() {
         print_line("Dry run: nothing would be changed.");

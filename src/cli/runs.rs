@@ -10,7 +10,10 @@ use jiff::{Timestamp, Zoned};
 use log::Level;
 use serde_json::{Value, json};
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     clock::{Clock, SystemClock},
     diagnostic,
@@ -26,13 +29,13 @@ use crate::{
     units::{format_duration, format_size},
 };
 
-/// How often a log that is followed is looked at.
-const FOLLOW_EVERY: Duration = Duration::from_millis(250);
-/// How long the end of a run that was cancelled is waited for.
-const CANCEL_WAIT: Duration = Duration::from_secs(5);
-/// Lines of a log that are read at a time.
+/// How often a log that is followed is read.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+/// How long `cancel` waits for the run to end.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many lines of a log are read at a time.
 const PAGE: usize = 1_000;
-/// The columns that a run's script and arguments take at most in a list.
+/// The most columns that script and arguments of a run take in a list.
 const CALL_WIDTH: usize = 48;
 
 /// The command for help, completion and parsing.
@@ -111,7 +114,7 @@ fn list(context: &Context, store: &Store, matches: &ArgMatches) -> Result<u8> {
         status: text("status").as_deref().and_then(RunStatus::parse),
         since: text("since").map(|since| since::parse(&since, &now)).transpose()?,
         volume: text("volume"),
-        without_read_only: None,
+        without_read_only: false,
         before: None,
         limit: matches.get_one::<u32>("count").and_then(|count| usize::try_from(*count).ok()),
     };
@@ -331,7 +334,7 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
         if ended || !follow {
             break;
         }
-        std::thread::sleep(FOLLOW_EVERY);
+        std::thread::sleep(FOLLOW_INTERVAL);
         run = store.get(&run.id)?;
     }
     if json && !follow {
@@ -405,8 +408,8 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
     context.remark(&format!("asked run {} to end; it looks each second", run.id));
     let start = Instant::now();
     let mut status = RunStatus::Running;
-    while status.is_open() && start.elapsed() < CANCEL_WAIT {
-        std::thread::sleep(FOLLOW_EVERY);
+    while status.is_open() && start.elapsed() < CANCEL_TIMEOUT {
+        std::thread::sleep(FOLLOW_INTERVAL);
         status = store.get(&run.id)?.status;
     }
     if context.flags.json {

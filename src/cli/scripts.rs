@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
-use super::{Context, print_json, print_line};
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+};
 use crate::{
     app, diagnostic,
     error::{Error, Result},
@@ -16,6 +19,33 @@ use crate::{
 
 /// What a new script looks like.
 const TEMPLATE: &str = include_str!("template.rhai");
+
+pub(super) fn command() -> Command {
+    let file = |name: &'static str| Arg::new(name).value_name("FILE");
+    Command::new("scripts")
+        .about("List, show, check or begin scripts")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("list").about("The scripts there are, and where each comes from"))
+        .subcommand(
+            Command::new("show")
+                .about("Print a script's source")
+                .arg(Arg::new("name").value_name("NAME").required(true)),
+        )
+        .subcommand(
+            Command::new("check")
+                .about("Check scripts without running them: these files, or all there are")
+                .arg(file("files").num_args(0..)),
+        )
+        .subcommand(
+            Command::new("new")
+                .about("Begin a script of your own in BKUP_SCRIPTS_DIR, or here")
+                .arg(Arg::new("name").value_name("NAME").required(true)),
+        )
+        .subcommand(
+            Command::new("definitions").about("Print all primitives for an editor (.d.rhai)"),
+        )
+}
 
 pub(super) fn scripts(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let Some((name, matches)) = matches.subcommand() else {

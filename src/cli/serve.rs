@@ -1,7 +1,14 @@
 //! `serve`: checks the crontab, then follows it.
 
-use super::{Context, crontab, in_runtime};
+use clap::Command;
+
+use super::{context::Context, crontab, runtime::in_runtime};
 use crate::{app, config::DaemonChoice, error::Result, schedule::Source, text::counted};
+
+pub(super) fn command() -> Command {
+    Command::new("serve")
+        .about("Follow the crontab, remember every run, and tell people when something is wrong")
+}
 
 pub(super) fn serve(context: Context) -> Result<u8> {
     let surroundings = crontab::surroundings(&context);

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command};
 use jiff::{Timestamp, Zoned};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, crontab, notify, print_json, print_line};
+use super::{
+    context::Context,
+    crontab, notify,
+    print::{print_json, print_line},
+};
 use crate::{
     app::{self, serve},
     clock::{Clock, SystemClock},
@@ -21,6 +25,16 @@ use crate::{
     suggest::did_you_mean_or,
     text::{Style, counted, escape, styled},
 };
+
+pub(super) fn command() -> Command {
+    Command::new("status")
+        .about("Is everything safe? Each volume's last backup, the next one, and what is wrong")
+        .arg(
+            Arg::new("forget").long("forget").value_name("VOLUME").help(
+                "this volume is gone from the daemon, and that was meant; its backups are kept",
+            ),
+        )
+}
 
 /// 0 where all is well, 1 where something is wrong.
 pub(super) async fn status(
@@ -162,7 +176,7 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
         show_volumes(&report.volumes, now.timestamp(), width, colour);
     }
     show_running(report, now);
-    if !report.told.is_empty() {
+    if !report.open_problems.is_empty() {
         notify::show_problems(context, &context.notifier.problems().unwrap_or_default(), now);
     }
     if !report.notes.is_empty() {

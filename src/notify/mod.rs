@@ -33,5 +33,6 @@ mod webhook;
 
 pub(crate) use channel::{NO_CHANNEL, NO_CHANNEL_HINT, NO_CHANNEL_LONG_HINT};
 pub(crate) use notifier::Notifier;
+pub(crate) use outbox::Waiting;
 pub(crate) use problems::{Problem, Repeat};
 pub(crate) use report::RunReport;

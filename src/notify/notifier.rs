@@ -92,7 +92,7 @@ impl Notifier {
             // What a person typed may never be typed again.
             expires: report.trigger != Trigger::Cron,
             not_backed_up: report.not_backed_up(),
-            place: report.place.clone(),
+            daemon_and_destination: report.daemon_and_destination.clone(),
             repeat: Repeat::AfterAWhile,
         };
         let notify = |reach, known: Option<&Problem>, key| {
@@ -245,7 +245,7 @@ impl Notifier {
             now: self.clock.now(),
             expires: run.is_some(),
             not_backed_up: BTreeSet::new(),
-            place: None,
+            daemon_and_destination: None,
             repeat,
         };
         self.problems.record(&occurrence, |verdict| {

@@ -55,8 +55,8 @@ pub(crate) struct Problem {
     #[serde(default)]
     pub(crate) not_backed_up: BTreeSet<String>,
     /// The daemon and the destination of the failed backup; `None`: no daemon was reached.
-    #[serde(default)]
-    place: Option<String>,
+    #[serde(rename = "place", default)]
+    daemon_and_destination: Option<String>,
     /// When each of the failures (by fingerprint) was last reported.
     #[serde(rename = "told")]
     reported: BTreeMap<String, ReportedAt>,
@@ -92,8 +92,8 @@ pub(super) struct Occurrence<'a> {
     pub(crate) expires: bool,
     /// See [`Problem::not_backed_up`].
     pub(crate) not_backed_up: BTreeSet<String>,
-    /// See [`Problem::not_backed_up`].
-    pub(crate) place: Option<String>,
+    /// See [`Problem::daemon_and_destination`].
+    pub(crate) daemon_and_destination: Option<String>,
     /// Whether people are reminded of it.
     pub(crate) repeat: Repeat,
 }
@@ -113,7 +113,7 @@ pub(crate) enum Repeat {
 pub(super) struct BackedUp {
     pub(crate) volumes: BTreeSet<String>,
     /// The daemon and the destination.
-    pub(crate) place: Option<String>,
+    pub(crate) daemon_and_destination: Option<String>,
 }
 
 /// Whether people are to be notified.
@@ -265,12 +265,12 @@ impl State {
             times: 0,
             expires: occurrence.expires,
             not_backed_up: BTreeSet::new(),
-            place: None,
+            daemon_and_destination: None,
             reported: BTreeMap::new(),
         });
         problem.expires &= occurrence.expires;
-        (problem.not_backed_up, problem.place) =
-            (occurrence.not_backed_up.clone(), occurrence.place.clone());
+        (problem.not_backed_up, problem.daemon_and_destination) =
+            (occurrence.not_backed_up.clone(), occurrence.daemon_and_destination.clone());
         problem.title = occurrence.title.to_owned();
         problem.last = occurrence.now;
         problem.times = problem.times.saturating_add(1);
@@ -318,8 +318,9 @@ impl State {
             return Vec::new();
         }
         let ends = |problem: &mut Problem| {
-            let there = problem.place.is_none() || problem.place == backed_up.place;
-            if !there || problem.not_backed_up.is_empty() {
+            let is_there = problem.daemon_and_destination.is_none()
+                || problem.daemon_and_destination == backed_up.daemon_and_destination;
+            if !is_there || problem.not_backed_up.is_empty() {
                 return false;
             }
             problem.not_backed_up.retain(|volume| !backed_up.volumes.contains(volume));
@@ -370,7 +371,7 @@ mod tests {
             now: at(now),
             expires: false,
             not_backed_up: BTreeSet::new(),
-            place: None,
+            daemon_and_destination: None,
             repeat: Repeat::AfterAWhile,
         };
         problems.record(&occurrence, |passed| verdict = Some(passed));

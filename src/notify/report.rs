@@ -10,7 +10,7 @@ use crate::{
     diagnostic,
     error::{Error, ErrorKind},
     run_words::{RunStatus, Trigger},
-    script::Failure,
+    script::{Effect, Failure},
     text::command_line,
     webhook_formats::digest,
 };
@@ -29,10 +29,12 @@ pub(crate) struct RunReport {
     pub(crate) dry_run: bool,
     /// Whether the script only reads. A person who types one sees the result.
     pub(crate) read_only: bool,
+    /// What the script said that it does.
+    pub(crate) does: Vec<Effect>,
     /// The volumes that the run backed up to the configured destination, each proven good.
     pub(crate) backed_up: BTreeSet<String>,
     /// The daemon and the destination of the run; `None` where it reached no daemon.
-    pub(crate) place: Option<String>,
+    pub(crate) daemon_and_destination: Option<String>,
     pub(crate) started: Timestamp,
     /// `None` where the end was not seen.
     pub(crate) took: Option<Duration>,
@@ -115,9 +117,11 @@ impl RunReport {
     }
 
     /// The volumes that the run failed to back up, where nothing else went wrong: a good backup of
-    /// each makes up for the failure. What users' own scripts fail to do is not known.
+    /// each makes up for the failure. What else a script fails to do is not known.
     pub(super) fn not_backed_up(&self) -> BTreeSet<String> {
-        if self.script != "backup" {
+        let only_backs_up = self.does.contains(&Effect::Backup)
+            && self.does.iter().all(|does| matches!(does, Effect::Snapshot | Effect::Backup));
+        if !only_backs_up {
             return BTreeSet::new();
         }
         let failed: BTreeSet<String> = match self.failures.as_slice() {
@@ -131,14 +135,14 @@ impl RunReport {
     /// The volumes that the run backed up.
     pub(super) fn good_backups(&self) -> BackedUp {
         let mut volumes = self.backed_up.clone();
-        if self.script == "backup"
+        if self.does.contains(&Effect::Backup)
             && self.status == RunStatus::Done
             && !self.dry_run
             && !volumes.is_empty()
         {
             volumes.insert(self.volume_argument().to_owned());
         }
-        BackedUp { volumes, place: self.place.clone() }
+        BackedUp { volumes, daemon_and_destination: self.daemon_and_destination.clone() }
     }
 
     /// Equal for two runs that failed alike: the volumes, the kinds of error, and the words without
@@ -214,8 +218,9 @@ pub(super) mod tests {
             status: if volumes.is_empty() { RunStatus::Done } else { RunStatus::Partial },
             dry_run: false,
             read_only: false,
+            does: vec![Effect::Backup],
             backed_up: BTreeSet::new(),
-            place: Some("daemon vfs:///backups".into()),
+            daemon_and_destination: Some("daemon vfs:///backups".into()),
             started: "2026-11-23T07:42:00Z".parse().unwrap(),
             took: Some(Duration::from_secs(200)),
             error: None,

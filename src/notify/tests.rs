@@ -166,7 +166,7 @@ fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once
     notifier.on_run_end(&backup_of("vol2", Trigger::Cli, true));
     assert_eq!(notifier.problems().unwrap().len(), 2, "vol1 is not backed up yet");
     let mut elsewhere = backup_of("vol1", Trigger::Http, true);
-    elsewhere.place = Some("daemon s3://other".into());
+    elsewhere.daemon_and_destination = Some("daemon s3://other".into());
     (elsewhere.script, elsewhere.arguments) = ("nightly".into(), Vec::new());
     notifier.on_run_end(&elsewhere);
     assert_eq!(
@@ -174,7 +174,7 @@ fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once
         2,
         "a backup elsewhere makes up for nothing here"
     );
-    elsewhere.place = failed(&[]).place;
+    elsewhere.daemon_and_destination = failed(&[]).daemon_and_destination;
     notifier.on_run_end(&elsewhere);
     assert_eq!(notifier.problems().unwrap().len(), 0);
     notifier.on_run_end(&elsewhere);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::host;
 use crate::{
     run_words::{RunStatus, Trigger},
-    script::Failure,
+    script::{Effect, Failure},
 };
 
 /// The line of a crontab that started a run.
@@ -50,9 +50,12 @@ pub(crate) struct RunRecord {
     pub(crate) entry: Option<Entry>,
     /// Whether nothing was written.
     pub(crate) dry_run: bool,
-    /// Whether it could do nothing but read: a dry run, or a script that says so of itself.
+    /// Whether its script said that it only reads.
     #[serde(skip)]
     pub(crate) read_only: bool,
+    /// What its script said that it does; the script may be another by now.
+    #[serde(skip)]
+    pub(crate) does: Vec<Effect>,
     /// The host it ran on.
     pub(crate) host: String,
     /// The process it ran in.
@@ -117,6 +120,7 @@ impl RunRecord {
             entry: None,
             dry_run: false,
             read_only: false,
+            does: Vec::new(),
             host: host::name(),
             process: std::process::id(),
             boot: host::boot(),
@@ -203,6 +207,8 @@ pub(crate) struct Skipped {
     pub(crate) arguments: Map<String, Value>,
     /// The crontab's entry.
     pub(crate) entry: Entry,
+    /// What its script says that it does.
+    pub(crate) does: Vec<Effect>,
     /// When it was due.
     pub(crate) due: Timestamp,
     /// Why it did not begin, in words.
@@ -287,9 +293,9 @@ pub(crate) struct Filter {
     pub(crate) since: Option<Timestamp>,
     /// That have to do with this volume.
     pub(crate) volume: Option<String>,
-    /// Without mere looks: dry runs, and runs of these scripts, which only read. What the crontab
-    /// started is none.
-    pub(crate) without_read_only: Option<Vec<String>>,
+    /// Without mere looks: dry runs, and runs of scripts that only read. What the crontab started
+    /// counts always.
+    pub(crate) without_read_only: bool,
     /// Whose id is before this one: a further page of a list.
     pub(crate) before: Option<String>,
     /// At most so many, the newest; `None`: all.

@@ -1,8 +1,8 @@
-//! Writes runs down while they go on, all of a process's on one thread: neither a script nor its
-//! log ever waits for the store, and what many runs say at the same time is one write.
+//! Records runs while they run, those of a process on one thread: no script and no log waits for the
+//! store, and what many runs log at the same time is one write.
 //!
-//! Nothing that goes wrong here stops a run. It is said once as a warning, and the run goes on
-//! without a record; what is kept back is tried again, at the latest at the run's end.
+//! No failure here stops a run. The log has one warning and the run goes on without a record; what
+//! was not written is tried again, at the latest at the end of the run.
 
 use std::{
     collections::HashMap,
@@ -34,40 +34,40 @@ use crate::{
     sync::lock,
 };
 
-/// So many lines of a run's log are kept, and so many bytes.
+/// How much of a run's log is recorded.
 const MAX_LINES: u64 = 10_000;
 const MAX_BYTES: usize = 4 << 20;
-/// Beyond them, warnings and errors still are, up to so many times as much in all.
-const FOR_WARNINGS: u64 = 2;
-/// A longer line is cut, in bytes.
+/// Warnings and errors are recorded beyond that, up to this many times the limits.
+const WARNINGS_FACTOR: u64 = 2;
+/// A longer line is cut; in bytes.
 const LONGEST_LINE: usize = 16 << 10;
-/// Lines wait so long for others to be written with.
-const GATHER: Duration = Duration::from_millis(200);
-/// Or until there are so many.
-const BATCH: usize = 500;
-/// How often it is looked whether somebody wants a run to end, and whether the store works again.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A run that only reads is written down when it is so old, or at its end: a crash has nothing to
-/// tell of it before.
-const WORTH_TELLING: Duration = Duration::from_secs(1);
-/// A run that is over waits so long for its record to be written.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// So many ends may be on their way that nobody waits for.
-const MOST_UNWRITTEN: usize = 256;
-/// So many ends that could not be written are tried again, as long as the process lives.
-const MOST_FAILED: usize = 100;
-/// After an end that nobody waits for was written, so long nothing is: a thousand of them a second
-/// are written together.
-const BREATH: Duration = Duration::from_millis(5);
-/// So many messages are taken together.
-const TOGETHER: usize = 1_000;
+/// Lines wait this long for more, so that one write takes many.
+const LINES_DELAY: Duration = Duration::from_millis(200);
+/// This many lines are written without a wait.
+const LINES_BATCH: usize = 500;
+/// How often the store is asked for requests to cancel, and a store that failed is tried again.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// A run that only reads is recorded at this age or at its end: after a crash, a younger one is of
+/// no interest.
+const READ_RUN_DELAY: Duration = Duration::from_secs(1);
+/// How long a run waits for the record of its end to be written.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many ends may be unwritten without a run that waits for them.
+const MAX_UNWRITTEN_ENDS: usize = 256;
+/// How many ends that could not be written are kept to be tried again.
+const MAX_FAILED_ENDS: usize = 100;
+/// The pause after the write of ends that no run waits for: many such ends a second become one
+/// write.
+const WRITE_GAP: Duration = Duration::from_millis(5);
+/// How many messages are taken for one write.
+const MESSAGES_BATCH: usize = 1_000;
 
 /// Writes the runs of this process into a store, on a thread of its own that ends when this is
 /// dropped.
 pub(crate) struct Recorder {
     store: Arc<Store>,
     messages: Sender<Message>,
-    /// How many ends are on their way that nobody waits for.
+    /// How many ends are unwritten without a run that waits for them.
     unwritten: Arc<AtomicUsize>,
 }
 
@@ -77,15 +77,15 @@ impl fmt::Debug for Recorder {
     }
 }
 
-/// A run that is being written down. Dropped without its end, the run is recorded as broken off.
+/// A run that is being recorded. Dropped without an end, the run is recorded as failed.
 pub(super) struct Recording {
-    kept: Arc<Kept>,
+    kept: Arc<LogLines>,
     unwritten: Arc<AtomicUsize>,
     cancelled_by: Arc<OnceLock<String>>,
 }
 
 /// The lines of a run on their way to the store.
-struct Kept {
+struct LogLines {
     run: Arc<str>,
     messages: Sender<Message>,
     count: Mutex<Count>,
@@ -99,14 +99,14 @@ struct Count {
 }
 
 enum Message {
-    Begin(Arc<str>, Box<Run>),
-    /// The run's turn has come: its record is this now.
-    Turn(Arc<str>, Box<RunRecord>),
+    Begin(Arc<str>, Box<OpenRun>),
+    /// The run waited and has its permit: its record is this now.
+    Started(Arc<str>, Box<RunRecord>),
     Line(Arc<str>, Line),
-    /// The run is to be written now, whatever it is worth; the sender goes when that was tried.
+    /// Write the run without delay. The sender is dropped after the attempt.
     Now(Arc<str>, Sender<()>),
     End(Arc<str>, Box<End>),
-    /// The run's thread is gone; without its end, this program broke.
+    /// The recording was dropped. Without an end before, this program broke.
     Gone(Arc<str>),
 }
 
@@ -118,40 +118,39 @@ struct End {
     since: Instant,
 }
 
-/// Who waits until an end is written.
+/// What waits until an end is written.
 enum Waiting {
-    /// The run, to be told whether it is.
+    /// The run, which is told whether the end is written.
     Run(Sender<bool>),
-    /// Nobody; there may be too many of those.
-    Nobody { _counted: Option<OnItsWay> },
-    /// It failed, and the run goes on without. It is tried again.
+    /// Nothing waits: the end is counted until it is written.
+    Nothing { _counted: Option<UnwrittenEnd> },
+    /// The write failed and the run no longer waits. The write is tried again.
     Failed,
 }
 
-/// An end that is on its way.
-struct OnItsWay(Arc<AtomicUsize>);
+/// Counts an end until it is written.
+struct UnwrittenEnd(Arc<AtomicUsize>);
 
-impl Drop for OnItsWay {
+impl Drop for UnwrittenEnd {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Kept {
-    /// How many lines were too many.
+impl LogLines {
     fn left_out(&self) -> u64 {
         lock(&self.count).left_out
     }
 }
 
-impl Lines for Kept {
+impl Lines for LogLines {
     fn line(&self, time: Timestamp, level: Level, target: &str, message: &str) {
         let mut count = lock(&self.count);
         let text = cut(message.trim_end());
         let target = cut(target.strip_prefix("convoy_backups::").unwrap_or(target));
         let bytes = text.len() + target.len();
         let (times, times_bytes) =
-            if level <= Level::Warn { (FOR_WARNINGS, FOR_WARNINGS as usize) } else { (1, 1) };
+            if level <= Level::Warn { (WARNINGS_FACTOR, WARNINGS_FACTOR as usize) } else { (1, 1) };
         if count.lines >= MAX_LINES * times || count.bytes + bytes > MAX_BYTES * times_bytes {
             count.left_out += 1;
             return;
@@ -165,8 +164,7 @@ impl Lines for Kept {
             target: target.to_owned(),
             text: text.to_owned(),
         };
-        // Sent under the lock, so that they arrive in their order. A run that ended keeps no more
-        // lines.
+        // Sent under the lock, so that lines arrive in order. The writer drops lines after the end.
         let _ = self.messages.send(Message::Line(self.run.clone(), line));
     }
 }
@@ -176,8 +174,7 @@ fn cut(text: &str) -> &str {
 }
 
 impl Recorder {
-    /// A recorder into this store. Where its thread can't be started, that is said, and nothing is
-    /// recorded.
+    /// Starts the thread that writes. Where that fails, the log says so and nothing is recorded.
     pub(crate) fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
         let unwritten = Arc::new(AtomicUsize::new(0));
@@ -195,23 +192,21 @@ impl Recorder {
         Self { store, messages, unwritten }
     }
 
-    /// The store.
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    /// Writes a run that has begun down now, and waits until that was tried, but not for ever:
-    /// whoever is told the run's id only can look for it then.
+    /// Writes the record of a run without delay, and waits for the attempt up to [`END_TIMEOUT`]:
+    /// a client that was told the id can then find the run.
     pub(crate) fn write_now(&self, run: &str) {
         let (written, tried) = mpsc::channel();
         if self.messages.send(Message::Now(run.into(), written)).is_ok() {
-            let _ = tried.recv_timeout(PATIENCE);
+            let _ = tried.recv_timeout(END_TIMEOUT);
         }
     }
 
-    /// Begins to write a run down; the request that it should end, from wherever it comes, goes to
-    /// `cancellation`. A run that only reads may wait to be written until it is worth it
-    /// (`at_once`: it is written now).
+    /// Begins to record a run. A request to cancel the run, from whichever process, cancels
+    /// `cancellation`. Without `at_once`, the record waits for [`READ_RUN_DELAY`].
     pub(super) fn begin(
         &self,
         record: RunRecord,
@@ -220,7 +215,7 @@ impl Recorder {
     ) -> Recording {
         let run: Arc<str> = record.id.as_str().into();
         let cancelled_by = Arc::new(OnceLock::new());
-        let begun = Box::new(Run {
+        let begun = Box::new(OpenRun {
             record,
             cancellation,
             cancelled_by: cancelled_by.clone(),
@@ -234,7 +229,11 @@ impl Recorder {
         });
         let _ = self.messages.send(Message::Begin(run.clone(), begun));
         Recording {
-            kept: Arc::new(Kept { run, messages: self.messages.clone(), count: Mutex::default() }),
+            kept: Arc::new(LogLines {
+                run,
+                messages: self.messages.clone(),
+                count: Mutex::default(),
+            }),
             unwritten: self.unwritten.clone(),
             cancelled_by,
         }
@@ -242,23 +241,23 @@ impl Recorder {
 }
 
 impl Recording {
-    /// Takes the run's log lines.
+    /// Where the log lines of the run go.
     pub(super) fn lines(&self) -> Arc<dyn Lines> {
         Arc::clone(&self.kept) as Arc<dyn Lines>
     }
 
-    /// Who wanted the run to end, if it was through the store.
+    /// Who asked through the store to cancel the run.
     pub(super) fn cancelled_by(&self) -> Option<&str> {
         self.cancelled_by.get().map(String::as_str)
     }
 
-    /// The run waited for its turn, which has come: this is its record now.
-    pub(super) fn turn_came(&self, record: RunRecord) {
-        let _ = self.kept.messages.send(Message::Turn(self.kept.run.clone(), Box::new(record)));
+    /// The run waited for its permit, and has it: this is its record now.
+    pub(super) fn started(&self, record: RunRecord) {
+        let _ = self.kept.messages.send(Message::Started(self.kept.run.clone(), Box::new(record)));
     }
 
-    /// Has it written soon how the run ended; whether it will be. It waits as [`Recording::end`]
-    /// does where too much is on its way.
+    /// Records the end of the run soon, without a wait; whether it will be recorded. Waits as
+    /// [`Recording::end`] does where too many ends are unwritten.
     pub(super) fn end_soon(
         self,
         mut record: RunRecord,
@@ -266,17 +265,18 @@ impl Recording {
         observed: Option<(String, Vec<Observation>)>,
     ) -> bool {
         let count = self.unwritten.fetch_add(1, Ordering::Relaxed);
-        let on_its_way = OnItsWay(self.unwritten.clone());
-        if count >= MOST_UNWRITTEN {
+        let unwritten = UnwrittenEnd(self.unwritten.clone());
+        if count >= MAX_UNWRITTEN_ENDS {
             return self.end(record, output, observed);
         }
         record.lines_left_out = self.kept.left_out();
-        let waiting = Waiting::Nobody { _counted: Some(on_its_way) };
+        let waiting = Waiting::Nothing { _counted: Some(unwritten) };
         let end = End { record, output, observed, waiting, since: Instant::now() };
         self.kept.messages.send(Message::End(self.kept.run.clone(), Box::new(end))).is_ok()
     }
 
-    /// Writes how the run ended, and waits until that is done, but not for ever; whether it is.
+    /// Records the end of the run and waits for the write up to [`END_TIMEOUT`]; whether it is
+    /// recorded.
     pub(super) fn end(
         self,
         mut record: RunRecord,
@@ -295,7 +295,7 @@ impl Recording {
         if self.kept.messages.send(Message::End(self.kept.run.clone(), end)).is_err() {
             return false;
         }
-        match is_written.recv_timeout(PATIENCE) {
+        match is_written.recv_timeout(END_TIMEOUT) {
             Ok(is_written) => is_written,
             Err(RecvTimeoutError::Disconnected) => false,
             Err(RecvTimeoutError::Timeout) => {
@@ -312,16 +312,17 @@ impl Drop for Recording {
     }
 }
 
-/// A run, as the thread knows it.
-struct Run {
+/// A run that is not recorded to its end yet, as the thread knows it.
+struct OpenRun {
     record: RunRecord,
     cancellation: CancellationToken,
     cancelled_by: Arc<OnceLock<String>>,
-    /// Held until the end is written: who finds the run without it takes it for interrupted.
+    /// The sign that the run is alive. Held until the end is written: without the sign, a reader of
+    /// the store takes the run for interrupted.
     alive: Option<Result<Alive>>,
-    /// Its record is in the store, as it is now.
+    /// Whether the store has the record as it is now.
     is_written: bool,
-    /// It is to be written as soon as may be.
+    /// Whether the record is to be written without delay.
     is_due: bool,
     since: Instant,
     lines: Vec<Line>,
@@ -330,30 +331,30 @@ struct Run {
     end: Option<Box<End>>,
 }
 
-impl Run {
-    /// When it is to be written next; `None` where there is nothing to write.
+impl OpenRun {
+    /// When the run is to be written next; `None` where there is nothing to write.
     fn due(&self, now: Instant) -> Option<Instant> {
         if self.end.is_some() {
             return Some(now);
         }
-        // Without its sign it would be taken for interrupted.
+        // Without its sign the run would be taken for interrupted.
         if matches!(self.alive, Some(Err(_))) {
             return None;
         }
         match (self.is_written, self.is_due) {
             (false, true) => Some(now),
-            (false, false) => Some(self.since + WORTH_TELLING),
-            (true, _) if self.lines.len() >= BATCH => Some(now),
-            (true, _) => self.gathering.map(|since| since + GATHER),
+            (false, false) => Some(self.since + READ_RUN_DELAY),
+            (true, _) if self.lines.len() >= LINES_BATCH => Some(now),
+            (true, _) => self.gathering.map(|since| since + LINES_DELAY),
         }
     }
 
-    /// Whether its end could not be written, and nobody waits for it any more.
+    /// Whether the end could not be written and waits to be tried again.
     fn has_failed(&self) -> bool {
         self.end.as_deref().is_some_and(|end| matches!(end.waiting, Waiting::Failed))
     }
 
-    /// Whether it ended just now.
+    /// Whether the end waits for its first write.
     fn ends(&self) -> bool {
         self.end.is_some() && !self.has_failed()
     }
@@ -384,14 +385,14 @@ impl Run {
     }
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct Writer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    runs: HashMap<Arc<str>, Run>,
-    /// The store failed: it is tried again then, for all but the runs that end just now.
+    runs: HashMap<Arc<str>, OpenRun>,
+    /// When a store that failed is tried again. Ends are tried at once.
     retry: Option<Instant>,
-    /// Who waits until the runs are written.
+    /// Senders whose receivers wait for the next write.
     asked: Vec<Sender<()>>,
 }
 
@@ -400,14 +401,14 @@ impl Writer {
         let mut looked = Instant::now();
         loop {
             let message = match self.next(looked) {
-                // Nothing goes on.
+                // No run is open.
                 None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(next) => received.recv_timeout(next.saturating_duration_since(Instant::now())),
             };
             match message {
                 Ok(message) => {
                     self.take(message);
-                    received.try_iter().take(TOGETHER).for_each(|message| self.take(message));
+                    received.try_iter().take(MESSAGES_BATCH).for_each(|message| self.take(message));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -415,36 +416,36 @@ impl Writer {
             let is_hurried = self.is_hurried();
             self.write(Instant::now());
             self.asked.clear();
-            // Where nobody waits, those that come next are written together.
+            // Where nothing waits, the ends that come next are written together.
             if !is_hurried {
-                std::thread::sleep(BREATH);
+                std::thread::sleep(WRITE_GAP);
             }
-            if looked.elapsed() >= LOOK_EVERY {
+            if looked.elapsed() >= POLL_INTERVAL {
                 looked = Instant::now();
                 self.look();
             }
         }
     }
 
-    /// When there is something to do next; `None` where no run goes on.
+    /// When there is something to do next; `None` where no run is open.
     fn next(&self, looked: Instant) -> Option<Instant> {
         if self.runs.is_empty() {
             return None;
         }
         let now = Instant::now();
-        let due = |run: &Run| {
+        let due = |run: &OpenRun| {
             let due = run.due(now)?;
             Some(if run.ends() { due } else { due.max(self.retry.unwrap_or(due)) })
         };
-        self.runs.values().filter_map(due).chain([looked + LOOK_EVERY]).min()
+        self.runs.values().filter_map(due).chain([looked + POLL_INTERVAL]).min()
     }
 
-    /// Whether somebody waits for what is written next, or there is nothing to write.
+    /// Whether something waits for the next write, or there is nothing to write.
     fn is_hurried(&self) -> bool {
-        let waits_for_nobody = |run: &Run| {
-            matches!(run.end.as_deref(), Some(End { waiting: Waiting::Nobody { .. }, .. }))
+        let is_awaited_by_nothing = |run: &OpenRun| {
+            matches!(run.end.as_deref(), Some(End { waiting: Waiting::Nothing { .. }, .. }))
         };
-        !self.asked.is_empty() || !self.runs.values().any(waits_for_nobody)
+        !self.asked.is_empty() || !self.runs.values().any(is_awaited_by_nothing)
     }
 
     fn take(&mut self, message: Message) {
@@ -452,7 +453,7 @@ impl Writer {
             Message::Begin(id, run) => {
                 self.runs.insert(id, *run);
             }
-            Message::Turn(id, record) => {
+            Message::Started(id, record) => {
                 if let Some(run) = self.runs.get_mut(&id) {
                     run.record = *record;
                     (run.is_written, run.is_due) = (false, true);
@@ -483,11 +484,11 @@ impl Writer {
         }
     }
 
-    /// Writes what is due, in one go.
+    /// Writes what is due, in one transaction.
     fn write(&mut self, now: Instant) {
         let may_try = self.retry.is_none_or(|retry| retry <= now);
         let is_due =
-            |run: &Run| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
+            |run: &OpenRun| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
         let mut due: Vec<Arc<str>> =
             self.runs.iter().filter(|(_, run)| is_due(run)).map(|(id, _)| id.clone()).collect();
         // The order in which they began.
@@ -507,7 +508,7 @@ impl Writer {
             return;
         }
         let written = self.record(&due);
-        // One that can't be written must not keep the others from it.
+        // A run that can't be written must not keep the others from being written.
         let is_busy = written.as_ref().is_err_and(|error| error.kind == ErrorKind::Busy);
         if written.is_err() && !is_busy && due.len() > 1 {
             for id in &due {
@@ -521,11 +522,11 @@ impl Writer {
 
     fn record(&self, ids: &[Arc<str>]) -> Result<()> {
         let changes: Vec<_> =
-            ids.iter().filter_map(|id| self.runs.get(id)).flat_map(Run::changes).collect();
+            ids.iter().filter_map(|id| self.runs.get(id)).flat_map(OpenRun::changes).collect();
         self.store.apply(&changes, self.clock.now())
     }
 
-    /// Takes note of what came of writing this run.
+    /// Notes whether this run was written.
     fn settle(&mut self, id: &Arc<str>, written: &Result<()>) {
         say(&self.store, written);
         let Some(run) = self.runs.get_mut(id) else { return };
@@ -535,15 +536,16 @@ impl Writer {
                 run.written();
             }
             Err(error) => {
-                self.retry = Some(Instant::now() + LOOK_EVERY);
-                let waits =
-                    |end: &End| error.kind == ErrorKind::Busy && end.since.elapsed() < PATIENCE / 2;
-                // Another process holds the store for a moment.
+                self.retry = Some(Instant::now() + POLL_INTERVAL);
+                let waits = |end: &End| {
+                    error.kind == ErrorKind::Busy && end.since.elapsed() < END_TIMEOUT / 2
+                };
+                // Busy: another process holds the store for a moment.
                 if run.end.as_deref().is_none_or(waits) {
                     return;
                 }
-                // Without its end a run looks interrupted once its sign is gone: it is kept, and
-                // tried again.
+                // Without its end a run looks interrupted once its sign is gone: so the end is kept
+                // and tried again.
                 let end = run
                     .end
                     .as_deref_mut()
@@ -551,14 +553,14 @@ impl Writer {
                 if let Some(Waiting::Run(run)) = end {
                     _ = run.send(false);
                 }
-                if self.runs.values().filter(|run| run.has_failed()).count() > MOST_FAILED {
+                if self.runs.values().filter(|run| run.has_failed()).count() > MAX_FAILED_ENDS {
                     self.runs.remove(id);
                 }
                 return;
             }
         }
         if written.is_ok() && run.end.is_some() {
-            // The sign that it is alive goes with it, and only now.
+            // Only now may the sign that the run is alive go.
             if let Some(Waiting::Run(run)) =
                 self.runs.remove(id).and_then(|run| run.end).map(|end| end.waiting)
             {
@@ -567,10 +569,10 @@ impl Writer {
         }
     }
 
-    /// Looks whether somebody wants a run to end.
+    /// Cancels the runs that the store has requests to cancel for.
     fn look(&mut self) {
         let waits =
-            |run: &Run| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
+            |run: &OpenRun| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
         if !self.runs.values().any(waits) {
             return;
         }
@@ -588,8 +590,8 @@ impl Writer {
     }
 }
 
-/// The sign that a run is alive. Without it, the run is written down at its end only, and that is
-/// said.
+/// The sign that a run is alive. Without the sign, the run is recorded at its end only, and the log
+/// says so.
 fn alive(store: &Store, id: &str) -> Result<Alive> {
     let alive = Alive::new(store.running(), id).map_err(|error| {
         Error::io("cannot leave a sign that the run is alive", &error)
@@ -601,7 +603,7 @@ fn alive(store: &Store, id: &str) -> Result<Alive> {
     alive
 }
 
-/// How a run ends whose thread is gone without a word: this program broke.
+/// The end of a run whose recording was dropped: this program broke.
 fn broken(record: RunRecord, now: Timestamp) -> End {
     let error = Error::internal("the run broke off inside the program");
     let record = RunRecord {
@@ -614,12 +616,12 @@ fn broken(record: RunRecord, now: Timestamp) -> End {
         record,
         output: Output::default(),
         observed: None,
-        waiting: Waiting::Nobody { _counted: None },
+        waiting: Waiting::Nothing { _counted: None },
         since: Instant::now(),
     }
 }
 
-/// Says what is wrong with the store, once, and that it is well again.
+/// Logs once what is wrong with the store, and once that it works again.
 fn say(store: &Store, result: &Result<()>) {
     match (result, store.is_news(result.is_ok())) {
         (Err(error), true) => {

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, oldest first: a store of version N has had the first N.
-const STEPS: [&str; 3] = [FIRST, WAITING, TOTALS];
+const STEPS: [&str; 4] = [FIRST, WAITING, TOTALS, DOES];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -105,6 +105,15 @@ CREATE TABLE totals (
     bytes INTEGER NOT NULL,
     PRIMARY KEY (script, status, bucket)
 ) WITHOUT ROWID;
+";
+
+/// What the script of a run said of itself. Of the runs before this step only the script's name is
+/// known, and what the default script of that name does.
+const DOES: &str = "
+ALTER TABLE runs ADD COLUMN read_only INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN does TEXT NOT NULL DEFAULT '[]';
+UPDATE runs SET read_only = 1 WHERE script IN ('backups', 'volumes');
+UPDATE runs SET does = json_array(script) WHERE script IN ('backup', 'snapshot', 'prune');
 ";
 
 /// The version of a store; 0 where it is a new file.

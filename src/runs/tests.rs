@@ -1,8 +1,17 @@
-//! The door, over a daemon in memory and a real store.
+//! The entry point, over a daemon in memory and a real store.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::tz::TimeZone;
+use tokio_util::sync::CancellationToken;
 
-use super::{record::Filter, *};
+use super::{
+    record::{Filter, RunRecord},
+    *,
+};
 use crate::{
     clock::FixedClock,
     convoy::{
@@ -10,13 +19,13 @@ use crate::{
         memory::{Fault, MemoryDaemon},
     },
     run_words::{RunStatus, Trigger},
-    script::testing,
+    script::{self, Settings, testing},
 };
 
 struct Bench {
     _folder: tempfile::TempDir,
     daemon: Arc<MemoryDaemon>,
-    door: Door,
+    environment: RunEnvironment,
     store: Arc<Store>,
 }
 
@@ -28,7 +37,7 @@ fn bench(volumes: &[&str]) -> Bench {
         destination: Some(Destination::parse("vfs:///backups").unwrap()),
         ..Settings::default()
     };
-    let door = Door {
+    let environment = RunEnvironment {
         daemon: daemon.clone(),
         lock_folder: folder.path().join("locks"),
         lock_wait: Duration::ZERO,
@@ -37,18 +46,18 @@ fn bench(volumes: &[&str]) -> Bench {
         listener: Arc::new(script::Silent),
         message_sink: Arc::new(script::NotifyLog),
         recorder: Some(Arc::new(Recorder::new(store.clone(), Arc::new(crate::clock::SystemClock)))),
-        turns: None,
-        readers: None,
+        queue: None,
+        read_queue: None,
         ending: CancellationToken::new(),
     };
-    Bench { _folder: folder, daemon, door, store }
+    Bench { _folder: folder, daemon, environment, store }
 }
 
-fn request(text: &str) -> Request {
+fn request(text: &str) -> RunRequest {
     let script = testing::script(text).unwrap();
     let arguments = testing::given(&script, "").unwrap();
     let entry = Some(Entry { key: "daily".into(), line: 4 });
-    Request {
+    RunRequest {
         script,
         arguments,
         trigger: Trigger::Cron,
@@ -59,8 +68,8 @@ fn request(text: &str) -> Request {
 }
 
 impl Bench {
-    async fn run(&self, request: Request) -> (Finished, RunRecord) {
-        let finished = run(&self.door, request, CancellationToken::new()).await;
+    async fn run(&self, request: RunRequest) -> (FinishedRun, RunRecord) {
+        let finished = run(&self.environment, request, CancellationToken::new()).await;
         assert!(finished.recorded);
         let record = self.store.get(&finished.id).unwrap();
         (finished, record)
@@ -110,7 +119,7 @@ async fn what_the_guards_saw_is_kept_whatever_the_script_says_of_it() {
 async fn a_dry_run_teaches_nothing_about_volumes() {
     let bench = bench(&["vol1"]);
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";
-    let (finished, record) = bench.run(Request { dry_run: true, ..request(text) }).await;
+    let (finished, record) = bench.run(RunRequest { dry_run: true, ..request(text) }).await;
     assert!(record.dry_run && record.volumes_done.is_empty());
     assert!(bench.store.volumes().unwrap().is_empty());
     let plan = bench.store.output(&finished.id).unwrap().plan.unwrap();
@@ -121,11 +130,11 @@ async fn a_dry_run_teaches_nothing_about_volumes() {
 async fn a_run_that_is_cancelled_or_out_of_time_is_remembered_so() {
     let bench = bench(&[]);
     let forever = "fn main(args) { while true { time::sleep(\"1h\"); } }";
-    let late = Request { timeout: Duration::ZERO, ..request(forever) };
+    let late = RunRequest { timeout: Duration::ZERO, ..request(forever) };
     assert_eq!(bench.run(late).await.1.status, RunStatus::TimedOut);
     let token = CancellationToken::new();
     token.cancel();
-    let finished = run(&bench.door, request(forever), token).await;
+    let finished = run(&bench.environment, request(forever), token).await;
     assert_eq!(bench.store.get(&finished.id).unwrap().status, RunStatus::Cancelled);
 }
 
@@ -134,8 +143,8 @@ async fn a_run_that_is_cut_off_with_the_program_is_interrupted_and_not_cancelled
     let bench = bench(&[]);
     let token = CancellationToken::new();
     token.cancel();
-    bench.door.ending.cancel();
-    let finished = run(&bench.door, request("fn main(args) { sleep(3600); }"), token).await;
+    bench.environment.ending.cancel();
+    let finished = run(&bench.environment, request("fn main(args) { sleep(3600); }"), token).await;
     assert_eq!(finished.status, RunStatus::Interrupted);
     assert_eq!(finished.result.unwrap_err().to_string(), "serve was ended");
     let record = bench.store.get(&finished.id).unwrap();
@@ -156,7 +165,7 @@ async fn a_run_that_is_cut_off_with_the_program_is_interrupted_and_not_cancelled
 async fn a_run_that_nobody_waits_for_any_more_is_remembered_all_the_same() {
     let bench = bench(&["vol1"]);
     let mut running = Box::pin(run(
-        &bench.door,
+        &bench.environment,
         request("fn main(args) { convoy::volumes(); 7 }"),
         CancellationToken::new(),
     ));
@@ -184,12 +193,12 @@ async fn a_run_that_nobody_waits_for_any_more_is_remembered_all_the_same() {
 async fn a_store_that_cannot_be_used_stops_no_run() {
     let bench = bench(&["vol1"]);
     let nowhere = Arc::new(Store::new(std::path::Path::new("/proc/no/such")));
-    let door = Door {
+    let environment = RunEnvironment {
         recorder: Some(Arc::new(Recorder::new(nowhere, Arc::new(crate::clock::SystemClock)))),
-        ..bench.door
+        ..bench.environment
     };
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";
-    let finished = run(&door, request(text), CancellationToken::new()).await;
+    let finished = run(&environment, request(text), CancellationToken::new()).await;
     assert_eq!((finished.status, finished.recorded), (RunStatus::Done, false));
     assert_eq!(bench.daemon.backup_names().len(), 1);
 }

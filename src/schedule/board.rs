@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     crontab::{Crontab, CrontabEntry},
-    due::{Before, CutOff, Due, GivenUp, Missed, Remembered},
+    due::{Action, Before, CutOff, Due, EntryStatus, GivenUp, Missed, Remembered},
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,36 +35,6 @@ const CLOCK_CORRECTION_LIMIT: SignedDuration = SignedDuration::from_hours(3);
 
 /// The longest delay before a run that is made up for.
 const MAKE_UP_DELAY_LIMIT: Duration = Duration::from_secs(30);
-
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Action {
-    Start(Arc<CrontabEntry>, Due),
-    Missed(Arc<CrontabEntry>, Timestamp, Missed),
-    /// A run for this time was cut off, and is not made up for.
-    GiveUp(Arc<CrontabEntry>, Timestamp, GivenUp),
-    /// All due times of this entry up to this one are dealt with.
-    Remember(Arc<CrontabEntry>, Timestamp),
-}
-
-/// An entry as a status page shows it.
-#[derive(Debug, Clone)]
-pub(crate) struct EntryStatus {
-    /// The entry.
-    pub(crate) entry: Arc<CrontabEntry>,
-    /// When it is due next.
-    pub(crate) next: Option<Timestamp>,
-    /// The due time of its last run, this one's too where it runs.
-    pub(crate) last: Option<Timestamp>,
-    /// It runs.
-    pub(crate) running: bool,
-    /// It is due and waits for its turn, or for a random delay to pass.
-    pub(crate) waiting: bool,
-    /// Somebody paused it: it is not started at its times.
-    pub(crate) paused: bool,
-    /// How many of its ticks were missed since the program was started.
-    pub(crate) missed: u64,
-}
 
 #[derive(Debug)]
 struct State {

@@ -35,7 +35,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::error::{Error, Result};
 pub(crate) use assignment::without_secrets;
 pub(crate) use entry::CrontabEntry;
-use line::{Line, LineError};
+use line::{CrontabLine, LineError};
 use schedule::Patterns;
 use settings::Group;
 pub(crate) use surroundings::Surroundings;
@@ -83,7 +83,7 @@ pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Chec
     let mut seen: HashMap<String, usize> = HashMap::new();
     // Editors on other systems begin a file with this mark.
     for (index, text) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
-        let line = Line { file, number: index + 1, text };
+        let line = CrontabLine { file, number: index + 1, text };
         match read_line(&line, &mut group, &mut patterns, &mut warnings) {
             Ok(None) => {}
             Ok(Some(mut entry)) => {
@@ -114,7 +114,7 @@ pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Chec
 }
 
 fn read_line(
-    line: &Line<'_>,
+    line: &CrontabLine<'_>,
     group: &mut Group<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,

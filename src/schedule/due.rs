@@ -1,8 +1,10 @@
 //! A due time of an entry, and what becomes of it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
+
+use super::crontab::CrontabEntry;
 
 /// Why an entry is run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,4 +83,31 @@ impl fmt::Display for GivenUp {
             Self::Paused => "the entry is paused",
         })
     }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Start(Arc<CrontabEntry>, Due),
+    Missed(Arc<CrontabEntry>, Timestamp, Missed),
+    /// A run for this time was cut off, and is not made up for.
+    GiveUp(Arc<CrontabEntry>, Timestamp, GivenUp),
+    /// All due times of this entry up to this one are dealt with.
+    Remember(Arc<CrontabEntry>, Timestamp),
+}
+
+/// An entry as a status page shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct EntryStatus {
+    pub(crate) entry: Arc<CrontabEntry>,
+    /// The next due time; `None` where the entry is paused or never due again.
+    pub(crate) next: Option<Timestamp>,
+    /// The due time of the last run, also where that run goes on.
+    pub(crate) last: Option<Timestamp>,
+    pub(crate) running: bool,
+    /// The entry is due, and waits for its turn or for its random delay.
+    pub(crate) waiting: bool,
+    pub(crate) paused: bool,
+    /// How many ticks were missed since the program was started.
+    pub(crate) missed: u64,
 }

@@ -20,9 +20,8 @@ mod view;
 pub(crate) mod watch;
 mod writer;
 
-pub(crate) use board::EntryStatus;
 pub(crate) use crontab::{Checked, Crontab, CrontabEntry, Surroundings};
-pub(crate) use due::{Before, CutOff, Due, Remembered};
+pub(crate) use due::{Before, CutOff, Due, EntryStatus, Remembered};
 pub(crate) use runner::{DueEvent, MissedTick, RecordBegin, RunEnd, Runner, StartReply, Started};
 pub(crate) use scheduler::{Options, Scheduler};
 pub(crate) use source::Source;

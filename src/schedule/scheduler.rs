@@ -19,9 +19,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    board::{Action, Board},
+    board::Board,
     crontab::{Checked, Crontab, CrontabEntry},
-    due::{Before, Due},
+    due::{Action, Before, Due},
     runner::{DueEvent, MissedTick, RunEnd, Runner, StartReply},
     timer::Timer,
     view::{ManualRun, View},

@@ -8,9 +8,9 @@ use std::{
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    board::{Action, Board, EntryStatus},
+    board::Board,
     crontab::CrontabEntry,
-    due::Due,
+    due::{Action, Due, EntryStatus},
     runner::{DueEvent, StartReply, Started},
     timer::Timer,
     writer::ScheduleWriter,

@@ -16,6 +16,8 @@ pub(crate) fn script(script: &Script) -> Value {
         "origin": script.origin.to_string(),
         "digest": script.digest,
         "read_only": script.read_only,
+        "does": script.does,
+        "may_delete": script.may_delete(),
         "signature": script.signature(),
         "parameters": script.parameters.iter().map(parameter).collect::<Vec<_>>(),
     })

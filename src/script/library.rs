@@ -11,27 +11,15 @@ use std::{
 use rhai::AST;
 use sha2::{Digest, Sha256};
 
-use super::{check, engine, errors, manifest, parameter::Parameter};
+use super::{check, effect::Effect, engine, errors, manifest, parameter::Parameter};
 use crate::{
     error::{Error, ErrorKind, Result},
     sync::lock,
 };
 
-/// The built-in scripts, by name.
-const SCRIPTS: [(&str, &str); 8] = [
-    ("backup", include_str!("../../scripts-rhai/backup.rhai")),
-    ("backups", include_str!("../../scripts-rhai/backups.rhai")),
-    ("create", include_str!("../../scripts-rhai/create.rhai")),
-    ("prune", include_str!("../../scripts-rhai/prune.rhai")),
-    ("remove", include_str!("../../scripts-rhai/remove.rhai")),
-    ("restore", include_str!("../../scripts-rhai/restore.rhai")),
-    ("snapshot", include_str!("../../scripts-rhai/snapshot.rhai")),
-    ("volumes", include_str!("../../scripts-rhai/volumes.rhai")),
-];
-
-/// What the built-in scripts share, by the path that imports it.
-const MODULES: [(&str, &str); 1] =
-    [("lib/volumes", include_str!("../../scripts-rhai/lib/volumes.rhai"))];
+// `SCRIPTS`, the default scripts by name, and `MODULES`, what they share, by the path that imports
+// it: build.rs makes both from the folder scripts-rhai/.
+include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
 /// No script is longer than this.
 const MAX_BYTES: u64 = 1 << 20;
@@ -109,11 +97,28 @@ pub(crate) struct Script {
     /// Whether it says that it writes nothing (`const READ_ONLY = true;`); the guards see to it
     /// that this is so.
     pub(crate) read_only: bool,
+    /// What it says that it does (`const DOES = ["backup"];`). A script that says nothing and takes
+    /// the place of a default one does what that one does, as far as is known.
+    pub(crate) does: Vec<Effect>,
+    /// Whether it may do more than that: a script of the user's that says nothing of what it does.
+    pub(crate) may_do_more: bool,
     pub(crate) ast: AST,
     /// What errors call its file.
     pub(crate) file: String,
     /// Where its imports are looked for before the built-in ones.
     pub(crate) folder: Option<PathBuf>,
+}
+
+impl Script {
+    /// Whether it may do this: it says so, or says nothing.
+    pub(crate) fn may(&self, what: Effect) -> bool {
+        self.may_do_more || self.does.contains(&what)
+    }
+
+    /// Whether it may delete what its user does not think of.
+    pub(crate) fn may_delete(&self) -> bool {
+        self.may(Effect::Prune) || self.may(Effect::Delete)
+    }
 }
 
 impl Library {
@@ -156,7 +161,7 @@ impl Library {
                 let path = self.folder.as_ref().map(|folder| folder.join(format!("{name}.rhai")));
                 let origin = match path.filter(|path| path.symlink_metadata().is_ok()) {
                     Some(path) => {
-                        Origin::File { path, overrides: built_in(&SCRIPTS, &name).is_some() }
+                        Origin::File { path, overrides: built_in(SCRIPTS, &name).is_some() }
                     }
                     None => Origin::BuiltIn,
                 };
@@ -165,22 +170,12 @@ impl Library {
             .collect())
     }
 
-    /// The names of the scripts that only read; one that can't be loaded is none of them.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
-    pub(crate) fn read_only_scripts(&self) -> Result<Vec<String>> {
-        let mut names = self.names()?;
-        names.retain(|name| self.load(name).is_ok_and(|script| script.read_only));
-        Ok(names)
-    }
-
     /// A script's text and where it comes from.
     ///
     /// # Errors
     /// A usage error where there is no such script, with the nearest name.
     pub(crate) fn source(&self, name: &str) -> Result<(String, Origin)> {
-        let overrides = built_in(&SCRIPTS, name);
+        let overrides = built_in(SCRIPTS, name);
         if is_name(name) {
             let file = format!("{name}.rhai");
             if let Some((text, path)) =
@@ -223,7 +218,7 @@ impl Library {
                 "use small letters, digits, \"_\" and \"-\", a letter first, and end the file's name in .rhai",
             ));
         }
-        let overrides = built_in(&SCRIPTS, &name).is_some();
+        let overrides = built_in(SCRIPTS, &name).is_some();
         self.parse(&name, text, Origin::File { path: path.to_owned(), overrides })
     }
 
@@ -253,8 +248,15 @@ impl Library {
         ast.set_source(file.as_str());
         let parameters = manifest::read(&ast, &file, &source)?;
         let read_only = manifest::read_only(&ast, &file, &source)?;
+        let declared = manifest::does(&ast, read_only, &file, &source)?;
         check::check(&ast, &file, &source)?;
+        let is_own = origin != Origin::BuiltIn;
         Ok(Script {
+            may_do_more: is_own && !read_only && declared.is_none(),
+            does: declared.unwrap_or_else(|| match &origin {
+                Origin::File { overrides: true, .. } if !read_only => does_by_default(name),
+                _ => Vec::new(),
+            }),
             name: name.to_owned(),
             digest: Sha256::digest(source.as_bytes())
                 .iter()
@@ -315,7 +317,7 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
     {
         return Ok((text, file.display().to_string()));
     }
-    if let Some(text) = built_in(&MODULES, path).or_else(|| built_in(&SCRIPTS, path)) {
+    if let Some(text) = built_in(MODULES, path).or_else(|| built_in(SCRIPTS, path)) {
         return Ok((text.to_owned(), format!("{path}.rhai (built in)")));
     }
     let otherwise = match folder {
@@ -332,6 +334,11 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
             MODULES.iter().map(|(name, _)| *name),
             &otherwise,
         )))
+}
+
+/// What the built-in script of this name does.
+fn does_by_default(name: &str) -> Vec<Effect> {
+    Library { folder: None }.load(name).map(|script| script.does).unwrap_or_default()
 }
 
 fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {

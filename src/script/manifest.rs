@@ -16,6 +16,7 @@ use rhai::{AST, Expr, FnAccess, Position, Stmt};
 use serde_json::Value;
 
 use super::{
+    effect::Effect,
     parameter::{Parameter, ParameterKind, typed},
     thrown::located,
 };
@@ -26,6 +27,9 @@ const NAME: &str = "PARAMETERS";
 
 /// The constant by which a script says that it writes nothing.
 const READ_ONLY: &str = "READ_ONLY";
+
+/// The constant by which a script says what it does.
+const DOES: &str = "DOES";
 
 /// The words that `type:` knows.
 const TYPES: [&str; 11] = [
@@ -147,6 +151,48 @@ pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
             )
             .with_hint("a declaration is read without running the script")),
     }
+}
+
+/// What a script says that it does: `const DOES = ["snapshot", "backup"];`; `None` where it says
+/// nothing.
+///
+/// # Errors
+/// [`ErrorKind::Script`] with its place where that is no list of known words written out, or no
+/// constant, or where the script says that it only reads.
+pub(crate) fn does(
+    ast: &AST,
+    read_only: bool,
+    file: &str,
+    source: &str,
+) -> Result<Option<Vec<Effect>>> {
+    let reader = Reader { file, source };
+    let Some(declared) = reader.constant(ast, DOES, "[\"backup\"]")? else { return Ok(None) };
+    let at = declared.start_position();
+    let literal =
+        declared.get_literal_value(None).and_then(|value| serde_json::to_value(&value).ok());
+    let Some(Value::Array(words)) = literal else {
+        return Err(reader
+            .wrong(at, format!("{DOES} must be a list of words, written out here"))
+            .with_hint("write const DOES = [\"backup\"];"));
+    };
+    let known = Effect::WORDS.map(|(word, _)| word);
+    let otherwise = format!("there are {}", known.join(", "));
+    let mut all = Vec::new();
+    for word in words {
+        let word = word.as_str().map_or_else(|| word.to_string(), str::to_owned);
+        let does = Effect::parse(&word).ok_or_else(|| {
+            reader
+                .wrong(at, format!("{DOES} does not know \"{word}\""))
+                .with_hint(crate::suggest::did_you_mean_or(&word, known, &otherwise))
+        })?;
+        all.push(does);
+    }
+    if read_only && !all.is_empty() {
+        return Err(reader
+            .wrong(at, format!("a script with {READ_ONLY} writes nothing"))
+            .with_hint(format!("take {READ_ONLY} or {DOES} out")));
+    }
+    Ok(Some(all))
 }
 
 fn check_main(ast: &AST, reader: &Reader<'_>) -> Result<()> {

@@ -13,11 +13,13 @@
 //!   have; `thrown` is how they throw and catch errors.
 //! - `run` is kept while a script runs, `threads` runs it; `host` is what a run gives its primitives,
 //!   `message_sink` takes its messages to people, `outcome` is what it came to.
-//! - `parameter` is what an argument must be; `limits` hold for every script.
+//! - `parameter` is what an argument must be; `effect` is what a script can do; `limits` hold for every script.
 
 pub(crate) mod arguments;
 mod check;
 pub(crate) mod describe;
+
+mod effect;
 mod engine;
 mod errors;
 mod host;
@@ -40,6 +42,7 @@ pub(crate) mod threads;
 mod thrown;
 
 pub(crate) use arguments::Arguments;
+pub(crate) use effect::Effect;
 pub(crate) use host::{Host, Listener, RunInfo, Settings, Silent};
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use message_sink::{Mail, MessageSink, NotifyLog, Post, Speaker};

@@ -33,7 +33,7 @@ pub(crate) fn is_looked_at(key: &str) -> bool {
 
 /// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`:
 /// the daemon lists other volumes.
-pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bool) {
+pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, others: bool) {
     let name = &volume.label();
     let zone = SystemClock.time_zone();
     let moment =
@@ -71,7 +71,7 @@ pub(crate) fn tell_volume(notifier: &Notifier, volume: &VolumeStatus, others: bo
 }
 
 /// Tells of destinations that lack what should be there.
-pub(crate) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
+pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
     for look in looks {
         let key = format!("{DESTINATION}{}", look.destination);
         match &look.verdict {
@@ -93,7 +93,7 @@ pub(crate) fn tell_destinations(notifier: &Notifier, looks: &[DestinationLook]) 
 
 /// Tells what is not wrong any more, also because the volume is gone, or the destination is used no
 /// more.
-pub(crate) fn tell_over(
+pub(crate) fn resolve_ended(
     notifier: &Notifier,
     known: &BTreeMap<String, VolumeStatus>,
     looks: &[DestinationLook],

@@ -10,7 +10,7 @@ use super::{
     failures::{self, failed_runs},
     known::Known,
     look::Looked,
-    report::{Report, Running, Told},
+    report::{OpenProblem, Report, Running},
     volume::VolumeStatus,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier, Problem},
     runs::Store,
     schedule::CrontabEntry,
+    script::Effect,
     text::counted,
 };
 
@@ -51,12 +52,12 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
     let Sources { config, looked, store, .. } = sources;
     let known = &looked.known;
     let problems = problems(sources);
-    let told = sources.notifier.problems().unwrap_or_default();
+    let reported = sources.notifier.problems().unwrap_or_default();
     // A problem that the look sees itself counts as it is now; the alert may end a little later.
-    let is_told = told.keys().any(|key| !is_looked_at(key));
+    let has_reported = reported.keys().any(|key| !is_looked_at(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
     Report {
-        ok: !is_wrong && problems.is_empty() && known.unreachable.is_none() && !is_told,
+        ok: !is_wrong && problems.is_empty() && known.unreachable.is_none() && !has_reported,
         serving: sources.serving == Some(true),
         looked: sources.now,
         host: config.host_name(),
@@ -67,7 +68,7 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
         volumes: known.volumes.clone(),
         daemon_error: known.unreachable.as_ref().map(diagnostic::to_json),
         problems,
-        told: told.iter().map(|(key, problem)| told_of(key, problem)).collect(),
+        open_problems: reported.iter().map(|(key, problem)| open_problem(key, problem)).collect(),
         running: running(store),
         notes: notes(sources),
     }
@@ -146,8 +147,8 @@ fn paused_text(entry: &Arc<CrontabEntry>) -> String {
     )
 }
 
-fn told_of(key: &str, problem: &Problem) -> Told {
-    Told {
+fn open_problem(key: &str, problem: &Problem) -> OpenProblem {
+    OpenProblem {
         key: key.to_owned(),
         title: problem.title.clone(),
         first: problem.first,
@@ -187,11 +188,12 @@ fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<CrontabEntry>]) -> Optio
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let own = if entries.iter().any(|entry| entry.may_back_up && entry.script != "backup") {
-        " (what scripts of your own do is not known here)"
-    } else {
-        ""
-    };
+    let own =
+        if entries.iter().any(|entry| entry.may_back_up && !entry.does.contains(&Effect::Backup)) {
+            " (what scripts of your own do is not known here)"
+        } else {
+            ""
+        };
     Some(format!(
         "no line of the crontab backs up {shown}{more}: add one such as \"30 3 * * * backup\"{own}"
     ))

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     convoy::Destination,
     schedule::CrontabEntry,
-    script::{Library, Script, arguments::from_command_line},
+    script::{Effect, Library, Script, arguments::from_command_line},
 };
 
 /// Which volumes the crontab's lines for one daemon snapshot and back up, and when.
@@ -72,8 +72,8 @@ impl Coverage {
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
         let line = |entry| {
             let entry: &Arc<CrontabEntry> = entry;
-            let backs_up = entry.script == "backup";
-            if entry.dry_run || !backs_up && entry.script != "snapshot" {
+            let backs_up = entry.does.contains(&Effect::Backup);
+            if entry.dry_run || !backs_up && !entry.does.contains(&Effect::Snapshot) {
                 return None;
             }
             let folder = entry.config.scripts_dir.as_deref();

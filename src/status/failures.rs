@@ -12,6 +12,7 @@ use crate::{
         Store,
         record::{self, Filter, RunRecord},
     },
+    script::Effect,
 };
 
 /// How many of the last runs are searched for failures of a whole run.
@@ -27,7 +28,7 @@ pub(super) fn last_failure(
 ) -> Option<String> {
     let filter = Filter {
         volume: Some(volume.to_owned()),
-        without_read_only: read_only_scripts(),
+        without_read_only: true,
         limit: Some(RUNS_OF_VOLUME_SEARCHED),
         ..Filter::default()
     };
@@ -56,11 +57,8 @@ pub(super) fn last_failure(
 /// The runs that failed as a whole, and never went well since with the same arguments: a sentence
 /// each.
 pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
-    let filter = Filter {
-        without_read_only: read_only_scripts(),
-        limit: Some(RUNS_SEARCHED),
-        ..Filter::default()
-    };
+    let filter =
+        Filter { without_read_only: true, limit: Some(RUNS_SEARCHED), ..Filter::default() };
     let mut seen = BTreeSet::new();
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
@@ -84,7 +82,9 @@ pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
 
 /// What a person tried by hand and got wrong does not count, unless it was to make or keep backups.
 fn counts(run: &RunRecord) -> bool {
-    run.trigger == Trigger::Cron || ["snapshot", "backup", "prune"].contains(&run.script.as_str())
+    let makes_or_keeps =
+        |does: &Effect| matches!(does, Effect::Snapshot | Effect::Backup | Effect::Prune);
+    run.trigger == Trigger::Cron || run.does.iter().any(makes_or_keeps)
 }
 
 /// A run that goes on says nothing yet; one that was skipped or cancelled takes nothing back, and a
@@ -104,7 +104,7 @@ fn is_over(run: &RunRecord, volumes: &[VolumeStatus]) -> bool {
     match volumes.iter().find(|known| known.name == volume) {
         Some(known) => {
             let made = known.last_backup.as_ref().map(|backup| backup.made);
-            run.script == "backup" && made.is_some_and(|made| made > run.started)
+            run.does.contains(&Effect::Backup) && made.is_some_and(|made| made > run.started)
         }
         // The volume was removed since. Where no volume is known, the daemon did not answer.
         None => run.trigger != Trigger::Cron && !volumes.is_empty(),
@@ -121,17 +121,11 @@ fn error_text<'a>(run: &'a RunRecord, field: &str) -> Option<&'a str> {
     run.error.as_ref()?.get(field)?.as_str()
 }
 
-/// The built-in scripts that only read: the dashboard runs them all the time, and failures of
-/// others must stay among the last runs.
-fn read_only_scripts() -> Option<Vec<String>> {
-    Some(["backups", "volumes"].map(str::to_owned).into())
-}
-
 /// What two runs have in common where the newer one replaces the older one: a backup replaces
 /// another of the same volumes with or without a fresh snapshot.
 fn same_work(run: &RunRecord) -> (String, Vec<String>) {
     let mut arguments = run.arguments.clone();
-    if run.script == "backup" {
+    if run.does.contains(&Effect::Backup) {
         arguments.remove("create_snapshot");
     }
     (run.script.clone(), record::words(&arguments))

@@ -33,17 +33,18 @@ pub(crate) struct Report {
     pub(crate) daemon_error: Option<Value>,
     /// What is wrong besides the volumes' own problems, a sentence each.
     pub(crate) problems: Vec<String>,
-    /// The problems that people were told of and that are not over.
-    pub(crate) told: Vec<Told>,
+    /// The problems that people were notified of and that are not resolved.
+    #[serde(rename = "told")]
+    pub(crate) open_problems: Vec<OpenProblem>,
     /// The runs that go on or wait.
     pub(crate) running: Vec<Running>,
     /// What a reader should know besides, a sentence each.
     pub(crate) notes: Vec<String>,
 }
 
-/// A problem that people were told of.
+/// A problem that people were notified of.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct OpenProblem {
     /// What the problem is known by.
     pub(crate) key: String,
     pub(crate) title: String,

@@ -20,9 +20,9 @@ use super::problem::Problem;
 use crate::{suggest, text};
 
 /// The largest body, in bytes; the arguments of a script are a few hundred.
-pub(crate) const LARGEST: usize = 1 << 20;
+pub(crate) const MOST_BYTES: usize = 1 << 20;
 /// How long a body may take from the first byte to the last.
-pub(crate) const SLOWEST: Duration = Duration::from_secs(30);
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a name is cut to where a message shows it.
 const NAME_WIDTH: usize = 80;
 
@@ -33,10 +33,10 @@ const NAME_WIDTH: usize = 80;
 /// reads them so. A form's field may come several times where `is_list` says so of its name (as it
 /// was sent, in any spelling): then its value is an array. Names are left as they were sent.
 ///
-/// # Errors
-/// 413 for more than [`LARGEST`] bytes (told before any is read where `Content-Length` says so),
-/// 408 for one that takes longer than [`SLOWEST`], 415 for another type, and 400 for what is no
-/// JSON object, nested deeper than 128, no UTF-8, or has a name twice (then with the `field`).
+/// # Errors 413 for more than [`MOST_BYTES`] bytes (told before any is read where `Content-Length`
+/// says so), 408 for one that takes longer than [`BODY_TIMEOUT`], 415 for another type, and 400 for
+/// what is no JSON object, nested deeper than 128, no UTF-8, or has a name twice (then with the
+/// `field`).
 pub(crate) async fn read<S, D, E>(
     headers: &HeaderMap,
     body: S,
@@ -47,33 +47,36 @@ where
     D: Buf,
     E: fmt::Display,
 {
-    let kind = Kind::of(headers)?;
+    let kind = BodyKind::of(headers)?;
     let length =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > LARGEST as u64) {
-        return Err(Problem::too_large(LARGEST));
+    if length.is_some_and(|length| length > MOST_BYTES as u64) {
+        return Err(Problem::too_large(MOST_BYTES));
     }
-    let bytes = tokio::time::timeout(SLOWEST, collect(body)).await.map_err(|_| {
-        Problem::too_slow(format!("the body did not come within {} seconds", SLOWEST.as_secs()))
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, collect(body)).await.map_err(|_| {
+        Problem::too_slow(format!(
+            "the body did not come within {} seconds",
+            BODY_TIMEOUT.as_secs()
+        ))
     })??;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
     match kind {
-        Some(Kind::Json) => from_json(&bytes),
-        Some(Kind::Form) => from_form(&bytes, is_list),
+        Some(BodyKind::Json) => from_json(&bytes),
+        Some(BodyKind::Form) => from_form(&bytes, is_list),
         None => Err(Problem::media_type("the body has no Content-Type")),
     }
 }
 
 /// What a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BodyKind {
     Json,
     Form,
 }
 
-impl Kind {
+impl BodyKind {
     /// As the headers say; `None` where they don't.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         if let Some(encoding) = headers.get(CONTENT_ENCODING)
@@ -129,8 +132,8 @@ where
     while let Some(part) = std::future::poll_fn(|context| body.as_mut().poll_next(context)).await {
         let mut part =
             part.map_err(|error| Problem::usage(format!("the body can't be read: {error}")))?;
-        if bytes.len() + part.remaining() > LARGEST {
-            return Err(Problem::too_large(LARGEST));
+        if bytes.len() + part.remaining() > MOST_BYTES {
+            return Err(Problem::too_large(MOST_BYTES));
         }
         while part.has_remaining() {
             bytes.extend_from_slice(part.chunk());

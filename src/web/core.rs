@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::Config,
     error::{Error, Result},
-    runs::{Finished, Store},
+    runs::{FinishedRun, Store},
     schedule::{Crontab, EntryStatus, Started},
     script::{Arguments, Library, Script},
     status::Report,
@@ -111,7 +111,7 @@ pub(crate) struct Launched {
     /// Whether it waits for its turn.
     pub(crate) is_waiting: bool,
     /// What comes of it.
-    pub(crate) finished: oneshot::Receiver<Finished>,
+    pub(crate) finished: oneshot::Receiver<FinishedRun>,
 }
 
 /// The schedule as it is.

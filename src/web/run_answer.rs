@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     run_words::RunStatus,
-    runs::{Finished, record::RunRecord},
+    runs::{FinishedRun, record::RunRecord},
 };
 
 /// The header that names the run.
@@ -82,7 +82,7 @@ pub(super) fn answer_at(headers: &HeaderMap) -> AnswerAt {
 }
 
 /// What came of a run: the script's own JSON where all went well.
-fn answer(finished: Finished, is_ending: bool) -> Response {
+fn answer(finished: FinishedRun, is_ending: bool) -> Response {
     let plan = finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok());
     match finished.result {
         Ok(result) => match Problem::of_failures(&finished.id, &finished.failures, &result) {

@@ -59,25 +59,18 @@ pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
     let parse = |text: &str| {
         since::parse(text, &SystemClock.now_local()).map_err(|error| with_field(error, "since"))
     };
-    let changing = query.flag("changing")?;
-    let mut filter = Filter {
+    let filter = Filter {
         script: query.get("script").map(str::to_owned),
         status,
         since: query.get("since").map(parse).transpose()?,
         volume: query.get("volume").map(str::to_owned),
-        without_read_only: None,
+        without_read_only: query.flag("changing")?,
         before: query.get("before").map(str::to_owned),
         // One more tells whether there is a next page.
         limit: Some(limit + 1),
     };
     let core = request.core;
-    let list = move || {
-        if changing {
-            filter.without_read_only = Some(core.library()?.read_only_scripts()?);
-        }
-        core.store().list(&filter)
-    };
-    let mut runs = blocking(list).await?;
+    let mut runs = blocking(move || core.store().list(&filter)).await?;
     let has_more = runs.len() > limit;
     runs.truncate(limit);
     let next = runs.last().filter(|_| has_more).map(|last| {

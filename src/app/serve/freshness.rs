@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{notified_run::interruption_told, state::ServeState};
+use super::{notified_run::mark_interruption_reported, state::ServeState};
 use crate::{
     app::run_reports,
     blocking,
@@ -42,8 +42,8 @@ pub(super) struct FreshnessWatch {
 }
 
 /// Tells of the runs that a crash, a kill or a power failure cut off.
-fn tell_interrupted(store: &Store, notifier: &Notifier) {
-    match store.untold_interruptions() {
+fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
+    match store.unreported_interruptions() {
         Ok(runs) => {
             for run in runs {
                 log::warn!(
@@ -52,7 +52,7 @@ fn tell_interrupted(store: &Store, notifier: &Notifier) {
                     run.script
                 );
                 notifier.on_run_end(&run_reports::of_record(store, &run));
-                interruption_told(store, &run.id);
+                mark_interruption_reported(store, &run.id);
             }
         }
         Err(error) => log::warn!("whether runs were interrupted is not known: {error}"),
@@ -61,16 +61,16 @@ fn tell_interrupted(store: &Store, notifier: &Notifier) {
 
 /// Tells of daemons that do not answer, and of destinations that lack what should be there; of what
 /// is over only where every daemon answers.
-fn tell_daemon_and_destinations(notifier: &Notifier, known: &Known) {
+fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
         notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
         return;
     }
     notifier.resolve("daemon", "the volume daemon answers again", "It lists its volumes.");
-    alerts::tell_destinations(notifier, &known.destinations);
+    alerts::report_destinations(notifier, &known.destinations);
     let volumes = known.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
-    alerts::tell_over(notifier, &volumes, &known.destinations);
+    alerts::resolve_ended(notifier, &volumes, &known.destinations);
 }
 
 impl FreshnessWatch {
@@ -124,16 +124,16 @@ impl FreshnessWatch {
             Ok(looked) => looked,
             Err(_) => {
                 let why = "The daemon or the destination did not answer for half an hour: does a network folder hang?";
-                self.tell_broken(why.to_owned()).await;
+                self.report_failed_look(why.to_owned()).await;
                 looking.await
             }
         };
         if let Err(panic) = looked {
-            self.tell_broken(panic.to_string()).await;
+            self.report_failed_look(panic.to_string()).await;
         }
     }
 
-    async fn tell_broken(&self, why: String) {
+    async fn report_failed_look(&self, why: String) {
         let notifier = self.shared.notifier.clone();
         blocking::run(move || notifier.problem(LOOK_PROBLEM, "backups can't be looked at", &why))
             .await;
@@ -142,7 +142,7 @@ impl FreshnessWatch {
     async fn look(&self) {
         let ServeState { config, notifier, daemons, .. } = &*self.shared;
         let store = self.shared.store();
-        tell_interrupted(store, notifier);
+        report_interrupted_runs(store, notifier);
         let crontab = self.shared.crontab();
         let mut connections = Vec::new();
         let looked = status::look(
@@ -155,21 +155,21 @@ impl FreshnessWatch {
                 connections.push(connection);
                 Ok(daemon)
             },
-            |look| self.tell_volumes(look),
+            |look| self.report_volumes(look),
         )
         .await;
-        tell_daemon_and_destinations(notifier, &looked.known);
+        report_daemon_and_destinations(notifier, &looked.known);
         let report = self.assembled(&crontab, &looked);
         self.report.send_replace(Some(Arc::new(report)));
     }
 
     /// Tells of the volumes of one daemon.
-    fn tell_volumes(&self, look: &DaemonLook) {
+    fn report_volumes(&self, look: &DaemonLook) {
         let volumes = &look.known.volumes;
         let others = volumes.iter().any(|volume| !volume.gone);
         for volume in volumes {
             if !self.is_on_its_way(&look.coverage, volume) {
-                alerts::tell_volume(&self.shared.notifier, volume, others);
+                alerts::report_volume(&self.shared.notifier, volume, others);
             }
         }
     }
@@ -205,10 +205,10 @@ impl FreshnessWatch {
     /// is made up for.
     fn is_on_its_way(&self, coverage: &Coverage, volume: &VolumeStatus) -> bool {
         let Some(since) = volume.verdict.overdue_since() else { return false };
-        let patience = SignedDuration::try_from(coverage.run_time(&volume.name))
+        let run_time = SignedDuration::try_from(coverage.run_time(&volume.name))
             .unwrap_or(SignedDuration::MAX);
         let waited = SystemClock.now().duration_since(since.max(self.since));
-        !volume.gone && self.is_worked_on(coverage, &volume.name) && waited < patience
+        !volume.gone && self.is_worked_on(coverage, &volume.name) && waited < run_time
     }
 
     /// Whether a run that should back the volume up goes on, or waits for its turn.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long runs that were cancelled may take to end.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const CANCELLED_RUNS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Listens, and finds or makes the token; nothing is answered yet. No listener where HTTP is off.
 ///
@@ -46,7 +46,7 @@ pub(super) fn answer(
     let (config, hub) = (program.shared.config.clone(), program.shared.hub.clone());
     let limits = Limits::of(&config.api);
     // A connection of its own: it sees what the others of this process write, too.
-    let (store, told) = (Store::new(&config.data_dir), hub.clone());
+    let (store, followed) = (Store::new(&config.data_dir), hub.clone());
     let mut report = program.freshness.report();
     let (news, ended) = (hub.clone(), stop.clone());
     tokio::spawn(async move {
@@ -62,7 +62,7 @@ pub(super) fn answer(
     });
     tokio::spawn(async move {
         // Before anything is answered: whoever listens hears of all that begins from then on.
-        let following = blocking::run(move || events::follow(store, &told)).await;
+        let following = blocking::run(move || events::follow(store, &followed)).await;
         log::info!("listening on {listener}");
         let service = TowerToHyperService::new(warp::service(routes(program, hub)));
         server::serve(listener, Gated::new(gate, service), limits, stop).await;
@@ -95,6 +95,6 @@ pub(super) async fn end_runs(program: &Program) -> Ended {
         counted(cut_off, "run was asked for", "runs were asked for")
     );
     program.cut_off.cancel();
-    let _ = tokio::time::timeout(LAST_WORDS, program.running.wait()).await;
+    let _ = tokio::time::timeout(CANCELLED_RUNS_TIMEOUT, program.running.wait()).await;
     Ended { cut_off, left_behind: program.running.len() }
 }

@@ -7,26 +7,30 @@ use crate::{
     blocking,
     notify::Notifier,
     run_words::{RunStatus, Trigger},
-    runs::{Announced, Finished, Store},
+    runs::{FinishedRun, QueuedRun, Store},
 };
 
 /// Runs a script when its turn has come and `begins` is done, and queues the messages about it.
 pub(super) async fn run_and_notify(
-    announced: Announced,
+    queued: QueuedRun,
     notifier: &Arc<Notifier>,
     begins: impl Future<Output = ()>,
-) -> Finished {
-    let (door, trigger, words) = (announced.door().clone(), announced.trigger(), announced.words());
-    let finished = announced.run_after(begins).await;
+) -> FinishedRun {
+    let (environment, trigger, words) =
+        (queued.environment().clone(), queued.trigger(), queued.words());
+    let finished = queued.run_after(begins).await;
     // The next start makes up for a line of the crontab that never began.
-    if !finished.has_begun && trigger == Trigger::Cron {
-        let store = door
+    if !finished.began && trigger == Trigger::Cron {
+        let store = environment
             .recorder
             .as_ref()
             .filter(|_| finished.recorded)
             .map(|recorder| recorder.store().clone());
         let id = finished.id.clone();
-        blocking::run(move || store.iter().for_each(|store| interruption_told(store, &id))).await;
+        blocking::run(move || {
+            store.iter().for_each(|store| mark_interruption_reported(store, &id))
+        })
+        .await;
         return finished;
     }
     // A person who asked for a list sees the answer.
@@ -36,12 +40,12 @@ pub(super) async fn run_and_notify(
     let notifier = notifier.clone();
     // The log's end is in the store, and the outbox is on a disk: both may block.
     blocking::run(move || {
-        notifier.on_run_end(&run_reports::of_finished(&door, &finished, trigger, &words));
+        notifier.on_run_end(&run_reports::of_finished(&environment, &finished, trigger, &words));
         if finished.status == RunStatus::Interrupted
             && finished.recorded
-            && let Some(recorder) = &door.recorder
+            && let Some(recorder) = &environment.recorder
         {
-            interruption_told(recorder.store(), &finished.id);
+            mark_interruption_reported(recorder.store(), &finished.id);
         }
         finished
     })
@@ -49,7 +53,7 @@ pub(super) async fn run_and_notify(
 }
 
 /// Says in the log how a run ended.
-pub(super) fn log_end(finished: &Finished) {
+pub(super) fn log_end(finished: &FinishedRun) {
     let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
     match &finished.result {
         Err(error) => log::error!("{text}: {error}"),
@@ -66,8 +70,8 @@ pub(super) fn log_end(finished: &Finished) {
 
 /// Remembers that people were notified of this interrupted run, or the next start would notify them
 /// again.
-pub(super) fn interruption_told(store: &Store, run: &str) {
-    if let Err(error) = store.interruption_told(run) {
+pub(super) fn mark_interruption_reported(store: &Store, run: &str) {
+    if let Err(error) = store.mark_interruption_reported(run) {
         log::warn!("that it was told is not remembered: {error}");
     }
 }

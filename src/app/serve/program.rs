@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     files::write_whole,
     run_words::Trigger,
-    runs::{self, Door, Request, Store, Turns},
+    runs::{self, RunEnvironment, RunQueue, RunRequest, Store},
     schedule::{Started, View},
     script::{Library, Settings},
     status::Report,
@@ -31,7 +31,7 @@ pub(super) struct Program {
     pub(super) shared: Arc<ServeState>,
     /// What scripts see of the configuration.
     settings: Arc<Settings>,
-    readers: Arc<Turns>,
+    read_queue: Arc<RunQueue>,
     pub(super) freshness: Arc<FreshnessWatch>,
     view: View,
     /// Its time is up: what still runs is cut off.
@@ -43,16 +43,16 @@ pub(super) struct Program {
 }
 
 /// So many runs that only read at a time: each holds a thread while the daemon takes its time.
-const READERS: usize = 32;
+const MAX_CONCURRENT_READS: usize = 32;
 /// So long the first look at the volumes is waited for.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
+const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Program {
     pub(super) fn new(shared: Arc<ServeState>, freshness: Arc<FreshnessWatch>, view: View) -> Self {
         Self {
             settings: settings(&shared.config),
             shared,
-            readers: Arc::new(Turns::new(READERS)),
+            read_queue: Arc::new(RunQueue::new(MAX_CONCURRENT_READS)),
             freshness,
             view,
             cut_off: CancellationToken::new(),
@@ -73,23 +73,23 @@ impl Program {
         Ok(connection)
     }
 
-    /// Starts a run through this door.
+    /// Starts a run in this environment.
     async fn start(
         &self,
-        door: Door,
-        request: Request,
+        environment: RunEnvironment,
+        request: RunRequest,
         connection: Arc<Connection>,
         answer_at: AnswerAt,
     ) -> Launched {
-        let door = Door { readers: Some(self.readers.clone()), ..door };
+        let environment =
+            RunEnvironment { read_queue: Some(self.read_queue.clone()), ..environment };
         let is_of_interest = !request.script.read_only && !request.dry_run;
-        let announced = runs::announce(&door, request, self.cut_off.child_token());
-        let (id, is_waiting) = (announced.id().to_owned(), announced.is_waiting());
+        let queued = runs::enqueue(&environment, request, self.cut_off.child_token());
+        let (id, is_waiting) = (queued.id().to_owned(), queued.is_waiting());
         let (send, finished) = oneshot::channel();
         let shared = self.shared.clone();
         self.running.spawn(async move {
-            let finished =
-                run_and_notify(announced, &shared.notifier, std::future::ready(())).await;
+            let finished = run_and_notify(queued, &shared.notifier, std::future::ready(())).await;
             log_end(&finished);
             if is_of_interest {
                 shared.changed.notify_one();
@@ -146,8 +146,8 @@ impl Core for Program {
         let _started = self.running.token();
         let config = &self.shared.config;
         let connection = self.connection(config).await?;
-        let door = self.shared.door(config, self.settings.clone(), &connection);
-        let request = Request {
+        let environment = self.shared.environment(config, self.settings.clone(), &connection);
+        let request = RunRequest {
             script: call.script,
             arguments: call.arguments,
             trigger: Trigger::Http,
@@ -155,7 +155,7 @@ impl Core for Program {
             dry_run: call.dry_run,
             timeout: call.timeout.unwrap_or(config.run_timeout),
         };
-        Ok(self.start(door, request, connection, call.answer_at).await)
+        Ok(self.start(environment, request, connection, call.answer_at).await)
     }
 
     fn schedule(&self) -> Schedule {
@@ -177,12 +177,13 @@ impl Core for Program {
         let loaded = entry.clone();
         let (script, arguments) = blocking::run(move || loaded.load()).await?;
         let connection = self.connection(&entry.config).await?;
-        let door = self.shared.door_of_entry(&entry, &connection);
+        let environment = self.shared.environment_of_entry(&entry, &connection);
         // Without the entry: what its last run was, and when, is not changed by a look at what the
         // next would do.
         let (trigger, timeout) = (Trigger::Http, entry.timeout);
-        let request = Request { script, arguments, trigger, entry: None, dry_run: true, timeout };
-        Ok(Some(self.start(door, request, connection, answer_at).await))
+        let request =
+            RunRequest { script, arguments, trigger, entry: None, dry_run: true, timeout };
+        Ok(Some(self.start(environment, request, connection, answer_at).await))
     }
 
     async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool> {
@@ -209,7 +210,7 @@ impl Core for Program {
         }
         // The first look is under way right after the start.
         let mut report = self.freshness.report();
-        match tokio::time::timeout(FIRST_LOOK, report.wait_for(Option::is_some)).await {
+        match tokio::time::timeout(FIRST_LOOK_TIMEOUT, report.wait_for(Option::is_some)).await {
             Ok(Ok(report)) => report.clone().unwrap_or_default(),
             _ => Arc::new(self.not_looked_yet()),
         }

@@ -20,7 +20,7 @@ use crate::{
     diagnostic::explained,
     error::{Error, Result},
     run_words::{RunStatus, Trigger},
-    runs::{self, Begun, EntryEvent, Finished, Request, Store, record::Skipped},
+    runs::{self, Begun, EntryEvent, FinishedRun, RunRequest, Store, record::Skipped},
     schedule::{
         Before, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick, RecordBegin, Remembered,
         RunEnd, Runner, StartReply, Started,
@@ -40,12 +40,12 @@ impl CrontabRunner {
         begins: &mut Option<RecordBegin>,
         reply: &mut StartReply,
         cancellation: CancellationToken,
-    ) -> Result<Finished> {
+    ) -> Result<FinishedRun> {
         let loaded = entry.clone();
         let (script, arguments) = blocking::run(move || loaded.load()).await?;
         let connection = self.0.daemons.get(&entry.config).await?;
-        let door = self.0.door_of_entry(entry, &connection);
-        let request = Request {
+        let environment = self.0.environment_of_entry(entry, &connection);
+        let request = RunRequest {
             script,
             arguments,
             trigger: if due.before == Before::NotDue { Trigger::Http } else { Trigger::Cron },
@@ -53,18 +53,16 @@ impl CrontabRunner {
             dry_run: entry.dry_run,
             timeout: entry.timeout,
         };
-        let announced = runs::announce(&door, request, cancellation);
+        let queued = runs::enqueue(&environment, request, cancellation);
         if reply.is_awaited() {
             // Whoever is told of a run finds it.
-            let (recorder, run) = (self.0.recorder.clone(), announced.id().to_owned());
+            let (recorder, run) = (self.0.recorder.clone(), queued.id().to_owned());
             blocking::run(move || recorder.write_now(&run)).await;
-            reply.send(Ok(Started {
-                run: announced.id().to_owned(),
-                is_waiting: announced.is_waiting(),
-            }));
+            reply
+                .send(Ok(Started { run: queued.id().to_owned(), is_waiting: queued.is_waiting() }));
         }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
-        let finished = run_and_notify(announced, &self.0.notifier, begins).await;
+        let finished = run_and_notify(queued, &self.0.notifier, begins).await;
         log_end(&finished);
         Ok(finished)
     }
@@ -79,6 +77,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timesta
             .map(|(_, arguments)| arguments.values().clone())
             .unwrap_or_default(),
         entry: record_entry(&entry),
+        does: entry.does.clone(),
         due,
         reason,
     });
@@ -88,7 +87,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timesta
 }
 
 /// Notifies people that a line could not be started, or that it could be started again.
-fn tell_of_start(state: &ServeState, entry: &Arc<CrontabEntry>, due: Due, started: Result<()>) {
+fn report_start(state: &ServeState, entry: &Arc<CrontabEntry>, due: Due, started: Result<()>) {
     let script = &entry.script;
     let key = format!("entry {}", entry.key);
     let what =
@@ -133,7 +132,7 @@ impl Runner for CrontabRunner {
             _ => RunEnd::Ended,
         };
         let state = self.0.clone();
-        blocking::run(move || tell_of_start(&state, &entry, due, ran.map(drop))).await;
+        blocking::run(move || report_start(&state, &entry, due, ran.map(drop))).await;
         self.0.changed.notify_one();
         end
     }

@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::daemons::Daemons;
 use crate::{
-    app::{Connection, door, settings},
+    app::{Connection, run_environment, settings},
     clock::ZonedClock,
     config::Config,
     error::Error,
     notify::Notifier,
-    runs::{Door, Recorder, Store, Turns},
+    runs::{Recorder, RunEnvironment, RunQueue, Store},
     schedule::{Crontab, CrontabEntry},
     script::Settings,
     sync::lock,
@@ -23,7 +23,7 @@ pub(super) struct ServeState {
     /// The configuration, without what the crontab sets.
     pub(super) config: Arc<Config>,
     pub(super) recorder: Arc<Recorder>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) queue: Arc<RunQueue>,
     pub(super) notifier: Arc<Notifier>,
     pub(super) daemons: Daemons,
     pub(super) hub: Arc<Hub>,
@@ -52,31 +52,41 @@ impl ServeState {
         lock(&self.refused).clone()
     }
 
-    /// The door of a run with these settings and this daemon.
-    pub(super) fn door(
+    /// The environment of a run with these settings and this daemon.
+    pub(super) fn environment(
         &self,
         config: &Config,
         settings: Arc<Settings>,
         connection: &Connection,
-    ) -> Door {
-        let door = door(config, settings, connection, self.notifier.clone(), self.recorder.clone());
-        Door {
-            turns: Some(self.turns.clone()),
+    ) -> RunEnvironment {
+        let environment = run_environment(
+            config,
+            settings,
+            connection,
+            self.notifier.clone(),
+            self.recorder.clone(),
+        );
+        RunEnvironment {
+            queue: Some(self.queue.clone()),
             ending: self.ending.clone(),
             listener: Arc::new(self.hub.progress().clone()),
-            ..door
+            ..environment
         }
     }
 
-    /// The door of a run of the crontab's entry, with its own settings.
-    pub(super) fn door_of_entry(&self, entry: &CrontabEntry, connection: &Connection) -> Door {
-        Door {
+    /// The environment of a run of the crontab's entry, with its own settings.
+    pub(super) fn environment_of_entry(
+        &self,
+        entry: &CrontabEntry,
+        connection: &Connection,
+    ) -> RunEnvironment {
+        RunEnvironment {
             // Days and weeks are counted where the line is due.
             clock: Arc::new(ZonedClock(entry.schedule.zone().clone())),
             // Runs that want the same volume or destination take turns, as long as their time
             // allows.
             lock_wait: entry.timeout,
-            ..self.door(&entry.config, settings(&entry.config), connection)
+            ..self.environment(&entry.config, settings(&entry.config), connection)
         }
     }
 }

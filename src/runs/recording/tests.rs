@@ -170,7 +170,7 @@ fn a_run_whose_turn_has_come_is_no_longer_shown_as_waiting() {
     let recording = bench.recorder.begin(waiting.clone(), CancellationToken::new(), true);
     until(|| bench.store.get("run-2").is_ok_and(|run| run.status == RunStatus::Waiting));
     let started: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-    recording.turn_came(RunRecord { status: RunStatus::Running, started, ..waiting });
+    recording.started(RunRecord { status: RunStatus::Running, started, ..waiting });
     until(|| {
         bench
             .store

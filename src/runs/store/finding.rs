@@ -19,7 +19,8 @@ use crate::{
 
 /// The columns of a record, in the order in which [`record`] reads them.
 const COLUMNS: &str = "id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot, \
-    entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures";
+    entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, reason, arguments, volumes_done, error, failures, \
+    read_only, does";
 
 impl Store {
     /// The runs that the filter lets through, the newest first. A run whose process is gone is
@@ -28,42 +29,7 @@ impl Store {
     /// # Errors
     /// Where the store can't be read.
     pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<RunRecord>> {
-        let mut conditions = Vec::new();
-        let mut values: Vec<Sql> = Vec::new();
-        let mut add = |condition: &str, value: Sql| {
-            values.push(value);
-            conditions.push(condition.replace('?', &format!("?{}", values.len())));
-        };
-        if let Some(script) = &filter.script {
-            add("script = ?", script.clone().into());
-        }
-        // Written out, or the index of what has not ended is of no use.
-        let status = match filter.status {
-            // What is in the store as running may be gone; it is told apart below.
-            Some(RunStatus::Interrupted) => {
-                Some("status IN ('running', 'waiting', 'interrupted')".to_owned())
-            }
-            Some(status) => Some(format!("status = '{}'", status.as_str())),
-            None => None,
-        };
-        if let Some(since) = filter.since {
-            add("started >= ?", micros(since).into());
-        }
-        if let Some(volume) = &filter.volume {
-            add("id IN (SELECT run FROM run_volumes WHERE volume = ?)", volume.clone().into());
-        }
-        if let Some(before) = &filter.before {
-            add("id < ?", before.clone().into());
-        }
-        if let Some(read_only) = &filter.without_read_only {
-            let read_only = Value::from(read_only.as_slice()).to_string();
-            add(
-                "(trigger = 'cron' OR NOT dry_run AND script NOT IN (SELECT value FROM json_each(?)))",
-                read_only.into(),
-            );
-        }
-        conditions.extend(status);
-        let conditions = if conditions.is_empty() { "1".into() } else { conditions.join(" AND ") };
+        let (conditions, values) = conditions(filter);
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
         let read = self.read(|connection| {
             let mut statement = connection.prepare(&sql)?;
@@ -293,7 +259,6 @@ impl Store {
             trigger: Trigger::parse(&trigger)
                 .ok_or_else(|| foreign(3, Error::internal(trigger)))?,
             dry_run: row.get(4)?,
-            read_only: false,
             started: time(row.get(5)?)?,
             ended: at(6)?,
             took: count(7)?.map(Duration::from_micros),
@@ -313,6 +278,8 @@ impl Store {
             volumes_done: json(row, 21)?,
             error: optional_json(row, 22)?,
             failures: json(row, 23)?,
+            read_only: row.get(24)?,
+            does: json(row, 25)?,
             id,
         })
     }
@@ -324,6 +291,44 @@ impl Store {
                 .query_row("SELECT status FROM runs WHERE id = ?1", [id], |row| row.get(0))?;
         RunStatus::parse(&status).ok_or_else(|| foreign(0, Error::internal(status)))
     }
+}
+
+/// The condition of a filter in SQL, and the values of its placeholders.
+fn conditions(filter: &Filter) -> (String, Vec<Sql>) {
+    let mut conditions = Vec::new();
+    let mut values: Vec<Sql> = Vec::new();
+    let mut add = |condition: &str, value: Sql| {
+        values.push(value);
+        conditions.push(condition.replace('?', &format!("?{}", values.len())));
+    };
+    if let Some(script) = &filter.script {
+        add("script = ?", script.clone().into());
+    }
+    if let Some(since) = filter.since {
+        add("started >= ?", micros(since).into());
+    }
+    if let Some(volume) = &filter.volume {
+        add("id IN (SELECT run FROM run_volumes WHERE volume = ?)", volume.clone().into());
+    }
+    if let Some(before) = &filter.before {
+        add("id < ?", before.clone().into());
+    }
+    if filter.without_read_only {
+        conditions.push("(trigger = 'cron' OR NOT dry_run AND NOT read_only)".to_owned());
+    }
+    // A literal, not a placeholder: else SQLite does not use the index of open runs.
+    conditions.extend(match filter.status {
+        // The store may call a run open whose process is gone: `record` tells them apart.
+        Some(RunStatus::Interrupted) => {
+            Some("status IN ('running', 'waiting', 'interrupted')".to_owned())
+        }
+        Some(status) => Some(format!("status = '{status}'")),
+        None => None,
+    });
+    if conditions.is_empty() {
+        conditions.push("1".to_owned());
+    }
+    (conditions.join(" AND "), values)
 }
 
 fn ambiguous(id: &str, found: &[RunRecord]) -> Error {

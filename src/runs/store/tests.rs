@@ -13,7 +13,7 @@ use crate::{
         alive::Alive,
         record::{Cancelling, Entry, Filter, Line, Output, RunRecord, Skipped},
     },
-    script::Failure,
+    script::{Effect, Failure},
 };
 
 fn at(text: &str) -> Timestamp {
@@ -178,6 +178,7 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
             script: script.into(),
             trigger,
             dry_run,
+            read_only: script == "volumes",
             ..record(id, RunStatus::Done)
         });
     };
@@ -186,11 +187,27 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
     by("run-3", "volumes", Trigger::Http, false);
     by("run-4", "volumes", Trigger::Cron, false);
     by("run-5", "prune", Trigger::Cron, true);
-    let without_read_only = Some(vec!["backups".into(), "volumes".into()]);
     assert_eq!(
-        store.ids(&Filter { without_read_only, ..Filter::default() }),
+        store.ids(&Filter { without_read_only: true, ..Filter::default() }),
         ["run-5", "run-4", "run-1"]
     );
+}
+
+#[test]
+fn of_runs_on_an_older_store_it_is_known_what_the_default_script_of_their_name_does() {
+    let (folder, store) = store();
+    for (id, script) in [("run-1", "backup"), ("run-2", "volumes"), ("run-3", "mine")] {
+        store.put(&RunRecord { script: script.into(), ..record(id, RunStatus::Done) });
+    }
+    let older = "ALTER TABLE runs DROP COLUMN does; ALTER TABLE runs DROP COLUMN read_only; PRAGMA user_version = 3";
+    store.raw().execute_batch(older).unwrap();
+    let again = Store::new(&folder.path().join("data"));
+    again.put(&RunRecord { does: vec![Effect::Snapshot], ..record("run-4", RunStatus::Done) });
+    let known = |id: &str| again.get(id).map(|run| (run.does, run.read_only)).unwrap();
+    assert_eq!(known("run-1"), (vec![Effect::Backup], false));
+    assert_eq!(known("run-2"), (Vec::new(), true));
+    assert_eq!(known("run-3"), (Vec::new(), false));
+    assert_eq!(known("run-4"), (vec![Effect::Snapshot], false));
 }
 
 #[test]
@@ -323,9 +340,9 @@ fn a_run_whose_process_is_gone_is_interrupted_and_that_is_told_once() {
     assert_eq!(store.mark_interrupted().unwrap(), 2);
     assert!(!store.running().join("run-1").exists());
     let told = |store: &Store| {
-        let untold = store.untold_interruptions().unwrap();
-        untold.iter().for_each(|run| store.interruption_told(&run.id).unwrap());
-        untold.into_iter().map(|run| run.id).collect::<Vec<_>>()
+        let unreported = store.unreported_interruptions().unwrap();
+        unreported.iter().for_each(|run| store.mark_interruption_reported(&run.id).unwrap());
+        unreported.into_iter().map(|run| run.id).collect::<Vec<_>>()
     };
     assert_eq!(told(&store), ["run-1", "run-3"], "marked by somebody else, told here");
     assert!(told(&store).is_empty());
@@ -376,6 +393,7 @@ fn what_the_scheduler_must_remember_outlives_it() {
         script: "backup".into(),
         arguments: Map::new(),
         entry: Entry { key: "daily".into(), line: 3 },
+        does: Vec::new(),
         due: at(NOON),
         reason: "the run before still goes on".into(),
     };

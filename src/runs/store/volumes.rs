@@ -28,9 +28,8 @@ impl Store {
 }
 
 impl Store {
-    /// Somebody knows that this volume is gone: it is not missed any more. `false` where no run
-    /// ever saw it, or it is known already. It is as before once it is seen again, but for its
-    /// backups.
+    /// Marks a volume as removed on purpose, so it is not missed any more. `false` where no run
+    /// ever saw it, or it is marked already. A volume that is seen again is a new one.
     ///
     /// # Errors
     /// Where the store can't be written.
@@ -70,7 +69,7 @@ fn good_backups(
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<GoodBackup>> {
-    // Where the daemon tells no time, the order in which they were proven is all there is.
+    // A daemon may not tell the snapshot's time: then the time of the proof orders the backups.
     let sql = "SELECT url, snapshot_time, proven, run, bytes FROM good_backups WHERE daemon = ?1 AND volume = ?2
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     let mut statement = connection.prepare(sql)?;
@@ -86,7 +85,7 @@ fn good_backups(
     statement.query_map([daemon, volume], read)?.collect()
 }
 
-/// Takes over what a run saw, in the order in which it saw it.
+/// Takes over what a run observed, in the order in which it observed it.
 pub(super) fn learn(
     transaction: &Transaction<'_>,
     daemon: &str,
@@ -94,98 +93,117 @@ pub(super) fn learn(
     run: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let now = micros(now);
-    for observation in observed {
+    let volumes = Volumes { transaction, daemon, run, now: micros(now) };
+    observed.iter().try_for_each(|observation| volumes.learn(observation))
+}
+
+/// The volumes of one daemon, as a run changes what is known of them.
+struct Volumes<'a> {
+    transaction: &'a Transaction<'a>,
+    daemon: &'a str,
+    run: &'a str,
+    /// Microseconds since 1970, in UTC.
+    now: i64,
+}
+
+impl Volumes<'_> {
+    fn learn(&self, observation: &Observation) -> rusqlite::Result<()> {
         match observation {
-            Observation::VolumeSeen { volume, snapshot } => {
-                let (name, time) = snapshot.clone().unzip();
-                let sql = "UPDATE volumes SET last_seen = ?3, snapshot = ?4, snapshot_time = ?5
-                    WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
-                let seen = params![daemon, volume, now, name, time.flatten().map(micros)];
-                // Mostly it is known.
-                if execute(transaction, sql, seen)? == 0 {
-                    see(transaction, daemon, volume, now)?;
-                    execute(transaction, sql, seen)?;
-                }
-            }
+            Observation::VolumeSeen { volume, snapshot } => self.listed(volume, snapshot.clone()),
             Observation::VolumeMade { volume } => {
-                // Another one than that which had the name before: what is known of that one is not
-                // true of it.
-                forget(transaction, daemon, volume)?;
-                see(transaction, daemon, volume, now)?;
+                // A new volume of an old name: what is known of the old one does not hold.
+                self.forget(volume)?;
+                self.see(volume)
             }
             Observation::SnapshotMade { volume, snapshot, time } => {
-                see(transaction, daemon, volume, now)?;
+                self.see(volume)?;
                 let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
-                execute(transaction, sql, params![daemon, volume, snapshot, micros(*time)])?;
+                self.execute(sql, params![self.daemon, volume, snapshot, micros(*time)]).map(drop)
             }
             Observation::SnapshotDeleted { volume, snapshot } => {
                 let sql = "UPDATE volumes SET snapshot = NULL, snapshot_time = NULL
                     WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
-                execute(transaction, sql, [daemon, volume, snapshot])?;
+                self.execute(sql, [self.daemon, volume, snapshot]).map(drop)
             }
             Observation::BackupGood { volume, url, snapshot_time, bytes, made } => {
-                let sql = "INSERT INTO good_backups (daemon, volume, url, snapshot_time, proven, run, bytes)
-                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                    ON CONFLICT (daemon, volume, url) DO UPDATE SET
-                        snapshot_time = coalesce(excluded.snapshot_time, snapshot_time), bytes = coalesce(excluded.bytes, bytes)";
                 let snapshot_time = snapshot_time.map(micros);
-                // To look at an old backup makes it no newer.
-                let proven = if *made { now } else { snapshot_time.unwrap_or(now) };
-                execute(
-                    transaction,
-                    sql,
-                    params![daemon, volume, url, snapshot_time, proven, run, bytes.map(number)],
-                )?;
-                let sql =
-                    "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
-                    SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
-                    ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
-                execute(transaction, sql, params![daemon, volume, REMEMBERED_BACKUPS])?;
+                // To inspect an old backup makes it no newer.
+                let proven = if *made { self.now } else { snapshot_time.unwrap_or(self.now) };
+                self.good_backup(volume, url, snapshot_time, proven, *bytes)
             }
             Observation::BackupDeleted { url, .. } => {
-                execute(transaction, "DELETE FROM good_backups WHERE url = ?1", [url])?;
+                self.execute("DELETE FROM good_backups WHERE url = ?1", [url]).map(drop)
             }
             Observation::VolumeGone { volume } => {
                 let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";
-                execute(transaction, sql, params![daemon, volume, now])?;
+                self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
             }
         }
     }
-    Ok(())
-}
 
-/// The volume is there. One that was removed and is there again is another one.
-fn see(
-    transaction: &Transaction<'_>,
-    daemon: &str,
-    volume: &str,
-    now: i64,
-) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND removed IS NOT NULL";
-    if execute(transaction, sql, [daemon, volume])? > 0 {
-        forget(transaction, daemon, volume)?;
+    /// The daemon listed the volume, with its newest snapshot.
+    fn listed(
+        &self,
+        volume: &str,
+        snapshot: Option<(String, Option<Timestamp>)>,
+    ) -> rusqlite::Result<()> {
+        let (name, time) = snapshot.unzip();
+        let sql = "UPDATE volumes SET last_seen = ?3, snapshot = ?4, snapshot_time = ?5
+            WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
+        let listed = params![self.daemon, volume, self.now, name, time.flatten().map(micros)];
+        // Most volumes are known already.
+        if self.execute(sql, listed)? == 0 {
+            self.see(volume)?;
+            self.execute(sql, listed)?;
+        }
+        Ok(())
     }
-    let sql = "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
-        ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
-    execute(transaction, sql, params![daemon, volume, now]).map(drop)
-}
 
-fn forget(transaction: &Transaction<'_>, daemon: &str, volume: &str) -> rusqlite::Result<()> {
-    execute(transaction, "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", [daemon, volume])?;
-    execute(
-        transaction,
-        "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2",
-        [daemon, volume],
-    )
-    .map(drop)
-}
+    /// Remembers a good backup, and of each volume the newest [`REMEMBERED_BACKUPS`].
+    fn good_backup(
+        &self,
+        volume: &str,
+        url: &str,
+        snapshot_time: Option<i64>,
+        proven: i64,
+        bytes: Option<u64>,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO good_backups (daemon, volume, url, snapshot_time, proven, run, bytes)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            ON CONFLICT (daemon, volume, url) DO UPDATE SET
+                snapshot_time = coalesce(excluded.snapshot_time, snapshot_time), bytes = coalesce(excluded.bytes, bytes)";
+        let bytes = bytes.map(number);
+        self.execute(
+            sql,
+            params![self.daemon, volume, url, snapshot_time, proven, self.run, bytes],
+        )?;
+        let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
+            SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
+            ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
+        self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS]).map(drop)
+    }
 
-/// Does what is done often: its statement is kept.
-fn execute(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    given: impl Params,
-) -> rusqlite::Result<usize> {
-    transaction.prepare_cached(sql)?.execute(given)
+    /// The volume exists. A removed volume that exists again is a new one.
+    fn see(&self, volume: &str) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND removed IS NOT NULL";
+        if self.execute(sql, [self.daemon, volume])? > 0 {
+            self.forget(volume)?;
+        }
+        let sql =
+            "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
+            ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
+        self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
+    }
+
+    fn forget(&self, volume: &str) -> rusqlite::Result<()> {
+        let of_volume = [self.daemon, volume];
+        self.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", of_volume)?;
+        let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2";
+        self.execute(sql, of_volume).map(drop)
+    }
+
+    /// Runs a statement that is kept prepared, for runs repeat them.
+    fn execute(&self, sql: &str, given: impl Params) -> rusqlite::Result<usize> {
+        self.transaction.prepare_cached(sql)?.execute(given)
+    }
 }

@@ -97,6 +97,7 @@ impl Store {
             ended: Some(skipped.due),
             status: RunStatus::Skipped,
             reason: Some(skipped.reason.clone()),
+            does: skipped.does.clone(),
             ..RunRecord::new(
                 crate::runs::id::next(now),
                 skipped.script.clone(),
@@ -129,24 +130,24 @@ impl Store {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub(crate) fn untold_interruptions(&self) -> Result<Vec<RunRecord>> {
+    pub(crate) fn unreported_interruptions(&self) -> Result<Vec<RunRecord>> {
         self.mark_interrupted()?;
         let ids = "SELECT id FROM runs WHERE status = 'interrupted' AND NOT interruption_told ORDER BY id";
-        let untold: Vec<String> = self.read(|connection| {
+        let unreported: Vec<String> = self.read(|connection| {
             let mut statement = connection.prepare(ids)?;
             statement.query_map([], |row| row.get(0))?.collect()
         })?;
-        if untold.is_empty() {
+        if unreported.is_empty() {
             return Ok(Vec::new());
         }
-        untold.iter().map(|id| self.get(id)).collect()
+        unreported.iter().map(|id| self.get(id)).collect()
     }
 
     /// People are told that this run was interrupted.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub(crate) fn interruption_told(&self, id: &str) -> Result<()> {
+    pub(crate) fn mark_interruption_reported(&self, id: &str) -> Result<()> {
         self.write(|transaction| {
             transaction
                 .execute("UPDATE runs SET interruption_told = 1 WHERE id = ?1", [id])
@@ -212,8 +213,9 @@ pub(super) fn save(
 ) -> rusqlite::Result<()> {
     const SAVE: &str = "
         INSERT INTO runs (id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot,
-            entry_key, entry_line, bytes, lines_left_out, routine, reason, arguments, volumes_done, error, failures, plan, result)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)
+            entry_key, entry_line, bytes, lines_left_out, routine, reason, arguments, volumes_done, error, failures, plan, result,
+            read_only, does)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
         ON CONFLICT (id) DO UPDATE SET status = excluded.status, started = excluded.started, ended = excluded.ended, took = excluded.took,
             bytes = excluded.bytes, lines_left_out = excluded.lines_left_out, routine = excluded.routine,
             reason = excluded.reason, volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
@@ -245,6 +247,8 @@ pub(super) fn save(
         json(&record.failures),
         output.plan.as_ref().map(bounded),
         output.result.as_ref().map(bounded),
+        record.read_only,
+        json(&record.does),
     ])?;
     let mut of_volume = transaction
         .prepare_cached("INSERT OR IGNORE INTO run_volumes (volume, run) VALUES (?1, ?2)")?;
@@ -257,8 +261,8 @@ pub(super) fn save(
 /// Whether a person or a program asked for the run, it did nothing but read, and is over. However
 /// it ended: who asks for what is not there a thousand times must not push out what was backed up.
 fn is_routine(record: &RunRecord) -> bool {
-    let read =
-        record.read_only || record.status == RunStatus::Done && record.volumes_done.is_empty();
+    let only_reads = record.dry_run || record.read_only;
+    let read = only_reads || record.status == RunStatus::Done && record.volumes_done.is_empty();
     read && record.trigger != Trigger::Cron && !record.status.is_open()
 }
 

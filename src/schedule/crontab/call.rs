@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{
-    line::{Line, LineError},
+    line::{CrontabLine, LineError},
     old_form,
     words::{self, Word},
 };
@@ -27,7 +27,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Reads the line from this byte on.
-    pub(super) fn read(line: &Line<'_>, from: usize) -> Result<Self> {
+    pub(super) fn read(line: &CrontabLine<'_>, from: usize) -> Result<Self> {
         let words = words::split(line.text, from).map_err(|wrong| line.error(wrong))?;
         let Some(first) = words.first() else {
             let at = line.word(from).map_or(line.text.len(), |(_, at)| at);
@@ -57,7 +57,7 @@ impl Call {
     }
 
     /// The program's flags, the script's name, and its arguments.
-    pub(super) fn sort(&self, line: &Line<'_>) -> Result<(Flags, String, Vec<String>)> {
+    pub(super) fn sort(&self, line: &CrontabLine<'_>) -> Result<(Flags, String, Vec<String>)> {
         let texts = self.words.iter().map(|word| OsString::from(&word.text));
         let (flags, sorted) = command_words::sort(texts).map_err(|error| {
             let at = self.at_word(|word| error.message.contains(&word.text));
@@ -79,7 +79,11 @@ impl Call {
     }
 
     /// Refuses flags that a line can't have; a warning of those that do nothing in a crontab.
-    pub(super) fn check_flags(&self, line: &Line<'_>, flags: &Flags) -> Result<Option<Error>> {
+    pub(super) fn check_flags(
+        &self,
+        line: &CrontabLine<'_>,
+        flags: &Flags,
+    ) -> Result<Option<Error>> {
         if let Some(flag) = flags.overrides.iter().find(|flag| flag.name == "BKUP_DATA_DIR") {
             let wrong = LineError::new(
                 self.at_word(|word| word.text.starts_with(flag.flag)),

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     call::Call,
-    line::Line,
+    line::CrontabLine,
     options::{LineOptions, options},
     schedule::{Patterns, schedule},
     settings::Group,
@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
     retention::Policy,
     schedule::timetable::Schedule,
-    script::{Arguments, Library, Origin, Script, arguments::from_command_line},
+    script::{Arguments, Effect, Library, Origin, Script, arguments::from_command_line},
     suggest,
     text::command_line,
 };
@@ -47,9 +47,12 @@ pub(crate) struct CrontabEntry {
     pub(crate) catch_up: bool,
     /// A run starts up to this much later, at random.
     pub(crate) jitter: Duration,
-    /// Whether it may back something up: it runs `backup`, or a script of the user's own, of which
-    /// that is not known.
+    /// Whether it may back something up: its script says so, or says nothing of what it does.
     pub(crate) may_back_up: bool,
+    /// Whether its script may delete what its user does not think of.
+    pub(crate) may_delete: bool,
+    /// What its script says that it does.
+    pub(crate) does: Vec<Effect>,
     /// Whether the script only reads.
     pub(crate) read_only: bool,
     /// Whose script it is.
@@ -89,6 +92,8 @@ impl CrontabEntry {
             "catch_up": self.catch_up,
             "jitter_seconds": self.jitter.as_secs(),
             "read_only": self.read_only,
+            "does": self.does,
+            "may_delete": self.may_delete,
             "origin": self.origin.to_string(),
         })
     }
@@ -101,7 +106,7 @@ impl CrontabEntry {
 
 /// Reads a line that runs a script; what is odd about it goes to `warnings`.
 pub(super) fn parse(
-    line: &Line<'_>,
+    line: &CrontabLine<'_>,
     group: &mut Group<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
@@ -117,8 +122,9 @@ pub(super) fn parse(
         let at = place_of(&script, &arguments, &error, &call.words).unwrap_or(call.at);
         line.located(error, at, None)
     })?;
-    if script.name == "prune" && script.origin == Origin::BuiltIn {
-        // `prune` refuses a wrong policy when it runs: that must not come out at 3 a.m.
+    let has_policy = script.parameters.iter().any(|one| one.name.starts_with("keep_"));
+    if has_policy && script.does.contains(&Effect::Prune) && !script.may_do_more {
+        // Such a script refuses a wrong policy when it runs: that must not come out at 3 a.m.
         let numbers = checked
             .values()
             .iter()
@@ -147,9 +153,9 @@ pub(super) fn parse(
         timeout: options.timeout.or(flags.timeout).unwrap_or(config.run_timeout),
         catch_up: options.catch_up.unwrap_or(config.catch_up),
         jitter: options.jitter.unwrap_or(config.jitter),
-        may_back_up: !flags.dry_run
-            && !script.read_only
-            && (script.name == "backup" || script.origin != Origin::BuiltIn),
+        may_back_up: !flags.dry_run && script.may(Effect::Backup),
+        may_delete: script.may_delete(),
+        does: script.does.clone(),
         read_only: script.read_only,
         origin: script.origin.clone(),
         config,
@@ -157,7 +163,7 @@ pub(super) fn parse(
 }
 
 fn unknown_script(
-    line: &Line<'_>,
+    line: &CrontabLine<'_>,
     group: &mut Group<'_>,
     mut error: Error,
     given: &[Word],

@@ -8,7 +8,7 @@ use super::line::LineError;
 
 /// What one of the five fields counts.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct FieldKind {
     /// Its name in messages.
     pub(super) name: &'static str,
     first: u32,
@@ -43,12 +43,12 @@ const WHOLE_NAMES: [&str; 18] = [
 ];
 
 /// The five fields in their order.
-pub(super) static KINDS: [Kind; 5] = [
-    Kind { name: "minute", first: 0, last: 59, names: &[] },
-    Kind { name: "hour", first: 0, last: 23, names: &[] },
-    Kind { name: "day of the month", first: 1, last: 31, names: &[] },
-    Kind { name: "month", first: 1, last: 12, names: &MONTHS },
-    Kind { name: "weekday", first: 0, last: 7, names: &WEEKDAYS },
+pub(super) static FIELD_KINDS: [FieldKind; 5] = [
+    FieldKind { name: "minute", first: 0, last: 59, names: &[] },
+    FieldKind { name: "hour", first: 0, last: 23, names: &[] },
+    FieldKind { name: "day of the month", first: 1, last: 31, names: &[] },
+    FieldKind { name: "month", first: 1, last: 12, names: &MONTHS },
+    FieldKind { name: "weekday", first: 0, last: 7, names: &WEEKDAYS },
 ];
 
 /// The values that a field allows; Sunday is 0.
@@ -92,7 +92,7 @@ pub(super) fn looks_like_one(word: &str) -> bool {
 
 /// Reads a field; the second value is what is odd about it without being wrong. `LineError::at`
 /// counts bytes from the field's beginning.
-pub(super) fn parse(kind: &Kind, text: &str) -> Result<(Field, Option<LineError>), LineError> {
+pub(super) fn parse(kind: &FieldKind, text: &str) -> Result<(Field, Option<LineError>), LineError> {
     let mut field = Field { bits: 0, starred: text.starts_with('*') };
     let mut odd = None;
     let mut at = 0;
@@ -108,7 +108,7 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<(Field, Option<LineError>
     Ok((field, odd))
 }
 
-fn parse_item(kind: &Kind, item: &str) -> Result<(u64, Option<LineError>), LineError> {
+fn parse_item(kind: &FieldKind, item: &str) -> Result<(u64, Option<LineError>), LineError> {
     let (range, step) = match item.split_once('/') {
         Some((range, step)) => (range, Some((step, range.len() + 1))),
         None => (item, None),
@@ -167,8 +167,8 @@ fn mask(low: u32, high: u32, step: u32) -> u64 {
     (low..=high).step_by(step as usize).fold(0, |bits, value| bits | 1 << value)
 }
 
-fn value(kind: &Kind, text: &str, at: usize) -> Result<u32, LineError> {
-    let Kind { name, first, last, names } = kind;
+fn value(kind: &FieldKind, text: &str, at: usize) -> Result<u32, LineError> {
+    let FieldKind { name, first, last, names } = kind;
     let named = names.iter().position(|name| text.eq_ignore_ascii_case(name));
     if let Some(index) = named.and_then(|index| u32::try_from(index).ok()) {
         return Ok(first + index);
@@ -221,7 +221,7 @@ pub(crate) mod testing {
         let parse = |(kind, text)| {
             super::parse(kind, text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}")).0
         };
-        let parsed: Vec<_> = super::KINDS.iter().zip(text.split(' ')).map(parse).collect();
+        let parsed: Vec<_> = super::FIELD_KINDS.iter().zip(text.split(' ')).map(parse).collect();
         let [minutes, hours, days, months, weekdays] = parsed[..] else { panic!("{text}") };
         Fields { minutes, hours, days, months, weekdays }
     }
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     fn values(kind: usize, text: &str) -> Vec<u32> {
-        parse(&KINDS[kind], text)
+        parse(&FIELD_KINDS[kind], text)
             .unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"))
             .0
             .values()
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn wrong(kind: usize, text: &str) -> LineError {
-        parse(&KINDS[kind], text).expect_err(text)
+        parse(&FIELD_KINDS[kind], text).expect_err(text)
     }
 
     #[test]
@@ -296,9 +296,9 @@ mod tests {
 
     #[test]
     fn a_step_that_is_longer_than_its_field_is_odd() {
-        let (field, odd) = parse(&KINDS[0], "*/90").unwrap();
+        let (field, odd) = parse(&FIELD_KINDS[0], "*/90").unwrap();
         assert_eq!((field.values().collect::<Vec<_>>(), odd.unwrap().at), (vec![0], 2));
-        assert!(parse(&KINDS[0], "*/59").unwrap().1.is_none());
+        assert!(parse(&FIELD_KINDS[0], "*/59").unwrap().1.is_none());
     }
 
     #[test]

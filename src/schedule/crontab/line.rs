@@ -32,7 +32,7 @@ impl LineError {
 
 /// A line as it stands in the file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line<'a> {
+pub(super) struct CrontabLine<'a> {
     /// The file's name, for messages.
     pub(super) file: &'a str,
     /// The first line is 1.
@@ -41,7 +41,7 @@ pub(super) struct Line<'a> {
     pub(super) text: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> CrontabLine<'a> {
     /// The next word from this byte on, and where it begins.
     pub(super) fn word(&self, from: usize) -> Option<(&'a str, usize)> {
         let rest = &self.text[from..];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::line::{Line, LineError};
+use super::line::{CrontabLine, LineError};
 use crate::{error::Result, suggest::did_you_mean_or, units::parse_duration};
 
 /// The options that a line may have before its script.
@@ -18,7 +18,7 @@ pub(super) struct LineOptions {
     pub(super) texts: Vec<String>,
 }
 
-pub(super) fn options(line: &Line<'_>, from: usize) -> Result<(LineOptions, usize)> {
+pub(super) fn options(line: &CrontabLine<'_>, from: usize) -> Result<(LineOptions, usize)> {
     let (mut options, mut end) = (LineOptions::default(), from);
     while let Some((text, at)) = line.word(end).filter(|(text, _)| text.starts_with('@')) {
         end = at + text.len();

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::tz::TimeZone;
 
 use super::{
-    field::{self, Field, KINDS},
-    line::{Line, LineError},
+    field::{self, FIELD_KINDS, Field},
+    line::{CrontabLine, LineError},
     options::OPTIONS,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) type Patterns = HashMap<String, Arc<Pattern>>;
 
 /// The schedule at the line's beginning, and where it ends.
 pub(super) fn schedule(
-    line: &Line<'_>,
+    line: &CrontabLine<'_>,
     patterns: &mut Patterns,
     zone: &TimeZone,
     warnings: &mut Vec<Error>,
@@ -99,13 +99,13 @@ fn unknown_nickname(text: &str, at: usize) -> LineError {
 }
 
 fn pattern(
-    line: &Line<'_>,
+    line: &CrontabLine<'_>,
     texts: &[(&str, usize)],
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
 ) -> Result<Arc<Pattern>> {
     let mut parsed: Vec<Field> = Vec::with_capacity(5);
-    for (kind, (text, at)) in KINDS.iter().zip(texts) {
+    for (kind, (text, at)) in FIELD_KINDS.iter().zip(texts) {
         let (field, odd) =
             field::parse(kind, text).map_err(|wrong| line.error(wrong.shifted(*at)))?;
         warnings.extend(odd.map(|odd| line.error(odd.shifted(*at))));

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     assignment::{Assignment, setting},
-    line::{Line, LineError},
+    line::{CrontabLine, LineError},
     surroundings::Surroundings,
 };
 use crate::{
@@ -61,7 +61,7 @@ impl<'a> Group<'a> {
     /// Takes a line's assignment; what is odd about it without being wrong comes back.
     pub(super) fn assign(
         &mut self,
-        line: &Line<'_>,
+        line: &CrontabLine<'_>,
         assigned: &Assignment<'_>,
     ) -> Result<Option<Error>> {
         let Assignment { name, value, name_at, value_at } = *assigned;
@@ -113,7 +113,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn set(&mut self, line: &Line<'_>, assigned: &Assignment<'_>) -> Result<Option<Error>> {
+    fn set(&mut self, line: &CrontabLine<'_>, assigned: &Assignment<'_>) -> Result<Option<Error>> {
         let Assignment { name, value, name_at, value_at } = *assigned;
         let Some(setting) = setting(name) else {
             let rests = SETTINGS.iter().filter_map(|setting| setting.name.strip_prefix("BKUP_"));

@@ -352,10 +352,12 @@ fn a_line_that_may_back_up_is_told_from_one_that_does_not() {
     let folder = crate::script::testing::folder(&[
         ("nightly.rhai", "fn main() { [] }"),
         ("report.rhai", "const READ_ONLY = true;\nfn main() { [] }"),
+        ("copy.rhai", "const DOES = [\"backup\"];\nfn main() { [] }"),
+        ("tidy.rhai", "const DOES = [\"prune\"];\nfn main() { [] }"),
     ]);
-    let text = "0 1 * * * backup\n0 2 * * * backup --dry-run\n0 3 * * * snapshot\n0 4 * * * nightly\n0 5 * * * report\n";
+    let text = "0 1 * * * backup\n0 2 * * * backup --dry-run\n0 3 * * * snapshot\n0 4 * * * nightly\n0 5 * * * report\n0 6 * * * copy\n0 7 * * * tidy\n";
     let surroundings = surroundings(&[("BKUP_SCRIPTS_DIR", folder.path().to_str().unwrap())]);
     let (crontab, _) = parse(text, "crontab", &surroundings).accept().unwrap();
     let may: Vec<bool> = crontab.entries.iter().map(|entry| entry.may_back_up).collect();
-    assert_eq!(may, [true, false, false, true, false]);
+    assert_eq!(may, [true, false, false, true, false, true, false]);
 }

@@ -27,7 +27,7 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn problem(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
-            true => would_tell(run, "tell people", subject, text),
+            true => log_instead(run, "tell people", subject, text),
             false => run.wait(run.host.message_sink.problem(&run.speaker(), subject, text)),
         })
     }
@@ -41,7 +41,7 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn info(ctx: NativeCallContext, subject: &str, text: &str) -> Returned<()> {
         call(&ctx, |run| match run.host.run.dry_run {
-            true => would_tell(run, "tell people", subject, text),
+            true => log_instead(run, "tell people", subject, text),
             false => run.wait(run.host.message_sink.info(&run.speaker(), subject, text)),
         })
     }
@@ -65,7 +65,7 @@ pub(crate) mod functions {
                 html: options.string("html")?,
             };
             match run.host.run.dry_run {
-                true => would_tell(run, "send an e-mail", &mail.subject, &mail.text),
+                true => log_instead(run, "send an e-mail", &mail.subject, &mail.text),
                 false => run.wait(run.host.message_sink.email(&run.speaker(), mail)),
             }
         })
@@ -106,14 +106,14 @@ pub(crate) mod functions {
                 },
             };
             match run.host.run.dry_run {
-                true => would_tell(run, "post to the webhook", &post.subject, &post.text),
+                true => log_instead(run, "post to the webhook", &post.subject, &post.text),
                 false => run.wait(run.host.message_sink.webhook(&run.speaker(), post)),
             }
         })
     }
 }
 
-fn would_tell(run: &Run, what: &str, subject: &str, text: &str) -> Result<()> {
+fn log_instead(run: &Run, what: &str, subject: &str, text: &str) -> Result<()> {
     run.log(log::Level::Info, &format!("would {what}: {subject}: {text}"));
     Ok(())
 }

@@ -4,17 +4,20 @@ use serde_json::json;
 
 use crate::{
     error::ErrorKind,
-    script::{ParameterKind, testing::script},
+    script::{
+        Effect, Library, ParameterKind,
+        testing::{folder, script},
+    },
 };
 
 #[test]
 fn a_declaration_is_read_in_the_order_of_its_text() {
     let script = script(
-        "//! Does a thing.\n//!\n//! And more.\nconst PARAMETERS = #{\n zebra: #{ type: \"size\", default: \"2G\", help: \"h\" },\n \
+        "//! Effect a thing.\n//!\n//! And more.\nconst PARAMETERS = #{\n zebra: #{ type: \"size\", default: \"2G\", help: \"h\" },\n \
          apple: #{ type: \"choice\", choices: [\"a\", \"b\"], required: true },\n};\nfn main(args) { throw \"not run\" }",
     )
     .unwrap();
-    assert_eq!(script.doc, "Does a thing.\n\nAnd more.");
+    assert_eq!(script.doc, "Effect a thing.\n\nAnd more.");
     assert_eq!(script.digest.len(), 64);
     let [zebra, apple] = script.parameters.as_slice() else { panic!("{:?}", script.parameters) };
     assert_eq!(
@@ -98,4 +101,47 @@ fn a_script_says_itself_that_it_only_reads() {
     let only_read = |name: &&str| library.load(name).unwrap().read_only;
     let all = ["backup", "backups", "create", "prune", "remove", "restore", "snapshot", "volumes"];
     assert_eq!(all.iter().copied().filter(only_read).collect::<Vec<_>>(), ["backups", "volumes"]);
+}
+
+#[test]
+fn a_script_says_itself_what_it_does() {
+    let does = |text: &str| script(&format!("{text}\nfn main() {{ [] }}"));
+    let says = does("const DOES = [\"snapshot\", \"backup\"];").unwrap();
+    assert_eq!(says.does, [Effect::Snapshot, Effect::Backup]);
+    assert!(says.may(Effect::Backup) && !says.may_delete());
+    assert!(does("const DOES = [\"delete\"];").unwrap().may_delete());
+    let silent = does("").unwrap();
+    assert!(silent.does.is_empty() && silent.may(Effect::Backup) && silent.may_delete());
+    assert!(!does("const READ_ONLY = true;").unwrap().may(Effect::Backup));
+    for (text, message, hint) in [
+        ("let DOES = [];", "must be a constant", "const DOES = [\"backup\"];"),
+        ("const DOES = \"backup\";", "must be a list of words", "const DOES = [\"backup\"];"),
+        ("const DOES = [\"bakcup\"];", "does not know \"bakcup\"", "did you mean \"backup\"?"),
+        ("const DOES = [7];", "does not know \"7\"", "there are create, snapshot,"),
+        ("const DOES = [1 + 1];", "must be a list of words", "const DOES"),
+        (
+            "const READ_ONLY = true;\nconst DOES = [\"backup\"];",
+            "writes nothing",
+            "READ_ONLY or DOES",
+        ),
+    ] {
+        let error = does(text).unwrap_err();
+        assert!(error.message.contains(message), "{text}: {error}");
+        assert!(error.hint.clone().unwrap().contains(hint), "{text}: {:?}", error.hint);
+        assert_eq!(error.location.unwrap().line, text.lines().count(), "{text}");
+    }
+}
+
+#[test]
+fn a_script_in_the_place_of_a_default_one_does_what_that_one_does_and_may_do_more() {
+    let folder = folder(&[("backup.rhai", "fn main() { [] }"), ("mine.rhai", "fn main() { [] }")]);
+    let library = Library::new(Some(folder.path().to_owned())).unwrap();
+    let (backup, mine) = (library.load("backup").unwrap(), library.load("mine").unwrap());
+    assert_eq!((backup.does.as_slice(), backup.may_delete()), ([Effect::Backup].as_slice(), true));
+    assert_eq!((mine.does.as_slice(), mine.may_delete()), ([].as_slice(), true));
+    let default = Library::new(None).unwrap().load("backup").unwrap();
+    assert_eq!(
+        (default.does.as_slice(), default.may_delete()),
+        ([Effect::Backup].as_slice(), false)
+    );
 }

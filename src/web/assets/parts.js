@@ -223,9 +223,6 @@ export function formOf(words) {
 // After so many milliseconds the script can be run without waiting for the end of its dry run.
 const DRY_RUN_TIMEOUT = 5000;
 
-/** Scripts whose deleting is their daily work, or that delete nothing. */
-const UNASKED = new Set(["snapshot", "backup", "create", "restore", "volumes", "backups"]);
-
 /**
  * Starts a script and goes to its run. Where it would delete something that its user may not think of, asks first, with the dry
  * run's plan. The run's id, or `null` where the answer was no. Errors are the caller's.
@@ -242,7 +239,7 @@ export async function startAsking(script, body, { go = true, note } = {}) {
 /** The same for an entry of the crontab: by the entry's own route, so that the run and its dry run have the entry's settings. */
 export async function startEntryAsking(entry) {
   // The entry's settings may name another folder of scripts than the program's, and a script may have been added since the crontab was read.
-  const asks = !entry.dry_run && (mayDeleteMore(entry) || (await needsAsking(entry.script, false)));
+  const asks = !entry.dry_run && (entry.may_delete || (await needsAsking(entry.script, false)));
   const volume = formOf(entry.arguments)?.get("volume");
   if (asks && !(await mayDelete(entry.script, dryRunOfEntry(entry.key), { volume }))) return null;
   const run = await startEntry(entry.key);
@@ -251,12 +248,10 @@ export async function startEntryAsking(entry) {
   return run;
 }
 
-/** Whether a script may delete what its user does not think of: of one's own scripts nobody knows, whatever they are called. */
-const mayDeleteMore = ({ script, origin, read_only: readOnly }) => !readOnly && (origin !== "built in" || !UNASKED.has(script));
-
+/** Whether a script may delete what its user does not think of, as far as it says what it does. */
 async function needsAsking(script, otherwise = true) {
   const known = (await shared("/api/scripts", 60)).scripts.find((one) => one.name === script);
-  return known ? mayDeleteMore({ script, ...known }) : otherwise;
+  return known ? known.may_delete !== false : otherwise;
 }
 
 /**

@@ -91,14 +91,14 @@ export async function backupsOf(name, signal) {
 /** What the prune lines that concern this volume keep: decisions by URL or snapshot name; `null` where there is no such line. */
 async function retention(name, signal) {
   const { entries } = await shared("/api/schedule");
-  const lines = entries.filter((entry) => entry.script === "prune" && !entry.dry_run).map((entry) => ({ entry, form: formOf(entry.arguments) }));
+  const lines = entries.filter((entry) => entry.does.includes("prune") && !entry.dry_run).map((entry) => ({ entry, form: formOf(entry.arguments) }));
   const concerns = lines.filter(({ form }) => form && (!form.has("volume") || form.get("volume") === name)).slice(0, MOST_LINES);
   if (!concerns.length) return null;
   const decisions = new Map();
   for (const { entry, form } of concerns) {
     form.set("volume", name);
-    const { result = [] } = await dryRun("prune", form, signal);
-    for (const item of result ?? []) {
+    const { result = [] } = await dryRun(entry.script, form, signal);
+    for (const item of Array.isArray(result) ? result : []) {
       const key = item.BackupURL ?? item.SnapshotName;
       // What one line deletes is gone, whatever another would have kept.
       if (key && (!decisions.has(key) || !item.Keep)) decisions.set(key, { keep: item.Keep, reasons: item.Reasons ?? [], next: entry.next });
@@ -120,7 +120,7 @@ function itemsView({ listed, backups, kept }, name) {
     ? h("p.hint", icon("warning"), ` What retention keeps can't be told: ${kept.error.message}`)
     : !kept.value
       ? h("p.faint", "No line of the crontab prunes this volume: all its backups are kept.")
-      : h("p.faint", "Kept by ", kept.value.lines.map((entry, index) => [index > 0 && " and ", h("code", ["prune", ...entry.arguments].join(" ")), h("span", ` (line ${entry.line}`, entry.next && [", next ", timeElement(entry.next)], ")")]));
+      : h("p.faint", "Kept by ", kept.value.lines.map((entry, index) => [index > 0 && " and ", h("code", [entry.script, ...entry.arguments].join(" ")), h("span", ` (line ${entry.line}`, entry.next && [", next ", timeElement(entry.next)], ")")]));
   return [
     errors.map((error) => problemBox(error)),
     h("section", { "aria-labelledby": "timeline-title" }, h("h2", { id: "timeline-title" }, "Snapshots and backups"), policy, saved.length + snapshots.length ? timeline([...snapshots, ...saved]) : h("p.empty", backups.error || listed.error ? "What there is could not be read." : "It has no snapshots and no backups yet.")),

@@ -9,17 +9,22 @@ use std::{
     sync::Arc,
 };
 
+use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    context::Context,
+    print::{print_json, print_line},
+    runtime::{cancelled, in_runtime},
+};
 use crate::{
     app,
-    cli::{Context, cancelled, print_json, print_line},
     config::{Config, DaemonChoice},
     convoy::Destination,
     error::{Error, Result},
     run_words::{RunStatus, Trigger},
-    runs::{self, Door, Request},
+    runs::{self, RunEnvironment, RunRequest},
     script::{self, Library},
     units::format_size,
 };
@@ -30,23 +35,30 @@ const RESTORED: &str = "demo-restored";
 /// What the demo works with.
 struct Demo<'a> {
     context: &'a Context,
-    door: Door,
+    environment: RunEnvironment,
     library: Library,
     cancellation: CancellationToken,
     steps: Vec<Value>,
 }
 
-/// Runs the demo in `folder`, or in a new one; 0 only where every step held.
+pub(super) fn command() -> Command {
+    Command::new("demo")
+                .about("Snapshot, back up, prune and restore a volume of real files, and compare every one of them")
+                .arg(
+                    Arg::new("folder")
+                        .long("folder")
+                        .value_name("DIR")
+                        .help("where to do it [default: a new folder in the system's temporary one]"),
+                )
+}
+
+/// Runs the demo in the folder named, or in a new one; 0 only where every step held.
 ///
 /// # Errors
 /// The first step that did not hold, with where things were left.
-pub(crate) async fn demo(
-    context: &Context,
-    folder: Option<PathBuf>,
-    cancellation: CancellationToken,
-) -> Result<u8> {
-    let folder = make_folder(folder)?;
-    let result = in_folder(context, &folder, cancellation).await;
+pub(super) fn demo(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    let folder = make_folder(matches.get_one::<String>("folder").map(Into::into))?;
+    let result = in_runtime(|cancellation| in_folder(context, &folder, cancellation));
     result.map_err(|error| {
         let left = format!("what was made so far is in {}", folder.display());
         let hint = error.hint.as_ref().map_or(left.clone(), |hint| format!("{hint}; {left}"));
@@ -70,7 +82,7 @@ async fn in_folder(
     config.delete_old_snapshots = true;
     config.scripts_dir = None;
     let connection = app::connect(&config, context.progress()).await?;
-    let door = app::door(
+    let environment = app::run_environment(
         &config,
         app::settings(&config),
         &connection,
@@ -78,12 +90,12 @@ async fn in_folder(
         app::recorder(&config),
     );
     let library = Library::new(None)?;
-    let mut demo = Demo { context, door, library, cancellation, steps: Vec::new() };
-    let told = demo.tell(folder, &root.join("volumes"), &destination).await;
-    let Demo { steps, door, .. } = demo;
-    drop(door);
+    let mut demo = Demo { context, environment, library, cancellation, steps: Vec::new() };
+    let held = demo.steps(folder, &root.join("volumes"), &destination).await;
+    let Demo { steps, environment, .. } = demo;
+    drop(environment);
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
-    told?;
+    held?;
 
     if context.flags.json {
         print_json(
@@ -96,21 +108,34 @@ async fn in_folder(
 }
 
 impl Demo<'_> {
-    /// The story: each step does something real, and says what came of it.
-    async fn tell(&mut self, folder: &Path, volumes: &Path, destination: &Path) -> Result<()> {
+    /// Each step does something real, and says what came of it.
+    async fn steps(&mut self, folder: &Path, volumes: &Path, destination: &Path) -> Result<()> {
         let volume = volumes.join(VOLUME);
         self.say(&format!("This works on real files in {}.", folder.display()));
+        let with_attributes = self.create(&volume).await?;
+        self.snapshot().await?;
+        let second = self.back_up_twice(&volume, destination).await?;
+        self.prune(&second).await?;
+        self.restore(&second, &volume, &volumes.join(RESTORED), with_attributes).await
+    }
 
+    /// Makes the volume and fills it; whether its file system has extended attributes.
+    async fn create(&mut self, volume: &Path) -> Result<bool> {
         self.run("create", json!({ "volume": VOLUME, "size": "1G" })).await?;
-        let with_attributes = tree::fill(&volume)?;
-        self.step("create", format!("made the volume \"{VOLUME}\" and put {} into it: documents, a database, links, a sparse file,\n     a FIFO, a name that is not UTF-8", files(&volume)?));
+        let with_attributes = tree::fill(volume)?;
+        self.step("create", format!("made the volume \"{VOLUME}\" and put {} into it: documents, a database, links, a sparse file,\n     a FIFO, a name that is not UTF-8", files(volume)?));
+        Ok(with_attributes)
+    }
 
+    async fn snapshot(&mut self) -> Result<()> {
         let snapshots = self.run("snapshot", json!({ "volume": VOLUME })).await?;
-        self.step(
-            "snapshot",
-            format!("took the snapshot {}", snapshots[0]["Name"].as_str().unwrap_or("?")),
-        );
+        let name = snapshots[0]["Name"].as_str().unwrap_or("?");
+        self.step("snapshot", format!("took the snapshot {name}"));
+        Ok(())
+    }
 
+    /// Two backups with changes between them, the second of them incremental; what it returned.
+    async fn back_up_twice(&mut self, volume: &Path, destination: &Path) -> Result<Value> {
         let empty = tree::size_of(destination);
         let first = self.run("backup", json!({ "volume": VOLUME })).await?;
         let first_added = tree::size_of(destination) - empty;
@@ -123,7 +148,7 @@ impl Demo<'_> {
             ),
         );
 
-        tree::change(&volume)?;
+        tree::change(volume)?;
         self.step(
             "change",
             "changed one page of the database and three documents, wrote one, removed one".into(),
@@ -147,7 +172,11 @@ impl Demo<'_> {
             )
         })?;
         hold(url(&first) != url(&second), || "both backups have the same URL".into())?;
+        Ok(second)
+    }
 
+    /// Prunes the two backups to the second one.
+    async fn prune(&mut self, second: &Value) -> Result<()> {
         let listed = self.run("backups", json!({ "volume": VOLUME })).await?;
         hold(listed.as_array().is_some_and(|all| all.len() == 2), || {
             format!("two backups were made, listed were {listed}")
@@ -155,18 +184,27 @@ impl Demo<'_> {
         self.run("prune", json!({ "volume": VOLUME, "keep_last": 1 })).await?;
         let left = self.run("backups", json!({ "volume": VOLUME })).await?;
         let only_second = left.as_array().is_some_and(|all| all.len() == 1)
-            && left[0]["BackupURL"].as_str() == Some(url(&second));
+            && left[0]["BackupURL"].as_str() == Some(url(second));
         hold(only_second, || {
-            format!("pruning should have left {}, listed were {left}", url(&second))
+            format!("pruning should have left {}, listed were {left}", url(second))
         })?;
         self.step(
             "prune",
             "pruned the backups to the last one: the older was deleted, the newest good one never is".into(),
         );
+        Ok(())
+    }
 
-        self.run("restore", json!({ "volume": RESTORED, "backupurl": url(&second) })).await?;
-        let restored = volumes.join(RESTORED);
-        let (count, differences) = tree::differences(&volume, &restored)?;
+    /// Restores the backup into a new volume and compares that with the original.
+    async fn restore(
+        &mut self,
+        backup: &Value,
+        volume: &Path,
+        restored: &Path,
+        with_attributes: bool,
+    ) -> Result<()> {
+        self.run("restore", json!({ "volume": RESTORED, "backupurl": url(backup) })).await?;
+        let (count, differences) = tree::differences(volume, restored)?;
         hold(differences.is_empty(), || {
             format!("the restored volume differs: {}", differences.join("; "))
         })?;
@@ -185,7 +223,7 @@ impl Demo<'_> {
             arguments.as_object().unwrap_or(&serde_json::Map::new()),
         )?;
         let timeout = self.context.flags.timeout.unwrap_or(self.context.config.run_timeout);
-        let request = Request {
+        let request = RunRequest {
             script,
             arguments,
             trigger: Trigger::Cli,
@@ -193,7 +231,7 @@ impl Demo<'_> {
             dry_run: false,
             timeout,
         };
-        let finished = runs::run(&self.door, request, self.cancellation.clone()).await;
+        let finished = runs::run(&self.environment, request, self.cancellation.clone()).await;
         let result = finished
             .result
             .map_err(|error| error.context(format_args!("the script \"{name}\" failed")))?;
@@ -228,7 +266,7 @@ fn files(folder: &Path) -> Result<String> {
     Ok(format!("{count} files and folders of {}", format_size(tree::size_of(folder))))
 }
 
-/// The folder to work in: must be new or empty, so that nothing of the user's is touched.
+/// The folder to work in: must be new or empty, so that no file of the user is touched.
 fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
     let Some(folder) = folder else { return new_folder(&std::env::temp_dir()) };
     std::fs::create_dir_all(&folder)
@@ -244,7 +282,7 @@ fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
 }
 
 /// A new folder for this user alone. Others can write to the system's temporary folder: one that is
-/// there already, even as a link, may be anybody's, so only one that was made right here is used.
+/// there already, even as a link, may belong to anyone, so only one that was made right here is used.
 fn new_folder(base: &Path) -> Result<PathBuf> {
     let mut index = 1;
     loop {

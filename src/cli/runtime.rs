@@ -1,0 +1,55 @@
+//! The runtime of a command that works asynchronously, and the signals that end it.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    logging,
+};
+
+/// Runs the work in a runtime of its own; Ctrl-C and SIGTERM cancel the token. Threads that still
+/// block at the end are left behind: the daemon finishes their work or cleans up at its next start.
+pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("cannot start the runtime", &error))?;
+    let cancellation = CancellationToken::new();
+    let code = runtime.block_on(async {
+        tokio::spawn(watch_signals(cancellation.clone()));
+        work(cancellation).await
+    });
+    runtime.shutdown_background();
+    code
+}
+
+/// The first signal asks the run to end, the second ends the process.
+async fn watch_signals(cancellation: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        log::warn!("cannot watch for signals: Ctrl-C ends the process at once");
+        return;
+    };
+    for turn in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if turn > 0 {
+            logging::flush();
+            std::process::exit(130);
+        }
+        log::warn!("ending; once more ends at once");
+        cancellation.cancel();
+    }
+}
+
+/// The error of a run that was ended from outside while something other than a script ran.
+pub(super) fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled")
+}

@@ -1,0 +1,49 @@
+//! What all runs of one process share.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{queue::RunQueue, recording::Recorder};
+use crate::{
+    clock::Clock,
+    convoy::{Daemon, Destination},
+    script::{Listener, MessageSink, Settings},
+};
+
+/// What all runs of one process share.
+#[derive(Clone)]
+pub(crate) struct RunEnvironment {
+    /// The daemon, unguarded: only the guards get it from here.
+    pub(crate) daemon: Arc<dyn Daemon>,
+    pub(crate) lock_folder: PathBuf,
+    /// How long a run waits for a lock.
+    pub(crate) lock_wait: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The configuration that scripts see.
+    pub(crate) settings: Arc<Settings>,
+    /// Hears what scripts say.
+    pub(crate) listener: Arc<dyn Listener>,
+    /// Takes the messages that scripts send.
+    pub(crate) message_sink: Arc<dyn MessageSink>,
+    /// Without a recorder, runs are not recorded.
+    pub(crate) recorder: Option<Arc<Recorder>>,
+    /// Where runs that change something wait for their permit; without a queue none waits.
+    pub(crate) queue: Option<Arc<RunQueue>>,
+    /// Where dry runs and runs that only read wait for their permit; without a queue none waits.
+    pub(crate) read_queue: Option<Arc<RunQueue>>,
+    /// Cancelled when the program is told to end. A run that is cancelled then is recorded as
+    /// interrupted, not as cancelled.
+    pub(crate) ending: CancellationToken,
+}
+
+impl RunEnvironment {
+    /// Names the daemon and the destination that the runs work with.
+    pub(crate) fn origin_key(&self) -> String {
+        format!(
+            "{} {}",
+            self.daemon.identity(),
+            self.settings.destination.as_ref().map(Destination::key).unwrap_or_default()
+        )
+    }
+}

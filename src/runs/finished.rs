@@ -1,0 +1,179 @@
+//! A run that ended, and what is recorded of its end.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::record::{Output, RunRecord};
+use crate::{
+    convoy::{BackupUrl, Destination, dry_run::Step, guards::Observation},
+    diagnostic,
+    error::{ErrorKind, Result},
+    run_words::RunStatus,
+    script::{Effect, Failure, Outcome},
+};
+
+/// A longer list is not recorded, in bytes of JSON.
+const LONGEST_LIST: usize = 16 << 10;
+/// The reason of a run that the end of the program interrupted.
+pub(super) const INTERRUPTED_BY_SERVE: &str = "serve was ended";
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub(crate) struct FinishedRun {
+    /// Ids sort by time.
+    pub(crate) id: String,
+    /// The name of the script.
+    pub(crate) script: String,
+    pub(crate) status: RunStatus,
+    /// What the script returned, or what ended it.
+    pub(crate) result: Result<Value>,
+    /// What failed without ending the run.
+    pub(crate) failures: Vec<Failure>,
+    /// In a dry run: what would have been done, in order.
+    pub(crate) plan: Option<Vec<Step>>,
+    pub(crate) started: Timestamp,
+    pub(crate) took: Duration,
+    /// Whether the run is in the store.
+    pub(crate) recorded: bool,
+    /// `false` where the run was cancelled in the queue.
+    pub(crate) began: bool,
+    /// Whether the script only reads.
+    pub(crate) read_only: bool,
+    /// What the script says that it does.
+    pub(crate) does: Vec<Effect>,
+    /// The volumes that the run backed up to the configured destination, each backup proven good;
+    /// none in a dry run.
+    pub(crate) backed_up: BTreeSet<String>,
+}
+
+impl FinishedRun {
+    /// The end of a run that began. The caller sets what depends on more than the script.
+    pub(super) fn new(
+        record: &RunRecord,
+        outcome: Result<Outcome>,
+        plan: Option<Vec<Step>>,
+        took: Duration,
+    ) -> Self {
+        let (status, result, failures) = match outcome {
+            Ok(outcome) => (outcome.status(), Ok(outcome.result), outcome.failures),
+            Err(error) => {
+                let status = match error.kind {
+                    ErrorKind::Cancelled => RunStatus::Cancelled,
+                    ErrorKind::DeadlineExceeded => RunStatus::TimedOut,
+                    _ => RunStatus::Failed,
+                };
+                (status, Err(error), Vec::new())
+            }
+        };
+        let (id, script, started) = (record.id.clone(), record.script.clone(), record.started);
+        Self {
+            id,
+            script,
+            status,
+            result,
+            failures,
+            plan,
+            started,
+            took,
+            recorded: false,
+            began: true,
+            read_only: false,
+            does: Vec::new(),
+            backed_up: BTreeSet::new(),
+        }
+    }
+
+    /// The process's exit code: 0 done, 3 partial, else by the error, 1 where there is none.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match (self.status, &self.result) {
+            (RunStatus::Done, _) => 0,
+            (RunStatus::Partial, _) => 3,
+            (_, Err(error)) => error.exit_code(),
+            // Every volume failed: all of them for the same busy lock is still "try later".
+            (_, Ok(_))
+                if self.failures.iter().all(|failure| failure.code == ErrorKind::Busy.code()) =>
+            {
+                75
+            }
+            (_, Ok(_)) => 1,
+        }
+    }
+}
+
+/// The volumes that a run made good backups of at this destination.
+pub(super) fn backed_up(
+    observed: &[Observation],
+    destination: Option<&Destination>,
+) -> BTreeSet<String> {
+    let is_there = |url: &str| {
+        BackupUrl::parse(url)
+            .is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
+    };
+    let made = observed.iter().filter_map(|observation| match observation {
+        Observation::BackupGood { volume, url, made: true, .. } if is_there(url) => {
+            Some(volume.clone())
+        }
+        _ => None,
+    });
+    made.collect()
+}
+
+/// The record of a run that ended, with what the guards saw.
+pub(super) fn ended_record(
+    record: RunRecord,
+    finished: &FinishedRun,
+    observed: &[Observation],
+    ended: Timestamp,
+) -> RunRecord {
+    let failed: BTreeSet<&str> =
+        finished.failures.iter().map(|failure| failure.volume.as_str()).collect();
+    let worked_on: BTreeSet<&str> = observed.iter().filter_map(Observation::worked_on).collect();
+    // In a dry run it would have been done, and was not.
+    let done = worked_on.difference(&failed).filter(|name| !name.is_empty() && !record.dry_run);
+    let sizes = observed.iter().filter_map(|observation| match observation {
+        Observation::BackupGood { bytes, made: true, .. } => Some(*bytes),
+        _ => None,
+    });
+    let sizes: Vec<Option<u64>> = sizes.collect();
+    RunRecord {
+        volumes_done: done.map(|name| (*name).to_owned()).collect(),
+        bytes: if sizes.is_empty() || record.dry_run { None } else { sizes.into_iter().sum() },
+        ended: Some(ended),
+        took: Some(finished.took),
+        status: finished.status,
+        reason: (finished.status == RunStatus::Interrupted)
+            .then(|| INTERRUPTED_BY_SERVE.to_owned()),
+        error: finished.result.as_ref().err().map(diagnostic::to_json),
+        failures: finished.failures.clone(),
+        ..record
+    }
+}
+
+/// What is recorded of what a run returned. A list is of use to its reader alone, so only a short
+/// one is recorded.
+pub(super) fn output(finished: &FinishedRun, is_read_only: bool) -> Output {
+    let is_list = is_read_only && finished.plan.is_none();
+    let result = finished.result.as_ref().ok().map(|result| {
+        let is_long = is_list && room_left(result, LONGEST_LIST).is_none();
+        if is_long { json!({ "NotKept": "it was too long" }) } else { result.clone() }
+    });
+    Output { result, plan: finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok()) }
+}
+
+/// About how many of `bytes` the JSON of a value leaves; `None` where the value is longer.
+fn room_left(value: &Value, bytes: usize) -> Option<usize> {
+    match value {
+        Value::String(text) => bytes.checked_sub(text.len() + 2),
+        Value::Array(values) => {
+            values.iter().try_fold(bytes.checked_sub(2)?, |left, value| room_left(value, left))
+        }
+        Value::Object(members) => {
+            members.iter().try_fold(bytes.checked_sub(2)?, |left, (name, value)| {
+                room_left(value, left.checked_sub(name.len() + 4)?)
+            })
+        }
+        _ => bytes.checked_sub(5),
+    }
+}

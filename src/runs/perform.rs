@@ -1,0 +1,182 @@
+//! A run whose time has come: guards, dry run and host for its script, a thread for the script, and
+//! the record of its end.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    environment::RunEnvironment,
+    finished::{self, FinishedRun, INTERRUPTED_BY_SERVE},
+    record::RunRecord,
+    recording::Recording,
+    request::RunRequest,
+};
+use crate::{
+    convoy::{
+        Daemon,
+        dry_run::DryRun,
+        guards::{Guards, Observation},
+    },
+    error::{Error, ErrorKind, Result},
+    locks::Locks,
+    run_words::{RunStatus, Trigger},
+    scope::{self, Scope},
+    script::{self, Host, Outcome, RunInfo, Speaker},
+    text::command_line,
+};
+
+/// A run that the queue lets begin, or that was cancelled in the queue.
+pub(super) struct DueRun {
+    pub(super) environment: RunEnvironment,
+    pub(super) request: RunRequest,
+    pub(super) cancellation: CancellationToken,
+    pub(super) record: RunRecord,
+    pub(super) recording: Option<Recording>,
+    pub(super) scope: Scope,
+}
+
+impl DueRun {
+    /// Runs the script on a thread of its own and records how it ended. `began`: the run was not
+    /// cancelled in the queue.
+    pub(super) async fn perform(self, began: bool) -> FinishedRun {
+        let start = Instant::now();
+        let dry_run = self.dry_run();
+        let guards = Arc::new(self.guards(dry_run.clone()));
+        let host = self.host(guards.clone(), start);
+        if began {
+            self.announce();
+        }
+        let lost = self.lost_record();
+        let (read_only, does) = (self.request.script.read_only, self.request.script.does.clone());
+        let work = move || self.work(host, &guards, dry_run.as_deref(), start);
+        let finished = match script::threads::run(work) {
+            Ok(working) => working
+                .await
+                .unwrap_or_else(|_| Err(Error::internal("the script's thread is gone"))),
+            Err(error) => Err(error),
+        };
+        let finished = finished
+            .unwrap_or_else(|error| FinishedRun::new(&lost, Err(error), None, start.elapsed()));
+        FinishedRun { began, read_only, does, ..finished }
+    }
+
+    fn dry_run(&self) -> Option<Arc<DryRun>> {
+        let RunEnvironment { daemon, clock, .. } = &self.environment;
+        self.request.dry_run.then(|| Arc::new(DryRun::new(daemon.clone(), clock.clone())))
+    }
+
+    /// The guards that stand between the script and the daemon.
+    fn guards(&self, dry_run: Option<Arc<DryRun>>) -> Guards {
+        let RunEnvironment { daemon, clock, lock_folder, lock_wait, .. } = &self.environment;
+        let daemon = dry_run.map_or_else(|| daemon.clone(), |dry_run| dry_run as Arc<dyn Daemon>);
+        let guards = if self.request.script.read_only {
+            Guards::read_only(daemon, clock.clone())
+        } else {
+            let holder = format!("\"{}\", run {}", self.record.script, self.record.id);
+            let locks = Locks::new(lock_folder, *lock_wait, holder);
+            Guards::new(daemon, (!self.request.dry_run).then_some(locks), clock.clone())
+        };
+        guards.expecting_known_backups(lock_folder)
+    }
+
+    /// What the primitives of the script work with.
+    fn host(&self, guards: Arc<Guards>, start: Instant) -> Arc<Host> {
+        let mut host = Host::new(guards, tokio::runtime::Handle::current());
+        host.cancellation = self.cancellation.clone();
+        // A deadline that the clock cannot hold is none.
+        host.deadline = start.checked_add(self.request.timeout);
+        host.clock = self.environment.clock.clone();
+        host.settings = self.environment.settings.clone();
+        host.run = RunInfo {
+            id: self.record.id.clone(),
+            trigger: self.request.trigger,
+            dry_run: self.request.dry_run,
+        };
+        host.listener = self.environment.listener.clone();
+        host.message_sink = self.environment.message_sink.clone();
+        Arc::new(host)
+    }
+
+    /// Tells the channels that are told of every run that this one begins.
+    fn announce(&self) {
+        let speaker = Speaker { script: self.record.script.clone(), run: self.record.id.clone() };
+        let read_only = self.request.dry_run || self.request.script.read_only;
+        self.environment.message_sink.run_started(&speaker, read_only);
+    }
+
+    /// What is left of the record where the thread of the script is lost.
+    fn lost_record(&self) -> RunRecord {
+        let RunRecord { id, script, trigger, started, .. } = &self.record;
+        RunRecord::new(id.clone(), script.clone(), *trigger, *started)
+    }
+
+    /// What the thread of the run does: the script, and the record of its end.
+    fn work(
+        self,
+        host: Arc<Host>,
+        guards: &Guards,
+        dry_run: Option<&DryRun>,
+        start: Instant,
+    ) -> FinishedRun {
+        let outcome = self.run_script(host);
+        let plan = dry_run.map(DryRun::plan);
+        let mut finished = FinishedRun::new(&self.record, outcome, plan, start.elapsed());
+        let observed = guards.observed();
+        if !self.record.dry_run {
+            let destination = self.environment.settings.destination.as_ref();
+            finished.backed_up = finished::backed_up(&observed, destination);
+        }
+        self.explain_cancellation(&mut finished);
+        finished.recorded = self.record_end(&finished, guards, observed);
+        finished
+    }
+
+    fn run_script(&self, host: Arc<Host>) -> Result<Outcome> {
+        let RunRequest { script, arguments, .. } = &self.request;
+        scope::within(Some(self.scope.clone()), || {
+            let words: Vec<_> =
+                std::iter::once(script.name.clone()).chain(self.record.words()).collect();
+            let words = command_line(words.iter().map(String::as_str));
+            log::debug!("run {}: {words}", self.record.id);
+            script::run(script, arguments, host)
+        })
+    }
+
+    /// Says who cancelled the run. The end of the program does not cancel a run, it interrupts it.
+    fn explain_cancellation(&self, finished: &mut FinishedRun) {
+        let Err(error) = &mut finished.result else { return };
+        if error.kind != ErrorKind::Cancelled {
+            return;
+        }
+        match self.recording.as_ref().and_then(Recording::cancelled_by) {
+            Some(by) => error.message = format!("the run was cancelled by {by}"),
+            None if self.environment.ending.is_cancelled() => {
+                finished.status = RunStatus::Interrupted;
+                error.message = INTERRUPTED_BY_SERVE.to_owned();
+            }
+            None => {}
+        }
+    }
+
+    /// Records how the run ended; whether it is recorded.
+    fn record_end(
+        self,
+        finished: &FinishedRun,
+        guards: &Guards,
+        observed: Vec<Observation>,
+    ) -> bool {
+        let Some(recording) = self.recording else { return false };
+        let now = self.environment.clock.now();
+        let record = finished::ended_record(self.record, finished, &observed, now);
+        let observed = finished.plan.is_none().then(|| (guards.identity(), observed));
+        let read_only = self.request.script.read_only;
+        // A list over HTTP is asked for often and rarely looked up: its record may come later.
+        let end = if read_only && self.request.trigger == Trigger::Http {
+            Recording::end_soon
+        } else {
+            Recording::end
+        };
+        end(recording, record, finished::output(finished, read_only), observed)
+    }
+}

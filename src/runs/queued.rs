@@ -1,0 +1,165 @@
+//! The one entry point of every run: its id, its place in the queue, its record.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    environment::RunEnvironment,
+    finished::FinishedRun,
+    id,
+    perform::DueRun,
+    queue::{Permit, Ticket},
+    record::{self, RunRecord},
+    recording::{Recorder, Recording},
+    request::RunRequest,
+};
+use crate::{
+    run_words::{RunStatus, Trigger},
+    scope::{self, Scope},
+};
+
+/// Runs a script when the queue lets it. Once the script runs, dropping the future neither ends the
+/// run nor keeps it from being recorded; cancelling the token ends the run.
+pub(crate) async fn run(
+    environment: &RunEnvironment,
+    request: RunRequest,
+    cancellation: CancellationToken,
+) -> FinishedRun {
+    enqueue(environment, request, cancellation).run().await
+}
+
+/// A run with its id, its ticket and its record. A run that is dropped here is recorded as failed.
+pub(crate) struct QueuedRun {
+    environment: RunEnvironment,
+    request: RunRequest,
+    cancellation: CancellationToken,
+    record: RunRecord,
+    recording: Option<Recording>,
+    ticket: Option<Ticket>,
+}
+
+/// Gives a run its id and its ticket, and begins its record; [`QueuedRun::run`] runs it.
+pub(crate) fn enqueue(
+    environment: &RunEnvironment,
+    request: RunRequest,
+    cancellation: CancellationToken,
+) -> QueuedRun {
+    let name = || {
+        let now = environment.clock.now();
+        (id::next(now), now)
+    };
+    let read_only = request.dry_run || request.script.read_only;
+    let ((id, started), ticket) =
+        match if read_only { &environment.read_queue } else { &environment.queue } {
+            Some(queue) => {
+                let (named, ticket) = queue.ticket(name);
+                (named, Some(ticket))
+            }
+            None => (name(), None),
+        };
+    let mut record = begun_record(&id, &request, started);
+    if matches!(ticket, Some(Ticket::Waiting(_))) {
+        record.status = RunStatus::Waiting;
+    }
+    let begin =
+        |recorder: &Arc<Recorder>| recorder.begin(record.clone(), cancellation.clone(), !read_only);
+    let recording = environment.recorder.as_ref().map(begin);
+    QueuedRun { environment: environment.clone(), request, cancellation, record, recording, ticket }
+}
+
+impl QueuedRun {
+    /// Ids sort by time.
+    pub(crate) fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// What the runs of its process share.
+    pub(crate) fn environment(&self) -> &RunEnvironment {
+        &self.environment
+    }
+
+    pub(crate) fn trigger(&self) -> Trigger {
+        self.request.trigger
+    }
+
+    /// The arguments as words of a command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        record::words(self.request.arguments.values())
+    }
+
+    /// Whether other runs are before this one in the queue.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.record.status == RunStatus::Waiting
+    }
+
+    /// Runs the script when the queue lets it.
+    pub(crate) async fn run(self) -> FinishedRun {
+        self.run_after(std::future::ready(())).await
+    }
+
+    /// Runs the script when the queue lets it and `begins` is done: what must be remembered before
+    /// the script does anything. `begins` is not awaited where the program ends before that.
+    pub(crate) async fn run_after(mut self, begins: impl Future<Output = ()>) -> FinishedRun {
+        let scope = Scope {
+            run: self.record.id.as_str().into(),
+            lines: self.recording.as_ref().map(Recording::lines),
+        };
+        let permit = self.wait(&scope).await;
+        if self.is_waiting() {
+            (self.record.status, self.record.started) =
+                (RunStatus::Running, self.environment.clock.now());
+            if let Some(recording) = self.recording.as_ref().filter(|_| permit.is_some()) {
+                recording.started(self.record.clone());
+            }
+        }
+        let began = !self.cancellation.is_cancelled();
+        // A run that a person cancelled in the queue is dealt with; one that the end of the
+        // program cancelled is made up for later.
+        if began || !self.environment.ending.is_cancelled() {
+            begins.await;
+        }
+        let Self { environment, request, cancellation, record, recording, .. } = self;
+        let due = DueRun { environment, request, cancellation, record, recording, scope };
+        let finished = due.perform(began).await;
+        drop(permit);
+        finished
+    }
+
+    /// Waits for the permit; cancels the run where the program ends first.
+    async fn wait(&mut self, scope: &Scope) -> Option<Permit> {
+        let ticket = self.ticket.take()?;
+        if self.is_waiting() {
+            scope::within(Some(scope.clone()), || {
+                log::info!(
+                    "waiting for its turn: as many runs go on as BKUP_MAX_CONCURRENT allows"
+                );
+            });
+        }
+        tokio::select! {
+            biased;
+            () = self.cancellation.cancelled() => None,
+            // The program ends: nothing new is started.
+            () = self.environment.ending.cancelled() => {
+                self.cancellation.cancel();
+                None
+            }
+            permit = ticket.permit() => Some(permit),
+        }
+    }
+}
+
+/// What is known of a run before it begins.
+fn begun_record(id: &str, request: &RunRequest, started: Timestamp) -> RunRecord {
+    RunRecord {
+        digest: request.script.digest.clone(),
+        origin: request.script.origin.to_string(),
+        arguments: request.arguments.values().clone(),
+        entry: request.entry.clone(),
+        dry_run: request.dry_run,
+        read_only: request.script.read_only,
+        does: request.script.does.clone(),
+        ..RunRecord::new(id.to_owned(), request.script.name.clone(), request.trigger, started)
+    }
+}
