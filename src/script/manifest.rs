@@ -1,4 +1,4 @@
-//! What a script declares of itself, read from its syntax tree without running it.
+//! A script's declaration, read from its syntax tree without running it.
 //!
 //! ```rhai
 //! //! Back up one volume, or every volume.
@@ -9,8 +9,8 @@
 //! };
 //! ```
 //!
-//! A declaration is literal data: whoever lists scripts, shows help or checks a crontab needs no
-//! engine and risks nothing.
+//! A declaration is literal data. So listing scripts, showing help or checking a crontab needs no
+//! engine and runs no script.
 
 use rhai::{AST, Expr, FnAccess, Position, Stmt};
 use serde_json::Value;
@@ -22,16 +22,16 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// The constant that holds a script's declaration.
+/// The constant that declares a script's parameters.
 const NAME: &str = "PARAMETERS";
 
-/// The constant by which a script says that it writes nothing.
+/// The constant that declares that a script writes nothing.
 const READ_ONLY: &str = "READ_ONLY";
 
-/// The constant by which a script says what it does.
+/// The constant that declares what a script does.
 const DOES: &str = "DOES";
 
-/// The words that `type:` knows.
+/// The words that `type:` accepts.
 const TYPES: [&str; 11] = [
     "string",
     "int",
@@ -46,8 +46,8 @@ const TYPES: [&str; 11] = [
     "destination",
 ];
 
-/// The flags that every command of the command line has: a script's parameter of that name could
-/// never be given there.
+/// The flags of every command. A parameter with such a name could never be given on the command
+/// line.
 pub(crate) const RESERVED: [&str; 11] = [
     "dry_run",
     "json",
@@ -62,7 +62,7 @@ pub(crate) const RESERVED: [&str; 11] = [
     "version",
 ];
 
-/// Where a declaration is read, for the errors.
+/// Where a declaration is read; errors name the place.
 struct Reader<'a> {
     file: &'a str,
     source: &'a str,
@@ -73,7 +73,7 @@ impl Reader<'_> {
         located(Error::new(ErrorKind::Script, message), self.file, self.source, position)
     }
 
-    /// What a constant of the script's is set to; `None` where there is none of this name.
+    /// The value of the script's constant `name`; `None` if the script has no such constant.
     fn constant<'a>(&self, ast: &'a AST, name: &str, example: &str) -> Result<Option<&'a Expr>> {
         for statement in ast.statements() {
             if let Stmt::Var(variable, flags, position) = statement
@@ -91,11 +91,11 @@ impl Reader<'_> {
     }
 }
 
-/// The parameters that a script declares, in the order in which it does.
+/// The parameters of a script, in the order of their declaration.
 ///
 /// # Errors
-/// [`ErrorKind::Script`] with the place of the first thing that is wrong in the declaration, or
-/// where there is no `main`.
+/// [`ErrorKind::Script`] with the place of the first mistake in the declaration, or if there is no
+/// `main`.
 pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>> {
     let reader = Reader { file, source };
     check_main(ast, &reader)?;
@@ -135,10 +135,11 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
     Ok(parameters)
 }
 
-/// Whether a script says that it writes nothing: `const READ_ONLY = true;`.
+/// Whether a script declares that it writes nothing: `const READ_ONLY = true;`.
 ///
 /// # Errors
-/// [`ErrorKind::Script`] with its place where that is neither `true` nor `false`, or no constant.
+/// [`ErrorKind::Script`] with the place if the value is neither `true` nor `false`, or the name is
+/// not a constant.
 pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
     let reader = Reader { file, source };
     match reader.constant(ast, READ_ONLY, "true")? {
@@ -153,12 +154,12 @@ pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
     }
 }
 
-/// What a script says that it does: `const DOES = ["snapshot", "backup"];`; `None` where it says
-/// nothing.
+/// What a script declares that it does: `const DOES = ["snapshot", "backup"];`. `None` if the
+/// script does not declare it.
 ///
 /// # Errors
-/// [`ErrorKind::Script`] with its place where that is no list of known words written out, or no
-/// constant, or where the script says that it only reads.
+/// [`ErrorKind::Script`] with the place if the value is not a literal list of known words, if the
+/// name is not a constant, or if the script also declares that it only reads.
 pub(crate) fn does(
     ast: &AST,
     read_only: bool,
@@ -328,7 +329,7 @@ fn parameter(
     Ok(parameter)
 }
 
-/// The type that a declaration names; `None` for a choice, whose choices stand beside it.
+/// The type that a declaration names. `None` for a choice, whose values are declared beside it.
 fn read_kind(
     reader: &Reader<'_>,
     name: &str,

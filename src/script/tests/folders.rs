@@ -1,4 +1,4 @@
-//! Where scripts are found, and what imports reach.
+//! Where scripts are found, and what imports can reach.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// The names of the scripts in the folder that the default ones are made from.
+/// The names of the scripts in the folder from which the default scripts are built.
 fn default_scripts() -> Vec<String> {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts-rhai")).unwrap();
     let mut names: Vec<String> = files
@@ -76,7 +76,7 @@ fn a_script_of_the_users_overrides_the_default_one() {
     let library = Library::new(Some(folder.path().to_owned())).unwrap();
     let listed = library.list().unwrap();
     let find = |name: &str| listed.iter().find(|script| script.name == name).unwrap();
-    // Two of the user's three are new; "backup" takes the default one's place.
+    // Two of the user's three scripts are new; "backup" replaces the default one.
     assert_eq!(listed.len(), default_scripts().len() + 2);
     assert_eq!(find("backup").doc.as_deref().unwrap(), "Mine.");
     assert!(matches!(&find("backup").origin, Origin::File { overrides: true, .. }));
