@@ -12,7 +12,13 @@ use std::{
 use rhai::AST;
 use sha2::{Digest, Sha256};
 
-use super::{check, effect::Effect, engine, errors, manifest, parameter::Parameter};
+use super::{
+    check,
+    effect::Effect,
+    engine, errors,
+    manifest::{self, Manifest},
+    parameter::Parameter,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -101,6 +107,8 @@ pub(crate) struct Script {
     /// Whether the script may do more than `does` says: the user's scripts may, if they declare
     /// nothing.
     pub(crate) may_do_more: bool,
+    /// What an empty list as the script's result means (`const IF_EMPTY = "there are no backups";`).
+    pub(crate) if_empty: Option<String>,
     pub(crate) ast: AST,
     /// The script's file in the words of errors.
     pub(crate) file: String,
@@ -247,17 +255,22 @@ impl Library {
             .compile(&source)
             .map_err(|error| errors::of_parsing(&error, &file, &source))?;
         ast.set_source(file.as_str());
-        let parameters = manifest::read(&ast, &file, &source)?;
-        let read_only = manifest::read_only(&ast, &file, &source)?;
-        let declared = manifest::does(&ast, read_only, &file, &source)?;
+        let Manifest { parameters, read_only, does, if_empty } =
+            manifest::read(&ast, &file, &source)?;
         check::check(&ast, &file, &source)?;
         let is_own = origin != Origin::BuiltIn;
+        // What a script does not say itself, the default one in whose place it stands says for it.
+        let overridden = match &origin {
+            Origin::File { overrides: true, .. } => Self { folder: None }.load(name).ok(),
+            _ => None,
+        };
         Ok(Script {
-            may_do_more: is_own && !read_only && declared.is_none(),
-            does: declared.unwrap_or_else(|| match &origin {
-                Origin::File { overrides: true, .. } if !read_only => does_by_default(name),
+            may_do_more: is_own && !read_only && does.is_none(),
+            does: does.unwrap_or_else(|| match &overridden {
+                Some(default) if !read_only => default.does.clone(),
                 _ => Vec::new(),
             }),
+            if_empty: if_empty.or_else(|| overridden?.if_empty),
             name: name.to_owned(),
             digest: Sha256::digest(source.as_bytes())
                 .iter()
@@ -335,11 +348,6 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
             MODULES.iter().map(|(name, _)| *name),
             &otherwise,
         )))
-}
-
-/// What the built-in script of this name does; empty if there is none.
-fn does_by_default(name: &str) -> Vec<Effect> {
-    Library { folder: None }.load(name).map(|script| script.does).unwrap_or_default()
 }
 
 fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {

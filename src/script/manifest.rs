@@ -62,6 +62,21 @@ pub(crate) const RESERVED: [&str; 11] = [
     "version",
 ];
 
+/// The constant that declares what an empty list as the script's result means.
+const IF_EMPTY: &str = "IF_EMPTY";
+
+/// A script's declaration.
+pub(crate) struct Manifest {
+    /// In the order of their declaration.
+    pub(crate) parameters: Vec<Parameter>,
+    /// `const READ_ONLY = true;`
+    pub(crate) read_only: bool,
+    /// `const DOES = ["snapshot", "backup"];`
+    pub(crate) does: Option<Vec<Effect>>,
+    /// `const IF_EMPTY = "there are no backups";`
+    pub(crate) if_empty: Option<String>,
+}
+
 /// Where a declaration is read; errors name the place.
 struct Reader<'a> {
     file: &'a str,
@@ -91,14 +106,21 @@ impl Reader<'_> {
     }
 }
 
-/// The parameters of a script, in the order of their declaration.
+/// Reads a script's declaration.
 ///
 /// # Errors
-/// [`ErrorKind::Script`] with the place of the first mistake in the declaration, or if there is no
+/// [`ErrorKind::Script`] with the place of the first mistake in a declaration, or if there is no
 /// `main`.
-pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>> {
+pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Manifest> {
     let reader = Reader { file, source };
     check_main(ast, &reader)?;
+    let parameters = parameters(ast, &reader)?;
+    let read_only = read_only(ast, &reader)?;
+    let does = does(ast, read_only, &reader)?;
+    Ok(Manifest { parameters, read_only, does, if_empty: if_empty(ast, &reader)? })
+}
+
+fn parameters(ast: &AST, reader: &Reader<'_>) -> Result<Vec<Parameter>> {
     let Some(declared) = reader.constant(ast, NAME, "#{ .. }")? else { return Ok(Vec::new()) };
     let Expr::Map(map, _) = declared else {
         return Err(reader
@@ -109,7 +131,7 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
     };
     let mut parameters: Vec<Parameter> = Vec::new();
     for (name, declaration) in &map.0 {
-        let parameter = parameter(&reader, &name.name, name.pos, declaration)?;
+        let parameter = parameter(reader, &name.name, name.pos, declaration)?;
         if let Some(twin) = parameters
             .iter()
             .find(|p| crate::suggest::fold(&p.name) == crate::suggest::fold(&parameter.name))
@@ -135,13 +157,7 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
     Ok(parameters)
 }
 
-/// Whether a script declares that it writes nothing: `const READ_ONLY = true;`.
-///
-/// # Errors
-/// [`ErrorKind::Script`] with the place if the value is neither `true` nor `false`, or the name is
-/// not a constant.
-pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
-    let reader = Reader { file, source };
+fn read_only(ast: &AST, reader: &Reader<'_>) -> Result<bool> {
     match reader.constant(ast, READ_ONLY, "true")? {
         None => Ok(false),
         Some(Expr::BoolConstant(value, _)) => Ok(*value),
@@ -154,19 +170,7 @@ pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
     }
 }
 
-/// What a script declares that it does: `const DOES = ["snapshot", "backup"];`. `None` if the
-/// script does not declare it.
-///
-/// # Errors
-/// [`ErrorKind::Script`] with the place if the value is not a literal list of known words, if the
-/// name is not a constant, or if the script also declares that it only reads.
-pub(crate) fn does(
-    ast: &AST,
-    read_only: bool,
-    file: &str,
-    source: &str,
-) -> Result<Option<Vec<Effect>>> {
-    let reader = Reader { file, source };
+fn does(ast: &AST, read_only: bool, reader: &Reader<'_>) -> Result<Option<Vec<Effect>>> {
     let Some(declared) = reader.constant(ast, DOES, "[\"backup\"]")? else { return Ok(None) };
     let at = declared.start_position();
     let literal =
@@ -194,6 +198,16 @@ pub(crate) fn does(
             .with_hint(format!("take {READ_ONLY} or {DOES} out")));
     }
     Ok(Some(all))
+}
+
+fn if_empty(ast: &AST, reader: &Reader<'_>) -> Result<Option<String>> {
+    match reader.constant(ast, IF_EMPTY, "\"there are no backups\"")? {
+        None => Ok(None),
+        Some(Expr::StringConstant(text, _)) => Ok(Some(text.to_string())),
+        Some(other) => Err(reader
+            .wrong(other.start_position(), format!("{IF_EMPTY} must be a string, written out here"))
+            .with_hint("write const IF_EMPTY = \"there are no backups\";")),
+    }
 }
 
 fn check_main(ast: &AST, reader: &Reader<'_>) -> Result<()> {
