@@ -36,6 +36,7 @@ pub(super) fn guards(daemon: &Arc<dyn Daemon>) -> Guards {
 
 /// The store's records of this daemon's volumes by name, removed volumes included.
 ///
+/// # Errors
 /// If the store can't be read.
 pub(super) fn records(store: &Store, daemon: &str) -> Result<BTreeMap<String, VolumeRecord>> {
     let records = store.volumes()?.into_iter().filter(|record| record.daemon == daemon);
