@@ -1,4 +1,4 @@
-//! `docs/configuration.md` lists every setting in force.
+//! `docs/configuration.md` lists every setting as the table has it.
 
 use super::{SETTINGS, Setting};
 use crate::command_words::CONFIGURATION_FLAGS;
