@@ -1,11 +1,17 @@
-//! Says which commit a binary was made from, and of which day: `convoy-backups --version`.
+//! Two things are made before the program is compiled: the tables of the default scripts, and the
+//! version that `convoy-backups --version` prints.
 //!
+//! The version says which commit a binary was made from, and of which day.
 //! In this order: what the variables `CONVOY_BACKUPS_COMMIT` and `SOURCE_DATE_EPOCH` say
 //! (packagers, container images), what git says of the checkout, what `git archive` wrote into this
 //! file (tarballs). The day is the commit's, never that of the build, so that the same sources make
 //! the same bytes. Where nothing is known, the version stands alone.
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// `git archive` puts the commit and its time in here (`.gitattributes`: export-subst).
 const ARCHIVED: &str = "$Format:%H %ct$";
@@ -14,7 +20,7 @@ const ARCHIVED: &str = "$Format:%H %ct$";
 const SOURCES: [&str; 6] =
     ["src", "scripts-rhai", "crontab", "build.rs", "Cargo.toml", "Cargo.lock"];
 
-fn main() {
+fn main() -> io::Result<()> {
     for variable in ["CONVOY_BACKUPS_COMMIT", "SOURCE_DATE_EPOCH"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
@@ -34,6 +40,32 @@ fn main() {
     let whole =
         if about.is_empty() { version } else { format!("{version} ({})", about.join(", ")) };
     println!("cargo::rustc-env=CONVOY_BACKUPS_VERSION={whole}");
+
+    let tables = [table("SCRIPTS", "")?, table("MODULES", "lib/")?].concat();
+    fs::write(PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join("scripts.rs"), tables)
+}
+
+/// The Rust text of a table that embeds the scripts of a folder, `scripts-rhai/` or one in it:
+/// their names without `.rhai`, sorted, each with its text.
+fn table(name: &str, folder: &str) -> io::Result<String> {
+    let mut scripts = Vec::new();
+    for entry in fs::read_dir(Path::new("scripts-rhai").join(folder))? {
+        let file = entry?.file_name();
+        if let Some(script) = file.to_str().and_then(|file| file.strip_suffix(".rhai")) {
+            scripts.push(format!("{folder}{script}"));
+        }
+    }
+    scripts.sort();
+    let rows: String = scripts
+        .iter()
+        .map(|script| {
+            let file = format!("/scripts-rhai/{script}.rhai");
+            format!(
+                "({script:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {file:?}))),\n"
+            )
+        })
+        .collect();
+    Ok(format!("const {name}: &[(&str, &str)] = &[\n{rows}];\n"))
 }
 
 /// The commit of a checkout, with "+changes" where the sources differ from it, and its time in

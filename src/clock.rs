@@ -7,7 +7,7 @@ mod fixed;
 #[cfg(test)]
 pub(crate) use fixed::FixedClock;
 
-/// Where the current time and the local time zone come from.
+/// The source of the current time and of the local time zone.
 pub(crate) trait Clock: Send + Sync + std::fmt::Debug {
     /// The current time.
     fn now(&self) -> Timestamp;
@@ -49,7 +49,7 @@ impl Clock for ZonedClock {
     }
 }
 
-/// The value of `TZ` where it names no zone that is known: times are in UTC then.
+/// The value of `TZ` if it names no known time zone. The program then uses UTC.
 pub(crate) fn unknown_zone() -> Option<String> {
     let name = std::env::var("TZ").ok().filter(|name| !name.is_empty())?;
     let name = name.strip_prefix(':').unwrap_or(&name);
@@ -58,13 +58,13 @@ pub(crate) fn unknown_zone() -> Option<String> {
     (!is_known).then(|| name.to_owned())
 }
 
-/// This program is younger than that: a clock that says otherwise was never set.
+/// This program did not exist before this time. A clock that shows an earlier one was never set.
 const MADE_AFTER: &str = "2026-01-01T00:00:00Z";
 
-/// What to say of a clock that can't be right, and what to do; none where it may be.
+/// The warning for a clock that can't be right, and its hint; `None` if the clock may be right.
 ///
-/// Nothing is lost by it (retention never goes by the clock alone, snapshots' names only go up),
-/// but nothing is due when it should be, and TLS fails.
+/// A wrong clock loses no data: retention never goes by the clock alone, and snapshot names only go
+/// up. But nothing is due at the right time, and TLS fails.
 pub(crate) fn unset(now: Timestamp) -> Option<(String, &'static str)> {
     let made: Timestamp = MADE_AFTER.parse().ok()?;
     (now < made).then(|| {
@@ -83,7 +83,7 @@ mod tests {
     fn a_clock_that_was_never_set_is_told_from_one_that_may_be_right() {
         let (what, hint) = unset(Timestamp::from_second(300).unwrap()).unwrap();
         assert_eq!(what, "the machine's clock says 1970-01-01 00:05 UTC, which can't be");
-        // A warning has it in parentheses.
+        // The hint is shown in parentheses after the warning.
         assert!(!hint.contains('('), "{hint}");
         assert!(unset("2026-11-23T00:00:00Z".parse().unwrap()).is_none());
     }

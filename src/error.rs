@@ -1,8 +1,8 @@
 //! The one error type of the crate.
 //!
 //! An error says what was wrong (`message`), where (`request` for the daemon, `location` for a
-//! script) and what to do next (`hint`). Its `kind` is what programs decide by: scripts read it as
-//! `e.code`, the command line turns it into an exit code.
+//! script) and what to do next (`hint`). Programs decide by its `kind`: scripts read it as
+//! `e.code`, and the command line turns it into an exit code.
 
 use std::fmt;
 
@@ -16,23 +16,24 @@ pub(crate) enum ErrorKind {
     Usage,
     /// The configuration (environment, files, folders) is wrong or incomplete. Nothing was done.
     Configuration,
-    /// A script is wrong: it does not parse, or it failed by its own doing.
+    /// A script is wrong: it does not parse, or it failed because of its own code.
     Script,
     /// A script hit one of the engine's limits.
     Limit,
-    /// The daemon can't be reached: no socket, or nobody listens there. Nothing was sent.
+    /// The daemon can't be reached: there is no socket, or no process listens on it. Nothing was
+    /// sent.
     Unreachable,
-    /// The daemon did not answer in time, or the connection broke after the request was sent: what
-    /// it did is unknown.
+    /// The daemon did not answer in time, or the connection broke after the request was sent. The
+    /// daemon may or may not have carried out the request.
     Timeout,
-    /// The daemon answered something that is not Convoy's API.
+    /// The daemon's answer does not fit Convoy's API.
     Protocol,
-    /// The daemon refused or failed the request; `status` and the daemon's own words are in the
-    /// error.
+    /// The daemon refused the request or failed to carry it out. The error has the daemon's
+    /// `status` and its own words.
     Daemon,
-    /// The thing named does not exist (as far as the daemon says).
+    /// The named thing does not exist, according to the daemon.
     NotFound,
-    /// A guard stopped the call, because data could have been lost.
+    /// A guard stopped the call, because it could have lost data.
     Guard,
     /// Another run holds the lock.
     Busy,
@@ -68,12 +69,12 @@ impl ErrorKind {
         Self::Internal,
     ];
 
-    /// The kind of this name.
+    /// The kind with this [code](Self::code).
     pub(crate) fn of_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
-    /// The name by which scripts and JSON know this kind (`e.code`).
+    /// The name of this kind in scripts (`e.code`) and JSON.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Usage => "usage",
@@ -112,19 +113,19 @@ pub(crate) struct Location {
 /// What went wrong, where, and what to do next.
 #[derive(Debug, Clone)]
 pub(crate) struct Error {
-    /// What programs decide by.
+    /// Programs decide by it.
     pub(crate) kind: ErrorKind,
     /// What was wrong: lower case, names in quotes, no full stop.
     pub(crate) message: String,
     /// What to do next.
     pub(crate) hint: Option<String>,
-    /// The request to the daemon that failed, such as `GET /volumes/list`.
+    /// The failed request to the daemon, such as `GET /volumes/list`.
     pub(crate) request: Option<String>,
-    /// The HTTP status that the daemon answered.
+    /// The HTTP status of the daemon's answer.
     pub(crate) status: Option<u16>,
     /// The place in the script.
     pub(crate) location: Option<Box<Location>>,
-    /// The argument at fault, by its parameter's name.
+    /// The parameter whose argument is wrong.
     pub(crate) field: Option<String>,
 }
 
@@ -157,7 +158,7 @@ impl Error {
         Self::new(ErrorKind::Guard, message)
     }
 
-    /// [`ErrorKind::Io`]: what was tried (`cannot read "/x"`), and the system's words.
+    /// [`ErrorKind::Io`]: `what` is what was tried (`cannot read "/x"`); the system's words follow.
     pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         Self::new(ErrorKind::Io, format!("{what}: {error}"))
     }
@@ -167,47 +168,49 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// The same error with a hint on what to do next.
+    /// Adds a hint on what to do next.
     #[must_use]
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same error, about this argument.
+    /// Names the parameter whose argument is wrong.
     #[must_use]
     pub(crate) fn with_field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    /// The same error, of the request that failed.
+    /// Names the request that failed, such as `GET /volumes/list`.
     #[must_use]
     pub(crate) fn with_request(mut self, request: impl Into<String>) -> Self {
         self.request = Some(request.into());
         self
     }
 
-    /// The same error with the status that the daemon answered.
+    /// Adds the HTTP status of the daemon's answer.
     #[must_use]
     pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// The same error with what was being done in front: `while ..: message`.
+    /// Puts what was being done in front of the message: `while ..: message`.
     #[must_use]
     pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
     }
 
-    /// Ends a run whatever a script's `catch` says: cancelled, or out of time.
+    /// Whether this error ends a run even if the script catches it: the run was cancelled, or its
+    /// time is up.
     pub(crate) fn ends_the_run(&self) -> bool {
         matches!(self.kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded)
     }
 
-    /// The process's exit code: 2 wrong usage or configuration, 75 busy, 1 any other failure.
+    /// The process's exit code: 2 for wrong usage or configuration, 75 for busy, 1 for any other
+    /// failure.
     pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::Usage | ErrorKind::Configuration => 2,
@@ -218,12 +221,11 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// One line, with the request and the status where there are any; the hint is left to the
-    /// renderer.
+    /// One line, with the request and the status if there are any. The renderer adds the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(request) = &self.request {
             write!(f, "{request}: ")?;
-            // Without the request, the status of its answer says nothing to a person.
+            // The status of an answer means nothing to a person without the request.
             if let Some(status) = self.status {
                 write!(f, "{status}: ")?;
             }

@@ -1,5 +1,5 @@
-//! How this program writes, moves and removes files of its own: whole or not at all, and on disk
-//! before they count.
+//! Writing, moving and removing the program's own files. A file is written completely or not at
+//! all, and is on disk before it counts.
 
 use std::{
     fs::{self, File},
@@ -13,8 +13,8 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, Result};
 
-/// Puts a folder's names on disk. File systems that can't sync a folder (some network ones) are
-/// taken at their word.
+/// Writes a folder's entries to disk. A file system that can't sync a folder (some network ones) is
+/// trusted to have done so.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
         Err(error)
@@ -26,8 +26,8 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a small file: under another name first, synced, renamed, and the rename synced. Only the
-/// owner may read it.
+/// Writes a small file that only its owner may read. The content goes to a temporary file, which is
+/// synced and renamed; then the rename is synced.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = open_anew(&temporary)?;
@@ -37,8 +37,9 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Makes a file of our own. A file that is there was left by a crash, or is not ours: it is removed,
-/// so that neither its permissions nor what it may point at are taken over.
+/// Creates a file that belongs to this process. An existing file was left by a crash or is not the
+/// program's own. It is removed, because its permissions, or the target of a link, must not be
+/// reused.
 fn open_anew(path: &Path) -> io::Result<File> {
     let mut tries = 3;
     loop {
@@ -47,20 +48,19 @@ fn open_anew(path: &Path) -> io::Result<File> {
             _ => {}
         }
         match File::options().write(true).create_new(true).mode(0o600).open(path) {
-            // Another process writes the same at this moment.
+            // Another process is writing the same file right now.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries > 0 => tries -= 1,
             opened => return opened,
         }
     }
 }
 
-/// Renames, and fails with `AlreadyExists` where something has the new name: nothing is ever
-/// replaced.
+/// Renames, and fails with `AlreadyExists` if the new name is taken. Nothing is ever replaced.
 pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
-        // The file system does not know the flag (NFS): a hard link refuses an existing name as
-        // well, for files.
+        // The file system does not support the flag (NFS). For files, a hard link refuses an
+        // existing name as well.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
             if fs::symlink_metadata(from)?.is_dir() {
                 if fs::symlink_metadata(to).is_ok() {
@@ -75,8 +75,8 @@ pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// [`rename_to_new`] for a folder of ours with any mode: the system moves a folder to another one
-/// only when its owner may write it.
+/// As [`rename_to_new`], for a folder of the program's own with any mode. The system moves a folder
+/// into another parent only if its owner may write to the folder.
 pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
     match rename_to_new(from, to) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -91,8 +91,8 @@ pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file or a folder with all that is in it; a path that is not there is no error. Folders
-/// that keep their owner from removing what is in them are opened up.
+/// Removes a file, or a folder with all its content. A missing path is not an error. Folders whose
+/// mode keeps their owner from removing entries are made writable first.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => match fs::remove_dir_all(path) {
@@ -111,8 +111,8 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Lets the owner into a folder and all below. What can't be changed is left for the removal to
-/// fail on.
+/// Makes a folder, and all folders below it, accessible to the owner. If a mode can't be changed,
+/// the removal fails later and reports it.
 fn open_up(folder: &Path) {
     let Ok(metadata) = fs::symlink_metadata(folder) else { return };
     if !metadata.is_dir() {
@@ -120,17 +120,18 @@ fn open_up(folder: &Path) {
     }
     _ = fs::set_permissions(folder, fs::Permissions::from_mode(metadata.mode() | 0o700));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // The kind comes with the listing, so files, which are most entries, cost nothing.
+        // The listing already has the entry's kind, so files, which are most entries, need no
+        // further system call.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             open_up(&entry.path());
         }
     }
 }
 
-/// The names in a folder; none where there is no such folder.
+/// The names in a folder; empty if there is no such folder.
 ///
 /// # Errors
-/// Where the folder can't be read.
+/// If the folder can't be read.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
     let unreadable =
         |error: io::Error| Error::io(format!("cannot read \"{}\"", folder.display()), &error);
@@ -147,12 +148,12 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// How long ago `time` was, or how far it is ahead of the clock.
+/// How long ago `time` was, or how far in the future it is.
 pub(crate) fn age(time: SystemTime) -> Duration {
     time.elapsed().unwrap_or_else(|ahead| ahead.duration())
 }
 
-/// What failed to be written, with what to do about it.
+/// The error for a failed write, with a hint.
 pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
     let what = Error::io(format!("cannot write \"{}\"", path.display()), error);
     match error.kind() {

@@ -1,8 +1,8 @@
-//! Locks that hold across threads and processes: one file a key in the data folder, locked with
+//! Locks that hold across threads and processes: one file per key in the data folder, locked with
 //! `flock`.
 //!
-//! The system drops a lock when its process ends, however it ends, so that none is ever left
-//! behind.
+//! The system releases a lock when the holder's process ends, even after a crash. No stale lock can
+//! remain.
 
 use std::{
     fs::{File, OpenOptions, Permissions, TryLockError},
@@ -16,12 +16,12 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The pause between two tries of a run that waits for a lock.
+/// The pause between two attempts of a run that waits for a lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The permissions of a lock file in the data folder.
 const LOCK_FILE_MODE: u32 = 0o600;
-/// The most of a holder's words that is read, in bytes: others may write to a lock file in a shared
-/// folder.
+/// How many bytes of the holder's description are read. Other users may write to a lock file in a
+/// shared folder, so its length is not trusted.
 const MAX_HOLDER_LENGTH: u64 = 300;
 
 /// Where the locks are, and how long to wait for one.
@@ -48,8 +48,8 @@ pub(crate) struct Lock {
 }
 
 impl Locks {
-    /// Locks in this folder (made when first needed); `holder` is what those who wait are told,
-    /// such as `backup`.
+    /// Locks in this folder, which is created when first needed. `holder` describes this process to
+    /// those who wait for its locks, for example `backup`.
     pub(crate) fn new(
         folder: impl Into<PathBuf>,
         wait: Duration,
@@ -63,12 +63,12 @@ impl Locks {
         &self.folder
     }
 
-    /// Takes the lock of `key`, waiting its turn. Dropping the future gives up the wait.
+    /// Waits for the lock of `key` and takes it. Dropping the future gives up the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where it did not come free in time, with who holds it;
-    /// [`ErrorKind::Configuration`] where another user's lock can't be opened; [`ErrorKind::Io`]
-    /// where the file can't be made.
+    /// - [`ErrorKind::Busy`] if the lock does not come free in time; the message names the holder.
+    /// - [`ErrorKind::Configuration`] if the lock file belongs to another user and can't be opened.
+    /// - [`ErrorKind::Io`] if the lock file can't be created.
     pub(crate) async fn acquire(&self, key: &str, sharing: Sharing) -> Result<Lock> {
         let path = self.folder.join(file_name(key, "lock"));
         std::fs::DirBuilder::new()
@@ -80,10 +80,12 @@ impl Locks {
         lock.ok_or_else(|| cannot_make(&path, &std::io::ErrorKind::Unsupported.into()))
     }
 
-    /// Takes the lock of `key` that is in this file, whose folder is there. Where the file is not,
-    /// or is our own, it gets these permissions, whatever the umask. A symbolic link is not
-    /// followed. None where there can be no lock: the file system knows none, or is read-only and
-    /// has no such file.
+    /// Takes the lock of `key` in this file, whose folder must exist. A new file, or one of this
+    /// user's, gets the permissions `mode`, whatever the umask says. A symbolic link is not
+    /// followed.
+    ///
+    /// Returns `None` where locking is impossible: the file system has no locks, or is read-only
+    /// and does not have the file.
     ///
     /// # Errors
     /// As [`Locks::acquire`].
@@ -106,7 +108,7 @@ impl Locks {
         }
     }
 
-    /// Takes the lock in this open file; none where the file system knows none.
+    /// Takes the lock in this open file; `None` if the file system has no locks.
     async fn take(
         &self,
         key: &str,
@@ -154,8 +156,8 @@ impl Locks {
         }
     }
 
-    /// Writes who holds the lock into it, for the eyes of those who wait. Best effort: the lock
-    /// holds without it.
+    /// Writes a description of the holder into the lock file, for those who wait. Errors are
+    /// ignored: the lock holds without the description.
     fn sign(&self, file: &mut File) {
         let system = rustix::system::uname();
         let host = system.nodename().to_string_lossy();
@@ -167,7 +169,7 @@ impl Locks {
     }
 }
 
-/// Opens a lock file; none where it is not there and the file system is read-only.
+/// Opens a lock file; `None` if the file is missing and the file system is read-only.
 fn open(path: &Path, mode: u32) -> Result<Option<File>> {
     use std::io::ErrorKind as Io;
     match open_or_make(path, mode) {
@@ -176,8 +178,8 @@ fn open(path: &Path, mode: u32) -> Result<Option<File>> {
             if matches!(error.kind(), Io::PermissionDenied | Io::ReadOnlyFilesystem)
                 && path.exists() =>
         {
-            // `flock` works on a file that can only be read; the holder's words can't be written
-            // then.
+            // `flock` works on a file that can only be read. The holder's description then can't be
+            // written.
             File::open(path).map(Some).map_err(|_| {
                 Error::configuration(format!("the lock file \"{}\" belongs to another user", path.display()))
                     .with_hint("run this program as one user on a host, or give each user a BKUP_DATA_DIR and a destination of its own")
@@ -189,8 +191,8 @@ fn open(path: &Path, mode: u32) -> Result<Option<File>> {
 
 fn open_or_make(path: &Path, mode: u32) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
-    // The holder's words are written into it: through a link that another user laid there, they would
-    // go into another file.
+    // The holder's description is written into this file. Following a link that another user placed
+    // there would write it into another file.
     options
         .read(true)
         .write(true)
@@ -200,15 +202,16 @@ fn open_or_make(path: &Path, mode: u32) -> std::io::Result<File> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => options.open(path)?,
         opened => opened?,
     };
-    // The umask may have taken some away, and older versions made it for the owner only. Best
-    // effort: another's file can't be changed, and some file systems know no permissions.
+    // The umask may have removed permissions, and older versions made the file for its owner only.
+    // Errors are ignored: another user's file can't be changed, and some file systems have no
+    // permissions.
     if file.metadata()?.permissions().mode() & 0o777 != mode {
         let _ = file.set_permissions(Permissions::from_mode(mode));
     }
     Ok(file)
 }
 
-/// Whether a file system has no locks at all (some network and FUSE ones).
+/// Whether the file system does not support locks at all (some network and FUSE ones).
 fn knows_no_locks(error: &std::io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| matches!(errno, Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS))
@@ -227,11 +230,11 @@ fn holder(file: &mut File) -> String {
     if text.is_empty() { "another run".into() } else { text }
 }
 
-/// A file name for any key: its letters and digits to be recognised, and a hash to tell it from
-/// others.
+/// A file name for any key: the key's letters and digits make it recognisable, and a hash makes it
+/// unique.
 pub(crate) fn file_name(key: &str, ending: &str) -> String {
-    // FNV-1a: stable between versions of the program and of the compiler, which std's hashers are
-    // not.
+    // FNV-1a, because it is stable between versions of the program and of the compiler. The hashers
+    // of std are not.
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
@@ -287,7 +290,7 @@ mod tests {
         let shared = folder.path().join("shared.lock");
         locks.acquire_file("key", &shared, 0o666, Sharing::Exclusive).await.unwrap();
         assert_eq!(mode(&shared), 0o666);
-        // One of an older version, that others could not open.
+        // A file of an older version, which other users could not open.
         std::fs::set_permissions(&shared, Permissions::from_mode(0o600)).unwrap();
         locks.acquire_file("key", &shared, 0o666, Sharing::Exclusive).await.unwrap();
         assert_eq!(mode(&shared), 0o666);

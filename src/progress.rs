@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Weak};
 
-/// Receives the progress of work. Several pieces of work may run at a time, each with its own
-/// count.
+/// Receives the progress of long work. Several pieces of work may run at the same time, each with
+/// its own count.
 pub(crate) trait Progress: Send + Sync + std::fmt::Debug {
-    /// A piece of work begins (`what`: "snapshot vol1"); `total` bytes where they are known from
-    /// the start. It is over, well or not, when what comes back is dropped. Called on the thread
-    /// that does the work, or waits for it.
+    /// Begins a piece of work, described by `what` ("snapshot vol1"). `total` is in bytes, if known
+    /// from the start. The piece ends, successfully or not, when the returned value is dropped. The
+    /// thread that does the work, or waits for it, makes the call.
     fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece>;
 }
 
@@ -15,7 +15,7 @@ pub(crate) trait Progress: Send + Sync + std::fmt::Debug {
 pub(crate) trait Piece: Send + Sync + std::fmt::Debug {
     /// The total, in bytes, once it is known.
     fn set_total(&self, total: u64);
-    /// So many bytes more are done.
+    /// This many more bytes are done.
     fn advance(&self, bytes: u64);
 }
 

@@ -1,13 +1,17 @@
 //! What to keep, and why: a pure function from items and a policy to a decision on each item.
 //!
 //! A rule keeps some items, and one rule is enough to keep an item. A period (hour, day, ISO week,
-//! month, year) is a calendar period in the caller's time zone. Its newest item stands for it, and
-//! only periods that have items count: a week without backups ages nothing out. The current time
-//! plays no part, so a host that was off for a month, or whose clock is wrong, loses nothing.
+//! month, year) is a calendar period in the caller's time zone. The newest item of a period stands
+//! for that period. Only periods that have items count, so a week without backups ages nothing out.
+//! The current time plays no part: a host that was off for a month, or whose clock is wrong, loses
+//! nothing.
 //!
-//! Tests hold what is true of every policy: the newest item is kept; planning again over the kept
-//! items keeps all of them; the order of the input does not matter; a removed item would never have
-//! been wanted again, however many newer ones come (but for [`Policy::keep_at_least`]).
+//! The tests check what is true of every policy:
+//! - The newest item is kept.
+//! - Planning again over the kept items keeps all of them.
+//! - The order of the input does not matter.
+//! - A removed item is never wanted again, however many newer items arrive
+//!   ([`Policy::keep_at_least`] is the exception).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,8 +34,8 @@ pub(crate) struct Item {
     /// Unique among the items of a plan.
     pub(crate) id: String,
     pub(crate) time: Timestamp,
-    /// Orders items of the same time: the greatest rank is the newest, and among equal ranks the
-    /// greatest id.
+    /// Orders items of the same time. The greatest rank is the newest; among equal ranks, the
+    /// greatest id is the newest.
     pub(crate) rank: usize,
 }
 
@@ -56,14 +60,15 @@ pub(crate) struct Policy {
     pub(crate) keep_monthly: Option<u32>,
     /// The newest item of each of the last N years that have one.
     pub(crate) keep_yearly: Option<u32>,
-    /// All items that are at most this much older than the newest item (not than now).
+    /// All items that are at most this much older than the newest item. The current time plays no
+    /// part.
     pub(crate) keep_within: Option<Duration>,
-    /// A floor under the other rules: where they keep fewer than N items, the newest of the others
-    /// stay too. Alone it is not a policy.
+    /// The minimum number of items to keep. If the other rules keep fewer than N items, the newest
+    /// of the remaining ones stay too. This rule alone is not a policy.
     pub(crate) keep_at_least: Option<u32>,
 }
 
-/// The rules by the names that scripts and their arguments give them.
+/// The names of the rules, as scripts and their arguments spell them.
 pub(crate) const RULES: [&str; 8] = [
     "keep_last",
     "keep_hourly",
@@ -81,14 +86,14 @@ pub(crate) struct Decision {
     pub(crate) id: String,
     pub(crate) time: Timestamp,
     pub(crate) keep: bool,
-    /// Sentences for people, at least one. For a kept item: each rule that keeps it. For another
-    /// one: the newer item that stands for its period, or how many newer ones stay.
+    /// Sentences for people, at least one. A kept item has one for each rule that keeps it. A
+    /// removed item has one: which newer item stands for its period, or how many newer items stay.
     pub(crate) reasons: Vec<String>,
 }
 
 impl Policy {
-    /// The policy of these rules: numbers of items, and seconds for `keep_within`. Other names are
-    /// ignored.
+    /// The policy with these rules. The values are numbers of items, or seconds for `keep_within`.
+    /// Unknown names are ignored.
     pub(crate) fn of_rules<'a>(rules: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
         let mut policy = Self::default();
         for (name, value) in rules {
@@ -108,10 +113,10 @@ impl Policy {
         policy
     }
 
-    /// The policy that a script's arguments ask for. Arguments that are not rules are ignored.
+    /// The policy that a script's arguments ask for. Arguments that do not name a rule are ignored.
     ///
     /// # Errors
-    /// A usage error where a rule is negative, or no rule keeps anything.
+    /// A usage error if a rule is negative, or if no rule keeps anything.
     pub(crate) fn of_arguments<'a>(
         script: &str,
         arguments: impl IntoIterator<Item = (&'a str, i64)>,
@@ -136,7 +141,7 @@ impl Policy {
     /// Refuses a policy that would keep nothing.
     ///
     /// # Errors
-    /// A usage error where no rule is given, or each is zero.
+    /// A usage error if the policy has no rule, or if all its rules are zero.
     pub(crate) fn check(&self) -> Result<()> {
         if !self.keeps_nothing() {
             return Ok(());
@@ -153,14 +158,14 @@ impl Policy {
         ))
     }
 
-    /// Whether no rule wants an item; a floor alone wants none.
+    /// Whether no rule keeps an item. `keep_at_least` alone keeps none.
     fn keeps_nothing(&self) -> bool {
         self.keep_last.unwrap_or(0) == 0
             && self.periods().next().is_none()
             && self.keep_within.unwrap_or_default().is_zero()
     }
 
-    /// The rules by period that keep something, the finest period first.
+    /// The rules by period that keep something, from the finest period to the coarsest.
     fn periods(&self) -> impl Iterator<Item = (Period, usize)> {
         [
             (Period::Hour, self.keep_hourly),
@@ -178,8 +183,8 @@ impl Policy {
 /// Decides on each item. The decisions are in the order of [`Item::order`], the newest first.
 ///
 /// # Errors
-/// A usage error for a policy that would keep nothing (see [`Policy::check`]), and for an id that
-/// occurs twice: it could be kept and removed at once.
+/// A usage error if the policy would keep nothing (see [`Policy::check`]), or if an id occurs
+/// twice: such an item could be both kept and removed.
 pub(crate) fn plan(items: &[Item], policy: &Policy, zone: &TimeZone) -> Result<Vec<Decision>> {
     policy.check()?;
     let mut ids = HashSet::new();
@@ -236,7 +241,8 @@ fn keep_within(policy: &Policy, newest_first: &[&Item], reasons: &mut [Vec<Strin
     else {
         return;
     };
-    // A duration too long for jiff reaches further back than any two times lie apart.
+    // jiff can't represent a duration this long. The maximum reaches further back than any two
+    // times lie apart.
     let reach = SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
     for (item, reasons) in newest_first.iter().zip(reasons) {
         if newest.time.duration_since(item.time) <= reach {
@@ -245,8 +251,8 @@ fn keep_within(policy: &Policy, newest_first: &[&Item], reasons: &mut [Vec<Strin
     }
 }
 
-/// Adds the reasons of the rules by period. The result has, for each item that a newer one stands
-/// for, the finest such period and the newer item's position.
+/// Adds the reasons of the rules by period. For each item that a newer one stands for, the result
+/// has the finest such period and the newer item's position.
 fn keep_by_period(
     policy: &Policy,
     local: &[Zoned],
@@ -254,8 +260,8 @@ fn keep_by_period(
 ) -> Vec<Option<(Period, usize)>> {
     let mut stand_ins = vec![None; local.len()];
     for (period, count) in policy.periods() {
-        // Comparing neighbours is not enough: where clocks go back over midnight, the day before
-        // interrupts a day.
+        // Comparing neighbours is not enough: where clocks go back over midnight, the previous day
+        // occurs in the middle of a day.
         let mut kept: HashMap<[i64; 3], usize> = HashMap::new();
         for (position, time) in local.iter().enumerate() {
             let key = period.key(time);
@@ -296,8 +302,8 @@ enum Period {
 }
 
 impl Period {
-    /// Equal for two times exactly where they lie in the same period. Where clocks go back, the hour
-    /// that occurs twice is two hours: their offsets differ.
+    /// Two times have equal keys exactly if they lie in the same period. When clocks go back, the
+    /// repeated hour counts as two hours, because the offsets differ.
     fn key(self, time: &Zoned) -> [i64; 3] {
         let date = time.date();
         let day =
@@ -314,7 +320,7 @@ impl Period {
         }
     }
 
-    /// The word for the rule in a reason.
+    /// The rule's adjective in a reason, such as "daily".
     fn rule(self) -> &'static str {
         match self {
             Self::Hour => "hourly",
@@ -335,7 +341,7 @@ impl Period {
         }
     }
 
-    /// The period that this time lies in, as people write it.
+    /// The period that contains this time, as people write it.
     fn label(self, time: &Zoned) -> String {
         let date = time.date();
         match self {

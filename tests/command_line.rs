@@ -77,6 +77,27 @@ fn scripts_are_listed_shown_checked_and_begun() {
 }
 
 #[test]
+fn an_empty_result_is_told_in_the_words_of_its_script() {
+    let site = Site::builtin().with("BKUP_SCRIPTS_DIR", "scripts");
+    fs::create_dir_all(site.path("scripts")).unwrap();
+    for (name, declared) in [("silent", ""), ("well", "const IF_EMPTY = \"all is well\";\n")] {
+        let text = format!("{declared}fn main() {{ [] }}");
+        fs::write(site.path(&format!("scripts/{name}.rhai")), text).unwrap();
+    }
+    for (line, told) in [
+        ("volumes", "there are no volumes\n"),
+        ("snapshot", "there are no volumes\n"),
+        ("backup", "there are no volumes\n"),
+        ("backups", "there are no backups\n"),
+        ("prune --keep-last 1", "there are no backups\n"),
+        ("silent", "nothing was found\n"),
+        ("well", "all is well\n"),
+    ] {
+        assert_eq!(site.run(line).ok().out, told, "{line}");
+    }
+}
+
+#[test]
 fn config_shows_where_each_value_comes_from() {
     let site = Site::builtin().without("BKUP_BACKUP_URL");
     fs::write(site.path("url"), "vfs:///from/a/file\n").unwrap();

@@ -60,6 +60,7 @@ async fn perform(
 ) -> Result<u8> {
     let (config, flags) = (&context.config, &context.flags);
     let (name, typed) = (script.name.clone(), record::words(arguments.values()));
+    let if_empty = script.if_empty.clone();
     let connection = match app::connect(config, context.progress()).await {
         Ok(connection) => connection,
         Err(error) => {
@@ -108,7 +109,7 @@ async fn perform(
         drop(environment);
         connection.close(&cancellation, |text| context.remark(text)).await;
     }
-    let code = show(context, &finished);
+    let code = show(context, &finished, if_empty.as_deref());
     _ = delivering.await;
     if context.notifier.has_untried() {
         context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
@@ -116,8 +117,8 @@ async fn perform(
     Ok(code)
 }
 
-/// Shows a run that ended; its exit code.
-fn show(context: &Context, finished: &FinishedRun) -> u8 {
+/// Shows a run that ended, its script's words for an empty list in place of one; its exit code.
+fn show(context: &Context, finished: &FinishedRun, if_empty: Option<&str>) -> u8 {
     match &finished.result {
         Err(error) => {
             if context.flags.json {
@@ -133,19 +134,19 @@ fn show(context: &Context, finished: &FinishedRun) -> u8 {
         Ok(_) if context.flags.quiet => {}
         Ok(result) => {
             show_plan(context, finished);
-            show_result(context, finished, result);
+            show_result(context, finished, result, if_empty);
         }
     }
     look_closer(context, finished);
     finished.exit_code()
 }
 
-fn show_result(context: &Context, finished: &FinishedRun, result: &Value) {
+fn show_result(context: &Context, finished: &FinishedRun, result: &Value, if_empty: Option<&str>) {
     if finished.plan.is_some() {
         print_line("The result would be:");
     }
-    match result.as_array() {
-        Some(none) if none.is_empty() => print_line(&nothing(&finished.script)),
+    match (if_empty, result.as_array()) {
+        (Some(words), Some(list)) if list.is_empty() => print_line(&escape(words)),
         _ => {
             let (width, colour) = context.output();
             let text = output::render_result(result, &jiff::Zoned::now(), colour, width);
@@ -165,15 +166,6 @@ fn look_closer(context: &Context, finished: &FinishedRun) {
             "this was run {0}; look closer with: convoy-backups runs show {0}",
             finished.id
         ));
-    }
-}
-
-/// What an empty list means: which script made it tells more than the list.
-fn nothing(script: &str) -> String {
-    match script {
-        "volumes" | "snapshot" | "backup" => "there are no volumes".into(),
-        "backups" | "prune" => "there are no backups".into(),
-        _ => "nothing was found".into(),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::Clock;
 use crate::sync::lock;
 
-/// A clock that stands where it was set.
+/// A clock that shows the time it was set to until it is set again.
 #[derive(Debug)]
 pub(crate) struct FixedClock {
     now: Mutex<Timestamp>,
@@ -15,12 +15,11 @@ pub(crate) struct FixedClock {
 }
 
 impl FixedClock {
-    /// A clock that stands at `now` in `time_zone`.
     pub(crate) fn new(now: Timestamp, time_zone: TimeZone) -> Self {
         Self { now: Mutex::new(now), time_zone }
     }
 
-    /// Moves the clock, forward or back.
+    /// Sets the clock, forward or back.
     pub(crate) fn set(&self, now: Timestamp) {
         *lock(&self.now) = now;
     }

@@ -1,4 +1,4 @@
-//! A backup as the daemon tells of it, and whose it is.
+//! A backup in the daemon's words, and the volume that it belongs to.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{ApiTime, BackupUrl, Snapshot, VOLUME_ID, Volume, names};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A backup, as the daemon lists or inspects it: strings by name. Which there are differs: see
-/// Convoy's vfs and S3 backups (`BackupName`, `VolumeName`, `CreatedTime`, ..) and EBS (`State`,
-/// `StartTime`, ..).
+/// A backup as the daemon lists or inspects it: strings by name. The names depend on the driver.
+/// Convoy's vfs and S3 backups have `BackupName`, `VolumeName`, `CreatedTime` and others; EBS has
+/// `State`, `StartTime` and others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub(crate) struct Backup {
@@ -31,15 +31,14 @@ impl From<BTreeMap<String, String>> for Backup {
 }
 
 impl Backup {
-    /// A backup with these fields.
     pub(crate) fn new(fields: BTreeMap<String, String>) -> Self {
         let created = fields.get("CreatedTime").or_else(|| fields.get("StartTime"));
         let created = ApiTime::parse(created.map_or("", String::as_str));
         Self { fields, created }
     }
 
-    /// The backup that an EBS snapshot is; none where it was removed at AWS and only Convoy's
-    /// reference is left.
+    /// The backup that an EBS snapshot is. `None` if the snapshot was removed at AWS and only
+    /// Convoy's reference is left.
     pub(crate) fn of_ebs_snapshot(
         volume: &Volume,
         snapshot: &Snapshot,
@@ -63,7 +62,7 @@ impl Backup {
         Some(Self::new(fields))
     }
 
-    /// All that the daemon said.
+    /// All fields, as the daemon sent them.
     #[cfg(test)]
     pub(crate) fn fields(&self) -> &BTreeMap<String, String> {
         &self.fields
@@ -74,7 +73,7 @@ impl Backup {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    /// The same backup with this URL, where the daemon's answer holds none (EBS).
+    /// Adds the URL if the daemon's answer has none (EBS).
     #[must_use]
     pub(crate) fn with_url(mut self, url: &BackupUrl) -> Self {
         self.fields.entry("BackupURL".into()).or_insert_with(|| url.to_string());
@@ -84,7 +83,7 @@ impl Backup {
     /// The backup's URL.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] where the daemon sent none that can be read.
+    /// [`ErrorKind::Protocol`] if the daemon sent no URL, or one that can't be parsed.
     pub(crate) fn url(&self) -> Result<BackupUrl> {
         BackupUrl::parse(self.field("BackupURL")).map_err(|error| {
             Error::new(
@@ -94,24 +93,25 @@ impl Backup {
         })
     }
 
-    /// The volume it is of; empty where the daemon did not say (EBS).
+    /// The name of the backup's volume; empty if the daemon did not say (EBS).
     pub(crate) fn volume(&self) -> &str {
         self.field("VolumeName")
     }
 
-    /// When it was made, in whole seconds.
+    /// When the backup was made, in whole seconds.
     pub(crate) fn created(&self) -> Option<Timestamp> {
         self.created.timestamp()
     }
 
-    /// Whether the daemon says that it is complete: EBS needs the state `completed`, others say
-    /// nothing.
+    /// Whether the daemon says that the backup is complete. EBS reports the state `completed`; the
+    /// other drivers report no state.
     pub(crate) fn is_complete(&self) -> bool {
         self.fields.get("State").is_none_or(|state| state == "completed")
     }
 
-    /// What backups are ordered by: when their snapshot was taken (as [`Snapshot::order`]; the
-    /// newest data is the newest backup), then when they were made, then by their names.
+    /// The sort key of backups. The time of the snapshot comes first (as [`Snapshot::order`]),
+    /// because the newest data is the newest backup. Then come the time of the backup, and the
+    /// names.
     pub(crate) fn order(&self) -> (Option<Timestamp>, Option<Timestamp>, &str, &str) {
         let taken = names::snapshot_time(self.field("SnapshotName"))
             .or_else(|| ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp())
@@ -119,11 +119,13 @@ impl Backup {
         (taken, self.created(), self.field("SnapshotName"), self.field("BackupName"))
     }
 
-    /// Whether it holds this very volume, and not one that had the same name before, or has it on
-    /// another host. The built-in daemon gives both an id. With Convoy, the backup's snapshot is
-    /// still among the volume's (a backup leaves it there), or has the same mark in its name as one
-    /// that is. Convoy's `VolumeCreatedAt` is no measure: it is that of the first volume of the
-    /// name that was ever backed up there.
+    /// Whether the backup holds the data of this volume, and not of a volume that had the same name
+    /// before, or has it on another host.
+    ///
+    /// The built-in daemon gives both an id. With Convoy, the backup belongs to the volume if its
+    /// snapshot is still among the volume's (a backup leaves it there), or if the names of both
+    /// have the same mark. Convoy's `VolumeCreatedAt` can't tell: it is the time of the first
+    /// volume of that name that was ever backed up to the destination.
     pub(crate) fn belonging(&self, volume: &Volume) -> Belonging {
         if self.volume() != volume.name {
             return Belonging::Other;
@@ -146,8 +148,8 @@ impl Backup {
         }
     }
 
-    /// What tells backups of different volumes apart that share a name: backups of one volume have
-    /// it in common, as far as the daemon and the names of the snapshots tell.
+    /// A key that tells apart the backups of different volumes of the same name. The backups of one
+    /// volume share it, as far as the daemon and the names of the snapshots tell.
     pub(crate) fn volume_key(&self) -> [&str; 3] {
         let id = self.fields.get(VOLUME_ID).map(String::as_str);
         let id = id.or_else(|| names::snapshot_mark(self.field("SnapshotName")));
@@ -155,15 +157,15 @@ impl Backup {
     }
 }
 
-/// Whose a backup is, seen from a volume.
+/// Which volume a backup belongs to, seen from one volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Belonging {
-    /// This very volume's.
+    /// It belongs to this volume.
     Own,
-    /// It has the volume's name and was made since there is one, here or on another host: nothing
-    /// tells which.
+    /// It has the volume's name and was made since the volume exists, on this host or on another
+    /// one. Nothing tells on which.
     Unclear,
-    /// Another volume's: of another name, of one that had the name before, or of one that has it on
-    /// another host.
+    /// It belongs to another volume: one of another name, one that had the name before, or one that
+    /// has it on another host.
     Other,
 }

@@ -1,9 +1,10 @@
-//! The client of Convoy's unix socket: one method a route, one way through which every call goes.
+//! The client of Convoy's unix socket. It has one method per route, and every call goes through one
+//! function.
 //!
-//! [`exchange`] is one request and its answer over one connection; here it is decided whether
-//! another attempt is made. A read is tried again while the daemon restarts. A write is sent at
-//! most once: only an attempt that never got a connection may be repeated. [`answer`] turns what
-//! came back into values or errors.
+//! [`exchange`] sends one request and reads its answer over one connection. This file decides
+//! whether another attempt follows. A read is tried again while the daemon restarts. A write is
+//! sent at most once: it is repeated only if no connection was made. [`answer`] turns the daemon's
+//! answer into values or errors.
 
 mod advice;
 mod answer;
@@ -39,22 +40,22 @@ pub(crate) use call::Deadlines;
 use call::{Call, pauses};
 use failure::{Failure, is_another_file, may_be_restarting};
 
-/// How long attempts are repeated before the log says so.
+/// How long attempts are repeated before the log mentions it.
 const SILENT_RETRY_TIME: Duration = Duration::from_secs(1);
 
-/// What a [`Client`] needs to know.
+/// The settings of a [`Client`].
 #[derive(Debug, Clone)]
 pub(crate) struct ClientOptions {
     /// Convoy's socket.
     pub(crate) socket: PathBuf,
-    /// The S3 endpoint that Convoy shall use instead of Amazon's, with every call that is about
+    /// The S3 endpoint that Convoy uses instead of Amazon's. It is sent with every call about
     /// backups.
     pub(crate) endpoint: Option<String>,
     /// How long calls may take.
     pub(crate) deadlines: Deadlines,
 }
 
-/// How the client waits between two attempts: by sleeping, or as a test says.
+/// How the client waits between two attempts: it sleeps, or does what a test says.
 type Wait = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// A daemon behind a unix socket. Each call has a connection of its own.
@@ -62,9 +63,9 @@ type Wait = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + S
 pub(crate) struct Client {
     options: ClientOptions,
     wait: Wait,
-    /// Where the socket really is, once it was seen there.
+    /// The socket's path without symbolic links, set once the socket was found.
     real_socket: OnceLock<PathBuf>,
-    /// Asked for once.
+    /// Set by the first answer; they do not change.
     capabilities: OnceLock<Capabilities>,
 }
 
@@ -75,7 +76,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of this socket; nothing is sent yet.
+    /// A client of the socket in `options`. Nothing is sent yet.
     pub(crate) fn new(options: ClientOptions) -> Self {
         let wait: Wait = Arc::new(|pause| Box::pin(tokio::time::sleep(pause)));
         Self { options, wait, real_socket: OnceLock::new(), capabilities: OnceLock::new() }
@@ -85,7 +86,7 @@ impl Client {
         &self.options.deadlines
     }
 
-    /// The fields that every call about backups begins with.
+    /// The fields with which every call about backups begins.
     fn backup_fields(&self, url: impl fmt::Display) -> Map<String, Value> {
         let mut fields = Map::new();
         fields.insert("URL".into(), url.to_string().into());
@@ -112,7 +113,7 @@ impl Client {
         }
     }
 
-    /// The body of a 200 answer, after as many attempts as the call may have.
+    /// Sends the call, repeats it as often as is safe, and returns the body of a 200 answer.
     async fn send(&self, call: Call) -> Result<Vec<u8>> {
         let request = call.request();
         let started = Instant::now();
@@ -140,7 +141,8 @@ impl Client {
             };
             match pauses.next() {
                 Some(pause) if again => {
-                    // A hiccup is not worth a word; who waits longer wants to know for what.
+                    // A short interruption needs no message. After a longer one, the log says what
+                    // is waited for.
                     if !said && started.elapsed() >= SILENT_RETRY_TIME {
                         said = true;
                         log::warn!(

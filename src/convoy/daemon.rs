@@ -1,4 +1,4 @@
-//! The volume daemon as a trait: Convoy's API, at both ends of the wire.
+//! The volume daemon as a trait: Convoy's API, for clients and servers alike.
 
 use std::collections::BTreeMap;
 
@@ -12,37 +12,42 @@ use crate::error::Result;
 
 /// The operations of Convoy's API, and what a daemon knows beyond it.
 ///
-/// No method has a default: each implementation says what it knows, also those that only pass calls
-/// on, so that nothing is lost on the way to a script.
+/// No method has a default. Each implementation says what it knows, even if it only passes calls
+/// on, so that no knowledge is lost on the way to a script.
 ///
-/// Every method fails with [`crate::error::ErrorKind::Unreachable`] where nothing was sent,
-/// `Timeout` where the outcome is unknown, `Protocol` where the answer makes no sense, `NotFound`
-/// and `Daemon` where the daemon said no, its own words included. None of them repeats a write.
-/// Dropping a future does not stop the daemon: it goes on with what it was told.
+/// Every method can fail with these kinds of [`crate::error::ErrorKind`]:
+/// - `Unreachable`: nothing was sent.
+/// - `Timeout`: the outcome is unknown.
+/// - `Protocol`: the answer makes no sense.
+/// - `NotFound` and `Daemon`: the daemon refused, and the error has its words.
+///
+/// No method repeats a write. Dropping a future does not stop the daemon, which finishes what it
+/// was asked to do.
 #[async_trait]
 pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
-    /// One line on which daemon this is, for the log: `Convoy at /var/run/convoy/convoy.sock`.
+    /// One line that names this daemon, for the log: `Convoy at /var/run/convoy/convoy.sock`.
     fn description(&self) -> String;
 
-    /// The key under which locks and the store know this daemon: the same for every way to one
-    /// address.
+    /// The key under which locks and the store know this daemon. It is the same for every way to
+    /// reach one address.
     fn identity(&self) -> String;
 
-    /// What the daemon does beyond Convoy's API. Our server answers `GET /capabilities`; Convoy has
-    /// no such route, and [`Capabilities::CONVOY`].
+    /// What the daemon does beyond Convoy's API. Our server answers `GET /capabilities`. Convoy has
+    /// no such route, so the answer is [`Capabilities::CONVOY`].
     async fn capabilities(&self) -> Result<Capabilities>;
 
-    /// Whether a destination holds anything that backups need; `None` where the daemon can't tell.
-    /// Our server answers `GET /backups/used`; Convoy has no such route, and can't tell.
+    /// Whether a destination holds anything that backups need; `None` if the daemon can't tell. Our
+    /// server answers `GET /backups/used`. Convoy has no such route and can't tell.
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>>;
 
-    /// `GET /info`: the daemon's settings and its drivers'.
+    /// `GET /info`: the settings of the daemon and of its drivers.
     async fn info(&self) -> Result<Info>;
 
-    /// `GET /volumes/list`, by name. An empty answer is no proof that there are none.
+    /// `GET /volumes/list`: the volumes by name. An empty answer does not prove that there are no
+    /// volumes.
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>>;
 
-    /// `GET /volumes/list?driver=1`: the drivers' own view, by name.
+    /// `GET /volumes/list?driver=1`: the volumes as the drivers see them, by name.
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>>;
 
     /// `GET /volumes/`: one volume.
@@ -51,14 +56,14 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `POST /volumes/create`: a new volume, empty or from a backup.
     async fn create_volume(&self, volume: &NewVolume) -> Result<Volume>;
 
-    /// `POST /volumes/mount`: where the volume's files are; at `mount_point` where the driver can
-    /// choose.
+    /// `POST /volumes/mount`: the folder with the volume's files. The folder is `mount_point` if
+    /// the driver can choose.
     async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount>;
 
     /// `POST /volumes/umount`.
     async fn unmount_volume(&self, name: &Name) -> Result<()>;
 
-    /// `DELETE /volumes/`: with `reference_only` the data stays and only the daemon forgets it.
+    /// `DELETE /volumes/`. With `reference_only`, the daemon forgets the volume and the data stays.
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()>;
 
     /// `POST /snapshots/create`.
@@ -70,7 +75,7 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `DELETE /snapshots/`.
     async fn delete_snapshot(&self, name: &Name) -> Result<()>;
 
-    /// `GET /backups/list`: the backups at a destination, of one volume or of all; in no particular
+    /// `GET /backups/list`: the backups at a destination, of one volume or of all, in no particular
     /// order.
     async fn backups(
         &self,
@@ -81,7 +86,7 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `GET /backups/inspect`: one backup.
     async fn backup(&self, url: &BackupUrl) -> Result<Backup>;
 
-    /// `POST /backups/create`: copies a snapshot to a destination; the new backup's URL.
+    /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;
 
     /// `DELETE /backups`.

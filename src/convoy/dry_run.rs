@@ -1,6 +1,6 @@
-//! A daemon that reads for real and writes nothing (guard 9): each write becomes a step of the
-//! plan, and later reads of the same run see its effect, so that a script takes the same way as it
-//! would for real.
+//! A daemon that reads and never writes (guard 9). Each write becomes a step of the plan. Later
+//! reads of the same run see the effect of that step, so a script takes the same path as in a real
+//! run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,16 +21,16 @@ use crate::{
     units::format_size,
 };
 
-/// One thing that would have been done.
+/// One step of the plan: a write that a real run would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Step {
     /// The daemon's operation, such as `delete_backup`.
     pub(crate) operation: &'static str,
-    /// The same in a person's words, such as `delete the backup "vfs:///.."`.
+    /// The operation in a person's words, such as `delete the backup "vfs:///.."`.
     pub(crate) text: String,
 }
 
-/// Reads from the daemon below, writes into a plan.
+/// A daemon that passes reads on to the real daemon and turns writes into a plan.
 #[derive(Debug)]
 pub(crate) struct DryRun {
     daemon: Arc<dyn Daemon>,
@@ -38,7 +38,7 @@ pub(crate) struct DryRun {
     pretended: Mutex<Pretended>,
 }
 
-/// What the run believes to have done.
+/// The writes of this run so far, and their effects.
 #[derive(Debug, Default)]
 struct Pretended {
     steps: Vec<Step>,
@@ -51,12 +51,12 @@ struct Pretended {
 }
 
 impl DryRun {
-    /// A dry run over this daemon.
+    /// A dry run over `daemon`.
     pub(crate) fn new(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
         Self { daemon, clock, pretended: Mutex::default() }
     }
 
-    /// What would have been done so far, in order.
+    /// The steps so far, in order.
     pub(crate) fn plan(&self) -> Vec<Step> {
         self.pretended().steps.clone()
     }
@@ -69,7 +69,8 @@ impl DryRun {
         ApiTime::from_zoned(&self.clock.now_local())
     }
 
-    /// The volume as it would be: without the snapshots deleted, with those taken.
+    /// The volume as a real run would leave it: without the deleted snapshots, and with the new
+    /// ones.
     fn as_it_would_be(&self, mut volume: Volume) -> Volume {
         let pretended = self.pretended();
         if let Some(snapshots) = &mut volume.snapshots {
@@ -93,7 +94,7 @@ impl Pretended {
         self.steps.push(Step { operation, text });
     }
 
-    /// At EBS, Convoy tells of the snapshot whose backup was deleted in this state.
+    /// Convoy's EBS driver reports this state for a snapshot whose backup was deleted.
     fn removed_at_ebs(&self, snapshot: &mut Snapshot) {
         let Some(info) = &mut snapshot.driver_info else { return };
         let is_this = |url: &BackupUrl, id: &String| matches!(url, BackupUrl::Ebs { snapshot, .. } if snapshot == id);
@@ -129,7 +130,7 @@ impl Daemon for DryRun {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        // A dry run writes nothing, so there is nothing to keep apart.
+        // A dry run writes nothing, so no lock is needed.
         Ok(Capabilities { locks_destinations: true, ..self.daemon.capabilities().await? })
     }
 
@@ -297,7 +298,8 @@ impl Daemon for DryRun {
         };
         let mut backups = match self.daemon.backups(destination, volume).await {
             Ok(backups) => backups,
-            // A volume's first backup is only pretended: the daemon knows of none.
+            // The volume's first backup exists only in the plan, so the daemon knows no backup of
+            // the volume.
             Err(error) if error.kind == ErrorKind::NotFound && !made.is_empty() => Vec::new(),
             Err(error) => return Err(error),
         };

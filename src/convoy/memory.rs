@@ -1,5 +1,5 @@
-//! A daemon in memory, for tests of what stands above the trait: it behaves like Convoy's vfs
-//! driver, and a test can make any call fail, or happen and then time out.
+//! A daemon in memory, for tests of the code above the trait. It behaves like Convoy's vfs driver.
+//! A test can make any call fail, or make it succeed and then time out.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,33 +17,33 @@ use crate::error::{Error, ErrorKind, Result};
 /// How a test makes a call go wrong.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// It fails, nothing happens.
+    /// The call fails and changes nothing.
     Fails(Error),
-    /// It happens, and the caller hears of a timeout.
+    /// The call takes effect, but the caller gets a timeout.
     HappensThenTimesOut,
-    /// It happens, and the caller hears that it failed.
+    /// The call takes effect, but the caller gets this error.
     HappensThenFails(Error),
-    /// It answers success, and nothing happens.
+    /// The caller gets success, but nothing changes.
     AnswersSuccessOnly,
-    /// It goes well: a later call of its kind is to go wrong.
+    /// The call succeeds. The fault for a later call of the same kind comes after this one.
     None,
 }
 
 #[derive(Debug, Default)]
 struct State {
     volumes: BTreeMap<String, Volume>,
-    /// The snapshots of volumes that were only forgotten, as the built-in daemon keeps them.
+    /// The snapshots of volumes that were only forgotten. The built-in daemon keeps them too.
     forgotten: BTreeMap<String, BTreeMap<String, Snapshot>>,
-    /// What lies at the destinations, which several hosts may share.
+    /// The content of the destinations, which several hosts may share.
     stored: Arc<Mutex<Vec<(BackupUrl, Backup)>>>,
     calls: Vec<String>,
     faults: HashMap<String, Vec<Fault>>,
     first_created: HashMap<String, String>,
     counter: u64,
     time: i64,
-    /// Whether its volumes are EBS's, where a snapshot is the backup and no list shows it.
+    /// Whether the driver is EBS, where a snapshot is the backup and no list shows it.
     ebs: bool,
-    /// The EBS snapshots whose volume was deleted: Amazon has them still, no list shows them.
+    /// The EBS snapshots whose volume was deleted. Amazon still has them, but no list shows them.
     at_amazon: BTreeMap<String, Snapshot>,
 }
 
@@ -54,14 +54,14 @@ pub(crate) struct MemoryDaemon {
 }
 
 impl MemoryDaemon {
-    /// An empty daemon, its clock at 2026-01-01 and a second later at each write.
+    /// An empty daemon. Its clock starts at 2026-01-01 and advances by a second with each write.
     pub(crate) fn new() -> Self {
         let daemon = Self::default();
         daemon.lock().time = 1_767_225_600;
         daemon
     }
 
-    /// One with these empty volumes.
+    /// A daemon with these empty volumes.
     pub(crate) fn with_volumes(names: &[&str]) -> Self {
         let daemon = Self::new();
         for name in names {
@@ -71,8 +71,8 @@ impl MemoryDaemon {
         daemon
     }
 
-    /// Another host's, with these volumes and the same destinations; its clock goes on from this
-    /// one's.
+    /// The daemon of another host, with these volumes and the same destinations. Its clock
+    /// continues from this daemon's.
     pub(crate) fn another_host(&self, names: &[&str]) -> Self {
         let other = Self::with_volumes(names);
         {
@@ -84,7 +84,7 @@ impl MemoryDaemon {
         other
     }
 
-    /// One whose volumes are EBS's.
+    /// A daemon whose volumes are on EBS.
     pub(crate) fn ebs(names: &[&str]) -> Self {
         let daemon = Self::with_volumes(names);
         daemon.lock().ebs = true;
@@ -92,18 +92,18 @@ impl MemoryDaemon {
         daemon
     }
 
-    /// The next call of this kind (`create_backup`, `volumes`, ..) goes wrong; several in a row
-    /// queue up.
+    /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
+    /// of one kind queue up.
     pub(crate) fn fault(&self, call: &str, fault: Fault) {
         self.lock().faults.entry(call.into()).or_default().insert(0, fault);
     }
 
-    /// Every call so far: its name and what it named, such as `create_snapshot vol1 vol1-2026..`.
+    /// Every call so far: its name and its arguments, such as `create_snapshot vol1 vol1-2026..`.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
     }
 
-    /// The calls that change something.
+    /// The calls so far that change something.
     pub(crate) fn writes(&self) -> Vec<String> {
         const WRITES: [&str; 3] = ["create_", "delete_", "mount_"];
         self.calls()
@@ -112,13 +112,12 @@ impl MemoryDaemon {
             .collect()
     }
 
-    /// The names of the backups that are there, oldest first.
+    /// The names of all backups, oldest first.
     pub(crate) fn backup_names(&self) -> Vec<String> {
         self.lock().stored().iter().map(|(url, _)| url.backup().to_owned()).collect()
     }
 
-    /// The ids of the EBS snapshots that Amazon still has, of volumes that are there and of those
-    /// that were deleted.
+    /// The ids of the EBS snapshots that Amazon still has, of existing and of deleted volumes.
     pub(crate) fn ebs_snapshots(&self) -> Vec<String> {
         let state = self.lock();
         let of_volumes = state.volumes.values().filter_map(|volume| volume.snapshots.as_ref());
@@ -172,7 +171,8 @@ impl MemoryDaemon {
     }
 }
 
-/// As the client reads Convoy's refusals: what they say is missing is not found.
+/// Convoy's refusal as the client reads it: the error is `NotFound` if the words say that something
+/// is missing.
 fn refused(message: impl Into<String>) -> Error {
     let message = message.into();
     let kind = if message.to_lowercase().contains("cannot find") {
@@ -212,7 +212,7 @@ impl State {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404))
     }
 
-    /// The EBS snapshot behind this URL, as Convoy's snapshot tells of it.
+    /// The EBS snapshot behind this URL, as Convoy describes it in its snapshot.
     fn ebs_snapshot(&mut self, url: &BackupUrl) -> Option<&mut DriverInfo> {
         let of_volumes = self.volumes.values_mut().filter_map(|volume| volume.snapshots.as_mut());
         let snapshots = of_volumes.chain([&mut self.at_amazon]).flat_map(BTreeMap::values_mut);
@@ -299,7 +299,8 @@ impl Daemon for MemoryDaemon {
                 return Err(refused("cannot find the backup in objectstore"));
             }
             let mut volume = state.new_volume(new.name.as_str());
-            // What a volume leaves that was only forgotten.
+            // A volume that was only forgotten leaves its snapshots to the next volume of the same
+            // name.
             volume.snapshots = state.forgotten.remove(new.name.as_str()).or(volume.snapshots);
             state.volumes.insert(new.name.to_string(), volume.clone());
             Ok(volume)
@@ -331,7 +332,7 @@ impl Daemon for MemoryDaemon {
             state.volume(name.as_str())?;
             let volume = state.volumes.remove(name.as_str());
             let left = volume.and_then(|volume| volume.snapshots);
-            // Convoy's EBS driver asks Amazon to delete the volume, and looks at no snapshots.
+            // Convoy's EBS driver asks Amazon to delete the volume. Its snapshots stay.
             if state.ebs {
                 state.at_amazon.extend(left.into_iter().flatten());
             } else if let Some(snapshots) = left.filter(|_| reference_only) {
@@ -439,7 +440,7 @@ impl Daemon for MemoryDaemon {
             {
                 return Ok(BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() });
             }
-            // Convoy keeps the time of the first volume of that name.
+            // Convoy keeps the creation time of the first volume with that name.
             let created = state.volume(&snapshot.volume_name)?.created_time.to_string();
             let volume_created =
                 state.first_created.entry(snapshot.volume_name.clone()).or_insert(created).clone();

@@ -1,11 +1,11 @@
-//! The volume daemon as everyone sees it.
+//! The volume daemon, independent of which one it is.
 //!
-//! [`Daemon`] is the one trait: the [`client`] implements it over Convoy's unix socket, the
+//! [`Daemon`] is the one trait. The [`client`] implements it over Convoy's unix socket, the
 //! built-in daemon (`crate::daemon`) over a folder, and [`dry_run`] over either without writing.
-//! [`server`] gives any of them a Convoy socket, with [`refusal`]s in Convoy's words.
-//! [`guards`] stand in front of whichever it is; scripts reach a daemon only through them. The
-//! [`model`] keeps the daemon's own field names, so that what a script returns is the daemon's
-//! native JSON; [`names`], [`url`] and [`time`] are parsed once, here.
+//! [`server`] serves any daemon on a socket in Convoy's protocol, and [`refusal`] has Convoy's
+//! words for errors. [`guards`] stand in front of every daemon: scripts reach a daemon only through
+//! them. The [`model`] keeps the daemon's own field names, so that a script returns the daemon's
+//! native JSON. [`names`], [`url`] and [`time`] parse what the daemon writes, in one place.
 
 mod backup;
 pub(crate) mod client;

@@ -1,5 +1,5 @@
-//! What the daemon answers, with its own field names, so that serialising gives its native JSON
-//! back.
+//! The daemon's answers. They keep the daemon's field names, so that serialising them gives the
+//! daemon's JSON again.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::{ApiTime, BackupUrl, Name, VOLUME_ID, names};
 
-/// What a driver tells of a volume or a snapshot: names and strings, as each driver likes.
+/// A driver's description of a volume or a snapshot: names and strings that each driver chooses.
 pub(crate) type DriverInfo = BTreeMap<String, String>;
 
-/// The daemon's settings (`General`) and its drivers', by name.
+/// The settings of the daemon (`General`) and of its drivers, by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Info {
     /// The daemon's settings.
@@ -29,7 +29,7 @@ impl Info {
         self.general.get("DefaultDriver").and_then(Value::as_str)
     }
 
-    /// The region of the EBS driver, where there is one.
+    /// The region of the EBS driver, if the daemon has that driver.
     pub(crate) fn ebs_region(&self) -> Option<&str> {
         self.drivers.get("ebs").and_then(|driver| driver.get("Region")).and_then(Value::as_str)
     }
@@ -44,17 +44,14 @@ impl Info {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Volume {
-    /// Its name.
     pub(crate) name: String,
-    /// The driver that holds it.
     pub(crate) driver: String,
-    /// Where it is mounted; empty where it is not.
+    /// The folder where the volume is mounted; empty if it is not mounted.
     pub(crate) mount_point: String,
-    /// When it was made.
     pub(crate) created_time: ApiTime,
-    /// The driver's own words.
+    /// The driver's description.
     pub(crate) driver_info: Option<DriverInfo>,
-    /// Its snapshots by name. Empty may hide an error of the driver.
+    /// The volume's snapshots by name. An empty map can hide an error of the driver.
     pub(crate) snapshots: Option<BTreeMap<String, Snapshot>>,
     /// Fields that this program does not know.
     #[serde(flatten)]
@@ -62,21 +59,22 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    /// Its snapshots, oldest first; ones made within the same second by name.
+    /// The volume's snapshots, oldest first. Snapshots of the same second are ordered by name.
     pub(crate) fn snapshots_by_time(&self) -> Vec<&Snapshot> {
         let mut all: Vec<_> = self.snapshots.iter().flat_map(BTreeMap::values).collect();
         all.sort_by(|a, b| a.order().cmp(&b.order()));
         all
     }
 
-    /// The id that the built-in daemon gives; Convoy gives none.
+    /// The id that the built-in daemon gives to the volume; Convoy gives none.
     pub(crate) fn id(&self) -> Option<&str> {
         self.driver_info.as_ref()?.get(VOLUME_ID).map(String::as_str)
     }
 
-    /// Its snapshots that were taken when it was there, newest first. Those of a volume that had
-    /// its name before and was only forgotten are kept under the new one's name; a time that can't
-    /// be read proves nothing.
+    /// The snapshots that were taken since this volume exists, newest first. A daemon keeps the
+    /// snapshots of a volume that was only forgotten, and lists them under the next volume of the
+    /// same name. A time that can't be parsed proves nothing, so such a snapshot counts as not this
+    /// volume's.
     pub(crate) fn own_snapshots(&self) -> impl Iterator<Item = &Snapshot> {
         self.snapshots_by_time()
             .into_iter()
@@ -84,23 +82,23 @@ impl Volume {
             .filter(|snapshot| self.was_there(&snapshot.created_time) == Some(true))
     }
 
-    /// The newest of its snapshots that are older than the volume itself.
+    /// The newest of the listed snapshots that are older than the volume itself.
     pub(crate) fn older_snapshot(&self) -> Option<&Snapshot> {
         let mut newest_first = self.snapshots_by_time().into_iter().rev();
         newest_first.find(|snapshot| self.was_there(&snapshot.created_time) == Some(false))
     }
 
-    /// The mark of its newest own snapshot that has one (see [`names::snapshot_mark`]).
+    /// The mark of the volume's newest own snapshot that has one (see [`names::snapshot_mark`]).
     pub(crate) fn mark(&self) -> Option<&str> {
         self.own_snapshots().find_map(|snapshot| names::snapshot_mark(&snapshot.name))
     }
 
-    /// Whether the volume was there at this time; `None` where either can't be read.
+    /// Whether the volume existed at this time; `None` if either time can't be parsed.
     pub(super) fn was_there(&self, time: &ApiTime) -> Option<bool> {
         Some(time.timestamp()? >= self.created_time.timestamp()?)
     }
 
-    /// The size in bytes, where the driver tells one.
+    /// The size in bytes, if the driver tells it.
     pub(crate) fn size(&self) -> Option<u64> {
         let info = self.driver_info.as_ref()?;
         ["Size", "VolumeSize"]
@@ -114,17 +112,17 @@ impl Volume {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Snapshot {
-    /// Its name, unique in the whole daemon.
+    /// Unique in the whole daemon.
     pub(crate) name: String,
-    /// The volume it is of; left out inside a volume's own listing.
+    /// The snapshot's volume; left out where the volume itself lists the snapshot.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) volume_name: String,
-    /// When that volume was made; only where one snapshot is inspected.
+    /// When the volume was made. Only the inspection of one snapshot tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) volume_created_at: Option<ApiTime>,
-    /// When it was made; empty for an EBS snapshot that was removed.
+    /// Empty for an EBS snapshot that was removed.
     pub(crate) created_time: ApiTime,
-    /// The driver's own words.
+    /// The driver's description.
     pub(crate) driver_info: Option<DriverInfo>,
     /// Fields that this program does not know.
     #[serde(flatten)]
@@ -132,41 +130,41 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// What snapshots are ordered by: the time in the name where this program made it (those go up
-    /// also where the clock went back), else the daemon's; then the name.
+    /// The sort key of snapshots. The time comes from the name if this program made it, because
+    /// those times increase even if the clock was set back. Otherwise the daemon's time counts. The
+    /// name comes last.
     pub(crate) fn order(&self) -> (Option<Timestamp>, &str) {
         (names::snapshot_time(&self.name).or(self.created_time.timestamp()), &self.name)
     }
 }
 
-/// Where a volume was mounted: the daemon's answer to a mount.
+/// The daemon's answer to a mount: where the volume was mounted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Mount {
-    /// The volume.
+    /// The volume's name.
     pub(crate) name: String,
     /// The folder with its files.
     pub(crate) mount_point: String,
 }
 
-/// What a new volume shall be.
+/// What a new volume should be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewVolume {
-    /// Its name.
     pub(crate) name: Name,
-    /// The driver; the daemon's default where none is given.
+    /// `None`: the daemon's default driver.
     pub(crate) driver: Option<String>,
-    /// Bytes; the driver's default where none is given.
+    /// In bytes. `None`: the driver's default.
     pub(crate) size: Option<u64>,
-    /// The backup to fill it from.
+    /// The backup to restore into the volume. `None`: the volume is empty.
     pub(crate) backup: Option<BackupUrl>,
-    /// The driver's own type: an EBS volume type.
+    /// The EBS volume type.
     pub(crate) volume_type: Option<String>,
-    /// EBS: provisioned operations a second.
+    /// EBS: provisioned I/O operations per second.
     pub(crate) iops: Option<u64>,
-    /// An existing volume of the driver's to take over.
+    /// The driver's id of an existing volume to take over.
     pub(crate) driver_volume_id: Option<String>,
-    /// Make it for a virtual machine.
+    /// Whether to prepare the volume for a virtual machine.
     pub(crate) prepare_for_vm: bool,
 }
 
@@ -215,7 +213,8 @@ mod tests {
             created_time: ApiTime::parse(created),
             ..Snapshot::default()
         };
-        // Taken with the clock in 2036; then it was set right, and names went on from there.
+        // The first snapshot was taken while the clock showed 2036. Then the clock was corrected,
+        // and the names continued from 2036.
         let wrong = snapshot("vol1-20360101T000000.000000Z", "Tue Jan 01 00:00:00 +0000 2036");
         let right = snapshot("vol1-20360101T000000.000001Z", "Mon Nov 23 07:00:48 +0000 2026");
         let all = [wrong, right].map(|snapshot| (snapshot.name.clone(), snapshot));

@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 /// A name that Convoy can work with: `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`, at most [`Name::MAX`]
 /// characters.
 ///
-/// Convoy itself does not check the name of a new volume: one named `a` makes its whole list come
-/// back empty. So names are checked here, before anything is sent. The daemon's own answers keep
-/// their strings unchecked: one odd name in a list must not hide the others.
+/// Convoy does not check the name of a new volume: a volume named `a` makes Convoy's whole list
+/// come back empty. So this program checks names before it sends anything. Names in the daemon's
+/// answers stay unchecked strings, because one odd name in a list must not hide the others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name(String);
 
 impl Name {
-    /// The longest name accepted: longer ones make file names that the vfs driver can't create.
+    /// The longest name accepted. The vfs driver can't create the files of longer names.
     pub(crate) const MAX: usize = 128;
 
-    /// Checks a name; `what` ("volume", "snapshot") is for the error.
+    /// Checks a name. The error calls it `what` ("volume", "snapshot").
     ///
     /// # Errors
     /// A usage error that says which rule the name breaks.
@@ -81,9 +81,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// How the time is written in a snapshot's name that this program made: `-20261123T074200.123456Z`.
+/// How a snapshot's name contains its time, if this program made the name:
+/// `-20261123T074200.123456Z`.
 pub(super) const SNAPSHOT_TIME: &str = "%Y%m%dT%H%M%S.%6fZ";
-/// The letters of a [`snapshot_mark`].
+/// The number of letters and digits in a [`snapshot_mark`].
 pub(super) const MARK_LENGTH: usize = 6;
 
 /// The time in the name of a snapshot that this program made.
@@ -91,13 +92,13 @@ pub(super) fn snapshot_time(name: &str) -> Option<Timestamp> {
     time_and_mark(name).map(|(time, _)| time)
 }
 
-/// The mark in the name of a snapshot that this program made: what tells the snapshots of a volume
-/// from those of another of the same name, where the daemon gives volumes no id.
+/// The mark in the name of a snapshot that this program made. The mark tells apart the snapshots of
+/// two volumes of the same name, where the daemon gives volumes no id.
 pub(super) fn snapshot_mark(name: &str) -> Option<&str> {
     time_and_mark(name).and_then(|(_, mark)| mark)
 }
 
-/// `vol1-20261123T074200.123456Z` and `vol1-20261123T074200.123456Z-k3f9q2`.
+/// Parses `vol1-20261123T074200.123456Z` and `vol1-20261123T074200.123456Z-k3f9q2`.
 fn time_and_mark(name: &str) -> Option<(Timestamp, Option<&str>)> {
     let is_mark = |text: &str| {
         text.len() == MARK_LENGTH

@@ -1,15 +1,14 @@
-//! Convoy's own words for what it refuses, byte for byte: scripts and Docker's plugins match on
-//! them.
+//! Convoy's own words for its refusals, byte for byte: scripts and Docker's plugins match on them.
 
 use crate::error::{Error, ErrorKind};
 
-/// A refusal in Convoy's words, status 400.
+/// A refusal in Convoy's words, with status 400.
 pub(crate) fn refused(words: impl Into<String>) -> Error {
     Error::new(ErrorKind::Daemon, words).with_status(400)
 }
 
-/// A refusal in Convoy's words because something is not there, status 400: Convoy keeps 404 for
-/// volumes alone.
+/// A refusal in Convoy's words because something does not exist, with status 400. Convoy uses 404
+/// for volumes only.
 fn missing(words: impl Into<String>) -> Error {
     Error::new(ErrorKind::NotFound, words).with_status(400)
 }
@@ -42,7 +41,7 @@ pub(crate) fn never_backed_up(volume: &str) -> Error {
     missing(format!("cannot find {}/volume.cfg in objectstore", volume_path(volume)))
 }
 
-/// Where Convoy would keep the backups of a volume; names of less than four characters are padded
+/// Where Convoy would keep the backups of a volume. Names shorter than four characters are padded
 /// with `!`.
 fn volume_path(volume: &str) -> String {
     let padded: Vec<char> = format!("{volume:!<4}").chars().collect();

@@ -1,5 +1,5 @@
-//! Gives any [`Daemon`] a Convoy socket: its API ([`routes`]) and Docker's volume plugin protocol
-//! ([`docker`]), answered byte for byte as Convoy does it.
+//! Serves any [`Daemon`] on a socket as Convoy does, byte for byte: Convoy's API ([`routes`]) and
+//! Docker's volume plugin protocol ([`docker`]).
 
 mod answer;
 mod calls;
@@ -44,16 +44,16 @@ use crate::{
 };
 use answer::Answer;
 
-/// The longest request body, in bytes; Convoy's longest is a URL and a few names.
+/// The longest request body, in bytes. The longest body that Convoy needs is a URL and a few names.
 const MAX_REQUEST_BODY: usize = 1 << 20;
-/// How long a client may take for its headers, and then for its body.
+/// How long a client may take to send its headers, and then its body.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// When the server ends: how long a client that has connected may take for its first request.
+/// While the server shuts down: how long a connected client may take to send its first request.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// The version of the API, as `User-Agent: Convoy-Client/N` must name it.
+/// The version of the API, which a client must send as `User-Agent: Convoy-Client/N`.
 const API_VERSION: &str = "1";
 
-/// A daemon on a socket.
+/// A daemon that is served on a socket.
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: UnixListener,
@@ -68,36 +68,37 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens on `socket`, which only this user may use; a dead socket that lies there is
-    /// replaced. Connections are answered once [`Server::run`] runs.
+    /// Listens on `socket`, which only this user may use. A socket on which no process listens any
+    /// more is replaced. [`Server::run`] answers the connections.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Busy`] where another daemon listens there, a configuration error
-    /// where something lies there that is no socket, an I/O error where it can't be made.
+    /// - [`crate::error::ErrorKind::Busy`] if another daemon listens there.
+    /// - A configuration error if the path holds something else than a socket.
+    /// - An I/O error if the socket can't be made.
     pub(crate) fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
         Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: Arc::default() }) })
     }
 
-    /// With what is known of the containers that use volumes; servers of one daemon share it.
+    /// Uses this record of the containers that use volumes. All servers of one daemon share it.
     pub(crate) fn with_mounts(mut self, mounts: Arc<Mounts>) -> Self {
         self.shared = Arc::new(Shared { daemon: self.shared.daemon.clone(), mounts });
         self
     }
 
-    /// Serves until `shutdown` comes: then it removes the socket, refuses new connections, and
-    /// ends when everyone who had connected before that has been answered and the last call to the
-    /// daemon is over, even one whose client has hung up.
+    /// Serves until `shutdown` completes. Then the server removes the socket and refuses new
+    /// connections. It returns when every connected client is answered and the last call to the
+    /// daemon has ended, even if the client of that call has hung up.
     ///
     /// # Errors
-    /// An I/O error where the listener can't be used.
+    /// An I/O error if the listener can't be used.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let Self { listener, file, shared } = self;
         let listener = tokio::net::UnixListener::from_std(listener)
             .map_err(|error| Error::io("cannot listen on the daemon's socket", &error))?;
         let (ending, ended) = watch::channel(());
-        // Each task that still works holds a clone of `working`: when the last is dropped, `done`
-        // ends.
+        // Each task that is still working holds a clone of `working`. When the last clone is
+        // dropped, `done` ends.
         let (working, mut done) = mpsc::channel::<Infallible>(1);
         tokio::pin!(shutdown);
         loop {
@@ -109,7 +110,8 @@ impl Server {
                         tokio::spawn(connection(stream, Arc::clone(&shared), ended.clone(), working.clone()));
                     }
                     Err(error) => {
-                        // Out of file descriptors, most likely: others must close theirs first.
+                        // The process is probably out of file descriptors. Other connections must
+                        // close first.
                         log::warn!("cannot accept a connection: {error}");
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
@@ -117,8 +119,8 @@ impl Server {
             }
         }
         drop(file);
-        // Who is in the queue has connected, and may have sent a write: to be cut off now would
-        // leave it in doubt.
+        // A client in the queue is connected and may have sent a write. Cutting it off now would
+        // leave the outcome of that write unknown.
         if let Err(error) = refuse_newcomers(&listener) {
             log::warn!("the daemon's socket was closed before everyone was heard: {error}");
         } else if let Ok(listener) = listener.into_std() {
@@ -141,14 +143,15 @@ impl Server {
     }
 }
 
-/// From here on, connecting fails; those who have connected can still be accepted.
+/// Makes new connections fail. Clients that are already connected can still be accepted.
 fn refuse_newcomers(listener: &tokio::net::UnixListener) -> std::io::Result<()> {
-    // The standard library shuts down streams alone; to the system it is the same call.
+    // The standard library can shut down streams only. To the system, the call is the same for a
+    // listener.
     let socket = std::os::unix::net::UnixStream::from(listener.as_fd().try_clone_to_owned()?);
     socket.shutdown(Shutdown::Read)
 }
 
-/// Answers the requests of one connection, until the client ends it or the server does.
+/// Answers the requests of one connection until the client or the server ends it.
 async fn connection(
     stream: UnixStream,
     shared: Arc<Shared>,
@@ -169,9 +172,10 @@ async fn connection(
     tokio::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        // An error means that the sender is gone, which is the signal.
+        // An error means that the sender was dropped, which is the signal to end.
         _ = ended.changed() => {
-            // It would close a connection whose request is on its way: that one is still answered.
+            // A graceful shutdown would close a connection whose first request is still on its way.
+            // That request is still answered.
             tokio::select! {
                 result = &mut connection => result,
                 _ = tokio::time::timeout_at(deadline, begins.changed()) => {
@@ -199,8 +203,8 @@ impl Asked {
     }
 }
 
-/// Finds out what is asked, reads the body, and lets the daemon work in a task of its own: the work
-/// goes on when the client hangs up, as it does in Convoy.
+/// Finds the route, reads the body, and calls the daemon in a separate task. The call continues
+/// when the client hangs up, as in Convoy.
 async fn serve(
     request: Request<Incoming>,
     shared: Arc<Shared>,

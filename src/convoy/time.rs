@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 const RUBY_DATE: &str = "%a %b %d %H:%M:%S %z %Y";
 
-/// A time in the daemon's own spelling, parsed once. Whole seconds, in the daemon's zone; two can
-/// be equal. The text is empty where the daemon has none (an EBS snapshot that was removed, a
-/// volume that was only mounted).
+/// A time in the daemon's spelling, parsed once. It has whole seconds, in the daemon's time zone,
+/// so two times can be equal. The text is empty if the daemon has no time (an EBS snapshot that was
+/// removed, a volume that was only mounted).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiTime {
     text: String,
@@ -17,23 +17,24 @@ pub struct ApiTime {
 }
 
 impl ApiTime {
-    /// The time that the daemon wrote as `text`; any text is kept, an unreadable one has no time.
+    /// Parses a time as the daemon writes it. A text that can't be parsed is kept, and has no
+    /// timestamp.
     pub fn parse(text: &str) -> Self {
         let time = strtime::parse(RUBY_DATE, text).and_then(|broken| broken.to_timestamp()).ok();
         Self { text: text.to_owned(), time }
     }
 
-    /// A time as Convoy would write it; parts of a second are dropped.
+    /// A time in Convoy's spelling. Fractions of a second are dropped.
     pub(crate) fn from_zoned(time: &Zoned) -> Self {
         Self::parse(&time.strftime(RUBY_DATE).to_string())
     }
 
-    /// The time, where the text has one.
+    /// The time, if the text could be parsed.
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.time
     }
 
-    /// The daemon's spelling.
+    /// The text as the daemon wrote it.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }

@@ -26,23 +26,20 @@ pub(crate) enum DestinationKind {
     S3 {
         /// The bucket's name.
         bucket: String,
-        /// The region; empty where the URL names none.
+        /// Empty if the URL names no region.
         region: String,
-        /// The path in the bucket, without slashes at its ends.
+        /// The path in the bucket, without slashes at either end.
         path: String,
     },
-    /// EBS: a snapshot is the backup, the destination is not used.
-    Ebs {
-        /// The region.
-        region: String,
-    },
+    /// EBS: a snapshot is the backup, so there is no destination.
+    Ebs { region: String },
 }
 
 impl Destination {
-    /// Reads a destination.
+    /// Parses a destination.
     ///
     /// # Errors
-    /// A usage error for a relative path, an unknown scheme, a missing bucket, a query.
+    /// A usage error for a relative path, an unknown scheme, a missing bucket, or a query.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         const FORMS: &str = "write vfs:///absolute/folder or s3://bucket@region/path";
         let wrong = |why: &str| {
@@ -92,7 +89,6 @@ impl Destination {
         &self.text
     }
 
-    /// What kind it is, with its parts.
     pub(crate) fn kind(&self) -> &DestinationKind {
         &self.kind
     }
@@ -110,7 +106,7 @@ impl Destination {
         matches!(self.kind, DestinationKind::S3 { .. })
     }
 
-    /// One spelling for all spellings of the same destination: what locks go by.
+    /// One spelling for all spellings of the same destination. Locks are named by it.
     pub(crate) fn key(&self) -> String {
         match &self.kind {
             DestinationKind::Vfs { path } => {
@@ -123,7 +119,8 @@ impl Destination {
         }
     }
 
-    /// As [`Destination::key`], with the region: the same destination, asked for in the same way.
+    /// As [`Destination::key`], but with the region. Two destinations with the same address are
+    /// reached in the same way.
     pub(crate) fn address(&self) -> String {
         match &self.kind {
             DestinationKind::S3 { region, .. } => format!("{} in {region}", self.key()),
@@ -147,16 +144,13 @@ impl fmt::Display for Destination {
 pub(crate) enum BackupUrl {
     /// A backup in Convoy's object store, or in the built-in daemon's repository.
     Stored {
-        /// Where it is.
         destination: Destination,
-        /// The backup's name.
         backup: String,
         /// The volume's name.
         volume: String,
     },
     /// An EBS snapshot.
     Ebs {
-        /// The region.
         region: String,
         /// The snapshot's id at AWS (`snap-..`).
         snapshot: String,
@@ -164,8 +158,8 @@ pub(crate) enum BackupUrl {
 }
 
 impl BackupUrl {
-    /// Reads a backup's URL; between the parts stands `&`, or what Go's JSON makes of it (`\u0026`,
-    /// `u0026`).
+    /// Parses a backup's URL. The parts are separated by `&`, or by what Go's JSON makes of it
+    /// (`\u0026`, `u0026`).
     ///
     /// # Errors
     /// A usage error that says what is missing.
@@ -230,7 +224,7 @@ impl BackupUrl {
         }
     }
 
-    /// The volume it is a backup of; an EBS URL does not say.
+    /// The name of the backup's volume; `None` for EBS, whose URLs do not name it.
     pub(crate) fn volume(&self) -> Option<&str> {
         match self {
             Self::Stored { volume, .. } => Some(volume),
@@ -238,7 +232,7 @@ impl BackupUrl {
         }
     }
 
-    /// The backup's name (at EBS, the snapshot's id).
+    /// The backup's name, or for EBS the snapshot's id.
     pub(crate) fn backup(&self) -> &str {
         match self {
             Self::Stored { backup, .. } => backup,

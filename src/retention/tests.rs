@@ -347,7 +347,7 @@ fn ten_thousand_items_are_planned_in_a_moment() {
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
-/// A small generator of numbers (xorshift), the same ones in each run.
+/// A small random number generator (xorshift) that gives the same numbers in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -384,7 +384,7 @@ impl Numbers {
         }
     }
 
-    /// Up to 60 items in no order: bursts, gaps, equal times, over clock changes.
+    /// Up to 60 items in random order, with bursts, gaps, equal times and changes of the clock.
     fn items(&mut self) -> Vec<Item> {
         let mut time = 1_288_000_000 + i64::try_from(self.below(40 * 86_400)).unwrap();
         let mut items = Vec::new();
@@ -406,7 +406,7 @@ impl Numbers {
     }
 }
 
-/// Many policies over many lists in zones with all sorts of clock changes.
+/// Checks many policies over many lists, in time zones with all sorts of clock changes.
 fn for_many(mut check: impl FnMut(&mut Numbers, &[Item], &Policy, &TimeZone)) {
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
     let zones = ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia"]
@@ -462,8 +462,8 @@ fn the_order_of_the_input_does_not_matter() {
 #[test]
 fn what_was_removed_would_never_have_been_wanted_again() {
     for_many(|numbers, items, policy, zone| {
-        // The floor counts items and not periods: a new month can take two old ones away, and it
-        // fills up from the rest.
+        // The minimum counts items, not periods. A new month can remove two old items from the kept
+        // ones, and the minimum then fills up from the rest.
         let policy = Policy { keep_at_least: None, ..policy.clone() };
         let newest = items.iter().map(|item| item.time.as_second()).max().unwrap_or(0);
         let later = newest + 1 + i64::try_from(numbers.below(60 * 86_400)).unwrap();

@@ -1,5 +1,5 @@
-//! Checks arguments against what a script declares: one place for the command line, the crontab and
-//! HTTP.
+//! Checks arguments against what a script declares. The command line, the crontab and HTTP all use
+//! this one place.
 
 use serde_json::{Map, Value};
 
@@ -12,27 +12,26 @@ use crate::{
     suggest,
 };
 
-/// A script's arguments, complete and typed: what `main` gets.
+/// A script's arguments, complete and typed, as `main` gets them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Arguments {
     values: Map<String, Value>,
 }
 
 impl Arguments {
-    /// All of them by the script's names: sizes in bytes, durations in seconds, `null` for what was
-    /// left out.
+    /// All arguments by parameter. Sizes are in bytes and durations in seconds; an argument that
+    /// was left out is its default or `null`.
     pub(crate) fn values(&self) -> &Map<String, Value> {
         &self.values
     }
 
-    /// One of them.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 }
 
 impl Script {
-    /// How the script is called, in one line: `backup [--volume VOLUME] [--create-snapshot]`.
+    /// One line that shows how to call the script: `backup [--volume VOLUME] [--create-snapshot]`.
     pub(crate) fn signature(&self) -> String {
         let mut line = self.name.clone();
         for parameter in &self.parameters {
@@ -84,7 +83,7 @@ impl Script {
         })
     }
 
-    /// Fills in what was left out.
+    /// Adds the defaults of arguments that were left out.
     fn complete(&self, mut given: Map<String, Value>) -> Result<Arguments> {
         let mut values = Map::new();
         for parameter in &self.parameters {
@@ -108,12 +107,13 @@ impl Script {
     }
 }
 
-/// Arguments as they stand on a command line or in a crontab: `--volume vol1`, `--volume=vol1`,
-/// `--create-snapshot`, `--no-create-snapshot`, `--create-snapshot=false`; a list's option is
-/// repeated.
+/// Arguments as they are written on a command line or in a crontab: `--volume vol1`,
+/// `--volume=vol1`, `--create-snapshot`, `--no-create-snapshot`, `--create-snapshot=false`. The
+/// option of a list is repeated.
 ///
 /// # Errors
-/// A usage error for anything unknown, repeated, missing or ill-typed, with the script's signature.
+/// A usage error, with the script's signature, if an argument is unknown, repeated, missing or of
+/// the wrong type.
 pub(crate) fn from_command_line(script: &Script, words: &[String]) -> Result<Arguments> {
     let mut given: Map<String, Value> = Map::new();
     let mut words = words.iter().peekable();
@@ -167,7 +167,7 @@ pub(crate) fn from_command_line(script: &Script, words: &[String]) -> Result<Arg
     script.complete(given)
 }
 
-/// Whether a word is an option and not a value: a negative number is a value.
+/// Whether a word is an option. A negative number is a value.
 fn looks_like_an_option(word: &str) -> bool {
     word.starts_with('-') && word.len() > 1 && !word[1..].starts_with(|c: char| c.is_ascii_digit())
 }
@@ -181,11 +181,12 @@ fn unexpected(script: &Script, word: &str) -> Error {
     Error::usage(format!("\"{word}\" is not expected here: arguments have names")).with_hint(hint)
 }
 
-/// Arguments as JSON: `{"volume": "vol1", "createSnapshot": true}`. `null` is the same as left out.
+/// Arguments as JSON: `{"volume": "vol1", "createSnapshot": true}`. `null` means that an argument
+/// is left out.
 ///
 /// # Errors
-/// A usage error for anything unknown, repeated (in another spelling), missing or ill-typed, with
-/// the script's signature.
+/// A usage error, with the script's signature, if an argument is unknown, repeated in another
+/// spelling, missing or of the wrong type.
 pub(crate) fn from_json(script: &Script, object: &Map<String, Value>) -> Result<Arguments> {
     let mut given = Map::new();
     for (name, value) in object {

@@ -1,16 +1,16 @@
-//! Finds calls of primitives that do not exist before anything runs: a script that would break
-//! half-way never begins.
+//! Finds calls of primitives that do not exist before a script runs. Otherwise such a script would
+//! fail half way.
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::{errors, primitives::NAMESPACES, reference::reference, thrown::located};
 use crate::error::Result;
 
-/// Looks at every call of a primitive with its namespace: the name must exist, with as many
-/// parameters as there are arguments. Types show only when the script runs.
+/// Checks each call of a primitive with its namespace: the name must exist with that number of
+/// parameters. Wrong types show only when the script runs.
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Script`] with the place of the first such call.
+/// [`crate::error::ErrorKind::Script`] with the place of the first wrong call.
 pub(crate) fn check(ast: &AST, file: &str, source: &str) -> Result<()> {
     let mut wrong: Option<(String, usize, Position)> = None;
     let mut imported: Vec<String> = Vec::new();

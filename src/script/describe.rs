@@ -1,4 +1,5 @@
-//! What a script declares, as JSON: for the command line's `--json`, the HTTP API and its document.
+//! A script's declaration as JSON: for `--json` on the command line, the HTTP API and its OpenAPI
+//! document.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::{
     parameter::{Parameter, ParameterKind},
 };
 
-/// All that a script says of itself, but for its source.
+/// Everything that a script declares, without its source.
 pub(crate) fn script(script: &Script) -> Value {
     json!({
         "name": script.name,

@@ -1,4 +1,4 @@
-//! The one place that builds an engine: its limits, its packages, what it may not do.
+//! The one place that builds an engine: its limits, its packages, and what a script may not do.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,13 +17,14 @@ use super::{
     run::{Run, RunTag},
 };
 
-/// Rhai's own functions, made once: making them costs a hundred times what an engine does.
+/// Rhai's standard functions, made once. Making them costs a hundred times as much as making an
+/// engine.
 static STANDARD: LazyLock<StandardPackage> = LazyLock::new(StandardPackage::new);
 
-/// An engine that parses scripts and can't run them.
+/// An engine that can parse scripts but not run them.
 pub(crate) fn for_compiling() -> Engine {
     let mut engine = Engine::new_raw();
-    // Nothing of a script may run, or be changed, before it is asked for.
+    // Nothing in a script may be evaluated or rewritten before it runs.
     engine.set_optimization_level(OptimizationLevel::None);
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
@@ -44,8 +45,8 @@ pub(crate) fn for_compiling() -> Engine {
     engine
 }
 
-/// Lets `default` be the key of a map, and `debug` a function of `log::`: both are words that Rhai
-/// keeps for itself.
+/// Allows `default` as the key of a map, and `debug` as a function of `log::`. Rhai reserves both
+/// words.
 #[expect(
     deprecated,
     reason = "not deprecated but \"volatile\", which is how Rhai marks what may change"
@@ -59,7 +60,7 @@ fn plain_words(engine: &mut Engine) {
     });
 }
 
-/// An engine for one run, which imports by `resolver`.
+/// An engine for one run, which resolves imports with `resolver`.
 pub(crate) fn for_run(run: &Arc<Run>, resolver: impl ModuleResolver + 'static) -> Engine {
     let mut engine = for_compiling();
     engine.set_module_resolver(resolver);

@@ -1,4 +1,5 @@
-//! Explains Rhai's errors: what was wrong in the words of scripts, where, and what was meant.
+//! Explains Rhai's errors in the words of scripts: what was wrong, where, and what may have been
+//! meant.
 
 use rhai::{EvalAltResult, ParseError, ParseErrorType};
 
@@ -13,7 +14,7 @@ use crate::{
     sync::lock,
 };
 
-/// A script that does not parse.
+/// The error for a script that does not parse.
 pub(crate) fn of_parsing(error: &ParseError, file: &str, source: &str) -> Error {
     located(parse_error(error.err_type()), file, source, error.position())
 }
@@ -35,7 +36,7 @@ fn parse_error(kind: &ParseErrorType) -> Error {
     }
 }
 
-/// Why a run failed: the innermost error, and the innermost place that is known.
+/// The error for a run that failed: the innermost error, at the innermost known place.
 pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error {
     let mut error = error;
     let script = file;
@@ -74,7 +75,7 @@ pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error 
             let sources = lock(&run.sources);
             located(translated, &file, sources.get(&file).map_or("", String::as_str), position)
         }
-        // Rhai does not say where a limit was hit; the file at least is known.
+        // Rhai does not say where a limit was reached. At least the file is known.
         None if matches!(translated.kind, ErrorKind::Script | ErrorKind::Limit) => {
             translated.context(script)
         }
@@ -119,7 +120,8 @@ fn translate(mut error: EvalAltResult) -> Error {
     }
 }
 
-/// A call that fits no function, in Rhai's words: `convoy::volume (i64)`.
+/// The error for a call that matches no function. `call` is in Rhai's words: `convoy::volume
+/// (i64)`.
 fn unknown_function(call: &str) -> Error {
     let (name, types) =
         call.split_once(" (").map_or((call, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
@@ -128,7 +130,7 @@ fn unknown_function(call: &str) -> Error {
     unknown_call(name.trim(), &types)
 }
 
-/// A call of a function that does not exist, or not with these arguments.
+/// The error for a call of a function that does not exist, or not with these arguments.
 pub(crate) fn unknown_call(path: &str, arguments: &str) -> Error {
     let known = reference();
     let namesakes: Vec<&str> = known

@@ -1,4 +1,4 @@
-//! What a run gives the primitives of its script.
+//! What the host gives to the primitives of a running script.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -16,33 +16,32 @@ use crate::{
     run_words::Trigger,
 };
 
-/// What a run gives the primitives of its script.
+/// What the host gives to the primitives of a running script.
 pub(crate) struct Host {
     /// The guarded daemon.
     pub(crate) guards: Arc<Guards>,
-    /// Where the primitives' asynchronous work is done.
+    /// The runtime on which primitives do their asynchronous work.
     pub(crate) runtime: Handle,
-    /// Ends the run when it is cancelled.
+    /// Cancels the run.
     pub(crate) cancellation: CancellationToken,
-    /// When the run must be over.
+    /// The run ends at this time. `None`: the run has no deadline.
     pub(crate) deadline: Option<Instant>,
-    /// The time that `time::` and `retention::` go by.
+    /// The clock of `time::` and `retention::`.
     pub(crate) clock: Arc<dyn Clock>,
-    /// The configuration that scripts may see.
+    /// The configuration that scripts can read.
     pub(crate) settings: Arc<Settings>,
-    /// Which run this is.
     pub(crate) run: RunInfo,
-    /// Hears what the script says.
+    /// Receives the log and the progress of the script.
     pub(crate) listener: Arc<dyn Listener>,
-    /// Takes what the script wants people to know.
+    /// Receives the alerts and messages of the script.
     pub(crate) message_sink: Arc<dyn MessageSink>,
-    /// How many steps of a script, in all its threads together, are too many.
+    /// The most steps that the script may take, in all its threads together.
     pub(crate) max_operations: u64,
 }
 
 impl Host {
-    /// A host with this daemon, and defaults for the rest: no deadline, the system's clock,
-    /// notifications to the log.
+    /// A host over this daemon, with defaults for the rest: no deadline, the system's clock, and
+    /// messages that go to the log.
     pub(crate) fn new(guards: Arc<Guards>, runtime: Handle) -> Self {
         Self {
             guards,
@@ -59,14 +58,14 @@ impl Host {
     }
 }
 
-/// The configuration that scripts may see. Secrets do not belong here.
+/// The configuration that scripts can read. Secrets must not be here.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// Where backups go unless a script says otherwise.
+    /// The destination of backups, unless a script names another one.
     pub(crate) destination: Option<Destination>,
     /// Whether `backup` deletes a volume's older snapshots.
     pub(crate) delete_old_snapshots: bool,
-    /// Other values, by the name that `config::get` knows them by.
+    /// Further values, by their names in `config::get`.
     pub(crate) values: BTreeMap<String, Value>,
 }
 
@@ -76,27 +75,26 @@ impl Default for Settings {
     }
 }
 
-/// Which run this is.
+/// The identity of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunInfo {
-    /// Its id.
     pub(crate) id: String,
-    /// Who started it.
+    /// What started the run.
     pub(crate) trigger: Trigger,
-    /// Whether nothing is to be written.
+    /// Whether the run may write nothing.
     pub(crate) dry_run: bool,
 }
 
-/// Hears what a script says while it runs. The `log` crate gets the log's lines in any case, under
-/// the script's name.
+/// Receives what a script says while it runs. The log's lines also go to the `log` crate, under the
+/// script's name.
 pub(crate) trait Listener: Send + Sync {
-    /// A line for the run's log.
+    /// A line of the run's log.
     fn log(&self, _level: log::Level, _message: &str) {}
     /// What the script is about to do.
     fn progress(&self, _text: &str) {}
 }
 
-/// Hears nothing: the log has it all.
+/// Ignores everything. The log still has the lines.
 pub(crate) struct Silent;
 
 impl Listener for Silent {}

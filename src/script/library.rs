@@ -1,4 +1,5 @@
-//! Finds scripts: the built-in ones, and the user's, which override those of the same name.
+//! Finds scripts: the built-in ones and the user's. A user's script overrides the built-in one of
+//! the same name.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,44 +12,39 @@ use std::{
 use rhai::AST;
 use sha2::{Digest, Sha256};
 
-use super::{check, effect::Effect, engine, errors, manifest, parameter::Parameter};
+use super::{
+    check,
+    effect::Effect,
+    engine, errors,
+    manifest::{self, Manifest},
+    parameter::Parameter,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     sync::lock,
 };
 
-/// The built-in scripts, by name.
-const SCRIPTS: [(&str, &str); 8] = [
-    ("backup", include_str!("../../scripts-rhai/backup.rhai")),
-    ("backups", include_str!("../../scripts-rhai/backups.rhai")),
-    ("create", include_str!("../../scripts-rhai/create.rhai")),
-    ("prune", include_str!("../../scripts-rhai/prune.rhai")),
-    ("remove", include_str!("../../scripts-rhai/remove.rhai")),
-    ("restore", include_str!("../../scripts-rhai/restore.rhai")),
-    ("snapshot", include_str!("../../scripts-rhai/snapshot.rhai")),
-    ("volumes", include_str!("../../scripts-rhai/volumes.rhai")),
-];
+// build.rs makes both tables from the folder scripts-rhai/: `SCRIPTS` has the default scripts by
+// name, and `MODULES` has what they share, by import path.
+include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
-/// What the built-in scripts share, by the path that imports it.
-const MODULES: [(&str, &str); 1] =
-    [("lib/volumes", include_str!("../../scripts-rhai/lib/volumes.rhai"))];
-
-/// No script is longer than this.
+/// The longest script, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// So many scripts are kept parsed.
+/// The most scripts that are kept parsed. The cache is emptied when it is full.
 const MOST_PARSED: usize = 100;
 
-/// A script by its library's folder and its name.
+/// Parsed scripts by their folder and name.
 type Parsed = HashMap<(Option<PathBuf>, String), Script>;
 
-/// What was parsed already: a request each second shall not parse the same text each second.
+/// The cache of parsed scripts, so that a request every second does not parse the same text every
+/// second.
 fn parsed() -> MutexGuard<'static, Parsed> {
     static PARSED: LazyLock<Mutex<Parsed>> = LazyLock::new(Mutex::default);
     lock(&PARSED)
 }
 
-/// All scripts that can be run.
+/// All scripts that can be run: the built-in ones, and those of the user's folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Library {
     folder: Option<PathBuf>,
@@ -57,13 +53,12 @@ pub(crate) struct Library {
 /// Where a script comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// It is part of the program.
+    /// The script is part of the program.
     BuiltIn,
-    /// It is a file of the user's.
+    /// The script is a file of the user's.
     File {
-        /// The file.
         path: PathBuf,
-        /// Whether there is a built-in script of the same name, which this one replaces.
+        /// Whether the file replaces a built-in script of the same name.
         overrides: bool,
     },
 }
@@ -80,54 +75,54 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A script as a list of scripts shows it.
+/// A script as an entry in a list of scripts.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
-    /// Its name.
     pub(crate) name: String,
-    /// Where it comes from.
     pub(crate) origin: Origin,
-    /// The first line of its doc; the error where it can't be loaded.
+    /// The first line of the script's doc, or the error if the script can't be loaded.
     pub(crate) doc: Result<String>,
 }
 
-/// A script, ready to run.
+/// A parsed script, ready to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
-    /// Its name: the file's, without `.rhai`.
+    /// The name of the script's file, without `.rhai`.
     pub(crate) name: String,
-    /// Where it comes from.
     pub(crate) origin: Origin,
-    /// Its text.
+    /// The text of the script.
     pub(crate) source: String,
-    /// The SHA-256 of its text, in hexadecimal.
+    /// The SHA-256 of the text, in hexadecimal.
     pub(crate) digest: String,
-    /// Its `//!` lines.
+    /// The text of the script's `//!` lines.
     pub(crate) doc: String,
-    /// What it takes, in the order in which it says so.
+    /// The parameters, in the order of their declaration.
     pub(crate) parameters: Vec<Parameter>,
-    /// Whether it says that it writes nothing (`const READ_ONLY = true;`); the guards see to it
-    /// that this is so.
+    /// Whether the script declares that it writes nothing (`const READ_ONLY = true;`). The guards
+    /// enforce it.
     pub(crate) read_only: bool,
-    /// What it says that it does (`const DOES = ["backup"];`). A script that says nothing and takes
-    /// the place of a default one does what that one does, as far as is known.
+    /// What the script declares that it does (`const DOES = ["backup"];`). A script that declares
+    /// nothing but replaces a default script is taken to do the same as the default one.
     pub(crate) does: Vec<Effect>,
-    /// Whether it may do more than that: a script of the user's that says nothing of what it does.
+    /// Whether the script may do more than `does` says: the user's scripts may, if they declare
+    /// nothing.
     pub(crate) may_do_more: bool,
+    /// What an empty list as the script's result means (`const IF_EMPTY = "there are no backups";`).
+    pub(crate) if_empty: Option<String>,
     pub(crate) ast: AST,
-    /// What errors call its file.
+    /// The script's file in the words of errors.
     pub(crate) file: String,
-    /// Where its imports are looked for before the built-in ones.
+    /// Imports are looked for in this folder first, then among the built-in files.
     pub(crate) folder: Option<PathBuf>,
 }
 
 impl Script {
-    /// Whether it may do this: it says so, or says nothing.
+    /// Whether the script may have this effect: it declares the effect, or declares nothing.
     pub(crate) fn may(&self, what: Effect) -> bool {
         self.may_do_more || self.does.contains(&what)
     }
 
-    /// Whether it may delete what its user does not think of.
+    /// Whether the script may delete backups, snapshots or volumes.
     pub(crate) fn may_delete(&self) -> bool {
         self.may(Effect::Prune) || self.may(Effect::Delete)
     }
@@ -137,7 +132,7 @@ impl Library {
     /// The built-in scripts, and those of a folder, which override them.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] where the folder is missing, is none, or can't be read.
+    /// [`ErrorKind::Configuration`] if the folder is missing, is not a folder, or can't be read.
     pub(crate) fn new(folder: Option<PathBuf>) -> Result<Self> {
         let folder = match folder {
             None => None,
@@ -158,10 +153,10 @@ impl Library {
         Ok(Self { folder })
     }
 
-    /// All scripts by name; one that can't be loaded is listed with its error.
+    /// All scripts by name. A script that can't be loaded is listed with its error.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] where the user's folder can no longer be read.
+    /// [`ErrorKind::Configuration`] if the user's folder can no longer be read.
     pub(crate) fn list(&self) -> Result<Vec<Listed>> {
         let names = self.names()?;
         Ok(names
@@ -173,7 +168,7 @@ impl Library {
                 let path = self.folder.as_ref().map(|folder| folder.join(format!("{name}.rhai")));
                 let origin = match path.filter(|path| path.symlink_metadata().is_ok()) {
                     Some(path) => {
-                        Origin::File { path, overrides: built_in(&SCRIPTS, &name).is_some() }
+                        Origin::File { path, overrides: built_in(SCRIPTS, &name).is_some() }
                     }
                     None => Origin::BuiltIn,
                 };
@@ -182,12 +177,12 @@ impl Library {
             .collect())
     }
 
-    /// A script's text and where it comes from.
+    /// A script's text and origin.
     ///
     /// # Errors
-    /// A usage error where there is no such script, with the nearest name.
+    /// A usage error if there is no such script; the hint has the nearest name.
     pub(crate) fn source(&self, name: &str) -> Result<(String, Origin)> {
-        let overrides = built_in(&SCRIPTS, name);
+        let overrides = built_in(SCRIPTS, name);
         if is_name(name) {
             let file = format!("{name}.rhai");
             if let Some((text, path)) =
@@ -206,22 +201,24 @@ impl Library {
         ))
     }
 
-    /// A script, parsed and with its declaration read; nothing of it is run.
+    /// Parses a script and reads its declaration. Nothing of the script runs.
     ///
     /// # Errors
-    /// A usage error where there is no such script; [`ErrorKind::Script`] with the place where it
+    /// A usage error if there is no such script; [`ErrorKind::Script`] with the place if the script
     /// is wrong.
     pub(crate) fn load(&self, name: &str) -> Result<Script> {
         let (source, origin) = self.source(name)?;
         self.parse(name, source, origin)
     }
 
-    /// A script from a file anywhere, to check it before it is put into the folder. Its imports are
-    /// those of this library.
+    /// Parses a script from any file, to check it before it goes into the folder. Its imports are
+    /// resolved as for the scripts of this folder.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where the file can't be read; [`ErrorKind::Configuration`] where it is no
-    /// file or too long for a script; [`ErrorKind::Script`] with the place where it is wrong.
+    /// - [`ErrorKind::Io`] if the file can't be read.
+    /// - [`ErrorKind::Configuration`] if the path is not a file, or the file is too long for a
+    ///   script.
+    /// - [`ErrorKind::Script`] with the place if the script is wrong.
     pub(crate) fn load_file(&self, path: &Path) -> Result<Script> {
         let text = read_bounded(path)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -230,7 +227,7 @@ impl Library {
                 "use small letters, digits, \"_\" and \"-\", a letter first, and end the file's name in .rhai",
             ));
         }
-        let overrides = built_in(&SCRIPTS, &name).is_some();
+        let overrides = built_in(SCRIPTS, &name).is_some();
         self.parse(&name, text, Origin::File { path: path.to_owned(), overrides })
     }
 
@@ -258,17 +255,22 @@ impl Library {
             .compile(&source)
             .map_err(|error| errors::of_parsing(&error, &file, &source))?;
         ast.set_source(file.as_str());
-        let parameters = manifest::read(&ast, &file, &source)?;
-        let read_only = manifest::read_only(&ast, &file, &source)?;
-        let declared = manifest::does(&ast, read_only, &file, &source)?;
+        let Manifest { parameters, read_only, does, if_empty } =
+            manifest::read(&ast, &file, &source)?;
         check::check(&ast, &file, &source)?;
         let is_own = origin != Origin::BuiltIn;
+        // What a script does not say itself, the default one in whose place it stands says for it.
+        let overridden = match &origin {
+            Origin::File { overrides: true, .. } => Self { folder: None }.load(name).ok(),
+            _ => None,
+        };
         Ok(Script {
-            may_do_more: is_own && !read_only && declared.is_none(),
-            does: declared.unwrap_or_else(|| match &origin {
-                Origin::File { overrides: true, .. } if !read_only => does_by_default(name),
+            may_do_more: is_own && !read_only && does.is_none(),
+            does: does.unwrap_or_else(|| match &overridden {
+                Some(default) if !read_only => default.does.clone(),
                 _ => Vec::new(),
             }),
+            if_empty: if_empty.or_else(|| overridden?.if_empty),
             name: name.to_owned(),
             digest: Sha256::digest(source.as_bytes())
                 .iter()
@@ -310,8 +312,8 @@ impl Library {
     }
 }
 
-/// The text of a module, and what errors call its file: the user's where there is one, else the
-/// built-in one.
+/// The text of an imported file, and the file in the words of errors. The user's file comes before
+/// the built-in one.
 ///
 /// `path` is as a script wrote it: `lib/volumes`, `lib/volumes.rhai`, `backup`.
 pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, String)> {
@@ -329,7 +331,7 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
     {
         return Ok((text, file.display().to_string()));
     }
-    if let Some(text) = built_in(&MODULES, path).or_else(|| built_in(&SCRIPTS, path)) {
+    if let Some(text) = built_in(MODULES, path).or_else(|| built_in(SCRIPTS, path)) {
         return Ok((text.to_owned(), format!("{path}.rhai (built in)")));
     }
     let otherwise = match folder {
@@ -348,17 +350,12 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
         )))
 }
 
-/// What the built-in script of this name does.
-fn does_by_default(name: &str) -> Vec<Effect> {
-    Library { folder: None }.load(name).map(|script| script.does).unwrap_or_default()
-}
-
 fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// A file's text and its path, where it is there and inside the folder even after its symbolic
-/// links are followed.
+/// A file's text and path. `None` if there is no such file. A symbolic link that leads out of the
+/// folder is an error.
 fn read_inside(folder: &Path, relative: &str) -> Result<Option<(String, PathBuf)>> {
     let path = folder.join(relative);
     let cannot =
@@ -387,8 +384,8 @@ fn read_inside(folder: &Path, relative: &str) -> Result<Option<(String, PathBuf)
     Ok(Some((read_bounded(&real)?, path)))
 }
 
-/// The text of a script's file. What is none is not even opened: a FIFO would wait for a writer,
-/// and a device has no end.
+/// The text of a script's file. Anything else than a file is not even opened: a FIFO would wait for
+/// a writer, and a device may never end.
 fn read_bounded(path: &Path) -> Result<String> {
     let cannot =
         |error: std::io::Error| Error::io(format!("cannot read \"{}\"", path.display()), &error);
@@ -397,8 +394,8 @@ fn read_bounded(path: &Path) -> Result<String> {
     if !path.metadata().map_err(cannot)?.is_file() {
         return Err(too_long());
     }
-    // One byte more than it may have tells, whatever its size was said to be (files in /proc have
-    // none).
+    // Reading one byte more than allowed shows that the file is too long. Its reported size can't
+    // be trusted: files in /proc report none.
     let mut text = Vec::new();
     std::fs::File::open(path)
         .map_err(cannot)?
@@ -414,7 +411,7 @@ fn read_bounded(path: &Path) -> Result<String> {
 /// Checks the name of a new script.
 ///
 /// # Errors
-/// A usage error where it can't be one.
+/// A usage error if the name is not allowed.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     if is_name(name) {
         return Ok(());
@@ -423,7 +420,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         .with_hint("a name is lower-case letters, digits, \"-\" or \"_\", the first a letter"))
 }
 
-/// Whether a script can be called so: `^[a-z][a-z0-9_-]*$`.
+/// Whether the name is allowed for a script: `^[a-z][a-z0-9_-]*$`.
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
@@ -431,7 +428,7 @@ fn is_name(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))
 }
 
-/// The text of doc lines without their `//!`.
+/// The text of the doc lines without their `//!`.
 fn doc(lines: &str) -> String {
     let lines: Vec<&str> = lines
         .lines()

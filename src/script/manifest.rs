@@ -1,4 +1,4 @@
-//! What a script declares of itself, read from its syntax tree without running it.
+//! A script's declaration, read from its syntax tree without running it.
 //!
 //! ```rhai
 //! //! Back up one volume, or every volume.
@@ -9,8 +9,8 @@
 //! };
 //! ```
 //!
-//! A declaration is literal data: whoever lists scripts, shows help or checks a crontab needs no
-//! engine and risks nothing.
+//! A declaration is literal data. So listing scripts, showing help or checking a crontab needs no
+//! engine and runs no script.
 
 use rhai::{AST, Expr, FnAccess, Position, Stmt};
 use serde_json::Value;
@@ -22,16 +22,16 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// The constant that holds a script's declaration.
+/// The constant that declares a script's parameters.
 const NAME: &str = "PARAMETERS";
 
-/// The constant by which a script says that it writes nothing.
+/// The constant that declares that a script writes nothing.
 const READ_ONLY: &str = "READ_ONLY";
 
-/// The constant by which a script says what it does.
+/// The constant that declares what a script does.
 const DOES: &str = "DOES";
 
-/// The words that `type:` knows.
+/// The words that `type:` accepts.
 const TYPES: [&str; 11] = [
     "string",
     "int",
@@ -46,8 +46,8 @@ const TYPES: [&str; 11] = [
     "destination",
 ];
 
-/// The flags that every command of the command line has: a script's parameter of that name could
-/// never be given there.
+/// The flags of every command. A parameter with such a name could never be given on the command
+/// line.
 pub(crate) const RESERVED: [&str; 11] = [
     "dry_run",
     "json",
@@ -62,7 +62,22 @@ pub(crate) const RESERVED: [&str; 11] = [
     "version",
 ];
 
-/// Where a declaration is read, for the errors.
+/// The constant that declares what an empty list as the script's result means.
+const IF_EMPTY: &str = "IF_EMPTY";
+
+/// A script's declaration.
+pub(crate) struct Manifest {
+    /// In the order of their declaration.
+    pub(crate) parameters: Vec<Parameter>,
+    /// `const READ_ONLY = true;`
+    pub(crate) read_only: bool,
+    /// `const DOES = ["snapshot", "backup"];`
+    pub(crate) does: Option<Vec<Effect>>,
+    /// `const IF_EMPTY = "there are no backups";`
+    pub(crate) if_empty: Option<String>,
+}
+
+/// Where a declaration is read; errors name the place.
 struct Reader<'a> {
     file: &'a str,
     source: &'a str,
@@ -73,7 +88,7 @@ impl Reader<'_> {
         located(Error::new(ErrorKind::Script, message), self.file, self.source, position)
     }
 
-    /// What a constant of the script's is set to; `None` where there is none of this name.
+    /// The value of the script's constant `name`; `None` if the script has no such constant.
     fn constant<'a>(&self, ast: &'a AST, name: &str, example: &str) -> Result<Option<&'a Expr>> {
         for statement in ast.statements() {
             if let Stmt::Var(variable, flags, position) = statement
@@ -91,14 +106,21 @@ impl Reader<'_> {
     }
 }
 
-/// The parameters that a script declares, in the order in which it does.
+/// Reads a script's declaration.
 ///
 /// # Errors
-/// [`ErrorKind::Script`] with the place of the first thing that is wrong in the declaration, or
-/// where there is no `main`.
-pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>> {
+/// [`ErrorKind::Script`] with the place of the first mistake in a declaration, or if there is no
+/// `main`.
+pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Manifest> {
     let reader = Reader { file, source };
     check_main(ast, &reader)?;
+    let parameters = parameters(ast, &reader)?;
+    let read_only = read_only(ast, &reader)?;
+    let does = does(ast, read_only, &reader)?;
+    Ok(Manifest { parameters, read_only, does, if_empty: if_empty(ast, &reader)? })
+}
+
+fn parameters(ast: &AST, reader: &Reader<'_>) -> Result<Vec<Parameter>> {
     let Some(declared) = reader.constant(ast, NAME, "#{ .. }")? else { return Ok(Vec::new()) };
     let Expr::Map(map, _) = declared else {
         return Err(reader
@@ -109,7 +131,7 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
     };
     let mut parameters: Vec<Parameter> = Vec::new();
     for (name, declaration) in &map.0 {
-        let parameter = parameter(&reader, &name.name, name.pos, declaration)?;
+        let parameter = parameter(reader, &name.name, name.pos, declaration)?;
         if let Some(twin) = parameters
             .iter()
             .find(|p| crate::suggest::fold(&p.name) == crate::suggest::fold(&parameter.name))
@@ -135,12 +157,7 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Vec<Parameter>
     Ok(parameters)
 }
 
-/// Whether a script says that it writes nothing: `const READ_ONLY = true;`.
-///
-/// # Errors
-/// [`ErrorKind::Script`] with its place where that is neither `true` nor `false`, or no constant.
-pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
-    let reader = Reader { file, source };
+fn read_only(ast: &AST, reader: &Reader<'_>) -> Result<bool> {
     match reader.constant(ast, READ_ONLY, "true")? {
         None => Ok(false),
         Some(Expr::BoolConstant(value, _)) => Ok(*value),
@@ -153,19 +170,7 @@ pub(crate) fn read_only(ast: &AST, file: &str, source: &str) -> Result<bool> {
     }
 }
 
-/// What a script says that it does: `const DOES = ["snapshot", "backup"];`; `None` where it says
-/// nothing.
-///
-/// # Errors
-/// [`ErrorKind::Script`] with its place where that is no list of known words written out, or no
-/// constant, or where the script says that it only reads.
-pub(crate) fn does(
-    ast: &AST,
-    read_only: bool,
-    file: &str,
-    source: &str,
-) -> Result<Option<Vec<Effect>>> {
-    let reader = Reader { file, source };
+fn does(ast: &AST, read_only: bool, reader: &Reader<'_>) -> Result<Option<Vec<Effect>>> {
     let Some(declared) = reader.constant(ast, DOES, "[\"backup\"]")? else { return Ok(None) };
     let at = declared.start_position();
     let literal =
@@ -193,6 +198,16 @@ pub(crate) fn does(
             .with_hint(format!("take {READ_ONLY} or {DOES} out")));
     }
     Ok(Some(all))
+}
+
+fn if_empty(ast: &AST, reader: &Reader<'_>) -> Result<Option<String>> {
+    match reader.constant(ast, IF_EMPTY, "\"there are no backups\"")? {
+        None => Ok(None),
+        Some(Expr::StringConstant(text, _)) => Ok(Some(text.to_string())),
+        Some(other) => Err(reader
+            .wrong(other.start_position(), format!("{IF_EMPTY} must be a string, written out here"))
+            .with_hint("write const IF_EMPTY = \"there are no backups\";")),
+    }
 }
 
 fn check_main(ast: &AST, reader: &Reader<'_>) -> Result<()> {
@@ -328,7 +343,7 @@ fn parameter(
     Ok(parameter)
 }
 
-/// The type that a declaration names; `None` for a choice, whose choices stand beside it.
+/// The type that a declaration names. `None` for a choice, whose values are declared beside it.
 fn read_kind(
     reader: &Reader<'_>,
     name: &str,

@@ -1,78 +1,71 @@
-//! What a script says to people, and who takes it.
+//! Messages of a script to people, and who takes them.
 
 use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::error::Result;
 
-/// Which script speaks to people, in which run.
+/// The script and the run that a message comes from.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Speaker {
-    /// The script's name.
     pub(crate) script: String,
-    /// The run's id.
     pub(crate) run: String,
 }
 
-/// An e-mail that a script writes.
+/// An e-mail that a script sends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mail {
-    /// The addresses; none: the configured ones.
+    /// The addresses. Empty: the configured addresses.
     pub(crate) to: Vec<String>,
-    /// The subject.
     pub(crate) subject: String,
-    /// The plain text.
     pub(crate) text: String,
-    /// The HTML in its place, for mail programs that show it; made from the text where there is
-    /// none.
+    /// The HTML form of the text, for mail programs that show it. `None`: made from the text.
     pub(crate) html: Option<String>,
 }
 
-/// What a script posts to the webhook.
+/// A message that a script posts to the webhook.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Post {
-    /// The subject.
     pub(crate) subject: String,
-    /// The text.
     pub(crate) text: String,
-    /// JSON of the script's own, posted as it is where the webhook takes JSON.
+    /// The script's own JSON, posted unchanged if the webhook takes JSON.
     pub(crate) body: Option<Value>,
 }
 
-/// Takes what a script wants people to know. Whether people can be reached is no concern of the
-/// script's: what can't be sent now is sent later.
+/// Takes a script's messages to people. A script need not care whether people can be reached: what
+/// can't be sent now is sent later.
 #[async_trait]
 pub(crate) trait MessageSink: Send + Sync {
-    /// A run begins. `read_only`: it is a dry one, or its script writes nothing.
+    /// A run begins. `read_only` is set for a dry run, and for a script that writes nothing.
     fn run_started(&self, _speaker: &Speaker, _read_only: bool) {}
 
-    /// Something is wrong and somebody should look.
+    /// An alert: something is wrong and needs a look.
     ///
     /// # Errors
-    /// Where the message could not be handed over.
+    /// If the message could not be handed over.
     async fn problem(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()>;
 
-    /// Something is worth knowing.
+    /// News without a problem.
     ///
     /// # Errors
-    /// Where the message could not be handed over.
+    /// If the message could not be handed over.
     async fn info(&self, speaker: &Speaker, subject: &str, text: &str) -> Result<()>;
 
-    /// An e-mail of the script's own.
+    /// An e-mail that the script wrote.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for an address that is none; or where the message could not be handed
+    /// [`ErrorKind::Usage`] for a wrong address; another kind if the message could not be handed
     /// over.
     async fn email(&self, speaker: &Speaker, mail: Mail) -> Result<()>;
 
-    /// Something for the configured webhook.
+    /// A message for the configured webhook.
     ///
     /// # Errors
-    /// Where the message could not be handed over.
+    /// If the message could not be handed over.
     async fn webhook(&self, speaker: &Speaker, post: Post) -> Result<()>;
 }
 
-/// Tells the log.
+/// Writes messages to the log instead of sending them.
 pub(crate) struct NotifyLog;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What a run of a script came to.
+//! The outcome of a script's run.
 
 use std::collections::BTreeSet;
 
@@ -7,34 +7,39 @@ use serde_json::Value;
 
 use crate::run_words::RunStatus;
 
-/// What a script's run came to.
+/// The outcome of a script's run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Outcome {
     /// What the script's `main` returned.
     pub(crate) result: Value,
-    /// What went wrong on the way without ending the run.
+    /// The errors that did not end the run.
     pub(crate) failures: Vec<Failure>,
 }
 
-/// One thing that went wrong in a run that went on.
+/// An error that did not end the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    /// The volume it was about.
+    /// The volume that the error is about.
     pub(crate) volume: String,
     /// The [`ErrorKind`]'s code.
     pub(crate) code: String,
-    /// What was wrong.
+    /// What was wrong, as in [`Error`](crate::error::Error).
     pub(crate) message: String,
-    /// What to do about it, where that is known.
+    /// What to do about the error, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
 }
 
 impl Outcome {
-    /// Done without failures; failed where there are failures and the result is an array without
-    /// one good element; else partial. What failed has an `Error`. In a plan (its elements have
-    /// `Keep`), nothing of a volume that failed went well but what was deleted: to keep the rest
-    /// was no work.
+    /// The status that the run ends with.
+    ///
+    /// - Done: there are no failures.
+    /// - Failed: there are failures, and the result is an array without a good element.
+    /// - Partial: everything else.
+    ///
+    /// An element with `Error` is bad. In a plan, whose elements have `Keep`, an element of a
+    /// volume that failed is good only if it was deleted. Keeping an item is no work, so a kept
+    /// item does not count as a success.
     pub(crate) fn status(&self) -> RunStatus {
         let failed: BTreeSet<&str> =
             self.failures.iter().map(|failure| failure.volume.as_str()).collect();

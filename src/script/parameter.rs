@@ -1,4 +1,4 @@
-//! A parameter of a script: what its argument must be, and how a value is read as such.
+//! A parameter of a script: which arguments it accepts, and how a value is converted.
 
 use serde_json::Value;
 
@@ -8,25 +8,24 @@ use crate::{
     suggest, units,
 };
 
-/// One parameter, as the script declares it.
+/// A parameter as the script declares it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameter {
-    /// Its name in the script: letters, digits and `_`.
+    /// Letters, digits and `_`.
     pub(crate) name: String,
-    /// What its argument must be.
     pub(crate) kind: ParameterKind,
-    /// Whether there must be an argument.
+    /// Whether an argument must be given.
     pub(crate) required: bool,
-    /// What it is without an argument, as the script gets it: a size in bytes, a duration in
+    /// The value that the script gets if no argument is given. A size is in bytes, a duration in
     /// seconds.
     pub(crate) default: Option<Value>,
     /// The default as the script's author wrote it, for help: `7d`.
     pub(crate) default_text: Option<String>,
-    /// What it is for.
+    /// What the parameter is for, in the author's words.
     pub(crate) help: String,
 }
 
-/// What an argument must be.
+/// The type of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ParameterKind {
     /// Any text.
@@ -39,9 +38,9 @@ pub(crate) enum ParameterKind {
     Size,
     /// A duration such as `7d`; seconds in the script.
     Duration,
-    /// One of these.
+    /// One of these values.
     OneOf(Vec<String>),
-    /// Several texts; repeated on the command line.
+    /// Several texts. On the command line, the option is repeated.
     List,
     /// A volume's name.
     Volume,
@@ -54,7 +53,7 @@ pub(crate) enum ParameterKind {
 }
 
 impl ParameterKind {
-    /// The word for it in a declaration's `type:`.
+    /// The word in a declaration's `type:`.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::String => "string",
@@ -71,7 +70,7 @@ impl ParameterKind {
         }
     }
 
-    /// The word for it in usage lines: `SIZE`, `ext4|xfs`.
+    /// The placeholder in usage lines: `SIZE`, `ext4|xfs`.
     pub(crate) fn placeholder(&self) -> String {
         match self {
             Self::String => "STRING".into(),
@@ -90,19 +89,19 @@ impl ParameterKind {
 }
 
 impl Parameter {
-    /// Its option on the command line: `--create-snapshot`.
+    /// The option on the command line: `--create-snapshot`.
     pub(crate) fn option(&self) -> String {
         format!("--{}", self.name.replace('_', "-"))
     }
 }
 
-/// The longest value of an argument, in bytes: each is kept with its run.
+/// The longest value of an argument, in bytes. Each value is stored with its run.
 const LONGEST: usize = 16 << 10;
 
-/// A whole number, also where JSON has it as `5.0`: to some languages and to JSON Schema that is
-/// the same.
+/// A whole number. JSON may write it as `5.0`, which is the same to some languages and to JSON
+/// Schema.
 fn whole(number: &Value) -> Option<i64> {
-    /// What is larger has lost its last digits on the way.
+    /// Above this, a float has already lost its last digits.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     number.as_i64().or_else(|| {
         let number =
@@ -111,7 +110,7 @@ fn whole(number: &Value) -> Option<i64> {
     })
 }
 
-/// The value as the script gets it, where it fits what the parameter must be.
+/// Converts a value to the form that the script gets, if the value fits the parameter.
 pub(crate) fn typed(parameter: &Parameter, value: &Value) -> Result<Value> {
     let length = match value {
         Value::String(text) => text.len(),

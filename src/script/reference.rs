@@ -1,4 +1,4 @@
-//! All primitives, as documentation, error messages and editors show them.
+//! The reference of all primitives, for documentation, error messages and editors.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -9,23 +9,22 @@ use super::engine;
 /// A primitive in the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its namespace; empty for a function that needs none.
+    /// Empty for a function without a namespace.
     pub(crate) namespace: String,
-    /// Its name.
     pub(crate) name: String,
-    /// How it is called: `convoy::volume(name: string) -> map`.
+    /// How to call the primitive: `convoy::volume(name: string) -> map`.
     pub(crate) signature: String,
-    /// How many arguments it takes.
+    /// The number of arguments.
     pub(crate) arity: usize,
-    /// Its doc: what it does, how it fails, an example.
+    /// The primitive's doc: what it does, how it fails, and an example.
     pub(crate) doc: String,
-    /// Whether it can throw: a primitive that can't returns a plain value.
+    /// Whether the primitive can throw. One that can't throw returns a plain value.
     #[cfg(test)]
     pub(crate) can_fail: bool,
 }
 
 impl Entry {
-    /// Its name with the namespace: `convoy::volume`.
+    /// The name with the namespace: `convoy::volume`.
     pub(crate) fn path(&self) -> String {
         if self.namespace.is_empty() {
             self.name.clone()
@@ -34,7 +33,7 @@ impl Entry {
         }
     }
 
-    /// The examples in its doc: what stands in its `rhai` blocks.
+    /// The examples in the doc, which are its `rhai` blocks.
     #[cfg(test)]
     pub(crate) fn examples(&self) -> Vec<String> {
         self.doc
@@ -45,7 +44,7 @@ impl Entry {
     }
 }
 
-/// All primitives, by namespace and name: what documentation and error messages are made from.
+/// All primitives by namespace and name.
 pub(crate) fn reference() -> &'static [Entry] {
     static REFERENCE: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         let json = engine::for_compiling().gen_fn_metadata_to_json(false).unwrap_or_default();
@@ -54,7 +53,7 @@ pub(crate) fn reference() -> &'static [Entry] {
         for (namespace, module) in &metadata.modules {
             entries.extend(module.entries(namespace));
         }
-        // Rhai's own order differs from run to run where names and numbers of parameters are equal.
+        // If names and numbers of parameters are equal, Rhai's order differs from run to run.
         entries.sort_by(|a, b| {
             (a.path(), a.arity, &a.signature).cmp(&(b.path(), b.arity, &b.signature))
         });
@@ -64,13 +63,12 @@ pub(crate) fn reference() -> &'static [Entry] {
     &REFERENCE
 }
 
-/// The primitives as definitions for the Rhai language server (`.d.rhai`), so that editors know
-/// them.
+/// The primitives as definitions for the Rhai language server (`.d.rhai`), for editors.
 pub(crate) fn definitions() -> String {
     engine::for_compiling().definitions().include_standard_packages(false).single_file()
 }
 
-/// Rhai's description of an engine's functions.
+/// The functions of an engine, as Rhai describes them in JSON.
 #[derive(Default, Deserialize)]
 struct Metadata {
     #[serde(default)]
@@ -134,7 +132,7 @@ impl Function {
     }
 }
 
-/// Rust's names of types as a script's author knows them.
+/// Replaces Rust's names of types with those that a script's author knows.
 fn script_type(rust: &str) -> String {
     let inner = rust
         .trim()

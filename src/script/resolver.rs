@@ -1,4 +1,4 @@
-//! Imports, confined to the scripts' folders.
+//! Resolves imports, only inside the scripts' folders.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::{
     sync::lock,
 };
 
-/// Resolves the imports of one run; each file is read once.
+/// Resolves the imports of one run. Each file is read once.
 pub(crate) struct Resolver {
     folder: Option<PathBuf>,
     run: Arc<Run>,
@@ -70,7 +70,8 @@ impl ModuleResolver for Resolver {
         if let Some(module) = lock(&self.loaded).get(&key) {
             return Ok(Shared::clone(module));
         }
-        // A file that imports itself, by whatever way round, would go on until the stack ends.
+        // A file that imports itself, directly or through others, would recurse until the stack
+        // ends.
         let mine = (std::thread::current().id(), key.clone());
         if lock(&self.loading).contains(&mine) {
             let error = Error::new(ErrorKind::Script, format!("\"{path}\" imports itself"))

@@ -1,4 +1,4 @@
-//! What is kept while a script runs, and why its run ends.
+//! The state of a running script, and why its run ends.
 
 use std::{
     collections::BTreeMap,
@@ -16,19 +16,19 @@ use crate::{
     sync::lock,
 };
 
-/// What is kept while a script runs.
+/// The state of a running script.
 pub(crate) struct Run {
     pub(crate) host: Arc<Host>,
-    /// The script's name: the log's target.
+    /// The script's name, which is also the target of its log lines.
     pub(crate) script: String,
-    /// The text of each file that takes part, by the name errors call it.
+    /// The text of the script and of each imported file, by the name that errors use.
     pub(crate) sources: Mutex<BTreeMap<String, String>>,
     failures: Mutex<Vec<Failure>>,
     operations: AtomicU64,
     threads: AtomicUsize,
 }
 
-/// Why a run ends whatever the script says; the token of Rhai's `ErrorTerminated`.
+/// Why a run ends, whatever its script does. It is the token of Rhai's `ErrorTerminated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Cancelled,
@@ -64,18 +64,19 @@ impl Run {
         }
     }
 
-    /// Counts one step of the script, whichever its thread; `Some` where it must not take another.
+    /// Counts one step of the script, on any of its threads. `Some` if the script must not take
+    /// another step.
     pub(crate) fn step(&self) -> Option<End> {
         let count = self.operations.fetch_add(1, Ordering::Relaxed);
         if count >= self.host.max_operations {
             return Some(End::TooManyOperations);
         }
-        // Looking costs a lock and a system call, a step nearly nothing; sixteen steps are no time
-        // at all.
+        // The check costs a lock and a system call, a step costs almost nothing. Sixteen steps take
+        // no noticeable time.
         if count.is_multiple_of(16) { self.end() } else { None }
     }
 
-    /// Whether the run was cancelled or its time is up.
+    /// Why the run must end now: it was cancelled, or its time is up.
     pub(crate) fn end(&self) -> Option<End> {
         if self.host.cancellation.is_cancelled() {
             Some(End::Cancelled)
@@ -86,7 +87,7 @@ impl Run {
         }
     }
 
-    /// Waits for the work, but no longer than the run lasts.
+    /// Waits for the work, but not beyond the end of the run.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         if let Some(end) = self.end() {
             return Err(end.error());
@@ -99,8 +100,8 @@ impl Run {
         };
         self.host.runtime.block_on(async {
             tokio::select! {
-                // What is done is done: a result counts even where the run is cancelled at the same
-                // moment.
+                // If the work ends at the same moment as the run, the result counts, because the
+                // work is done.
                 biased;
                 result = work => result,
                 () = self.host.cancellation.cancelled() => Err(End::Cancelled.error()),
@@ -109,7 +110,7 @@ impl Run {
         })
     }
 
-    /// Waits, but no longer than the run lasts.
+    /// Sleeps, but not beyond the end of the run.
     pub(crate) fn sleep(&self, time: Duration) -> Result<()> {
         self.wait(async {
             tokio::time::sleep(time).await;
@@ -122,7 +123,7 @@ impl Run {
         self.host.listener.log(level, message);
     }
 
-    /// Who speaks, for those who are told.
+    /// The script and the run that a message comes from.
     pub(crate) fn speaker(&self) -> Speaker {
         Speaker { script: self.script.clone(), run: self.host.run.id.clone() }
     }
@@ -139,7 +140,7 @@ impl Run {
         lock(&self.sources).insert(file.to_owned(), text.to_owned());
     }
 
-    /// Takes up to `wanted` threads out of those that a run may have.
+    /// Reserves up to `wanted` of the threads that the run may have, and returns how many.
     pub(crate) fn take_threads(&self, wanted: usize) -> usize {
         let mut taken = 0;
         let _ = self.threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |busy| {
@@ -154,6 +155,6 @@ impl Run {
     }
 }
 
-/// The run as it travels with an engine, for the primitives to find.
+/// Gives primitives access to their run: the engine carries this as its tag.
 #[derive(Clone)]
 pub(crate) struct RunTag(pub(crate) Arc<Run>);

@@ -1,4 +1,4 @@
-//! The one way to run a script.
+//! Runs a script. There is no other way to run one.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,16 +16,18 @@ use crate::{
     scope,
 };
 
-/// How deep a result may be nested: whoever gets it may have a small stack.
+/// The deepest nesting of a result. Its readers may have a small stack.
 const MAX_DEPTH: usize = 64;
 
-/// Runs a script to its end. This blocks; it is done right here on a thread for scripts
-/// (`threads`), else on one of them.
+/// Runs a script to its end, and blocks until then. On a thread for scripts (`threads`) the script
+/// runs on that thread; otherwise it runs on a thread for scripts.
 ///
 /// # Errors
-/// What the script threw and did not catch, with its place; [`ErrorKind::Cancelled`] or
-/// `DeadlineExceeded` where the host ended it, `Limit` where it went too far. What it did until
-/// then stays done.
+/// - What the script threw and did not catch, with its place.
+/// - [`ErrorKind::Cancelled`] or `DeadlineExceeded` if the host ended the run.
+/// - `Limit` if the script reached a limit.
+///
+/// What the script did before the error is not undone.
 pub(crate) fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
     let run = Arc::new(Run::new(host, &script.name));
     if threads::is_deep() {
@@ -78,8 +80,8 @@ fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<O
     Ok(Outcome { result, failures: run.failures() })
 }
 
-/// What is in it first that JSON has no word for (Rhai would write its type's name in its place),
-/// or that nobody could read.
+/// The first part of the value that JSON can't represent (Rhai would write the name of its type
+/// instead), or that is nested too deep to read.
 fn not_json(value: &Dynamic, depth: usize) -> Option<&'static str> {
     if depth > MAX_DEPTH {
         return Some("value nested too deep");

@@ -1,4 +1,4 @@
-//! What the tests of this module share: a host over a daemon in memory.
+//! What the tests of scripts share: a host over a daemon in memory.
 
 use std::{
     path::PathBuf,
@@ -16,7 +16,7 @@ use crate::{
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
 
-/// Guards over a daemon, as a run has them.
+/// The guards of a run over this daemon.
 pub(crate) fn guards(daemon: Arc<dyn Daemon>) -> Arc<Guards> {
     Arc::new(Guards::new(daemon, None, Arc::new(crate::clock::SystemClock)))
 }
@@ -38,7 +38,7 @@ pub(crate) fn memory(volumes: &[&str]) -> (Arc<MemoryDaemon>, Host) {
     (daemon, host)
 }
 
-/// Keeps what a script said.
+/// Records what a script says.
 #[derive(Default)]
 pub(crate) struct Heard {
     pub(crate) lines: Mutex<Vec<String>>,
@@ -54,7 +54,7 @@ impl Listener for Heard {
     }
 }
 
-/// A folder of scripts with these files.
+/// A folder with these script files.
 pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -65,7 +65,7 @@ pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-/// The script of this text, loaded from a folder as `test`.
+/// A script with this text, loaded from a folder as `test`.
 pub(crate) fn script(text: &str) -> Result<Script> {
     let folder = folder(&[("test.rhai", text)]);
     Library::new(Some(folder.path().to_owned())).unwrap().load("test")
@@ -79,19 +79,19 @@ pub(crate) fn given(script: &Script, line: &str) -> Result<Arguments> {
     arguments::from_command_line(script, &words(line))
 }
 
-/// Runs a built-in script with a command line.
+/// Runs a built-in script with these words of a command line.
 pub(crate) fn run_default(host: Host, name: &str, line: &str) -> Result<Outcome> {
     let script = Library::new(None).unwrap().load(name)?;
     run(&script, &given(&script, line)?, Arc::new(host))
 }
 
-/// Runs a script of this text without arguments.
+/// Runs a script with this text, without arguments.
 pub(crate) fn run_text(host: Host, text: &str) -> Result<Outcome> {
     let script = script(text)?;
     run(&script, &given(&script, "")?, Arc::new(host))
 }
 
-/// What a script's `main` with this body returns, over a daemon with the volume `vol1`.
+/// The value that `main` with this body returns, over a daemon with the volume `vol1`.
 pub(crate) fn value(body: &str) -> Result<serde_json::Value> {
     run_text(memory(&["vol1"]).1, &format!("fn main(args) {{ {body} }}"))
         .map(|outcome| outcome.result)

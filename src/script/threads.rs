@@ -1,5 +1,5 @@
-//! Threads for scripts: with a stack that is deep enough for the deepest script, and kept for a
-//! while, because many scripts are over at once.
+//! Threads for scripts. Their stack is deep enough for the deepest script. A thread is kept for a
+//! while after its script ends, because many scripts are short.
 
 use std::{
     any::Any,
@@ -22,20 +22,19 @@ use crate::{
     sync::lock,
 };
 
-/// How long a thread waits for another script.
+/// How long an idle thread waits for another script.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads that wait for work, each with its number; the one that began to wait last is taken
-/// first.
+/// The idle threads, each with its number. The thread that became idle last is used first.
 static IDLE: Mutex<Vec<(u64, Sender<Job>)>> = Mutex::new(Vec::new());
 
 thread_local! {
     static IS_FOR_SCRIPTS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread's stack is deep enough for any script.
+/// Whether the stack of this thread is deep enough for any script.
 pub(super) fn is_deep() -> bool {
     IS_FOR_SCRIPTS.get()
 }
@@ -43,15 +42,14 @@ pub(super) fn is_deep() -> bool {
 /// Does the work on a thread for scripts.
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Io`] where no thread can be started, `Internal` where the work
-/// panicked.
+/// [`crate::error::ErrorKind::Io`] if no thread can be started, `Internal` if the work panicked.
 pub(crate) fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<T>>> {
     let (send, done) = oneshot::channel();
     let job = move || {
         let worked = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| broken(panic.as_ref()));
-        // Whoever waited may be gone.
+        // The receiver may have been dropped.
         _ = send.send(worked);
     };
     start(Box::new(job))
@@ -97,14 +95,14 @@ fn work(number: u64, first: Job) {
     }
 }
 
-/// The next job; `None` where none came in time.
+/// The next job; `None` if no job came in time.
 fn next(number: u64, jobs: &Receiver<Job>) -> Option<Job> {
     match jobs.recv_timeout(KEPT_FOR) {
         Ok(job) => Some(job),
         Err(RecvTimeoutError::Timeout) => {
             let mut idle = idle();
             let Some(place) = idle.iter().position(|(other, _)| *other == number) else {
-                // Somebody has taken this thread just now, and its job is on the way.
+                // Another thread has just chosen this one, and its job is on the way.
                 drop(idle);
                 return jobs.recv().ok();
             };

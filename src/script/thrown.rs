@@ -1,12 +1,11 @@
-//! Errors as scripts throw and catch them: maps, with the place in the script.
+//! Errors as scripts throw and catch them: maps with the place in the script.
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
 use super::run::End;
 use crate::error::{Error, ErrorKind, Location, Result};
 
-/// The kinds that a script may throw by their code. Those by which the run itself ends are not
-/// among them.
+/// The kinds that a script may throw by their code. The kinds that end a run are not among them.
 const KINDS: [ErrorKind; 13] = [
     ErrorKind::Usage,
     ErrorKind::Configuration,
@@ -23,8 +22,8 @@ const KINDS: [ErrorKind; 13] = [
     ErrorKind::Repository,
 ];
 
-/// An error as a primitive throws it: a map that the script can catch, or, where the run is over,
-/// what nothing catches.
+/// An error as a primitive throws it: a map that the script can catch. If the run must end, the
+/// error can't be caught.
 pub(crate) fn thrown(error: &Error, position: Position) -> Box<EvalAltResult> {
     let end = match error.kind {
         ErrorKind::Cancelled => Some(End::Cancelled),
@@ -37,7 +36,7 @@ pub(crate) fn thrown(error: &Error, position: Position) -> Box<EvalAltResult> {
     }
 }
 
-/// An error as scripts see it; every key is always there.
+/// An error as scripts see it. All keys are always present.
 pub(crate) fn to_map(error: &Error) -> Map {
     let text = |text: &Option<String>| text.clone().map_or(Dynamic::UNIT, Dynamic::from);
     Map::from_iter([
@@ -52,7 +51,7 @@ pub(crate) fn to_map(error: &Error) -> Map {
     ])
 }
 
-/// What a script threw: one of our maps, one of its own, or any other value.
+/// The error for a value that a script threw: a map of ours, a map of its own, or any other value.
 pub(crate) fn of_thrown(value: &Dynamic) -> Error {
     let Ok(map) = value.as_map_ref() else {
         return Error::new(ErrorKind::Script, value.to_string());
@@ -63,7 +62,7 @@ pub(crate) fn of_thrown(value: &Dynamic) -> Error {
         kind.unwrap_or(ErrorKind::Script),
         text("message").unwrap_or_else(|| value.to_string()),
     );
-    // An error of Rhai's own that was caught says where it was, and has no code.
+    // An error of Rhai's that was caught has a line and no code.
     if let (false, Some(line)) = (map.contains_key("code"), text("line")) {
         error.message = format!("{} (line {line})", lower(&error.message));
     }
@@ -76,7 +75,7 @@ pub(crate) fn of_thrown(value: &Dynamic) -> Error {
     error
 }
 
-/// The error with the place in the file.
+/// Adds the place in the file to an error.
 pub(crate) fn located(mut error: Error, file: &str, source: &str, position: Position) -> Error {
     let line = position.line().unwrap_or(0);
     error.location = Some(Box::new(Location {
@@ -88,7 +87,7 @@ pub(crate) fn located(mut error: Error, file: &str, source: &str, position: Posi
     error
 }
 
-/// Rhai's names of types as a script's author knows them.
+/// Replaces Rhai's names of types with those that a script's author knows.
 pub(crate) fn script_types(text: &str) -> String {
     let names = [
         ("&str | ImmutableString | String", "string"),
@@ -115,7 +114,7 @@ pub(super) fn lower(text: &str) -> String {
     text.trim_end_matches('.').replace('\'', "\"")
 }
 
-/// The result of a primitive as Rhai wants it.
+/// Converts the result of a primitive to Rhai's form.
 pub(crate) fn raise<T>(result: Result<T>, position: Position) -> Result<T, Box<EvalAltResult>> {
     result.map_err(|error| thrown(&error, position))
 }

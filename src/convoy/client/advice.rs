@@ -1,7 +1,7 @@
-//! What to do about what the daemon says: its own words name no way out.
+//! Hints for the daemon's errors: Convoy's own words do not say what to do.
 
-/// What is found in the daemon's words, all parts of it, and the hint for that; the first that fits
-/// counts.
+/// Texts that must all occur in the daemon's words, and the hint for them. The first entry that
+/// fits counts.
 const ADVICE: [(&[&str], &str); 15] = [
     (
         &["Driver ", " is not supported!"],
@@ -40,7 +40,7 @@ const REGION: &str = "the bucket is in another region: correct the one in the de
 const CREDENTIALS: &str = "the daemon's own credentials count, not this program's: its machine's role, or AWS_ variables and \
                            ~/.aws where it runs (the built-in one: BKUP_S3_ACCESS_KEY_ID, too); docs/s3.md has the rights that it needs";
 
-/// What to do, where the words are known.
+/// The hint for the daemon's words, if they are known.
 pub(super) fn about(words: &str) -> Option<&'static str> {
     let fits = |parts: &[&str]| parts.iter().all(|part| words.contains(part));
     ADVICE.iter().find(|(parts, _)| fits(parts)).map(|(_, hint)| *hint)

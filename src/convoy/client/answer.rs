@@ -1,4 +1,4 @@
-//! What the daemon's answers mean: values, or errors with its own words.
+//! Turns the daemon's answers into values, or into errors with the daemon's words.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// How much of a senseless answer an error shows, and how much of the daemon's own words, in
-/// characters.
+/// How many characters an error shows of an answer that makes no sense, and of the daemon's own
+/// words.
 const SHOWN: usize = 80;
 const WORDS: usize = 500;
 
-/// The body of a 200 answer; of any other, the error that it stands for.
+/// The body of a 200 answer. Any other answer becomes an error.
 pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
     let Answer { status, body, hint, kind } = answer;
     if status == StatusCode::OK {
@@ -46,7 +46,7 @@ pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
     Err(error.with_status(status.as_u16()))
 }
 
-/// Whether a daemon behind a socket can fail in this way: all other kinds are about this process,
+/// Whether a daemon behind a socket can fail with this kind. The other kinds are about this process
 /// or about the connection.
 fn is_a_daemons(kind: &ErrorKind) -> bool {
     matches!(
@@ -59,8 +59,8 @@ fn is_a_daemons(kind: &ErrorKind) -> bool {
     )
 }
 
-/// Whether the daemon's words say that what was named does not exist. A denied S3 request has the
-/// same words.
+/// Whether the daemon says that the named thing does not exist. A denied S3 request has the same
+/// words.
 fn is_not_found(status: StatusCode, words: &str) -> bool {
     match status {
         StatusCode::NOT_FOUND => words == "Volume not found.",
@@ -79,12 +79,12 @@ fn is_html(words: &str) -> bool {
     start.starts_with("<html") || start.starts_with("<!doctype html")
 }
 
-/// The value of a 200 answer that must be JSON.
+/// The value of a 200 answer, which must be JSON.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| senseless(body, &error.to_string()))
 }
 
-/// A 200 answer that must be empty: a deletion that is answered by a web page did not happen.
+/// Checks that a 200 answer is empty. A deletion that is answered by a web page did not happen.
 pub(super) fn nothing(body: &[u8]) -> Result<()> {
     if body.trim_ascii().is_empty() { Ok(()) } else { Err(senseless(body, "nothing was due")) }
 }
@@ -97,7 +97,7 @@ pub(super) struct Used {
     pub(super) used: Option<bool>,
 }
 
-/// The URL of a new backup: `{"URL": ..}`, or bare.
+/// The URL of a new backup. The daemon answers `{"URL": ..}` or the bare URL.
 pub(super) fn backup_url(body: &[u8]) -> Result<BackupUrl> {
     #[derive(Deserialize)]
     struct Verbose {
@@ -131,10 +131,10 @@ fn senseless(body: &[u8], why: &str) -> Error {
     Error::new(ErrorKind::Protocol, message).with_hint(IS_IT_CONVOY)
 }
 
-/// The daemon's words on one line, whitespace collapsed, control characters escaped, not without
-/// end.
+/// The daemon's words on one line: whitespace collapsed, control characters escaped, and the length
+/// limited.
 fn words(body: &[u8]) -> String {
-    // Only the beginning is looked at: what follows is cut off in any case.
+    // Only the beginning is read, because the rest would be cut off anyway.
     let beginning = &body[..body.len().min(64 << 10)];
     let text = String::from_utf8_lossy(beginning);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

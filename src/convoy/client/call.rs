@@ -1,24 +1,25 @@
-//! What is sent to the daemon, and how long the answer may take.
+//! A call to the daemon, and how long its answer may take.
 
 use std::time::Duration;
 
 use hyper::Method;
 use serde_json::Value;
 
-/// How long each sort of call may take, its whole answer included.
+/// How long each sort of call may take, until its whole answer has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Deadlines {
     /// Getting a connection.
     pub(crate) connect: Duration,
     /// Reading one thing: a volume, a snapshot, a backup, the settings.
     pub(crate) quick_read: Duration,
-    /// Lists: EBS takes about 15 s a volume, devicemapper waits for a backup that is under way.
+    /// Lists. EBS takes about 15 s per volume, and devicemapper waits until a running backup has
+    /// ended.
     pub(crate) listing: Duration,
     /// Writes that copy nothing: create an empty volume, mount, unmount.
     pub(crate) quick_write: Duration,
     /// Writes that may copy or delete a whole volume: snapshots, backups, restores, deletions.
     pub(crate) long_write: Duration,
-    /// How long to go on trying, in all, while the daemon restarts; zero for one attempt only.
+    /// How long attempts go on, in all, while the daemon restarts. Zero allows one attempt only.
     pub(crate) restart: Duration,
 }
 
@@ -35,10 +36,10 @@ impl Default for Deadlines {
     }
 }
 
-/// One call: what is sent, how long it may take, and whether it changes anything.
+/// One call: the request, its deadline, and whether it changes anything.
 pub(super) struct Call {
     pub(super) method: Method,
-    /// The route without its version, as errors name it.
+    /// The route without the API version, as errors name it.
     pub(super) route: &'static str,
     pub(super) body: Option<Value>,
     pub(super) deadline: Duration,
@@ -54,7 +55,7 @@ impl Call {
     }
 }
 
-/// Pauses that double from 100 ms up to 3.2 s and add up to `total`.
+/// Pauses that double from 100 ms up to 3.2 s, and whose sum is `total`.
 pub(super) fn pauses(total: Duration) -> impl Iterator<Item = Duration> + Send {
     let mut left = total;
     let mut next = Duration::from_millis(100);

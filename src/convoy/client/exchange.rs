@@ -1,4 +1,4 @@
-//! One request and its whole answer, over one connection of its own.
+//! Sends one request and reads its whole answer, over a connection of its own.
 
 use std::{io, path::Path, time::Duration};
 
@@ -19,9 +19,9 @@ use crate::convoy::{HINT, KIND};
 pub(super) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
-    /// What to do about an error, where our server answers.
+    /// The hint for an error. Only our server sends it.
     pub(crate) hint: Option<String>,
-    /// An error's kind, where our server answers.
+    /// The kind of an error. Only our server sends it.
     pub(crate) kind: Option<String>,
 }
 
@@ -46,15 +46,15 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
         .header(header::HOST, "localhost")
         .header(header::USER_AGENT, "Convoy-Client/1")
         .header(header::CONTENT_TYPE, "application/json")
-        // Go reads no body that is not announced, and answers `EOF`.
+        // Go reads a body only if its length is announced; otherwise it answers `EOF`.
         .header(header::CONTENT_LENGTH, body.len())
         .header(header::CONNECTION, "close")
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| Failure::NotConnected(io::Error::other(error)))?;
 
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // The connection is driven here, beside the request: when the deadline drops this future, the
-    // socket closes too.
+    // This future drives both the connection and the request. When the deadline drops the future,
+    // the socket closes too.
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
@@ -82,8 +82,8 @@ async fn converse(stream: UnixStream, call: &Call) -> Result<Answer, Failure> {
     tokio::select! {
         biased;
         answer = &mut exchange => answer,
-        // The connection is over first where the last bytes came with its end: the answer is then
-        // there to be read.
+        // The connection can end before the exchange does, because the last bytes arrived together
+        // with its end. The answer can then be read.
         _ = &mut connection => exchange.await,
     }
 }

@@ -1,4 +1,4 @@
-//! Why a call got no answer, and the error that it is for a person.
+//! Why a call got no answer, and the error that a person sees.
 
 use std::{fmt, io, os::unix::fs::FileTypeExt as _, path::Path, time::Duration};
 
@@ -12,19 +12,18 @@ pub(super) const IS_IT_CONVOY: &str =
 /// The longest answer that is read, in bytes. A list of ten thousand volumes has about 10 MiB.
 pub(super) const MAX_ANSWER_LENGTH: usize = 64 << 20;
 
-/// Why there is no answer.
+/// Why a call got no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No connection, so nothing was sent.
+    /// The connection failed, so nothing was sent.
     NotConnected(io::Error),
-    /// No connection in time, so nothing was sent.
+    /// The connection was not made in time, so nothing was sent.
     ConnectDeadline,
-    /// The connection broke after the request may have been sent, before the whole answer was
-    /// there.
+    /// The connection broke before the whole answer arrived. The request may have been sent.
     Broken(String),
-    /// The deadline passed after the request may have been sent.
+    /// The deadline passed. The request may have been sent.
     Deadline,
-    /// What came back is not HTTP.
+    /// The answer is not HTTP.
     NotHttp(String),
     /// The answer is longer than [`MAX_ANSWER_LENGTH`].
     TooLarge,
@@ -44,8 +43,8 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
-    /// The error for `call`, which was sent to `socket` and got no answer; a connection may take
-    /// `connect`.
+    /// The error for `call`, which was sent to `socket`. `connect` is the time that a connection
+    /// may take.
     pub(super) fn error(&self, call: &Call, socket: &Path, connect: Duration) -> Error {
         match self {
             Self::NotConnected(error) => not_connected(error, socket),
@@ -79,7 +78,7 @@ impl Failure {
     }
 }
 
-/// The request may have been sent: what the daemon did is not known.
+/// The error for a request that may have been sent: what the daemon did is unknown.
 fn unknown(call: &Call, message: String) -> Error {
     Error::new(ErrorKind::Timeout, message).with_hint(if call.is_write() {
         "what the daemon did is unknown, and it may still be at work: look before trying again"
@@ -88,7 +87,7 @@ fn unknown(call: &Call, message: String) -> Error {
     })
 }
 
-/// Nothing was sent.
+/// The error for a request that was not sent.
 fn not_connected(error: &io::Error, socket: &Path) -> Error {
     let shown = socket.display();
     let (message, hint) = match error.kind() {
@@ -113,12 +112,12 @@ fn not_connected(error: &io::Error, socket: &Path) -> Error {
     Error::new(ErrorKind::Unreachable, message).with_hint(hint)
 }
 
-/// Whether something that is not a socket lies where the socket should be.
+/// Whether the socket's path holds something else than a socket.
 pub(super) fn is_another_file(socket: &Path) -> bool {
     std::fs::metadata(socket).is_ok_and(|found| !found.file_type().is_socket())
 }
 
-/// Whether a daemon that is just being restarted would look like this.
+/// Whether this error can mean that the daemon is restarting.
 pub(super) fn may_be_restarting(error: &io::Error) -> bool {
     // `WouldBlock`: the queue of connections that wait to be accepted is full.
     use io::ErrorKind as Kind;

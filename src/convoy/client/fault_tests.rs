@@ -1,4 +1,4 @@
-//! The client against a daemon that answers late, wrongly, half, or not at all.
+//! The client against a daemon that answers late, wrongly, partly, or not at all.
 
 use std::{path::Path, sync::Mutex};
 
@@ -17,7 +17,7 @@ pub(super) fn client(daemon: &Faulty) -> Client {
     at(daemon.socket())
 }
 
-/// All deadlines that count from when the request is sent, made as short as this.
+/// Shortens all deadlines that begin when the request is sent.
 fn hurried(mut client: Client, deadline: Duration) -> Client {
     let all = &mut client.options.deadlines;
     for one in [&mut all.quick_read, &mut all.listing, &mut all.quick_write, &mut all.long_write] {
@@ -186,10 +186,10 @@ async fn a_late_answer_is_waited_for() {
     drop(daemon.await.unwrap());
 }
 
-/// The pauses that a client made, and the daemon that came to life meanwhile.
+/// The client's pauses, and the daemon that starts during one of them.
 type Seen = Arc<Mutex<(Vec<Duration>, Option<Faulty>)>>;
 
-/// A client for a socket that comes to life at its third pause.
+/// A client for a socket whose daemon starts at the client's third pause.
 fn while_the_daemon_starts(socket: &Path, route: &'static str) -> (Client, Seen) {
     let seen = Seen::default();
     let (hook, path) = (Arc::clone(&seen), socket.to_owned());

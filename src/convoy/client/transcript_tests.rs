@@ -1,5 +1,5 @@
-//! Every exchange recorded from the real daemon, served byte for byte to the client over a real
-//! socket.
+//! Serves every exchange that was recorded from the real daemon to the client, byte for byte and
+//! over a real socket.
 
 use std::collections::BTreeSet;
 
@@ -25,12 +25,13 @@ fn bytes(response: &Response) -> Vec<u8> {
 enum Kind {
     /// The client sends this very request.
     Sent,
-    /// The client sends it with `Verbose`, and gets the recorded answer to the bare one.
+    /// The client sends the request with `Verbose`, and gets the recorded answer to the request
+    /// without it.
     Bare,
-    /// The client can't send it (a bad name, no name, no body, another route, another version); it
-    /// gets its answer to the nearest request.
+    /// The client can't send the request (a bad name, no name, no body, another route, another
+    /// version). The client sends the nearest request that it can, and gets the recorded answer.
     Unsendable,
-    /// Docker speaks it, not this client: the server's.
+    /// Docker sends this request, not the client. The server's tests try it.
     Docker,
 }
 
@@ -45,8 +46,8 @@ fn kind(exchange: &Exchange) -> Kind {
         "a route that is not there",
         "a method that is not allowed",
     ];
-    // What Convoy answers to these, it answers before it looks at anything: this client refuses to
-    // make such a URL.
+    // Convoy refuses these requests before it reads anything else. The client already refuses to
+    // build the URL.
     const REFUSED_BEFORE: [&str; 1] = ["back up to a scheme that is not known"];
     let name = exchange.name.as_str();
     if name.starts_with("docker:") {
@@ -76,8 +77,8 @@ fn outcome(result: Result<Value>) -> String {
     }
 }
 
-/// Calls the trait's method for the route, with the recorded arguments, or stand-ins where they
-/// can't be sent.
+/// Calls the trait's method for the route with the recorded arguments. Arguments that the client
+/// can't send are replaced.
 async fn call(client: &Client, request: &Request) -> Result<Value> {
     let text = |key: &str| request.body.as_ref().and_then(|body| body[key].as_str());
     let name = |key: &str| {
@@ -134,8 +135,8 @@ async fn call(client: &Client, request: &Request) -> Result<Value> {
     }
 }
 
-/// What the client makes of the recorded answer, by what it is: worked out from the record, not by
-/// the client's own code.
+/// The expected outcome for the recorded answer. It is worked out from the record, not by the
+/// client's own code.
 fn expected(exchange: &Exchange, kind: &Kind) -> String {
     let Response { status, body, .. } = &exchange.response;
     let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -177,8 +178,8 @@ fn expected(exchange: &Exchange, kind: &Kind) -> String {
             format!(r#"{{"Name":{},"MountPoint":{}}}"#, sent["Name"], sent["MountPoint"])
         }
         _ if sent.is_null() => {
-            // A bare name or path: this client never asks for one, and does not take it for what it
-            // asked for.
+            // A bare name or path: the client never asks for one, and must not accept one in place
+            // of the JSON it asked for.
             format!(
                 "protocol 0: the answer makes no sense: \"{body}\" (expected value at line 1 column 1)"
             )
@@ -221,8 +222,8 @@ async fn every_recorded_exchange_is_understood() {
         let parsed =
             |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
         let expected = expected(exchange, &kind);
-        // Texts that are not JSON, errors, compare as they are; JSON compares whatever the order of
-        // its keys.
+        // Texts that are not JSON, which are errors, are compared as they are. JSON is compared
+        // regardless of the order of its keys.
         assert_eq!(parsed(&result), parsed(&expected), "{}", exchange.name);
 
         let requests = daemon.requests();

@@ -1,4 +1,4 @@
-//! Making a backup (guards 1 and 8): it counts once it is proven good.
+//! Making a backup (guards 1 and 8). A backup counts once it is proven good.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::{
 };
 
 impl Guards {
-    /// Backs up a snapshot, and proves the backup good before it answers (guard 1).
+    /// Backs up a snapshot, and proves the backup good before it returns (guard 1).
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where the daemon answered success and the backup can't be inspected;
-    /// else as [`crate::convoy::Daemon::create_backup`]. After an error the run deletes nothing of
-    /// the volume's.
+    /// [`ErrorKind::Guard`] if the daemon answered success but the backup can't be inspected;
+    /// otherwise as [`crate::convoy::Daemon::create_backup`]. After an error, the run deletes
+    /// nothing more of this volume.
     pub(crate) async fn create_backup(
         &self,
         snapshot: &Name,
@@ -29,7 +29,7 @@ impl Guards {
     ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
         let volume = self.daemon.snapshot(snapshot).await?.volume_name;
-        // From here on the volume counts as not backed up, until the proof.
+        // Until the proof, the volume counts as not backed up.
         let key = (volume.clone(), destination.key());
         self.memory().unproven.insert(key.clone(), "it was not finished".into());
         let proven = self.make_and_prove(snapshot, &volume, destination).await;
@@ -60,8 +60,8 @@ impl Guards {
         );
         let what = format!("the snapshot \"{snapshot}\" is not backed up");
         self.no_pending_operation(Operation::Delete, None, volume, destination, &what).await?;
-        // A second backup of a snapshot could not be told from the first one, whose end would then
-        // seem to have been seen.
+        // Two backups of one snapshot can't be told apart. The end of the second one would pass for
+        // the end of the first.
         self.no_pending_operation(
             Operation::Backup,
             Some(snapshot.as_str()),
@@ -100,8 +100,8 @@ impl Guards {
         Ok(url)
     }
 
-    /// Guard 8: after a timeout, the backup of this snapshot that the list shows, if it does. The
-    /// newest, where there are several.
+    /// Guard 8: after a timeout, looks for the backup of this snapshot in the list. If there are
+    /// several, the newest counts.
     async fn look_for_backup(
         &self,
         snapshot: &Name,
@@ -137,7 +137,8 @@ impl Guards {
         loop {
             let backup = match self.daemon.backup(url).await {
                 Ok(backup) => backup,
-                // A plain no is a no; only where there was no word, the list may tell.
+                // If the daemon refused, the backup is not good. Only if the daemon gave no clear
+                // answer, the list decides.
                 Err(error)
                     if matches!(
                         error.kind,

@@ -1,5 +1,5 @@
-//! Deleting a backup (guards 2, 5 and 8): the volume's newest good one stays, and other volumes'
-//! backups with it.
+//! Deleting a backup (guards 2, 5 and 8). The volume's newest good backup stays, and so do the
+//! backups of other volumes.
 
 use std::sync::Arc;
 
@@ -13,11 +13,12 @@ use crate::{
 };
 
 impl Guards {
-    /// Deletes a backup; the volume's newest good one only with `even_the_newest`.
+    /// Deletes a backup. The volume's newest good backup is deleted only with `even_the_newest`.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where a guard refuses, [`ErrorKind::NotFound`] where the destination
-    /// lists no such backup, else as [`crate::convoy::Daemon::delete_backup`].
+    /// - [`ErrorKind::Guard`] if a guard refuses.
+    /// - [`ErrorKind::NotFound`] if the destination lists no such backup.
+    /// - Otherwise as [`crate::convoy::Daemon::delete_backup`].
     pub(crate) async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
         self.may_write("delete a backup")?;
         let what = format!("the backup \"{url}\"");
@@ -42,9 +43,9 @@ impl Guards {
         Ok(())
     }
 
-    /// Guard 2: of a volume's backups (newest first), only those may go that are older than the
-    /// newest good one. A newer one may only look broken, as every backup on S3 does while the
-    /// network is down.
+    /// Guard 2: only backups that are older than the volume's newest good one may be deleted.
+    /// `siblings` are the volume's backups, newest first. A newer backup may only look broken, as
+    /// every backup on S3 does while the network is down.
     async fn not_the_newest_good(
         &self,
         url: &BackupUrl,
@@ -69,7 +70,7 @@ impl Guards {
             .with_hint("make a newer one first, or say that even the newest may go (remove --all)"))
     }
 
-    /// Guard 8: after a timeout, what can't be found any more is deleted.
+    /// Guard 8: after a timeout, a backup that can't be found any more counts as deleted.
     async fn delete_at_the_daemon(
         &self,
         url: &BackupUrl,
@@ -84,8 +85,8 @@ impl Guards {
         let (deleted, _lock) = finish_even_if_cancelled(asked, pending, lock).await?;
         match deleted {
             Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.backup(url).await {
-                // Convoy unlists a backup first and collects its blocks then. It may still be at
-                // the blocks, so the operation stays pending.
+                // Convoy removes a backup from its list first, and its blocks after that. It may
+                // still be removing blocks, so the operation stays pending.
                 Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
                 _ => Err(error
                     .with_hint("the daemon may still be at it: look again before you repeat it")),
@@ -94,8 +95,8 @@ impl Guards {
         }
     }
 
-    /// The backups of the same volume, newest first, this one among them; and how many there are
-    /// under the volume's name.
+    /// The backups of the same volume, newest first and including this one, and the number of
+    /// backups under the volume's name.
     async fn siblings(
         &self,
         url: &BackupUrl,
@@ -127,8 +128,8 @@ impl Guards {
         Ok((siblings.unwrap_or_default(), of_the_name))
     }
 
-    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix, and the backups of `vol10`
-    /// go with those of `vol1`.
+    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix. The backups of `vol10`
+    /// would go with those of `vol1`.
     async fn no_other_volume_by_prefix(
         &self,
         url: &BackupUrl,
@@ -157,7 +158,7 @@ impl Guards {
     }
 }
 
-/// Whether a backup stands behind another one in a list that begins with the newest.
+/// Whether `url` comes after `than` in a list that begins with the newest backup.
 fn is_older(url: &BackupUrl, than: &BackupUrl, newest_first: &[Backup]) -> bool {
     let index_of = |url: &BackupUrl| {
         newest_first.iter().position(|backup| backup.url().is_ok_and(|it| it.same_backup(url)))

@@ -1,4 +1,4 @@
-//! Looking for backups (guards 2 and 3): what is listed, and which of it is good.
+//! Listing backups (guards 2 and 3), and finding the good ones among them.
 
 use super::run::Guards;
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
 };
 
 impl Guards {
-    /// The backups at a destination, newest first. A volume that was never backed up there has
-    /// none.
+    /// The backups at a destination, newest first. The list is empty for a volume that was never
+    /// backed up there.
     ///
     /// # Errors
-    /// As [`crate::convoy::Daemon::backups`]; after one, or where a backup made in this run is
-    /// missing, the run deletes nothing more.
+    /// As [`crate::convoy::Daemon::backups`]. After an error, or if a backup that this run made is
+    /// missing from the list, the run deletes nothing more.
     pub(crate) async fn backups(
         &self,
         destination: &Destination,
@@ -35,7 +35,8 @@ impl Guards {
         };
         backups.extend(self.ebs_backups(volume).await?);
         if let Some(volume) = volume {
-            // On S3, Convoy lists by prefix: `vol1` must not get those of `vol10`.
+            // On S3, Convoy lists by prefix, so a list for `vol1` can contain the backups of
+            // `vol10`.
             backups
                 .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
@@ -55,8 +56,8 @@ impl Guards {
         Ok(backups)
     }
 
-    /// Convoy lists no backups of EBS volumes, for there a snapshot is the backup: make the list
-    /// from the snapshots.
+    /// Convoy lists no backups of EBS volumes, because an EBS snapshot is the backup. This list is
+    /// made from the snapshots.
     async fn ebs_backups(&self, volume: Option<&Name>) -> Result<Vec<Backup>> {
         let known = self.memory().ebs_region.clone();
         let region = match known {
@@ -88,8 +89,9 @@ impl Guards {
         Ok(volumes.iter().filter(|volume| volume.driver == "ebs").flat_map(of_volume).collect())
     }
 
-    /// Convoy refuses to list a volume that was never backed up, in the same words as one that S3
-    /// denies: believe it only where the whole destination can be listed and has none of it.
+    /// Handles Convoy's refusal to list a volume that was never backed up. A denied S3 request has
+    /// the same words. So the refusal counts only if the whole destination can be listed and has no
+    /// backup of the volume.
     async fn without_backups(
         &self,
         destination: &Destination,
@@ -117,7 +119,8 @@ impl Guards {
         found
     }
 
-    /// Guard 2's measure: the newest of these (newest first) that is complete and can be inspected.
+    /// The backup that guard 2 protects: the newest of `backups` (newest first) that is complete
+    /// and can be inspected.
     pub(super) async fn newest_good(&self, backups: &[Backup]) -> Result<Option<BackupUrl>> {
         for backup in backups.iter().filter(|backup| backup.is_complete()) {
             let url = backup.url()?;
@@ -151,8 +154,8 @@ impl Guards {
     }
 }
 
-/// Convoy's words for a volume that has no backup at a destination: `cannot find .../volume.cfg in
-/// objectstore`.
+/// Whether Convoy's words say that a volume has no backup at a destination: `cannot find
+/// .../volume.cfg in objectstore`.
 fn is_never_backed_up(error: &Error) -> bool {
     error.status == Some(400) && error.message.contains("volume.cfg")
 }

@@ -1,5 +1,5 @@
-//! Which backups are which volume's: several hosts can share a destination, and have volumes of the
-//! same name.
+//! Which backup belongs to which volume. Several hosts can share a destination, and each can have a
+//! volume of the same name.
 
 use super::run::Guards;
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Guards {
-    /// The backups of this very volume, newest first: not those of one that had the name before, or
-    /// has it on another host.
+    /// The backups of this volume, newest first. Backups of a volume that had the name before, or
+    /// that has it on another host, are left out.
     ///
     /// # Errors
     /// As [`Guards::backups`].
@@ -23,8 +23,9 @@ impl Guards {
         Ok(backups)
     }
 
-    /// The backups that may be this volume's, or another host's of the same name, newest first:
-    /// with Convoy, where none of the snapshots that are left tells.
+    /// The backups that may be this volume's or that of a volume of the same name on another host,
+    /// newest first. They exist only with Convoy, when no remaining snapshot tells which volume
+    /// they belong to.
     ///
     /// # Errors
     /// As [`Guards::backups`].
@@ -38,12 +39,11 @@ impl Guards {
         Ok(backups)
     }
 
-    /// The backups of all volumes that have this name, here or elsewhere, now or before: each
-    /// volume's by themselves, newest first.
+    /// The backups of all volumes that have or had this name, on any host. Each inner list has the
+    /// backups of one volume, newest first.
     ///
     /// # Errors
-    /// As [`Guards::backups`]; after a look at the volume that failed, the run deletes nothing
-    /// more.
+    /// As [`Guards::backups`]. If the volume can't be read, the run deletes nothing more.
     pub(crate) async fn backups_by_volume(
         &self,
         destination: &Destination,
@@ -53,7 +53,7 @@ impl Guards {
         self.by_volume(name, backups).await
     }
 
-    /// Tells these backups, which share a name, apart.
+    /// Groups backups of one name by the volume that they belong to.
     pub(super) async fn by_volume(
         &self,
         name: &Name,
@@ -70,7 +70,8 @@ impl Guards {
         let mut groups: Vec<(bool, Vec<Backup>)> = Vec::new();
         for backup in backups {
             let own = own(&backup);
-            // A volume's own are together, also those that were made before it had a mark.
+            // The living volume's backups are one group, including those made before the volume had
+            // a mark.
             let same = |(theirs, group): &&mut (bool, Vec<Backup>)| {
                 own == *theirs && (own || group[0].volume_key() == backup.volume_key())
             };
@@ -82,11 +83,11 @@ impl Guards {
         Ok(groups.into_iter().map(|(_, group)| group).collect())
     }
 
-    /// The backup that makes it safe to delete this volume: the newest of its own that is good.
+    /// The backup that makes it safe to delete this volume: the newest good one that belongs to it.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where there is none, or where a snapshot that is older than the volume
-    /// would go with it; else as [`Guards::backups`].
+    /// [`ErrorKind::Guard`] if there is no good backup, or if the volume has a snapshot that is
+    /// older than the volume and would be deleted with it; otherwise as [`Guards::backups`].
     pub(crate) async fn safe_copy(
         &self,
         destination: Option<&Destination>,
@@ -134,8 +135,8 @@ impl Guards {
         }
     }
 
-    /// As [`Backup::belonging`]; what this run has seen to be a volume's own stays so when the
-    /// snapshot that told is deleted.
+    /// As [`Backup::belonging`]. A backup that this run has seen to be the volume's own stays so,
+    /// even after the run deletes the snapshot that proved it.
     fn belonging(&self, backup: &Backup, volume: &Volume) -> Belonging {
         let Ok(url) = backup.url() else { return Belonging::Unclear };
         let belonging = backup.belonging(volume);

@@ -1,10 +1,11 @@
-//! Destinations that held backups before: where one is empty all of a sudden, a share is not
-//! mounted.
+//! Destinations that held backups before. If one is suddenly empty, its network share is probably
+//! not mounted.
 //!
-//! Without this, a backup would go to the folder below the mount point, begin anew there, prove
-//! good, and let older snapshots go. Only folders are looked at in which this process has seen the
-//! backups: the daemon may see another one at the same path. Of a bucket, the daemon says whether
-//! anything is there, if it can.
+//! Without this guard, a backup would go to the folder below the mount point and start a new
+//! history there. It would prove good, and older snapshots would then be deleted. Only folders in
+//! which this process has seen the backups are checked, because the daemon may see another folder
+//! at the same path. For a bucket, the daemon says whether it holds anything, if the daemon can
+//! tell.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +15,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What Convoy and the built-in daemon make at a destination.
+/// A file or folder that Convoy, or the built-in daemon, creates at a destination.
 const SIGNS: [&str; 2] = ["convoy-objectstore", "repository/config"];
 
-/// What is known of a destination.
+/// What this host remembers about a destination.
 #[derive(Debug)]
 pub(super) struct Used {
     destination: Destination,
@@ -25,7 +26,7 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// Looks up a destination by the marks beside the locks.
+    /// Finds the destination's mark in the folder of the locks.
     pub(super) fn new(lock_folder: &Path, destination: &Destination) -> Self {
         let mark = lock_folder
             .join("destinations")
@@ -33,19 +34,19 @@ impl Used {
         Self { destination: destination.clone(), mark }
     }
 
-    /// Whether good backups were seen there.
+    /// Whether good backups were seen at this destination.
     pub(super) fn is_marked(&self) -> bool {
         self.mark.exists()
     }
 
-    /// Refuses a destination that held backups and holds none now. `is_used`: what the daemon says
-    /// of it.
+    /// Refuses a destination that held backups and is empty now. `is_used` is the daemon's answer
+    /// to [`crate::convoy::Daemon::is_used`].
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Guard`], with what to do.
     pub(super) fn still_there(&self, is_used: Option<bool>) -> Result<()> {
         let is_empty = match self.destination.folder() {
-            // What can't be looked at is not known to be missing.
+            // If the folder can't be read, the backups may still be there.
             Some(folder) => {
                 folder.is_dir()
                     && !SIGNS.iter().any(|sign| folder.join(sign).try_exists().unwrap_or(true))
@@ -66,9 +67,10 @@ impl Used {
             )))
     }
 
-    /// Remembers that a good backup is there, where it can be seen from here. Where the daemon
-    /// lives in a container, or this process does, the same path may be another folder: that it
-    /// stays empty tells nothing. Best effort: without the mark only this guard is missing.
+    /// Remembers that the destination holds a good backup, if this process can see it. If the
+    /// daemon or this process runs in a container, the same path may be another folder, and an
+    /// empty folder means nothing. Errors are ignored: without the mark, only this guard is
+    /// missing.
     pub(super) fn remember(&self, is_used: Option<bool>) {
         let is_seen = match self.destination.folder() {
             Some(folder) => SIGNS.iter().any(|sign| folder.join(sign).exists()),
@@ -89,8 +91,8 @@ impl Used {
 }
 
 impl Guards {
-    /// Refuses a destination that held backups and is empty now: a share is not mounted, or it is
-    /// another bucket.
+    /// Refuses a destination that held backups and is empty now: a share is not mounted, or the
+    /// bucket is another one.
     pub(super) async fn still_there(&self, destination: &Destination) -> Result<()> {
         let Some(marks) = &self.marks else { return Ok(()) };
         let used = Used::new(marks, destination);
@@ -98,7 +100,7 @@ impl Guards {
         used.still_there(if asks { self.daemon.is_used(destination).await? } else { None })
     }
 
-    /// Remembers that there is a good backup at a destination.
+    /// Remembers that a destination holds a good backup.
     pub(super) async fn remember(&self, destination: &Destination) {
         let Some(marks) = &self.marks else { return };
         let used = Used::new(marks, destination);
@@ -126,7 +128,7 @@ mod tests {
         std::fs::create_dir(folder.join("convoy-objectstore")).unwrap();
         used.remember(None);
         used.still_there(None).unwrap();
-        // What `umount` does.
+        // The effect of `umount`.
         std::fs::remove_dir(folder.join("convoy-objectstore")).unwrap();
         let error = used.still_there(None).unwrap_err();
         assert!(error.message.contains("are not there") && error.hint.unwrap().contains("mounted"));
@@ -139,7 +141,7 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let destination = Destination::parse(&format!("vfs://{}", folder.display())).unwrap();
         let used = Used::new(&scratch.path().join("locks"), &destination);
-        // The daemon wrote to a folder of its own at the same path.
+        // The daemon wrote to another folder that has the same path in its container.
         used.remember(None);
         used.still_there(None).unwrap();
     }
@@ -168,7 +170,7 @@ mod tests {
         used.remember(None);
         std::fs::remove_dir(folder.join("convoy-objectstore")).unwrap();
         used.still_there(None).unwrap_err();
-        // A link to itself is an error for root, too.
+        // A symbolic link to itself can't be read, not even by root.
         std::os::unix::fs::symlink("convoy-objectstore", folder.join("convoy-objectstore"))
             .unwrap();
         used.still_there(None).unwrap();

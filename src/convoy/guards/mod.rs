@@ -1,25 +1,25 @@
-//! The guards: what every call of a script passes through on its way to the daemon, so that no
-//! script can get around them.
+//! The guards: every call of a script passes through them on its way to the daemon, so no script
+//! can get around them.
 //!
-//! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`); only then
-//!    may anything older go.
-//! 2. A volume's newest good backup is never deleted unless that one call says so; the backups of
-//!    another volume of the same name, on another host perhaps, are no measure of it.
-//! 3. Absence is no evidence: a listing that fails, or that lacks the backup just made, stops every
-//!    deletion of the run.
-//! 4. On one destination, backup and delete never overlap, in one process or in several, also where
-//!    the daemon goes on with a backup whose client has gone ([`pending`]).
-//! 5. A volume's last backup on S3 is not deleted where another backed-up volume's name begins with
-//!    this one's.
-//! 6. A restore goes to a name that nothing uses.
-//! 7. Snapshot names never repeat and sort by time.
-//! 8. A timeout on a write is followed by a look at what happened, not by the same write again.
-//! 9. A dry run writes nothing: then the daemon below is a [`super::dry_run::DryRun`], and no lock
-//!    is taken.
+//! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`). Only then
+//!   may anything older be deleted.
+//! 2. A volume's newest good backup is never deleted unless that one call asks for it. The backups
+//!   of another volume of the same name, for example on another host, do not count.
+//! 3. Absence is not evidence. If a listing fails, or lacks the backup that was just made, the run
+//!   deletes nothing more.
+//! 4. At one destination, a backup and a deletion never overlap. This holds in one process and
+//!   across processes, and while the daemon finishes a backup whose client has gone ([`pending`]).
+//! 5. A volume's last backup on S3 is not deleted if the name of another backed-up volume begins
+//!   with this volume's name.
+//! 6. A restore needs a name that nothing uses.
+//! 7. Snapshot names never repeat, and sort by time.
+//! 8. After a write timed out, the guards look at what happened. They do not repeat the write.
+//! 9. A dry run writes nothing. The daemon below is then a [`super::dry_run::DryRun`], and no lock
+//!   is taken.
 //!
-//! [`run`] is what they share. [`overlap`] has the locks, [`belonging`] which backups are whose,
-//! [`destinations`] which destinations held backups before, [`observations`] what the program
-//! learns from a run.
+//! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
+//! belongs to which volume, [`destinations`] remembers which destinations held backups, and
+//! [`observations`] records what the program learns from a run.
 
 mod backup_creation;
 mod backup_deletion;

@@ -1,7 +1,7 @@
-//! What a run saw happen, whatever its script made of it.
+//! What happened during a run, whatever the script made of it.
 //!
-//! A script returns what it likes, and may end half way. What the program knows of volumes comes
-//! from what the guards observed.
+//! A script returns what it likes, and may end half way. So what the program knows about volumes
+//! comes from what the guards observed.
 
 use std::collections::BTreeMap;
 
@@ -9,67 +9,45 @@ use jiff::Timestamp;
 
 use crate::convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume, names};
 
-/// One thing that the guards saw.
+/// One thing that the guards observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// The daemon listed this volume, with this as its newest snapshot.
+    /// The daemon listed this volume.
     VolumeSeen {
-        /// Its name.
         volume: String,
-        /// The newest snapshot's name, and when it was taken.
+        /// The newest snapshot's name and time, if the volume has a snapshot.
         snapshot: Option<(String, Option<Timestamp>)>,
     },
     /// The run made this volume.
-    VolumeMade {
-        /// Its name.
-        volume: String,
-    },
+    VolumeMade { volume: String },
     /// The run deleted this volume, or made the daemon forget it.
-    VolumeGone {
-        /// Its name.
-        volume: String,
-    },
+    VolumeGone { volume: String },
     /// The run took a snapshot.
-    SnapshotMade {
-        /// The volume's name.
-        volume: String,
-        /// The snapshot's name.
-        snapshot: String,
-        /// When it was taken.
-        time: Timestamp,
-    },
+    SnapshotMade { volume: String, snapshot: String, time: Timestamp },
     /// The run deleted a snapshot.
-    SnapshotDeleted {
-        /// The volume's name.
-        volume: String,
-        /// The snapshot's name.
-        snapshot: String,
-    },
+    SnapshotDeleted { volume: String, snapshot: String },
     /// A backup was inspected and found good.
     BackupGood {
-        /// The volume's name.
         volume: String,
-        /// Its URL.
         url: String,
-        /// When its snapshot was taken, where the daemon tells.
+        /// When the backup's snapshot was taken, if the daemon tells it.
         snapshot_time: Option<Timestamp>,
-        /// Its size, where the daemon tells. (What Convoy calls `VolumeSize` is the volume's, not
-        /// the backup's.)
+        /// The backup's size, if the daemon tells it. Convoy's `VolumeSize` is not used: it is the
+        /// size of the volume.
         bytes: Option<u64>,
         /// Whether this run made it.
         made: bool,
     },
     /// The run deleted a backup.
     BackupDeleted {
-        /// The volume's name; empty where the daemon does not tell (EBS).
+        /// Empty if the daemon does not tell the volume (EBS).
         volume: String,
-        /// Its URL.
         url: String,
     },
 }
 
 impl Observation {
-    /// The volume that the run did something to, where it did.
+    /// The volume that the run changed or backed up, if this observation is about one.
     pub(crate) fn worked_on(&self) -> Option<&str> {
         match self {
             Self::VolumeMade { volume }
@@ -83,7 +61,7 @@ impl Observation {
     }
 }
 
-/// What a run has observed so far, in the order in which it happened.
+/// The observations of a run so far, in the order in which they happened.
 #[derive(Debug, Default)]
 pub(super) struct Observations(Vec<Observation>);
 
@@ -96,8 +74,8 @@ impl Observations {
         self.0.push(observation);
     }
 
-    /// The list of all volumes. A script may ask for the list again and again: only the last one
-    /// counts.
+    /// Adds a list of all volumes. A script may ask for the list again and again, so only the last
+    /// list is kept.
     pub(super) fn add_volumes(&mut self, volumes: &BTreeMap<String, Volume>) {
         let newest_of = |volume: &Volume| {
             let newest = volume.snapshots_by_time().last().copied()?.clone();
@@ -111,7 +89,8 @@ impl Observations {
         self.0.extend(listed);
     }
 
-    /// A snapshot that this run took, at `now` where neither its name nor the daemon tells.
+    /// Adds a snapshot that this run took. `now` is its time if neither the name nor the daemon
+    /// tells.
     pub(super) fn add_snapshot(&mut self, volume: &str, snapshot: &Snapshot, now: Timestamp) {
         self.add(Observation::SnapshotMade {
             volume: volume.to_owned(),
@@ -120,7 +99,7 @@ impl Observations {
         });
     }
 
-    /// A backup that was inspected and is good; `made` where this run made it.
+    /// Adds a backup that was inspected and is good. `made` tells whether this run made it.
     pub(super) fn add_backup(
         &mut self,
         volume: &str,

@@ -1,8 +1,8 @@
 //! Guard 4: at one destination, a backup and a deletion never overlap.
 //!
-//! File locks keep the processes of this host apart, and, where the destination is a folder, those
-//! of other hosts. [`super::pending`] operations stand for what the daemon may still be doing after the
-//! process that asked for it has gone.
+//! File locks keep the processes of this host apart. If the destination is a folder, they also keep
+//! other hosts apart. [`super::pending`] operations stand for what the daemon may still be doing
+//! after the process that asked for it has ended.
 
 use super::{
     pending::{Operation, PendingFile, PendingOperation, PendingOperations, is_made_from},
@@ -18,14 +18,14 @@ use crate::{
 /// The lock file in a `vfs://` destination that Convoy writes to.
 pub(super) const DESTINATION_LOCK: &str = ".convoy-backups.lock";
 
-/// Hosts that share a destination may each come as another user, and an exclusive lock on NFS wants
-/// to write.
+/// Hosts that share a destination may use different users, and an exclusive lock on NFS needs write
+/// permission.
 const DESTINATION_LOCK_MODE: u32 = 0o666;
 
 impl Guards {
-    /// The locks under which backups (shared) and deletions (exclusive) happen at a destination:
-    /// this host's, and where the destination is a folder that can be written from here, one in it,
-    /// against other hosts and other data folders.
+    /// Takes the locks for a backup (shared) or a deletion (exclusive) at a destination. The first
+    /// lock is this host's. If the destination is a folder that this process can write to, the
+    /// second lock is in that folder, against other hosts and other data folders.
     pub(super) async fn lock_destination(
         &self,
         destination: &Destination,
@@ -33,7 +33,8 @@ impl Guards {
     ) -> Result<[Option<Lock>; 2]> {
         let here = self.lock(&destination.key(), sharing).await?;
         let Some(locks) = self.needed_locks().await? else { return Ok([here, None]) };
-        // Only beside backups: a folder that is missing, or wrong, is for the daemon to refuse.
+        // The lock is made only in a folder that holds backups. If the folder is missing or wrong,
+        // the daemon refuses it.
         let Some(folder) =
             destination.folder().filter(|folder| folder.join("convoy-objectstore").is_dir())
         else {
@@ -46,9 +47,9 @@ impl Guards {
                 log::debug!("backups and deletions of other hosts are not kept away from \"{destination}\"");
                 Ok([here, None])
             }
-            // Who may not write where the daemon writes makes no lock there; that must not stop a
-            // backup. A deletion it must, and where there is a lock that others use, a backup as
-            // well.
+            // The daemon can write to the folder but this process can't, so it can't make the lock.
+            // A backup continues without the lock. A deletion fails. If another user's lock is
+            // there and can't be opened, a backup fails too.
             Err(error) if error.kind == ErrorKind::Io && sharing == Sharing::Shared => {
                 log::warn!("backing up while other hosts' deletions are not kept away from \"{destination}\": {error}");
                 Ok([here, None])
@@ -61,14 +62,14 @@ impl Guards {
         }
     }
 
-    /// The locks, where the daemon needs us to keep backups and deletions apart.
+    /// The locks, if the daemon does not keep backups and deletions apart itself.
     pub(super) async fn needed_locks(&self) -> Result<Option<&Locks>> {
         let Some(locks) = &self.locks else { return Ok(None) };
         let by_itself = self.daemon.capabilities().await?.locks_destinations;
         Ok((!by_itself).then_some(locks))
     }
 
-    /// The lock under which a volume is read (shared) and made or deleted (exclusive).
+    /// Locks a volume: shared to read it, exclusive to make or delete it.
     pub(super) async fn lock_volume(&self, volume: &str, sharing: Sharing) -> Result<Option<Lock>> {
         self.lock(&format!("volume {volume} of {}", self.daemon.identity()), sharing).await
     }
@@ -77,7 +78,8 @@ impl Guards {
         let Some(locks) = &self.locks else { return Ok(None) };
         match locks.acquire(key, sharing).await {
             Ok(lock) => Ok(Some(lock)),
-            // A data folder that is full or read-only must not stop a backup. A deletion it must.
+            // If the data folder is full or read-only, a backup continues without the lock. A
+            // deletion fails.
             Err(error) if error.kind == ErrorKind::Io && sharing == Sharing::Shared => {
                 log::warn!("going on without a lock: {error}");
                 Ok(None)
@@ -86,8 +88,8 @@ impl Guards {
         }
     }
 
-    /// Writes down what the daemon is about to be asked, where the daemon locks no destinations
-    /// itself.
+    /// Writes down a pending operation before the daemon is asked. A daemon that locks its
+    /// destinations itself does not need this.
     pub(super) async fn record_operation(
         &self,
         operation: Operation,
@@ -105,7 +107,7 @@ impl Guards {
         };
         match PendingOperations::new(locks.folder()).write(&pending) {
             Ok(file) => Ok(Some(file)),
-            // A data folder that is full or read-only must not stop a backup. A deletion it must.
+            // If the data folder is full or read-only, a backup continues. A deletion fails.
             Err(error) if operation == Operation::Backup => {
                 log::warn!("going on without a note of the backup: {error}");
                 Ok(None)
@@ -114,8 +116,9 @@ impl Guards {
         }
     }
 
-    /// Guard 4, where the lock's holder is gone and the daemon may still be at what was asked of
-    /// it: of all that concerns the volume, or only of what is named.
+    /// Guard 4 for a lock whose holder has ended while the daemon may still be working. Fails if an
+    /// operation is pending: on the snapshot or backup `named`, or, if `None`, on anything that
+    /// concerns the volume.
     pub(super) async fn no_pending_operation(
         &self,
         operation: Operation,
@@ -154,7 +157,7 @@ impl Guards {
         Ok(())
     }
 
-    /// Whether the backup that was begun is there by now.
+    /// Whether the pending backup is in the list by now.
     async fn is_listed(
         &self,
         pending: &PendingOperation,
@@ -166,15 +169,15 @@ impl Guards {
     }
 }
 
-/// Waits for a write. Where the run is cancelled meanwhile, the write goes on, as the daemon does,
-/// and the locks are held until it has ended. The file of the pending operation goes when the
-/// daemon has answered, and stays where it is not known what the daemon did.
+/// Waits for a write. If the run is cancelled during the wait, the write goes on, as it does in the
+/// daemon, and the locks are held until it has ended. The file of the pending operation is removed
+/// when the daemon has answered. It stays if the outcome is unknown.
 pub(super) async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
     write: impl Future<Output = Result<T>> + Send + 'static,
     file: Option<PendingFile>,
     locks: L,
 ) -> Result<(Result<T>, L)> {
-    // It works for the run on another thread: its log lines are the run's.
+    // The write runs on another thread. Its log lines still belong to this run.
     let write = scope::carried(write);
     let ended = tokio::spawn(async move {
         let result = write.await;
@@ -211,7 +214,7 @@ mod tests {
             .unwrap();
     }
 
-    /// Polls once; whether it is still pending.
+    /// Polls the future once and tells whether it is still pending.
     async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
         std::future::poll_fn(|context| {
             std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())

@@ -1,11 +1,11 @@
 //! Pending operations: backups and deletions whose end no process has seen yet (guard 4).
 //!
-//! Convoy finishes an operation also after its client has gone, and holds no lock between a backup
-//! and a deletion at one destination. The file lock ends with the process that held it. So each
-//! operation is written to a file before the daemon is asked, and the file is removed once the
-//! daemon has answered. A deletion that finds a pending backup looks for that backup in the list,
-//! and deletes nothing where the backup is missing. A backup that finds a pending deletion fails as
-//! busy.
+//! Convoy finishes an operation even after its client has gone, and has no lock between a backup
+//! and a deletion at one destination. The file lock is released when the process that held it ends.
+//! So each operation is written to a file before the daemon is asked, and the file is removed once
+//! the daemon has answered. A deletion that finds a pending backup looks for that backup in the
+//! list, and deletes nothing if the backup is missing. A backup that finds a pending deletion fails
+//! as busy.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,23 +21,21 @@ use crate::{
     locks::file_name,
 };
 
-/// Tells the files of this process apart.
+/// Makes the file names of this process unique.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
-/// An operation that began more than this after now was written while the clock was wrong.
+/// An operation that began more than this in the future was written while the clock was wrong.
 const MAX_CLOCK_SKEW_HOURS: i64 = 1;
 
-/// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Operation {
-    /// A backup.
     Backup,
     /// The deletion of a backup.
     Delete,
 }
 
 impl Operation {
-    /// In an error's words.
+    /// How an error names the operation.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Backup => "the backup of the snapshot",
@@ -45,8 +43,8 @@ impl Operation {
         }
     }
 
-    /// After so many hours it is taken to be over: a backup may take longer than any call of ours
-    /// waits; a deletion's clean-up is short, and it holds up backups.
+    /// After this many hours, the operation counts as ended. A backup may take longer than any of
+    /// our calls waits. The clean-up after a deletion is short, and it blocks backups.
     fn longest_hours(self) -> i64 {
         match self {
             Self::Backup => 24,
@@ -55,43 +53,41 @@ impl Operation {
     }
 }
 
-/// Something that was asked for.
+/// An operation that the daemon was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PendingOperation {
-    /// What.
     pub(super) operation: Operation,
     /// The snapshot that is backed up, or the backup that is deleted.
     pub(super) name: String,
-    /// Its volume.
     pub(super) volume: String,
-    /// The destination's key.
+    /// The key of the destination.
     pub(super) destination: String,
-    /// When it was asked for.
+    /// When the daemon was asked.
     pub(super) begun: Timestamp,
 }
 
-/// The notes of one data folder.
+/// The pending operations of one data folder.
 #[derive(Debug)]
 pub(super) struct PendingOperations {
     folder: PathBuf,
 }
 
-/// One note on disk.
+/// The file of one pending operation.
 #[derive(Debug)]
 pub(super) struct PendingFile {
     path: PathBuf,
 }
 
 impl PendingOperations {
-    /// The notes in this folder, which need not be there.
+    /// The pending operations beside the locks in `lock_folder`. Their folder need not exist.
     pub(super) fn new(lock_folder: &Path) -> Self {
         Self { folder: lock_folder.join("unfinished") }
     }
 
-    /// Writes a note, on disk before this returns.
+    /// Writes a pending operation. It is on disk when this returns.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// If the file can't be written.
     pub(super) fn write(&self, pending: &PendingOperation) -> Result<PendingFile> {
         let path = self.folder.join(pending.file_name());
         let temporary = path.with_extension("new");
@@ -110,10 +106,10 @@ impl PendingOperations {
         Ok(PendingFile { path })
     }
 
-    /// The notes of this operation on a destination, with what they say.
+    /// The pending operations of this kind at a destination, with their files.
     ///
     /// # Errors
-    /// Where a note can't be read: what it would have said is not known.
+    /// If a file can't be read: the operation in it is unknown.
     pub(super) fn of(
         &self,
         operation: Operation,
@@ -133,7 +129,7 @@ impl PendingOperations {
                 continue;
             }
             let text = match std::fs::read(&path) {
-                // It has ended just now.
+                // The operation ended between the listing and now.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 text => text.map_err(|error| failed(&path, &error))?,
             };
@@ -148,7 +144,7 @@ impl PendingOperations {
 }
 
 impl PendingFile {
-    /// Removes the note: what it says has ended.
+    /// Removes the file, because the operation has ended.
     pub(super) fn remove(self) {
         if let Err(error) = std::fs::remove_file(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound
@@ -160,15 +156,15 @@ impl PendingFile {
         }
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 }
 
 impl PendingOperation {
-    /// A file name that no other note has: the same snapshot may be on its way to two destinations.
-    /// The time is in the hash, as process ids repeat: in a container it is always the same.
+    /// A unique file name. One snapshot may be on its way to two destinations, so the destination
+    /// is in the hash. Process ids repeat (in a container the id is always the same), so the time
+    /// is in the hash too.
     fn file_name(&self) -> String {
         let Self { operation, name, volume: _, destination, begun } = self;
         let operation = match operation {
@@ -182,17 +178,17 @@ impl PendingOperation {
         )
     }
 
-    /// Whether it is over for sure, or as good as: too old to be still going on, or from a future
-    /// that a wrong clock told of (else it would hold up others until then).
+    /// Whether the operation counts as ended: it is too old to be still going on, or it began in
+    /// the future because the clock was wrong. Otherwise it would block others until that time.
     pub(super) fn is_given_up(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.begun);
         age.as_hours() >= self.operation.longest_hours()
             || age < -SignedDuration::from_hours(MAX_CLOCK_SKEW_HOURS)
     }
 
-    /// Whether it may get in the way of what is done to this volume's backups at the same
-    /// destination. Convoy keeps the blocks of each volume by themselves; on S3 it finds them by a
-    /// prefix, so that `vol1` means `vol10` as well.
+    /// Whether the operation may conflict with work on this volume's backups at the same
+    /// destination. Convoy keeps the blocks of each volume apart. On S3 it finds them by a prefix,
+    /// so an operation on `vol1` concerns `vol10` as well.
     pub(super) fn concerns(&self, volume: &str, on_s3: bool) -> bool {
         let unknown = self.volume.is_empty() || volume.is_empty();
         let by_prefix =
@@ -201,9 +197,9 @@ impl PendingOperation {
     }
 }
 
-/// Whether a backup was made from this snapshot, not before `begun`: the same snapshot may have
-/// older ones. The daemon, on this host's clock, tells whole seconds. At EBS the snapshot is its
-/// one backup, and was there before.
+/// Whether a backup was made from this snapshot, and not before `begun`: the snapshot may have
+/// older backups. The daemon reports whole seconds of this host's clock. At EBS the snapshot is its
+/// only backup, and may be older than `begun`.
 pub(super) fn is_made_from(backup: &Backup, snapshot: &str, begun: Timestamp) -> bool {
     let slack = SignedDuration::from_secs(1);
     let in_time = || backup.created().is_none_or(|made| made.duration_since(begun) > -slack);
@@ -230,7 +226,7 @@ mod tests {
         let note = backup_to("vfs:///backups");
         let given_up = |now: &str| note.is_given_up(now.parse().unwrap());
         assert!(given_up("2016-01-01T00:00:00Z"));
-        // A clock that was set back a little.
+        // The clock was set back a little.
         assert!(!given_up("2025-12-31T23:00:00Z"));
         assert!(!given_up("2026-01-01T23:59:59Z"));
         assert!(given_up("2026-01-02T00:00:00Z"));

@@ -1,4 +1,4 @@
-//! The guarded daemon of one run: what all guards share, and what they remember.
+//! The guarded daemon of one run: what the guards share, and what they remember.
 
 use std::{
     collections::BTreeMap,
@@ -16,46 +16,46 @@ use crate::{
     sync::lock,
 };
 
-/// The guarded daemon of one run. All of a run's calls go through the same one, for it remembers
-/// what the run has seen.
+/// The guarded daemon of one run. All calls of a run go through the same value, because it
+/// remembers what the run has seen.
 #[derive(Debug)]
 pub(crate) struct Guards {
     pub(super) daemon: Arc<dyn Daemon>,
-    /// None in a dry run, which writes nothing, not even a lock file.
+    /// `None` in a dry run, which writes nothing, not even a lock file.
     pub(super) locks: Option<Locks>,
-    /// Where it is remembered at which destinations good backups were seen.
+    /// The folder with the marks of the destinations at which good backups were seen.
     pub(super) marks: Option<PathBuf>,
-    /// The run said that it would only read.
+    /// Whether the script declared that it only reads.
     pub(super) read_only: bool,
     pub(super) clock: Arc<dyn Clock>,
-    /// How often a backup that is still being completed (EBS) is looked at.
+    /// The pause between two looks at an EBS backup that is not complete yet.
     pub(super) poll_interval: Duration,
     pub(super) memory: Mutex<Memory>,
 }
 
-/// What a run remembers.
+/// What the guards remember of a run.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Why no deletion may happen any more in this run.
+    /// Why this run may delete nothing more; `None` while it may.
     pub(super) stopped: Option<String>,
-    /// Volumes, each with a destination's key, of which a backup was tried in this run without
-    /// being proven good, and why not.
+    /// By volume and key of the destination: why a backup that this run tried is not proven good.
     pub(super) unproven: BTreeMap<(String, String), String>,
-    /// Backups made in this run, proven good and not deleted since, and where each is.
+    /// The destination and URL of each backup that this run made, proved good, and has not deleted.
     pub(super) made: Vec<(Destination, BackupUrl)>,
-    /// The region of the daemon's EBS driver, where it has one; `None` until it was asked.
+    /// The region of the daemon's EBS driver. The outer `None`: the daemon was not asked yet. The
+    /// inner `None`: the daemon has no EBS driver.
     pub(super) ebs_region: Option<Option<String>>,
-    /// Backups that were inspected in this run and found good.
+    /// Backups that this run inspected and found good.
     pub(super) good: Vec<BackupUrl>,
-    /// What happened, for the record.
+    /// What happened, for the run's record.
     pub(super) observations: Observations,
-    /// Backups that were seen to be a volume's own, by a snapshot that this run may have deleted
-    /// since.
+    /// Backups that were seen to be a volume's own. The run may have deleted the snapshot that
+    /// proved it.
     pub(super) own: Vec<BackupUrl>,
 }
 
 impl Guards {
-    /// Guards over this daemon; without `locks` where it is a dry run.
+    /// Guards over this daemon. `locks` is `None` in a dry run.
     pub(crate) fn new(
         daemon: Arc<dyn Daemon>,
         locks: Option<Locks>,
@@ -73,19 +73,19 @@ impl Guards {
         }
     }
 
-    /// Guards that only read: every write is refused before the daemon hears of it, also in a dry
-    /// run.
+    /// Guards that only read. They refuse every write before it reaches the daemon or a dry run.
     pub(crate) fn read_only(daemon: Arc<dyn Daemon>, clock: Arc<dyn Clock>) -> Self {
         Self { read_only: true, ..Self::new(daemon, None, clock) }
     }
 
-    /// The same, who also miss the backups that were seen at a destination, by the marks beside the
-    /// locks in this folder.
+    /// Also notices when a destination has lost backups that were seen there. The marks are in this
+    /// folder, beside the locks.
     pub(crate) fn expecting_known_backups(self, lock_folder: &Path) -> Self {
         Self { marks: Some(lock_folder.to_owned()), ..self }
     }
 
-    /// Refuses a write where only reading was agreed on; every method that writes asks first.
+    /// Refuses a write if the script declared that it only reads. Every method that writes calls
+    /// this first.
     pub(super) fn may_write(&self, what: &str) -> Result<()> {
         if !self.read_only {
             return Ok(());
@@ -96,7 +96,7 @@ impl Guards {
             ))
     }
 
-    /// Which daemon this is, whichever way it is reached.
+    /// The daemon's identity. It is the same whichever way the daemon is reached.
     pub(crate) fn identity(&self) -> String {
         self.daemon.identity()
     }
@@ -113,7 +113,7 @@ impl Guards {
         lock(&self.memory)
     }
 
-    /// Stops every deletion of this run from here on.
+    /// Stops all further deletions of this run.
     pub(super) fn stop(&self, why: impl Into<String>) {
         let why = why.into();
         let mut memory = self.memory();
@@ -123,16 +123,18 @@ impl Guards {
         }
     }
 
-    /// The same, because of this error, which is handed back.
+    /// Stops all further deletions of this run because of `error`, which is returned.
     pub(super) fn stop_on(&self, error: Error, what: &str) -> Error {
-        // A request that never reached the daemon because the run ends is no word of the daemon's.
+        // If the run ends, the request may never have reached the daemon. The error then says
+        // nothing about the daemon.
         if !error.ends_the_run() {
             self.stop(format!("{what}: {error}"));
         }
         error
     }
 
-    /// Whether anything of this volume may be deleted in this run.
+    /// Refuses a deletion if the run has stopped deleting, or if a backup of this volume was not
+    /// proven good.
     pub(super) fn may_delete(&self, what: &str, volume: Option<&str>) -> Result<()> {
         let memory = self.memory();
         let of_volume =
@@ -152,7 +154,7 @@ impl Guards {
             .with_hint("mend that first, then run this again"))
     }
 
-    /// What the run has observed so far, in the order in which it happened.
+    /// The observations of this run so far, in the order in which they happened.
     pub(crate) fn observed(&self) -> Vec<Observation> {
         self.memory().observations.all().to_vec()
     }

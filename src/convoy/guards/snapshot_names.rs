@@ -1,13 +1,13 @@
-//! Names of new snapshots (guard 7): `vol1-20261123T074200.123456Z-k3f9q2`, which never repeat and
-//! sort by time.
+//! Names of new snapshots (guard 7), such as `vol1-20261123T074200.123456Z-k3f9q2`. They never
+//! repeat, and sort by time.
 //!
-//! The end is the volume's mark. Convoy gives volumes no id, and a backup keeps nothing of where it
-//! was made but its snapshot's name; the mark tells the backups of this volume from those of one
-//! with the same name on another host. It is drawn with a volume's first snapshot, and handed on
-//! from one snapshot to the next: a backup leaves its snapshot there.
+//! The last part is the volume's mark. Convoy gives volumes no id, and a backup does not record
+//! where it was made, except in its snapshot's name. The mark tells the backups of this volume from
+//! those of a volume of the same name on another host. A volume's first snapshot gets a random
+//! mark. Each later snapshot takes the mark of the one before, which a backup leaves in place.
 //!
-//! Convoy wants them unique in the whole daemon: a reused name can create a snapshot that can't be
-//! deleted any more.
+//! Snapshot names must be unique in a whole Convoy daemon: reusing a name can create a snapshot
+//! that can't be deleted any more.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -23,14 +23,14 @@ use super::super::{
 
 use crate::sync::lock;
 
-/// The longest part of a volume's name in its snapshots' names: Convoy makes file names of both
-/// together.
+/// How many characters of the volume's name go into its snapshots' names. Convoy puts both names
+/// together into file names.
 const VOLUME_PART: usize = 57;
 /// The time of the newest name made in this process, in microseconds since 1970.
 static LAST: Mutex<i64> = Mutex::new(i64::MIN);
 
-/// A name for a snapshot of `volume` taken `now`: later than any made by this process and than any
-/// the volume has, also where the clock was set back.
+/// A name for a snapshot of `volume` taken `now`. Its time is later than that of every name that
+/// this process made and of every snapshot of the volume, even if the clock was set back.
 pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
     let volume_part: String = name.as_str().chars().take(VOLUME_PART).collect();
     let existing = volume
@@ -53,11 +53,11 @@ pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
         .expect("a volume's name, a time and a mark make a name: they hold only what a name may")
 }
 
-/// Letters and digits by chance: two billion marks, of which those count that volumes of one name
-/// at one destination have.
+/// Random letters and digits. There are two billion marks, and only those of volumes of the same
+/// name at the same destination can collide.
 fn new_mark() -> String {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    // Each one has keys of its own, which come from the system's random numbers.
+    // Each `RandomState` has its own keys, from the system's random numbers.
     let mut chance = RandomState::new().hash_one(());
     let mut letter = || {
         let letter = LETTERS[(chance % 36) as usize];
@@ -122,11 +122,11 @@ mod tests {
         assert_eq!(mark(&first), mark(&second));
         assert_ne!(mark(&first), mark(&elsewhere));
 
-        // The snapshot of one that had the name before is not this one's.
+        // A snapshot of an earlier volume of this name does not belong to this volume.
         let later =
             Volume { created_time: ApiTime::parse("Mon Nov 23 08:00:00 +0000 2026"), ..with_first };
         assert_ne!(mark(&next(&vol1(), &later, Timestamp::UNIX_EPOCH)), mark(&first));
-        // The built-in daemon tells volumes apart by itself.
+        // The built-in daemon gives volumes ids, so no mark is needed.
         let info = [(crate::convoy::VOLUME_ID.to_owned(), "1".to_owned())].into();
         let with_id = Volume { driver_info: Some(info), ..empty };
         assert_eq!(snapshot_mark(next(&vol1(), &with_id, Timestamp::UNIX_EPOCH).as_str()), None);

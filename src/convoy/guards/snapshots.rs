@@ -8,11 +8,11 @@ use crate::{
 };
 
 impl Guards {
-    /// Takes a snapshot under a name made here (guard 7).
+    /// Takes a snapshot under a new name (guard 7).
     ///
     /// # Errors
-    /// As [`crate::convoy::Daemon::create_snapshot`]; a timeout only after a look that did not find
-    /// it (guard 8).
+    /// As [`crate::convoy::Daemon::create_snapshot`]. After a timeout, the guard looks for the
+    /// snapshot first, and fails only if it is missing (guard 8).
     pub(crate) async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
         self.may_write("take a snapshot")?;
         let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
@@ -38,7 +38,6 @@ impl Guards {
         Ok(snapshot)
     }
 
-    /// One snapshot.
     ///
     /// # Errors
     /// As [`crate::convoy::Daemon::snapshot`].
@@ -49,16 +48,16 @@ impl Guards {
     /// Deletes a snapshot.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where a backup of its volume failed in this run, or the run stopped
-    /// deleting; else as [`crate::convoy::Daemon::delete_snapshot`].
+    /// [`ErrorKind::Guard`] if a backup of the snapshot's volume failed in this run, or if the run
+    /// stopped deleting; otherwise as [`crate::convoy::Daemon::delete_snapshot`].
     pub(crate) async fn delete_snapshot(&self, name: &Name) -> Result<()> {
         self.may_write("delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
         let volume = snapshot.volume_name;
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
         self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
-        // At EBS the snapshot is the backup: Convoy would only forget it, and it would cost money
-        // in no list.
+        // At EBS the snapshot is the backup. Convoy would only forget it, and it would cost money
+        // without appearing in any list.
         if let Some(info) = snapshot.driver_info.filter(|info| info.contains_key("EBSSnapshotID"))
             && info.get("State").is_none_or(|state| state != "removed")
         {

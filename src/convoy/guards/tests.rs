@@ -1,4 +1,4 @@
-//! Each guard, with a test in which, without it, data would be lost.
+//! Each guard, with a test in which data would be lost without that guard.
 
 mod absence;
 mod every_guard;
@@ -39,7 +39,7 @@ fn locks(folder: &Path) -> Locks {
     Locks::new(folder, Duration::ZERO, "a test")
 }
 
-/// Where the daemon in memory has its clock.
+/// The time of the daemon in memory.
 fn clock() -> Arc<dyn Clock> {
     at("2026-01-01T00:00:00Z")
 }
@@ -69,13 +69,13 @@ fn denied() -> Error {
 }
 
 impl Bench {
-    /// Snapshot and backup, as a script would.
+    /// Takes a snapshot and backs it up, as a script does.
     async fn back_up(&self, volume: &str, destination: &Destination) -> Result<BackupUrl> {
         let snapshot = self.guards.create_snapshot(&name(volume)).await?;
         self.guards.create_backup(&name(&snapshot.name), destination).await
     }
 
-    /// Another run over the same daemon.
+    /// The guards of another run over the same daemon.
     fn another_run(&self) -> Guards {
         Guards::new(self.daemon.clone(), Some(locks(self.folder.path())), clock())
     }

@@ -1,4 +1,4 @@
-//! Volumes: listed, made, mounted, deleted (guards 2, 3, 6 and 8).
+//! Listing, making, mounting and deleting volumes (guards 2, 3, 6 and 8).
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,17 +10,17 @@ use crate::{
 };
 
 impl Guards {
-    /// All volumes by name. An empty list that the drivers contradict is an error, not an answer.
+    /// All volumes by name. If the list is empty but the drivers have volumes, this is an error.
     ///
     /// # Errors
-    /// As [`Daemon::volumes`]; after one, the run deletes nothing more.
+    /// As [`Daemon::volumes`]. After an error, the run deletes nothing more.
     pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
         let volumes = match self.daemon.volumes().await {
             Ok(volumes) => volumes,
             Err(error) => return Err(self.stop_on(error, "the list of volumes failed")),
         };
         if volumes.is_empty() {
-            // Convoy answers `{}` where its driver failed: ask the driver itself.
+            // Convoy answers `{}` if its driver failed, so the driver is asked as well.
             match self.daemon.driver_volumes().await {
                 Ok(drivers) if drivers.is_empty() => {}
                 Ok(drivers) => {
@@ -47,7 +47,7 @@ impl Guards {
         Ok(volumes)
     }
 
-    /// The drivers' own view of their volumes, by name.
+    /// The volumes as the drivers see them, by name.
     ///
     /// # Errors
     /// As [`Daemon::driver_volumes`].
@@ -87,12 +87,12 @@ impl Guards {
         self.daemon.unmount_volume(name).await
     }
 
-    /// A new volume, empty or restored from `new.backup`.
+    /// Creates a volume, empty or restored from `new.backup`.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where anything uses the name of a volume to restore (guard 6); a usage
-    /// error where the backup is not there or not complete; else as
-    /// [`crate::convoy::Daemon::create_volume`]. A restore that failed leaves no volume.
+    /// - [`ErrorKind::Guard`] if anything uses the name of a volume to restore (guard 6).
+    /// - A usage error if the backup is missing or not complete.
+    /// - Otherwise as [`crate::convoy::Daemon::create_volume`]. A failed restore leaves no volume.
     pub(crate) async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         self.may_write("create a volume")?;
         let created = self.make_volume(new).await?;
@@ -134,7 +134,7 @@ impl Guards {
         }
     }
 
-    /// Guard 6: no volume, no snapshot and no folder of the vfs driver's has this name.
+    /// Guard 6: no volume, no snapshot and no folder of the vfs driver has this name.
     async fn nothing_uses(&self, name: &Name) -> Result<()> {
         const HINT: &str = "restore under another name; nothing was changed";
         let in_use = |by: &str| {
@@ -165,7 +165,7 @@ impl Guards {
                 "the folder \"{}\", which a volume of this name left",
                 folder.display()
             )),
-            // In a container the daemon's folders need not be there.
+            // In a container, the daemon's folders may not be visible.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -182,8 +182,8 @@ impl Guards {
         }
     }
 
-    /// After a restore that failed: Convoy can leave a volume that looks whole. The name was free
-    /// before and is locked, so what is there now is this restore's.
+    /// Cleans up after a failed restore, because Convoy can leave a volume that looks complete. The
+    /// name was free before and is locked, so a volume of that name comes from this restore.
     async fn clean_up(&self, name: &Name, error: Error) -> Error {
         if self.daemon.volume(name).await.is_err() {
             return error;
@@ -200,14 +200,15 @@ impl Guards {
         }
     }
 
-    /// Guard 8 for new volumes.
+    /// Guard 8 for new volumes: after a timeout, looks for the volume.
     async fn look_for_volume(&self, new: &NewVolume, created: Result<Volume>) -> Result<Volume> {
         let error = match created {
             Err(error) if matches!(error.kind, ErrorKind::Timeout | ErrorKind::Protocol) => error,
             created => return created,
         };
         match self.daemon.volume(&new.name).await {
-            // An empty volume that is there is done; one being restored may be half full.
+            // An empty volume that exists is complete. A volume that is being restored may be half
+            // full.
             Ok(volume) if new.backup.is_none() => Ok(volume),
             Ok(_) => Err(error.with_hint(format!(
                 "the volume \"{}\" is there, but may be incomplete: look into the daemon's log before you use it",
@@ -217,12 +218,12 @@ impl Guards {
         }
     }
 
-    /// Deletes a volume, its snapshots with it. Unless `without_backup`, a good backup of it must
-    /// be at `destination`.
+    /// Deletes a volume with its snapshots. Unless `without_backup`, a good backup of the volume
+    /// must be at `destination`.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] where [`Guards::safe_copy`] finds none, or the run stopped deleting;
-    /// else as [`crate::convoy::Daemon::delete_volume`].
+    /// [`ErrorKind::Guard`] if [`Guards::safe_copy`] finds no backup, or if the run stopped
+    /// deleting; otherwise as [`crate::convoy::Daemon::delete_volume`].
     pub(crate) async fn delete_volume(
         &self,
         name: &Name,
@@ -260,7 +261,7 @@ impl Guards {
         Ok(())
     }
 
-    /// Makes the daemon forget a volume; its files stay where they are.
+    /// Makes the daemon forget a volume. The volume's files stay where they are.
     ///
     /// # Errors
     /// As [`crate::convoy::Daemon::delete_volume`].
@@ -276,8 +277,8 @@ impl Guards {
     }
 }
 
-/// Whether a restore that failed so can have left a volume behind, that is this restore's: not
-/// where the name was taken meanwhile.
+/// Whether a restore with this error can have left a volume. If the name was taken in between, the
+/// volume is not this restore's.
 fn may_have_left_a_volume(error: &Error) -> bool {
     matches!(
         error.kind,
@@ -285,8 +286,8 @@ fn may_have_left_a_volume(error: &Error) -> bool {
     ) && !error.message.contains("already exists")
 }
 
-/// devicemapper restores only into a volume of the backup's driver and size: take both from the
-/// backup where the caller said nothing.
+/// devicemapper restores only into a volume with the driver and size of the backup. Both are taken
+/// from the backup unless the caller gave them.
 fn like_the_backup(new: &NewVolume, backup: &Backup) -> NewVolume {
     let driver = Some(backup.field("DriverName")).filter(|driver| !driver.is_empty());
     let size = backup.field("VolumeSize").parse().ok().filter(|size| *size > 0);
@@ -297,7 +298,7 @@ fn like_the_backup(new: &NewVolume, backup: &Backup) -> NewVolume {
     }
 }
 
-/// Convoy says only `Volume not found.`; name the volume.
+/// Adds the volume's name, because Convoy says only `Volume not found.`.
 fn explain_missing_volume(error: Error, name: &Name) -> Error {
     if error.kind != ErrorKind::NotFound {
         return error;

@@ -1,4 +1,4 @@
-//! An answer as Convoy gives it, and what our server adds to it.
+//! An answer as Convoy writes it, and what our server adds to it.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,9 +17,10 @@ use crate::{
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
-    /// What to do about an error: Convoy's answers have no place for it.
+    /// What to do about an error. It goes into a header, because Convoy's answers have no place for
+    /// it.
     pub(super) hint: Option<String>,
-    /// An error's kind: Convoy's words tell it only in part.
+    /// An error's kind. It goes into a header, because Convoy's words tell only part of it.
     pub(super) kind: Option<ErrorKind>,
 }
 
@@ -28,7 +29,7 @@ impl Answer {
         Self { status: 200, body, hint: None, kind: None }
     }
 
-    /// An error in plain text, with a newline, as Go's `http.Error` writes it.
+    /// An error as plain text with a newline, as Go's `http.Error` writes it.
     pub(super) fn error(status: u16, message: &str) -> Self {
         Self { status, body: format!("{message}\n"), hint: None, kind: None }
     }

@@ -1,5 +1,5 @@
-//! The calls of Convoy's API: each one's arguments from the request's fields, and its answer as
-//! Convoy writes it.
+//! The calls of Convoy's API: each reads its arguments from the request's fields, and writes its
+//! answer as Convoy does.
 
 use std::{
     collections::{BTreeMap, hash_map::RandomState},
@@ -111,7 +111,7 @@ pub(super) async fn delete_backup(daemon: &dyn Daemon, fields: &Fields) -> Resul
     nothing(daemon.delete_backup(&backup_url(fields.text("URL")?)?).await)
 }
 
-/// Not Convoy's: whether a destination holds anything, `null` where the daemon can't tell.
+/// Not Convoy's: whether a destination holds anything; `null` if the daemon can't tell.
 pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let used = daemon.is_used(&destination(fields.text("URL")?)?).await?;
     go_json::to_string(&BTreeMap::from([("Used", used)]))
@@ -121,7 +121,7 @@ fn nothing(done: Result<()>) -> Result<String> {
     done.map(|()| String::new())
 }
 
-/// A volume's snapshots do not name it again in its own listing.
+/// Removes the volume's name from its snapshots: a list of volumes does not repeat it there.
 fn as_listed(mut volume: Volume) -> Volume {
     for snapshot in volume.snapshots.iter_mut().flat_map(BTreeMap::values_mut) {
         snapshot.volume_name.clear();
@@ -134,10 +134,10 @@ fn name(text: &str) -> Result<Name> {
     Name::volume(text).map_err(|_| Error::usage(format!("Invalid name {text}")))
 }
 
-/// The name asked for, or a new one such as `volume-b7d0b1b4acca479d`.
+/// The requested name, or a new one such as `volume-b7d0b1b4acca479d`.
 fn named_or_new(text: &str, what: &str) -> String {
     if text.is_empty() {
-        // Each `RandomState` has keys of its own, drawn from the system's randomness.
+        // Each `RandomState` has its own keys, from the system's random numbers.
         format!("{what}-{:016x}", RandomState::new().build_hasher().finish())
     } else {
         text.to_owned()
@@ -163,8 +163,8 @@ fn backup_url(text: &str) -> Result<BackupUrl> {
     BackupUrl::parse(text)
 }
 
-/// What a new volume shall be. `Endpoint` is looked at only where Convoy refuses it: a daemon knows
-/// its own endpoint.
+/// The volume that the request asks for. `Endpoint` is checked only as far as Convoy checks it: a
+/// daemon knows its own endpoint.
 fn new_volume(fields: &Fields) -> Result<NewVolume> {
     let owned = |name: &str| Ok::<_, Error>(fields.some_text(name)?.map(str::to_owned));
     let backup = fields.some_text("BackupURL")?.map(backup_url).transpose()?;
@@ -176,7 +176,7 @@ fn new_volume(fields: &Fields) -> Result<NewVolume> {
     Ok(NewVolume {
         name: name(&named_or_new(fields.text("Name")?, "volume"))?,
         driver: owned("DriverName")?,
-        // Go can't tell 0 from left out.
+        // Go can't tell 0 from a missing number.
         size: fields.number("Size")?.filter(|size| *size > 0),
         backup,
         volume_type: owned("Type")?,

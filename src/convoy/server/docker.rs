@@ -1,5 +1,5 @@
-//! Docker's volume plugin protocol, as Convoy answers it: always status 200, an error is `{"Err":
-//! ..}`, empty fields are left out.
+//! Docker's volume plugin protocol as Convoy answers it. The status is always 200, an error is
+//! `{"Err": ..}`, and empty fields are left out.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     units,
 };
 
-/// A call of Docker's.
+/// A call of Docker's plugin protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     Activate,
@@ -28,7 +28,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// The call of a request.
+    /// The call that a request makes.
     pub(super) fn find(method: &Method, path: &str) -> Option<Self> {
         if method != Method::POST {
             return None;
@@ -47,7 +47,7 @@ impl Call {
         })
     }
 
-    /// Calls the daemon and renders what it answers.
+    /// Calls the daemon and writes its answer.
     pub(super) async fn answer(self, daemon: &dyn Daemon, mounts: &Mounts, body: &[u8]) -> Answer {
         let answer = match self.call(daemon, mounts, body).await {
             Ok(answer) => answer,
@@ -82,8 +82,8 @@ impl Call {
                 daemon.create_volume(&new_volume(name, &fields.object("Opts")?)?).await?;
                 Ok(json!({}))
             }
-            // What is there already is what was asked for; what is gone need not be removed or
-            // unmounted.
+            // Creating a volume that exists succeeds, and so does removing or unmounting a volume
+            // that does not exist.
             (Self::Create, Some(_)) | (Self::Remove | Self::Unmount, None) => Ok(json!({})),
             (Self::Remove, Some((name, _))) => remove(daemon, mounts, &name).await,
             (Self::Mount, Some((name, _))) => {
@@ -102,7 +102,7 @@ impl Call {
     }
 }
 
-/// The volume of that name; none where there is none, or can't be one.
+/// The volume of that name; `None` if there is no such volume, or if the name is not valid.
 async fn find(daemon: &dyn Daemon, name: &str) -> Result<Option<(Name, Volume)>> {
     let Ok(name) = Name::volume(name) else { return Ok(None) };
     match daemon.volume(&name).await {
@@ -112,11 +112,11 @@ async fn find(daemon: &dyn Daemon, name: &str) -> Result<Option<(Name, Volume)>>
     }
 }
 
-/// Only the reference goes: `docker volume rm` must not delete data.
+/// Makes the daemon forget the volume: `docker volume rm` must not delete data.
 async fn remove(daemon: &dyn Daemon, mounts: &Mounts, name: &Name) -> Result<Value> {
     let _turn = mounts.turn(name).await;
-    // Docker removes no volume that a container uses: those that are still on record ended without
-    // a word, with an engine that was killed.
+    // Docker removes a volume only if no container uses it. Containers that are still on record
+    // ended when their engine was killed, and were never unmounted.
     if !mounts.users(name).is_empty() {
         unmount_last(daemon, mounts, name).await?;
     }
@@ -140,8 +140,8 @@ async fn mount(
     Ok(mounted_at(&mount.mount_point))
 }
 
-/// The last one that goes unmounts. So does an id that is not known where nobody else is, as Convoy
-/// always does.
+/// Unmounts the volume when its last container has gone. An unknown id also unmounts if no other
+/// container uses the volume, as in Convoy.
 async fn unmount(
     daemon: &dyn Daemon,
     mounts: &Mounts,

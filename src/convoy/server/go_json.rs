@@ -1,4 +1,4 @@
-//! JSON as Go's `json.MarshalIndent` writes it, with tabs: Convoy's clients may compare bytes.
+//! JSON as Go's `json.MarshalIndent` writes it, with tabs. Convoy's clients may compare bytes.
 
 use std::io::{self, Write};
 
@@ -10,11 +10,11 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The value as Go writes it. Maps must come sorted, as `BTreeMap` does; fields come in the order
-/// they are declared.
+/// The value as Go writes it. Maps must be sorted, as `BTreeMap` is. Fields appear in the order of
+/// their declaration.
 ///
 /// # Errors
-/// An internal error where the value can't be JSON.
+/// An internal error if the value can't be JSON.
 pub(super) fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     let mut text = Vec::new();
     let mut serializer =
@@ -26,7 +26,7 @@ pub(super) fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String> {
         .map_err(|error| Error::internal(format!("an answer can't be written: {error}")))
 }
 
-/// The settings, whose outermost level Convoy writes by hand, without indentation.
+/// The daemon's settings. Convoy writes their outermost level by hand, without indentation.
 ///
 /// # Errors
 /// As [`to_string`].
@@ -38,7 +38,7 @@ pub(super) fn info(info: &Info) -> Result<String> {
     Ok(text + "\n}")
 }
 
-/// What Go puts for characters that could end a script in a web page.
+/// What Go writes for characters that could end a script in a web page.
 fn escape(c: char) -> Option<&'static str> {
     match c {
         '&' => Some("\\u0026"),
@@ -50,7 +50,7 @@ fn escape(c: char) -> Option<&'static str> {
     }
 }
 
-/// A text without quotes, escaped as Go does it: Convoy answers a bare URL this way.
+/// A text without quotes, escaped as Go does it. Convoy answers a bare URL in this form.
 pub(super) fn escaped(text: &str) -> String {
     let mut all = String::with_capacity(text.len());
     for c in text.chars() {
@@ -156,7 +156,7 @@ mod tests {
         );
     }
 
-    /// Reads a recorded answer into the model and writes it again: every byte must be the same.
+    /// Parses a recorded answer into the model and writes it again. Every byte must be the same.
     #[test]
     fn every_recorded_answer_is_written_as_it_was() {
         let transcripts: Value =

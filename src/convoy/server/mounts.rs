@@ -1,9 +1,10 @@
-//! Which containers use a volume, by the id that Docker gives with each mount: a volume is
-//! unmounted when the last one has gone.
+//! Which containers use a volume, by the id that Docker gives with each mount. A volume is
+//! unmounted when its last container has gone.
 //!
-//! It is kept in a file, because containers outlive a daemon that is started again: without it, the
-//! first one that goes would unmount a volume that others still use, and a mounted volume is one
-//! that can't be deleted. What a file of another boot says is over.
+//! The record is kept in a file, because containers outlive a restart of the daemon. Without it,
+//! the first container that ends would unmount a volume that others still use. It would also allow
+//! that volume to be deleted, because only a mounted volume is protected. A file from an earlier
+//! boot of the machine is ignored.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,32 +21,32 @@ use crate::{
     {convoy::Name, files::write_whole},
 };
 
-/// The file's name in a root.
+/// The file's name in the daemon's root.
 const FILE: &str = "docker-mounts.json";
 
-/// Who uses which volume.
+/// Which containers use which volume.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     file: Option<PathBuf>,
     users: Mutex<Users>,
-    /// Held throughout a call, so that a mount can't slip between the last unmount's count and its
-    /// call; other volumes' calls do not wait for it.
+    /// One lock per volume, held during a call. A mount can't happen between the check for the last
+    /// user and the unmount. Calls on other volumes do not wait.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// The ids of the containers that use a volume, by its name.
+/// The ids of the containers that use a volume, by the volume's name.
 type Users = BTreeMap<String, BTreeSet<String>>;
 
-/// What is in the file.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// Linux' id of the boot in which it was written.
+    /// Linux's id of the boot during which the file was written.
     boot: String,
     users: Users,
 }
 
 impl Mounts {
-    /// As they were when this root was served last, and kept there from now on.
+    /// The record that was last kept in this root. Changes are written there.
     pub(crate) fn kept_in(root: &Path) -> Self {
         let file = root.join(FILE);
         let users = read(&file, &boot()).unwrap_or_else(|error| {
@@ -58,18 +59,18 @@ impl Mounts {
         Self { file: Some(file), users: Mutex::new(users), turns: Mutex::default() }
     }
 
-    /// Waits for other calls on this volume.
+    /// Waits until no other call works on this volume.
     pub(super) async fn turn(&self, volume: &Name) -> OwnedMutexGuard<()> {
         let turn = lock(&self.turns).entry(volume.to_string()).or_default().clone();
         turn.lock_owned().await
     }
 
-    /// Who uses a volume.
+    /// The ids of the containers that use a volume.
     pub(super) fn users(&self, volume: &Name) -> BTreeSet<String> {
         lock(&self.users).get(volume.as_str()).cloned().unwrap_or_default()
     }
 
-    /// From now on, these containers use the volume.
+    /// Sets the containers that use a volume.
     pub(super) fn set(&self, volume: &Name, containers: BTreeSet<String>) {
         let mut users = lock(&self.users);
         let before = users.clone();
@@ -94,8 +95,8 @@ fn write(file: &Path, users: &Users) -> io::Result<()> {
     write_whole(file, &serde_json::to_vec(&Kept { boot: boot(), users: users.clone() })?)
 }
 
-/// No users where there is no file, or where it was written before the machine was started: no
-/// container of then is there now.
+/// The users in the file. Without a file, or with one from before the machine's last boot, there
+/// are no users: no container survives a boot.
 fn read(file: &Path, boot: &str) -> io::Result<Users> {
     match fs::read(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Users::new()),
@@ -106,7 +107,7 @@ fn read(file: &Path, boot: &str) -> io::Result<Users> {
     }
 }
 
-/// Another one after each start of the machine; always the same where the system does not say.
+/// The id of this boot of the machine; empty if the system does not tell it.
 fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

@@ -1,5 +1,6 @@
-//! The fields of a request's body, read as leniently as Go does it: names in any case, `null` for
-//! nothing, unknown fields passed over, whatever follows the first value ignored.
+//! The fields of a request's body, read as leniently as Go reads them. Names may be in any case,
+//! `null` means a missing value, unknown fields are ignored, and so is anything after the first
+//! value.
 
 use serde_json::{Map, Value};
 
@@ -10,10 +11,10 @@ use crate::error::{Error, Result};
 pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Reads the body; `EOF` for an empty one, in Go's words.
+    /// Parses the body. An empty body is the error `EOF`, in Go's words.
     ///
     /// # Errors
-    /// A usage error for what is no JSON object.
+    /// A usage error if the body is not a JSON object.
     pub(super) fn parse(body: &[u8]) -> Result<Self> {
         let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
         match values.next() {
@@ -35,7 +36,7 @@ impl Fields {
         found.filter(|value| !value.is_null())
     }
 
-    /// A text; empty where there is none.
+    /// A text; empty if the field is missing.
     ///
     /// # Errors
     /// A usage error for another type.
@@ -44,7 +45,7 @@ impl Fields {
             .map_or(Ok(""), |value| value.as_str().ok_or_else(|| wrong_type(name, "a string")))
     }
 
-    /// A text that is there and not empty.
+    /// A text; `None` if the field is missing or empty.
     ///
     /// # Errors
     /// As [`Fields::text`].
@@ -52,10 +53,10 @@ impl Fields {
         Ok(Some(self.text(name)?).filter(|text| !text.is_empty()))
     }
 
-    /// A whole number, none where it is left out.
+    /// A whole number; `None` if the field is missing.
     ///
     /// # Errors
-    /// A usage error for another type, a fraction, or less than nothing.
+    /// A usage error for another type, a fraction, or a negative number.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>> {
         self.get(name)
             .map(|value| {
@@ -64,7 +65,7 @@ impl Fields {
             .transpose()
     }
 
-    /// A yes or no; no where it is left out.
+    /// A yes or no; false if the field is missing.
     ///
     /// # Errors
     /// A usage error for another type.
@@ -74,7 +75,7 @@ impl Fields {
         })
     }
 
-    /// An object within.
+    /// An object inside this one.
     ///
     /// # Errors
     /// A usage error for another type.

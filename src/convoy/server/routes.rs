@@ -1,4 +1,4 @@
-//! Convoy's API: which request is which call, and how a failure is told on each route.
+//! Convoy's API: which request makes which call, and how each route reports a failure.
 
 use hyper::Method;
 
@@ -34,7 +34,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// The route of a request, bare or under `/v1`; slashes at the end count.
+    /// The route of a request, with or without `/v1`. A slash at the end of the path matters.
     pub(super) fn find(method: &Method, path: &str, query: Option<&str>) -> Option<Self> {
         let path = path.strip_prefix("/v1").unwrap_or(path);
         Some(match (method.as_str(), path) {
@@ -60,7 +60,7 @@ impl Route {
         })
     }
 
-    /// What the daemon says to this request.
+    /// Calls the daemon and writes its answer.
     async fn call(self, daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
         let verbose = fields.flag("Verbose")?;
         match self {
@@ -86,7 +86,7 @@ impl Route {
         }
     }
 
-    /// What is answered when the daemon fails: its words as Convoy puts them on this route, and the
+    /// The answer to a failed call: the daemon's words as Convoy puts them on this route, and the
     /// status.
     fn failure(self, error: &Error, fields: &Fields) -> Answer {
         let text = |name: &str| fields.text(name).unwrap_or_default().to_owned();
@@ -105,16 +105,16 @@ impl Route {
             }
             _ => error.message.clone(),
         };
-        // Convoy answers 404 in the two cases above only; a client takes any other 404 for an
+        // Convoy answers 404 only in the two cases above. A client takes any other 404 for an
         // unknown route.
         let answer =
             Answer::error(error.status.filter(|status| *status != 404).unwrap_or(400), &words);
         Answer { hint: error.hint.clone(), kind: Some(error.kind), ..answer }
     }
 
-    /// Calls the daemon and renders what it answers.
+    /// Parses the body, calls the daemon, and writes the answer or the failure.
     pub(super) async fn answer(self, daemon: &dyn Daemon, body: &[u8]) -> Answer {
-        // These take no body; all others fail without one.
+        // These routes take no body. All others fail without one.
         let fields = match self {
             Self::Info | Self::VolumeList { .. } | Self::Capabilities => Ok(Fields::default()),
             _ => Fields::parse(body),
@@ -126,8 +126,7 @@ impl Route {
         match self.call(daemon, &fields).await {
             Ok(text) => Answer::text(text),
             Err(error) => {
-                // That there is no such thing is an answer, too: a volume without a backup has
-                // none.
+                // "Not found" is an ordinary answer: a volume without a backup has none.
                 let level = if error.kind == ErrorKind::NotFound {
                     log::Level::Debug
                 } else {
@@ -140,7 +139,7 @@ impl Route {
     }
 }
 
-/// What the words of an error miss.
+/// What is missing according to an error's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Volume,
@@ -148,8 +147,8 @@ enum Missing {
 }
 
 impl Missing {
-    /// Convoy puts the same thing differently on each route; a daemon need not know on which one it
-    /// is asked.
+    /// Convoy words the same error differently on each route. A daemon need not know which route
+    /// called it.
     fn of(words: &str) -> Option<Self> {
         if words == "Volume not found."
             || (words.starts_with("volume ") && words.ends_with(" doesn't exist"))
@@ -165,7 +164,7 @@ impl Missing {
     }
 }
 
-/// `?driver=1`: any value but an empty one counts.
+/// Whether the query asks for the drivers' view: `driver` with any value but an empty one.
 fn asks_for_the_driver(query: &str) -> bool {
     query.split('&').any(|part| part.strip_prefix("driver=").is_some_and(|value| !value.is_empty()))
 }

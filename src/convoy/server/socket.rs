@@ -1,5 +1,5 @@
-//! The socket file: made without a moment in which others could connect, and never taken from a
-//! daemon that lives.
+//! The socket file. At no moment can another user connect to it, and it never replaces the socket
+//! of a running daemon.
 
 use std::{
     fs, io,
@@ -12,19 +12,22 @@ use std::{
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A socket file of this process; removed when dropped, if it is still the same one.
+/// A socket file of this process. Dropping it removes the file, unless another file has replaced
+/// it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode.
+    /// The device and inode of the file.
     identity: (u64, u64),
 }
 
-/// Listens on `path`, which only this user may use (mode 0600); missing folders above it are made.
+/// Listens on `path`. Only this user may use the socket (mode 0600). Missing parent folders are
+/// created.
 ///
 /// # Errors
-/// A configuration error where something else lies there, `Busy` where a daemon listens there, `Io`
-/// for the rest.
+/// - A configuration error if the path holds something else.
+/// - `Busy` if a daemon listens there.
+/// - `Io` for any other failure.
 pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
     let shown = path.display();
     let failed = |what: &str, error: &io::Error| {
@@ -39,15 +42,16 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
         };
         Error::io(format!("cannot {what} \"{shown}\""), error).with_hint(hint)
     };
-    // The temporary name may fit where this one, which clients connect to, does not.
+    // The temporary name may be short enough for a socket while `path`, to which clients connect,
+    // is too long.
     SocketAddr::from_pathname(path).map_err(|error| failed("listen on the socket", &error))?;
     refuse_what_is_in_use(path)?;
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| failed("make the folder of the socket", &error))?;
-    // Bound under another name, given its mode, then moved: no client can connect to it in between,
-    // and a dead socket is replaced in one step. The name is short because a socket's path may not
-    // be long.
+    // The socket is bound under a temporary name, gets its mode, and is then renamed. So no client
+    // can connect before the mode is set, and a dead socket is replaced in one step. The temporary
+    // name is short because the path of a socket has a length limit.
     let temporary = folder.join(format!(".{:x}", std::process::id()));
     let bind = || -> io::Result<(UnixListener, (u64, u64))> {
         match fs::remove_file(&temporary) {
@@ -70,7 +74,7 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile)> {
     }
 }
 
-/// Accepts a free path, and a socket on which no process listens.
+/// Accepts a free path, or a socket on which no process listens.
 fn refuse_what_is_in_use(path: &Path) -> Result<()> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
@@ -129,7 +133,7 @@ mod tests {
         let error = listen(&path).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Busy);
         assert!(UnixStream::connect(&path).is_ok(), "the refused one has not disturbed it");
-        // One that was put in its place is not ours to remove.
+        // Another process's socket has replaced ours. It must not be removed.
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
         drop(file);

@@ -1,4 +1,4 @@
-//! The server over a daemon in memory: what it answers itself, and how it behaves.
+//! The server over a daemon in memory: its own answers, and its behaviour.
 
 use std::{
     io::{Read, Write},
@@ -64,14 +64,14 @@ impl Running {
     }
 }
 
-/// Recorded exchanges for which the daemon in memory keeps too little: it has no drivers, no
-/// folders and no mounts. The built-in daemon is asked all of them by an integration test.
+/// Recorded exchanges that the daemon in memory can't answer: it has no drivers, no folders and no
+/// mounts. An integration test sends all of them to the built-in daemon.
 const BEYOND_MEMORY: [&str; 3] = [
     "create a volume with an unknown driver",
     "delete a mounted volume",
     "back up to a folder that is not there",
 ];
-/// Those whose answers hold what drivers and folders tell; only their status and content type are
+/// Exchanges whose answers depend on drivers and folders. Only their status and content type are
 /// compared.
 const DRIVERS_WORDS: [&str; 21] = [
     "info",
@@ -97,7 +97,7 @@ const DRIVERS_WORDS: [&str; 21] = [
     "docker: mount",
 ];
 
-/// The text with every `backup-..`, `volume-..` and `snapshot-<16 hex digits>` made one.
+/// Replaces every `backup-..`, `volume-..` and `snapshot-<16 hex digits>` with the same text.
 fn without_random_names(text: &str) -> String {
     let mut result = text.to_owned();
     for what in ["backup-", "volume-", "snapshot-"] {
@@ -125,8 +125,8 @@ async fn what_was_recorded_is_answered_alike_wherever_a_daemon_in_memory_can_tel
             continue;
         }
         let mut body = exchange.request.body.map(|body| body.to_string()).unwrap_or_default();
-        // The names that this daemon made up in place of the recorded ones, in the order in which
-        // they came.
+        // Replaces the names that Convoy made up with the ones that this daemon made up, in the
+        // same order.
         for (recorded, ours) in &made {
             body = body.replace(recorded.as_str(), ours);
         }
@@ -267,8 +267,8 @@ async fn a_body_without_end_is_refused() {
     let answer = tokio::task::block_in_place(|| {
         raw::send(&server.socket(), "POST", "/v1/volumes/create", &[], &body)
     });
-    // The server may close before the client has sent it all; hanging up without a word is no
-    // refusal.
+    // The server may close the connection before the client has sent everything. Closing without an
+    // answer is not a refusal.
     match answer {
         Ok(answer) => assert_eq!(answer.status, 400),
         Err(error) => assert!(
@@ -301,7 +301,7 @@ async fn a_volume_is_unmounted_when_its_last_container_has_gone() {
     }
     server.send("POST", "/VolumeDriver.Unmount", &body("c2")).await;
     assert_eq!(unmounts(), 1);
-    // Nobody is known to use it, as after a restart: Docker is believed.
+    // No container is known to use the volume, as after a restart. Docker's request is believed.
     server.send("POST", "/VolumeDriver.Unmount", &body("c2")).await;
     assert_eq!(unmounts(), 2);
 }
@@ -325,8 +325,8 @@ async fn a_daemon_that_starts_again_unmounts_no_volume_that_a_container_still_us
     call(docker::Call::Unmount, "c2").await;
     assert_eq!(unmounts(), 1);
 
-    // Containers that ended with an engine that was killed are not unmounted; Docker removes only
-    // what none uses.
+    // Containers that ended when their engine was killed are never unmounted. Docker removes only a
+    // volume that no container uses.
     call(docker::Call::Mount, "c3").await;
     assert_eq!(call(docker::Call::Remove, "").await, "{}");
     assert_eq!(unmounts(), 2);
@@ -443,7 +443,7 @@ async fn whoever_had_connected_when_the_server_ended_is_answered_and_nobody_else
     let path = folder.path().join("convoy.sock");
     let server = Server::bind(&path, Arc::new(MemoryDaemon::with_volumes(&["vol1"]))).unwrap();
     let request = b"GET /v1/volumes/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    // Neither has been accepted, and one of them has said nothing yet.
+    // No connection has been accepted yet, and one of the clients has sent nothing.
     let mut clients = [(); 2].map(|()| BlockingStream::connect(&path).unwrap());
     clients[0].write_all(request).unwrap();
     let another_name = folder.path().join("the-same");
@@ -477,7 +477,7 @@ async fn a_connection_serves_several_requests() {
     );
 }
 
-/// A daemon that writes down what reaches it; unmounting takes until the test says so.
+/// A daemon that records what reaches it. An unmount waits until the test allows it to finish.
 #[derive(Debug, Default)]
 struct Recorder {
     seen: Mutex<Vec<String>>,

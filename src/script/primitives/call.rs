@@ -1,4 +1,5 @@
-//! What every primitive does: finds its run, works, and gives values and errors in Rhai's form.
+//! What every primitive does: it finds its run, works, and converts values and errors to Rhai's
+//! form.
 
 use std::sync::Arc;
 
@@ -16,13 +17,13 @@ use crate::{
 /// What a primitive returns to Rhai.
 pub(super) type Returned<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// The run that a primitive was called in.
+/// The run that called the primitive.
 pub(super) fn run_of(context: &NativeCallContext<'_>) -> Result<Arc<Run>> {
     let tag = context.tag().and_then(|tag| tag.clone().try_cast::<RunTag>());
     tag.map(|tag| tag.0).ok_or_else(|| Error::internal("a primitive was called outside of a run"))
 }
 
-/// What a primitive does that can fail: work for the run, and an error at the place of the call.
+/// Runs the work of a primitive that can fail. The error gets the place of the call.
 pub(super) fn call<T>(
     context: &NativeCallContext<'_>,
     work: impl FnOnce(&Run) -> Result<T>,
@@ -30,8 +31,8 @@ pub(super) fn call<T>(
     raise(run_of(context).and_then(|run| work(&run)), context.call_position())
 }
 
-/// What a primitive that can't fail does: work for the run. Outside of a run, where no script can
-/// be, the result is the default.
+/// Runs the work of a primitive that can't fail. Outside a run, where no script can be, the result
+/// is the default.
 pub(super) fn call_surely<T: Default>(
     context: &NativeCallContext<'_>,
     work: impl FnOnce(&Run) -> T,
@@ -39,7 +40,7 @@ pub(super) fn call_surely<T: Default>(
     run_of(context).map_or_else(|_| T::default(), |run| work(&run))
 }
 
-/// A value of the daemon's, under the daemon's own names.
+/// Converts a value of the daemon, with the daemon's own field names.
 pub(super) fn to_script<T: Serialize>(value: T) -> Result<Dynamic> {
     rhai::serde::to_dynamic(value).map_err(|error| Error::internal(error.to_string()))
 }
@@ -48,7 +49,7 @@ pub(super) fn to_map<T: Serialize>(value: T) -> Result<Map> {
     to_script(value)?.try_cast().ok_or_else(|| Error::internal("the daemon's answer is no map"))
 }
 
-/// A value that must be a string.
+/// The value as a string; an error if it is not one.
 pub(super) fn string(value: &Dynamic, what: &str) -> Result<String> {
     value.clone().into_string().map_err(|found| {
         Error::usage(format!("the {what} must be a string, not {}", script_types(found)))

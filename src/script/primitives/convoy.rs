@@ -1,4 +1,4 @@
-//! `convoy::`: the volume daemon, behind the guards. A file for each subject.
+//! `convoy::`: the volume daemon, behind the guards. Each subject has a file.
 
 mod backups;
 mod destination;

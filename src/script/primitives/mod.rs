@@ -1,8 +1,8 @@
-//! The functions that the core gives to scripts, a file for each namespace.
+//! The functions that the core gives to scripts. Each namespace has a file.
 //!
-//! A primitive is finished when it has a doc with an example, and its line in the reference; tests
+//! A primitive is finished when it has a doc with an example and a line in the reference. The tests
 //! run every example. A primitive that can fail returns [`call::Returned`], and its doc has a
-//! sentence "Fails with `code` where ..". One that can't fail returns its plain value.
+//! sentence "Fails with `code` where ..". A primitive that can't fail returns a plain value.
 
 mod call;
 mod config;
@@ -26,7 +26,7 @@ use rhai::{Engine, Module, Shared, plugin::exported_module};
 pub(crate) const NAMESPACES: [&str; 7] =
     ["convoy", "config", "log", "notify", "retention", "run", "time"];
 
-/// Made once and shared by all engines.
+/// The modules, made once and shared by all engines.
 static MODULES: LazyLock<Vec<(&str, Shared<Module>)>> = LazyLock::new(|| {
     let modules = [
         ("convoy", convoy::module()),
@@ -44,7 +44,7 @@ static GLOBAL: LazyLock<[Shared<Module>; 2]> = LazyLock::new(|| {
     [exported_module!(standard::functions).into(), exported_module!(parallel::functions).into()]
 });
 
-/// Gives an engine all primitives.
+/// Registers all primitives with an engine.
 pub(crate) fn register(engine: &mut Engine) {
     for module in GLOBAL.iter() {
         engine.register_global_module(Shared::clone(module));

@@ -16,10 +16,10 @@ use crate::{
 
 #[export_module]
 pub(crate) mod functions {
-    /// Tells people that something is wrong and somebody should look. The same problem (the same
-    /// script and subject, and a text that differs in numbers only) is told once in
-    /// `BKUP_REMIND_AFTER`, however often it is said. A dry run only logs it. Fails with `io` where
-    /// the message can't be kept.
+    /// Tells people that something is wrong and needs a look. People hear of the same problem once
+    /// in `BKUP_REMIND_AFTER`, however often a script reports it. Two problems are the same if
+    /// script and subject are equal and the texts differ in numbers only. A dry run only logs it.
+    /// Fails with `io` where the message can't be kept.
     ///
     /// ```rhai
     /// notify::problem("vol1 is not backed up", "its newest backup is 9 days old");
@@ -46,9 +46,9 @@ pub(crate) mod functions {
         })
     }
 
-    /// Sends an e-mail: `subject`, `text`, and as you like `to` (an address or a list of them; the
-    /// configured ones if left out) and `html` (made from the text if left out). Where e-mail is
-    /// off, it is only logged; what can't be sent now is sent later. A dry run only logs it. Fails
+    /// Sends an e-mail with `subject`, `text` and, if wanted, `to` (an address or a list of them;
+    /// the configured ones if left out) and `html` (made from the text if left out). What can't be
+    /// sent now is sent later. If e-mail is off, and in a dry run, the e-mail is only logged. Fails
     /// with `usage` where `subject` or `text` is missing, or an address is not one.
     ///
     /// ```rhai
@@ -71,10 +71,10 @@ pub(crate) mod functions {
         })
     }
 
-    /// Posts to the configured webhook, and to no other address: `subject` and `text` in the form
-    /// that it understands, or in their place `body`, which is posted as JSON as it is (where the
-    /// webhook takes JSON). Where no webhook is set, it is only logged; what can't be sent now is
-    /// sent later. A dry run only logs it. Fails with `usage` where there is neither a `body` nor
+    /// Posts to the configured webhook; a script can't choose another address. `subject` and `text`
+    /// are sent in the webhook's format. A `body` in their place is posted as JSON unchanged, if
+    /// the webhook takes JSON. What can't be sent now is sent later. If no webhook is set, and in a
+    /// dry run, the message is only logged. Fails with `usage` where there is neither a `body` nor
     /// both of `subject` and `text`, and with `script` where there is a `url`.
     ///
     /// ```rhai

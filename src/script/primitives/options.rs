@@ -5,7 +5,7 @@ use rhai::{Dynamic, Map};
 use super::call::string;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A map of options, read; an unknown option is an error.
+/// A map of options. An unknown option is an error.
 pub(super) struct Options<'a> {
     map: &'a Map,
     pub(super) of: &'static str,

@@ -21,11 +21,11 @@ use crate::{
 
 #[export_module]
 pub(crate) mod functions {
-    /// Calls a function for each item, at most `limit` at a time, each on a thread of its own; the
-    /// results, in the order of the items. Once a call fails, no further one begins, and the first
-    /// failure is thrown when the others have ended: catch inside the function what shall not stop
-    /// the rest. A run has at most 16 such threads at a time. Fails with `script` where the limit
-    /// is less than 1, and with what the first failed call threw.
+    /// Calls a function for each item, at most `limit` at a time, each on its own thread, and
+    /// returns the results in the order of the items. After a call fails, no further call begins;
+    /// when the running ones have ended, the first failure is thrown. To go on after a failure,
+    /// catch it inside the function. A run has at most 16 such threads at a time. Fails with
+    /// `script` where the limit is less than 1, and with what the first failed call threw.
     ///
     /// ```rhai
     /// let names = convoy::volumes().map(|volume| volume.Name);
@@ -70,8 +70,8 @@ fn each(ctx: &NativeCallContext<'_>, items: Array, limit: INT, action: &FnPtr) -
             *lock(&results[index]) = Some(result);
         }
     };
-    // This thread works too: with no other to be had, as deep inside nested calls, it does all of
-    // it.
+    // This thread works too. If no other thread is available, as deep inside nested calls, it does
+    // all the work.
     let threads = run.take_threads(limit.min(items.len()).saturating_sub(1));
     std::thread::scope(|threads_scope| {
         for _ in 0..threads {

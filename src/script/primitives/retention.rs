@@ -24,12 +24,12 @@ const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1
 
 #[export_module]
 pub(crate) mod functions {
-    /// Decides which items to keep. Items are backups, snapshots, or maps with `id` and `time`. The
-    /// policy has `keep_last`, `keep_hourly`, `keep_daily`, `keep_weekly`, `keep_monthly`,
-    /// `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); what is `()` does not
-    /// count. Nothing is deleted. The result, newest first, has for each item `id`, `keep`,
-    /// `reasons` and the `item` itself. Of equal times, the first in the list is the newest. An
-    /// item whose time is not known, or lies in the future, is kept and counts for nothing. Fails
+    /// Decides which items to keep, and deletes nothing. Items are backups, snapshots, or maps with
+    /// `id` and `time`. The policy has `keep_last`, `keep_hourly`, `keep_daily`, `keep_weekly`,
+    /// `keep_monthly`, `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); a rule
+    /// that is `()` does not count. The result, newest first, has for each item `id`, `keep`,
+    /// `reasons` and the `item` itself. Of items with equal times, the first in the list is the
+    /// newest. An item whose time is unknown or in the future is kept, and no rule counts it. Fails
     /// with `usage` where the policy keeps nothing, and with `script` where an item has no `id` or
     /// `time`, or two have the same `id`.
     ///
@@ -43,9 +43,9 @@ pub(crate) mod functions {
         call(&ctx, |run| decisions(run, &items, &policy))
     }
 
-    /// The policy for `retention::plan` that a script's arguments ask for: those of them that are
-    /// its rules. Other arguments are left out. Fails with `usage` where a rule is negative, and
-    /// where no rule keeps anything.
+    /// The policy for `retention::plan` from a script's arguments. Arguments that are not rules of
+    /// a policy are left out. Fails with `usage` where a rule is negative, and where no rule keeps
+    /// anything.
     ///
     /// ```rhai
     /// let policy = retention::policy(#{ volume: "vol1", keep_daily: 7, keep_within: 24 * 3600 });
@@ -57,11 +57,11 @@ pub(crate) mod functions {
     }
 
     /// Carries out a plan of `retention::plan` for a volume: calls a function with the `id` of each
-    /// item that is not kept, the oldest first. The first call that fails is the last one: it is
-    /// recorded as by `run::failed`, and the run goes on. The result tells of each item, newest
-    /// first: `VolumeName`, `BackupURL` (of a snapshot `SnapshotName`, of other items `Id`),
-    /// `CreatedTime`, `Keep`, `Reasons`; and `Deleted: true` where it was deleted, or `Error`, the
-    /// message, where that failed. Fails with `script` where the plan is not one of
+    /// item that is not kept, the oldest first. After the first call that fails, no further call is
+    /// made; the failure is recorded as by `run::failed`, and the run goes on. The result describes
+    /// each item, newest first: `VolumeName`, `BackupURL` (of a snapshot `SnapshotName`, of other
+    /// items `Id`), `CreatedTime`, `Keep`, `Reasons`, and `Deleted: true` for a deleted item or the
+    /// message as `Error` for a failed one. Fails with `script` where the plan is not one of
     /// `retention::plan`.
     ///
     /// ```rhai
@@ -103,7 +103,7 @@ fn carry_out_plan(
     Ok(rows.into_iter().map(|row| row.shown.into()).collect())
 }
 
-/// What the script's own `catch` would have got.
+/// The error that the script's own `catch` would have got.
 fn caught(mut error: EvalAltResult) -> Error {
     match error.unwrap_inner() {
         EvalAltResult::ErrorRuntime(value, _) => of_thrown(value),
@@ -114,7 +114,7 @@ fn caught(mut error: EvalAltResult) -> Error {
     }
 }
 
-/// A decision as the result of a run shows it.
+/// One decision in the result of a run.
 struct Row {
     id: Dynamic,
     keep: bool,
@@ -180,11 +180,12 @@ fn decisions(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
             ));
         }
         match time {
-            // A time in the future would make all other items look old, and stay the newest for years.
+            // An item from the future would make all others look old, and would stay the newest for
+            // years.
             Some(time) if time.duration_since(now) > CLOCK_TOLERANCE => {
                 kept_untimely.push((id, "dated in the future: some clock was wrong"));
             }
-            // The daemon lists the newest first, also of those with equal times.
+            // The daemon lists the newest item first, even among equal times.
             Some(time) => planned.push(Item { id, time, rank: items.len() - index }),
             None => kept_untimely.push((id, "its time is not known")),
         }
@@ -208,8 +209,8 @@ fn decisions(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
     Ok(planned.chain(untimely).collect())
 }
 
-/// An item's id and time, under the plan's names or the daemon's. The time is `None` where the
-/// daemon gave none.
+/// An item's id and time, under the plan's names or the daemon's. The time is `None` if the daemon
+/// gave none.
 fn read_item(item: &Dynamic) -> Result<(String, Option<jiff::Timestamp>)> {
     let wrong = |what: &str| {
         Error::new(ErrorKind::Script, format!("an item has no {what}"))

@@ -21,7 +21,7 @@ pub(crate) mod functions {
         call_surely(&ctx, |run| run.host.run.id.clone())
     }
 
-    /// Who started the run: `cli`, `cron` or `http`.
+    /// What started the run: `cli`, `cron` or `http`.
     ///
     /// ```rhai
     /// if run::trigger() == "cron" { log::info("the crontab started this run"); }
@@ -31,8 +31,8 @@ pub(crate) mod functions {
         call_surely(&ctx, |run| run.host.run.trigger.as_str().to_owned())
     }
 
-    /// Whether nothing is to be written. The daemon's part is taken care of: what would be written
-    /// is only shown.
+    /// Whether this is a dry run, which writes nothing. Primitives that change something at the
+    /// daemon only show what they would do.
     ///
     /// ```rhai
     /// if !run::dry_run() { notify::info("backup", "done"); }
@@ -52,8 +52,8 @@ pub(crate) mod functions {
         call_surely(&ctx, |run| run.host.listener.progress(text));
     }
 
-    /// Records that something went wrong with a volume, and goes on. The run ends `partial`, or
-    /// `failed` where nothing went well. The error is what was caught, or a text.
+    /// Records that something went wrong with a volume; the run goes on. The run ends `partial`, or
+    /// `failed` where nothing went well. The error is a caught error or a text.
     ///
     /// ```rhai
     /// try {
@@ -68,7 +68,7 @@ pub(crate) mod functions {
     }
 }
 
-/// Records that something went wrong with a volume in a run that goes on.
+/// Records an error of a volume in a run that goes on.
 pub(super) fn record_failure(run: &Run, volume: &str, error: Error) {
     run.log(log::Level::Error, &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)));
     let (code, message) = (error.kind.code().into(), error.to_string());

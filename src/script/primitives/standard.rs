@@ -1,4 +1,4 @@
-//! Functions of Rhai's own that would break a promise here, replaced by ones that keep it.
+//! Replacements for functions of Rhai that ignore cancellation or a limit.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::error::{Error, ErrorKind};
     reason = "what the macro makes of a `&mut` parameter, whose type it has checked"
 )]
 pub(crate) mod functions {
-    /// Waits for so many seconds, or until the run is cancelled (Rhai's own can't be): the same as
-    /// `time::sleep`. Fails with `cancelled` or `deadline_exceeded` where the run ends meanwhile,
-    /// which no script can catch.
+    /// Waits for so many seconds, or until the run is cancelled. It is the same as `time::sleep`,
+    /// and replaces Rhai's own function, which can't be cancelled. Fails with `cancelled` or
+    /// `deadline_exceeded` where the run ends during the wait; a script can't catch that.
     ///
     /// ```rhai
     /// sleep(0);
@@ -29,8 +29,9 @@ pub(crate) mod functions {
         call(&ctx, |run| run.sleep(duration(seconds)))
     }
 
-    /// Waits for so many seconds and parts of one, or until the run is cancelled. Fails with
-    /// `cancelled` or `deadline_exceeded` where the run ends meanwhile, which no script can catch.
+    /// Waits for a number of seconds with fractions, or until the run is cancelled. Fails with
+    /// `cancelled` or `deadline_exceeded` where the run ends during the wait; a script can't catch
+    /// that.
     ///
     /// ```rhai
     /// sleep(0.01);
@@ -41,8 +42,8 @@ pub(crate) mod functions {
         call(&ctx, |run| run.sleep(whole))
     }
 
-    /// Replaces a text within a text, where the result is not too large (Rhai's own looks only
-    /// afterwards). Fails with `limit` where the result would be too large.
+    /// Replaces a text within a text. It replaces Rhai's own function, which checks the size only
+    /// afterwards. Fails with `limit` where the result would be too large.
     ///
     /// ```rhai
     /// let name = "vol1-old";

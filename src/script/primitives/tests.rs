@@ -1,4 +1,4 @@
-//! Every primitive has a doc and an example, and every example runs.
+//! Tests that every primitive has a doc and an example, and that every example runs.
 
 use std::sync::Arc;
 
@@ -163,7 +163,7 @@ fn editors_get_definitions_of_all_primitives() {
     }
 }
 
-/// The part of `docs/scripts.md` that is made from the primitives' own docs.
+/// The part of `docs/scripts.md` that is made from the docs of the primitives.
 fn chapter() -> String {
     let mut text = String::from("## All functions\n\n");
     let mut namespace = "";

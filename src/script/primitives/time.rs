@@ -1,5 +1,4 @@
-//! `time::`: points in time as whole seconds since 1970-01-01 UTC, and stretches of time in
-//! seconds.
+//! `time::`: points in time as whole seconds since 1970-01-01 UTC, and durations in seconds.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A point in time that a script gives: seconds, or a text.
+/// A point in time that a script gives, as seconds or as a text.
 pub(super) fn point(value: &Dynamic) -> Result<Timestamp> {
     if let Ok(seconds) = value.as_int() {
         return Timestamp::from_second(seconds).map_err(|_| {
@@ -89,7 +88,7 @@ pub(crate) mod functions {
     }
 
     /// Waits for so many seconds, or until the run is cancelled. Fails with `cancelled` or
-    /// `deadline_exceeded` where the run ends meanwhile, which no script can catch.
+    /// `deadline_exceeded` where the run ends during the wait; a script can't catch that.
     ///
     /// ```rhai
     /// time::sleep(0);
@@ -100,7 +99,7 @@ pub(crate) mod functions {
     }
 }
 
-/// A stretch of time. A negative one counts as zero.
+/// A duration. A negative number counts as zero.
 pub(super) fn duration(seconds: INT) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

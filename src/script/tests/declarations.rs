@@ -133,6 +133,34 @@ fn a_script_says_itself_what_it_does() {
 }
 
 #[test]
+fn a_script_says_itself_what_an_empty_list_means() {
+    let if_empty =
+        |text: &str| script(&format!("{text}\nfn main() {{ [] }}")).map(|script| script.if_empty);
+    let says = if_empty("const IF_EMPTY = \"all is well\";").unwrap();
+    assert_eq!(says.as_deref(), Some("all is well"));
+    assert_eq!(if_empty("").unwrap(), None);
+    for (text, message) in [
+        ("let IF_EMPTY = \"x\";", "IF_EMPTY must be a constant"),
+        ("const IF_EMPTY = [\"x\"];", "IF_EMPTY must be a string"),
+        ("const IF_EMPTY = \"x\" + 1;", "IF_EMPTY must be a string"),
+    ] {
+        let error = if_empty(text).unwrap_err();
+        assert!(error.message.contains(message), "{text}: {error}");
+        assert_eq!(error.location.unwrap().line, 1, "{text}");
+    }
+    // One that says nothing has the words of the default script in whose place it stands.
+    let folder = folder(&[
+        ("backup.rhai", "fn main() { [] }"),
+        ("prune.rhai", "const IF_EMPTY = \"all is well\";\nfn main() { [] }"),
+    ]);
+    let library = Library::new(Some(folder.path().to_owned())).unwrap();
+    let words = |name: &str| library.load(name).unwrap().if_empty.unwrap();
+    assert_eq!(words("backup"), "there are no volumes");
+    assert_eq!(words("prune"), "all is well");
+    assert_eq!(words("backups"), "there are no backups");
+}
+
+#[test]
 fn a_script_in_the_place_of_a_default_one_does_what_that_one_does_and_may_do_more() {
     let folder = folder(&[("backup.rhai", "fn main() { [] }"), ("mine.rhai", "fn main() { [] }")]);
     let library = Library::new(Some(folder.path().to_owned())).unwrap();

@@ -1,4 +1,4 @@
-//! The default scripts keep their contract.
+//! Tests that the default scripts keep their contract.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ fn again(daemon: &Arc<MemoryDaemon>) -> Host {
     host_over(Arc::clone(daemon) as Arc<dyn crate::convoy::Daemon>)
 }
 
-/// A daemon with `vol1`, backed up so many times, each time from a new snapshot, all snapshots
-/// kept.
+/// A daemon whose `vol1` was backed up this many times, each time from a new snapshot. All
+/// snapshots are kept.
 fn backed_up(times: usize) -> Arc<MemoryDaemon> {
     let (daemon, _) = memory(&["vol1"]);
     for _ in 0..times {
@@ -218,8 +218,8 @@ fn remove_keeps_the_newest_backup_and_deletes_backups_before_snapshots() {
     );
 }
 
-/// A daemon with an EBS volume `vol1`, backed up so many times: its snapshots are `snap-1`,
-/// `snap-2`, ..
+/// A daemon whose EBS volume `vol1` was backed up this many times. Its snapshots are `snap-1`,
+/// `snap-2` and so on.
 fn backed_up_at_ebs(times: usize) -> Arc<MemoryDaemon> {
     let daemon = Arc::new(MemoryDaemon::ebs(&["vol1"]));
     for _ in 0..times {
@@ -261,7 +261,7 @@ fn remove_at_ebs_deletes_the_volume_and_leaves_the_snapshot_that_is_the_newest_b
 #[test]
 fn remove_at_ebs_says_the_urls_of_what_no_list_has_any_more() {
     let daemon = backed_up_at_ebs(2);
-    // The newest one may only look broken.
+    // The newest backup may only look broken.
     daemon.fault("backup", refused());
     let heard = Arc::new(Heard::default());
     let host = Host { listener: Arc::clone(&heard) as Arc<dyn Listener>, ..again(&daemon) };
@@ -294,8 +294,8 @@ fn remove_all_leaves_nothing() {
     assert_eq!((daemon.backup_names().len(), &removed["Kept"]), (0, &Value::Null));
 }
 
-/// Two hosts that share a destination, each with a `vol1` that was backed up so many times; theirs
-/// is the newest backup.
+/// Two hosts that share a destination. Each has a `vol1` that was backed up this many times. The
+/// newest backup is the other host's.
 fn two_hosts(ours: usize, theirs: usize) -> (Arc<MemoryDaemon>, Arc<MemoryDaemon>) {
     let (here, _) = memory(&["vol1"]);
     let back_up = |daemon: &Arc<MemoryDaemon>, times: usize| {
@@ -336,7 +336,7 @@ fn remove_deletes_nothing_where_the_only_good_backup_is_another_hosts() {
     assert!(error.message.contains("no good backup"), "{error}");
     assert_eq!(here.backup_names().len(), 2);
 
-    // Ours is listed, but broken.
+    // Our backup is listed, but broken.
     let (here, _) = two_hosts(1, 1);
     here.fault("backup", refused());
     let error = run_default(again(&here), "remove", "--volume vol1").unwrap_err();
@@ -399,7 +399,7 @@ fn prune_plans_each_hosts_volume_of_a_name_by_itself() {
     run_default(again(&here), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();
     assert_eq!(here.backup_names().len(), 2);
 
-    // One that has no such volume itself.
+    // A host that has no volume of that name.
     let (here, _) = two_hosts(2, 2);
     let before = here.backup_names();
     run_default(again(&Arc::new(here.another_host(&[]))), "prune", "--keep-last 1").unwrap();
@@ -560,7 +560,7 @@ fn a_volume_with_nothing_to_prune_went_well_beside_one_that_failed() {
 #[test]
 fn prune_whose_snapshots_cannot_be_listed_still_tells_which_backups_it_deleted() {
     let daemon = backed_up(3);
-    // One look at the volume for the plan, and one for each deletion.
+    // The plan looks at the volume once, and each deletion looks once more.
     (0..3).for_each(|_| daemon.fault("volume", Fault::None));
     daemon.fault("volume", refused());
     let outcome =
@@ -600,8 +600,8 @@ fn backup_of_a_snapshot_older_than_a_day_is_worth_a_warning_and_no_further_call(
         backed_up_at("2026-01-08T06:00:00Z", "--volume vol1"),
         (vec![warning("7 days")], calls)
     );
-    // The fresh one: the daemon's own clock stands still in this test, so the warning would come if
-    // it were looked at.
+    // A fresh snapshot is backed up. The daemon's own clock stands still in this test, so the
+    // warning would appear if the script checked the snapshot's age.
     assert_eq!(backed_up_at("2026-01-08T06:00:00Z", "--volume vol1 --create-snapshot").0, [""; 0]);
 }
 

@@ -1,31 +1,56 @@
-//! Where scripts are found, and what imports reach.
+//! Where scripts are found, and what imports can reach.
 
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     error::ErrorKind,
     script::{
-        Library, Listed, Origin, run,
+        Library, Origin, run,
         testing::{folder, given, memory},
     },
 };
 
+/// The names of the scripts in the folder from which the default scripts are built.
+fn default_scripts() -> Vec<String> {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts-rhai")).unwrap();
+    let mut names: Vec<String> = files
+        .filter_map(|file| {
+            let file = file.unwrap().file_name().into_string().unwrap();
+            file.strip_suffix(".rhai").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn the_default_scripts_are_there_and_described() {
     let library = Library::new(None).unwrap();
-    let only_reads = |script: &Listed| library.load(&script.name).unwrap().read_only;
     let listed = library.list().unwrap();
-    let names = |wanted: &dyn Fn(&Listed) -> bool| -> Vec<&str> {
-        listed.iter().filter(|script| wanted(script)).map(|script| script.name.as_str()).collect()
-    };
-    assert_eq!(names(&only_reads), ["backups", "volumes"]);
-    assert_eq!(
-        names(&|_| true),
-        ["backup", "backups", "create", "prune", "remove", "restore", "snapshot", "volumes"]
-    );
+    let names: Vec<&str> = listed.iter().map(|script| script.name.as_str()).collect();
+    assert_eq!(names, default_scripts());
+    assert!(names.contains(&"backup"), "{names:?}");
     for script in &listed {
         assert_eq!(script.origin, Origin::BuiltIn);
         assert!(script.doc.as_ref().unwrap().ends_with('.'), "{}", script.name);
+        let script = library.load(&script.name).unwrap();
+        assert!(
+            script.read_only || !script.does.is_empty(),
+            "{} declares neither READ_ONLY nor DOES",
+            script.name
+        );
+    }
+}
+
+#[test]
+fn the_readme_has_a_row_for_every_default_script() {
+    let readme = include_str!("../../../README.md");
+    for name in default_scripts() {
+        let is_row = |line: &str| {
+            let rest = line.strip_prefix("| `").and_then(|line| line.strip_prefix(name.as_str()));
+            rest.is_some_and(|rest| rest.starts_with(['`', ' ']))
+        };
+        assert!(readme.lines().any(is_row), "README.md has no row for \"{name}\"");
     }
 }
 
@@ -51,7 +76,8 @@ fn a_script_of_the_users_overrides_the_default_one() {
     let library = Library::new(Some(folder.path().to_owned())).unwrap();
     let listed = library.list().unwrap();
     let find = |name: &str| listed.iter().find(|script| script.name == name).unwrap();
-    assert_eq!(listed.len(), 10);
+    // Two of the user's three scripts are new; "backup" replaces the default one.
+    assert_eq!(listed.len(), default_scripts().len() + 2);
     assert_eq!(find("backup").doc.as_deref().unwrap(), "Mine.");
     assert!(matches!(&find("backup").origin, Origin::File { overrides: true, .. }));
     assert!(matches!(&find("extra").origin, Origin::File { overrides: false, .. }));

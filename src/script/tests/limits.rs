@@ -1,4 +1,4 @@
-//! No script goes on for ever, grows without end, or reaches what it must not.
+//! Tests that no script runs forever, grows without end, or reaches what it must not.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Cancels the run when the script says something.
+/// Cancels the run when the script says anything.
 struct CancelOnWord(CancellationToken);
 
 impl Listener for CancelOnWord {

@@ -1,4 +1,4 @@
-//! Errors say what was wrong, where, and what to do.
+//! Tests that errors say what was wrong, where, and what to do.
 
 use std::sync::Arc;
 
@@ -112,7 +112,7 @@ fn a_misspelt_primitive_is_found_before_anything_runs() {
     .unwrap_err();
     assert!(error.message.contains("there is no function \"convoy::bakup\""), "{error}");
     assert_eq!(error.location.unwrap().line, 3);
-    // Who imports a file under a namespace's name means the file.
+    // An import under the name of a namespace hides the namespace.
     assert!(script("import \"lib/volumes\" as time;\nfn main() { time::message(1) }").is_ok());
 }
 
@@ -183,7 +183,7 @@ fn what_a_script_throws_is_the_error_of_its_run() {
     let error =
         failing("fn main() { throw #{ code: \"usage\", message: \"wrong\", hint: \"do right\" } }");
     assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::Usage, Some("do right")));
-    // A script can't pretend that the run was cancelled.
+    // A script can't pretend that its run was cancelled.
     let error = failing("fn main() { throw #{ code: \"cancelled\", message: \"x\" } }");
     assert_eq!(error.kind, ErrorKind::Script);
 }

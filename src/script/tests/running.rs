@@ -1,4 +1,4 @@
-//! What a run gives its script, and what it comes to.
+//! What a run gives to its script, and how the run ends.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Guard 3: absence is no evidence.
+//! Guard 3: absence is not evidence.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What holds for all guards: dry runs, EBS, runs that only read.
+//! What holds for all guards: dry runs, EBS, and runs that only read.
 
 use super::*;
 
@@ -42,7 +42,8 @@ async fn at_ebs_the_snapshots_are_the_backups_and_all_guards_hold_for_them() {
             .message
             .contains("newest good backup")
     );
-    // Convoy would forget the snapshot, and the AWS snapshot would cost money in no list.
+    // Convoy would only forget the snapshot. The AWS snapshot would cost money without appearing in
+    // any list.
     assert!(
         guards
             .delete_snapshot(&name(&first.name))

@@ -32,7 +32,7 @@ async fn guard_6_a_restore_that_fails_leaves_no_volume_that_looks_whole() {
     assert_eq!(error.kind, ErrorKind::Timeout);
     assert!(error.hint.unwrap().contains("may be incomplete"));
 
-    // Somebody else took the name between the look and the call: that volume is not ours to delete.
+    // Another client took the name between the check and the call. That volume must not be deleted.
     let taken = Error::new(ErrorKind::Daemon, "Volume vol5 already exists ").with_status(400);
     bench.daemon.fault("create_volume", Fault::HappensThenFails(taken));
     bench

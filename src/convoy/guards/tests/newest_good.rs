@@ -19,7 +19,7 @@ async fn guard_1_a_backup_that_is_only_said_to_be_done_lets_nothing_older_go() {
     assert_eq!(bench.daemon.backup_names(), [old.backup()]);
     assert!(bench.daemon.snapshot_names("vol1").contains(&old_snapshot));
 
-    // Once one proves good, the older may go.
+    // Once a newer backup proves good, the older one may be deleted.
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.guards.delete_backup(&old, false).await.unwrap();
 }
@@ -32,7 +32,7 @@ async fn guard_1_a_backup_that_failed_lets_nothing_older_go() {
     bench.daemon.fault("create_backup", Fault::Fails(denied()));
     assert_eq!(bench.back_up("vol1", &vfs()).await.unwrap_err().message, "AccessDenied");
     assert!(bench.guards.delete_backup(&old, false).await.is_err());
-    // Other volumes are not held up by it.
+    // Other volumes are not affected.
     let other = bench.back_up("vol2", &vfs()).await.unwrap();
     bench.back_up("vol2", &vfs()).await.unwrap();
     bench.guards.delete_backup(&other, false).await.unwrap();
@@ -104,7 +104,8 @@ async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_co
     };
     let ours = bench.back_up("vol1", &vfs()).await.unwrap();
     let theirs = there.back_up("vol1", &vfs()).await.unwrap();
-    // Neither is the newest of the other's, in either order of time, and whoever asks.
+    // A backup is never judged by the other host's backups, in either order of time and from either
+    // host.
     for url in [&ours, &theirs] {
         for run in [bench.another_run(), there.another_run()] {
             let error = run.delete_backup(url, false).await.unwrap_err();
@@ -114,7 +115,8 @@ async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_co
     let by_volume = bench.guards.backups_by_volume(&vfs(), &name("vol1")).await.unwrap();
     assert_eq!(by_volume.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
 
-    // An older one of ours goes once there is a newer one of ours, and then the volume.
+    // An older backup of ours can be deleted once there is a newer one of ours, and then the volume
+    // can be.
     bench.back_up("vol1", &vfs()).await.unwrap();
     for snapshot in bench.daemon.snapshot_names("vol1").iter().take(1) {
         bench.guards.delete_snapshot(&name(snapshot)).await.unwrap();
@@ -122,7 +124,7 @@ async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_co
     bench.another_run().delete_backup(&ours, false).await.unwrap();
     assert_eq!(bench.daemon.backup_names().len(), 2);
     bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
-    // Theirs is not safe by ours.
+    // Our backup does not make their volume safe to delete.
     there.guards.delete_backup(&theirs, true).await.unwrap();
     let error =
         there.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Guards 4 and 5: what is done to one backup harms no other.
+//! Guards 4 and 5: work on one backup harms no other backup.
 
 use super::*;
 
@@ -36,12 +36,13 @@ async fn guard_4_a_backup_that_was_cut_off_and_may_still_go_on_stops_deletions_u
     bench.daemon.fault("create_backup", Fault::Fails(timeout()));
     bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
 
-    // Another run, in another process perhaps: the lock is free, the daemon may not be.
+    // Another run, possibly in another process. The lock is free, but the daemon may still be
+    // working.
     let error = bench.another_run().delete_backup(&old, false).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Busy);
     assert!(error.message.contains(&snapshot.name), "{error}");
     assert_eq!(bench.daemon.backup_names().len(), 2);
-    // Now it appears.
+    // The backup appears in the list.
     bench.daemon.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
     bench.another_run().delete_backup(&old, false).await.unwrap();
     bench.another_run().create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
@@ -60,7 +61,8 @@ async fn guard_4_while_a_backup_may_still_go_on_its_snapshot_is_not_backed_up_ag
     bench.daemon.fault("create_backup", Fault::Fails(timeout()));
     bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
 
-    // The second one would be taken for the first one, and deletions let in while that goes on.
+    // The second backup would pass for the first one, and deletions would be allowed while the
+    // first goes on.
     let error = bench.another_run().create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Busy, "{error}");
     assert!(error.hint.unwrap().contains("--create-snapshot"));
@@ -156,8 +158,8 @@ async fn guard_4_the_lock_in_a_destination_is_open_to_the_users_of_other_hosts_a
     let lock = share.path().join(DESTINATION_LOCK);
     assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o666);
 
-    // One that can't be taken stops deletions, which could get in the way of another host's backup;
-    // it does not stop backups.
+    // If the lock can't be taken, deletions stop, because they could conflict with another host's
+    // backup. Backups continue.
     std::fs::remove_file(&lock).unwrap();
     std::fs::create_dir(&lock).unwrap();
     let error = bench.guards.delete_backup(&old, false).await.unwrap_err();

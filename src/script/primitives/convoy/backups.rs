@@ -67,10 +67,10 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backups of this very volume at the configured destination, newest first: not those of a
-    /// volume that had its name before, or has it on another host. Convoy gives volumes no id:
-    /// there, the volume's snapshots tell. Fails with `not_found` where there is no such volume,
-    /// and with `configuration` where no destination is configured.
+    /// The backups of this volume at the configured destination, newest first. Backups of a volume
+    /// that had the name before, or that has it on another host, are left out. Convoy gives volumes
+    /// no id; the names of the volume's snapshots decide. Fails with `not_found` where there is no
+    /// such volume, and with `configuration` where no destination is configured.
     ///
     /// ```rhai
     /// if convoy::own_backups("vol1").is_empty() { log::warn("vol1 is nowhere but here"); }
@@ -88,10 +88,10 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backups at the configured destination that may be this volume's, or those of one with
-    /// the same name on another host, newest first: with Convoy, where the snapshots that would
-    /// tell are gone. Fails with `not_found` where there is no such volume, and with
-    /// `configuration` where no destination is configured.
+    /// The backups at the configured destination that may be this volume's or those of a volume of
+    /// the same name on another host, newest first. They exist only with Convoy, when the snapshots
+    /// that would tell them apart are gone. Fails with `not_found` where there is no such volume,
+    /// and with `configuration` where no destination is configured.
     ///
     /// ```rhai
     /// for backup in convoy::unclear_backups("vol1") { log::info(`left alone: ${backup.BackupURL}`); }
@@ -109,10 +109,9 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backups at the configured destination of all volumes that have this name, here or on
-    /// other hosts, now or before: an array for each volume, with its backups, newest first. Fails
-    /// with `configuration` where no destination is configured, and with `daemon` where the
-    /// destination can't be listed.
+    /// The backups at the configured destination of all volumes that have or had this name, on any
+    /// host: an array for each volume, with its backups, newest first. Fails with `configuration`
+    /// where no destination is configured, and with `daemon` where the destination can't be listed.
     ///
     /// ```rhai
     /// for backups in convoy::backups_by_volume("vol1") { log::info(backups[0].BackupURL); }
@@ -127,9 +126,9 @@ pub(crate) mod functions {
         })
     }
 
-    /// The backup that makes it safe to delete a volume: the newest of its own that is good. Fails
-    /// with `guard` where there is none, and where a snapshot that is older than the volume would
-    /// go with it.
+    /// The backup that makes it safe to delete a volume: the newest good one that belongs to it.
+    /// Fails with `guard` where there is no such backup, and where the volume has a snapshot that
+    /// is older than the volume and would be deleted with it.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -146,7 +145,8 @@ pub(crate) mod functions {
         })
     }
 
-    /// One backup, looked at where it is. Fails with `not_found` where there is no such backup.
+    /// One backup, inspected at its destination. Fails with `not_found` where there is no such
+    /// backup.
     ///
     /// ```rhai
     /// let url = convoy::create_backup(convoy::create_snapshot("vol1").Name).URL;
@@ -222,7 +222,7 @@ pub(crate) mod functions {
     }
 }
 
-/// The volume with this name; `None`, which is every volume, for `()`.
+/// The name of the volume; `None`, which means every volume, for `()`.
 fn volume_or_all(volume: &Dynamic) -> Result<Option<Name>> {
     if volume.is_unit() { Ok(None) } else { Name::volume(&string(volume, "volume")?).map(Some) }
 }

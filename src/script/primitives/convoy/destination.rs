@@ -1,4 +1,4 @@
-//! The destination that a primitive works with.
+//! The destination of a primitive.
 
 use crate::{
     convoy::Destination,

@@ -1,4 +1,4 @@
-//! What is deleted of a volume that is to be removed, and what stays.
+//! The plan of a volume's removal: what is deleted, and what stays.
 
 use rhai::{Array, Dynamic, Map};
 
@@ -9,12 +9,12 @@ use crate::{
     script::run::Run,
 };
 
-/// The removal of a volume; `all` deletes its newest good backup too. What can fail fails here,
-/// before anything is deleted.
+/// Plans the removal of a volume. With `all`, its newest good backup is deleted too. Every check
+/// that can fail happens here, before anything is deleted.
 pub(super) fn plan(run: &Run, name: &Name, all: bool) -> Result<Map> {
     let guards = &run.host.guards;
     let volume = run.wait(guards.volume(name))?;
-    // The daemon would refuse it in the end, when the backups were gone already.
+    // The daemon would refuse to delete a mounted volume at the end, after its backups are gone.
     if !volume.mount_point.is_empty() {
         return Err(Error::guard(format!(
             "the volume \"{name}\" is mounted at {}, so nothing of it was deleted",
@@ -37,22 +37,22 @@ pub(super) fn plan(run: &Run, name: &Name, all: bool) -> Result<Map> {
     Ok(removal.to_map(name))
 }
 
-/// Backups by their URLs, snapshots by their names.
+/// Backups are named by their URLs, snapshots by their names.
 #[derive(Debug, PartialEq)]
 struct Removal<'a> {
     kept: Option<&'a str>,
-    /// May be another host's, newest first.
+    /// Backups that may belong to a volume on another host, newest first.
     unclear: Vec<&'a str>,
-    /// Newer than the newest good one, newest first.
+    /// Backups that are newer than the newest good one, newest first.
     newer: Vec<&'a str>,
-    /// To be deleted, oldest first: after a failure, what is left is the newest.
+    /// Backups to delete, oldest first. If a deletion fails, the newest ones are still there.
     backups: Vec<&'a str>,
-    /// To be deleted, oldest first.
+    /// Snapshots to delete, oldest first.
     snapshots: Vec<&'a str>,
 }
 
 impl<'a> Removal<'a> {
-    /// `own` and `unclear` are newest first, and `kept` is one of `own`.
+    /// `own` and `unclear` are ordered from the newest; `kept` is one of `own`.
     fn new(
         volume: &'a Volume,
         kept: Option<&'a Backup>,
@@ -64,7 +64,7 @@ impl<'a> Removal<'a> {
         let mut backups: Vec<&str> = own.iter().map(url).collect();
         let mut newer = Vec::new();
         if let Some(kept) = kept {
-            // A newer one may only look broken, as any backup does while the network is down.
+            // A newer backup may only look broken, as every backup does while the network is down.
             let count = backups.iter().take_while(|backup| **backup != kept).count();
             newer.extend(backups.drain(..count));
             backups.retain(|backup| *backup != kept);
@@ -108,7 +108,7 @@ impl<'a> Removal<'a> {
     }
 }
 
-/// Whether a snapshot is an EBS backup that is not deleted. Convoy forgets the snapshot together
+/// Whether a snapshot is an EBS backup that is not deleted. Convoy forgets such a snapshot together
 /// with its volume, and Amazon keeps it.
 fn stays_as_a_backup(snapshot: &Snapshot, deleted: &[&str]) -> bool {
     let Some(info) = &snapshot.driver_info else { return false };

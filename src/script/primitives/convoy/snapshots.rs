@@ -11,8 +11,8 @@ use crate::convoy::{ApiTime, Name, Snapshot, Volume};
 
 #[export_module]
 pub(crate) mod functions {
-    /// The snapshots of a volume, newest first. An empty list is no proof that there are none.
-    /// Fails with `not_found` where there is no such volume.
+    /// The snapshots of a volume, newest first. An empty list does not prove that the volume has no
+    /// snapshots. Fails with `not_found` where there is no such volume.
     ///
     /// ```rhai
     /// for snapshot in convoy::snapshots("vol1") {
@@ -27,9 +27,9 @@ pub(crate) mod functions {
         })
     }
 
-    /// The snapshots of this very volume, newest first: not those of a volume that had its name
-    /// before and was forgotten, nor those that EBS has removed already. Fails with `not_found`
-    /// where there is no such volume.
+    /// The snapshots that were taken of this volume, newest first. Snapshots of a forgotten volume
+    /// that had the name before are left out, and so are those that EBS has already removed. Fails
+    /// with `not_found` where there is no such volume.
     ///
     /// ```rhai
     /// let newest = convoy::own_snapshots("vol1").get(0) ?? convoy::create_snapshot("vol1");
@@ -68,9 +68,9 @@ pub(crate) mod functions {
         call(&ctx, |run| to_map(run.wait(run.host.guards.create_snapshot(&Name::volume(volume)?))?))
     }
 
-    /// Deletes a snapshot of whichever volume. Fails with `not_found` where there is no such
-    /// snapshot, and with `guard` where a backup of its volume failed in this run, or, at EBS,
-    /// where the backup that it is has not been deleted.
+    /// Deletes a snapshot of any volume. At EBS, where a snapshot is a backup, that backup must be
+    /// deleted first. Fails with `not_found` where there is no such snapshot, and with `guard`
+    /// where a backup of its volume failed in this run or the EBS backup is still there.
     ///
     /// ```rhai
     /// convoy::delete_snapshot(convoy::create_snapshot("vol1").Name);
@@ -81,8 +81,8 @@ pub(crate) mod functions {
     }
 }
 
-/// Whether a snapshot is not older than its volume. At EBS, a snapshot without a time was removed. A
-/// time that can't be read proves nothing.
+/// Whether a snapshot is not older than its volume. A time that can't be parsed proves nothing. At
+/// EBS, a snapshot without a time was removed.
 fn may_be_own(snapshot: &Snapshot, volume: &Volume) -> bool {
     let seconds =
         |time: &ApiTime| time::point(&time.as_str().into()).ok().map(|point| point.as_second());

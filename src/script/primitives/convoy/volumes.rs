@@ -44,8 +44,8 @@ pub(crate) mod functions {
         })
     }
 
-    /// What the drivers themselves say of their volumes: a map by the volume's name, each with the
-    /// driver's own fields. Fails with `unreachable` or `timeout` where the daemon does not answer.
+    /// The volumes as their drivers see them: a map by the volume's name, with each driver's own
+    /// fields. Fails with `unreachable` or `timeout` where the daemon does not answer.
     ///
     /// ```rhai
     /// for name in convoy::driver_volumes().keys() {
@@ -67,8 +67,8 @@ pub(crate) mod functions {
         call(&ctx, |run| to_map(run.wait(run.host.guards.volume(&Name::volume(name)?))?))
     }
 
-    /// Creates a volume from a map: `name`, and as you like `size` (bytes), `driver`, `type`,
-    /// `iops`, `id` (an existing volume of the driver's), `vm`. Fails with `usage` where the map
+    /// Creates a volume from a map with `name` and, if wanted, `size` (bytes), `driver`, `type`,
+    /// `iops`, `id` (an existing volume of the driver's) and `vm`. Fails with `usage` where the map
     /// has no `name`, and with `daemon` where the name is in use.
     ///
     /// ```rhai
@@ -111,8 +111,9 @@ pub(crate) mod functions {
         })
     }
 
-    /// Mounts a volume where its driver likes; `MountPoint` is the folder with its files. Fails
-    /// with `not_found` where there is no such volume, and with `daemon` where it can't be mounted.
+    /// Mounts a volume; its driver chooses the folder. `MountPoint` is the folder with its files.
+    /// Fails with `not_found` where there is no such volume, and with `daemon` where it can't be
+    /// mounted.
     ///
     /// ```rhai
     /// let folder = convoy::mount("vol1").MountPoint;
@@ -157,13 +158,13 @@ pub(crate) mod functions {
         call(&ctx, |run| run.wait(run.host.guards.unmount_volume(&Name::volume(volume)?)))
     }
 
-    /// What to delete of a volume that is to be removed, oldest first: `Backups` (URLs) and
-    /// `Snapshots` (names); and what stays: `Kept`, the URL of its newest good backup (`()` with
-    /// `all`, which deletes that one too), and `Left`, the URLs of backups that are left alone,
-    /// with a warning: those that may be another host's, and those newer than the newest good one.
-    /// At EBS, the snapshots of backups that stay are not in `Snapshots`. Nothing is deleted. Fails
-    /// with `not_found` where there is no such volume, with `guard` where it is mounted, and,
-    /// without `all`, as `convoy::safe_copy` does.
+    /// Plans the removal of a volume, and deletes nothing. `Backups` (URLs) and `Snapshots` (names)
+    /// are what to delete, oldest first. `Kept` is the URL of the volume's newest good backup,
+    /// which stays; with `all` it is deleted too, and `Kept` is `()`. `Left` has the URLs of
+    /// backups that are left alone, with a warning: those that may be another host's, and those
+    /// newer than the newest good one. At EBS, the snapshots of backups that stay are not in
+    /// `Snapshots`. Fails with `not_found` where there is no such volume, with `guard` where it is
+    /// mounted, and, without `all`, as `convoy::safe_copy` does.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
