@@ -9,12 +9,7 @@ mod program;
 mod runner;
 mod state;
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +23,11 @@ use crate::{
     locks::{Lock, Locks, Sharing},
     logging,
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
-    runs::{Recorder, RunQueue, Store},
+    runs::Store,
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     service_manager::ServiceManager,
     text::counted,
-    web::events::Hub,
 };
-use daemons::Daemons;
 use freshness::FreshnessWatch;
 use program::Program;
 use runner::CrontabRunner;
@@ -99,19 +92,13 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     log_unknown_zone();
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
-    let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
-    let shared = Arc::new(ServeState {
-        recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
-        queue: Arc::new(RunQueue::new(config.max_concurrent)),
-        notifier: notifier.clone(),
-        daemons: Daemons::new(Arc::new(hub.progress().clone())),
-        hub,
-        following: Mutex::new(crontab.clone()),
-        refused: Mutex::default(),
-        changed: Notify::new(),
-        ending: cancellation.clone(),
-        config: Arc::new(config),
-    });
+    let shared = Arc::new(ServeState::new(
+        config,
+        store,
+        notifier.clone(),
+        crontab.clone(),
+        cancellation.clone(),
+    ));
     let config = &*shared.config;
     let connection = report_if_failed(&notifier, shared.daemons.get(config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::daemons::Daemons;
 use crate::{
     app::{Connection, run_environment, settings},
-    clock::ZonedClock,
+    clock::{Clock as _, SystemClock, ZonedClock},
     config::Config,
     error::Error,
     notify::Notifier,
@@ -38,6 +38,30 @@ pub(super) struct ServeState {
 }
 
 impl ServeState {
+    /// The state at the start, over this store of runs and this crontab. `ending` is cancelled when
+    /// the program is told to end.
+    pub(super) fn new(
+        config: Config,
+        store: Arc<Store>,
+        notifier: Arc<Notifier>,
+        crontab: Crontab,
+        ending: CancellationToken,
+    ) -> Self {
+        let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
+        Self {
+            recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
+            queue: Arc::new(RunQueue::new(config.max_concurrent)),
+            notifier,
+            daemons: Daemons::new(Arc::new(hub.progress().clone())),
+            hub,
+            following: Mutex::new(crontab),
+            refused: Mutex::default(),
+            changed: Notify::new(),
+            ending,
+            config: Arc::new(config),
+        }
+    }
+
     pub(super) fn store(&self) -> &Arc<Store> {
         self.recorder.store()
     }
