@@ -25,7 +25,7 @@ pub(crate) struct RunReport {
     pub(crate) arguments: Vec<String>,
     pub(crate) trigger: Trigger,
     pub(crate) status: RunStatus,
-    /// A dry run notifies nobody.
+    /// A dry run sends no messages.
     pub(crate) dry_run: bool,
     /// Whether the script only reads. The person who started it sees the result.
     pub(crate) read_only: bool,

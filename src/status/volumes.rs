@@ -60,7 +60,7 @@ pub(super) async fn volumes(
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     let is_listed = unreachable.is_none();
-    // A volume may be missing from the list though nobody meant to delete it.
+    // A volume may be missing from the list by accident.
     let is_missed =
         |record: &&VolumeRecord| !is_listed || now.duration_since(record.last_seen) < MISSED_FOR;
     let missed = records.values().filter(is_missed).map(|record| &record.name);
