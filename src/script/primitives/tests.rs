@@ -191,6 +191,20 @@ fn the_documentation_lists_every_primitive_as_it_is() {
 }
 
 #[test]
+fn the_documentation_has_a_row_for_every_code_that_scripts_may_throw() {
+    let page = include_str!("../../../docs/scripts.md");
+    let rows = page.split("| `error.code` |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = rows.lines().skip(1).map(|row| row.split('|').nth(1).unwrap_or_default());
+    let mut documented: Vec<&str> =
+        cells.flat_map(|codes| codes.split('`').skip(1).step_by(2)).collect();
+    let kinds = ErrorKind::ALL.iter().filter(|kind| kind.scripts_may_throw());
+    let mut thrown: Vec<&str> = kinds.map(|kind| kind.code()).collect();
+    documented.sort_unstable();
+    thrown.sort_unstable();
+    assert_eq!(documented, thrown);
+}
+
+#[test]
 fn every_script_in_the_documentation_runs() {
     let page = include_str!("../../../docs/scripts.md");
     let blocks: Vec<&str> =
