@@ -1,7 +1,7 @@
-//! The words of the command line, sorted: flags that every command knows, the command, and what
-//! belongs to it.
+//! Sorts the words of the command line: the flags that every command knows, the command, and the
+//! command's own words.
 //!
-//! Scripts declare their own parameters, so their arguments are left as they are, for
+//! Scripts declare their own parameters, so the arguments of a script are left unchanged for
 //! `script::arguments` to check.
 
 use std::ffi::OsString;
@@ -13,38 +13,37 @@ use crate::{
     units::parse_duration,
 };
 
-/// Flags that every command knows, wherever they stand.
+/// The flags that every command knows, wherever they stand.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
-    /// Read for real, write nothing.
+    /// Reads are real, and nothing is written.
     pub(crate) dry_run: bool,
-    /// JSON alone on standard output.
+    /// Standard output is JSON only.
     pub(crate) json: bool,
-    /// Errors only.
+    /// Only errors are logged.
     pub(crate) quiet: bool,
-    /// How often `-v` was given.
+    /// The number of `-v`.
     pub(crate) verbose: u8,
-    /// How long a run may take.
+    /// The limit of a run.
     pub(crate) timeout: Option<std::time::Duration>,
-    /// Configuration given by flag.
+    /// The settings that flags give.
     pub(crate) overrides: Vec<Override>,
 }
 
-/// What to do.
+/// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Words {
-    /// A script by name with its arguments.
     Script {
-        /// The script's name.
         name: String,
-        /// Its arguments, unchecked.
+        /// Not checked yet.
         arguments: Vec<String>,
     },
-    /// One of the program's own commands, for clap.
+    /// A command of the program's own, for clap to parse.
     Command(Vec<String>),
 }
 
-/// The configuration that has a flag: the flag as it is typed, the variable, and what it is.
+/// The settings that have a flag: the flag as users type it, the variable, the name of its value,
+/// and the help.
 pub(crate) const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
     (
         "--convoy",
@@ -85,7 +84,7 @@ pub(crate) const COMMANDS: [&str; 15] = [
 const OLD_COMMANDS: [&str; 7] =
     ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove"];
 
-/// Sorts the words behind the program's name.
+/// Sorts the words after the program's name.
 ///
 /// # Errors
 /// A usage error for a word that is not UTF-8, or a flag without its value.
@@ -158,7 +157,8 @@ fn command(mut rest: Vec<String>) -> Result<Words> {
     Ok(Words::Script { name: rest.swap_remove(start), arguments })
 }
 
-/// `--backup --volume vol1`, in any order, is `backup --volume vol1`.
+/// Translates a command of the Node version: `--backup --volume vol1`, in any order, is `backup
+/// --volume vol1`.
 fn old_command(mut rest: Vec<String>) -> Result<Words> {
     let is_old =
         |word: &String| word.strip_prefix("--").is_some_and(|name| OLD_COMMANDS.contains(&name));

@@ -2,11 +2,11 @@
 //!
 //! A flag wins over the environment, and the environment over the file of the system's services.
 //! Each variable `BKUP_X` can be given as `BKUP_X_FILE`, the name of a file that holds the value
-//! (Docker secrets). Whatever is wrong is an error before anything is done; secrets never print.
+//! (Docker secrets). Anything wrong is an error before anything is done. Secrets never print.
 //!
 //! From bottom to top: `secret`, `given` (one value as users give it), `choice` and `kind` (how
-//! values are written and read), `settings` (the table), `values` (all that is given), a file a
-//! group of settings, and [`Config`]. `system` reads the file of the system's services.
+//! values are written and read), `settings` (the table), `values` (all values given), one file for
+//! each group of settings, and [`Config`]. `system` reads the file of the system's services.
 
 mod api;
 mod choice;
@@ -64,77 +64,75 @@ use values::Values;
 pub(crate) use warning::Warning;
 pub(crate) use webhook::Webhook;
 
-/// Where Convoy listens by default.
+/// Convoy's default socket.
 pub(crate) const CONVOY_SOCKET: &str = "/var/run/convoy/convoy.sock";
 
-/// All settings, checked.
+/// All settings, read and checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// Where backups go.
+    /// The destination of backups.
     pub(crate) backup_url: Option<Destination>,
-    /// The S3 service, passed on as Convoy's `Endpoint`.
+    /// The URL of the S3 service, passed on as Convoy's `Endpoint`; `None`: Amazon's.
     pub(crate) s3_endpoint: Option<String>,
-    /// The access key's id and the secret key that the built-in daemon uses; `None`: as AWS's own
-    /// settings say.
+    /// The access key's id and the secret key, for the built-in daemon; `None`: the usual AWS
+    /// settings apply.
     pub(crate) s3_key: Option<(Secret, Secret)>,
-    /// Delete older snapshots once a backup is proven good.
+    /// Whether older snapshots are deleted once a backup is proven good.
     pub(crate) delete_old_snapshots: bool,
-    /// Encrypts the built-in daemon's repositories.
+    /// The password that encrypts the built-in daemon's repositories.
     pub(crate) repository_password: Option<Secret>,
-    /// The daemon that a setting names; see [`Config::daemon`].
+    /// The daemon that a setting names; [`Config::daemon`] decides.
     pub(crate) convoy: Option<DaemonChoice>,
-    /// Where this program keeps its own files. Absolute; it need not exist.
+    /// The folder of this program's own files. Absolute; it need not exist.
     pub(crate) data_dir: PathBuf,
-    /// The host's name in backups, where it is not the system's.
+    /// The host's name in backups; `None`: the system's.
     pub(crate) host: Option<String>,
-    /// The user's scripts. Absolute.
+    /// The folder of the user's scripts. Absolute.
     pub(crate) scripts_dir: Option<PathBuf>,
     /// The crontab. Absolute.
     pub(crate) crontab: Option<PathBuf>,
-    /// How long one run may take; never zero.
+    /// The limit of one run; never zero.
     pub(crate) run_timeout: Duration,
     /// How long a run waits for another that holds the lock; zero: not at all.
     pub(crate) lock_wait: Duration,
-    /// How many runs `serve` has at a time; from 1.
+    /// The most runs of `serve` at a time; at least 1.
     pub(crate) max_concurrent: usize,
-    /// Make up once, at start, for runs that were missed while `serve` was down.
+    /// Whether `serve` makes up once, at its start, for ticks that were missed while it was down.
     pub(crate) catch_up: bool,
     /// A scheduled run starts up to this much later, at random.
     pub(crate) jitter: Duration,
-    /// How long `serve` waits for running scripts at its end.
+    /// How long `serve` waits for runs when it ends.
     pub(crate) shutdown_grace: Duration,
-    /// How old a volume's newest good backup may be; `None`: as the crontab's lines allow.
+    /// The greatest age of a volume's newest good backup; `None`: as the crontab's lines allow.
     pub(crate) max_backup_age: Option<Duration>,
-    /// After how long an open problem is reported again.
+    /// The time after which an open problem is reported again.
     pub(crate) remind_after: Duration,
     pub(crate) api: Api,
     pub(crate) console_log: ConsoleLog,
-    /// How console and file write a line.
+    /// For the console and the file.
     pub(crate) log_format: LogFormat,
     pub(crate) file_log: FileLog,
     pub(crate) syslog: SyslogLog,
     pub(crate) email: Email,
     pub(crate) webhook: Webhook,
-    /// The file of the system's services.
     pub(crate) system: SystemSettings,
     values: Values,
 }
 
-/// One line of the `config` command: a setting as it is in force.
+/// One line of the `config` command: a setting in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Effective {
     pub(crate) name: &'static str,
-    /// The value as given; `(set)` for a secret, `(not set)` for what has none.
+    /// The value as given; `(set)` for a secret, `(not set)` without a value.
     pub(crate) value: String,
-    /// Where it came from: `default`, `environment`, `file PATH` (the value's own, or that of the
-    /// system's services) or `flag --NAME`.
+    /// The origin of the value: `default`, `environment`, `file PATH` (the value's own file, or
+    /// that of the system's services) or `flag --NAME`.
     pub(crate) source: String,
-    /// What it is for.
     pub(crate) help: Cow<'static, str>,
 }
 
 impl Config {
-    /// Reads and checks the configuration; `HOME` and `XDG_DATA_HOME` are taken from the same
+    /// Reads and checks the configuration. `HOME` and `XDG_DATA_HOME` are taken from the same
     /// environment.
     ///
     /// # Errors
@@ -209,8 +207,8 @@ impl Config {
         Ok((config, warnings))
     }
 
-    /// Which daemon to use, and why: the one that a setting names; else Convoy's socket where there
-    /// is one; else the built-in daemon in the data folder.
+    /// The daemon to use, and why: the one that a setting names, else Convoy's socket if it exists,
+    /// else the built-in daemon in the data folder.
     pub(crate) fn daemon(&self) -> (DaemonChoice, String) {
         self.daemon_beside(Path::new(CONVOY_SOCKET))
     }
@@ -237,8 +235,8 @@ impl Config {
                     format!("BKUP_CONVOY is not set and there is no {shown}"),
                 )
             }
-            // A socket that can't be looked at may well be there: an error from Convoy's socket is
-            // better than another, empty daemon.
+            // A socket that can't be inspected may well exist. An error from it is better than
+            // another, empty daemon.
             _ => (
                 DaemonChoice::Socket(socket.to_owned()),
                 format!("BKUP_CONVOY is not set and {shown} is there"),
@@ -246,22 +244,22 @@ impl Config {
         }
     }
 
-    /// The built-in daemon's folder by default.
+    /// The built-in daemon's default folder.
     pub(crate) fn builtin_root(&self) -> PathBuf {
         self.data_dir.join("daemon")
     }
 
-    /// The host's name in backups: BKUP_HOST, or the system's.
+    /// The host's name in backups: `BKUP_HOST`, or the system's.
     pub(crate) fn host_name(&self) -> String {
         self.host
             .clone()
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
     }
 
-    /// How much is logged to standard error: by the flags (`-v` info, `-vv` debug, `-vvv` trace,
-    /// `--quiet` errors), else by the environment, else the default while serving, and warnings in
-    /// any other command. The level that the services' file sets is for the journal, and does not
-    /// count for a command typed in a shell.
+    /// The level of standard error. The first of these decides: the flags (`-v` info, `-vv` debug,
+    /// `-vvv` trace, `--quiet` errors), the environment, the default while serving, and warnings in
+    /// any other command. The level in the services' file is for the journal, and does not count
+    /// for a command typed in a shell.
     pub(crate) fn console_level(&self, serving: bool, verbose: u8, quiet: bool) -> LevelFilter {
         match verbose {
             0 if quiet => LevelFilter::Error,
@@ -286,7 +284,7 @@ impl Config {
         self.values.text(name).is_some() && self.values.source(name) != Source::Default
     }
 
-    /// Every setting as it is in force, in the table's order, secrets hidden.
+    /// Every setting in force, in the table's order, secrets hidden.
     pub(crate) fn effective(&self) -> Vec<Effective> {
         let line = |setting: &Setting| Effective {
             name: setting.name,
@@ -301,7 +299,7 @@ impl Config {
         SETTINGS.iter().map(line).collect()
     }
 
-    /// The settings that have a value and are no secrets, as scripts name them: `BKUP_RUN_TIMEOUT`
+    /// The settings that have a value and are not secret, as scripts name them: `BKUP_RUN_TIMEOUT`
     /// is `run_timeout`.
     pub(crate) fn public_values(&self) -> BTreeMap<String, String> {
         let public = SETTINGS.iter().filter(|setting| !setting.is_secret());

@@ -9,91 +9,90 @@ use std::fmt;
 /// `Result` with this crate's [`Error`].
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure an [`Error`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum ErrorKind {
+/// What holds for every error of one kind.
+struct KindRow {
+    /// The name in scripts (`e.code`) and JSON.
+    code: &'static str,
+    /// The process's: 2 wrong usage or configuration, 75 busy, 1 any other failure.
+    exit_code: u8,
+    /// The kinds that end a run, and this program's defects, are not a script's to throw.
+    scripts_may_throw: bool,
+}
+
+/// The enum from a table of its kinds.
+macro_rules! error_kinds {
+    ($($(#[$doc:meta])* $kind:ident $row:tt,)+) => {
+        /// What sort of failure an [`Error`] is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum ErrorKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the table.
+            pub(crate) const ALL: &[Self] = &[$(Self::$kind),+];
+
+            const fn row(self) -> KindRow {
+                match self {
+                    $(Self::$kind => KindRow $row,)+
+                }
+            }
+        }
+    };
+}
+
+error_kinds! {
     /// Wrong arguments: a name, size, URL or flag that can't be what was meant. Nothing was done.
-    Usage,
+    Usage { code: "usage", exit_code: 2, scripts_may_throw: true },
     /// The configuration (environment, files, folders) is wrong or incomplete. Nothing was done.
-    Configuration,
+    Configuration { code: "configuration", exit_code: 2, scripts_may_throw: true },
     /// A script is wrong: it does not parse, or it failed because of its own code.
-    Script,
+    Script { code: "script", exit_code: 1, scripts_may_throw: true },
     /// A script hit one of the engine's limits.
-    Limit,
+    Limit { code: "limit", exit_code: 1, scripts_may_throw: true },
     /// The daemon can't be reached: there is no socket, or no process listens on it. Nothing was
     /// sent.
-    Unreachable,
+    Unreachable { code: "unreachable", exit_code: 1, scripts_may_throw: true },
     /// The daemon did not answer in time, or the connection broke after the request was sent. The
     /// daemon may or may not have carried out the request.
-    Timeout,
+    Timeout { code: "timeout", exit_code: 1, scripts_may_throw: true },
     /// The daemon's answer does not fit Convoy's API.
-    Protocol,
+    Protocol { code: "protocol", exit_code: 1, scripts_may_throw: true },
     /// The daemon refused the request or failed to carry it out. The error has the daemon's
     /// `status` and its own words.
-    Daemon,
+    Daemon { code: "daemon", exit_code: 1, scripts_may_throw: true },
     /// The named thing does not exist, according to the daemon.
-    NotFound,
+    NotFound { code: "not_found", exit_code: 1, scripts_may_throw: true },
     /// A guard stopped the call, because it could have lost data.
-    Guard,
+    Guard { code: "guard", exit_code: 1, scripts_may_throw: true },
     /// Another run holds the lock.
-    Busy,
+    Busy { code: "busy", exit_code: 75, scripts_may_throw: true },
     /// The run was cancelled.
-    Cancelled,
+    Cancelled { code: "cancelled", exit_code: 1, scripts_may_throw: false },
     /// The run's deadline passed.
-    DeadlineExceeded,
+    DeadlineExceeded { code: "deadline_exceeded", exit_code: 1, scripts_may_throw: false },
     /// A file or folder could not be read or written.
-    Io,
+    Io { code: "io", exit_code: 1, scripts_may_throw: true },
     /// A repository of the built-in daemon could not be read or written.
-    Repository,
+    Repository { code: "repository", exit_code: 1, scripts_may_throw: true },
     /// A defect of this program.
-    Internal,
+    Internal { code: "internal", exit_code: 1, scripts_may_throw: false },
 }
 
 impl ErrorKind {
-    const ALL: [Self; 16] = [
-        Self::Usage,
-        Self::Configuration,
-        Self::Script,
-        Self::Limit,
-        Self::Unreachable,
-        Self::Timeout,
-        Self::Protocol,
-        Self::Daemon,
-        Self::NotFound,
-        Self::Guard,
-        Self::Busy,
-        Self::Cancelled,
-        Self::DeadlineExceeded,
-        Self::Io,
-        Self::Repository,
-        Self::Internal,
-    ];
-
     /// The kind with this [code](Self::code).
     pub(crate) fn of_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
+        Self::ALL.iter().copied().find(|kind| kind.code() == code)
     }
 
     /// The name of this kind in scripts (`e.code`) and JSON.
     pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::Usage => "usage",
-            Self::Configuration => "configuration",
-            Self::Script => "script",
-            Self::Limit => "limit",
-            Self::Unreachable => "unreachable",
-            Self::Timeout => "timeout",
-            Self::Protocol => "protocol",
-            Self::Daemon => "daemon",
-            Self::NotFound => "not_found",
-            Self::Guard => "guard",
-            Self::Busy => "busy",
-            Self::Cancelled => "cancelled",
-            Self::DeadlineExceeded => "deadline_exceeded",
-            Self::Io => "io",
-            Self::Repository => "repository",
-            Self::Internal => "internal",
-        }
+        self.row().code
+    }
+
+    /// Whether a script may throw this kind by its code.
+    pub(crate) fn scripts_may_throw(self) -> bool {
+        self.row().scripts_may_throw
     }
 }
 
@@ -212,11 +211,7 @@ impl Error {
     /// The process's exit code: 2 for wrong usage or configuration, 75 for busy, 1 for any other
     /// failure.
     pub(crate) fn exit_code(&self) -> u8 {
-        match self.kind {
-            ErrorKind::Usage | ErrorKind::Configuration => 2,
-            ErrorKind::Busy => 75,
-            _ => 1,
-        }
+        self.kind.row().exit_code
     }
 }
 

@@ -1,26 +1,25 @@
 //! `convoy-backups`: snapshots, backups, pruning and restores of Docker volumes, for Convoy and
 //! without it.
 //!
-//! The map of the crate; dependencies point one way, downwards:
+//! The map of the crate, by floors from the top. A room uses rooms below it, and rooms on its own
+//! floor where they don't use it; no files use each other in a circle. `tests/house.rs` reads this
+//! map and checks both.
 //!
-//! - [`cli`]: the command line.
-//! - [`app`]: the only place that wires things together.
-//! - [`web`]: HTTP: connections, who may, answers.
-//! - [`status`]: how safe each volume is.
-//! - [`schedule`]: the crontab, when its lines are due, and the loop that starts them.
-//! - [`runs`]: the one entry point of every run.
-//! - [`notify`]: notifying people and services: problems, the outbox, e-mail, the webhook.
-//! - [`script`]: the host of Rhai scripts. [`retention`]: what to keep, and why.
-//! - [`daemon`]: the built-in daemon.
-//! - [`convoy`]: the volume daemon as everyone sees it: trait, model, client, server,
-//!   guards, dry run.
-//! - `command_words`, [`config`], [`logging`], [`terminal`], [`output`], [`diagnostic`]: settings
-//!   in, words out.
-//! - [`webhook_formats`]: the forms in which a webhook is notified.
-//! - `service_manager`: telling systemd how far the program is.
-//! - `run_words`: how a run stands and who started it, as `runs`, `notify` and `web` call it.
-//! - [`locks`], [`progress`], [`clock`], [`units`], [`text`], [`suggest`], [`error`]: what the
-//!   others stand on.
+//! 1. `cli`: words in, exit code out; the demo.
+//! 2. `app`: wires everything together; the service.
+//! 3. `web`: HTTP: connections, who may, answers, the dashboard.
+//! 4. `status`: how safe each volume is.
+//! 5. `schedule`: the crontab, when its lines are due, and the loop that starts them.
+//! 6. `runs`, `notify`, `logging`: the entry point of every run and its record; alerts and how
+//!    they are sent; console, file and syslog.
+//! 7. `daemon`, `script`, `config`, `output`, `command_words`: the built-in daemon; the host of
+//!    Rhai scripts; settings; tables and JSON; the words of a command line.
+//! 8. `convoy`, `webhook_formats`: a volume daemon as everyone sees it: trait, model, client,
+//!    server, guards, dry run; the bodies of a webhook.
+//! 9. `retention`, `run_words`, `terminal`, `diagnostic`, `locks`, `units`: rules and tools that
+//!    know nothing of the above.
+//! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `progress`, `text`, `suggest`, `service_manager`: what
+//!     everything stands on.
 
 #![warn(unreachable_pub)]
 

@@ -1,13 +1,13 @@
-//! The program's own log: on standard error, in a file, to a syslog server, each with its switch
-//! and its level.
+//! The program's own log: on standard error, in a file, and at a syslog server, each with its own
+//! switch and level.
 //!
 //! A line reads `2026-11-23T07:00:48Z WARN  backup [RUN]: text`; see the module `line`. The target
 //! is this program's module (without the crate's name) or the name of the script that logs. The run
-//! is the one that the thread works for ([`scope`]). Other crates are logged from warnings on. Times
-//! are UTC.
+//! is the one that the thread works for ([`scope`]). Other crates are logged from level `warn` on.
+//! Times are in UTC.
 //!
-//! What a run logs at debug and above is also handed to the run's own log, however quiet the
-//! console is. A destination that fails loses its own lines alone; the others log the failure.
+//! What a run logs, from level `debug` on, also goes to the run's own log, whatever the level of
+//! the console. A destination that fails loses only its own lines; the others log the failure.
 
 mod file;
 mod line;
@@ -31,32 +31,28 @@ use file::{LogFile, WriteChange};
 use line::Line;
 pub(crate) use syslog::try_out as try_out_syslog;
 
-/// How long the end of the process waits for the syslog server.
+/// How long the end of the process waits for the syslog server to take the remaining lines.
 const SYSLOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The level of a run's own log.
 const RUN_LOG_LEVEL: LevelFilter = LevelFilter::Debug;
 
-/// The target of messages that standard error has shown already.
+/// The target of messages that standard error has shown already. The console skips it.
 const SHOWN_TARGET: &str = "convoy_backups::outcome";
 
-/// Where logging goes besides the console, for as long as the process lives.
+/// The destinations besides the console, until the process ends.
 static DESTINATIONS: OnceLock<Destinations> = OnceLock::new();
 
-/// Logging to standard error.
+/// How to log to standard error.
 #[derive(Debug, Clone)]
 pub(crate) struct Console {
-    /// How much.
     pub(crate) level: LevelFilter,
-    /// How a line is written.
     pub(crate) format: LogFormat,
-    /// Whether text is coloured.
     pub(crate) colour: bool,
-    /// What steps aside for each line.
+    /// The progress bars, which are hidden while a line is written.
     pub(crate) bars: Bars,
 }
 
-/// Where logging goes besides the console.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Destinations {
     file: Option<(Arc<LogFile>, LevelFilter)>,
@@ -64,11 +60,11 @@ pub(crate) struct Destinations {
 }
 
 impl Destinations {
-    /// Opens what the configuration has on.
+    /// Opens the destinations that the configuration turns on.
     ///
     /// # Errors
-    /// A configuration error where the log file can't be written, or the syslog server's settings
-    /// don't fit each other. A server that can't be reached is not an error.
+    /// A configuration error if the log file can't be written, or the syslog server's settings
+    /// contradict each other. A server that can't be reached is not an error.
     pub(crate) fn open(config: &Config) -> Result<Self> {
         let mut destinations = Self::default();
         if config.file_log.enabled {
@@ -84,11 +80,11 @@ impl Destinations {
     }
 }
 
-/// Sends the `log` crate's messages to the console and the other destinations from now on. `host`
-/// is the host in JSON lines.
+/// Sends the `log` crate's messages to the console and the other destinations from now on. JSON
+/// lines name the host `host`.
 ///
 /// # Errors
-/// An internal error in a second call: there is one logger in a process.
+/// An internal error in a second call: a process has one logger.
 pub(crate) fn init(console: Console, destinations: Destinations, host: &str) -> Result<()> {
     let format = console.format;
     let mut root = fern::Dispatch::new().chain(to_console(console, host)).chain(to_runs());
@@ -99,12 +95,12 @@ pub(crate) fn init(console: Console, destinations: Destinations, host: &str) -> 
         root = root.chain(to_syslog(sender, level));
     }
     root.apply().map_err(|error| Error::internal(format!("the log can't be set up: {error}")))?;
-    // Nothing else sets the destinations: a second call has failed above.
+    // A second call has failed above, so this sets the destinations.
     let _ = DESTINATIONS.set(destinations);
     Ok(())
 }
 
-/// Opens the log file anew by its name. A file that was moved is noticed at the next line anyway.
+/// Opens the log file again by its name. The next line would notice a moved file anyway.
 fn reopen() {
     if let Some((file, _)) = DESTINATIONS.get().and_then(|destinations| destinations.file.as_ref())
     {
@@ -112,11 +108,11 @@ fn reopen() {
     }
 }
 
-/// From now on, as long as the process lives, each SIGHUP has the log file opened anew and calls
-/// `also`. Without a handler, SIGHUP ends a process.
+/// From now on, each SIGHUP opens the log file again and calls `also`. Without a handler, SIGHUP
+/// ends a process.
 ///
 /// # Panics
-/// Outside a runtime.
+/// Outside a tokio runtime.
 pub(crate) fn on_hangup(also: impl Fn() + Send + 'static) {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::hangup()) {
@@ -133,8 +129,8 @@ pub(crate) fn on_hangup(also: impl Fn() + Send + 'static) {
     }
 }
 
-/// Sends what still waits for the syslog server, before the process ends and for a second at the
-/// most. Later messages do not reach the server.
+/// Sends the lines that wait for the syslog server, before the process ends, for at most
+/// [`SYSLOG_FLUSH_TIMEOUT`]. Later messages do not reach the server.
 pub(crate) fn flush() {
     if let Some((sender, _)) =
         DESTINATIONS.get().and_then(|destinations| destinations.syslog.as_ref())
@@ -143,7 +139,7 @@ pub(crate) fn flush() {
     }
 }
 
-/// Logs an error that standard error has shown already to the other destinations.
+/// Logs an error to the destinations besides the console, which has shown it already.
 pub(crate) fn shown(error: &Error) {
     let place = error
         .location
@@ -154,7 +150,7 @@ pub(crate) fn shown(error: &Error) {
     log::error!(target: SHOWN_TARGET, "{error}{place}{hint}");
 }
 
-/// Whether lines can be appended to the log file, as at a start.
+/// Opens the log file as a start does, for `doctor`.
 ///
 /// # Errors
 /// As [`Destinations::open`].
@@ -166,7 +162,7 @@ fn to_console(console: Console, host: &str) -> fern::Dispatch {
     let (Console { level, format, colour, bars }, host) = (console, host.to_owned());
     let output = fern::Output::call(move |record| {
         let line = written(&Line::now(record), format, colour, &host);
-        // Where standard error is gone, there is nothing left to report it to.
+        // If standard error is closed, there is nowhere to report that.
         bars.suspend(|| drop(std::io::stderr().lock().write_all(line.as_bytes())));
     });
     dispatch(level, output).filter(|metadata| metadata.target() != SHOWN_TARGET)
@@ -181,7 +177,7 @@ fn to_file(
     const TARGET: &str = "convoy_backups::logging::file";
     let host = host.to_owned();
     let output = fern::Output::call(move |record| {
-        // Messages about the file do not go to the file, so this ends.
+        // Messages about the file do not go to the file, or each would cause the next.
         match file.write(&written(&Line::now(record), format, false, &host)) {
             Some(WriteChange::Failed(text)) => log::warn!(target: TARGET, "{text}"),
             Some(WriteChange::Recovered(lost)) => {
@@ -204,7 +200,7 @@ fn to_syslog(sender: syslog::Sender, level: LevelFilter) -> fern::Dispatch {
         .filter(|metadata| !metadata.target().starts_with("convoy_backups::logging::syslog"))
 }
 
-/// A run's own log gets its lines whatever the levels of the other destinations are.
+/// A run's own log gets its lines whatever the levels of the destinations.
 fn to_runs() -> fern::Dispatch {
     let output = fern::Output::call(|record| {
         if let Some(lines) = scope::current().and_then(|scope| scope.lines) {
@@ -226,14 +222,15 @@ fn dispatch(level: LevelFilter, output: fern::Output) -> fern::Dispatch {
     fern::Dispatch::new().level(level).filter(wanted).chain(output)
 }
 
-/// Whether a message is wanted, as far as the crate it comes from is concerned.
+/// Whether messages of this crate and level are logged at all.
 fn wanted(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     !is_kept_out(target) && (metadata.level() <= Level::Warn || is_ours(target))
 }
 
-/// Crates that write credentials, headers and whole requests into their messages. They log through
-/// `tracing`, which a dependency (`warp`) connects to the log. Their messages are dropped.
+/// Whether a crate is one of those that write credentials, headers and whole requests into their
+/// messages. They log through `tracing`, which a dependency (`warp`) connects to the log. Their
+/// messages are dropped.
 fn is_kept_out(target: &str) -> bool {
     const ROOTS: [&str; 9] = [
         "tracing",
@@ -250,8 +247,8 @@ fn is_kept_out(target: &str) -> bool {
     root.starts_with("aws_") || ROOTS.contains(&root)
 }
 
-/// This crate's modules, and scripts, whose names have no `::`. Few other crates log with a target
-/// without `::`.
+/// Whether a target is a module of this crate, or a script, whose name has no `::`. Few other
+/// crates log with a target without `::`.
 fn is_ours(target: &str) -> bool {
     const OTHERS: [&str; 7] =
         ["rustic_core", "rustic_backend", "log", "mio", "globset", "ignore", "want"];

@@ -1,19 +1,18 @@
-//! How safe each volume is: what the daemon, the store of runs and the destinations know of it, and
-//! what is wrong.
+//! How safe each volume is, by what the daemon, the store of runs and the destinations know of it.
 //!
-//! The room asks volume daemons (through guards that only read) and the store of runs, reads the
-//! crontab's entries and queues alerts. The command line, `serve` and HTTP call it; it knows none of
-//! them. The pieces, the lowest first:
+//! The room asks volume daemons through guards that only read, asks the store of runs, reads the
+//! crontab's entries and queues alerts. The command line, `serve` and HTTP call it; it knows none
+//! of them. Its files, the lowest first:
 //!
-//! - `freshness`: pure: whether a backup is new enough, and the sentence that says so.
+//! - `freshness`: the pure rule: whether a backup is new enough, and the sentence that says so.
 //! - `volume`: the record of one volume. `known`: what a look at all of them found.
 //! - `coverage`: which lines of the crontab snapshot and back up a volume.
-//! - `failures`: which runs failed and never went well since.
-//! - `destinations`: whether each destination holds what was put there last.
-//! - `volumes`: each volume's state, from all of those.
+//! - `failures`: which runs failed and have not succeeded since.
+//! - `destinations`: whether each destination holds the newest backup that should be there.
+//! - `volumes`: the state of each volume, from all of those.
 //! - `look`: one look at every daemon that the crontab uses.
-//! - `alerts`: who is told of what is wrong, and of its end.
-//! - `report`: the form in which people and programs get it; `assemble` fills it in.
+//! - `alerts`: which problems of volumes and destinations are reported, and when they are resolved.
+//! - `report`: the form in which people and programs get the result; `assemble` fills it in.
 
 pub(crate) mod alerts;
 mod assemble;

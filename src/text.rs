@@ -1,19 +1,20 @@
-//! Text from outside made safe to show. Names, the daemon's words and scripts' results may hold
-//! anything, and a terminal obeys control characters.
+//! Makes text from outside safe to show. Names, the daemon's messages and scripts' results may
+//! contain any character, and a terminal obeys control characters.
 
 use std::{borrow::Cow, fmt::Write};
 
 use unicode_width::UnicodeWidthChar;
 
-/// Whether a character would do something to a terminal, or to the reading of a line, rather than
-/// be seen: control characters, line and paragraph separators, and the marks that turn the
-/// direction of text.
+/// Whether a character acts on a terminal, or on how a line reads, rather than being visible:
+/// control characters, line and paragraph separators, and the marks that turn the direction of
+/// text.
 pub(crate) fn acts(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// The text with each character that [`acts`] escaped (`\n`, `\u{1b}`): it stays on one line.
+/// The text with each character that [`acts`] escaped (`
+/// `, `\u{1b}`), so that it stays on one line.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
@@ -34,17 +35,17 @@ pub(crate) fn escaped_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.trim_end().lines().map(escape)
 }
 
-/// A number of things: `1 entry`, `3 entries`.
+/// A count with its noun: `1 entry`, `3 entries`.
 pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// How many columns of a terminal the (escaped) text takes.
+/// The columns that the (escaped) text takes on a terminal.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|letter| letter.width().unwrap_or(0)).sum()
 }
 
-/// The text cut to so many columns, with `…` at its end where something is missing.
+/// The text cut to this many columns, with `…` at its end if anything is missing.
 pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
@@ -63,7 +64,7 @@ pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
-/// Words as one would type them into a shell: quoted where that is needed, and only there.
+/// Words as a person types them into a shell: quoted only if necessary.
 pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let quote = |word: &'a str| {
         let plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
@@ -76,12 +77,12 @@ pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> Stri
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// How text looks on a terminal with colour.
+/// The style of text on a terminal with colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// Headings, and the message of an error.
     Bold,
-    /// What matters less.
+    /// Details of less importance.
     Faint,
     /// Failures, and what will be deleted.
     Red,
@@ -89,11 +90,11 @@ pub(crate) enum Style {
     Green,
     /// Warnings.
     Yellow,
-    /// Places and hints.
+    /// Positions in files, and hints.
     Cyan,
 }
 
-/// The text in this style; unchanged without colour.
+/// The text in this style; unchanged if `colour` is off.
 pub(crate) fn styled(text: &str, style: Style, colour: bool) -> Cow<'_, str> {
     if !colour || text.is_empty() {
         return Cow::Borrowed(text);

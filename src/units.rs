@@ -1,11 +1,11 @@
-//! Sizes (`40G`) and durations (`7d`) as people write them, and as people read them.
+//! Sizes (`40G`) and durations (`7d`), as people write and read them.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// Bytes from `512`, `10k`, `40G`, `1TiB`: whole numbers, binary units (as Convoy counts), upper or
-/// lower case.
+/// Parses a size: `512`, `10k`, `40G`, `1TiB`. Numbers are whole, units are binary (as Convoy
+/// counts), in upper or lower case. The result is in bytes, at most `i64::MAX`.
 ///
 /// # Errors
 /// A usage error for anything else, such as `1.5g` or `-1`.
@@ -29,7 +29,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64> {
     number.checked_mul(1 << shift).filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or_else(wrong)
 }
 
-/// Bytes for a person: `0 B`, `12 KiB`, `3.4 GiB`.
+/// A size in bytes for people: `0 B`, `12 KiB`, `3.4 GiB`.
 pub(crate) fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -48,11 +48,11 @@ pub(crate) fn format_size(bytes: u64) -> String {
     }
 }
 
-/// A duration from `90s`, `15m`, `5h`, `7d`, `2w`, `1y`, or several in a row (`1d12h`). A day is 24
-/// hours, a year 365 days.
+/// Parses a duration: `90s`, `15m`, `5h`, `7d`, `2w`, `1y`, or several in a row (`1d12h`). A day is
+/// 24 hours, a year 365 days; the limit is 1000 years.
 ///
 /// # Errors
-/// A usage error for anything else, a bare number among it.
+/// A usage error for anything else, such as a number without a unit.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     let wrong = || {
         Error::usage(format!("\"{text}\" is not a duration")).with_hint(
@@ -86,7 +86,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// A duration for a person, its two largest units: `45s`, `3m 20s`, `5h`, `12d 4h`.
+/// A duration for people, in its two largest units: `45s`, `3m 20s`, `5h`, `12d 4h`.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];

@@ -1,8 +1,8 @@
-//! The forms in which a webhook is notified: pure functions from a message to an HTTP request, one
-//! file a format. A new format is a file and a row in [`WORDS`]: parser, hint, help and the page of
-//! settings are made from the table.
+//! The formats of a webhook's body: pure functions from a message to an HTTP request, one file
+//! each. A new format is a file and a row in [`WORDS`]: the parser, the hint, the help and the page
+//! of settings are made from the table.
 //!
-//! This room lies below the configuration, which knows the words, and below `notify`, which sends.
+//! This room lies below `config`, which knows the words, and below `notify`, which sends.
 
 mod content;
 mod format;
@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use content::{Content, Event, digest};
 pub(crate) use format::Format;
 
-/// Every format by its word in `BKUP_WEBHOOK_FORMAT`.
+/// Every format, by its word in `BKUP_WEBHOOK_FORMAT`.
 pub(crate) const WORDS: &[(&str, &Format)] = &[
     ("json", &json::FORMAT),
     ("slack", &slack::FORMAT),

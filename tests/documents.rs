@@ -137,9 +137,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README.md, what stands beside it, and the pages of docs/, with their names.
+/// README.md, what stands beside it, and the pages below docs/, with their names.
 fn pages() -> Vec<(String, String)> {
-    let mut paths: Vec<PathBuf> = ["", "docs"]
+    let mut paths: Vec<PathBuf> = ["", "docs", "docs/design", "docs/decisions"]
         .iter()
         .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())
@@ -435,6 +435,54 @@ fn every_command_and_setting_that_a_document_names_exists() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_link_of_a_document_leads_to_a_file_and_its_heading() {
+    // As GitHub names headings: lower case, blanks as hyphens, nothing else but letters and digits.
+    let anchor = |heading: &str| -> String {
+        let kept = heading
+            .trim()
+            .chars()
+            .filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        let folder = root().join(&page).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            if file.contains(':') {
+                continue;
+            }
+            let path = if file.is_empty() { root().join(&page) } else { folder.join(file) };
+            let Ok(found) = path.canonicalize() else {
+                wrong.push(format!("{page}: there is no {link}"));
+                continue;
+            };
+            let is_there = heading.is_empty()
+                || fs::read_to_string(found).unwrap_or_default().lines().any(|line| {
+                    line.starts_with('#') && anchor(line.trim_start_matches('#')) == heading
+                });
+            if !is_there {
+                wrong.push(format!("{page}: {link} has no such heading"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_line_of_a_document_is_too_long_to_read_but_rows_of_tables() {
+    const COLUMNS: usize = 140;
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        let long = text.lines().enumerate().filter(|(_, line)| {
+            line.chars().count() > COLUMNS && !line.trim_start().starts_with('|')
+        });
+        wrong.extend(long.map(|(number, _)| format!("{page}:{}", number + 1)));
+    }
+    assert!(wrong.is_empty(), "over {COLUMNS} characters: {}", wrong.join(", "));
 }
 
 /// The source of the program, as its messages are printed.

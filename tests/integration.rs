@@ -13,6 +13,7 @@ mod examples;
 mod faults;
 mod faulty_daemon;
 mod hosts;
+mod house;
 mod logging;
 mod main_job;
 mod notify;

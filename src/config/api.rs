@@ -1,4 +1,4 @@
-//! The settings of the HTTP API. Files and sockets that they name are opened by `serve`.
+//! The settings of the HTTP API. `serve` opens the files and sockets that they name.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -12,30 +12,31 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The fewest characters of a token: what is shorter can be guessed.
+/// The shortest token, in characters: a shorter one can be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
 /// How `serve` answers HTTP.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    /// `None`: nowhere.
+    /// `None`: HTTP is off.
     pub(crate) listen: Option<SocketAddr>,
-    /// What a request must show; `None`: what the data folder's file holds.
+    /// The token for all requests; `None`: the one in the data folder's file.
     pub(crate) token: Option<Secret>,
-    /// What a request must show that only reads.
+    /// The token for requests that only read.
     pub(crate) read_token: Option<Secret>,
     /// `None`: plain HTTP.
     pub(crate) tls: Option<TlsFiles>,
-    /// Names by which browsers reach `serve`, in lower case, besides those that are known anyway.
+    /// Further names by which browsers reach `serve`, in lower case, besides those that it knows
+    /// itself.
     pub(crate) hosts: Vec<String>,
-    /// Origins whose pages may use the API, as browsers write them (`https://host:port`, in lower
-    /// case).
+    /// Origins whose pages may use the API, as browsers write them: `https://host:port`, in lower
+    /// case.
     pub(crate) allow_origins: Vec<String>,
-    /// How many connections there may be at a time; from 1.
+    /// The most connections at a time; at least 1.
     pub(crate) max_connections: usize,
 }
 
-/// The files of TLS, absolute paths.
+/// The files of TLS: absolute paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
     /// The certificate and its chain, PEM.
@@ -82,7 +83,7 @@ impl TlsFiles {
     }
 }
 
-/// What is wrong with a token, if anything is.
+/// What is wrong with a token; `None` for a good one.
 pub(crate) fn wrong_with_token(token: &str) -> Option<&'static str> {
     if token.len() < SHORTEST_TOKEN {
         Some("is shorter than 16 characters")

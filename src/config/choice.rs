@@ -1,14 +1,14 @@
-//! Settings that take one of a few words: each enum lists its words once, and parser, hint and help
-//! are made from the list.
+//! Settings that take one of a few words. Each enum lists its words once; the parser, the hint and
+//! the help are made from the list.
 
 use crate::webhook_formats::{self, Format};
 
-/// A value that is given as one of a few words.
+/// A value that users give as one of a few words.
 pub(crate) trait Choice: Copy + Sized + 'static {
-    /// The words, in the order in which hints and help list them.
+    /// The words with their values, in the order of hints and help.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// The value of a word, in upper or lower case.
+    /// The value of a word in upper or lower case.
     fn parse(text: &str) -> Option<Self> {
         Self::WORDS
             .iter()
@@ -47,7 +47,7 @@ impl Choice for LogFormat {
 /// How a syslog server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SyslogProtocol {
-    /// One datagram a message (RFC 5426).
+    /// One datagram for each message (RFC 5426).
     Udp,
     /// Octet-counted frames (RFC 6587).
     Tcp,
@@ -67,7 +67,7 @@ pub(crate) enum SmtpSecurity {
     Tls,
     /// Plain until STARTTLS, which must succeed.
     StartTls,
-    /// Plain text; only where it was asked for.
+    /// Plain text, which must be asked for.
     None,
 }
 
@@ -81,12 +81,12 @@ impl Choice for Option<SmtpSecurity> {
     ];
 }
 
-/// When a channel is used.
+/// Which messages a channel gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotifyOn {
-    /// When something is wrong, and when it is well again.
+    /// Failures, and their end.
     Failure,
-    /// After every run, too.
+    /// Every run besides.
     Always,
 }
 
@@ -108,7 +108,7 @@ impl Choice for EmailTransport {
     const WORDS: &'static [(&'static str, Self)] = &[("smtp", Self::Smtp), ("ses", Self::Ses)];
 }
 
-/// The form in which a webhook is notified.
+/// The format of the webhook's body.
 pub(crate) type WebhookFormat = &'static Format;
 
 impl Choice for WebhookFormat {

@@ -1,19 +1,18 @@
-//! Which volume daemon a configuration names.
+//! The volume daemon that a configuration names.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-/// The longest path that a unix socket can have, in bytes.
+/// The longest path of a Unix socket, in bytes.
 pub(super) const LONGEST_SOCKET: usize = 107;
 
-/// Which volume daemon to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DaemonChoice {
-    /// One that listens on this socket.
+    /// The daemon that listens on this socket.
     Socket(PathBuf),
-    /// The built-in one, in this folder.
+    /// The built-in daemon with this root.
     Builtin(PathBuf),
 }
 

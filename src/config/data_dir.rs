@@ -1,11 +1,11 @@
-//! Where this program keeps its own files.
+//! The folder of this program's own files.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use super::{given::Source, kind::absolute, settings::BKUP_DATA_DIR, values::Values};
 use crate::error::{Error, Result};
 
-/// Reads the data folder. A relative one is taken from a flag only: locks are in the folder, and a
+/// Reads the data folder. A relative path is accepted from a flag only. Locks are in the folder: a
 /// variable that means another folder in each working folder would keep no two runs apart.
 pub(super) fn read(
     values: &mut Values,
@@ -25,8 +25,8 @@ fn default_folder(environment: &BTreeMap<OsString, OsString>, is_root: bool) -> 
     if is_root {
         return Ok("/var/lib/convoy-backups".to_owned());
     }
-    // Both must be absolute to count: the XDG specification says so of XDG_DATA_HOME, and a relative
-    // HOME is no home.
+    // Both count only if absolute: the XDG specification says so of XDG_DATA_HOME, and a relative
+    // HOME is not a home.
     let folder = |name: &str| {
         environment.get(&OsString::from(name)).map(PathBuf::from).filter(|path| path.is_absolute())
     };

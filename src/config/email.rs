@@ -13,10 +13,9 @@ use super::{
 };
 use crate::error::Result;
 
-/// The port on which TLS begins with the first byte (RFC 8314).
+/// The port for TLS from the first byte on (RFC 8314).
 const SMTPS_PORT: u16 = 465;
 
-/// Sending e-mail.
 #[derive(Debug, Clone)]
 pub(crate) struct Email {
     pub(crate) enabled: bool,

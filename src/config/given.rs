@@ -1,5 +1,5 @@
-//! How one value was given: by a flag, the environment, a file that a variable names, or the file of
-//! the system's services.
+//! How a user gave one value: by a flag, the environment, a file that a variable names, or the file
+//! of the system's services.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +15,13 @@ use crate::{
     text::{cut, escape},
 };
 
-/// More than any setting needs, in bytes; a file that is larger is not what was meant.
+/// The largest file with a value, in bytes. No setting needs as much: a larger file is a mistake.
 pub(super) const LARGEST_FILE: u64 = 64 * 1024;
 
-/// What our variables begin with.
+/// The prefix of this program's variables.
 pub(super) const PREFIX: &str = "BKUP_";
 
-/// A setting given by a flag; it wins over the environment.
+/// A setting given by a flag, which wins over the environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Override {
     /// The setting, such as `BKUP_BACKUP_URL`.
@@ -31,7 +31,7 @@ pub(crate) struct Override {
     pub(crate) value: String,
 }
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Default,
@@ -41,12 +41,11 @@ pub(crate) enum Source {
     System(PathBuf),
     /// The file that the variable `.._FILE` names.
     File(PathBuf),
-    /// A flag, such as `--backup-url`.
     Flag(&'static str),
 }
 
 impl Source {
-    /// What the user wrote to give a setting: the start of an error's message.
+    /// What the user wrote to give the setting, as an error's message begins.
     pub(super) fn given_as(&self, name: &str) -> String {
         match self {
             Self::Flag(flag) => (*flag).to_owned(),
@@ -69,24 +68,25 @@ impl fmt::Display for Source {
     }
 }
 
-/// A value and its source. Every text is kept as a secret, so that none can slip into a log.
+/// A value and its origin. Every text is kept as a secret, so that it can't slip into a log.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
     pub(super) text: Secret,
     pub(super) source: Source,
 }
 
-/// What users give, from the top layer down.
+/// The layers in which users give values, the strongest first.
 #[derive(Clone, Copy)]
 pub(super) struct Layers<'a> {
     pub(super) overrides: &'a [Override],
     pub(super) environment: &'a BTreeMap<OsString, OsString>,
-    /// The file of the system's services and the variables in it.
+    /// The file of the system's services, and the variables in it.
     pub(super) system: Option<(&'a Path, &'a BTreeMap<OsString, OsString>)>,
 }
 
-/// The value that a user gave. An empty variable counts as not given: compose files pass unset ones
-/// on as empty. An empty variable still hides the system's value, so that a user can leave one out.
+/// The value that a user gave. An empty variable counts as not given, because compose files pass
+/// unset variables on as empty. It still hides the system's value, so that a user can leave that
+/// one out.
 pub(super) fn given(name: &str, is_secret: bool, layers: Layers<'_>) -> Result<Option<Value>> {
     let file_name = format!("{name}_FILE");
     let is_in_environment =
@@ -121,7 +121,7 @@ pub(super) fn given(name: &str, is_secret: bool, layers: Layers<'_>) -> Result<O
     Ok(Some(Value { text: Secret::new(text), source }))
 }
 
-/// A public value's text without the white space around it.
+/// A public value's text, without white space around it.
 fn one_line(name: &str, source: &Source, text: &str) -> Result<String> {
     let text = text.trim();
     let wrong = |what: &str| Error::configuration(format!("{} {what}", source.given_as(name)));
@@ -134,7 +134,7 @@ fn one_line(name: &str, source: &Source, text: &str) -> Result<String> {
     }
 }
 
-/// A file's text without the newline at its end.
+/// A file's text, without the newline at its end.
 fn read_file(name: &str, path: &Path) -> Result<String> {
     let shown = quote(&path.to_string_lossy());
     let wrong = |why: String| {
@@ -158,12 +158,12 @@ fn read_file(name: &str, path: &Path) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// A value as a message shows it: quoted, escaped, not too long.
+/// A value as messages show it: quoted, escaped and cut.
 pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", cut(&escape(text), 80))
 }
 
-/// Whether a text stands in quotes.
+/// Whether a text is in quotes.
 pub(super) fn is_quoted(text: &str) -> bool {
     text.len() > 1
         && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote))

@@ -1,4 +1,4 @@
-//! The kinds of values: what a value is called, how it is written, and how it is read.
+//! The kinds of values: the noun for a value, how it is written, and how it is read.
 
 use std::{
     net::SocketAddr,
@@ -20,17 +20,17 @@ use crate::{
     units::parse_duration,
 };
 
-/// How a value of the type `T` is read.
+/// A kind of values of type `T`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind<T: 'static> {
     pub(super) about: About,
     pub(super) parser: Parser<T>,
 }
 
-/// What a message or a page says of a kind.
+/// What messages and pages say of a kind.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About {
-    /// What a value is: `"x" is not ..`.
+    /// The noun in `"x" is not ..`.
     pub(super) noun: &'static str,
     writing: Writing,
     pub(super) visibility: Visibility,
@@ -46,16 +46,16 @@ enum Writing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Visibility {
     Public,
-    /// A value with an `@` holds a password.
+    /// Hidden if the value has an `@`, because it then holds a password.
     HiddenWithUser,
     Secret,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Parser<T: 'static> {
-    /// `None` is what is not of the kind; the kind's noun and hint say so.
+    /// Returns `None` for a wrong value; the kind's noun and hint explain it.
     Plain(fn(&str) -> Option<T>),
-    /// The parser's own error says what is wrong.
+    /// Returns an error that explains a wrong value.
     Explaining(fn(&str) -> Result<T>),
 }
 
@@ -76,7 +76,7 @@ impl<T> Kind<T> {
 }
 
 impl<T: Choice> Kind<T> {
-    /// One of the words of a choice.
+    /// The kind of a [`Choice`].
     pub(super) const fn choice(noun: &'static str) -> Self {
         let about =
             About { noun, writing: Writing::Words(words::<T>), visibility: Visibility::Public };
@@ -85,7 +85,7 @@ impl<T: Choice> Kind<T> {
 }
 
 impl About {
-    /// The words of a choice; none for other kinds.
+    /// The words of a choice; empty for other kinds.
     pub(super) fn words(&self) -> Vec<&'static str> {
         match self.writing {
             Writing::Hint(_) => Vec::new(),
@@ -93,7 +93,7 @@ impl About {
         }
     }
 
-    /// How to write a value.
+    /// The hint how to write a value.
     pub(super) fn hint(&self) -> String {
         match self.writing {
             Writing::Hint(hint) => hint.to_owned(),
@@ -108,8 +108,8 @@ pub(super) const SWITCH: Kind<bool> = Kind::new(
     switch,
 );
 
-/// A level by this program's names, or by those of winston (npm's and syslog's), which the Node
-/// version took.
+/// A log level by this program's names, or by those of winston (npm's and syslog's), which the Node
+/// version accepted.
 pub(super) const LEVEL: Kind<LevelFilter> =
     Kind::new("a log level", "write error, warn, info, debug, trace or off", level);
 
@@ -146,14 +146,14 @@ pub(super) const DAEMON: Kind<DaemonChoice> = Kind::new(
     DaemonChoice::parse,
 );
 
-/// A folder. A relative one is refused.
+/// A folder. A relative path is refused.
 pub(super) const FOLDER: Kind<PathBuf> = Kind::new(
     "an absolute folder",
     "write it from the root on, such as /var/lib/convoy-backups",
     |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()),
 );
 
-/// A file or folder. A relative one counts from the current folder.
+/// A file or folder. A relative path counts from the current folder.
 pub(super) const PATH: Kind<PathBuf> =
     Kind::explaining("a path", "write the path of a file or folder", absolute);
 
@@ -234,7 +234,7 @@ pub(super) const SECRET: Kind<Secret> = Kind {
     parser: Parser::Plain(|text| Some(Secret::new(text))),
 };
 
-/// The absolute path of a file or folder that may be given from the current folder on.
+/// The absolute form of a path that may be relative to the current folder.
 pub(super) fn absolute(text: &str) -> Result<PathBuf> {
     std::path::absolute(Path::new(text))
         .map_err(|error| Error::configuration(format!("{} is not a path: {error}", quote(text))))
@@ -282,8 +282,8 @@ fn host_name(text: &str) -> Option<String> {
     host(text).filter(|name| !name.contains([':', '*', '\\'])).map(|name| name.to_ascii_lowercase())
 }
 
-/// An origin as browsers write it. Addresses are often copied with a slash at the end, which is
-/// taken off.
+/// An origin as browsers write it. A slash at its end is removed, because addresses are often
+/// copied with it.
 fn origin(text: &str) -> Option<String> {
     let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
     let (_, host) = text.split_once("://")?;
@@ -291,7 +291,7 @@ fn origin(text: &str) -> Option<String> {
 }
 
 /// One address, `alert@newco.co` or `Alerts <alert@newco.co>`. The mail library checks the rest
-/// where the address is used.
+/// when the address is used.
 fn mail_address(text: &str) -> Option<String> {
     let bare = text
         .strip_suffix('>')

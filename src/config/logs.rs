@@ -16,15 +16,14 @@ use super::{
 };
 use crate::error::Result;
 
-/// Logging to standard error.
 #[derive(Debug, Clone)]
 pub(crate) struct ConsoleLog {
     pub(crate) enabled: bool,
-    /// The level of `serve`; see [`Config::console_level`](super::Config::console_level).
+    /// The level of `serve`; for other commands see
+    /// [`Config::console_level`](super::Config::console_level).
     pub(crate) level: LevelFilter,
 }
 
-/// Logging to a file.
 #[derive(Debug, Clone)]
 pub(crate) struct FileLog {
     pub(crate) enabled: bool,
@@ -33,7 +32,6 @@ pub(crate) struct FileLog {
     pub(crate) location: PathBuf,
 }
 
-/// Logging to a syslog server.
 #[derive(Debug, Clone)]
 pub(crate) struct SyslogLog {
     pub(crate) enabled: bool,

@@ -1,11 +1,11 @@
-//! Texts name settings by hand: in hints, scripts, packages and documents. Every name is one of the
-//! table.
+//! Hints, scripts, packages and documents name settings in their text. Each of these names is in
+//! the table of settings.
 
 use std::path::{Path, PathBuf};
 
 use super::{SETTINGS, settings::find};
 
-/// Files and folders whose texts name settings.
+/// Files and folders with texts that name settings.
 const SOURCES: [&str; 9] = [
     "src",
     "scripts-rhai",
@@ -18,7 +18,7 @@ const SOURCES: [&str; 9] = [
     "convoy.init.d",
 ];
 
-/// Names that are not settings, and why they stand somewhere.
+/// Names that are not settings, and why a text has them.
 const OTHERS: [(&str, &str); 10] = [
     ("BKUP_X", "stands for any setting"),
     ("BKUP_S3", "stands for the settings of S3"),
@@ -32,7 +32,7 @@ const OTHERS: [(&str, &str); 10] = [
     ("BKUP_LOCKWAIT", "a test of misspelt names"),
 ];
 
-/// The files below a path that hold text.
+/// Adds the text files below a path.
 fn files(path: PathBuf, found: &mut Vec<PathBuf>) {
     if path.is_dir() {
         let entries = std::fs::read_dir(path).unwrap();
@@ -42,7 +42,7 @@ fn files(path: PathBuf, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The words of a text that begin as our variables do.
+/// The words of a text that begin like this program's variables.
 fn names(text: &str) -> Vec<&str> {
     let is_part =
         |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
@@ -79,6 +79,6 @@ fn every_setting_that_a_text_names_is_in_the_table() {
 fn a_name_that_is_not_in_the_table_is_noticed() {
     assert_eq!(names("set BKUP_HOST=x or $BKUP_JITTER."), ["BKUP_HOST", "BKUP_JITTER"]);
     assert!(is_known("BKUP_HOST") && is_known("BKUP_HOST_FILE") && is_known("BKUP_EMAIL_"));
-    // Put together here, as this file is read, too.
+    // Assembled here, because this file is searched too.
     assert!(["HOTS", "EMIL_"].iter().all(|rest| !is_known(&format!("BKUP_{rest}"))));
 }

@@ -1,9 +1,10 @@
-//! `docs/configuration.md` lists every setting as it is.
+//! `docs/configuration.md` lists every setting as the table has it.
 
 use super::{SETTINGS, Setting};
 use crate::command_words::CONFIGURATION_FLAGS;
 
-/// The chapters, and what their settings' names begin with; the first has all others.
+/// The chapters and the prefixes of their settings' names. The first chapter has all other
+/// settings.
 const CHAPTERS: [(&str, &str); 5] = [
     ("BKUP_", "Backups, the daemon, runs"),
     ("BKUP_API_", "The dashboard and the API"),
@@ -12,7 +13,7 @@ const CHAPTERS: [(&str, &str); 5] = [
     ("BKUP_LOGGER_", "Logs"),
 ];
 
-/// What the name of a setting's chapter begins with.
+/// The prefix of a setting's chapter.
 fn chapter(setting: &Setting) -> &'static str {
     let longest = CHAPTERS
         .iter()

@@ -1,8 +1,9 @@
-//! A value that never shows.
+//! A value that is never shown.
 
 use std::fmt;
 
-/// A password, token or key. [`Secret::expose`] gives the value; printing a secret never does.
+/// A password, token or key. [`Secret::expose`] returns the value; printing a secret never shows
+/// it.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
@@ -11,7 +12,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, never for a message.
+    /// The value itself. Never put it into a message.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

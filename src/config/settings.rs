@@ -1,5 +1,5 @@
-//! The one table of settings. Reading, the check for unknown names, the `config` command, the manual
-//! page and `docs/configuration.md` are made from it.
+//! The one table of settings. The reading of values, the check for unknown names, the `config`
+//! command, the manual page and `docs/configuration.md` are made from it.
 
 use std::{borrow::Cow, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,13 +19,13 @@ use super::{
 };
 use crate::convoy::Destination;
 
-/// One setting: an environment variable, which can also be given as the name of a file
-/// (`NAME_FILE`) or by a flag.
+/// One setting: an environment variable. It can also be given as the name of a file (`NAME_FILE`)
+/// or by a flag.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
-    /// The value where none is given.
+    /// The value that counts if no value is given.
     pub default: Option<&'static str>,
     pub(super) about: About,
     /// One line for people; `{choices}` stands for the words of a choice.
@@ -48,13 +48,13 @@ impl Setting {
     }
 }
 
-/// A row of the table with how its value is read.
+/// A row of the table, and the kind of its value.
 pub(super) struct Typed<T: 'static> {
     pub(super) row: Setting,
     pub(super) parser: Parser<T>,
 }
 
-/// Declares each setting as a constant of its name and lists all in [`SETTINGS`]. A setting that
+/// Declares each setting as a constant of its name, and lists all in [`SETTINGS`]. A setting that
 /// nothing reads is dead code to the compiler.
 macro_rules! settings {
     ($($name:ident: $type:ty = $kind:expr, $default:expr, $help:literal;)*) => {
@@ -191,7 +191,7 @@ settings! {
         "sent to it as \"Authorization: Bearer ..\"";
 }
 
-/// The setting of this name.
+/// The setting with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }

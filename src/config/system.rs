@@ -1,10 +1,10 @@
-//! The settings of the system's services, in `/etc/default/convoy-backups`. systemd gives them to
-//! `serve` as its environment. A command typed in a shell should go by the same settings, so the
-//! program reads the file itself, below the environment.
+//! The settings of the system's services, in `/etc/default/convoy-backups`. systemd passes them to
+//! `serve` as its environment. A command typed in a shell should use the same settings, so the
+//! program reads the file itself, as the layer below the environment.
 //!
-//! It is read as systemd reads an `EnvironmentFile=`, without expansion of `$`; only `BKUP_`
-//! settings are taken. A user who can write the file could make root do anything, so the file counts
-//! only where root (or this user) owns it and only the owner may write to it.
+//! The program reads the file as systemd reads an `EnvironmentFile=`, without expansion of `$`, and
+//! takes only `BKUP_` settings. A user who can write the file could make root do anything, so the
+//! file counts only if root (or this user) owns it and only the owner may write to it.
 
 use std::{
     collections::BTreeMap,
@@ -28,16 +28,17 @@ use crate::error::{Error, Result};
 /// The settings in the file, or why there are none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SystemSettings {
-    /// `None`: there is no file, or `BKUP_DEFAULTS` is off.
+    /// `None` if the file does not exist, or `BKUP_DEFAULTS` is off.
     pub(crate) path: Option<PathBuf>,
-    /// Whether the file is there and this user may not read it.
+    /// Whether the file exists and this user may not read it.
     pub(crate) is_closed: bool,
-    /// The `BKUP_` variables in the file, not printed: there may be secrets among them.
+    /// The `BKUP_` variables in the file. They never print, because there may be secrets among
+    /// them.
     pub(super) values: Hidden,
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// Values that must not print.
+/// Values that never print.
 #[derive(Clone, Default)]
 pub(super) struct Hidden(pub(super) BTreeMap<OsString, OsString>);
 
@@ -48,12 +49,12 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl SystemSettings {
-    /// Reads the file that `BKUP_DEFAULTS` names in this environment, else the usual one if it is
-    /// there.
+    /// Reads the file that `BKUP_DEFAULTS` names in this environment, else the usual file if it
+    /// exists.
     ///
     /// # Errors
-    /// A configuration error where `BKUP_DEFAULTS` is neither an absolute path nor `off`, or the
-    /// file it names can't be read.
+    /// A configuration error if `BKUP_DEFAULTS` is neither an absolute path nor `off`, or the file
+    /// it names can't be read.
     pub(crate) fn find(environment: &BTreeMap<OsString, OsString>) -> Result<Self> {
         let setting = BKUP_DEFAULTS.row;
         let layers = Layers { overrides: &[], environment, system: None };
@@ -81,12 +82,12 @@ impl SystemSettings {
         }
     }
 
-    /// The file and the variables in it, where there is one.
+    /// The file and the variables in it; `None` if the file does not count.
     pub(super) fn layer(&self) -> Option<(&Path, &BTreeMap<OsString, OsString>)> {
         self.path.as_deref().map(|path| (path, &self.values.0))
     }
 
-    /// As [`SystemSettings::read`], of a file that need not be there.
+    /// As [`SystemSettings::read`], for a file that need not exist.
     fn read_usual(path: &Path) -> Self {
         match Self::read(path) {
             Ok(settings) => settings,
@@ -103,7 +104,7 @@ impl SystemSettings {
     }
 
     fn read(path: &Path) -> std::io::Result<Self> {
-        // To open a pipe would wait for its other end.
+        // Opening a pipe would wait for its other end.
         if !std::fs::metadata(path)?.is_file() {
             return Ok(Self::ignored(path, "it is no file", None));
         }
@@ -146,7 +147,7 @@ impl SystemSettings {
         })
     }
 
-    /// The file does not count, with a warning.
+    /// A file that is ignored, with a warning.
     fn ignored(path: &Path, why: &str, hint: Option<String>) -> Self {
         let message = format!(
             "the settings in {} have no effect here: {why}",
@@ -160,8 +161,8 @@ impl SystemSettings {
     }
 }
 
-/// The `BKUP_` variables of a file, and the numbers of lines that seem to have a variable and can't
-/// be read.
+/// The `BKUP_` variables in a file's text, and the numbers of the lines that seem to set one and
+/// can't be read.
 fn parse(text: &str) -> (BTreeMap<OsString, OsString>, Vec<usize>) {
     let (mut values, mut wrong) = (BTreeMap::new(), Vec::new());
     let mut rest = text.chars().peekable();
@@ -193,16 +194,17 @@ fn parse(text: &str) -> (BTreeMap<OsString, OsString>, Vec<usize>) {
     }
 }
 
-/// The number, from 1 on, of the line with the character at this place.
+/// The number, from 1, of the line with this character. `at` counts characters.
 fn line(text: &str, at: usize) -> usize {
     1 + text.chars().take(at).filter(|letter| *letter == '\n').count()
 }
 
-/// A value up to the end of its line. Quotes count where a value, or another part of it behind a
-/// quoted one, begins; a backslash takes the meaning from what follows it, the line end's too.
+/// Reads a value up to the end of its line. Quotes count at the beginning of a value, or of another
+/// part of it behind a quoted one. A backslash removes the meaning of the next character, also of
+/// the line's end.
 fn value(rest: &mut Peekable<Chars<'_>>) -> String {
     let mut value = String::new();
-    // How much of it stays when blanks at its end are taken away: not those in quotes.
+    // The length that remains when trailing blanks are removed, but not those in quotes.
     let mut kept = 0;
     let mut begins = true;
     while let Some(letter) = rest.next_if(|letter| *letter != '\n') {

@@ -5,7 +5,7 @@ fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// As an ordinary user whose home is `/home/me`.
+/// Reads settings as an ordinary user whose home is `/home/me`.
 fn read(pairs: &[(&str, &str)], overrides: &[Override]) -> Result<(Config, Vec<Warning>)> {
     let home = environment(&[("HOME", "/home/me"), ("PATH", "/bin")]);
     Config::for_user(
@@ -498,7 +498,7 @@ fn names_and_origins_are_lists() {
     }
 }
 
-/// A file of the system's services with this text, and the configuration over it.
+/// Reads settings over a file of the system's services with this text.
 fn over(
     text: &str,
     pairs: &[(&str, &str)],

@@ -1,5 +1,5 @@
-//! The settings' values as they were given, each with where it came from: what [`super::Config`] is
-//! read from.
+//! The values of all settings as users gave them, each with its origin. [`super::Config`] is read
+//! from them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,13 +18,13 @@ use crate::{
     suggest::nearest,
 };
 
-/// The values by the settings' names.
+/// The given values by the names of their settings.
 #[derive(Debug, Clone)]
 pub(super) struct Values(HashMap<&'static str, Value>);
 
 impl Values {
-    /// Gathers the values: flags first, then the environment and its files, then the system's
-    /// settings, then the defaults.
+    /// Gathers the values. Flags win over the environment and its files, these over the system's
+    /// settings, and these over the defaults.
     pub(super) fn gather(layers: Layers<'_>) -> Result<(Self, Vec<Warning>)> {
         let mut values = HashMap::new();
         for setting in SETTINGS {
@@ -41,23 +41,23 @@ impl Values {
                 wrong.flag, wrong.name
             )));
         }
-        // Each name once: the services have the file's variables also in their environment.
+        // Each name once, because the services have the file's variables in their environment too.
         let system = layers.system.iter().flat_map(|(_, values)| values.keys());
         let names: BTreeSet<&OsString> = layers.environment.keys().chain(system).collect();
         Ok((Self(values), unknown_names(names)))
     }
 
-    /// Where a setting's value came from.
+    /// The origin of a setting's value.
     pub(super) fn source(&self, name: &str) -> Source {
         self.0.get(name).map_or(Source::Default, |value| value.source.clone())
     }
 
-    /// A setting's text, a secret's too.
+    /// The text of a setting's value, also of a secret.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.text.expose())
     }
 
-    /// Gives a setting the default that depends on the system.
+    /// Sets a default that depends on the system, unless the setting has a value.
     pub(super) fn set_default<T>(&mut self, setting: &Typed<T>, text: String) {
         self.0
             .entry(setting.row.name)
@@ -110,10 +110,10 @@ impl Values {
             .ok_or_else(|| Error::internal(format!("\"{}\" has no default", setting.row.name)))
     }
 
-    /// Two secrets that are of use only together.
+    /// Reads two secrets that are useful only together.
     ///
     /// # Errors
-    /// A configuration error where one of the two is set alone.
+    /// A configuration error if only one of the two is set.
     pub(super) fn pair<A, B>(
         &self,
         first: &Typed<A>,
@@ -130,7 +130,7 @@ impl Values {
     }
 }
 
-/// A warning for each variable that begins as ours do and is no setting.
+/// A warning for each variable that begins like this program's variables and is not a setting.
 fn unknown_names(given: BTreeSet<&OsString>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for name in
@@ -140,7 +140,7 @@ fn unknown_names(given: BTreeSet<&OsString>) -> Vec<Warning> {
         if find(&name).is_some() || find(base).is_some() {
             continue;
         }
-        // All begin alike, so only what follows tells how near two names are.
+        // All names have the prefix, so only the rest tells how near two names are.
         let nearest = |name: &str| {
             let rest = SETTINGS.iter().filter_map(|setting| setting.name.strip_prefix(PREFIX));
             nearest(name.strip_prefix(PREFIX)?, rest)

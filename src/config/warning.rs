@@ -1,12 +1,10 @@
-//! What is odd and does not stop the program.
+//! Warnings on the settings, which do not stop the program.
 
 use std::fmt;
 
-/// Something odd in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {
     pub(crate) message: String,
-    /// What to do about it.
     pub(crate) hint: Option<String>,
 }
 

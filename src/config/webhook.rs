@@ -8,14 +8,13 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// A web address that is notified.
 #[derive(Debug, Clone)]
 pub(crate) struct Webhook {
     /// `None`: no webhook is set.
     pub(crate) url: Option<Secret>,
     pub(crate) format: WebhookFormat,
     pub(crate) on: NotifyOn,
-    /// Sent as a bearer token.
+    /// Sent to the service as a bearer token.
     pub(crate) token: Option<Secret>,
 }
 
@@ -30,7 +29,7 @@ impl Webhook {
     }
 }
 
-/// The address. It is a secret, so an error does not show it.
+/// Reads the address. It is a secret, so an error does not show it.
 fn url(values: &Values) -> Result<Option<Secret>> {
     let Some(url) = values.read(&BKUP_WEBHOOK_URL)? else { return Ok(None) };
     let text = url.expose();

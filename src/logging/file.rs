@@ -1,6 +1,8 @@
-//! The log file. Lines are only ever appended. The file is opened again where its name means another
-//! file (logrotate moved it), and after [`LogFile::reopen`]. A file that was truncated
-//! (`copytruncate`) needs nothing, because each line goes to its end.
+//! The log file. Lines are only ever appended.
+//!
+//! The file is opened again when its name means another file (logrotate moved it), and after
+//! [`LogFile::reopen`]. A truncated file (`copytruncate`) needs nothing, because each line is
+//! appended at its end.
 //!
 //! A file that can't be written stops nothing: the failure is logged once, each line tries again,
 //! and the lost lines are counted.
@@ -20,19 +22,19 @@ use crate::{
     sync::lock,
 };
 
-/// Readable to the owner's group, as logs are: an administrator need not be root to read them.
+/// Readable by the owner's group, like other logs: an administrator can read them without being
+/// root.
 const MODE: u32 = 0o640;
 
-/// What the caller has to log after a write, once the file is free again.
+/// What the caller logs after a write, when the file's lock is free again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WriteChange {
-    /// The first line that could not be written, and why.
+    /// Writing began to fail; the message says why.
     Failed(String),
-    /// Lines are written again; the number of lines that were lost.
+    /// Lines are written again; the number of lost lines.
     Recovered(u64),
 }
 
-/// A file of lines.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
@@ -42,17 +44,18 @@ pub(super) struct LogFile {
 #[derive(Debug, Default)]
 struct State {
     open: Option<File>,
-    /// The last line was written in part only: the next one begins with a newline.
+    /// The last line was written in part, so the next one begins with a newline.
     torn: bool,
     lost: u64,
 }
 
 impl LogFile {
-    /// Opens the file, and makes it if need be; its folder must be there.
+    /// Opens the file, and creates it if it does not exist; its folder must exist.
     ///
     /// # Errors
-    /// A configuration error where the name can't be that of a log file: no such folder, a folder
-    /// itself, not for this user. What may pass (a full disk) is not an error.
+    /// A configuration error if the path can't be that of a log file: its folder does not exist, it
+    /// is a folder, or this user may not write it. A failure that may pass (a full disk) is not an
+    /// error.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let open = match open(path) {
             Ok(file) => Some(file),
@@ -68,7 +71,7 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), state: Mutex::new(State { open, ..State::default() }) })
     }
 
-    /// Appends a line, newline included.
+    /// Appends a line, which ends with a newline.
     pub(super) fn write(&self, line: &str) -> Option<WriteChange> {
         let mut state = self.lock();
         let written = state.write(&self.path, line);
@@ -90,7 +93,7 @@ impl LogFile {
         }
     }
 
-    /// Lets go of the file; the next line opens it anew by its name.
+    /// Closes the file; the next line opens it again by its name.
     pub(super) fn reopen(&self) {
         self.lock().open = None;
     }
@@ -111,7 +114,7 @@ impl State {
             None => self.open.insert(open(path)?),
         };
         let whole = if self.torn { &format!("\n{line}") } else { line };
-        // One call a line, so that the lines of several processes don't mix.
+        // One call for each line, so that the lines of several processes don't mix.
         let written = file.write(whole.as_bytes())?;
         if written < whole.len() {
             self.torn = true;
@@ -136,7 +139,7 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
 }
 
-/// What to do about an error that does not pass by itself.
+/// The hint for an error that does not pass by itself; `None` for one that may.
 fn hint(error: &io::Error) -> Option<&'static str> {
     Some(match error.kind() {
         Io::NotFound | Io::NotADirectory => {

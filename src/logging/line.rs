@@ -1,4 +1,4 @@
-//! One message as console and file write it: always one line, whatever is in it.
+//! One message as the console and the file write it: always on one line.
 //!
 //! As text `2026-11-23T07:00:48Z WARN  backup [20261123T070048.123456-1a2b-0]: text`, as JSON an
 //! object with `time` (UTC, microseconds), `level`, `target`, `run` (where a run logs),
@@ -13,23 +13,22 @@ use serde::Serialize;
 use super::scope;
 use crate::text::{Style, acts, escape, styled};
 
-/// One message.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) time: Timestamp,
     pub(super) level: Level,
     /// The script's name, or this program's module without the crate's name.
     pub(super) target: String,
-    /// Whether the target is a script: modules have the crate's name in front.
+    /// Whether the target is a script. In a record, modules have the crate's name in front.
     pub(super) is_script: bool,
-    /// The id of the run that logs.
+    /// The id of the run that logs; `None` outside a run.
     pub(super) run: Option<String>,
-    /// Control characters are not escaped yet.
+    /// Control characters are not escaped.
     pub(super) message: String,
 }
 
 impl Line {
-    /// A record that this thread logs now.
+    /// The record that this thread logs now, with the run that it works for.
     pub(super) fn now(record: &Record<'_>) -> Self {
         Self {
             time: Timestamp::now(),
@@ -41,7 +40,7 @@ impl Line {
         }
     }
 
-    /// For people, with its newline.
+    /// The line for people, with its newline.
     pub(super) fn text(&self, colour: bool) -> String {
         let style = match self.level {
             Level::Error => Style::Red,
@@ -68,7 +67,7 @@ impl Line {
         text
     }
 
-    /// For programs, with its newline.
+    /// The line for programs, with its newline.
     pub(super) fn json(&self, host: &str) -> String {
         #[derive(Serialize)]
         struct Object<'a> {
@@ -92,8 +91,8 @@ impl Line {
             .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
         let mut line = String::with_capacity(text.len() + 1);
         for letter in text.chars() {
-            // JSON does not escape some characters that act on a terminal, or end a line for some
-            // readers. All of them have four digits.
+            // JSON leaves some characters unescaped that act on a terminal or end a line for some
+            // readers. All of them have at most four hexadecimal digits.
             match acts(letter) {
                 true => drop(write!(line, "\\u{:04x}", u32::from(letter))),
                 false => line.push(letter),
@@ -104,12 +103,12 @@ impl Line {
     }
 }
 
-/// A target without the crate's name.
+/// The target without the crate's name.
 pub(super) fn short(target: &str) -> &str {
     target.strip_prefix("convoy_backups::").unwrap_or(target)
 }
 
-/// A time in UTC as RFC 3339 writes it, with the microseconds that RFC 5424 allows.
+/// A time in UTC in the form of RFC 3339, with the microseconds that RFC 5424 allows.
 pub(super) fn microseconds(time: Timestamp) -> String {
     format!("{time:.6}")
 }

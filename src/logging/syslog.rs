@@ -1,5 +1,5 @@
-//! Logging to a syslog server: `server` (which), `format` (how a line is written for it),
-//! `connection` (how messages get there) and `sender` (the queue and its thread).
+//! Logging to a syslog server. `server` says which, `format` writes a line for it, `connection`
+//! transmits messages, and `sender` has the queue and its thread.
 
 mod connection;
 mod format;
@@ -14,10 +14,11 @@ pub(super) use self::{sender::Sender, server::Server};
 use super::line::Line;
 use crate::{config::SyslogLog, error::Result};
 
-/// Sends one message by itself; what can be known of its arrival. It may take some seconds.
+/// Sends one message past the queue, for `doctor`, and returns what is known of its arrival. It may
+/// take some seconds.
 ///
 /// # Errors
-/// The server can't be resolved or reached.
+/// If the server can't be resolved or reached.
 pub(crate) fn try_out(settings: &SyslogLog, host: &str) -> Result<String> {
     let server = Server::of(settings)?;
     let line = Line {

@@ -1,4 +1,4 @@
-//! What goes where.
+//! Which messages go to which destination.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::*;
 
-/// Whether a record would be written at this level.
+/// Whether a destination of this level would write the record.
 fn is_written(level: LevelFilter, record: &log::Record<'_>) -> bool {
     let (sender, receiver) = std::sync::mpsc::channel();
     let (_, logger) =

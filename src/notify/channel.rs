@@ -1,4 +1,4 @@
-//! What a channel is: one way by which messages reach people or services.
+//! A channel: one way by which messages reach people or services.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::message::Message;
 use crate::error::{Error, Result};
 
-/// The channels by the names under which their messages wait on disk.
+/// The channels. The messages in the outbox name them, so a variant keeps its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ChannelKind {
@@ -17,7 +17,7 @@ pub(crate) enum ChannelKind {
 impl ChannelKind {
     pub(super) const ALL: [Self; 2] = [Self::Email, Self::Webhook];
 
-    /// The name for people.
+    /// The name that messages to people use.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Email => "e-mail",
@@ -25,52 +25,53 @@ impl ChannelKind {
         }
     }
 
-    /// The name on disk.
+    /// The name in the outbox.
     pub(super) fn word(self) -> String {
         format!("{self:?}").to_ascii_lowercase()
     }
 }
 
-/// An address that did not get a message, and why.
+/// An address that did not get a message, and the reason.
 pub(super) type Refusal = (String, Error);
 
-/// A channel that is on, with its settings checked.
+/// A channel that is on. Its settings are checked.
 #[async_trait]
 pub(super) trait Channel: Send + Sync {
     fn kind(&self) -> ChannelKind;
 
-    /// Where the channel leads, for people: without secrets.
+    /// Where messages go, for people, without secrets: `https://example.com (Slack's form)`.
     fn description(&self) -> String;
 
-    /// Whether the channel gets every run whatever `BKUP_.._ON` says: its service takes silence for
-    /// a failure.
+    /// Whether the channel gets every run, whatever `BKUP_.._ON` says. A watchdog does: it takes
+    /// silence for a failure.
     fn wants_every_run(&self) -> bool {
         false
     }
 
-    /// Sends a message; the addresses that did not get it. `id` stays the same at each attempt.
+    /// Sends a message, and returns the addresses that did not get it. `id` is the same in each
+    /// attempt, so that the receiver can recognise a repetition.
     ///
     /// # Errors
-    /// Where no address got the message.
+    /// If no address got the message.
     async fn send(&self, id: &str, message: &Message) -> Result<Vec<Refusal>>;
 }
 
-/// Said where no channel is on.
+/// The warning that no channel is on.
 pub(crate) const NO_CHANNEL: &str = "nobody is told when a backup fails";
 
-/// The shortest way to turn a channel on.
+/// The short hint beside [`NO_CHANNEL`].
 pub(crate) const NO_CHANNEL_HINT: &str = "set BKUP_EMAIL_ENABLED=true or BKUP_WEBHOOK_URL";
 
-/// How to turn a channel on, where there is room for it.
+/// The hint beside [`NO_CHANNEL`] where there is room for more.
 pub(crate) const NO_CHANNEL_LONG_HINT: &str =
     "set BKUP_EMAIL_ENABLED=true and the other BKUP_EMAIL_ settings, or BKUP_WEBHOOK_URL";
 
-/// A channel that is on, for people.
+/// What people and programs see of a channel that is on.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ChannelInfo {
     pub(crate) channel: ChannelKind,
-    /// Where the channel leads, without secrets.
+    /// [`Channel::description`].
     pub(crate) to: String,
-    /// Whether the channel gets every run.
+    /// Whether the channel gets every run, not only failures and recoveries.
     pub(crate) always: bool,
 }

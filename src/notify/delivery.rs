@@ -1,6 +1,6 @@
-//! Putting messages into the outbox, and sending them.
+//! Puts messages into the outbox, and sends them.
 //!
-//! To queue a message needs no network and fails nobody. Sending is apart, and is tried again for a
+//! Queueing needs no network and never fails a run. Sending is separate, and is tried again for a
 //! day.
 
 use std::{
@@ -29,20 +29,20 @@ use crate::{
     text::counted,
 };
 
-/// How long one attempt to send one message may take.
+/// The limit of one attempt to send one message.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often the outbox is read where nothing is due: another process may have put something in.
+/// How often the outbox is read if nothing is due. Another process may have queued a message.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
-/// How long to wait at least between two rounds: another process may be sending what is due.
+/// The shortest pause between two rounds. Another process may be sending what is due.
 const SHORTEST_POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a message that is being sent gets when the process ends.
+/// The time that a message in transit gets when the process ends.
 const FINAL_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What came of sending.
+/// The result of a round of sending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Deliveries {
     pub(crate) sent: usize,
-    /// How many messages could not be sent, and wait on or were given up.
+    /// Messages that could not be sent: they wait for another attempt, or were given up.
     pub(crate) failed: usize,
 }
 
@@ -52,30 +52,30 @@ pub(super) struct Delivery {
     slots: Vec<Slot>,
     outbox: Outbox,
     problems: Arc<Problems>,
-    /// Something was put into the outbox.
+    /// Notified when this process queues a message.
     queued: tokio::sync::Notify,
-    /// How many messages this process put into the outbox.
+    /// How many times this process queued a message.
     queued_count: AtomicU64,
-    /// How many of them it had put in when the last round that came to its end began.
+    /// The value of `queued_count` at the start of the last round that was completed.
     tried_count: AtomicU64,
 }
 
-/// What becomes of a message after its turn.
+/// What happens to a message after its turn.
 enum Next {
-    /// The message is sent or given up.
+    /// The message was sent or given up.
     Remove,
-    /// The message waits on, changed.
+    /// The message waits on, with its changes.
     PutBack,
-    /// The message waits on as before.
+    /// The message waits on unchanged.
     Leave,
 }
 
-/// A round of one channel.
+/// One round of one channel.
 #[derive(Default)]
 struct Round {
     done: Deliveries,
-    /// Where the channel itself is down: when the first message that failed is tried next, and why
-    /// it failed. The rest waits with it.
+    /// Set once the channel itself is down: when the first failed message is tried again, and why
+    /// it failed. The messages behind it wait as long.
     down: Option<(Timestamp, String)>,
 }
 
@@ -97,7 +97,6 @@ impl Delivery {
         }
     }
 
-    /// The channels that are on.
     pub(super) fn channels(&self) -> Vec<ChannelInfo> {
         self.slots.iter().map(Slot::info).collect()
     }
@@ -114,7 +113,7 @@ impl Delivery {
         self.slots.iter().find(|slot| slot.kind() == kind)
     }
 
-    /// Puts a message into the outbox for each channel that it reaches.
+    /// Puts a message into the outbox once for each channel that it reaches.
     pub(super) fn queue(&self, message: &Message, reach: Reach) {
         let mut is_wanted = false;
         for slot in self.slots.iter().filter(|slot| slot.is_reached(reach)) {
@@ -130,8 +129,8 @@ impl Delivery {
         }
     }
 
-    /// Queues a message that says something wrong when it comes late: it is tried once, and never
-    /// written to disk.
+    /// Queues a message that would mislead if it came late ("a run began"). It is tried once, and
+    /// never written to disk.
     pub(super) fn queue_in_memory(&self, message: &Message, reach: Reach) {
         for slot in self.slots.iter().filter(|slot| slot.is_reached(reach)) {
             self.outbox.put_into_memory(Waiting::new(slot.kind(), message.clone()));
@@ -139,20 +138,20 @@ impl Delivery {
         }
     }
 
-    /// Whether this process queued something that it has not tried to send yet.
+    /// Whether this process queued a message and has not tried to send it yet.
     pub(super) fn has_untried(&self) -> bool {
         self.queued_count.load(Ordering::SeqCst) > self.tried_count.load(Ordering::SeqCst)
     }
 
-    /// Sends what is due, all channels at the same time, each in the order of its queue. Dropping
-    /// the future leaves what is not sent where it was.
+    /// Sends what is due: all channels at the same time, each in the order of its queue. If the
+    /// future is dropped, unsent messages stay in the outbox.
     pub(super) async fn deliver_due(&self) -> Deliveries {
         self.deliver(ATTEMPT_TIMEOUT).await
     }
 
     /// `limit`: how long one attempt may take.
     async fn deliver(&self, limit: Duration) -> Deliveries {
-        // Only a round that comes to its end counts as an attempt.
+        // Only a completed round counts as an attempt.
         let queued = self.queued_count.load(Ordering::SeqCst);
         let rounds = ChannelKind::ALL.map(|kind| self.deliver_channel(kind, limit));
         let all = join_all(rounds).await;
@@ -163,11 +162,10 @@ impl Delivery {
         })
     }
 
-    /// One attempt to send what is due, within this time: the end of a run on the command line.
-    /// The next process, `serve` or another run, sends what is left.
+    /// Tries once to send what is due, within this time, at the end of a run on the command line.
+    /// The next process, `serve` or another run, sends the rest.
     pub(super) async fn deliver_within(&self, limit: Duration) {
-        // The first message that gets no answer takes all the time there is; what is behind it is
-        // not tried any more.
+        // A message that gets no answer uses up the time, and the messages behind it are not tried.
         let in_time =
             tokio::time::timeout(limit + FINAL_ATTEMPT_TIMEOUT, self.deliver(limit)).await;
         let lost = self.outbox.unsafe_count();
@@ -182,13 +180,13 @@ impl Delivery {
         }
     }
 
-    /// When something has to be sent next; `None` where nothing waits.
+    /// When the next attempt is due; `None` if no message waits.
     pub(super) fn next_attempt(&self) -> Option<Timestamp> {
         self.outbox.list().into_iter().map(|waiting| waiting.next_attempt).min()
     }
 
-    /// Sends what any process puts into the outbox, until `stop`. What is being sent then gets a
-    /// moment to end, as a message that is cut off may have arrived and is sent again.
+    /// Sends what any process queues, until `stop`. A message in transit then gets a moment to
+    /// finish: cut off, it may have arrived and would be sent again.
     pub(super) async fn keep_delivering(&self, stop: CancellationToken) {
         loop {
             let round = self.deliver_due();
@@ -214,7 +212,7 @@ impl Delivery {
         }
     }
 
-    /// A round of one channel. Where the channel is off, messages that waited too long are given up.
+    /// One round of one channel. If the channel is off, messages that waited too long are given up.
     async fn deliver_channel(&self, kind: ChannelKind, limit: Duration) -> Deliveries {
         let slot = self.slot(kind);
         let _turn = match slot {
@@ -234,8 +232,8 @@ impl Delivery {
         round.done
     }
 
-    /// The messages of a channel whose turn it is. A later message must not arrive first ("well
-    /// again", then "failed"): where one is due, all before it are tried.
+    /// The messages of a channel that are tried in this round. If a message is due, all messages
+    /// before it are tried too, so that "failed" never arrives after "well again".
     fn due(&self, kind: ChannelKind) -> Vec<String> {
         let mut all = self.outbox.list();
         all.retain(|waiting| waiting.channel == kind);
@@ -245,7 +243,7 @@ impl Delivery {
         all.into_iter().map(|waiting| waiting.id).collect()
     }
 
-    /// Tries to send one message, unless its time is over or the channel is down.
+    /// Tries to send one message, unless it waited too long or the channel is down.
     async fn take_turn(
         &self,
         slot: Option<&Slot>,
@@ -276,7 +274,7 @@ impl Delivery {
                 round.done.sent += 1;
                 Next::Remove
             }
-            // Some of the addresses have the message: the others are tried again.
+            // Some addresses have the message: the next attempt is for the others.
             Ok(refused) => {
                 round.done.failed += 1;
                 refused.iter().for_each(|(_, error)| log::warn!("{error}"));
@@ -307,11 +305,12 @@ impl Delivery {
             waiting.channel.as_str(),
             waiting.last_error.as_deref().unwrap_or("the channel is off")
         );
-        // Nobody got the message, so the next failure is reported again.
+        // The message reached no one, so the next failure is reported again.
         waiting.message.problem.iter().for_each(|key| self.problems.forget_reports(key));
     }
 
-    /// Sends one message through every channel that is on, now, past the outbox; how each went.
+    /// Sends one message through every channel that is on, past the outbox, and returns the result
+    /// of each.
     pub(super) async fn test(&self, message: &Message) -> Vec<(ChannelInfo, Result<()>)> {
         let mut results = Vec::new();
         for slot in &self.slots {
@@ -326,13 +325,13 @@ impl Delivery {
         results
     }
 
-    /// What waits to be sent, in its order.
+    /// The messages that wait, in the order in which they were queued.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         self.outbox.list()
     }
 }
 
-/// Whether an error is one of the channel, so that the next message would fare no better.
+/// Whether an error is the channel's, so that the next message would fail too.
 fn is_of_the_channel(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Configuration)
 }

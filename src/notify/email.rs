@@ -1,5 +1,4 @@
-//! E-mail: addresses, and a message in the form of RFC 5322, with plain text and HTML.
-//! [`smtp`](super::smtp) or [`ses`](super::ses) sends it.
+//! E-mail: addresses, and the message in the form of RFC 5322, with plain text and HTML.
 
 use lettre::{
     Address,
@@ -22,7 +21,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Sends e-mail.
+/// The channel for e-mail.
 #[derive(Debug)]
 pub(super) struct Email {
     from: Mailbox,
@@ -37,7 +36,7 @@ enum Transport {
 }
 
 impl Email {
-    /// Checks the settings; nothing is sent. `None` where e-mail is off.
+    /// Checks the settings, without sending anything. `None` if e-mail is off.
     ///
     /// # Errors
     /// A configuration error that names the variable.
@@ -91,7 +90,7 @@ impl Channel for Email {
 /// An address, `alert@newco.co` or `Alerts <alert@newco.co>`.
 ///
 /// # Errors
-/// A usage error where the text is not an address.
+/// A usage error if the text is not an address.
 pub(super) fn mailbox(text: &str) -> Result<Mailbox> {
     text.trim().parse().map_err(|error| {
         Error::usage(format!(
@@ -106,8 +105,8 @@ fn wrong(name: &str, error: &Error) -> Error {
     Error { hint: error.hint.clone(), ..Error::configuration(format!("{name}: {}", error.message)) }
 }
 
-/// Refuses settings of Amazon SES without `BKUP_EMAIL_TRANSPORT`: e-mail would go through SMTP, and
-/// an alert that goes there may reach nobody.
+/// Refuses settings of Amazon SES without `BKUP_EMAIL_TRANSPORT`: e-mail would go through SMTP,
+/// where an alert may reach no one.
 fn transport_is_clear(config: &Config) -> Result<()> {
     const SES: [&str; 4] = [
         "BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID",
@@ -125,8 +124,8 @@ fn transport_is_clear(config: &Config) -> Result<()> {
     .with_hint("set BKUP_EMAIL_TRANSPORT to ses or to smtp"))
 }
 
-/// The message as it travels. Its id stays the same at each attempt, so that a mail program can
-/// tell a repetition.
+/// The message as it is transmitted. Its id is the same in each attempt, so that a mail program can
+/// recognise a repetition.
 fn formatted(id: &str, message: &Message, from: &Mailbox, to: &[Mailbox]) -> Result<Vec<u8>> {
     let domain: String = message
         .host
@@ -142,7 +141,7 @@ fn formatted(id: &str, message: &Message, from: &Mailbox, to: &[Mailbox]) -> Res
         .subject(&message.subject)
         .date(message.time.into())
         .message_id(Some(format!("<{id}@{domain}>")))
-        // Out-of-office notes stay away (RFC 3834, and Exchange's own).
+        // These headers suppress out-of-office replies (RFC 3834, and Exchange's own).
         .raw_header(header("Auto-Submitted", "auto-generated"))
         .raw_header(header("X-Auto-Response-Suppress", "All"));
     for to in to {

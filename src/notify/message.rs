@@ -1,4 +1,4 @@
-//! A message, ready for every channel. It holds no secret, so that it can lie in the outbox.
+//! A message, ready for every channel. It holds no secret, because it lies in the outbox as a file.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,36 +7,34 @@ use serde_json::Value;
 use crate::webhook_formats::Content;
 pub(crate) use crate::webhook_formats::Event;
 
-/// What is sent.
+/// A message. The outbox keeps it as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Message {
     pub(crate) event: Event,
     /// One line, of at most [`SUBJECT_COLUMNS`](super::texts::SUBJECT_COLUMNS) columns, without
     /// control characters.
     pub(crate) subject: String,
-    /// The whole as plain text.
+    /// The whole message as plain text.
     pub(crate) text: String,
-    /// The whole as HTML.
+    /// The whole message as HTML.
     pub(crate) html: String,
-    /// The host that the message is about.
     pub(crate) host: String,
-    /// When the message was made.
+    /// When the message was made, not sent.
     #[serde(with = "timestamp")]
     pub(crate) time: Timestamp,
-    /// The run that the message is about, as programs get it.
+    /// The run, as [`super::report::RunReport::to_json`] writes it.
     pub(crate) run: Option<Value>,
-    /// The id of that run.
     pub(crate) run_id: Option<String>,
-    /// What a script wants posted in place of the webhook's usual form.
+    /// The JSON that a script posts instead of the webhook's usual form.
     pub(crate) body: Option<Value>,
-    /// The e-mail addresses that still have to get the message; `None`: the configured ones.
+    /// The e-mail addresses that do not have the message yet; `None`: all configured ones.
     pub(crate) to: Option<Vec<String>>,
-    /// The key of the open problem that the message reports.
+    /// The key of the problem that the message reports.
     pub(crate) problem: Option<String>,
 }
 
 impl Message {
-    /// The message as webhooks get it.
+    /// The parts of the message that webhooks get.
     pub(super) fn content(&self) -> Content<'_> {
         Content {
             event: self.event,
@@ -51,7 +49,7 @@ impl Message {
     }
 }
 
-/// Times as RFC 3339.
+/// Times in JSON, as RFC 3339 in UTC.
 pub(super) mod timestamp {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

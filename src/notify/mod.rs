@@ -1,18 +1,19 @@
-//! Notifying people and services, by e-mail (SMTP or Amazon SES) and a webhook, when something is
-//! wrong and when it is well again.
+//! Notifies people and services of problems, and of their end, by e-mail (SMTP or Amazon SES) and a
+//! webhook.
 //!
 //! From bottom to top:
-//! - [`message`]: a message, ready for every channel; `report`: a run as people are notified of it;
-//!   `texts`: the words.
-//! - `problems`: what is wrong and what of it was reported, so that nobody is notified twice;
-//!   `outbox`: what still has to be sent.
+//! - [`message`]: a message, ready for every channel; `report`: what a message on a run says;
+//!   `texts`: its words.
+//! - `problems`: the open problems and when each was reported, so that each is reported once;
+//!   `outbox`: the messages that wait to be sent.
 //! - `channel`: what a channel is; `email` with `smtp` and `ses`, and `webhook`: the channels;
-//!   `slot`: the list of them, and which of them get a message.
-//! - `delivery`: sends what is in the outbox, again and again for a day.
-//! - `notifier`: decides who is notified of what; `scripts`: what `notify::` of scripts does.
+//!   `slot`: the channels that are on, and which of them get a message.
+//! - `delivery`: sends the messages in the outbox, and tries each for a day.
+//! - `notifier`: decides what is reported, and to whom; `scripts`: the primitives `notify::` of
+//!   scripts.
 //!
-//! A new channel is a file that implements `channel::Channel`, a row in `slot::CHANNELS` and a name
-//! in [`ChannelKind`]. The forms of the webhook are in [`crate::webhook_formats`].
+//! A new channel is a file that implements `channel::Channel`, a row in `slot::CHANNELS` and a
+//! variant of [`ChannelKind`]. [`crate::webhook_formats`] has the webhook's formats.
 
 mod channel;
 mod delivery;

@@ -1,4 +1,4 @@
-//! Decides who is notified of what: of runs, and of problems that are not runs.
+//! Decides which channels get which messages: on runs, and on problems that are not runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ use crate::{
     run_words::{RunStatus, Trigger},
 };
 
-/// Notifies people and services. One per process; making it costs nothing and needs no network.
+/// Notifies people and services. A process has one; making it is cheap and needs no network.
 pub(crate) struct Notifier {
     host: String,
     clock: Arc<dyn Clock>,
@@ -34,7 +34,7 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    /// Checks the settings of every channel; nothing is sent and no file is made.
+    /// Checks the settings of every channel. It sends nothing and writes no file.
     ///
     /// # Errors
     /// A configuration error that names the variable.
@@ -46,8 +46,8 @@ impl Notifier {
         Ok(Self { host: config.host_name(), clock, delivery, problems })
     }
 
-    /// A run begins. Only a watchdog wants to know, and only now. A run that only reads must not be
-    /// taken for a backup.
+    /// Reports the start of a run to watchdogs, and only at that moment. A run that only reads is
+    /// left out: a watchdog would take it for a backup.
     pub(crate) fn on_run_start(&self, run: &str, script: &str, read_only: bool) {
         if read_only {
             return;
@@ -57,18 +57,22 @@ impl Notifier {
         self.delivery.queue_in_memory(&message, Reach::Watchdogs);
     }
 
-    /// A run ended. People are notified when it failed (once, until a reminder is due or it fails
-    /// otherwise) and when it went well again, or its good backups made up for what other runs
-    /// failed to do. Channels that get every run get all but dry runs, and runs by which a person
-    /// only read something.
+    /// Reports the end of a run.
+    ///
+    /// People are notified when the run failed: once, and again when a reminder is due or it fails
+    /// otherwise. They are notified when it succeeds again, or when its good backups make up for
+    /// failures of other runs.
+    ///
+    /// Channels that get every run get all but dry runs, and runs by which a person only read
+    /// something.
     pub(crate) fn on_run_end(&self, report: &RunReport) {
         if report.dry_run || report.is_refused() || !self.delivery.has_channels() {
             return;
         }
         let key = format!("run {}", report.name());
         if report.is_interactive_read() {
-            // The person who asked sees the failure. A problem of the crontab's runs can be over
-            // all the same.
+            // The person who asked sees the failure. A success may still resolve a problem of the
+            // crontab's runs.
             if !report.status.is_failure() {
                 self.on_good_end(&key, report);
             }
@@ -89,7 +93,7 @@ impl Notifier {
             title: &texts::run_words(report, false),
             fingerprint: &report.fingerprint(),
             now: self.clock.now(),
-            // What a person typed may never be typed again.
+            // A command that a person typed may never be repeated, so no success would resolve it.
             expires: report.trigger != Trigger::Cron,
             not_backed_up: report.not_backed_up(),
             daemon_and_destination: report.daemon_and_destination.clone(),
@@ -105,7 +109,8 @@ impl Notifier {
         });
     }
 
-    /// A run went well: its own problem is over, and what its good backups make up for.
+    /// Resolves the problem of a run that succeeded, and the problems that its good backups make up
+    /// for.
     fn on_good_end(&self, key: &str, report: &RunReport) {
         self.problems.resolve_by_backup(Some(key), &report.good_backups(), |own, others| {
             match own {
@@ -119,7 +124,7 @@ impl Notifier {
         });
     }
 
-    /// A run that did not go well may have made good backups all the same.
+    /// A run that did not succeed may have made good backups all the same.
     fn resolve_by_backup(&self, report: &RunReport) {
         if !report.backed_up.is_empty() {
             self.problems.resolve_by_backup(None, &report.good_backups(), |_, others| {
@@ -128,7 +133,7 @@ impl Notifier {
         }
     }
 
-    /// A run's good backups ended these problems of other runs: one message.
+    /// Reports, in one message, the problems of other runs that a run's good backups resolved.
     fn notify_made_up_for(&self, report: &RunReport, problems: &[(String, Problem)]) {
         let names: Vec<&str> =
             problems.iter().map(|(key, _)| key.strip_prefix("run ").unwrap_or(key)).collect();
@@ -146,11 +151,11 @@ impl Notifier {
         );
         let words = format!("{} is well again", texts::some_of(&names));
         let message = self.plain_message(Event::Solved, &words, &text, Some(&report.run));
-        // A watchdog gets the run itself.
+        // Watchdogs get the message on the run itself.
         self.delivery.queue(&message, Reach::People);
     }
 
-    /// `known`: the problem that the run goes on with or ends; `key`: the problem that the message
+    /// `known`: the problem that the run continues or resolves. `key`: the problem that the message
     /// reports.
     fn notify_of_run(
         &self,
@@ -185,14 +190,14 @@ impl Notifier {
         self.delivery.queue(&message, reach);
     }
 
-    /// Something besides a run is wrong, such as a volume whose newest backup is too old. Reported
-    /// once, until [`Notifier::resolve`] is called with the same key, another subject is given, or a
-    /// reminder is due.
+    /// Reports a problem that is not a run's, such as a volume whose newest backup is too old. It
+    /// is reported once, until [`Notifier::resolve`] is called with the same key, the subject
+    /// changes, or a reminder is due.
     pub(crate) fn problem(&self, key: &str, subject: &str, text: &str) {
         self.problem_with(key, subject, text, Repeat::AfterAWhile);
     }
 
-    /// As [`Notifier::problem`]; `repeat`: whether people are reminded of the problem.
+    /// As [`Notifier::problem`], with a choice whether people are reminded of the problem.
     pub(crate) fn problem_with(&self, key: &str, subject: &str, text: &str, repeat: Repeat) {
         self.report_problem(
             &format!("problem {key}"),
@@ -204,15 +209,15 @@ impl Notifier {
         );
     }
 
-    /// Takes a problem out that is over, and notifies nobody.
+    /// Resolves a problem without a message.
     pub(crate) fn drop_problem(&self, key: &str) {
         self.problems.resolve(&format!("problem {key}"), |_| {});
     }
 
-    /// All is well: people are notified where there was a problem with this key.
+    /// Resolves the problem with this key, and notifies people if it was open.
     pub(crate) fn resolve(&self, key: &str, subject: &str, text: &str) {
         let key = format!("problem {key}");
-        // Most of what is well was never wrong: it costs a look at the file, and no lock.
+        // Most calls find no open problem: they read the file and take no lock.
         if self.problems.all(self.clock.now()).is_ok_and(|problems| !problems.contains_key(&key)) {
             return;
         }
@@ -223,8 +228,8 @@ impl Notifier {
         });
     }
 
-    /// `run`: the run of the script that reports the problem; such a problem ends by not being
-    /// reported again.
+    /// `run`: the run whose script reports the problem. Such a problem expires when it is no longer
+    /// reported.
     pub(super) fn report_problem(
         &self,
         key: &str,
@@ -257,7 +262,6 @@ impl Notifier {
         });
     }
 
-    /// Queues a message of a subject and a text.
     pub(super) fn notify(
         &self,
         event: Event,
@@ -273,7 +277,7 @@ impl Notifier {
         self.delivery.queue(message, reach);
     }
 
-    /// A message of a subject and a text; `run`: the run whose script wrote them.
+    /// A message with a subject and a text. `run`: the run whose script wrote them.
     pub(super) fn plain_message(
         &self,
         event: Event,
@@ -302,7 +306,6 @@ impl Notifier {
         }
     }
 
-    /// The channels that are on.
     pub(crate) fn channels(&self) -> Vec<ChannelInfo> {
         self.delivery.channels()
     }
@@ -311,12 +314,12 @@ impl Notifier {
         self.delivery.is_on(kind)
     }
 
-    /// Whether this process queued something that it has not tried to send yet.
+    /// Whether this process queued a message and has not tried to send it yet.
     pub(crate) fn has_untried(&self) -> bool {
         self.delivery.has_untried()
     }
 
-    /// One attempt to send what is due, within this time.
+    /// Tries once to send what is due, within this time.
     pub(crate) async fn deliver_within(&self, limit: Duration) {
         self.delivery.deliver_within(limit).await;
     }
@@ -326,13 +329,14 @@ impl Notifier {
         self.delivery.keep_delivering(stop).await;
     }
 
-    /// Sends one message through every channel that is on, now, past the outbox; how each went.
+    /// Sends a test message through every channel that is on, past the outbox, and returns the
+    /// result of each.
     pub(crate) async fn test(&self) -> Vec<(ChannelInfo, Result<()>)> {
         let text = "This is a test: whoever reads it is told when something is wrong.";
         self.delivery.test(&self.plain_message(Event::Test, "this is a test", text, None)).await
     }
 
-    /// What waits to be sent, in its order.
+    /// The messages that wait, in the order in which they were queued.
     pub(crate) fn waiting(&self) -> Vec<Waiting> {
         self.delivery.waiting()
     }
@@ -340,7 +344,7 @@ impl Notifier {
     /// The open problems by their keys.
     ///
     /// # Errors
-    /// Where the file can't be read.
+    /// If the file can't be read.
     pub(crate) fn problems(&self) -> Result<BTreeMap<String, Problem>> {
         self.problems.all(self.clock.now())
     }

@@ -1,8 +1,8 @@
-//! What still has to be sent: one file a message and channel, kept across restarts.
+//! The messages that wait to be sent: one file for each message and channel, kept across restarts.
 //!
-//! The sender of a message holds a `flock` on its file, so that no two processes send the same one;
-//! the lock goes with the process. Where the folder can't be written, messages wait in memory, as
-//! long as the process lives.
+//! The process that sends a message holds a `flock` on its file, so that no two processes send it.
+//! The kernel releases the lock when the process ends. If the folder can't be written, messages
+//! wait in memory until the process ends.
 
 use std::{
     fs::{self, File},
@@ -28,31 +28,29 @@ use crate::{
     sync::lock,
 };
 
-/// When a message that could not be sent is given up.
+/// The age at which an unsent message is given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
-/// How long after the first failed attempt the next one is made; it doubles each time.
+/// The pause after the first failed attempt; it doubles each time.
 const FIRST_DELAY: Duration = Duration::from_secs(60);
-/// The longest time between two attempts.
+/// The longest pause between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
-/// How many messages may wait: more come from a script that went wild.
+/// The most messages that may wait. Only a runaway script makes more.
 const MOST_MESSAGES: usize = 1_000;
-/// The largest file that is read, in bytes.
+/// The largest file that is read as a message, in bytes.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
-/// A message that waits.
+/// A message that waits for one channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Waiting {
-    /// Ids sort by time.
+    /// Ids sort by the time of queueing.
     pub(crate) id: String,
     pub(crate) channel: ChannelKind,
-    /// How often it was tried to send the message.
+    /// The number of failed attempts.
     pub(crate) attempts: u32,
-    /// When the next attempt is due.
     #[serde(with = "timestamp")]
     pub(crate) next_attempt: Timestamp,
-    /// Why the last attempt failed.
     pub(crate) last_error: Option<String>,
     pub(crate) message: Message,
 }
@@ -70,26 +68,26 @@ impl Waiting {
         Self { id, channel, attempts: 0, next_attempt: time, last_error: None, message }
     }
 
-    /// Whether the next attempt is due. One that is too far away was planned before the clock was set
-    /// back.
+    /// Whether the next attempt is due. An attempt that is too far ahead was planned before the
+    /// clock was set back, and is due too.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let left = self.next_attempt.duration_since(now);
         left.is_negative() || left.is_zero() || left.unsigned_abs() > LONGEST_DELAY
     }
 
-    /// Whether the message says something wrong when it comes late, so that it is tried once.
+    /// Whether the message would mislead if it came late; it is tried once.
     pub(super) fn is_of_the_moment(&self) -> bool {
         self.message.event == Event::Started
     }
 
-    /// Whether the message waited too long.
+    /// Whether the message is older than [`LONGEST_WAIT`].
     pub(super) fn is_too_old(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.message.time);
         let limit = if self.is_of_the_moment() { FIRST_DELAY } else { LONGEST_WAIT };
         !age.is_negative() && age.unsigned_abs() >= limit
     }
 
-    /// Plans the next attempt after one that failed.
+    /// Plans the next attempt after a failed one.
     pub(super) fn put_off(&mut self, now: Timestamp, error: &Error) {
         let delay = FIRST_DELAY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_DELAY);
         self.attempts = self.attempts.saturating_add(1);
@@ -98,20 +96,20 @@ impl Waiting {
     }
 }
 
-/// The folder, and what could not be put into it.
+/// The outbox's folder, and the messages that could not be written to it.
 #[derive(Debug)]
 pub(super) struct Outbox {
     folder: PathBuf,
     memory: Mutex<Vec<Waiting>>,
 }
 
-/// A message that this process is about to send. Where the claim is dropped, the message waits
-/// as before.
+/// A message that this process is about to send. If the claim is dropped, the message waits
+/// unchanged.
 pub(super) struct Claim<'a> {
     outbox: &'a Outbox,
     /// `None` once the claim is settled.
     waiting: Option<Waiting>,
-    /// The locked file; `None` for what is in memory.
+    /// The locked file; `None` for a message in memory.
     file: Option<(PathBuf, File)>,
 }
 
@@ -120,10 +118,10 @@ impl Outbox {
         Self { folder: folder.join("outbox"), memory: Mutex::default() }
     }
 
-    /// Puts a message in.
+    /// Queues a message.
     ///
     /// # Errors
-    /// Where too many wait already: it is dropped.
+    /// If too many messages wait already; this one is dropped.
     pub(crate) fn put(&self, waiting: Waiting) -> Result<()> {
         if self.files().len() + self.in_memory().len() >= MOST_MESSAGES {
             return Err(Error::internal(format!(
@@ -138,12 +136,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// Keeps a message in memory alone.
+    /// Queues a message in memory only.
     pub(crate) fn put_into_memory(&self, waiting: Waiting) {
         self.in_memory().push(waiting);
     }
 
-    /// What waits, in the order in which it was put in.
+    /// The messages that wait, in the order in which they were queued.
     pub(crate) fn list(&self) -> Vec<Waiting> {
         let mut all: Vec<Waiting> =
             self.files().iter().filter_map(|path| self.read(path)).collect();
@@ -152,12 +150,12 @@ impl Outbox {
         all
     }
 
-    /// How many messages are only in memory and should not be.
+    /// The number of messages that should be on disk and are only in memory.
     pub(crate) fn unsafe_count(&self) -> usize {
         self.in_memory().iter().filter(|waiting| !waiting.is_of_the_moment()).count()
     }
 
-    /// Takes a message to send it; `None` where another process has it, or sent it already.
+    /// Claims a message to send it; `None` if another process has it, or sent it already.
     pub(crate) fn claim(&self, id: &str) -> Option<Claim<'_>> {
         let mut memory = self.in_memory();
         if let Some(at) = memory.iter().position(|waiting| waiting.id == id) {
@@ -167,7 +165,7 @@ impl Outbox {
         let path = self.path(id);
         let file = File::open(&path).ok()?;
         file.try_lock().ok()?;
-        // The process that had the lock before may have removed or replaced the file.
+        // The previous holder of the lock may have removed or replaced the file.
         let same = fs::metadata(&path).ok()?.ino() == file.metadata().ok()?.ino();
         let waiting = same.then(|| self.read(&path)).flatten()?;
         Some(Claim { outbox: self, waiting: Some(waiting), file: Some((path, file)) })
@@ -201,8 +199,8 @@ impl Outbox {
             .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
     }
 
-    /// A message from its file; one that makes no sense is put aside, so that it does not come up
-    /// again and again.
+    /// Reads a message from its file. A file that can't be read is moved aside, so that it is not
+    /// tried again and again.
     fn read(&self, path: &Path) -> Option<Waiting> {
         let wrong = match fs::metadata(path) {
             Err(_) => return None,
@@ -220,12 +218,11 @@ impl Outbox {
 }
 
 impl Claim<'_> {
-    /// What is to be sent.
     pub(crate) fn waiting(&mut self) -> Option<&mut Waiting> {
         self.waiting.as_mut()
     }
 
-    /// The message is sent, or given up.
+    /// Removes the message, which was sent or given up.
     pub(crate) fn done(mut self) {
         self.waiting = None;
         if let Some((path, _)) = &self.file
@@ -239,7 +236,7 @@ impl Claim<'_> {
         }
     }
 
-    /// The message waits on, as it is now.
+    /// Puts the message back as it is now.
     pub(crate) fn put_back(mut self) {
         let Some(waiting) = self.waiting.take() else { return };
         if self.file.is_none() {

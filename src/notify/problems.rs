@@ -1,8 +1,8 @@
-//! The open problems, and what of them was reported: kept on disk, so that nobody is notified twice
-//! by two processes or after a restart.
+//! The open problems, and when each was reported. They are kept on disk, so that neither a second
+//! process nor a restart repeats an alert.
 //!
-//! Where the file can't be read or written, people are rather notified once too often: the process
-//! then goes by what it remembers itself.
+//! If the file can't be read or written, the process goes by its own memory, and people may be
+//! notified twice: rather that than never.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,41 +23,42 @@ use crate::{
     sync::lock,
 };
 
-/// How long to wait for another process that writes: it takes a moment, unless that process was
+/// How long to wait for another process's lock. A write takes a moment, unless that process was
 /// stopped.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often to try the lock.
+/// The pause between attempts to take the lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How many different failures of one problem are remembered.
+/// The most different failures of one problem that are remembered.
 const MOST_FINGERPRINTS: usize = 20;
-/// How many problems are remembered; the one that was seen last the longest ago goes first.
+/// The most problems that are remembered. Beyond it, those that were seen the longest ago are
+/// dropped.
 const MOST_PROBLEMS: usize = 5_000;
 
-/// Stands for every volume in [`Problem::not_backed_up`]; no volume is called so.
+/// Stands for every volume in [`Problem::not_backed_up`]. No volume has this name.
 pub(super) const EVERY_VOLUME: &str = "";
 
-/// Something that is wrong.
+/// A problem that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problem {
-    /// In a few words.
+    /// A few words for people: the subject of its alert.
     pub(crate) title: String,
     #[serde(with = "timestamp")]
     pub(crate) first: Timestamp,
     #[serde(with = "timestamp")]
     pub(crate) last: Timestamp,
-    /// How often the problem was seen.
+    /// How often it was seen.
     pub(crate) times: u64,
-    /// Whether the problem ends by not being seen again: nothing reports that it is over.
+    /// Whether the problem expires when it is not seen again, because nothing would resolve it.
     #[serde(rename = "fades", default)]
     pub(crate) expires: bool,
-    /// The volumes that were not backed up, where that is all that is wrong: good backups of them
-    /// by any run end it. [`EVERY_VOLUME`]: a backup of everything.
+    /// The volumes that were not backed up, if that is the whole problem: good backups of them by
+    /// any run resolve it. [`EVERY_VOLUME`] stands for a backup of everything.
     #[serde(default)]
     pub(crate) not_backed_up: BTreeSet<String>,
-    /// The daemon and the destination of the failed backup; `None`: no daemon was reached.
+    /// The daemon and the destination of the failed backup; `None` if no daemon was reached.
     #[serde(rename = "place", default)]
     daemon_and_destination: Option<String>,
-    /// When each of the failures (by fingerprint) was last reported.
+    /// When each of its failures, by fingerprint, was last reported.
     #[serde(rename = "told")]
     reported: BTreeMap<String, ReportedAt>,
 }
@@ -65,23 +66,23 @@ pub(crate) struct Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ReportedAt(#[serde(with = "timestamp")] Timestamp);
 
-/// The problems by their keys.
+/// The content of the file: the problems by their keys.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     version: u32,
     problems: BTreeMap<String, Problem>,
 }
 
-/// The file with the state.
+/// The file with the open problems.
 #[derive(Debug)]
 pub(super) struct Problems {
     folder: PathBuf,
     remind_after: Duration,
-    /// The state as this process last knew it.
+    /// What this process last read or wrote, for when the file can't be read.
     known: Mutex<State>,
 }
 
-/// A problem that was seen at a moment.
+/// One sighting of a problem.
 #[derive(Debug, Clone)]
 pub(super) struct Occurrence<'a> {
     pub(crate) key: &'a str,
@@ -94,36 +95,34 @@ pub(super) struct Occurrence<'a> {
     pub(crate) not_backed_up: BTreeSet<String>,
     /// See [`Problem::daemon_and_destination`].
     pub(crate) daemon_and_destination: Option<String>,
-    /// Whether people are reminded of it.
     pub(crate) repeat: Repeat,
 }
 
-/// Whether people are reminded of a problem that goes on.
+/// Whether people are reminded of a problem that stays open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// When `BKUP_REMIND_AFTER` has passed.
+    /// After `BKUP_REMIND_AFTER`.
     AfterAWhile,
-    /// Once only: whether it is wrong at all, only people know.
+    /// Never: only people can judge whether it is a problem at all.
     Never,
 }
 
-/// Volumes of which there are good backups now ([`EVERY_VOLUME`] among them where no volume
-/// was left out).
+/// The volumes that a run made good backups of, with [`EVERY_VOLUME`] among them if it left no
+/// volume out.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BackedUp {
     pub(crate) volumes: BTreeSet<String>,
-    /// The daemon and the destination.
     pub(crate) daemon_and_destination: Option<String>,
 }
 
-/// Whether people are to be notified.
+/// Whether an occurrence is reported.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Yes, for the first time.
+    /// The problem was not open yet: it is reported.
     New,
-    /// Yes, of what goes on.
+    /// The problem is open, and is reported again: a reminder is due, or the failure is another.
     Again(Problem),
-    /// No: they were notified of it already.
+    /// The occurrence is not reported: people know of it.
     AlreadyReported,
 }
 
@@ -132,19 +131,19 @@ impl Problems {
         Self { folder: folder.to_owned(), remind_after, known: Mutex::default() }
     }
 
-    /// Records an occurrence, and passes on whether people are to be notified. `notify` is called
-    /// before the record is on disk: a process that dies in between notifies twice, rather than never.
+    /// Records an occurrence, and passes on whether it is reported. `notify` is called before the
+    /// record is on disk: a process that dies in between notifies twice rather than never.
     pub(crate) fn record(&self, occurrence: &Occurrence<'_>, notify: impl FnOnce(Verdict)) {
         self.change(|state| notify(state.record(occurrence, self.remind_after)));
     }
 
-    /// Takes a problem out that is over; what it was is passed on, where it was known.
+    /// Removes a problem that is over, and passes it on if it was open.
     pub(crate) fn resolve(&self, key: &str, notify: impl FnOnce(Option<Problem>)) {
         self.change(|state| notify(state.problems.remove(key)));
     }
 
-    /// A run ended: takes out its own problem where it went well (`own` is its key), and the
-    /// problems of other runs that its good backups end. What each of them was is passed on.
+    /// Removes the problem of a run that succeeded (`own` is its key), and the problems of other
+    /// runs that its good backups make up for. The removed problems are passed on.
     pub(crate) fn resolve_by_backup(
         &self,
         own: Option<&str>,
@@ -157,17 +156,17 @@ impl Problems {
         });
     }
 
-    /// Forgets that a problem was reported: nobody got the message.
+    /// Forgets that a problem was reported, because the message reached no one.
     pub(crate) fn forget_reports(&self, key: &str) {
         self.change(|state| {
             state.problems.get_mut(key).into_iter().for_each(|problem| problem.reported.clear());
         });
     }
 
-    /// What is wrong, by key.
+    /// The open problems by their keys.
     ///
     /// # Errors
-    /// Where the file can't be read.
+    /// If the file can't be read.
     pub(crate) fn all(&self, now: Timestamp) -> Result<BTreeMap<String, Problem>> {
         let mut state = self.read()?;
         state.expire(now, self.remind_after);
@@ -175,10 +174,10 @@ impl Problems {
     }
 
     fn change(&self, work: impl FnOnce(&mut State)) {
-        // The threads of this process take turns here, processes at the file.
+        // The mutex orders the threads of this process, the file's lock the processes.
         let mut known = lock(&self.known);
         let locked = self.lock();
-        // Also where another process holds it for long: what it says is known all the same.
+        // The file is read even without the lock: what it says holds all the same.
         let mut state = match self.read() {
             Ok(state) => state,
             Err(error) => {
@@ -245,7 +244,7 @@ impl Problems {
             .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
     }
 
-    /// Keeps a file that can't be read, for a person to look at.
+    /// Moves a file that can't be read aside, for a person to inspect.
     fn move_aside(&self) {
         let path = self.path();
         if path.is_file() {
@@ -274,15 +273,14 @@ impl State {
         problem.title = occurrence.title.to_owned();
         problem.last = occurrence.now;
         problem.times = problem.times.saturating_add(1);
-        // A run that comes each day comes some seconds early or late: that must not put a reminder
-        // off by a day.
+        // A daily run starts some seconds early or late, which must not delay a reminder by a day.
         let tolerance = (remind_after / 20).min(Duration::from_secs(3_600));
         let is_fresh = |reported: &ReportedAt| {
             if occurrence.repeat == Repeat::Never {
                 return true;
             }
             let age = occurrence.now.duration_since(reported.0);
-            // Reported in the future: the clock was set back.
+            // A report in the future means that the clock was set back.
             !age.is_negative() && age.unsigned_abs() < remind_after - tolerance
         };
         if problem.reported.get(occurrence.fingerprint).is_some_and(is_fresh) {
@@ -302,7 +300,8 @@ impl State {
         if known { Verdict::Again(problem.clone()) } else { Verdict::New }
     }
 
-    /// Takes out what nothing ends and was not seen for twice the time of a reminder.
+    /// Removes problems that nothing resolves once they were not seen for twice the time of a
+    /// reminder.
     fn expire(&mut self, now: Timestamp, remind_after: Duration) {
         self.problems.retain(|_, problem| {
             let silent = now.duration_since(problem.last);
@@ -312,7 +311,7 @@ impl State {
         });
     }
 
-    /// Takes out the problems that these backups end.
+    /// Removes and returns the problems that these backups make up for.
     fn backed_up(&mut self, backed_up: &BackedUp) -> Vec<(String, Problem)> {
         if backed_up.volumes.is_empty() {
             return Vec::new();
@@ -388,10 +387,10 @@ mod tests {
         assert_eq!(see(&problems(folder.path()), "a", "2026-11-23T07:00:00Z"), Verdict::New);
         let again = problems(folder.path());
         assert!(!told(&again, "a", "2026-11-23T08:00:00Z"));
-        // Another failure of it is news, and the first one is not when it comes back.
+        // Another failure of the problem is news. The first one is not when it comes back.
         assert!(told(&again, "b", "2026-11-23T09:00:00Z"));
         assert!(!told(&again, "a", "2026-11-23T10:00:00Z"));
-        // The run of the next day, that began some seconds early.
+        // The next day's run, which began some seconds early.
         let Verdict::Again(problem) = see(&again, "a", "2026-11-24T06:59:50Z") else {
             panic!("no reminder")
         };

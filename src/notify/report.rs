@@ -1,4 +1,4 @@
-//! A run that ended, as people are notified of it.
+//! What a message on the end of a run is made from.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,42 +15,42 @@ use crate::{
     webhook_formats::digest,
 };
 
-/// A run that ended.
+/// A run that ended. Times are in UTC.
 #[derive(Debug, Clone)]
 pub(crate) struct RunReport {
-    /// The run's id.
+    /// The run's id; empty if the run never began.
     pub(crate) run: String,
     pub(crate) script: String,
-    /// The arguments, as words of a command line.
+    /// The arguments as the words of a command line.
     pub(crate) arguments: Vec<String>,
     pub(crate) trigger: Trigger,
     pub(crate) status: RunStatus,
-    /// A dry run notifies nobody.
+    /// A dry run sends no messages.
     pub(crate) dry_run: bool,
-    /// Whether the script only reads. A person who types one sees the result.
+    /// Whether the script only reads. The person who started it sees the result.
     pub(crate) read_only: bool,
-    /// What the script said that it does.
+    /// The effects that the script declares.
     pub(crate) does: Vec<Effect>,
     /// The volumes that the run backed up to the configured destination, each proven good.
     pub(crate) backed_up: BTreeSet<String>,
-    /// The daemon and the destination of the run; `None` where it reached no daemon.
+    /// The daemon and the destination of the run; `None` if no daemon was reached.
     pub(crate) daemon_and_destination: Option<String>,
     pub(crate) started: Timestamp,
-    /// `None` where the end was not seen.
+    /// `None` if the run never began, or its end is not known.
     pub(crate) took: Option<Duration>,
     /// The error that ended the run.
     pub(crate) error: Option<Error>,
-    /// What failed without ending the run.
+    /// The failures that did not end the run.
     pub(crate) failures: Vec<Failure>,
-    /// The newest good backup of each volume that failed, with the time of the backup; `None`: the
-    /// volume has no good backup.
+    /// The newest good backup (its time and URL) of each volume that failed; `None` if the volume
+    /// has none.
     pub(crate) last_good: Vec<(String, Option<(Timestamp, String)>)>,
-    /// The last lines of the run's log.
+    /// The last lines of the run's log, as people read them.
     pub(crate) log_tail: Vec<String>,
 }
 
 impl RunReport {
-    /// The command line of the run, as a person types it: `backup --volume vol2`.
+    /// The run's command line as a person types it: `backup --volume vol2`.
     pub(crate) fn name(&self) -> String {
         command_line(std::iter::once(&self.script).chain(&self.arguments).map(String::as_str))
     }
@@ -60,14 +60,15 @@ impl RunReport {
         format!("convoy-backups runs show {}", self.run)
     }
 
-    /// The volumes that failed, each once, in order of their names.
+    /// The volumes that failed, each once, sorted.
     pub(crate) fn volumes(&self) -> Vec<&str> {
         let volumes: BTreeSet<&str> =
             self.failures.iter().map(|failure| failure.volume.as_str()).collect();
         volumes.into_iter().filter(|volume| !volume.is_empty()).collect()
     }
 
-    /// The volumes that failed; where the run ended before it had any, the volume of its arguments.
+    /// The volumes that failed; if the run ended before it reached any, the volume of its
+    /// arguments.
     pub(crate) fn volumes_at_fault(&self) -> Vec<&str> {
         match self.volumes().as_slice() {
             [] => Some(self.volume_argument())
@@ -78,7 +79,7 @@ impl RunReport {
         }
     }
 
-    /// Whether nothing failed but that another run held the lock.
+    /// Whether the only failure is that another run held the lock.
     fn is_busy(&self) -> bool {
         match &self.error {
             Some(error) => error.kind == ErrorKind::Busy,
@@ -90,18 +91,18 @@ impl RunReport {
         }
     }
 
-    /// Whether people are notified of a failure. A person who cancelled a run knows, and a person
-    /// whose run found the lock taken can try again. The crontab's runs have no such person.
+    /// Whether people are notified of a failure. A person who cancelled a run knows of it, and a
+    /// person whose run found the lock taken can try again. The crontab's runs have no such person.
     pub(crate) fn counts_as_failure(&self) -> bool {
         self.status.is_failure() && (!self.is_busy() || self.trigger == Trigger::Cron)
     }
 
-    /// Whether the run only showed something to the person who asked.
+    /// Whether the run only showed something to the person who started it.
     pub(crate) fn is_interactive_read(&self) -> bool {
         self.read_only && self.trigger != Trigger::Cron
     }
 
-    /// Whether a request over HTTP was refused as wrong: the client has the answer, and nothing is
+    /// Whether a request over HTTP was refused as wrong. The client has the answer, and nothing is
     /// broken.
     pub(crate) fn is_refused(&self) -> bool {
         let is_wrong =
@@ -110,14 +111,15 @@ impl RunReport {
             && self.error.as_ref().is_some_and(|error| is_wrong(error.kind))
     }
 
-    /// The volume that the arguments name.
+    /// The volume that the arguments name, else [`EVERY_VOLUME`].
     fn volume_argument(&self) -> &str {
         let at = self.arguments.iter().position(|word| word == "--volume");
         at.and_then(|at| self.arguments.get(at + 1)).map_or(EVERY_VOLUME, String::as_str)
     }
 
-    /// The volumes that the run failed to back up, where nothing else went wrong: a good backup of
-    /// each makes up for the failure. What else a script fails to do is not known.
+    /// The volumes that the run failed to back up, if nothing else went wrong: a good backup of
+    /// each makes up for the failure. Empty for a script with other effects, because backups make
+    /// up for none of them.
     pub(super) fn not_backed_up(&self) -> BTreeSet<String> {
         let only_backs_up = self.does.contains(&Effect::Backup)
             && self.does.iter().all(|does| matches!(does, Effect::Snapshot | Effect::Backup));
@@ -128,11 +130,11 @@ impl RunReport {
             [] => [self.volume_argument().to_owned()].into(),
             failures => failures.iter().map(|failure| failure.volume.clone()).collect(),
         };
-        // A volume that was backed up failed otherwise, such as to delete older snapshots.
+        // A volume that was backed up failed in another way, such as to delete older snapshots.
         if failed.is_disjoint(&self.backed_up) { failed } else { BTreeSet::new() }
     }
 
-    /// The volumes that the run backed up.
+    /// The good backups of the run, which may resolve problems.
     pub(super) fn good_backups(&self) -> BackedUp {
         let mut volumes = self.backed_up.clone();
         if self.does.contains(&Effect::Backup)
@@ -145,8 +147,8 @@ impl RunReport {
         BackedUp { volumes, daemon_and_destination: self.daemon_and_destination.clone() }
     }
 
-    /// Equal for two runs that failed alike: the volumes, the kinds of error, and the words without
-    /// their numbers (sizes, ages, ids and names of snapshots differ each time).
+    /// Equal for two runs that failed alike. It holds the volumes, the kinds of error, and the
+    /// messages without their numbers: sizes, ages, ids and names of snapshots differ each time.
     pub(crate) fn fingerprint(&self) -> String {
         let mut parts: BTreeSet<String> = self
             .failures
@@ -164,7 +166,7 @@ impl RunReport {
         digest(&parts.into_iter().collect::<Vec<_>>().join("\n"))
     }
 
-    /// The run as programs get it.
+    /// The run as JSON, for webhooks.
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "id": self.run,
@@ -186,7 +188,7 @@ impl RunReport {
     }
 }
 
-/// The text with every word that has a digit in it as `#`.
+/// The text with `#` for every word that has a digit.
 pub(super) fn without_numbers(text: &str) -> String {
     let word = |word: &str| {
         if word.contains(|letter: char| letter.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! What `notify::` of scripts does: the same outbox, the same channels.
+//! The primitives `notify::` of scripts, over the same outbox and channels.
 
 use async_trait::async_trait;
 

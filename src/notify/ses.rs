@@ -1,4 +1,4 @@
-//! E-mail through Amazon SES (its API of version 2).
+//! E-mail through Amazon SES (API version 2).
 
 use std::time::Duration;
 
@@ -19,22 +19,21 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// How long Amazon may take to accept a connection.
+/// The limit for Amazon to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one request may take.
+/// The limit of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Amazon SES.
+/// The transport through Amazon SES.
 #[derive(Debug)]
 pub(super) struct Ses {
-    /// The key's id and the key; `None`: as the usual AWS settings say.
+    /// The access key's id and the secret key; `None`: the usual AWS settings apply.
     key: Option<(Secret, Secret)>,
     region: Option<String>,
     endpoint: Option<String>,
 }
 
 impl Ses {
-    /// Checks the settings.
     pub(crate) fn new(email: &config::Email) -> Result<Self> {
         const ID: &str = "BKUP_EMAIL_SES_AWS_ACCESS_KEY_ID";
         const KEY: &str = "BKUP_EMAIL_SES_AWS_SECRET_ACCESS_KEY";
@@ -59,10 +58,10 @@ impl Ses {
         }
     }
 
-    /// Sends a message; the addresses that were refused.
+    /// Sends a message, and returns the addresses that were refused.
     ///
     /// # Errors
-    /// Where no address got the message.
+    /// If no address got the message.
     pub(crate) async fn send(
         &self,
         from: &Mailbox,
@@ -73,8 +72,8 @@ impl Ses {
         let all: Vec<String> = to.iter().map(Address::to_string).collect();
         let refused = match send_to(&client, from, &all, message).await {
             Ok(()) => return Ok(Vec::new()),
-            // SES takes all addresses or none. One that it refuses must not keep the message from
-            // the others.
+            // SES accepts all addresses or none. An address that it refuses must not keep the
+            // message from the others, so each gets a request of its own.
             Err(error) if all.len() > 1 && is_of_address(&error) => {
                 let mut refused = Vec::new();
                 for address in &all {
@@ -107,7 +106,7 @@ impl Ses {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            // The outbox tries again, and not for seconds but for a day.
+            // The outbox tries again, for a day.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         if let Some(region) = &self.region {

@@ -15,16 +15,16 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// Makes a channel from the settings; `None` where it is off.
+/// Makes a channel from the settings; `None` if the channel is off.
 type Make = fn(&Config) -> Result<Option<Slot>>;
 
-/// Every channel, in the order in which they are listed.
+/// Every channel, in the order of lists.
 const CHANNELS: &[Make] = &[
     |config| Ok(Email::new(config)?.map(|email| Slot::new(config.email.on, email))),
     |config| Ok(Webhook::new(&config.webhook)?.map(|hook| Slot::new(config.webhook.on, hook))),
 ];
 
-/// The channels that the settings have on.
+/// The channels that the settings turn on.
 ///
 /// # Errors
 /// A configuration error that names the variable.
@@ -32,22 +32,22 @@ pub(super) fn slots(config: &Config) -> Result<Vec<Slot>> {
     CHANNELS.iter().filter_map(|make| make(config).transpose()).collect()
 }
 
-/// Which channels get a message. A watchdog is a service that counts runs.
+/// Which channels get a message. A watchdog is a service that expects a sign of every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     All,
-    /// All but watchdogs.
+    /// All channels but watchdogs.
     People,
     /// Channels that get every run, watchdogs among them.
     EveryRun,
-    /// Channels that get every run, without watchdogs.
+    /// Channels that get every run, but watchdogs.
     PeopleOfEveryRun,
     Watchdogs,
     Only(ChannelKind),
 }
 
 impl Reach {
-    /// The same channels, without watchdogs.
+    /// The same channels without watchdogs.
     pub(super) fn without_watchdogs(self) -> Self {
         match self {
             Self::All => Self::People,
@@ -61,7 +61,7 @@ impl Reach {
 pub(super) struct Slot {
     on: NotifyOn,
     channel: Arc<dyn Channel>,
-    /// Held while a round sends: messages go out one after the other, in their order.
+    /// Held during a round, so that messages are sent one after the other, in their order.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
@@ -94,10 +94,10 @@ impl Slot {
         }
     }
 
-    /// Sends one message within this time; the addresses that did not get it.
+    /// Sends one message within this time, and returns the addresses that did not get it.
     pub(super) async fn attempt(&self, waiting: &Waiting, limit: Duration) -> Result<Vec<Refusal>> {
-        // A panic of a library must not undo the success of the backup before it, so the attempt is
-        // a task of its own. The task ends with the set.
+        // A panic in a library must not undo the success of the backup, so the attempt is a task of
+        // its own. The task is aborted when the set is dropped.
         let mut task = JoinSet::new();
         let (channel, id) = (self.channel.clone(), waiting.id.clone());
         let message = waiting.message.clone();

@@ -1,5 +1,5 @@
-//! E-mail through an SMTP server. lettre has the conversation's commands; their order is ours, so
-//! that one address that is refused does not keep the message from the others.
+//! E-mail through an SMTP server. lettre has the commands of the conversation; this file orders
+//! them, so that one refused address does not keep the message from the others.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -19,12 +19,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// How long the server may take to accept a connection.
+/// The limit for the server to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server may take to answer QUIT: it has the message already.
+/// The limit for the server to answer QUIT. It is short: the server has the message already.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An SMTP server.
+/// The transport through an SMTP server.
 #[derive(Debug)]
 pub(super) struct Smtp {
     host: String,
@@ -36,7 +36,6 @@ pub(super) struct Smtp {
 type SmtpError = lettre::transport::smtp::Error;
 
 impl Smtp {
-    /// Checks the settings.
     pub(crate) fn new(email: &config::Email) -> Result<Self> {
         let user = match (&email.smtp_user, &email.smtp_password) {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
@@ -79,10 +78,10 @@ impl Smtp {
         format!("{}:{} ({security})", self.host, self.port)
     }
 
-    /// Sends a message; the addresses that were refused.
+    /// Sends a message, and returns the addresses that were refused.
     ///
     /// # Errors
-    /// Where no address got the message.
+    /// If no address got the message.
     pub(crate) async fn send(
         &self,
         from: &Address,
@@ -153,8 +152,8 @@ impl Smtp {
         Ok(refused)
     }
 
-    /// What went wrong, where, and what to do; [`ErrorKind::Unreachable`] and `Timeout` where the
-    /// next message would fare no better.
+    /// The error for people: what went wrong, where, and what to do. Its kind is
+    /// [`ErrorKind::Unreachable`] or `Timeout` if the next message would fail too.
     fn explain(&self, error: &SmtpError) -> Error {
         let server = format!("{}:{}", self.host, self.port);
         let words = texts::chain(error);

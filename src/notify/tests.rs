@@ -21,7 +21,7 @@ fn notifier(folder: &std::path::Path, settings: &[(&str, &str)]) -> (Notifier, A
         ("BKUP_DATA_DIR", data.as_str()),
         ("BKUP_HOST", "db1"),
         ("BKUP_EMAIL_ENABLED", "true"),
-        // Nobody listens there.
+        // No server listens there.
         ("BKUP_EMAIL_SMTP_HOST", "127.0.0.1"),
         ("BKUP_EMAIL_SMTP_PORT", "1"),
     ];
@@ -142,7 +142,7 @@ fn without_a_channel_nothing_is_kept() {
     assert!(notifier.waiting().is_empty() && !folder.path().join("notify").exists());
 }
 
-/// `backup --volume NAME` by this trigger: failed, or with a good backup.
+/// A run `backup --volume NAME` by this trigger, failed or with a good backup.
 fn backup_of(volume: &str, trigger: Trigger, is_good: bool) -> RunReport {
     let mut report = failed(if is_good { &[] } else { &["x"] });
     report.arguments = ["--volume".to_owned(), volume.to_owned()].into();
@@ -196,7 +196,7 @@ fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
             "[db1] backup partly failed: vol2: no space left, 12 bytes missing of vol2"
         ]
     );
-    // The backup is good, what failed with it is something else: no other backup makes up for that.
+    // The backup is good and something else failed: no other backup makes up for that.
     let mut old_snapshot = failed(&["vol3"]);
     old_snapshot.arguments = ["--create-snapshot".to_owned()].into();
     old_snapshot.backed_up = ["vol3".to_owned()].into();

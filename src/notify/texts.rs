@@ -1,7 +1,7 @@
-//! The words: a subject of one line that a phone shows whole, and a body as plain text and as HTML,
-//! both from the same blocks.
+//! The words of messages: a subject of one line that a phone shows whole, and a body as plain text
+//! and as HTML, both from the same blocks.
 //!
-//! Texts of scripts and of the daemon may hold anything: control characters and HTML are escaped.
+//! Texts of scripts and of the daemon may contain control characters and HTML: both are escaped.
 
 use std::fmt::Write;
 
@@ -16,38 +16,38 @@ use crate::{
     units::format_duration,
 };
 
-/// How long a subject may be, in columns.
+/// The longest subject, in columns.
 pub(crate) const SUBJECT_COLUMNS: usize = 100;
-/// How many of a run's failures are listed.
+/// The most failures of a run that are listed.
 const MOST_FAILURES: usize = 20;
-/// How many lines of a run's log are shown.
+/// The most lines of a run's log that are shown.
 const MOST_LINES: usize = 20;
-/// How long one line may be, in columns.
+/// The longest line, in columns.
 const LINE_COLUMNS: usize = 1_000;
-/// How many lines of a script's own text are kept.
+/// The most lines of a script's own text that are kept.
 const MOST_TEXT_LINES: usize = 2_000;
 
 /// A part of a body.
 pub(super) enum Block {
     /// The first line, in bold.
     Headline(String),
-    /// Words of one or more lines.
+    /// A paragraph of one or more lines.
     Words(String),
     /// A name and a value: `Error: ..`.
     Fact(&'static str, String),
     /// Items under a title.
     List(&'static str, Vec<String>),
-    /// Lines under a title, as they are.
+    /// Lines under a title, unchanged.
     Lines(&'static str, Vec<String>),
 }
 
-/// A subject: the host in front, on one line, cut.
+/// A subject with the host in front, on one line, cut to [`SUBJECT_COLUMNS`].
 pub(super) fn subject(host: &str, words: &str) -> String {
     let line = format!("[{host}] {}", words.trim());
     cut(&escape(&line), SUBJECT_COLUMNS).into_owned()
 }
 
-/// A script's own subject: on one line, cut.
+/// A script's own subject, on one line, cut to [`SUBJECT_COLUMNS`].
 pub(super) fn subject_as_is(words: &str) -> String {
     cut(&escape(words.trim()), SUBJECT_COLUMNS).into_owned()
 }
@@ -71,7 +71,7 @@ pub(super) fn times_of(times: u64) -> String {
     if times == 1 { "once".into() } else { format!("{times} times") }
 }
 
-/// What happened, as the end of "backup ..".
+/// What happened, in words that follow the run's name.
 fn happened(report: &RunReport) -> &'static str {
     match report.status {
         RunStatus::Partial => "partly failed",
@@ -81,13 +81,14 @@ fn happened(report: &RunReport) -> &'static str {
         RunStatus::Skipped => "was skipped",
         RunStatus::Done => "went well",
         RunStatus::Failed => "failed",
-        // A report is of a run that ended.
+        // Not reached: a report is of a run that ended.
         RunStatus::Waiting => "is waiting",
         RunStatus::Running => "is running",
     }
 }
 
-/// The subject for a run that ended, without the host. `again`: the failure was reported before and goes on.
+/// The subject for a run that ended, without the host. `again`: the failure was reported before and
+/// persists.
 pub(super) fn run_words(report: &RunReport, again: bool) -> String {
     let name = cut(&report.name(), 45).into_owned();
     let happened = happened(report);
@@ -106,8 +107,8 @@ pub(super) fn run_words(report: &RunReport, again: bool) -> String {
     }
 }
 
-/// The body for a run that ended. `since`: when its open problem was first reported, and how often it
-/// was seen since.
+/// The body for a run that ended. `since`: when its open problem was seen first, and how often it
+/// was seen.
 pub(super) fn run_body(
     report: &RunReport,
     host: &str,
@@ -137,7 +138,7 @@ pub(super) fn run_body(
     blocks
 }
 
-/// The error that ended a run, its place in the script, and what to do.
+/// The error that ended a run, its position in the script, and the hint.
 fn error_blocks(error: &Error) -> Vec<Block> {
     let place = error.location.as_ref();
     let place = place.map(|place| format!("{}:{}:{}", place.file, place.line, place.column));
@@ -147,7 +148,7 @@ fn error_blocks(error: &Error) -> Vec<Block> {
     blocks
 }
 
-/// A list of the first items, with the number of the rest; nothing for none.
+/// A list of the first items and the number of the rest; `None` for an empty list.
 fn list<T>(title: &'static str, items: &[T], line: impl Fn(&T) -> String) -> Option<Block> {
     let mut lines: Vec<String> = items.iter().take(MOST_FAILURES).map(line).collect();
     if items.len() > MOST_FAILURES {
@@ -172,7 +173,7 @@ fn last_good_line(
     }
 }
 
-/// The body for a subject besides runs.
+/// The body of a message that is not on a run.
 pub(super) fn plain_body(
     words: &str,
     host: &str,
@@ -206,12 +207,12 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     parts.join(": ")
 }
 
-/// Lines that are safe to show.
+/// The lines of a text, each safe to show.
 fn lines(text: &str) -> impl Iterator<Item = String> {
     escaped_lines(text).take(MOST_TEXT_LINES).map(|line| cut(&line, LINE_COLUMNS).into_owned())
 }
 
-/// On one line, safe to show.
+/// A text on one line, safe to show.
 fn line(text: &str) -> String {
     cut(&escape(text.trim()), LINE_COLUMNS).into_owned()
 }
@@ -252,7 +253,7 @@ pub(super) fn to_text(blocks: &[Block]) -> String {
     text
 }
 
-/// The blocks as HTML, in styles of their own: mail programs take style sheets away.
+/// The blocks as HTML with inline styles: mail programs remove style sheets.
 pub(super) fn to_html(blocks: &[Block]) -> String {
     let mut body = String::new();
     for block in blocks {
@@ -295,7 +296,7 @@ pub(super) fn to_html(blocks: &[Block]) -> String {
     )
 }
 
-/// The text with what HTML would obey made harmless.
+/// The text with the characters escaped that have a meaning in HTML.
 pub(super) fn html(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -1,4 +1,4 @@
-//! A web address that is notified, in one of the [`crate::webhook_formats`].
+//! The channel that posts to a web address, in one of the [`crate::webhook_formats`].
 
 use std::time::Duration;
 
@@ -26,26 +26,25 @@ use crate::{
     text::{cut, escape},
 };
 
-/// How long the server may take to accept a connection.
+/// The limit for the server to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of an answer is read, in bytes.
+/// The most bytes of an answer that are read.
 const LONGEST_ANSWER: usize = 2_000;
 
-/// A web address.
 #[derive(Debug)]
 pub(super) struct Webhook {
     url: Secret,
     format: WebhookFormat,
     token: Option<Secret>,
-    /// What may be shown of the address.
+    /// The part of the address without secrets: scheme and host.
     shown: String,
 }
 
 impl Webhook {
-    /// Checks the settings; `None` where no webhook is set.
+    /// Checks the settings; `None` if no webhook is set.
     ///
     /// # Errors
-    /// A configuration error that does not show the address.
+    /// A configuration error, which does not show the address.
     pub(crate) fn new(webhook: &config::Webhook) -> Result<Option<Self>> {
         let Some(url) = &webhook.url else {
             let lonely = webhook.token.is_some();
@@ -87,7 +86,7 @@ impl Webhook {
     /// Posts a message.
     ///
     /// # Errors
-    /// Where the server can't be reached, or does not answer with a 2xx status.
+    /// If the server can't be reached, or does not answer with a 2xx status.
     async fn post(&self, message: &Message) -> Result<()> {
         let request = self.request(message)?;
         let secure = request.uri().scheme_str() == Some("https");
@@ -117,7 +116,7 @@ impl Webhook {
         .with_hint(hint))
     }
 
-    /// Whether these words hold what is secret.
+    /// Whether these words contain the token, or a part of the address that may be one.
     fn holds_secret(&self, words: &str) -> bool {
         let path = self.url.expose().split_once("://").map_or("", |(_, rest)| rest);
         let path = path.split_once('/').map_or("", |(_, path)| path);
@@ -172,7 +171,7 @@ impl Channel for Webhook {
         ChannelKind::Webhook
     }
 
-    /// Never the whole address.
+    /// Never the whole address, which may hold a token.
     fn description(&self) -> String {
         format!("{} ({})", self.shown, self.format.title)
     }
@@ -186,7 +185,7 @@ impl Channel for Webhook {
     }
 }
 
-/// An answer's status and its first words.
+/// An answer's status and the beginning of its body.
 type Answer = (StatusCode, String);
 
 /// Why there is no answer.
@@ -214,7 +213,7 @@ async fn answer(
 ) -> std::result::Result<Answer, Failed> {
     let status = response.status();
     if status.is_success() {
-        // The service has the message, whatever it says about it.
+        // A 2xx status is enough: the service has the message.
         return Ok((status, String::new()));
     }
     let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;

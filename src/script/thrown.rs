@@ -5,23 +5,6 @@ use rhai::{Dynamic, EvalAltResult, Map, Position};
 use super::run::End;
 use crate::error::{Error, ErrorKind, Location, Result};
 
-/// The kinds that a script may throw by their code. The kinds that end a run are not among them.
-const KINDS: [ErrorKind; 13] = [
-    ErrorKind::Usage,
-    ErrorKind::Configuration,
-    ErrorKind::Script,
-    ErrorKind::Limit,
-    ErrorKind::Unreachable,
-    ErrorKind::Timeout,
-    ErrorKind::Protocol,
-    ErrorKind::Daemon,
-    ErrorKind::NotFound,
-    ErrorKind::Guard,
-    ErrorKind::Busy,
-    ErrorKind::Io,
-    ErrorKind::Repository,
-];
-
 /// An error as a primitive throws it: a map that the script can catch. If the run must end, the
 /// error can't be caught.
 pub(crate) fn thrown(error: &Error, position: Position) -> Box<EvalAltResult> {
@@ -57,7 +40,9 @@ pub(crate) fn of_thrown(value: &Dynamic) -> Error {
         return Error::new(ErrorKind::Script, value.to_string());
     };
     let text = |key: &str| map.get(key).filter(|value| !value.is_unit()).map(ToString::to_string);
-    let kind = text("code").and_then(|code| KINDS.into_iter().find(|kind| kind.code() == code));
+    let kind = text("code")
+        .and_then(|code| ErrorKind::of_code(&code))
+        .filter(|kind| kind.scripts_may_throw());
     let mut error = Error::new(
         kind.unwrap_or(ErrorKind::Script),
         text("message").unwrap_or_else(|| value.to_string()),

@@ -1,4 +1,4 @@
-//! What people are told of volumes and destinations, when `serve` looks at them.
+//! The problems of volumes and destinations that `serve` reports and resolves after each look.
 
 use std::collections::BTreeMap;
 
@@ -15,24 +15,22 @@ use crate::{
     notify::{Notifier, Repeat},
 };
 
-/// What the problem of a volume without a fresh backup is known by, with the volume's name behind
-/// it.
+/// The key of the problem of a volume without a fresh backup, without the volume's name.
 const FRESHNESS: &str = "freshness ";
-/// What the problem of a volume that the daemon lists no more is known by, with the volume's name
-/// behind it.
+/// The key of the problem of a volume that the daemon no longer lists, without the volume's name.
 const GONE: &str = "gone ";
-/// What the problem of a destination is known by, with its address behind it.
+/// The key of the problem of a destination, without its URL.
 const DESTINATION: &str = "destination ";
 
-/// Whether `status` sees this problem itself, as it is now, by the key that people's problems have.
+/// Whether each look decides on the problem with this key: `status` then shows its present state.
 pub(crate) fn is_looked_at(key: &str) -> bool {
     let ours = [FRESHNESS, GONE, DESTINATION, "daemon"];
     key.strip_prefix("problem ")
         .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
 }
 
-/// Tells of a volume whose newest good backup is too old, or that is not there any more. `others`:
-/// the daemon lists other volumes.
+/// Reports a volume whose newest good backup is too old, or that the daemon no longer lists.
+/// `others`: whether the daemon lists other volumes.
 pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, others: bool) {
     let name = &volume.label();
     let zone = SystemClock.time_zone();
@@ -45,7 +43,7 @@ pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, others: 
         },
     );
     if volume.gone {
-        // Where the daemon lists no volume at all, nobody meant that: it is told again and again.
+        // A daemon that lists no volume at all is an accident, so reminders follow the first alert.
         let repeat = if others { Repeat::Never } else { Repeat::AfterAWhile };
         let text = format!(
             "The daemon does not list the volume \"{name}\" any more, and no run of this program deleted it. Its backups are kept.\n\n{newest}\n\n\
@@ -70,7 +68,7 @@ pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, others: 
     notifier.problem(&format!("{FRESHNESS}{name}"), &format!("no fresh backup of {name}"), &text);
 }
 
-/// Tells of destinations that lack what should be there.
+/// Reports destinations that lack their newest backup, and resolves those that have it again.
 pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
     for look in looks {
         let key = format!("{DESTINATION}{}", look.destination);
@@ -91,15 +89,15 @@ pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]
     }
 }
 
-/// Tells what is not wrong any more, also because the volume is gone, or the destination is used no
-/// more.
+/// Resolves the problems of volumes and destinations that are over. A problem of a volume that is
+/// gone, or of a destination that is no longer used, is dropped without a message.
 pub(crate) fn resolve_ended(
     notifier: &Notifier,
     known: &BTreeMap<String, VolumeStatus>,
     looks: &[DestinationLook],
 ) {
-    let told = notifier.problems().unwrap_or_default();
-    for key in told.keys().filter_map(|key| key.strip_prefix("problem ")) {
+    let reported = notifier.problems().unwrap_or_default();
+    for key in reported.keys().filter_map(|key| key.strip_prefix("problem ")) {
         if let Some(name) = key.strip_prefix(GONE) {
             match known.get(name) {
                 Some(volume) if volume.gone => {}
@@ -108,7 +106,7 @@ pub(crate) fn resolve_ended(
                     &format!("{name} is there again"),
                     "The daemon lists it again.",
                 ),
-                // Somebody knows, or it was long ago.
+                // A person said that the volume was meant to go, or it has been gone for long.
                 None => notifier.drop_problem(key),
             }
         } else if let Some(destination) = key.strip_prefix(DESTINATION) {
@@ -119,14 +117,14 @@ pub(crate) fn resolve_ended(
             match known.get(name) {
                 None => notifier.drop_problem(key),
                 Some(volume) if volume.gone => notifier.drop_problem(key),
-                Some(volume) => end_of_overdue(notifier, key, volume),
+                Some(volume) => resolve_overdue(notifier, key, volume),
             }
         }
     }
 }
 
-/// Tells that the backup of a volume is not overdue any more.
-fn end_of_overdue(notifier: &Notifier, key: &str, volume: &VolumeStatus) {
+/// Resolves an overdue backup once the volume has a fresh one, or no line backs it up any more.
+fn resolve_overdue(notifier: &Notifier, key: &str, volume: &VolumeStatus) {
     let name = volume.label();
     match volume.verdict.state {
         State::Fresh => {

@@ -1,5 +1,4 @@
-//! Puts together what is known of the volumes and of the program, for `status`, the dashboard and
-//! the metrics.
+//! Assembles the report on the volumes and the program for `status`, the dashboard and the metrics.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,36 +23,35 @@ use crate::{
     text::counted,
 };
 
-/// How many volumes one line names at most.
+/// The most volumes that one line names.
 const VOLUMES_NAMED: usize = 10;
 
-/// What a report is made of.
+/// What [`report`] makes a report from.
 pub(crate) struct Sources<'a> {
     pub(crate) config: &'a Config,
-    /// Whether `serve` runs; `None`: it was killed.
+    /// Whether `serve` runs; `None` if it was killed.
     pub(crate) serving: Option<bool>,
-    /// The crontab's entries.
     pub(crate) entries: &'a [Arc<CrontabEntry>],
     /// The keys of the entries that are paused.
     pub(crate) paused: &'a BTreeSet<String>,
-    /// The crontab that `serve` follows, where that is another than this one.
+    /// The crontab that `serve` follows, if it is another than this one.
     pub(crate) followed: Option<String>,
     /// What is wrong with the crontab, a sentence.
     pub(crate) crontab_problem: Option<String>,
     pub(crate) looked: &'a Looked,
     pub(crate) store: &'a Store,
     pub(crate) notifier: &'a Notifier,
-    /// When the volumes were looked at.
+    /// The time of the look.
     pub(crate) now: Timestamp,
 }
 
-/// The report. It reads the store and the outbox, and so may block for moments.
+/// Makes the report. It reads the store and the outbox, so it may block briefly.
 pub(crate) fn report(sources: &Sources<'_>) -> Report {
     let Sources { config, looked, store, .. } = sources;
     let known = &looked.known;
     let problems = problems(sources);
     let reported = sources.notifier.problems().unwrap_or_default();
-    // A problem that the look sees itself counts as it is now; the alert may end a little later.
+    // The look decides on problems that it checks itself: their alerts may close a little later.
     let has_reported = reported.keys().any(|key| !is_looked_at(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
     Report {
@@ -74,12 +72,12 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
     }
 }
 
-/// What is wrong besides the volumes' own problems.
+/// The problems that are not of one volume, a sentence each.
 fn problems(sources: &Sources<'_>) -> Vec<String> {
     let Looked { known, lacks_destination, .. } = sources.looked;
     let mut problems = Vec::new();
     problems.extend(sources.crontab_problem.clone());
-    // A volume whose backup is not made is not safe, even if somebody paused it on purpose.
+    // A volume that is not backed up is unsafe, even if its line was paused on purpose.
     problems.extend(paused(sources).filter(|entry| entry.may_back_up).map(paused_text));
     if sources.serving.is_none() {
         problems.push(
@@ -104,7 +102,7 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
     problems
 }
 
-/// What a reader should know, though nothing is wrong with it.
+/// What a reader should know though it is no problem, a sentence each.
 fn notes(sources: &Sources<'_>) -> Vec<String> {
     let Known { volumes, unreachable, .. } = &sources.looked.known;
     let mut notes = Vec::new();
@@ -173,7 +171,7 @@ fn with_hint(error: &Error) -> String {
     error.hint.as_ref().map_or_else(|| error.to_string(), |hint| format!("{error}: {hint}"))
 }
 
-/// The volumes that no line of the crontab backs up.
+/// A note on the volumes that no line of the crontab backs up; `None` if there are no such volumes.
 fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<CrontabEntry>]) -> Option<String> {
     let names: Vec<String> = volumes
         .iter()

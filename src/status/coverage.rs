@@ -1,4 +1,4 @@
-//! What the crontab says of volumes: which lines snapshot them and back them up, and when.
+//! Which lines of the crontab snapshot and back up a volume, and when.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -14,12 +14,13 @@ use crate::{
 /// Which volumes the crontab's lines for one daemon snapshot and back up, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Coverage {
-    /// The configuration that holds for volumes that no line backs up.
+    /// The settings for volumes that no line backs up.
     config: Arc<Config>,
     lines: Vec<Line>,
 }
 
-/// A line that takes snapshots or backs up. What users' own scripts do is not known.
+/// A line whose script takes snapshots or makes backups. Scripts of users that do not declare what
+/// they do are left out.
 #[derive(Debug, Clone)]
 struct Line {
     entry: Arc<CrontabEntry>,
@@ -29,8 +30,8 @@ struct Line {
 }
 
 impl Coverage {
-    /// The coverage by these lines, one for each daemon that they use: a line may name another
-    /// daemon than the configuration. Without lines, the configuration's daemon alone.
+    /// The coverage of each daemon that these lines use: a line may name another daemon than the
+    /// configuration. Without lines, the coverage of the configuration's daemon alone.
     pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<CrontabEntry>]) -> Vec<Self> {
         let daemon = |config: &Config| config.daemon().0;
         let mut groups: Vec<(Arc<Config>, Vec<Arc<CrontabEntry>>)> = Vec::new();
@@ -51,8 +52,8 @@ impl Coverage {
         &self.config
     }
 
-    /// The destinations that backups go to, each once; the configuration's where no line backs
-    /// anything up.
+    /// The destinations of the lines that back up, each once; the configuration's if no line backs
+    /// up.
     pub(super) fn destinations(&self) -> Vec<&Destination> {
         let mut destinations: Vec<&Destination> = Vec::new();
         let lines = self.lines.iter().filter(|line| line.backs_up).map(|line| &line.entry.config);
@@ -66,9 +67,9 @@ impl Coverage {
         destinations
     }
 
-    /// The coverage by these lines, all of which use the daemon that the configuration names.
+    /// The coverage by lines that all use the daemon of this configuration.
     pub(super) fn of(config: Arc<Config>, entries: &[Arc<CrontabEntry>]) -> Self {
-        // A crontab of a thousand lines has few scripts: each is loaded once.
+        // A crontab of a thousand lines uses few scripts, so each script is loaded once.
         let mut scripts: BTreeMap<(&str, Option<&Path>), Option<Script>> = BTreeMap::new();
         let line = |entry| {
             let entry: &Arc<CrontabEntry> = entry;
@@ -94,7 +95,7 @@ impl Coverage {
         Self { config, lines }
     }
 
-    /// The settings that hold for a volume: those of the first line that backs it up.
+    /// The settings of the first line that backs the volume up.
     pub(super) fn config_of<'a>(&'a self, volume: &'a str) -> &'a Config {
         self.lines_of(volume, true).next().map_or(&self.config, |line| &line.entry.config)
     }
@@ -110,7 +111,7 @@ impl Coverage {
         self.lines_of(volume, true).any(|line| line.entry.key == key)
     }
 
-    /// How long a backup of this volume may take.
+    /// How long a run that backs this volume up may take.
     pub(crate) fn run_time(&self, volume: &str) -> Duration {
         self.lines_of(volume, true)
             .map(|line| line.entry.timeout)
@@ -123,12 +124,12 @@ impl Coverage {
         self.lines_of(volume, true).next().is_some()
     }
 
-    /// When a line snapshots this volume next.
+    /// When a line takes the next snapshot of this volume after this time.
     pub(super) fn next_snapshot(&self, volume: &str, after: Timestamp) -> Option<Timestamp> {
         self.next(volume, false, after)
     }
 
-    /// When a line backs this volume up next.
+    /// When a line makes the next backup of this volume after this time.
     pub(super) fn next_backup(&self, volume: &str, after: Timestamp) -> Option<Timestamp> {
         self.next(volume, true, after)
     }

@@ -1,4 +1,4 @@
-//! Whether the destinations hold what was put there last.
+//! Whether each destination holds the newest backup that should be there.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,8 +18,8 @@ use crate::{
 /// A destination that does not answer within this time hangs.
 const DESTINATION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Looks at each destination once, whether the newest good backup that the store knows there is
-/// there: a share that is not mounted, or was emptied, is noticed before the next backup.
+/// Looks for the newest good backup that the store knows at each destination. So a share that is
+/// not mounted, or was emptied, is noticed before the next backup.
 pub(super) async fn look_at_destinations(
     guards: &Guards,
     store: &Store,
@@ -47,7 +47,7 @@ pub(super) async fn look_at_destinations(
     looks
 }
 
-/// The newest good backup at this destination that runs saw, with its volume's name.
+/// The newest good backup at this destination that the store knows, with the name of its volume.
 fn newest_at<'a>(
     destination: &Destination,
     records: &'a BTreeMap<String, VolumeRecord>,
@@ -62,7 +62,7 @@ fn newest_at<'a>(
     there.max_by_key(|(_, _, proven)| *proven).map(|(volume, url, _)| (volume, url))
 }
 
-/// What it means for the destination that the newest backup there can't be looked at.
+/// What a failure to inspect its newest backup says of a destination.
 fn verdict(destination: &Destination, volume: &str, error: Error) -> DestinationVerdict {
     let mounted = if destination.folder().is_some() {
         "is the share mounted?"

@@ -1,4 +1,4 @@
-//! Which runs failed and never went well since, and which go on, by the store of runs.
+//! Which runs failed and have not succeeded since, and which go on, by the store of runs.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +15,12 @@ use crate::{
     script::Effect,
 };
 
-/// How many of the last runs are searched for failures of a whole run.
+/// The number of last runs that are searched for failures of a whole run.
 const RUNS_SEARCHED: usize = 200;
-/// How many of a volume's last runs are searched for a failure.
+/// The number of a volume's last runs that are searched for a failure.
 const RUNS_OF_VOLUME_SEARCHED: usize = 20;
 
-/// What failed last with this volume after `since`, unless the same script went well with it later.
+/// The last failure of this volume after `since`, unless the same script succeeded with it later.
 pub(super) fn last_failure(
     store: &Store,
     volume: &str,
@@ -54,7 +54,7 @@ pub(super) fn last_failure(
     None
 }
 
-/// The runs that failed as a whole, and never went well since with the same arguments: a sentence
+/// The runs that failed as a whole and have not succeeded since with the same arguments, a sentence
 /// each.
 pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String> {
     let filter =
@@ -80,15 +80,15 @@ pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
     failed_runs
 }
 
-/// What a person tried by hand and got wrong does not count, unless it was to make or keep backups.
+/// A command that a person got wrong does not count, unless it was to make or keep backups.
 fn counts(run: &RunRecord) -> bool {
     let makes_or_keeps =
         |does: &Effect| matches!(does, Effect::Snapshot | Effect::Backup | Effect::Prune);
     run.trigger == Trigger::Cron || run.does.iter().any(makes_or_keeps)
 }
 
-/// A run that goes on says nothing yet; one that was skipped or cancelled takes nothing back, and a
-/// dry run did nothing.
+/// Whether a run says nothing about a failure before it. A run that goes on has no outcome yet; a
+/// skipped, cancelled or dry run changed nothing.
 fn says_nothing(run: &RunRecord) -> bool {
     run.dry_run
         || matches!(
@@ -97,8 +97,7 @@ fn says_nothing(run: &RunRecord) -> bool {
         )
 }
 
-/// The failed backup of one volume is over once the volume has a later good backup, or is not there
-/// any more.
+/// A later good backup of the volume makes up for its failed backup; so does the volume's removal.
 fn is_over(run: &RunRecord, volumes: &[VolumeStatus]) -> bool {
     let Some(volume) = run.arguments.get("volume").and_then(Value::as_str) else { return false };
     match volumes.iter().find(|known| known.name == volume) {
@@ -106,12 +105,12 @@ fn is_over(run: &RunRecord, volumes: &[VolumeStatus]) -> bool {
             let made = known.last_backup.as_ref().map(|backup| backup.made);
             run.does.contains(&Effect::Backup) && made.is_some_and(|made| made > run.started)
         }
-        // The volume was removed since. Where no volume is known, the daemon did not answer.
+        // The volume was removed since. If no volume is known, the daemon did not answer.
         None => run.trigger != Trigger::Cron && !volumes.is_empty(),
     }
 }
 
-/// The person who typed such a command was told at once what is wrong with it.
+/// The person who typed the command saw at once what is wrong with it.
 fn was_a_mistyped_command(run: &RunRecord) -> bool {
     run.trigger != Trigger::Cron
         && matches!(error_text(run, "code"), Some("usage" | "not_found" | "guard"))
@@ -121,8 +120,8 @@ fn error_text<'a>(run: &'a RunRecord, field: &str) -> Option<&'a str> {
     run.error.as_ref()?.get(field)?.as_str()
 }
 
-/// What two runs have in common where the newer one replaces the older one: a backup replaces
-/// another of the same volumes with or without a fresh snapshot.
+/// Equal for two runs of which the newer replaces the older. A backup replaces another of the same
+/// volumes, with or without a fresh snapshot.
 fn same_work(run: &RunRecord) -> (String, Vec<String>) {
     let mut arguments = run.arguments.clone();
     if run.does.contains(&Effect::Backup) {

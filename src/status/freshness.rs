@@ -1,11 +1,10 @@
-//! Whether a volume's newest good backup is new enough: the pure rule, and the sentence in which
-//! its verdict is told.
+//! Whether a volume's newest good backup is new enough: the pure rule, and the sentence for people.
 //!
 //! `BKUP_MAX_BACKUP_AGE` limits the age of the data in the newest good backup. Without that
-//! setting, a backup is overdue once the next scheduled one should have been there: from the newest
-//! good backup on, the first due time of the lines that back the volume up, and the time that a run
-//! may take. The reason why it is missing does not matter: the script never ran, a lock never got
-//! free, the daemon is gone, the list is empty.
+//! setting, a backup is overdue once the next scheduled one should exist. Its limit is the first
+//! due time, after the newest good backup, of the lines that back the volume up, plus the time that
+//! a run may take. The rule does not ask why the backup is missing: the script never ran, a lock
+//! was never released, the daemon is gone, the list is empty.
 //!
 //! A new verdict is a variant of [`State`]; the compiler then asks for the rest of this file and
 //! for the places that draw a state (`cli/status.rs`) or end an alert (`status/alerts.rs`).
@@ -25,37 +24,38 @@ pub(crate) struct Newest {
     pub(crate) made: Timestamp,
 }
 
-/// What backups of a volume are held against.
+/// The limits against which a volume's newest good backup is judged.
 pub(crate) struct Allowed<'a> {
-    /// How old the data in the newest good backup may be, where the configuration limits it.
+    /// The greatest age of the data in the newest good backup; `None` if the configuration sets no
+    /// limit.
     pub(crate) max_age: Option<Duration>,
-    /// When the first backup after this time is due by the schedule; `None` where no line backs the
+    /// When the first backup after this time is due by the crontab; `None` if no line backs the
     /// volume up.
     pub(crate) due_after: &'a (dyn Fn(Timestamp) -> Option<Timestamp> + Sync),
     /// How long a run may take.
     pub(crate) run_time: Duration,
 }
 
-/// How it stands with a volume's newest good backup. JSON has three words for the five states, as
-/// it says beside them whether there is a backup.
+/// The state of a volume's newest good backup. JSON has three words for the five states, because it
+/// also says whether there is a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
-    /// A good backup is there and new enough.
+    /// The newest good backup is new enough.
     Fresh,
     /// The volume has no good backup, and the first one is not overdue yet.
     #[serde(rename = "fresh")]
     Awaited,
-    /// A good backup should have been there by now.
+    /// A newer good backup should exist by now.
     Overdue,
-    /// A good backup is there, and nothing says how old it may be.
+    /// The volume has a good backup, and no setting or line says how old it may be.
     Unscheduled,
     /// The volume has no good backup, and no line of the crontab makes one.
     #[serde(rename = "unscheduled")]
     Missing,
 }
 
-/// How much a state asks for attention; the dashboard has a colour and an icon for each.
+/// How urgent a state is; the dashboard has a colour and an icon for each level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -70,7 +70,7 @@ pub(crate) enum Level {
 pub(crate) struct Summary {
     pub(crate) level: Level,
     pub(crate) word: &'static str,
-    /// Lists begin with the lowest number.
+    /// The position in lists: the lowest number comes first.
     pub(crate) order: u8,
 }
 
@@ -83,11 +83,11 @@ impl State {
         }
     }
 
-    /// How a volume in this state is shown, where nothing else is wrong with it.
+    /// How a volume in this state is shown if it has no other problem.
     pub(crate) fn summary(self) -> Summary {
         let (level, word, order) = match self {
             Self::Overdue => (Level::Bad, "overdue", 0),
-            // 1: other problems.
+            // 1 is for other problems.
             Self::Awaited | Self::Missing => (Level::Unknown, "no backup yet", 2),
             Self::Unscheduled => (Level::Unknown, "not scheduled", 3),
             Self::Fresh => (Level::Good, "safe", 4),
@@ -113,16 +113,16 @@ impl State {
     }
 }
 
-/// What the rule says of a volume.
+/// The rule's verdict on a volume. Times are in UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Verdict {
     #[serde(rename = "backup")]
     pub(crate) state: State,
-    /// When the newest good backup is too old, or was; `None` where nothing says so.
+    /// When the newest good backup becomes, or became, too old; `None` if there is no limit.
     #[serde(rename = "backup_due_by")]
     pub(crate) limit: Option<Timestamp>,
-    /// From when on the newest good backup ages: when its snapshot was taken, where the age of the
-    /// data is limited, else when it was made. `None` where there is no backup.
+    /// The moment from which the newest good backup ages: when its snapshot was taken if the age of
+    /// the data is limited, else when it was made. `None` if there is no backup.
     #[serde(rename = "backup_counted_from")]
     pub(crate) counted_from: Option<Timestamp>,
     /// The verdict for people, without the volume's name.
@@ -131,13 +131,13 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// By when a good backup should have been there, where it is overdue.
+    /// By when a good backup should have been made, if it is overdue.
     pub(crate) fn overdue_since(&self) -> Option<Timestamp> {
         self.limit.filter(|_| self.state == State::Overdue)
     }
 }
 
-/// Judges a volume with this newest good backup. A volume without one (`None`) counts from
+/// Judges a volume by its newest good backup. A volume without one (`None`) ages from
 /// `known_since`.
 pub(crate) fn judge(
     newest: Option<Newest>,
@@ -165,8 +165,8 @@ pub(crate) fn judge(
     Verdict { state, limit, counted_from, sentence }
 }
 
-/// The sentence of a volume whose newest good backup counts from `counted_from` (`None`: the volume
-/// has none) and had its time until `limit`.
+/// The sentence for a volume whose newest good backup ages from `counted_from` (`None`: it has
+/// none) and became too old at `limit`.
 fn overdue(counted_from: Option<Timestamp>, limit: Timestamp, now: Timestamp) -> String {
     let since = |from: Timestamp, until: Timestamp| {
         format_duration(until.duration_since(from).unsigned_abs())

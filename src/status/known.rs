@@ -1,23 +1,23 @@
-//! What a look at volumes and destinations found.
+//! What a look at the volumes and destinations found.
 
 use super::volume::VolumeStatus;
 use crate::error::Error;
 
-/// A destination, and whether it holds what was put there last.
+/// A destination, and whether it holds the newest backup that should be there.
 #[derive(Debug)]
 pub(crate) struct DestinationLook {
-    /// Its address.
+    /// A URL.
     pub(crate) destination: String,
     pub(crate) verdict: DestinationVerdict,
 }
 
 #[derive(Debug)]
 pub(crate) enum DestinationVerdict {
-    /// The newest backup that should be there is there.
+    /// The destination holds the newest backup that should be there.
     Well,
-    /// The newest backup is not there, or can't be looked at.
+    /// The newest backup is missing, or can't be inspected.
     Wrong(Error),
-    /// A run is at work there, so that the destination could not be looked at now.
+    /// A run goes on, and the daemon did not answer in time.
     Busy,
 }
 
@@ -27,27 +27,28 @@ impl DestinationLook {
         if let DestinationVerdict::Wrong(error) = &self.verdict { Some(error) } else { None }
     }
 
-    /// The subject of an alert; it stays the same while the trouble does.
+    /// The subject of an alert. It stays the same as long as the problem does, so that the alert is
+    /// sent once.
     pub(crate) fn in_short(&self) -> String {
         format!("the backups at {} are not as they should be", self.destination)
     }
 }
 
-/// What is known of the volumes.
+/// The volumes and destinations that were found.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// Sorted by name within a daemon.
     pub(crate) volumes: Vec<VolumeStatus>,
-    /// The destinations that backups go to, each once.
+    /// Each destination once.
     pub(crate) destinations: Vec<DestinationLook>,
-    /// Why a daemon can't be asked; then its volumes are those that runs have seen.
+    /// Why a daemon did not answer; its volumes are then those that the store knows.
     pub(crate) unreachable: Option<Error>,
-    /// Why what runs saw is not known.
+    /// Why the store could not be read.
     pub(crate) forgotten: Option<Error>,
 }
 
 impl Known {
-    /// The same, of a daemon that is not the first.
+    /// Labels the volumes with a daemon that is not the first.
     #[must_use]
     pub(super) fn at(mut self, daemon: &str) -> Self {
         self.volumes.iter_mut().for_each(|volume| volume.daemon = Some(daemon.to_owned()));

@@ -1,5 +1,5 @@
-//! One look at all daemons that the crontab's lines use, for `status` and `serve`; `doctor` looks at
-//! the destinations of one.
+//! One look at all daemons that the crontab's lines use, for `status` and `serve`. `doctor` looks
+//! at the destinations of one daemon.
 
 use std::sync::Arc;
 
@@ -18,31 +18,32 @@ use crate::{
     schedule::CrontabEntry,
 };
 
-/// What was seen of one daemon.
+/// What a look found at one daemon.
 pub(crate) struct DaemonLook {
     /// Which of its volumes the crontab's lines snapshot and back up.
     pub(crate) coverage: Coverage,
-    /// What the store knows the daemon by.
+    /// The daemon's key in the store.
     pub(crate) identity: String,
     pub(crate) known: Known,
 }
 
-/// What was seen of all daemons.
+/// What a look found at all daemons.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
-    /// What is known of the volumes of all daemons.
     pub(crate) known: Known,
-    /// The first daemon that could be connected to, in words; empty where none could.
+    /// The first daemon that could be connected to, in words for people; empty if there is none.
     pub(crate) daemon: String,
-    /// A line, or the configuration where there are no lines, has no destination.
+    /// Whether a line, or the configuration if there are no lines, has no destination.
     pub(crate) lacks_destination: bool,
-    /// Why daemons could not be connected to; the last is also why [`Known::unreachable`].
+    /// Why daemons could not be connected to. The last error is also [`Known::unreachable`].
     pub(crate) not_connected: Vec<Error>,
 }
 
 /// Looks at the volumes of every daemon that these entries use, one daemon after the other; without
-/// entries, at the configuration's. `connect` connects to the daemon that a configuration names,
-/// and `seen` gets what was seen of each daemon before the next one is looked at, which may hang.
+/// entries, at the configuration's daemon.
+///
+/// `connect` connects to the daemon of a configuration. `seen` gets what was found at each daemon
+/// before the look goes on: the next daemon may hang.
 pub(crate) async fn look(
     config: &Arc<Config>,
     entries: &[Arc<CrontabEntry>],

@@ -1,4 +1,4 @@
-//! The record of one volume, as `status --json`, GET /api/status and the dashboard have it. Times
+//! The record of one volume, as `status --json`, `GET /api/status` and the dashboard show it. Times
 //! are in UTC.
 
 use jiff::Timestamp;
@@ -10,55 +10,48 @@ use super::freshness::{Level, State, Summary, Verdict};
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct GoodBackup {
     pub(crate) url: String,
-    /// When its snapshot was taken.
     pub(crate) snapshot_time: Timestamp,
-    /// When it was made.
     pub(crate) made: Timestamp,
-    /// `None` where the daemon does not tell.
+    /// `None` if the daemon does not say.
     pub(crate) bytes: Option<u64>,
 }
 
 /// The size of a good backup.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BackupSize {
-    /// When the backup was made.
     pub(crate) time: Timestamp,
     pub(crate) bytes: u64,
 }
 
-/// What is known of a volume.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct VolumeStatus {
     pub(crate) name: String,
-    /// Its daemon, where that is another than the first that the crontab's lines use: volumes'
-    /// names are unique within one daemon.
+    /// The daemon, if it is not the first that the crontab's lines use: names of volumes are unique
+    /// within one daemon only.
     pub(crate) daemon: Option<String>,
-    /// When its newest snapshot was taken.
+    /// The newest snapshot's time.
     pub(crate) last_snapshot: Option<Timestamp>,
-    /// Its newest good backup.
     pub(crate) last_backup: Option<GoodBackup>,
-    /// When a snapshot is due next by the crontab.
+    /// By the crontab.
     pub(crate) next_snapshot: Option<Timestamp>,
-    /// When a backup is due next by the crontab.
+    /// By the crontab.
     pub(crate) next_backup: Option<Timestamp>,
-    /// Whether its newest good backup is new enough.
     #[serde(flatten)]
     pub(crate) verdict: Verdict,
-    /// Whether a line of the crontab backs it up.
+    /// Whether a line of the crontab backs the volume up.
     pub(crate) scheduled: bool,
-    /// The daemon does not list it, though no run deleted it.
+    /// The daemon does not list the volume, and no run deleted it.
     pub(crate) gone: bool,
-    /// What is wrong, a sentence each.
+    /// A sentence each.
     pub(crate) problems: Vec<String>,
-    /// How large its good backups were, the oldest first.
+    /// The sizes of its good backups, oldest first.
     pub(crate) sizes: Vec<BackupSize>,
-    /// How it is shown in a list.
     pub(crate) summary: Summary,
 }
 
 impl VolumeStatus {
-    /// What tells the volume from all others, for people: its name, and its daemon where that is
-    /// not the first.
+    /// A name that is unique across daemons, for people: the volume's name, and its daemon if that
+    /// is not the first.
     pub(crate) fn label(&self) -> String {
         match &self.daemon {
             Some(daemon) => format!("{} at {daemon}", self.name),

@@ -1,5 +1,5 @@
-//! What is known of each volume: the daemon says which there are, the store what runs saw, and the
-//! destination is asked where that is not enough.
+//! The state of each volume. The daemon lists the volumes, the store knows what runs observed, and
+//! the destination is asked if the store's records do not show that a volume is safe.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,9 +24,9 @@ use crate::{
     runs::{Store, record::VolumeRecord},
 };
 
-/// How many sizes of a volume's backups are shown.
+/// The most sizes of a volume's backups that are shown.
 const SIZES_SHOWN: usize = 30;
-/// How long a volume that the daemon lists no more is missed.
+/// How long a volume that the daemon no longer lists is reported as gone, since it was last seen.
 const MISSED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Guards that only read.
@@ -34,16 +34,16 @@ pub(super) fn guards(daemon: &Arc<dyn Daemon>) -> Guards {
     Guards::read_only(daemon.clone(), Arc::new(SystemClock))
 }
 
-/// What the store knows of this daemon's volumes, also of those that were removed, by name.
+/// The store's records of this daemon's volumes by name, removed volumes included.
 ///
 /// # Errors
-/// Where the store can't be read.
+/// If the store can't be read.
 pub(super) fn records(store: &Store, daemon: &str) -> Result<BTreeMap<String, VolumeRecord>> {
     let records = store.volumes()?.into_iter().filter(|record| record.daemon == daemon);
     Ok(records.map(|record| (record.name.clone(), record)).collect())
 }
 
-/// Everything that is known of a daemon's volumes and of the destinations of their backups.
+/// The state of a daemon's volumes, and of the destinations of their backups.
 pub(super) async fn volumes(
     guards: &Guards,
     store: &Store,
@@ -60,7 +60,7 @@ pub(super) async fn volumes(
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     let is_listed = unreachable.is_none();
-    // A list that lacks a volume is no evidence that the volume was meant to go.
+    // A volume may be missing from the list by accident.
     let is_missed =
         |record: &&VolumeRecord| !is_listed || now.duration_since(record.last_seen) < MISSED_FOR;
     let missed = records.values().filter(is_missed).map(|record| &record.name);
@@ -78,18 +78,18 @@ pub(super) async fn volumes(
     Known { volumes, destinations, unreachable, forgotten }
 }
 
-/// What each volume is looked at with.
+/// What the look at every volume of one daemon needs.
 struct VolumeLook<'a> {
     guards: &'a Guards,
     store: &'a Store,
     coverage: &'a Coverage,
-    /// The daemon listed its volumes.
+    /// Whether the daemon listed its volumes.
     is_listed: bool,
     now: Timestamp,
 }
 
 impl VolumeLook<'_> {
-    /// What is known of the volume with this name: as the daemon lists it, and as runs saw it.
+    /// The state of one volume, from the daemon's list and the store's record.
     async fn status(
         &self,
         name: &str,
@@ -99,7 +99,7 @@ impl VolumeLook<'_> {
         let (last_backup, verdict, unlisted) = self.judged(name, listed, record).await;
         let gone = listed.is_none() && self.is_listed;
         let mut problems = Vec::new();
-        // Where the destination can't be listed, there may be backups that nothing else knows.
+        // If the destination can't be listed, it may hold backups that the store does not know.
         if verdict.state.is_wrong() && (verdict.state == State::Overdue || unlisted.is_none()) {
             problems.push(verdict.sentence.clone());
         }
@@ -127,8 +127,9 @@ impl VolumeLook<'_> {
         }
     }
 
-    /// A volume's newest good backup and the verdict on it. The destination is asked where by the
-    /// store alone the volume would not be safe; the error says why it could not be asked.
+    /// A volume's newest good backup and the verdict on it. The destination is asked only if the
+    /// store's records do not show that the volume is safe; the error says why it could not be
+    /// asked.
     async fn judged(
         &self,
         name: &str,
@@ -175,7 +176,7 @@ fn newest_snapshot(listed: Option<&Volume>, record: Option<&VolumeRecord>) -> Op
     }
 }
 
-/// The newest good backup that runs saw.
+/// The newest good backup in the store's record.
 fn newest_recorded(record: &VolumeRecord) -> Option<GoodBackup> {
     record.good_backups.first().map(|good| GoodBackup {
         url: good.url.clone(),
@@ -185,7 +186,8 @@ fn newest_recorded(record: &VolumeRecord) -> Option<GoodBackup> {
     })
 }
 
-/// The newest complete backup of this very volume that the daemon lists at the destination.
+/// The newest complete backup of this volume that the daemon lists at the destination. Backups of a
+/// volume that had the name before, or has it on another host, do not count.
 async fn newest_listed(
     config: &Config,
     guards: &Guards,
@@ -207,7 +209,7 @@ async fn newest_listed(
     }))
 }
 
-/// The sizes of a volume's good backups that are known, the oldest first.
+/// The known sizes of a volume's good backups, oldest first.
 fn sizes(record: &VolumeRecord) -> Vec<BackupSize> {
     let sizes = record
         .good_backups

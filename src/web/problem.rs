@@ -30,55 +30,54 @@ struct Parts {
     headers: HeaderMap,
 }
 
-/// The status and the title of each code; the titles don't depend on the case at hand.
-fn meaning(code: &str) -> (u16, &'static str) {
-    match code {
-        "usage" => (400, "The request is wrong"),
-        "unauthorized" => (401, "A token is needed"),
-        "forbidden" => (403, "This is not allowed"),
-        "not_found" => (404, "There is no such thing"),
-        "method" => (405, "The method is not for this"),
-        "too_slow" => (408, "The request took too long to come in"),
-        "busy" => (409, "Something else is at work"),
-        "cancelled" => (409, "The run was cancelled"),
-        "too_large" => (413, "The body is too large"),
-        "media_type" => (415, "The body's type is not understood"),
-        "misdirected" => (421, "The host's name is not known"),
-        "daemon" => (422, "The volume daemon refused"),
-        "guard" => (422, "A guard stopped it"),
-        "too_many_requests" => (429, "Too many failed tries"),
-        "unreachable" => (502, "The volume daemon can't be reached"),
-        "protocol" => (502, "The volume daemon's answer is not understood"),
-        "repository" => (502, "A repository can't be read or written"),
-        "shutting_down" => (503, "The server ends"),
-        "overloaded" => (503, "There are too many connections"),
-        "timeout" => (504, "The volume daemon did not answer in time"),
-        "deadline_exceeded" => (504, "The run took too long"),
-        "script" => (500, "The script failed"),
-        "limit" => (500, "The script went beyond a limit"),
-        "configuration" => (500, "The configuration is wrong"),
-        "io" => (500, "A file could not be read or written"),
-        _ => (500, "This is a defect of the program"),
+/// The status and the title of each kind of error; the titles don't depend on the case at hand.
+///
+/// `not_found` is 422 here, as it is the daemon's word: 404 says that the *route* leads nowhere.
+fn meaning(kind: ErrorKind) -> (u16, &'static str) {
+    match kind {
+        ErrorKind::Usage => (400, "The request is wrong"),
+        ErrorKind::Busy => (409, "Something else is at work"),
+        ErrorKind::Cancelled => (409, "The run was cancelled"),
+        ErrorKind::Daemon => (422, "The volume daemon refused"),
+        ErrorKind::Guard => (422, "A guard stopped it"),
+        ErrorKind::NotFound => (422, "The volume daemon does not have it"),
+        ErrorKind::Unreachable => (502, "The volume daemon can't be reached"),
+        ErrorKind::Protocol => (502, "The volume daemon's answer is not understood"),
+        ErrorKind::Repository => (502, "A repository can't be read or written"),
+        ErrorKind::Timeout => (504, "The volume daemon did not answer in time"),
+        ErrorKind::DeadlineExceeded => (504, "The run took too long"),
+        ErrorKind::Script => (500, "The script failed"),
+        ErrorKind::Limit => (500, "The script went beyond a limit"),
+        ErrorKind::Configuration => (500, "The configuration is wrong"),
+        ErrorKind::Io => (500, "A file could not be read or written"),
+        ErrorKind::Internal => (500, "This is a defect of the program"),
     }
 }
 
 impl Problem {
-    fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        let (status, title) = meaning(code);
+    fn new(
+        (status, title): (u16, &'static str),
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut members = Map::new();
         members.insert("detail".into(), Value::String(detail.into()));
         Self(Box::new(Parts { status, code, title, members, headers: HeaderMap::new() }))
     }
 
+    fn of_kind(kind: ErrorKind, detail: impl Into<String>) -> Self {
+        Self::new(meaning(kind), kind.code(), detail)
+    }
+
     /// 400: the request is wrong; nothing was done.
     pub(crate) fn usage(detail: impl Into<String>) -> Self {
-        Self::new("usage", detail)
+        Self::of_kind(ErrorKind::Usage, detail)
     }
 
     /// 401, with the challenge that RFC 6750 wants.
     pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new("unauthorized", detail).with_header(
+        Self::new((401, "A token is needed"), "unauthorized", detail).with_header(
             WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer realm=\"convoy-backups\""),
         )
@@ -86,20 +85,24 @@ impl Problem {
 
     /// 403: who asks is known, and may not.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new("forbidden", detail)
+        Self::new((403, "This is not allowed"), "forbidden", detail)
     }
 
     /// 404: no such script, run, entry or route. What the *daemon* does not have is 422: see
-    /// `From<Error>`.
+    /// [`meaning`].
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new("not_found", detail)
+        Self::new((404, "There is no such thing"), "not_found", detail)
     }
 
     /// 405; `allowed` are the methods that the route has, such as `["GET", "HEAD"]`.
     pub(crate) fn method(allowed: &[&str]) -> Self {
         let allowed = allowed.join(", ");
-        let problem = Self::new("method", "this method is not for this route")
-            .with_hint(format!("it has: {allowed}"));
+        let problem = Self::new(
+            (405, "The method is not for this"),
+            "method",
+            "this method is not for this route",
+        )
+        .with_hint(format!("it has: {allowed}"));
         match HeaderValue::from_str(&allowed) {
             Ok(allowed) => problem.with_header(ALLOW, allowed),
             Err(_) => problem,
@@ -108,56 +111,67 @@ impl Problem {
 
     /// 408: the body did not come in time.
     pub(crate) fn too_slow(detail: impl Into<String>) -> Self {
-        Self::new("too_slow", detail)
+        Self::new((408, "The request took too long to come in"), "too_slow", detail)
     }
 
     /// 409: it runs already, or it has ended already.
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
-        Self::new("busy", detail)
+        Self::of_kind(ErrorKind::Busy, detail)
     }
 
     /// 413; `most` is the limit in bytes.
     pub(crate) fn too_large(most: usize) -> Self {
-        Self::new("too_large", format!("the body is larger than {most} bytes"))
+        Self::new(
+            (413, "The body is too large"),
+            "too_large",
+            format!("the body is larger than {most} bytes"),
+        )
     }
 
     /// 415: the body is neither JSON nor a form.
     pub(crate) fn media_type(detail: impl Into<String>) -> Self {
-        Self::new("media_type", detail)
+        Self::new((415, "The body's type is not understood"), "media_type", detail)
             .with_hint("send \"Content-Type: application/json\" or application/x-www-form-urlencoded, in UTF-8")
     }
 
     /// 421: the `Host` is not one of ours.
     pub(crate) fn misdirected(detail: impl Into<String>) -> Self {
-        Self::new("misdirected", detail)
+        Self::new((421, "The host's name is not known"), "misdirected", detail)
     }
 
     /// 429; `seconds` until another try is taken.
     pub(crate) fn too_many_requests(detail: impl Into<String>, seconds: u64) -> Self {
-        Self::new("too_many_requests", detail).with_header(RETRY_AFTER, seconds.into())
+        Self::new((429, "Too many failed tries"), "too_many_requests", detail)
+            .with_header(RETRY_AFTER, seconds.into())
+    }
+
+    fn ending(detail: &str) -> Self {
+        let meaning = (503, "The server ends");
+        Self::new(meaning, "shutting_down", detail).with_header(RETRY_AFTER, 10.into())
     }
 
     /// 503: nothing new is started any more.
     pub(crate) fn shutting_down() -> Self {
-        Self::new("shutting_down", "the server is ending, and starts nothing new")
+        Self::ending("the server is ending, and starts nothing new")
             .with_hint("try again when it is back")
-            .with_header(RETRY_AFTER, 10.into())
     }
 
     /// 503: the run was cut off, because the program ended before it.
     pub(crate) fn cut_off() -> Self {
-        Self::new("shutting_down", "the run was cut off: the program ended before it")
-            .with_hint(
-                "look at what it did until then, and start it again when the program is back",
-            )
-            .with_header(RETRY_AFTER, 10.into())
+        Self::ending("the run was cut off: the program ended before it").with_hint(
+            "look at what it did until then, and start it again when the program is back",
+        )
     }
 
     /// 503: all connections are in use.
     pub(crate) fn overloaded() -> Self {
-        Self::new("overloaded", "all connections are in use")
-            .with_hint("try again later; BKUP_API_MAX_CONNECTIONS says how many there may be")
-            .with_header(RETRY_AFTER, 5.into())
+        Self::new(
+            (503, "There are too many connections"),
+            "overloaded",
+            "all connections are in use",
+        )
+        .with_hint("try again later; BKUP_API_MAX_CONNECTIONS says how many there may be")
+        .with_header(RETRY_AFTER, 5.into())
     }
 
     /// A run that failed on volumes: the status and the words of its first failure, all `failures`,
@@ -254,15 +268,8 @@ impl Problem {
 }
 
 impl From<Error> for Problem {
-    /// The kind decides: wrong arguments 400, busy and cancelled 409, what the daemon refused or
-    /// does not have 422, what it could not do 502, out of time 504, the rest 500. (`not_found` is
-    /// 422 here, as it is the daemon's word: 404 says that the *route* leads nowhere.)
     fn from(error: Error) -> Self {
-        let mut problem = Self::new(error.kind.code(), error.message.clone());
-        if error.kind == ErrorKind::NotFound {
-            problem.0.status = StatusCode::UNPROCESSABLE_ENTITY;
-            problem.0.title = "The volume daemon does not have it";
-        }
+        let mut problem = Self::of_kind(error.kind, error.message.clone());
         if let Some(field) = &error.field {
             problem = problem.with_field(field.as_str());
         }

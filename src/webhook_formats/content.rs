@@ -1,4 +1,4 @@
-//! What a webhook is notified of.
+//! The parts of a message that a webhook's format uses.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,37 +10,37 @@ use serde_json::Value;
 pub(crate) enum Event {
     /// A run began.
     Started,
-    /// A run went well, as before.
+    /// A run succeeded, and had no open problem.
     Succeeded,
-    /// A run failed, wholly or partly.
+    /// A run failed or was partial.
     Failed,
-    /// A run went well after a failure that was reported.
+    /// A run succeeded after a failure that was reported.
     Recovered,
-    /// A run ended in a way that is no failure: cancelled, or busy where a person asked.
+    /// A run ended without failure or success: cancelled, or busy at a person's request.
     Ended,
-    /// Something besides a run is wrong.
+    /// A problem that is not a run's.
     Problem,
-    /// A problem is resolved.
+    /// A problem is resolved, or made up for.
     Solved,
-    /// Something is worth knowing.
+    /// A script's information for people.
     Information,
-    /// Somebody tries the channels.
+    /// A person tests the channels.
     Test,
 }
 
 impl Event {
-    /// Whether somebody should look.
+    /// Whether the event asks people to act.
     pub(crate) fn is_bad(self) -> bool {
         matches!(self, Self::Failed | Self::Problem)
     }
 
-    /// Whether something is well.
+    /// Whether the event is good news.
     pub(crate) fn is_good(self) -> bool {
         matches!(self, Self::Succeeded | Self::Recovered | Self::Solved)
     }
 }
 
-/// A message, as far as a webhook needs it.
+/// The parts of a message that a webhook's format uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Content<'a> {
     pub(crate) event: Event,
@@ -49,20 +49,20 @@ pub(crate) struct Content<'a> {
     pub(crate) text: &'a str,
     pub(crate) host: &'a str,
     pub(crate) time: Timestamp,
-    /// The run, as programs get it.
+    /// The run as JSON.
     pub(crate) run: Option<&'a Value>,
     pub(crate) run_id: Option<&'a str>,
-    /// What a script wants posted in place of the format's own body.
+    /// The JSON that a script posts instead of the format's own body.
     pub(crate) body: Option<&'a Value>,
 }
 
-/// A short name for a text: the first half of its SHA-256, in hexadecimal digits.
+/// The first half of the text's SHA-256, in hexadecimal digits.
 pub(crate) fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The beginning of a text that is no longer than so many bytes.
+/// The longest beginning of a text of at most this many bytes, cut between characters.
 pub(super) fn first_bytes(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }

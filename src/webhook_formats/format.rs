@@ -1,21 +1,22 @@
-//! What a format is.
+//! A format, and the request that it makes.
 
 use serde_json::Value;
 
 use super::content::Content;
 
-/// A form in which a webhook is notified.
+/// The format of a webhook's body.
 #[derive(Debug)]
 pub(crate) struct Format {
-    /// What the format is called in a list of channels.
+    /// The name in lists of channels.
     pub(crate) title: &'static str,
-    /// Whether the service waits for a sign of every run, because silence means a failure to it.
+    /// Whether the service is a watchdog: it expects a sign of every run, and takes silence for a
+    /// failure.
     pub(crate) counts_runs: bool,
-    /// The request for the webhook's address and a message.
+    /// Makes the request from the webhook's address and a message.
     pub(crate) request: fn(&str, &Content<'_>) -> Request,
 }
 
-/// A `POST` request, without what all formats share (bearer token, user agent).
+/// A `POST` request, without the headers that all formats share (bearer token, user agent).
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) url: String,
@@ -49,7 +50,7 @@ impl Request {
     }
 }
 
-/// The address with a path behind it and in front of the query.
+/// The address with a path appended, before the query.
 pub(super) fn with_path(url: &str, path: &str) -> String {
     let (base, query) = url.split_once('?').map_or((url, ""), |(base, query)| (base, query));
     let mark = if query.is_empty() { "" } else { "?" };

@@ -1,5 +1,5 @@
 //! Gotify: `POST <server>/message` with title, message and priority. The token of a Gotify
-//! application is taken as a bearer token (`BKUP_WEBHOOK_TOKEN`) or as `?token=` in the address.
+//! application is given as a bearer token (`BKUP_WEBHOOK_TOKEN`) or as `?token=` in the address.
 
 use serde_json::json;
 
@@ -8,9 +8,8 @@ use super::{
     format::{Format, Request, with_path},
 };
 
-/// Where a Gotify server takes messages.
 const PATH: &str = "/message";
-/// How much text a message gets, in characters: people read it on a phone.
+/// The longest text of a message, in characters: people read it on a phone.
 const LONGEST_TEXT: usize = 4_000;
 
 pub(super) const FORMAT: Format = Format { title: "Gotify", counts_runs: false, request };
@@ -31,7 +30,7 @@ fn request(url: &str, content: &Content<'_>) -> Request {
     )
 }
 
-/// The address of the messages, also where the setting has the path already.
+/// The address for messages. The setting may or may not end with [`PATH`].
 fn address(url: &str) -> String {
     let base = url.split('?').next().unwrap_or(url).trim_end_matches('/');
     with_path(url, if base.ends_with(PATH) { "" } else { PATH })

@@ -5,7 +5,7 @@ use super::{
     format::{Format, Request, with_path},
 };
 
-/// How much text healthchecks keeps, in bytes.
+/// The longest text that healthchecks keeps, in bytes.
 const LONGEST_TEXT: usize = 9_000;
 
 pub(super) const FORMAT: Format = Format { title: "healthchecks", counts_runs: true, request };
@@ -18,8 +18,8 @@ fn request(url: &str, content: &Content<'_>) -> Request {
     Request::text(ping(url, content.event, content.run_id), text)
 }
 
-/// `URL/start`, `URL`, `URL/fail` or `URL/log`, with the run's id as a UUID, so that two runs at a
-/// time are told apart.
+/// `URL/start`, `URL`, `URL/fail` or `URL/log`, with the run's id as a UUID, so that healthchecks
+/// can tell two runs at a time apart.
 pub(super) fn ping(url: &str, event: Event, run_id: Option<&str>) -> String {
     let signal = match event {
         Event::Started => "/start",
@@ -30,7 +30,7 @@ pub(super) fn ping(url: &str, event: Event, run_id: Option<&str>) -> String {
     let url = with_path(url, signal);
     let Some(run) = run_id else { return url };
     let hash = digest(run);
-    // Version 8 (of one's own making) and the usual variant, as RFC 9562 wants them.
+    // RFC 9562: version 8 (custom), and the usual variant.
     let uuid = format!(
         "{}-{}-8{}-8{}-{}",
         &hash[..8],

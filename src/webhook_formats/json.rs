@@ -1,4 +1,4 @@
-//! This program's own JSON.
+//! The program's own JSON.
 
 use serde_json::json;
 

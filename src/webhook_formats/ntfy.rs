@@ -7,7 +7,7 @@ use super::{
     format::{Format, Request},
 };
 
-/// How much text ntfy takes as a message, in bytes; more becomes a file.
+/// The longest text that ntfy takes as a message, in bytes; it makes a longer one a file.
 const LONGEST_TEXT: usize = 4_000;
 
 pub(super) const FORMAT: Format = Format { title: "ntfy", counts_runs: false, request };
@@ -24,7 +24,7 @@ fn request(url: &str, content: &Content<'_>) -> Request {
         .header("Tags", tag)
 }
 
-/// A header's value; what is not ASCII in RFC 2047's encoding, which ntfy reads.
+/// A header's value. Text that is not ASCII is encoded as in RFC 2047, which ntfy reads.
 fn header_value(text: &str) -> String {
     let value = HeaderValue::new(HeaderName::new_from_ascii_str("Title"), text.to_owned());
     let mut headers = Headers::new();

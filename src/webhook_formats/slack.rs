@@ -7,8 +7,7 @@ use super::{
     format::{Format, Request},
 };
 
-/// How much text a chat gets, in characters: Slack and Mattermost cut or refuse what is much
-/// longer.
+/// The longest text, in characters: Slack and Mattermost cut or refuse much longer ones.
 const LONGEST_TEXT: usize = 3_000;
 
 pub(super) const FORMAT: Format = Format { title: "Slack's form", counts_runs: false, request };
@@ -20,7 +19,7 @@ fn request(url: &str, content: &Content<'_>) -> Request {
     }
 }
 
-/// Slack's own escapes keep texts from making links and calling people.
+/// The text with Slack's escapes, so that it can't make links or mention people.
 fn text(content: &Content<'_>) -> String {
     let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let sign = match content.event {

@@ -1,5 +1,5 @@
-//! A connection to a syslog server. Its calls block, for some seconds at the most (resolving a name: as
-//! long as the system takes), so that they belong on a thread of their own.
+//! A connection to a syslog server. Its calls block for some seconds at most (the resolution of a
+//! name for as long as the system takes), so they belong on a thread of their own.
 
 use std::{
     io::{self, Write as _},
@@ -11,30 +11,30 @@ use std::{
 
 use super::server::Server;
 
-/// How long a connection may take to open, and a message to be taken.
+/// The limit to open a connection, and to send a message.
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a host takes to refuse a datagram to a port without a listener, where it refuses at all.
+/// How long to wait for a host to refuse a datagram to a port without a listener. Some hosts never
+/// refuse.
 const REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
-/// An open connection to a server.
 #[derive(Debug)]
 pub(super) enum Connection {
-    /// One datagram a message.
+    /// One datagram for each message.
     Udp(UdpSocket),
-    /// Frames with their length in front.
+    /// Frames that begin with their length.
     Tcp(TcpStream),
     /// One datagram a message.
     Datagram(UnixDatagram),
-    /// One line a message.
+    /// One line for each message.
     Stream(UnixStream),
 }
 
 impl Connection {
-    /// Connects to the first of the host's addresses that works.
+    /// Connects to the first address of the host that works.
     ///
     /// # Errors
-    /// The name can't be resolved, nothing listens there, or it took too long.
+    /// If the name can't be resolved, nothing listens, or it took too long.
     pub(super) fn open(server: &Server) -> io::Result<Self> {
         match server {
             Server::Udp(host, port) => first(host, *port, udp).map(Self::Udp),
@@ -46,8 +46,7 @@ impl Connection {
     /// Sends one message.
     ///
     /// # Errors
-    /// The connection is of no use any more; of a message that went out in part, the server has
-    /// nothing whole.
+    /// If the connection is broken. The server then has no whole message.
     pub(super) fn send(&mut self, message: &str) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(message.as_bytes()).map(drop),
@@ -60,11 +59,11 @@ impl Connection {
         }
     }
 
-    /// Waits a moment for the refusal of what was just sent. Only UDP needs it: others fail in
-    /// sending.
+    /// Waits [`REFUSAL_WAIT`] for the refusal of the last message. Only UDP needs it: the others
+    /// fail when they send.
     ///
     /// # Errors
-    /// The host refused the message.
+    /// If the host refused the message.
     pub(super) fn confirm(&mut self) -> io::Result<()> {
         let Self::Udp(socket) = self else { return Ok(()) };
         std::thread::sleep(REFUSAL_WAIT);
@@ -72,7 +71,7 @@ impl Connection {
     }
 }
 
-/// Opens the first address of the host that works; else the last one's error.
+/// Opens the first address of the host that works; the error is that of the last address.
 fn first<T>(host: &str, port: u16, open: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in (host.trim_start_matches('[').trim_end_matches(']'), port).to_socket_addrs()? {
@@ -86,7 +85,7 @@ fn first<T>(host: &str, port: u16, open: impl Fn(SocketAddr) -> io::Result<T>) -
 
 fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    // Connected, so that the system reports refusals.
+    // A connected socket, so that the system reports refusals.
     socket.connect(address)?;
     socket.set_write_timeout(Some(NETWORK_TIMEOUT))?;
     Ok(socket)
@@ -115,15 +114,14 @@ fn unix(path: &Path) -> io::Result<Connection> {
     }
 }
 
-/// Fails where the server has closed its side: the first message after that would be lost without an
-/// error.
+/// Fails if the server has closed its side. The next message would be lost without an error.
 fn still_open(stream: &TcpStream) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let seen = stream.peek(&mut [0]);
     stream.set_nonblocking(false)?;
     match seen {
         Ok(0) => Err(io::ErrorKind::ConnectionAborted.into()),
-        // Syslog servers send nothing. Whatever this one sends is left unread.
+        // Syslog servers send nothing. What this one sends is left unread.
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         Err(error) => Err(error),

@@ -1,9 +1,10 @@
-//! How a line is written for a syslog server: as RFC 5424 wants it, or for the local socket.
+//! Writes a line for a syslog server, in the form of RFC 5424, or for the local socket.
 //!
-//! The local socket gets the form of `syslog(3)`: rsyslog and systemd-journald take nothing else
-//! there for what it means (tried with rsyslog 8.2302: of an RFC 5424 message, the program's name
-//! became `1`). No byte order mark stands in front of the text: rsyslog would keep it as part of the
-//! text, and RFC 5424 allows UTF-8 without it.
+//! The local socket gets the form of `syslog(3)`: rsyslog and systemd-journald understand no other
+//! form there (tried with rsyslog 8.2302: of an RFC 5424 message, the program's name became `1`).
+//!
+//! The text has no byte order mark: rsyslog would keep it as part of the text, and RFC 5424 allows
+//! UTF-8 without it.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +15,17 @@ use syslog::{Facility, Formatter5424, Severity};
 use super::server::Server;
 use crate::logging::line::{Line, microseconds};
 
-/// What the messages say they are from.
+/// The application's name in messages.
 const APPLICATION: &str = "convoy-backups";
 
-/// The id of our structured data, with the number that IANA keeps for examples: the project has no
-/// number of its own.
+/// The id of the structured data. 32473 is the number that IANA keeps for examples: the project has
+/// no number of its own.
 const STRUCTURED_DATA: &str = "convoy-backups@32473";
 
-/// What every receiver of UDP should take (RFC 5426), in bytes.
+/// The longest datagram that every receiver should accept (RFC 5426), in bytes.
 const LONGEST_DATAGRAM: usize = 2048;
 
-/// What rsyslog and journald take whole, in bytes.
+/// The longest message that rsyslog and journald accept whole, in bytes.
 const LONGEST_MESSAGE: usize = 8192;
 
 /// Writes messages for one server.
@@ -36,7 +37,7 @@ pub(super) struct Format {
 }
 
 impl Format {
-    /// For that server, from this host.
+    /// The format for this server, from this host.
     pub(super) fn new(server: &Server, host: &str) -> Self {
         let header = Formatter5424 {
             facility: Facility::LOG_DAEMON,
@@ -49,7 +50,8 @@ impl Format {
         Self { header, local: matches!(server, Server::Unix(_)), longest }
     }
 
-    /// One message, cut to what the server takes, without anything that would end or frame it.
+    /// One message, cut to the length that the server accepts, without characters that would end it
+    /// early.
     pub(super) fn message(&self, line: &Line) -> String {
         let mut message = if self.local { self.local(line) } else { self.rfc5424(line) };
         if message.len() > self.longest {
@@ -61,7 +63,8 @@ impl Format {
     }
 
     /// `<27>1 TIME HOST convoy-backups PID SCRIPT [convoy-backups@32473 run="ID"] text`. The
-    /// crate's own function for it takes the time of sending, and numbers as message ids.
+    /// function of the crate `syslog` for it would use the time of sending, and numbers as message
+    /// ids.
     fn rfc5424(&self, line: &Line) -> String {
         let id = if line.is_script { word(&line.target, 32) } else { "-".to_owned() };
         let data = line.run.iter().map(|run| {
@@ -83,7 +86,7 @@ impl Format {
         )
     }
 
-    /// `<27>Nov 23 07:00:48 convoy-backups[PID]: text`, in local time, as `syslog(3)` does.
+    /// `<27>Nov 23 07:00:48 convoy-backups[PID]: text`, in local time, like `syslog(3)`.
     fn local(&self, line: &Line) -> String {
         let time = line.time.to_zoned(TimeZone::system()).strftime("%b %e %H:%M:%S").to_string();
         let (process, pid) = (&self.header.process, self.header.pid);
@@ -101,7 +104,7 @@ impl Format {
     }
 }
 
-/// A field of the header: visible ASCII, not too long, `-` where there is nothing.
+/// A field of the header: visible ASCII, cut to `longest` characters, `-` if empty.
 fn word(text: &str, longest: usize) -> String {
     let word: String =
         text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(longest).collect();

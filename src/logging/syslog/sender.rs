@@ -1,5 +1,5 @@
-//! The queue to the syslog server, and the thread that sends from it. Whatever the server does, a
-//! thread that logs only puts a message into the queue.
+//! The queue to the syslog server, and the thread that sends from it. Whatever state the server is
+//! in, a thread that logs only puts a message into the queue.
 
 use std::{
     collections::VecDeque,
@@ -23,20 +23,21 @@ use crate::{
     units::format_duration,
 };
 
-/// How many messages wait at the most.
+/// The most messages that wait.
 const QUEUE_CAPACITY: usize = 2_000;
 
-/// The pauses between attempts to reach a server that is down: the first, and the longest.
+/// The first and the longest pause between attempts to reach a server that is down.
 const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// After this long, UDP resolves the name anew: nothing else shows that a server moved.
+/// The age at which a UDP connection resolves the name again: nothing else shows that a server
+/// moved.
 const UDP_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The pause between datagrams while catching up: at full speed, a server that has just started
+/// The pause between datagrams while catching up. At full speed, a server that has just started
 /// loses half of them.
 const DATAGRAM_GAP: Duration = Duration::from_millis(1);
 
-/// The queue to the thread that sends. Clones are the same one.
+/// The queue to the thread that sends. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     format: Format,
@@ -52,9 +53,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<String>,
-    /// How many messages found no place, or were lost on the way, since that was last logged.
+    /// The messages that were dropped or lost since that was last logged.
     dropped: u64,
-    /// The process ends: what waits is tried once more, without pauses.
+    /// The process ends: messages that wait are tried once more, without pauses.
     ending: bool,
     /// The thread has ended.
     ended: bool,
@@ -64,7 +65,7 @@ impl Sender {
     /// Starts the thread that sends.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// If the system has no thread left.
     pub(crate) fn start(server: Server, host: &str) -> Result<Self> {
         let sender = Self { format: Format::new(&server, host), shared: Arc::default() };
         let mut thread = SenderThread {
@@ -84,7 +85,7 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Queues a line; never waits. Where the queue is full the line is dropped, and counted.
+    /// Queues a line, without waiting. If the queue is full, the line is dropped and counted.
     pub(crate) fn send(&self, line: &Line) {
         let message = self.format.message(line);
         let mut queue = self.shared.lock();
@@ -96,7 +97,7 @@ impl Sender {
         }
     }
 
-    /// Sends what waits, for the end of the process; waits so long for it at the most.
+    /// Sends the messages that wait, at the end of the process, within `timeout`.
     pub(crate) fn end(&self, timeout: Duration) {
         let mut queue = self.shared.lock();
         queue.ending = true;
@@ -110,7 +111,7 @@ impl Shared {
         lock(&self.queue)
     }
 
-    /// Waits for a message; `None` where the process ends and nothing waits.
+    /// Waits for a message; `None` if the process ends and no message waits.
     fn next(&self) -> Option<String> {
         let queue = self.lock();
         let mut queue = self
@@ -120,7 +121,7 @@ impl Shared {
         queue.waiting.pop_front()
     }
 
-    /// Waits so long, or until the process ends; whether it does.
+    /// Waits for `time`, or until the process ends, and returns whether it ends.
     fn pause(&self, time: Duration) -> bool {
         let queue = self.lock();
         let (queue, _) = self
@@ -131,14 +132,14 @@ impl Shared {
     }
 }
 
-/// What the thread that sends works with.
+/// The thread that sends.
 struct SenderThread {
     server: Server,
     format: Format,
     shared: Arc<Shared>,
     connection: Option<Connection>,
     opened: Instant,
-    /// The server was down, and not all of what waited meanwhile is sent.
+    /// The server was down, and messages from that time still wait.
     catching_up: bool,
 }
 
@@ -157,10 +158,10 @@ impl SenderThread {
         self.shared.changed.notify_all();
     }
 
-    /// Sends a message, over a new connection where the old one is of no use any more.
+    /// Sends a message, over a new connection if the old one is broken.
     fn deliver(&mut self, message: &str) -> io::Result<()> {
         if matches!(self.server, Server::Udp(..)) && self.opened.elapsed() > UDP_LIFETIME {
-            // Where the name can't be resolved now, the old address is the best there is.
+            // If the name can't be resolved, the old address is kept.
             if let Ok(connection) = Connection::open(&self.server) {
                 self.connection = Some(connection);
             }
@@ -177,7 +178,7 @@ impl SenderThread {
         connection.send(message)?;
         if !is_new {
             if matches!(self.server, Server::Udp(..)) {
-                // What is refused is the datagram before this one.
+                // The refusal is of the datagram before this one.
                 self.shared.lock().dropped += 1;
             }
             connection.confirm()?;
@@ -187,8 +188,8 @@ impl SenderThread {
         Ok(())
     }
 
-    /// Tries to send until it works, and logs the trouble to the other destinations; false where the
-    /// process ends before.
+    /// Tries to send until it succeeds, and logs the failure to the other destinations. False if
+    /// the process ends first.
     fn retry_until_sent(&mut self, message: &str, error: &io::Error) -> bool {
         let since = Instant::now();
         log::warn!(
@@ -220,8 +221,7 @@ impl SenderThread {
         }
     }
 
-    /// Waits a little before the next datagram of those that waited; the other transports have the
-    /// server set the pace.
+    /// Paces the datagrams that waited. With the other transports, the server sets the pace.
     fn pause_between_datagrams(&mut self) {
         if self.catching_up {
             self.catching_up = !self.shared.lock().waiting.is_empty();
@@ -231,7 +231,7 @@ impl SenderThread {
         }
     }
 
-    /// Logs how many messages were dropped, to the server too, once there is room again.
+    /// Logs the number of dropped messages, also to the server, once the queue has room again.
     fn report_dropped(&mut self) {
         let dropped = {
             let mut queue = self.shared.lock();
@@ -252,7 +252,7 @@ impl SenderThread {
             run: None,
             message,
         };
-        // Where the server is gone again already, the next message finds out.
+        // If the server is down again, the next message finds out.
         let _ =
             self.connection.as_mut().map(|connection| connection.send(&self.format.message(&line)));
     }
@@ -287,7 +287,7 @@ mod tests {
         let path = folder.path().join("log");
         let sender = Sender::start(Server::Unix(path.clone()), "host").unwrap();
         (0..QUEUE_CAPACITY + 500).for_each(|number| sender.send(&line(number)));
-        // One of them is with the thread.
+        // The thread holds one of them.
         let dropped = sender.shared.lock().dropped;
         assert!((499..=500).contains(&dropped), "{dropped}");
 
@@ -298,7 +298,7 @@ mod tests {
             let length = server.recv(&mut buffer).unwrap();
             String::from_utf8(buffer[..length].to_vec()).unwrap()
         };
-        // The place of the one that the thread took is taken by whichever line comes then.
+        // The line that comes next takes the room of the one that the thread took.
         let (mut numbers, mut said): (Vec<usize>, bool) = (Vec::new(), false);
         while numbers.len() < QUEUE_CAPACITY + 500 - usize::try_from(dropped).unwrap() || !said {
             let message = receive();

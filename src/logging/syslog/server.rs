@@ -1,4 +1,4 @@
-//! A syslog server, as the settings name it.
+//! The syslog server that the settings name.
 
 use std::path::PathBuf;
 
@@ -7,26 +7,25 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The usual local socket.
+/// The default local socket.
 const LOCAL_SOCKET: &str = "/dev/log";
 
-/// Where the messages go.
+/// The address of a syslog server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Server {
-    /// One datagram a message.
+    /// A host and a port; one datagram for each message.
     Udp(String, u16),
-    /// Octet-counted frames (RFC 6587).
+    /// A host and a port; octet-counted frames (RFC 6587).
     Tcp(String, u16),
-    /// A local socket.
+    /// The path of a local socket.
     Unix(PathBuf),
 }
 
 impl Server {
-    /// The server that the settings name; with the local socket that is `/dev/log` unless a path is
-    /// named.
+    /// The server that the settings name. The local socket is `/dev/log` unless they name a path.
     ///
     /// # Errors
-    /// A configuration error where a path is named, but no local socket is wanted.
+    /// A configuration error if the settings name a path but not the local socket.
     pub(crate) fn of(settings: &SyslogLog) -> Result<Self> {
         let (server, port) = (settings.server.clone(), settings.port);
         let is_path = server.starts_with('/');
@@ -56,7 +55,7 @@ impl std::fmt::Display for Server {
     }
 }
 
-/// The error where the server does not take messages.
+/// The error for a server that does not take messages.
 pub(super) fn unreachable(server: &Server, error: &std::io::Error) -> Error {
     let hint = match server {
         Server::Unix(_) => {

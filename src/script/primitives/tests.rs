@@ -163,7 +163,34 @@ fn editors_get_definitions_of_all_primitives() {
     }
 }
 
-/// The part of `docs/scripts.md` that is made from the docs of the primitives.
+/// An item of a list in Markdown, in lines that can be read in a terminal; what stands between
+/// backticks stays in one.
+fn wrapped(item: &str) -> String {
+    const COLUMNS: usize = 118;
+    let (mut text, mut width) = (String::new(), 0);
+    let words = item.split('`').enumerate().flat_map(|(number, piece)| {
+        // Every second piece is code; a word may hold code and what touches it.
+        let is_code = number % 2 == 1;
+        let shown = if is_code { format!("`{}`", piece.replace(' ', "\0")) } else { piece.into() };
+        shown.chars().collect::<Vec<_>>()
+    });
+    for word in words.collect::<String>().split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > COLUMNS {
+            text += "\n ";
+            width = 1;
+        }
+        if width > 0 {
+            text.push(' ');
+            width += 1;
+        }
+        text += word;
+        width += length;
+    }
+    text.replace('\0', " ") + "\n"
+}
+
+/// The part of `docs/scripts.md` that is made from the primitives' own docs.
 fn chapter() -> String {
     let mut text = String::from("## All functions\n\n");
     let mut namespace = "";
@@ -173,7 +200,7 @@ fn chapter() -> String {
             text += &format!("\n### {namespace}\n\n");
         }
         let doc = entry.doc.split("```").next().unwrap_or_default().replace('\n', " ");
-        text += &format!("- `{}`: {}\n", entry.signature, doc.trim());
+        text += &wrapped(&format!("- `{}`: {}", entry.signature, doc.trim()));
     }
     text
 }
@@ -188,6 +215,20 @@ fn the_documentation_lists_every_primitive_as_it_is() {
         std::fs::write(&made, format!("{}{chapter}", &page[..at])).unwrap();
         panic!("docs/scripts.md is out of date; it should be as {}", made.display());
     }
+}
+
+#[test]
+fn the_documentation_has_a_row_for_every_code_that_scripts_may_throw() {
+    let page = include_str!("../../../docs/scripts.md");
+    let rows = page.split("| `error.code` |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = rows.lines().skip(1).map(|row| row.split('|').nth(1).unwrap_or_default());
+    let mut documented: Vec<&str> =
+        cells.flat_map(|codes| codes.split('`').skip(1).step_by(2)).collect();
+    let kinds = ErrorKind::ALL.iter().filter(|kind| kind.scripts_may_throw());
+    let mut thrown: Vec<&str> = kinds.map(|kind| kind.code()).collect();
+    documented.sort_unstable();
+    thrown.sort_unstable();
+    assert_eq!(documented, thrown);
 }
 
 #[test]
