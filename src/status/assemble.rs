@@ -90,7 +90,7 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
     }
     problems.extend(known.destinations.iter().filter_map(|look| look.problem()).map(with_hint));
     problems.extend(
-        known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")),
+        known.store_error.as_ref().map(|error| format!("what ran before is not known: {error}")),
     );
     problems.extend(failed_runs(sources.store, &known.volumes));
     let waiting = sources.notifier.waiting().len();

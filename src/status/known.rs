@@ -44,7 +44,7 @@ pub(crate) struct Known {
     /// Why a daemon did not answer; its volumes are then those that the store knows.
     pub(crate) unreachable: Option<Error>,
     /// Why the store could not be read.
-    pub(crate) forgotten: Option<Error>,
+    pub(crate) store_error: Option<Error>,
 }
 
 impl Known {
@@ -60,6 +60,6 @@ impl Known {
         self.volumes.extend(other.volumes);
         self.destinations.extend(other.destinations);
         self.unreachable = other.unreachable.or(self.unreachable.take());
-        self.forgotten = other.forgotten.or(self.forgotten.take());
+        self.store_error = other.store_error.or(self.store_error.take());
     }
 }
