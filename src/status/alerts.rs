@@ -77,7 +77,7 @@ pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]
                 log::error!("{error}");
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                notifier.problem(&key, &look.in_short(), &text);
+                notifier.problem(&key, &look.subject(), &text);
             }
             DestinationVerdict::Busy => {}
             DestinationVerdict::Well => notifier.resolve(

@@ -29,7 +29,7 @@ impl DestinationLook {
 
     /// The subject of an alert. It stays the same as long as the problem does, so that the alert is
     /// sent once.
-    pub(crate) fn in_short(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         format!("the backups at {} are not as they should be", self.destination)
     }
 }
