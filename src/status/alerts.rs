@@ -23,7 +23,7 @@ const GONE: &str = "gone ";
 const DESTINATION: &str = "destination ";
 
 /// Whether each look decides on the problem with this key: `status` then shows its present state.
-pub(crate) fn is_looked_at(key: &str) -> bool {
+pub(crate) fn is_checked_by_look(key: &str) -> bool {
     let ours = [FRESHNESS, GONE, DESTINATION, "daemon"];
     key.strip_prefix("problem ")
         .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
