@@ -81,7 +81,7 @@ pub(crate) struct Serving {
 pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, notifier } = serving;
     let reload = reload_on_hangup();
-    let _alone = report_if_failed(&notifier, alone(&config).await).await?;
+    let _lock = report_if_failed(&notifier, lock_data_folder(&config).await).await?;
     let listening = report_if_failed(&notifier, http::listen(&config).await).await?;
     log_channels(&notifier);
     log_unknown_zone();
@@ -199,7 +199,7 @@ pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
 }
 
 /// Takes the lock of the data folder's `serve`: a second one would start everything twice.
-async fn alone(config: &Config) -> Result<Option<Lock>> {
+async fn lock_data_folder(config: &Config) -> Result<Option<Lock>> {
     check_data_folder(&config.data_dir)?;
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "serve");
     match locks.acquire(LOCK, Sharing::Exclusive).await {
