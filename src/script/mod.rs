@@ -13,7 +13,8 @@
 //!   have; `thrown` is how they throw and catch errors.
 //! - `run` is kept while a script runs, `threads` runs it; `host` is what a run gives its primitives,
 //!   `message_sink` takes its messages to people, `outcome` is what it came to.
-//! - `parameter` is what an argument must be; `effect` is what a script can do; `limits` hold for every script.
+//! - `parameter` is what an argument must be; `effect` is what a script can do; `limits` hold for
+//!   every script; `type_names` are the names of types that a script's author knows.
 
 pub(crate) mod arguments;
 mod check;
@@ -40,6 +41,7 @@ pub(crate) mod testing;
 mod tests;
 pub(crate) mod threads;
 mod thrown;
+mod type_names;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use effect::Effect;
