@@ -103,7 +103,7 @@ pub(crate) struct Location {
     pub(crate) file: String,
     /// Line, from 1.
     pub(crate) line: usize,
-    /// Column in characters, from 1; 0 where only the line is known.
+    /// Column in characters, from 1; 0 if only the line is known.
     pub(crate) column: usize,
     /// The text of that line.
     pub(crate) source_line: String,

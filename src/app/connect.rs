@@ -1,4 +1,5 @@
-//! Finds the daemon: Convoy's socket, or the built-in daemon's folder.
+//! Connects to the daemon that the configuration names: Convoy's socket, or the built-in daemon's
+//! root.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,30 +26,30 @@ use crate::{
     sync::lock,
 };
 
-/// How long to wait for the owner of a root to open its socket, or to let the root go.
+/// How long to wait for the owner of a root to open its socket, or to release the root.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long closing waits for other processes' requests before it says so.
+/// How long closing waits for other processes' requests before it remarks on it.
 const SILENT_CLOSE_TIME: Duration = Duration::from_secs(2);
 const OWNER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The daemon that was found, and what this process does for it.
+/// The daemon of a configuration, and the socket that this process serves for it.
 pub(crate) struct Connection {
-    /// The daemon.
     pub(crate) daemon: Arc<dyn Daemon>,
-    /// Which one it is, and why it was taken.
+    /// Why this daemon was chosen, for people.
     pub(crate) why: String,
-    serving: Serving,
+    sockets: ServedSockets,
 }
 
-/// The sockets that this process serves for the roots it owns.
-type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
+/// The sockets that this process serves for the roots it owns: for each, the sender that stops it
+/// when dropped, and its task.
+type ServedSockets = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
 
 impl Connection {
-    /// Lets others' requests that are under way end, and closes the socket. Where that takes long,
-    /// `remark` hears of it; a cancellation ends the wait, and with it the others' requests.
+    /// Closes the socket once other processes' requests are answered. If that takes long, `remark`
+    /// gets a message; a cancellation ends the wait and cuts those requests off.
     pub(crate) async fn close(self, cancellation: &CancellationToken, remark: impl Fn(&str)) {
-        let serving = std::mem::take(&mut *lock(&self.serving));
-        for (stop, mut served) in serving {
+        let sockets = std::mem::take(&mut *lock(&self.sockets));
+        for (stop, mut served) in sockets {
             drop(stop);
             let ended = tokio::select! {
                 ended = &mut served => ended,
@@ -72,7 +73,7 @@ impl Connection {
     }
 }
 
-/// What the built-in daemon is opened with.
+/// The options of the built-in daemon.
 pub(crate) fn builtin_options(
     config: &Config,
     root: PathBuf,
@@ -92,23 +93,22 @@ pub(crate) fn builtin_options(
     }
 }
 
-/// The built-in daemon, wherever it is.
+/// The built-in daemon, in this process or in the owner of its root.
 #[derive(Clone)]
 struct Builtin {
     options: BuiltinOptions,
-    serving: Serving,
+    sockets: ServedSockets,
 }
 
-/// Finds the daemon that the configuration names.
+/// Connects to the daemon that the configuration names.
 ///
 /// # Errors
-/// A configuration error where the data folder is a file, or the socket that was asked for is not
-/// there; [`ErrorKind::Busy`] where another process owns the built-in daemon's root and does not
-/// answer.
+/// A configuration error if the data folder is a file; [`ErrorKind::Busy`] if another process owns
+/// the built-in daemon's root and does not answer.
 pub(crate) async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Connection> {
     check_data_folder(&config.data_dir)?;
     let (choice, why) = config.daemon();
-    let serving = Serving::default();
+    let sockets = ServedSockets::default();
     let daemon: Arc<dyn Daemon> = match choice {
         DaemonChoice::Socket(socket) => {
             Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default()))
@@ -116,11 +116,11 @@ pub(crate) async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Res
         DaemonChoice::Builtin(root) => {
             let builtin = Builtin {
                 options: builtin_options(config, root.clone(), progress),
-                serving: serving.clone(),
+                sockets: sockets.clone(),
             };
             let connect = move || {
                 let builtin = builtin.clone();
-                let connecting = async move { own_or_ask(&builtin).await };
+                let connecting = async move { open_or_connect(&builtin).await };
                 Box::pin(connecting)
                     as std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>>
             };
@@ -128,11 +128,12 @@ pub(crate) async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Res
         }
     };
     log::info!("daemon: {} ({why})", daemon.description());
-    Ok(Connection { daemon, why, serving })
+    Ok(Connection { daemon, why, sockets })
 }
 
-/// A data folder that is no folder is a mistake, and what is to lie in it must not be missed in
-/// silence. That it is not there yet is no mistake, and that it can't be written stops no backup.
+/// A data folder that is a file is a mistake, and must not make the program miss the files in it
+/// silently. A folder that does not exist yet is no mistake, and one that can't be written stops no
+/// backup.
 pub(super) fn check_data_folder(folder: &Path) -> Result<()> {
     let is_file = match folder.metadata() {
         Ok(metadata) => !metadata.is_dir(),
@@ -152,9 +153,9 @@ fn client(socket: PathBuf, endpoint: Option<String>, deadlines: Deadlines) -> Cl
     Client::new(ClientOptions { socket, endpoint, deadlines })
 }
 
-/// The root itself where it is free, and then its socket is served to others; else the socket of
-/// its owner.
-async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
+/// Opens the root in this process if it is free, and serves its socket to others; else connects to
+/// the socket of its owner.
+async fn open_or_connect(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     let socket = builtin.options.root.join("convoy.sock");
     let start = std::time::Instant::now();
     loop {
@@ -167,8 +168,8 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
             Err(error) => return Err(error),
         };
         if UnixStream::connect(&socket).await.is_ok() {
-            // A root whose owner ends can be taken over at once: do not wait for the socket to come
-            // back.
+            // A root whose owner ends can be taken over at once, so this client does not wait for
+            // the socket to come back.
             let deadlines = Deadlines { restart: Duration::ZERO, ..Deadlines::default() };
             return Ok(Arc::new(client(socket, None, deadlines)));
         }
@@ -182,7 +183,7 @@ async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     }
 }
 
-/// Opens the root in this process; what was left unfinished there is cleaned up and said.
+/// Opens the root in this process. Opening cleans up, and logs, what a crash left unfinished there.
 async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     let options = builtin.options.clone();
     let open = move || BuiltinDaemon::open(options);
@@ -190,8 +191,8 @@ async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     Ok(Arc::new(daemon))
 }
 
-/// Serves the root's socket to other processes. Without it this process still works, so a failure
-/// is only said.
+/// Serves the root's socket to other processes. This process works without it, so a failure is only
+/// logged.
 fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
     match Server::bind(socket, daemon.clone()) {
         Ok(server) => {
@@ -200,7 +201,7 @@ fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));
-            lock(&builtin.serving).push((stop, served));
+            lock(&builtin.sockets).push((stop, served));
         }
         Err(error) => log::warn!("other processes can't use this daemon meanwhile: {error}"),
     }

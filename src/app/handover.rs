@@ -1,10 +1,10 @@
-//! A built-in daemon's root has one owner at a time, and all other processes speak to the owner's
-//! socket. Owners come and go: when a command ends, the next process that asks takes the root over.
+//! A built-in daemon's root has one owner at a time, and all other processes talk to the owner's
+//! socket. Owners change: when a command ends, the next process that asks takes the root over.
 //! [`Handover`] asks, and follows the owners.
 //!
-//! An owner that ends in order first answers all who have connected. An owner that is killed breaks
-//! calls off: reads are sent again to the next owner. The outcome of a write is in doubt, and the
-//! guards look into it.
+//! An owner that ends in order first answers all connected processes. An owner that is killed
+//! breaks calls off. Reads are then sent again to the next owner. The outcome of a write is
+//! unknown, and the guards examine it.
 
 use std::{
     collections::BTreeMap,
@@ -26,18 +26,17 @@ use crate::{
     sync::lock,
 };
 
-/// How long a call is sent to one owner after the other.
+/// How long a call is sent to one owner after another.
 const OWNER_SEARCH_TIMEOUT: Duration = Duration::from_secs(15);
-/// The pause before each further owner is looked for, so that an owner that hangs up on every call
-/// is not asked in a busy loop.
+/// The pause before each further owner is asked, so that an owner that hangs up on every call is
+/// not asked in a busy loop.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Finds the daemon anew: takes the root where it is free, or speaks to its owner.
+/// Connects anew: takes the root if it is free, or connects to its owner.
 type Connect =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>> + Send + Sync>;
 
-/// A daemon that is looked for again where it went away before anything was sent to it, or while it
-/// was only read from.
+/// A daemon that is connected to again if it went away before a call was sent, or during a read.
 pub(super) struct Handover {
     current: Mutex<Arc<dyn Daemon>>,
     connect: Connect,
@@ -51,10 +50,10 @@ impl std::fmt::Debug for Handover {
 }
 
 impl Handover {
-    /// Over the daemon that `connect` finds, the owner of this root.
+    /// Connects for the first time. `root` is the root of the daemon that `connect` returns.
     pub(super) async fn new(root: &Path, connect: Connect) -> Result<Self> {
         let current = Mutex::new(connect().await?);
-        // Made by now, where it was not there; one spelling for all of its spellings.
+        // The root exists by now. Its canonical path is one spelling for all of its spellings.
         let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
         Ok(Self { current, connect, root })
     }
@@ -70,28 +69,28 @@ impl Handover {
     }
 }
 
-/// What a call does, and so whether it may be repeated.
+/// Whether a call may be repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Does {
+enum CallKind {
     Read,
     Write,
 }
 
-/// Whether the owner has gone, and the call may be sent to the next one.
-fn has_gone(does: Does, error: &Error, asked: Instant) -> bool {
+/// Whether the owner has gone and the call may be sent to the next one.
+fn has_gone(kind: CallKind, error: &Error, asked: Instant) -> bool {
     asked.elapsed() < OWNER_SEARCH_TIMEOUT
         && match error.kind {
-            // Nothing was sent.
+            // The call was not sent.
             ErrorKind::Unreachable => true,
-            // No read is given up for its time so early: its connection broke.
-            ErrorKind::Timeout => does == Does::Read,
+            // No read reaches its time limit this early: its connection broke.
+            ErrorKind::Timeout => kind == CallKind::Read,
             _ => false,
         }
 }
 
-/// Each method the same: where the owner has gone, look for the next one.
+/// Implements each method alike: if the owner has gone, the next one is asked.
 macro_rules! forward {
-    ($($does:ident $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($kind:ident $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         impl Daemon for Handover {
             fn description(&self) -> String {
@@ -107,7 +106,7 @@ macro_rules! forward {
                 let mut pause = Duration::ZERO;
                 loop {
                     match self.current().$method($($argument),*).await {
-                        Err(error) if has_gone(Does::$does, &error, asked) => {
+                        Err(error) if has_gone(CallKind::$kind, &error, asked) => {
                             log::info!("the owner of the built-in daemon's folder has gone ({error}); looking for the next");
                             tokio::time::sleep(pause).await;
                             pause = RECONNECT_PAUSE;
@@ -149,7 +148,7 @@ mod tests {
         error::Error,
     };
 
-    /// A handover over these daemons, one after the other.
+    /// A handover over these daemons, one after another.
     async fn handover(turns: &[&Arc<MemoryDaemon>]) -> Handover {
         let turns: Vec<_> = turns.iter().rev().map(|daemon| Arc::clone(daemon)).collect();
         let turns = Arc::new(Mutex::new(turns));
@@ -193,6 +192,6 @@ mod tests {
     #[test]
     fn a_read_that_hung_until_its_time_was_up_is_not_asked_again() {
         let Some(long_ago) = Instant::now().checked_sub(Duration::from_mins(1)) else { return };
-        assert!(!has_gone(Does::Read, &Error::new(ErrorKind::Timeout, "no answer"), long_ago));
+        assert!(!has_gone(CallKind::Read, &Error::new(ErrorKind::Timeout, "no answer"), long_ago));
     }
 }

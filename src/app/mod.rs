@@ -1,4 +1,4 @@
-//! The only place that wires things together: configuration to daemon, daemon to runs.
+//! The wiring: from a configuration to a daemon, from a daemon to runs. No other room does it.
 
 mod connect;
 mod handover;
@@ -24,13 +24,13 @@ use crate::{
 /// The scripts that the configuration names: the user's folder over the built-in ones.
 ///
 /// # Errors
-/// A configuration error where the folder can't be read.
+/// A configuration error if the folder can't be read.
 pub(crate) fn library(config: &Config) -> Result<Library> {
     Library::new(config.scripts_dir.clone())
 }
 
-/// The environment of this process's runs; what scripts tell people goes to `message_sink`, and what ran to
-/// `recorder`.
+/// The environment of this process's runs. Messages of scripts to people go to `message_sink`, the
+/// records of runs to `recorder`.
 pub(crate) fn run_environment(
     config: &Config,
     settings: Arc<script::Settings>,
@@ -53,7 +53,7 @@ pub(crate) fn run_environment(
     }
 }
 
-/// What scripts see of the configuration.
+/// The part of the configuration that scripts see.
 pub(crate) fn settings(config: &Config) -> Arc<script::Settings> {
     let values = config
         .public_values()
@@ -67,7 +67,7 @@ pub(crate) fn settings(config: &Config) -> Arc<script::Settings> {
     })
 }
 
-/// Writes this process's runs into the store in the data folder.
+/// The recorder of this process's runs, over the store in the data folder.
 pub(crate) fn recorder(config: &Config) -> Arc<Recorder> {
     Arc::new(Recorder::new(Arc::new(Store::new(&config.data_dir)), Arc::new(SystemClock)))
 }

@@ -1,4 +1,4 @@
-//! Turns a run into the report from which people are notified of it.
+//! Makes the report on a run's end, from which people are notified.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,10 +15,10 @@ use crate::{
     script::Script,
 };
 
-/// How many of the last lines of a run's log a report has.
+/// The number of last lines of a run's log in a report.
 const LOG_LINES: usize = 20;
 
-/// The report of a run that has just ended; `words` are its arguments
+/// The report of a run that has just ended. `words` are its arguments
 /// ([`crate::runs::record::words`]).
 pub(crate) fn of_finished(
     environment: &RunEnvironment,
@@ -49,8 +49,8 @@ pub(crate) fn of_finished(
     with_last_good(report, store.map(Arc::as_ref), Some(&environment.daemon.identity()))
 }
 
-/// Adds the newest good backups of the volumes that the run failed with: a reader of a failure asks
-/// for them first. `daemon`: the daemon that has the volumes, where it is known.
+/// Adds the newest good backups of the volumes that failed: readers of a failure ask for them
+/// first. `daemon`: the daemon of the volumes, if it is known.
 fn with_last_good(mut report: RunReport, store: Option<&Store>, daemon: Option<&str>) -> RunReport {
     let volumes: Vec<String> = report.volumes_at_fault().into_iter().map(str::to_owned).collect();
     let Some(store) = store.filter(|_| report.status.is_failure() && !volumes.is_empty()) else {
@@ -68,7 +68,7 @@ fn with_last_good(mut report: RunReport, store: Option<&Store>, daemon: Option<&
     report
 }
 
-/// The report of a run that did not even begin, because there is no daemon to work with.
+/// The report of a run that never began, because there is no daemon to work with.
 pub(crate) fn of_unstarted(
     script: &Script,
     words: &[String],
@@ -95,7 +95,7 @@ pub(crate) fn of_unstarted(
     }
 }
 
-/// The report of a run that another process began, such as one that was interrupted.
+/// The report of a run of another process, such as an interrupted one.
 pub(crate) fn of_record(store: &Store, run: &RunRecord) -> RunReport {
     let report = RunReport {
         run: run.id.clone(),

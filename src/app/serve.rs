@@ -1,5 +1,5 @@
-//! `serve`: follows the crontab, remembers every run, looks whether each volume has a backup that
-//! is new enough, and tells people; until it is told to end.
+//! `serve`: follows the crontab, records every run, looks whether each volume has a fresh backup,
+//! and notifies people, until it is told to end.
 
 mod daemons;
 mod freshness;
@@ -9,12 +9,7 @@ mod program;
 mod runner;
 mod state;
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,90 +23,77 @@ use crate::{
     locks::{Lock, Locks, Sharing},
     logging,
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
-    runs::{Recorder, RunQueue, Store},
+    runs::Store,
     schedule::{Crontab, Options, Scheduler, Source, Surroundings, watch},
     service_manager::ServiceManager,
     text::counted,
-    web::events::Hub,
 };
-use daemons::Daemons;
 use freshness::FreshnessWatch;
 use program::Program;
 use runner::CrontabRunner;
 use state::ServeState;
 
-/// Messages may take so long to be sent when the program ends; what is left waits in the outbox.
+/// The limit for sending messages when the program ends. The rest waits in the outbox.
 const FINAL_DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the problem of a `serve` that can't start is known by.
+/// The key of the problem that `serve` can't start.
 const START: &str = "start";
-/// The file that says which crontab is followed.
+/// The file that names the crontab that is followed.
 const FOLLOWED: &str = "serve.crontab";
-/// So long after the grace time `serve` has ended: what was cut off has its last words, and
-/// messages are sent.
+/// The time after the grace time in which `serve` ends: cancelled runs end, and messages are sent.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
-/// The lock by which others see that `serve` runs.
+/// The lock by which other processes see that `serve` runs.
 const LOCK: &str = "serve";
 
-/// What `serve` is started with: a crontab that was checked.
+/// What `serve` starts with. The crontab is checked.
 pub(crate) struct Serving {
-    /// The configuration, without what the crontab sets.
+    /// The configuration, without the settings of the crontab's lines.
     pub(crate) config: Config,
-    /// What the crontab is read in when it changes.
+    /// For reading the crontab again when it changes.
     pub(crate) surroundings: Surroundings,
-    /// The crontab as it is now.
     pub(crate) crontab: Crontab,
-    /// Tells people.
     pub(crate) notifier: Arc<Notifier>,
 }
 
-/// Serves until it is cancelled; then nothing new is started, and what runs has the grace time to
-/// end. The order of the steps matters:
+/// Serves until the cancellation. Then no new run starts, and runs get the grace time to end. The
+/// order of the steps matters:
 ///
 /// 1. SIGHUP is watched for: unwatched, it ends the process.
 /// 2. The lock on the data folder is taken: a second `serve` would start everything twice.
-/// 3. The HTTP port is bound, and the token found or made; nothing is answered yet.
-/// 4. The log says who is notified of problems, and whether the time zone is unknown.
+/// 3. The HTTP port is bound, and the token read or made; no request is answered yet.
+/// 4. The log says which channels are on, and whether the time zone is unknown.
 /// 5. A damaged store of runs is moved aside, before anything reads it.
 /// 6. The configuration's daemon is connected to.
-/// 7. The sign that `serve` runs is written, and problems that kept it from starting end.
-/// 8. The scheduler is made: what was missed or cut off is planned from the store.
+/// 7. The sign that `serve` runs is written, and problems that kept it from starting are resolved.
+/// 8. The scheduler is made: it plans missed and interrupted runs from the store.
 /// 9. The crontab's file is watched, messages are delivered, volumes are looked at.
 /// 10. HTTP is answered; then the service manager is told that the program is ready.
-/// 11. The scheduler runs until the cancellation; runs over HTTP have the same grace time as its
-///     runs, at the same time.
-/// 12. Events end, then the tasks of 9 and 10: answers are sent to the end, and a message that is
-///     being sent is not cut off.
-/// 13. The last messages are sent, for a few seconds at most.
+/// 11. The scheduler runs until the cancellation. Its runs and those over HTTP have the same grace
+///     time at once.
+/// 12. Events end, then the tasks of 9 and 10: answers are sent to their end, and a message in
+///     transit is not cut off.
+/// 13. The last messages are sent, for [`FINAL_DELIVERY_TIMEOUT`] at most.
 /// 14. Daemons are closed, unless a run that did not end still uses one.
 /// 15. The sign that `serve` runs is removed.
 ///
 /// # Errors
-/// [`ErrorKind::Busy`] where another `serve` works with the same data folder; a configuration error
-/// where the data folder or the daemon can't be used at all.
+/// [`ErrorKind::Busy`] if another `serve` uses the same data folder; a configuration error if the
+/// data folder or the daemon can't be used at all.
 pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, notifier } = serving;
     let reload = reload_on_hangup();
-    let alone = alone(&config).await;
-    let _alone = report_if_failed(&notifier, alone).await?;
-    let listening = http::listen(&config).await;
-    let listening = report_if_failed(&notifier, listening).await?;
+    let _lock = report_if_failed(&notifier, lock_data_folder(&config).await).await?;
+    let listening = report_if_failed(&notifier, http::listen(&config).await).await?;
     log_channels(&notifier);
     log_unknown_zone();
     let store = Arc::new(Store::new(&config.data_dir));
     mend(&store).await;
-    let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
-    let shared = Arc::new(ServeState {
-        recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
-        queue: Arc::new(RunQueue::new(config.max_concurrent)),
-        notifier: notifier.clone(),
-        daemons: Daemons::new(Arc::new(hub.progress().clone())),
-        hub,
-        following: Mutex::new(crontab.clone()),
-        refused: Mutex::default(),
-        changed: Notify::new(),
-        ending: cancellation.clone(),
-        config: Arc::new(config),
-    });
+    let shared = Arc::new(ServeState::new(
+        config,
+        store,
+        notifier.clone(),
+        crontab.clone(),
+        cancellation.clone(),
+    ));
     let config = &*shared.config;
     let connection = report_if_failed(&notifier, shared.daemons.get(config).await).await?;
     let entries = counted(crontab.entries.len(), "entry", "entries");
@@ -167,8 +149,8 @@ fn reload_on_hangup() -> Arc<Notify> {
     reload
 }
 
-/// Writes the sign that `serve` runs, with the address at which it listens; ends the problems that
-/// kept it from starting; and plans the crontab's runs.
+/// Writes the sign that `serve` runs, with the address at which it listens; resolves the problems
+/// that kept it from starting; and makes the scheduler.
 async fn start_scheduler(state: &Arc<ServeState>, crontab: Crontab, address: String) -> Scheduler {
     let state = state.clone();
     blocking::run(move || {
@@ -197,8 +179,8 @@ fn log_unknown_zone() {
     }
 }
 
-/// What keeps `serve` from starting is told, too: nobody may look at it for a while. That another
-/// one runs is no problem.
+/// Reports an error that keeps `serve` from starting: it may go unnoticed for a while otherwise.
+/// Another `serve` that runs is no problem.
 async fn report_if_failed<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Result<T> {
     if let Err(error) = &started
         && error.kind != ErrorKind::Busy
@@ -208,7 +190,7 @@ async fn report_if_failed<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Re
     started
 }
 
-/// Tells that `serve` could not start.
+/// Reports that `serve` could not start, and sends the message.
 pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
     let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
     let problem = notifier.clone();
@@ -216,8 +198,8 @@ pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
     notifier.deliver_within(FINAL_DELIVERY_TIMEOUT).await;
 }
 
-/// Only one `serve` for a data folder: two would start everything twice.
-async fn alone(config: &Config) -> Result<Option<Lock>> {
+/// Takes the lock of the data folder's `serve`: a second one would start everything twice.
+async fn lock_data_folder(config: &Config) -> Result<Option<Lock>> {
     check_data_folder(&config.data_dir)?;
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "serve");
     match locks.acquire(LOCK, Sharing::Exclusive).await {
@@ -237,8 +219,7 @@ async fn alone(config: &Config) -> Result<Option<Lock>> {
     }
 }
 
-/// Whether a `serve` works with this data folder now; `None` where one did, and was not told to
-/// end.
+/// Whether a `serve` uses this data folder now; `None` if one did and was killed.
 pub(crate) async fn is_served(config: &Config) -> Option<bool> {
     let was_there = running_sign(config).exists();
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "status");
@@ -250,24 +231,24 @@ pub(crate) async fn is_served(config: &Config) -> Option<bool> {
     if held || !was_there { Some(held) } else { None }
 }
 
-/// The crontab that `serve` follows, or followed last, in words.
+/// The crontab that `serve` follows, or followed last, in words for people.
 pub(crate) fn followed(config: &Config) -> Option<String> {
     std::fs::read_to_string(config.data_dir.join(FOLLOWED)).ok()
 }
 
-/// The keys of the crontab's entries that somebody paused.
+/// The keys of the crontab's entries that are paused.
 pub(crate) fn paused(config: &Config) -> BTreeSet<String> {
     program::paused(&config.data_dir)
 }
 
-/// Where the `serve` of this data folder listens, such as `http://0.0.0.0:3000`; none where it does
-/// not, or was told to end.
+/// The address of the `serve` of this data folder, such as `http://0.0.0.0:3000`; `None` if it does
+/// not listen, or was told to end.
 pub(crate) fn listens_at(config: &Config) -> Option<String> {
     std::fs::read_to_string(running_sign(config)).ok().filter(|address| !address.is_empty())
 }
 
-/// There while `serve` runs, and after it was killed: `status` tells the two from one that was told
-/// to end.
+/// A file that exists while `serve` runs, and after it was killed. By it, `status` tells a `serve`
+/// that was killed from one that was told to end.
 fn running_sign(config: &Config) -> PathBuf {
     config.data_dir.join("serve.running")
 }
@@ -282,8 +263,8 @@ fn log_channels(notifier: &Notifier) {
     }
 }
 
-/// A store that is damaged is moved aside; whatever else is wrong with it is said, and the runs go
-/// on without it.
+/// Moves a damaged store aside. Any other failure of the store is logged, and runs go on without
+/// it.
 async fn mend(store: &Arc<Store>) {
     let damaged = store.clone();
     match blocking::run(move || damaged.mend(SystemClock.now())).await {

@@ -1,21 +1,23 @@
 //! Backups: copies of snapshots in restic-format repositories at `vfs://` and `s3://` destinations.
 //!
-//! A backup is a restic snapshot whose tags carry what Convoy's API tells of it ([`record`]); its
-//! host is the host that made it, its one path is `/<volume>`, its time is when the volume was
-//! snapshotted. Several hosts may share a destination. As with Convoy, a backup there is named by
-//! the volume's name and the backup's, for any host: a listing shows the backups of all hosts,
-//! and two hosts with volumes of one name share one history of that name. Hosts whose volumes of
-//! one name are not the same volume need a destination each (`vfs:///backups/host1`).
+//! A backup is a restic snapshot whose tags hold what Convoy's API tells about the backup
+//! ([`record`]). Its host is the host that made it, its one path is `/<volume>`, and its time is
+//! when the volume was snapshotted.
+//!
+//! Several hosts may share a destination. As with Convoy, a backup is named by the volume's name
+//! and the backup's name, whichever host made it. A listing shows the backups of all hosts, and two
+//! hosts with volumes of the same name share one history of that name. If those are different
+//! volumes, each host needs its own destination (`vfs:///backups/host1`).
 //!
 //! Backups of several hosts run side by side (a shared `flock` on
-//! `repository/convoy-backups.lock`), a delete runs alone. Where there are no locks (on S3, and on
-//! some file systems), two things still hold: nothing is removed before it was unused for 23 hours,
-//! and each new backup is checked, and completed where needed, before it becomes visible.
+//! `repository/convoy-backups.lock`), and a deletion runs alone. S3 and some file systems have no
+//! locks. Two rules still hold there. Nothing is removed before it was unused for 23 hours. Each
+//! new backup is checked, and completed if needed, before it becomes visible.
 //!
-//! From below: what a backup's tags say ([`record`]), which backups a repository has
-//! ([`catalogue`]), that one of them is whole ([`prove`]), the repository of one destination with
-//! its locks ([`destination`]), and over it the verbs: [`inspect`], [`create`], [`restore`],
-//! [`delete`]. [`destinations`] finds the repository of a destination.
+//! From the lowest file up: what a backup's tags say ([`record`]), which backups a repository has
+//! ([`catalogue`]), the proof that a backup is whole ([`prove`]), and the repository of one
+//! destination with its locks ([`destination`]). The operations [`inspect`], [`create`],
+//! [`restore`] and [`delete`] use these. [`destinations`] finds the repository of a destination.
 
 mod catalogue;
 mod create;

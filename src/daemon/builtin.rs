@@ -1,4 +1,4 @@
-//! [`Daemon`], implemented by [`Operations`] on threads that may block.
+//! Implements [`Daemon`] with [`Operations`], on threads that may block.
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     error::{ErrorKind, Result},
 };
 
-/// The built-in daemon. One process owns a root at a time, for as long as this lives.
+/// The built-in daemon. While this value lives, no other process can own the same root.
 pub(crate) struct BuiltinDaemon {
     operations: Arc<Operations>,
     #[cfg(test)]
@@ -29,12 +29,13 @@ impl fmt::Debug for BuiltinDaemon {
 }
 
 impl BuiltinDaemon {
-    /// Opens a root, making it where it is missing, and cleans up what a crash left. No repository
-    /// is opened before it is needed.
+    /// Opens a root, creates it if it is missing, and cleans up after a crash. A repository is
+    /// opened only when it is needed.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where another process owns the root; [`ErrorKind::Io`] and
-    /// [`ErrorKind::Configuration`] where its files can't be read or written.
+    /// - [`ErrorKind::Busy`] if another process owns the root.
+    /// - [`ErrorKind::Io`] or [`ErrorKind::Configuration`] if the root's files can't be read or
+    ///   written.
     pub(crate) fn open(options: BuiltinOptions) -> Result<Self> {
         let (operations, recovered) = Operations::open(options)?;
         for sentence in &recovered {
@@ -47,24 +48,25 @@ impl BuiltinDaemon {
         })
     }
 
-    /// What the start found unfinished and cleaned up, in plain sentences.
+    /// Sentences on what this start found unfinished and cleaned up.
     #[cfg(test)]
     pub(crate) fn recovered(&self) -> &[String] {
         &self.recovered
     }
 
-    /// The folder that holds everything.
+    /// The daemon's root folder.
     pub(crate) fn root(&self) -> &Path {
         self.operations.root().path()
     }
 
-    /// The root's own repository, for tests that damage it.
+    /// The repository of the root, for tests that damage it.
     #[cfg(test)]
     pub(super) fn local(&self) -> &super::snapshots::LocalRepository {
         self.operations.local()
     }
 
-    /// Runs an operation that reads or writes files. It goes on when the caller gives up.
+    /// Runs an operation that reads or writes files. The operation continues if the caller is
+    /// dropped.
     async fn run<T: Send + 'static>(
         &self,
         what: &'static str,

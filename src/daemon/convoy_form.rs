@@ -1,4 +1,4 @@
-//! How Convoy writes a volume, a snapshot and the daemon's settings.
+//! Writes volumes, snapshots and the daemon's settings as Convoy does.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Writes what is remembered as Convoy would, with times in one zone.
+/// Writes states as Convoy does, with times in one time zone.
 pub(super) struct ConvoyForm<'a> {
     pub(super) root: &'a Root,
     pub(super) driver: &'a dyn Driver,
@@ -43,7 +43,7 @@ impl ConvoyForm<'_> {
             .map_err(|error| Error::internal(error.to_string()))
     }
 
-    /// A volume as its driver tells of it.
+    /// The driver's description of a volume.
     pub(super) fn driver_info(&self, volume: &VolumeState) -> DriverInfo {
         let path = self.driver.path(&volume.name).display().to_string();
         fields([
@@ -74,7 +74,7 @@ impl ConvoyForm<'_> {
         }
     }
 
-    /// A snapshot as it answers to having been taken.
+    /// A new snapshot, as the answer to its creation.
     pub(super) fn new_snapshot(
         &self,
         volume: &VolumeState,
@@ -85,7 +85,7 @@ impl ConvoyForm<'_> {
         Snapshot { volume_name, ..self.listed_snapshot(volume, name, state) }
     }
 
-    /// A snapshot on its own.
+    /// A snapshot, as the answer to its inspection.
     pub(super) fn snapshot(
         &self,
         volume: &VolumeState,
@@ -96,7 +96,7 @@ impl ConvoyForm<'_> {
         Snapshot { volume_created_at, ..self.new_snapshot(volume, name, state) }
     }
 
-    /// A snapshot in the list of its volume.
+    /// A snapshot as an entry in its volume's list.
     fn listed_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState) -> Snapshot {
         let created = self.time(state.created);
         let driver_info = fields([
@@ -119,12 +119,12 @@ impl ConvoyForm<'_> {
     }
 }
 
-/// A time as the API writes it.
+/// A time in the API's form.
 pub(super) fn api_time(time: Timestamp, zone: &TimeZone) -> ApiTime {
     ApiTime::from_zoned(&time.to_zoned(zone.clone()))
 }
 
-/// Fields with values that are all strings, as Convoy's are.
+/// Fields whose values are all strings, as in Convoy's answers.
 pub(super) fn fields(
     fields: impl IntoIterator<Item = (&'static str, String)>,
 ) -> BTreeMap<String, String> {

@@ -1,7 +1,7 @@
-//! A driver: where the files of a volume are, and how they come there and go.
+//! A driver: where the files of a volume are, and how they are created, moved and removed.
 //!
-//! What is remembered of a volume ([`super::state`]), its snapshots and its backups are the same
-//! for every driver. A new driver is a file beside `vfs`, and a line in `Operations::open`.
+//! The state of a volume ([`super::state`]), its snapshots and its backups are the same for every
+//! driver. A new driver is a file beside `vfs`, and a line in `Operations::open`.
 
 mod vfs;
 
@@ -13,30 +13,31 @@ use std::{
 use crate::error::Result;
 pub(super) use vfs::Vfs;
 
-/// Where the files of volumes are.
+/// Manages the files of volumes.
 pub(super) trait Driver: fmt::Debug + Send + Sync {
-    /// The word for it in Convoy's API: `vfs`.
+    /// The driver's name in Convoy's API: `vfs`.
     fn name(&self) -> &'static str;
 
-    /// The folder with a volume's files, whether it is there or not.
+    /// The folder for a volume's files, whether it exists or not.
     fn path(&self, volume: &str) -> PathBuf;
 
-    /// Makes an empty volume, on disk when this returns.
+    /// Creates an empty volume. It is on disk when this returns.
     fn create(&self, volume: &str) -> Result<Created>;
 
-    /// Moves a volume's files to `aside`, a path in the staging folder; `false` where there were
-    /// none. The caller puts the staging folder on disk.
+    /// Moves a volume's files to `aside`, a path in the staging folder. `false` if the volume had
+    /// no files. The caller syncs the staging folder.
     fn take_away(&self, volume: &str, aside: &Path) -> Result<bool>;
 
-    /// Makes the folder `staged`, in the staging folder, a volume's files, on disk when this
-    /// returns. Nothing is replaced: [`io::ErrorKind::AlreadyExists`] where the volume has files.
+    /// Makes the folder `staged`, in the staging folder, the volume's files. They are on disk when
+    /// this returns. Nothing is replaced: the error is [`io::ErrorKind::AlreadyExists`] if the
+    /// volume has files.
     fn put_in_place(&self, staged: &Path, volume: &str) -> io::Result<()>;
 }
 
-/// What became of [`Driver::create`].
+/// The outcome of [`Driver::create`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Created {
     Empty,
-    /// With the files that an earlier volume of that name left behind.
+    /// An earlier volume of that name left its files, and the new volume has them.
     WithFilesThatWereThere,
 }

@@ -3,43 +3,42 @@
 //! [`BuiltinDaemon`] implements [`crate::convoy::Daemon`] over one folder, the root:
 //!
 //! ```text
-//! lock              held (flock) by the one process that owns the root; its id is in it
-//! volumes/<name>/   the files of a volume; mounting a volume is to be given this path
-//! state/<name>.json what is known of a volume and its snapshots; replaced as a whole
-//! repository/       the restic-format repository with the snapshots
-//! repository.key    its key, for the owner only: what it guards lies beside it in plain
-//! pruned            when unused space of the repository was last given back
-//! volumes/.staging/ restores before they are whole, volumes while they are removed
+//! lock              held (flock) by the one process that owns the root; has its process id
+//! volumes/<name>/   the files of a volume; a mount returns this path
+//! state/<name>.json the state of a volume and its snapshots; always replaced as a whole
+//! repository/       the restic-format repository of the snapshots
+//! repository.key    its key, for the owner only; the volumes beside it are not encrypted either
+//! pruned            its modification time tells when unused space was last freed
+//! volumes/.staging/ volumes that are being restored or removed
 //! ```
 //!
-//! A volume that is only forgotten (as by `docker volume rm`) leaves its folder, its state and its
-//! snapshots; the next volume of that name has them again. To remove all of it, make the volume
-//! again, and remove it with its data.
+//! A volume that was only forgotten (as by `docker volume rm`) leaves its folder, its state and its
+//! snapshots. The next volume of that name gets them back. To remove them, create the volume again
+//! and delete it with its data.
 //!
-//! A backup is a copy of a snapshot into `<destination>/repository/`, in a folder or a bucket, a
-//! restic-format repository that several hosts can share ([`backups`] says how). Both kinds of
-//! repository can be read with `restic` and the password; restic opens repositories with an empty
-//! password from 0.17 on (`--insecure-no-password`).
+//! A backup is a copy of a snapshot in `<destination>/repository/`, in a folder or a bucket. That
+//! is a restic-format repository that several hosts can share ([`backups`] says how). Both kinds of
+//! repository can be read with `restic` and the password. restic opens repositories with an empty
+//! password from version 0.17 on (`--insecure-no-password`).
 //!
-//! The rule throughout: nothing becomes visible before it is whole, checked and on disk; what a
-//! crash leaves is recognised by the next start, cleaned up, and told of ([`recovery`]).
-//! [`crate::convoy::server`] gives this daemon, or any other, a Convoy socket and Docker's volume
-//! plugin protocol.
+//! One rule holds everywhere: nothing becomes visible before it is whole, checked and on disk. The
+//! next start recognises what a crash left, cleans it up and reports it ([`recovery`]).
+//! [`crate::convoy::server`] serves this daemon, like any other, on a Convoy socket and with
+//! Docker's volume plugin protocol.
 //!
 //! # Layout
-//! From below; each file uses only what is above it in this list.
+//! Each file uses only those above it in this list.
 //!
-//! - [`root`]: every path of a root, its owner's lock, the names in `volumes/.staging/`.
-//! - [`driver`]: where the files of a volume are, and how they come there and go; one file a driver.
-//! - [`state`]: the state files. [`volumes`]: the book-keeping over them, and the order of its locks.
-//! - [`convoy_form`]: how Convoy writes a volume, a snapshot, the settings.
-//! - [`repository`]: a restic-format repository, and the storage that its files are in.
-//! - [`tree`]: a folder, read for a snapshot or written by a restore.
+//! - [`root`]: every path in a root, the owner's lock, and the names in `volumes/.staging/`.
+//! - [`driver`]: where the files of a volume are. Each driver has a file.
+//! - [`state`]: the state files. [`volumes`]: the volumes in memory, and the order of their locks.
+//! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
+//! - [`repository`]: a restic-format repository, and the storage of its files.
+//! - [`tree`]: reads a folder for a snapshot, and writes one for a restore.
 //! - [`snapshots`]: the root's own repository. [`backups`]: the repositories at destinations.
-//! - [`recovery`]: restores, removals and snapshots, each with what a crash leaves of it and the
-//!   mend.
-//! - [`options`], [`operations`]: what the API does, one method an operation. [`builtin`]: the trait
-//!   over it.
+//! - [`recovery`]: restores, removals and snapshots, each with the repair after a crash.
+//! - [`options`], [`operations`]: what the API does, one method per operation. [`builtin`]: the
+//!   trait over it.
 
 mod backups;
 mod builtin;

@@ -1,5 +1,5 @@
-//! What Convoy's API does with volumes, snapshots and backups: one method an operation. They read
-//! and write files for as long as that takes, so they run on threads that may block.
+//! What Convoy's API does with volumes, snapshots and backups: one method per operation. The
+//! methods read and write files, so they must run on threads that may block.
 
 use std::{fs::File, sync::Arc};
 
@@ -26,7 +26,7 @@ use crate::{
     error::Result,
 };
 
-/// All that the daemon is made of.
+/// The parts of the daemon.
 pub(super) struct Operations {
     root: Root,
     driver: Box<dyn Driver>,
@@ -34,16 +34,16 @@ pub(super) struct Operations {
     volumes: Volumes,
     local: LocalRepository,
     destinations: Destinations,
-    /// The owner's lock, held for life.
+    /// The owner's lock of the root, held as long as the daemon lives.
     _lock: File,
 }
 
 impl Operations {
-    /// Opens a root, making it where it is missing, and mends what the last owner left unfinished;
-    /// a sentence on each such thing. No repository is opened before it is needed.
+    /// Opens a root, creates it if it is missing, and repairs what the last owner left unfinished.
+    /// The result has a sentence on each repair. A repository is opened only when it is needed.
     ///
     /// # Errors
-    /// Where another process owns the root, or its files can't be read or written.
+    /// If another process owns the root, or if the root's files can't be read or written.
     pub(super) fn open(options: BuiltinOptions) -> Result<(Self, Vec<String>)> {
         let root = Root::make(&options.root)?;
         let owned = root.own()?;
@@ -85,7 +85,7 @@ impl Operations {
         &self.local
     }
 
-    /// What is known, as Convoy would write it now.
+    /// The form in which Convoy writes the current state.
     pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
         ConvoyForm { root: &self.root, driver: &*self.driver, zone: self.clock.time_zone() }
     }
@@ -94,7 +94,7 @@ impl Operations {
         OnDisk { root: &self.root, driver: &*self.driver, state: self.volumes.state() }
     }
 
-    /// The time for a snapshot or a backup, in whole seconds.
+    /// The current time for a snapshot or a backup, in whole seconds.
     fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_second(now.as_second()).unwrap_or(now)
@@ -122,7 +122,7 @@ impl Operations {
 
     fn make_volume(&self, new: &NewVolume) -> Result<Volume> {
         let name = new.name.as_str();
-        // A forgotten volume of that name left its snapshots, and perhaps its files.
+        // A forgotten volume of that name left its snapshots, and may have left its files.
         let former = self.volumes.find_even_forgotten(name);
         let mut volume = VolumeState {
             name: name.to_owned(),
@@ -137,7 +137,7 @@ impl Operations {
         if let Some(url) = &new.backup {
             self.restore_backup(&mut volume, url, former.as_ref())?;
         } else if self.driver.create(name)? == Created::WithFilesThatWereThere {
-            // It is the same volume then.
+            // The files of the forgotten volume are still there, so this is the same volume again.
             volume.created = former.map_or(volume.created, |former| former.created);
         }
         volume.forgotten = false;
@@ -158,7 +158,7 @@ impl Operations {
         restore::restore(self.disk(), volume, former, |folder, volume| {
             let url = StoredUrl::of(url, &destination)?;
             let record = repository.restore(&url, folder, &volume.name)?;
-            // No size was asked for.
+            // No size was asked for, so the volume gets the size in the backup's record.
             if volume.size == 0 {
                 volume.size = record.volume_size;
             }

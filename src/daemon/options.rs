@@ -1,22 +1,22 @@
-//! What the built-in daemon is opened with.
+//! The options of the built-in daemon.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use super::repository::S3Options;
 use crate::{clock::Clock, progress::Progress};
 
-/// What a [`super::BuiltinDaemon`] is opened with.
+/// The options of a [`super::BuiltinDaemon`].
 #[derive(Clone)]
 pub(crate) struct BuiltinOptions {
-    /// The folder that holds everything; made where it is missing.
+    /// The daemon's root folder, created if it is missing.
     pub(crate) root: PathBuf,
-    /// The password of new repositories and of the destinations'; without one, backups are not
-    /// encrypted.
+    /// The password of new repositories and of the repositories at destinations. Without a
+    /// password, backups are not encrypted.
     pub(crate) password: Option<String>,
     pub(crate) s3: S3Options,
-    /// The host that new snapshots and backups name as theirs.
+    /// The host name in new snapshots and backups.
     pub(crate) host: String,
-    /// Hears of the progress of snapshots, backups and restores.
+    /// Receives the progress of snapshots, backups and restores.
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) clock: Arc<dyn Clock>,
 }

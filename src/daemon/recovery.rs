@@ -1,8 +1,8 @@
-//! What a crash may cut off: each such thing, with its mend directly below it, in a file of its
-//! own; and the start, which mends all of them in order.
+//! What a crash can interrupt. Each such operation has a file, with its repair directly below it.
+//! This file repairs all of them in order at a start.
 //!
-//! Everything that a crash can leave is in `volumes/.staging/`, marked in a state file, or unknown
-//! to all state files. So a start can tell it from what was finished.
+//! Everything that a crash can leave is in `volumes/.staging/`, marked in a state file, or not in
+//! any state file. So a start can tell it from finished work.
 
 mod on_disk;
 pub(super) mod removal;
@@ -23,10 +23,10 @@ use crate::{
 };
 pub(super) use on_disk::OnDisk;
 
-/// Mends what the last owner of the root left unfinished; a sentence on each.
+/// Repairs what the last owner of the root left unfinished, and adds a sentence on each repair.
 ///
 /// # Errors
-/// Where something can't be read or removed.
+/// If a file can't be read or removed.
 pub(super) fn clean(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
@@ -66,7 +66,7 @@ fn clean_staging(
             None => {}
         }
         let path = staging.join(&name);
-        // A folder that stays takes room, and hinders nothing.
+        // A folder that stays wastes space, but does no harm.
         if let Err(error) = remove_all(&path) {
             sentences.push(format!(
                 "\"{}\" can't be removed, remove it by hand: {error}",

@@ -1,7 +1,8 @@
-//! Restic-format repositories: how one is opened ([`open`]), with what ([`access`]), how the
-//! library reaches its files ([`backend`]), and where these are ([`storage`]).
+//! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
+//! ([`access`]), its files as rustic reads them ([`backend`]), and where these files are
+//! ([`storage`]).
 //!
-//! Nothing here knows volumes, snapshots or backups.
+//! This room knows no volumes, snapshots or backups.
 
 mod access;
 mod backend;

@@ -1,5 +1,5 @@
-//! The root: the one folder that holds everything of a daemon. Each path in it is named here, and
-//! here alone; so are the lock of its owner and the names in `volumes/.staging/`.
+//! The root: the one folder with all files of a daemon. Only this file names the paths in the root,
+//! its owner's lock, and the names in `volumes/.staging/`.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -21,36 +21,36 @@ pub(super) struct Root {
     path: PathBuf,
 }
 
-/// Why a folder lies in `volumes/.staging/`; its name begins with that.
+/// Why a folder is in `volumes/.staging/`. The folder's name begins with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Staged {
-    /// The files of a restore that is not whole yet.
+    /// The files of a restore that is not finished.
     Restore,
     /// The files of a volume that is being removed.
     Removal,
 }
 
 impl Root {
-    /// The root at `path`, made where it is missing.
+    /// The root at `path`, created if it is missing.
     ///
     /// # Errors
-    /// Where it can't be made.
+    /// If the folder can't be created.
     pub(super) fn make(path: &Path) -> Result<Self> {
         make_folder(path, 0o700)?;
         let path = path.canonicalize().map_err(|error| write_error(path, &error))?;
         Ok(Self { path })
     }
 
-    /// The root at `path`, which is canonical.
+    /// The root at `path`, which must be canonical.
     #[cfg(test)]
     pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
-    /// Makes the folders in it.
+    /// Creates the folders in the root.
     ///
     /// # Errors
-    /// Where one of them can't be made.
+    /// If one of the folders can't be created.
     pub(super) fn make_folders(&self) -> Result<()> {
         make_folder(&self.repository(), 0o700)?;
         make_folder(&self.state(), 0o700)?;
@@ -58,11 +58,11 @@ impl Root {
         make_folder(&self.staging(), 0o700)
     }
 
-    /// Takes the owner's lock, for as long as the file is open, and writes this process's id into
-    /// it, for the message to the process that comes second.
+    /// Takes the owner's lock and writes this process's id into it. The lock is held as long as the
+    /// returned file is open. A second process names the id in its error message.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where another process holds it.
+    /// [`ErrorKind::Busy`] if another process holds the lock.
     pub(super) fn own(&self) -> Result<File> {
         let path = self.lock();
         let mut options = File::options();
@@ -110,8 +110,8 @@ impl Root {
         self.path.join("volumes")
     }
 
-    /// Where volumes are while they are restored or removed. It is beside them, because `volumes`
-    /// may be on a disk of its own, and folders are only renamed. The name can't be a volume's.
+    /// The folder of volumes that are being restored or removed. It is inside `volumes`, because
+    /// that may be a disk of its own, and folders are only renamed. No volume can have its name.
     pub(super) fn staging(&self) -> PathBuf {
         self.volumes().join(".staging")
     }
@@ -133,18 +133,18 @@ impl Root {
         self.path.join("repository.key")
     }
 
-    /// The file whose time of change is when unused space of the repository was last given back.
+    /// The file whose modification time tells when unused space of the repository was last freed.
     pub(super) fn pruned(&self) -> PathBuf {
         self.path.join("pruned")
     }
 
-    /// A name in the staging folder that nothing has.
+    /// An unused name in the staging folder.
     pub(super) fn new_staged(&self, why: Staged, volume: &str) -> PathBuf {
         let drawn = Id::random().to_hex();
         self.staging().join(format!("{}{volume}-{}", why.prefix(), &drawn.as_str()[..8]))
     }
 
-    /// Whether a daemon, running or not, keeps its files in `folder`.
+    /// Whether `folder` is the root of a daemon, running or not.
     pub(super) fn is_one(folder: &Path) -> bool {
         let root = Self { path: folder.to_owned() };
         root.lock().is_file() && root.state().is_dir() && root.volumes().is_dir()
@@ -161,7 +161,7 @@ impl Staged {
         }
     }
 
-    /// Why the folder with this name ([`Root::new_staged`]) is there, and for which volume.
+    /// The reason and the volume in the name of a staged folder ([`Root::new_staged`]).
     pub(super) fn of_name(name: &str) -> Option<(Self, &str)> {
         Self::ALL.into_iter().find_map(|why| {
             let (volume, _drawn) = name.strip_prefix(why.prefix())?.rsplit_once('-')?;

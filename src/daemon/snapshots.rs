@@ -1,13 +1,13 @@
-//! The root's own repository: snapshots of its volumes.
+//! The root's own repository: the snapshots of its volumes.
 //!
-//! It lies beside the volumes in plain, so its key is kept beside it too (`repository.key`,
-//! readable by the owner only): opening it costs nothing. It is made with the repository password
-//! of that day, which `restic` needs to read it; a password that changes later does not change it,
-//! and does not matter here.
+//! The volumes lie beside the repository unencrypted, so the repository's key is kept beside it too
+//! (`repository.key`, readable by the owner only). Opening the repository with the key costs
+//! nothing. The repository was created with the password of that day, which `restic` needs to read
+//! it. Changing the password later does not change the repository, and does not matter here.
 //!
-//! What fails while a snapshot is taken is kept by the repository's backend ([`Backend::failure`]),
-//! so only the holder of `writing` uses that one; everything else has a backend of its own, and can
-//! neither fail a snapshot nor hide why it failed.
+//! The repository's backend keeps the first failure while a snapshot is taken
+//! ([`Backend::failure`]), so only the holder of `writing` uses that backend. All other work has
+//! its own backend. It can neither fail a snapshot nor hide why one failed.
 
 mod prune;
 mod take;
@@ -35,15 +35,15 @@ use crate::{
     sync::{self, lock},
 };
 
-/// The root's own repository; made when the first snapshot is.
+/// The root's own repository. It is created with the first snapshot.
 ///
-/// A thread that needs several of the locks takes them in the order of the fields.
+/// A thread that needs several of these locks takes them in the order of the fields.
 pub(super) struct LocalRepository {
     root: Root,
     access: Access,
-    /// One snapshot at a time.
+    /// Held while a snapshot is taken, so that only one is taken at a time.
     writing: Mutex<()>,
-    /// Reading what packs hold excludes pruning them.
+    /// Shared by readers of packs. Pruning packs holds it alone.
     gate: RwLock<()>,
     open: Mutex<Option<Arc<OpenRepository>>>,
 }
@@ -63,20 +63,20 @@ impl LocalRepository {
         Backend::in_folder(&self.root.repository(), &self.access.host)
     }
 
-    /// Keeps pruning away for as long as the guard lives.
+    /// Holds off pruning while the guard lives.
     pub(super) fn reading(&self) -> RwLockReadGuard<'_, ()> {
         sync::read(&self.gate)
     }
 
-    /// Keeps other snapshots away for as long as the guard lives.
+    /// Holds off other snapshots while the guard lives.
     fn one_snapshot(&self) -> MutexGuard<'_, ()> {
         lock(&self.writing)
     }
 
-    /// The repository, opened; made first where there is none.
+    /// Opens the repository, and creates it first if there is none.
     ///
     /// # Errors
-    /// Where it can't be opened or made.
+    /// If the repository can't be opened or created.
     pub(super) fn open(&self) -> Result<Arc<OpenRepository>> {
         let mut open = lock(&self.open);
         if let Some(open) = &*open {
@@ -110,10 +110,10 @@ impl LocalRepository {
         Ok(repository)
     }
 
-    /// A snapshot's file, and the repository opened once more to read what it names.
+    /// A snapshot's file, and a second handle of the repository to read the snapshot's data.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// If the file can't be read.
     pub(super) fn source(
         &self,
         snapshot: &SnapshotState,
@@ -131,11 +131,10 @@ impl LocalRepository {
         Ok((source, file))
     }
 
-    /// Removes snapshots, and gives back the space that only they used, unless a backup is being
-    /// made just now.
+    /// Removes snapshots, and frees the space that only they used unless a backup is being made.
     ///
     /// # Errors
-    /// Where a snapshot can't be removed. Space that can't be given back is only a warning.
+    /// If a snapshot can't be removed. Failing to free space is only a warning.
     pub(super) fn delete(&self, ids: &[String]) -> Result<()> {
         if ids.is_empty() {
             return Ok(());

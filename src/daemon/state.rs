@@ -1,4 +1,5 @@
-//! What the daemon remembers of its volumes: one small JSON file a volume, replaced as a whole.
+//! What the daemon remembers about its volumes. Each volume has a small JSON file, which is always
+//! replaced as a whole.
 
 use std::{
     collections::BTreeMap,
@@ -14,44 +15,44 @@ use crate::{
     files::{sync_folder, write_error, write_whole},
 };
 
-/// What is known of a volume.
+/// The state of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VolumeState {
     /// Also the name of the state file, and of the volume's folder.
     pub(crate) name: String,
-    /// The size that was asked for, in bytes; 0 where none was. Nothing enforces it.
+    /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
-    /// To the nanosecond: [`volume_id`].
+    /// With nanoseconds, because [`volume_id`] is made from it.
     pub(crate) created: Timestamp,
-    /// Whether a client was given the volume's path, and has not handed it back.
+    /// Whether a client mounted the volume, and has not unmounted it.
     pub(crate) mounted: bool,
-    /// As asked for when the volume was made; nothing depends on it.
+    /// As requested when the volume was created. Nothing depends on it.
     pub(crate) prepare_for_vm: bool,
-    /// While a restore puts the volume's folder in place: the folder's inode. A start that finds
-    /// one undoes the restore.
+    /// Set while a restore puts the volume's folder in place: the inode of that folder. A start
+    /// that finds it undoes the restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restoring: Option<u64>,
-    /// Whether only the name was removed. A forgotten volume is in no list, but its folder and its
-    /// snapshots wait for the next volume of that name.
+    /// Whether the volume was only forgotten. A forgotten volume is not listed, but its folder and
+    /// its snapshots wait for the next volume of that name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) forgotten: bool,
-    /// By name.
+    /// By snapshot name.
     pub(crate) snapshots: BTreeMap<String, SnapshotState>,
 }
 
-/// What is known of a snapshot.
+/// The state of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotState {
     /// In whole seconds.
     pub(crate) created: Timestamp,
-    /// The id of the snapshot file in the local repository, in hex.
+    /// The id of the snapshot file in the root's repository, in hexadecimal.
     pub(crate) id: String,
-    /// Bytes in the snapshot's files.
+    /// The size of the snapshot's files in bytes.
     pub(crate) bytes: u64,
 }
 
-/// The id that tells a volume from others that had or have its name: when it was made, to the
-/// nanosecond.
+/// The id of a volume, which tells it from others that had or have its name. It is the volume's
+/// creation time in nanoseconds.
 pub(crate) fn volume_id(created: Timestamp) -> String {
     format!("{:016x}", created.as_nanosecond())
 }
@@ -65,10 +66,10 @@ impl StateFolder {
         self.0.join(format!("{volume}.json"))
     }
 
-    /// All volumes, by name.
+    /// The states of all volumes, by name.
     ///
     /// # Errors
-    /// Where a state file can't be read or makes no sense: to guess would lose track of snapshots.
+    /// If a state file can't be read or parsed. Guessing would lose track of snapshots.
     pub(crate) fn load(&self) -> Result<BTreeMap<String, VolumeState>> {
         let unreadable = |path: &Path, error: &io::Error| {
             Error::io(format!("cannot read \"{}\"", path.display()), error)
@@ -89,10 +90,10 @@ impl StateFolder {
         Ok(volumes)
     }
 
-    /// Writes a volume's state; it is on disk when this returns.
+    /// Writes a volume's state. It is on disk when this returns.
     ///
     /// # Errors
-    /// Where the file can't be written; then the former one is still there.
+    /// If the file can't be written. The former state is then still there.
     pub(crate) fn save(&self, volume: &VolumeState) -> Result<()> {
         let path = self.file(&volume.name);
         let content = serde_json::to_vec_pretty(volume)
@@ -100,10 +101,10 @@ impl StateFolder {
         write_whole(&path, &content).map_err(|error| write_error(&path, &error))
     }
 
-    /// Removes a volume's state; one that is not there is no error.
+    /// Removes a volume's state. A missing file is not an error.
     ///
     /// # Errors
-    /// Where the file can't be removed.
+    /// If the file can't be removed.
     pub(crate) fn remove(&self, volume: &str) -> Result<()> {
         let path = self.file(volume);
         match fs::remove_file(&path).and_then(|()| sync_folder(&self.0)) {

@@ -1,5 +1,5 @@
-//! Tests of the daemon as a whole: what goes in comes out, and what goes wrong leaves nothing that
-//! looks right.
+//! Tests of the whole daemon: all data comes back, and a failure never leaves something that looks
+//! valid.
 
 mod convoy_form;
 mod damage;

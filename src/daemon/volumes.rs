@@ -1,5 +1,4 @@
-//! The book-keeping: which volumes and snapshots there are, and who may change what at the same
-//! time.
+//! The volumes and snapshots in memory, and the locks that decide who may change what.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,40 +15,41 @@ use crate::{
 /// The volumes of a root, as they are on disk.
 ///
 /// A thread that needs several of the locks takes them in the order of the fields: `busy`,
-/// `changing`, `known`, `reserved`. The lock of a volume in `busy` may be held for hours; `changing`
-/// for as long as one state file takes to be written; the others for moments.
+/// `changing`, `known`, `reserved`. A volume's lock in `busy` may be held for hours, `changing`
+/// while one state file is written, the others for moments.
 pub(super) struct Volumes {
     state: StateFolder,
-    /// A lock for each volume: one call at a time writes or reads its files. The map itself is
-    /// locked for a moment only, with no other lock held.
+    /// A lock for each volume. Only one call at a time writes or reads the volume's files. The map
+    /// itself is locked only for a moment, with no other lock held.
     busy: Mutex<HashMap<String, Arc<Mutex<()>>>>,
-    /// Held while a volume's state changes on disk and then in `known`, so that both change in the
-    /// same order.
+    /// Held while a state changes, first on disk and then in `known`, so that both see changes in
+    /// the same order.
     changing: Mutex<Deleting>,
-    /// The volumes as they are on disk, forgotten ones too. Listings wait for this lock.
+    /// The volumes as they are on disk, including forgotten ones. Listings wait for this lock.
     known: Mutex<BTreeMap<String, VolumeState>>,
-    /// Names of snapshots that are being taken, and of volumes that are being made. A name is
-    /// reserved under the lock of `known`, so that no volume or snapshot can get it in between.
+    /// The names of snapshots and volumes that are being made. A name is reserved under the lock of
+    /// `known`, so that no other volume or snapshot can take it.
     reserved: Mutex<HashSet<String>>,
 }
 
-/// The volumes that are being deleted: their states stay as they are, so they can't be mounted.
+/// The names of volumes that are being deleted. Their states can't change, so they can't be
+/// mounted.
 type Deleting = HashSet<String>;
 
-/// Keeps a name from others until it is dropped.
+/// Reserves a name until it is dropped.
 pub(super) struct Reservation<'a> {
     volumes: &'a Volumes,
     name: String,
 }
 
-/// Keeps a volume's state as it is until it is dropped.
+/// Keeps a volume's state unchanged until it is dropped.
 pub(super) struct Deletion<'a> {
     volumes: &'a Volumes,
     name: String,
 }
 
 impl Volumes {
-    /// The volumes with these states, which are on disk in `state`.
+    /// The volumes with the states `known`, which are on disk in `state`.
     pub(super) fn new(state: StateFolder, known: BTreeMap<String, VolumeState>) -> Self {
         Self {
             state,
@@ -60,13 +60,13 @@ impl Volumes {
         }
     }
 
-    /// The states on disk. What is written there directly is not in any list yet:
+    /// The state files. A state that is written there directly is not listed until
     /// [`Volumes::insert`].
     pub(super) fn state(&self) -> &StateFolder {
         &self.state
     }
 
-    /// Holds off every other writing call on a volume.
+    /// Does work while no other call reads or writes the volume's files.
     pub(super) fn exclusively<T>(
         &self,
         volume: &str,
@@ -77,14 +77,14 @@ impl Volumes {
         act()
     }
 
-    /// Every volume that is not forgotten, by name.
+    /// All volumes by name, without the forgotten ones.
     pub(super) fn listed<T>(&self, show: impl Fn(&VolumeState) -> T) -> BTreeMap<String, T> {
         let known = lock(&self.known);
         let listed = known.iter().filter(|(_, volume)| !volume.forgotten);
         listed.map(|(name, volume)| (name.clone(), show(volume))).collect()
     }
 
-    /// A volume that is not forgotten.
+    /// A volume, unless it is forgotten.
     pub(super) fn find(&self, volume: &str) -> Option<VolumeState> {
         self.find_even_forgotten(volume).filter(|volume| !volume.forgotten)
     }
@@ -93,14 +93,14 @@ impl Volumes {
         lock(&self.known).get(volume).cloned()
     }
 
-    /// A snapshot of a volume that is not forgotten, with the volume.
+    /// A snapshot and its volume, unless the volume is forgotten.
     pub(super) fn find_snapshot(&self, name: &str) -> Option<(VolumeState, SnapshotState)> {
         let known = lock(&self.known);
         let mut listed = known.values().filter(|volume| !volume.forgotten);
         listed.find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
     }
 
-    /// Takes over a new state of a volume, on disk first.
+    /// Sets a volume's state, on disk first.
     pub(super) fn insert(&self, volume: VolumeState) -> Result<()> {
         self.record(volume, &self.change())
     }
@@ -125,10 +125,10 @@ impl Volumes {
         Ok(())
     }
 
-    /// Begins to delete a volume: it can't be mounted any more.
+    /// Begins to delete a volume. From then on it can't be mounted.
     ///
     /// # Errors
-    /// Where there is no such volume, or it is mounted.
+    /// If there is no such volume, or it is mounted.
     pub(super) fn begin_deletion(&self, name: &str) -> Result<(VolumeState, Deletion<'_>)> {
         let mut deleting = self.change();
         let volume = self.find(name).ok_or_else(volume_not_found)?;
@@ -139,8 +139,8 @@ impl Volumes {
         Ok((volume, Deletion { volumes: self, name: name.to_owned() }))
     }
 
-    /// Keeps a name for what is being made; `None` where it is in use. Volumes and snapshots share
-    /// one set of names.
+    /// Reserves a name for a new volume or snapshot; `None` if the name is in use. Volumes and
+    /// snapshots share one set of names.
     pub(super) fn reserve(
         &self,
         name: &str,
@@ -151,13 +151,13 @@ impl Volumes {
         is_free.then(|| Reservation { volumes: self, name: name.to_owned() })
     }
 
-    /// Nothing changes a state while the guard lives.
+    /// No state changes while the guard lives.
     pub(super) fn change(&self) -> MutexGuard<'_, HashSet<String>> {
         lock(&self.changing)
     }
 
-    /// Takes over a new state, on disk first. The guard is not read: that the caller has one proves
-    /// that no other thread changes a state at the same time.
+    /// Sets a volume's state, on disk first. The guard is not read. It proves that no other thread
+    /// changes a state at the same time.
     fn record(&self, volume: VolumeState, _changing: &MutexGuard<'_, Deleting>) -> Result<()> {
         self.state.save(&volume)?;
         lock(&self.known).insert(volume.name.clone(), volume);

@@ -76,14 +76,14 @@ impl Waiting {
     }
 
     /// Whether the message would mislead if it came late; it is tried once.
-    pub(super) fn is_of_the_moment(&self) -> bool {
+    pub(super) fn is_momentary(&self) -> bool {
         self.message.event == Event::Started
     }
 
     /// Whether the message is older than [`LONGEST_WAIT`].
     pub(super) fn is_too_old(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.message.time);
-        let limit = if self.is_of_the_moment() { FIRST_DELAY } else { LONGEST_WAIT };
+        let limit = if self.is_momentary() { FIRST_DELAY } else { LONGEST_WAIT };
         !age.is_negative() && age.unsigned_abs() >= limit
     }
 
@@ -152,7 +152,7 @@ impl Outbox {
 
     /// The number of messages that should be on disk and are only in memory.
     pub(crate) fn unsafe_count(&self) -> usize {
-        self.in_memory().iter().filter(|waiting| !waiting.is_of_the_moment()).count()
+        self.in_memory().iter().filter(|waiting| !waiting.is_momentary()).count()
     }
 
     /// Claims a message to send it; `None` if another process has it, or sent it already.

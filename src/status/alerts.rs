@@ -23,7 +23,7 @@ const GONE: &str = "gone ";
 const DESTINATION: &str = "destination ";
 
 /// Whether each look decides on the problem with this key: `status` then shows its present state.
-pub(crate) fn is_looked_at(key: &str) -> bool {
+pub(crate) fn is_checked_by_look(key: &str) -> bool {
     let ours = [FRESHNESS, GONE, DESTINATION, "daemon"];
     key.strip_prefix("problem ")
         .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
@@ -77,7 +77,7 @@ pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]
                 log::error!("{error}");
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                notifier.problem(&key, &look.in_short(), &text);
+                notifier.problem(&key, &look.subject(), &text);
             }
             DestinationVerdict::Busy => {}
             DestinationVerdict::Well => notifier.resolve(

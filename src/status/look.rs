@@ -31,7 +31,7 @@ pub(crate) struct DaemonLook {
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
     pub(crate) known: Known,
-    /// The first daemon that could be connected to, in words; empty where none could.
+    /// The first daemon that could be connected to, in words for people; empty if there is none.
     pub(crate) daemon: String,
     /// Whether a line, or the configuration if there are no lines, has no destination.
     pub(crate) lacks_destination: bool,

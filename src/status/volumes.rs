@@ -50,7 +50,7 @@ pub(super) async fn volumes(
     coverage: &Coverage,
     now: Timestamp,
 ) -> Known {
-    let (mut records, forgotten) = match records(store, &guards.identity()) {
+    let (mut records, store_error) = match records(store, &guards.identity()) {
         Ok(records) => (records, None),
         Err(error) => (BTreeMap::new(), Some(error)),
     };
@@ -60,7 +60,7 @@ pub(super) async fn volumes(
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     let is_listed = unreachable.is_none();
-    // A volume may be missing from the list though nobody meant to delete it.
+    // A volume may be missing from the list by accident.
     let is_missed =
         |record: &&VolumeRecord| !is_listed || now.duration_since(record.last_seen) < MISSED_FOR;
     let missed = records.values().filter(is_missed).map(|record| &record.name);
@@ -75,7 +75,7 @@ pub(super) async fn volumes(
     for name in names {
         volumes.push(look.status(name, listed.get(name), records.get(name)).await);
     }
-    Known { volumes, destinations, unreachable, forgotten }
+    Known { volumes, destinations, unreachable, store_error }
 }
 
 /// What the look at every volume of one daemon needs.

@@ -1,4 +1,4 @@
-//! The daemons that the runs of `serve` use: mostly one, that all of them share.
+//! The daemons that the runs of `serve` use: mostly one, which all runs share.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,19 +12,18 @@ use crate::{
     progress::Progress,
 };
 
-/// The daemons that the runs use: mostly one.
 pub(super) struct Daemons {
     known: Mutex<HashMap<DaemonKey, Arc<OnceCell<Arc<Connection>>>>>,
-    /// Hears how far their work is.
+    /// Gets the progress of the daemons' work.
     progress: Arc<dyn Progress>,
 }
 
-/// Which daemon: its address, the S3 service it is told to use and the key's id there, the
-/// repositories' password, and the host in backups.
+/// The settings that make two daemons different: the address, the S3 service and the id of its key,
+/// the repositories' password, and the host in backups.
 type DaemonKey = (String, Option<String>, Option<String>, Option<String>, String);
 
 impl Daemons {
-    /// None is connected to yet.
+    /// No daemon is connected to yet.
     pub(super) fn new(progress: Arc<dyn Progress>) -> Self {
         Self { known: Mutex::default(), progress }
     }
@@ -40,13 +39,13 @@ impl Daemons {
             password,
             config.host_name(),
         );
-        // One that takes its time keeps only those waiting that want it.
+        // A slow daemon delays only the runs that want it.
         let cell = self.known.lock().await.entry(key).or_default().clone();
         let connect = async { connect(config, self.progress.clone()).await.map(Arc::new) };
         cell.get_or_try_init(|| connect).await.cloned()
     }
 
-    /// Closes those that nobody uses any more.
+    /// Closes the daemons that no run uses any more.
     pub(super) async fn close(&self) {
         for (_, cell) in self.known.lock().await.drain() {
             let connection = Arc::into_inner(cell).and_then(OnceCell::into_inner);

@@ -1,5 +1,5 @@
-//! Looks whether each volume has a good backup that is new enough, and whether runs were cut off;
-//! and tells people.
+//! Looks at the volumes every few minutes, and reports volumes without a fresh backup and
+//! interrupted runs.
 
 use std::{
     sync::Arc,
@@ -22,26 +22,27 @@ use crate::{
     status::{self, Coverage, DaemonLook, Known, Looked, Report, VolumeStatus, alerts},
 };
 
-/// How long after a look the next one begins, where nothing asks for one earlier.
+/// The pause between two looks, unless one is asked for earlier.
 const LOOK_INTERVAL: Duration = Duration::from_mins(5);
-/// After this time people are told that a look hangs: the daemon or a network folder does.
+/// The time after which people are notified that a look hangs, because of the daemon or a network
+/// folder.
 const LOOK_ALERT_AFTER: Duration = Duration::from_mins(30);
-/// The key of the problem that a look does not come to its end.
+/// The key of the problem that a look does not end.
 const LOOK_PROBLEM: &str = "freshness watch";
 
-/// Looks at the volumes every few minutes, and after each run.
+/// Looks at the volumes every few minutes and after each run.
 pub(super) struct FreshnessWatch {
     shared: Arc<ServeState>,
     view: View,
     /// When `serve` was started.
     since: Timestamp,
-    /// What was seen last.
+    /// The report of the last look.
     report: watch::Sender<Option<Arc<Report>>>,
-    /// Held while it is looked: when that began.
+    /// Held during a look. The value is when the last look began.
     looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
-/// Tells of the runs that a crash, a kill or a power failure cut off.
+/// Reports the runs that a crash, a kill or a power failure interrupted.
 fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
     match store.unreported_interruptions() {
         Ok(runs) => {
@@ -59,8 +60,8 @@ fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
     }
 }
 
-/// Tells of daemons that do not answer, and of destinations that lack what should be there; of what
-/// is over only where every daemon answers.
+/// Reports daemons that do not answer, and destinations that lack their newest backup. Problems are
+/// resolved only if every daemon answers.
 fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
@@ -79,7 +80,7 @@ impl FreshnessWatch {
         Self { shared, view, since, report: watch::Sender::new(None), looking: Arc::default() }
     }
 
-    /// What was seen last, and each time that it is looked again.
+    /// The report of the last look; it changes with each look.
     pub(super) fn report(&self) -> watch::Receiver<Option<Arc<Report>>> {
         self.report.subscribe()
     }
@@ -98,19 +99,20 @@ impl FreshnessWatch {
         }
     }
 
-    /// Looks, and waits until that is done; where it takes too long, people are told, and there is
-    /// no second look beside the first.
+    /// Looks at the volumes, and returns once that is done. If it takes too long, people are
+    /// notified; a second look never runs beside the first.
     pub(super) async fn look_now(self: Arc<Self>) {
-        // The guard goes with the look itself: the caller may go away meanwhile.
+        // The look itself holds the guard, because the caller may be dropped.
         let asked = Instant::now();
         let mut guard = self.looking.clone().lock_owned().await;
-        // Of all who waited for a look that was under way, one looks again for the rest.
+        // Of all callers that waited for a look, one looks again for the rest.
         if guard.is_some_and(|begun| begun > asked) {
             return;
         }
         *guard = Some(Instant::now());
         let watch = self.clone();
-        // A look mostly reads the store, files and scripts, and so blocks: it has a thread.
+        // A look mostly reads the store, files and scripts, and so blocks: it has a thread of its
+        // own.
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
             watch.shared.notifier.resolve(
@@ -163,12 +165,12 @@ impl FreshnessWatch {
         self.report.send_replace(Some(Arc::new(report)));
     }
 
-    /// Tells of the volumes of one daemon.
+    /// Reports the overdue and missing volumes of one daemon.
     fn report_volumes(&self, look: &DaemonLook) {
         let volumes = &look.known.volumes;
         let others = volumes.iter().any(|volume| !volume.gone);
         for volume in volumes {
-            if !self.is_on_its_way(&look.coverage, volume) {
+            if !self.is_being_made_up_for(&look.coverage, volume) {
                 alerts::report_volume(&self.shared.notifier, volume, others);
             }
         }
@@ -201,18 +203,18 @@ impl FreshnessWatch {
         })
     }
 
-    /// Whether a backup that is overdue is being made: what was missed while the program was down
-    /// is made up for.
-    fn is_on_its_way(&self, coverage: &Coverage, volume: &VolumeStatus) -> bool {
+    /// Whether an overdue backup is being made up for, as after a time in which the program was
+    /// down.
+    fn is_being_made_up_for(&self, coverage: &Coverage, volume: &VolumeStatus) -> bool {
         let Some(since) = volume.verdict.overdue_since() else { return false };
         let run_time = SignedDuration::try_from(coverage.run_time(&volume.name))
             .unwrap_or(SignedDuration::MAX);
         let waited = SystemClock.now().duration_since(since.max(self.since));
-        !volume.gone && self.is_worked_on(coverage, &volume.name) && waited < run_time
+        !volume.gone && self.has_active_run(coverage, &volume.name) && waited < run_time
     }
 
-    /// Whether a run that should back the volume up goes on, or waits for its turn.
-    fn is_worked_on(&self, coverage: &Coverage, volume: &str) -> bool {
+    /// Whether a run that should back the volume up goes on or waits in the queue.
+    fn has_active_run(&self, coverage: &Coverage, volume: &str) -> bool {
         let entries = self.view.entries();
         entries.iter().any(|shown| {
             (shown.running || shown.waiting) && coverage.covers(&shown.entry.key, volume)

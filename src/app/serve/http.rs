@@ -1,5 +1,4 @@
-//! HTTP beside the crontab: listens, answers, and lets the runs that were asked for end with the
-//! program.
+//! HTTP beside the crontab: listens, answers, and lets the runs of HTTP end when the program ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,20 +22,20 @@ use crate::{
     },
 };
 
-/// How long runs that were cancelled may take to end.
+/// The limit for cancelled runs to end.
 const CANCELLED_RUNS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Listens, and finds or makes the token; nothing is answered yet. No listener where HTTP is off.
+/// Listens, and reads or makes the token. No request is answered yet. `None` if HTTP is off.
 ///
 /// # Errors
-/// A configuration error where the address, the token or TLS' files can't be used.
+/// A configuration error if the address, the token or the files of TLS can't be used.
 pub(super) async fn listen(config: &Config) -> Result<Option<(Listener, Arc<Gate>)>> {
     let Some(listener) = server::bind(&config.api).await? else { return Ok(None) };
     let gate = Gate::new(config, Arc::new(SystemClock))?;
     Ok(Some((listener, Arc::new(gate))))
 }
 
-/// Answers until `stop`, and tells who listens what happens.
+/// Answers until `stop`, and sends events to connected clients.
 pub(super) fn answer(
     listener: Listener,
     gate: Arc<Gate>,
@@ -45,7 +44,7 @@ pub(super) fn answer(
 ) -> JoinHandle<()> {
     let (config, hub) = (program.shared.config.clone(), program.shared.hub.clone());
     let limits = Limits::of(&config.api);
-    // A connection of its own: it sees what the others of this process write, too.
+    // This connection is separate from the recorder's, so it sees what this process writes, too.
     let (store, followed) = (Store::new(&config.data_dir), hub.clone());
     let mut report = program.freshness.report();
     let (news, ended) = (hub.clone(), stop.clone());
@@ -61,7 +60,8 @@ pub(super) fn answer(
         }
     });
     tokio::spawn(async move {
-        // Before anything is answered: whoever listens hears of all that begins from then on.
+        // Events are followed before any request is answered, so that a client gets all events from
+        // then on.
         let following = blocking::run(move || events::follow(store, &followed)).await;
         log::info!("listening on {listener}");
         let service = TowerToHyperService::new(warp::service(routes(program, hub)));
@@ -70,16 +70,16 @@ pub(super) fn answer(
     })
 }
 
-/// How the runs that were asked for over HTTP ended.
+/// How the runs of HTTP ended.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    /// So many went on after the grace time, and were cancelled.
+    /// The runs that went on after the grace time and were cancelled.
     pub(super) cut_off: usize,
-    /// So many of them did not end even then.
+    /// The runs among them that did not end even then.
     pub(super) left_behind: usize,
 }
 
-/// Once the program ends, lets runs end within the grace time, and then cuts them off.
+/// When the program is told to end, waits for the grace time, and then cancels the runs that go on.
 pub(super) async fn end_runs(program: &Program) -> Ended {
     program.shared.ending.cancelled().await;
     program.running.close();

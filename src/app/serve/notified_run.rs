@@ -1,4 +1,4 @@
-//! Runs of `serve`: what each is followed by, in the log and in the outbox.
+//! A run of `serve`, with the log line and the messages at its end.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     runs::{FinishedRun, QueuedRun, Store},
 };
 
-/// Runs a script when its turn has come and `begins` is done, and queues the messages about it.
+/// Runs a queued run once its turn has come and `begins` is done, and queues the messages on it.
 pub(super) async fn run_and_notify(
     queued: QueuedRun,
     notifier: &Arc<Notifier>,
@@ -19,7 +19,7 @@ pub(super) async fn run_and_notify(
     let (environment, trigger, words) =
         (queued.environment().clone(), queued.trigger(), queued.words());
     let finished = queued.run_after(begins).await;
-    // The next start makes up for a line of the crontab that never began.
+    // The next start makes up for a line of the crontab whose run never began.
     if !finished.began && trigger == Trigger::Cron {
         let store = environment
             .recorder
@@ -33,12 +33,12 @@ pub(super) async fn run_and_notify(
         .await;
         return finished;
     }
-    // A person who asked for a list sees the answer.
+    // A person who started a script that only reads sees the answer.
     if finished.read_only && trigger != Trigger::Cron {
         return finished;
     }
     let notifier = notifier.clone();
-    // The log's end is in the store, and the outbox is on a disk: both may block.
+    // The store with the log's end, and the outbox on disk, may both block.
     blocking::run(move || {
         notifier.on_run_end(&run_reports::of_finished(&environment, &finished, trigger, &words));
         if finished.status == RunStatus::Interrupted
@@ -52,12 +52,12 @@ pub(super) async fn run_and_notify(
     .await
 }
 
-/// Says in the log how a run ended.
+/// Logs how a run ended.
 pub(super) fn log_end(finished: &FinishedRun) {
     let text = format!("run {}: \"{}\" {}", finished.id, finished.script, finished.status.as_str());
     match &finished.result {
         Err(error) => log::error!("{text}: {error}"),
-        // The dashboard asks for lists all the time.
+        // The dashboard starts scripts that only read all the time.
         Ok(_) if finished.failures.is_empty() && finished.read_only => log::debug!("{text}"),
         Ok(_) if finished.failures.is_empty() => log::info!("{text}"),
         Ok(_) => {
@@ -68,8 +68,7 @@ pub(super) fn log_end(finished: &FinishedRun) {
     }
 }
 
-/// Remembers that people were notified of this interrupted run, or the next start would notify them
-/// again.
+/// Records that this interrupted run was reported; the next start would report it again.
 pub(super) fn mark_interruption_reported(store: &Store, run: &str) {
     if let Err(error) = store.mark_interruption_reported(run) {
         log::warn!("that it was told is not remembered: {error}");

@@ -1,4 +1,4 @@
-//! The program, as the HTTP routes see it.
+//! The running program as the HTTP routes use it.
 
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
@@ -26,25 +26,25 @@ use crate::{
     web::core::{AnswerAt, Call, Core, Launched, Schedule},
 };
 
-/// What of the program the routes need.
+/// The part of the program that the routes need.
 pub(super) struct Program {
     pub(super) shared: Arc<ServeState>,
-    /// What scripts see of the configuration.
+    /// The part of the configuration that scripts see.
     settings: Arc<Settings>,
     read_queue: Arc<RunQueue>,
     pub(super) freshness: Arc<FreshnessWatch>,
     view: View,
-    /// Its time is up: what still runs is cut off.
+    /// Cancelled when the grace time is over: it cancels the runs that go on.
     pub(super) cut_off: CancellationToken,
-    /// The runs that were started here.
+    /// The runs that were started over HTTP.
     pub(super) running: TaskTracker,
     /// Held while an entry is paused or resumed.
     pausing: tokio::sync::Mutex<()>,
 }
 
-/// So many runs that only read at a time: each holds a thread while the daemon takes its time.
+/// The most runs that only read at a time. Each holds a thread while the daemon answers.
 const MAX_CONCURRENT_READS: usize = 32;
-/// So long the first look at the volumes is waited for.
+/// How long a request waits for the first look at the volumes.
 const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Program {
@@ -61,7 +61,7 @@ impl Program {
         }
     }
 
-    /// A daemon to work with, unless the program ends.
+    /// Connects to the configuration's daemon, unless the program ends.
     async fn connection(&self, config: &Config) -> Result<Arc<Connection>> {
         let connection = self.shared.daemons.get(config).await?;
         if self.shared.ending.is_cancelled() {
@@ -94,7 +94,7 @@ impl Program {
             if is_of_interest {
                 shared.changed.notify_one();
             }
-            // Whoever waited may be gone.
+            // The request may be gone.
             _ = send.send(finished);
             drop(connection);
         });
@@ -105,7 +105,7 @@ impl Program {
         Launched { id, is_waiting, finished }
     }
 
-    /// What is known before the first look is over.
+    /// The report until the first look is done.
     fn not_looked_yet(&self) -> Report {
         Report {
             serving: true,
@@ -142,7 +142,7 @@ impl Core for Program {
     }
 
     async fn launch(&self, call: Call) -> Result<Launched> {
-        // The end waits for it from here on.
+        // The program's end waits for this run from here on.
         let _started = self.running.token();
         let config = &self.shared.config;
         let connection = self.connection(config).await?;
@@ -178,8 +178,8 @@ impl Core for Program {
         let (script, arguments) = blocking::run(move || loaded.load()).await?;
         let connection = self.connection(&entry.config).await?;
         let environment = self.shared.environment_of_entry(&entry, &connection);
-        // Without the entry: what its last run was, and when, is not changed by a look at what the
-        // next would do.
+        // A rehearsal is not a run of the entry: the entry's last run and its time stay as they
+        // are.
         let (trigger, timeout) = (Trigger::Http, entry.timeout);
         let request =
             RunRequest { script, arguments, trigger, entry: None, dry_run: true, timeout };
@@ -187,7 +187,7 @@ impl Core for Program {
     }
 
     async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool> {
-        // One at a time, so that what is remembered last is what was done last.
+        // One call at a time, so that the state on disk is that of the last call.
         let _pausing = self.pausing.lock().await;
         let paused = if pause { self.view.pause(key) } else { self.view.resume(key) };
         let Some(paused) = paused else { return Ok(false) };
@@ -208,7 +208,7 @@ impl Core for Program {
         if fresh {
             self.freshness.clone().look_now().await;
         }
-        // The first look is under way right after the start.
+        // The first look begins right after the start.
         let mut report = self.freshness.report();
         match tokio::time::timeout(FIRST_LOOK_TIMEOUT, report.wait_for(Option::is_some)).await {
             Ok(Ok(report)) => report.clone().unwrap_or_default(),
@@ -230,7 +230,7 @@ impl Core for Program {
     }
 }
 
-/// The keys of the entries that were paused before the program was started.
+/// The keys of the entries that are paused, as kept on disk.
 pub(super) fn paused(data_dir: &Path) -> BTreeSet<String> {
     let path = data_dir.join(PAUSED);
     let read = match fs::read(&path) {

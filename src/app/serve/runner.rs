@@ -1,4 +1,4 @@
-//! Runs the crontab's lines, and remembers what came of their due times.
+//! Runs the crontab's lines, and records what came of their due times.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,7 +29,6 @@ use crate::{
     web::events::EventName,
 };
 
-/// Runs the crontab's lines.
 pub(super) struct CrontabRunner(pub(super) Arc<ServeState>);
 
 impl CrontabRunner {
@@ -55,7 +54,8 @@ impl CrontabRunner {
         };
         let queued = runs::enqueue(&environment, request, cancellation);
         if reply.is_awaited() {
-            // Whoever is told of a run finds it.
+            // The record is written before the answer, so that a client that gets the run's id
+            // finds it.
             let (recorder, run) = (self.0.recorder.clone(), queued.id().to_owned());
             blocking::run(move || recorder.write_now(&run)).await;
             reply
@@ -68,7 +68,7 @@ impl CrontabRunner {
     }
 }
 
-/// Remembers runs that were due and did not begin.
+/// Records runs that were due and did not begin.
 fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timestamp, String)>) {
     let skipped = skipped.map(|(entry, due, reason)| Skipped {
         script: entry.script.clone(),
@@ -86,7 +86,7 @@ fn skip(store: &Store, skipped: impl Iterator<Item = (Arc<CrontabEntry>, Timesta
     }
 }
 
-/// Notifies people that a line could not be started, or that it could be started again.
+/// Reports that a line could not be started, or resolves that problem.
 fn report_start(state: &ServeState, entry: &Arc<CrontabEntry>, due: Due, started: Result<()>) {
     let script = &entry.script;
     let key = format!("entry {}", entry.key);
@@ -124,7 +124,7 @@ impl Runner for CrontabRunner {
             reply.send(Err(error.clone()));
         }
         if let Some(begins) = begins.filter(|_| ran.is_err()) {
-            // The scheduler waits for the beginning also of a run that could not be started.
+            // The scheduler waits for the beginning even of a run that could not be started.
             begins.await;
         }
         let end = match &ran {

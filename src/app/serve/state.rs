@@ -1,4 +1,4 @@
-//! What the crontab's runs, those over HTTP and the looks at the volumes have in common.
+//! The state that the crontab's runs, the runs over HTTP and the looks at the volumes share.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::daemons::Daemons;
 use crate::{
     app::{Connection, run_environment, settings},
-    clock::ZonedClock,
+    clock::{Clock as _, SystemClock, ZonedClock},
     config::Config,
     error::Error,
     notify::Notifier,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) struct ServeState {
-    /// The configuration, without what the crontab sets.
+    /// The configuration, without the settings of the crontab's lines.
     pub(super) config: Arc<Config>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) queue: Arc<RunQueue>,
@@ -29,15 +29,39 @@ pub(super) struct ServeState {
     pub(super) hub: Arc<Hub>,
     /// The crontab in force.
     pub(super) following: Mutex<Crontab>,
-    /// What is wrong with a newer crontab, which was not taken.
+    /// The errors of a newer crontab, which is not in force.
     pub(super) refused: Mutex<Vec<Error>>,
-    /// What is known of the volumes may be other than before: it is worth a look.
+    /// Notified when the state of a volume may have changed, for the next look.
     pub(super) changed: Notify,
-    /// The program ends: nothing new is started.
+    /// Cancelled when the program is told to end: no new run starts.
     pub(super) ending: CancellationToken,
 }
 
 impl ServeState {
+    /// The state at the start, over this store of runs and this crontab. `ending` is cancelled when
+    /// the program is told to end.
+    pub(super) fn new(
+        config: Config,
+        store: Arc<Store>,
+        notifier: Arc<Notifier>,
+        crontab: Crontab,
+        ending: CancellationToken,
+    ) -> Self {
+        let hub = Arc::new(Hub::new(format!("{:x}", SystemClock.now().as_microsecond())));
+        Self {
+            recorder: Arc::new(Recorder::new(store, Arc::new(SystemClock))),
+            queue: Arc::new(RunQueue::new(config.max_concurrent)),
+            notifier,
+            daemons: Daemons::new(Arc::new(hub.progress().clone())),
+            hub,
+            following: Mutex::new(crontab),
+            refused: Mutex::default(),
+            changed: Notify::new(),
+            ending,
+            config: Arc::new(config),
+        }
+    }
+
     pub(super) fn store(&self) -> &Arc<Store> {
         self.recorder.store()
     }
@@ -47,7 +71,7 @@ impl ServeState {
         lock(&self.following).clone()
     }
 
-    /// What is wrong with a newer crontab, which was not taken.
+    /// The errors of a newer crontab, which is not in force.
     pub(super) fn refused(&self) -> Vec<Error> {
         lock(&self.refused).clone()
     }
@@ -81,10 +105,10 @@ impl ServeState {
         connection: &Connection,
     ) -> RunEnvironment {
         RunEnvironment {
-            // Days and weeks are counted where the line is due.
+            // Days and weeks are counted in the line's time zone.
             clock: Arc::new(ZonedClock(entry.schedule.zone().clone())),
-            // Runs that want the same volume or destination take turns, as long as their time
-            // allows.
+            // Runs that want the same volume or destination wait for each other, as long as their
+            // timeout allows.
             lock_wait: entry.timeout,
             ..self.environment(&entry.config, settings(&entry.config), connection)
         }

@@ -1,4 +1,4 @@
-//! Which backups a repository has.
+//! The backups in a repository.
 
 use std::sync::Mutex;
 
@@ -32,20 +32,20 @@ impl StoredBackup {
 /// The backups of one repository.
 #[derive(Default)]
 pub(super) struct Catalogue {
-    /// The snapshot files read so far: a file never changes.
+    /// The snapshot files read so far. A file never changes, so it is read once.
     files: Mutex<Vec<SnapshotFile>>,
 }
 
 impl Catalogue {
-    /// Forgets what was read: another repository may be there now.
+    /// Forgets the files that were read, because the destination may hold another repository now.
     pub(super) fn clear(&self) {
         lock(&self.files).clear();
     }
 
-    /// Every backup that is there.
+    /// All backups in the repository.
     ///
     /// # Errors
-    /// Where one of them can't be read.
+    /// If one of the backups can't be read.
     pub(super) fn all(&self, repository: &OpenRepository) -> Result<Vec<StoredBackup>> {
         let mut files = lock(&self.files);
         repository.backend().take_failure();
@@ -58,16 +58,17 @@ impl Catalogue {
                     .map_err(|error| repository.failure("cannot list the backups", &error))
             })
         };
-        // Another host may delete a backup between its listing and its reading.
+        // Another host may delete a backup after it was listed and before it is read. Then all are
+        // listed again.
         *files = list(known).or_else(|_| list(Vec::new()))?;
         Ok(files.iter().filter_map(StoredBackup::of).collect())
     }
 
-    /// One backup, for a delete: what is deleted depends on what else is there, so every backup
+    /// One backup, for a deletion. What is deleted depends on the other backups, so all of them
     /// must be readable.
     ///
     /// # Errors
-    /// Where there is no such backup, or one can't be read.
+    /// If there is no such backup, or if any backup can't be read.
     pub(super) fn find(
         &self,
         repository: &OpenRepository,
@@ -76,10 +77,10 @@ impl Catalogue {
         find(self.all(repository)?, url)
     }
 
-    /// One backup, to inspect or restore: others that can't be read do not stand in its way.
+    /// One backup, for an inspection or a restore. Other backups that can't be read do not matter.
     ///
     /// # Errors
-    /// Where there is no such backup, or no file of one can be read.
+    /// If there is no such backup, or if no backup at all can be read.
     pub(super) fn find_readable(
         &self,
         repository: &OpenRepository,
@@ -91,7 +92,7 @@ impl Catalogue {
         }
     }
 
-    /// The backups whose files can be read, with a warning of each that can't.
+    /// The backups that can be read, with a warning for each that can't.
     fn readable(&self, repository: &OpenRepository) -> Result<Vec<StoredBackup>> {
         let backend = repository.backend();
         let unlisted = |error: &RusticError| repository.failure("cannot list the backups", error);
@@ -116,7 +117,7 @@ impl Catalogue {
         Ok(backups)
     }
 
-    /// The bytes in the files of the backup with this tree, where they were counted.
+    /// The bytes in the files of the backup with this tree, if they were counted.
     pub(super) fn bytes(&self, tree: TreeId) -> Option<u64> {
         let files = lock(&self.files);
         let file = files.iter().find(|file| file.tree == tree)?;

@@ -1,4 +1,4 @@
-//! Making a backup: a snapshot is copied, proved whole, and only then visible.
+//! Making a backup. A snapshot is copied and proven whole. Only then the backup becomes visible.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::{
     error::{ErrorKind, Result},
 };
 
-/// Half written files that are older were left by a process of this host that is gone.
+/// Unfinished files that are older than this were left by a process that has ended.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 impl DestinationRepository {
-    /// Copies a snapshot to the destination; the backup's name.
+    /// Copies a snapshot to the destination, and returns the backup's name.
     ///
     /// # Errors
-    /// Where anything can't be read or written; then there is no backup.
+    /// If anything can't be read or written. There is then no backup.
     pub(in crate::daemon) fn create(
         &self,
         local: &LocalRepository,
@@ -52,8 +52,9 @@ impl DestinationRepository {
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
         let copy = || self.copy_and_prove(&source, &file, &repository, &volume.name);
-        // The first copy relies on what is there already. Where something of that is missing then,
-        // another host has marked it as unused or removed it: the second copy writes it anew.
+        // The first copy skips data that the destination already has. If some of that is missing in
+        // the check, another host has marked it as unused or removed it. The second copy writes it
+        // again.
         let copied = copy().or_else(|error| match error.kind {
             ErrorKind::Repository if source.backend().failure().is_none() => copy(),
             _ => Err(error),
@@ -64,7 +65,7 @@ impl DestinationRepository {
         Ok(record.backup)
     }
 
-    /// Copies what the snapshot `file` names. The file itself is held back.
+    /// Copies the data of the snapshot `file`. The file itself is held back.
     fn copy_and_prove(
         &self,
         source: &OpenRepository,
@@ -76,7 +77,8 @@ impl DestinationRepository {
         into.forget_index();
         into.backend().hold_snapshots();
         guarded("the backup", || {
-            // What other hosts wrote since is not copied again.
+            // The index includes what other hosts wrote in between, so that this is not copied
+            // again.
             let indexed = into.indexed_for(&piece)?;
             let copied: RusticResult<()> = source.indexed()?.copy(&indexed, [file]);
             copied.map_err(|error| {

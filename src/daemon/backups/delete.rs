@@ -1,4 +1,4 @@
-//! Deleting a backup, and giving back the space that only it used.
+//! Deleting a backup, and freeing the space that only this backup used.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::{
     error::Result,
 };
 
-/// How often space is given back at most.
+/// Space is freed at most this often.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(24);
-/// The mark that says when space was last given back.
+/// The name of the mark whose age tells when space was last freed.
 const PRUNED: &str = "convoy-backups.pruned";
 
 impl DestinationRepository {
-    /// Removes a backup. Space comes back a day later: until then another host's backup may rely on
-    /// it.
+    /// Removes a backup. Its space is freed a day later, because another host's backup may rely on
+    /// the data until then.
     ///
     /// # Errors
-    /// Where there is no such backup, or it can't be removed.
+    /// If there is no such backup, or it can't be removed.
     pub(in crate::daemon) fn delete(&self, url: &StoredUrl<'_>) -> Result<()> {
         self.refuse_roots()?;
         let _gate = self.alone();
@@ -39,7 +39,7 @@ impl DestinationRepository {
     }
 }
 
-/// Marks what is unused, and removes what was marked a day ago; at most once a day.
+/// Marks unused data, and removes data that was marked a day ago. Runs at most once a day.
 fn prune(repository: &OpenRepository) -> Result<()> {
     if repository.backend().marked(PRUNED)?.is_some_and(|age| age < PRUNE_INTERVAL) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The repository of one destination, kept open, and the locks that keep backups and deletes apart.
+//! The repository of one destination, kept open, and the locks between backups and deletions.
 
 use std::{
     fs::File,
@@ -22,24 +22,25 @@ use crate::{
 pub(super) enum Location {
     /// `<destination>/repository`
     Folder(PathBuf),
-    /// `repository` below the destination's path in a bucket, where nothing can be locked.
+    /// `repository` below the destination's path in a bucket. A bucket has no locks.
     Bucket(Bucket),
 }
 
 /// The repository of one destination.
 ///
 /// A thread that needs several of the locks takes them in the order of the fields: `gate`,
-/// `writing`, `open`, the catalogue's. The lock in the destination's folder, against other
-/// processes, is taken with none but the first two held.
+/// `writing`, `open`, then the catalogue's. The lock file in the destination, against other
+/// processes, is taken while only `gate` and `writing` may be held.
 pub(in crate::daemon) struct DestinationRepository {
     location: Location,
     /// This daemon's own root.
     root: Root,
     pub(super) access: Access,
     lock_timeout: Duration,
-    /// A delete runs alone in this process; everything else reads what it would remove.
+    /// Held alone by a deletion in this process. Shared by all work that reads what a deletion
+    /// would remove.
     gate: RwLock<()>,
-    /// The backups of this process run one after the other.
+    /// Held by a backup, so that the backups of this process run one after the other.
     writing: Mutex<()>,
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
@@ -71,9 +72,8 @@ impl DestinationRepository {
         }
     }
 
-    /// Refuses to write into a daemon's own folder, this one's or another's: its next start would
-    /// take the backups for what a crash left. Backups that are there may be read, so that they can
-    /// be got out.
+    /// Refuses to write into the root of any daemon, because its next start would take the backups
+    /// for the remains of a crash. Existing backups may be read, so that they can be recovered.
     pub(super) fn refuse_roots(&self) -> Result<()> {
         let Location::Folder(folder) = &self.location else { return Ok(()) };
         let path = folder.parent().unwrap_or(folder);
@@ -92,15 +92,15 @@ impl DestinationRepository {
         }
     }
 
-    /// Whether there is a repository.
+    /// Whether the destination has a repository.
     ///
     /// # Errors
-    /// Where it can't be read, or only a part of it is there.
+    /// If the destination can't be read, or if only a part of a repository is there.
     pub(in crate::daemon) fn is_used(&self) -> Result<bool> {
         self.backend().exists()
     }
 
-    /// The repository; `None` where there is none yet.
+    /// The repository; `None` if there is none yet.
     pub(super) fn existing(&self) -> Result<Option<Arc<OpenRepository>>> {
         let mut open = lock(&self.open);
         if !self.backend().exists()? {
@@ -108,7 +108,7 @@ impl DestinationRepository {
             return Ok(None);
         }
         if let Some(repository) = &*open {
-            // The key fits the repository that was there before; another one may be there now.
+            // The key fits the repository that was opened before. Another one may be there now.
             if repository.plain().is_ok() {
                 return Ok(Some(repository.clone()));
             }
@@ -120,7 +120,7 @@ impl DestinationRepository {
         Ok(Some(fresh))
     }
 
-    /// The repository, made where there is none.
+    /// The repository, created if there is none.
     pub(super) fn existing_or_new(&self) -> Result<Arc<OpenRepository>> {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
@@ -132,7 +132,7 @@ impl DestinationRepository {
         let made =
             match OpenRepository::create(self.backend(), self.access.password(), alone.is_some()) {
                 Ok(made) => made,
-                // Where there are no locks, another host may have been first.
+                // Without locks, another host may have created the repository first.
                 Err(error) => return self.existing()?.ok_or(error),
             };
         let made = Arc::new(made);
@@ -140,23 +140,23 @@ impl DestinationRepository {
         Ok(made)
     }
 
-    /// Keeps the deletes of this process away while the guard lives.
+    /// Holds off deletions in this process while the guard lives.
     pub(super) fn without_deletes(&self) -> RwLockReadGuard<'_, ()> {
         sync::read(&self.gate)
     }
 
-    /// Keeps everything else of this process away while the guard lives.
+    /// Holds off all other work in this process while the guard lives.
     pub(super) fn alone(&self) -> RwLockWriteGuard<'_, ()> {
         sync::write(&self.gate)
     }
 
-    /// Keeps other backups of this process away while the guard lives.
+    /// Holds off other backups in this process while the guard lives.
     pub(super) fn one_backup(&self) -> MutexGuard<'_, ()> {
         lock(&self.writing)
     }
 
-    /// Takes the lock that other processes and hosts respect: `alone`, or beside others who do not.
-    /// `None` where the file system has no locks, or the destination is a bucket.
+    /// Takes the lock that other processes and hosts respect: exclusive if `alone`, otherwise
+    /// shared. `None` if the file system has no locks, or if the destination is a bucket.
     pub(super) fn lock_file(&self, alone: bool) -> Result<Option<File>> {
         match &self.location {
             Location::Folder(folder) => lock_file(folder, alone, self.lock_timeout),
@@ -164,11 +164,12 @@ impl DestinationRepository {
         }
     }
 
-    /// [`DestinationRepository::lock_file`] for readers: it keeps deletes of other hosts away where
-    /// that is possible.
+    /// As [`DestinationRepository::lock_file`], for readers: holds off deletions of other hosts if
+    /// possible.
     pub(super) fn reading_lock(&self) -> Result<Option<File>> {
         match self.lock_file(false) {
-            // A process that may only read the destination can't lock it either.
+            // A process that can only read the destination can't lock it either. It reads without
+            // the lock.
             Err(error) if error.kind != ErrorKind::Busy => Ok(None),
             other => other,
         }

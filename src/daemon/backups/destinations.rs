@@ -21,17 +21,18 @@ use crate::{
     sync::lock,
 };
 
-/// How long another process's lock on a destination is waited for.
+/// How long a backup or deletion waits for another process's lock on a destination.
 const DESTINATION_LOCK_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// The destinations that this process has used, each with its repository kept open.
+/// The destinations that this process has used, each with an open repository.
 pub(in crate::daemon) struct Destinations {
     access: Access,
     /// This daemon's own root.
     root: Root,
     s3: S3Options,
     lock_timeout: Duration,
-    /// By address: without its region, because a wrong region must not stay in force.
+    /// By [`Destination::address`], which includes the region. So asking with a wrong region once
+    /// does not affect later requests.
     known: Mutex<HashMap<String, Arc<DestinationRepository>>>,
 }
 
@@ -40,17 +41,18 @@ impl Destinations {
         Self { access, root, s3, lock_timeout: DESTINATION_LOCK_TIMEOUT, known: Mutex::default() }
     }
 
-    /// Tests do not wait for locks.
+    /// For tests, which do not wait for locks.
     #[cfg(test)]
     fn impatient(access: Access) -> Self {
         let root = Root::at(std::path::Path::new("/nowhere/at/all"));
         Self { lock_timeout: Duration::ZERO, ..Self::new(access, root, S3Options::default()) }
     }
 
-    /// The repository of a destination, whether it is made already or not.
+    /// The repository of a destination, whether it exists or not.
     ///
     /// # Errors
-    /// A scheme that this daemon does not have, or a folder that is not there, in Convoy's words.
+    /// If this daemon does not support the URL's scheme, or the folder is missing; the error has
+    /// Convoy's words.
     pub(in crate::daemon) fn at(
         &self,
         destination: &Destination,

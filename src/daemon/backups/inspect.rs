@@ -1,4 +1,4 @@
-//! Looking at backups: all of them, or one and whether it is whole.
+//! Listing all backups, and inspecting one.
 
 use jiff::tz::TimeZone;
 
@@ -16,7 +16,7 @@ impl DestinationRepository {
     /// The backups at the destination, of one volume or of all.
     ///
     /// # Errors
-    /// As Convoy does, for a volume that has none; and whenever a backup's file can't be read.
+    /// If a backup's file can't be read. For a volume without backups, Convoy's error.
     pub(in crate::daemon) fn list(
         &self,
         destination: &Destination,
@@ -39,10 +39,10 @@ impl DestinationRepository {
         }
     }
 
-    /// One backup, after the proof ([`prove`]) that it is whole.
+    /// One backup, after [`prove`] has proven that it is whole.
     ///
     /// # Errors
-    /// Where there is no such backup, or something that it needs is missing.
+    /// If there is no such backup, or if some of its data is missing.
     pub(in crate::daemon) fn inspect(
         &self,
         url: &StoredUrl<'_>,

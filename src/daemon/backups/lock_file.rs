@@ -12,15 +12,15 @@ use crate::{
     files::write_error,
 };
 
-/// How often a lock that another process holds is tried.
+/// The pause between two attempts to take a lock that another process holds.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Takes the lock of the repository in `folder`, which is made where it is missing: `alone`, or
-/// beside others who do not. `None` where the file system has no locks.
+/// Takes the lock of the repository in `folder`, which is created if it is missing: exclusive if
+/// `alone`, otherwise shared. `None` if the file system has no locks.
 ///
 /// # Errors
-/// [`ErrorKind::Busy`] where another process holds the lock for longer than `timeout`; where the
-/// folder can't be written.
+/// [`ErrorKind::Busy`] if another process holds the lock for longer than `timeout`; another kind if
+/// the folder can't be written.
 pub(super) fn lock_file(folder: &Path, alone: bool, timeout: Duration) -> Result<Option<File>> {
     let path = folder.join("convoy-backups.lock");
     let mut options = File::options();

@@ -1,6 +1,6 @@
-//! The proof that a backup is whole, without reading the content of its files: its folders are
-//! read, every piece is in the index, and the packs that hold the pieces are there, with the right
-//! sizes.
+//! The proof that a backup is whole, without reading the content of its files. The proof reads the
+//! backup's folders, finds every piece in the index, and checks that the packs with these pieces
+//! exist and have the right sizes.
 
 use std::{collections::HashSet, path::PathBuf};
 
@@ -14,17 +14,16 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// Proves that everything under a tree is there.
+/// Proves that everything in a tree is there.
 ///
 /// # Errors
-/// [`ErrorKind::Repository`] where something is missing; another kind where that can't be found
-/// out.
+/// [`ErrorKind::Repository`] if something is missing; another kind if that can't be determined.
 pub(super) fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
     let packs = packs_of(repository, tree)?;
     prove_packs(repository, packs)
 }
 
-/// The packs that hold what is under a tree.
+/// The packs that hold the content of a tree.
 fn packs_of(repository: &OpenRepository, tree: TreeId) -> Result<HashSet<PackId>> {
     let indexed = repository.indexed()?;
     let (mut visited, mut packs) = (HashSet::new(), HashSet::new());
@@ -60,7 +59,7 @@ fn packs_of(repository: &OpenRepository, tree: TreeId) -> Result<HashSet<PackId>
     Ok(packs)
 }
 
-/// Proves that these packs are there, with the sizes that the index gives them.
+/// Proves that these packs exist, with the sizes in the index.
 fn prove_packs(repository: &OpenRepository, mut packs: HashSet<PackId>) -> Result<()> {
     let unreadable = |error: &RusticError| repository.failure("cannot read the index", error);
     let sizes = repository.backend().pack_sizes(&packs.iter().map(|pack| **pack).collect())?;

@@ -1,4 +1,4 @@
-//! What is known of a backup: its tags, as this program and Convoy's API write them.
+//! What a backup's tags say, in this program's form and in the API's.
 
 use std::collections::HashMap;
 
@@ -16,19 +16,19 @@ use crate::{
     error::Result,
 };
 
-/// What a backup's tags say.
+/// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::daemon) struct Record {
     /// `backup-` and 16 hex digits.
     pub(in crate::daemon) backup: String,
     pub(in crate::daemon) volume: String,
     pub(in crate::daemon) volume_created: Timestamp,
-    /// The size that was asked for, in bytes.
+    /// The requested size of the volume, in bytes.
     pub(in crate::daemon) volume_size: u64,
     pub(in crate::daemon) snapshot: String,
     pub(in crate::daemon) snapshot_created: Timestamp,
     pub(in crate::daemon) created: Timestamp,
-    /// Bytes in the backup's files. There is no tag for them: the repository counts them itself.
+    /// The bytes in the backup's files. No tag has them: the repository counts them.
     pub(in crate::daemon) bytes: Option<u64>,
 }
 
@@ -45,7 +45,7 @@ impl Record {
         ])
     }
 
-    /// The record of a backup; `None` for a snapshot that this program did not make.
+    /// The record of a backup; `None` for a restic snapshot that this program did not make.
     pub(super) fn of(file: &SnapshotFile) -> Option<Self> {
         let tags: HashMap<_, _> = file.tags.iter().filter_map(|tag| tag.split_once('=')).collect();
         let text = |name: &str| tags.get(name).map(|value| (*value).to_owned());
@@ -62,7 +62,7 @@ impl Record {
         })
     }
 
-    /// The backup as the API tells of it.
+    /// The backup in the API's form.
     pub(super) fn backup(&self, destination: &Destination, zone: &TimeZone) -> Backup {
         let time = |time: Timestamp| api_time(time, zone).to_string();
         let always = [
@@ -90,10 +90,10 @@ pub(in crate::daemon) struct StoredUrl<'a> {
 }
 
 impl<'a> StoredUrl<'a> {
-    /// The parts of `url`, whose destination is given because the parts borrow it.
+    /// The parts of `url`. The caller passes the destination, because the result borrows it.
     ///
     /// # Errors
-    /// For a URL of Amazon's EBS.
+    /// For the URL of an EBS snapshot.
     pub(in crate::daemon) fn of(url: &'a BackupUrl, destination: &'a Destination) -> Result<Self> {
         match url {
             BackupUrl::Stored { backup, volume, .. } => Ok(Self { destination, backup, volume }),

@@ -16,10 +16,11 @@ use crate::{
 };
 
 impl DestinationRepository {
-    /// Restores a backup to an empty folder, the files of `volume`; what the backup's tags say.
+    /// Restores a backup into an empty folder, as the files of `volume`. Returns what the backup's
+    /// tags say.
     ///
     /// # Errors
-    /// Where there is no such backup, or anything of it can't be read or written.
+    /// If there is no such backup, or if its data can't be read or written.
     pub(in crate::daemon) fn restore(
         &self,
         url: &StoredUrl<'_>,

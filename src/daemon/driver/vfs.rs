@@ -13,7 +13,7 @@ use crate::{
     files::{move_folder, sync_folder, write_error},
 };
 
-/// Named as the driver of Convoy's that it stands for.
+/// Has the name of the driver in Convoy that it replaces.
 #[derive(Debug)]
 pub(in crate::daemon) struct Vfs {
     volumes: PathBuf,
@@ -39,7 +39,7 @@ impl Driver for Vfs {
     fn create(&self, volume: &str) -> Result<Created> {
         let folder = self.path(volume);
         match fs::DirBuilder::new().mode(0o755).create(&folder) {
-            // As Convoy's driver does.
+            // Convoy's driver also accepts an existing folder.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {
                 Ok(Created::WithFilesThatWereThere)
             }
@@ -64,7 +64,7 @@ impl Driver for Vfs {
     }
 }
 
-/// What kept a volume's folder from being moved away.
+/// The error for a volume's folder that could not be moved.
 fn not_moved(folder: &Path, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices => {

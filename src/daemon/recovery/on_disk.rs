@@ -1,8 +1,8 @@
-//! What lies on disk of volumes.
+//! The places on disk that belong to volumes.
 
 use super::super::{driver::Driver, root::Root, state::StateFolder};
 
-/// What lies on disk of volumes, and what is remembered of them there.
+/// The places on disk that belong to volumes: the root, their files and their states.
 #[derive(Clone, Copy)]
 pub(in crate::daemon) struct OnDisk<'a> {
     pub(in crate::daemon) root: &'a Root,

@@ -1,9 +1,9 @@
-//! A volume's files are moved away first, then its state is removed, then its snapshots and the
-//! files.
+//! Removing a volume. Its files are moved away first, then its state is removed, and then its
+//! snapshots and files.
 //!
-//! A crash in between is finished by the next start. The other way round it would leave a folder
-//! that looks forgotten, and the next volume of that name would get the files that were to be
-//! deleted.
+//! The next start finishes a removal that a crash interrupted. The opposite order would leave a
+//! folder that looks forgotten, and the next volume of that name would get files that should have
+//! been deleted.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -19,8 +19,8 @@ use crate::{
 /// Removes a volume with its files and snapshots.
 ///
 /// # Errors
-/// Where the files can't be moved away or the state can't be removed; then the volume is still
-/// there. What can't be removed after that is only a warning.
+/// If the files can't be moved away or the state can't be removed. The volume is then still there.
+/// Anything that can't be removed later is only a warning.
 pub(in crate::daemon) fn remove(
     disk: OnDisk<'_>,
     volumes: &Volumes,
@@ -48,7 +48,7 @@ pub(in crate::daemon) fn remove(
     Ok(())
 }
 
-/// Gives a volume that is still listed its state back, which may have gone already, and its files.
+/// Restores the state and the files of a volume whose removal failed.
 fn undo(disk: OnDisk<'_>, volume: &VolumeState, moved_to: Option<&Path>) {
     _ = disk.state.save(volume);
     if let Some(removed) = moved_to
@@ -62,17 +62,17 @@ fn undo(disk: OnDisk<'_>, volume: &VolumeState, moved_to: Option<&Path>) {
     }
 }
 
-/// Finishes a removal that a crash cut off, where `volume`'s files lie in the staging folder; a
+/// Finishes an interrupted removal of a volume whose files are in the staging folder, and adds a
 /// sentence on it.
 ///
 /// # Errors
-/// Where the state can't be removed.
+/// If the state can't be removed.
 pub(super) fn finish(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
     volume: &str,
 ) -> Result<String> {
-    // A volume with files is a later one of that name.
+    // If the volume has files, it is a newer volume of the same name.
     if !disk.driver.path(volume).exists() && volumes.remove(volume).is_some() {
         disk.state.remove(volume)?;
     }

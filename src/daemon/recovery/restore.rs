@@ -1,10 +1,13 @@
-//! A volume's files are restored aside, and moved in place only when they are whole and on disk.
+//! Restoring a volume. Its files are written elsewhere, and moved in place only when they are
+//! complete and on disk.
 //!
-//! The steps, with what a crash after each of them leaves:
-//! 1. A folder in `volumes/.staging/` is filled: the start removes it.
-//! 2. The volume's state is written, with the folder's inode as `restoring`: the same.
-//! 3. The folder moves in place: the start removes it, known by its inode, and the state.
-//! 4. The state is written without `restoring`: the volume is whole.
+//! The steps, and how a start repairs a crash after each of them:
+//! 1. A folder in `volumes/.staging/` is filled. The start removes the folder.
+//! 2. The volume's state is written, with the folder's inode as `restoring`. The start removes
+//!   both.
+//! 3. The folder moves in place. The start recognises it by its inode, and removes it and the
+//!   state.
+//! 4. The state is written without `restoring`. The volume is complete.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +26,7 @@ use crate::{
     files::{remove_all, write_error},
 };
 
-/// Refuses to restore to a name whose folder is there.
+/// Refuses to restore a volume whose folder already exists.
 pub(in crate::daemon) fn refuse_taken_folder(disk: OnDisk<'_>, volume: &str) -> Result<()> {
     let folder = disk.driver.path(volume);
     if fs::symlink_metadata(&folder).is_err() {
@@ -38,11 +41,11 @@ pub(in crate::daemon) fn refuse_taken_folder(disk: OnDisk<'_>, volume: &str) -> 
     ))
 }
 
-/// Makes a volume with the files that `fill` writes into an empty folder. `former` is the state of
-/// a forgotten volume of that name: where this fails, it is what is left.
+/// Creates a volume with the files that `fill` writes into an empty folder. `former` is the state
+/// of a forgotten volume of that name, and is kept if the restore fails.
 ///
 /// # Errors
-/// Where `fill` fails, or something can't be written.
+/// If `fill` fails, or a file can't be written.
 pub(in crate::daemon) fn restore(
     disk: OnDisk<'_>,
     volume: &mut VolumeState,
@@ -70,8 +73,8 @@ fn put_in_place(disk: OnDisk<'_>, staged: &Path, volume: &mut VolumeState) -> Re
     Ok(())
 }
 
-/// Removes the files of a restore that failed, and then its state. Where the files can't be
-/// removed, the state stays: it tells the next start to remove them.
+/// Removes the files of a failed restore, and then its state. If the files can't be removed, the
+/// state stays, and tells the next start to remove them.
 fn undo(disk: OnDisk<'_>, staged: &Path, volume: &VolumeState, former: Option<&VolumeState>) {
     let placed = volume.restoring.map_or(Ok(()), |inode| remove_placed(disk, &volume.name, inode));
     if placed.and_then(|()| remove_all(staged)).is_ok() {
@@ -82,7 +85,7 @@ fn undo(disk: OnDisk<'_>, staged: &Path, volume: &VolumeState, former: Option<&V
     }
 }
 
-/// Removes the files of a volume where they are the folder with this inode, the restored one.
+/// Removes a volume's folder if its inode shows that the restore put it there.
 fn remove_placed(disk: OnDisk<'_>, volume: &str, inode: u64) -> std::io::Result<()> {
     let folder = disk.driver.path(volume);
     if fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.ino() == inode) {
@@ -92,10 +95,10 @@ fn remove_placed(disk: OnDisk<'_>, volume: &str, inode: u64) -> std::io::Result<
     }
 }
 
-/// Undoes the restores that a crash cut off after step 2; a sentence on each.
+/// Undoes the restores that a crash interrupted after step 2, and adds a sentence on each.
 ///
 /// # Errors
-/// Where something can't be removed or written.
+/// If a file can't be removed or written.
 pub(super) fn undo_unfinished(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
@@ -121,7 +124,7 @@ pub(super) fn undo_unfinished(
     Ok(sentences)
 }
 
-/// The sentence on a restore that a crash cut off after step 1; the start empties the staging
+/// The sentence on a restore that a crash interrupted after step 1. The start empties the staging
 /// folder.
 pub(super) fn staged_files_removed(volume: &str) -> String {
     format!(

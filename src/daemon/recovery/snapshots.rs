@@ -1,5 +1,6 @@
-//! A snapshot is written to the repository first and to its volume's state last; it is removed in
-//! the opposite order. So what a crash leaves is a snapshot that no state knows.
+//! Taking and removing snapshots. A snapshot is written to the repository first, and to its
+//! volume's state last. It is removed in the opposite order. So a crash leaves a snapshot that is
+//! in no state.
 
 use std::collections::HashSet;
 
@@ -20,11 +21,11 @@ use crate::{
     text::counted,
 };
 
-/// Takes a snapshot of a volume's files; the volume as it was before, and the snapshot.
+/// Takes a snapshot of a volume's files. Returns the volume as it was before, and the snapshot.
 ///
 /// # Errors
-/// Where there is no such volume, a file can't be read, or the repository or the state can't be
-/// written; then there is no snapshot.
+/// If there is no such volume, a file can't be read, or the repository or the state can't be
+/// written. There is then no snapshot.
 pub(in crate::daemon) fn create(
     volumes: &Volumes,
     local: &LocalRepository,
@@ -50,8 +51,8 @@ pub(in crate::daemon) fn create(
 /// Removes a snapshot.
 ///
 /// # Errors
-/// Where there is no such snapshot, or the state can't be written. Data that can't be removed is only a
-/// warning.
+/// If there is no such snapshot, or the state can't be written. Data that can't be removed is only
+/// a warning.
 pub(in crate::daemon) fn delete(
     volumes: &Volumes,
     local: &LocalRepository,
@@ -70,11 +71,12 @@ pub(in crate::daemon) fn delete(
     })
 }
 
-/// Removes the snapshots that are of no volume and tagged as this daemon tags what it takes. All
-/// else stays, backups above all: the repository may have been named as a destination by mistake.
+/// Removes the snapshots that no volume's state has and that carry the tags of this daemon's
+/// snapshots. Everything else stays, above all backups: the repository may have been used as a
+/// destination by mistake.
 ///
 /// # Errors
-/// Where the repository's folder can't be read.
+/// If the repository's folder can't be read.
 pub(super) fn remove_unknown(
     root: &Root,
     local: &LocalRepository,
@@ -120,7 +122,7 @@ pub(super) fn remove_unknown(
     Ok(())
 }
 
-/// What was done with unknown snapshots, in a sentence each.
+/// Sentences on what happened to unknown snapshots.
 fn summary(root: &Root, removed: usize, others: usize) -> Vec<String> {
     let mut sentences = Vec::new();
     if removed > 0 {

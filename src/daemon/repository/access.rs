@@ -1,4 +1,4 @@
-//! What every repository of one daemon is opened and written with.
+//! What all repositories of one daemon are opened and written with.
 
 use std::sync::{Arc, Once};
 
@@ -15,12 +15,12 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// The password; the empty one where none is set.
+    /// The password; empty if none is set.
     pub(crate) fn password(&self) -> &str {
         self.password.as_deref().unwrap_or_default()
     }
 
-    /// Warns, once a process, of a backup that is made without a password.
+    /// Warns, once per process, that a backup is made without a password.
     pub(crate) fn warn_of_plain_backups(&self) {
         static WARNED: Once = Once::new();
         if self.password.is_none() {
@@ -31,7 +31,7 @@ impl Access {
     }
 }
 
-/// Tags as this program writes them: `name=value`. restic keeps tags when it copies or rewrites
+/// Tags in this program's form, `name=value`. restic keeps tags when it copies or rewrites
 /// snapshots.
 pub(crate) fn tags(pairs: &[(&str, &str)]) -> StringList {
     let mut list = StringList::default();

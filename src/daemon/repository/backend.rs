@@ -1,9 +1,9 @@
-//! A repository's files, as the repository library reads and writes them.
+//! A repository's files, as rustic reads and writes them.
 //!
-//! Two things differ from the library's own backends. Snapshot files can be held back
-//! ([`Backend::hold_snapshots`]): nothing is visible until what they name was checked. And the
-//! first failure is kept in plain words ([`Backend::take_failure`]), because the library wraps or
-//! swallows it. Where the files are is the [`Storage`]'s matter.
+//! Two things differ from rustic's own backends. Snapshot files can be held back
+//! ([`Backend::hold_snapshots`]), so that a snapshot is visible only after its data was checked.
+//! And the first failure is kept in plain words ([`Backend::take_failure`]), because rustic wraps
+//! or swallows it. The [`Storage`] knows where the files are.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,10 +24,10 @@ use crate::{
     sync::lock,
 };
 
-/// A key that is younger may be of a host that is making the repository now.
+/// A younger key may belong to a host that is creating the repository right now.
 const YOUNG_KEY: Duration = Duration::from_hours(1);
 
-/// The files of one repository, for the library.
+/// The files of one repository, for rustic.
 #[derive(Debug)]
 pub(crate) struct Backend {
     storage: Box<dyn Storage>,
@@ -38,13 +38,13 @@ pub(crate) struct Backend {
     keys: Mutex<Vec<Id>>,
     /// The config that this process wrote, or tried to write.
     config: Mutex<Option<Bytes>>,
-    /// Tests make the disk full after so many bytes.
+    /// In tests, the disk is full after this many bytes.
     #[cfg(test)]
     pub(crate) room: std::sync::Arc<Mutex<Option<u64>>>,
 }
 
 impl Backend {
-    /// The backend of the repository whose files are in `storage`.
+    /// The backend of the repository in `storage`.
     pub(crate) fn new(storage: impl Storage + 'static) -> Self {
         Self {
             storage: Box::new(storage),
@@ -57,7 +57,7 @@ impl Backend {
         }
     }
 
-    /// The backend of the repository in a folder; `host` is in the names of temporary files.
+    /// The backend of the repository in a folder. The names of temporary files contain `host`.
     pub(crate) fn in_folder(path: &Path, host: &str) -> Self {
         let folder = Folder::new(path, host);
         #[cfg(test)]
@@ -66,7 +66,7 @@ impl Backend {
         Self::new(folder)
     }
 
-    /// Where the repository is, in people's words.
+    /// Where the repository is, for people.
     pub(crate) fn location(&self) -> String {
         self.storage.location()
     }
@@ -74,11 +74,12 @@ impl Backend {
     /// Whether there is a repository.
     ///
     /// # Errors
-    /// Where that can't be read: a failure is no proof that there is none. [`ErrorKind::Repository`]
-    /// where only the `config` is missing: a new one would make all that is there unreadable.
+    /// If that can't be read: a failure does not prove that there is no repository.
+    /// [`ErrorKind::Repository`] if only the `config` is missing, because a new one would make
+    /// everything in the repository unreadable.
     pub(crate) fn exists(&self) -> Result<bool> {
         let there = || Ok(self.storage.size(FileType::Config, &Id::default())?.is_some());
-        // Another host may make it between the two looks.
+        // Another host may create the repository between the two checks.
         if there()? || self.storage.has_files()? && there()? {
             return Ok(true);
         }
@@ -91,13 +92,13 @@ impl Backend {
             .with_hint("put it back from a copy; nothing was changed"))
     }
 
-    /// From now on, snapshot files are kept in memory instead of written.
+    /// From now on, keeps snapshot files in memory instead of writing them.
     pub(crate) fn hold_snapshots(&self) {
         *lock(&self.held) = Some(Vec::new());
         *lock(&self.failure) = None;
     }
 
-    /// Writes the snapshot file that was held back: what it names becomes visible.
+    /// Writes the snapshot file that was held back, which makes the snapshot visible.
     pub(crate) fn publish(&self) -> Result<SnapshotId> {
         let held = lock(&self.held).take().unwrap_or_default();
         let [(id, content)] = held.as_slice() else {
@@ -110,32 +111,32 @@ impl Backend {
         Ok(SnapshotId::from(*id))
     }
 
-    /// Forgets the snapshot files that were held back.
+    /// Discards the snapshot files that were held back.
     pub(crate) fn discard(&self) {
         *lock(&self.held) = None;
     }
 
-    /// The first failure since snapshots were held back, in the system's words.
+    /// Takes the first failure since snapshots were held back, in the system's words.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         lock(&self.failure).take()
     }
 
-    /// The first failure, without taking it: after it there is no use in going on.
+    /// The first failure since snapshots were held back. There is no use in continuing after it.
     pub(crate) fn failure(&self) -> Option<Error> {
         lock(&self.failure).clone()
     }
 
-    /// The sizes of these packs in bytes; those that are missing are left out.
+    /// The sizes of these packs in bytes. Missing packs are left out.
     pub(crate) fn pack_sizes(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
         self.storage.pack_sizes(packs)
     }
 
-    /// Removes the keys where there is no repository yet: making one was interrupted, and a key
-    /// that does not fit would keep every host out later. Where others can't be locked out (not
-    /// `alone`), a young key may be of another host that is making the repository now.
+    /// Removes keys if there is no repository yet. Creating one was interrupted, and a key without
+    /// its repository would keep every host out later. If other hosts can't be locked out (not
+    /// `alone`), a young key may belong to a host that is creating the repository now.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] for a young key, where not `alone`.
+    /// [`ErrorKind::Busy`] for a young key, if not `alone`.
     pub(crate) fn remove_stray_keys(&self, alone: bool) -> Result<()> {
         for (key, age) in self.storage.keys()? {
             if !alone && age.is_none_or(|age| age < YOUNG_KEY) {
@@ -152,9 +153,9 @@ impl Backend {
         Ok(())
     }
 
-    /// Removes the keys that this backend wrote, where another process made the repository. Where
-    /// that is in doubt, because the fate of this backend's config is unknown, the keys stay:
-    /// without them nothing would open the repository.
+    /// Removes the keys that this backend wrote, if another process created the repository. The
+    /// keys stay if it is unknown whether this backend's config was written: without them, nothing
+    /// could open the repository.
     pub(crate) fn remove_own_keys(&self) {
         let is_anothers = match self.storage.read(FileType::Config, &Id::default()) {
             Ok(config) => lock(&self.config).as_ref() != Some(&config),
@@ -168,36 +169,36 @@ impl Backend {
         }
     }
 
-    /// Removes the files that a process of this host left half written more than `age` ago; how
-    /// many there were.
+    /// Removes unfinished files that a process of this host left more than `age` ago, and returns
+    /// how many there were.
     pub(crate) fn remove_leftovers(&self, age: Duration) -> usize {
         self.storage.remove_leftovers(age)
     }
 
-    /// How long ago a mark of this name was made; `None` where there is none.
+    /// The age of the mark with this name; `None` if there is no such mark.
     ///
     /// # Errors
-    /// Where the mark can't be read.
+    /// If the mark can't be read.
     pub(crate) fn marked(&self, name: &str) -> Result<Option<Duration>> {
         self.storage.marked(name)
     }
 
-    /// Makes a mark of this name.
+    /// Sets the mark with this name.
     ///
     /// # Errors
-    /// Where the mark can't be written.
+    /// If the mark can't be written.
     pub(crate) fn mark(&self, name: &str) -> Result<()> {
         self.storage.mark(name)
     }
 
-    /// Keeps the failure, where it is the first.
+    /// Keeps the failure if it is the first.
     fn kept<T>(&self, done: Result<T>) -> Result<T> {
         done.inspect_err(|error| {
             lock(&self.failure).get_or_insert_with(|| error.clone());
         })
     }
 
-    /// [`Backend::kept`], with the failure as the library's error.
+    /// As [`Backend::kept`], with the failure as an error of rustic.
     fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
         self.kept(done)
             .map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))

@@ -1,5 +1,5 @@
-//! One restic-format repository: made, opened, its index kept as fresh as what was written, and the
-//! library's errors and panics turned into this crate's errors.
+//! One restic-format repository: creating and opening it, keeping its index up to date, and
+//! converting errors and panics of rustic to this crate's errors.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,12 +21,14 @@ use crate::{
     sync::lock,
 };
 
-/// How new repositories are made, as measured on 1 GB (two cores): small packs bound the memory,
-/// because several are in flight at a time. The size of the chunks makes no difference to the time
-/// from 512 KiB to 4 MiB. Compression at level 3, restic's own, takes a fourth more of the
-/// processor than level 1 and 7 % less room on `/usr`. What was written is decrypted and unpacked
-/// again before it counts (`extra_verify`), for a fifth of the processor's time: what can't be read
-/// is no backup.
+/// How new repositories are created, as measured with 1 GB on two cores.
+///
+/// - Several packs are in flight at a time, so small packs limit the memory.
+/// - Chunk sizes from 512 KiB to 4 MiB take the same time.
+/// - Compression at level 3, restic's own, takes a quarter more processor time than level 1, and 7
+///   % less space for `/usr`.
+/// - All data is decrypted and unpacked again after it was written (`extra_verify`). That takes a
+///   fifth of the processor time, but data that can't be read is no backup.
 const PACK_BYTES: u64 = 16 * 1024 * 1024;
 const TREE_PACK_BYTES: u64 = 4 * 1024 * 1024;
 const CHUNK_BYTES: u64 = 1024 * 1024;
@@ -44,10 +46,11 @@ pub(crate) struct OpenRepository {
 }
 
 impl OpenRepository {
-    /// Opens the repository in the backend's folder with a password: about 0.4 s of scrypt.
+    /// Opens the repository of the backend with a password. The key derivation (scrypt) takes about
+    /// 0.4 s.
     ///
     /// # Errors
-    /// [`ErrorKind::Repository`] where the password does not open it, or it is damaged.
+    /// [`ErrorKind::Repository`] if the password is wrong, or if the repository is damaged.
     pub(crate) fn open(backend: Backend, password: &str) -> Result<Self> {
         Self::open_as(backend, &Credentials::password(password))
     }
@@ -55,7 +58,8 @@ impl OpenRepository {
     /// Opens the repository with its key, which costs nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Repository`] where the key is another repository's, or it is damaged.
+    /// [`ErrorKind::Repository`] if the key belongs to another repository, or if the repository is
+    /// damaged.
     pub(crate) fn open_with_key(backend: Backend, key: MasterKey) -> Result<Self> {
         Self::open_as(backend, &Credentials::Masterkey(key))
     }
@@ -74,11 +78,12 @@ impl OpenRepository {
         Ok(Self { backend, key, indexed: Mutex::default() })
     }
 
-    /// Makes a repository in the backend's folder; `alone` where no other process can be doing the
+    /// Creates a repository in the backend. `alone` means that no other process can be doing the
     /// same.
     ///
     /// # Errors
-    /// Where the folder can't be written, or another process made one there at the same moment.
+    /// If the storage can't be written, or if another process created a repository there at the
+    /// same moment.
     pub(crate) fn create(backend: Backend, password: &str, alone: bool) -> Result<Self> {
         let backend = Arc::new(backend);
         backend.remove_stray_keys(alone)?;
@@ -114,7 +119,7 @@ impl OpenRepository {
     /// The repository without its index.
     ///
     /// # Errors
-    /// Where the repository can't be read.
+    /// If the repository can't be read.
     pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
         self.plain_for(no_piece())
     }
@@ -125,11 +130,11 @@ impl OpenRepository {
             .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
     }
 
-    /// The repository with an index that knows everything written so far by this process.
-    /// [`OpenRepository::forget_index`] makes it look again.
+    /// The repository with an index of everything that this process has written so far.
+    /// [`OpenRepository::forget_index`] makes the next call read the index again.
     ///
     /// # Errors
-    /// Where the index can't be read.
+    /// If the index can't be read.
     pub(crate) fn indexed(&self) -> Result<Arc<Indexed>> {
         let mut indexed = self.lock();
         if let Some(indexed) = &*indexed {
@@ -140,11 +145,11 @@ impl OpenRepository {
         Ok(fresh)
     }
 
-    /// The repository with the index as it is on disk now, for one piece of work: the bytes that are
-    /// written through it count for that piece.
+    /// The repository with the index as it is in the storage now. The bytes written through it
+    /// count as progress of `piece`.
     ///
     /// # Errors
-    /// Where the index can't be read.
+    /// If the index can't be read.
     pub(crate) fn indexed_for(&self, piece: &Arc<dyn Piece>) -> Result<Indexed> {
         self.read_index(Arc::downgrade(piece))
     }
@@ -154,12 +159,12 @@ impl OpenRepository {
         indexed.map_err(|error| failure(&self.backend, "cannot read the index", &error))
     }
 
-    /// The index is out of date: packs were written or removed.
+    /// Call this after packs were written or removed: the index is then out of date.
     pub(crate) fn forget_index(&self) {
         *self.lock() = None;
     }
 
-    /// The crate's error for the library's; the backend's own words come first where it failed.
+    /// This crate's error for rustic's. If the backend failed, its error comes first.
     pub(crate) fn failure(&self, what: &str, error: &RusticError) -> Error {
         failure(&self.backend, what, error)
     }
@@ -186,14 +191,14 @@ fn wrong_password(location: &str) -> Error {
         .with_hint("set BKUP_REPOSITORY_PASSWORD to the password that the repository was made with")
 }
 
-/// The crate's error for the library's; the backend's own words come first where it failed.
+/// This crate's error for rustic's. If the backend failed, its error comes first.
 pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Error {
     if let Some(first) = backend.take_failure() {
         return first;
     }
     let words = error.display_log();
     let words = words.strip_prefix("Error: ").unwrap_or(&words);
-    // What follows is for the library's authors.
+    // The rest of the text is for rustic's developers.
     let end =
         ["Some additional details", "Backtrace:"].iter().filter_map(|mark| words.find(mark)).min();
     let words = &words[..end.unwrap_or(words.len())];
@@ -205,24 +210,24 @@ pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Err
     .with_hint("if it happens again, look with \"restic check\" at the repository")
 }
 
-/// Runs `act`, which calls the library. The library panics in places: a panic becomes an error, and
-/// nothing stays locked.
+/// Runs `act`, which calls rustic. rustic panics in some places: a panic becomes an error, and no
+/// lock stays poisoned.
 pub(crate) fn guarded<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
         Err(blocking::panicked(what, ErrorKind::Repository, panic.as_ref()))
     })
 }
 
-/// The library's progress bars: bytes that the library counts, count for a piece of work. Threads of
-/// the library may outlive the piece, so they do not keep it from being over.
+/// Progress bars for rustic. The bytes that rustic counts go to a piece of work. Threads of rustic
+/// may outlive the piece, so the reference is weak and does not prevent the piece's end.
 #[derive(Debug)]
 struct Bars(Weak<dyn Piece>);
 
 impl ProgressBars for Bars {
     fn progress(&self, kind: ProgressType, what: &str) -> RusticBar {
         match kind {
-            // A copy counts twice: the content of the files, then the few bytes of the folders. The
-            // content is what takes time.
+            // rustic counts a copy twice: the content of the files, then the few bytes of the
+            // folders. Only the content takes time.
             ProgressType::Bytes if !what.contains("tree") => RusticBar::new(Bar(self.0.clone())),
             _ => RusticBar::hidden(),
         }

@@ -1,4 +1,4 @@
-//! Where a repository's files are: in a folder or in a bucket, in restic's layout.
+//! Where a repository's files are: in a folder or in a bucket. The layout is restic's.
 
 mod bucket;
 mod folder;
@@ -17,57 +17,57 @@ pub(crate) use bucket::Bucket;
 pub(crate) use bucket::S3Options;
 pub(crate) use folder::Folder;
 
-/// The files of one repository. Each becomes visible as a whole or not at all.
+/// The files of one repository. A file becomes visible as a whole or not at all.
 pub(crate) trait Storage: fmt::Debug + Send + Sync {
-    /// Where the repository is, in people's words.
+    /// Where the repository is, for people.
     fn location(&self) -> String;
 
-    /// Makes the folders that have to be there before files can be written.
+    /// Creates the folders that must exist before files can be written.
     fn make(&self) -> Result<()>;
 
-    /// All files of a kind, each with its size in bytes.
+    /// All files of a kind, with their sizes in bytes.
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>>;
 
-    /// A whole file. [`crate::error::ErrorKind::Repository`] where the file is not there.
+    /// A whole file. The error is [`crate::error::ErrorKind::Repository`] if the file is missing.
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes>;
 
     /// `length` bytes of a file, from `offset` on.
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes>;
 
-    /// Writes a file, durably. A config is never replaced: two hosts may make the repository at the
-    /// same moment.
+    /// Writes a file durably. A config is never replaced, because two hosts may create the
+    /// repository at the same moment.
     fn write(&self, kind: FileType, id: &Id, parts: &[Bytes]) -> Result<()>;
 
-    /// Removes a file; one that is gone is no error.
+    /// Removes a file. A missing file is not an error.
     fn remove(&self, kind: FileType, id: &Id) -> Result<()>;
 
-    /// A file's size in bytes, `None` where it is missing.
+    /// A file's size in bytes; `None` if the file is missing.
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>>;
 
-    /// The sizes of these packs in bytes; those that are missing are left out.
+    /// The sizes of these packs in bytes. Missing packs are left out.
     fn pack_sizes(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
         let size = |id: &Id| Ok(self.size(FileType::Pack, id)?.map(|size| (*id, size)));
         packs.iter().filter_map(|id| size(id).transpose()).collect()
     }
 
-    /// Whether there are files of backups, for which there must be a config and keys.
+    /// Whether there are files of backups. Such files need a config and keys.
     fn has_files(&self) -> Result<bool>;
 
-    /// The keys that are there, with their ages where they are known.
+    /// All keys, with their ages if these are known.
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>>;
 
-    /// Removes the files that a process of this host left half written more than `age` ago; how
-    /// many there were.
+    /// Removes unfinished files that a process of this host left more than `age` ago, and returns
+    /// how many there were.
     fn remove_leftovers(&self, age: Duration) -> usize;
 
-    /// How long ago a mark of this name was made; `None` where there is none.
+    /// The age of the mark with this name; `None` if there is no such mark.
     fn marked(&self, name: &str) -> Result<Option<Duration>>;
 
-    /// Makes a mark of this name.
+    /// Sets the mark with this name.
     fn mark(&self, name: &str) -> Result<()>;
 }
 
-/// A file's name within its repository.
+/// The name of a file in its repository.
 fn file_name(kind: FileType, id: &Id) -> String {
     let name = id.to_hex();
     let name = name.as_str();

@@ -1,4 +1,4 @@
-//! Giving back the space that only deleted snapshots used.
+//! Freeing the space that only deleted snapshots used.
 
 use std::{
     fs,
@@ -16,13 +16,13 @@ use crate::{
     files::{age, write_error, write_whole},
 };
 
-/// Up to so many packs (16 MiB each), unused space is given back at each delete.
+/// Up to this many packs (16 MiB each), unused space is freed at each deletion.
 const PACKS_PRUNED_AT_EACH_DELETE: usize = 256;
-/// How often unused space is given back at most where there are more packs.
+/// With more packs, unused space is freed at most this often.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(24);
 
 impl LocalRepository {
-    /// Gives back space, unless a snapshot is being taken or a backup is being made.
+    /// Frees space, unless a snapshot is being taken or a backup is being made.
     pub(super) fn prune(&self, repository: &OpenRepository) -> Result<()> {
         let Some(_writing) = free(self.writing.try_lock()) else { return Ok(()) };
         let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
@@ -37,8 +37,8 @@ impl LocalRepository {
         repository.backend().take_failure();
         repository.forget_index();
         let mut options = PruneOptions::default();
-        // No other process uses this repository, so nothing needs to be kept for a day as at a shared
-        // destination.
+        // No other process uses this repository, so nothing must be kept for a day, unlike at a
+        // shared destination.
         options.instant_delete = true;
         options.max_unused = LimitOption::Percentage(5);
         guarded("giving back space", || {
@@ -52,7 +52,7 @@ impl LocalRepository {
     }
 }
 
-/// The guard of a lock that is free; a panic while it was held does not count.
+/// The guard of a lock that is free. A panic while the lock was held is ignored.
 fn free<T>(tried: TryLockResult<T>) -> Option<T> {
     match tried {
         Ok(guard) => Some(guard),

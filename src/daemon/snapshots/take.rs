@@ -1,5 +1,5 @@
-//! Taking a snapshot: a volume's folder is read, checked against what was kept, and only then
-//! visible.
+//! Taking a snapshot. A volume's folder is read and compared with what the repository kept. Only
+//! then the snapshot becomes visible.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,11 +21,11 @@ use crate::{
 };
 
 impl LocalRepository {
-    /// Takes a snapshot of a volume's `folder`. Nothing of it is visible unless all of the folder
-    /// was read and written.
+    /// Takes a snapshot of a volume's `folder`. The snapshot becomes visible only if the whole
+    /// folder was read and written.
     ///
     /// # Errors
-    /// A file that can't be read (by name), a repository that can't be written.
+    /// If a file can't be read (the error names it), or the repository can't be written.
     pub(in crate::daemon) fn take(
         &self,
         folder: &Path,
@@ -45,7 +45,7 @@ impl LocalRepository {
         let checked = archived.and_then(|file| check(file, volume, &failures, backend));
         let published = checked.and_then(|bytes| Ok((bytes, backend.publish()?)));
         backend.discard();
-        // The reason why a file could not be read is worth more than what came of it.
+        // Why a file could not be read helps more than the error that followed from it.
         let (bytes, id) = published.map_err(|error| {
             failures.stopped().or_else(|| failures.error(volume)).unwrap_or(error)
         })?;
@@ -58,7 +58,7 @@ impl LocalRepository {
         Ok(SnapshotState { created: time.timestamp(), id: id.to_hex().as_str().to_owned(), bytes })
     }
 
-    /// What the snapshot's file says before anything is read.
+    /// The snapshot's file as it is before the folder is read.
     fn new_file(&self, volume: &str, snapshot: &str, time: &Zoned) -> SnapshotFile {
         let mut file = SnapshotFile {
             time: time.clone(),
@@ -70,7 +70,7 @@ impl LocalRepository {
         file
     }
 
-    /// Reads the folder and writes what is new of it. The snapshot's file is held back.
+    /// Reads the folder and writes what is new in it. The snapshot's file is held back.
     fn archive(
         &self,
         repository: &OpenRepository,
@@ -93,12 +93,12 @@ impl LocalRepository {
     }
 }
 
-/// Files that are unchanged since the `parent` are not read again.
+/// Skips the content of files that did not change since `parent`.
 fn options(parent: Option<&SnapshotState>) -> BackupOptions {
     let mut options = BackupOptions::default();
     options.parent_opts.group_by =
         Some(SnapshotGroupCriterion::new().hostname(false).label(false).paths(false));
-    // The library's "ignore" is the wrong way round: only with it are inodes compared.
+    // The option's name is misleading: inodes are compared only if it is set.
     options.parent_opts.ignore_inode = true;
     match parent {
         Some(parent) => options.parent_opts.parents = vec![parent.id.clone()],
@@ -108,7 +108,7 @@ fn options(parent: Option<&SnapshotState>) -> BackupOptions {
     options
 }
 
-/// The bytes in the files of a snapshot that was read and kept without a failure.
+/// The bytes in the snapshot's files. An error if something could not be read or kept.
 fn check(
     file: SnapshotFile,
     volume: &str,

@@ -25,8 +25,8 @@ fn vol1(folder: &TempDir) -> PathBuf {
     folder.path().join("volumes/vol1")
 }
 
-/// Makes the repository fail at the first byte that is read, and hides that it did before
-/// anybody looks.
+/// Makes the repository fail when the first byte is read, and hides the failure before anything
+/// checks for it.
 #[derive(Debug, Default)]
 struct Thief(OnceLock<Arc<OpenRepository>>);
 

@@ -1,4 +1,4 @@
-//! What goes out is in Convoy's words and fields.
+//! The daemon's answers have Convoy's words and fields.
 
 use std::path::Path;
 

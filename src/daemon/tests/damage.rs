@@ -1,4 +1,4 @@
-//! What is damaged is noticed, and stands in the way of nothing else.
+//! Damage is noticed, and does not affect anything else.
 
 use std::{
     fs::{self, File},

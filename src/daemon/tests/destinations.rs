@@ -1,4 +1,4 @@
-//! Backups at destinations, shared by hosts or not.
+//! Backups at destinations, with and without other hosts.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -38,7 +38,7 @@ async fn hosts_share_a_destination_and_see_each_others_backups() {
 #[tokio::test]
 async fn a_destination_that_cannot_be_written_is_named() {
     let (scene, _) = Scene::with_backup().await;
-    // A file where the repository's folder should be can't be written by anyone, root included.
+    // No one, not even root, can write to a file in place of the repository's folder.
     fs::create_dir(scene.path("other")).unwrap();
     fs::write(scene.path("other/repository"), "").unwrap();
     let other = Destination::parse(&format!("vfs://{}", scene.path("other").display())).unwrap();
@@ -80,8 +80,8 @@ async fn a_destination_whose_first_use_was_interrupted_is_made_anew() {
     let scene = Scene::new();
     fs::write(scene.volume("vol1").await.join("f"), "f").unwrap();
     scene.snapshot("vol1", "snap1").await;
-    // The key of another repository, with the same password: were it left there, it would be tried,
-    // and fit nothing.
+    // The key of another repository with the same password. If it stayed, it would be tried and
+    // would not fit.
     let keys = scene.path("backups/repository/keys");
     fs::create_dir_all(&keys).unwrap();
     for key in fs::read_dir(scene.path("root/repository/keys")).unwrap() {
@@ -109,7 +109,7 @@ async fn a_daemons_own_folder_is_no_destination() {
             refused.status == Some(400) && refused.message.contains("is a daemon's own folder"),
             "{refused}"
         );
-        // What an earlier version has put there can still be looked at, but not deleted from.
+        // Backups that an earlier version put there can be listed, but not deleted.
         scene.daemon().backups(&destination, None).await.unwrap();
         let url = BackupUrl::stored(&destination, "backup-0000000000000000", "vol1");
         let refused = scene.daemon().delete_backup(&url).await.unwrap_err();

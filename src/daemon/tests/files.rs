@@ -1,4 +1,4 @@
-//! Everything about files comes back.
+//! A restore brings back everything about files.
 
 use std::{
     ffi::OsStr,
@@ -84,8 +84,8 @@ async fn everything_about_files_comes_back() {
     scene.check("backups/repository");
 }
 
-/// The folder 30 names of 200 bytes below this one: longer than the 4096 bytes that the system
-/// takes as a path. Where `make`, it is made.
+/// Opens the folder 30 names of 200 bytes below this one, and creates it if `make`. The path is
+/// longer than the 4096 bytes that the system accepts.
 fn far_below(top: &Path, make: bool) -> rustix::fd::OwnedFd {
     let name = "n".repeat(200);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -108,7 +108,7 @@ async fn folders_and_hard_links_far_below_come_back_whatever_their_paths_length(
         rustix::fs::openat(&deep, "a", OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR)
             .unwrap();
     rustix::io::write(&made, b"content").unwrap();
-    // The name far below comes first, and the other ones are made from it.
+    // The deep name comes first, and the other names are linked to it.
     rustix::fs::linkat(&deep, "a", &deep, "b", AtFlags::empty()).unwrap();
     rustix::fs::linkat(&deep, "a", CWD, files.join("zz"), AtFlags::empty()).unwrap();
     rustix::fs::fchmod(&deep, Mode::from_raw_mode(0o751)).unwrap();
@@ -163,7 +163,8 @@ fn what_only_a_privileged_process_can_restore_is_left_out() {
                 XattrFlags::empty(),
             )
             .unwrap();
-            // Only a process with CAP_SYS_ADMIN can set one, which the tests may not have.
+            // Only a process with CAP_SYS_ADMIN can set this attribute. The tests may not have that
+            // capability.
             _ = rustix::fs::setxattr(files.join("a"), "trusted.note", b"x", XattrFlags::empty());
             fs::write(files.join("b"), "b").unwrap();
             std::os::unix::fs::lchown(files.join("b"), Some(12345), Some(54321)).unwrap();

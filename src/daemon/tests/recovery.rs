@@ -1,4 +1,4 @@
-//! What a crash or a failure leaves is cleaned up and told of.
+//! What a crash or a failure leaves is cleaned up and reported.
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
@@ -15,7 +15,7 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
     scene.restore("vol2", &url).await.unwrap();
     scene.restore("vol3", &url).await.unwrap();
     scene.restart(|root| {
-        // A restore that died before its folder was in place, and one that died right after.
+        // One restore died before its folder was in place, another one right after.
         fs::create_dir(root.join("volumes/.staging/restore-vol9-00112233")).unwrap();
         let state = root.join("state/vol2.json");
         let inode = fs::metadata(root.join("volumes/vol2")).unwrap().ino();
@@ -25,10 +25,10 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
             1,
         );
         fs::write(&state, text).unwrap();
-        // A delete that died once the folder was out of the way.
+        // A removal died after the folder was moved away.
         fs::rename(root.join("volumes/vol3"), root.join("volumes/.staging/deleted-vol3-00112233"))
             .unwrap();
-        // A snapshot that was written, but not recorded; a pack that was half written.
+        // A snapshot was written but not recorded, and a pack was written in part.
         let state = root.join("state/vol1.json");
         let mut known: serde_json::Value =
             serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
@@ -73,7 +73,7 @@ async fn a_start_never_removes_backups_from_the_roots_own_repository() {
     fs::write(scene.volume("vol1").await.join("a"), "precious").unwrap();
     scene.snapshot("vol1", "snap1").await;
     let url = scene.backup("snap1").await;
-    // As if the root's own repository had been the destination, with the same key.
+    // The root's own repository looks as if it had been the destination, with the same key.
     let local = scene.daemon().local().open().unwrap();
     let state: VolumeState =
         serde_json::from_slice(&fs::read(scene.path("root/state/vol1.json")).unwrap()).unwrap();
@@ -105,7 +105,8 @@ fn a_start_gets_by_with_what_it_cannot_remove() {
     let left = scene.path("root/volumes/.staging/deleted-vol1-00112233");
     fs::create_dir_all(left.join("a")).unwrap();
     scene.daemon = None;
-    // Another user's folder can't be emptied; who is not root can't make one, and sees it removed.
+    // Another user's folder can't be emptied. Only root can create one here, so other users see it
+    // removed.
     let root = rustix::process::geteuid().is_root();
     if root {
         std::os::unix::fs::lchown(&left, Some(12345), None).unwrap();
@@ -127,7 +128,7 @@ async fn a_volume_whose_state_cannot_be_removed_keeps_its_files() {
     let scene = Scene::new();
     let files = scene.volume("vol1").await;
     fs::write(files.join("a"), "precious").unwrap();
-    // A folder where the state file should be can't be removed as a file.
+    // A folder in place of the state file can't be removed like a file.
     let state = scene.path("root/state/vol1.json");
     fs::remove_file(&state).unwrap();
     fs::create_dir(&state).unwrap();
@@ -152,7 +153,7 @@ async fn a_failed_restore_onto_a_forgotten_name_leaves_its_snapshots() {
         fs::write(pack, "rubbish").unwrap();
     }
     scene.restore("vol1", &url).await.unwrap_err();
-    // Nor does one that a crash cut off when its folder was in place.
+    // A restore that a crash interrupted after its folder was in place leaves the snapshots too.
     scene.restart(|root| {
         fs::create_dir(root.join("volumes/vol1")).unwrap();
         let inode = fs::metadata(root.join("volumes/vol1")).unwrap().ino();

@@ -1,4 +1,4 @@
-//! A root and a destination for tests, and what they compare.
+//! A root and a destination for tests, and the values that tests compare.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ pub(super) fn name(text: &str) -> Name {
     Name::volume(text).unwrap()
 }
 
-/// A root and a destination, in a folder that goes when the test ends.
+/// A root and a destination in a folder that is removed at the end of the test.
 pub(super) struct Scene {
     folder: TempDir,
     pub(super) daemon: Option<BuiltinDaemon>,
@@ -63,7 +63,7 @@ impl Scene {
         self.folder.path().join(below)
     }
 
-    /// Ends the daemon, does something behind its back, and starts it again.
+    /// Stops the daemon, changes its files, and starts it again.
     pub(super) fn restart(&mut self, between: impl FnOnce(&Path)) {
         self.daemon = None;
         between(&self.path("root"));
@@ -87,7 +87,7 @@ impl Scene {
         self.daemon().create_volume(&NewVolume::from_backup(name(volume), url.clone())).await
     }
 
-    /// A volume with some files, snapshotted as `snap1` and backed up.
+    /// A scene with a volume that has some files, a snapshot `snap1` and a backup.
     pub(super) async fn with_backup() -> (Self, BackupUrl) {
         let scene = Self::new();
         let files = scene.volume("vol1").await;
@@ -113,7 +113,7 @@ impl Scene {
         self.packs(repository).iter().map(|pack| fs::metadata(pack).unwrap().len()).sum()
     }
 
-    /// Opens a repository anew, with nothing but the password, and reads all of it.
+    /// Opens a repository again with the password only, and reads all of it.
     pub(super) fn check(&self, repository: &str) {
         let backend = Backend::in_folder(&self.path(repository), "host9");
         let opened = OpenRepository::open(backend, "secret").unwrap();
@@ -124,7 +124,7 @@ impl Scene {
     }
 }
 
-/// Bytes that neither compress nor repeat.
+/// Bytes that can neither be compressed nor deduplicated.
 pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ length as u64;
     let mut next = || {
@@ -140,7 +140,7 @@ pub(super) fn refusal(error: &Error) -> (Option<u16>, &str) {
     (error.status, &error.message)
 }
 
-/// Everything that can be told of what is in a folder, but access times (looking changes them).
+/// Describes everything in a folder, except access times, which reading changes.
 pub(super) fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
     fn visit(
         root: &Path,
@@ -186,7 +186,7 @@ pub(super) fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
     told
 }
 
-/// A fingerprint in 64 hex digits.
+/// A hash in 64 hexadecimal digits.
 fn hash(content: &[u8]) -> String {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
@@ -200,8 +200,8 @@ pub(super) fn set_times(path: &Path, second: i64, nanosecond: i64) {
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-/// Runs a test as a user who may do no more than any other, root or not: all that it starts is
-/// bound by that.
+/// Runs a test with the rights of an ordinary user, even if the test process is root. Everything
+/// that the test starts has the same rights.
 pub(super) fn without_privileges(test: impl Future<Output = ()> + Send) {
     let run = || {
         let mut capabilities = rustix::thread::capabilities(None).unwrap();

@@ -1,4 +1,4 @@
-//! Snapshots are whole or not there, and space comes back.
+//! Snapshots are whole or missing, and space is freed.
 
 use std::{
     ffi::OsStr,
@@ -19,7 +19,7 @@ async fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {
     fs::create_dir(files.join("dir")).unwrap();
     fs::write(files.join("dir/bad"), "x").unwrap();
     if rustix::process::geteuid().is_root() {
-        // Root can read everything; what it can't keep is an attribute with a name that is no text.
+        // Root can read everything. But an attribute whose name is not text can't be kept.
         let path = files.join("dir/bad");
         rustix::fs::setxattr(&path, OsStr::from_bytes(b"user.\xff"), b"v", XattrFlags::empty())
             .unwrap();
@@ -113,7 +113,7 @@ async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
     for pack in scene.packs("root/repository") {
         fs::remove_file(pack).unwrap();
     }
-    // Another volume's snapshot fails at this moment, and has not looked yet.
+    // Another volume's snapshot has just failed, and has not seen its failure yet.
     let local = scene.daemon().local().open().unwrap();
     assert!(
         rustic_core::ReadBackend::read_full(
@@ -129,8 +129,7 @@ async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
     assert!(error.message.contains("/root/repository/data/"), "{error}");
     assert!(local.backend().failure().unwrap().message.contains("/root/repository/index/"));
 
-    // And the other way round: nothing of the backup's failure is left for the snapshot to fail
-    // with.
+    // The opposite case: the backup's failure must not fail the snapshot.
     local.backend().take_failure();
     assert!(scene.daemon().create_backup(&name("snap1"), &other).await.is_err());
     assert!(local.backend().failure().is_none());

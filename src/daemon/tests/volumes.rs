@@ -1,4 +1,4 @@
-//! Volumes are made, mounted, forgotten and deleted.
+//! Creating, mounting, forgetting and deleting volumes.
 
 use std::{
     fs,
@@ -83,7 +83,7 @@ async fn snapshots_of_a_forgotten_volume_come_back_with_it() {
 async fn volumes_may_be_on_a_disk_of_their_own() {
     let (mut scene, url) = Scene::with_backup().await;
     scene.daemon().delete_volume(&name("vol1"), false).await.unwrap();
-    // Memory is such a disk on every Linux.
+    // The memory file system is another disk on every Linux.
     let disk = tempfile::tempdir_in("/dev/shm").unwrap();
     scene.restart(|root| {
         fs::remove_dir_all(root.join("volumes")).unwrap();

@@ -1,18 +1,18 @@
-//! POSIX access lists (`acl(5)`), as the kernel hands them out as extended attributes: a version,
-//! then entries of eight bytes.
+//! POSIX access lists (`acl(5)`) in the kernel's form as extended attributes: a version, then
+//! entries of eight bytes.
 //!
-//! A file with an access list shows the list's mask as the group bits of its mode. Where the list
-//! can't be restored, those bits must not stay: they would give the file's group what only users and
-//! groups named in the list had.
+//! If a file has an access list, the group bits of its mode show the list's mask. If the list can't
+//! be restored, those bits must not stay. They would give the file's group the rights of the users
+//! and groups named in the list.
 
 use rustix::fs::Mode;
 
 /// The group bits of a mode ([`Mode::RWXG`]).
 pub(crate) type GroupBits = Mode;
 
-/// The list that decides who may do what with the file.
+/// The list that decides the access to the file.
 pub(crate) const ACCESS: &str = "system.posix_acl_access";
-/// Both lists; new files in a folder get the second one.
+/// Both lists. New files in a folder get the second one.
 pub(crate) const NAMES: [&str; 2] = [ACCESS, "system.posix_acl_default"];
 
 /// The version of the layout (`POSIX_ACL_XATTR_VERSION`).
@@ -22,8 +22,8 @@ const GROUP: u16 = 4;
 /// The tag of the mask (`ACL_MASK`).
 const MASK: u16 = 0x10;
 
-/// What the list lets the file's own group do, with the mask applied; nothing where the list can't
-/// be read.
+/// What the list allows the file's own group, with the mask applied. No rights if the list can't be
+/// parsed.
 pub(crate) fn group_bits(list: &[u8]) -> GroupBits {
     let Some((&VERSION, entries)) = list.split_first_chunk() else { return Mode::empty() };
     let find = |wanted: u16| {
@@ -60,7 +60,7 @@ mod tests {
             (0x20, 0, u32::MAX),
         ]);
         assert_eq!(group_bits(&acl), Mode::RGRP);
-        // A mask that takes away from the group.
+        // A mask that removes rights of the group.
         let acl =
             list(&[(1, 6, u32::MAX), (4, 7, u32::MAX), (0x10, 5, u32::MAX), (0x20, 0, u32::MAX)]);
         assert_eq!(group_bits(&acl), Mode::RGRP | Mode::XGRP);

@@ -1,4 +1,4 @@
-//! How a folder is opened to walk it: never through a symlink.
+//! The flags for opening a folder to walk it: never through a symlink.
 
 use rustix::fs::OFlags;
 

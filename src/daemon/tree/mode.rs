@@ -1,11 +1,11 @@
-//! restic keeps a file's mode in Go's bits (`io/fs.FileMode`), not in the system's.
+//! restic stores a file's mode in Go's bits (`io/fs.FileMode`), not in the system's.
 
 const PERMISSIONS: u32 = 0o777;
 
-/// The system's bit and Go's, where they differ.
+/// The special bits: the system's bit and Go's.
 const SPECIAL: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
 
-/// Go's bits of the kinds of file, by the system's format. A character device has two.
+/// Go's bits for the kinds of files, by the system's format. A character device has two bits.
 const KINDS: [(u32, u32); 6] = [
     (0o040_000, 1 << 31),
     (0o120_000, 1 << 27),
@@ -15,7 +15,7 @@ const KINDS: [(u32, u32); 6] = [
     (0o140_000, 1 << 24),
 ];
 
-/// A system's mode (`st_mode`) in Go's bits.
+/// A mode of the system (`st_mode`) in Go's bits.
 pub(crate) fn to_restic(mode: u32) -> u32 {
     let special: u32 = SPECIAL.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, go)| go).sum();
     let kind =
@@ -23,8 +23,8 @@ pub(crate) fn to_restic(mode: u32) -> u32 {
     mode & PERMISSIONS | special | kind
 }
 
-/// The permissions of a mode in Go's bits, with set-user-id, set-group-id and sticky. The kind of
-/// file is in the node.
+/// The permissions in a mode in Go's bits, with set-user-id, set-group-id and sticky. The kind of
+/// the file is stored in the node.
 pub(crate) fn permissions(go: u32) -> u32 {
     let special: u32 = SPECIAL.iter().filter(|(_, bit)| go & bit != 0).map(|(bit, _)| bit).sum();
     go & PERMISSIONS | special

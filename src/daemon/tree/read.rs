@@ -1,13 +1,16 @@
-//! What a snapshot reads: a volume's folder, walked with open folder handles, so that nothing
-//! outside can be reached by swapping a folder for a symlink while the walk goes on.
+//! Reads a volume's folder for a snapshot. The walk uses open folder handles, so swapping a folder
+//! for a symlink during the walk can't lead it outside the volume.
 //!
-//! The library ignores what it can't read; so every failure is recorded here ([`ReadFailures`]),
-//! and the snapshot fails when there was one. Only what vanished between listing and reading is
-//! normal on a volume in use: it is counted. Mounts inside the volume are crossed, as `tar` does.
-//! Sockets are kept as empty names, as restic does. Extended attributes, owners, times and link
-//! counts are taken as they are; names of owners are not looked up, numbers are kept. A file that
-//! grows while it is read ends at the size it had when it was listed; one that was replaced by
-//! another in the meantime is read as far as that one goes.
+//! - rustic ignores what it can't read. So every failure is recorded here ([`ReadFailures`]), and
+//!   the snapshot fails if there was one.
+//! - Files that vanish between listing and reading are normal for a volume in use. They are
+//!   counted.
+//! - Mounts inside the volume are crossed, as `tar` does.
+//! - Sockets are kept as empty names, as restic does.
+//! - Extended attributes, owners, times and link counts are kept as they are. Owners are numbers;
+//!   their names are not looked up.
+//! - A file that grows while it is read ends at the size it had when it was listed. A file that was
+//!   replaced by another one is read to the end of the new one.
 
 mod failures;
 mod file;
@@ -28,18 +31,18 @@ use self::{file::ListedFile, walk::Walk};
 use crate::daemon::repository::Backend;
 pub(in crate::daemon) use failures::ReadFailures;
 
-/// A volume's folder as the library's source.
+/// A volume's folder as a source for rustic.
 pub(in crate::daemon) struct VolumeSource {
     root: PathBuf,
-    /// What the root is called in the snapshot: `/<volume>`.
+    /// The name of the root in the snapshot: `/<volume>`.
     shown: PathBuf,
     failures: Arc<ReadFailures>,
-    /// Once it failed to write, reading on is of no use.
+    /// Once this failed to write, there is no use in reading on.
     backend: Arc<Backend>,
 }
 
 impl VolumeSource {
-    /// The folder `root`, shown in the snapshot as `/<volume>`.
+    /// The folder `root`, which the snapshot shows as `/<volume>`.
     pub(in crate::daemon) fn new(
         root: &Path,
         volume: &str,
@@ -54,7 +57,8 @@ impl ReadSource for VolumeSource {
     type Open = ListedFile;
     type Iter = Walk;
 
-    /// Bytes in the volume's files, for progress; failures are left to the walk that counts.
+    /// The bytes in the volume's files, for progress. Failures are ignored here, because the real
+    /// walk finds them again.
     fn size(&self) -> RusticResult<Option<u64>> {
         let uncounted = Arc::new(ReadFailures::default());
         let walk = Walk::new(&self.root, &self.shown, uncounted, self.backend.clone());

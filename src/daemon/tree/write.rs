@@ -1,11 +1,11 @@
-//! Fills an empty folder with what a snapshot holds.
+//! Fills an empty folder with the content of a snapshot.
 //!
-//! The folder is private and new, every file is made through the handle of the folder it is in, and
-//! no name is ever followed through a symlink. One thread walks ([`walk`]): it makes folders, links
-//! and special files. A fixed number of threads reads, checks (against the name of each piece, its
-//! SHA-256) and writes the content of files ([`content`]), fed through a short queue: the memory is
-//! bounded for any volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size is what its
-//! content adds up to. The first failure ends the restore.
+//! The folder is private and new. Every file is created through the handle of its folder, and no
+//! name is followed through a symlink. One thread walks ([`walk`]) and creates folders, links and
+//! special files. A fixed number of threads reads the content of files, checks it (each piece is
+//! named by its SHA-256) and writes it ([`content`]). A short queue feeds these threads, so the
+//! memory is limited for any volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size
+//! is the sum of its content. The first failure ends the restore.
 
 mod content;
 mod holes;
@@ -31,16 +31,16 @@ use crate::{
 };
 pub(in crate::daemon) use warnings::RestoreWarnings;
 
-/// Pieces of work that wait at most.
+/// The most pieces of work that wait in the queue.
 const QUEUE_LENGTH: usize = 16;
-/// Threads that write content at most.
+/// The most threads that write content.
 const MOST_THREADS: usize = 4;
 
-/// Restores the one folder in `tree` to `target`, an empty folder of ours, and puts it on disk.
+/// Restores the one folder in `tree` to `target`, an empty folder of this program, and syncs it.
 ///
 /// # Errors
-/// Where something can't be read, does not match its name, or can't be written or set; `target` is
-/// then in any state.
+/// If something can't be read, written or set, or does not match its SHA-256. `target` is then in
+/// an undefined state.
 pub(in crate::daemon) fn restore(
     repository: &OpenRepository,
     tree: TreeId,
@@ -61,15 +61,15 @@ pub(in crate::daemon) fn restore(
         for _ in 0..threads {
             scope.spawn(|| writer.work(&receiver));
         }
-        // The walk owns the queue's entrance: the threads end when it does.
+        // The walk owns the queue's sender, so the threads end when the walk ends.
         let walk = Walk::new(&writer, metadata, root.clone(), sender);
         walk.run(tree).inspect_err(|error| writer.fail(error.clone()))
     });
     if let Some(error) = writer.take_failure() {
         return Err(error);
     }
-    // All names are in their folders, so times stay; the deepest first, as long as their parents
-    // can be entered.
+    // All names are in their folders, so the folders' times no longer change. The deepest folders
+    // come first, while their parents can still be entered.
     for (path, meta) in walked? {
         metadata.set_open(&open_folder(&root, &path)?, &meta, &path)?;
     }

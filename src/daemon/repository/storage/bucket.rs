@@ -1,7 +1,7 @@
-//! A repository in a bucket of S3, Amazon's or any other service's.
+//! A repository in an S3 bucket of Amazon or of another service.
 //!
-//! An object appears as a whole when its upload is over, so nothing half written is ever seen. A
-//! bucket can't be locked; what that means is in [`crate::daemon`]'s `backups`.
+//! An object appears as a whole when its upload is complete, so nothing unfinished is ever visible.
+//! A bucket has no locks; [`crate::daemon`]'s `backups` says what follows from that.
 
 mod failure;
 mod objects;
@@ -25,10 +25,10 @@ use super::{Storage, file_name};
 use crate::error::{Error, ErrorKind, Result};
 pub(crate) use options::S3Options;
 
-/// From so many packs on, a list of all is less work than to ask for each.
+/// From this many packs on, listing all packs is cheaper than asking for each.
 const MANY_PACKS: usize = 50;
 
-/// A repository's place in a bucket.
+/// The place of a repository in a bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     objects: Objects,
@@ -36,10 +36,10 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// The repository called `repository` under `path` in a bucket. Nothing is sent yet.
+    /// The repository named `repository` under `path` in a bucket. Nothing is sent yet.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// If no thread can be started.
     pub(crate) fn new(options: &S3Options, bucket: &str, region: &str, path: &str) -> Result<Self> {
         let objects = Objects::new(options, bucket, region, path)?;
         Ok(Self { objects, windows: Arc::default() })
@@ -171,7 +171,7 @@ impl Storage for Bucket {
     }
 
     fn remove_leftovers(&self, _: Duration) -> usize {
-        // An object that was not uploaded to its end is not there.
+        // An upload that did not finish leaves no object.
         0
     }
 

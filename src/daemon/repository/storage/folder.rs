@@ -1,7 +1,7 @@
 //! A repository in a folder, local or on a network share.
 //!
-//! Every file is written under a temporary name in the same repository, synced, and renamed, so
-//! that a crash or a full disk never leaves half a file under a real name: the library's own local
+//! Every file is written under a temporary name in the same repository, synced and renamed. So a
+//! crash or a full disk never leaves an incomplete file under its real name. rustic's own local
 //! backend writes in place.
 
 use std::{
@@ -27,29 +27,30 @@ use crate::{
     sync::lock,
 };
 
-/// Packs kept open for reading: a restore reads the same pack many times in a row.
+/// How many packs are kept open for reading. A restore reads the same pack many times in a row.
 const OPEN_PACKS: usize = 8;
-/// The folder with the files that are being written.
+/// The folder for files that are being written.
 const TEMPORARY: &str = "tmp";
 
 /// A repository's folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Temporary files are called `<host>-<drawn>-<serial>`: in containers, process ids repeat.
+    /// Temporary files are named `<host>-<drawn>-<serial>`. A process id is not enough, because ids
+    /// repeat in containers.
     host: String,
     drawn: String,
     serial: AtomicU64,
-    /// Folders with renames that are not yet on disk.
+    /// Folders with renames that are not synced yet.
     unsynced: Mutex<BTreeSet<PathBuf>>,
     packs: Mutex<Vec<(Id, Arc<File>)>>,
-    /// Tests make the disk full after so many bytes.
+    /// In tests, the disk is full after this many bytes.
     #[cfg(test)]
     room: Arc<Mutex<Option<u64>>>,
 }
 
 impl Folder {
-    /// The repository in `path`; `host` is in the names of temporary files.
+    /// The repository in `path`. The names of temporary files contain `host`.
     pub(crate) fn new(path: &Path, host: &str) -> Self {
         Self {
             path: path.to_owned(),
@@ -63,7 +64,7 @@ impl Folder {
         }
     }
 
-    /// How many bytes may still be written in a test; `None` for any number.
+    /// How many more bytes can be written in a test; `None` for no limit.
     #[cfg(test)]
     pub(crate) fn room(&self) -> Arc<Mutex<Option<u64>>> {
         self.room.clone()
@@ -79,7 +80,7 @@ impl Folder {
             self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
         #[cfg(test)]
         self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
-        // A file that has this name already is not ours to remove.
+        // If a file already has this name, another process made it, and it must not be removed.
         let file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let written = self.write_and_rename(kind, file, &temporary, target, parts);
         if written.is_err() {
@@ -102,13 +103,13 @@ impl Folder {
         file.sync_all()?;
         let folder = target.parent().unwrap_or(&self.path).to_owned();
         if kind == FileType::Config {
-            // Two hosts may make the repository at the same moment: the second must not replace the
-            // config, to which the first one's keys belong.
+            // Two hosts may create the repository at the same moment. The second must not replace
+            // the config that the first one's keys belong to.
             rename_to_new(temporary, target)?;
             return sync_folder(&folder);
         }
-        // An index or a snapshot must not be seen before the packs it names are on disk, names
-        // included.
+        // An index or a snapshot must not be visible before its packs are on disk, including their
+        // names.
         if kind != FileType::Pack {
             self.sync_folders()?;
         }
@@ -124,7 +125,7 @@ impl Folder {
         if kind == FileType::Pack { Ok(()) } else { self.sync_folders() }
     }
 
-    /// Puts the renames so far on disk; where that fails, the next call tries again.
+    /// Syncs the folders of all renames so far. If that fails, the next call tries again.
     fn sync_folders(&self) -> io::Result<()> {
         let unsynced = std::mem::take(&mut *lock(&self.unsynced));
         let synced = unsynced.iter().try_for_each(|folder| sync_folder(folder));
@@ -168,7 +169,7 @@ impl Folder {
         };
         for entry in entries {
             let entry = entry?;
-            // A file with another name is not of the repository: restic leaves it alone, too.
+            // A file with another name does not belong to the repository. restic ignores it too.
             let Some(id) = entry
                 .file_name()
                 .to_str()
@@ -210,8 +211,8 @@ impl Folder {
     }
 }
 
-/// The error for a file that can't be read. A file that is gone is a matter of the repository, not
-/// of the disk: another host may have removed it.
+/// The error for a file that can't be read. A missing file is a fault of the repository and not of
+/// the disk, because another host may have removed the file.
 fn read_error(path: &Path, error: &io::Error) -> Error {
     let kind =
         if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
@@ -294,7 +295,7 @@ impl Storage for Folder {
                 if entry.file_type().map_err(unreadable)?.is_dir() {
                     folders.push(entry.path());
                 } else if entry.file_name().len() == 64 {
-                    // A file with another name is not of the repository.
+                    // A file with another name does not belong to the repository.
                     return Ok(true);
                 }
             }
@@ -361,7 +362,7 @@ mod tests {
         let pack_folder = scratch.path().join("data/ab");
         lock(&folder.unsynced).insert(pack_folder.clone());
         let (id, content) = (Id::random(), [Bytes::from_static(b"index")]);
-        // The folder is not there, so it can't be put on disk.
+        // The folder does not exist, so syncing it fails.
         folder.write(FileType::Index, &id, &content).unwrap_err();
         assert!(!folder.file(FileType::Index, &id).exists());
         folder.write(FileType::Index, &id, &content).expect_err("what failed once is tried again");
@@ -394,7 +395,7 @@ mod tests {
         let folder = folder_at(scratch.path());
         let error = folder.read_part(FileType::Pack, &Id::random(), 0, 1).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Repository);
-        // A folder where a file should be can't be read, and no second try helps.
+        // A folder in place of a file can't be read, and reading again does not help.
         let id = Id::random();
         fs::create_dir(folder.file(FileType::Index, &id)).unwrap();
         assert_eq!(folder.read(FileType::Index, &id).unwrap_err().kind, ErrorKind::Io);

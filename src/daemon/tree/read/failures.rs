@@ -1,4 +1,5 @@
-//! What could not be read of a volume, and what was: the snapshot fails where that does not add up.
+//! What was read of a volume, and what could not be read. The snapshot fails if the counts do not
+//! match.
 
 use std::{
     io,
@@ -13,10 +14,10 @@ use crate::{
     sync::lock,
 };
 
-/// Failures named in an error; the others are counted.
+/// How many failures an error names. The others are counted.
 const NAMED_FAILURES: usize = 10;
 
-/// What went wrong while a volume was read, and how much was read.
+/// The failures while a volume was read, and how much was read.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct ReadFailures(Mutex<Counts>);
 
@@ -25,10 +26,10 @@ pub(super) struct Counts {
     named: Vec<String>,
     failures: u64,
     vanished: u64,
-    /// Files given to the library, which must have kept them; folders likewise.
+    /// The number of files given to rustic, which must have kept them. The same for folders.
     files: u64,
     folders: u64,
-    /// Why reading stopped before the end: the repository failed.
+    /// Why reading stopped early: the repository failed.
     stopped: Option<Error>,
 }
 
@@ -37,19 +38,19 @@ impl ReadFailures {
         lock(&self.0)
     }
 
-    /// Counts an entry that the library must keep.
+    /// Counts an entry that rustic must keep.
     pub(super) fn given(&self, node: &Node) {
         let mut counts = self.lock();
         if node.is_dir() { counts.folders += 1 } else { counts.files += 1 }
     }
 
-    /// Counts a file that could not be opened after all.
+    /// Takes back the count of a file that could not be opened.
     pub(super) fn taken_back(&self) {
         self.lock().files -= 1;
     }
 
-    /// Compares what was given with what the library says that it kept (it counts the snapshot's
-    /// root as one more folder).
+    /// Compares what was given to rustic with what rustic reports as kept. rustic counts the
+    /// snapshot's root as one more folder.
     pub(in crate::daemon) fn check(&self, files: u64, folders: u64) -> Result<(), Error> {
         const HINT: &str = "no snapshot was made; look into the log, and try again";
         let counts = self.lock();
@@ -67,7 +68,7 @@ impl ReadFailures {
         Err(Error::new(ErrorKind::Repository, message).with_hint(HINT))
     }
 
-    /// Records a failure at `path`. A file that is gone is no failure: it is counted.
+    /// Records a failure at `path`. A missing file is not a failure, and is only counted.
     pub(super) fn record(&self, path: &Path, error: &io::Error) {
         if error.kind() == io::ErrorKind::NotFound {
             self.lock().vanished += 1;
@@ -76,7 +77,7 @@ impl ReadFailures {
         }
     }
 
-    /// Records a failure at `path`, of any kind.
+    /// Records a failure at `path`, whatever its kind.
     pub(super) fn fail(&self, path: &Path, error: &io::Error) {
         let mut counts = self.lock();
         counts.failures += 1;
@@ -85,22 +86,22 @@ impl ReadFailures {
         }
     }
 
-    /// Records that reading ends here, because the repository failed.
+    /// Records that reading stops because the repository failed.
     pub(super) fn stop(&self, error: Error) {
         self.lock().stopped.get_or_insert(error);
     }
 
-    /// Why reading stopped before the end.
+    /// Why reading stopped early.
     pub(in crate::daemon) fn stopped(&self) -> Option<Error> {
         self.lock().stopped.clone()
     }
 
-    /// Files that were gone before they could be read.
+    /// The number of files that vanished before they could be read.
     pub(in crate::daemon) fn vanished(&self) -> u64 {
         self.lock().vanished
     }
 
-    /// The error of the snapshot, where a file could not be read.
+    /// The error of the snapshot, if a file could not be read.
     pub(in crate::daemon) fn error(&self, volume: &str) -> Option<Error> {
         let counts = self.lock();
         if counts.failures == 0 {

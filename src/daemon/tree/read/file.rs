@@ -1,4 +1,4 @@
-//! A file of a volume: listed, then opened when its turn comes, then read.
+//! A file of a volume: listed first, opened when its turn comes, and then read.
 
 use std::{
     ffi::CString,
@@ -18,12 +18,12 @@ use super::{
 };
 use crate::daemon::repository::Backend;
 
-/// A file that is opened when its turn comes, and not at all where it is unchanged.
+/// A listed file. It is opened when its turn comes, and not at all if it is unchanged.
 pub(in crate::daemon) struct ListedFile {
     pub(super) folder: Arc<OwnedFd>,
     pub(super) name: CString,
     pub(super) path: PathBuf,
-    /// The device and the inode that were listed.
+    /// The device and the inode of the listed file.
     pub(super) listed: (u64, u64),
     pub(super) size: u64,
     pub(super) failures: Arc<ReadFailures>,
@@ -53,9 +53,9 @@ impl ReadSourceOpen for ListedFile {
 }
 
 impl ListedFile {
-    /// The file, and how many bytes of it are to be read: the listed size is not that of another
-    /// file which took the name in the meantime, as programs do that write a new file and rename
-    /// it.
+    /// Opens the file, and returns how many bytes of it to read. If another file took the name
+    /// since the listing, the listed size does not apply. Programs do this when they write a new
+    /// file and rename it.
     fn open_file(&self) -> io::Result<(File, u64)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = open_at(&self.folder, &self.name, flags)?;
@@ -68,10 +68,10 @@ impl ListedFile {
     }
 }
 
-/// A file that is being read; it ends at the size that was listed.
+/// A file that is being read. Reading ends at the listed size.
 pub(in crate::daemon) struct FileReader {
     pub(super) file: File,
-    /// Bytes that are still to be read.
+    /// The bytes that remain to be read.
     pub(super) left: u64,
     pub(super) path: PathBuf,
     pub(super) failures: Arc<ReadFailures>,

@@ -1,4 +1,4 @@
-//! The metadata of a file: what the system says of it, as restic keeps it.
+//! Reads the metadata of a file, and converts it to restic's form.
 
 use std::{
     ffi::{CStr, OsStr, OsString},
@@ -17,17 +17,17 @@ use rustix::{
 
 use crate::daemon::tree::mode;
 
-/// The most bytes that the system gives for an attribute, or for the names of all.
+/// The most bytes that the system returns for an attribute, or for the names of all attributes.
 const LARGEST_ATTRIBUTE: usize = 64 * 1024;
 
 /// Reads the metadata of files.
 pub(super) struct MetadataReader {
-    /// Without it, files look as if they had no extended attributes.
+    /// Whether extended attributes are read. If not, files look as if they had none.
     pub(super) attributes: bool,
-    /// Where this process finds what it has opened: attributes can't be read relative to a folder's
-    /// handle.
+    /// The folder with this process's open files. Attributes can't be read relative to a folder's
+    /// handle, so they are read through a path here.
     pub(super) descriptors: &'static str,
-    /// Listing attributes needs a buffer; one serves all.
+    /// The buffer for listing attributes, used again for each file.
     buffer: Vec<u8>,
 }
 
@@ -36,7 +36,7 @@ impl MetadataReader {
         Self { attributes: true, descriptors: "/proc/self/fd", buffer: Vec::new() }
     }
 
-    /// The metadata of `name` in a folder, which has that `stat`.
+    /// The metadata of `name` in a folder. `stat` is the result of its `stat` call.
     pub(super) fn read(
         &mut self,
         stat: &Stat,
@@ -56,13 +56,13 @@ impl MetadataReader {
             user: None,
             group: None,
             inode: stat.st_ino,
-            // Only hard links need the device; its number changes when the host starts again, which
-            // would make every folder look changed.
+            // Only hard links need the device. Its number changes when the host boots, and every
+            // folder would look changed.
             device_id: if linked { stat.st_dev } else { 0 },
             size: if sized { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
             links: if linked { wide(stat.st_nlink) } else { 0 },
-            // The library does not give the type of an attribute a public name; its JSON is
-            // restic's and will not change.
+            // rustic does not export the type of an attribute. Its JSON is restic's format and will
+            // not change.
             extended_attributes: match self.attributes_of(folder, name)?.as_slice() {
                 [] => Vec::new(),
                 found => serde_json::from_value(found.iter().cloned().collect())?,
@@ -70,8 +70,8 @@ impl MetadataReader {
         })
     }
 
-    /// The attributes of `name` in a folder. A path below `descriptors` that is not there does not
-    /// tell whether the file is.
+    /// The attributes of `name` in a folder. If a path below `descriptors` is missing, that does
+    /// not mean that the file is missing.
     fn attributes_of(
         &mut self,
         folder: &OwnedFd,
@@ -93,7 +93,7 @@ impl MetadataReader {
         read
     }
 
-    /// Each attribute as restic writes it: `{"name": .., "value": base64}`.
+    /// All attributes in restic's form: `{"name": .., "value": base64}`.
     fn attributes(&mut self, path: &OsStr) -> io::Result<Vec<serde_json::Value>> {
         self.buffer.resize(LARGEST_ATTRIBUTE, 0);
         let length = match rustix::fs::llistxattr(path, &mut self.buffer[..]) {
@@ -107,7 +107,7 @@ impl MetadataReader {
                 return Err(io::Error::other("the name of an extended attribute is not UTF-8"));
             };
             let length = match rustix::fs::lgetxattr(path, text, &mut self.buffer[..]) {
-                // It was removed in the meantime.
+                // The attribute was removed after it was listed.
                 Err(Errno::NODATA) => continue,
                 other => other?,
             };
@@ -125,7 +125,7 @@ fn time(seconds: i64, nanoseconds: impl TryInto<i32>) -> Option<Timestamp> {
     Timestamp::new(seconds, nanoseconds.try_into().unwrap_or(0)).ok()
 }
 
-/// A link count is 64 bits wide on some systems, 32 on others.
+/// Widens a link count, which has 64 bits on some systems and 32 on others.
 fn wide(count: impl Into<u64>) -> u64 {
     count.into()
 }

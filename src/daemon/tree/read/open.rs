@@ -1,4 +1,4 @@
-//! How files and folders of a volume are opened.
+//! Opening the files and folders of a volume.
 
 use std::{ffi::CStr, os::fd::OwnedFd, path::Path};
 
@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-/// Opens without touching the access time where the system allows it (the owner, or root).
+/// Opens without changing the access time if the system allows it (for the owner, or root).
 pub(super) fn open_at(folder: &OwnedFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     match rustix::fs::openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(folder, name, flags, Mode::empty()),
@@ -15,7 +15,7 @@ pub(super) fn open_at(folder: &OwnedFd, name: &CStr, flags: OFlags) -> Result<Ow
     }
 }
 
-/// `/<volume>/a/b` as the operator knows it: `a/b`.
+/// Converts `/<volume>/a/b` to the path in the volume, `a/b`, which an operator knows.
 pub(super) fn path_in_volume(shown: &Path) -> &Path {
     let mut parts = shown.components();
     parts.next();

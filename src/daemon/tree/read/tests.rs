@@ -1,4 +1,4 @@
-//! Tests of what a snapshot reads while the volume changes.
+//! Tests of reading a volume that changes during the snapshot.
 
 use std::{
     fs::{self, File},
@@ -94,7 +94,7 @@ fn without_proc_nothing_counts_as_vanished() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("f"), "f").unwrap();
     let source = source(folder.path());
-    // The root's attributes, then those of a file.
+    // The first walk reads the root's attributes, the second those of a file.
     let mut walk = source.entries();
     walk.metadata.descriptors = "/nowhere/at/all";
     assert_eq!(walk.count(), 0);
@@ -143,7 +143,7 @@ fn a_failure_while_reading_is_recorded_and_ten_are_named() {
     let failures: Arc<ReadFailures> = Arc::default();
     let backend = Arc::new(Backend::in_folder(folder.path(), "host1"));
     for number in 0..12 {
-        // A folder can be opened, but not read.
+        // A folder can be opened like a file, but not read.
         let file = File::open(folder.path()).unwrap();
         let path = PathBuf::from(format!("/vol1/file{number}"));
         let mut reader = FileReader {

@@ -25,17 +25,17 @@ use crate::daemon::{repository::Backend, tree::folder::FOLDER};
 /// A folder that is being walked.
 struct Level {
     handle: Arc<OwnedFd>,
-    /// Its path in the snapshot.
+    /// The folder's path in the snapshot.
     shown: PathBuf,
-    /// The names not yet visited, last first.
+    /// The names not visited yet, in reverse order.
     names: Vec<CString>,
 }
 
-/// The walk: each folder before what is in it, names in the order of their bytes, as the library's
-/// trees are.
+/// The walk. A folder comes before its content. Names are in the order of their bytes, as in
+/// rustic's trees.
 pub(in crate::daemon) struct Walk {
     levels: Vec<Level>,
-    /// The root, until it was given out.
+    /// The root, until the walk has returned it.
     first: Option<(Arc<OwnedFd>, PathBuf)>,
     root_failed: Option<io::Error>,
     failures: Arc<ReadFailures>,
@@ -58,7 +58,7 @@ impl Walk {
         Self { levels: Vec::new(), first, root_failed, failures, backend, metadata }
     }
 
-    /// The same walk, over files that look as if they had no extended attributes.
+    /// The same walk, but all files look as if they had no extended attributes.
     pub(super) fn without_attributes(mut self) -> Self {
         self.metadata.attributes = false;
         self
@@ -89,7 +89,7 @@ impl Walk {
         Ok(ReadSourceEntry { path: shown, node, open: None })
     }
 
-    /// One entry of the folder on top of the stack.
+    /// Reads one entry of the folder on top of the stack.
     fn entry(
         &mut self,
         handle: &Arc<OwnedFd>,
@@ -117,7 +117,7 @@ impl Walk {
     }
 }
 
-/// What kind of file `name` in a folder is.
+/// The kind of the file `name` in a folder.
 fn kind(stat: &Stat, folder: &OwnedFd, name: &CString) -> io::Result<NodeType> {
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => NodeType::File,
@@ -138,7 +138,7 @@ impl Iterator for Walk {
     type Item = RusticResult<ReadSourceEntry<ListedFile>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A volume that is gone is no empty volume: its folder is never counted as vanished.
+        // A missing volume is not an empty one: the volume's folder never counts as vanished.
         if let Some(error) = self.root_failed.take() {
             self.failures.fail(Path::new("."), &error);
         }

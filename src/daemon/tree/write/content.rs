@@ -27,34 +27,35 @@ use crate::{
     sync::lock,
 };
 
-/// Pieces of a file that one thread restores at a time; a large file is restored by several.
+/// How many pieces of a file one thread restores at a time. Several threads restore a large file.
 const PIECES: usize = 8;
 
-/// A file that is being written, by several threads perhaps.
+/// A file that one or several threads are writing.
 pub(super) struct OpenFile {
     file: File,
     meta: Metadata,
     path: PathBuf,
-    /// Bytes that the content adds up to.
+    /// The sum of the file's content, in bytes.
     size: u64,
     has_holes: AtomicBool,
-    /// Parts that are not written; the thread that writes the last one sets the metadata.
+    /// The number of parts that are not written yet. The thread that writes the last part sets the
+    /// metadata.
     left: AtomicUsize,
 }
 
-/// A part of a file: the pieces from `offset` on.
+/// A part of a file: some pieces, from `offset` on.
 pub(super) struct Part {
     file: Arc<OpenFile>,
     offset: u64,
     pieces: Vec<DataId>,
 }
 
-/// What a thread is handed.
+/// A piece of work for a thread.
 pub(super) enum Work {
-    /// A whole file that is small and has one name: making it, and setting what is to be set, takes
-    /// longer than its content.
+    /// A whole small file with one name. Creating it and setting its metadata takes longer than
+    /// writing its content, so one thread does everything.
     File { folder: Arc<OwnedFd>, name: CString, path: PathBuf, node: Box<Node> },
-    /// A part of a file that is there.
+    /// A part of a file that already exists.
     Part(Part),
 }
 
@@ -86,7 +87,7 @@ impl<'a> ContentWriter<'a> {
         Self { repository, indexed, piece, metadata, failed: Mutex::default() }
     }
 
-    /// What is in a folder of the backup.
+    /// The entries of a folder in the backup.
     pub(super) fn nodes(
         &self,
         tree: &rustic_core::TreeId,
@@ -111,13 +112,13 @@ impl<'a> ContentWriter<'a> {
         lock(&self.failed).take()
     }
 
-    /// Whether one thread makes a file and writes its content.
+    /// Whether one thread creates the file and writes all of its content.
     pub(super) fn is_small(node: &Node) -> bool {
         node.content.as_ref().is_none_or(|pieces| pieces.len() <= PIECES)
     }
 
-    /// Makes a file; the parts of its content that are to be written into it. A file without
-    /// content is finished.
+    /// Creates a file, and returns the parts of its content to write. A file without content is
+    /// already finished.
     pub(super) fn start(
         &self,
         folder: &OwnedFd,
@@ -154,13 +155,14 @@ impl<'a> ContentWriter<'a> {
         Ok(parts.into_iter().map(part).collect())
     }
 
-    /// Does what comes through the queue, until the walk is over.
+    /// Does the work in the queue, until the walk has ended.
     pub(super) fn work(&self, queue: &Mutex<Receiver<Work>>) {
         loop {
             let work = lock(queue).recv();
             let Ok(work) = work else { return };
             if self.has_failed() {
-                // The queue must drain, or the walk would wait for room in it.
+                // The rest of the queue must be taken out, because otherwise the walk would wait
+                // for room in it.
                 continue;
             }
             let what = format!("restoring \"{}\"", work.path().display());
@@ -196,7 +198,7 @@ impl<'a> ContentWriter<'a> {
         self.finish(file)
     }
 
-    /// A piece of a file, which is what was backed up.
+    /// Reads a piece of a file, and checks that it is what was backed up.
     fn read(&self, piece: &DataId, path: &Path) -> Result<bytes::Bytes> {
         let content = self
             .indexed
@@ -212,7 +214,7 @@ impl<'a> ContentWriter<'a> {
         Err(damaged(message))
     }
 
-    /// One part of the file is written; the last one sets what is left to set.
+    /// Counts a written part. The last part sets the file's remaining metadata.
     fn finish(&self, file: &OpenFile) -> Result<()> {
         if file.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return Ok(());

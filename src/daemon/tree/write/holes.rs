@@ -2,10 +2,10 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-/// Zeros are left out in units of this many bytes: the block of most file systems.
+/// The size of a hole's unit in bytes. It is the block size of most file systems.
 const HOLE: usize = 4096;
 
-/// Writes everything but whole blocks of zeros; whether any were left out.
+/// Writes all blocks except those of zeros only, and returns whether any were left out.
 pub(super) fn write_with_holes(file: &File, content: &[u8], offset: u64) -> io::Result<bool> {
     const ZEROS: [u8; HOLE] = [0; HOLE];
     let mut dug = false;

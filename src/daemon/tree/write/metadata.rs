@@ -1,4 +1,4 @@
-//! Owners, modes, times and attributes of what is restored.
+//! Setting owners, modes, times and attributes of restored files.
 
 use std::{io, os::fd::AsFd, path::Path};
 
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Sets the metadata of files; warns of what this process may not set.
+/// Sets the metadata of files. It warns about what this process is not allowed to set.
 #[derive(Clone, Copy)]
 pub(super) struct MetadataWriter<'a> {
     warnings: &'a RestoreWarnings,
@@ -32,8 +32,8 @@ impl<'a> MetadataWriter<'a> {
         self.warnings.add(warning);
     }
 
-    /// Sets the metadata of an open file or folder. The owner goes first: changing it clears
-    /// set-user-id and capabilities.
+    /// Sets the metadata of an open file or folder. The owner comes first, because changing it
+    /// clears set-user-id and capabilities.
     pub(super) fn set_open(&self, open: impl AsFd, meta: &Metadata, path: &Path) -> Result<()> {
         let open = open.as_fd();
         let owned = self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
@@ -46,8 +46,8 @@ impl<'a> MetadataWriter<'a> {
         rustix::fs::futimens(open, &times(meta)).map_err(failed(path))
     }
 
-    /// Sets the owner; `false` where this process may not (root in a container may lack any right,
-    /// so its number says nothing), or its user namespace does not know the owner.
+    /// Sets the owner. `false` if this process is not allowed to (being root says nothing, because
+    /// a container can remove any right), or if its user namespace does not know the owner.
     pub(super) fn owner(
         &self,
         meta: &Metadata,
@@ -66,8 +66,8 @@ impl<'a> MetadataWriter<'a> {
         }
     }
 
-    /// Sets the extended attributes; where the access list could not be set, what it lets the group
-    /// do.
+    /// Sets the extended attributes. If the access list could not be set, returns what the list
+    /// allows the group.
     pub(super) fn attributes(
         &self,
         meta: &Metadata,
@@ -92,7 +92,7 @@ impl<'a> MetadataWriter<'a> {
     }
 }
 
-/// Why an attribute could not be set, where that is no failure.
+/// The warning for an attribute that could not be set; `None` if this is a failure.
 fn not_set(name: &str, error: Errno) -> Option<String> {
     match error {
         Errno::NOTSUP => {
@@ -108,8 +108,8 @@ fn not_set(name: &str, error: Errno) -> Option<String> {
     }
 }
 
-/// The mode to set. What would run as its owner must not run as another one. Where the access list
-/// was `lost`, the mode's group bits are its mask, which is wider than what the list gives the
+/// The mode to set. A file that runs as its owner must not run as another user. If the access list
+/// was `lost`, the mode's group bits are the list's mask, which allows more than the list gives the
 /// group.
 pub(super) fn mode_of(meta: &Metadata, owned: bool, lost: Option<GroupBits>) -> Option<Mode> {
     let mode = Mode::from_raw_mode(mode::permissions(meta.mode?));
@@ -117,12 +117,12 @@ pub(super) fn mode_of(meta: &Metadata, owned: bool, lost: Option<GroupBits>) -> 
     Some(lost.map_or(mode, |group| mode - (Mode::RWXG - group)))
 }
 
-/// The times to set; a time that the backup lacks is left as it is.
+/// The times to set. A time that the backup does not have stays as it is.
 pub(super) fn times(meta: &Metadata) -> Timestamps {
     let time = |time: Option<rustic_core::jiff::Timestamp>| match time {
         Some(time) => {
-            // Before 1970 the library's parts are both negative; the system wants nanoseconds from
-            // 0 up.
+            // Before 1970, both parts of rustic's time are negative. The system needs nanoseconds
+            // from 0 up.
             let nanoseconds = time.as_nanosecond();
             let second = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or_default();
             let rest = nanoseconds.rem_euclid(1_000_000_000);
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(mode_of(&meta, true, None), Some(Mode::from_raw_mode(0o664)));
         assert_eq!(mode_of(&meta, true, Some(Mode::RGRP)), Some(Mode::from_raw_mode(0o644)));
         assert_eq!(mode_of(&meta, true, Some(Mode::empty())), Some(Mode::from_raw_mode(0o604)));
-        // It never gives more than there was.
+        // A lost list never adds rights to the mode.
         assert_eq!(mode_of(&meta, true, Some(Mode::RWXG)), Some(Mode::from_raw_mode(0o664)));
     }
 }

@@ -1,4 +1,4 @@
-//! Names and paths of what is restored, none of which can lead out of the folder.
+//! Names and paths of restored files. They can't lead out of the restored folder.
 
 use std::{
     ffi::CString,
@@ -17,11 +17,12 @@ use crate::{
     files::write_error,
 };
 
-/// A path that is longer than this, in bytes, is opened in steps: the system takes 4096 with the
-/// zero behind them.
+/// A path that is longer than this, in bytes, is opened in steps. The system's limit is 4096 bytes
+/// with the terminating zero.
 const LONGEST_STEP: usize = 4000;
 
-/// A name that can't lead out of its folder. The repository may have been tampered with.
+/// A name that can't lead out of its folder. It is checked because the repository may have been
+/// tampered with.
 pub(super) fn checked_name(node: &Node, folder: &Path) -> Result<CString> {
     let name = node.name();
     let bytes = name.as_bytes();
@@ -38,8 +39,8 @@ pub(super) fn checked_name(node: &Node, folder: &Path) -> Result<CString> {
     })
 }
 
-/// Opens the folder of ours at this path below `root`, which may be of any length. Handles are not
-/// kept: a wide tree has more folders than can be open at a time.
+/// Opens the restored folder at this path below `root`. The path may have any length. Handles are
+/// not kept, because a wide tree has more folders than can be open at a time.
 pub(super) fn open_folder(root: &Arc<OwnedFd>, path: &Path) -> Result<Arc<OwnedFd>> {
     let mut folder = Arc::clone(root);
     for step in steps(path) {
@@ -50,7 +51,7 @@ pub(super) fn open_folder(root: &Arc<OwnedFd>, path: &Path) -> Result<Arc<OwnedF
     Ok(folder)
 }
 
-/// A relative path in as few pieces as the system takes.
+/// A relative path in as few parts as the system accepts.
 fn steps(path: &Path) -> Vec<PathBuf> {
     let mut steps: Vec<PathBuf> = Vec::new();
     for name in path {
@@ -64,7 +65,7 @@ fn steps(path: &Path) -> Vec<PathBuf> {
     steps
 }
 
-/// The error for what the system says of a path.
+/// The error for a failed call on a path.
 pub(super) fn failed(path: &Path) -> impl FnOnce(Errno) -> Error + '_ {
     move |error| write_error(path, &io::Error::from(error))
 }

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::error::Result;
 
-/// Makes a symlink, FIFO, device or socket with its metadata; `false` where this process may not.
+/// Creates a symlink, FIFO, device or socket with its metadata. `false` if this process is not
+/// allowed to.
 pub(super) fn make_special(
     metadata: MetadataWriter<'_>,
     folder: &OwnedFd,
@@ -54,7 +55,7 @@ fn make(folder: &OwnedFd, name: &CString, node: &Node) -> Result<(), Errno> {
     }
 }
 
-/// Sets the metadata of a file that can't be opened. The owner goes first, as for open files.
+/// Sets the metadata of a file that can't be opened. The owner comes first, as for open files.
 fn set_metadata(
     metadata: MetadataWriter<'_>,
     folder: &OwnedFd,

@@ -1,4 +1,4 @@
-//! The walk over a backup: it makes folders and everything that has no content, and hands out the
+//! The walk over a backup. It creates folders and everything without content, and passes on the
 //! content of files.
 
 use std::{
@@ -26,7 +26,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A folder that is complete but for its metadata.
+/// A folder that is complete except for its metadata.
 pub(super) type CompleteFolder = (PathBuf, Metadata);
 
 /// A folder that is being filled.
@@ -44,7 +44,7 @@ pub(super) struct Walk<'a> {
     root: Arc<OwnedFd>,
     queue: SyncSender<Work>,
     levels: Vec<Level>,
-    /// The first name of each file with several, by device and inode.
+    /// The first name of each file with several names, by device and inode.
     linked: HashMap<(u64, u64), PathBuf>,
 }
 
@@ -59,8 +59,8 @@ impl<'a> Walk<'a> {
         Self { writer, metadata, root, queue, levels: Vec::new(), linked: HashMap::new() }
     }
 
-    /// Restores the one folder in `tree`; the folders in it, each after all that are in it. Ends
-    /// early where a thread has failed.
+    /// Restores the one folder in `tree`. Returns its folders, each after all folders inside it.
+    /// Ends early if a thread has failed.
     pub(super) fn run(mut self, tree: TreeId) -> Result<Vec<CompleteFolder>> {
         self.enter_top(tree)?;
         let mut complete = Vec::new();
@@ -91,7 +91,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Restores one file of the folder on top of the stack.
+    /// Restores one entry of the folder on top of the stack.
     fn restore(&mut self, node: Node) -> Result<()> {
         let Some(level) = self.levels.last() else { return Ok(()) };
         let name = checked_name(&node, &level.path)?;
@@ -111,14 +111,14 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Makes one more name of a file that is there.
+    /// Creates another name for an existing file.
     fn link(&self, first: &Path, folder: &OwnedFd, name: &CString, path: &Path) -> Result<()> {
         let of_first = open_folder(&self.root, first.parent().unwrap_or(Path::new("")))?;
         let first = first.file_name().unwrap_or_default();
         rustix::fs::linkat(&*of_first, first, folder, name, AtFlags::empty()).map_err(failed(path))
     }
 
-    /// Makes a folder, and puts it on top of the stack.
+    /// Creates a folder, and puts it on top of the stack.
     fn enter(
         &mut self,
         parent: &OwnedFd,
@@ -138,7 +138,8 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
-    /// Hands out a file. One with several names is made here: the next name is made from it.
+    /// Passes on a file. A file with several names is created here, because its next name is linked
+    /// to it.
     fn file(&self, folder: Arc<OwnedFd>, name: CString, path: PathBuf, node: Node) -> Result<bool> {
         if node.meta.links <= 1 && ContentWriter::is_small(&node) {
             self.hand_out(Work::File { folder, name, path, node: Box::new(node) });
@@ -151,7 +152,7 @@ impl<'a> Walk<'a> {
     }
 
     fn hand_out(&self, work: Work) {
-        // Where all threads have ended, one of them has said why.
+        // If all threads have ended, one of them has recorded why.
         let _ = self.queue.send(work);
     }
 }

@@ -1,10 +1,10 @@
-//! What a restore could not keep, though that is no failure.
+//! What a restore could not keep without failing.
 
 use std::sync::Mutex;
 
 use crate::sync::lock;
 
-/// What could not be kept, and why that is no failure.
+/// What could not be kept, and why that is not a failure.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct RestoreWarnings(Mutex<Vec<String>>);
 

@@ -1,4 +1,4 @@
-//! What a service says when a request fails, with what to do about it.
+//! The errors for failed requests to the service, with hints.
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
@@ -7,7 +7,7 @@ use aws_sdk_s3::{
 
 use crate::error::{Error, ErrorKind};
 
-/// The crate's error for the client's; `what` could not be done, and where.
+/// This crate's error for the S3 client's. `what` says what could not be done, and where.
 pub(super) fn failure<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -28,7 +28,7 @@ where
     Error::new(kind, format!("{what}: {code}{message}")).with_hint(hint)
 }
 
-/// The kind and the hint for a request that the service did not answer.
+/// The kind and the hint for a request without an answer.
 fn without_answer<E>(error: &SdkError<E, HttpResponse>) -> (ErrorKind, &'static str)
 where
     E: std::error::Error + 'static,
@@ -57,7 +57,7 @@ where
     words.contains("CredentialsNotLoaded") || words.contains("credentials")
 }
 
-/// The kind and the hint for the code in the service's answer.
+/// The kind and the hint for the error code in the service's answer.
 fn by_code(code: &str, status: Option<u16>) -> (ErrorKind, &'static str) {
     match code {
         "NoSuchKey" | "NotFound" => (ErrorKind::NotFound, "it is not there"),
@@ -84,7 +84,7 @@ fn by_code(code: &str, status: Option<u16>) -> (ErrorKind, &'static str) {
     }
 }
 
-/// The innermost words of an error: the words around them say nothing.
+/// The innermost words of an error. The outer words say nothing.
 pub(super) fn cause(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {

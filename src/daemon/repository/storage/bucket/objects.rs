@@ -1,4 +1,4 @@
-//! The objects of a repository in a bucket: requests, tried again where that helps.
+//! The objects of a repository in a bucket: the requests, which are repeated if that helps.
 
 use std::{
     future::Future,
@@ -33,14 +33,13 @@ use crate::{
 
 /// How long the service may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the service may take to begin its answer, where little is sent.
+/// How long the service may take to begin its answer to a small request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an upload may take: a pack of 16 MiB over a slow line.
+/// How long an upload may take. A pack of 16 MiB must fit through a slow line.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
-/// How often a request is tried, with growing pauses.
+/// How many attempts a request gets, with growing pauses.
 const MOST_ATTEMPTS: u32 = 4;
-/// The first pause before an object whose end was missing is read again; each further one is twice
-/// as long.
+/// The pause before an object that broke off is read again. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 type PutError = SdkError<PutObjectError, HttpResponse>;
@@ -50,12 +49,12 @@ type PutError = SdkError<PutObjectError, HttpResponse>;
 pub(super) struct Objects {
     client: Client,
     bucket: String,
-    /// What the names of the objects begin with; ends in `/`.
+    /// The prefix of the objects' names; it ends in `/`.
     prefix: String,
     location: String,
 }
 
-/// Waits for the service: the library's threads know no async.
+/// Blocks until the future is done, because rustic's threads are not asynchronous.
 fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
     static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
     let make = || {
@@ -72,10 +71,11 @@ fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
 }
 
 impl Objects {
-    /// The repository called `repository` under `path` in a bucket. Nothing is sent yet.
+    /// The objects of the repository named `repository` under `path` in a bucket. Nothing is sent
+    /// yet.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// If no thread can be started.
     pub(super) fn new(options: &S3Options, bucket: &str, region: &str, path: &str) -> Result<Self> {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -100,7 +100,7 @@ impl Objects {
             // Path style: other services may have no host name for each bucket, and wildcard
             // certificates do not cover a bucket's name with dots.
             .force_path_style(options.endpoint.is_some() || bucket.contains('.'))
-            // The signature covers the content; not every service understands a checksum beyond it.
+            // The signature covers the content. Not every service supports a further checksum.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
@@ -117,7 +117,7 @@ impl Objects {
         })
     }
 
-    /// Where the repository is, in people's words.
+    /// Where the repository is, for people.
     pub(super) fn location(&self) -> &str {
         &self.location
     }
@@ -137,7 +137,7 @@ impl Objects {
             let mut pause = FIRST_PAUSE;
             for _ in 1..MOST_ATTEMPTS {
                 match self.try_get(name, request.clone(), range.is_some()).await {
-                    // The client library itself repeats a request only until an answer begins.
+                    // The client repeats a request only until an answer begins.
                     Err(error) if error.kind == ErrorKind::Unreachable => {
                         log::debug!("{error}; trying again");
                         tokio::time::sleep(pause).await;
@@ -156,7 +156,7 @@ impl Objects {
         })
     }
 
-    /// [`ErrorKind::Unreachable`] where the answer broke off.
+    /// The error is [`ErrorKind::Unreachable`] if the answer broke off.
     async fn try_get(
         &self,
         name: &str,
@@ -188,8 +188,8 @@ impl Objects {
             .map_err(|error| self.failure(&format!("cannot write \"{name}\""), &error))
     }
 
-    /// Writes an object that must not be there yet. What is there afterwards decides: the answer to
-    /// a write that was done may have been lost, and some services know no conditions.
+    /// Writes an object that must not exist yet. What is there afterwards decides, because the
+    /// answer to a successful write can get lost, and some services do not support conditions.
     pub(super) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
         let mut sent = self.try_put(name, content.clone(), true);
         if let Err(error) = &sent
@@ -235,7 +235,7 @@ impl Objects {
         }
     }
 
-    /// An object's size in bytes and its age; `None` where it is not there.
+    /// An object's size in bytes and its age; `None` if there is no such object.
     pub(super) fn head(&self, name: &str) -> Result<Option<(u64, Option<Duration>)>> {
         let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
         match wait(request.send())? {
@@ -248,14 +248,14 @@ impl Objects {
             }
             Err(error) => match self.failure(&format!("cannot look at \"{name}\""), &error) {
                 error if error.kind == ErrorKind::NotFound => Ok(None),
-                // The answer to a HEAD request has no words: to a list the service answers what is
-                // wrong.
+                // The answer to a HEAD request has no words. The answer to a list request says what
+                // is wrong.
                 said => Err(self.walk("keys", |_, _| false).err().unwrap_or(said)),
             },
         }
     }
 
-    /// Hands each object of a folder to `each`, until that returns `false`.
+    /// Passes each object of a folder to `each`, until that returns `false`.
     pub(super) fn walk(
         &self,
         folder: &str,
@@ -276,7 +276,7 @@ impl Objects {
                     .key()
                     .and_then(|key| key.rsplit('/').next())
                     .filter(|name| name.len() == 64);
-                // An object with another name is not of the repository.
+                // An object with another name does not belong to the repository.
                 if let Some(id) = name.and_then(|name| name.parse().ok())
                     && !each(id, object)
                 {
@@ -287,7 +287,7 @@ impl Objects {
                 .next_continuation_token
                 .filter(|token| !token.is_empty() && next.as_ref() != Some(token));
             if behind.is_none() && page.is_truncated == Some(true) {
-                // Objects that are not listed would be taken for unused.
+                // An incomplete list would make objects that are in use look unused.
                 let message = format!(
                     "the list of \"{folder}\" at {} has no end that can be reached",
                     self.location
@@ -303,7 +303,7 @@ impl Objects {
         }
     }
 
-    /// Removes an object; one that is gone is no error.
+    /// Removes an object. A missing object is not an error.
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         let request = self.client.delete_object().bucket(&self.bucket).key(self.object(name));
         let removed = wait(request.send())?;
@@ -321,7 +321,7 @@ impl Objects {
     }
 }
 
-/// [`files::age`] by the service's clock.
+/// As [`files::age`], for a time of the service.
 pub(super) fn age(time: &DateTime) -> Option<Duration> {
     SystemTime::try_from(*time).ok().map(files::age)
 }

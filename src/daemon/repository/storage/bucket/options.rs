@@ -1,14 +1,14 @@
-//! How S3 is reached.
+//! The connection to S3.
 
 use std::fmt;
 
-/// How S3 is reached.
+/// The connection to S3.
 #[derive(Clone, Default)]
 pub(crate) struct S3Options {
-    /// The service's address where it is not Amazon's: `https://host:port`.
+    /// The service's address, `https://host:port`. `None`: Amazon's.
     pub(crate) endpoint: Option<String>,
-    /// The access key's id and the secret key; without them, as the usual AWS settings say
-    /// (environment, profile, role).
+    /// The access key's id and the secret key. `None`: from the usual AWS settings (environment,
+    /// profile, role).
     pub(crate) key: Option<(String, String)>,
 }
 

@@ -1,7 +1,7 @@
-//! The windows through which packs are read.
+//! Windows for reading packs.
 //!
-//! A restore reads thousands of small pieces, each of which would be a request: they are read in
-//! windows of 4 MiB, of which the last few are kept.
+//! A restore reads thousands of small pieces, and each would be a request. So packs are read in
+//! windows of 4 MiB, and the last few windows are kept.
 
 use std::{
     collections::VecDeque,
@@ -19,11 +19,11 @@ pub(super) const WINDOW: u32 = 4 << 20;
 /// How many windows are kept.
 const KEPT_WINDOWS: usize = 8;
 
-/// The windows that are kept, the one used last at the end.
+/// The kept windows. The most recently used one is at the end.
 #[derive(Debug, Default)]
 pub(super) struct Windows(Mutex<VecDeque<Window>>);
 
-/// A part of a pack, from this offset on; empty until it is read.
+/// A part of a pack that begins at an offset. It is empty until it is read.
 #[derive(Debug)]
 struct Window {
     pack: Id,
@@ -32,10 +32,10 @@ struct Window {
 }
 
 impl Windows {
-    /// The window of a pack that begins at `start`.
+    /// The content of the window that begins at `start`.
     pub(super) fn read(&self, objects: &Objects, pack: &Id, start: u32) -> Result<Bytes> {
         let content = self.kept(pack, start);
-        // Threads that want the same window wait for it; others do not.
+        // Threads that need the same window wait for each other. Other threads do not.
         let mut content = lock(&content);
         if let Some(content) = &*content {
             return Ok(content.clone());
@@ -44,7 +44,7 @@ impl Windows {
         Ok(content.insert(read).clone())
     }
 
-    /// The content of a window, kept from now on, read or not.
+    /// The content of a window, whether it was read or not. The window is kept from now on.
     fn kept(&self, pack: &Id, start: u32) -> Arc<Mutex<Option<Bytes>>> {
         let mut windows = lock(&self.0);
         let known = windows.iter().position(|it| it.pack == *pack && it.start == start);
@@ -59,7 +59,7 @@ impl Windows {
         content
     }
 
-    /// Forgets a pack, which is removed.
+    /// Forgets the windows of a pack that is removed.
     pub(super) fn forget(&self, pack: &Id) {
         lock(&self.0).retain(|window| window.pack != *pack);
     }
