@@ -162,7 +162,7 @@ fn a_script_says_itself_what_an_empty_list_means() {
         assert!(error.message.contains(message), "{text}: {error}");
         assert_eq!(error.location.unwrap().line, 1, "{text}");
     }
-    // One that says nothing has the words of the default script in whose place it stands.
+    // A script that does not declare it has the declaration of the default script it overrides.
     let folder = folder(&[
         ("backup.rhai", "fn main() { [] }"),
         ("prune.rhai", "const IF_EMPTY = \"all is well\";\nfn main() { [] }"),
