@@ -14,7 +14,7 @@
 //!   `host` is what a run gives to its primitives, `message_sink` takes its messages to people, and
 //!   `outcome` is how it ends.
 //! - `parameter` describes an argument; `effect` is what a script can do to volumes; `limits` hold
-//!   for every script.
+//!   for every script; `type_names` are the names of types that a script's author knows.
 
 pub(crate) mod arguments;
 mod check;
@@ -41,6 +41,7 @@ pub(crate) mod testing;
 mod tests;
 pub(crate) mod threads;
 mod thrown;
+mod type_names;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use effect::Effect;
