@@ -11,7 +11,7 @@
 //! - `errors` explains Rhai's errors in the words of scripts; `reference` lists all primitives.
 //! - `engine` is the one place that builds an engine; `primitives` are the functions that scripts
 //!   have; `thrown` is how they throw and catch errors.
-//! - `run` is kept while a script runs, `threads` runs it; `host` is what a run gives its primitives,
+//! - `running` is kept while a script runs, `threads` runs it; `host` is what a run gives its primitives,
 //!   `message_sink` takes its messages to people, `outcome` is what it came to.
 //! - `parameter` is what an argument must be; `effect` is what a script can do; `limits` hold for every script.
 
@@ -32,8 +32,8 @@ mod parameter;
 mod primitives;
 mod reference;
 mod resolver;
-mod run;
 mod runner;
+mod running;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
