@@ -43,7 +43,7 @@ mod thrown;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use effect::Effect;
-pub(crate) use host::{Host, Listener, RunInfo, Settings, Silent};
+pub(crate) use host::{Host, Listener, RunIdentity, Settings, Silent};
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use message_sink::{Mail, MessageSink, NotifyLog, Post, Speaker};
 pub(crate) use outcome::{Failure, Outcome};
