@@ -38,7 +38,7 @@ pub(crate) trait Core: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where there is no daemon to work with.
-    async fn launch(&self, call: Call) -> Result<Launched>;
+    async fn start_run(&self, call: Call) -> Result<RunHandle>;
 
     /// The crontab in force and how its entries are.
     fn schedule(&self) -> Schedule;
@@ -56,8 +56,8 @@ pub(crate) trait Core: Send + Sync + 'static {
     /// same. `None` where there is no such entry.
     ///
     /// # Errors
-    /// As [`Core::launch`]; where the entry's script is not there any more.
-    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<Launched>>;
+    /// As [`Core::start_run`]; where the entry's script is not there any more.
+    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<RunHandle>>;
 
     /// Pauses or resumes the crontab's entry of this key; `false` where there is no such entry.
     ///
@@ -105,7 +105,7 @@ pub(crate) enum AnswerAt {
 }
 
 /// A run that was started.
-pub(crate) struct Launched {
+pub(crate) struct RunHandle {
     /// Its id.
     pub(crate) id: String,
     /// Whether it waits for its turn.

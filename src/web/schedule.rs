@@ -54,9 +54,9 @@ pub(super) async fn run(request: ApiRequest) -> Result<Response, Problem> {
     }
     if query.flag("dry_run")? {
         let answer_at = answer_at(&request.headers);
-        let launched = core.rehearse_entry(&key, answer_at).await;
-        let launched = launched.map_err(|error| entry_not_started(&**core, error))?;
-        return reply(&**core, launched.ok_or_else(no_such_entry)?, answer_at).await;
+        let handle = core.rehearse_entry(&key, answer_at).await;
+        let handle = handle.map_err(|error| entry_not_started(&**core, error))?;
+        return reply(&**core, handle.ok_or_else(no_such_entry)?, answer_at).await;
     }
     request.require_full()?;
     let started = core.run_entry(&key).await;
