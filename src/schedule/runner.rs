@@ -71,7 +71,7 @@ pub(crate) type RecordBegin = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A run that a person started, once it is in the queue of all runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Started {
+pub(crate) struct StartedRun {
     /// Its id.
     pub(crate) run: String,
     /// Whether it waits for its turn.
@@ -81,10 +81,10 @@ pub(crate) struct Started {
 /// The reply to a person who started a run. Dropping it says that the run did not begin. A run that
 /// was due has an empty one (`default`).
 #[derive(Debug, Default)]
-pub(crate) struct StartReply(Option<oneshot::Sender<Result<Started>>>);
+pub(crate) struct StartReply(Option<oneshot::Sender<Result<StartedRun>>>);
 
 impl StartReply {
-    pub(super) fn new(reply: oneshot::Sender<Result<Started>>) -> Self {
+    pub(super) fn new(reply: oneshot::Sender<Result<StartedRun>>) -> Self {
         Self(Some(reply))
     }
 
@@ -94,7 +94,7 @@ impl StartReply {
     }
 
     /// Says which run it is, or why there is none. Only the first call counts.
-    pub(crate) fn send(&mut self, started: Result<Started>) {
+    pub(crate) fn send(&mut self, started: Result<StartedRun>) {
         if let Some(reply) = self.0.take() {
             // The client may be gone.
             let _ = reply.send(started);

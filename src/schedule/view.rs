@@ -11,7 +11,7 @@ use super::{
     board::Board,
     crontab::CrontabEntry,
     due::{Action, Due, EntryStatus},
-    runner::{DueEvent, StartReply, Started},
+    runner::{DueEvent, StartReply, StartedRun},
     timer::Timer,
     writer::ScheduleWriter,
 };
@@ -50,7 +50,7 @@ impl View {
     /// # Errors
     /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
     /// where the program ends, and why the run could not begin.
-    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<Started>> {
+    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<StartedRun>> {
         let (reply, told) = oneshot::channel();
         {
             let mut board = lock(&self.board);

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     runs::{FinishedRun, Store},
-    schedule::{Crontab, EntryStatus, Started},
+    schedule::{Crontab, EntryStatus, StartedRun},
     script::{Arguments, Library, Script},
     status::Report,
 };
@@ -49,7 +49,7 @@ pub(crate) trait Core: Send + Sync + 'static {
     /// # Errors
     /// [`crate::error::ErrorKind::Busy`] where it runs already; why it could not be started, where
     /// there is no daemon to work with.
-    async fn run_entry(&self, key: &str) -> Result<Option<Started>>;
+    async fn run_entry(&self, key: &str) -> Result<Option<StartedRun>>;
 
     /// Starts a dry run of the crontab's entry of this key, with the entry's settings. It does not
     /// count as a run of the entry: it may go on beside one, and the entry's last run stays the

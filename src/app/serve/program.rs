@@ -20,7 +20,7 @@ use crate::{
     files::write_whole,
     run_words::Trigger,
     runs::{self, RunEnvironment, RunQueue, RunRequest, Store},
-    schedule::{Started, View},
+    schedule::{StartedRun, View},
     script::{Library, Settings},
     status::Report,
     web::core::{AnswerAt, Call, Core, RunHandle, Schedule},
@@ -166,7 +166,7 @@ impl Core for Program {
         }
     }
 
-    async fn run_entry(&self, key: &str) -> Result<Option<Started>> {
+    async fn run_entry(&self, key: &str) -> Result<Option<StartedRun>> {
         self.view.run_now(key).await
     }
 

@@ -23,7 +23,7 @@ use crate::{
     runs::{self, Begun, EntryEvent, FinishedRun, RunRequest, Store, record::Skipped},
     schedule::{
         Before, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick, RecordBegin, Remembered,
-        RunEnd, Runner, StartReply, Started,
+        RunEnd, Runner, StartReply, StartedRun,
     },
     sync::lock,
     web::events::EventName,
@@ -58,8 +58,10 @@ impl CrontabRunner {
             // finds it.
             let (recorder, run) = (self.0.recorder.clone(), queued.id().to_owned());
             blocking::run(move || recorder.write_now(&run)).await;
-            reply
-                .send(Ok(Started { run: queued.id().to_owned(), is_waiting: queued.is_waiting() }));
+            reply.send(Ok(StartedRun {
+                run: queued.id().to_owned(),
+                is_waiting: queued.is_waiting(),
+            }));
         }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
         let finished = run_and_notify(queued, &self.0.notifier, begins).await;

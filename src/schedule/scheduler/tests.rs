@@ -12,7 +12,7 @@ use crate::{
     schedule::{
         crontab::{self, testing},
         due::{CutOff, Remembered},
-        runner::{RecordBegin, Started},
+        runner::{RecordBegin, StartedRun},
         timer::SteppedTimer,
     },
 };
@@ -52,7 +52,7 @@ impl Runner for Recorder {
         mut reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd {
-        reply.send(Ok(Started { run: entry.script.clone(), is_waiting: false }));
+        reply.send(Ok(StartedRun { run: entry.script.clone(), is_waiting: false }));
         begins.await;
         let before = match due.before {
             Before::Nothing => "",
@@ -225,7 +225,7 @@ async fn whoever_wants_an_entry_now_is_told_its_run_or_why_there_is_none() {
     let keys: Vec<String> =
         site.view.entries().iter().map(|shown| shown.entry.key.clone()).collect();
     let started = site.view.run_now(&keys[0]).await.unwrap().unwrap();
-    assert_eq!(started, Started { run: "snapshot".into(), is_waiting: false });
+    assert_eq!(started, StartedRun { run: "snapshot".into(), is_waiting: false });
     assert_eq!(site.view.run_now(&keys[0]).await.unwrap_err().kind, ErrorKind::Busy);
     assert_eq!(site.view.run_now("none").await.unwrap(), None);
     assert_eq!(site.until("2026-11-23T11:30:01Z").await, ["snapshot 2026-11-23T11:30:00Z by hand"]);
