@@ -53,7 +53,7 @@ pub(super) fn answer(
             tokio::select! {
                 () = ended.cancelled() => return,
                 changed = report.changed() => match changed {
-                    Ok(()) => news.tell(EventName::Status),
+                    Ok(()) => news.publish(EventName::Status),
                     Err(_) => return,
                 },
             }

@@ -200,7 +200,7 @@ impl Runner for CrontabRunner {
         self.0.notifier.problem("crontab", "the crontab has errors", &text);
         *lock(&self.0.refused) = errors.to_vec();
         self.0.changed.notify_one();
-        self.0.hub.tell(EventName::Schedule);
+        self.0.hub.publish(EventName::Schedule);
     }
 
     fn followed(&self, crontab: &Crontab) {
@@ -211,7 +211,7 @@ impl Runner for CrontabRunner {
             "The new crontab is in force.",
         );
         lock(&self.0.refused).clear();
-        self.0.hub.tell(EventName::Schedule);
+        self.0.hub.publish(EventName::Schedule);
         self.0.changed.notify_one();
     }
 }
