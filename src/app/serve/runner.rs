@@ -20,7 +20,7 @@ use crate::{
     diagnostic::explained,
     error::{Error, Result},
     run_words::{RunStatus, Trigger},
-    runs::{self, Begun, EntryEvent, FinishedRun, RunRequest, Store, record::Skipped},
+    runs::{self, EntryEvent, EntryRun, FinishedRun, RunRequest, Store, record::Skipped},
     schedule::{
         Before, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick, RecordBegin, Remembered,
         RunEnd, Runner, StartReply, StartedRun,
@@ -144,7 +144,7 @@ impl Runner for CrontabRunner {
             log::warn!("when lines of the crontab ran last is not known: {error}");
             HashMap::new()
         });
-        let cut_off = |begun: Begun| CutOff { due: begun.due, again: begun.again };
+        let cut_off = |begun: EntryRun| CutOff { due: begun.due, again: begun.again };
         let past = times.into_iter().map(|(key, times)| {
             let past = Remembered { due: times.due, cut_off: times.begun.map(cut_off) };
             (key, past)
@@ -160,7 +160,7 @@ impl Runner for CrontabRunner {
         let event = |event: &DueEvent| match event {
             DueEvent::DealtWith(due) => EntryEvent::DealtWith(*due),
             DueEvent::Begins(due) => {
-                EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff })
+                EntryEvent::Begun(EntryRun { due: due.time, again: due.before == Before::CutOff })
             }
             DueEvent::Ended => EntryEvent::Ended,
         };

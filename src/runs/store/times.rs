@@ -16,12 +16,12 @@ pub(crate) struct EntryTimes {
     /// time.
     pub(crate) due: Timestamp,
     /// A run that began and is not known to have ended.
-    pub(crate) begun: Option<Begun>,
+    pub(crate) begun: Option<EntryRun>,
 }
 
 /// A run of an entry that began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Begun {
+pub(crate) struct EntryRun {
     /// The time for which it was due.
     pub(crate) due: Timestamp,
     /// It was a second try: the first one, due at the same time, was cut off.
@@ -34,7 +34,7 @@ pub(crate) enum EntryEvent {
     /// Its due times up to this one are dealt with.
     DealtWith(Timestamp),
     /// A run of it begins; with that, its due time is dealt with.
-    Begun(Begun),
+    Begun(EntryRun),
     /// Its run is over, or is given up.
     Ended,
 }
@@ -63,7 +63,7 @@ impl Store {
             let key = name.strip_prefix(DUE)?;
             let begun = all.get(&format!("{BEGUN}{key}"));
             let again = all.get(&format!("{AGAIN}{key}"));
-            let begun = begun.map(|due| Begun { due: *due, again: again == Some(due) });
+            let begun = begun.map(|due| EntryRun { due: *due, again: again == Some(due) });
             Some((key.to_owned(), EntryTimes { due: *due, begun }))
         };
         Ok(all.iter().filter_map(of_entry).collect())
@@ -78,7 +78,7 @@ impl Store {
             for (key, event) in events {
                 match event {
                     EntryEvent::DealtWith(due) => set(transaction, &format!("{DUE}{key}"), *due)?,
-                    EntryEvent::Begun(Begun { due, again }) => {
+                    EntryEvent::Begun(EntryRun { due, again }) => {
                         // A run that waited long is of an older time than what was missed
                         // meanwhile.
                         let dealt_with = get(transaction, &format!("{DUE}{key}"))?;
