@@ -39,7 +39,7 @@ use crate::{
     sync::lock,
 };
 
-pub(crate) use times::{EntryEvent, EntryRun};
+pub(crate) use times::{EntryEvent, EntryRun, EntryTimes};
 pub(super) use writing::{Change, Ending};
 
 /// How long a write waits for another process's; each takes milliseconds.

@@ -13,9 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     crontab::{Crontab, CrontabEntry},
-    due::{Due, Missed, Remembered},
+    due::{Due, Missed},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    runs::{EntryEvent, EntryTimes},
+};
 
 /// Runs what is due, and remembers.
 ///
@@ -40,7 +43,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
     ) -> RunEnd;
 
     /// What is remembered of entries, by their keys, from before the program was started.
-    fn remembered(&self) -> HashMap<String, Remembered>;
+    fn remembered(&self) -> HashMap<String, EntryTimes>;
 
     /// The keys of the entries that were paused before the program was started.
     fn paused(&self) -> BTreeSet<String> {
@@ -49,7 +52,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
 
     /// Remembers all of these events or none, in this order, by the entries' keys. Returns whether
     /// it did; events that were not remembered come again.
-    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool;
+    fn remember(&self, events: &[(Arc<CrontabEntry>, EntryEvent)]) -> bool;
 
     /// These ticks were missed and are not made up for. They are in the log already.
     fn missed(&self, missed: &[MissedTick]);
@@ -110,18 +113,6 @@ pub(crate) enum RunEnd {
     Ended,
     /// With the program: the next start makes up for it.
     CutOff,
-}
-
-/// What there is to be remembered of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DueEvent {
-    /// Its due times up to this one are dealt with: they were missed for good, or were before its
-    /// time.
-    DealtWith(Timestamp),
-    /// A run of it begins; with that, its due time is dealt with.
-    Begins(Due),
-    /// Its run is over, and was not cut off; or one that was cut off is given up.
-    Ended,
 }
 
 /// A tick that was missed and is not made up for.

@@ -4,7 +4,6 @@ use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
-use super::times::EntryTimes;
 use super::*;
 use crate::{
     convoy::guards::Observation,
