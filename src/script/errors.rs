@@ -7,7 +7,8 @@ use super::{
     primitives::NAMESPACES,
     reference::{self, reference},
     running::{End, RunningScript},
-    thrown::{located, lower, of_thrown, script_types},
+    thrown::{located, lower, of_thrown},
+    type_names::script_type,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -125,8 +126,11 @@ fn translate(mut error: EvalAltResult) -> Error {
 fn unknown_function(call: &str) -> Error {
     let (name, types) =
         call.split_once(" (").map_or((call, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
-    let types =
-        if types.is_empty() { "nothing".to_owned() } else { format!("({})", script_types(types)) };
+    let types = if types.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("({})", types.split(", ").map(script_type).collect::<Vec<_>>().join(", "))
+    };
     unknown_call(name.trim(), &types)
 }
 

@@ -72,22 +72,6 @@ pub(crate) fn located(mut error: Error, file: &str, source: &str, position: Posi
     error
 }
 
-/// Replaces Rhai's names of types with those that a script's author knows.
-pub(crate) fn script_types(text: &str) -> String {
-    let names = [
-        ("&str | ImmutableString | String", "string"),
-        ("ImmutableString", "string"),
-        ("&str", "string"),
-        ("i64", "int"),
-        ("f64", "float"),
-    ];
-    let mut text = text.to_owned();
-    for (from, to) in names {
-        text = text.replace(from, to);
-    }
-    text
-}
-
 pub(super) fn lower(text: &str) -> String {
     let mut letters = text.chars();
     let text = match (letters.next(), letters.clone().next()) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    alerts::is_looked_at,
+    alerts::is_checked_by_look,
     failures::{self, failed_runs},
     known::Known,
     look::Looked,
@@ -52,7 +52,7 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
     let problems = problems(sources);
     let reported = sources.notifier.problems().unwrap_or_default();
     // The look decides on problems that it checks itself: their alerts may close a little later.
-    let has_reported = reported.keys().any(|key| !is_looked_at(key));
+    let has_reported = reported.keys().any(|key| !is_checked_by_look(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
     Report {
         ok: !is_wrong && problems.is_empty() && known.unreachable.is_none() && !has_reported,
@@ -90,7 +90,7 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
     }
     problems.extend(known.destinations.iter().filter_map(|look| look.problem()).map(with_hint));
     problems.extend(
-        known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")),
+        known.store_error.as_ref().map(|error| format!("what ran before is not known: {error}")),
     );
     problems.extend(failed_runs(sources.store, &known.volumes));
     let waiting = sources.notifier.waiting().len();

@@ -63,7 +63,7 @@ pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
         if !counts(&run)
-            || says_nothing(&run)
+            || has_no_outcome(&run)
             || !seen.insert(same_work(&run))
             || is_over(&run, volumes)
             || was_a_mistyped_command(&run)
@@ -89,7 +89,7 @@ fn counts(run: &RunRecord) -> bool {
 
 /// Whether a run says nothing about a failure before it. A run that goes on has no outcome yet; a
 /// skipped, cancelled or dry run changed nothing.
-fn says_nothing(run: &RunRecord) -> bool {
+fn has_no_outcome(run: &RunRecord) -> bool {
     run.dry_run
         || matches!(
             run.status,

@@ -232,7 +232,7 @@ impl Core for Program {
 
 /// The keys of the entries that are paused, as kept on disk.
 pub(super) fn paused(data_dir: &Path) -> BTreeSet<String> {
-    let path = data_dir.join(PAUSED);
+    let path = data_dir.join(PAUSED_FILE);
     let read = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return BTreeSet::new(),
         read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
@@ -247,10 +247,10 @@ pub(super) fn paused(data_dir: &Path) -> BTreeSet<String> {
 }
 
 /// The file with the keys of the paused entries.
-const PAUSED: &str = "paused.json";
+const PAUSED_FILE: &str = "paused.json";
 
 fn remember_paused(data_dir: &Path, paused: &BTreeSet<String>) -> Result<()> {
-    let path = data_dir.join(PAUSED);
+    let path = data_dir.join(PAUSED_FILE);
     let text =
         serde_json::to_vec_pretty(paused).map_err(|error| Error::internal(error.to_string()))?;
     write_whole(&path, &text).map_err(|error| {

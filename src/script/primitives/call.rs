@@ -10,7 +10,8 @@ use crate::{
     error::{Error, Result},
     script::{
         running::{RunTag, RunningScript},
-        thrown::{raise, script_types},
+        thrown::raise,
+        type_names::script_type,
     },
 };
 
@@ -52,6 +53,6 @@ pub(super) fn to_map<T: Serialize>(value: T) -> Result<Map> {
 /// The value as a string; an error if it is not one.
 pub(super) fn string(value: &Dynamic, what: &str) -> Result<String> {
     value.clone().into_string().map_err(|found| {
-        Error::usage(format!("the {what} must be a string, not {}", script_types(found)))
+        Error::usage(format!("the {what} must be a string, not {}", script_type(found)))
     })
 }
