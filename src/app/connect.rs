@@ -29,7 +29,7 @@ use crate::{
 /// How long to wait for the owner of a root to open its socket, or to release the root.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long closing waits for other processes' requests before it remarks on it.
-const SILENT_CLOSE_TIME: Duration = Duration::from_secs(2);
+const CLOSE_REMARK_AFTER: Duration = Duration::from_secs(2);
 const OWNER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The daemon of a configuration, and the socket that this process serves for it.
@@ -53,7 +53,7 @@ impl Connection {
             drop(stop);
             let ended = tokio::select! {
                 ended = &mut served => ended,
-                () = tokio::time::sleep(SILENT_CLOSE_TIME) => {
+                () = tokio::time::sleep(CLOSE_REMARK_AFTER) => {
                     remark(
                         "this command is over; another one still works through this process, and is waited for (Ctrl-C cuts it off)",
                     );

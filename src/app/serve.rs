@@ -36,13 +36,13 @@ use state::ServeState;
 /// The limit for sending messages when the program ends. The rest waits in the outbox.
 const FINAL_DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The key of the problem that `serve` can't start.
-const START: &str = "start";
+const START_PROBLEM: &str = "start";
 /// The file that names the crontab that is followed.
-const FOLLOWED: &str = "serve.crontab";
+const FOLLOWED_FILE: &str = "serve.crontab";
 /// The time after the grace time in which `serve` ends: cancelled runs end, and messages are sent.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// The lock by which other processes see that `serve` runs.
-const LOCK: &str = "serve";
+const LOCK_NAME: &str = "serve";
 
 /// What `serve` starts with. The crontab is checked.
 pub(crate) struct Serving {
@@ -155,13 +155,13 @@ async fn start_scheduler(state: &Arc<ServeState>, crontab: Crontab, address: Str
     let state = state.clone();
     blocking::run(move || {
         let config = &state.config;
-        if let Err(error) = std::fs::write(config.data_dir.join(FOLLOWED), &crontab.file) {
+        if let Err(error) = std::fs::write(config.data_dir.join(FOLLOWED_FILE), &crontab.file) {
             log::debug!("\"status\" will not know which crontab is followed: {error}");
         }
         if let Err(error) = std::fs::write(running_sign(config), address) {
             log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
         }
-        state.notifier.resolve(START, "serve runs again", "It follows the crontab.");
+        state.notifier.resolve(START_PROBLEM, "serve runs again", "It follows the crontab.");
         state.notifier.resolve("crontab", "the crontab is in order again", "It is in force.");
         let options =
             Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
@@ -194,7 +194,7 @@ async fn report_if_failed<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Re
 pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
     let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
     let problem = notifier.clone();
-    blocking::run(move || problem.problem(START, "serve can't start", &text)).await;
+    blocking::run(move || problem.problem(START_PROBLEM, "serve can't start", &text)).await;
     notifier.deliver_within(FINAL_DELIVERY_TIMEOUT).await;
 }
 
@@ -202,7 +202,7 @@ pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
 async fn lock_data_folder(config: &Config) -> Result<Option<Lock>> {
     check_data_folder(&config.data_dir)?;
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "serve");
-    match locks.acquire(LOCK, Sharing::Exclusive).await {
+    match locks.acquire(LOCK_NAME, Sharing::Exclusive).await {
         Ok(lock) => Ok(Some(lock)),
         Err(error) if error.kind == ErrorKind::Busy => {
             Err(Error::new(ErrorKind::Busy, format!("\"serve\" runs already with \"{}\"", config.data_dir.display()))
@@ -225,7 +225,7 @@ pub(crate) async fn is_served(config: &Config) -> Option<bool> {
     let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "status");
     let held = locks.folder().is_dir()
         && locks
-            .acquire(LOCK, Sharing::Shared)
+            .acquire(LOCK_NAME, Sharing::Shared)
             .await
             .is_err_and(|error| error.kind == ErrorKind::Busy);
     if held || !was_there { Some(held) } else { None }
@@ -233,7 +233,7 @@ pub(crate) async fn is_served(config: &Config) -> Option<bool> {
 
 /// The crontab that `serve` follows, or followed last, in words for people.
 pub(crate) fn followed(config: &Config) -> Option<String> {
-    std::fs::read_to_string(config.data_dir.join(FOLLOWED)).ok()
+    std::fs::read_to_string(config.data_dir.join(FOLLOWED_FILE)).ok()
 }
 
 /// The keys of the crontab's entries that are paused.

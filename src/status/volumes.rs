@@ -27,7 +27,7 @@ use crate::{
 /// The most sizes of a volume's backups that are shown.
 const SIZES_SHOWN: usize = 30;
 /// How long a volume that the daemon no longer lists is reported as gone, since it was last seen.
-const MISSED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+const GONE_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Guards that only read.
 pub(super) fn guards(daemon: &Arc<dyn Daemon>) -> Guards {
@@ -61,8 +61,9 @@ pub(super) async fn volumes(
     };
     let is_listed = unreachable.is_none();
     // A volume may be missing from the list by accident.
-    let is_missed =
-        |record: &&VolumeRecord| !is_listed || now.duration_since(record.last_seen) < MISSED_FOR;
+    let is_missed = |record: &&VolumeRecord| {
+        !is_listed || now.duration_since(record.last_seen) < GONE_REPORTED_FOR
+    };
     let missed = records.values().filter(is_missed).map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(missed).collect();
     let destinations = if is_listed {

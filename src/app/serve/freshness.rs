@@ -168,10 +168,10 @@ impl FreshnessWatch {
     /// Reports the overdue and missing volumes of one daemon.
     fn report_volumes(&self, look: &DaemonLook) {
         let volumes = &look.known.volumes;
-        let others = volumes.iter().any(|volume| !volume.gone);
+        let has_others = volumes.iter().any(|volume| !volume.gone);
         for volume in volumes {
             if !self.is_being_made_up_for(&look.coverage, volume) {
-                alerts::report_volume(&self.shared.notifier, volume, others);
+                alerts::report_volume(&self.shared.notifier, volume, has_others);
             }
         }
     }
