@@ -33,9 +33,10 @@ const NAME_WIDTH: usize = 80;
 /// reads them so. A form's field may come several times where `is_list` says so of its name (as it
 /// was sent, in any spelling): then its value is an array. Names are left as they were sent.
 ///
-/// # Errors 413 for more than [`MOST_BYTES`] bytes (told before any is read where `Content-Length`
-/// says so), 408 for one that takes longer than [`BODY_TIMEOUT`], 415 for another type, and 400 for
-/// what is no JSON object, nested deeper than 128, no UTF-8, or has a name twice (then with the
+/// # Errors
+/// 413 for more than [`MOST_BYTES`] bytes (before any is read if `Content-Length` says so), 408 for
+/// a body that takes longer than [`BODY_TIMEOUT`], 415 for another type, and 400 for a body that is
+/// not a JSON object, nests deeper than 128, is not UTF-8, or has a name twice (then with the
 /// `field`).
 pub(crate) async fn read<S, D, E>(
     headers: &HeaderMap,
