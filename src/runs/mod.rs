@@ -37,4 +37,4 @@ pub(crate) use queued::{QueuedRun, enqueue, run};
 pub(crate) use record::Entry;
 pub(crate) use recording::Recorder;
 pub(crate) use request::RunRequest;
-pub(crate) use store::{Begun, EntryEvent, Store};
+pub(crate) use store::{EntryEvent, EntryRun, EntryTimes, Store};

@@ -22,7 +22,7 @@ use crate::{
     locks::Locks,
     run_words::{RunStatus, Trigger},
     scope::{self, Scope},
-    script::{self, Host, Outcome, RunInfo, Speaker},
+    script::{self, Host, Outcome, RunIdentity, Speaker},
     text::command_line,
 };
 
@@ -88,7 +88,7 @@ impl DueRun {
         host.deadline = start.checked_add(self.request.timeout);
         host.clock = self.environment.clock.clone();
         host.settings = self.environment.settings.clone();
-        host.run = RunInfo {
+        host.run = RunIdentity {
             id: self.record.id.clone(),
             trigger: self.request.trigger,
             dry_run: self.request.dry_run,

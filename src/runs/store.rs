@@ -39,15 +39,15 @@ use crate::{
     sync::lock,
 };
 
-pub(crate) use times::{Begun, EntryEvent};
+pub(crate) use times::{EntryEvent, EntryRun, EntryTimes};
 pub(super) use writing::{Change, Ending};
 
 /// How long a write waits for another process's; each takes milliseconds.
-const BUSY: Duration = Duration::from_secs(2);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const OTHER_FOLDER: &str = "or set BKUP_DATA_DIR to another folder";
 
 /// The store of runs in a data folder. Every method blocks, for moments; none of them waits longer
-/// than [`BUSY`].
+/// than [`LOCK_TIMEOUT`].
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
@@ -247,7 +247,7 @@ impl Store {
 
     fn connect(&self) -> rusqlite::Result<Connection> {
         let set_up = |connection: Connection| {
-            connection.busy_timeout(BUSY)?;
+            connection.busy_timeout(LOCK_TIMEOUT)?;
             connection.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
             // A command that ends would wait for the disk; the log of changes is worked in by
             // whoever finds it long.
@@ -345,7 +345,7 @@ fn into_wal(connection: &Connection) -> rusqlite::Result<()> {
         match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && start.elapsed() < BUSY =>
+                    && start.elapsed() < LOCK_TIMEOUT =>
             {
                 std::thread::sleep(Duration::from_millis(5));
             }

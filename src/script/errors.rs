@@ -6,7 +6,7 @@ use rhai::{EvalAltResult, ParseError, ParseErrorType};
 use super::{
     primitives::NAMESPACES,
     reference::{self, reference},
-    run::{End, Run},
+    running::{End, RunningScript},
     thrown::{located, lower, of_thrown},
     type_names::script_type,
 };
@@ -38,7 +38,7 @@ fn parse_error(kind: &ParseErrorType) -> Error {
 }
 
 /// The error for a run that failed: the innermost error, at the innermost known place.
-pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error {
+pub(crate) fn of_run(error: Box<EvalAltResult>, run: &RunningScript, file: &str) -> Error {
     let mut error = error;
     let script = file;
     let mut file = file.to_owned();

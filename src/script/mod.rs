@@ -10,7 +10,7 @@
 //! - `errors` explains Rhai's errors in the words of scripts; `reference` lists all primitives.
 //! - `engine` is the one place that builds an engine; `primitives` are the functions that scripts
 //!   can call; `thrown` is how scripts throw and catch errors.
-//! - `run` is the state of a running script, and `threads` are the threads that scripts run on.
+//! - `running` is the state of a running script, and `threads` are the threads that scripts run on.
 //!   `host` is what a run gives to its primitives, `message_sink` takes its messages to people, and
 //!   `outcome` is how it ends.
 //! - `parameter` describes an argument; `effect` is what a script can do to volumes; `limits` hold
@@ -33,8 +33,8 @@ mod parameter;
 mod primitives;
 mod reference;
 mod resolver;
-mod run;
 mod runner;
+mod running;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -45,7 +45,7 @@ mod type_names;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use effect::Effect;
-pub(crate) use host::{Host, Listener, RunInfo, Settings, Silent};
+pub(crate) use host::{Host, Listener, RunIdentity, Settings, Silent};
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use message_sink::{Mail, MessageSink, NotifyLog, Post, Speaker};
 pub(crate) use outcome::{Failure, Outcome};

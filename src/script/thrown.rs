@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::run::End;
+use super::running::End;
 use crate::error::{Error, ErrorKind, Location, Result};
 
 /// An error as a primitive throws it: a map that the script can catch. If the run must end, the

@@ -9,7 +9,7 @@ use super::{
     failures::{self, failed_runs},
     known::Known,
     look::Looked,
-    report::{OpenProblem, Report, Running},
+    report::{OpenProblem, Report, UnfinishedRun},
     volume::VolumeStatus,
 };
 use crate::{
@@ -155,8 +155,8 @@ fn open_problem(key: &str, problem: &Problem) -> OpenProblem {
     }
 }
 
-fn running(store: &Store) -> Vec<Running> {
-    let running = failures::running(store).into_iter().map(|run| Running {
+fn running(store: &Store) -> Vec<UnfinishedRun> {
+    let running = failures::running(store).into_iter().map(|run| UnfinishedRun {
         arguments: run.words(),
         trigger: run.trigger,
         status: run.status,

@@ -53,7 +53,7 @@ pub(super) fn answer(
             tokio::select! {
                 () = ended.cancelled() => return,
                 changed = report.changed() => match changed {
-                    Ok(()) => events_hub.tell(EventName::Status),
+                    Ok(()) => events_hub.publish(EventName::Status),
                     Err(_) => return,
                 },
             }

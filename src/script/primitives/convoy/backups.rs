@@ -13,7 +13,7 @@ use super::{
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name},
     error::Result,
-    script::run::Run,
+    script::running::RunningScript,
 };
 
 #[export_module]
@@ -231,7 +231,7 @@ fn listed(backups: Vec<Backup>) -> Result<Array> {
     backups.into_iter().map(to_script).collect()
 }
 
-fn back_up(run: &Run, snapshot: &str, named: Option<&str>) -> Result<Map> {
+fn back_up(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
     let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
     Ok(Map::from_iter([("URL".into(), url.to_string().into())]))
