@@ -25,7 +25,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The settings in the file, or why there are none.
+/// The settings in the file, with warnings if the file is ignored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SystemSettings {
     /// `None` if the file does not exist, or `BKUP_DEFAULTS` is off.

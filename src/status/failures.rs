@@ -87,8 +87,8 @@ fn counts(run: &RunRecord) -> bool {
     run.trigger == Trigger::Cron || run.does.iter().any(makes_or_keeps)
 }
 
-/// Whether a run says nothing about a failure before it. A run that goes on has no outcome yet; a
-/// skipped, cancelled or dry run changed nothing.
+/// Whether a run says nothing about a failure before it. A run that goes on has no outcome yet, a
+/// skipped or cancelled run does not disprove the failure, and a dry run changed nothing.
 fn has_no_outcome(run: &RunRecord) -> bool {
     run.dry_run
         || matches!(
@@ -97,7 +97,8 @@ fn has_no_outcome(run: &RunRecord) -> bool {
         )
 }
 
-/// A later good backup of the volume makes up for its failed backup; so does the volume's removal.
+/// A later good backup of the volume makes up for its failed backup. The volume's removal does too,
+/// unless the crontab started the run.
 fn is_over(run: &RunRecord, volumes: &[VolumeStatus]) -> bool {
     let Some(volume) = run.arguments.get("volume").and_then(Value::as_str) else { return false };
     match volumes.iter().find(|known| known.name == volume) {
