@@ -62,7 +62,7 @@ const WRITE_GAP: Duration = Duration::from_millis(5);
 /// How many messages are taken for one write.
 const MESSAGES_BATCH: usize = 1_000;
 
-/// Writes the runs of this process into a store, on a thread that ends when the recorder is dropped.
+/// Writes the runs of this process into a store, on a thread that ends when this is dropped.
 pub(crate) struct Recorder {
     store: Arc<Store>,
     messages: Sender<Message>,
