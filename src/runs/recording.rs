@@ -119,7 +119,7 @@ struct End {
 
 /// What waits until an end is written.
 enum Waiting {
-    /// The run, which is told whether the end is written.
+    /// The run. The sender tells it whether the end is written.
     Run(Sender<bool>),
     /// Nothing waits: the end is counted until it is written.
     Nothing { _counted: Option<UnwrittenEnd> },

@@ -146,7 +146,7 @@ mod tests {
         token
     }
 
-    /// So many different wrong tokens from an address: how many were counted.
+    /// Shows different wrong tokens from an address. Returns how many were counted.
     fn guess(
         limit: &mut WrongTokenLimit,
         address: IpAddr,
