@@ -42,6 +42,8 @@ pub(crate) struct FinishedRun {
     pub(crate) read_only: bool,
     /// The effects that the script declares in `DOES`.
     pub(crate) does: Vec<Effect>,
+    /// Whether the script has a parameter `volume`, which stands for every volume if left out.
+    pub(crate) takes_volume: bool,
     /// The volumes that the run backed up to the configured destination, each backup proven good.
     /// Empty in a dry run.
     pub(crate) backed_up: BTreeSet<String>,
@@ -80,6 +82,7 @@ impl FinishedRun {
             began: true,
             read_only: false,
             does: Vec::new(),
+            takes_volume: false,
             backed_up: BTreeSet::new(),
         }
     }

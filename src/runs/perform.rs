@@ -48,7 +48,9 @@ impl DueRun {
             self.announce();
         }
         let lost = self.lost_record();
-        let (read_only, does) = (self.request.script.read_only, self.request.script.does.clone());
+        let script = &self.request.script;
+        let (read_only, does) = (script.read_only, script.does.clone());
+        let takes_volume = script.parameters.iter().any(|parameter| parameter.name == "volume");
         let work = move || self.work(host, &guards, dry_run.as_deref(), start);
         let finished = match script::threads::run(work) {
             Ok(working) => working
@@ -58,7 +60,7 @@ impl DueRun {
         };
         let finished = finished
             .unwrap_or_else(|error| FinishedRun::new(&lost, Err(error), None, start.elapsed()));
-        FinishedRun { began, read_only, does, ..finished }
+        FinishedRun { began, read_only, does, takes_volume, ..finished }
     }
 
     fn dry_run(&self) -> Option<Arc<DryRun>> {

@@ -78,6 +78,9 @@ impl std::fmt::Debug for Board {
     }
 }
 
+/// The times that the store remembers of the entry with this key.
+type RememberedTimes<'a> = &'a dyn Fn(&str) -> Option<EntryTimes>;
+
 impl Board {
     pub(crate) fn new(
         most: usize,
@@ -106,7 +109,7 @@ impl Board {
         &mut self,
         crontab: &Crontab,
         now: Timestamp,
-        remembered: Option<&dyn Fn(&str) -> Option<EntryTimes>>,
+        remembered: Option<RememberedTimes<'_>>,
     ) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
