@@ -93,7 +93,7 @@ impl FinishedRun {
             (RunStatus::Done, _) => 0,
             (RunStatus::Partial, _) => 3,
             (_, Err(error)) => error.exit_code(),
-            // Every volume failed. If all failed for the same busy lock, the code still says "try later".
+            // Every volume failed. If all failed at a busy lock, the code still says "try later".
             (_, Ok(_))
                 if self.failures.iter().all(|failure| failure.code == ErrorKind::Busy.code()) =>
             {

@@ -145,8 +145,8 @@ impl DueRun {
         })
     }
 
-    /// Adds to the error who cancelled the run. The end of the program interrupts a run; it does not
-    /// cancel the run.
+    /// Adds to the error who cancelled the run. The end of the program interrupts a run and does
+    /// not cancel it.
     fn explain_cancellation(&self, finished: &mut FinishedRun) {
         let Err(error) = &mut finished.result else { return };
         if error.kind != ErrorKind::Cancelled {
@@ -174,8 +174,8 @@ impl DueRun {
         let record = finished::ended_record(self.record, finished, &observed, now);
         let observed = finished.plan.is_none().then(|| (guards.identity(), observed));
         let read_only = self.request.script.read_only;
-        // Clients ask for lists over HTTP often, and rarely look up their records: so the record may
-        // come later.
+        // Clients ask for lists over HTTP often, and rarely look up their records. So the record
+        // may come later.
         let end = if read_only && self.request.trigger == Trigger::Http {
             Recording::end_soon
         } else {

@@ -210,6 +210,7 @@ fn needs_another_daemon(config: &Config, program: &Config) -> bool {
         && (config.s3_endpoint != program.s3_endpoint || password(config) != password(program))
 }
 
+/// The configuration with these assignments over the environment, and these flags over both.
 fn configure(
     surroundings: &Surroundings,
     given: &BTreeMap<String, String>,
