@@ -253,7 +253,7 @@ mod tests {
     fn no_script_may_name_a_parameter_like_a_flag_of_every_command() {
         for (flag, ..) in CONFIGURATION_FLAGS {
             assert!(
-                crate::script::manifest::RESERVED
+                crate::script::manifest::parameters::RESERVED
                     .contains(&flag.trim_start_matches('-').replace('-', "_").as_str()),
                 "{flag}"
             );

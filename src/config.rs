@@ -128,12 +128,10 @@ pub(crate) struct Effective {
 }
 
 impl Config {
-    /// Reads and checks the configuration. `HOME` and `XDG_DATA_HOME` are taken from the same
-    /// environment.
+    /// As [`Config::over`], without a file of the system's services.
     ///
     /// # Errors
-    /// A configuration error that names the variable, the flag or the file, what is wrong, and what
-    /// is expected.
+    /// As [`Config::over`].
     #[cfg(test)]
     pub(crate) fn from_environment(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -142,10 +140,12 @@ impl Config {
         Self::over(SystemSettings::default(), environment, overrides)
     }
 
-    /// As [`Config::from_environment`], over the settings of the system's services.
+    /// Reads and checks the configuration over the settings of the system's services. `HOME` and
+    /// `XDG_DATA_HOME` are taken from the same environment.
     ///
     /// # Errors
-    /// As [`Config::from_environment`].
+    /// A configuration error that names the variable, the flag or the file, what is wrong, and what
+    /// is expected.
     pub(crate) fn over(
         system: SystemSettings,
         environment: impl IntoIterator<Item = (OsString, OsString)>,

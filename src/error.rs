@@ -9,17 +9,17 @@ use std::fmt;
 /// `Result` with this crate's [`Error`].
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What holds for every error of one kind.
+/// The properties of an error kind.
 struct KindRow {
     /// The name in scripts (`e.code`) and JSON.
     code: &'static str,
-    /// The process's: 2 wrong usage or configuration, 75 busy, 1 any other failure.
+    /// The process's exit code: 2 for wrong usage or configuration, 75 for busy, otherwise 1.
     exit_code: u8,
-    /// The kinds that end a run, and this program's defects, are not a script's to throw.
+    /// False for the kinds that end a run, and for defects of this program.
     scripts_may_throw: bool,
 }
 
-/// The enum from a table of its kinds.
+/// Makes the enum from a table of its kinds.
 macro_rules! error_kinds {
     ($($(#[$doc:meta])* $kind:ident $row:tt,)+) => {
         /// What sort of failure an [`Error`] is.
@@ -103,7 +103,7 @@ pub(crate) struct Location {
     pub(crate) file: String,
     /// Line, from 1.
     pub(crate) line: usize,
-    /// Column in characters, from 1; 0 where only the line is known.
+    /// Column in characters, from 1; 0 if only the line is known.
     pub(crate) column: usize,
     /// The text of that line.
     pub(crate) source_line: String,

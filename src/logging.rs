@@ -225,13 +225,13 @@ fn dispatch(level: LevelFilter, output: fern::Output) -> fern::Dispatch {
 /// Whether messages of this crate and level are logged at all.
 fn wanted(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    !is_kept_out(target) && (metadata.level() <= Level::Warn || is_ours(target))
+    !logs_secrets(target) && (metadata.level() <= Level::Warn || is_ours(target))
 }
 
 /// Whether a crate is one of those that write credentials, headers and whole requests into their
 /// messages. They log through `tracing`, which a dependency (`warp`) connects to the log. Their
 /// messages are dropped.
-fn is_kept_out(target: &str) -> bool {
+fn logs_secrets(target: &str) -> bool {
     const ROOTS: [&str; 9] = [
         "tracing",
         "hyper",

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How often a bar is drawn where nothing happens, so that the elapsed time goes on.
-const TICK: Duration = Duration::from_millis(200);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Whether to colour what is written to standard output.
 pub(crate) fn colour_on_output() -> bool {
@@ -93,7 +93,7 @@ impl Progress for Bars {
         let style = if total.is_some() { bar_style() } else { spinner_style() };
         let bar = bars.add(bar.with_style(style).with_prefix(escape(what).into_owned()));
         bar.tick();
-        bar.enable_steady_tick(TICK);
+        bar.enable_steady_tick(REDRAW_INTERVAL);
         Arc::new(Line { bars: bars.clone(), bar })
     }
 }

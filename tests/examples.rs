@@ -107,6 +107,23 @@ fn nightly_backs_up_the_volumes_of_a_prefix_alone() {
 }
 
 #[test]
+fn the_examples_that_back_up_to_the_configured_destination_count_for_the_status() {
+    let site = site().with("BKUP_CRONTAB", "crontab");
+    for (line, counts) in [
+        ("nightly --prefix db-", true),
+        ("quiesce --volume db-main --pause 0s", true),
+        ("second-copy --to vfs:///copies", false),
+        ("restore-drill", false),
+    ] {
+        fs::write(site.path("crontab"), format!("30 2 * * * {line}\n")).unwrap();
+        let status: Value = serde_json::from_str(&site.run("status --json").out).unwrap();
+        let volumes = status["volumes"].as_array().unwrap();
+        let volume = volumes.iter().find(|volume| volume["name"] == "db-main").unwrap();
+        assert_eq!(volume["scheduled"], counts, "{line}: {volume}");
+    }
+}
+
+#[test]
 fn second_copy_copies_the_newest_backup_once() {
     let site = site();
     let line = arguments(&site, "second-copy --volume web --to vfs://COPIES --json");

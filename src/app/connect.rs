@@ -30,7 +30,7 @@ use crate::{
 /// How long to wait for the owner of a root to open its socket, or to release the root.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long closing waits for other processes' requests before it remarks on it.
-const SILENT_CLOSE_TIME: Duration = Duration::from_secs(2);
+const CLOSE_REMARK_AFTER: Duration = Duration::from_secs(2);
 const OWNER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The daemon of a configuration, and the socket that this process serves for it.
@@ -42,23 +42,23 @@ pub(crate) struct Connection {
     /// The root of the built-in daemon that serves the chosen socket, if it is this data folder's
     /// and that is not remembered yet.
     pub(super) same: Option<DaemonChoice>,
-    serving: Serving,
+    sockets: ServedSockets,
 }
 
 /// The sockets that this process serves for the roots it owns: for each, the sender that stops it
 /// when dropped, and its task.
-type Serving = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
+type ServedSockets = Arc<Mutex<Vec<(watch::Sender<()>, JoinHandle<Result<()>>)>>>;
 
 impl Connection {
     /// Closes the socket once other processes' requests are answered. If that takes long, `remark`
     /// gets a message; a cancellation ends the wait and cuts those requests off.
     pub(crate) async fn close(self, cancellation: &CancellationToken, remark: impl Fn(&str)) {
-        let serving = std::mem::take(&mut *lock(&self.serving));
-        for (stop, mut served) in serving {
+        let sockets = std::mem::take(&mut *lock(&self.sockets));
+        for (stop, mut served) in sockets {
             drop(stop);
             let ended = tokio::select! {
                 ended = &mut served => ended,
-                () = tokio::time::sleep(SILENT_CLOSE_TIME) => {
+                () = tokio::time::sleep(CLOSE_REMARK_AFTER) => {
                     remark(
                         "this command is over; another one still works through this process, and is waited for (Ctrl-C cuts it off)",
                     );
@@ -102,7 +102,7 @@ pub(crate) fn builtin_options(
 #[derive(Clone)]
 struct Builtin {
     options: BuiltinOptions,
-    serving: Serving,
+    sockets: ServedSockets,
 }
 
 /// Connects to the daemon that the configuration decides on.
@@ -128,7 +128,7 @@ pub(super) async fn connect_to(
     {
         return Err(refusal);
     }
-    let serving = Serving::default();
+    let sockets = ServedSockets::default();
     let daemon: Arc<dyn Daemon> = match choice.clone() {
         DaemonChoice::Socket(socket) => {
             Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default()))
@@ -136,11 +136,11 @@ pub(super) async fn connect_to(
         DaemonChoice::Builtin(root) => {
             let builtin = Builtin {
                 options: builtin_options(config, root.clone(), progress),
-                serving: serving.clone(),
+                sockets: sockets.clone(),
             };
             let connect = move || {
                 let builtin = builtin.clone();
-                let connecting = async move { own_or_ask(&builtin).await };
+                let connecting = async move { open_or_connect(&builtin).await };
                 Box::pin(connecting)
                     as std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn Daemon>>> + Send>>
             };
@@ -153,7 +153,7 @@ pub(super) async fn connect_to(
         same = serves(&choice, &own).await.then_some(own);
     }
     log::info!("daemon: {} ({why})", daemon.description());
-    Ok(Connection { daemon, why, choice, same, serving })
+    Ok(Connection { daemon, why, choice, same, sockets })
 }
 
 /// Whether a process serves the built-in daemon of this root on this socket, as
@@ -195,7 +195,7 @@ fn client(socket: PathBuf, endpoint: Option<String>, deadlines: Deadlines) -> Cl
 
 /// Opens the root in this process if it is free, and serves its socket to others; else connects to
 /// the socket of its owner.
-async fn own_or_ask(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
+async fn open_or_connect(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
     let socket = builtin.options.root.join("convoy.sock");
     let start = std::time::Instant::now();
     loop {
@@ -241,7 +241,7 @@ fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));
-            lock(&builtin.serving).push((stop, served));
+            lock(&builtin.sockets).push((stop, served));
         }
         Err(error) => log::warn!("other processes can't use this daemon meanwhile: {error}"),
     }

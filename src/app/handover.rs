@@ -71,26 +71,26 @@ impl Handover {
 
 /// Whether a call may be repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Does {
+enum CallKind {
     Read,
     Write,
 }
 
 /// Whether the owner has gone and the call may be sent to the next one.
-fn has_gone(does: Does, error: &Error, asked: Instant) -> bool {
+fn has_gone(kind: CallKind, error: &Error, asked: Instant) -> bool {
     asked.elapsed() < OWNER_SEARCH_TIMEOUT
         && match error.kind {
             // The call was not sent.
             ErrorKind::Unreachable => true,
             // No read reaches its time limit this early: its connection broke.
-            ErrorKind::Timeout => does == Does::Read,
+            ErrorKind::Timeout => kind == CallKind::Read,
             _ => false,
         }
 }
 
 /// Implements each method alike: if the owner has gone, the next one is asked.
 macro_rules! forward {
-    ($($does:ident $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($kind:ident $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         impl Daemon for Handover {
             fn description(&self) -> String {
@@ -106,7 +106,7 @@ macro_rules! forward {
                 let mut pause = Duration::ZERO;
                 loop {
                     match self.current().$method($($argument),*).await {
-                        Err(error) if has_gone(Does::$does, &error, asked) => {
+                        Err(error) if has_gone(CallKind::$kind, &error, asked) => {
                             log::info!("the owner of the built-in daemon's folder has gone ({error}); looking for the next");
                             tokio::time::sleep(pause).await;
                             pause = RECONNECT_PAUSE;
@@ -192,6 +192,6 @@ mod tests {
     #[test]
     fn a_read_that_hung_until_its_time_was_up_is_not_asked_again() {
         let Some(long_ago) = Instant::now().checked_sub(Duration::from_mins(1)) else { return };
-        assert!(!has_gone(Does::Read, &Error::new(ErrorKind::Timeout, "no answer"), long_ago));
+        assert!(!has_gone(CallKind::Read, &Error::new(ErrorKind::Timeout, "no answer"), long_ago));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The number of last lines of a run's log in a report.
-const LOG_LINES: usize = 20;
+const LOG_TAIL_LINES: usize = 20;
 
 /// The report of a run that has just ended. `words` are its arguments
 /// ([`crate::runs::record::words`]).
@@ -120,7 +120,7 @@ pub(crate) fn of_record(store: &Store, run: &RunRecord) -> RunReport {
 
 /// The last lines of a run's log, as people read them.
 fn log_tail(store: &Store, run: &str) -> Vec<String> {
-    let lines = store.last_lines(run, LOG_LINES).unwrap_or_default();
+    let lines = store.last_lines(run, LOG_TAIL_LINES).unwrap_or_default();
     lines
         .iter()
         .map(|line| format!("{} {:<5} {}", line.time.strftime("%H:%M:%SZ"), line.level, line.text))

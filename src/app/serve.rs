@@ -5,23 +5,23 @@ mod daemons;
 mod freshness;
 mod http;
 mod notified_run;
+mod presence;
 mod program;
 mod runner;
 mod state;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, connect::check_data_folder};
+use super::Connection;
 use crate::{
     blocking,
     clock::{self, Clock, SystemClock},
     config::Config,
     diagnostic::in_one_line,
-    error::{Error, ErrorKind, Result},
-    locks::{Lock, Locks, Sharing},
+    error::{ErrorKind, Result},
     logging,
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
     runs::Store,
@@ -30,6 +30,7 @@ use crate::{
     text::counted,
 };
 use freshness::FreshnessWatch;
+pub(crate) use presence::{followed, is_served, listens_at};
 use program::Program;
 use runner::CrontabRunner;
 use state::ServeState;
@@ -37,13 +38,9 @@ use state::ServeState;
 /// The limit for sending messages when the program ends. The rest waits in the outbox.
 const FINAL_DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The key of the problem that `serve` can't start.
-const START: &str = "start";
-/// The file that names the crontab that is followed.
-const FOLLOWED: &str = "serve.crontab";
+const START_PROBLEM: &str = "start";
 /// The time after the grace time in which `serve` ends: cancelled runs end, and messages are sent.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
-/// The lock by which other processes see that `serve` runs.
-const LOCK: &str = "serve";
 
 /// What `serve` starts with. The crontab is checked.
 pub(crate) struct Serving {
@@ -82,7 +79,7 @@ pub(crate) struct Serving {
 pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> Result<()> {
     let Serving { config, surroundings, crontab, notifier } = serving;
     let reload = reload_on_hangup();
-    let _alone = report_if_failed(&notifier, alone(&config).await).await?;
+    let _lock = report_if_failed(&notifier, presence::lock_data_folder(&config).await).await?;
     let listening = report_if_failed(&notifier, http::listen(&config).await).await?;
     log_channels(&notifier);
     log_unknown_zone();
@@ -136,7 +133,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         drop(connection);
         shared.daemons.close().await;
     }
-    let _ = std::fs::remove_file(running_sign(config));
+    presence::withdraw(config);
     let cut_off = ended.cut_off.len() + http_ended.cut_off;
     log::info!("ended; {} cut off", counted(cut_off, "run was", "runs were"));
     Ok(())
@@ -172,13 +169,8 @@ async fn start_scheduler(state: &Arc<ServeState>, crontab: Crontab, address: Str
     let state = state.clone();
     blocking::run(move || {
         let config = &state.config;
-        if let Err(error) = std::fs::write(config.data_dir.join(FOLLOWED), &crontab.file) {
-            log::debug!("\"status\" will not know which crontab is followed: {error}");
-        }
-        if let Err(error) = std::fs::write(running_sign(config), address) {
-            log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
-        }
-        state.notifier.resolve(START, "serve runs again", "It follows the crontab.");
+        presence::announce(config, &crontab.file, address);
+        state.notifier.resolve(START_PROBLEM, "serve runs again", "It follows the crontab.");
         state.notifier.resolve("crontab", "the crontab is in order again", "It is in force.");
         let options =
             Options { most_at_a_time: config.max_concurrent, grace: config.shutdown_grace };
@@ -211,63 +203,13 @@ async fn report_if_failed<T>(notifier: &Arc<Notifier>, started: Result<T>) -> Re
 pub(crate) async fn cannot_start(notifier: &Arc<Notifier>, why: &str) {
     let text = format!("Nothing is started by the crontab until this is mended:\n\n{why}");
     let problem = notifier.clone();
-    blocking::run(move || problem.problem(START, "serve can't start", &text)).await;
+    blocking::run(move || problem.problem(START_PROBLEM, "serve can't start", &text)).await;
     notifier.deliver_within(FINAL_DELIVERY_TIMEOUT).await;
-}
-
-/// Takes the lock of the data folder's `serve`: a second one would start everything twice.
-async fn alone(config: &Config) -> Result<Option<Lock>> {
-    check_data_folder(&config.data_dir)?;
-    let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "serve");
-    match locks.acquire(LOCK, Sharing::Exclusive).await {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind == ErrorKind::Busy => {
-            Err(Error::new(ErrorKind::Busy, format!("\"serve\" runs already with \"{}\"", config.data_dir.display()))
-                .with_hint("end that one first, or give this one a data folder of its own (BKUP_DATA_DIR)"))
-        }
-        Err(error) => Err(Error::configuration(format!(
-            "the data folder \"{}\" can't be used: {error}",
-            config.data_dir.display()
-        ))
-        .with_hint(format!(
-            "let this user (id {}) write to it, or set BKUP_DATA_DIR to another folder; in a container, mount a volume there that this user can write to",
-            rustix::process::geteuid().as_raw()
-        ))),
-    }
-}
-
-/// Whether a `serve` uses this data folder now; `None` if one did and was killed.
-pub(crate) async fn is_served(config: &Config) -> Option<bool> {
-    let was_there = running_sign(config).exists();
-    let locks = Locks::new(config.data_dir.join("locks"), Duration::ZERO, "status");
-    let held = locks.folder().is_dir()
-        && locks
-            .acquire(LOCK, Sharing::Shared)
-            .await
-            .is_err_and(|error| error.kind == ErrorKind::Busy);
-    if held || !was_there { Some(held) } else { None }
-}
-
-/// The crontab that `serve` follows, or followed last, in words for people.
-pub(crate) fn followed(config: &Config) -> Option<String> {
-    std::fs::read_to_string(config.data_dir.join(FOLLOWED)).ok()
 }
 
 /// The keys of the crontab's entries that are paused.
 pub(crate) fn paused(config: &Config) -> BTreeSet<String> {
     program::paused(&config.data_dir)
-}
-
-/// The address of the `serve` of this data folder, such as `http://0.0.0.0:3000`; `None` if it does
-/// not listen, or was told to end.
-pub(crate) fn listens_at(config: &Config) -> Option<String> {
-    std::fs::read_to_string(running_sign(config)).ok().filter(|address| !address.is_empty())
-}
-
-/// A file that exists while `serve` runs, and after it was killed. By it, `status` tells a `serve`
-/// that was killed from one that was told to end.
-fn running_sign(config: &Config) -> PathBuf {
-    config.data_dir.join("serve.running")
 }
 
 fn log_channels(notifier: &Notifier) {

@@ -133,7 +133,7 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
     if let Some(error) = looked.not_connected.into_iter().next() {
         return Err(error);
     }
-    if let Some(error) = looked.known.unreachable.or(looked.known.forgotten) {
+    if let Some(error) = looked.known.unreachable.or(looked.known.store_error) {
         return Err(error.context("whether a volume is gone is not known"));
     }
     if volumes.iter().any(|(_, name, is_gone)| name == volume && !is_gone) {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The settings in the file, or why there are none.
+/// The settings in the file, with warnings if the file is ignored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SystemSettings {
     /// `None` if the file does not exist, or `BKUP_DEFAULTS` is off.
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_our_settings_are_taken_and_what_looks_like_one_is_told() {
+    fn only_bkup_settings_are_taken_and_lines_that_look_like_one_are_reported() {
         let text = "# BKUP_HOST=no\n;BKUP_HOST=no\nTZ=UTC\n\nexport BKUP_HOST=no\nno value\nBKUP_LOCK_WAIT\n BKUP_CRONTAB=/c\n";
         let (values, wrong) = parse(text);
         assert_eq!(values.len(), 1, "{values:?}");

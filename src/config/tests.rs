@@ -580,7 +580,7 @@ fn over(
 }
 
 #[test]
-fn what_the_services_are_told_holds_where_the_environment_says_nothing() {
+fn the_services_settings_hold_where_the_environment_has_none() {
     let text = "BKUP_HOST=services\nBKUP_LOCK_WAIT=1m\nBKUP_RUN_TIMEOUT=1h\nBKUP_JITTER='2m'\n";
     let pairs = [("BKUP_LOCK_WAIT", "2m"), ("BKUP_RUN_TIMEOUT", "")];
     let (folder, config) = over(text, &pairs, &[flag("BKUP_JITTER", "--jitter", "3m")]);
@@ -601,7 +601,7 @@ fn what_the_services_are_told_holds_where_the_environment_says_nothing() {
 }
 
 #[test]
-fn a_secrets_file_that_the_environment_names_wins_over_the_value_the_services_are_told() {
+fn a_secrets_file_that_the_environment_names_wins_over_the_services_value() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "mine\n").unwrap();
     let pairs = [("BKUP_REPOSITORY_PASSWORD_FILE", secret.path().to_str().unwrap())];

@@ -68,7 +68,7 @@ impl Backup {
         &self.fields
     }
 
-    /// One field; empty where the daemon did not send it.
+    /// One field; empty if the daemon did not send it.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }

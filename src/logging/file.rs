@@ -24,7 +24,7 @@ use crate::{
 
 /// Readable by the owner's group, like other logs: an administrator can read them without being
 /// root.
-const MODE: u32 = 0o640;
+const FILE_MODE: u32 = 0o640;
 
 /// What the caller logs after a write, when the file's lock is free again.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn open(path: &Path) -> io::Result<File> {
     // A pipe without a reader must not block the program. Plain files ignore the flag.
     let flags = OFlags::NONBLOCK.bits() as i32;
-    File::options().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
+    File::options().append(true).create(true).mode(FILE_MODE).custom_flags(flags).open(path)
 }
 
 /// The hint for an error that does not pass by itself; `None` for one that may.

@@ -252,16 +252,16 @@ impl Delivery {
         round: &mut Round,
     ) -> Next {
         let now = self.clock.now();
-        let is_of_the_moment = waiting.is_of_the_moment();
+        let is_momentary = waiting.is_momentary();
         if waiting.is_too_old(now) {
-            if !is_of_the_moment {
+            if !is_momentary {
                 self.give_up(waiting);
                 round.done.failed += 1;
             }
             return Next::Remove;
         }
         let Some(slot) = slot else { return Next::Leave };
-        let after_failure = if is_of_the_moment { Next::Remove } else { Next::PutBack };
+        let after_failure = if is_momentary { Next::Remove } else { Next::PutBack };
         if let Some((next, why)) = &round.down {
             (waiting.next_attempt, waiting.last_error) = (*next, Some(why.clone()));
             round.done.failed += 1;

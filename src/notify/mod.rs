@@ -13,7 +13,7 @@
 //!   scripts.
 //!
 //! A new channel is a file that implements `channel::Channel`, a row in `slot::CHANNELS` and a
-//! variant of [`ChannelKind`]. [`crate::webhook_formats`] has the webhook's formats.
+//! variant of `ChannelKind`. [`crate::webhook_formats`] has the webhook's formats.
 
 mod channel;
 mod delivery;

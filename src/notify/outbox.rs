@@ -29,11 +29,11 @@ use crate::{
 };
 
 /// The age at which an unsent message is given up.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3_600);
 /// The pause after the first failed attempt; it doubles each time.
-const FIRST_DELAY: Duration = Duration::from_secs(60);
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts.
-const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(3_600);
 /// The most messages that may wait. Only a runaway script makes more.
 const MOST_MESSAGES: usize = 1_000;
 /// The largest file that is read as a message, in bytes.
@@ -72,24 +72,25 @@ impl Waiting {
     /// clock was set back, and is due too.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let left = self.next_attempt.duration_since(now);
-        left.is_negative() || left.is_zero() || left.unsigned_abs() > LONGEST_DELAY
+        left.is_negative() || left.is_zero() || left.unsigned_abs() > LONGEST_RETRY_DELAY
     }
 
     /// Whether the message would mislead if it came late; it is tried once.
-    pub(super) fn is_of_the_moment(&self) -> bool {
+    pub(super) fn is_momentary(&self) -> bool {
         self.message.event == Event::Started
     }
 
-    /// Whether the message is older than [`LONGEST_WAIT`].
+    /// Whether the message is older than [`GIVE_UP_AFTER`].
     pub(super) fn is_too_old(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.message.time);
-        let limit = if self.is_of_the_moment() { FIRST_DELAY } else { LONGEST_WAIT };
+        let limit = if self.is_momentary() { FIRST_RETRY_DELAY } else { GIVE_UP_AFTER };
         !age.is_negative() && age.unsigned_abs() >= limit
     }
 
     /// Plans the next attempt after a failed one.
     pub(super) fn put_off(&mut self, now: Timestamp, error: &Error) {
-        let delay = FIRST_DELAY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_DELAY);
+        let delay =
+            FIRST_RETRY_DELAY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_RETRY_DELAY);
         self.attempts = self.attempts.saturating_add(1);
         self.next_attempt = now.saturating_add(delay).unwrap_or(now);
         self.last_error = Some(error.to_string());
@@ -152,7 +153,7 @@ impl Outbox {
 
     /// The number of messages that should be on disk and are only in memory.
     pub(crate) fn unsafe_count(&self) -> usize {
-        self.in_memory().iter().filter(|waiting| !waiting.is_of_the_moment()).count()
+        self.in_memory().iter().filter(|waiting| !waiting.is_momentary()).count()
     }
 
     /// Claims a message to send it; `None` if another process has it, or sent it already.

@@ -377,65 +377,65 @@ mod tests {
         verdict.unwrap()
     }
 
-    fn told(problems: &Problems, fingerprint: &str, now: &str) -> bool {
+    fn is_reported(problems: &Problems, fingerprint: &str, now: &str) -> bool {
         see(problems, fingerprint, now) != Verdict::AlreadyReported
     }
 
     #[test]
-    fn the_same_thing_is_told_once_until_a_reminder_is_due_also_by_another_process() {
+    fn the_same_failure_is_reported_once_until_a_reminder_is_due_also_by_another_process() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(see(&problems(folder.path()), "a", "2026-11-23T07:00:00Z"), Verdict::New);
         let again = problems(folder.path());
-        assert!(!told(&again, "a", "2026-11-23T08:00:00Z"));
+        assert!(!is_reported(&again, "a", "2026-11-23T08:00:00Z"));
         // Another failure of the problem is news. The first one is not when it comes back.
-        assert!(told(&again, "b", "2026-11-23T09:00:00Z"));
-        assert!(!told(&again, "a", "2026-11-23T10:00:00Z"));
+        assert!(is_reported(&again, "b", "2026-11-23T09:00:00Z"));
+        assert!(!is_reported(&again, "a", "2026-11-23T10:00:00Z"));
         // The next day's run, which began some seconds early.
         let Verdict::Again(problem) = see(&again, "a", "2026-11-24T06:59:50Z") else {
             panic!("no reminder")
         };
         assert_eq!((problem.times, problem.first), (5, at("2026-11-23T07:00:00Z")));
-        assert!(!told(&again, "a", "2026-11-24T08:00:00Z"));
+        assert!(!is_reported(&again, "a", "2026-11-24T08:00:00Z"));
     }
 
     #[test]
-    fn what_is_over_is_passed_on_once_and_tells_anew_when_it_comes_back() {
+    fn a_resolved_problem_is_passed_on_once_and_reported_anew_when_it_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let problems = problems(folder.path());
-        assert!(told(&problems, "a", "2026-11-23T07:00:00Z"));
+        assert!(is_reported(&problems, "a", "2026-11-23T07:00:00Z"));
         let mut over = Vec::new();
         for _ in 0..2 {
             problems.resolve("run backup", |problem| over.push(problem.is_some()));
         }
         assert_eq!(over, [true, false]);
-        assert!(told(&problems, "a", "2026-11-23T07:01:00Z"));
+        assert!(is_reported(&problems, "a", "2026-11-23T07:01:00Z"));
     }
 
     #[test]
-    fn a_clock_that_was_set_back_and_a_message_that_nobody_got_are_told_again() {
+    fn a_problem_is_reported_again_after_the_clock_was_set_back_or_its_message_was_lost() {
         let folder = tempfile::tempdir().unwrap();
         let problems = problems(folder.path());
-        assert!(told(&problems, "a", "2026-11-23T07:00:00Z"));
-        assert!(told(&problems, "a", "2026-11-22T07:00:00Z"));
+        assert!(is_reported(&problems, "a", "2026-11-23T07:00:00Z"));
+        assert!(is_reported(&problems, "a", "2026-11-22T07:00:00Z"));
         problems.forget_reports("run backup");
-        assert!(told(&problems, "a", "2026-11-22T07:00:01Z"));
+        assert!(is_reported(&problems, "a", "2026-11-22T07:00:01Z"));
     }
 
     #[test]
     fn a_state_that_can_not_be_read_or_written_never_silences_and_is_kept_aside() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("notify/problems.json");
-        assert!(told(&problems(folder.path()), "a", "2026-11-23T07:00:00Z"));
+        assert!(is_reported(&problems(folder.path()), "a", "2026-11-23T07:00:00Z"));
         std::fs::write(&file, "{ junk").unwrap();
-        assert!(told(&problems(folder.path()), "a", "2026-11-23T07:01:00Z"));
+        assert!(is_reported(&problems(folder.path()), "a", "2026-11-23T07:01:00Z"));
         assert_eq!(std::fs::read_to_string(file.with_extension("unreadable")).unwrap(), "{ junk");
-        assert!(!told(&problems(folder.path()), "a", "2026-11-23T07:02:00Z"));
+        assert!(!is_reported(&problems(folder.path()), "a", "2026-11-23T07:02:00Z"));
 
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let nowhere = problems(&file);
-        assert!(told(&nowhere, "a", "2026-11-23T07:00:00Z"));
-        assert!(!told(&nowhere, "a", "2026-11-23T07:01:00Z"), "one process still remembers");
-        assert!(told(&problems(&file), "a", "2026-11-23T07:02:00Z"));
+        assert!(is_reported(&nowhere, "a", "2026-11-23T07:00:00Z"));
+        assert!(!is_reported(&nowhere, "a", "2026-11-23T07:01:00Z"), "one process still remembers");
+        assert!(is_reported(&problems(&file), "a", "2026-11-23T07:02:00Z"));
     }
 }

@@ -256,7 +256,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn busy_is_a_failure_for_the_crontab_alone_and_cancelled_for_nobody() {
+    fn busy_is_a_failure_of_the_crontab_only_and_cancelled_is_none() {
         let mut report = failed(&["vol1"]);
         assert!(report.counts_as_failure());
         report.failures[0].code = "busy".into();

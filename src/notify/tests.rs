@@ -39,7 +39,7 @@ fn subjects(notifier: &Notifier) -> Vec<String> {
 }
 
 #[test]
-fn freshness_that_is_lost_is_told_once_and_when_it_is_well_again() {
+fn lost_freshness_is_reported_once_and_so_is_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[]);
     notifier.resolve("fresh vol1", "vol1 is backed up", "");
@@ -89,7 +89,7 @@ fn several_failures_are_one_message_and_what_no_one_has_to_know_is_none() {
 }
 
 #[tokio::test]
-async fn a_channel_that_is_down_for_a_day_is_given_up_and_the_failure_is_told_at_its_next_turn() {
+async fn a_message_is_given_up_after_a_day_and_the_next_failure_is_reported_again() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "30d")]);
     notifier.on_run_end(&failed(&["vol1"]));
@@ -116,7 +116,7 @@ async fn a_channel_that_is_down_for_a_day_is_given_up_and_the_failure_is_told_at
 }
 
 #[tokio::test]
-async fn what_is_told_later_does_not_arrive_first() {
+async fn a_later_message_does_not_arrive_first() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[]);
     notifier.on_run_end(&failed(&["vol1"]));
@@ -157,7 +157,7 @@ fn backup_of(volume: &str, trigger: Trigger, is_good: bool) -> RunReport {
 }
 
 #[test]
-fn a_good_backup_by_any_run_ends_what_others_failed_to_back_up_and_tells_it_once() {
+fn a_good_backup_by_any_run_resolves_the_failures_of_others_and_reports_it_once() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[]);
     notifier.on_run_end(&failed(&["vol1", "vol2"]));
@@ -240,7 +240,7 @@ fn a_look_at_a_list_by_hand_is_no_problem_and_the_crontabs_is() {
 }
 
 #[test]
-fn what_only_people_can_judge_is_told_once_and_never_again() {
+fn a_problem_that_only_people_can_judge_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, clock) = notifier(folder.path(), &[("BKUP_REMIND_AFTER", "1h")]);
     for time in ["2026-11-23T08:00:00Z", "2026-11-24T08:00:00Z", "2026-11-29T08:00:00Z"] {

@@ -21,7 +21,7 @@ pub(crate) const SUBJECT_COLUMNS: usize = 100;
 /// The most failures of a run that are listed.
 const MOST_FAILURES: usize = 20;
 /// The most lines of a run's log that are shown.
-const MOST_LINES: usize = 20;
+const MOST_LOG_LINES: usize = 20;
 /// The longest line, in columns.
 const LINE_COLUMNS: usize = 1_000;
 /// The most lines of a script's own text that are kept.
@@ -132,7 +132,7 @@ pub(super) fn run_body(
     blocks.push(Block::Fact("Run", report.run.clone()));
     blocks.push(Block::Fact("Look closer", report.details_command()));
     if !report.log_tail.is_empty() {
-        let skipped = report.log_tail.len().saturating_sub(MOST_LINES);
+        let skipped = report.log_tail.len().saturating_sub(MOST_LOG_LINES);
         blocks.push(Block::Lines("The end of its log", report.log_tail[skipped..].to_vec()));
     }
     blocks

@@ -1,9 +1,9 @@
-//! Whether the process of a run is still there: it holds a `flock` on a file of the run's own for
-//! as long as it lives.
+//! Knows whether the process of a run is still alive: the process holds a `flock` on one file for
+//! each of its runs.
 //!
-//! The system drops the lock when the process ends, however it ends. Unlike a process's number this
-//! also tells across containers that share a data folder, where each counts its processes anew and
-//! a restarted one is process 1 again.
+//! The system drops the lock when the process ends, however it ends. A process id would not do:
+//! containers that share a data folder have the same ids, and a restarted container is process 1
+//! again.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The sign that a run is alive; it goes when this is dropped.
+/// The sign that a run is alive: a locked file. Dropping the value removes the file.
 #[derive(Debug)]
 pub(super) struct Alive {
     path: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Alive {
 }
 
 impl Alive {
-    /// Gives a run its sign, in this folder, which is made where it is not there.
+    /// Makes and locks the file of a run. A missing folder is made.
     pub(super) fn new(folder: &Path, run: &str) -> io::Result<Self> {
         let path = folder.join(run);
         let mut options = OpenOptions::new();
@@ -39,12 +39,13 @@ impl Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        // One that stays is removed when its run is looked at; it is locked by nobody then.
+        // A file that stays is not locked, so the next reader of the run removes it.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Whether the process of this run is there. Where that can't be seen, it is believed to be.
+/// Whether the process of a run is alive. A file that can't be checked counts as alive, because a
+/// run must not be called interrupted by mistake.
 pub(super) fn is_alive(folder: &Path, run: &str) -> bool {
     match File::open(folder.join(run)) {
         Ok(file) => {
@@ -54,7 +55,7 @@ pub(super) fn is_alive(folder: &Path, run: &str) -> bool {
     }
 }
 
-/// Removes what a process that is gone left of a run.
+/// Removes the file that an ended process left of a run.
 pub(super) fn forget(folder: &Path, run: &str) {
     let _ = std::fs::remove_file(folder.join(run));
 }

@@ -14,7 +14,7 @@ use crate::{
 /// What all runs of one process share.
 #[derive(Clone)]
 pub(crate) struct RunEnvironment {
-    /// The daemon, unguarded: only the guards get it from here.
+    /// The daemon, unguarded: only the guards may use this field.
     pub(crate) daemon: Arc<dyn Daemon>,
     pub(crate) lock_folder: PathBuf,
     /// How long a run waits for a lock.
@@ -22,18 +22,18 @@ pub(crate) struct RunEnvironment {
     pub(crate) clock: Arc<dyn Clock>,
     /// The configuration that scripts see.
     pub(crate) settings: Arc<Settings>,
-    /// Hears what scripts say.
+    /// Receives the log and the progress of scripts.
     pub(crate) listener: Arc<dyn Listener>,
-    /// Takes the messages that scripts send.
+    /// Receives the messages that scripts send.
     pub(crate) message_sink: Arc<dyn MessageSink>,
     /// Without a recorder, runs are not recorded.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// Called at the end of a run that was to change something and saw or changed a volume; never
     /// in a dry run.
     pub(crate) worked_with_volumes: Option<Arc<dyn Fn() + Send + Sync>>,
-    /// Where runs that change something wait for their permit; without a queue none waits.
+    /// The queue of runs that change something. Without a queue, no run waits.
     pub(crate) queue: Option<Arc<RunQueue>>,
-    /// Where dry runs and runs that only read wait for their permit; without a queue none waits.
+    /// The queue of dry runs and of runs that only read. Without a queue, no run waits.
     pub(crate) read_queue: Option<Arc<RunQueue>>,
     /// Cancelled when the program is told to end. A run that is cancelled then is recorded as
     /// interrupted, not as cancelled.

@@ -1,4 +1,4 @@
-//! A run that ended, and what is recorded of its end.
+//! A run that ended, and the record of its end.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,24 +14,23 @@ use crate::{
     script::{Effect, Failure, Outcome},
 };
 
-/// A longer list is not recorded, in bytes of JSON.
+/// The longest result of a read-only script that is recorded, in bytes of JSON.
 const LONGEST_LIST: usize = 16 << 10;
 /// The reason of a run that the end of the program interrupted.
 pub(super) const INTERRUPTED_BY_SERVE: &str = "serve was ended";
 
-/// A run that came to its end.
+/// A run that ended.
 #[derive(Debug)]
 pub(crate) struct FinishedRun {
     /// Ids sort by time.
     pub(crate) id: String,
-    /// The name of the script.
     pub(crate) script: String,
     pub(crate) status: RunStatus,
-    /// What the script returned, or what ended it.
+    /// The value that the script returned, or the error that ended it.
     pub(crate) result: Result<Value>,
-    /// What failed without ending the run.
+    /// The failures that did not end the run.
     pub(crate) failures: Vec<Failure>,
-    /// In a dry run: what would have been done, in order.
+    /// In a dry run: the steps that were not done, in order.
     pub(crate) plan: Option<Vec<Step>>,
     pub(crate) started: Timestamp,
     pub(crate) took: Duration,
@@ -41,15 +40,15 @@ pub(crate) struct FinishedRun {
     pub(crate) began: bool,
     /// Whether the script only reads.
     pub(crate) read_only: bool,
-    /// What the script says that it does.
+    /// The effects that the script declares in `DOES`.
     pub(crate) does: Vec<Effect>,
-    /// The volumes that the run backed up to the configured destination, each backup proven good;
-    /// none in a dry run.
+    /// The volumes that the run backed up to the configured destination, each backup proven good.
+    /// Empty in a dry run.
     pub(crate) backed_up: BTreeSet<String>,
 }
 
 impl FinishedRun {
-    /// The end of a run that began. The caller sets what depends on more than the script.
+    /// The end of a run that began. The caller sets the fields that depend on more than the script.
     pub(super) fn new(
         record: &RunRecord,
         outcome: Result<Outcome>,
@@ -85,13 +84,13 @@ impl FinishedRun {
         }
     }
 
-    /// The process's exit code: 0 done, 3 partial, else by the error, 1 where there is none.
+    /// The process's exit code: 0 for done, 3 for partial, else the error's, 1 without an error.
     pub(crate) fn exit_code(&self) -> u8 {
         match (self.status, &self.result) {
             (RunStatus::Done, _) => 0,
             (RunStatus::Partial, _) => 3,
             (_, Err(error)) => error.exit_code(),
-            // Every volume failed: all of them for the same busy lock is still "try later".
+            // Every volume failed. If all failed for the same busy lock, the code still says "try later".
             (_, Ok(_))
                 if self.failures.iter().all(|failure| failure.code == ErrorKind::Busy.code()) =>
             {
@@ -102,7 +101,7 @@ impl FinishedRun {
     }
 }
 
-/// The volumes that a run made good backups of at this destination.
+/// The volumes that a run made good backups of, at one destination.
 pub(super) fn backed_up(
     observed: &[Observation],
     destination: Option<&Destination>,
@@ -130,7 +129,7 @@ pub(super) fn ended_record(
     let failed: BTreeSet<&str> =
         finished.failures.iter().map(|failure| failure.volume.as_str()).collect();
     let worked_on: BTreeSet<&str> = observed.iter().filter_map(Observation::worked_on).collect();
-    // In a dry run it would have been done, and was not.
+    // A dry run does nothing to a volume.
     let done = worked_on.difference(&failed).filter(|name| !name.is_empty() && !record.dry_run);
     let sizes = observed.iter().filter_map(|observation| match observation {
         Observation::BackupGood { bytes, made: true, .. } => Some(*bytes),
@@ -151,8 +150,8 @@ pub(super) fn ended_record(
     }
 }
 
-/// What is recorded of what a run returned. A list is of use to its reader alone, so only a short
-/// one is recorded.
+/// The recorded output of a run. The result of a read-only script matters to its caller alone, so
+/// only a short one is recorded.
 pub(super) fn output(finished: &FinishedRun, is_read_only: bool) -> Output {
     let is_list = is_read_only && finished.plan.is_none();
     let result = finished.result.as_ref().ok().map(|result| {
@@ -162,7 +161,7 @@ pub(super) fn output(finished: &FinishedRun, is_read_only: bool) -> Output {
     Output { result, plan: finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok()) }
 }
 
-/// About how many of `bytes` the JSON of a value leaves; `None` where the value is longer.
+/// Subtracts the length of a value's JSON from `bytes`, roughly. `None`: the value is longer.
 fn room_left(value: &Value, bytes: usize) -> Option<usize> {
     match value {
         Value::String(text) => bytes.checked_sub(text.len() + 2),

@@ -1,13 +1,12 @@
-//! Where this process runs, as records of runs have it.
+//! The host and the boot that this process runs on, for the records of runs.
 
 use std::sync::OnceLock;
 
-/// The host's name.
 pub(super) fn name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The id of the running system's boot; empty where the system does not tell.
+/// The boot id of the running system; empty where the system has none.
 pub(super) fn boot() -> String {
     static BOOT: OnceLock<String> = OnceLock::new();
     let read = || {

@@ -1,4 +1,4 @@
-//! Runs: the one entry point of every run, whoever starts it, and what is remembered of runs.
+//! Runs: the one entry point of every run, the queue, and the store of what happened.
 //!
 //! A run goes through these phases:
 //!
@@ -7,9 +7,9 @@
 //! | asked | [`RunRequest`] | the command line, the crontab or HTTP says what to run |
 //! | queued | [`QueuedRun`] | [`enqueue`] gives an id, a ticket of the [`RunQueue`] and a record |
 //! | running | `DueRun` | guards, dry run and deadline, the script on a thread of its own |
-//! | ended | [`FinishedRun`] | what came of it: status, result, failures |
+//! | ended | [`FinishedRun`] | status, result, failures |
 //! | recorded | [`record::RunRecord`] | in the [`Store`], by the [`Recorder`] |
-//! | alerted | `notify::RunReport` | the notifier decides who is told |
+//! | alerted | `notify::RunReport` | the notifier decides which alerts to send |
 //!
 //! [`RunEnvironment`] is what all runs of a process share.
 
@@ -38,4 +38,4 @@ pub(crate) use queued::{QueuedRun, enqueue, run};
 pub(crate) use record::Entry;
 pub(crate) use recording::Recorder;
 pub(crate) use request::RunRequest;
-pub(crate) use store::{Begun, EntryEvent, Store};
+pub(crate) use store::{EntryEvent, EntryRun, EntryTimes, Store};

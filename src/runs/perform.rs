@@ -1,5 +1,5 @@
-//! A run whose time has come: guards, dry run and host for its script, a thread for the script, and
-//! the record of its end.
+//! Performs a run whose turn has come: builds guards, dry run and host for the script, runs the
+//! script on a thread, and records the end.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,11 +24,11 @@ use crate::{
     locks::Locks,
     run_words::{RunStatus, Trigger},
     scope::{self, Scope},
-    script::{self, Effect, Host, Outcome, RunInfo, Speaker},
+    script::{self, Effect, Host, Outcome, RunIdentity, Speaker},
     text::command_line,
 };
 
-/// A run that the queue lets begin, or that was cancelled in the queue.
+/// A run that has its permit, or that was cancelled in the queue.
 pub(super) struct DueRun {
     pub(super) environment: RunEnvironment,
     pub(super) request: RunRequest,
@@ -39,8 +39,8 @@ pub(super) struct DueRun {
 }
 
 impl DueRun {
-    /// Runs the script on a thread of its own and records how it ended. `began`: the run was not
-    /// cancelled in the queue.
+    /// Runs the script on a new thread and records the end. `began` is `false` for a run that was
+    /// cancelled in the queue: its script is not called.
     pub(super) async fn perform(self, began: bool) -> FinishedRun {
         let start = Instant::now();
         let dry_run = self.dry_run();
@@ -82,15 +82,15 @@ impl DueRun {
         guards.expecting_known_backups(lock_folder)
     }
 
-    /// What the primitives of the script work with.
+    /// The host that the primitives of the script work with.
     fn host(&self, guards: Arc<Guards>, start: Instant) -> Arc<Host> {
         let mut host = Host::new(guards, tokio::runtime::Handle::current());
         host.cancellation = self.cancellation.clone();
-        // A deadline that the clock cannot hold is none.
+        // A deadline beyond the clock's range is no deadline.
         host.deadline = start.checked_add(self.request.timeout);
         host.clock = self.environment.clock.clone();
         host.settings = self.environment.settings.clone();
-        host.run = RunInfo {
+        host.run = RunIdentity {
             id: self.record.id.clone(),
             trigger: self.request.trigger,
             dry_run: self.request.dry_run,
@@ -100,20 +100,20 @@ impl DueRun {
         Arc::new(host)
     }
 
-    /// Tells the channels that are told of every run that this one begins.
+    /// Notifies the channels that want to know of every run that this one begins.
     fn announce(&self) {
         let speaker = Speaker { script: self.record.script.clone(), run: self.record.id.clone() };
         let read_only = self.request.dry_run || self.request.script.read_only;
         self.environment.message_sink.run_started(&speaker, read_only);
     }
 
-    /// What is left of the record where the thread of the script is lost.
+    /// The record of a run whose script's thread was lost.
     fn lost_record(&self) -> RunRecord {
         let RunRecord { id, script, trigger, started, .. } = &self.record;
         RunRecord::new(id.clone(), script.clone(), *trigger, *started)
     }
 
-    /// What the thread of the run does: the script, and the record of its end.
+    /// The work of the run's thread: runs the script and records the end.
     fn work(
         self,
         host: Arc<Host>,
@@ -170,7 +170,8 @@ impl DueRun {
         missing::error(&store.volumes().ok()?, &guards.identity())
     }
 
-    /// Says who cancelled the run. The end of the program does not cancel a run, it interrupts it.
+    /// Adds to the error who cancelled the run. The end of the program interrupts a run; it does not
+    /// cancel the run.
     fn explain_cancellation(&self, finished: &mut FinishedRun) {
         let Err(error) = &mut finished.result else { return };
         if error.kind != ErrorKind::Cancelled {
@@ -186,7 +187,7 @@ impl DueRun {
         }
     }
 
-    /// Records how the run ended; whether it is recorded.
+    /// Records the end of the run. Returns whether the end is recorded.
     fn record_end(
         self,
         finished: &FinishedRun,
@@ -198,7 +199,8 @@ impl DueRun {
         let record = finished::ended_record(self.record, finished, &observed, now);
         let observed = finished.plan.is_none().then(|| (guards.identity(), observed));
         let read_only = self.request.script.read_only;
-        // A list over HTTP is asked for often and rarely looked up: its record may come later.
+        // Clients ask for lists over HTTP often, and rarely look up their records: so the record may
+        // come later.
         let end = if read_only && self.request.trigger == Trigger::Http {
             Recording::end_soon
         } else {

@@ -1,5 +1,5 @@
-//! The queue of runs: so many runs that change something at a time, the rest in the order in which
-//! they came, whoever started them.
+//! The queue of runs: limits how many runs go on at a time. The rest wait in the order in which they
+//! came, whatever started them.
 
 use std::{
     fmt,
@@ -12,25 +12,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::sync::lock;
 
-/// How many runs of this process go on at a time.
+/// Limits how many runs of this process go on at a time.
 #[derive(Debug)]
 pub(crate) struct RunQueue {
     permits: Arc<Semaphore>,
-    /// Held while a ticket is taken, so that ids and tickets have the same order.
+    /// Locked while a ticket is taken, so that ids and tickets have the same order.
     order: Mutex<()>,
 }
 
-/// Lets its holder run; the next ticket gets it when this is dropped.
+/// Lets its holder run. Dropping the permit hands it to the next ticket.
 #[derive(Debug)]
 pub(super) struct Permit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// A place in the queue, given up when it is dropped.
+/// A place in the queue. Dropping the ticket gives the place up.
 pub(super) enum Ticket {
     /// The run may begin.
     Permit(Permit),
-    /// Others are before it.
+    /// Other runs are before this one.
     Waiting(Pin<Box<dyn Future<Output = Permit> + Send + Sync>>),
 }
 
@@ -44,12 +44,12 @@ impl fmt::Debug for Ticket {
 }
 
 impl RunQueue {
-    /// So many at a time, at least one.
+    /// A queue that lets `most` runs go on at a time, and at least one.
     pub(crate) fn new(most: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(most.max(1))), order: Mutex::default() }
     }
 
-    /// Takes a ticket, and does what must happen in the order of the queue.
+    /// Takes a ticket, and calls `in_order` before any other ticket is taken.
     pub(super) fn ticket<T>(&self, in_order: impl FnOnce() -> T) -> (T, Ticket) {
         let _order = lock(&self.order);
         let value = in_order();
@@ -58,11 +58,11 @@ impl RunQueue {
             Box::pin(async move {
                 match permits.acquire_owned().await {
                     Ok(permit) => Permit { _permit: permit },
-                    // Nobody closes it.
+                    // The semaphore is never closed.
                     Err(_) => std::future::pending().await,
                 }
             });
-        // The first poll takes the place in the queue.
+        // The first poll enters the queue.
         match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(permit) => (value, Ticket::Permit(permit)),
             Poll::Pending => (value, Ticket::Waiting(waiting)),
@@ -96,7 +96,7 @@ mod tests {
         let (mut second, mut last) = (Box::pin(second.permit()), Box::pin(last.permit()));
         drop(given_up);
         drop(first);
-        // The last is asked first, and it is not its turn.
+        // The last ticket is polled first, and it is not the last one's turn.
         assert!(is_pending(&mut last), "the second is before it");
         let permit = second.as_mut().await;
         drop(permit);

@@ -1,4 +1,4 @@
-//! The one entry point of every run: its id, its place in the queue, its record.
+//! The one entry point of every run: gives the run an id, a ticket of the queue and a record.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::{
     scope::{self, Scope},
 };
 
-/// Runs a script when the queue lets it. Once the script runs, dropping the future neither ends the
-/// run nor keeps it from being recorded; cancelling the token ends the run.
+/// Runs a script as soon as the queue gives a permit. Once the script runs, dropping the future
+/// neither ends the run nor prevents its record. Cancelling the token ends the run.
 pub(crate) async fn run(
     environment: &RunEnvironment,
     request: RunRequest,
@@ -30,7 +30,7 @@ pub(crate) async fn run(
     enqueue(environment, request, cancellation).run().await
 }
 
-/// A run with its id, its ticket and its record. A run that is dropped here is recorded as failed.
+/// A run with an id, a ticket and a record. Dropping a queued run records it as failed.
 pub(crate) struct QueuedRun {
     environment: RunEnvironment,
     request: RunRequest,
@@ -75,7 +75,6 @@ impl QueuedRun {
         &self.record.id
     }
 
-    /// What the runs of its process share.
     pub(crate) fn environment(&self) -> &RunEnvironment {
         &self.environment
     }
@@ -94,13 +93,14 @@ impl QueuedRun {
         self.record.status == RunStatus::Waiting
     }
 
-    /// Runs the script when the queue lets it.
+    /// Runs the script as soon as the queue gives a permit.
     pub(crate) async fn run(self) -> FinishedRun {
         self.run_after(std::future::ready(())).await
     }
 
-    /// Runs the script when the queue lets it and `begins` is done: what must be remembered before
-    /// the script does anything. `begins` is not awaited where the program ends before that.
+    /// Runs the script once the queue has given a permit and `begins` is done. `begins` remembers
+    /// that the run began, before the script does anything. It is not awaited if the program ends
+    /// while the run waits.
     pub(crate) async fn run_after(mut self, begins: impl Future<Output = ()>) -> FinishedRun {
         let scope = Scope {
             run: self.record.id.as_str().into(),
@@ -115,8 +115,8 @@ impl QueuedRun {
             }
         }
         let began = !self.cancellation.is_cancelled();
-        // A run that a person cancelled in the queue is dealt with; one that the end of the
-        // program cancelled is made up for later.
+        // A run that a person cancelled in the queue is dealt with. A run that the end of the
+        // program cancelled must be made up for later.
         if began || !self.environment.ending.is_cancelled() {
             begins.await;
         }
@@ -127,7 +127,7 @@ impl QueuedRun {
         finished
     }
 
-    /// Waits for the permit; cancels the run where the program ends first.
+    /// Waits for the permit. Cancels the run if the program ends first.
     async fn wait(&mut self, scope: &Scope) -> Option<Permit> {
         let ticket = self.ticket.take()?;
         if self.is_waiting() {
@@ -140,7 +140,7 @@ impl QueuedRun {
         tokio::select! {
             biased;
             () = self.cancellation.cancelled() => None,
-            // The program ends: nothing new is started.
+            // The program ends, and starts no further run.
             () = self.environment.ending.cancelled() => {
                 self.cancellation.cancel();
                 None
@@ -150,7 +150,7 @@ impl QueuedRun {
     }
 }
 
-/// What is known of a run before it begins.
+/// The record of a run that has not begun.
 fn begun_record(id: &str, request: &RunRequest, started: Timestamp) -> RunRecord {
     RunRecord {
         digest: request.script.digest.clone(),

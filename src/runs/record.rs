@@ -1,4 +1,4 @@
-//! What is remembered of a run and of a volume. Times are in UTC, to the microsecond; sizes are
+//! What the store remembers of runs and volumes. Times are in UTC, to the microsecond. Sizes are in
 //! bytes.
 
 use std::time::Duration;
@@ -16,80 +16,70 @@ use crate::{
 /// The line of a crontab that started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Entry {
-    /// What tells the entry from all others, also after the file was edited.
+    /// Identifies the entry, also after other lines of the crontab were edited.
     pub(crate) key: String,
-    /// Where it stood in the file, from 1.
+    /// The line's number in the crontab at that time, from 1.
     pub(crate) line: u32,
 }
 
-/// That somebody wants a run to end.
+/// A request to cancel a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct CancelRequest {
-    /// Who, in words.
+    /// The person or program that asked, in words.
     pub(crate) by: String,
-    /// When.
     pub(crate) at: Timestamp,
 }
 
-/// What is remembered of a run, but for its log and what it returned.
+/// The record of a run. The run's log and output are read separately, because they are large.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct RunRecord {
-    /// Its id; ids sort by time.
+    /// Ids sort by time.
     pub(crate) id: String,
-    /// The script's name.
     pub(crate) script: String,
     /// The SHA-256 of the script's text, in hexadecimal.
     pub(crate) digest: String,
     /// Where the script came from, in words.
     pub(crate) origin: String,
-    /// The arguments, checked.
+    /// The arguments after they were checked, by parameter.
     pub(crate) arguments: Map<String, Value>,
-    /// Who started it.
     pub(crate) trigger: Trigger,
-    /// The crontab's entry, where one started it.
+    /// The entry of the crontab that started the run.
     pub(crate) entry: Option<Entry>,
-    /// Whether nothing was written.
     pub(crate) dry_run: bool,
-    /// Whether its script said that it only reads.
+    /// The script declared `READ_ONLY`.
     #[serde(skip)]
     pub(crate) read_only: bool,
-    /// What its script said that it does; the script may be another by now.
+    /// The effects that the script declared in `DOES`. The script may have changed since.
     #[serde(skip)]
     pub(crate) does: Vec<Effect>,
-    /// The host it ran on.
     pub(crate) host: String,
-    /// The process it ran in.
+    /// The id of the process that ran the script.
     pub(crate) process: u32,
-    /// The boot of the host's system that the process belongs to; empty where the system does not
-    /// tell.
+    /// The id of the system's boot that the process belongs to; empty where the system has none.
     pub(crate) boot: String,
-    /// When it began.
     pub(crate) started: Timestamp,
-    /// When it ended; `None` where it goes on, or was interrupted nobody knows when.
+    /// `None`: the run goes on, or was interrupted at an unknown time.
     pub(crate) ended: Option<Timestamp>,
-    /// How long it took, by a clock that nobody sets.
+    /// How long the run took, by the monotonic clock.
     #[serde(rename = "took_seconds", serialize_with = "seconds")]
     pub(crate) took: Option<Duration>,
-    /// How it ended.
     pub(crate) status: RunStatus,
-    /// Why it did not begin, where it was skipped; why it did not get to its end, where its process
-    /// could still say so.
+    /// Why the run was skipped, or why it was interrupted if its process could still record that.
     pub(crate) reason: Option<String>,
-    /// What ended it, as [`crate::diagnostic::to_json`] writes it.
+    /// The error that ended the run, as [`crate::diagnostic::to_json`] writes it.
     pub(crate) error: Option<Value>,
-    /// What failed on the way without ending it.
+    /// The failures that did not end the run.
     pub(crate) failures: Vec<Failure>,
-    /// The volumes that something was done to, by name.
+    /// The names of the volumes that the run changed or backed up without a failure.
     pub(crate) volumes_done: Vec<String>,
-    /// The bytes that were backed up, where that is known of every backup it made.
+    /// The size of all backups that the run made. `None`: the size of one of them is unknown.
     pub(crate) bytes: Option<u64>,
-    /// How many lines of its log were too many to be kept.
+    /// How many lines of the log were dropped because the log was too long.
     pub(crate) lines_left_out: u64,
-    /// That somebody wanted it to end.
     pub(crate) cancel_requested: Option<CancelRequest>,
 }
 
-/// Arguments as words of a command line, spelt alike however they were given.
+/// Arguments as the words of a command line. The spelling does not depend on how they were given.
 pub(crate) fn words(arguments: &Map<String, Value>) -> Vec<String> {
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut words = Vec::new();
@@ -108,7 +98,7 @@ pub(crate) fn words(arguments: &Map<String, Value>) -> Vec<String> {
 }
 
 impl RunRecord {
-    /// A run of this process that begins now; nothing else is known of it yet.
+    /// The record of a run of this process that begins now.
     pub(super) fn new(id: String, script: String, trigger: Trigger, started: Timestamp) -> Self {
         Self {
             id,
@@ -138,15 +128,15 @@ impl RunRecord {
         }
     }
 
-    /// Its arguments as words of a command line.
+    /// The arguments as the words of a command line.
     pub(crate) fn words(&self) -> Vec<String> {
         let mut words = words(&self.arguments);
         words.extend(self.dry_run.then(|| "--dry-run".to_owned()));
         words
     }
 
-    /// The volumes that a list by volume finds it under: named in its arguments, worked on, or
-    /// failed.
+    /// The volumes under which a list by volume finds the run: those in its arguments, those that
+    /// it worked on, and those that failed.
     pub(super) fn volumes(&self) -> Vec<&str> {
         let named = match self.arguments.get("volume") {
             Some(Value::String(name)) => vec![name.as_str()],
@@ -167,29 +157,27 @@ fn seconds<S: Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::O
     took.map(|took| took.as_secs_f64()).serialize(serializer)
 }
 
-/// What a run returned.
+/// The output of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Output {
-    /// What the script returned; `None` where it did not come to its end, `{"NotKept": ..}` where
-    /// it was more than 1 MiB, or more than 16 KiB of a script that only reads.
+    /// The value that the script returned. `None`: the script did not return. `{"NotKept": ..}`:
+    /// the value was longer than 1 MiB, or longer than 16 KiB and of a script that only reads.
     pub(crate) result: Option<Value>,
-    /// In a dry run: what would have been done, in order.
+    /// In a dry run: the steps that were not done, in order.
     pub(crate) plan: Option<Value>,
 }
 
 /// A line of a run's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Line {
-    /// Its place in the log, from 1.
+    /// The line's place in the log, from 1.
     pub(crate) number: u64,
-    /// When it was said.
     pub(crate) time: Timestamp,
-    /// How much it matters.
     #[serde(serialize_with = "level")]
     pub(crate) level: log::Level,
-    /// Who said it: a module of this program, or a script.
+    /// The source of the line: a module of this program, or a script.
     pub(crate) target: String,
-    /// What was said; control characters are not escaped yet.
+    /// The text, in which control characters are not escaped yet.
     pub(crate) text: String,
 }
 
@@ -201,112 +189,99 @@ fn level<S: Serializer>(level: &log::Level, serializer: S) -> Result<S::Ok, S::E
 /// A run that was due and did not begin.
 #[derive(Debug, Clone)]
 pub(crate) struct Skipped {
-    /// The script's name.
     pub(crate) script: String,
-    /// The arguments it would have had.
     pub(crate) arguments: Map<String, Value>,
-    /// The crontab's entry.
     pub(crate) entry: Entry,
-    /// What its script says that it does.
+    /// The effects that the script declares in `DOES`.
     pub(crate) does: Vec<Effect>,
-    /// When it was due.
     pub(crate) due: Timestamp,
-    /// Why it did not begin, in words.
+    /// Why the run did not begin, in words.
     pub(crate) reason: String,
 }
 
 /// A backup that was found good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct GoodBackup {
-    /// Its URL.
     pub(crate) url: String,
-    /// When the snapshot in it was taken, where the daemon tells.
+    /// When the snapshot in the backup was taken. `None`: the daemon does not say.
     pub(crate) snapshot_time: Option<Timestamp>,
-    /// When it was made and found good; where another run made it, when its snapshot was taken.
+    /// When the backup was made and found good. If another run made it: when its snapshot was
+    /// taken.
     pub(crate) proven: Timestamp,
-    /// The run that found it so first.
+    /// The id of the first run that found the backup good.
     pub(crate) run: String,
-    /// Its size, where the daemon tells.
+    /// `None`: the daemon does not say.
     pub(crate) bytes: Option<u64>,
 }
 
-/// What is known of a volume, from what runs saw of it.
+/// What is known of a volume, learned from the observations of runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct VolumeRecord {
-    /// The volume's name.
     pub(crate) name: String,
-    /// The daemon it is of ([`crate::convoy::Daemon::identity`]).
+    /// The volume's daemon, by [`crate::convoy::Daemon::identity`].
     pub(crate) daemon: String,
-    /// When a run first saw it.
     pub(crate) first_seen: Timestamp,
-    /// When a run last saw it, in a list or by working on it.
+    /// When a run last listed the volume or worked on it.
     pub(crate) last_seen: Timestamp,
-    /// When a run deleted it, or had the daemon forget it. It is kept for the record: its backups
-    /// may still be there.
+    /// When a run deleted the volume, or had the daemon forget it. The volume stays in the store,
+    /// because its backups may still exist.
     pub(crate) removed: Option<Timestamp>,
-    /// The name of its newest snapshot.
+    /// The name of the newest snapshot.
     pub(crate) snapshot: Option<String>,
-    /// When that was taken.
+    /// When the newest snapshot was taken.
     pub(crate) snapshot_time: Option<Timestamp>,
-    /// Its backups that were found good and not deleted since, the newest data first; the first is
-    /// the last good one.
+    /// The backups that were found good and were not deleted since, the newest data first.
     pub(crate) good_backups: Vec<GoodBackup>,
 }
 
-/// The limits of the buckets in which the durations of runs are counted, in seconds; the last
-/// bucket has none.
+/// The upper bounds of the buckets in which the durations of runs are counted, in seconds. One more
+/// bucket, without a bound, follows.
 pub(crate) const DURATION_BUCKETS: [f64; 9] =
     [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 7_200.0, 18_000.0];
 
-/// What was counted of all runs that ended, also of those that are not kept any more; dry runs
-/// don't count.
+/// Counts of all runs that ended, including runs that are not kept any more. Dry runs don't count.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Totals {
-    /// How many ended how, by script.
+    /// How many runs of each script ended with each status.
     pub(crate) runs: Vec<(String, RunStatus, u64)>,
-    /// How long they took.
     pub(crate) durations: Vec<Durations>,
-    /// The bytes of the backups that they made.
+    /// The size of all backups that the runs made.
     pub(crate) backup_bytes: u64,
 }
 
 /// How long the runs of a script took.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Durations {
-    /// The script.
     pub(crate) script: String,
-    /// How many took no longer than each of [`DURATION_BUCKETS`], and longer than the one before;
-    /// then those that took longer.
+    /// How many runs fell into each bucket: longer than the bound before, and no longer than its
+    /// own of [`DURATION_BUCKETS`]. The last bucket has all longer runs.
     pub(crate) counts: [u64; DURATION_BUCKETS.len() + 1],
-    /// How long they took together, in seconds.
+    /// The sum of all durations, in seconds.
     pub(crate) seconds: f64,
 }
 
 /// Which runs a list shows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
-    /// Of this script.
     pub(crate) script: Option<String>,
-    /// With this status.
     pub(crate) status: Option<RunStatus>,
-    /// That began at this time or later.
+    /// Only runs that began at this time or later.
     pub(crate) since: Option<Timestamp>,
-    /// That have to do with this volume.
+    /// Only runs that named this volume, worked on it, or failed at it.
     pub(crate) volume: Option<String>,
-    /// Without mere looks: dry runs, and runs of scripts that only read. What the crontab started
-    /// counts always.
+    /// Leaves out dry runs and runs of read-only scripts, unless the crontab started them.
     pub(crate) without_read_only: bool,
-    /// Whose id is before this one: a further page of a list.
+    /// Only runs whose id sorts before this one: the next page of a list.
     pub(crate) before: Option<String>,
-    /// At most so many, the newest; `None`: all.
+    /// Only the newest runs, at most so many. `None`: all.
     pub(crate) limit: Option<usize>,
 }
 
-/// What came of the wish that a run should end.
+/// The answer to a request to cancel a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cancelling {
-    /// It was asked, and ends soon.
+    /// The run was asked to end, and ends soon.
     Asked,
-    /// It had ended already, in this way.
+    /// The run had already ended, with this status.
     Ended(RunStatus),
 }

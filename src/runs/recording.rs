@@ -1,8 +1,8 @@
-//! Records runs while they run, those of a process on one thread: no script and no log waits for the
-//! store, and what many runs log at the same time is one write.
+//! Records the runs of a process on one thread: no script and no log waits for the store, and lines
+//! that many runs log at the same time are one write.
 //!
-//! No failure here stops a run. The log has one warning and the run goes on without a record; what
-//! was not written is tried again, at the latest at the end of the run.
+//! A failure here never stops a run. The log has one warning, and the run goes on without a record.
+//! Whatever was not written is tried again, at the latest at the end of the run.
 
 use std::{
     collections::HashMap,
@@ -62,8 +62,7 @@ const WRITE_GAP: Duration = Duration::from_millis(5);
 /// How many messages are taken for one write.
 const MESSAGES_BATCH: usize = 1_000;
 
-/// Writes the runs of this process into a store, on a thread of its own that ends when this is
-/// dropped.
+/// Writes the runs of this process into a store, on a thread that ends when the recorder is dropped.
 pub(crate) struct Recorder {
     store: Arc<Store>,
     messages: Sender<Message>,
@@ -100,7 +99,7 @@ struct Count {
 
 enum Message {
     Begin(Arc<str>, Box<OpenRun>),
-    /// The run waited and has its permit: its record is this now.
+    /// A run that waited has its permit, with the record as it is now.
     Started(Arc<str>, Box<RunRecord>),
     Line(Arc<str>, Line),
     /// Write the run without delay. The sender is dropped after the attempt.
@@ -174,7 +173,7 @@ fn cut(text: &str) -> &str {
 }
 
 impl Recorder {
-    /// Starts the thread that writes. Where that fails, the log says so and nothing is recorded.
+    /// Starts the thread that writes. If that fails, the log says so and no run is recorded.
     pub(crate) fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (messages, received) = mpsc::channel();
         let unwritten = Arc::new(AtomicUsize::new(0));
@@ -205,7 +204,7 @@ impl Recorder {
         }
     }
 
-    /// Begins to record a run. A request to cancel the run, from whichever process, cancels
+    /// Begins to record a run. A request to cancel the run, from any process, cancels
     /// `cancellation`. Without `at_once`, the record waits for [`READ_RUN_DELAY`].
     pub(super) fn begin(
         &self,
@@ -241,23 +240,23 @@ impl Recorder {
 }
 
 impl Recording {
-    /// Where the log lines of the run go.
+    /// Receives the log lines of the run.
     pub(super) fn lines(&self) -> Arc<dyn Lines> {
         Arc::clone(&self.kept) as Arc<dyn Lines>
     }
 
-    /// Who asked through the store to cancel the run.
+    /// The person or program that asked through the store to cancel the run.
     pub(super) fn cancelled_by(&self) -> Option<&str> {
         self.cancelled_by.get().map(String::as_str)
     }
 
-    /// The run waited for its permit, and has it: this is its record now.
+    /// Replaces the record of a run that waited and has its permit now.
     pub(super) fn started(&self, record: RunRecord) {
         let _ = self.kept.messages.send(Message::Started(self.kept.run.clone(), Box::new(record)));
     }
 
-    /// Records the end of the run soon, without a wait; whether it will be recorded. Waits as
-    /// [`Recording::end`] does where too many ends are unwritten.
+    /// Records the end of the run soon, without a wait. Returns whether the end will be recorded.
+    /// If too many ends are unwritten, waits as [`Recording::end`] does.
     pub(super) fn end_soon(
         self,
         mut record: RunRecord,
@@ -275,8 +274,8 @@ impl Recording {
         self.kept.messages.send(Message::End(self.kept.run.clone(), Box::new(end))).is_ok()
     }
 
-    /// Records the end of the run and waits for the write up to [`END_TIMEOUT`]; whether it is
-    /// recorded.
+    /// Records the end of the run, and waits for the write up to [`END_TIMEOUT`]. Returns whether
+    /// the end is recorded.
     pub(super) fn end(
         self,
         mut record: RunRecord,
@@ -312,7 +311,7 @@ impl Drop for Recording {
     }
 }
 
-/// A run that is not recorded to its end yet, as the thread knows it.
+/// A run whose end is not recorded yet, as the thread knows it.
 struct OpenRun {
     record: RunRecord,
     cancellation: CancellationToken,
@@ -332,7 +331,7 @@ struct OpenRun {
 }
 
 impl OpenRun {
-    /// When the run is to be written next; `None` where there is nothing to write.
+    /// The time at which the run is written next. `None`: there is nothing to write.
     fn due(&self, now: Instant) -> Option<Instant> {
         if self.end.is_some() {
             return Some(now);
@@ -416,7 +415,7 @@ impl Writer {
             let is_hurried = self.is_hurried();
             self.write(Instant::now());
             self.asked.clear();
-            // Where nothing waits, the ends that come next are written together.
+            // If nothing waits, the ends that come in the next moment are written together.
             if !is_hurried {
                 std::thread::sleep(WRITE_GAP);
             }
@@ -427,7 +426,7 @@ impl Writer {
         }
     }
 
-    /// When there is something to do next; `None` where no run is open.
+    /// The time at which there is something to do next. `None`: no run is open.
     fn next(&self, looked: Instant) -> Option<Instant> {
         if self.runs.is_empty() {
             return None;
@@ -491,7 +490,7 @@ impl Writer {
             |run: &OpenRun| run.ends() || may_try && run.due(now).is_some_and(|due| due <= now);
         let mut due: Vec<Arc<str>> =
             self.runs.iter().filter(|(_, run)| is_due(run)).map(|(id, _)| id.clone()).collect();
-        // The order in which they began.
+        // Ids sort by time, so this is the order in which the runs began.
         due.sort();
         for id in &due {
             let Some(run) = self.runs.get_mut(id) else { continue };
@@ -526,7 +525,7 @@ impl Writer {
         self.store.apply(&changes, self.clock.now())
     }
 
-    /// Notes whether this run was written.
+    /// Notes the result of writing this run.
     fn settle(&mut self, id: &Arc<str>, written: &Result<()>) {
         say(&self.store, written);
         let Some(run) = self.runs.get_mut(id) else { return };
@@ -560,7 +559,7 @@ impl Writer {
             }
         }
         if written.is_ok() && run.end.is_some() {
-            // Only now may the sign that the run is alive go.
+            // The sign that the run is alive may go only after its end is written.
             if let Some(Waiting::Run(run)) =
                 self.runs.remove(id).and_then(|run| run.end).map(|end| end.waiting)
             {
@@ -569,7 +568,7 @@ impl Writer {
         }
     }
 
-    /// Cancels the runs that the store has requests to cancel for.
+    /// Cancels the runs for which the store has a request to cancel.
     fn look(&mut self) {
         let waits =
             |run: &OpenRun| run.is_written && run.end.is_none() && run.cancelled_by.get().is_none();
@@ -603,7 +602,7 @@ fn alive(store: &Store, id: &str) -> Result<Alive> {
     alive
 }
 
-/// The end of a run whose recording was dropped: this program broke.
+/// The end of a run whose recording was dropped, which only a bug of this program does.
 fn broken(record: RunRecord, now: Timestamp) -> End {
     let error = Error::internal("the run broke off inside the program");
     let record = RunRecord {
@@ -621,7 +620,7 @@ fn broken(record: RunRecord, now: Timestamp) -> End {
     }
 }
 
-/// Logs once what is wrong with the store, and once that it works again.
+/// Logs once what is wrong with the store, and once that the store works again.
 fn say(store: &Store, result: &Result<()>) {
     match (result, store.is_news(result.is_ok())) {
         (Err(error), true) => {

@@ -1,4 +1,4 @@
-//! What a run is asked to do.
+//! A request to run a script.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use crate::{
     script::{Arguments, Script},
 };
 
-/// What to run, and for whom.
+/// Which script to run, with which arguments and limits, and what asked for it.
 pub(crate) struct RunRequest {
     pub(crate) script: Script,
     /// The arguments, checked against the script's parameters.
     pub(crate) arguments: Arguments,
     pub(crate) trigger: Trigger,
-    /// The line of the crontab that the run is due by.
+    /// The entry of the crontab that the run is due by.
     pub(crate) entry: Option<Entry>,
-    /// Read for real, write nothing.
+    /// The run reads for real and writes nothing.
     pub(crate) dry_run: bool,
-    /// How long the run may take.
+    /// The longest time that the run may take.
     pub(crate) timeout: Duration,
 }

@@ -1,7 +1,7 @@
-//! The tables of the store, and how an older store becomes one of today's.
+//! The tables of the store, and the migration of an older store.
 //!
-//! `user_version` says which of the steps below a store has had. A new step goes to the end; none
-//! is ever changed.
+//! `user_version` counts the steps below that a store has had. A new step goes to the end. An
+//! existing step never changes, because stores in use have had it.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -11,8 +11,8 @@ const STEPS: [&str; 4] = [FIRST, WAITING, TOTALS, DOES];
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
-/// Times are microseconds since 1970 in UTC. The large columns of `runs` are its last, for a list
-/// never reads that far.
+/// Times are microseconds since 1970 in UTC. The large columns of `runs` come last, because a list
+/// does not need to read that far.
 const FIRST: &str = "
 CREATE TABLE runs (
     id TEXT NOT NULL PRIMARY KEY,
@@ -93,8 +93,8 @@ DROP INDEX runs_unfinished;
 CREATE INDEX runs_unfinished ON runs (status) WHERE status IN ('running', 'waiting', 'interrupted');
 ";
 
-/// What is counted of runs, for ever: a bucket is the index of a duration's, -1 where the run has
-/// none.
+/// Counts of runs, which outlive the runs. `bucket` is the index of the run's duration in
+/// `DURATION_BUCKETS`, or -1 for a run without a duration.
 const TOTALS: &str = "
 CREATE TABLE totals (
     script TEXT NOT NULL,
@@ -107,8 +107,8 @@ CREATE TABLE totals (
 ) WITHOUT ROWID;
 ";
 
-/// What the script of a run said of itself. Of the runs before this step only the script's name is
-/// known, and what the default script of that name does.
+/// The declarations of a run's script. Of a run before this step, only the script's name is known:
+/// the step assumes what the default script of that name declares.
 const DOES: &str = "
 ALTER TABLE runs ADD COLUMN read_only INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN does TEXT NOT NULL DEFAULT '[]';
@@ -116,12 +116,12 @@ UPDATE runs SET read_only = 1 WHERE script IN ('backups', 'volumes');
 UPDATE runs SET does = json_array(script) WHERE script IN ('backup', 'snapshot', 'prune');
 ";
 
-/// The version of a store; 0 where it is a new file.
+/// The version of a store; 0 for a new file.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Takes the steps that the store has not had. Several processes may do so at once.
+/// Takes the steps that the store has not had. Several processes may call this at once.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let there = usize::try_from(version(&transaction)?).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Times as people write them where they ask for runs.
+//! Reads the times that people write when they ask for runs.
 
 use jiff::{Timestamp, Zoned, civil};
 
@@ -7,11 +7,11 @@ use crate::{
     units::parse_duration,
 };
 
-/// A time so long before now, or one of the local zone's: `7d`, `2026-11-23`, `2026-11-23T07:00`,
-/// `2026-11-23T07:00:00Z`.
+/// Reads a length of time before now (`7d`), a date or time in the zone of `now` (`2026-11-23`,
+/// `2026-11-23T07:00`), or a time with an offset (`2026-11-23T07:00:00Z`).
 ///
 /// # Errors
-/// A usage error for anything else.
+/// A usage error for any other text.
 pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Timestamp> {
     if let Ok(length) = parse_duration(text) {
         let length = jiff::SignedDuration::try_from(length).unwrap_or(jiff::SignedDuration::MAX);

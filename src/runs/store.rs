@@ -1,9 +1,9 @@
 //! The store of runs: one SQLite file in the data folder, which the command line and `serve` write
 //! to at the same time.
 //!
-//! It is opened when it is first needed, and again after a failure or when the file was moved away
-//! under it. In WAL mode with `synchronous=NORMAL` a write waits for no disk; after a power failure
-//! the last of them may be missing, and the file is whole. Whoever must not fail with the store
+//! The file is opened at first use, and again after a failure or when the file was moved away. In
+//! WAL mode with `synchronous=NORMAL` a write does not wait for the disk: after a power failure,
+//! the last writes may be missing, but the file is whole. Code that must not fail with the store
 //! goes through [`super::recording`].
 
 mod cancelling;
@@ -39,36 +39,35 @@ use crate::{
     sync::lock,
 };
 
-pub(crate) use times::{Begun, EntryEvent};
+pub(crate) use times::{EntryEvent, EntryRun, EntryTimes};
 pub(super) use writing::{Change, Ending};
 
-/// How long a write waits for another process's; each takes milliseconds.
-const BUSY: Duration = Duration::from_secs(2);
+/// How long a write waits for the writes of other processes, which take milliseconds each.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const OTHER_FOLDER: &str = "or set BKUP_DATA_DIR to another folder";
 
-/// The store of runs in a data folder. Every method blocks, for moments; none of them waits longer
-/// than [`BUSY`].
+/// The store of runs in a data folder. Every method blocks for a moment, and never waits longer
+/// than [`LOCK_TIMEOUT`].
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
     /// The signs of the runs that are alive.
     running: PathBuf,
     open: Mutex<Option<Open>>,
-    /// Whether it was said that something is wrong with it.
+    /// The log already says that something is wrong with the store.
     troubled: AtomicBool,
-    /// How many runs that did nothing but read came in since it was looked last whether they are
-    /// too many.
+    /// How many read-only runs were recorded since the last check whether they are too many.
     routine: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Open {
     connection: Connection,
-    /// Device and inode: whether the name still is this file's.
+    /// Device and inode, to notice that the path has another file now.
     file: (u64, u64),
 }
 
-/// So many statements are kept prepared: all that are used again and again.
+/// How many statements are kept prepared: enough for all that are used repeatedly.
 const KEPT_STATEMENTS: usize = 64;
 
 /// Why the store could not be used.
@@ -84,7 +83,7 @@ impl From<rusqlite::Error> for Trouble {
 }
 
 impl Store {
-    /// The store of this data folder. Nothing is opened or made yet.
+    /// The store in a data folder. The file is neither opened nor made yet.
     pub(crate) fn new(data_dir: &Path) -> Self {
         Self {
             path: data_dir.join("runs.sqlite"),
@@ -100,22 +99,23 @@ impl Store {
         &self.running
     }
 
-    /// Takes note of whether the store works; whether that is news.
+    /// Notes whether the store works. Returns whether that has changed.
     pub(super) fn is_news(&self, works: bool) -> bool {
         self.troubled.swap(!works, Ordering::Relaxed) == works
     }
 
-    /// Whether there is a file at all: before the first run there is none.
+    /// Whether the file exists. It does not before the first run.
     pub(crate) fn exists(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
-    /// Moves a store that is damaged for sure aside, never deleting it, so that the next write
-    /// begins a new one; its new path. For `serve` at its start.
+    /// Moves a store that is certainly damaged aside and returns its new path, so that the next
+    /// write makes a new store. `serve` calls this when it starts. The damaged file is never
+    /// deleted.
     ///
     /// # Errors
-    /// Where it is damaged and can't be moved, or can't be used for another reason (read-only,
-    /// full, of a newer version).
+    /// The store is damaged and can't be moved, or can't be used for another reason (it is
+    /// read-only or of a newer version, the disk is full).
     pub(crate) fn mend(&self, now: Timestamp) -> Result<Option<PathBuf>> {
         let tried = if self.exists() {
             self.attempt(false, |connection| Ok(look_around(connection)?))
@@ -139,7 +139,8 @@ impl Store {
                     .with_hint("move it away by hand; a new one is begun then")
                 })?;
                 for part in ["-wal", "-shm"] {
-                    // They belong to it, and would be taken for the new one's.
+                    // These files belong to the damaged store. SQLite would use them for the new
+                    // one.
                     let _ =
                         rename_to_new(&with_suffix(&self.path, part), &with_suffix(&aside, part));
                 }
@@ -149,13 +150,13 @@ impl Store {
         }
     }
 
-    /// Reads; a store that is not there is not made.
+    /// Reads from the store. A missing store is not made.
     fn read<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.attempt(false, |connection| Ok(act(connection)?))
             .map_err(|trouble| self.explain(trouble))
     }
 
-    /// Writes, all or nothing; a store that is not there is made.
+    /// Writes to the store, in one transaction. A missing store is made.
     fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let attempt = |connection: &mut Connection| {
             let transaction =
@@ -181,7 +182,7 @@ impl Store {
             None => slot.insert(self.open(make)?),
         };
         let acted = act(&mut open.connection);
-        // Only that another one was at it leaves nothing to doubt.
+        // Every error but "busy" leaves the connection in doubt.
         if let Err(Trouble::Sqlite(error)) = &acted
             && !matches!(
                 error.sqlite_error_code(),
@@ -247,10 +248,10 @@ impl Store {
 
     fn connect(&self) -> rusqlite::Result<Connection> {
         let set_up = |connection: Connection| {
-            connection.busy_timeout(BUSY)?;
+            connection.busy_timeout(LOCK_TIMEOUT)?;
             connection.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
-            // A command that ends would wait for the disk; the log of changes is worked in by
-            // whoever finds it long.
+            // With a checkpoint at its close, a command would wait for the disk before it ends. A
+            // later writer that finds the write-ahead log long does the checkpoint.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             schema::version(&connection).map(|_| connection)
         };
@@ -259,8 +260,8 @@ impl Store {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => error,
             connected => return connected,
         };
-        // On a read-only disk the files beside it can't be made; where there are none, nothing is
-        // missing without them.
+        // On a read-only disk, SQLite can't make the files beside the store. If there are none, the
+        // store is complete without them.
         if with_suffix(&self.path, "-wal").exists() {
             return Err(error);
         }
@@ -274,7 +275,7 @@ impl Store {
             .map_err(|_| error)
     }
 
-    /// Makes the file, for its owner alone; SQLite gives the files beside it the same permissions.
+    /// Makes the file for its owner alone. SQLite gives the files beside it the same permissions.
     fn make(&self) -> Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let made =
@@ -337,15 +338,15 @@ impl Store {
     }
 }
 
-/// SQLite answers "busy" at once where two processes make the same store, instead of waiting as it
-/// does for all else.
+/// Switches the store to WAL mode. When two processes make the same store, SQLite answers "busy"
+/// here at once instead of waiting, so this function tries again.
 fn into_wal(connection: &Connection) -> rusqlite::Result<()> {
     let start = Instant::now();
     loop {
         match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && start.elapsed() < BUSY =>
+                    && start.elapsed() < LOCK_TIMEOUT =>
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -354,7 +355,7 @@ fn into_wal(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// A look at every table, the newest of each.
+/// Reads the newest row of every table, to find damage.
 fn look_around(connection: &Connection) -> rusqlite::Result<()> {
     for (table, order) in [
         ("runs", "id"),
@@ -386,22 +387,22 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A time as the store has it.
+/// A time in the store's form: microseconds since 1970.
 fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
 }
 
-/// A time out of the store.
+/// Reads a time of the store.
 fn time(micros: i64) -> rusqlite::Result<Timestamp> {
     Timestamp::from_microsecond(micros).map_err(|error| foreign(0, error))
 }
 
-/// A number as the store has it: it knows none above 2^63.
+/// A number in the store's form. Numbers above 2^63 - 1 become that limit.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Something in the store that this program did not write there.
+/// The error for a value in the store that this program did not write.
 fn foreign(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,

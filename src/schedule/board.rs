@@ -23,9 +23,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     crontab::{Crontab, CrontabEntry},
-    due::{Action, Before, CutOff, Due, EntryStatus, GivenUp, Missed, Remembered},
+    due::{Action, Before, Due, EntryStatus, GivenUp, Missed},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runs::{EntryRun, EntryTimes},
+};
 
 /// A tick that is handled no later than this is on time.
 const ON_TIME_LIMIT: SignedDuration = SignedDuration::from_secs(60);
@@ -104,7 +107,7 @@ impl Board {
         &mut self,
         crontab: &Crontab,
         now: Timestamp,
-        remembered: Option<&dyn Fn(&str) -> Option<Remembered>>,
+        remembered: Option<&dyn Fn(&str) -> Option<EntryTimes>>,
     ) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
@@ -128,7 +131,7 @@ impl Board {
         &mut self,
         entry: &Arc<CrontabEntry>,
         now: Timestamp,
-        past: Option<Remembered>,
+        past: Option<EntryTimes>,
         actions: &mut Vec<Action>,
     ) -> State {
         let mut state = State {
@@ -141,14 +144,14 @@ impl Board {
         };
         if self.paused.contains(&entry.key) {
             state.last = past.and_then(|past| entry.schedule.latest_until(past.due));
-            if let Some(cut_off) = past.and_then(|past| past.cut_off) {
+            if let Some(cut_off) = past.and_then(|past| past.begun) {
                 actions.push(Action::GiveUp(entry.clone(), cut_off.due, GivenUp::Paused));
             }
             actions.push(Action::Remember(entry.clone(), now));
             return state;
         }
         // A time far in the future was written while the clock was wrong.
-        let Some(Remembered { due: last, cut_off }) =
+        let Some(EntryTimes { due: last, begun: cut_off }) =
             past.filter(|past| past.due <= now + CLOCK_CORRECTION_LIMIT)
         else {
             state.next = entry.schedule.next_after(now);
@@ -167,7 +170,7 @@ impl Board {
         if let Some(overdue) = entry.schedule.latest_until(now).filter(|due| *due > last) {
             // This run also stands for the one that was cut off.
             self.overdue(&mut state, overdue, now, actions);
-        } else if let Some(CutOff { due, .. }) = cut_off.filter(|_| given_up.is_none()) {
+        } else if let Some(EntryRun { due, .. }) = cut_off.filter(|_| given_up.is_none()) {
             self.make_up(&mut state, Due { time: due, before: Before::CutOff }, now);
         }
         state

@@ -37,7 +37,7 @@ pub(crate) use assignment::without_secrets;
 pub(crate) use entry::CrontabEntry;
 use line::{CrontabLine, LineError};
 use schedule::Patterns;
-use settings::Group;
+use settings::LineSettings;
 pub(crate) use surroundings::Surroundings;
 
 /// Reading stops after so many errors: a file with more is no crontab.
@@ -78,13 +78,13 @@ impl Checked {
 pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
     let mut crontab = Crontab { file: file.to_owned(), entries: Vec::new() };
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-    let mut group = Group::new(surroundings);
+    let mut settings = LineSettings::new(surroundings);
     let mut patterns = Patterns::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
     // Editors on other systems begin a file with this mark.
     for (index, text) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         let line = CrontabLine { file, number: index + 1, text };
-        match read_line(&line, &mut group, &mut patterns, &mut warnings) {
+        match read_line(&line, &mut settings, &mut patterns, &mut warnings) {
             Ok(None) => {}
             Ok(Some(mut entry)) => {
                 let first = *seen.entry(entry.key.clone()).or_insert(line.number);
@@ -115,7 +115,7 @@ pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Chec
 
 fn read_line(
     line: &CrontabLine<'_>,
-    group: &mut Group<'_>,
+    settings: &mut LineSettings<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
 ) -> Result<Option<CrontabEntry>> {
@@ -132,10 +132,10 @@ fn read_line(
     }
     match assignment::assignment(line.text) {
         Some(assigned) => {
-            warnings.extend(group.assign(line, &assigned)?);
+            warnings.extend(settings.assign(line, &assigned)?);
             Ok(None)
         }
-        None => entry::parse(line, group, patterns, warnings).map(Some),
+        None => entry::parse(line, settings, patterns, warnings).map(Some),
     }
 }
 

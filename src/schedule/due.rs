@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 
 use super::crontab::CrontabEntry;
+use crate::runs::EntryRun;
 
 /// Why an entry is run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,13 @@ pub(crate) struct Due {
     pub(crate) time: Timestamp,
     /// What became of that time before this run.
     pub(crate) before: Before,
+}
+
+impl Due {
+    /// The entry's run for this due time, as the store remembers it.
+    pub(super) fn run(self) -> EntryRun {
+        EntryRun { due: self.time, again: self.before == Before::CutOff }
+    }
 }
 
 /// What became of a due time before the run that is for it now.
@@ -26,24 +34,6 @@ pub(crate) enum Before {
     CutOff,
     /// Nothing: the entry was not due; a person started it.
     NotDue,
-}
-
-/// What is remembered of an entry from before the program was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Remembered {
-    /// The entry's due times up to this one are dealt with.
-    pub(crate) due: Timestamp,
-    /// The entry's last run, where it began and did not end.
-    pub(crate) cut_off: Option<CutOff>,
-}
-
-/// A run that was cut off with the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CutOff {
-    /// The time for which it was due.
-    pub(crate) due: Timestamp,
-    /// It already made up for another run for the same time, which was cut off, too.
-    pub(crate) again: bool,
 }
 
 /// Why a tick was missed and is not made up for.

@@ -21,8 +21,8 @@ pub(crate) mod watch;
 mod writer;
 
 pub(crate) use crontab::{Checked, Crontab, CrontabEntry, Surroundings};
-pub(crate) use due::{Before, CutOff, Due, EntryStatus, Remembered};
-pub(crate) use runner::{DueEvent, MissedTick, RecordBegin, RunEnd, Runner, StartReply, Started};
+pub(crate) use due::{Before, Due, EntryStatus};
+pub(crate) use runner::{MissedTick, RecordBegin, RunEnd, Runner, StartReply, StartedRun};
 pub(crate) use scheduler::{Options, Scheduler};
 pub(crate) use source::Source;
 pub(crate) use view::View;

@@ -13,9 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     crontab::{Crontab, CrontabEntry},
-    due::{Due, Missed, Remembered},
+    due::{Due, Missed},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    runs::{EntryEvent, EntryTimes},
+};
 
 /// Runs what is due, and remembers.
 ///
@@ -40,7 +43,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
     ) -> RunEnd;
 
     /// What is remembered of entries, by their keys, from before the program was started.
-    fn remembered(&self) -> HashMap<String, Remembered>;
+    fn remembered(&self) -> HashMap<String, EntryTimes>;
 
     /// The keys of the entries that were paused before the program was started.
     fn paused(&self) -> BTreeSet<String> {
@@ -49,7 +52,7 @@ pub(crate) trait Runner: Send + Sync + 'static {
 
     /// Remembers all of these events or none, in this order, by the entries' keys. Returns whether
     /// it did; events that were not remembered come again.
-    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool;
+    fn remember(&self, events: &[(Arc<CrontabEntry>, EntryEvent)]) -> bool;
 
     /// These ticks were missed and are not made up for. They are in the log already.
     fn missed(&self, missed: &[MissedTick]);
@@ -71,7 +74,7 @@ pub(crate) type RecordBegin = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A run that a person started, once it is in the queue of all runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Started {
+pub(crate) struct StartedRun {
     /// Its id.
     pub(crate) run: String,
     /// Whether it waits for its turn.
@@ -81,10 +84,10 @@ pub(crate) struct Started {
 /// The reply to a person who started a run. Dropping it says that the run did not begin. A run that
 /// was due has an empty one (`default`).
 #[derive(Debug, Default)]
-pub(crate) struct StartReply(Option<oneshot::Sender<Result<Started>>>);
+pub(crate) struct StartReply(Option<oneshot::Sender<Result<StartedRun>>>);
 
 impl StartReply {
-    pub(super) fn new(reply: oneshot::Sender<Result<Started>>) -> Self {
+    pub(super) fn new(reply: oneshot::Sender<Result<StartedRun>>) -> Self {
         Self(Some(reply))
     }
 
@@ -94,7 +97,7 @@ impl StartReply {
     }
 
     /// Says which run it is, or why there is none. Only the first call counts.
-    pub(crate) fn send(&mut self, started: Result<Started>) {
+    pub(crate) fn send(&mut self, started: Result<StartedRun>) {
         if let Some(reply) = self.0.take() {
             // The client may be gone.
             let _ = reply.send(started);
@@ -110,18 +113,6 @@ pub(crate) enum RunEnd {
     Ended,
     /// With the program: the next start makes up for it.
     CutOff,
-}
-
-/// What there is to be remembered of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DueEvent {
-    /// Its due times up to this one are dealt with: they were missed for good, or were before its
-    /// time.
-    DealtWith(Timestamp),
-    /// A run of it begins; with that, its due time is dealt with.
-    Begins(Due),
-    /// Its run is over, and was not cut off; or one that was cut off is given up.
-    Ended,
 }
 
 /// A tick that was missed and is not made up for.

@@ -22,12 +22,12 @@ use super::{
     board::Board,
     crontab::{Checked, Crontab, CrontabEntry},
     due::{Action, Before, Due},
-    runner::{DueEvent, MissedTick, RunEnd, Runner, StartReply},
+    runner::{MissedTick, RunEnd, Runner, StartReply},
     timer::Timer,
     view::{ManualRun, View},
     writer::ScheduleWriter,
 };
-use crate::{diagnostic::in_one_line, error::Result, sync::lock};
+use crate::{diagnostic::in_one_line, error::Result, runs::EntryEvent, sync::lock};
 
 /// How long cancelled runs may take to end.
 const CANCELLED_RUN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -186,9 +186,9 @@ impl Scheduler {
                     log::warn!(
                         "line {line}: \"{script}\" of {due} was cut off and is not made up for: {why}"
                     );
-                    events.push((entry, DueEvent::Ended));
+                    events.push((entry, EntryEvent::Ended));
                 }
-                Action::Remember(entry, due) => events.push((entry, DueEvent::DealtWith(due))),
+                Action::Remember(entry, due) => events.push((entry, EntryEvent::DealtWith(due))),
             }
         }
         self.writer.missed(missed);
@@ -232,7 +232,7 @@ impl Scheduler {
             log::error!("line {}: the run of \"{}\" broke off: {panic}", entry.line, entry.script);
         }
         if !matches!(done, Ok((_, RunEnd::CutOff))) {
-            self.writer.remember(vec![(entry.clone(), DueEvent::Ended)]);
+            self.writer.remember(vec![(entry.clone(), EntryEvent::Ended)]);
         }
         let actions = lock(&self.board).finished(&entry.key);
         self.act(actions);

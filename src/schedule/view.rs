@@ -11,12 +11,13 @@ use super::{
     board::Board,
     crontab::CrontabEntry,
     due::{Action, Due, EntryStatus},
-    runner::{DueEvent, StartReply, Started},
+    runner::{StartReply, StartedRun},
     timer::Timer,
     writer::ScheduleWriter,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    runs::EntryEvent,
     sync::lock,
 };
 
@@ -50,7 +51,7 @@ impl View {
     /// # Errors
     /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
     /// where the program ends, and why the run could not begin.
-    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<Started>> {
+    pub(crate) async fn run_now(&self, key: &str) -> Result<Option<StartedRun>> {
         let (reply, told) = oneshot::channel();
         {
             let mut board = lock(&self.board);
@@ -81,7 +82,7 @@ impl View {
         let mut board = lock(&self.board);
         let actions = board.resume(key, self.timer.now())?;
         let dealt_with = actions.into_iter().filter_map(|action| match action {
-            Action::Remember(entry, due) => Some((entry, DueEvent::DealtWith(due))),
+            Action::Remember(entry, due) => Some((entry, EntryEvent::DealtWith(due))),
             _ => None,
         });
         self.writer.remember(dealt_with.collect());

@@ -16,12 +16,12 @@ use tokio::sync::oneshot;
 use super::{
     crontab::{Crontab, CrontabEntry},
     due::Due,
-    runner::{DueEvent, MissedTick, Runner},
+    runner::{MissedTick, Runner},
 };
-use crate::error::Error;
+use crate::{error::Error, runs::EntryEvent};
 
 enum Write {
-    Events(Vec<(Arc<CrontabEntry>, DueEvent)>),
+    Events(Vec<(Arc<CrontabEntry>, EntryEvent)>),
     /// A run begins, and waits until that is written.
     Begins(Arc<CrontabEntry>, Due, oneshot::Sender<()>),
     Missed(Vec<MissedTick>),
@@ -72,7 +72,7 @@ impl ScheduleWriter {
         Self { take: Arc::new(take) }
     }
 
-    pub(super) fn remember(&self, events: Vec<(Arc<CrontabEntry>, DueEvent)>) {
+    pub(super) fn remember(&self, events: Vec<(Arc<CrontabEntry>, EntryEvent)>) {
         if !events.is_empty() {
             (self.take)(Write::Events(events));
         }
@@ -127,7 +127,7 @@ fn work(received: &Receiver<Write>, runner: &dyn Runner) {
 /// What is written together.
 #[derive(Default)]
 struct Batch {
-    events: Vec<(Arc<CrontabEntry>, DueEvent)>,
+    events: Vec<(Arc<CrontabEntry>, EntryEvent)>,
     missed: Vec<MissedTick>,
     news: Vec<CrontabNews>,
     /// The runs that wait until their beginning is written.
@@ -140,7 +140,7 @@ impl Batch {
         match note {
             Write::Events(events) => self.events.extend(events),
             Write::Begins(entry, due, written) => {
-                self.events.push((entry, DueEvent::Begins(due)));
+                self.events.push((entry, EntryEvent::Begun(due.run())));
                 self.begins.push(written);
             }
             Write::Missed(missed) => self.missed.extend(missed),
@@ -151,7 +151,7 @@ impl Batch {
 
     /// Writes the batch. The events that could not be written, for the next batch; `None` after the
     /// last batch.
-    fn write(self, runner: &dyn Runner) -> Option<Vec<(Arc<CrontabEntry>, DueEvent)>> {
+    fn write(self, runner: &dyn Runner) -> Option<Vec<(Arc<CrontabEntry>, EntryEvent)>> {
         let is_written = self.events.is_empty() || runner.remember(&self.events);
         for written in self.begins {
             // The run may have been dropped: then it needs no answer.

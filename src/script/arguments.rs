@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     library::Script,
-    parameter::{Parameter, ParameterKind, typed},
+    parameter::{Parameter, ParameterKind},
 };
 use crate::{
     error::{Error, Result},
@@ -75,7 +75,7 @@ impl Script {
     }
 
     fn given(&self, parameter: &Parameter, value: &Value) -> Result<Value> {
-        typed(parameter, value).map_err(|error| {
+        parameter.kind.typed(value).map_err(|error| {
             let hint = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
             Error::usage(format!("{}: {}", parameter.option(), error.message))
                 .with_hint(format!("{hint}usage: {}", self.signature()))

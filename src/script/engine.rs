@@ -14,7 +14,7 @@ use super::{
         MAX_MODULES, MAX_OPERATIONS, MAX_STRING_BYTES, MAX_VARIABLES,
     },
     primitives,
-    run::{Run, RunTag},
+    running::{RunTag, RunningScript},
 };
 
 /// Rhai's standard functions, made once. Making them costs a hundred times as much as making an
@@ -61,7 +61,7 @@ fn plain_words(engine: &mut Engine) {
 }
 
 /// An engine for one run, which resolves imports with `resolver`.
-pub(crate) fn for_run(run: &Arc<Run>, resolver: impl ModuleResolver + 'static) -> Engine {
+pub(crate) fn for_run(run: &Arc<RunningScript>, resolver: impl ModuleResolver + 'static) -> Engine {
     let mut engine = for_compiling();
     engine.set_module_resolver(resolver);
     engine.set_default_tag(Dynamic::from(RunTag(Arc::clone(run))));

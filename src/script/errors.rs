@@ -6,8 +6,9 @@ use rhai::{EvalAltResult, ParseError, ParseErrorType};
 use super::{
     primitives::NAMESPACES,
     reference::{self, reference},
-    run::{End, Run},
-    thrown::{located, lower, of_thrown, script_types},
+    running::{End, RunningScript},
+    thrown::{located, lower, of_thrown},
+    type_names::script_type,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -37,7 +38,7 @@ fn parse_error(kind: &ParseErrorType) -> Error {
 }
 
 /// The error for a run that failed: the innermost error, at the innermost known place.
-pub(crate) fn of_run(error: Box<EvalAltResult>, run: &Run, file: &str) -> Error {
+pub(crate) fn of_run(error: Box<EvalAltResult>, run: &RunningScript, file: &str) -> Error {
     let mut error = error;
     let script = file;
     let mut file = file.to_owned();
@@ -125,8 +126,11 @@ fn translate(mut error: EvalAltResult) -> Error {
 fn unknown_function(call: &str) -> Error {
     let (name, types) =
         call.split_once(" (").map_or((call, ""), |(name, rest)| (name, rest.trim_end_matches(')')));
-    let types =
-        if types.is_empty() { "nothing".to_owned() } else { format!("({})", script_types(types)) };
+    let types = if types.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("({})", types.split(", ").map(script_type).collect::<Vec<_>>().join(", "))
+    };
     unknown_call(name.trim(), &types)
 }
 

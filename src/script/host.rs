@@ -30,7 +30,7 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     /// The configuration that scripts can read.
     pub(crate) settings: Arc<Settings>,
-    pub(crate) run: RunInfo,
+    pub(crate) run: RunIdentity,
     /// Receives the log and the progress of the script.
     pub(crate) listener: Arc<dyn Listener>,
     /// Receives the alerts and messages of the script.
@@ -50,7 +50,7 @@ impl Host {
             deadline: None,
             clock: Arc::new(SystemClock),
             settings: Arc::default(),
-            run: RunInfo { id: String::new(), trigger: Trigger::Cli, dry_run: false },
+            run: RunIdentity { id: String::new(), trigger: Trigger::Cli, dry_run: false },
             listener: Arc::new(Silent),
             message_sink: Arc::new(NotifyLog),
             max_operations: MAX_OPERATIONS,
@@ -77,7 +77,7 @@ impl Default for Settings {
 
 /// The identity of a run.
 #[derive(Debug, Clone)]
-pub(crate) struct RunInfo {
+pub(crate) struct RunIdentity {
     pub(crate) id: String,
     /// What started the run.
     pub(crate) trigger: Trigger,

@@ -107,7 +107,8 @@ pub(crate) struct Script {
     /// Whether the script may do more than `does` says: the user's scripts may, if they declare
     /// nothing.
     pub(crate) may_do_more: bool,
-    /// What an empty list as the script's result means (`const IF_EMPTY = "there are no backups";`).
+    /// What an empty list as the script's result means
+    /// (`const IF_EMPTY = "there are no backups";`).
     pub(crate) if_empty: Option<String>,
     pub(crate) ast: AST,
     /// The script's file in the words of errors.
@@ -259,7 +260,7 @@ impl Library {
             manifest::read(&ast, &file, &source)?;
         check::check(&ast, &file, &source)?;
         let is_own = origin != Origin::BuiltIn;
-        // What a script does not say itself, the default one in whose place it stands says for it.
+        // The overridden script's declaration fills in what the user's script does not declare.
         let overridden = match &origin {
             Origin::File { overrides: true, .. } => Self { folder: None }.load(name).ok(),
             _ => None,

@@ -54,7 +54,7 @@ pub(crate) trait MessageSink: Send + Sync {
     /// An e-mail that the script wrote.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a wrong address; another kind if the message could not be handed
+    /// [`crate::error::ErrorKind::Usage`] for a wrong address; another kind if the message could not be handed
     /// over.
     async fn email(&self, speaker: &Speaker, mail: Mail) -> Result<()>;
 

@@ -1,19 +1,20 @@
-//! The host of Rhai scripts: finds a script, reads what it declares, checks its arguments, and runs
+//! The host of Rhai scripts: finds a script, reads its declaration, checks its arguments, and runs
 //! it within limits.
 //!
-//! From the top downwards; each file uses only what is below it:
+//! From top to bottom; each file uses only those below it:
 //!
-//! - `runner` is the one way to run a script; `resolver` keeps its imports inside the scripts'
-//!   folders; `describe` shows a script as JSON; [`arguments`] checks what a script is given, on
-//!   every way in.
+//! - `runner` runs a script; `resolver` keeps its imports inside the scripts' folders; `describe`
+//!   shows a script as JSON; [`arguments`] checks arguments from every source.
 //! - [`library`] finds scripts, built in or in the user's folder; `check` finds misspelt primitives
-//!   before anything runs; `manifest` reads what a script declares.
+//!   before a script runs; `manifest` reads declarations.
 //! - `errors` explains Rhai's errors in the words of scripts; `reference` lists all primitives.
 //! - `engine` is the one place that builds an engine; `primitives` are the functions that scripts
-//!   have; `thrown` is how they throw and catch errors.
-//! - `run` is kept while a script runs, `threads` runs it; `host` is what a run gives its primitives,
-//!   `message_sink` takes its messages to people, `outcome` is what it came to.
-//! - `parameter` is what an argument must be; `effect` is what a script can do; `limits` hold for every script.
+//!   can call; `thrown` is how scripts throw and catch errors.
+//! - `running` is the state of a running script, and `threads` are the threads that scripts run on.
+//!   `host` is what a run gives to its primitives, `message_sink` takes its messages to people, and
+//!   `outcome` is how it ends.
+//! - `parameter` describes an argument; `effect` is what a script can do to volumes; `limits` hold
+//!   for every script; `type_names` are the names of types that a script's author knows.
 
 pub(crate) mod arguments;
 mod check;
@@ -32,18 +33,19 @@ mod parameter;
 mod primitives;
 mod reference;
 mod resolver;
-mod run;
 mod runner;
+mod running;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threads;
 mod thrown;
+mod type_names;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use effect::Effect;
-pub(crate) use host::{Host, Listener, RunInfo, Settings, Silent};
+pub(crate) use host::{Host, Listener, RunIdentity, Settings, Silent};
 pub(crate) use library::{Library, Listed, Origin, Script};
 pub(crate) use message_sink::{Mail, MessageSink, NotifyLog, Post, Speaker};
 pub(crate) use outcome::{Failure, Outcome};

@@ -21,7 +21,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Failure {
     /// The volume that the error is about.
     pub(crate) volume: String,
-    /// The [`ErrorKind`]'s code.
+    /// The [`ErrorKind`](crate::error::ErrorKind)'s code.
     pub(crate) code: String,
     /// What was wrong, as in [`Error`](crate::error::Error).
     pub(crate) message: String,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Deserialize;
 
-use super::engine;
+use super::{engine, type_names::script_type};
 
 /// A primitive in the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,35 +123,11 @@ impl Function {
             #[cfg(test)]
             can_fail: self.return_type.starts_with("Returned<"),
         };
-        let result = match script_type(&self.return_type).as_str() {
+        let result = match script_type(&self.return_type) {
             "" | "()" => String::new(),
             other => format!(" -> {other}"),
         };
         entry.signature = format!("{}({}){result}", entry.path(), parameters.join(", "));
         entry
     }
-}
-
-/// Replaces Rust's names of types with those that a script's author knows.
-fn script_type(rust: &str) -> String {
-    let inner = rust
-        .trim()
-        .trim_start_matches("Returned<")
-        .trim_start_matches("Result<")
-        .split([',', '>'])
-        .next()
-        .unwrap_or_default()
-        .trim();
-    match inner {
-        "&str" | "String" | "ImmutableString" | "&mut ImmutableString" => "string",
-        "f64" | "FLOAT" => "float",
-        "INT" | "i64" | "int" => "int",
-        "bool" => "bool",
-        "Map" => "map",
-        "Array" => "array",
-        "Dynamic" | "?" => "any",
-        "FnPtr" | "Fn" => "function",
-        other => other,
-    }
-    .to_owned()
 }

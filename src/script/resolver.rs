@@ -11,7 +11,7 @@ use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Share
 
 use super::{
     check, library,
-    run::Run,
+    running::RunningScript,
     thrown::{raise, thrown},
 };
 use crate::{
@@ -22,13 +22,13 @@ use crate::{
 /// Resolves the imports of one run. Each file is read once.
 pub(crate) struct Resolver {
     folder: Option<PathBuf>,
-    run: Arc<Run>,
+    run: Arc<RunningScript>,
     loaded: Mutex<HashMap<String, Shared<Module>>>,
     loading: Mutex<Vec<(ThreadId, String)>>,
 }
 
 impl Resolver {
-    pub(crate) fn new(folder: Option<PathBuf>, run: &Arc<Run>) -> Self {
+    pub(crate) fn new(folder: Option<PathBuf>, run: &Arc<RunningScript>) -> Self {
         Self { folder, run: Arc::clone(run), loaded: Mutex::default(), loading: Mutex::default() }
     }
 

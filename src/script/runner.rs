@@ -9,7 +9,7 @@ use rhai::{CallFnOptions, Dynamic, Scope};
 
 use super::{
     arguments::Arguments, engine, errors, host::Host, library::Script, outcome::Outcome,
-    resolver::Resolver, run::Run, threads,
+    resolver::Resolver, running::RunningScript, threads,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 64;
 ///
 /// What the script did before the error is not undone.
 pub(crate) fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Result<Outcome> {
-    let run = Arc::new(Run::new(host, &script.name));
+    let run = Arc::new(RunningScript::new(host, &script.name));
     if threads::is_deep() {
         return catch_unwind(AssertUnwindSafe(|| call_main(script, arguments, &run)))
             .unwrap_or_else(|_| {
@@ -42,7 +42,7 @@ pub(crate) fn run(script: &Script, arguments: &Arguments, host: Arc<Host>) -> Re
     done.blocking_recv().map_err(|_| Error::internal("the script's thread is gone"))??
 }
 
-fn call_main(script: &Script, arguments: &Arguments, run: &Arc<Run>) -> Result<Outcome> {
+fn call_main(script: &Script, arguments: &Arguments, run: &Arc<RunningScript>) -> Result<Outcome> {
     if let Some(end) = run.end() {
         return Err(end.error());
     }

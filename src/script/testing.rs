@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use super::{Arguments, Host, Library, Listener, Outcome, RunInfo, Script, arguments, run};
+use super::{Arguments, Host, Library, Listener, Outcome, RunIdentity, Script, arguments, run};
 use crate::{
     clock::FixedClock,
     convoy::{Daemon, Destination, guards::Guards, memory::MemoryDaemon},
@@ -25,7 +25,7 @@ pub(crate) fn host_over(daemon: Arc<dyn Daemon>) -> Host {
     let mut host = Host::new(guards(daemon), RUNTIME.handle().clone());
     Arc::make_mut(&mut host.settings).destination =
         Some(Destination::parse("vfs:///backups").unwrap());
-    host.run = RunInfo { id: "run-1".into(), trigger: Trigger::Cli, dry_run: false };
+    host.run = RunIdentity { id: "run-1".into(), trigger: Trigger::Cli, dry_run: false };
     let now = "2026-01-02T00:00:00Z".parse().unwrap();
     host.clock = Arc::new(FixedClock::new(now, jiff::tz::TimeZone::UTC));
     host

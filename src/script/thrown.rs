@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::run::End;
+use super::running::End;
 use crate::error::{Error, ErrorKind, Location, Result};
 
 /// An error as a primitive throws it: a map that the script can catch. If the run must end, the
@@ -70,22 +70,6 @@ pub(crate) fn located(mut error: Error, file: &str, source: &str, position: Posi
         source_line: source.lines().nth(line.max(1) - 1).unwrap_or_default().to_owned(),
     }));
     error
-}
-
-/// Replaces Rhai's names of types with those that a script's author knows.
-pub(crate) fn script_types(text: &str) -> String {
-    let names = [
-        ("&str | ImmutableString | String", "string"),
-        ("ImmutableString", "string"),
-        ("&str", "string"),
-        ("i64", "int"),
-        ("f64", "float"),
-    ];
-    let mut text = text.to_owned();
-    for (from, to) in names {
-        text = text.replace(from, to);
-    }
-    text
 }
 
 pub(super) fn lower(text: &str) -> String {

@@ -16,22 +16,22 @@ use crate::{
 };
 
 /// The key of the problem of a volume without a fresh backup, without the volume's name.
-const FRESHNESS: &str = "freshness ";
+const FRESHNESS_KEY: &str = "freshness ";
 /// The key of the problem of a volume that the daemon no longer lists, without the volume's name.
-const GONE: &str = "gone ";
+const GONE_KEY: &str = "gone ";
 /// The key of the problem of a destination, without its URL.
-const DESTINATION: &str = "destination ";
+const DESTINATION_KEY: &str = "destination ";
 
 /// Whether each look decides on the problem with this key: `status` then shows its present state.
-pub(crate) fn is_looked_at(key: &str) -> bool {
-    let ours = [FRESHNESS, GONE, DESTINATION, "daemon"];
+pub(crate) fn is_checked_by_look(key: &str) -> bool {
+    let ours = [FRESHNESS_KEY, GONE_KEY, DESTINATION_KEY, "daemon"];
     key.strip_prefix("problem ")
         .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
 }
 
 /// Reports a volume whose newest good backup is too old, or that the daemon no longer lists.
-/// `others`: whether the daemon lists other volumes.
-pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, others: bool) {
+/// `has_others`: whether the daemon lists other volumes.
+pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, has_others: bool) {
     let name = &volume.label();
     let zone = SystemClock.time_zone();
     let moment =
@@ -44,14 +44,14 @@ pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, others: 
     );
     if volume.gone {
         // A daemon that lists no volume at all is an accident, so reminders follow the first alert.
-        let repeat = if others { Repeat::Never } else { Repeat::AfterAWhile };
+        let repeat = if has_others { Repeat::Never } else { Repeat::AfterAWhile };
         let text = format!(
             "The daemon does not list the volume \"{name}\" any more, and no run of this program deleted it. Its backups are kept.\n\n{newest}\n\n\
              If that was meant, say so with: convoy-backups status --forget {}\nElse restore it with: convoy-backups restore",
             volume.name
         );
         notifier.problem_with(
-            &format!("{GONE}{name}"),
+            &format!("{GONE_KEY}{name}"),
             &format!("{name} is gone from the daemon"),
             &text,
             repeat,
@@ -65,19 +65,23 @@ pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, others: 
         moment(since),
         volume.problems.join("\n")
     );
-    notifier.problem(&format!("{FRESHNESS}{name}"), &format!("no fresh backup of {name}"), &text);
+    notifier.problem(
+        &format!("{FRESHNESS_KEY}{name}"),
+        &format!("no fresh backup of {name}"),
+        &text,
+    );
 }
 
 /// Reports destinations that lack their newest backup, and resolves those that have it again.
 pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
     for look in looks {
-        let key = format!("{DESTINATION}{}", look.destination);
+        let key = format!("{DESTINATION_KEY}{}", look.destination);
         match &look.verdict {
             DestinationVerdict::Wrong(error) => {
                 log::error!("{error}");
                 let text =
                     format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
-                notifier.problem(&key, &look.in_short(), &text);
+                notifier.problem(&key, &look.subject(), &text);
             }
             DestinationVerdict::Busy => {}
             DestinationVerdict::Well => notifier.resolve(
@@ -98,7 +102,7 @@ pub(crate) fn resolve_ended(
 ) {
     let reported = notifier.problems().unwrap_or_default();
     for key in reported.keys().filter_map(|key| key.strip_prefix("problem ")) {
-        if let Some(name) = key.strip_prefix(GONE) {
+        if let Some(name) = key.strip_prefix(GONE_KEY) {
             match known.get(name) {
                 Some(volume) if volume.gone => {}
                 Some(_) => notifier.resolve(
@@ -109,11 +113,11 @@ pub(crate) fn resolve_ended(
                 // A person said that the volume was meant to go, or it has been gone for long.
                 None => notifier.drop_problem(key),
             }
-        } else if let Some(destination) = key.strip_prefix(DESTINATION) {
+        } else if let Some(destination) = key.strip_prefix(DESTINATION_KEY) {
             if !looks.iter().any(|look| look.destination == destination) {
                 notifier.drop_problem(key);
             }
-        } else if let Some(name) = key.strip_prefix(FRESHNESS).filter(|name| *name != "watch") {
+        } else if let Some(name) = key.strip_prefix(FRESHNESS_KEY).filter(|name| *name != "watch") {
             match known.get(name) {
                 None => notifier.drop_problem(key),
                 Some(volume) if volume.gone => notifier.drop_problem(key),

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    alerts::is_looked_at,
+    alerts::is_checked_by_look,
     failures::{self, failed_runs},
     known::Known,
     look::{Looked, UnusedDaemon},
-    report::{OpenProblem, Report, Running},
+    report::{OpenProblem, Report, UnfinishedRun},
     volume::VolumeStatus,
 };
 use crate::{
@@ -52,7 +52,7 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
     let problems = problems(sources);
     let reported = sources.notifier.problems().unwrap_or_default();
     // The look decides on problems that it checks itself: their alerts may close a little later.
-    let has_reported = reported.keys().any(|key| !is_looked_at(key));
+    let has_reported = reported.keys().any(|key| !is_checked_by_look(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
     Report {
         ok: !is_wrong && problems.is_empty() && known.unreachable.is_none() && !has_reported,
@@ -78,7 +78,7 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
     let mut problems = Vec::new();
     if known.volumes.is_empty()
         && known.unreachable.is_none()
-        && known.forgotten.is_none()
+        && known.store_error.is_none()
         && !ever_saw_volumes
     {
         problems.push(format!(
@@ -99,7 +99,7 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
     }
     problems.extend(known.destinations.iter().filter_map(|look| look.problem()).map(with_hint));
     problems.extend(
-        known.forgotten.as_ref().map(|error| format!("what ran before is not known: {error}")),
+        known.store_error.as_ref().map(|error| format!("what ran before is not known: {error}")),
     );
     problems.extend(failed_runs(sources.store, &known.volumes));
     let waiting = sources.notifier.waiting().len();
@@ -175,8 +175,8 @@ fn open_problem(key: &str, problem: &Problem) -> OpenProblem {
     }
 }
 
-fn running(store: &Store) -> Vec<Running> {
-    let running = failures::running(store).into_iter().map(|run| Running {
+fn running(store: &Store) -> Vec<UnfinishedRun> {
+    let running = failures::running(store).into_iter().map(|run| UnfinishedRun {
         arguments: run.words(),
         trigger: run.trigger,
         status: run.status,

@@ -63,7 +63,7 @@ pub(super) fn failed_runs(store: &Store, volumes: &[VolumeStatus]) -> Vec<String
     let mut failed_runs = Vec::new();
     for run in store.list(&filter).unwrap_or_default() {
         if !counts(&run)
-            || says_nothing(&run)
+            || has_no_outcome(&run)
             || !seen.insert(same_work(&run))
             || is_over(&run, volumes)
             || was_a_mistyped_command(&run)
@@ -87,9 +87,9 @@ fn counts(run: &RunRecord) -> bool {
     run.trigger == Trigger::Cron || run.does.iter().any(makes_or_keeps)
 }
 
-/// Whether a run says nothing about a failure before it. A run that goes on has no outcome yet; a
-/// skipped, cancelled or dry run changed nothing.
-fn says_nothing(run: &RunRecord) -> bool {
+/// Whether a run says nothing about a failure before it. A run that goes on has no outcome yet, a
+/// skipped or cancelled run does not disprove the failure, and a dry run changed nothing.
+fn has_no_outcome(run: &RunRecord) -> bool {
     run.dry_run
         || matches!(
             run.status,
@@ -97,7 +97,8 @@ fn says_nothing(run: &RunRecord) -> bool {
         )
 }
 
-/// A later good backup of the volume makes up for its failed backup; so does the volume's removal.
+/// A later good backup of the volume makes up for its failed backup. The volume's removal does too,
+/// unless the crontab started the run.
 fn is_over(run: &RunRecord, volumes: &[VolumeStatus]) -> bool {
     let Some(volume) = run.arguments.get("volume").and_then(Value::as_str) else { return false };
     match volumes.iter().find(|known| known.name == volume) {

@@ -29,7 +29,7 @@ impl DestinationLook {
 
     /// The subject of an alert. It stays the same as long as the problem does, so that the alert is
     /// sent once.
-    pub(crate) fn in_short(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         format!("the backups at {} are not as they should be", self.destination)
     }
 }
@@ -44,7 +44,7 @@ pub(crate) struct Known {
     /// Why a daemon did not answer; its volumes are then those that the store knows.
     pub(crate) unreachable: Option<Error>,
     /// Why the store could not be read.
-    pub(crate) forgotten: Option<Error>,
+    pub(crate) store_error: Option<Error>,
 }
 
 impl Known {
@@ -60,6 +60,6 @@ impl Known {
         self.volumes.extend(other.volumes);
         self.destinations.extend(other.destinations);
         self.unreachable = other.unreachable.or(self.unreachable.take());
-        self.forgotten = other.forgotten.or(self.forgotten.take());
+        self.store_error = other.store_error.or(self.store_error.take());
     }
 }

@@ -108,13 +108,13 @@ async fn not_connected(
     error: Error,
     now: Timestamp,
 ) -> Known {
-    let (mut records, forgotten) = match records(store, identity) {
+    let (mut records, store_error) = match records(store, identity) {
         Ok(records) => (records, None),
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     records.retain(|_, record| record.removed.is_none());
     let volumes = unseen_volumes(&records, store, coverage, now).await;
-    Known { volumes, unreachable: Some(error), forgotten, ..Known::default() }
+    Known { volumes, unreachable: Some(error), store_error, ..Known::default() }
 }
 
 /// Looks at the volumes of daemons that nothing uses any more. Such a volume counts if it has a good

@@ -33,7 +33,7 @@ pub(crate) struct Report {
     /// Reported and not resolved yet. JSON keeps the older name.
     #[serde(rename = "told")]
     pub(crate) open_problems: Vec<OpenProblem>,
-    pub(crate) running: Vec<Running>,
+    pub(crate) running: Vec<UnfinishedRun>,
     /// What a reader should know though it is no problem, a sentence each.
     pub(crate) notes: Vec<String>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct OpenProblem {
 
 /// A run that goes on or waits.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Running {
+pub(crate) struct UnfinishedRun {
     pub(crate) id: String,
     pub(crate) script: String,
     /// As the words of a command line.

@@ -27,7 +27,7 @@ use crate::{
 /// The most sizes of a volume's backups that are shown.
 const SIZES_SHOWN: usize = 30;
 /// How long a volume that the daemon no longer lists is reported as gone, since it was last seen.
-const MISSED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+const GONE_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Guards that only read.
 pub(super) fn guards(daemon: &Arc<dyn Daemon>) -> Guards {
@@ -50,7 +50,7 @@ pub(super) async fn volumes(
     coverage: &Coverage,
     now: Timestamp,
 ) -> Known {
-    let (mut records, forgotten) = match records(store, &guards.identity()) {
+    let (mut records, store_error) = match records(store, &guards.identity()) {
         Ok(records) => (records, None),
         Err(error) => (BTreeMap::new(), Some(error)),
     };
@@ -62,7 +62,7 @@ pub(super) async fn volumes(
     let is_listed = unreachable.is_none();
     // A volume may be missing from the list by accident; all of them at once, surely.
     let is_missed = |record: &&VolumeRecord| {
-        listed.is_empty() || now.duration_since(record.last_seen) < MISSED_FOR
+        listed.is_empty() || now.duration_since(record.last_seen) < GONE_REPORTED_FOR
     };
     let missed = records.values().filter(is_missed).map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(missed).collect();
@@ -76,7 +76,7 @@ pub(super) async fn volumes(
     for name in names {
         volumes.push(look.status(name, listed.get(name), records.get(name)).await);
     }
-    Known { volumes, destinations, unreachable, forgotten }
+    Known { volumes, destinations, unreachable, store_error }
 }
 
 /// The state of these volumes by what the store knows of them: their daemon was not asked.

@@ -1,10 +1,10 @@
-//! Who may: tokens, the dashboard's session, and what a page from elsewhere must not do with a
-//! browser that is signed in.
+//! Decides who may do what: tokens, the dashboard's session, and what a foreign page must not do
+//! with a browser that is signed in.
 //!
 //! A request shows a token (`Authorization: Bearer ..`), or the cookie that signing in with a token
-//! gave. A browser sends the cookie along whoever asked it to, so what comes with one is looked at
-//! more closely: its `Host` must be known (against names that were bent to this address), and what
-//! changes something must come from our own page.
+//! gave. A browser sends the cookie with any request, whichever page asked for it. So a request
+//! with a cookie is checked further: its `Host` must be known (against DNS names that were pointed
+//! at this address), and a request that changes something must come from the dashboard's own page.
 
 mod gate;
 mod gated;
@@ -14,7 +14,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod tries;
+mod wrong_tokens;
 
 pub(crate) use gate::Gate;
 pub(crate) use gated::Gated;

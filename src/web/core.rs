@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     runs::{FinishedRun, Store},
-    schedule::{Crontab, EntryStatus, Started},
+    schedule::{Crontab, EntryStatus, StartedRun},
     script::{Arguments, Library, Script},
     status::Report,
 };
@@ -38,7 +38,7 @@ pub(crate) trait Core: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where there is no daemon to work with.
-    async fn launch(&self, call: Call) -> Result<Launched>;
+    async fn start_run(&self, call: Call) -> Result<RunHandle>;
 
     /// The crontab in force and how its entries are.
     fn schedule(&self) -> Schedule;
@@ -49,15 +49,15 @@ pub(crate) trait Core: Send + Sync + 'static {
     /// # Errors
     /// [`crate::error::ErrorKind::Busy`] where it runs already; why it could not be started, where
     /// there is no daemon to work with.
-    async fn run_entry(&self, key: &str) -> Result<Option<Started>>;
+    async fn run_entry(&self, key: &str) -> Result<Option<StartedRun>>;
 
     /// Starts a dry run of the crontab's entry of this key, with the entry's settings. It does not
     /// count as a run of the entry: it may go on beside one, and the entry's last run stays the
     /// same. `None` where there is no such entry.
     ///
     /// # Errors
-    /// As [`Core::launch`]; where the entry's script is not there any more.
-    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<Launched>>;
+    /// As [`Core::start_run`]; where the entry's script is not there any more.
+    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<RunHandle>>;
 
     /// Pauses or resumes the crontab's entry of this key; `false` where there is no such entry.
     ///
@@ -105,7 +105,7 @@ pub(crate) enum AnswerAt {
 }
 
 /// A run that was started.
-pub(crate) struct Launched {
+pub(crate) struct RunHandle {
     /// Its id.
     pub(crate) id: String,
     /// Whether it waits for its turn.

@@ -10,7 +10,7 @@ use warp::{
 
 use super::{
     answer::json_answer,
-    core::{AnswerAt, Core, Launched},
+    core::{AnswerAt, Core, RunHandle},
     problem::Problem,
 };
 use crate::{
@@ -39,10 +39,10 @@ pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
 /// What comes of a run, when it is over; that it was started, where the client does not wait.
 pub(super) async fn reply(
     core: &dyn Core,
-    launched: Launched,
+    handle: RunHandle,
     answer_at: AnswerAt,
 ) -> Result<Response, Problem> {
-    let Launched { id, is_waiting, finished } = launched;
+    let RunHandle { id, is_waiting, finished } = handle;
     if answer_at == AnswerAt::Start {
         let mut response = accepted(started(&id, is_waiting), &id);
         response

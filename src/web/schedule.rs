@@ -54,13 +54,13 @@ pub(super) async fn run(request: ApiRequest) -> Result<Response, Problem> {
     }
     if query.flag("dry_run")? {
         let answer_at = answer_at(&request.headers);
-        let launched = core.rehearse_entry(&key, answer_at).await;
-        let launched = launched.map_err(|error| entry_not_started(&**core, error))?;
-        return reply(&**core, launched.ok_or_else(no_such_entry)?, answer_at).await;
+        let handle = core.rehearse_entry(&key, answer_at).await;
+        let handle = handle.map_err(|error| entry_not_started(&**core, error))?;
+        return reply(&**core, handle.ok_or_else(no_such_entry)?, answer_at).await;
     }
     request.require_full()?;
     let started = core.run_entry(&key).await;
-    request.hub.tell(EventName::Schedule);
+    request.hub.publish(EventName::Schedule);
     let started = started.map_err(|error| entry_not_started(&**core, error))?;
     let run = started.ok_or_else(no_such_entry)?;
     let mut entry = shown(core, &key).await?;
@@ -90,7 +90,7 @@ async fn set_paused(request: ApiRequest, paused: bool) -> Result<Response, Probl
     }
     request.require_full()?;
     let found = core.pause_entry(&key, paused).await;
-    request.hub.tell(EventName::Schedule);
+    request.hub.publish(EventName::Schedule);
     if !found? {
         return Err(no_such_entry());
     }

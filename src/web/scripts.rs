@@ -104,8 +104,8 @@ where
         return Err(Problem::shutting_down());
     }
     let call = Call { script, arguments, dry_run, timeout, answer_at };
-    let launched = core.launch(call).await.map_err(|error| not_started(core, error))?;
-    reply(core, launched, answer_at).await
+    let handle = core.start_run(call).await.map_err(|error| not_started(core, error))?;
+    reply(core, handle, answer_at).await
 }
 
 /// The script of this name.

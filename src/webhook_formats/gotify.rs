@@ -8,7 +8,7 @@ use super::{
     format::{Format, Request, with_path},
 };
 
-const PATH: &str = "/message";
+const MESSAGE_PATH: &str = "/message";
 /// The longest text of a message, in characters: people read it on a phone.
 const LONGEST_TEXT: usize = 4_000;
 
@@ -30,10 +30,10 @@ fn request(url: &str, content: &Content<'_>) -> Request {
     )
 }
 
-/// The address for messages. The setting may or may not end with [`PATH`].
+/// The address for messages. The setting may or may not end with [`MESSAGE_PATH`].
 fn address(url: &str) -> String {
     let base = url.split('?').next().unwrap_or(url).trim_end_matches('/');
-    with_path(url, if base.ends_with(PATH) { "" } else { PATH })
+    with_path(url, if base.ends_with(MESSAGE_PATH) { "" } else { MESSAGE_PATH })
 }
 
 /// Gotify's phones ring loudly from 8 on, make a sound from 4 on, and stay quiet below.

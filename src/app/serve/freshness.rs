@@ -168,10 +168,10 @@ impl FreshnessWatch {
     /// Reports the overdue and missing volumes of one daemon.
     fn report_volumes(&self, look: &DaemonLook) {
         let volumes = &look.known.volumes;
-        let others = volumes.iter().any(|volume| !volume.gone);
+        let has_others = volumes.iter().any(|volume| !volume.gone);
         for volume in volumes {
-            if !self.is_on_its_way(&look.coverage, volume) {
-                alerts::report_volume(&self.shared.notifier, volume, others);
+            if !self.is_being_made_up_for(&look.coverage, volume) {
+                alerts::report_volume(&self.shared.notifier, volume, has_others);
             }
         }
     }
@@ -205,16 +205,16 @@ impl FreshnessWatch {
 
     /// Whether an overdue backup is being made up for, as after a time in which the program was
     /// down.
-    fn is_on_its_way(&self, coverage: &Coverage, volume: &VolumeStatus) -> bool {
+    fn is_being_made_up_for(&self, coverage: &Coverage, volume: &VolumeStatus) -> bool {
         let Some(since) = volume.verdict.overdue_since() else { return false };
         let run_time = SignedDuration::try_from(coverage.run_time(&volume.name))
             .unwrap_or(SignedDuration::MAX);
         let waited = SystemClock.now().duration_since(since.max(self.since));
-        !volume.gone && self.is_worked_on(coverage, &volume.name) && waited < run_time
+        !volume.gone && self.has_active_run(coverage, &volume.name) && waited < run_time
     }
 
     /// Whether a run that should back the volume up goes on or waits in the queue.
-    fn is_worked_on(&self, coverage: &Coverage, volume: &str) -> bool {
+    fn has_active_run(&self, coverage: &Coverage, volume: &str) -> bool {
         let entries = self.view.entries();
         entries.iter().any(|shown| {
             (shown.running || shown.waiting) && coverage.covers(&shown.entry.key, volume)

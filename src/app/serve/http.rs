@@ -47,13 +47,13 @@ pub(super) fn answer(
     // This connection is separate from the recorder's, so it sees what this process writes, too.
     let (store, followed) = (Store::new(&config.data_dir), hub.clone());
     let mut report = program.freshness.report();
-    let (news, ended) = (hub.clone(), stop.clone());
+    let (events_hub, ended) = (hub.clone(), stop.clone());
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 () = ended.cancelled() => return,
                 changed = report.changed() => match changed {
-                    Ok(()) => news.tell(EventName::Status),
+                    Ok(()) => events_hub.publish(EventName::Status),
                     Err(_) => return,
                 },
             }

@@ -20,10 +20,10 @@ use crate::{
     files::write_whole,
     run_words::Trigger,
     runs::{self, RunEnvironment, RunQueue, RunRequest, Store},
-    schedule::{Started, View},
+    schedule::{StartedRun, View},
     script::{Library, Settings},
     status::Report,
-    web::core::{AnswerAt, Call, Core, Launched, Schedule},
+    web::core::{AnswerAt, Call, Core, RunHandle, Schedule},
 };
 
 /// The part of the program that the routes need.
@@ -80,7 +80,7 @@ impl Program {
         request: RunRequest,
         connection: Arc<Connection>,
         answer_at: AnswerAt,
-    ) -> Launched {
+    ) -> RunHandle {
         let environment =
             RunEnvironment { read_queue: Some(self.read_queue.clone()), ..environment };
         let is_of_interest = !request.script.read_only && !request.dry_run;
@@ -102,7 +102,7 @@ impl Program {
             let (recorder, run) = (self.shared.recorder.clone(), id.clone());
             blocking::run(move || recorder.write_now(&run)).await;
         }
-        Launched { id, is_waiting, finished }
+        RunHandle { id, is_waiting, finished }
     }
 
     /// The report until the first look is done.
@@ -141,7 +141,7 @@ impl Core for Program {
         library(&self.shared.config)
     }
 
-    async fn launch(&self, call: Call) -> Result<Launched> {
+    async fn start_run(&self, call: Call) -> Result<RunHandle> {
         // The program's end waits for this run from here on.
         let _started = self.running.token();
         let config = &self.shared.config;
@@ -166,11 +166,11 @@ impl Core for Program {
         }
     }
 
-    async fn run_entry(&self, key: &str) -> Result<Option<Started>> {
+    async fn run_entry(&self, key: &str) -> Result<Option<StartedRun>> {
         self.view.run_now(key).await
     }
 
-    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<Launched>> {
+    async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<RunHandle>> {
         let _started = self.running.token();
         let found = self.view.entries().into_iter().find(|shown| shown.entry.key == key);
         let Some(entry) = found.map(|shown| shown.entry) else { return Ok(None) };
@@ -232,7 +232,7 @@ impl Core for Program {
 
 /// The keys of the entries that are paused, as kept on disk.
 pub(super) fn paused(data_dir: &Path) -> BTreeSet<String> {
-    let path = data_dir.join(PAUSED);
+    let path = data_dir.join(PAUSED_FILE);
     let read = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return BTreeSet::new(),
         read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
@@ -247,10 +247,10 @@ pub(super) fn paused(data_dir: &Path) -> BTreeSet<String> {
 }
 
 /// The file with the keys of the paused entries.
-const PAUSED: &str = "paused.json";
+const PAUSED_FILE: &str = "paused.json";
 
 fn remember_paused(data_dir: &Path, paused: &BTreeSet<String>) -> Result<()> {
-    let path = data_dir.join(PAUSED);
+    let path = data_dir.join(PAUSED_FILE);
     let text =
         serde_json::to_vec_pretty(paused).map_err(|error| Error::internal(error.to_string()))?;
     write_whole(&path, &text).map_err(|error| {

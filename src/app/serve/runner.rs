@@ -20,10 +20,10 @@ use crate::{
     diagnostic::explained,
     error::{Error, Result},
     run_words::{RunStatus, Trigger},
-    runs::{self, Begun, EntryEvent, FinishedRun, RunRequest, Store, record::Skipped},
+    runs::{self, EntryEvent, EntryTimes, FinishedRun, RunRequest, Store, record::Skipped},
     schedule::{
-        Before, Crontab, CrontabEntry, CutOff, Due, DueEvent, MissedTick, RecordBegin, Remembered,
-        RunEnd, Runner, StartReply, Started,
+        Before, Crontab, CrontabEntry, Due, MissedTick, RecordBegin, RunEnd, Runner, StartReply,
+        StartedRun,
     },
     sync::lock,
     web::events::EventName,
@@ -58,8 +58,10 @@ impl CrontabRunner {
             // finds it.
             let (recorder, run) = (self.0.recorder.clone(), queued.id().to_owned());
             blocking::run(move || recorder.write_now(&run)).await;
-            reply
-                .send(Ok(Started { run: queued.id().to_owned(), is_waiting: queued.is_waiting() }));
+            reply.send(Ok(StartedRun {
+                run: queued.id().to_owned(),
+                is_waiting: queued.is_waiting(),
+            }));
         }
         let begins = begins.take().unwrap_or_else(|| Box::pin(std::future::ready(())));
         let finished = run_and_notify(queued, &self.0.notifier, begins).await;
@@ -137,33 +139,20 @@ impl Runner for CrontabRunner {
         end
     }
 
-    fn remembered(&self) -> HashMap<String, Remembered> {
-        let times = self.0.store().entry_times().unwrap_or_else(|error| {
+    fn remembered(&self) -> HashMap<String, EntryTimes> {
+        self.0.store().entry_times().unwrap_or_else(|error| {
             log::warn!("when lines of the crontab ran last is not known: {error}");
             HashMap::new()
-        });
-        let cut_off = |begun: Begun| CutOff { due: begun.due, again: begun.again };
-        let past = times.into_iter().map(|(key, times)| {
-            let past = Remembered { due: times.due, cut_off: times.begun.map(cut_off) };
-            (key, past)
-        });
-        past.collect()
+        })
     }
 
     fn paused(&self) -> BTreeSet<String> {
         program::paused(&self.0.config.data_dir)
     }
 
-    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
-        let event = |event: &DueEvent| match event {
-            DueEvent::DealtWith(due) => EntryEvent::DealtWith(*due),
-            DueEvent::Begins(due) => {
-                EntryEvent::Begun(Begun { due: due.time, again: due.before == Before::CutOff })
-            }
-            DueEvent::Ended => EntryEvent::Ended,
-        };
+    fn remember(&self, events: &[(Arc<CrontabEntry>, EntryEvent)]) -> bool {
         let events: Vec<_> =
-            events.iter().map(|(entry, happened)| (entry.key.as_str(), event(happened))).collect();
+            events.iter().map(|(entry, event)| (entry.key.as_str(), *event)).collect();
         let remembered = self.0.store().remember(&events);
         if let Err(error) = &remembered {
             log::debug!("what became of {} due times is not remembered yet: {error}", events.len());
@@ -198,7 +187,7 @@ impl Runner for CrontabRunner {
         self.0.notifier.problem("crontab", "the crontab has errors", &text);
         *lock(&self.0.refused) = errors.to_vec();
         self.0.changed.notify_one();
-        self.0.hub.tell(EventName::Schedule);
+        self.0.hub.publish(EventName::Schedule);
     }
 
     fn followed(&self, crontab: &Crontab) {
@@ -209,7 +198,7 @@ impl Runner for CrontabRunner {
             "The new crontab is in force.",
         );
         lock(&self.0.refused).clear();
-        self.0.hub.tell(EventName::Schedule);
+        self.0.hub.publish(EventName::Schedule);
         self.0.changed.notify_one();
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn nothing(body: &[u8]) -> Result<()> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Used {
-    /// Null where the daemon can't tell.
+    /// Null if the daemon can't tell.
     pub(super) used: Option<bool>,
 }
 

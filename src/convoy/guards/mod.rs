@@ -2,20 +2,20 @@
 //! can get around them.
 //!
 //! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`). Only then
-//!   may anything older be deleted.
+//!    may anything older be deleted.
 //! 2. A volume's newest good backup is never deleted unless that one call asks for it. The backups
-//!   of another volume of the same name, for example on another host, do not count.
+//!    of another volume of the same name, for example on another host, do not count.
 //! 3. Absence is not evidence. If a listing fails, or lacks the backup that was just made, the run
-//!   deletes nothing more.
+//!    deletes nothing more.
 //! 4. At one destination, a backup and a deletion never overlap. This holds in one process and
-//!   across processes, and while the daemon finishes a backup whose client has gone ([`pending`]).
+//!    across processes, and while the daemon finishes a backup whose client has gone ([`pending`]).
 //! 5. A volume's last backup on S3 is not deleted if the name of another backed-up volume begins
-//!   with this volume's name.
+//!    with this volume's name.
 //! 6. A restore needs a name that nothing uses.
 //! 7. Snapshot names never repeat, and sort by time.
 //! 8. After a write timed out, the guards look at what happened. They do not repeat the write.
 //! 9. A dry run writes nothing. The daemon below is then a [`super::dry_run::DryRun`], and no lock
-//!   is taken.
+//!    is taken.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`destinations`] remembers which destinations held backups, and

@@ -13,7 +13,7 @@ impl Guards {
     /// All volumes by name. If the list is empty but the drivers have volumes, this is an error.
     ///
     /// # Errors
-    /// As [`Daemon::volumes`]. After an error, the run deletes nothing more.
+    /// As [`crate::convoy::Daemon::volumes`]. After an error, the run deletes nothing more.
     pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
         let volumes = match self.daemon.volumes().await {
             Ok(volumes) => volumes,
@@ -53,7 +53,7 @@ impl Guards {
     /// The volumes as the drivers see them, by name.
     ///
     /// # Errors
-    /// As [`Daemon::driver_volumes`].
+    /// As [`crate::convoy::Daemon::driver_volumes`].
     pub(crate) async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
         self.daemon.driver_volumes().await
     }
@@ -61,7 +61,7 @@ impl Guards {
     /// One volume.
     ///
     /// # Errors
-    /// As [`Daemon::volume`].
+    /// As [`crate::convoy::Daemon::volume`].
     pub(crate) async fn volume(&self, name: &Name) -> Result<Volume> {
         self.daemon.volume(name).await.map_err(|error| explain_missing_volume(error, name))
     }
@@ -69,7 +69,7 @@ impl Guards {
     /// Mounts a volume.
     ///
     /// # Errors
-    /// As [`Daemon::mount_volume`].
+    /// As [`crate::convoy::Daemon::mount_volume`].
     pub(crate) async fn mount_volume(
         &self,
         name: &Name,
@@ -83,7 +83,7 @@ impl Guards {
     /// Unmounts a volume.
     ///
     /// # Errors
-    /// As [`Daemon::unmount_volume`].
+    /// As [`crate::convoy::Daemon::unmount_volume`].
     pub(crate) async fn unmount_volume(&self, name: &Name) -> Result<()> {
         self.may_write("unmount a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;

@@ -4,9 +4,9 @@
 //! The steps, and how a start repairs a crash after each of them:
 //! 1. A folder in `volumes/.staging/` is filled. The start removes the folder.
 //! 2. The volume's state is written, with the folder's inode as `restoring`. The start removes
-//!   both.
+//!    both.
 //! 3. The folder moves in place. The start recognises it by its inode, and removes it and the
-//!   state.
+//!    state.
 //! 4. The state is written without `restoring`. The volume is complete.
 
 use std::{

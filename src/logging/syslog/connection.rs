@@ -16,7 +16,7 @@ const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait for a host to refuse a datagram to a port without a listener. Some hosts never
 /// refuse.
-const REFUSAL_WAIT: Duration = Duration::from_millis(200);
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) enum Connection {
@@ -59,14 +59,14 @@ impl Connection {
         }
     }
 
-    /// Waits [`REFUSAL_WAIT`] for the refusal of the last message. Only UDP needs it: the others
+    /// Waits [`REFUSAL_TIMEOUT`] for the refusal of the last message. Only UDP needs it: the others
     /// fail when they send.
     ///
     /// # Errors
     /// If the host refused the message.
     pub(super) fn confirm(&mut self) -> io::Result<()> {
         let Self::Udp(socket) = self else { return Ok(()) };
-        std::thread::sleep(REFUSAL_WAIT);
+        std::thread::sleep(REFUSAL_TIMEOUT);
         socket.take_error()?.map_or(Ok(()), Err)
     }
 }

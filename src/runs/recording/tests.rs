@@ -28,7 +28,7 @@ fn begin() -> Bench {
     Bench { _folder: folder, store, cancellation, recorder, recording }
 }
 
-/// Waits until it is so; a test that waits in vain fails.
+/// Waits until the condition holds, and fails the test after a while.
 fn until(is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -149,7 +149,7 @@ fn a_run_that_only_reads_and_is_over_at_once_is_written_once() {
     );
     short.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     until(|| is(&bench.store, RunStatus::Running));
-    // The lines of another run are written meanwhile, and this one's are not.
+    // The lines of another run are written at that time, and the lines of this run are not.
     bench.recording.lines().line(Timestamp::now(), Level::Info, "mine", "words");
     until(|| !bench.store.lines("run-1", 0, 10).unwrap().is_empty());
     assert!(bench.store.lines("run-2", 0, 10).unwrap().is_empty());

@@ -1,5 +1,5 @@
-//! The wish that a run should end, handed on through the store: whoever has it may be another
-//! process than the run's.
+//! Requests to cancel a run. They go through the store, because the process that asks may not be
+//! the process of the run.
 
 use jiff::Timestamp;
 use rusqlite::params;
@@ -11,10 +11,11 @@ use crate::{
 };
 
 impl Store {
-    /// Asks a run to end (its full id); it looks each second. `by` is who wants it, in words.
+    /// Asks a run (by its full id) to end. The run's process reads requests each second. `by` is
+    /// the person or program that asks, in words.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn request_cancel(&self, id: &str, by: &str, now: Timestamp) -> Result<Cancelling> {
         self.mark_interrupted()?;
         self.write(|transaction| {
@@ -22,17 +23,17 @@ impl Store {
             if !status.is_open() {
                 return Ok(Cancelling::Ended(status));
             }
-            // Who asked first is who it was.
+            // The first request counts.
             let sql = "UPDATE runs SET cancel_by = ?2, cancel_at = ?3 WHERE id = ?1 AND cancel_by IS NULL";
             transaction.execute(sql, params![id, by, micros(now)])?;
             Ok(Cancelling::Asked)
         })
     }
 
-    /// Which runs that have not ended somebody wants to end, by id.
+    /// Returns the requests to cancel runs that have not ended, with the ids of the runs.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn cancel_requests(&self) -> Result<Vec<(String, CancelRequest)>> {
         self.read(|connection| {
             let sql = "SELECT id, cancel_by, cancel_at FROM runs

@@ -1,4 +1,4 @@
-//! What is read of runs: lists, one by its id, its log.
+//! Reads runs: lists, one run by its id, the output and the log of a run.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -23,11 +23,11 @@ const COLUMNS: &str = "id, script, status, trigger, dry_run, started, ended, too
     read_only, does";
 
 impl Store {
-    /// The runs that the filter lets through, the newest first. A run whose process is gone is
-    /// shown as interrupted. None where there is no store yet.
+    /// Returns the runs that match a filter, the newest first. A run whose process has ended is
+    /// shown as interrupted. The list is empty where there is no store yet.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<RunRecord>> {
         let (conditions, values) = conditions(filter);
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
@@ -51,12 +51,13 @@ impl Store {
         }
     }
 
-    /// The run with this id, or the only one whose id begins so.
+    /// Returns the run with an id, or the only run whose id begins with it.
     ///
     /// # Errors
-    /// A usage error where there is none, or several begin so; else where the store can't be read.
+    /// A usage error if no run matches, or several do. Another error if the store can't be read.
     pub(crate) fn get(&self, id: &str) -> Result<RunRecord> {
-        // The last character is never the largest there is, so this is behind all that begin so.
+        // No id has the largest character there is, so this end sorts after all ids with the
+        // prefix.
         let end = format!("{id}\u{10ffff}");
         let sql =
             format!("SELECT {COLUMNS} FROM runs WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 4");
@@ -84,40 +85,40 @@ impl Store {
         })
     }
 
-    /// A number that is another whenever another connection than this store's has written.
+    /// Returns a number that changes whenever another connection than this store's has written.
     ///
     /// # Errors
-    /// Where the store can't be read, or is not there yet.
+    /// The store can't be read, or does not exist yet.
     pub(crate) fn change_count(&self) -> Result<i64> {
         self.read(|connection| connection.query_row("PRAGMA data_version", [], |row| row.get(0)))
     }
 
-    /// The place of the run that came in last: places go up in the order in which runs come in,
-    /// which is not always their ids'.
+    /// Returns the row number of the run that was recorded last. Row numbers grow in the order in
+    /// which runs are recorded, which is not always the order of their ids.
     ///
     /// # Errors
-    /// Where the store can't be read, or is not there yet.
+    /// The store can't be read, or does not exist yet.
     pub(crate) fn last_row(&self) -> Result<i64> {
         self.read(|connection| {
             connection.query_row("SELECT coalesce(max(rowid), 0) FROM runs", [], |row| row.get(0))
         })
     }
 
-    /// How many runs go on or wait for their turn.
+    /// Counts the runs that go on or wait for their turn.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn open_runs(&self) -> Result<u64> {
         let filter = |status| Filter { status: Some(status), ..Filter::default() };
         let count = |status| self.list(&filter(status)).map(|runs| runs.len() as u64);
         Ok(count(RunStatus::Running)? + count(RunStatus::Waiting)?)
     }
 
-    /// The last run of each entry of the crontab, by the entry's key; none where there is no store
-    /// yet.
+    /// Returns the last run of each entry of the crontab, by the entry's key. The map is empty
+    /// where there is no store yet.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn last_runs_of_entries(&self) -> Result<HashMap<String, RunRecord>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM runs WHERE id IN
@@ -141,11 +142,11 @@ impl Store {
         }
     }
 
-    /// The last place there is, and the runs that came in behind this one until then, but for those
-    /// that a person or a program asked for, that did nothing but read, and are over.
+    /// Returns the last row number, and the runs of the rows behind `row`. Routine runs are left
+    /// out: they only read, have ended, and the crontab did not start them.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn runs_behind(&self, row: i64) -> Result<(i64, Vec<RunRecord>)> {
         let sql = format!(
             "SELECT {COLUMNS} FROM runs WHERE rowid > ?1 AND rowid <= ?2 AND NOT routine ORDER BY rowid"
@@ -163,8 +164,8 @@ impl Store {
         })
     }
 
-    /// The record, read again where its process seems to be gone: it may have ended between the row
-    /// and the look.
+    /// Reads a record again if its process seems to be gone: the run may have ended after its row
+    /// was read and before its process was checked.
     fn settled(&self, record: RunRecord) -> Result<RunRecord> {
         if record.status != RunStatus::Interrupted || record.ended.is_some() {
             return Ok(record);
@@ -183,8 +184,8 @@ impl Store {
             statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
         });
         let newest = newest.unwrap_or_default();
-        // A third of an id's letters may be the time alone: only what is as good as the same is
-        // meant.
+        // Ids of the same day share a third of their letters. So only an almost equal id is
+        // suggested.
         let near = suggest::nearest(id, newest.iter().map(String::as_str))
             .filter(|near| strsim::osa_distance(near, id) <= 3);
         error.with_hint(match near {
@@ -193,10 +194,10 @@ impl Store {
         })
     }
 
-    /// What a run returned.
+    /// Returns the output of a run, by its full id.
     ///
     /// # Errors
-    /// Where the store can't be read, or there is no such run (its full id is needed).
+    /// The store can't be read, or there is no such run.
     pub(crate) fn output(&self, id: &str) -> Result<Output> {
         self.read(|connection| {
             connection.query_row("SELECT plan, result FROM runs WHERE id = ?1", [id], |row| {
@@ -205,10 +206,11 @@ impl Store {
         })
     }
 
-    /// The lines of a run's log behind this one (0: all of them), at most `limit`.
+    /// Returns at most `limit` lines of a run's log, behind the line with this number (0: from the
+    /// first line).
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn lines(&self, id: &str, behind: u64, limit: usize) -> Result<Vec<Line>> {
         let sql = "SELECT number, time, level, target, text FROM lines WHERE run = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
         self.read(|connection| {
@@ -219,10 +221,10 @@ impl Store {
         })
     }
 
-    /// The last lines of a run's log, oldest first.
+    /// Returns the last lines of a run's log, oldest first.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn last_lines(&self, id: &str, count: usize) -> Result<Vec<Line>> {
         let sql = "SELECT number, time, level, target, text FROM lines WHERE run = ?1 ORDER BY number DESC LIMIT ?2";
         self.read(|connection| {
@@ -236,14 +238,14 @@ impl Store {
         })
     }
 
-    /// Reads a record out of [`COLUMNS`].
+    /// Reads a record from a row with [`COLUMNS`].
     fn record(&self, row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         let id: String = row.get(0)?;
         let status: String = row.get(2)?;
         let mut status =
             RunStatus::parse(&status).ok_or_else(|| foreign(2, Error::internal(status)))?;
         if status.is_open() && !alive::is_alive(self.running(), &id) {
-            // It may have ended since the row was read: see `settled`.
+            // The run may have ended since the row was read: see `settled`.
             status = RunStatus::Interrupted;
         }
         let trigger: String = row.get(3)?;
@@ -284,7 +286,7 @@ impl Store {
         })
     }
 
-    /// The status of a run as it is in the store now, whoever's it is.
+    /// The status of a run as the store has it now. The run may belong to another process.
     pub(super) fn status(&self, connection: &Connection, id: &str) -> rusqlite::Result<RunStatus> {
         let status: String =
             connection
@@ -318,7 +320,7 @@ fn conditions(filter: &Filter) -> (String, Vec<Sql>) {
     }
     // A literal, not a placeholder: else SQLite does not use the index of open runs.
     conditions.extend(match filter.status {
-        // The store may call a run open whose process is gone: `record` tells them apart.
+        // The store may have an open run whose process is gone: `record` finds those.
         Some(RunStatus::Interrupted) => {
             Some("status IN ('running', 'waiting', 'interrupted')".to_owned())
         }

@@ -4,7 +4,6 @@ use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
-use super::times::EntryTimes;
 use super::*;
 use crate::{
     convoy::guards::Observation,
@@ -384,7 +383,7 @@ fn what_the_scheduler_must_remember_outlives_it() {
     assert!(store.entry_times().unwrap().is_empty());
     assert!(!store.exists());
     let (noon, next) = (at(NOON), at("2026-11-24T12:00:00Z"));
-    let begun = |due, again| EntryEvent::Begun(Begun { due, again });
+    let begun = |due, again| EntryEvent::Begun(EntryRun { due, again });
     store
         .remember(&[("daily", EntryEvent::DealtWith(noon)), ("hourly", begun(noon, false))])
         .unwrap();
@@ -403,14 +402,14 @@ fn what_the_scheduler_must_remember_outlives_it() {
     assert_eq!(times("daily"), Some(EntryTimes { due: next, begun: None }));
     assert_eq!(
         times("hourly"),
-        Some(EntryTimes { due: noon, begun: Some(Begun { due: noon, again: false }) })
+        Some(EntryTimes { due: noon, begun: Some(EntryRun { due: noon, again: false }) })
     );
     again.remember(&[("hourly", begun(noon, true))]).unwrap();
-    assert_eq!(times("hourly").unwrap().begun, Some(Begun { due: noon, again: true }));
+    assert_eq!(times("hourly").unwrap().begun, Some(EntryRun { due: noon, again: true }));
     again.remember(&[("hourly", begun(next, false))]).unwrap();
     assert_eq!(
         times("hourly").unwrap().begun,
-        Some(Begun { due: next, again: false }),
+        Some(EntryRun { due: next, again: false }),
         "a later one is a first try"
     );
     again.remember(&[("hourly", EntryEvent::Ended)]).unwrap();

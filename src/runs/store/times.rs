@@ -1,5 +1,4 @@
-//! Times that are remembered by a name: what is known of when entries of the crontab were due, and
-//! when the store was last pruned.
+//! The table `times`: when each entry of the crontab was due, and when the store was last pruned.
 
 use std::collections::HashMap;
 
@@ -9,47 +8,49 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{Store, micros, time};
 use crate::error::{ErrorKind, Result};
 
-/// What is remembered of an entry of the crontab.
+/// What the store remembers of an entry of the crontab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryTimes {
-    /// Its due times up to this one are dealt with: they ran, were skipped, or were before its
-    /// time.
+    /// The entry's due times up to this one are dealt with: they ran, were skipped, or passed
+    /// before the entry was in the crontab.
     pub(crate) due: Timestamp,
-    /// A run that began and is not known to have ended.
-    pub(crate) begun: Option<Begun>,
+    /// The entry's run that began and is not known to have ended. At the start of the program, such
+    /// a run was cut off with the process before.
+    pub(crate) begun: Option<EntryRun>,
 }
 
-/// A run of an entry that began.
+/// A run of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Begun {
-    /// The time for which it was due.
+pub(crate) struct EntryRun {
+    /// The time for which the run was due.
     pub(crate) due: Timestamp,
-    /// It was a second try: the first one, due at the same time, was cut off.
+    /// The run is a second try: the first one, due at the same time, was cut off.
     pub(crate) again: bool,
 }
 
-/// What there is to be remembered of an entry.
+/// What happens to an entry and must outlive the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryEvent {
-    /// Its due times up to this one are dealt with.
+    /// The entry's due times up to this one are dealt with: they were missed for good, or passed
+    /// before the entry was in the crontab.
     DealtWith(Timestamp),
-    /// A run of it begins; with that, its due time is dealt with.
-    Begun(Begun),
-    /// Its run is over, or is given up.
+    /// A run of the entry begins. The run's due time is dealt with from then on.
+    Begun(EntryRun),
+    /// The entry's run is over and was not cut off, or a run that was cut off is given up.
     Ended,
 }
 
-/// The names of an entry's times: what comes before its key.
+// The prefixes of the names of an entry's times; the entry's key follows.
 const DUE: &str = "due ";
 const BEGUN: &str = "begun ";
 const AGAIN: &str = "again ";
 
 impl Store {
-    /// What is remembered of the entries of the crontab, by their keys; nothing where there is no
-    /// store yet.
+    /// Returns what is remembered of the entries of the crontab, by their keys. The map is empty
+    /// where there is no store yet.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn entry_times(&self) -> Result<HashMap<String, EntryTimes>> {
         let all: Result<HashMap<String, Timestamp>> = self.read(|connection| {
             let mut statement = connection.prepare("SELECT name, time FROM times")?;
@@ -63,24 +64,24 @@ impl Store {
             let key = name.strip_prefix(DUE)?;
             let begun = all.get(&format!("{BEGUN}{key}"));
             let again = all.get(&format!("{AGAIN}{key}"));
-            let begun = begun.map(|due| Begun { due: *due, again: again == Some(due) });
+            let begun = begun.map(|due| EntryRun { due: *due, again: again == Some(due) });
             Some((key.to_owned(), EntryTimes { due: *due, begun }))
         };
         Ok(all.iter().filter_map(of_entry).collect())
     }
 
-    /// Remembers this of the entries with these keys, in this order: all of it or nothing.
+    /// Remembers events in their order, each with its entry's key, in one transaction: all or none.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn remember(&self, events: &[(&str, EntryEvent)]) -> Result<()> {
         self.write(|transaction| {
             for (key, event) in events {
                 match event {
                     EntryEvent::DealtWith(due) => set(transaction, &format!("{DUE}{key}"), *due)?,
-                    EntryEvent::Begun(Begun { due, again }) => {
-                        // A run that waited long is of an older time than what was missed
-                        // meanwhile.
+                    EntryEvent::Begun(EntryRun { due, again }) => {
+                        // Later due times may have been missed while the run waited: the latest
+                        // due time stays.
                         let dealt_with = get(transaction, &format!("{DUE}{key}"))?;
                         let latest = dealt_with.map_or(*due, |known| known.max(*due));
                         set(transaction, &format!("{DUE}{key}"), latest)?;

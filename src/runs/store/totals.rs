@@ -1,4 +1,4 @@
-//! What is counted of runs when they end: it stays when they are thrown away.
+//! Counts of runs, made when runs end. The counts stay when the runs are deleted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
 const NO_BUCKET: i64 = -1;
 
 impl Store {
-    /// What was counted; nothing where there is no store yet.
+    /// Returns all counts. They are empty where there is no store yet.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn totals(&self) -> Result<Totals> {
         let read = self.read(|connection| {
             let mut statement = connection

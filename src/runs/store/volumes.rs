@@ -1,5 +1,5 @@
-//! What is known of volumes: learned from what the guards of each run saw, not from what scripts
-//! return.
+//! What is known of volumes: learned from the observations of the guards, not from the results of
+//! scripts.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Transaction, params};
@@ -11,14 +11,15 @@ use crate::{
     runs::record::{GoodBackup, VolumeRecord},
 };
 
-/// So many good backups of a volume are remembered: enough to see how their sizes grow.
+/// How many good backups of a volume are remembered: enough to see how their sizes grow.
 const REMEMBERED_BACKUPS: u32 = 100;
 
 impl Store {
-    /// All volumes that runs saw, by daemon and name; none where there is no store yet.
+    /// Returns all volumes that runs saw, sorted by daemon and name. The list is empty where there
+    /// is no store yet.
     ///
     /// # Errors
-    /// Where the store can't be read.
+    /// The store can't be read.
     pub(crate) fn volumes(&self) -> Result<Vec<VolumeRecord>> {
         match self.read(all) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
@@ -28,11 +29,12 @@ impl Store {
 }
 
 impl Store {
-    /// Marks a volume as removed on purpose, so it is not missed any more. `false` where no run
-    /// ever saw it, or it is marked already. A volume that is seen again is a new one.
+    /// Marks a volume as removed on purpose, so that `status` no longer reports it as missing.
+    /// Returns `false` if no run ever saw the volume, or it is already marked. A marked volume that
+    /// is seen again counts as a new one.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn forget_volume(&self, daemon: &str, volume: &str, now: Timestamp) -> Result<bool> {
         let sql =
             "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
@@ -69,7 +71,7 @@ fn good_backups(
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<GoodBackup>> {
-    // A daemon may not tell the snapshot's time: then the time of the proof orders the backups.
+    // A daemon may not know the snapshot's time. Then the time of the proof orders the backups.
     let sql = "SELECT url, snapshot_time, proven, run, bytes FROM good_backups WHERE daemon = ?1 AND volume = ?2
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     let mut statement = connection.prepare(sql)?;
@@ -85,7 +87,7 @@ fn good_backups(
     statement.query_map([daemon, volume], read)?.collect()
 }
 
-/// Takes over what a run observed, in the order in which it observed it.
+/// Updates what is known of volumes by the observations of a run, in their order.
 pub(super) fn learn(
     transaction: &Transaction<'_>,
     daemon: &str,
@@ -97,7 +99,7 @@ pub(super) fn learn(
     observed.iter().try_for_each(|observation| volumes.learn(observation))
 }
 
-/// The volumes of one daemon, as a run changes what is known of them.
+/// The volumes of one daemon, within the transaction that records a run.
 struct Volumes<'a> {
     transaction: &'a Transaction<'a>,
     daemon: &'a str,
@@ -111,7 +113,7 @@ impl Volumes<'_> {
         match observation {
             Observation::VolumeSeen { volume, snapshot } => self.listed(volume, snapshot.clone()),
             Observation::VolumeMade { volume } => {
-                // A new volume of an old name: what is known of the old one does not hold.
+                // A new volume with an old name: what is known of the old volume does not hold.
                 self.forget(volume)?;
                 self.see(volume)
             }
@@ -127,7 +129,7 @@ impl Volumes<'_> {
             }
             Observation::BackupGood { volume, url, snapshot_time, bytes, made } => {
                 let snapshot_time = snapshot_time.map(micros);
-                // To inspect an old backup makes it no newer.
+                // Inspecting an old backup does not make the backup newer.
                 let proven = if *made { self.now } else { snapshot_time.unwrap_or(self.now) };
                 self.good_backup(volume, url, snapshot_time, proven, *bytes)
             }
@@ -151,7 +153,7 @@ impl Volumes<'_> {
         let sql = "UPDATE volumes SET last_seen = ?3, snapshot = ?4, snapshot_time = ?5
             WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
         let listed = params![self.daemon, volume, self.now, name, time.flatten().map(micros)];
-        // Most volumes are known already.
+        // Most volumes are already known, so the update comes before the insert.
         if self.execute(sql, listed)? == 0 {
             self.see(volume)?;
             self.execute(sql, listed)?;
@@ -159,7 +161,7 @@ impl Volumes<'_> {
         Ok(())
     }
 
-    /// Remembers a good backup, and of each volume the newest [`REMEMBERED_BACKUPS`].
+    /// Remembers a good backup. Only the newest [`REMEMBERED_BACKUPS`] of each volume stay.
     fn good_backup(
         &self,
         volume: &str,
@@ -183,7 +185,7 @@ impl Volumes<'_> {
         self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS]).map(drop)
     }
 
-    /// The volume exists. A removed volume that exists again is a new one.
+    /// Notes that the volume exists. A removed volume that exists again is a new one.
     fn see(&self, volume: &str) -> rusqlite::Result<()> {
         let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND removed IS NOT NULL";
         if self.execute(sql, [self.daemon, volume])? > 0 {
@@ -202,7 +204,7 @@ impl Volumes<'_> {
         self.execute(sql, of_volume).map(drop)
     }
 
-    /// Runs a statement that is kept prepared, for runs repeat them.
+    /// Executes a statement. The statement stays prepared, because every run repeats it.
     fn execute(&self, sql: &str, given: impl Params) -> rusqlite::Result<usize> {
         self.transaction.prepare_cached(sql)?.execute(given)
     }

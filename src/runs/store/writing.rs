@@ -1,5 +1,4 @@
-//! What is written of a run: its record at its start and at its end, its log meanwhile; and what is
-//! thrown away after its time.
+//! Writes runs: a record at the start and at the end, and the log in between. Deletes old runs.
 
 use std::sync::atomic::Ordering;
 
@@ -17,45 +16,46 @@ use crate::{
     },
 };
 
-/// Runs are kept for so long.
+/// How long runs are kept.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// And so many at most.
+/// How many runs are kept at most.
 const KEPT: u32 = 10_000;
-/// Of runs that a person or a program asked for, and that did nothing but read, so many: `volumes`
-/// once a minute shall not push a week-old backup out of the store.
+/// How many routine runs are kept at most ([`is_routine`]): `volumes` once a minute must not push a
+/// week-old backup out of the store.
 const KEPT_ROUTINE: u32 = 1_000;
-/// After so many more of those it is looked whether there are too many: some ask a thousand times a
-/// second.
+/// After how many routine runs the store is checked for too many of them. Some clients ask a
+/// thousand times a second.
 const ROUTINE_EVERY: usize = 500;
-/// How often it is looked whether there are too many.
+/// How often the store is checked for too many or too old runs.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_hours(1);
-/// A result that is longer, in bytes of JSON, is not kept.
+/// The longest result that is kept, in bytes of JSON.
 const LONGEST_RESULT: usize = 1 << 20;
 
-/// What is known when a run ends, besides its record.
+/// The end of a run: the record and what else is known by then.
 pub(crate) struct Ending<'a> {
     pub(crate) record: &'a RunRecord,
     pub(crate) output: &'a Output,
-    /// The daemon, and what the run saw of its volumes; none in a dry run.
+    /// The daemon's identity and the observations of the run. `None` in a dry run.
     pub(crate) observed: Option<(&'a str, &'a [crate::convoy::guards::Observation])>,
     pub(crate) lines: &'a [Line],
 }
 
-/// What is written of a run.
+/// A change of a run to be written.
 pub(crate) enum Change<'a> {
-    /// It began, or goes on with this record.
+    /// The run began, or goes on with this record.
     Begin(&'a RunRecord),
     /// Further lines of the log of the run with this id.
     Lines(&'a str, &'a [Line]),
-    /// It ended, whether its beginning was written or not.
+    /// The run ended. The beginning of the run may not have been written.
     End(Ending<'a>),
 }
 
 impl Store {
-    /// Writes what changed, all of it or nothing. `now` and then, the oldest runs go.
+    /// Writes changes in one transaction: all or none. About once an hour, also deletes the oldest
+    /// runs.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn apply(&self, changes: &[Change<'_>], now: Timestamp) -> Result<()> {
         self.write(|transaction| {
             for change in changes {
@@ -77,7 +77,7 @@ impl Store {
                 prune_routine(transaction)?;
             }
             let pruned = super::times::get(transaction, "pruned")?;
-            // A clock that was set back must not put it off for years.
+            // A clock that was set back must not put pruning off for years.
             if pruned.is_none_or(|last| now.duration_since(last) >= PRUNE_EVERY || last > now) {
                 prune(transaction, now)?;
                 super::times::set(transaction, "pruned", now)?;
@@ -86,10 +86,10 @@ impl Store {
         })
     }
 
-    /// Remembers runs that were due and did not begin; their ids.
+    /// Records runs that were due and did not begin. Returns their ids.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn skipped(&self, skipped: &[Skipped], now: Timestamp) -> Result<Vec<String>> {
         let record = |skipped: &Skipped| RunRecord {
             arguments: skipped.arguments.clone(),
@@ -115,21 +115,21 @@ impl Store {
         Ok(records.into_iter().map(|record| record.id).collect())
     }
 
-    /// Throws away the runs that are older than 90 days, and the oldest of more than 10,000; none
-    /// that still goes on. It happens by itself every hour or so, when a run ends.
+    /// Deletes the runs that are older than 90 days, and the oldest of more than 10,000. Runs that
+    /// still go on stay.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     #[cfg(test)]
     pub(crate) fn prune(&self, now: Timestamp) -> Result<()> {
         self.write(|transaction| prune(transaction, now))
     }
 
-    /// Marks the runs as interrupted whose process is gone, and returns those that people are not
-    /// told of yet, oldest first.
+    /// Marks the runs whose process is gone as interrupted. Returns the interrupted runs that were
+    /// not reported yet, oldest first.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn unreported_interruptions(&self) -> Result<Vec<RunRecord>> {
         self.mark_interrupted()?;
         let ids = "SELECT id FROM runs WHERE status = 'interrupted' AND NOT interruption_told ORDER BY id";
@@ -143,10 +143,10 @@ impl Store {
         unreported.iter().map(|id| self.get(id)).collect()
     }
 
-    /// People are told that this run was interrupted.
+    /// Notes that the interruption of a run was reported.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn mark_interruption_reported(&self, id: &str) -> Result<()> {
         self.write(|transaction| {
             transaction
@@ -155,10 +155,10 @@ impl Store {
         })
     }
 
-    /// Marks the runs as interrupted whose process is gone; how many there were.
+    /// Marks the runs whose process is gone as interrupted. Returns how many there were.
     ///
     /// # Errors
-    /// Where the store can't be written.
+    /// The store can't be written.
     pub(crate) fn mark_interrupted(&self) -> Result<usize> {
         let running: Vec<String> = self.read(|connection| {
             let mut statement =
@@ -173,7 +173,7 @@ impl Store {
         let marked = self.write(|transaction| {
             let mut marked = 0;
             for id in &gone {
-                // One that ended since it was looked at is not running any more.
+                // A run that ended since the check is not open any more, so it keeps its status.
                 let mark = "UPDATE runs SET status = 'interrupted' WHERE id = ?1 AND status IN ('running', 'waiting')";
                 if transaction.execute(mark, [id])? > 0 {
                     marked += 1;
@@ -204,8 +204,7 @@ fn end(transaction: &Transaction<'_>, ending: &Ending<'_>, now: Timestamp) -> ru
     }
 }
 
-/// Writes the record as it is now. That somebody wants the run to end is written by others, and
-/// stays.
+/// Writes the record as it is now. A request to cancel the run stays: other processes write it.
 pub(super) fn save(
     transaction: &Transaction<'_>,
     record: &RunRecord,
@@ -258,8 +257,8 @@ pub(super) fn save(
     Ok(())
 }
 
-/// Whether a person or a program asked for the run, it did nothing but read, and is over. However
-/// it ended: who asks for what is not there a thousand times must not push out what was backed up.
+/// Whether a run is routine: it only read, has ended, and the crontab did not start it. The status
+/// does not matter: a thousand failed reads must not push backups out of the store.
 fn is_routine(record: &RunRecord) -> bool {
     let only_reads = record.dry_run || record.read_only;
     let read = only_reads || record.status == RunStatus::Done && record.volumes_done.is_empty();
@@ -270,7 +269,7 @@ fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite:
     if lines.is_empty() {
         return Ok(());
     }
-    // The same lines may come again, where it was unclear whether they were written.
+    // The same lines may come again after a failure that may have come after the write.
     let sql = "INSERT OR IGNORE INTO lines (run, number, time, level, target, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = transaction.prepare_cached(sql)?;
     for line in lines {
@@ -287,7 +286,7 @@ fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite:
     Ok(())
 }
 
-/// Throws away the oldest of too many runs that did nothing but read.
+/// Deletes the oldest of too many routine runs.
 fn prune_routine(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     const GONE: &str = "SELECT id FROM runs WHERE routine
         AND id <= (SELECT id FROM runs WHERE routine ORDER BY id DESC LIMIT 1 OFFSET ?1)";
@@ -323,7 +322,7 @@ fn throw_away(transaction: &Transaction<'_>, gone: &[String]) -> rusqlite::Resul
     Ok(())
 }
 
-/// A value as text; where it is too long, `{"NotKept": .., "Bytes": ..}` in its place.
+/// The JSON of a value, or `{"NotKept": .., "Bytes": ..}` if it is longer than [`LONGEST_RESULT`].
 fn bounded(value: &Value) -> String {
     let text = value.to_string();
     if text.len() <= LONGEST_RESULT {

@@ -12,8 +12,8 @@ fn at(text: &str) -> Timestamp {
 }
 
 /// Due times up to this one were dealt with, and nothing was cut off.
-fn past(due: Timestamp) -> Remembered {
-    Remembered { due, cut_off: None }
+fn past(due: Timestamp) -> EntryTimes {
+    EntryTimes { due, begun: None }
 }
 
 /// Delays are half of the longest.
@@ -173,7 +173,7 @@ fn what_was_cut_off_is_made_up_for_once_where_the_entry_catches_up() {
     let crontab = crontab(
         "0 * * * * snapshot\n0 * * * * @catchup=off volumes\n0 * * * * backup\n0 11 * * * backups\n",
     );
-    let cut_off = |due, again| Some(CutOff { due, again });
+    let cut_off = |due, again| Some(EntryRun { due, again });
     let known = |key: &str| {
         let entry = crontab.entries.iter().find(|entry| entry.key == key).unwrap();
         let (due, cut_off) = match entry.script.as_str() {
@@ -182,7 +182,7 @@ fn what_was_cut_off_is_made_up_for_once_where_the_entry_catches_up() {
             // The tick of 11:00 was missed since: it stands for both.
             _ => (at("10:00:00"), cut_off(at("10:00:00"), true)),
         };
-        Some(Remembered { due, cut_off })
+        Some(EntryTimes { due, begun: cut_off })
     };
     let mut board = board(10, at("11:30:00"));
     let actions = board.follow(&crontab, at("11:30:00"), Some(&known));

@@ -11,7 +11,7 @@ use super::{
     line::CrontabLine,
     options::{LineOptions, options},
     schedule::{Patterns, schedule},
-    settings::Group,
+    settings::LineSettings,
     words::Word,
 };
 use crate::{
@@ -107,17 +107,17 @@ impl CrontabEntry {
 /// Reads a line that runs a script; what is odd about it goes to `warnings`.
 pub(super) fn parse(
     line: &CrontabLine<'_>,
-    group: &mut Group<'_>,
+    settings: &mut LineSettings<'_>,
     patterns: &mut Patterns,
     warnings: &mut Vec<Error>,
 ) -> Result<CrontabEntry> {
-    let (schedule, rest) = schedule(line, patterns, &group.zone, warnings)?;
+    let (schedule, rest) = schedule(line, patterns, &settings.zone, warnings)?;
     let (options, rest) = options(line, rest)?;
     let call = Call::read(line, rest)?;
     let (flags, name, arguments) = call.sort(line)?;
-    let script = group
+    let script = settings
         .script(&name)
-        .map_err(|error| unknown_script(line, group, error, &call.words, call.at, &schedule))?;
+        .map_err(|error| unknown_script(line, settings, error, &call.words, call.at, &schedule))?;
     let checked = from_command_line(&script, &arguments).map_err(|error| {
         let at = place_of(&script, &arguments, &error, &call.words).unwrap_or(call.at);
         line.located(error, at, None)
@@ -133,7 +133,7 @@ pub(super) fn parse(
             .map_err(|error| line.located(error, call.at, None))?;
     }
     warnings.extend(call.check_flags(line, &flags)?);
-    let config = group
+    let config = settings
         .with_flags(&flags.overrides)
         .map_err(|error| line.located(error, call.at_override(&flags.overrides), None))?;
     if call.is_old_form() {
@@ -144,7 +144,7 @@ pub(super) fn parse(
         ));
     }
     Ok(CrontabEntry {
-        key: key(&schedule, group, &call.words),
+        key: key(&schedule, settings, &call.words),
         line: line.number,
         schedule,
         script: name,
@@ -164,7 +164,7 @@ pub(super) fn parse(
 
 fn unknown_script(
     line: &CrontabLine<'_>,
-    group: &mut Group<'_>,
+    settings: &mut LineSettings<'_>,
     mut error: Error,
     given: &[Word],
     at: usize,
@@ -180,7 +180,7 @@ fn unknown_script(
         return line.located(error, at, None);
     }
     // `root backup --volume vol1`: /etc/crontab has a field that we have not.
-    let hint = given.get(1).filter(|second| group.script(&second.text).is_ok()).map(|_| {
+    let hint = given.get(1).filter(|second| settings.script(&second.text).is_ok()).map(|_| {
         let rest = command_line(given[1..].iter().map(|word| word.text.as_str()));
         format!("this crontab has no field for a user: write \"{} {rest}\"", schedule.text())
     });
@@ -239,17 +239,17 @@ fn new_line(
     words.join(" ")
 }
 
-fn key(schedule: &Schedule, group: &Group<'_>, given: &[Word]) -> String {
+fn key(schedule: &Schedule, settings: &LineSettings<'_>, given: &[Word]) -> String {
     let mut digest = Sha256::new();
     let mut add = |text: &str| {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(text.as_bytes());
     };
     add(schedule.text());
-    add(group.zone_name.as_deref().unwrap_or_default());
+    add(settings.zone_name.as_deref().unwrap_or_default());
     given.iter().for_each(|word| add(&word.text));
     add("");
-    for (name, value) in group.identity() {
+    for (name, value) in settings.identity() {
         add(name);
         add(value);
     }

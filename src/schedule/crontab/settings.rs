@@ -33,7 +33,7 @@ const OF_THE_PROGRAM: [&str; 7] = [
 const OF_THE_PROGRAM_PREFIXES: [&str; 2] = ["BKUP_LOGGER_", "BKUP_API_"];
 
 /// What holds for the lines that follow. There may be secrets in it, so it can't be printed.
-pub(super) struct Group<'a> {
+pub(super) struct LineSettings<'a> {
     surroundings: &'a Surroundings,
     /// The settings given so far.
     given: BTreeMap<String, String>,
@@ -45,7 +45,7 @@ pub(super) struct Group<'a> {
     pub(super) zone_name: Option<String>,
 }
 
-impl<'a> Group<'a> {
+impl<'a> LineSettings<'a> {
     pub(super) fn new(surroundings: &'a Surroundings) -> Self {
         Self {
             surroundings,

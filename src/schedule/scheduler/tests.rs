@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{
     error::{Error, ErrorKind},
+    runs::EntryTimes,
     schedule::{
         crontab::{self, testing},
-        due::{CutOff, Remembered},
-        runner::{RecordBegin, Started},
+        runner::{RecordBegin, StartedRun},
         timer::SteppedTimer,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Default)]
 struct Recorder {
     notes: Mutex<Vec<String>>,
-    known: Mutex<HashMap<String, Remembered>>,
+    known: Mutex<HashMap<String, EntryTimes>>,
     /// `None`: runs end at once. Else each takes a permit to end.
     gate: Option<Semaphore>,
     /// Runs don't end even when they are cancelled.
@@ -52,7 +52,7 @@ impl Runner for Recorder {
         mut reply: StartReply,
         cancellation: CancellationToken,
     ) -> RunEnd {
-        reply.send(Ok(Started { run: entry.script.clone(), is_waiting: false }));
+        reply.send(Ok(StartedRun { run: entry.script.clone(), is_waiting: false }));
         begins.await;
         let before = match due.before {
             Before::Nothing => "",
@@ -81,26 +81,22 @@ impl Runner for Recorder {
         });
     }
 
-    fn remembered(&self) -> HashMap<String, Remembered> {
+    fn remembered(&self) -> HashMap<String, EntryTimes> {
         self.known.lock().unwrap().clone()
     }
 
-    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, EntryEvent)]) -> bool {
         let mut known = self.known.lock().unwrap();
         for (entry, event) in events {
             let past = known
                 .entry(entry.key.clone())
-                .or_insert(Remembered { due: Timestamp::MIN, cut_off: None });
+                .or_insert(EntryTimes { due: Timestamp::MIN, begun: None });
             match event {
-                DueEvent::DealtWith(due) => past.due = *due,
-                DueEvent::Begins(due) => {
-                    let again = due.before == Before::CutOff;
-                    *past = Remembered {
-                        due: due.time,
-                        cut_off: Some(CutOff { due: due.time, again }),
-                    };
+                EntryEvent::DealtWith(due) => past.due = *due,
+                EntryEvent::Begun(run) => {
+                    *past = EntryTimes { due: run.due, begun: Some(*run) };
                 }
-                DueEvent::Ended => past.cut_off = None,
+                EntryEvent::Ended => past.begun = None,
             }
         }
         true
@@ -225,7 +221,7 @@ async fn whoever_wants_an_entry_now_is_told_its_run_or_why_there_is_none() {
     let keys: Vec<String> =
         site.view.entries().iter().map(|shown| shown.entry.key.clone()).collect();
     let started = site.view.run_now(&keys[0]).await.unwrap().unwrap();
-    assert_eq!(started, Started { run: "snapshot".into(), is_waiting: false });
+    assert_eq!(started, StartedRun { run: "snapshot".into(), is_waiting: false });
     assert_eq!(site.view.run_now(&keys[0]).await.unwrap_err().kind, ErrorKind::Busy);
     assert_eq!(site.view.run_now("none").await.unwrap(), None);
     assert_eq!(site.until("2026-11-23T11:30:01Z").await, ["snapshot 2026-11-23T11:30:00Z by hand"]);
@@ -352,14 +348,14 @@ impl Runner for Hanging {
     fn missed(&self, missed: &[MissedTick]) {
         self.note(format!("{} missed", missed.len()));
     }
-    fn remembered(&self) -> HashMap<String, Remembered> {
+    fn remembered(&self) -> HashMap<String, EntryTimes> {
         HashMap::new()
     }
-    fn remember(&self, events: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
+    fn remember(&self, events: &[(Arc<CrontabEntry>, EntryEvent)]) -> bool {
         self.note(format!(
             "{} remembered, {} begin",
             events.len(),
-            events.iter().filter(|(_, event)| matches!(event, DueEvent::Begins(_))).count()
+            events.iter().filter(|(_, event)| matches!(event, EntryEvent::Begun(_))).count()
         ));
         !std::mem::take(&mut *self.is_full.lock().unwrap())
     }
@@ -414,7 +410,7 @@ async fn what_cannot_be_remembered_is_tried_again_and_keeps_no_run_from_its_begi
     writer
         .begins(entry.clone(), Due { time: at("2026-11-23T12:00:00Z"), before: Before::Nothing })
         .await;
-    writer.remember(vec![(entry, DueEvent::Ended)]);
+    writer.remember(vec![(entry, EntryEvent::Ended)]);
     writer.end().await;
     assert_eq!(*runner.notes.lock().unwrap(), ["1 remembered, 1 begin", "2 remembered, 1 begin"]);
 }
@@ -443,10 +439,10 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
             RunEnd::Ended
         }
         fn missed(&self, _: &[MissedTick]) {}
-        fn remembered(&self) -> HashMap<String, Remembered> {
+        fn remembered(&self) -> HashMap<String, EntryTimes> {
             HashMap::new()
         }
-        fn remember(&self, _: &[(Arc<CrontabEntry>, DueEvent)]) -> bool {
+        fn remember(&self, _: &[(Arc<CrontabEntry>, EntryEvent)]) -> bool {
             true
         }
     }

@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     script::{
-        run::{Run, RunTag},
-        thrown::{raise, script_types},
+        running::{RunTag, RunningScript},
+        thrown::raise,
+        type_names::script_type,
     },
 };
 
@@ -18,7 +19,7 @@ use crate::{
 pub(super) type Returned<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// The run that called the primitive.
-pub(super) fn run_of(context: &NativeCallContext<'_>) -> Result<Arc<Run>> {
+pub(super) fn run_of(context: &NativeCallContext<'_>) -> Result<Arc<RunningScript>> {
     let tag = context.tag().and_then(|tag| tag.clone().try_cast::<RunTag>());
     tag.map(|tag| tag.0).ok_or_else(|| Error::internal("a primitive was called outside of a run"))
 }
@@ -26,7 +27,7 @@ pub(super) fn run_of(context: &NativeCallContext<'_>) -> Result<Arc<Run>> {
 /// Runs the work of a primitive that can fail. The error gets the place of the call.
 pub(super) fn call<T>(
     context: &NativeCallContext<'_>,
-    work: impl FnOnce(&Run) -> Result<T>,
+    work: impl FnOnce(&RunningScript) -> Result<T>,
 ) -> Returned<T> {
     raise(run_of(context).and_then(|run| work(&run)), context.call_position())
 }
@@ -35,7 +36,7 @@ pub(super) fn call<T>(
 /// is the default.
 pub(super) fn call_surely<T: Default>(
     context: &NativeCallContext<'_>,
-    work: impl FnOnce(&Run) -> T,
+    work: impl FnOnce(&RunningScript) -> T,
 ) -> T {
     run_of(context).map_or_else(|_| T::default(), |run| work(&run))
 }
@@ -52,6 +53,6 @@ pub(super) fn to_map<T: Serialize>(value: T) -> Result<Map> {
 /// The value as a string; an error if it is not one.
 pub(super) fn string(value: &Dynamic, what: &str) -> Result<String> {
     value.clone().into_string().map_err(|found| {
-        Error::usage(format!("the {what} must be a string, not {}", script_types(found)))
+        Error::usage(format!("the {what} must be a string, not {}", script_type(found)))
     })
 }

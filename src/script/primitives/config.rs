@@ -10,8 +10,8 @@ use crate::{
 
 #[export_module]
 pub(crate) mod functions {
-    /// A value of the configuration: `destination`, `delete_old_snapshots`, and what else the
-    /// program shows of it. Fails with `script` where the configuration has no value of this name.
+    /// A value of the configuration, such as `destination` or `delete_old_snapshots`; secrets can't
+    /// be read. Fails with `script` where the configuration has no value of this name.
     ///
     /// ```rhai
     /// if config::get("delete_old_snapshots") { log::info("older snapshots go"); }

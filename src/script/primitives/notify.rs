@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     script::{
         message_sink::{Mail, Post},
-        run::Run,
+        running::RunningScript,
     },
 };
 
@@ -113,7 +113,7 @@ pub(crate) mod functions {
     }
 }
 
-fn log_instead(run: &Run, what: &str, subject: &str, text: &str) -> Result<()> {
+fn log_instead(run: &RunningScript, what: &str, subject: &str, text: &str) -> Result<()> {
     run.log(log::Level::Info, &format!("would {what}: {subject}: {text}"));
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     retention::{self, Item, Policy, RULES},
     script::{
-        run::Run,
+        running::RunningScript,
         thrown::{of_thrown, raise},
     },
 };
@@ -152,7 +152,7 @@ impl Row {
     }
 }
 
-fn policy_of(run: &Run, mut arguments: Map) -> Result<Map> {
+fn policy_of(run: &RunningScript, mut arguments: Map) -> Result<Map> {
     arguments.retain(|name, value| RULES.contains(&name.as_str()) && !value.is_unit());
     let mut numbers = Vec::new();
     for (name, value) in &arguments {
@@ -165,7 +165,7 @@ fn policy_of(run: &Run, mut arguments: Map) -> Result<Map> {
     Ok(arguments)
 }
 
-fn decisions(run: &Run, items: &[Dynamic], policy: &Map) -> Result<Array> {
+fn decisions(run: &RunningScript, items: &[Dynamic], policy: &Map) -> Result<Array> {
     let policy = read_policy(policy)?;
     let now = run.host.clock.now();
     let mut originals = HashMap::new();

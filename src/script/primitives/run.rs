@@ -6,7 +6,7 @@ use super::call::call_surely;
 use crate::{
     diagnostic,
     error::Error,
-    script::{outcome::Failure, run::Run, thrown::of_thrown},
+    script::{outcome::Failure, running::RunningScript, thrown::of_thrown},
 };
 
 #[export_module]
@@ -69,7 +69,7 @@ pub(crate) mod functions {
 }
 
 /// Records an error of a volume in a run that goes on.
-pub(super) fn record_failure(run: &Run, volume: &str, error: Error) {
+pub(super) fn record_failure(run: &RunningScript, volume: &str, error: Error) {
     run.log(log::Level::Error, &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)));
     let (code, message) = (error.kind.code().into(), error.to_string());
     run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });

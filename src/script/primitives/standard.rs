@@ -17,9 +17,10 @@ use crate::error::{Error, ErrorKind};
     reason = "what the macro makes of a `&mut` parameter, whose type it has checked"
 )]
 pub(crate) mod functions {
-    /// Waits for so many seconds, or until the run is cancelled. It is the same as `time::sleep`,
-    /// and replaces Rhai's own function, which can't be cancelled. Fails with `cancelled` or
-    /// `deadline_exceeded` where the run ends during the wait; a script can't catch that.
+    /// Waits for a number of seconds, or until the run is cancelled. It is the same as
+    /// `time::sleep`, and replaces Rhai's own function, which can't be cancelled. Fails with
+    /// `cancelled` or `deadline_exceeded` where the run ends during the wait; a script can't catch
+    /// that.
     ///
     /// ```rhai
     /// sleep(0);

@@ -163,13 +163,12 @@ fn editors_get_definitions_of_all_primitives() {
     }
 }
 
-/// An item of a list in Markdown, in lines that can be read in a terminal; what stands between
-/// backticks stays in one.
+/// Wraps a Markdown list item to lines that fit a terminal. Code in backticks is not broken.
 fn wrapped(item: &str) -> String {
     const COLUMNS: usize = 118;
     let (mut text, mut width) = (String::new(), 0);
     let words = item.split('`').enumerate().flat_map(|(number, piece)| {
-        // Every second piece is code; a word may hold code and what touches it.
+        // Every second piece is code. A word may consist of code and the characters next to it.
         let is_code = number % 2 == 1;
         let shown = if is_code { format!("`{}`", piece.replace(' ', "\0")) } else { piece.into() };
         shown.chars().collect::<Vec<_>>()

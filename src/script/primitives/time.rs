@@ -87,7 +87,7 @@ pub(crate) mod functions {
         call(&ctx, |run| Ok(run.host.clock.now().as_second() - point(&time)?.as_second()))
     }
 
-    /// Waits for so many seconds, or until the run is cancelled. Fails with `cancelled` or
+    /// Waits for a number of seconds, or until the run is cancelled. Fails with `cancelled` or
     /// `deadline_exceeded` where the run ends during the wait; a script can't catch that.
     ///
     /// ```rhai

@@ -70,6 +70,20 @@ fn each_defect_of_a_declaration_is_shown_at_its_place() {
 }
 
 #[test]
+fn every_type_of_a_parameter_can_be_declared_and_is_documented() {
+    let page = include_str!("../../../docs/scripts.md");
+    for word in ParameterKind::words() {
+        let choices = if word == "choice" { ", choices: [\"a\"]" } else { "" };
+        let text = format!("const PARAMETERS = #{{ v: #{{ type: \"{word}\"{choices} }} }};");
+        let script = script(&format!("{text}\nfn main(args) {{}}")).unwrap();
+        assert_eq!(script.parameters[0].kind.word(), word);
+        assert!(page.contains(&format!("`\"{word}\"`")) || word == "choice", "{word}");
+        assert!(!script.parameters[0].kind.placeholder().is_empty(), "{word}");
+    }
+    assert!(page.contains("`type: \"choice\", choices:"));
+}
+
+#[test]
 fn a_script_needs_a_main_that_can_be_called() {
     for (text, message) in [
         ("let x = 1;", "has no function \"main\""),
@@ -148,7 +162,7 @@ fn a_script_says_itself_what_an_empty_list_means() {
         assert!(error.message.contains(message), "{text}: {error}");
         assert_eq!(error.location.unwrap().line, 1, "{text}");
     }
-    // One that says nothing has the words of the default script in whose place it stands.
+    // A script that does not declare it has the declaration of the default script it overrides.
     let folder = folder(&[
         ("backup.rhai", "fn main() { [] }"),
         ("prune.rhai", "const IF_EMPTY = \"all is well\";\nfn main() { [] }"),

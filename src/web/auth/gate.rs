@@ -17,7 +17,7 @@ use super::{
     role::{Access, Credential, Role},
     session,
     tokens::{self, Tokens},
-    tries::{Tries, Verdict},
+    wrong_tokens::{Attempt, WrongTokenLimit},
 };
 use crate::{
     clock::Clock,
@@ -27,31 +27,33 @@ use crate::{
     web::{problem::Problem, server::Peer},
 };
 
-/// A right token of so many bytes is let in, however many wrong ones its address has shown. A token
-/// that this program makes has 64 bytes.
+/// A right token of at least so many bytes is let in, however many wrong ones its address has shown:
+/// guessing does not find it. A token that this program makes has 64 bytes.
 const UNGUESSABLE_LENGTH: usize = 32;
 
 /// The gate in front of the routes, with what it checks requests against.
 #[derive(Debug)]
 pub(crate) struct Gate {
     tokens: Tokens,
-    tries: Mutex<Tries>,
+    wrong_tokens: Mutex<WrongTokenLimit>,
     known_hosts: KnownHosts,
     /// Pages from these origins may use the API, with a token.
     pub(super) allow_origins: Vec<String>,
-    /// Whether connections are TLS: then the cookie is for TLS only. It is, too, where a proxy's
-    /// are.
+    /// Connections are TLS, so the cookie is for TLS only. (The cookie is for TLS only behind a
+    /// proxy with TLS as well: see [`Gate::sign_in`].)
     secure: bool,
-    /// The instance's, for the cookie's name.
+    /// The cookie's name is derived from the data folder, so that two instances on one host have two
+    /// cookies.
     data_dir: PathBuf,
     clock: Arc<dyn Clock>,
-    /// The host's name, as signing in tells it.
+    /// The host's name, which the answer to signing in contains.
     pub(super) host: String,
 }
 
 impl Gate {
-    /// With the configuration's tokens. Without `BKUP_API_TOKEN` it is what `api-token` in the data
-    /// folder holds; that file is made (0600) where it is missing, and its path is logged.
+    /// A gate for the configuration's tokens. Without `BKUP_API_TOKEN`, the token is read from the
+    /// file `api-token` in the data folder. A missing file is made (mode 0600), and its path is
+    /// logged.
     ///
     /// # Errors
     /// A configuration error where that file can be read by others, holds no token, or can't be
@@ -61,7 +63,7 @@ impl Gate {
         let tokens = Tokens::find(token.as_ref(), read_token.as_ref(), &config.data_dir)?;
         Ok(Self {
             tokens,
-            tries: Mutex::new(Tries::default()),
+            wrong_tokens: Mutex::new(WrongTokenLimit::default()),
             known_hosts: KnownHosts::new(hosts, tls.is_some()),
             allow_origins: allow_origins.clone(),
             secure: tls.is_some(),
@@ -71,14 +73,13 @@ impl Gate {
         })
     }
 
-    /// What a request may do, by the token or the session that it shows. A token in the header
-    /// decides alone: then neither `Host` nor `Origin` matters, because no browser sends one by
-    /// itself.
+    /// Decides what a request may do, by its token or its session. A token in the header decides
+    /// alone: no browser sends that header by itself, so neither `Host` nor `Origin` matters.
     ///
     /// # Errors
-    /// 401 for none or a wrong one, 429 after too many wrong ones from its address, 421 for a
-    /// session at an unknown `Host`, 403 for a session that would change something from another
-    /// page.
+    /// 401 without a token and for a wrong one, 429 after too many wrong tokens from the address,
+    /// 421 for a session at an unknown `Host`, 403 for a session that would change something from
+    /// another page.
     pub(crate) fn check(&self, parts: &Parts) -> Result<Access, Problem> {
         if let Some(token) = bearer(&parts.headers) {
             return self
@@ -105,8 +106,8 @@ impl Gate {
         Ok(Access { role, credential: Credential::Session })
     }
 
-    /// Signs in with a token: the role, and the `Set-Cookie`s that keep it for 30 days. A changed
-    /// token ends its sessions.
+    /// Signs in with a token. Returns the token's role, and the `Set-Cookie`s that keep the session
+    /// for 30 days. Changing a token ends its sessions.
     ///
     /// # Errors
     /// 401 for a wrong token, 429 after too many, 421 for an unknown `Host`, 403 for a request from
@@ -133,17 +134,17 @@ impl Gate {
         Ok((role, std::iter::once(cookie).chain(older).collect()))
     }
 
-    /// The `Set-Cookie`s that end the browser's session.
+    /// Returns the `Set-Cookie`s that end the browser's session.
     pub(crate) fn sign_out(&self, parts: &Parts) -> [HeaderValue; 2] {
         session::cleared(&self.cookie_name(parts))
     }
 
-    /// The name of the session's cookie where the request was sent to.
+    /// The name of the session's cookie, which depends on the port that the request was sent to.
     fn cookie_name(&self, parts: &Parts) -> String {
         session::name(&self.data_dir, origin::port(parts))
     }
 
-    /// The role of a token, where its address may try another.
+    /// The role of a token, unless the request's address has shown too many wrong ones.
     fn token(&self, parts: &Parts, token: &[u8]) -> Result<Role, Problem> {
         let address = parts
             .extensions
@@ -157,9 +158,9 @@ impl Gate {
             return Ok(role);
         }
         let now = self.clock.now();
-        let verdict = lock(&self.tries).judge(address, digest, role.is_some(), now);
-        match (verdict, role) {
-            (Verdict::Wait(seconds), _) => Err(Problem::too_many_requests(
+        let attempt = lock(&self.wrong_tokens).check(address, digest, role.is_some(), now);
+        match (attempt, role) {
+            (Attempt::Wait(seconds), _) => Err(Problem::too_many_requests(
                 "too many wrong tokens were shown from this address",
                 seconds,
             )
@@ -167,8 +168,8 @@ impl Gate {
                 "wait as long as Retry-After says; who is signed in at the dashboard stays so",
             )),
             (_, Some(role)) => Ok(role),
-            (verdict, None) => {
-                if verdict == Verdict::Counted {
+            (attempt, None) => {
+                if attempt == Attempt::Counted {
                     log::warn!("a wrong token was shown by {address}");
                 }
                 Err(Problem::unauthorized("the token is wrong").with_hint(
@@ -183,7 +184,7 @@ pub(super) fn changes_something(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// What is behind `Bearer`; another scheme may be a reverse proxy's.
+/// The token behind `Bearer`. Another scheme may belong to a reverse proxy, and is ignored.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;

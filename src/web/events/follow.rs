@@ -97,7 +97,7 @@ impl Follower {
         if self.store.last_row()? < row {
             // Another store is in its place, or its rows were numbered anew.
             self.open.clear();
-            hub.tell(EventName::Reset);
+            hub.publish(EventName::Reset);
             return self.begin();
         }
         let (last, runs) = self.store.runs_behind(row)?;
@@ -106,7 +106,7 @@ impl Follower {
             if self.open.contains_key(&run.id) {
                 continue;
             }
-            hub.publish(EventName::RunStarted, Some(&run.id), &shown(&run));
+            hub.publish_for_run(EventName::RunStarted, &run.id, &shown(&run));
             self.open.insert(run.id.clone(), (run, 0));
         }
         let ids: Vec<String> = self.open.keys().cloned().collect();
@@ -125,10 +125,10 @@ impl Follower {
             if !record.status.is_open() {
                 hub.publish_progress(&id);
                 hub.progress().forget(&id);
-                hub.publish(EventName::RunEnded, Some(&id), &shown(&record));
+                hub.publish_for_run(EventName::RunEnded, &id, &shown(&record));
                 self.open.remove(&id);
             } else if record.status != known.status {
-                hub.publish(EventName::RunStarted, Some(&id), &shown(&record));
+                hub.publish_for_run(EventName::RunStarted, &id, &shown(&record));
                 *known = record;
             }
         }
@@ -140,7 +140,7 @@ impl Follower {
         loop {
             let lines = self.store.lines(id, *told, LINES_AT_A_TIME)?;
             for line in &lines {
-                hub.publish(EventName::RunLine, Some(id), &line_of(id, line));
+                hub.publish_for_run(EventName::RunLine, id, &line_of(id, line));
                 *told = line.number;
             }
             if lines.len() < LINES_AT_A_TIME {

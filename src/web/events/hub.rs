@@ -117,12 +117,17 @@ impl Hub {
         self.closed.cancel();
     }
 
-    /// Publishes an event that is about no run.
-    pub(crate) fn tell(&self, name: EventName) {
-        self.publish(name, None, &json!({}));
+    /// Publishes an event without data that concerns no single run.
+    pub(crate) fn publish(&self, name: EventName) {
+        self.add(name, None, &json!({}));
     }
 
-    pub(super) fn publish(&self, name: EventName, run: Option<&str>, data: &Value) {
+    /// Publishes an event of a run. A client that follows one run gets only the events of that run.
+    pub(super) fn publish_for_run(&self, name: EventName, run: &str, data: &Value) {
+        self.add(name, Some(run), data);
+    }
+
+    fn add(&self, name: EventName, run: Option<&str>, data: &Value) {
         let newest = {
             let mut kept = self.kept();
             kept.newest += 1;
@@ -157,7 +162,7 @@ impl Hub {
     pub(super) fn publish_progress(&self, run: &str) {
         if let Some(RunProgress { what, done, total }) = self.progress.changed_progress_of(run) {
             let value = json!({ "run": run, "what": what, "done": done, "total": total });
-            self.publish(EventName::RunProgress, Some(run), &value);
+            self.publish_for_run(EventName::RunProgress, run, &value);
         }
     }
 

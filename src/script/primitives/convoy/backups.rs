@@ -13,7 +13,7 @@ use super::{
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name},
     error::Result,
-    script::run::Run,
+    script::running::RunningScript,
 };
 
 #[export_module]
@@ -68,8 +68,8 @@ pub(crate) mod functions {
     }
 
     /// The backups of this volume at the configured destination, newest first. Backups of a volume
-    /// that had the name before, or that has it on another host, are left out. Convoy gives volumes
-    /// no id; the names of the volume's snapshots decide. Fails with `not_found` where there is no
+    /// that had the name before, or that has it on another host, are left out. With Convoy, which
+    /// gives volumes no id, the volume's snapshots decide. Fails with `not_found` where there is no
     /// such volume, and with `configuration` where no destination is configured.
     ///
     /// ```rhai
@@ -200,9 +200,9 @@ pub(crate) mod functions {
         delete_backup_with(ctx, url, Map::new())
     }
 
-    /// Deletes a backup, with an option: `even_the_newest: true`, to delete the newest good one of
-    /// its volume too. Fails with `not_found` where there is no such backup, and with `guard` as
-    /// `delete_backup` without the option does.
+    /// Deletes a backup, with an option: `even_the_newest: true` also deletes the newest good
+    /// backup of a volume. Fails with `not_found` where there is no such backup, and with `guard`
+    /// as `delete_backup` does without the option.
     ///
     /// ```rhai
     /// let only = convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -231,7 +231,7 @@ fn listed(backups: Vec<Backup>) -> Result<Array> {
     backups.into_iter().map(to_script).collect()
 }
 
-fn back_up(run: &Run, snapshot: &str, named: Option<&str>) -> Result<Map> {
+fn back_up(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
     let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
     Ok(Map::from_iter([("URL".into(), url.to_string().into())]))

@@ -3,11 +3,11 @@
 use crate::{
     convoy::Destination,
     error::{Error, Result},
-    script::run::Run,
+    script::running::RunningScript,
 };
 
 /// The destination that a script names, or else the configured one.
-pub(super) fn destination(run: &Run, named: Option<&str>) -> Result<Destination> {
+pub(super) fn destination(run: &RunningScript, named: Option<&str>) -> Result<Destination> {
     match named {
         Some(text) => Destination::parse(text),
         None => run.host.settings.destination.clone().ok_or_else(|| {

@@ -6,12 +6,12 @@ use super::destination::destination;
 use crate::{
     convoy::{Backup, Name, Snapshot, Volume},
     error::{Error, Result},
-    script::run::Run,
+    script::running::RunningScript,
 };
 
 /// Plans the removal of a volume. With `all`, its newest good backup is deleted too. Every check
 /// that can fail happens here, before anything is deleted.
-pub(super) fn plan(run: &Run, name: &Name, all: bool) -> Result<Map> {
+pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     let guards = &run.host.guards;
     let volume = run.wait(guards.volume(name))?;
     // The daemon would refuse to delete a mounted volume at the end, after its backups are gone.

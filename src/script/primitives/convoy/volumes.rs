@@ -187,10 +187,10 @@ pub(crate) mod functions {
         delete_volume_with(ctx, name, Map::new())
     }
 
-    /// Deletes a volume and its snapshots, with options: `destination`, where the backup must be;
-    /// `without_backup: true`, to delete it even where there is none. Fails with `guard` where the
-    /// volume is mounted, and, unless `without_backup`, where no good backup of it is at the
-    /// destination.
+    /// Deletes a volume and its snapshots, with options: `destination` says where the backup must
+    /// be, and `without_backup: true` deletes the volume even without a backup. Fails with `guard`
+    /// where the volume is mounted, and, unless `without_backup`, where no good backup of it is at
+    /// the destination.
     ///
     /// ```rhai
     /// convoy::delete_volume("vol1", #{ without_backup: true });

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The state of a running script.
-pub(crate) struct Run {
+pub(crate) struct RunningScript {
     pub(crate) host: Arc<Host>,
     /// The script's name, which is also the target of its log lines.
     pub(crate) script: String,
@@ -52,7 +52,7 @@ impl End {
     }
 }
 
-impl Run {
+impl RunningScript {
     pub(crate) fn new(host: Arc<Host>, script: &str) -> Self {
         Self {
             host,
@@ -157,4 +157,4 @@ impl Run {
 
 /// Gives primitives access to their run: the engine carries this as its tag.
 #[derive(Clone)]
-pub(crate) struct RunTag(pub(crate) Arc<Run>);
+pub(crate) struct RunTag(pub(crate) Arc<RunningScript>);
