@@ -186,9 +186,13 @@ fn a_serve_that_finds_another_daemon_is_not_ready_until_its_own_is_back() {
     let status = server.client.get("/api/status?fresh=true").is(200).json();
     assert_eq!((&status["ok"], &status["volumes"][0]["name"]), (&json!(false), &json!("shop")));
     assert!(!server.client.json("/api/volumes", &json!({})).body.contains("[]"));
-    let _convoy = convoy(&site);
+    let running = convoy(&site);
     server.client.get("/api/status?fresh=true").is(200);
     server.client.get("/readyz").is(200);
+    // It keeps that one from now on.
+    stop(running, &site);
+    assert!(!server.client.get("/readyz").is(503).body.contains("which daemon?"));
+    assert!(!site.path("data/daemon").exists(), "no other daemon was begun");
 }
 
 /// Takes every volume out of the built-in daemon, past this program.

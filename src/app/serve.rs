@@ -106,8 +106,9 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let scheduler = start_scheduler(&shared, crontab, address).await;
 
     let stop = CancellationToken::new();
-    let watched = shared.config.clone();
-    tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
+    let (watched, followed) = (shared.config.clone(), Source::find(config));
+    let find = move || Source::find(&watched).unless_lost(&followed);
+    tokio::spawn(watch::watch(find.clone(), reload.clone(), stop.clone()));
     let (outbox, ended) = (notifier.clone(), stop.clone());
     let delivering = tokio::spawn(async move { outbox.keep_delivering(ended).await });
     let freshness = Arc::new(FreshnessWatch::new(shared.clone(), scheduler.view()));
@@ -119,7 +120,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let manager = ServiceManager::of_this_process();
     manager.ready(&what);
     tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + END_TIMEOUT));
-    let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
+    let read = Arc::new(move || find().check(&surroundings));
     let (ended, http_ended) =
         tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
     shared.hub.close();

@@ -481,6 +481,24 @@ fn a_flag_is_for_one_command_and_is_not_remembered() {
 }
 
 #[test]
+fn another_daemon_in_the_services_settings_is_remembered_in_place_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let file = folder.path().join("services");
+    std::fs::write(&file, "BKUP_CONVOY=builtin:/other\n").unwrap();
+    let unset = config(&[("BKUP_DATA_DIR", &data)]);
+    unset.remember_run(&DaemonChoice::Builtin(unset.builtin_root()), None).unwrap();
+
+    let named = environment(&[("BKUP_DEFAULTS", file.to_str().unwrap())]).into_iter().collect();
+    let system = SystemSettings::find(&named).unwrap();
+    let (set, _) =
+        Config::for_user(system, environment(&[("BKUP_DATA_DIR", &data)]), &[], true).unwrap();
+    set.remember_run(&set.daemon().choice, None).unwrap();
+    let remembered = unset.remembered_daemon().unwrap().unwrap();
+    assert_eq!(remembered.choice, DaemonChoice::Builtin("/other".into()));
+}
+
+#[test]
 fn the_console_is_quiet_unless_serving_or_asked() {
     let default = config(&[]);
     let asked = config(&[("BKUP_LOGGER_CONSOLE_LEVEL", "info")]);
