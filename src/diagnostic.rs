@@ -1,5 +1,5 @@
-//! The one renderer of errors: for people with the place in the script and a hint, for programs as
-//! JSON.
+//! The one renderer of errors: for people with the location in the script and a hint, for programs
+//! as JSON.
 
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthChar;
@@ -9,10 +9,10 @@ use crate::{
     text::{Style, escape, escaped_lines, styled},
 };
 
-/// How many columns of a source line are shown; a longer one is cut around the place that is meant.
+/// How many columns of a source line are shown. A longer line is cut around the error.
 const SOURCE_WIDTH: usize = 100;
 
-/// The error for a person, with a newline at its end:
+/// Renders an error for a person, with a newline at its end:
 ///
 /// ```text
 /// error: GET /volumes/list: 400: some words
@@ -23,12 +23,12 @@ const SOURCE_WIDTH: usize = 100;
 /// hint: did you mean "volume"?
 /// ```
 ///
-/// What would act on a terminal is escaped; further lines of a message are indented.
+/// Characters that would act on a terminal are escaped. Further lines of a message are indented.
 pub(crate) fn render(error: &Error, colour: bool) -> String {
     render_as("error", Style::Red, error, colour)
 }
 
-/// The same for what is odd without being wrong: `warning: ..`.
+/// Renders a warning in the same form: `warning: ..`.
 pub(crate) fn render_warning(warning: &Error, colour: bool) -> String {
     render_as("warning", Style::Yellow, warning, colour)
 }
@@ -45,14 +45,14 @@ fn render_as(label: &str, style: Style, error: &Error, colour: bool) -> String {
     text
 }
 
-/// An error as people are told of it in a message: with what to do about it below.
+/// An error for an alert, with the hint below.
 pub(crate) fn explained(error: &Error) -> String {
     let hint =
         error.hint.as_ref().map(|hint| format!("\n\nWhat to do: {hint}")).unwrap_or_default();
     format!("{error}{hint}")
 }
 
-/// An error on one line, for the log: its place in front, and what to do about it behind.
+/// An error on one line, for the log: the location in front, and the hint behind.
 pub(crate) fn in_one_line(error: &Error) -> String {
     let place = error.location.as_ref();
     let place = place
@@ -62,8 +62,8 @@ pub(crate) fn in_one_line(error: &Error) -> String {
     format!("{place}{error}{hint}")
 }
 
-/// The error for a program: `code`, `message`, `hint`, `request`, `status` and `location` are
-/// always there, `null` where there is none.
+/// An error as JSON. `code`, `message`, `hint`, `request`, `status` and `location` are always
+/// there, and may be `null`.
 pub(crate) fn to_json(error: &Error) -> Value {
     let location = error.location.as_ref().map(|location| {
         let column = (location.column > 0).then_some(location.column);
@@ -79,7 +79,7 @@ pub(crate) fn to_json(error: &Error) -> Value {
     })
 }
 
-/// The error that [`to_json`] wrote; what is missing in it is missing in the error.
+/// Reads an error that [`to_json`] wrote. Missing members are missing in the error.
 pub(crate) fn from_json(value: &Value) -> Error {
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind =
@@ -103,7 +103,7 @@ pub(crate) fn from_json(value: &Value) -> Error {
     error
 }
 
-/// `label: words`, further lines indented by as much as the label takes.
+/// Adds `label: words`. Further lines are indented by the width of the label.
 fn paragraph(text: &mut String, label: &str, style: Style, words: &str, colour: bool) {
     let indent = " ".repeat(label.len() + 2);
     text.push_str(&styled(label, style, colour));
@@ -146,9 +146,8 @@ fn place(text: &mut String, location: &Location, colour: bool) {
     }
 }
 
-/// The line as it is shown, and the terminal column (from 0) in it under which the caret belongs.
-/// `column` counts characters from 1; one behind the end (an unexpected end of the script) is at
-/// the end.
+/// The line as it is shown, and the terminal column (from 0) for the caret. `column` counts
+/// characters from 1. A column behind the end (an unexpected end of the script) means the end.
 fn source_line(line: &str, column: usize) -> (String, usize) {
     let line = line.trim_end();
     let cells: Vec<(String, usize)> = line.chars().map(cell).collect();
@@ -156,8 +155,8 @@ fn source_line(line: &str, column: usize) -> (String, usize) {
     let total: usize = cells.iter().map(|(_, width)| width).sum();
     let (mut first, mut last) = (0, cells.len());
     if total > SOURCE_WIDTH {
-        // What is meant stands after two thirds of the line, as what leads to it explains more than
-        // what follows.
+        // The error is placed after two thirds of the shown line, because the text before an error
+        // explains more than the text behind it.
         let mut before = 0;
         first = target;
         while first > 0 && before + cells[first - 1].1 <= SOURCE_WIDTH * 2 / 3 {
@@ -184,7 +183,7 @@ fn source_line(line: &str, column: usize) -> (String, usize) {
     (shown, caret)
 }
 
-/// One character as it is shown, and how many columns it takes.
+/// A character as it is shown, and how many columns it takes.
 fn cell(letter: char) -> (String, usize) {
     if letter == '\t' {
         return ("    ".to_owned(), 4);

@@ -1,7 +1,7 @@
-//! What a script's result looks like to a person: tables with ages and sizes, decided by the shape
-//! of its JSON.
+//! Shows a script's result to a person: as tables with ages and sizes, chosen by the shape of its
+//! JSON.
 //!
-//! A program asks for the JSON itself; nothing here is for it to parse.
+//! Programs get the JSON itself. They must not parse this output.
 
 mod table;
 
@@ -16,8 +16,7 @@ use crate::{
 };
 pub(crate) use table::{Cell, Column, table};
 
-/// How long ago a time was, or how soon it will be, in its largest unit: `3h ago`, `in 2m`, `just
-/// now`.
+/// The distance of a time from now, in the largest unit: `3h ago`, `in 2m`, `just now`.
 pub(crate) fn age(time: Timestamp, now: Timestamp) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -48,12 +47,12 @@ pub(crate) fn moment(time: Timestamp, now: &Zoned) -> String {
     )
 }
 
-/// A script's result for a person, with a newline at its end. Times are shown in the zone of `now`;
-/// `width` is the terminal's, where there is one.
+/// A script's result for a person, with a newline at its end. Times are shown in the zone of `now`.
+/// `width` is the number of columns of the terminal, if there is one.
 ///
-/// Volumes, snapshots, backups, URLs of backups, the plan of a pruning and failures are known by
-/// their fields, one alone or in a list, mixed too; other flat maps are shown name by name, and
-/// whatever else there is as JSON.
+/// Volumes, snapshots, backups, URLs of backups, the plan of a pruning and failures are recognized
+/// by their fields, alone or in a list, which may mix them. Another flat map is shown with one
+/// field in each line, and any other value as JSON.
 pub(crate) fn render_result(
     result: &Value,
     now: &Zoned,
@@ -77,7 +76,7 @@ pub(crate) fn render_result(
     }
 }
 
-/// What is shown as a row of a table.
+/// A value that is shown as a row of a table.
 #[derive(Debug)]
 enum Thing<'a> {
     Volume(Box<Volume>),
@@ -88,7 +87,7 @@ enum Thing<'a> {
     Failure { what: &'a str, error: &'a str },
 }
 
-/// One item of the plan of a pruning.
+/// An item of the plan of a pruning.
 #[derive(Debug)]
 struct Planned<'a> {
     keep: bool,
@@ -100,8 +99,8 @@ struct Planned<'a> {
 }
 
 impl<'a> Thing<'a> {
-    /// What this value is, by its fields: one thing, or a good one with the failure that came after
-    /// it; none where it is nothing that is known.
+    /// Recognizes a value by its fields: as one thing, or as a thing that was made and the failure
+    /// that followed. `None`: the value is not recognized.
     fn all_of(value: &'a Value) -> Option<Vec<Self>> {
         let fields = value.as_object()?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
@@ -162,7 +161,7 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// A table for each kind of thing, failures last; none where something is not known.
+    /// Makes a table for each kind of thing, failures last. `None`: a value is not recognized.
     fn things(&self, values: &[Value]) -> Option<String> {
         let mut volumes = Vec::new();
         let mut snapshots = Vec::new();
@@ -229,7 +228,7 @@ impl View<'_> {
         };
         let created = self
             .time(backup.created(), first_of(&["CreatedTime", "StartTime"]).unwrap_or_default());
-        // A backup that is not complete can't be restored: that must not be overlooked.
+        // A backup that is not complete can't be restored, so the row says it.
         let created = if backup.is_complete() {
             created
         } else {
@@ -283,12 +282,12 @@ impl View<'_> {
         )
     }
 
-    /// A time, or what the daemon wrote in its place.
+    /// A time, or the daemon's text if it is no time.
     fn time(&self, time: Option<Timestamp>, text: &str) -> Cell {
         time.map_or_else(|| text.to_owned(), |time| moment(time, self.now)).into()
     }
 
-    /// A flat map, name by name; none where it is not flat.
+    /// A flat map, with one field in each line. `None`: the map is not flat.
     fn fields(&self, fields: &Map<String, Value>) -> Option<String> {
         let label = fields.keys().map(|name| width(&escape(name))).max().unwrap_or(0) + 2;
         let mut text = String::new();
@@ -347,7 +346,7 @@ fn backup_url(url: &str) -> Vec<Cell> {
     vec![volume.unwrap_or_default().into(), url.into()]
 }
 
-/// A size; nothing where the driver tells none, or zero, by which it means the same.
+/// A size. The cell is empty if the driver gives none, or zero, which means the same.
 fn size(bytes: Option<u64>) -> Cell {
     bytes.filter(|bytes| *bytes > 0).map(format_size).unwrap_or_default().into()
 }
@@ -356,7 +355,7 @@ fn is_scalar(value: &Value) -> bool {
     !value.is_array() && !value.is_object()
 }
 
-/// A value on one line: text without quotes, `-` for none.
+/// A value on one line: text without quotes, `-` for `null`.
 fn scalar(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

@@ -1,11 +1,11 @@
-//! How a run stands and who started it, with the word for each that SQLite, JSON, scripts and
-//! people read.
+//! The status and the trigger of a run, with the words for them in SQLite, in JSON, in scripts and
+//! for people.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// An enum from a table of its variants and their words.
+/// Makes an enum from a table of variants and their words.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$about])*
@@ -46,7 +46,7 @@ macro_rules! words {
 }
 
 words! {
-    /// Who started a run.
+    /// What started a run.
     Trigger {
         /// The command line.
         Cli = "cli",
@@ -86,7 +86,7 @@ impl RunStatus {
         matches!(self, Self::Waiting | Self::Running)
     }
 
-    /// Whether something went wrong. A cancelled run is no failure: a person decided it.
+    /// Whether something went wrong. A cancelled run is no failure, because a person decided it.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Partial | Self::TimedOut | Self::Interrupted)
     }

@@ -1,9 +1,9 @@
-//! Tells the service manager how far the program is, in systemd's words (sd_notify(3)): one
-//! datagram a message to the socket that `NOTIFY_SOCKET` names. Where nobody asked to be told,
-//! nothing is done; where it can't be told, that stops nothing.
+//! Notifies the service manager of the program's state by the protocol of sd_notify(3): each
+//! message is a datagram to the socket that `NOTIFY_SOCKET` names. Without that variable, no
+//! message is sent. A message that can't be sent is not an error.
 //!
-//! A few lines of our own in the place of libsystemd, which would be the only library of the
-//! system's that the binary needs.
+//! These few lines replace libsystemd, which would be the only system library that the binary
+//! needs.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,16 +20,16 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// The service manager, where there is one that wants to be told.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub(crate) struct ServiceManager {
     socket: Option<UnixDatagram>,
-    /// It ends the program where it heard no sign of life for so long.
+    /// The service manager kills the program after so long without a sign of life.
     watchdog: Option<Duration>,
 }
 
 impl ServiceManager {
-    /// The one that started this process.
+    /// Connects to the service manager that started this process.
     pub(crate) fn of_this_process() -> Self {
         Self::find(|name| std::env::var_os(name))
     }
@@ -45,7 +45,7 @@ impl ServiceManager {
         let number = |name| {
             variable(name).and_then(|text| text.to_str().and_then(|text| text.parse::<u64>().ok()))
         };
-        // Without a process id it is meant for whoever reads it.
+        // Without a process id, the watchdog is meant for any process that reads the variable.
         let is_ours =
             number("WATCHDOG_PID").is_none_or(|process| process == u64::from(std::process::id()));
         let watchdog =
@@ -53,13 +53,13 @@ impl ServiceManager {
         Self { socket, watchdog }
     }
 
-    /// The program does now what it is there for; `status` is one line for people.
+    /// Notifies that the program is ready. `status` is one line for people.
     pub(crate) fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
-    /// The program was told to end, and will have ended `within` this time: until then it is not to
-    /// be killed.
+    /// Notifies that the program is ending, and will have ended `within` this time. The service
+    /// manager does not kill the program before.
     fn ending(&self, within: Duration) {
         self.tell(&format!(
             "STOPPING=1\nSTATUS=ending\nEXTEND_TIMEOUT_USEC={}",
@@ -67,19 +67,19 @@ impl ServiceManager {
         ));
     }
 
-    /// Gives signs of life until it is dropped, and tells when the program is told to end; see
+    /// Sends signs of life until dropped, and notifies when the program is told to end, by
     /// [`Self::ending`].
     pub(crate) async fn until_the_end(self, cancellation: CancellationToken, within: Duration) {
         tokio::select! {
             () = self.keep_alive() => {}
             () = cancellation.cancelled() => self.ending(within),
         }
-        // What runs has its time to end, and is watched over meanwhile.
+        // Runs have time to end. The watchdog goes on until then.
         self.keep_alive().await;
     }
 
-    /// Gives signs of life, twice as often as is asked for, until it is dropped: they come from the
-    /// runtime that does the work, so they end where it hangs.
+    /// Sends signs of life until dropped, twice as often as needed. They come from the runtime that
+    /// does the work, so they stop if the runtime hangs.
     async fn keep_alive(&self) {
         let (Some(_), Some(watchdog)) = (&self.socket, self.watchdog) else {
             return std::future::pending().await;
@@ -101,7 +101,7 @@ impl ServiceManager {
     }
 }
 
-/// Not blocking: a service manager that does not listen must not hold the program up.
+/// Connects without blocking: a service manager that does not listen must not stop the program.
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let address = match name.as_bytes() {
         [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
@@ -113,7 +113,7 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// A line break would begin another message.
+/// Replaces line breaks, because a line break would begin another message.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }

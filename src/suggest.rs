@@ -1,8 +1,8 @@
 //! "Did you mean": the known name nearest to one that is not known.
 
-/// The candidate nearest to `name`, where one is near enough to have been meant: at most a third of
-/// the letters differ (a swap of two neighbours counts as one), or `name` is its beginning. Case,
-/// `-` and `_` make no difference. Of equally near ones the one that begins more alike.
+/// The candidate nearest to `name`, if one is near enough: at most a third of the letters differ (a
+/// swap of two neighbours counts as one), or the candidate begins with `name`. Case, `-` and `_`
+/// make no difference. Of equally near candidates, the one with the longest common beginning wins.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -19,7 +19,7 @@ pub(crate) fn nearest<'a>(
         if distance > near_enough && length >= 3 && other.starts_with(&name) {
             distance = near_enough;
         }
-        // One letter may be wrong, but not the only one.
+        // One wrong letter is near, unless it is the only letter.
         let meant = distance <= near_enough && distance < length;
         meant.then(|| (distance, -strsim::jaro_winkler(&name, &other), candidate))
     };
@@ -38,7 +38,7 @@ pub(crate) fn did_you_mean<'a>(
     nearest(name, candidates).map(|candidate| format!("did you mean \"{candidate}\"?"))
 }
 
-/// The same, or another hint where no candidate is near.
+/// The hint of [`did_you_mean`], or another hint if no candidate is near.
 pub(crate) fn did_you_mean_or<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,

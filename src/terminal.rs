@@ -1,5 +1,4 @@
-//! What the terminal can show: whether to colour, how wide it is, and the bars that show progress
-//! on standard error.
+//! The terminal: whether to colour, its width, and the bars that show progress on standard error.
 
 use std::{ffi::OsString, fmt::Write, io::IsTerminal, sync::Arc, time::Duration};
 
@@ -11,26 +10,26 @@ use crate::{
     units::{format_duration, format_size},
 };
 
-/// How often a bar is drawn where nothing happens, so that the elapsed time goes on.
+/// How often a bar is drawn without progress, so that the elapsed time goes on.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Whether to colour what is written to standard output.
+/// Whether to colour standard output.
 pub(crate) fn colour_on_output() -> bool {
     wants_colour(std::io::stdout().is_terminal(), |name| std::env::var_os(name))
 }
 
-/// Whether to colour what is written to standard error.
+/// Whether to colour standard error.
 pub(crate) fn colour_on_error() -> bool {
     wants_colour(std::io::stderr().is_terminal(), |name| std::env::var_os(name))
 }
 
-/// How many columns standard output has, where it is a terminal.
+/// How many columns standard output has. `None`: it is no terminal.
 pub(crate) fn output_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
-/// Whether to colour: `NO_COLOR` says no, `CLICOLOR_FORCE` says yes, else only a terminal that
+/// Whether to colour: `NO_COLOR` says no, `CLICOLOR_FORCE` says yes. Without both, a terminal that
 /// knows colours gets them.
 fn wants_colour(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
@@ -44,21 +43,21 @@ fn wants_colour(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) 
     is_terminal && !is("TERM", "dumb") && !is("CLICOLOR", "0")
 }
 
-/// The bars of all that is under way, on standard error where that is a terminal, else nowhere.
-/// Clones are the same bars.
+/// The bars of all work that is under way, on standard error if that is a terminal. Clones share
+/// the bars.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bars {
     drawn: Option<MultiProgress>,
 }
 
 impl Bars {
-    /// No bars at all.
+    /// Bars that are never shown.
     pub(crate) fn hidden() -> Self {
         Self::default()
     }
 
-    /// Bars on standard error, unless `quiet`, or it is no terminal, or one that can't move its
-    /// cursor.
+    /// Bars on standard error. They are hidden if `quiet`, if standard error is no terminal, or if
+    /// the terminal can't move its cursor.
     pub(crate) fn on_error(quiet: bool) -> Self {
         let can_draw = std::io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
@@ -73,8 +72,8 @@ impl Bars {
         Self { drawn: Some(MultiProgress::with_draw_target(target)) }
     }
 
-    /// Does something while the bars are off the screen: what it writes to the terminal does not
-    /// tear them.
+    /// Does work while the bars are off the screen, so that they don't mix with what the work
+    /// writes to the terminal.
     pub(crate) fn suspend<R>(&self, work: impl FnOnce() -> R) -> R {
         match &self.drawn {
             Some(bars) => bars.suspend(work),
@@ -84,11 +83,11 @@ impl Bars {
 }
 
 impl Progress for Bars {
-    /// A line of its own for each piece of work: with a known total a bar with bytes, rate and time
-    /// left, else a spinner with the elapsed time.
+    /// Adds a line for a piece of work. With a known total, the line is a bar with bytes, rate and
+    /// time left, else a spinner with the elapsed time.
     fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece> {
         let Some(bars) = &self.drawn else { return Arc::new(NoProgress) };
-        // Made whole before it is among the bars, which draw it at once.
+        // The bar is complete before it is added, because adding draws it at once.
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let style = if total.is_some() { bar_style() } else { spinner_style() };
         let bar = bars.add(bar.with_style(style).with_prefix(escape(what).into_owned()));
@@ -157,7 +156,7 @@ fn words(of: fn(&ProgressState) -> String) -> impl Fn(&ProgressState, &mut dyn W
     }
 }
 
-/// A part that is left out before anything is done: there is nothing yet to reckon from.
+/// A part of a bar that is left out until something is done, because it can't be estimated before.
 fn words_once_begun(
     of: fn(&ProgressState) -> String,
 ) -> impl Fn(&ProgressState, &mut dyn Write) + Clone {
@@ -176,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal that keeps what is done to it.
+    /// A terminal that notes its calls.
     #[derive(Debug, Clone, Default)]
     struct Recorder(Arc<Mutex<Vec<String>>>);
 

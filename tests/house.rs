@@ -167,7 +167,7 @@ fn find(
         }
     }
     while let Some(name) = rest.first() {
-        let child = [&current[..], &[name.clone()]].concat();
+        let child = [&current[..], std::slice::from_ref(name)].concat();
         if sources.contains_key(&child) {
             current = child;
             rest = &rest[1..];

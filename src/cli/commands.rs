@@ -1,4 +1,5 @@
-//! The tree of commands for help and completion: the program's own, and one a script.
+//! The tree of commands for help and completion: the program's own commands and one for each
+//! script.
 
 use clap::Command;
 
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::script::Library;
 
-/// The version with commit and day, as build.rs found them; the version alone where it did not run.
+/// The version with commit and day, as build.rs found them. Without build.rs, the version alone.
 const VERSION: &str = match option_env!("CONVOY_BACKUPS_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),

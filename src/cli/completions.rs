@@ -1,4 +1,4 @@
-//! `completions`: a shell's completion script, the user's own scripts among the commands.
+//! `completions`: a shell's completion script. The user's own scripts are among the commands.
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
@@ -12,7 +12,7 @@ pub(super) fn command() -> Command {
         .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
 }
 
-/// `tree`: all commands, the scripts among them.
+/// Prints the completion script. `tree` has all commands, including the scripts.
 pub(super) fn completions(mut tree: Command, matches: &ArgMatches) -> Result<u8> {
     let shell = matches.get_one::<Shell>("shell").copied().unwrap_or(Shell::Bash);
     let mut script = Vec::new();

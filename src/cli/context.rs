@@ -1,4 +1,4 @@
-//! What every command gets: flags, configuration, log and notifier.
+//! What every command needs: flags, configuration, log and notifier.
 
 use std::{collections::BTreeMap, io::IsTerminal, sync::Arc};
 
@@ -19,16 +19,16 @@ use crate::{
 /// How a command logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Logging {
-    /// A service: the console shows what its level says.
+    /// A service. The console shows messages from the configured level on.
     Serving,
-    /// A short command: the console is quiet unless asked for more.
+    /// A short command. The console is quiet unless the user asks for more.
     Quiet,
-    /// The command looks at the settings, those of the log among them, so the log goes to the
-    /// console alone: another destination that fails must not stop it.
+    /// A command that shows or checks the settings, including those of the log. The log goes to the
+    /// console alone, because another destination that fails must not stop the command.
     Console,
 }
 
-/// What every command gets.
+/// Flags, configuration, log and notifier of a command.
 pub(super) struct Context {
     pub(super) flags: Flags,
     pub(super) config: Config,
@@ -66,27 +66,27 @@ impl Context {
         Ok(Self { flags, config, bars, notifier })
     }
 
-    /// The progress of long work, on standard error where that is a terminal.
+    /// The progress of long work, shown on standard error if that is a terminal.
     pub(super) fn progress(&self) -> Arc<dyn Progress> {
         Arc::new(self.bars.clone())
     }
 
-    /// A remark for a person who watches; a program, a log or a mail does not get it.
+    /// Shows a remark to a person at a terminal. Programs, logs and mails don't get remarks.
     pub(super) fn remark(&self, text: &str) {
         if !self.flags.quiet && !self.flags.json && std::io::stderr().is_terminal() {
             self.bars.suspend(|| eprintln!("{}", escape(text)));
         }
     }
 
-    /// How many columns output may have, whether it may be coloured.
+    /// How many columns the output may have (`None`: any), and whether it may have colours.
     pub(super) fn output(&self) -> (Option<usize>, bool) {
         (terminal::output_width(), terminal::colour_on_output())
     }
 
     /// Shows an error on standard error.
     ///
-    /// The location in a built-in script is left out unless the script itself is wrong: its reader
-    /// did not write it.
+    /// The location in a built-in script is left out unless the script itself is wrong: the user
+    /// did not write that script.
     pub(super) fn show_error(&self, error: &Error) {
         let mut error = error.clone();
         let built_in =

@@ -22,7 +22,7 @@ use crate::{
     units::format_duration,
 };
 
-/// So many errors are shown to a person; a program gets all.
+/// How many errors a person sees. A program gets all.
 const SHOWN: usize = 50;
 
 pub(super) fn command() -> Command {
@@ -86,7 +86,7 @@ pub(super) fn surroundings(context: &Context) -> Surroundings {
     )
 }
 
-/// Shows what is wrong and what is odd, on standard error.
+/// Shows errors and warnings on standard error.
 pub(super) fn tell(context: &Context, checked: &Checked) {
     for error in checked.errors.iter().take(SHOWN) {
         context.show_error(error);
@@ -156,7 +156,7 @@ fn next(context: &Context, matches: &ArgMatches) -> Result<u8> {
     Ok(0)
 }
 
-/// The crontab in force; an error where `serve` would not follow it.
+/// Reads the crontab in force. The error is the one for which `serve` would refuse the crontab.
 fn valid_crontab(context: &Context) -> Result<Crontab> {
     let checked = Source::find(&context.config).check(&surroundings(context));
     if !checked.errors.is_empty() {
@@ -170,7 +170,7 @@ fn valid_crontab(context: &Context) -> Result<Crontab> {
     Ok(checked.crontab)
 }
 
-/// A due time and its entry, as programs get it.
+/// A due time and its entry as JSON.
 fn describe_due(
     (time, entry): &(Timestamp, &CrontabEntry),
     from: Timestamp,
@@ -213,8 +213,8 @@ fn show_due(
     print_line(table(&columns, due.iter().map(row).collect(), width, colour).trim_end());
 }
 
-/// A due time in the local zone, and in that of the line's `CRON_TZ` where the clocks there show
-/// another one.
+/// A due time in the local zone, and in the zone of the line's `CRON_TZ` if the clocks there show
+/// another time.
 fn shown_due(time: Timestamp, of_line: &TimeZone, local: &TimeZone) -> String {
     let shown =
         |zone: &TimeZone, form: &str| time.to_zoned(zone.clone()).strftime(form).to_string();
@@ -254,7 +254,7 @@ fn upcoming<'a>(
     Ok(due)
 }
 
-/// A moment as people write it; without a zone, in the local one.
+/// Reads a moment as people write it. Without an offset, it is in `zone`.
 fn parse_time(text: &str, zone: &TimeZone) -> Result<Timestamp> {
     let local = || text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok();
     let zoned = || text.parse::<Zoned>().ok().or_else(local).map(|time| time.timestamp());

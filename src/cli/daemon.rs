@@ -16,8 +16,8 @@ use crate::{
     service_manager::ServiceManager,
 };
 
-/// How long open requests may take after the daemon is told to end, before a service manager may
-/// kill it.
+/// How long open requests may take after the daemon is told to end. The service manager is asked
+/// not to kill the daemon before.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) fn command() -> Command {
@@ -91,7 +91,8 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         let open = move || BuiltinDaemon::open(options);
         let daemon = blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await?;
         let daemon = Arc::new(daemon);
-        // The root's own socket too, so that a process that names the root finds this one.
+        // The daemon also listens on the root's socket, so that a process that names the root finds
+        // this daemon.
         let own_socket = root.join("convoy.sock");
         let mounts = Arc::new(Mounts::kept_in(daemon.root()));
         let mut servers = vec![Server::bind(&socket, daemon.clone())?.with_mounts(mounts.clone())];
@@ -123,7 +124,8 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
             Ok(0)
         };
         tokio::select! {
-            // First, so that the service manager hears of the end before it is over.
+            // This branch comes first, so that the service manager hears of the end before it is
+            // over.
             biased;
             () = manager.until_the_end(cancellation, SHUTDOWN_TIMEOUT) => Ok(0),
             served = serving => served,

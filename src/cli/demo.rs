@@ -1,5 +1,5 @@
-//! The main job from end to end, on real files, with the built-in daemon and the default scripts:
-//! what a newcomer runs first, and what fails loudly where any part of it does not hold.
+//! `demo`: the main job from end to end, on real files, with the built-in daemon and the default
+//! scripts. A newcomer runs it first, and any step that does not hold is an error.
 
 mod tree;
 
@@ -32,7 +32,7 @@ use crate::{
 const VOLUME: &str = "demo";
 const RESTORED: &str = "demo-restored";
 
-/// What the demo works with.
+/// The state of a demo.
 struct Demo<'a> {
     context: &'a Context,
     environment: RunEnvironment,
@@ -52,10 +52,11 @@ pub(super) fn command() -> Command {
                 )
 }
 
-/// Runs the demo in the folder named, or in a new one; 0 only where every step held.
+/// Runs the demo in the folder that the user named, or in a new one. Returns 0 only if every step
+/// held.
 ///
 /// # Errors
-/// The first step that did not hold, with where things were left.
+/// The first step that did not hold, with the folder in which the files were left.
 pub(super) fn demo(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let folder = make_folder(matches.get_one::<String>("folder").map(Into::into))?;
     let result = in_runtime(|cancellation| in_folder(context, &folder, cancellation));
@@ -108,7 +109,7 @@ async fn in_folder(
 }
 
 impl Demo<'_> {
-    /// Each step does something real, and says what came of it.
+    /// Runs all steps. Each does real work and prints its result.
     async fn steps(&mut self, folder: &Path, volumes: &Path, destination: &Path) -> Result<()> {
         let volume = volumes.join(VOLUME);
         self.say(&format!("This works on real files in {}.", folder.display()));
@@ -119,7 +120,7 @@ impl Demo<'_> {
         self.restore(&second, &volume, &volumes.join(RESTORED), with_attributes).await
     }
 
-    /// Makes the volume and fills it; whether its file system has extended attributes.
+    /// Makes the volume and fills it. Returns whether its file system has extended attributes.
     async fn create(&mut self, volume: &Path) -> Result<bool> {
         self.run("create", json!({ "volume": VOLUME, "size": "1G" })).await?;
         let with_attributes = tree::fill(volume)?;
@@ -134,7 +135,8 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Two backups with changes between them, the second of them incremental; what it returned.
+    /// Makes two backups with changes between them, the second of them incremental. Returns the
+    /// result of the second.
     async fn back_up_twice(&mut self, volume: &Path, destination: &Path) -> Result<Value> {
         let empty = tree::size_of(destination);
         let first = self.run("backup", json!({ "volume": VOLUME })).await?;
@@ -212,7 +214,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Runs a default script to its end; anything but `done` is an error.
+    /// Runs a default script to its end. Any status but `done` is an error.
     async fn run(&self, name: &str, arguments: Value) -> Result<Value> {
         if self.cancellation.is_cancelled() {
             return Err(cancelled());
@@ -266,7 +268,7 @@ fn files(folder: &Path) -> Result<String> {
     Ok(format!("{count} files and folders of {}", format_size(tree::size_of(folder))))
 }
 
-/// The folder to work in: must be new or empty, so that no file of the user is touched.
+/// Makes the folder to work in. It must be new or empty, so that no file of the user is touched.
 fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
     let Some(folder) = folder else { return new_folder(&std::env::temp_dir()) };
     std::fs::create_dir_all(&folder)
@@ -281,8 +283,8 @@ fn make_folder(folder: Option<PathBuf>) -> Result<PathBuf> {
     }
 }
 
-/// A new folder for this user alone. Others can write to the system's temporary folder: one that is
-/// there already, even as a link, may belong to anyone, so only one that was made right here is used.
+/// Makes a new folder for this user alone. Other users can write to the system's temporary folder,
+/// so an existing folder or link there may be theirs. Only a folder made here is used.
 fn new_folder(base: &Path) -> Result<PathBuf> {
     let mut index = 1;
     loop {
@@ -297,7 +299,7 @@ fn new_folder(base: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The last step's sentence; what the file system does not have was not compared.
+/// The sentence of the last step. Properties that the file system does not have were not compared.
 fn compared(count: usize, with_attributes: bool) -> String {
     let attributes = if with_attributes { ", extended attributes" } else { "" };
     format!(
@@ -336,7 +338,7 @@ fn farewell(folder: &Path, root: &Path, destination: &Path) {
     ));
 }
 
-/// How this program is called from here: a newcomer has not installed it yet.
+/// The path by which this program was called: a newcomer has not installed it yet.
 fn program() -> String {
     let Ok(path) = std::env::current_exe() else { return "convoy-backups".into() };
     let here = std::env::current_dir()
@@ -356,7 +358,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let at = |index: u32| base.path().join(format!("convoy-backups-demo-{index}"));
         std::fs::create_dir(at(1)).unwrap();
-        // A link to where nothing is yet: who made it would own what the demo writes there.
+        // A link to a path that does not exist. Its owner would own what the demo writes there.
         symlink(base.path().join("elsewhere"), at(2)).unwrap();
         std::fs::write(at(3), "a file").unwrap();
         let made = new_folder(base.path()).unwrap();

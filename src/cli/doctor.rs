@@ -1,4 +1,4 @@
-//! `doctor`: looks at everything a backup and a restore need, and says what to do about what is
+//! `doctor`: checks everything that a backup and a restore need, and says how to fix what is
 //! missing.
 
 use std::{os::unix::fs::FileTypeExt, path::Path, time::Duration};
@@ -26,13 +26,13 @@ use crate::{
     units::format_size,
 };
 
-/// Less free space than this is worth a warning.
+/// Less free space than this is a warning, in bytes.
 const LITTLE_SPACE: u64 = 1 << 30;
 
 /// How long a syslog server may take to be resolved and reached.
 const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How one check went.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Verdict {
@@ -41,7 +41,7 @@ enum Verdict {
     Failed,
 }
 
-/// One check: what was looked at, what was found, what to do.
+/// A check: its subject, its result, what was found, and what to do.
 #[derive(Debug, Serialize)]
 struct Check {
     what: &'static str,
@@ -71,7 +71,7 @@ pub(super) fn command() -> Command {
         .about("Look at the daemon, folders, destination and scripts; say what to do")
 }
 
-/// Checks all and shows it; 1 where something failed.
+/// Checks everything and shows the results. Returns 1 if a check failed.
 pub(super) async fn doctor(context: &Context) -> Result<u8> {
     let mut checks = Vec::new();
     checks.extend(clock::unset(SystemClock.now()).map(|(what, hint)| failed("clock", what, hint)));
@@ -123,7 +123,7 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
     Ok(code)
 }
 
-/// The settings of the system's services, where they have a file of their own.
+/// Checks the file with the settings of the system's services, if there is one.
 fn settings(system: &SystemSettings) -> Option<Check> {
     let path = system.path.as_ref()?.display();
     let what = "settings";
@@ -137,7 +137,7 @@ fn settings(system: &SystemSettings) -> Option<Check> {
     })
 }
 
-/// A folder of this program's own: there or to be made, writable, with space left.
+/// Checks a folder of this program: it exists or can be made, is writable, and has space left.
 fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> {
     if let Err(error) = std::fs::create_dir_all(path) {
         return vec![failed(what, format!("\"{}\" can't be made: {error}", path.display()), hint)];
@@ -152,7 +152,7 @@ fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> {
     }
 }
 
-/// Whether a file can be made here; it is removed at once.
+/// Tries to make a file in a folder. The file is removed at once.
 fn tempfile_in(folder: &Path) -> std::io::Result<()> {
     let path = folder.join(format!(".convoy-backups-doctor-{}", std::process::id()));
     std::fs::File::create_new(&path)?;
@@ -203,7 +203,7 @@ fn scripts(context: &Context) -> Check {
     }
 }
 
-/// The log file and the syslog server, where they are on.
+/// Checks the log file and the syslog server, if they are configured.
 async fn log(context: &Context) -> Vec<Check> {
     let (file, syslog) = (&context.config.file_log, context.config.syslog.clone());
     let mut checks = Vec::new();
@@ -235,7 +235,7 @@ async fn log(context: &Context) -> Vec<Check> {
     checks
 }
 
-/// To whom problems are told.
+/// Checks the channels of alerts.
 fn channels(context: &Context) -> Vec<Check> {
     let channels = context.notifier.channels();
     if channels.is_empty() {
@@ -336,7 +336,8 @@ fn socket(path: &Path) -> Check {
     }
 }
 
-/// Where backups go: set, there, writable, with space, and listed by the daemon.
+/// Checks the destination: it is configured, exists, is writable, has space, and the daemon can
+/// list it.
 async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
     let Some(destination) = &context.config.backup_url else {
         return vec![failed(

@@ -1,8 +1,8 @@
-//! `healthcheck`: does the program answer? For a container's HEALTHCHECK, whose image has no other program
-//! to ask with.
+//! `healthcheck`: does the program answer? For a container's HEALTHCHECK, whose image has no other
+//! program to ask with.
 //!
-//! Whether backups are well is the subject of `status`, not of this command: an orchestrator that
-//! restarts unhealthy containers would else end runs only because a destination is away.
+//! `status`, not this command, says whether backups are well. Otherwise an orchestrator that
+//! restarts unhealthy containers would end runs only because a destination can't be reached.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -31,8 +31,8 @@ use crate::{
     progress,
 };
 
-/// How long an answer may take: less than the HEALTHCHECK of the image waits, so that its log has
-/// the reason.
+/// How long an answer may take. The image's HEALTHCHECK waits for longer, so that its log has the
+/// reason.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The command for help and completion.
@@ -45,7 +45,7 @@ pub(super) fn command() -> Command {
     )
 }
 
-/// 0 where it answers; an error otherwise.
+/// Returns 0 if the program answers, else an error.
 pub(super) fn healthcheck(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let config = context.config.clone();
     let of_daemon = matches.get_flag("daemon");
@@ -68,7 +68,7 @@ pub(super) fn healthcheck(context: &Context, matches: &ArgMatches) -> Result<u8>
     })
 }
 
-/// Asks the `serve` of this data folder, where it listens; one without HTTP need only be there.
+/// Asks the `serve` of this data folder at its address. Without HTTP, `serve` only has to run.
 async fn of_serve(config: &Config) -> Result<()> {
     if serve::is_served(config).await != Some(true) {
         let folder = config.data_dir.display();
@@ -112,7 +112,7 @@ async fn ask(url: &str) -> std::result::Result<StatusCode, String> {
     get(stream).await
 }
 
-/// Where one that listens on all addresses is reached from this very machine.
+/// The address by which this machine reaches a server that listens on all addresses.
 fn nearest(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -144,8 +144,8 @@ async fn get(
     .map_err(|error| error.to_string())
 }
 
-/// Takes any certificate: it is this machine's own `serve` that is asked, by its address, and
-/// nothing secret is sent or believed.
+/// Accepts any certificate: the request goes to this machine's own `serve`, by its address, and
+/// neither the request nor the answer has anything secret.
 #[derive(Debug)]
 struct AnyCertificate;
 

@@ -1,8 +1,8 @@
-//! `man`: the manual's pages, for those who package the program: one for the whole, one a command,
-//! and crontab(5)'s sister.
+//! `man`: the manual's pages, for packagers: one for the program, one for each command, and one for
+//! the crontab's format.
 //!
-//! They come from the tree of commands and the table of settings, so they can't say anything else
-//! than the program does. The user's own scripts are left out: a package is not made for one host.
+//! The pages are made from the tree of commands and the table of settings, so they always agree
+//! with the program. The user's own scripts are left out: a package is not made for one host.
 
 use std::{fs, path::Path};
 
@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// `tree`: the commands of the program and of the built-in scripts.
+/// Writes the pages. `tree` has the commands of the program and of the built-in scripts.
 pub(super) fn man(tree: Command, matches: &ArgMatches) -> Result<u8> {
     let folder = matches.get_one::<String>("folder").map(Path::new).unwrap_or(Path::new("."));
     let failed = |error: &std::io::Error| {
@@ -50,7 +50,7 @@ pub(super) fn man(tree: Command, matches: &ArgMatches) -> Result<u8> {
     Ok(0)
 }
 
-/// Each page's file name and text.
+/// Makes the pages: each with its file name and text.
 fn pages(mut tree: Command) -> Result<Vec<(String, String)>> {
     tree.build();
     let mut pages = vec![(
@@ -72,8 +72,8 @@ fn page(command: &Command, is_whole: bool) -> std::io::Result<(String, String)> 
     let source = concat!("convoy-backups ", env!("CARGO_PKG_VERSION"));
     let man = Man::new(command.clone());
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-    // Not clap_mangen's title: without a date, which a package that comes out the same each time
-    // has not, it moves the rest up.
+    // clap_mangen's title is not used. A reproducible package has no date, and without a date
+    // that title moves its other fields up.
     let mut text =
         format!(".TH {} 1 \"\" \"{source}\" \"{MANUAL}\"\n", name.replace('-', "\\-")).into_bytes();
     man.render_name_section(&mut text)?;
@@ -103,7 +103,7 @@ fn page(command: &Command, is_whole: bool) -> std::io::Result<(String, String)> 
     Ok((man.get_filename(), String::from_utf8_lossy(&text).into_owned()))
 }
 
-/// Every setting, as `config` lists them.
+/// Adds every setting, as `config` lists them.
 fn environment(page: &mut Roff) {
     let items: Vec<_> = SETTINGS
         .iter()
@@ -127,7 +127,7 @@ fn section(page: &mut Roff, title: &str, items: &[(Inline, String)]) {
     }
 }
 
-/// Begins with a capital letter.
+/// The text with a capital letter at its beginning.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()

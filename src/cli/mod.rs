@@ -1,7 +1,7 @@
 //! The command line: words in, exit code out. Standard output is data, standard error is
 //! conversation.
 //!
-//! A command is one file with its clap command and its function; `commands` is their tree.
+//! Each command is one file with its clap command and its function. `commands` has their tree.
 
 mod commands;
 mod completions;
@@ -42,10 +42,10 @@ use crate::{
     terminal,
 };
 
-/// Does what the words behind the program's name say.
+/// Runs the command that the words behind the program's name say.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
-    // `--json` decides how even a wrong command line is answered, so look for it before anything
-    // can fail.
+    // `--json` decides how even the error of a wrong command line is shown. So it is read before
+    // anything can fail.
     let words: Vec<_> = words.collect();
     let json = words.iter().any(|word| word == "--json");
     let code = match dispatch(words.into_iter()) {
@@ -71,8 +71,8 @@ fn report(error: &Error, json: bool) {
 
 fn dispatch(words: impl Iterator<Item = OsString>) -> Result<u8> {
     let (flags, words) = command_words::sort(words)?;
-    // Help, version and completions need no configuration; a wrong variable must not keep anyone
-    // from reading them.
+    // Help, version and completions need no configuration: they must work with a wrong variable,
+    // too.
     let words = match words {
         Words::Command(words) => match commands::own().try_get_matches_from(with_name(&words)) {
             Ok(matches) => return own_command(&matches, flags),
@@ -91,13 +91,14 @@ fn with_name(words: &[String]) -> impl Iterator<Item = &str> {
     std::iter::once("convoy-backups").chain(words.iter().map(String::as_str))
 }
 
-/// The scripts for a help text: it must not fail because the folder of the user's own does.
+/// The scripts for a help text. If the user's folder can't be read, the built-in scripts alone:
+/// help must not fail.
 fn any_library() -> Result<Library> {
     Library::new(std::env::var_os("BKUP_SCRIPTS_DIR").map(Into::into))
         .or_else(|_| Library::new(None))
 }
 
-/// What clap has to say: help and version on standard output, errors as everywhere else.
+/// Shows clap's answer: help and version on standard output, errors like all other errors.
 fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
     use clap::error::ErrorKind as Clap;
     match error.kind() {
@@ -114,7 +115,7 @@ fn clap_answer(error: &clap::Error, words: &[String]) -> Result<u8> {
             Ok(0)
         }
         Clap::DisplayHelpOnMissingArgumentOrSubcommand if words.is_empty() => {
-            // The scripts are commands as well.
+            // Scripts are commands as well, so clap's own list is not enough.
             eprintln!("{}", commands::tree(&any_library()?).render_help());
             Ok(2)
         }

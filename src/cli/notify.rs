@@ -1,4 +1,4 @@
-//! `notify`: tries the ways in which people are told, and shows what they are not told yet.
+//! `notify`: tests the channels of alerts, and shows the channels, the outbox and open problems.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub(super) fn notify(context: &Context, matches: &ArgMatches) -> Result<u8> {
     }
 }
 
-/// Sends one message through every channel that is on; 1 where one failed.
+/// Sends a message through every configured channel. Returns 1 if one failed.
 async fn test(context: &Context) -> Result<u8> {
     if context.notifier.channels().is_empty() {
         return Err(Error::configuration("no channel is on, so nobody is told of anything")
@@ -69,7 +69,7 @@ async fn test(context: &Context) -> Result<u8> {
     Ok(u8::from(failed))
 }
 
-/// The channels, the outbox, and what is wrong.
+/// Shows the channels, the outbox and the open problems.
 fn list(context: &Context) -> Result<u8> {
     let notifier = &context.notifier;
     let (channels, waiting, problems) =
@@ -134,7 +134,7 @@ fn show_waiting(context: &Context, waiting: Vec<Waiting>, now: &Zoned) {
     print_line(table(&columns, rows.collect(), width, colour).trim_end());
 }
 
-/// What people were told of, as programs get it.
+/// The open problems as JSON.
 pub(super) fn describe_problems(problems: &BTreeMap<String, Problem>) -> Vec<Value> {
     let describe = |(key, problem): (&String, &Problem)| {
         json!({
@@ -145,7 +145,7 @@ pub(super) fn describe_problems(problems: &BTreeMap<String, Problem>) -> Vec<Val
     problems.iter().map(describe).collect()
 }
 
-/// What people were told of, as they see it.
+/// Shows the open problems to a person.
 pub(super) fn show_problems(context: &Context, problems: &BTreeMap<String, Problem>, now: &Zoned) {
     let (width, colour) = context.output();
     let columns = [

@@ -1,4 +1,4 @@
-//! Runs one script and shows what came of it.
+//! Runs one script and shows its result.
 
 use clap::{Arg, Command};
 use serde_json::{Value, json};
@@ -22,7 +22,8 @@ use crate::{
     text::escape,
 };
 
-/// How long the command waits for its messages to be sent; others are sent later.
+/// How long the command waits for its messages to be sent. Messages that are not sent by then wait
+/// in the outbox.
 const DELIVERY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) fn command() -> Command {
@@ -51,7 +52,7 @@ pub(super) fn run(context: &Context, name: &str, words: &[String]) -> Result<u8>
     in_runtime(|cancellation| perform(context, script, arguments, cancellation))
 }
 
-/// Runs the script in this process and shows what came of it; the exit code.
+/// Runs the script in this process and shows its result. Returns the exit code.
 async fn perform(
     context: &Context,
     script: Script,
@@ -91,7 +92,7 @@ async fn perform(
     // draws its own bar.
     let is_silent = matches!(config.daemon().choice, DaemonChoice::Socket(_));
     let spinner = is_silent.then(|| context.progress().begin(&name, None));
-    // Meanwhile, the messages that earlier runs could not send are sent.
+    // While the script runs, the messages that earlier runs could not send are sent.
     let stop = CancellationToken::new();
     let (notifier, stopped) = (context.notifier.clone(), stop.clone());
     let delivering = tokio::spawn(async move { notifier.keep_delivering(stopped).await });
@@ -104,7 +105,8 @@ async fn perform(
         &typed,
     ));
     drop(spinner);
-    // A run that was cut short may leave requests that still block: they are not waited for.
+    // A run that was cut short may leave requests that still block. The command does not wait for
+    // them.
     if !matches!(finished.status, RunStatus::Cancelled | RunStatus::TimedOut) {
         drop(environment);
         connection.close(&cancellation, |text| context.remark(text)).await;
@@ -117,7 +119,8 @@ async fn perform(
     Ok(code)
 }
 
-/// Shows a run that ended, its script's words for an empty list in place of one; its exit code.
+/// Shows a run that ended. Instead of an empty list, the script's words (`if_empty`) are shown.
+/// Returns the exit code.
 fn show(context: &Context, finished: &FinishedRun, if_empty: Option<&str>) -> u8 {
     match &finished.result {
         Err(error) => {
@@ -159,7 +162,7 @@ fn show_result(context: &Context, finished: &FinishedRun, result: &Value, if_emp
     }
 }
 
-/// Where to find out more about a run that did not go well.
+/// Shows how to find out more about a run that did not go well.
 fn look_closer(context: &Context, finished: &FinishedRun) {
     if finished.recorded && finished.status != RunStatus::Done {
         context.remark(&format!(
@@ -169,7 +172,7 @@ fn look_closer(context: &Context, finished: &FinishedRun) {
     }
 }
 
-/// What a dry run would have done, in order.
+/// Shows the steps of a dry run, in order.
 fn show_plan(context: &Context, finished: &FinishedRun) {
     let Some(plan) = finished.plan.as_ref().filter(|_| !context.flags.json) else { return };
     if plan.is_empty() {

@@ -1,4 +1,4 @@
-//! `runs`: what ran, what came of it, and how to end what still runs.
+//! `runs`: lists runs, shows a run and its log, and cancels a run.
 
 use std::{
     io::{self, Write as _},
@@ -29,13 +29,13 @@ use crate::{
     units::{format_duration, format_size},
 };
 
-/// How often a log that is followed is read.
+/// How often a followed log is read.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 /// How long `cancel` waits for the run to end.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many lines of a log are read at a time.
 const PAGE: usize = 1_000;
-/// The most columns that script and arguments of a run take in a list.
+/// How many columns the script and the arguments of a run may take in a list.
 const CALL_WIDTH: usize = 48;
 
 /// The command for help, completion and parsing.
@@ -92,7 +92,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn runs(context: &Context, matches: &ArgMatches) -> Result<u8> {
     let store = Store::new(&context.config.data_dir);
-    // A store that can only be read shows them so all the same.
+    // A store that can only be read shows those runs as interrupted as well.
     if let Err(error) = store.mark_interrupted() {
         log::debug!("interrupted runs are not marked: {error}");
     }
@@ -168,7 +168,7 @@ fn style(status: RunStatus) -> Option<Style> {
     }
 }
 
-/// How it was called, as one would type it.
+/// The script and the arguments of a run, as a person would type them.
 fn call(run: &RunRecord) -> String {
     std::iter::once(run.script.clone()).chain(run.words()).collect::<Vec<_>>().join(" ")
 }
@@ -177,7 +177,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// How long it took, or has taken so far.
+/// How long the run took, or has taken so far.
 fn took(run: &RunRecord, now: Timestamp) -> String {
     let length = match (run.took, run.status) {
         (Some(took), _) => took,
@@ -193,7 +193,7 @@ fn took(run: &RunRecord, now: Timestamp) -> String {
     }
 }
 
-/// What went wrong, in one line.
+/// The errors of a run in one line.
 fn what_failed(run: &RunRecord) -> String {
     if let Some(error) = &run.error {
         return diagnostic::from_json(error).to_string();
@@ -263,7 +263,7 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
     Ok(0)
 }
 
-/// What is known of a run, a line a fact.
+/// The record of a run for a person, with one fact in each line.
 fn facts(run: &RunRecord, now: &Zoned, colour: bool) -> String {
     let zoned = |time: Timestamp| moment(time, now);
     let status = run.status.as_str();
@@ -319,7 +319,8 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
     let json = context.flags.json;
     let (mut behind, mut all) = (0, Vec::new());
     loop {
-        // Looked at before the lines: what was said before the end is read after it was seen.
+        // The status is read before the lines. So after the end was seen, one more read gets all
+        // lines before the end.
         let ended = !run.status.is_open();
         loop {
             let lines = store.lines(&run.id, behind, PAGE)?;
@@ -355,7 +356,7 @@ fn log_of(context: &Context, store: &Store, id: &str, follow: bool) -> Result<u8
     Ok(0)
 }
 
-/// Lines of a log on standard output; an error where its reader went away.
+/// Prints lines of a log on standard output. The error is that the reader went away.
 fn print(lines: &[Line], json: bool, colour: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for line in lines {
@@ -425,13 +426,13 @@ fn cancel(context: &Context, store: &Store, id: &str) -> Result<u8> {
         RunStatus::Waiting | RunStatus::Running => {
             say(format!("run {} ends when what it is at is over", run.id))
         }
-        // It got to its end first.
+        // The run ended before it could be cancelled.
         other => return Err(ended(other)),
     }
     Ok(0)
 }
 
-/// Who asks, for the record: the user and the host.
+/// The user and the host that ask to cancel a run, for the record.
 fn requester() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()

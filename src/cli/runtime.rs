@@ -1,4 +1,4 @@
-//! The runtime of a command that works asynchronously, and the signals that end it.
+//! The runtime of an asynchronous command, and the signals that end the command.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,8 +7,8 @@ use crate::{
     logging,
 };
 
-/// Runs the work in a runtime of its own; Ctrl-C and SIGTERM cancel the token. Threads that still
-/// block at the end are left behind: the daemon finishes their work or cleans up at its next start.
+/// Runs the work in a new runtime. Ctrl-C and SIGTERM cancel the token. Threads that still block at
+/// the end are left behind: the daemon finishes their work or cleans up at its next start.
 pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> Result<u8> {
@@ -26,7 +26,7 @@ pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
     code
 }
 
-/// The first signal asks the run to end, the second ends the process.
+/// Watches for signals: the first asks the run to end, the second ends the process.
 async fn watch_signals(cancellation: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -49,7 +49,7 @@ async fn watch_signals(cancellation: CancellationToken) {
     }
 }
 
-/// The error of a run that was ended from outside while something other than a script ran.
+/// The error of a command that a signal ended while no script ran.
 pub(super) fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "cancelled")
 }

@@ -1,4 +1,4 @@
-//! The clap command of a script, made from what the script declares.
+//! The clap command of a script, made from the script's declarations.
 
 use clap::{Arg, ArgAction, Command};
 
@@ -40,8 +40,8 @@ fn argument(parameter: &Parameter) -> Arg {
     }
 }
 
-/// The flags that every command knows, for help and completion: `command_words` reads them before
-/// clap sees the words.
+/// The flags of every command, for help and completion. `command_words` reads these flags before
+/// clap gets the words.
 pub(super) fn common_flags() -> Vec<Arg> {
     let switch = |name: &'static str| {
         Arg::new(name)

@@ -17,7 +17,7 @@ use crate::{
     text::Style,
 };
 
-/// What a new script looks like.
+/// The text of a new script.
 const TEMPLATE: &str = include_str!("template.rhai");
 
 pub(super) fn command() -> Command {
@@ -117,7 +117,7 @@ fn show(context: &Context, name: &str) -> Result<u8> {
     Ok(0)
 }
 
-/// Checks these files, or every script there is; 1 where one is broken.
+/// Checks these files, or all scripts. Returns 1 if one is broken.
 fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
     let library = app::library(&context.config)?;
     let checked: Vec<(String, Result<script::Script>)> = if files.is_empty() {
@@ -149,12 +149,12 @@ fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
     Ok(u8::from(broken > 0))
 }
 
-/// Begins a script of the user's own.
+/// Makes a new script from the template, in the user's folder.
 fn new(context: &Context, name: &str) -> Result<u8> {
     script::library::check_name(name)?;
     let folder = match &context.config.scripts_dir {
         Some(folder) => {
-            // Whoever names a folder of scripts and begins the first one wants both.
+            // A user who configures a folder of scripts and makes the first script wants both.
             std::fs::create_dir_all(folder).map_err(|error| {
                 Error::io(format_args!("cannot make the folder \"{}\"", folder.display()), &error)
             })?;

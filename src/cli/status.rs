@@ -1,4 +1,4 @@
-//! `status`: is everything safe? What a person looks at first.
+//! `status`: shows whether everything is safe.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// 0 where all is well, 1 where something is wrong.
+/// Shows the status. Returns 0 if all is well, 1 if something is wrong.
 pub(super) async fn status(
     context: &Context,
     matches: &ArgMatches,
@@ -49,8 +49,7 @@ pub(super) async fn status(
     let served = serve::is_served(config).await;
     let mut crontab_problem = None;
     let source = Source::find(config);
-    // Where `serve` was not started, the crontab that comes with the program says nothing of when
-    // backups are due.
+    // If `serve` was never started, the built-in crontab does not say when backups are due.
     let entries = if served != Some(false) || source != Source::BuiltIn {
         let checked = source.check(&crontab::surroundings(context));
         if !checked.errors.is_empty() {
@@ -93,7 +92,7 @@ pub(super) async fn status(
     Ok(u8::from(!report.ok))
 }
 
-/// Looks at the daemons that these entries use; connections are closed when all were looked at.
+/// Makes a report on the daemons that these entries use. All connections are closed at the end.
 async fn look(
     context: &Context,
     entries: &[Arc<CrontabEntry>],
@@ -116,7 +115,7 @@ async fn look(
     looked
 }
 
-/// Forgets a volume that is gone: it is not missed any more.
+/// Forgets a volume that was removed, so that it is not reported as missing any more.
 async fn forget(context: &Context, volume: &str, cancellation: &CancellationToken) -> Result<u8> {
     let checked = Source::find(&context.config).check(&crontab::surroundings(context));
     let store = Store::new(&context.config.data_dir);
@@ -188,7 +187,7 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     }
 }
 
-/// Whether everything is safe, in one sentence.
+/// One sentence that says whether everything is safe, with its style.
 fn headline(report: &Report) -> (String, Style) {
     let volumes = &report.volumes;
     let wrong = volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
@@ -205,7 +204,7 @@ fn headline(report: &Report) -> (String, Style) {
     }
 }
 
-/// A table of the volumes, and below it the problems of each in full: a table cuts them.
+/// Shows a table of the volumes. The problems follow in full, because the table cuts them.
 fn show_volumes(volumes: &[VolumeStatus], now: Timestamp, width: Option<usize>, colour: bool) {
     let columns = [
         Column::left("VOLUME"),

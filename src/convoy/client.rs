@@ -34,7 +34,7 @@ use super::{
     Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
     Snapshot, Volume, identity,
 };
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use answer::Used;
 pub(crate) use call::Deadlines;
 use call::{Call, pauses};
@@ -65,8 +65,6 @@ pub(crate) struct Client {
     wait: Wait,
     /// Set once the socket was found.
     identity: OnceLock<String>,
-    /// Set by the first answer; they do not change.
-    capabilities: OnceLock<Capabilities>,
 }
 
 impl fmt::Debug for Client {
@@ -79,7 +77,7 @@ impl Client {
     /// A client of the socket in `options`. Nothing is sent yet.
     pub(crate) fn new(options: ClientOptions) -> Self {
         let wait: Wait = Arc::new(|pause| Box::pin(tokio::time::sleep(pause)));
-        Self { options, wait, identity: OnceLock::new(), capabilities: OnceLock::new() }
+        Self { options, wait, identity: OnceLock::new() }
     }
 
     fn deadlines(&self) -> &Deadlines {
@@ -201,12 +199,14 @@ impl Daemon for Client {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        if let Some(known) = self.capabilities.get() {
-            return Ok(*known);
-        }
         let call = self.get("/capabilities", None, self.deadlines().quick_read);
-        let capabilities = self.beyond_convoy(call).await?.unwrap_or(Capabilities::CONVOY);
-        Ok(*self.capabilities.get_or_init(|| capabilities))
+        match self.json(call).await {
+            // Whatever refuses the request or answers something else has none of our routes.
+            Err(error) if error.status.is_some() || error.kind == ErrorKind::Protocol => {
+                Ok(Capabilities::CONVOY)
+            }
+            answer => answer,
+        }
     }
 
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {

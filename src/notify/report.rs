@@ -31,6 +31,8 @@ pub(crate) struct RunReport {
     pub(crate) read_only: bool,
     /// The effects that the script declares.
     pub(crate) does: Vec<Effect>,
+    /// Whether the script has a parameter `volume`, which stands for every volume if left out.
+    pub(crate) takes_volume: bool,
     /// The volumes that the run backed up to the configured destination, each proven good.
     pub(crate) backed_up: BTreeSet<String>,
     /// The daemon and the destination of the run; `None` if no daemon was reached.
@@ -137,7 +139,9 @@ impl RunReport {
     /// The good backups of the run, which may resolve problems.
     pub(super) fn good_backups(&self) -> BackedUp {
         let mut volumes = self.backed_up.clone();
+        // A script without the parameter may have backed up some volumes only.
         if self.does.contains(&Effect::Backup)
+            && self.takes_volume
             && self.status == RunStatus::Done
             && !self.dry_run
             && !volumes.is_empty()
@@ -221,6 +225,7 @@ pub(super) mod tests {
             dry_run: false,
             read_only: false,
             does: vec![Effect::Backup],
+            takes_volume: true,
             backed_up: BTreeSet::new(),
             daemon_and_destination: Some("daemon vfs:///backups".into()),
             started: "2026-11-23T07:42:00Z".parse().unwrap(),

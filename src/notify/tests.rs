@@ -182,6 +182,25 @@ fn a_good_backup_by_any_run_resolves_the_failures_of_others_and_reports_it_once(
 }
 
 #[test]
+fn a_script_that_backs_up_some_volumes_makes_up_for_no_failed_backup_of_every_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    let (notifier, _) = notifier(folder.path(), &[]);
+    // A backup of every volume that found no daemon.
+    let mut nothing = failed(&[]);
+    nothing.status = RunStatus::Failed;
+    nothing.error = Some(Error::new(ErrorKind::Unreachable, "there is no daemon"));
+    notifier.on_run_end(&nothing);
+    let mut some = failed(&[]);
+    (some.script, some.takes_volume) = ("nightly".into(), false);
+    some.backed_up = ["vol1".to_owned()].into();
+    notifier.on_run_end(&some);
+    assert_eq!(notifier.problems().unwrap().len(), 1, "other volumes may not be backed up");
+    (some.script, some.takes_volume) = ("my-backup".into(), true);
+    notifier.on_run_end(&some);
+    assert_eq!(notifier.problems().unwrap().len(), 0);
+}
+
+#[test]
 fn a_run_that_fails_otherwise_still_ends_what_its_good_backups_make_up_for() {
     let folder = tempfile::tempdir().unwrap();
     let (notifier, _) = notifier(folder.path(), &[]);

@@ -1,14 +1,14 @@
-//! Columns that line up, whatever is in the cells.
+//! Tables with aligned columns, whatever the cells contain.
 
 use crate::text::{Style, cut, escape, styled, width};
 
-/// Between two columns.
+/// How many spaces are between two columns.
 const GAP: usize = 2;
 
-/// A column that is cut keeps so many columns of the terminal.
+/// The narrowest that a column is cut to, in columns of the terminal.
 const NARROWEST: usize = 12;
 
-/// A column's heading, and how its cells are set.
+/// A column: the heading, and how its cells are aligned and cut.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     heading: &'static str,
@@ -17,23 +17,23 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// Set to the left and never cut: names, URLs, whatever is copied from the screen.
+    /// A column that is aligned left and never cut: names, URLs, anything that people copy.
     pub(crate) const fn left(heading: &'static str) -> Self {
         Self { heading, right: false, may_be_cut: false }
     }
 
-    /// Set to the right and never cut: numbers.
+    /// A column that is aligned right and never cut: numbers.
     pub(crate) const fn right(heading: &'static str) -> Self {
         Self { heading, right: true, may_be_cut: false }
     }
 
-    /// Set to the left, and cut where the terminal is too narrow: words.
+    /// A column that is aligned left, and cut if the terminal is too narrow: words.
     pub(crate) const fn words(heading: &'static str) -> Self {
         Self { heading, right: false, may_be_cut: true }
     }
 }
 
-/// What stands in one place of a table.
+/// A cell of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cell {
     text: String,
@@ -41,7 +41,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// The same text in this style, where colour was asked for.
+    /// The cell in a style, which shows only with colour.
     #[must_use]
     pub(crate) fn styled(mut self, style: Style) -> Self {
         self.style = Some(style);
@@ -55,9 +55,9 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// Rows under headings. Control characters in cells are escaped; an empty cell shows `-`. Where
-/// `width` columns are too few, the columns of words are cut, the widest first; what must not be
-/// cut stays whole, and the terminal wraps it.
+/// Rows under headings. Control characters in cells are escaped, and an empty cell shows `-`. If
+/// `width` is too narrow, the columns of words are cut, the widest first. The other columns stay
+/// whole, and the terminal wraps them.
 pub(crate) fn table(
     columns: &[Column],
     rows: Vec<Vec<Cell>>,

@@ -42,6 +42,8 @@ pub(crate) struct FinishedRun {
     pub(crate) read_only: bool,
     /// The effects that the script declares in `DOES`.
     pub(crate) does: Vec<Effect>,
+    /// Whether the script has a parameter `volume`, which stands for every volume if left out.
+    pub(crate) takes_volume: bool,
     /// The volumes that the run backed up to the configured destination, each backup proven good.
     /// Empty in a dry run.
     pub(crate) backed_up: BTreeSet<String>,
@@ -80,6 +82,7 @@ impl FinishedRun {
             began: true,
             read_only: false,
             does: Vec::new(),
+            takes_volume: false,
             backed_up: BTreeSet::new(),
         }
     }
@@ -90,7 +93,7 @@ impl FinishedRun {
             (RunStatus::Done, _) => 0,
             (RunStatus::Partial, _) => 3,
             (_, Err(error)) => error.exit_code(),
-            // Every volume failed. If all failed for the same busy lock, the code still says "try later".
+            // Every volume failed. If all failed at a busy lock, the code still says "try later".
             (_, Ok(_))
                 if self.failures.iter().all(|failure| failure.code == ErrorKind::Busy.code()) =>
             {

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | asked | [`RunRequest`] | the command line, the crontab or HTTP says what to run |
 //! | queued | [`QueuedRun`] | [`enqueue`] gives an id, a ticket of the [`RunQueue`] and a record |
-//! | running | `DueRun` | guards, dry run and deadline, the script on a thread of its own |
+//! | running | `DueRun` | guards, dry run and deadline, the script on a thread |
 //! | ended | [`FinishedRun`] | status, result, failures |
 //! | recorded | [`record::RunRecord`] | in the [`Store`], by the [`Recorder`] |
 //! | alerted | `notify::RunReport` | the notifier decides which alerts to send |

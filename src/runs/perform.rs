@@ -50,7 +50,9 @@ impl DueRun {
             self.announce();
         }
         let lost = self.lost_record();
-        let (read_only, does) = (self.request.script.read_only, self.request.script.does.clone());
+        let script = &self.request.script;
+        let (read_only, does) = (script.read_only, script.does.clone());
+        let takes_volume = script.parameters.iter().any(|parameter| parameter.name == "volume");
         let work = move || self.work(host, &guards, dry_run.as_deref(), start);
         let finished = match script::threads::run(work) {
             Ok(working) => working
@@ -60,7 +62,7 @@ impl DueRun {
         };
         let finished = finished
             .unwrap_or_else(|error| FinishedRun::new(&lost, Err(error), None, start.elapsed()));
-        FinishedRun { began, read_only, does, ..finished }
+        FinishedRun { began, read_only, does, takes_volume, ..finished }
     }
 
     fn dry_run(&self) -> Option<Arc<DryRun>> {
@@ -170,8 +172,8 @@ impl DueRun {
         missing::error(&store.volumes().ok()?, &guards.identity())
     }
 
-    /// Adds to the error who cancelled the run. The end of the program interrupts a run; it does not
-    /// cancel the run.
+    /// Adds to the error who cancelled the run. The end of the program interrupts a run and does
+    /// not cancel it.
     fn explain_cancellation(&self, finished: &mut FinishedRun) {
         let Err(error) = &mut finished.result else { return };
         if error.kind != ErrorKind::Cancelled {
@@ -199,8 +201,8 @@ impl DueRun {
         let record = finished::ended_record(self.record, finished, &observed, now);
         let observed = finished.plan.is_none().then(|| (guards.identity(), observed));
         let read_only = self.request.script.read_only;
-        // Clients ask for lists over HTTP often, and rarely look up their records: so the record may
-        // come later.
+        // Clients ask for lists over HTTP often, and rarely look up their records. So the record
+        // may come later.
         let end = if read_only && self.request.trigger == Trigger::Http {
             Recording::end_soon
         } else {

@@ -1,5 +1,5 @@
-//! The queue of runs: limits how many runs go on at a time. The rest wait in the order in which they
-//! came, whatever started them.
+//! The queue of runs: limits how many runs go on at a time. The rest wait in the order in which
+//! they came, whatever started them.
 
 use std::{
     fmt,

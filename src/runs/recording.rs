@@ -62,7 +62,7 @@ const WRITE_GAP: Duration = Duration::from_millis(5);
 /// How many messages are taken for one write.
 const MESSAGES_BATCH: usize = 1_000;
 
-/// Writes the runs of this process into a store, on a thread that ends when the recorder is dropped.
+/// Writes the runs of this process into a store, on a thread that ends when this is dropped.
 pub(crate) struct Recorder {
     store: Arc<Store>,
     messages: Sender<Message>,
@@ -119,7 +119,7 @@ struct End {
 
 /// What waits until an end is written.
 enum Waiting {
-    /// The run, which is told whether the end is written.
+    /// The run. The sender tells it whether the end is written.
     Run(Sender<bool>),
     /// Nothing waits: the end is counted until it is written.
     Nothing { _counted: Option<UnwrittenEnd> },

@@ -109,11 +109,54 @@ CREATE TABLE totals (
 
 /// The declarations of a run's script. Of a run before this step, only the script's name is known:
 /// the step assumes what the default script of that name declares.
+///
+/// The step makes the table anew: a column that is added stands behind the large ones, and lists
+/// would read those too.
 const DOES: &str = "
-ALTER TABLE runs ADD COLUMN read_only INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE runs ADD COLUMN does TEXT NOT NULL DEFAULT '[]';
-UPDATE runs SET read_only = 1 WHERE script IN ('backups', 'volumes');
-UPDATE runs SET does = json_array(script) WHERE script IN ('backup', 'snapshot', 'prune');
+CREATE TABLE new_runs (
+    id TEXT NOT NULL PRIMARY KEY,
+    script TEXT NOT NULL,
+    status TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    dry_run INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    ended INTEGER,
+    took INTEGER,
+    digest TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    host TEXT NOT NULL,
+    process INTEGER NOT NULL,
+    boot TEXT NOT NULL,
+    entry_key TEXT,
+    entry_line INTEGER,
+    bytes INTEGER,
+    lines_left_out INTEGER NOT NULL DEFAULT 0,
+    cancel_by TEXT,
+    cancel_at INTEGER,
+    interruption_told INTEGER NOT NULL DEFAULT 0,
+    routine INTEGER NOT NULL DEFAULT 0,
+    read_only INTEGER NOT NULL DEFAULT 0,
+    does TEXT NOT NULL DEFAULT '[]',
+    reason TEXT,
+    arguments TEXT NOT NULL,
+    volumes_done TEXT NOT NULL,
+    error TEXT,
+    failures TEXT NOT NULL,
+    plan TEXT,
+    result TEXT
+);
+INSERT INTO new_runs (rowid, id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process,
+    boot, entry_key, entry_line, bytes, lines_left_out, cancel_by, cancel_at, interruption_told, routine, read_only, does,
+    reason, arguments, volumes_done, error, failures, plan, result)
+SELECT rowid, id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot, entry_key,
+    entry_line, bytes, lines_left_out, cancel_by, cancel_at, interruption_told, routine, script IN ('backups', 'volumes'),
+    CASE WHEN script IN ('backup', 'snapshot', 'prune') THEN json_array(script) ELSE '[]' END,
+    reason, arguments, volumes_done, error, failures, plan, result
+FROM runs ORDER BY rowid;
+DROP TABLE runs;
+ALTER TABLE new_runs RENAME TO runs;
+CREATE INDEX runs_unfinished ON runs (status) WHERE status IN ('running', 'waiting', 'interrupted');
+CREATE INDEX runs_routine ON runs (id) WHERE routine;
 ";
 
 /// The version of a store; 0 for a new file.

@@ -108,7 +108,7 @@ async fn what_the_guards_saw_is_kept_whatever_the_script_says_of_it() {
     assert_eq!(error["location"]["line"], 1, "{error}");
     assert_eq!(bench.store.volumes().unwrap()[0].good_backups.len(), 1);
 
-    // A backup that does not prove good is none, whatever the script returns.
+    // A backup that is not proven good does not count, whatever the script returns.
     bench.daemon.fault("create_backup", Fault::AnswersSuccessOnly);
     let text = "fn main(args) { try { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); } catch { } [#{ URL: \"vfs:///b\" }] }";
     let (finished, _) = bench.run(request(text)).await;

@@ -1,16 +1,15 @@
-//! Decides what to do at a moment: which entries are due, which wait, which run. Pure: times in,
-//! actions out.
+//! Decides what to do at a moment: which entries are due, wait or run. Pure: times in, actions out.
 //!
 //! The rules:
-//! - No entry overlaps itself. A tick while the entry's run before waits or goes on is missed, and
-//!   the log says so.
-//! - Only so many runs go on at a time; the rest wait in the order in which they came. A run that a
-//!   person asks for does not wait here: it joins the queue of all runs at once.
-//! - Ticks that were missed while the program was down or the machine slept are made up for by one
-//!   run, after a short random delay. So is a run that was cut off with the program. Where that
-//!   second run is cut off as well, it is given up: it may be what ends the program.
-//! - A tick that ran is not repeated where the clock is put back by up to three hours (as cron(8)
-//!   has it). A clock that is put back further was wrong before: due times are counted anew.
+//! - An entry never overlaps itself. A tick is missed while the entry's run before waits or goes
+//!   on, and the log says so.
+//! - The number of runs at a time is limited. The rest wait in the order in which they came. A run
+//!   that a person starts does not wait here: it joins the queue of all runs at once.
+//! - One run makes up for all ticks that were missed while the program was down or the machine
+//!   slept, after a short random delay. A run that was cut off with the program is made up for as
+//!   well. If that second run is cut off too, it is given up: the run may be what ends the program.
+//! - A tick that ran is not repeated if the clock is put back by up to three hours, as in cron(8).
+//!   A clock that is put back further was wrong before: due times are counted anew.
 
 use std::{
     cmp::Reverse,
@@ -50,15 +49,16 @@ struct State {
     missed: u64,
 }
 
-/// A random length of time up to this one.
+/// Returns a random duration up to the given one.
 pub(crate) type Random = Box<dyn Fn(Duration) -> Duration + Send>;
 
 pub(crate) struct Board {
     states: HashMap<String, State>,
-    /// When something is to be done for an entry, with the entry's line and key. Times that no
-    /// longer hold are skipped.
+    /// The times at which an entry needs something, with the entry's line and key. Outdated times
+    /// are skipped.
     wakes: BinaryHeap<Reverse<(Timestamp, usize, String)>>,
-    /// The keys of all paused entries, also of such that the crontab does not have at the moment.
+    /// The keys of all paused entries, including those that the crontab does not have at the
+    /// moment.
     paused: BTreeSet<String>,
     queue: VecDeque<(Arc<CrontabEntry>, Due)>,
     running: HashMap<String, (Arc<CrontabEntry>, Due)>,
@@ -77,6 +77,9 @@ impl std::fmt::Debug for Board {
             .finish_non_exhaustive()
     }
 }
+
+/// The times that the store remembers of the entry with this key.
+type RememberedTimes<'a> = &'a dyn Fn(&str) -> Option<EntryTimes>;
 
 impl Board {
     pub(crate) fn new(
@@ -98,16 +101,15 @@ impl Board {
         }
     }
 
-    /// Follows this crontab from now on. Entries that the crontab before had, too, keep their
-    /// state.
+    /// Follows this crontab from now on. Entries that were in the crontab before keep their state.
     ///
-    /// `remembered` is given at the program's start only: a line that is new in the crontab has
-    /// missed nothing.
+    /// `remembered` is given only when the program starts: a line that was added later has missed
+    /// nothing.
     pub(crate) fn follow(
         &mut self,
         crontab: &Crontab,
         now: Timestamp,
-        remembered: Option<&dyn Fn(&str) -> Option<EntryTimes>>,
+        remembered: Option<RememberedTimes<'_>>,
     ) -> Vec<Action> {
         let mut before = std::mem::take(&mut self.states);
         let mut actions = Vec::new();
@@ -168,7 +170,7 @@ impl Board {
             actions.push(Action::GiveUp(entry.clone(), due, why));
         }
         if let Some(overdue) = entry.schedule.latest_until(now).filter(|due| *due > last) {
-            // This run also stands for the one that was cut off.
+            // This run also makes up for the one that was cut off.
             self.overdue(&mut state, overdue, now, actions);
         } else if let Some(EntryRun { due, .. }) = cut_off.filter(|_| given_up.is_none()) {
             self.make_up(&mut state, Due { time: due, before: Before::CutOff }, now);
@@ -197,7 +199,7 @@ impl Board {
         state.delayed = Some((now + self.delay(MAKE_UP_DELAY_LIMIT, now, state.next), due));
     }
 
-    /// A random delay, less than half of what is left until the entry is due again.
+    /// A random delay of at most half the time until the entry is due again.
     fn delay(&self, longest: Duration, now: Timestamp, next: Option<Timestamp>) -> Duration {
         let left = next.map_or(longest, |next| {
             Duration::try_from(next.duration_since(now)).unwrap_or_default() / 2
@@ -206,7 +208,7 @@ impl Board {
         if bound.is_zero() { bound } else { (self.random)(bound).min(bound) }
     }
 
-    /// What is to be done now.
+    /// Returns what is to be done now.
     pub(crate) fn advance(&mut self, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.ending {
@@ -245,17 +247,17 @@ impl Board {
             }
             return;
         };
-        // A delay ends long before the next tick, unless the machine slept: then the next tick
+        // A delay ends long before the next tick, unless the machine slept. Then the next tick
         // stands for both.
         state.delayed = None;
-        // Several ticks may have passed while the machine slept: the last of them stands for all.
+        // Several ticks may have passed while the machine slept. The last of them stands for all.
         let due = state.entry.schedule.latest_until(now).unwrap_or(due).max(due);
         state.next = state.entry.schedule.next_after(now.max(due));
         if state.queued || self.running.contains_key(&state.entry.key) {
             state.missed += 1;
             actions.push(Action::Missed(state.entry.clone(), due, Missed::StillRunning));
-            // A queued run is made up for, should the program end before its turn: so only the tick
-            // of a running entry is remembered.
+            // If the program ends before a queued run begins, the next start makes up for the run.
+            // So only the tick of a running entry is remembered.
             if !state.queued {
                 actions.push(Action::Remember(state.entry.clone(), due));
             }
@@ -298,7 +300,7 @@ impl Board {
         }
     }
 
-    /// An entry's run has ended: the next that waits may start.
+    /// Notes that an entry's run has ended. The next waiting run may start.
     pub(crate) fn finished(&mut self, key: &str) -> Vec<Action> {
         self.running.remove(key);
         let mut actions = Vec::new();
@@ -308,12 +310,12 @@ impl Board {
         actions
     }
 
-    /// An entry is wanted now, whether it is due or not: it counts as running from here on, and is
-    /// to be started for this time. `None` where there is no such entry.
+    /// Marks an entry as running, because a person starts it now. The caller has to start the run.
+    /// `None`: there is no such entry.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where it runs or waits already, [`ErrorKind::Cancelled`] where nothing
-    /// is started any more.
+    /// [`ErrorKind::Busy`] if the entry runs or waits already, [`ErrorKind::Cancelled`] if the
+    /// program is ending.
     pub(crate) fn run_now(
         &mut self,
         key: &str,
@@ -333,7 +335,7 @@ impl Board {
             )
             .with_hint("\"GET /api/runs?status=running\" lists what runs"));
         }
-        // This run also stands for one that waits for its delay.
+        // This run also stands for a run that waits for its delay.
         let before = state.delayed.take().map_or(Before::NotDue, |(_, due)| due.before);
         let (entry, due) = (state.entry.clone(), Due { time: now, before });
         state.last = Some(now);
@@ -341,8 +343,8 @@ impl Board {
         Ok(Some((entry, due)))
     }
 
-    /// Does not start this entry at its times any more; what runs goes on. Whether there is such an
-    /// entry.
+    /// Pauses an entry: it is not started when it is due. A run that goes on is not stopped.
+    /// Returns whether there is such an entry.
     pub(crate) fn pause(&mut self, key: &str) -> bool {
         let Some(state) = self.states.get_mut(key) else { return false };
         (state.next, state.delayed, state.queued) = (None, None, false);
@@ -351,8 +353,8 @@ impl Board {
         true
     }
 
-    /// Starts this entry at its times again; those that have passed meanwhile are not made up for.
-    /// `None` where there is no such entry.
+    /// Resumes an entry. Ticks that passed while it was paused are not made up for. `None`: there
+    /// is no such entry.
     pub(crate) fn resume(&mut self, key: &str, now: Timestamp) -> Option<Vec<Action>> {
         let mut state = self.states.remove(key)?;
         let mut actions = Vec::new();
@@ -365,13 +367,13 @@ impl Board {
         Some(actions)
     }
 
-    /// The keys of the entries that are paused.
+    /// The keys of the paused entries.
     pub(crate) fn paused(&self) -> &BTreeSet<String> {
         &self.paused
     }
 
-    /// Starts nothing more. Those that waited are dropped; since their time is not remembered, the
-    /// next start makes up for them.
+    /// Starts no further run. Waiting runs are dropped and returned. Their due times are not
+    /// remembered, so the next start of the program makes up for them.
     pub(crate) fn end(&mut self) -> Vec<(Arc<CrontabEntry>, Due)> {
         self.ending = true;
         self.wakes.clear();
@@ -384,17 +386,17 @@ impl Board {
         dropped
     }
 
-    /// Whether nothing more is started.
+    /// Whether no further run is started.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending
     }
 
-    /// What runs.
+    /// The entries that run, with their due times.
     pub(crate) fn running(&self) -> impl Iterator<Item = &(Arc<CrontabEntry>, Due)> {
         self.running.values()
     }
 
-    /// When there is something to do next.
+    /// The next time at which there is something to do.
     pub(crate) fn wake(&self) -> Option<Timestamp> {
         self.wakes.peek().map(|Reverse((time, ..))| *time)
     }

@@ -1,4 +1,4 @@
-//! The crontab: what runs when, checked as a whole.
+//! Reads and checks a crontab as a whole.
 //!
 //! ```text
 //! CRON_TZ=Europe/Berlin
@@ -9,12 +9,13 @@
 //! @weekly                          prune --keep-daily 7 --keep-weekly 5
 //! ```
 //!
-//! Schedules are crontab(5)'s to the letter: 0 and 7 are Sunday, and where neither day field begins
-//! with `*`, either will do. Where clocks change, see [`super::timetable`]. What is different: a
-//! line names a script and not a command for a shell, so nothing is expanded, `%` has no meaning of
-//! its own, there is no field for a user, and a comment may follow behind ` #`.
+//! Schedules are exactly those of crontab(5): 0 and 7 are Sunday, and if neither day field begins
+//! with `*`, matching one of them is enough. [`super::timetable`] has the rules for changes of the
+//! clock. One thing differs: a line names a script, not a command for a shell. So nothing is
+//! expanded, `%` has no special meaning, there is no field for a user, and a comment may follow
+//! behind ` #`.
 //!
-//! All errors of a file are found at once, each with its place. A file with errors is not followed.
+//! All errors of a file are found at once, each with its location. A file with errors is refused.
 
 mod assignment;
 mod call;
@@ -40,48 +41,47 @@ use schedule::Patterns;
 use settings::LineSettings;
 pub(crate) use surroundings::Surroundings;
 
-/// Reading stops after so many errors: a file with more is no crontab.
+/// Reading stops after so many errors: a file with more of them is no crontab.
 pub(crate) const MOST_ERRORS: usize = 1_000;
 
 /// A crontab that can be followed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Crontab {
-    /// What errors call its file.
+    /// The name of the file in errors.
     pub(crate) file: String,
-    /// Its entries, in the order of their lines.
+    /// In the order of their lines.
     pub(crate) entries: Vec<Arc<CrontabEntry>>,
 }
 
-/// What was found in a file.
+/// A crontab that was read, with its errors and warnings.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// All that is right in it.
+    /// The entries without errors.
     pub(crate) crontab: Crontab,
-    /// What is wrong, each with its place; none: the crontab can be followed.
+    /// The errors, each with its location. Empty: the crontab can be followed.
     pub(crate) errors: Vec<Error>,
-    /// What is odd, and does not keep the crontab from being followed.
+    /// The warnings. The crontab can be followed all the same.
     pub(crate) warnings: Vec<Error>,
 }
 
 impl Checked {
-    /// The crontab, and what is odd about it.
+    /// The crontab with its warnings.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// All errors of the file.
     pub(crate) fn accept(self) -> Result<(Crontab, Vec<Error>), Vec<Error>> {
         if self.errors.is_empty() { Ok((self.crontab, self.warnings)) } else { Err(self.errors) }
     }
 }
 
-/// Reads a crontab's text; `file` is what errors call it. Scripts are looked up, and nothing is
-/// run.
+/// Reads a crontab's text. `file` is the file's name in errors. Scripts are loaded but not run.
 pub(crate) fn parse(text: &str, file: &str, surroundings: &Surroundings) -> Checked {
     let mut crontab = Crontab { file: file.to_owned(), entries: Vec::new() };
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let mut settings = LineSettings::new(surroundings);
     let mut patterns = Patterns::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
-    // Editors on other systems begin a file with this mark.
+    // Some editors begin a file with a byte order mark.
     for (index, text) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         let line = CrontabLine { file, number: index + 1, text };
         match read_line(&line, &mut settings, &mut patterns, &mut warnings) {
@@ -149,7 +149,7 @@ pub(crate) mod testing {
     use super::*;
     use crate::config::Config;
 
-    /// The surroundings of a test: no environment but this, UTC.
+    /// The surroundings of a test: this environment alone, and UTC.
     pub(crate) fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
         let all = environment.iter().chain(&[("HOME", "/home/test")]);
         let environment: Vec<(OsString, OsString)> =
@@ -163,7 +163,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// A crontab that is right.
+    /// A crontab without errors.
     pub(crate) fn crontab(text: &str) -> Crontab {
         parse(text, "crontab", &surroundings(&[])).accept().unwrap().0
     }

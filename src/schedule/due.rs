@@ -1,4 +1,4 @@
-//! A due time of an entry, and what becomes of it.
+//! A due time of an entry, and what happens to it.
 
 use std::{fmt, sync::Arc};
 
@@ -7,12 +7,11 @@ use jiff::Timestamp;
 use super::crontab::CrontabEntry;
 use crate::runs::EntryRun;
 
-/// Why an entry is run now.
+/// The due time that a run of an entry is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// The time for which it was due.
+    /// The due time. For an entry that a person started: the time of the start.
     pub(crate) time: Timestamp,
-    /// What became of that time before this run.
     pub(crate) before: Before,
 }
 
@@ -23,23 +22,23 @@ impl Due {
     }
 }
 
-/// What became of a due time before the run that is for it now.
+/// What happened to a due time before the run that is for it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Before {
-    /// Nothing: it is due now.
+    /// Nothing: the entry is due now.
     Nothing,
-    /// It was missed, and is made up for.
+    /// The due time was missed, and the run makes up for it.
     Missed,
-    /// Its run was cut off, and is made up for.
+    /// The run of this due time was cut off, and this run makes up for it.
     CutOff,
-    /// Nothing: the entry was not due; a person started it.
+    /// The entry was not due: a person started it.
     NotDue,
 }
 
 /// Why a tick was missed and is not made up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missed {
-    /// The entry's run before still went on, or still waited for its turn.
+    /// The entry's run before still went on, or waited for its turn.
     StillRunning,
     /// The program was down, or the machine slept, and the entry does not catch up.
     Down,
@@ -75,7 +74,7 @@ impl fmt::Display for GivenUp {
     }
 }
 
-/// What is to be done.
+/// Something that the loop has to do.
 #[derive(Debug)]
 pub(crate) enum Action {
     Start(Arc<CrontabEntry>, Due),
@@ -86,18 +85,18 @@ pub(crate) enum Action {
     Remember(Arc<CrontabEntry>, Timestamp),
 }
 
-/// An entry as a status page shows it.
+/// The state of an entry.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryStatus {
     pub(crate) entry: Arc<CrontabEntry>,
-    /// The next due time; `None` where the entry is paused or never due again.
+    /// The next due time. `None`: the entry is paused, or never due again.
     pub(crate) next: Option<Timestamp>,
-    /// The due time of the last run, also where that run goes on.
+    /// The due time of the last run, which may still go on.
     pub(crate) last: Option<Timestamp>,
     pub(crate) running: bool,
     /// The entry is due, and waits for its turn or for its random delay.
     pub(crate) waiting: bool,
     pub(crate) paused: bool,
-    /// How many ticks were missed since the program was started.
+    /// How many ticks were missed since the program started.
     pub(crate) missed: u64,
 }

@@ -1,11 +1,11 @@
-//! What runs when: the crontab, the times that its lines are due, and the loop that starts them.
+//! The schedule: the crontab, the due times of its entries, and the loop that starts them.
 //!
 //! - [`crontab`] reads and checks a whole file; [`source`] knows which file is in force.
 //! - [`timetable`] computes when a line is due, clock changes included: pure.
-//! - `board` decides what to do at a moment: pure, too. Its words for due times are in `due`.
+//! - `board` decides what to do at a moment: pure, too. `due` has its types for due times.
 //! - [`scheduler`] is the loop around the board, with a [`timer`] that tests step. `runner` is what
-//!   the loop needs of the program, `writer` the thread that writes down what the loop decides,
-//!   `view` what the rest of the program sees of it.
+//!   the loop needs from the program, `writer` the thread that writes the loop's decisions to the
+//!   store, `view` the access for the rest of the program.
 //! - [`watch`] notices that the file has changed.
 
 mod board;

@@ -1,4 +1,4 @@
-//! What the scheduler needs of the program: it runs entries, and remembers what became of them.
+//! What the scheduler needs from the program: to run entries, and to remember their due times.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,7 +20,7 @@ use crate::{
     runs::{EntryEvent, EntryTimes},
 };
 
-/// Runs what is due, and remembers.
+/// Runs entries, and remembers what happened to their due times.
 ///
 /// The loop itself only calls [`Runner::run`], and [`Runner::remembered`] and [`Runner::paused`]
 /// once before it begins. The other methods are called one after the other on the thread of the
@@ -30,9 +30,9 @@ pub(crate) trait Runner: Send + Sync + 'static {
     /// Runs an entry's script to its end, and records the run. The run ends soon after
     /// `cancellation`.
     ///
-    /// `reply` gets the run's id as soon as the run is in the queue of all runs, or the reason why
-    /// there is none. Once the run's turn has come, and before the script does anything, the runner
-    /// awaits `begins`, which records that the run began.
+    /// `reply` gets the run's id as soon as the run is in the queue of all runs, or the error if
+    /// there is no run. Once the run's turn has come, and before the script does anything, the
+    /// runner awaits `begins`, which records that the run began.
     async fn run(
         &self,
         entry: Arc<CrontabEntry>,
@@ -51,19 +51,19 @@ pub(crate) trait Runner: Send + Sync + 'static {
     }
 
     /// Remembers all of these events or none, in this order, by the entries' keys. Returns whether
-    /// it did; events that were not remembered come again.
+    /// it did. Events that were not remembered come again.
     fn remember(&self, events: &[(Arc<CrontabEntry>, EntryEvent)]) -> bool;
 
-    /// These ticks were missed and are not made up for. They are in the log already.
+    /// Takes ticks that were missed and are not made up for. The log already has them.
     fn missed(&self, missed: &[MissedTick]);
 
-    /// A crontab with errors was not taken; the one before stays in force. They are in the log
-    /// already.
+    /// Takes the errors of a changed crontab, which was refused: the crontab before stays in force.
+    /// The log already has the errors.
     fn refused(&self, errors: &[Error]) {
         let _ = errors;
     }
 
-    /// Another crontab is in force.
+    /// Takes the new crontab that is in force.
     fn followed(&self, crontab: &Crontab) {
         let _ = crontab;
     }
@@ -75,14 +75,14 @@ pub(crate) type RecordBegin = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A run that a person started, once it is in the queue of all runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StartedRun {
-    /// Its id.
+    /// The run's id.
     pub(crate) run: String,
-    /// Whether it waits for its turn.
+    /// The run waits for its turn in the queue.
     pub(crate) is_waiting: bool,
 }
 
-/// The reply to a person who started a run. Dropping it says that the run did not begin. A run that
-/// was due has an empty one (`default`).
+/// The reply to a person who started a run. Dropping the reply says that the run did not begin. A
+/// run that was due has an empty reply (`default`).
 #[derive(Debug, Default)]
 pub(crate) struct StartReply(Option<oneshot::Sender<Result<StartedRun>>>);
 
@@ -91,12 +91,12 @@ impl StartReply {
         Self(Some(reply))
     }
 
-    /// Whether a person waits for it.
+    /// Whether a person waits for the reply.
     pub(crate) fn is_awaited(&self) -> bool {
         self.0.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 
-    /// Says which run it is, or why there is none. Only the first call counts.
+    /// Sends the run, or the error if there is no run. Only the first call counts.
     pub(crate) fn send(&mut self, started: Result<StartedRun>) {
         if let Some(reply) = self.0.take() {
             // The client may be gone.
@@ -108,20 +108,17 @@ impl StartReply {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunEnd {
-    /// By itself, or because somebody wanted it to: its due time is dealt with, whatever came of
-    /// it.
+    /// The run ended by itself, or a person cancelled it. The due time is dealt with, whatever the
+    /// result.
     Ended,
-    /// With the program: the next start makes up for it.
+    /// The run ended with the program. The next start makes up for it.
     CutOff,
 }
 
 /// A tick that was missed and is not made up for.
 #[derive(Debug, Clone)]
 pub(crate) struct MissedTick {
-    /// The entry.
     pub(crate) entry: Arc<CrontabEntry>,
-    /// When it was due.
     pub(crate) due: Timestamp,
-    /// Why it was missed.
     pub(crate) why: Missed,
 }

@@ -1,8 +1,8 @@
-//! The loop that starts what is due: it waits for the next moment at which there is something to
+//! The loop that starts due entries: it waits for the next moment at which there is something to
 //! do, and does it.
 //!
-//! The `board` decides what to do. Here is what needs a runtime: waiting, running, reading the
-//! crontab again, and the end.
+//! The `board` decides what to do. This module does the work that needs a runtime: waiting,
+//! running, reading the crontab again, and ending.
 
 use std::{
     collections::HashMap,
@@ -32,25 +32,25 @@ use crate::{diagnostic::in_one_line, error::Result, runs::EntryEvent, sync::lock
 /// How long cancelled runs may take to end.
 const CANCELLED_RUN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the loop needs to know.
+/// The settings of the loop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    /// How many runs there are at a time; from 1.
+    /// How many entries may run at a time; at least 1.
     pub(crate) most_at_a_time: usize,
-    /// How long running scripts may go on after the end was asked for.
+    /// How long running scripts may go on after the program was told to end.
     pub(crate) grace: Duration,
 }
 
 /// How the loop ended.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
-    /// Runs that were cut off: they went on after the grace time, and were cancelled.
+    /// Runs that were cancelled because they went on after the grace time.
     pub(crate) cut_off: Vec<(Arc<CrontabEntry>, Due)>,
-    /// Those of them that did not end even then.
+    /// The cancelled runs that did not end in [`CANCELLED_RUN_TIMEOUT`].
     pub(crate) left_behind: Vec<(Arc<CrontabEntry>, Due)>,
 }
 
-/// The scheduler, before it is started.
+/// The scheduler. [`Scheduler::run`] is its loop.
 pub(crate) struct Scheduler {
     board: Arc<Mutex<Board>>,
     timer: Arc<dyn Timer>,
@@ -60,19 +60,19 @@ pub(crate) struct Scheduler {
     running: JoinSet<RunEnd>,
     /// Wakes the loop after a [`View`] has changed the board.
     wake: Arc<Notify>,
-    /// Which entry a task runs, and how to end it.
+    /// The entry of each task, and the token that ends its run.
     tasks: HashMap<Id, (Arc<CrontabEntry>, CancellationToken)>,
     manual_runs: mpsc::UnboundedReceiver<ManualRun>,
-    /// For [`View`]s.
+    /// The sender that [`View`]s get.
     manual_run_sender: mpsc::UnboundedSender<ManualRun>,
 }
 
-/// Reads and checks the crontab in force; it may take its time.
+/// Reads and checks the crontab in force. It may block.
 pub(crate) type Read = Arc<dyn Fn() -> Checked + Send + Sync>;
 
 impl Scheduler {
-    /// A scheduler that will follow this crontab; what was missed before now is made up for when it
-    /// runs. It reads what is remembered of the entries, for which it may wait.
+    /// A scheduler that follows this crontab. Missed ticks are made up for once it runs. This
+    /// blocks while it reads what is remembered of the entries.
     pub(crate) fn new(
         crontab: &Crontab,
         options: Options,
@@ -109,12 +109,12 @@ impl Scheduler {
             manual_runs,
             manual_run_sender,
         };
-        // These actions start no run: one that is made up for waits for its delay.
+        // These actions start no run: a run that makes up for another waits for its delay.
         scheduler.act(actions);
         scheduler
     }
 
-    /// A view that stays true while the scheduler runs.
+    /// A view of the scheduler, which stays current while the loop runs.
     pub(crate) fn view(&self) -> View {
         View {
             board: self.board.clone(),
@@ -125,7 +125,8 @@ impl Scheduler {
         }
     }
 
-    /// Starts what is due until `end`. On `reload`, the crontab is read again, while ticks go on.
+    /// Starts due entries until `end` is cancelled. On `reload`, the crontab is read again, and
+    /// ticks go on while it is read.
     pub(crate) async fn run(
         mut self,
         read: Read,
@@ -156,7 +157,7 @@ impl Scheduler {
                     }
                 }
                 () = reload.notified() => match reading {
-                    // The read that goes on may have begun before the change.
+                    // The current read may have begun before the change.
                     Some(_) => read_again = true,
                     None => {
                         let read = read.clone();
@@ -213,8 +214,8 @@ impl Scheduler {
             (self.runner.clone(), self.writer.clone(), CancellationToken::new());
         let (run_entry, token) = (entry.clone(), cancellation.clone());
         let task = self.running.spawn(async move {
-            // Recorded before the script does anything: so a run that is cut off by a crash is made
-            // up for, but only once.
+            // The beginning is recorded before the script does anything. So a run that a crash cuts
+            // off is made up for, but only once.
             let begins_entry = run_entry.clone();
             let begins = Box::pin(async move { writer.begins(begins_entry, due).await });
             runner.run(run_entry, due, begins, reply, token).await
@@ -257,8 +258,8 @@ impl Scheduler {
         }
     }
 
-    /// Lets running scripts end within the grace time, then cancels them, and waits until all is
-    /// written down.
+    /// Lets running scripts end within the grace time, then cancels them. Returns when everything
+    /// is written to the store.
     async fn end(mut self) -> Ended {
         let dropped = lock(&self.board).end();
         for (entry, due) in dropped {
@@ -269,7 +270,7 @@ impl Scheduler {
                 due.time
             );
         }
-        // Dropping the reply tells whoever waits that the run does not begin.
+        // Dropping the reply tells the waiting client that the run does not begin.
         while let Ok(ManualRun { entry, .. }) = self.manual_runs.try_recv() {
             let _ = lock(&self.board).finished(&entry.key);
         }
@@ -299,7 +300,7 @@ impl Scheduler {
         ended
     }
 
-    /// Waits until nothing runs, but no longer than this.
+    /// Waits until no entry runs, up to `longest`.
     async fn wait(&mut self, longest: Duration) {
         let timer = self.timer.clone();
         let Ok(until) = timer.now().checked_add(longest) else { return };
@@ -313,13 +314,13 @@ impl Scheduler {
 }
 
 impl Drop for Scheduler {
-    /// Runs that are left behind go on: dropping their tasks would not stop their scripts.
+    /// Detaches the runs that are left behind: dropping their tasks would not stop their scripts.
     fn drop(&mut self) {
         self.running.detach_all();
     }
 }
 
-/// The crontab, once it is read; never, where none is being read.
+/// Waits for the crontab that is being read. Waits for ever if none is.
 async fn done(
     reading: &mut Option<JoinHandle<Checked>>,
 ) -> Result<Checked, tokio::task::JoinError> {
@@ -329,7 +330,7 @@ async fn done(
     }
 }
 
-/// A random duration up to this one. The standard library's hasher is seeded by the system, which
+/// A random duration up to `longest`. The standard library's hasher is seeded by the system, which
 /// is random enough to spread runs.
 fn random(longest: Duration) -> Duration {
     let share = RandomState::new().build_hasher().finish() >> 11;

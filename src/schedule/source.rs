@@ -1,5 +1,5 @@
-//! Which crontab is in force: `BKUP_CRONTAB`; else `/etc/convoy-backups/crontab` where there is
-//! one; else the one that comes with the program.
+//! Finds the crontab in force: the file of `BKUP_CRONTAB`, else `/etc/convoy-backups/crontab` if
+//! that exists, else the built-in crontab.
 
 use std::{
     fmt,
@@ -13,21 +13,20 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Where a crontab is looked for, unless told otherwise.
+/// The path of the crontab without `BKUP_CRONTAB`.
 pub(crate) const DEFAULT_PATH: &str = "/etc/convoy-backups/crontab";
 
 /// The crontab that comes with the program.
 pub(crate) const BUILT_IN: &str = include_str!("../../crontab");
 
-/// No crontab is longer than this.
+/// The largest crontab that is read, in bytes.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A crontab's file.
+/// The source of the crontab in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A file.
     File(PathBuf),
-    /// The one that comes with the program.
+    /// The crontab that is embedded in the binary.
     BuiltIn,
 }
 
@@ -41,7 +40,7 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// The crontab in force.
+    /// Finds the source of the crontab in force.
     pub(crate) fn find(config: &Config) -> Self {
         Self::find_beside(config, Path::new(DEFAULT_PATH))
     }
@@ -49,8 +48,8 @@ impl Source {
     fn find_beside(config: &Config, usual: &Path) -> Self {
         match &config.crontab {
             Some(path) => Self::File(path.clone()),
-            // What can't be looked at may well be there: better an error than another crontab than
-            // the operator's.
+            // A file that can't be checked may well exist. An error is better than running another
+            // crontab than the operator's.
             None => match usual.symlink_metadata() {
                 Err(error)
                     if matches!(
@@ -72,11 +71,11 @@ impl Source {
         if self == Self::BuiltIn { followed.clone() } else { self }
     }
 
-    /// Its text.
+    /// Reads the text of the crontab.
     ///
     /// # Errors
-    /// A configuration error where it is missing, no file, unreadable, longer than 4 MiB, or not
-    /// text.
+    /// A configuration error if the file is missing, no regular file, unreadable, longer than 4
+    /// MiB, or not text.
     pub(crate) fn text(&self) -> Result<String> {
         match self {
             Self::BuiltIn => Ok(BUILT_IN.to_owned()),
@@ -84,12 +83,12 @@ impl Source {
         }
     }
 
-    /// Reads and checks it.
+    /// Reads and checks the crontab.
     pub(crate) fn check(&self, surroundings: &Surroundings) -> Checked {
         match self.text() {
             Ok(text) => {
                 let mut checked = crontab::parse(&text, &self.to_string(), surroundings);
-                // A file that was emptied by mistake must not end all backups without a word.
+                // A file that was emptied by mistake must not silently end all backups.
                 if checked.crontab.entries.is_empty() && checked.errors.is_empty() {
                     checked.errors.push(
                         Error::configuration(format!(
@@ -119,7 +118,7 @@ impl Source {
     }
 }
 
-/// The text of a crontab's file. What is no file is not even opened: a FIFO would wait for a
+/// Reads the text of a crontab's file. Only a regular file is opened: a FIFO would wait for a
 /// writer, and a device has no end.
 fn read(path: &Path) -> Result<String> {
     let shown = path.display();
@@ -148,7 +147,7 @@ fn read(path: &Path) -> Result<String> {
         .take(MOST_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(cannot)?;
-    // What is not text is said first: a disk image is too long as well.
+    // "Not text" comes before "too long": a disk image is both, and the first explains more.
     if bytes.contains(&0) {
         return Err(wrong("is not text: there are zero bytes in it".into())
             .with_hint("is it a crontab at all?"));

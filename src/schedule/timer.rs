@@ -1,4 +1,4 @@
-//! Waiting for a moment: the system's clock, or one that a test steps.
+//! Waits for a moment, by the system's clock or by a clock that a test steps.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Clock, SystemClock};
 
-/// A clock that can be waited for.
+/// A clock that can wait for a moment.
 #[async_trait]
 pub(crate) trait Timer: Clock {
-    /// Comes back at that moment by the clock on the wall; earlier, too, where that clock was put
-    /// back meanwhile.
+    /// Returns at this moment by the wall clock. May return earlier if the wall clock is put back
+    /// during the wait.
     async fn sleep_until(&self, time: Timestamp);
 }
 
-/// The longest sleep without a check of the wall clock: the wall clock may be set, and the machine
-/// may sleep, and the monotonic clock that sleeping goes by notices neither.
+/// The longest sleep without a check of the wall clock. Sleeping goes by the monotonic clock, which
+/// notices neither that the wall clock was set nor that the machine slept.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 #[async_trait]

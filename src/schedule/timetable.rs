@@ -1,14 +1,13 @@
-//! When a schedule is due: pure, and to the second.
+//! Computes when a schedule is due: pure, and to the second.
 //!
-//! Which times on the wall match is `croner`'s part; what becomes of them where clocks change is
-//! ours, because croner tells jobs apart by another rule than cron(8) does (`0,30 2 * * *` would be
-//! lost on the day the clocks go forward):
+//! `croner` finds the wall-clock times that match. This module decides what happens to them when
+//! clocks change, because croner's rule differs from cron(8)'s: it would lose `0,30 2 * * *` on the
+//! day the clocks go forward. The rules:
 //!
-//! - A schedule with every hour in its hour field follows the clock on the wall: `*/30 * * * *`
-//!   goes on every thirty minutes, in the repeated hour too, and has nothing to do in a skipped
-//!   one.
-//! - Any other runs once at each of its times: a time that is skipped is due at the moment of the
-//!   change, one that is repeated the first time only.
+//! - A schedule with every hour in its hour field follows the wall clock: `*/30 * * * *` goes on
+//!   every thirty minutes, also in the repeated hour, and is not due in the skipped one.
+//! - Any other schedule is due once for each of its times: a skipped time is due at the moment of
+//!   the change, a repeated time only the first time.
 
 use std::sync::Arc;
 
@@ -35,13 +34,13 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Whether a day must match both day fields: where one of them begins with `*` it must, else
-    /// either will do.
+    /// Whether a day must match both day fields. It must if one of them begins with `*`; else
+    /// matching one is enough.
     fn both_days_must_match(&self) -> bool {
         self.days.starred || self.weekdays.starred
     }
 
-    /// Whether there is such a day at all: there is no 30th of February.
+    /// Whether a day can match at all: there is no 30th of February.
     pub(crate) fn can_be_due(&self) -> bool {
         const DAYS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
         let first = self.days.values().next().unwrap_or(1);
@@ -52,8 +51,8 @@ impl Fields {
                 .any(|month| DAYS.get(month as usize - 1).is_some_and(|days| first <= *days))
     }
 
-    /// What croner makes of it. It gets plain lists of numbers: its own reading of names, steps and
-    /// stars differs here and there.
+    /// The schedule for croner. It gets plain lists of numbers, because it reads some names, steps
+    /// and stars differently.
     fn cron(&self) -> Result<Cron> {
         let list = |field: Field, all: usize| {
             let values: Vec<String> = field.values().map(|value| value.to_string()).collect();
@@ -77,8 +76,8 @@ impl Fields {
     }
 }
 
-/// The part of a schedule that does not depend on a time zone. Many lines have the same, and it is
-/// not small: it is shared.
+/// The part of a schedule that does not depend on a time zone. It is large, and many lines have the
+/// same, so they share it.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     cron: Cron,
@@ -117,19 +116,19 @@ impl Schedule {
         &self.text
     }
 
-    /// The zone whose clock on the wall it goes by.
+    /// The time zone of the schedule.
     pub(crate) fn zone(&self) -> &TimeZone {
         &self.zone
     }
 
-    /// The first due time after this one; `None` where the calendar ends (beyond the year 5000).
+    /// The first due time after `time`. `None`: the calendar ends (beyond the year 5000).
     pub(crate) fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         if self.pattern.every_hour { self.next_by_the_wall(time) } else { self.next_once(time) }
     }
 
-    /// The last due time before this one; `None` where the calendar begins.
+    /// The last due time before `time`. `None`: the calendar begins.
     pub(crate) fn previous_before(&self, time: Timestamp) -> Option<Timestamp> {
-        // Due times are whole seconds: before 12:00:00.5 is before 12:00:01.
+        // Due times are whole seconds, so "before 12:00:00.5" is the same as "before 12:00:01".
         let whole = Timestamp::from_second(time.as_second()).ok()?;
         let time = if whole < time { whole.checked_add(SECOND).ok()? } else { whole };
         if self.pattern.every_hour {
@@ -139,19 +138,19 @@ impl Schedule {
         }
     }
 
-    /// The last due time up to this one, this one included.
+    /// The last due time up to `time`, or `time` itself.
     pub(crate) fn latest_until(&self, time: Timestamp) -> Option<Timestamp> {
         self.previous_before(time.checked_add(SignedDuration::from_nanos(1)).ok()?)
     }
 
-    /// The moment at which a time on the wall is due, where each is due once.
+    /// The moment at which a wall-clock time is due, for schedules whose times are due once.
     fn moment(&self, wall: DateTime) -> Option<Timestamp> {
         match self.zone.to_ambiguous_timestamp(wall).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(wall).ok(),
             AmbiguousOffset::Fold { before, .. } => before.to_timestamp(wall).ok(),
             AmbiguousOffset::Gap { before, .. } => {
-                // By the clock as it was before, this time lies behind the change: the change is
-                // what came last before it.
+                // By the offset before the change, this time lies behind the change. So the change
+                // is the last one that precedes it.
                 let behind = before.to_timestamp(wall).ok()?;
                 self.zone
                     .preceding(behind.checked_add(SECOND).ok()?)
@@ -166,7 +165,7 @@ impl Schedule {
         loop {
             wall = self.pattern.next(wall, false)?;
             let due = self.moment(wall)?;
-            // In the second of two equal hours, its times were due in the first.
+            // In the second of two equal hours, the times were due in the first.
             if due > time {
                 return Some(due);
             }
@@ -175,7 +174,7 @@ impl Schedule {
 
     fn previous_once(&self, time: Timestamp) -> Option<Timestamp> {
         let mut wall = self.zone.to_datetime(time);
-        // After the clocks were put back, times that are later on the wall have been due already.
+        // After the clocks were put back, later wall-clock times have been due already.
         if let Some(change) = self.zone.preceding(time.checked_add(SECOND).ok()?).next()
             && time.duration_since(change.timestamp()) < SignedDuration::from_hours(24)
         {
@@ -191,7 +190,8 @@ impl Schedule {
         }
     }
 
-    /// From one change of the clock to the next, the wall and the time go alike.
+    /// The first due time after `time` for a schedule that follows the wall clock. Between two
+    /// changes of the clock, the offset is constant.
     fn next_by_the_wall(&self, time: Timestamp) -> Option<Timestamp> {
         let (mut from, mut inclusive) = (time, false);
         loop {

@@ -1,4 +1,4 @@
-//! What the scheduler knows, and what people want of it, from anywhere and at any time.
+//! Access to the scheduler for the rest of the program, from any thread at any time.
 
 use std::{
     collections::BTreeSet,
@@ -21,14 +21,14 @@ use crate::{
     sync::lock,
 };
 
-/// A run of an entry that a person asked for.
+/// A run of an entry that a person started.
 pub(super) struct ManualRun {
     pub(super) entry: Arc<CrontabEntry>,
     pub(super) due: Due,
     pub(super) reply: StartReply,
 }
 
-/// Shows what the scheduler knows, and does what people want of it, from anywhere and at any time.
+/// Shows the entries, and runs, pauses or resumes one. Clones belong to the same scheduler.
 #[derive(Clone)]
 pub(crate) struct View {
     pub(super) board: Arc<Mutex<Board>>,
@@ -45,18 +45,18 @@ impl View {
         lock(&self.board).statuses()
     }
 
-    /// Runs the entry with this key now, and comes back when the run has its place in the line;
-    /// `None` where there is no such entry.
+    /// Runs the entry with this key now, and returns when the run is in the queue of all runs.
+    /// `None`: there is no such entry.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where it runs or waits for its turn already, [`ErrorKind::Cancelled`]
-    /// where the program ends, and why the run could not begin.
+    /// [`ErrorKind::Busy`] if the entry runs or waits already, [`ErrorKind::Cancelled`] if the
+    /// program is ending, another error if the run could not begin.
     pub(crate) async fn run_now(&self, key: &str) -> Result<Option<StartedRun>> {
         let (reply, told) = oneshot::channel();
         {
             let mut board = lock(&self.board);
             let Some((entry, due)) = board.run_now(key, self.timer.now())? else { return Ok(None) };
-            // Under the lock: once the board has ended, nothing comes here any more.
+            // The board is locked: once it has ended, no run is sent any more.
             let _ = self.manual_runs.send(ManualRun { entry, due, reply: StartReply::new(reply) });
         }
         match told.await {
@@ -69,15 +69,15 @@ impl View {
         }
     }
 
-    /// Does not start the entry with this key at its times any more; `None` where there is none,
-    /// else the keys of all that are paused.
+    /// Pauses the entry with this key. Returns the keys of all paused entries. `None`: there is no
+    /// such entry.
     pub(crate) fn pause(&self, key: &str) -> Option<BTreeSet<String>> {
         let mut board = lock(&self.board);
         board.pause(key).then(|| board.paused().clone())
     }
 
-    /// Starts the entry with this key at its times again; `None` where there is none, else the keys
-    /// of all that are paused.
+    /// Resumes the entry with this key. Returns the keys of all paused entries. `None`: there is no
+    /// such entry.
     pub(crate) fn resume(&self, key: &str) -> Option<BTreeSet<String>> {
         let mut board = lock(&self.board);
         let actions = board.resume(key, self.timer.now())?;

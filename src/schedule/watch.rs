@@ -13,11 +13,11 @@ use super::source::Source;
 /// The time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// What tells one state of a file from another.
+/// Identifies one state of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stamp {
     BuiltIn,
-    /// It is not there, or can't be looked at.
+    /// The file does not exist, or can't be checked.
     Missing,
     File {
         device: u64,
@@ -39,12 +39,12 @@ fn stamp(source: &Source) -> Stamp {
     })
 }
 
-/// The states that were seen.
+/// The states of the crontab that were seen.
 #[derive(Debug)]
 struct Watch {
-    /// The state that was reported of last.
+    /// The state that was reported last.
     reported: (Source, Stamp),
-    /// The state at the last look.
+    /// The state at the last poll.
     last: (Source, Stamp),
 }
 
@@ -54,8 +54,8 @@ impl Watch {
         Self { reported: state.clone(), last: state }
     }
 
-    /// Whether there is another state to tell of. It must have lasted from the look before to this
-    /// one: a file that is still being written would be read in half.
+    /// Whether there is a new state to report. A new state is reported at the second poll that sees
+    /// it, because a file that is still being written would be read half.
     fn poll(&mut self, source: Source) -> bool {
         let state = (source.clone(), stamp(&source));
         let is_new = state != self.reported && state == self.last;
@@ -67,8 +67,8 @@ impl Watch {
     }
 }
 
-/// Tells `reload` when the crontab has changed, or another one is in force, until it is reported to
-/// end.
+/// Notifies `reload` when the crontab has changed or another file is in force, until `end` is
+/// cancelled.
 pub(crate) async fn watch(find: impl Fn() -> Source, reload: Arc<Notify>, end: CancellationToken) {
     let mut watch = Watch::new(find());
     loop {

@@ -1,10 +1,10 @@
-//! Writes down what the scheduler's loop decides, on a thread of its own, so that the loop waits
+//! Writes the decisions of the scheduler's loop to the store, on a separate thread: the loop waits
 //! neither for the store nor for a file.
 //!
-//! The thread takes all that has come in meanwhile as one batch, so that a thousand entries are one
-//! transaction: first the times, for which runs wait, then the missed ticks, then the news of the
-//! crontab, each kind in its order. Times that can't be written, because another process holds the
-//! store, are tried again with the next batch.
+//! The thread takes everything that has come in as one batch, so that a thousand entries are one
+//! transaction. A batch is written in this order: first the due times, because runs wait for them;
+//! then the missed ticks; then the news of the crontab. Due times that can't be written, because
+//! another process holds the store, are tried again with the next batch.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ use crate::{error::Error, runs::EntryEvent};
 
 enum Write {
     Events(Vec<(Arc<CrontabEntry>, EntryEvent)>),
-    /// A run begins, and waits until that is written.
+    /// A run begins. The run waits until this is written.
     Begins(Arc<CrontabEntry>, Due, oneshot::Sender<()>),
     Missed(Vec<MissedTick>),
     CrontabNews(CrontabNews),
@@ -30,13 +30,13 @@ enum Write {
     End(oneshot::Sender<()>),
 }
 
-/// What became of a changed crontab.
+/// Whether a changed crontab was refused or is followed.
 enum CrontabNews {
     Refused(Vec<Error>),
     Followed(Crontab),
 }
 
-/// Hands what is to be written to the thread. All clones share one thread.
+/// Hands decisions to the thread. All clones share one thread.
 #[derive(Clone)]
 pub(super) struct ScheduleWriter {
     take: Arc<dyn Fn(Write) + Send + Sync>,
@@ -51,7 +51,7 @@ impl ScheduleWriter {
             .name("schedule".into())
             .spawn(move || work(&received, &*writer))
         {
-            // After the end there is no thread to take it: what comes then is not written.
+            // After the end there is no thread, so nothing is written any more.
             Ok(_) => Self { take: Arc::new(move |note| drop(notes.send(note))) },
             Err(error) => {
                 log::warn!(
@@ -62,7 +62,7 @@ impl ScheduleWriter {
         }
     }
 
-    /// A writer without a thread: it writes at once, in the caller's thread.
+    /// A writer without a thread: the caller's thread writes at once.
     pub(super) fn at_once(runner: Arc<dyn Runner>) -> Self {
         let take = move |note| {
             let mut batch = Batch::default();
@@ -78,7 +78,7 @@ impl ScheduleWriter {
         }
     }
 
-    /// A run begins: returns when that is written, or can't be.
+    /// Writes that a run begins. Returns when that is written, or could not be written.
     pub(super) async fn begins(&self, entry: Arc<CrontabEntry>, due: Due) {
         let (written, is_written) = oneshot::channel();
         (self.take)(Write::Begins(entry, due, written));
@@ -99,7 +99,8 @@ impl ScheduleWriter {
         (self.take)(Write::CrontabNews(CrontabNews::Followed(crontab)));
     }
 
-    /// Returns when all that came before is written. What comes later is not written.
+    /// Ends the thread. Returns when everything that came before is written. What comes later is
+    /// not written.
     pub(super) async fn end(&self) {
         let (written, is_written) = oneshot::channel();
         (self.take)(Write::End(written));
@@ -107,7 +108,7 @@ impl ScheduleWriter {
     }
 }
 
-/// So many events that could not be written are kept; the oldest of more are dropped.
+/// How many events that could not be written are kept. The oldest of more are dropped.
 const MOST_UNWRITTEN: usize = 10_000;
 
 fn work(received: &Receiver<Write>, runner: &dyn Runner) {
@@ -124,7 +125,7 @@ fn work(received: &Receiver<Write>, runner: &dyn Runner) {
     }
 }
 
-/// What is written together.
+/// Decisions that are written together.
 #[derive(Default)]
 struct Batch {
     events: Vec<(Arc<CrontabEntry>, EntryEvent)>,
@@ -149,8 +150,8 @@ impl Batch {
         }
     }
 
-    /// Writes the batch. The events that could not be written, for the next batch; `None` after the
-    /// last batch.
+    /// Writes the batch. Returns the events that could not be written, for the next batch. `None`:
+    /// this was the last batch.
     fn write(self, runner: &dyn Runner) -> Option<Vec<(Arc<CrontabEntry>, EntryEvent)>> {
         let is_written = self.events.is_empty() || runner.remember(&self.events);
         for written in self.begins {

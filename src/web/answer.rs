@@ -1,4 +1,4 @@
-//! What answers are made with: JSON, and work that blocks.
+//! What handlers use to make an answer: JSON, and a thread for work that blocks.
 
 use serde::Serialize;
 use warp::{
@@ -12,7 +12,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A JSON answer.
 pub(super) fn json_answer<T: Serialize + ?Sized>(value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(text) => {
@@ -26,7 +25,7 @@ pub(super) fn json_answer<T: Serialize + ?Sized>(value: &T) -> Response {
     }
 }
 
-/// Does what blocks on a thread for it.
+/// Does work that blocks on a thread where it may.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Problem> {

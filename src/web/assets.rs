@@ -1,8 +1,7 @@
-//! The dashboard's files: embedded, so that the binary is all there is to install.
+//! The dashboard's files. They are embedded, so that only the binary needs to be installed.
 //!
-//! They are static and hold nothing private, so that they are served without a token. `/` is
-//! [`PAGE`], `/assets/NAME` is [`find`]. What they need of the Content-Security-Policy is
-//! [`POLICY`].
+//! The files are static and hold nothing private, so they are served without a token. `/` is
+//! [`PAGE`], `/assets/NAME` is found by [`find`]. [`POLICY`] is their Content-Security-Policy.
 
 use std::sync::LazyLock;
 
@@ -15,29 +14,27 @@ use warp::{
     reply::Response,
 };
 
-/// The policy that the dashboard works under: nothing but its own files and its own server, no
-/// inline script or style.
+/// The Content-Security-Policy of the dashboard: only its own files and its own server, no inline
+/// script or style.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The name of the one page.
 pub(crate) const PAGE: &str = "index.html";
 
-/// One file.
+/// A file of the dashboard.
 #[derive(Debug)]
 pub(crate) struct Asset {
-    /// Its name behind `/assets/`.
+    /// The name behind `/assets/`.
     pub(crate) name: &'static str,
-    /// Its `Content-Type`.
     pub(crate) content_type: &'static str,
-    /// What is in it.
     pub(crate) bytes: &'static [u8],
-    /// Its `ETag`, with the quotes: the first half of the SHA-256 of its bytes, in hexadecimal.
+    /// The `ETag` with its quotes: the first half of the SHA-256 of the bytes, in hexadecimal.
     pub(crate) etag: String,
 }
 
 impl Asset {
-    /// The file, or 304 where the browser still has it; `known` is the request's `If-None-Match`.
+    /// The file, or 304 if the browser still has it. `known` is the request's `If-None-Match`.
     pub(super) fn answer(&'static self, known: Option<&HeaderValue>) -> Response {
         let is_known = known
             .and_then(|known| known.to_str().ok())
@@ -50,7 +47,7 @@ impl Asset {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        // The browser keeps the file and asks each time, so that no page works with files of an
+        // The browser keeps the file and asks each time. So a page never works with files of an
         // older version of the program.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         if let Ok(tag) = HeaderValue::from_str(&self.etag) {
@@ -64,7 +61,7 @@ macro_rules! files {
     ($($name:literal),* $(,)?) => { &[$(($name, include_bytes!(concat!("assets/", $name)))),*] };
 }
 
-/// Each file, by name.
+/// All files, by name.
 const FILES: &[(&str, &[u8])] = files![
     "api.js",
     "app.js",
@@ -107,7 +104,7 @@ pub(crate) fn all() -> &'static [Asset] {
     &ASSETS
 }
 
-/// The file of this name.
+/// Finds a file by its name.
 pub(crate) fn find(name: &str) -> Option<&'static Asset> {
     let index = ASSETS.binary_search_by(|asset| asset.name.cmp(name)).ok()?;
     ASSETS.get(index)
@@ -135,14 +132,14 @@ mod tests {
 
     use super::*;
 
-    /// What the issue allows for all files together, in bytes.
+    /// The most that all files together may have, in bytes.
     const MOST: usize = 150_000;
 
     fn text(asset: &Asset) -> &'static str {
         std::str::from_utf8(asset.bytes).unwrap()
     }
 
-    /// The parts of the text that stand between these two, on one line.
+    /// The parts of the text between `before` and `after`, each on one line.
     fn between<'a>(text: &'a str, before: &'a str, after: char) -> impl Iterator<Item = &'a str> {
         text.split(before)
             .skip(1)

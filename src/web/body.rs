@@ -1,5 +1,5 @@
-//! A request's body as named values, whatever the client sends: JSON or a form, bounded in size,
-//! depth and time.
+//! Reads a request's body as named values. The body is JSON or a form, with limits on size, depth
+//! and time.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -19,24 +19,26 @@ use warp::Stream;
 use super::problem::Problem;
 use crate::{suggest, text};
 
-/// The largest body, in bytes; the arguments of a script are a few hundred.
+/// The largest body, in bytes. The arguments of a script take a few hundred bytes.
 pub(crate) const MOST_BYTES: usize = 1 << 20;
-/// How long a body may take from the first byte to the last.
+/// The time limit from the first byte of a body to the last.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a name is cut to where a message shows it.
+/// The longest name in a message, in characters. A longer name is cut.
 const NAME_WIDTH: usize = 80;
 
 /// Reads a request's body: a JSON object, a form (`application/x-www-form-urlencoded`), or nothing
-/// at all, which is the same as no values. `body` is what `warp::body::stream()` gives.
+/// at all, which means no values. `body` is what `warp::body::stream()` gives.
 ///
-/// A form's values are text, as a command line's words are; [`crate::script::arguments::from_json`]
-/// reads them so. A form's field may come several times where `is_list` says so of its name (as it
-/// was sent, in any spelling): then its value is an array. Names are left as they were sent.
+/// The values of a form are text, like the words of a command line, and
+/// [`crate::script::arguments::from_json`] reads them like that. A form may repeat a field if
+/// `is_list` accepts its name (as it was sent, in any spelling): the field's value is an array
+/// then. Names stay as they were sent.
 ///
-/// # Errors 413 for more than [`MOST_BYTES`] bytes (told before any is read where `Content-Length`
-/// says so), 408 for one that takes longer than [`BODY_TIMEOUT`], 415 for another type, and 400 for
-/// what is no JSON object, nested deeper than 128, no UTF-8, or has a name twice (then with the
-/// `field`).
+/// # Errors
+/// 413 for more than [`MOST_BYTES`] bytes (before any byte is read if `Content-Length` says so),
+/// 408 for a body that takes longer than [`BODY_TIMEOUT`], 415 for another content type, and 400
+/// for a body that is no JSON object, is nested deeper than 128, is no UTF-8, or has a name twice
+/// (with the `field`).
 pub(crate) async fn read<S, D, E>(
     headers: &HeaderMap,
     body: S,
@@ -69,7 +71,7 @@ where
     }
 }
 
-/// What a body is.
+/// The content type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyKind {
     Json,
@@ -77,7 +79,7 @@ enum BodyKind {
 }
 
 impl BodyKind {
-    /// As the headers say; `None` where they don't.
+    /// The content type by the headers. `None`: the headers don't say.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         if let Some(encoding) = headers.get(CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -120,7 +122,7 @@ impl BodyKind {
     }
 }
 
-/// All of the body; what is too large is not read to its end.
+/// Reads the whole body. A body that is too large is not read to its end.
 async fn collect<S, D, E>(body: S) -> Result<Bytes, Problem>
 where
     S: Stream<Item = Result<D, E>>,
@@ -161,8 +163,8 @@ fn from_form(bytes: &[u8], is_list: impl Fn(&str) -> bool) -> Result<Map<String,
     let mut values = Map::new();
     let mut spellings = Spellings::default();
     for (name, value) in form_urlencoded::parse(bytes) {
-        // What is not UTF-8 comes out as this; no name or value has any use for the character
-        // itself.
+        // The decoder replaces what is not UTF-8 by this character. No name or value needs the
+        // character itself.
         if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
             return Err(Problem::usage("the form is not in UTF-8").with_field(shown(&name)));
         }
@@ -177,13 +179,13 @@ fn from_form(bytes: &[u8], is_list: impl Fn(&str) -> bool) -> Result<Map<String,
     Ok(values)
 }
 
-/// The names that were there, by what they are whatever their spelling (`createSnapshot`,
-/// `create-snapshot`).
+/// The names that came so far. Spellings of one name (`createSnapshot`, `create-snapshot`) count
+/// as the same.
 #[derive(Default)]
 struct Spellings(HashMap<String, String>);
 
 impl Spellings {
-    /// The spelling in which the name came first; `None` where this is the first time.
+    /// Adds a name. Returns the spelling in which the name came before; `None` the first time.
     fn first(&mut self, name: &str) -> Option<&str> {
         match self.0.entry(suggest::fold(name)) {
             Entry::Occupied(there) => Some(there.into_mut()),
@@ -200,13 +202,13 @@ fn twice(name: &str) -> Problem {
     Problem::usage(format!("\"{name}\" is given twice")).with_field(name)
 }
 
-/// A name as a message shows it.
+/// A name for a message, cut to [`NAME_WIDTH`].
 fn shown(name: &str) -> String {
     text::cut(&text::escape(name), NAME_WIDTH).into_owned()
 }
 
-/// An object's members as they came, also those with one name: `serde_json`'s own map keeps the
-/// last one only.
+/// The members of a JSON object as they came, including repeated names. `serde_json`'s map keeps
+/// only the last member of a name.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -380,7 +382,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_large_is_not_read_to_its_end() {
-        /// It would go on for ever.
+        /// A body without an end.
         struct Endless;
         impl Stream for Endless {
             type Item = Result<Bytes, Infallible>;
@@ -397,7 +399,7 @@ mod tests {
         assert_eq!(problem.status().as_u16(), 413);
     }
 
-    /// A body of which nothing ever comes.
+    /// A body that never sends a byte.
     struct Never;
 
     impl Stream for Never {

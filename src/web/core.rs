@@ -1,5 +1,5 @@
-//! What the routes need of the program. The program implements this trait, so that the routes know
-//! nothing of how it is wired.
+//! What the routes need from the program, as a trait. So the routes do not depend on how the
+//! program is wired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,79 +18,76 @@ use crate::{
 /// The program, as the routes see it.
 #[async_trait]
 pub(crate) trait Core: Send + Sync + 'static {
-    /// The configuration.
     fn config(&self) -> &Config;
 
-    /// The runs.
     fn store(&self) -> &Arc<Store>;
 
-    /// Writes a run of this process down now, as far as it has come, and waits for it, but not for
-    /// ever.
+    /// Writes the record of a run of this process to the store now, and waits for the write for a
+    /// limited time.
     fn write_now(&self, run: &str);
 
-    /// The scripts that the configuration names, as they are now.
+    /// The scripts that the configuration makes available, as they are now.
     ///
     /// # Errors
-    /// A configuration error where the folder can't be read.
+    /// A configuration error if the folder can't be read.
     fn library(&self) -> Result<Library>;
 
-    /// Starts a run. Its id is known at once; dropping the returned value does not end the run.
+    /// Starts a run. Dropping the handle does not end the run.
     ///
     /// # Errors
-    /// Where there is no daemon to work with.
+    /// There is no daemon to work with.
     async fn start_run(&self, call: Call) -> Result<RunHandle>;
 
-    /// The crontab in force and how its entries are.
+    /// The crontab in force and the state of its entries.
     fn schedule(&self) -> Schedule;
 
-    /// Runs the crontab's entry of this key now; its run is found in the store at once. `None`
-    /// where there is no such entry.
+    /// Runs the entry of the crontab with this key now. The run is in the store when this returns.
+    /// `None`: there is no such entry.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Busy`] where it runs already; why it could not be started, where
-    /// there is no daemon to work with.
+    /// [`crate::error::ErrorKind::Busy`] if the entry runs already. Another error if the run could
+    /// not be started, for example because there is no daemon to work with.
     async fn run_entry(&self, key: &str) -> Result<Option<StartedRun>>;
 
-    /// Starts a dry run of the crontab's entry of this key, with the entry's settings. It does not
-    /// count as a run of the entry: it may go on beside one, and the entry's last run stays the
-    /// same. `None` where there is no such entry.
+    /// Starts a dry run of the entry of the crontab with this key, with the entry's settings. The
+    /// dry run does not count as a run of the entry: it may go on beside one, and the entry's last
+    /// run stays the same. `None`: there is no such entry.
     ///
     /// # Errors
-    /// As [`Core::start_run`]; where the entry's script is not there any more.
+    /// As [`Core::start_run`], or the entry's script does not exist any more.
     async fn rehearse_entry(&self, key: &str, answer_at: AnswerAt) -> Result<Option<RunHandle>>;
 
-    /// Pauses or resumes the crontab's entry of this key; `false` where there is no such entry.
+    /// Pauses or resumes the entry of the crontab with this key. `false`: there is no such entry.
     ///
     /// # Errors
-    /// Where that can't be remembered.
+    /// The list of paused entries can't be written.
     async fn pause_entry(&self, key: &str, pause: bool) -> Result<bool>;
 
-    /// What is known of the volumes: as it was looked at last, or `fresh`, which may take as long
-    /// as the daemon and the destination do.
+    /// The report on all volumes: the last one, or a `fresh` one. A fresh report takes as long as
+    /// the daemon and the destination take to answer.
     async fn status(&self, fresh: bool) -> Arc<Report>;
 
-    /// Whether the daemon answers.
+    /// Asks the daemon for a sign of life.
     ///
     /// # Errors
-    /// Its error where it does not.
+    /// The daemon's error, if the daemon does not answer well.
     async fn daemon(&self) -> Result<()>;
 
-    /// How many messages wait to be sent.
+    /// How many messages wait in the outbox.
     fn waiting_messages(&self) -> usize;
 
-    /// Whether the program ends: nothing new is started then.
+    /// Whether the program is ending: it starts no further run then.
     fn is_ending(&self) -> bool;
 }
 
-/// A script that is asked for.
+/// A request of a client to run a script.
 pub(crate) struct Call {
-    /// The script.
     pub(crate) script: Script,
-    /// Its arguments, checked.
+    /// The arguments, checked against the script's parameters.
     pub(crate) arguments: Arguments,
-    /// Read for real, write nothing.
+    /// The run reads for real and writes nothing.
     pub(crate) dry_run: bool,
-    /// How long it may take, where that is not as configured.
+    /// The longest time that the run may take. `None`: as configured.
     pub(crate) timeout: Option<Duration>,
     pub(crate) answer_at: AnswerAt,
 }
@@ -98,7 +95,7 @@ pub(crate) struct Call {
 /// When the client that started a run gets its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnswerAt {
-    /// As soon as the run was started: the run is in the store by then.
+    /// As soon as the run is started. The run is in the store by then.
     Start,
     /// When the run has ended.
     End,
@@ -106,20 +103,19 @@ pub(crate) enum AnswerAt {
 
 /// A run that was started.
 pub(crate) struct RunHandle {
-    /// Its id.
     pub(crate) id: String,
-    /// Whether it waits for its turn.
+    /// The run waits for its turn in the queue.
     pub(crate) is_waiting: bool,
-    /// What comes of it.
+    /// Receives the run when it has ended.
     pub(crate) finished: oneshot::Receiver<FinishedRun>,
 }
 
-/// The schedule as it is.
+/// The schedule at a moment.
 pub(crate) struct Schedule {
     /// The crontab in force.
     pub(crate) crontab: Crontab,
-    /// Its entries, in the order of their lines.
+    /// The entries, in the order of their lines.
     pub(crate) entries: Vec<EntryStatus>,
-    /// What is wrong with a newer crontab, which was not taken.
+    /// The errors of a newer crontab, which was refused.
     pub(crate) refused: Vec<Error>,
 }

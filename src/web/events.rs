@@ -1,11 +1,11 @@
-//! What happens, as server-sent events: runs that begin, what they log, how far they are, how they
-//! end.
+//! Server-sent events: runs that begin, their log lines, their progress and their end; changes of
+//! the schedule and of the status.
 //!
-//! The store is the source, so that clients hear of the runs of every process: [`follow`] polls it
-//! for changes. How far a run is comes from this process alone
+//! Runs come from the store, so that clients see the runs of every process: [`follow`] polls the
+//! store for changes. Progress is known only of the runs of this process
 //! ([`super::progress::RunsProgress`]). The [`Hub`] keeps the last events and hands them to the
-//! clients. A client that comes back names the event that it saw last; where that is too long ago,
-//! it gets a `reset`, and has to fetch everything anew.
+//! clients. A client that comes back names the event that it saw last. If that event is not kept
+//! any more, the client gets a `reset` and has to fetch everything anew.
 
 mod follow;
 mod hub;
@@ -16,16 +16,16 @@ use super::{problem::Problem, query::Query, request::ApiRequest};
 pub(crate) use follow::follow;
 pub(crate) use hub::{EventName, Hub};
 
-/// So many clients may listen at a time.
+/// How many clients may listen at a time.
 const MOST_LISTENERS: usize = 64;
 
 /// GET /api/events
 pub(super) async fn listen(request: ApiRequest) -> Result<Response, Problem> {
     let query = Query::read(&request.query, &["after", "run"])?;
-    // A browser that comes back says it in the header.
+    // A browser that comes back names the last event in a header.
     let last =
         request.headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(query.get("after"));
-    // The rest of the connections is for requests that end.
+    // The other connections are kept for requests that end.
     if request.hub.listener_count() >= MOST_LISTENERS {
         return Err(Problem::overloaded());
     }

@@ -1,8 +1,8 @@
-//! The headers of every answer: what a browser may do with it.
+//! The headers of every answer, which tell a browser what it may do with the answer.
 //!
-//! `Strict-Transport-Security` is not among them, under TLS neither: it would bind the whole name,
-//! every other port of that host with it, for months after the certificate is gone. A reverse proxy
-//! that owns the name can add it.
+//! `Strict-Transport-Security` is left out, even under TLS: the header would bind every port of the
+//! host name, for months after the certificate is gone. A reverse proxy that owns the name can add
+//! the header.
 
 use hyper::{
     HeaderMap,
@@ -12,10 +12,10 @@ use hyper::{
     },
 };
 
-/// Each is set where the route has set none of that name itself.
+/// A header is added unless the route has set one of that name.
 const HEADERS: [(HeaderName, &str); 6] = [
-    // Scripts, styles and requests of our own files only; no inline script, no frame, no form or
-    // base that leads elsewhere.
+    // Only the program's own files and server: no inline script, no frame, no form or base that
+    // leads elsewhere.
     (
         CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; \
@@ -23,13 +23,14 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
-    // Answers about volumes and runs stay out of caches; the dashboard's files set their own.
+    // Answers about volumes and runs stay out of caches. The dashboard's files set their own
+    // header.
     (CACHE_CONTROL, "no-store"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// Adds them to an answer. The server does it for every answer.
+/// Adds the headers to an answer. The server calls this for every answer.
 pub(crate) fn secure(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
         if let Entry::Vacant(free) = headers.entry(name) {

@@ -1,8 +1,8 @@
-//! `/metrics`: figures for Prometheus, in its text format (0.0.4), with names and units by its
+//! `/metrics`: metrics in Prometheus' text format (0.0.4), with names and units by Prometheus'
 //! conventions.
 //!
-//! What is counted of runs comes from the store, so it covers the runs of every process, and goes
-//! on over restarts.
+//! The counters of runs come from the store, so they cover the runs of every process and outlive
+//! restarts.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -114,7 +114,7 @@ fn runs(text: &mut Text, totals: &Totals, open: u64) {
     text.sample("convoy_backups_backup_bytes_total", &[], totals.backup_bytes as f64);
 }
 
-/// Seconds since the epoch.
+/// Seconds since 1970.
 fn seconds(time: jiff::Timestamp) -> f64 {
     time.as_millisecond() as f64 / 1_000.0
 }
@@ -127,7 +127,7 @@ fn volumes(text: &mut Text, volumes: &[VolumeStatus]) {
                 ("volume", volume.name.as_str()),
                 ("daemon", volume.daemon.as_deref().unwrap_or_default()),
             ];
-            // Prometheus takes an empty label for none.
+            // To Prometheus, an empty label is the same as no label.
             let labels = if volume.daemon.is_some() { &labels[..] } else { &labels[..1] };
             text.sample(name, labels, value);
         }
@@ -161,7 +161,7 @@ fn volumes(text: &mut Text, volumes: &[VolumeStatus]) {
     );
 }
 
-/// The program and its last look as a whole.
+/// The metrics of the program and of the last report as a whole.
 fn program(text: &mut Text, report: &Report) {
     text.gauge(
         "convoy_backups_healthy",
@@ -179,7 +179,7 @@ fn program(text: &mut Text, report: &Report) {
     text.sample("convoy_backups_build_info", build, 1.0);
 }
 
-/// Labels and their values.
+/// The names of labels and their values.
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
 #[derive(Debug, Default)]

@@ -1,5 +1,4 @@
-//! HTTP: every script, the runs, the schedule and the dashboard over a socket that strangers can
-//! reach.
+//! HTTP: scripts, runs, the schedule and the dashboard, over a socket that strangers can reach.
 //!
 //! From the outside in:
 //! - [`server`]: connections, TLS, limits;

@@ -1,5 +1,5 @@
-//! `/openapi.json`: the API as OpenAPI 3.1 describes it, with a path for every script, made from
-//! what the scripts declare.
+//! `/openapi.json`: the description of the API by OpenAPI 3.1. Each script has a path, made from
+//! its declarations.
 
 mod parameters;
 
@@ -25,15 +25,15 @@ pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
     Ok(json_answer(&document(&scripts.await?)))
 }
 
-/// What of the document does not depend on the scripts, but for what [`document`] adds.
+/// The part of the document that does not depend on the scripts. [`document`] adds the rest.
 const FIXED: &str = include_str!("openapi/document.json");
 
-/// The document, for these scripts.
+/// Makes the document for these scripts.
 pub(crate) fn document(scripts: &[Script]) -> Value {
     let mut document: Value = serde_json::from_str(FIXED).unwrap_or_default();
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     for script in scripts {
-        // A script may have the name of a fixed path: then it is what is posted there.
+        // A script may have the name of a fixed path. A POST to that path runs the script.
         document["paths"][format!("/api/{}", script.name)]["post"] = script_operation(script);
     }
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
@@ -77,13 +77,13 @@ fn script_operation(script: &Script) -> Value {
     })
 }
 
-/// What every script takes beside its arguments.
+/// The parameters that every script has beside its own.
 fn script_parameters() -> Value {
     json!([
         {
             "name": "dry_run", "in": "query", "required": false,
             "description": "Read for real, write nothing; the answer is what would be done",
-            // What else [`super::query::Query::flag`] takes.
+            // All values that [`super::query::Query::flag`] accepts.
             "schema": { "type": ["boolean", "string"], "enum": [true, false, "yes", "no", "1", "0", ""] },
         },
         {

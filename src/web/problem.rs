@@ -1,5 +1,4 @@
-//! What went wrong, as HTTP says it: `application/problem+json` (RFC 9457), made from this
-//! program's errors.
+//! Turns this program's errors into HTTP answers: `application/problem+json` (RFC 9457).
 
 use hyper::{
     HeaderMap, Response, StatusCode,
@@ -15,8 +14,8 @@ use crate::{
 
 /// An answer that says what was wrong, where, and what to do next.
 ///
-/// It is a `warp` reply, a `warp` rejection, and (by [`Problem::into_response`]) an answer of
-/// anything else.
+/// A problem is a `warp` reply, a `warp` rejection and, by [`Problem::into_response`], an answer
+/// with any other type of body.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem(Box<Parts>);
 
@@ -25,14 +24,15 @@ struct Parts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
-    /// Further members, in order; `detail` and the rest.
+    /// Further members of the body, in order: `detail` and the rest.
     members: Map<String, Value>,
     headers: HeaderMap,
 }
 
-/// The status and the title of each kind of error; the titles don't depend on the case at hand.
+/// The status and the title of each kind of error. The title is the same in all cases.
 ///
-/// `not_found` is 422 here, as it is the daemon's word: 404 says that the *route* leads nowhere.
+/// `not_found` is 422: the daemon does not have something that the request names. 404 would say
+/// that the *route* does not exist.
 fn meaning(kind: ErrorKind) -> (u16, &'static str) {
     match kind {
         ErrorKind::Usage => (400, "The request is wrong"),
@@ -70,7 +70,7 @@ impl Problem {
         Self::new(meaning(kind), kind.code(), detail)
     }
 
-    /// 400: the request is wrong; nothing was done.
+    /// 400: the request is wrong, and nothing was done.
     pub(crate) fn usage(detail: impl Into<String>) -> Self {
         Self::of_kind(ErrorKind::Usage, detail)
     }
@@ -83,13 +83,13 @@ impl Problem {
         )
     }
 
-    /// 403: who asks is known, and may not.
+    /// 403: the client is known, and may not do this.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new((403, "This is not allowed"), "forbidden", detail)
     }
 
-    /// 404: no such script, run, entry or route. What the *daemon* does not have is 422: see
-    /// [`meaning`].
+    /// 404: there is no such script, run, entry or route. Something that the *daemon* does not have
+    /// is 422: see [`meaning`].
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new((404, "There is no such thing"), "not_found", detail)
     }
@@ -114,7 +114,7 @@ impl Problem {
         Self::new((408, "The request took too long to come in"), "too_slow", detail)
     }
 
-    /// 409: it runs already, or it has ended already.
+    /// 409: the entry runs already, or the run has already ended.
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
         Self::of_kind(ErrorKind::Busy, detail)
     }
@@ -134,12 +134,12 @@ impl Problem {
             .with_hint("send \"Content-Type: application/json\" or application/x-www-form-urlencoded, in UTF-8")
     }
 
-    /// 421: the `Host` is not one of ours.
+    /// 421: the `Host` is not a name of this server.
     pub(crate) fn misdirected(detail: impl Into<String>) -> Self {
         Self::new((421, "The host's name is not known"), "misdirected", detail)
     }
 
-    /// 429; `seconds` until another try is taken.
+    /// 429; the client may try again after `seconds`.
     pub(crate) fn too_many_requests(detail: impl Into<String>, seconds: u64) -> Self {
         Self::new((429, "Too many failed tries"), "too_many_requests", detail)
             .with_header(RETRY_AFTER, seconds.into())
@@ -150,13 +150,13 @@ impl Problem {
         Self::new(meaning, "shutting_down", detail).with_header(RETRY_AFTER, 10.into())
     }
 
-    /// 503: nothing new is started any more.
+    /// 503: the program is ending and starts no further run.
     pub(crate) fn shutting_down() -> Self {
         Self::ending("the server is ending, and starts nothing new")
             .with_hint("try again when it is back")
     }
 
-    /// 503: the run was cut off, because the program ended before it.
+    /// 503: the run was cut off, because the program ended first.
     pub(crate) fn cut_off() -> Self {
         Self::ending("the run was cut off: the program ended before it").with_hint(
             "look at what it did until then, and start it again when the program is back",
@@ -174,8 +174,8 @@ impl Problem {
         .with_header(RETRY_AFTER, 5.into())
     }
 
-    /// A run that failed on volumes: the status and the words of its first failure, all `failures`,
-    /// and its `result`. `None` where there is no failure.
+    /// The problem of a run that failed on volumes: the status and the words of the first failure,
+    /// all `failures`, and the `result`. `None`: there is no failure.
     pub(crate) fn of_failures(run: &str, failures: &[Failure], result: &Value) -> Option<Self> {
         let first = failures.first()?;
         let kind = ErrorKind::of_code(&first.code).unwrap_or(ErrorKind::Internal);
@@ -192,31 +192,31 @@ impl Problem {
         Some(problem)
     }
 
-    /// The same with what to do next.
+    /// Adds a hint: what to do next.
     #[must_use]
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         self.with("hint", hint.into())
     }
 
-    /// The same, about this field of the body or this part of the query.
+    /// Adds the field of the body, or the part of the query, that is wrong.
     #[must_use]
     pub(crate) fn with_field(self, field: impl Into<String>) -> Self {
         self.with("field", field.into())
     }
 
-    /// The same, of this run.
+    /// Adds the id of the run.
     #[must_use]
     pub(crate) fn with_run(self, run: impl Into<String>) -> Self {
         self.with("run", run.into())
     }
 
-    /// The same, with what the run returned all the same.
+    /// Adds the result of a run that failed but returned one.
     #[must_use]
     pub(crate) fn with_result(self, result: Value) -> Self {
         self.with("result", result)
     }
 
-    /// The same with this header.
+    /// Adds a header.
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
@@ -228,13 +228,12 @@ impl Problem {
         self
     }
 
-    /// The status.
     #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// The code, such as `usage`.
+    /// The code of the error, such as `usage`.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.0.code
@@ -255,7 +254,7 @@ impl Problem {
         body
     }
 
-    /// The answer, with a body of whatever type is wanted.
+    /// The answer, with any type of body.
     pub(crate) fn into_response<B: From<String>>(self) -> Response<B> {
         let mut response = Response::new(B::from(self.to_json().to_string()));
         *response.status_mut() = self.0.status;

@@ -1,8 +1,8 @@
-//! How far the runs of this process are: counted in the built-in daemon's pieces of work, and told
-//! by their scripts.
+//! The progress of this process's runs: counted in the built-in daemon's pieces of work, and
+//! reported by scripts.
 //!
-//! Counting is one addition, whether a client listens or not. [`super::events::follow`] polls the
-//! counts a few times a second, and publishes what has changed.
+//! Counting costs one addition, whether a client listens or not. [`super::events::follow`] polls
+//! the counts a few times a second, and publishes those that have changed.
 
 use std::{
     collections::HashMap,
@@ -23,37 +23,37 @@ use crate::{
     text::cut,
 };
 
-/// So many characters of a script's text are shown.
+/// How many characters of a script's text are shown.
 const MOST_CHARACTERS: usize = 500;
 /// How long the progress of a run is kept after its end, so that its last change is published.
 const KEPT_AFTER_END: Duration = Duration::from_mins(1);
-/// A total that is not known.
+/// Stands for a total that is not known.
 const UNKNOWN_TOTAL: u64 = u64::MAX;
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct RunProgress {
-    /// What it does: "backup vol1", or the script's own words.
+    /// What the run is doing: "backup vol1", or the script's own words.
     pub(super) what: String,
-    /// The bytes that are done; `None` for a script's words.
+    /// The bytes that are done. `None` for a script's words.
     pub(super) done: Option<u64>,
-    /// Of how many, where that is known.
+    /// All bytes there are to do. `None`: not known.
     pub(super) total: Option<u64>,
 }
 
-/// How far the runs of this process are. Clones are the same.
+/// The progress of this process's runs. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunsProgress(Arc<Mutex<HashMap<String, TrackedRun>>>);
 
 #[derive(Debug)]
 struct TrackedRun {
-    /// The pieces of work that are under way, the one that began first in front: it is the one that
-    /// is shown, so that what is shown does not jump to and fro between them.
+    /// The pieces of work that are under way, oldest first. Only the oldest is shown, so that the
+    /// display does not jump between them.
     under_way: Vec<Arc<PieceCount>>,
-    /// What is shown where none is.
+    /// What is shown while no piece of work is under way.
     last: Option<RunProgress>,
     told: Option<RunProgress>,
-    /// The run's id: it can't be upgraded any more once no thread works for the run.
+    /// The run's id. It can't be upgraded any more once no thread works for the run.
     id: Weak<str>,
     touched: Instant,
 }
@@ -94,11 +94,11 @@ impl RunsProgress {
         lock(&self.0)
     }
 
-    /// Changes what is known of a run, which may be new.
+    /// Changes the progress of a run, which may be new.
     fn note(&self, id: &Arc<str>, change: impl FnOnce(&mut TrackedRun)) {
         let mut runs = self.runs();
         if !runs.contains_key(&**id) {
-            // Runs whose end was not followed.
+            // This drops runs whose end was not published.
             runs.retain(|_, run| !run.is_over());
         }
         let new = || TrackedRun {
@@ -113,12 +113,12 @@ impl RunsProgress {
         change(run);
     }
 
-    /// How far a run is, where that is known.
+    /// The progress of a run, if any is known.
     pub(super) fn of(&self, id: &str) -> Option<RunProgress> {
         self.runs().get(id).and_then(TrackedRun::shown)
     }
 
-    /// How far a run is, where that has changed since the last call.
+    /// The progress of a run, if it has changed since the last call.
     pub(super) fn changed_progress_of(&self, id: &str) -> Option<RunProgress> {
         let mut runs = self.runs();
         let run = runs.get_mut(id)?;
@@ -127,7 +127,7 @@ impl RunsProgress {
         Some(shown)
     }
 
-    /// The run has ended.
+    /// Forgets a run that has ended.
     pub(super) fn forget(&self, id: &str) {
         self.runs().remove(id);
     }
@@ -142,7 +142,8 @@ struct CountedPiece {
 }
 
 impl Progress for RunsProgress {
-    /// Counts for the run that this thread works for; what is done for no run is not counted.
+    /// Begins a piece of work of the run that this thread works for. Work for no run is not
+    /// counted.
     fn begin(&self, what: &str, total: Option<u64>) -> Arc<dyn Piece> {
         let Some(scope) = scope::current() else { return Arc::new(NoProgress) };
         let total = AtomicU64::new(total.unwrap_or(UNKNOWN_TOTAL));
@@ -164,7 +165,7 @@ impl Piece for CountedPiece {
 
 impl Drop for CountedPiece {
     fn drop(&mut self) {
-        // Work may go on after its run was cancelled and forgotten.
+        // Work may go on after the run was cancelled and forgotten.
         if let Some(run) = self.runs.runs().get_mut(&self.id) {
             run.under_way.retain(|count| !Arc::ptr_eq(count, &self.count));
             run.last = Some(self.count.shown());

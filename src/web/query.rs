@@ -1,4 +1,4 @@
-//! A request's query: known names only, each once.
+//! Reads a request's query: known names only, each once.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -10,10 +10,10 @@ use crate::suggest;
 pub(crate) struct Query(BTreeMap<String, String>);
 
 impl Query {
-    /// Reads a query of which these names are known.
+    /// Reads a query. `known` are the names that the route accepts.
     ///
     /// # Errors
-    /// 400 with the field for a name that is unknown or given twice.
+    /// 400 with the field, for a name that is unknown or given twice.
     pub(crate) fn read(raw: &str, known: &[&str]) -> Result<Self, Problem> {
         let mut values = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
@@ -39,15 +39,15 @@ impl Query {
         Ok(Self(values))
     }
 
-    /// A value; an empty one counts as none.
+    /// A value. An empty value counts as not given.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A value that must be `what`.
+    /// A value of a type. `what` describes the type to the client.
     ///
     /// # Errors
-    /// 400 with the field where it is not.
+    /// 400 with the field, if the value can't be parsed.
     pub(crate) fn parse<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Problem> {
         let parse = |value: &str| value.parse().map_err(|_| Self::wrong(name, value, what));
         self.get(name).map(parse).transpose()
@@ -56,7 +56,7 @@ impl Query {
     /// Whether a flag is set: `?dry_run=true`, or `?dry_run`.
     ///
     /// # Errors
-    /// 400 with the field where it is neither true nor false.
+    /// 400 with the field, if the value is neither true nor false.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.0.get(name).map(|value| value.to_ascii_lowercase()).as_deref() {
             None | Some("false" | "0" | "no") => Ok(false),
@@ -65,7 +65,7 @@ impl Query {
         }
     }
 
-    /// 400: this value is not what it must be.
+    /// 400: the value is not what the field must be.
     pub(crate) fn wrong(name: &str, value: &str, what: &str) -> Problem {
         Problem::usage(format!("{name}: \"{}\" is not {what}", crate::text::escape(value)))
             .with_field(name)

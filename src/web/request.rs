@@ -1,4 +1,4 @@
-//! A request as a route gets it, beside the program that answers it.
+//! A request as a route's handler gets it, with the program that answers.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use super::{auth::Access, core::Core, events::Hub, problem::Problem, query::Quer
 /// The methods of a route that changes nothing.
 pub(super) const READ_ONLY: &[&str] = &["GET", "HEAD"];
 
-/// A request, but for its body.
+/// A request without its body.
 pub(super) struct ApiRequest {
     pub(super) core: Arc<dyn Core>,
     pub(super) hub: Arc<Hub>,
     pub(super) method: Method,
-    /// The whole path, as it was sent.
+    /// The whole path, as the client sent it.
     pub(super) path: String,
-    /// What the path has in place of the `{..}` of its route, in their order.
+    /// The parts of the path in place of the route's `{..}`, in their order.
     pub(super) path_values: Vec<String>,
-    /// As it was sent.
+    /// The query as the client sent it.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
-    /// `None` where the route is open to all.
+    /// `None`: the route is open to all.
     pub(super) access: Option<Access>,
 }
 
 impl ApiRequest {
-    /// What the path has in place of the first `{..}` of its route.
+    /// The part of the path in place of the route's first `{..}`.
     pub(super) fn path_value(&self) -> String {
         self.path_values.first().cloned().unwrap_or_default()
     }

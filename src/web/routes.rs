@@ -1,5 +1,5 @@
-//! The routes: which path and method leads where. The gate ([`super::auth::Gated`]) has checked
-//! before what the client may do.
+//! The routes: the handler of each path and method. The gate ([`super::auth::Gated`]) has already
+//! checked what the client may do.
 //!
 //! A new route is a line in [`ROUTES`], its handler, and its path in `openapi/document.json`, which
 //! a test compares with the table.
@@ -24,10 +24,10 @@ const GET: &[&str] = &["GET"];
 const POST: &[&str] = &["POST"];
 const DELETE: &[&str] = &["DELETE"];
 
-/// A path, and what answers it.
+/// A path and its handlers.
 struct Route {
     methods: &'static [&'static str],
-    /// As OpenAPI writes it: `{..}` stands for any one part of a path.
+    /// The path as OpenAPI writes it: `{..}` stands for any one part.
     path: &'static str,
     handler: fn(ApiRequest) -> Answer,
 }
@@ -63,8 +63,8 @@ const ROUTES: &[Route] = routes![
 ];
 
 impl Route {
-    /// What a path has in place of this route's `{..}`; `None` where the path is another one. A
-    /// slash at the end of a path does not count.
+    /// The parts of a path in place of this route's `{..}`. `None`: the path does not match. A
+    /// slash at the end of the path does not count.
     fn path_values(&self, path: &str) -> Option<Vec<String>> {
         let mut parts = path.strip_suffix('/').unwrap_or(path).split('/');
         let mut values = Vec::new();
@@ -102,7 +102,7 @@ pub(crate) fn routes(
             headers,
             access,
         });
-    // First: a script may be called as a path of the table is.
+    // Scripts come first: a script may have the name of a path in the table.
     let script = warp::path!("api" / String)
         .and(warp::post())
         .and(request.clone())
@@ -112,7 +112,7 @@ pub(crate) fn routes(
     script.or(others).unify()
 }
 
-/// Leads a request to its route.
+/// Calls the handler of a request's route.
 async fn dispatch(mut request: ApiRequest) -> Result<Response, Problem> {
     let mut allowed: Vec<&str> = Vec::new();
     for route in ROUTES {
@@ -130,7 +130,8 @@ async fn dispatch(mut request: ApiRequest) -> Result<Response, Problem> {
     if allowed.is_empty() { fallback(request).await } else { Err(Problem::method(&allowed)) }
 }
 
-/// What no route is for: the dashboard's files, the wrong method for a script, or nothing.
+/// Answers requests that match no route: the dashboard's files, a wrong method for a script, or an
+/// unknown path.
 async fn fallback(request: ApiRequest) -> Result<Response, Problem> {
     let ApiRequest { core, method, path, headers, .. } = request;
     let file = if path == "/" { Some(assets::PAGE) } else { path.strip_prefix("/assets/") };
@@ -155,7 +156,7 @@ async fn fallback(request: ApiRequest) -> Result<Response, Problem> {
     .with_hint("/openapi.json says what there is"))
 }
 
-/// The answer, whether it went well or not.
+/// The handler's answer, or its problem as an answer.
 async fn answer(made: impl Future<Output = Result<Response, Problem>>) -> Response {
     made.await.unwrap_or_else(warp::Reply::into_response)
 }
@@ -180,10 +181,10 @@ mod tests {
             .collect();
         let routed: BTreeSet<(String, String)> = ROUTES
             .iter()
-            // It only says which actions there are.
+            // This route only answers which actions there are.
             .filter(|route| !route.path.ends_with("{action}"))
             .flat_map(|route| route.methods.iter().map(|method| (route.path, *method)))
-            // HTTP has HEAD wherever there is GET; the document does not repeat it.
+            // Every GET has a HEAD in HTTP, so the document does not repeat it.
             .filter(|(_, method)| *method != "HEAD")
             .map(|(path, method)| (path.to_owned(), method.to_owned()))
             .collect();

@@ -1,4 +1,4 @@
-//! A run in an answer: its record, that it was started, and what came of it.
+//! Answers about a run: its record, that it was started, and its result.
 
 use std::collections::HashMap;
 
@@ -22,13 +22,13 @@ use crate::{
 /// The header that names the run.
 pub(super) const RUN_ID: &str = "run-id";
 
-/// A run as JSON: its record, and its arguments as words of a command line.
+/// A run as JSON: the record, and the arguments as the words of a command line.
 pub(super) fn shown(run: &RunRecord) -> Value {
     let mut shown = serde_json::to_value(run).unwrap_or_default();
     shown["words"] = run.words().into();
     shown
 }
-/// The answer where a run could not be started.
+/// The problem of a run that could not be started.
 pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
     match error.kind {
         ErrorKind::Cancelled if core.is_ending() => Problem::shutting_down(),
@@ -36,7 +36,8 @@ pub(super) fn not_started(core: &dyn Core, error: Error) -> Problem {
     }
 }
 
-/// What comes of a run, when it is over; that it was started, where the client does not wait.
+/// The answer about a run that was started: its result once it has ended, or at once that it was
+/// started if the client does not wait.
 pub(super) async fn reply(
     core: &dyn Core,
     handle: RunHandle,
@@ -56,20 +57,20 @@ pub(super) async fn reply(
     }
 }
 
-/// A run that goes on.
+/// The JSON of a run that goes on.
 pub(super) fn started(id: &str, is_waiting: bool) -> Value {
     let status = if is_waiting { RunStatus::Waiting } else { RunStatus::Running };
     json!({ "run": id, "status": status })
 }
 
-/// 202: this run was started.
+/// 202: the run was started.
 pub(super) fn accepted(body: Value, id: &str) -> Response {
     let mut response = json_answer(&body);
     *response.status_mut() = StatusCode::ACCEPTED;
     of_run(response, id)
 }
 
-/// When the client wants its answer (RFC 7240).
+/// When the client wants its answer, by the header `Prefer` (RFC 7240).
 pub(super) fn answer_at(headers: &HeaderMap) -> AnswerAt {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let names = preferences
@@ -81,7 +82,7 @@ pub(super) fn answer_at(headers: &HeaderMap) -> AnswerAt {
     }
 }
 
-/// What came of a run: the script's own JSON where all went well.
+/// The result of a run: the script's own JSON if all went well, else a problem.
 fn answer(finished: FinishedRun, is_ending: bool) -> Response {
     let plan = finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok());
     match finished.result {
@@ -101,7 +102,7 @@ fn answer(finished: FinishedRun, is_ending: bool) -> Response {
     }
 }
 
-/// The answer with the headers that name its run.
+/// Adds the headers that name the run.
 fn of_run(mut response: Response, id: &str) -> Response {
     let headers: HashMap<&'static str, String> =
         HashMap::from([(RUN_ID, id.to_owned()), (LOCATION.as_str(), format!("/api/runs/{id}"))]);

@@ -1,4 +1,4 @@
-//! The runs: lists, one of them, its log, and ending it.
+//! The routes of runs: lists, one run, its log, and cancelling it.
 
 use serde_json::{Map, json};
 use warp::{
@@ -27,14 +27,13 @@ use crate::{
     },
 };
 
-/// So many runs are listed where the client does not say.
+/// How many runs a list has by default, and at most.
 const PAGE: usize = 50;
-/// And so many at most.
 const LARGEST_PAGE: usize = 500;
-/// So many lines of a log at a time.
+/// How many lines of a log an answer has by default, and at most.
 const LINES: usize = 1_000;
 const MOST_LINES: usize = 10_000;
-/// The longest id there is.
+/// The longest id of a run, in bytes.
 const LONGEST_ID: usize = 64;
 
 /// GET /api/runs
@@ -66,7 +65,7 @@ pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
         volume: query.get("volume").map(str::to_owned),
         without_read_only: query.flag("changing")?,
         before: query.get("before").map(str::to_owned),
-        // One more tells whether there is a next page.
+        // One more run shows whether there is a next page.
         limit: Some(limit + 1),
     };
     let core = request.core;
@@ -90,7 +89,7 @@ fn with_field(error: Error, field: &str) -> Problem {
     Problem::from(error).with_field(field)
 }
 
-/// Whether this may be a run's id: the store is not asked for anything else.
+/// Refuses a text that can't be a run's id, before the store is read.
 fn check_id(id: &str) -> Result<(), Problem> {
     let is_id = (1..=LONGEST_ID).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
@@ -106,7 +105,7 @@ fn check_id(id: &str) -> Result<(), Problem> {
     ))
 }
 
-/// A run that does not exist is 404, not 400.
+/// Makes the error of a run that does not exist 404, not 400.
 fn missing(error: Error) -> Problem {
     match error.kind {
         ErrorKind::Usage | ErrorKind::NotFound => {
@@ -122,7 +121,7 @@ async fn find(request: &ApiRequest) -> Result<RunRecord, Problem> {
     check_id(&id)?;
     let find = move || {
         core.store().get(&id).or_else(|_| {
-            // The run may have ended just now, and not be in the store yet.
+            // A run that only reads is written late, so the store may not have it yet.
             core.write_now(&id);
             core.store().get(&id)
         })

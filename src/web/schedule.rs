@@ -1,4 +1,4 @@
-//! The schedule: its entries, when they are due, and starting or pausing one.
+//! The routes of the schedule: entries, their due times, and starting or pausing an entry.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,11 +22,11 @@ use crate::{
     schedule::EntryStatus,
 };
 
-/// How far ahead due times are listed where the client does not say, in hours, and how far at most.
+/// How far ahead due times are listed by default, and at most; in hours.
 const HOURS: i64 = 24;
 const MOST_HOURS: i64 = 24 * 31;
-/// So many due times of an entry at most: each minute of a day, where there are few entries, and in
-/// all about [`ALL_UPCOMING`].
+/// How many due times of an entry are listed at most. The upper bound is every minute of a day, for
+/// a crontab of few entries. All entries together list about [`ALL_UPCOMING`].
 const UPCOMING: std::ops::RangeInclusive<usize> = 200..=1_500;
 const ALL_UPCOMING: usize = 10_000;
 
@@ -40,7 +40,7 @@ pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
     let last = last_runs(&core).await?;
     let now = SystemClock.now();
     let until = now.checked_add(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MAX);
-    // A thousand lines have many due times.
+    // Computing the due times of a thousand lines takes a while, so it must not block.
     let shown = blocking(move || Ok(all(&core.schedule(), &last, now, until))).await?;
     Ok(json_answer(&shown))
 }
@@ -106,8 +106,8 @@ fn no_such_entry() -> Problem {
     Problem::not_found("the crontab has no such entry").with_hint("GET /api/schedule lists them")
 }
 
-/// The answer where an entry could not be started. A script that is missing, or takes other
-/// arguments by now, is an error of the configuration, not of the request.
+/// The problem of an entry that could not be started. If its script is missing or has other
+/// parameters by now, that is an error of the configuration, not of the request.
 fn entry_not_started(core: &dyn Core, mut error: Error) -> Problem {
     if error.kind == ErrorKind::Usage {
         error.kind = ErrorKind::Configuration;
@@ -115,7 +115,7 @@ fn entry_not_started(core: &dyn Core, mut error: Error) -> Problem {
     not_started(core, error)
 }
 
-/// The entry with this key, as it is now; `{}` where it has just gone.
+/// The JSON of an entry as it is now. `{}`: the entry was just removed.
 async fn shown(core: &Arc<dyn Core>, key: &str) -> Result<Value, Problem> {
     let last = last_runs(core).await?;
     let now = SystemClock.now();

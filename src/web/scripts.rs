@@ -1,4 +1,4 @@
-//! The scripts: which there are, and running one.
+//! The routes of scripts: the list, one script, and running it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     units::{format_duration, parse_duration},
 };
 
-/// What is read below `/api/`, beside the scripts.
+/// The paths below `/api/` that answer GET and are not scripts.
 const OTHER_PATHS: &[&str] = &["events", "runs", "schedule", "scripts", "status"];
 
 /// GET /api/scripts
@@ -108,7 +108,7 @@ where
     reply(core, handle, answer_at).await
 }
 
-/// The script of this name.
+/// Loads a script by its name.
 async fn load(core: &Arc<dyn Core>, name: String) -> Result<Script, Problem> {
     if check_name(&name).is_err() {
         return Err(unknown(&name));
@@ -120,7 +120,7 @@ async fn load(core: &Arc<dyn Core>, name: String) -> Result<Script, Problem> {
     };
     let loaded = if has_files { blocking(load).await? } else { load()? };
     loaded.map_err(|(name, error)| match error.kind {
-        // No script has this name, and something else is read at this path.
+        // No script has this name, and the path has another route that answers GET.
         ErrorKind::Usage if OTHER_PATHS.contains(&name.as_str()) => Problem::method(READ_ONLY),
         ErrorKind::Usage => with_hint_of(unknown(&name), error.hint),
         _ => error.into(),
@@ -135,8 +135,8 @@ fn timeout(query: &Query) -> Result<Option<Duration>, Problem> {
     }
 }
 
-/// Keeps the read-only role to the configured destination and time limit: it must not use this
-/// program's keys at other destinations, or its time.
+/// Keeps the read-only role to the configured destination and time limit: it must neither use this
+/// program's keys at other destinations nor occupy the program for longer.
 fn within_what_is_configured(
     config: &Config,
     script: &Script,
@@ -177,7 +177,7 @@ fn with_hint_of(problem: Problem, hint: Option<String>) -> Problem {
     }
 }
 
-/// Whether a parameter of this name, in any spelling, takes several values.
+/// Whether the parameter of this name, in any spelling, is a list.
 fn is_list(script: &Script, name: &str) -> bool {
     let folded = crate::suggest::fold(name);
     script.parameters.iter().any(|parameter| {

@@ -1,7 +1,7 @@
-//! Accepts connections, secures and counts them, and cuts off those that only take others' room.
+//! Accepts connections, speaks TLS, limits their number, and cuts off connections that only take up
+//! room.
 //!
-//! Nothing here knows what clients ask, or what they may. An answer may take hours; a request may
-//! not.
+//! Nothing here depends on what clients ask or may do. An answer may take hours; a request may not.
 
 mod activity;
 mod connections;
@@ -42,23 +42,24 @@ pub(crate) use listener::{Listener, bind};
 use stream::linger;
 use tls::Tls;
 
-/// How long nothing is accepted after a failure to accept: most likely the process is out of file
-/// descriptors, and other connections have to end first.
+/// The pause after a failure to accept a connection. Most likely the process is out of file
+/// descriptors, so other connections have to end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often it is logged that connections can't be accepted, at most.
+/// The shortest time between two warnings that connections can't be accepted.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_mins(1);
 /// How often the certificate's files are polled for changes.
 const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_mins(1);
-/// So many clients at a time are told that there is no room; more are just closed.
+/// How many clients at a time get an answer that there is no room. The connections of more clients
+/// are closed without an answer.
 const MOST_REFUSALS: usize = 32;
 
-/// Serves until `stop` is cancelled: then nothing more is accepted, idle connections are closed,
-/// and requests that are under way have [`Limits::shutdown`] before they are cut off. (Streams that
+/// Serves until `stop` is cancelled. After that, no connection is accepted, idle connections are
+/// closed, and requests under way have [`Limits::shutdown`] before they are cut off. (Streams that
 /// never end by themselves should end on the same token.)
 ///
-/// A request has a [`Peer`] in its extensions; every answer gets the headers of
-/// [`headers::secure`]. A client that goes away drops the service's future: what must go on is a
-/// task of its own.
+/// A request has a [`Peer`] in its extensions. Every answer gets the headers of
+/// [`headers::secure`]. When a client goes away, the service's future is dropped: work that must go
+/// on needs a separate task.
 pub(crate) async fn serve<S, B>(
     listener: Listener,
     service: S,
@@ -111,16 +112,16 @@ pub(crate) async fn serve<S, B>(
     server.end(ended).await;
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Server<S> {
     service: Arc<S>,
     limits: Arc<Limits>,
     tls: Option<Arc<Tls>>,
     connections: Arc<Connections>,
-    /// A permit for each client that is being told that there is no room.
+    /// A permit for each client that is getting the answer that there is no room.
     refusals: Arc<Semaphore>,
     stop: CancellationToken,
-    /// Each connection holds a clone: when the last one is dropped, all of them have ended.
+    /// Each connection holds a clone. When the last clone is dropped, all connections have ended.
     working: mpsc::Sender<Infallible>,
 }
 
@@ -134,7 +135,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn error::Error + Send + Sync>>,
 {
-    /// Starts the task of a new connection, or refuses it where there is no room.
+    /// Starts the task of a new connection, or refuses the connection if there is no room.
     fn start(&self, socket: TcpStream, peer: SocketAddr) {
         if !self.connections.make_room(&self.limits) {
             self.refuse(socket);
@@ -152,7 +153,7 @@ where
         self.connections.start(peer.ip(), activity, |slot| {
             let task = tokio::spawn(async move {
                 let _held = (slot, working);
-                // Small answers go out at once.
+                // Without Nagle's algorithm, small answers go out at once.
                 let _ = socket.set_nodelay(true);
                 match tls {
                     None => conversation.hold(socket).await,
@@ -163,8 +164,8 @@ where
         });
     }
 
-    /// Tells a client that there is no room; closes the connection without a word where many are
-    /// being told already, or where the client expects TLS.
+    /// Answers a client that there is no room. Closes the connection without an answer if
+    /// [`MOST_REFUSALS`] clients are being answered, or if the client expects TLS.
     fn refuse(&self, socket: TcpStream) {
         if let (None, Ok(permit)) = (&self.tls, self.refusals.clone().try_acquire_owned()) {
             tokio::spawn(async move {
@@ -174,7 +175,7 @@ where
         }
     }
 
-    /// Waits for the connections that work, for [`Limits::shutdown`]; then cuts them off.
+    /// Waits up to [`Limits::shutdown`] for the connections with a request, then cuts them off.
     async fn end(self, mut ended: mpsc::Receiver<Infallible>) {
         let Self { limits, connections, working, .. } = self;
         drop(working);
@@ -186,8 +187,8 @@ where
     }
 }
 
-/// Failures to accept a connection. They may come ten times a second, so one a minute is logged,
-/// and the others are counted.
+/// Failures to accept a connection. They may come ten times a second, so one a minute is logged and
+/// the others are counted.
 #[derive(Debug, Default)]
 struct AcceptFailures {
     logged: Option<Instant>,
@@ -206,7 +207,8 @@ impl AcceptFailures {
         }
     }
 
-    /// Counts a failure. Where it is to be logged: how many were not, since one was.
+    /// Counts a failure. Returns `Some` if this one is to be logged, with the number of failures
+    /// since the last logged one.
     fn count(&mut self, now: Instant) -> Option<u64> {
         if self.logged.is_some_and(|logged| now.duration_since(logged) < ACCEPT_LOG_INTERVAL) {
             self.unlogged += 1;
@@ -217,7 +219,7 @@ impl AcceptFailures {
     }
 }
 
-/// Says that there is no room.
+/// Sends the answer that there is no room.
 async fn refuse(mut socket: TcpStream) {
     let body = Problem::overloaded().to_json().to_string();
     let answer = format!(

@@ -1,4 +1,4 @@
-//! What is known of the volumes, whether the program is ready, and whether it is there at all.
+//! The routes for monitoring: the status of the volumes, readiness, and liveness.
 
 use serde_json::{Value, json};
 use warp::{http::StatusCode, reply::Response};
@@ -21,7 +21,7 @@ pub(super) async fn health(_: ApiRequest) -> Result<Response, Problem> {
     Ok(json_answer(&json!({ "status": "ok" })))
 }
 
-/// GET /readyz: whether it can do its work, and what keeps it from it.
+/// GET /readyz: whether the program can do its work, and if not, why.
 pub(super) async fn ready(request: ApiRequest) -> Result<Response, Problem> {
     let core = request.core;
     let daemon = core.daemon().await;

@@ -1,5 +1,5 @@
-//! The demo's files: a small zoo of what volumes hold, and the comparison that finds any difference
-//! between two trees.
+//! The demo's files, with a sample of everything that volumes hold, and the comparison that finds
+//! any difference between two trees.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 
-/// How many bytes of content the demo's volume gets, about.
+/// The size of the largest file, which makes up most of the demo's volume, in bytes.
 pub(super) const LARGE_FILE: u64 = 16 << 20;
 const SMALL_FILES: usize = 400;
 
@@ -26,7 +26,7 @@ fn failed(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |error| Error::io(what, &error)
 }
 
-/// Nothing where the file system has no extended attributes.
+/// Makes `None` of the error that the file system has no extended attributes.
 fn if_supported<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match result {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => {
@@ -36,8 +36,8 @@ fn if_supported<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
     }
 }
 
-/// Fills an empty folder. The content is the same each time. Whether the file system has extended
-/// attributes, and so one of the files.
+/// Fills an empty folder with the same content each time. Returns whether the file system has
+/// extended attributes, and so whether one of the files has one.
 pub(super) fn fill(folder: &Path) -> Result<bool> {
     let mut noise = Noise(1);
     for index in 0..SMALL_FILES {
@@ -86,7 +86,8 @@ pub(super) fn fill(folder: &Path) -> Result<bool> {
     Ok(with_attributes)
 }
 
-/// Changes a little: one page of the database, three documents; one more, one gone.
+/// Changes a few files: one page of the database and three documents. One file is added and one
+/// removed.
 pub(super) fn change(folder: &Path) -> Result<()> {
     let database = folder.join("database/pages.db");
     let mut file =
@@ -106,7 +107,7 @@ pub(super) fn change(folder: &Path) -> Result<()> {
     fs::remove_file(&gone).map_err(failed("remove", &gone))
 }
 
-/// What one entry of a tree is, in all that a restore must bring back.
+/// All properties of an entry of a tree that a restore must bring back.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     kind: &'static str,
@@ -121,12 +122,12 @@ struct Entry {
     attributes: BTreeMap<OsString, Vec<u8>>,
 }
 
-/// How many entries the first tree has below its root, and the differences between the two, one a
-/// line: what is missing, and which property of which file differs. The roots themselves are
-/// compared as well, as ".".
+/// Compares two trees. Returns how many entries the first has below its root, and one line for each
+/// difference: a missing file, or a property of a file that differs. The roots are compared as
+/// well, as ".".
 ///
 /// # Errors
-/// Where either tree can't be read.
+/// One of the trees can't be read.
 pub(super) fn differences(one: &Path, other: &Path) -> Result<(usize, Vec<String>)> {
     let (one, other) = (entries(one)?, entries(other)?);
     let mut found = Vec::new();
@@ -218,7 +219,7 @@ fn hash(path: &Path) -> Result<[u8; 32]> {
     }
 }
 
-/// The bytes that a folder and everything in it takes, hard links once.
+/// The size of a folder and everything in it, in bytes. Hard links count once.
 pub(super) fn size_of(folder: &Path) -> u64 {
     let mut seen = std::collections::BTreeSet::new();
     let mut total = 0;
@@ -311,7 +312,7 @@ mod tests {
             }),
             (".: ", |to| fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap()),
             ("secret.key", |to| {
-                // Not there to be changed where the file system has none: then any other change
+                // Without extended attributes, there is nothing to change here. Any other change
                 // will do.
                 let secret = to.join("odd/secret.key");
                 if if_supported(xattr::set(&secret, "user.origin", b"other")).unwrap().is_none() {

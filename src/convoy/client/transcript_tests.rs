@@ -324,6 +324,23 @@ async fn a_convoy_without_our_routes_is_taken_as_convoy_is() {
 }
 
 #[tokio::test]
+async fn what_answers_otherwise_when_asked_for_its_capabilities_is_taken_as_convoy_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = r#"{"DeletesByPrefix":false,"LocksDestinations":true}"#;
+    let daemon = Faulty::start(folder.path())
+        .answer("GET /v1/capabilities", Answer::json(ours))
+        .answer("GET /v1/capabilities", Answer::Text(500, "oops\n".into()))
+        .answer("GET /v1/capabilities", Answer::Text(200, "Handler not found\n".into()));
+    let client = client(&daemon);
+    let expected = Capabilities { deletes_by_prefix: false, locks_destinations: true };
+    assert_eq!(client.capabilities().await.unwrap(), expected);
+    for _ in 0..2 {
+        // Another daemon may have taken the place at the socket.
+        assert_eq!(client.capabilities().await.unwrap(), Capabilities::CONVOY);
+    }
+}
+
+#[tokio::test]
 async fn the_answers_of_our_own_routes_are_understood_with_fields_more_or_less() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Faulty::start(folder.path())

@@ -137,24 +137,18 @@ impl Guards {
         loop {
             let backup = match self.daemon.backup(url).await {
                 Ok(backup) => backup,
-                // If the daemon refused, the backup is not good. Only if the daemon gave no clear
-                // answer, the list decides.
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository
-                    ) =>
-                {
-                    return not_good(format!("it can't be inspected: {error}"));
-                }
-                Err(error) => match self.listed(url, destination, volume).await {
-                    Some(backup) => backup,
-                    None => {
-                        return not_good(format!(
-                            "it can be neither inspected nor listed: {error}"
-                        ));
+                // Only if the daemon gave no clear answer, the list decides.
+                Err(error) if gave_no_answer(&error) => {
+                    match self.listed(url, destination, volume).await {
+                        Some(backup) => backup,
+                        None => {
+                            return not_good(format!(
+                                "it can be neither inspected nor listed: {error}"
+                            ));
+                        }
                     }
-                },
+                }
+                Err(error) => return not_good(format!("it can't be inspected: {error}")),
             };
             for (field, expected) in [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)] {
                 let found = backup.field(field);
@@ -183,4 +177,16 @@ impl Guards {
         let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
         backups.into_iter().find(|backup| backup.url().is_ok_and(|there| there.same_backup(url)))
     }
+}
+
+/// Whether the daemon said neither yes nor no.
+fn gave_no_answer(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Timeout
+            | ErrorKind::Unreachable
+            | ErrorKind::Protocol
+            | ErrorKind::Cancelled
+            | ErrorKind::DeadlineExceeded
+    )
 }

@@ -139,7 +139,7 @@ impl Guards {
     ) -> Result<()> {
         let is_last_on_s3 = destination.is_s3() && of_the_name <= 1;
         let Some(volume) = url.volume().filter(|_| is_last_on_s3) else { return Ok(()) };
-        if !self.daemon.capabilities().await?.deletes_by_prefix {
+        if !self.capabilities().await?.deletes_by_prefix {
             return Ok(());
         }
         let all = self.backups(destination, None).await?;

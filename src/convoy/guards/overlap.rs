@@ -9,7 +9,7 @@ use super::{
     run::Guards,
 };
 use crate::{
-    convoy::{Destination, Name},
+    convoy::{Capabilities, Destination, Name},
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
     scope,
@@ -65,8 +65,21 @@ impl Guards {
     /// The locks, if the daemon does not keep backups and deletions apart itself.
     pub(super) async fn needed_locks(&self) -> Result<Option<&Locks>> {
         let Some(locks) = &self.locks else { return Ok(None) };
-        let by_itself = self.daemon.capabilities().await?.locks_destinations;
+        let by_itself = self.capabilities().await?.locks_destinations;
         Ok((!by_itself).then_some(locks))
+    }
+
+    /// The daemon's capabilities, asked for once in a run.
+    pub(super) async fn capabilities(&self) -> Result<Capabilities> {
+        let known = self.memory().capabilities;
+        match known {
+            Some(known) => Ok(known),
+            None => {
+                let capabilities = self.daemon.capabilities().await?;
+                self.memory().capabilities = Some(capabilities);
+                Ok(capabilities)
+            }
+        }
     }
 
     /// Locks a volume: shared to read it, exclusive to make or delete it.

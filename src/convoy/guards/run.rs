@@ -10,7 +10,7 @@ use std::{
 use super::observations::{Observation, Observations};
 use crate::{
     clock::Clock,
-    convoy::{BackupUrl, Daemon, Destination, Info},
+    convoy::{BackupUrl, Capabilities, Daemon, Destination, Info},
     error::{Error, ErrorKind, Result},
     locks::Locks,
     sync::lock,
@@ -45,6 +45,9 @@ pub(super) struct Memory {
     /// The region of the daemon's EBS driver. The outer `None`: the daemon was not asked yet. The
     /// inner `None`: the daemon has no EBS driver.
     pub(super) ebs_region: Option<Option<String>>,
+    /// `None`: the daemon was not asked yet. Each run asks, because another daemon may have taken
+    /// the place of the one at a socket.
+    pub(super) capabilities: Option<Capabilities>,
     /// Backups that this run inspected and found good.
     pub(super) good: Vec<BackupUrl>,
     /// Whether the last list of volumes was empty.

@@ -564,7 +564,7 @@ fn a_store_that_cannot_be_written_has_no_room_or_is_locked_is_said_and_used_agai
     assert_eq!(store.ids(&Filter::default()).len(), 4);
 }
 
-/// What is in the file beside it would cover what is done to the store's own.
+/// Writes the WAL into the store's file: the WAL would cover what a test does to that file.
 fn empty_wal(store: &Store) {
     store.raw().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
 }

@@ -319,7 +319,7 @@ fn a_paused_entry_is_not_started_until_it_is_resumed_and_nothing_of_that_time_is
     assert!(board.pause(&key) && !board.pause("none"));
     assert!(board.statuses()[0].paused && board.statuses()[0].next.is_none());
     assert!(board.advance(at("12:00:00")).is_empty());
-    // Also after the crontab was read again, and after a start.
+    // The same holds after the crontab was read again, and after a start.
     board.follow(&crontab("0 * * * * snapshot"), at("12:10:00"), None);
     assert!(board.advance(at("13:00:00")).is_empty());
     let mut again =
@@ -352,7 +352,7 @@ fn an_entry_can_be_run_when_it_is_not_due_but_not_twice_at_a_time() {
         ["start snapshot 12:00"],
         "its own time comes all the same"
     );
-    // What is paused can still be run by hand, and waits for nothing.
+    // A paused entry can still be run by hand, at once.
     board.finished(&key);
     board.pause(&key);
     assert!(board.run_now(&key, at("12:10:00")).unwrap().is_some());

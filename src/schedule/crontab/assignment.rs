@@ -1,10 +1,10 @@
-//! `NAME=value` lines, and how a line is shown without its secrets.
+//! Lines of the form `NAME=value`, and how to show a line without its secrets.
 
 use std::borrow::Cow;
 
 use crate::config::{SETTINGS, Setting};
 
-/// A `NAME=value` line. It may hold a secret, so it can't be printed.
+/// A `NAME=value` line. The value may be a secret, so the type has no `Debug`.
 pub(super) struct Assignment<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,
@@ -12,8 +12,8 @@ pub(super) struct Assignment<'a> {
     pub(super) value_at: usize,
 }
 
-/// What the line assigns, if it is such a line. As in crontab(5) blanks may stand around `=`, and
-/// quotes around name or value.
+/// Reads an assignment. `None`: the line is no assignment. As in crontab(5), there may be blanks
+/// around `=`, and quotes around name or value.
 pub(super) fn assignment(line: &str) -> Option<Assignment<'_>> {
     let start = line.len() - line.trim_start().len();
     let (left, right) = line.split_once('=')?;
@@ -38,7 +38,7 @@ pub(super) fn setting(name: &str) -> Option<&'static Setting> {
     find(name).or_else(|| find(name.strip_suffix("_FILE")?))
 }
 
-/// The line as it may be shown: the value of what is secret (or may be, by its name) is hidden.
+/// The line with its value hidden, if the value is a secret or may be one by its name.
 pub(crate) fn without_secrets(line: &str) -> Cow<'_, str> {
     let Some(assigned) = assignment(line) else { return Cow::Borrowed(line) };
     let by_name = ["PASS", "SECRET", "TOKEN", "KEY"]
@@ -46,7 +46,7 @@ pub(crate) fn without_secrets(line: &str) -> Cow<'_, str> {
         .any(|word| assigned.name.to_uppercase().contains(word));
     let is_secret = match setting(assigned.name) {
         Some(setting) => setting.is_secret() && setting.name == assigned.name,
-        // Misspelt, it may have been meant as one that is.
+        // A misspelt name may have been meant as a secret one.
         None => by_name || assigned.name.starts_with("BKUP_"),
     };
     if assigned.value.is_empty() || !is_secret {

@@ -1,4 +1,5 @@
-//! What a line runs: a script's name, its arguments, and the program's flags among them.
+//! The call of a line: a script's name, the script's arguments, and flags of the program among
+//! them.
 
 use std::ffi::OsString;
 
@@ -18,8 +19,8 @@ pub(super) struct Call {
     pub(super) words: Vec<Word>,
     /// Where the call begins, in bytes of the line.
     pub(super) at: usize,
-    /// Where what is behind the line's schedule and options begins: in the old form, other words
-    /// stand in front of the call.
+    /// Where the text behind the line's schedule and options begins, in bytes of the line. In the
+    /// old form, other words stand between this and the call.
     pub(super) line_at: usize,
     /// Whether other words stand in front of the call.
     is_embedded: bool,
@@ -56,7 +57,7 @@ impl Call {
         Ok(Self { words, at, line_at, is_embedded })
     }
 
-    /// The program's flags, the script's name, and its arguments.
+    /// Splits the words into flags of the program, the script's name, and the script's arguments.
     pub(super) fn sort(&self, line: &CrontabLine<'_>) -> Result<(Flags, String, Vec<String>)> {
         let texts = self.words.iter().map(|word| OsString::from(&word.text));
         let (flags, sorted) = command_words::sort(texts).map_err(|error| {
@@ -78,7 +79,8 @@ impl Call {
         }
     }
 
-    /// Refuses flags that a line can't have; a warning of those that do nothing in a crontab.
+    /// Refuses flags that a line can't have, and returns a warning for flags that have no effect in
+    /// a crontab.
     pub(super) fn check_flags(
         &self,
         line: &CrontabLine<'_>,
@@ -105,19 +107,20 @@ impl Call {
         Ok(Some(line.error(wrong)))
     }
 
-    /// Where the first of these flags stands.
+    /// Where the first of these flags stands, in bytes of the line.
     pub(super) fn at_override(&self, overrides: &[Override]) -> usize {
         let find =
             |flag: &Override| self.words.iter().find(|word| word.text.starts_with(flag.flag));
         overrides.iter().find_map(find).map_or(self.line_at, |word| word.at)
     }
 
-    /// Where the first such word stands; where there is none, where the call begins.
+    /// Where the first matching word stands, in bytes of the line. Without one: where the call
+    /// begins.
     fn at_word(&self, is_it: impl Fn(&Word) -> bool) -> usize {
         self.words.iter().find(|word| is_it(word)).map_or(self.at, |word| word.at)
     }
 
-    /// Whether the line is written as the Node version's crontab had it.
+    /// Whether the line has the form of the Node version's crontab.
     pub(super) fn is_old_form(&self) -> bool {
         self.is_embedded || self.words.first().is_some_and(|word| word.text.starts_with("--"))
     }

@@ -1,4 +1,4 @@
-//! One line that runs a script.
+//! Reads a line that runs a script.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,41 +28,40 @@ use crate::{
 /// A line of the crontab that runs a script, checked.
 #[derive(Debug)]
 pub(crate) struct CrontabEntry {
-    /// What makes it this entry, in hexadecimal: schedule, zone, script, arguments and settings. It
-    /// is the same after the file was read again, wherever in it the line stands then.
+    /// Identifies the entry: a hash of schedule, zone, script, arguments and settings, in
+    /// hexadecimal. It does not depend on the line's place in the file.
     pub(crate) key: String,
-    /// Its line in the file, from 1.
+    /// The line's number in the file, from 1.
     pub(crate) line: usize,
-    /// When it is due.
     pub(crate) schedule: Schedule,
     /// The script's name.
     pub(crate) script: String,
-    /// The script's arguments, as words.
+    /// The script's arguments, as the words of the line.
     pub(crate) arguments: Vec<String>,
-    /// Read for real, write nothing.
+    /// Runs read for real and write nothing.
     pub(crate) dry_run: bool,
-    /// How long a run may take.
+    /// The longest time that a run may take.
     pub(crate) timeout: Duration,
-    /// Whether a run that was missed is made up for.
+    /// A missed tick is made up for.
     pub(crate) catch_up: bool,
-    /// A run starts up to this much later, at random.
+    /// The longest random delay before a run starts.
     pub(crate) jitter: Duration,
-    /// Whether it may back something up: its script says so, or says nothing of what it does.
+    /// The script may make backups: it declares so, or declares no effects.
     pub(crate) may_back_up: bool,
-    /// Whether its script may delete what its user does not think of.
+    /// The script may delete something that its user does not expect.
     pub(crate) may_delete: bool,
-    /// What its script says that it does.
+    /// The effects that the script declares in `DOES`.
     pub(crate) does: Vec<Effect>,
-    /// Whether the script only reads.
+    /// The script declares `READ_ONLY`.
     pub(crate) read_only: bool,
-    /// Whose script it is.
+    /// Where the script comes from.
     pub(crate) origin: Origin,
     /// The configuration with the settings above the line.
     pub(crate) config: Arc<Config>,
 }
 
 impl CrontabEntry {
-    /// The script as it is now, and what it is given: what a run needs.
+    /// Loads the script as it is now, and checks the arguments against it.
     ///
     /// # Errors
     /// As [`Library::load`] and [`from_command_line`]: the script may have changed since the
@@ -73,12 +72,12 @@ impl CrontabEntry {
         Ok((script, arguments))
     }
 
-    /// The arguments as one would write them.
+    /// The arguments as a person would write them, with quotes where needed.
     pub(crate) fn arguments_text(&self) -> String {
         command_line(self.arguments.iter().map(String::as_str))
     }
 
-    /// The entry for a program, as it stands in the crontab.
+    /// The entry as JSON, with the values of the line.
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "key": self.key,
@@ -98,13 +97,13 @@ impl CrontabEntry {
         })
     }
 
-    /// The first due time after this one.
+    /// The first due time after `time`.
     pub(crate) fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         self.schedule.next_after(time)
     }
 }
 
-/// Reads a line that runs a script; what is odd about it goes to `warnings`.
+/// Reads a line that runs a script. Warnings are added to `warnings`.
 pub(super) fn parse(
     line: &CrontabLine<'_>,
     settings: &mut LineSettings<'_>,
@@ -124,7 +123,8 @@ pub(super) fn parse(
     })?;
     let has_policy = script.parameters.iter().any(|one| one.name.starts_with("keep_"));
     if has_policy && script.does.contains(&Effect::Prune) && !script.may_do_more {
-        // Such a script refuses a wrong policy when it runs: that must not come out at 3 a.m.
+        // The script refuses a wrong policy only when it runs. The crontab's check must find it,
+        // not the run at 3 a.m.
         let numbers = checked
             .values()
             .iter()
@@ -171,15 +171,15 @@ fn unknown_script(
     schedule: &Schedule,
 ) -> Error {
     if error.location.is_some() {
-        // The script itself is broken: its own place says more than the line's, so that goes into
-        // the message.
+        // The script itself is broken. The location in the script says more than the line of the
+        // crontab, so the message gets it.
         error = error.context("the script can't be used");
         if let Some(place) = error.location.take() {
             error.message += &format!(" (at {}:{}:{})", place.file, place.line, place.column);
         }
         return line.located(error, at, None);
     }
-    // `root backup --volume vol1`: /etc/crontab has a field that we have not.
+    // `root backup --volume vol1`: /etc/crontab has a field for a user, this crontab has none.
     let hint = given.get(1).filter(|second| settings.script(&second.text).is_ok()).map(|_| {
         let rest = command_line(given[1..].iter().map(|word| word.text.as_str()));
         format!("this crontab has no field for a user: write \"{} {rest}\"", schedule.text())
@@ -187,23 +187,23 @@ fn unknown_script(
     line.located(error, at, hint)
 }
 
-/// The word that an error of the arguments is about: with fewer words, the error is another one.
-/// None where no word is wrong but one is missing.
+/// Finds the word that an error of the arguments is about: without this word and those behind it,
+/// the error is a different one. `None`: no word is wrong, but one is missing.
 fn place_of(script: &Script, arguments: &[String], error: &Error, given: &[Word]) -> Option<usize> {
     let same = |count: &usize| {
         from_command_line(script, &arguments[..*count])
             .is_err_and(|other| other.message == error.message)
     };
     let index = (0..=arguments.len().min(64)).find(same)?.checked_sub(1)?;
-    // It may be the value, or the option in front of it; what it is named by stands in the message,
-    // in some spelling.
+    // The wrong word may be the value or the option in front of it. The message names the one that
+    // is meant, in some spelling.
     let message = suggest::fold(&error.message);
     let named = |index: &usize| {
         let word = arguments[*index].split('=').next().unwrap_or_default();
         !word.is_empty() && message.contains(&suggest::fold(word))
     };
     let index = [Some(index), index.checked_sub(1)].into_iter().flatten().find(named)?;
-    // Flags of the program stand among the words, and not among the arguments.
+    // The words include flags of the program, which the arguments do not.
     let mut words = given.iter();
     arguments[..=index]
         .iter()

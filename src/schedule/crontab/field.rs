@@ -1,26 +1,26 @@
-//! One field of a schedule, as crontab(5) reads it: `*`, `*/15`, `1-5`, `1-9/2`, `mon,wed`.
+//! Reads one field of a schedule, as crontab(5) does: `*`, `*/15`, `1-5`, `1-9/2`, `mon,wed`.
 //!
-//! Beyond the letter of crontab(5) only what can mean one thing: names may stand in ranges and
-//! lists (`mon-fri`), and a range of weekdays may end in `sun`. The extensions of other crons (`?`,
-//! `L`, `W`, `#`, `H`, seconds) are refused.
+//! Two unambiguous forms are accepted beyond crontab(5): names in ranges and lists (`mon-fri`), and
+//! a range of weekdays that ends in `sun`. The extensions of other crons (`?`, `L`, `W`, `#`, `H`,
+//! seconds) are refused.
 
 use super::line::LineError;
 
-/// What one of the five fields counts.
+/// The kind of one of the five fields.
 #[derive(Debug)]
 pub(super) struct FieldKind {
-    /// Its name in messages.
+    /// The name in messages.
     pub(super) name: &'static str,
     first: u32,
     last: u32,
-    /// Its names, for `first` and those that follow.
+    /// The names of the values, from `first` on.
     names: &'static [&'static str],
 }
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-/// Whole names, which crontab(5) does not know; nor do we, but we know what was meant.
+/// Whole names. They are refused, as in crontab(5), with a hint at the short name.
 const WHOLE_NAMES: [&str; 18] = [
     "january",
     "february",
@@ -55,7 +55,8 @@ pub(super) static FIELD_KINDS: [FieldKind; 5] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Field {
     bits: u64,
-    /// It begins with `*`: for the two day fields, that decides whether both must match or either.
+    /// The field begins with `*`. For the two day fields, this decides whether a day must match
+    /// both or one.
     pub(crate) starred: bool,
 }
 
@@ -73,7 +74,7 @@ impl Field {
 
 /// Whether a word of a line looks like a field, right or wrong, rather than like a script's name.
 pub(super) fn looks_like_one(word: &str) -> bool {
-    // `--backup` is how lines of the Node version began.
+    // Lines of the Node version began with `--backup`.
     if word.starts_with("--") {
         return false;
     }
@@ -90,8 +91,8 @@ pub(super) fn looks_like_one(word: &str) -> bool {
     }
 }
 
-/// Reads a field; the second value is what is odd about it without being wrong. `LineError::at`
-/// counts bytes from the field's beginning.
+/// Reads a field. The second value is a warning. `LineError::at` counts bytes from the field's
+/// beginning.
 pub(super) fn parse(kind: &FieldKind, text: &str) -> Result<(Field, Option<LineError>), LineError> {
     let mut field = Field { bits: 0, starred: text.starts_with('*') };
     let mut odd = None;
@@ -216,7 +217,7 @@ fn value(kind: &FieldKind, text: &str, at: usize) -> Result<u32, LineError> {
 pub(crate) mod testing {
     use crate::schedule::timetable::Fields;
 
-    /// The fields of a schedule that is right.
+    /// The fields of a valid schedule.
     pub(crate) fn fields(text: &str) -> Fields {
         let parse = |(kind, text)| {
             super::parse(kind, text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}")).0

@@ -3,14 +3,12 @@
 use super::assignment::without_secrets;
 use crate::error::{Error, Location};
 
-/// What is wrong with a part of a line.
+/// An error in a part of a line.
 #[derive(Debug)]
 pub(super) struct LineError {
-    /// Where, in bytes from the beginning of that part.
+    /// The place, in bytes from the beginning of that part.
     pub(super) at: usize,
-    /// What.
     pub(super) message: String,
-    /// What to do about it.
     pub(super) hint: Option<String>,
 }
 
@@ -35,14 +33,14 @@ impl LineError {
 pub(super) struct CrontabLine<'a> {
     /// The file's name, for messages.
     pub(super) file: &'a str,
-    /// The first line is 1.
+    /// The number of the line, from 1.
     pub(super) number: usize,
-    /// Without its end.
+    /// The text without its line break.
     pub(super) text: &'a str,
 }
 
 impl<'a> CrontabLine<'a> {
-    /// The next word from this byte on, and where it begins.
+    /// The next word from byte `from` on, and the byte at which the word begins.
     pub(super) fn word(&self, from: usize) -> Option<(&'a str, usize)> {
         let rest = &self.text[from..];
         let start = from + rest.len() - rest.trim_start_matches([' ', '\t']).len();
@@ -50,12 +48,12 @@ impl<'a> CrontabLine<'a> {
         (!word.is_empty()).then_some((word, start))
     }
 
-    /// An error (or a warning) at this byte of the line. Secret values are not shown.
+    /// An error or a warning with its location in the line. Secret values are not shown.
     pub(super) fn error(&self, wrong: LineError) -> Error {
         self.located(Error::configuration(wrong.message), wrong.at, wrong.hint)
     }
 
-    /// That error, at this byte of the line.
+    /// Adds a location in the line to an error: byte `at`.
     pub(super) fn located(&self, mut error: Error, at: usize, hint: Option<String>) -> Error {
         let shown = without_secrets(self.text);
         let column = self.text.get(..at).map_or(0, |before| before.chars().count()) + 1;

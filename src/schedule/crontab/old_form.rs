@@ -1,16 +1,16 @@
-//! Lines as they stand in people's /etc/crontab: `root cd /deploy && node create.js --backup
+//! Reads lines in the form of /etc/crontab: `root cd /deploy && node create.js --backup
 //! --volume vol2`.
 //!
-//! A line that calls create.js (or this program) is understood: only the arguments of that call
-//! count. The words in front of the call (`cd`, a user) and the redirection of its output have no
-//! meaning any more. Another command behind the call is an error.
+//! In a line that calls create.js (or this program), only the arguments of that call count. The
+//! words in front of the call (`cd`, a user) and the redirection of its output are ignored. Another
+//! command behind the call is an error.
 
 use super::{
     line::LineError,
     words::{self, Word},
 };
 
-/// The words that the call was given, if it is such a line.
+/// The words of the call. `None`: the line does not have the old form.
 pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, LineError>> {
     // `bash -c "cd /deploy && node create.js --backup"`
     if let Some(inner) = words.iter().find(|word| word.quoted && word.text.contains("create.js ")) {
@@ -53,14 +53,14 @@ pub(super) fn call(words: &[Word]) -> Option<Result<Vec<Word>, LineError>> {
     Some(Ok(given))
 }
 
-/// What only a shell would understand.
+/// Whether a word is an operator of a shell, such as `&&`.
 pub(super) fn is_operator(word: &Word) -> bool {
     !word.quoted
         && (matches!(word.text.as_str(), "&&" | "||" | "|" | ";" | "&" | "(" | ")")
             || word.text.ends_with(';'))
 }
 
-/// Where output goes: `>>`, `2>&1`, `| logger`.
+/// Whether a word redirects output: `>>`, `2>&1`, `| logger`.
 pub(super) fn is_redirection(word: &Word) -> bool {
     let text =
         word.text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '&');

@@ -1,4 +1,4 @@
-//! What a line says between its schedule and its script: `@catchup`, `@jitter`, `@timeout`.
+//! The options of a line, between its schedule and its script: `@catchup`, `@jitter`, `@timeout`.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::{error::Result, suggest::did_you_mean_or, units::parse_duration};
 /// The options that a line may have before its script.
 pub(super) const OPTIONS: [&str; 3] = ["@catchup", "@jitter", "@timeout"];
 
-/// What a line says before its script.
+/// The options of a line.
 #[derive(Debug, Default)]
 pub(super) struct LineOptions {
     pub(super) catch_up: Option<bool>,
     pub(super) jitter: Option<Duration>,
     pub(super) timeout: Option<Duration>,
-    /// As they were written.
+    /// The options as they were written.
     pub(super) texts: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The schedule at the beginning of a line: five fields, or `@daily` and its like.
+//! Reads the schedule at the beginning of a line: five fields, or a nickname such as `@daily`.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     suggest::did_you_mean_or,
 };
 
-/// The times of `@daily` and its like.
+/// The nicknames and the five fields that they stand for.
 const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
     ("@daily", "0 0 * * *"),
@@ -26,10 +26,10 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// Schedules that were read already: many lines have the same.
+/// Schedules that were already read, because many lines have the same.
 pub(super) type Patterns = HashMap<String, Arc<Pattern>>;
 
-/// The schedule at the line's beginning, and where it ends.
+/// Reads the schedule at the line's beginning. Returns it with the byte at which it ends.
 pub(super) fn schedule(
     line: &CrontabLine<'_>,
     patterns: &mut Patterns,
@@ -51,7 +51,7 @@ pub(super) fn schedule(
             break;
         }
         if fields.len() == 5 {
-            // A script's name never looks like a field: there is one field too many.
+            // A script's name never looks like a field, so there is one field too many.
             let wrong =
                 LineError::new(fields[0].1, "a schedule has five fields, and here are six or more");
             return Err(line.error(wrong.hint(

@@ -1,4 +1,5 @@
-//! The settings in force for a line: the program's, then those of the assignments above the line.
+//! The settings in force for a line: those of the program, overridden by the assignments above the
+//! line.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,7 +21,7 @@ use crate::{
     suggest::{did_you_mean_or, nearest},
 };
 
-/// Settings of the program as a whole: a line of the crontab can't have its own.
+/// Settings of the program as a whole, which a crontab can't change.
 const OF_THE_PROGRAM: [&str; 7] = [
     "BKUP_DATA_DIR",
     "BKUP_CRONTAB",
@@ -32,16 +33,17 @@ const OF_THE_PROGRAM: [&str; 7] = [
 ];
 const OF_THE_PROGRAM_PREFIXES: [&str; 2] = ["BKUP_LOGGER_", "BKUP_API_"];
 
-/// What holds for the lines that follow. There may be secrets in it, so it can't be printed.
+/// The settings in force for the lines that follow. They may have secrets, so the type has no
+/// `Debug`.
 pub(super) struct LineSettings<'a> {
     surroundings: &'a Surroundings,
-    /// The settings given so far.
+    /// The assignments so far, by the name of the setting.
     given: BTreeMap<String, String>,
     pub(super) config: Arc<Config>,
     library: Result<Library>,
     scripts: HashMap<String, Result<Arc<Script>>>,
     pub(super) zone: TimeZone,
-    /// The zone's name, where one was given.
+    /// The zone's name, if `CRON_TZ` gave one.
     pub(super) zone_name: Option<String>,
 }
 
@@ -58,7 +60,7 @@ impl<'a> LineSettings<'a> {
         }
     }
 
-    /// Takes a line's assignment; what is odd about it without being wrong comes back.
+    /// Takes a line's assignment. Returns a warning if the assignment has no effect.
     pub(super) fn assign(
         &mut self,
         line: &CrontabLine<'_>,
@@ -98,7 +100,7 @@ impl<'a> LineSettings<'a> {
                 true => "this machine has no time zones: install its package \"tzdata\"",
                 false => "write a name of the time zone database, such as Europe/Berlin or UTC",
             };
-            // "Berlin" and "europe/berlin" are meant just as "Europe/Berln" is.
+            // "Berlin" and "europe/berlin" mean Europe/Berlin, as the misspelt "Europe/Berln" does.
             let city = names.iter().find(|known| {
                 known.rsplit('/').next().is_some_and(|c| c.eq_ignore_ascii_case(name))
             });
@@ -139,7 +141,7 @@ impl<'a> LineSettings<'a> {
             .retain(|there, _| there != setting.name && *there != format!("{}_FILE", setting.name));
         given.insert(name.to_owned(), value.to_owned());
         let config = configure(self.surroundings, &given, &[]).map_err(|error| {
-            // In crontab(5) a comment behind a value is a part of the value.
+            // In crontab(5), a comment behind a value is part of the value.
             let hint = value.contains(" #").then(|| {
                 "a comment behind a value is a part of it: put it on a line of its own".to_owned()
             });
@@ -165,7 +167,7 @@ impl<'a> LineSettings<'a> {
         Ok(None)
     }
 
-    /// The configuration of a line that has flags of its own.
+    /// The configuration of a line with flags.
     pub(super) fn with_flags(&self, flags: &[Override]) -> Result<Arc<Config>> {
         if flags.is_empty() {
             return Ok(self.config.clone());
@@ -173,14 +175,14 @@ impl<'a> LineSettings<'a> {
         configure(self.surroundings, &self.given, flags).map(Arc::new)
     }
 
-    /// The settings that make a line another one when they change, secrets left out.
+    /// The settings that are part of an entry's key. Secrets are left out.
     pub(super) fn identity(&self) -> impl Iterator<Item = (&str, &str)> {
         let public = |name: &str| !setting(name).is_some_and(Setting::is_secret);
         let given = self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         given.filter(move |(name, _)| public(name))
     }
 
-    /// A script by its name; each is looked up once.
+    /// Loads a script by its name. Each script is loaded once.
     pub(super) fn script(&mut self, name: &str) -> Result<Arc<Script>> {
         if let Some(known) = self.scripts.get(name) {
             return known.clone();
@@ -196,9 +198,8 @@ impl<'a> LineSettings<'a> {
     }
 }
 
-/// The program's configuration with these settings over its environment, and these flags over all.
-/// Whether lines with this configuration want other settings of the very built-in daemon that the
-/// program itself has.
+/// Whether lines with this configuration need the program's own built-in daemon with other settings
+/// than the program's.
 fn needs_another_daemon(config: &Config, program: &Config) -> bool {
     let password = |config: &Config| {
         config.repository_password.as_ref().map(|password| password.expose().to_owned())
@@ -209,6 +210,7 @@ fn needs_another_daemon(config: &Config, program: &Config) -> bool {
         && (config.s3_endpoint != program.s3_endpoint || password(config) != password(program))
 }
 
+/// The configuration with these assignments over the environment, and these flags over both.
 fn configure(
     surroundings: &Surroundings,
     given: &BTreeMap<String, String>,

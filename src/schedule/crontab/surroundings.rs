@@ -1,4 +1,4 @@
-//! What a crontab is read in: its settings come on top of the program's.
+//! The surroundings that a crontab is read in: the program's environment, flags and zone.
 
 use std::{ffi::OsString, fmt, sync::Arc};
 
@@ -6,28 +6,28 @@ use jiff::tz::TimeZone;
 
 use crate::config::{Config, Override};
 
-/// What a crontab is read in: its settings come on top of these.
+/// The program's environment, flags and zone. A crontab's settings come on top of the environment.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     /// The program's environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
-    /// The program's flags; they win over the crontab's settings.
+    /// The program's flags, which override the crontab's settings.
     pub(crate) overrides: Vec<Override>,
-    /// What both come to.
+    /// The configuration by the environment and the flags.
     pub(crate) config: Arc<Config>,
-    /// The zone where there is no `CRON_TZ`.
+    /// The zone of lines without `CRON_TZ`.
     pub(crate) zone: TimeZone,
 }
 
 impl fmt::Debug for Surroundings {
-    /// Without the environment: there are secrets in it.
+    /// Leaves out the environment, because it has secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Surroundings").field("zone", &self.zone).finish_non_exhaustive()
     }
 }
 
 impl Surroundings {
-    /// This process's environment and zone.
+    /// The surroundings with this process's environment.
     pub(crate) fn new(config: Config, overrides: Vec<Override>, zone: TimeZone) -> Self {
         Self {
             environment: std::env::vars_os().collect(),

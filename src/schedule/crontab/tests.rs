@@ -1,4 +1,4 @@
-//! Whole crontabs: what is understood, and what is said of the rest.
+//! Whole crontabs: what is accepted, and the errors of the rest.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn entry(line: &str) -> Arc<CrontabEntry> {
     checked.crontab.entries[0].clone()
 }
 
-/// The only error of these lines: where it is, what it says.
+/// The only error of these lines: its location and its text.
 #[track_caller]
 fn error(text: &str) -> (usize, usize, String) {
     let checked = checked(text);
@@ -67,7 +67,7 @@ fn the_default_crontab_is_right_and_snapshots_hourly_and_backs_up_daily() {
         .map(|e| format!("{} {}", e.schedule.text(), e.script))
         .collect();
     assert_eq!(lines, ["0 * * * * snapshot", "30 3 * * * backup"]);
-    // What it comments out is right, too.
+    // The lines that are commented out must be valid, too.
     let example = crate::schedule::source::BUILT_IN
         .lines()
         .find_map(|line| line.strip_prefix("# 0 5"))

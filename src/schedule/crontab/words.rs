@@ -1,19 +1,19 @@
-//! Splits a line into words as a shell quotes them, each with its place.
+//! Splits a line into words by the quoting rules of a shell, each word with its place.
 
 use super::line::LineError;
 
-/// A word, its quotes taken away.
+/// A word without its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) text: String,
-    /// Where it begins, in bytes from the beginning of the line.
+    /// Where the word begins, in bytes from the beginning of the line.
     pub(super) at: usize,
-    /// Whether some of it was quoted, so that nothing of it means anything to a shell.
+    /// A part of the word was quoted, so the word is no operator of a shell.
     pub(super) quoted: bool,
 }
 
-/// The words from this byte on. Quotes and backslashes are a POSIX shell's; nothing is expanded,
-/// `%` is a letter like any other, and `#` at a word's beginning begins a comment.
+/// Splits the line from byte `from` on. Quotes and backslashes work as in a POSIX shell. Nothing is
+/// expanded, `%` is an ordinary character, and `#` at the beginning of a word begins a comment.
 pub(super) fn split(line: &str, from: usize) -> Result<Vec<Word>, LineError> {
     let mut words: Vec<Word> = Vec::new();
     let mut word: Option<Word> = None;

@@ -1,4 +1,4 @@
-//! The loop with a clock that is stepped, and a runner that remembers what it is asked.
+//! The loop with a stepped clock, and a runner that notes its calls.
 
 use std::sync::Mutex;
 
@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-/// Notes what is asked of it; a run lasts until it is let go.
+/// A runner that notes its calls.
 #[derive(Default)]
 struct Recorder {
     notes: Mutex<Vec<String>>,
     known: Mutex<HashMap<String, EntryTimes>>,
-    /// `None`: runs end at once. Else each takes a permit to end.
+    /// `None`: runs end at once. Else each run needs a permit to end.
     gate: Option<Semaphore>,
     /// Runs don't end even when they are cancelled.
     stubborn: bool,
@@ -111,7 +111,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// A scheduler that runs, its crontab, and the ways to tell it something.
+/// A running scheduler with its crontab, and the ways to control it.
 struct Site {
     timer: Arc<SteppedTimer>,
     runner: Arc<Recorder>,
@@ -126,7 +126,7 @@ impl Site {
     fn start(text: &str, now: &str, runner: Arc<Recorder>) -> Self {
         let timer = Arc::new(SteppedTimer::new(at(now), TimeZone::UTC));
         let options = Options { most_at_a_time: 2, grace: Duration::from_secs(30) };
-        // The clock that is stepped waits for no other thread.
+        // The stepped clock does not wait for other threads.
         let scheduler = Scheduler::with(
             &testing::crontab(text),
             options,
@@ -151,8 +151,7 @@ impl Site {
         self.runner.take()
     }
 
-    /// Has the crontab read again; that is done on another thread, so the test waits for what comes
-    /// of it.
+    /// Has the crontab read again. Another thread reads it, so the test waits until `done`.
     async fn write(&self, text: &str, done: impl Fn(&Self) -> bool) {
         text.clone_into(&mut self.text.lock().unwrap());
         self.reload.notify_one();
@@ -299,7 +298,7 @@ async fn a_second_try_that_comes_to_its_end_is_the_last() {
     let runner = Arc::new(Recorder::slow());
     let site = Site::start("0 12 * * * backup", "2026-11-23T11:30:00Z", runner.clone());
     site.until("2026-11-23T12:00:00Z").await;
-    // As after kill -9: what is remembered is as it was in the midst of the run.
+    // As after kill -9: the memory is as it was in the middle of the run.
     let runner = Arc::new(Recorder { known: Mutex::new(runner.remembered()), ..Recorder::slow() });
     let site = Site::start("0 12 * * * backup", "2026-11-23T12:05:00Z", runner.clone());
     assert_eq!(site.until("2026-11-23T12:10:00Z").await, ["backup 2026-11-23T12:00:00Z again"]);
@@ -386,7 +385,7 @@ async fn ticks_wait_for_no_store_and_a_run_begins_when_its_time_is_remembered() 
     end.cancel();
     task.await.unwrap();
     let notes = runner.notes.lock().unwrap();
-    // How many the thread took at a time is its own affair; none is lost.
+    // The thread may take any number at a time, but must lose none.
     let counts =
         notes.iter().filter_map(|note| note.split_once(" remembered")?.0.parse::<usize>().ok());
     let counts: Vec<usize> = counts.collect();
@@ -446,7 +445,7 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
             true
         }
     }
-    // By a shifted clock the next minute begins soon, so that the test does not wait for it.
+    // The clock is shifted so that the next minute begins soon, and the test does not wait for it.
     #[derive(Debug)]
     struct Shifted(jiff::SignedDuration);
     impl crate::clock::Clock for Shifted {
@@ -468,7 +467,7 @@ async fn by_the_systems_clock_a_script_starts_within_50_ms_of_its_time_among_a_t
         .collect();
     let crontab = testing::crontab(&format!("{text}0 12 * * * snapshot\n"));
     let mut late = Vec::new();
-    // A machine that is busy with other tests may be late for once.
+    // A machine that is busy with other tests may be late once.
     for _ in 0..5 {
         let shift = at("2026-11-23T11:59:59.6Z").duration_since(Timestamp::now());
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();

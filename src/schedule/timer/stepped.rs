@@ -9,7 +9,7 @@ use tokio::sync::watch::Sender;
 use super::Timer;
 use crate::clock::Clock;
 
-/// A clock that a test moves; who waits for it goes on when it gets there.
+/// A clock that a test moves. A task that waits for a moment goes on when the clock gets there.
 #[derive(Debug)]
 pub(crate) struct SteppedTimer {
     now: Sender<Timestamp>,
@@ -22,7 +22,7 @@ impl SteppedTimer {
         Self { now: Sender::new(now), zone, waiting: Mutex::default() }
     }
 
-    /// Lets everyone do what there is to do.
+    /// Lets all other tasks run until they wait again.
     pub(crate) async fn settle(&self) {
         for _ in 0..50 {
             tokio::task::yield_now().await;
@@ -36,7 +36,7 @@ impl SteppedTimer {
         self.settle().await;
     }
 
-    /// Moves the clock from moment to moment that someone waits for.
+    /// Moves the clock through each moment that a task waits for, up to this time.
     pub(crate) async fn go_on_until(&self, time: Timestamp) {
         self.settle().await;
         loop {

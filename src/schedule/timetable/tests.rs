@@ -1,4 +1,4 @@
-//! Due times against those that are found by walking through every minute.
+//! Compares due times with those that a walk through every minute finds.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// The next due times after `from`, on the wall, with the offset from UTC.
+/// The next due times after `from` as wall-clock times with their offset from UTC.
 fn walls(text: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
     let schedule = schedule(text, zone);
     let mut time = at(from);
@@ -52,8 +52,8 @@ fn by_walking(text: &str, zone: &TimeZone, from: Timestamp, to: Timestamp) -> BT
         let mut wall = zone.to_datetime(from).saturating_sub(1.day());
         let mut last = from;
         while last < to {
-            // Compatible: the first of two, and for what is skipped the time on the other side of
-            // the gap.
+            // "Compatible" means the first of two equal times, and for a skipped time the time on
+            // the other side of the gap.
             let moment = zone.to_ambiguous_timestamp(wall);
             last = moment.compatible().unwrap();
             if let jiff::tz::AmbiguousOffset::Gap { .. } = moment.offset() {
@@ -74,7 +74,8 @@ fn by_walking(text: &str, zone: &TimeZone, from: Timestamp, to: Timestamp) -> BT
 
 #[test]
 fn due_times_are_those_that_are_found_by_walking_through_every_minute() {
-    // Both changes of the clocks in 2026, and days without one; Lord Howe moves by half an hour.
+    // Both changes of the clocks in 2026, and days without a change. Lord Howe moves by half an
+    // hour.
     for (zone, changes) in [
         ("Europe/Berlin", ["2026-03-29", "2026-10-25"]),
         ("America/New_York", ["2026-03-08", "2026-11-01"]),

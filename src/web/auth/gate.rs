@@ -27,8 +27,8 @@ use crate::{
     web::{problem::Problem, server::Peer},
 };
 
-/// A right token of at least so many bytes is let in, however many wrong ones its address has shown:
-/// guessing does not find it. A token that this program makes has 64 bytes.
+/// A right token of at least so many bytes is let in, however many wrong ones its address has
+/// shown, because guessing does not find it. A generated token has 64 bytes.
 const UNGUESSABLE_LENGTH: usize = 32;
 
 /// The gate in front of the routes, with what it checks requests against.
@@ -42,8 +42,8 @@ pub(crate) struct Gate {
     /// Connections are TLS, so the cookie is for TLS only. (The cookie is for TLS only behind a
     /// proxy with TLS as well: see [`Gate::sign_in`].)
     secure: bool,
-    /// The cookie's name is derived from the data folder, so that two instances on one host have two
-    /// cookies.
+    /// The cookie's name is derived from the data folder, so that two instances on one host have
+    /// two cookies.
     data_dir: PathBuf,
     clock: Arc<dyn Clock>,
     /// The host's name, which the answer to signing in contains.

@@ -1,5 +1,5 @@
-//! The gate in front of the routes: lets in who may, signs in and out, and lets pages from
-//! elsewhere ask only where that is configured.
+//! The service with the gate in front of the routes: checks each request, signs in and out, and
+//! lets pages of other origins use the API only where that is configured.
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
@@ -27,10 +27,10 @@ use crate::web::{answer::json_answer, body, problem::Problem};
 
 /// A service behind the gate.
 ///
-/// What gets through has an [`super::Access`] in its extensions, except what everybody may ask:
-/// `GET /healthz`, `GET /`, `GET /assets/..`. `/session` is answered here. The role `read` gets
-/// through with what only looks, and with what may be a dry run: `POST /api/NAME` and `POST
-/// /api/schedule/KEY/run`; whether it is one is for the route to find out
+/// A request that passes has an [`super::Access`] in its extensions. Open requests need none:
+/// `GET /healthz`, `GET /`, `GET /assets/..`. `/session` is answered here. The role `read` passes
+/// with requests that change nothing, and with requests that may be a dry run: `POST /api/NAME` and
+/// `POST /api/schedule/KEY/run`. The route checks whether such a request is a dry run
 /// ([`super::Access::require_full`]).
 #[derive(Debug, Clone)]
 pub(crate) struct Gated<S> {
@@ -39,7 +39,7 @@ pub(crate) struct Gated<S> {
 }
 
 impl<S> Gated<S> {
-    /// This service behind this gate; `inner` is `TowerToHyperService::new(warp::service(routes))`.
+    /// Puts a service behind a gate. `inner` is `TowerToHyperService::new(warp::service(routes))`.
     pub(crate) fn new(gate: Arc<Gate>, inner: S) -> Self {
         Self { gate, inner }
     }
@@ -58,7 +58,7 @@ where
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        // `localhost` or `host:port` alone: there is no path to follow.
+        // The target is `localhost` or `host:port` alone, without a path.
         if !parts.uri.path().starts_with('/') {
             return Box::pin(async {
                 Ok(Problem::usage("the request has no path").into_response())
@@ -95,7 +95,7 @@ where
 }
 
 impl Gate {
-    /// [`Gate::check`], and what the role may not do in any case.
+    /// Checks a request by [`Gate::check`], and refuses requests that its role may never make.
     fn admit(&self, parts: &Parts) -> Result<Access, Problem> {
         let access = self.check(parts)?;
         if changes_something(&parts.method)
@@ -106,7 +106,7 @@ impl Gate {
         Ok(access)
     }
 
-    /// The request's origin where it is a configured one.
+    /// The request's `Origin`, if it is a configured one.
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         self.allow_origins
@@ -116,15 +116,15 @@ impl Gate {
     }
 }
 
-/// What holds nothing private: whether the program lives, and the dashboard's files.
+/// Whether a request needs no token: liveness and the dashboard's files hold nothing private.
 fn is_open(parts: &Parts) -> bool {
     let path = parts.uri.path();
     !changes_something(&parts.method)
         && (matches!(path, "/" | "/healthz") || path.starts_with("/assets/"))
 }
 
-/// `/api/NAME`, a script's, and `/api/schedule/KEY/run`, an entry's: what is posted there may be a
-/// dry run.
+/// Whether a POST to a path may be a dry run: `/api/NAME` of a script, and `/api/schedule/KEY/run`
+/// of an entry.
 fn may_look(path: &str) -> bool {
     let is_one = |name: &str| !name.is_empty() && !name.contains('/');
     path.strip_prefix("/api/").is_some_and(|rest| {
@@ -136,7 +136,7 @@ fn may_look(path: &str) -> bool {
     })
 }
 
-/// `/session`: who is signed in, signing in, signing out.
+/// Answers `/session`: the current session (GET), signing in (POST), signing out (DELETE).
 async fn session<B>(gate: &Gate, parts: Parts, body: B) -> Result<Response, Problem>
 where
     B: Body<Data = Bytes>,
@@ -187,8 +187,8 @@ fn preflight(origin: &HeaderValue) -> Response {
     for_origin(response, Some(origin.clone()))
 }
 
-/// Lets a configured origin's page read the answer. Never with credentials: such a page needs a
-/// token of its own.
+/// Lets a page of a configured origin read the answer. Cookies are never allowed: such a page has
+/// to send a token.
 fn for_origin(mut response: Response, origin: Option<HeaderValue>) -> Response {
     if let Some(origin) = origin {
         let headers = response.headers_mut();

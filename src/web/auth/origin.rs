@@ -1,6 +1,6 @@
-//! Which host a browser's request was sent to, and which page sent it. This protects against host
-//! names that an attacker points at this address (DNS rebinding), and against other sites' pages
-//! that make a browser send requests (cross-site requests).
+//! Finds the host that a browser's request was sent to, and the page that sent it. This protects
+//! against host names that an attacker points at this address (DNS rebinding), and against pages of
+//! other sites that make a browser send requests (cross-site requests).
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use hyper::{
 
 use crate::{text, web::problem::Problem};
 
-/// What a name is cut to where a message shows it.
+/// The longest name in a message, in characters. A longer name is cut.
 const NAME_WIDTH: usize = 80;
 
 /// The host names of this server.
@@ -21,20 +21,20 @@ pub(super) struct KnownHosts {
     secure: bool,
 }
 
-/// Which page made a browser send a request.
+/// The page that made a browser send a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestOrigin {
     /// The dashboard, or the user: a bookmark, the address bar.
     OwnPage,
     /// A page of another site.
     OtherPage,
-    /// The request does not say. Every browser of today does.
+    /// The request does not say. Every current browser says it.
     Unknown,
 }
 
 impl KnownHosts {
-    /// These names, beside those that are always known: addresses, localhost, and the machine's own
-    /// name.
+    /// Knows these names and those that are always known: addresses, localhost, and the machine's
+    /// own name.
     pub(super) fn new(names: &[String], secure: bool) -> Self {
         let machine = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
         let names =
@@ -42,7 +42,7 @@ impl KnownHosts {
         Self { names, secure }
     }
 
-    /// Lets a request pass that was sent to a known name, or to an address: no attacker can point
+    /// Lets a request pass that was sent to a known name or to an address. An attacker can't point
     /// an address elsewhere.
     pub(super) fn require_known_host(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(authority) = authority(parts) else {
@@ -64,11 +64,11 @@ impl KnownHosts {
         )))
     }
 
-    /// Which page sent a request, by headers that the browser sets and no page can change:
+    /// The page that sent a request, by headers that the browser sets and a page can't change:
     /// `Sec-Fetch-Site`, else `Origin`.
     pub(super) fn origin_of(&self, parts: &Parts) -> RequestOrigin {
         if let Some(site) = parts.headers.get("sec-fetch-site") {
-            // "none": the user's own doing, by a bookmark or the address bar.
+            // "none": the user opened the page, by a bookmark or the address bar.
             return if matches!(site.as_bytes(), b"same-origin" | b"none") {
                 RequestOrigin::OwnPage
             } else {
@@ -84,8 +84,8 @@ impl KnownHosts {
         if here { RequestOrigin::OwnPage } else { RequestOrigin::OtherPage }
     }
 
-    /// Whether a page of this origin was loaded from `here`. Where this server has no TLS, a proxy
-    /// in front of it may have: then `https` counts, too.
+    /// Whether a page of this origin was loaded from `here`. If this server has no TLS, a proxy in
+    /// front of it may, so `https` counts as well.
     fn same(&self, origin: &str, here: &Authority) -> bool {
         let Some((scheme, rest)) = origin.split_once("://") else { return false };
         let usual = match scheme {
@@ -99,13 +99,13 @@ impl KnownHosts {
     }
 }
 
-/// The port that the request was sent to, as the client sees it; `None` for the scheme's default.
+/// The port that the request was sent to, as the client sees it. `None`: the scheme's default.
 pub(super) fn port(parts: &Parts) -> Option<u16> {
     authority(parts)?.port_u16()
 }
 
 /// The host and port that the request was sent to: from an absolute request target (RFC 9112,
-/// 3.2.2), else from its one `Host` header.
+/// 3.2.2), else from the one `Host` header.
 fn authority(parts: &Parts) -> Option<Authority> {
     if let Some(authority) = parts.uri.authority() {
         return Some(authority.clone());

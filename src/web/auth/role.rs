@@ -2,7 +2,7 @@
 
 use crate::web::problem::Problem;
 
-/// What a token is good for.
+/// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Everything.
@@ -12,7 +12,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// As JSON and the session's cookie have it: `full` or `read`.
+    /// The role in JSON and in the session's cookie: `full` or `read`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -21,7 +21,7 @@ impl Role {
     }
 }
 
-/// What a request was let in with.
+/// The credential that a request was let in with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Credential {
     /// A token in the header, as programs send it.
@@ -30,7 +30,7 @@ pub(crate) enum Credential {
     Session,
 }
 
-/// A request that was let in. [`super::Gated`] puts it into the request's extensions
+/// What a request that was let in may do. [`super::Gated`] puts this into the request's extensions
 /// (`warp::ext::get::<Access>()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Access {

@@ -1,15 +1,15 @@
-//! The dashboard's session: a signed cookie that carries its role and its end, so that the server
-//! stores nothing.
+//! The dashboard's session: a signed cookie with a role and an expiry time. The server stores
+//! nothing.
 //!
-//! Browsers keep one set of cookies for a host, for all of its ports. So the cookie's name has what
-//! differs between instances on one host: the port that the browser sees, and the data folder. (In
-//! containers, the folder and the port inside are often alike.) Over TLS, also a proxy's, the name
-//! begins with `__Host-`: browsers neither send such a cookie over plain HTTP nor let it be set
-//! from there.
+//! Browsers keep one set of cookies for all ports of a host. So the cookie's name contains what
+//! differs between instances on one host: the port that the browser sees, and a hash of the data
+//! folder. (In containers, the folder and the port inside are often the same.) Over TLS, including
+//! the TLS of a proxy, the name begins with `__Host-`: browsers neither send such a cookie over
+//! plain HTTP nor accept it from there.
 //!
-//! `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of what is
-//! before it, keyed by that role's token. So a changed token ends all of its sessions, and a
-//! restart none.
+//! The value is `v1.EXPIRES.ROLE.MAC`: seconds since 1970, `full` or `read`, and an HMAC-SHA-256 of
+//! the text before it, keyed by the token of that role. So changing a token ends its sessions, and
+//! a restart ends none.
 
 use std::path::Path;
 
@@ -24,14 +24,14 @@ use super::{role::Role, tokens::Tokens};
 
 /// How long a session lasts: 30 days.
 const SESSION_SECONDS: i64 = 30 * 86_400;
-/// Keeps the MAC apart from MACs for another purpose with the same key.
+/// Part of the signed text: a MAC for another purpose with the same key is no session.
 const PURPOSE: &str = "convoy-backups session ";
 
-/// What the name begins with where the cookie is for TLS only.
+/// The prefix of the name of a cookie for TLS only.
 const SECURE: &str = "__Host-";
 
-/// The cookie's name, but for [`SECURE`]: of the instance with this data folder, as a browser
-/// reaches it at this port (`None`: the scheme's own).
+/// The cookie's name without [`SECURE`], for an instance with this data folder that a browser
+/// reaches at this port (`None`: the scheme's default port).
 pub(super) fn name(data_dir: &Path, port: Option<u16>) -> String {
     let folder = hex(&Sha256::digest(data_dir.as_os_str().as_encoded_bytes())[..4]);
     let port = port.map(|port| format!("_{port}")).unwrap_or_default();
@@ -39,7 +39,7 @@ pub(super) fn name(data_dir: &Path, port: Option<u16>) -> String {
 }
 
 /// The role of the first valid session of this name among the request's cookies. A cookie for TLS
-/// comes before others; with `is_tls`, only such a cookie counts.
+/// comes before the others. With `is_tls`, only a cookie for TLS counts.
 pub(super) fn find(
     headers: &HeaderMap,
     name: &str,
@@ -71,12 +71,12 @@ pub(super) fn cookie(
     set(name, &value.unwrap_or_default(), SESSION_SECONDS, secure)
 }
 
-/// The `Set-Cookie`s that end a session, however it was begun.
+/// The `Set-Cookie`s that end a session, begun with TLS or without.
 pub(super) fn cleared(name: &str) -> [HeaderValue; 2] {
     [false, true].map(|secure| set(name, "", 0, secure))
 }
 
-/// The `Set-Cookie` that ends one that was begun without TLS.
+/// The `Set-Cookie` that ends a session that was begun without TLS.
 pub(super) fn cleared_plain(name: &str) -> HeaderValue {
     set(name, "", 0, false)
 }
@@ -86,7 +86,7 @@ fn set(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
     let cookie = format!(
         "{prefix}{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
     );
-    // Digits, letters, dots and underscores only.
+    // The value has only digits, letters, dots and underscores, so this does not fail.
     HeaderValue::from_str(&cookie).unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -95,13 +95,13 @@ fn role(value: &str, tokens: &Tokens, now: i64) -> Option<Role> {
     let mut parts = claims.split('.');
     let (version, expires, role) = (parts.next()?, parts.next()?, parts.next()?);
     let role = [Role::Full, Role::Read].into_iter().find(|known| known.as_str() == role)?;
-    // The MAC first: only a cookie that this server signed is read further.
+    // The MAC comes first: only a cookie that this server signed is read further.
     mac(tokens, role, claims)?.verify_slice(&unhex(given)?).ok()?;
     let expires: i64 = expires.parse().ok()?;
     (version == "v1" && parts.next().is_none() && now < expires).then_some(role)
 }
 
-/// `None` where there is no token for this role.
+/// The MAC of the claims. `None`: there is no token for this role.
 fn mac(tokens: &Tokens, role: Role, claims: &str) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::new_from_slice(tokens.of(role)?.expose().as_bytes()).ok()?;
     mac.update(PURPOSE.as_bytes());
@@ -137,7 +137,7 @@ mod tests {
         .unwrap()
     }
 
-    /// What a browser sends back.
+    /// The cookie that a browser sends back.
     fn sent_back(set_cookie: &HeaderValue) -> String {
         set_cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
     }

@@ -25,7 +25,7 @@ use crate::{
 const FULL: &str = "full-full-full-full";
 const READ: &str = "read-read-read-read";
 
-/// A gate with both tokens, and what else is configured.
+/// A gate with both tokens and further settings.
 fn gate(settings: &[(&str, &str)]) -> Gate {
     let given = [
         ("HOME", "/home/me"),
@@ -40,7 +40,7 @@ fn gate(settings: &[(&str, &str)]) -> Gate {
     Gate::new(&config, Arc::new(FixedClock::new(now, TimeZone::UTC))).unwrap()
 }
 
-/// A request's head, from 10.0.0.LAST.
+/// The head of a request from 10.0.0.LAST.
 fn from(last: u8, method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in headers {
@@ -104,7 +104,7 @@ fn a_wrong_token_is_not_made_good_by_a_session() {
         status(gate.check(&head("GET", "/api/runs", &headers)))
     };
     assert_eq!(both("Bearer wrong"), 401);
-    // A reverse proxy's own.
+    // Another scheme belongs to a reverse proxy.
     assert_eq!(both("Basic bWU6aHVudGVy"), 200);
 }
 
@@ -276,7 +276,7 @@ fn only_the_full_role_may_change_things() {
     assert_eq!(access(Role::Read).require_full().unwrap_err().status(), 403);
 }
 
-/// What a service behind this gate answers: its status, its headers, its body. The service says
+/// The status, headers and body that a service behind the gate answers. The service answers with
 /// what it was given.
 async fn through(gate: Gate, request: Parts, body: &'static str) -> (u16, HeaderMap, String) {
     use http_body_util::BodyExt as _;

@@ -1,4 +1,4 @@
-//! The tokens: configured, or made once and kept in the data folder.
+//! The tokens of the API: configured, or made once and kept in the data folder.
 
 use std::{
     fs,
@@ -17,20 +17,20 @@ use crate::{
     files::write_whole,
 };
 
-/// Random bytes in a token that we make.
+/// How many random bytes a generated token has.
 const TOKEN_BYTES: usize = 32;
-/// More than any token has, in bytes.
+/// The largest token file that is read, in bytes.
 const MOST_FILE_BYTES: u64 = 4_096;
 
-/// The file with the token that was made for want of a configured one.
+/// The path of the file with the generated token.
 pub(crate) fn token_file(data_dir: &Path) -> PathBuf {
     data_dir.join("api-token")
 }
 
-/// A token's SHA-256: tokens of any length are compared in one time.
+/// The SHA-256 of a token. Comparing digests takes the same time for tokens of any length.
 pub(super) type TokenDigest = [u8; 32];
 
-/// The tokens that are good.
+/// The tokens that this server accepts.
 #[derive(Debug)]
 pub(super) struct Tokens {
     full: Secret,
@@ -38,12 +38,12 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// The configured ones; the full one is read from the data folder, or made there, where none is
-    /// configured.
+    /// Finds the configured tokens. Without a configured token for the full role, that token is
+    /// read from the data folder, or made there.
     ///
     /// # Errors
-    /// A configuration error where that file can't be used, or where both are the same: the second
-    /// would allow everything.
+    /// A configuration error if that file can't be used, or if both tokens are the same: the token
+    /// for reading would allow everything.
     pub(super) fn find(
         full: Option<&Secret>,
         read: Option<&Secret>,
@@ -64,7 +64,7 @@ impl Tokens {
         Ok(Self { full, read: read.cloned() })
     }
 
-    /// What the token with this digest is good for. Takes as long whichever it is.
+    /// The role of the token with this digest. The time this takes does not depend on the token.
     pub(super) fn role(&self, given: &TokenDigest) -> Option<Role> {
         let same = |token: &Secret| digest(token.expose().as_bytes()).ct_eq(given);
         let full = same(&self.full);
@@ -91,7 +91,7 @@ pub(super) fn digest(token: &[u8]) -> TokenDigest {
     Sha256::digest(token).into()
 }
 
-/// The token in the data folder; made where there is none.
+/// Reads the token in the data folder, or makes it.
 fn read_or_make(data_dir: &Path) -> Result<Secret> {
     let path = token_file(data_dir);
     let shown = path.display();

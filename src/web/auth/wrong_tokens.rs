@@ -146,7 +146,7 @@ mod tests {
         token
     }
 
-    /// So many different wrong tokens from an address: how many were counted.
+    /// Shows different wrong tokens from an address. Returns how many were counted.
     fn guess(
         limit: &mut WrongTokenLimit,
         address: IpAddr,
@@ -180,7 +180,7 @@ mod tests {
             guess(&mut limit, from(last), 0..50, at(0));
         }
         assert_eq!(limit.check(from(200), token(0), true, at(0)), Attempt::Allowed);
-        // In all there is a limit, too: an address that showed a wrong token waits, whoever used up the limit.
+        // Once the limit of all addresses is used up, an address that showed a wrong token waits.
         guess(&mut limit, from(201), 0..1, at(0));
         assert!(matches!(limit.check(from(201), token(1), false, at(0)), Attempt::Wait(_)));
     }

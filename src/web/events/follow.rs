@@ -1,4 +1,4 @@
-//! Follows the store, and tells the hub what happens in it.
+//! Follows the store and publishes its changes through the hub.
 
 use std::{
     collections::BTreeMap,
@@ -19,16 +19,16 @@ use crate::{
     web::run_answer::shown,
 };
 
-/// How often the store is polled for changes, and the runs for how far they are.
+/// How often the store is polled for changes, and the runs for their progress.
 const STORE_POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How often the store is polled for runs whose process ended without a word.
+/// How often the store is polled for runs whose process ended without recording it.
 const DEAD_RUN_POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// So many lines of a run's log are read at a time.
+/// How many lines of a run's log are read at a time.
 const LINES_AT_A_TIME: usize = 500;
 
-/// Follows a store on a thread of its own, and publishes what happens in it, until the returned
-/// sender is dropped. What is in the store already is not published. Reads the store, so that the
-/// caller may block for moments.
+/// Starts a thread that follows a store and publishes its changes until the returned sender is
+/// dropped. Runs that are already over are not published. This function itself reads the store, so
+/// it blocks for a moment.
 pub(crate) fn follow(store: Store, hub: &Arc<Hub>) -> mpsc::Sender<()> {
     let (stop, stopped) = mpsc::channel();
     let hub = Arc::downgrade(hub);
@@ -58,15 +58,15 @@ pub(crate) fn follow(store: Store, hub: &Arc<Hub>) -> mpsc::Sender<()> {
 
 struct Follower {
     store: Store,
-    /// The newest row that was published; `None` where there was no store yet.
+    /// The newest row that was published. `None`: there was no store yet.
     row: Option<i64>,
     version: Option<i64>,
-    /// The runs that go on, with the number of the last line of each that was published.
+    /// The open runs, each with the number of the last line that was published.
     open: BTreeMap<String, (RunRecord, u64)>,
 }
 
 impl Follower {
-    /// Follows what happens from now on, and the runs that go on now.
+    /// Follows runs that begin from now on, and those that go on now.
     fn new(store: Store) -> Self {
         let mut follower = Self { store, row: None, version: None, open: BTreeMap::new() };
         if let Err(error) = follower.begin() {
@@ -95,7 +95,7 @@ impl Follower {
     fn look(&mut self, hub: &Hub) -> Result<()> {
         let Some(row) = self.row else { return self.begin() };
         if self.store.last_row()? < row {
-            // Another store is in its place, or its rows were numbered anew.
+            // The file was replaced by another store, or its rows were numbered anew.
             self.open.clear();
             hub.publish(EventName::Reset);
             return self.begin();
@@ -111,7 +111,7 @@ impl Follower {
         }
         let ids: Vec<String> = self.open.keys().cloned().collect();
         for id in ids {
-            // The record first: where it has ended, all lines of its log are in the store by now.
+            // The record is read first: if the run has ended, the store has all lines of its log.
             let record = match self.store.get(&id) {
                 Ok(record) => record,
                 Err(error) if matches!(error.kind, ErrorKind::Usage | ErrorKind::NotFound) => {

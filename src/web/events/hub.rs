@@ -1,4 +1,4 @@
-//! The last events, and the clients that listen.
+//! Keeps the last events and hands events to the clients that listen.
 
 use std::{
     collections::VecDeque,
@@ -19,10 +19,10 @@ use crate::{
     web::progress::{RunProgress, RunsProgress},
 };
 
-/// So many events are kept for clients that come back, and so many bytes.
+/// How many events are kept for clients that come back, and how many bytes of them.
 const MOST_KEPT: usize = 4_000;
 const MOST_KEPT_BYTES: usize = 4 << 20;
-/// So many events wait for a client that reads slowly.
+/// How many events may wait for a client that reads slowly.
 const MOST_WAITING: usize = 64;
 
 /// The names of the events.
@@ -32,20 +32,20 @@ pub(crate) enum EventName {
     RunStarted,
     /// A line of a run's log.
     RunLine,
-    /// How far a run is.
+    /// The progress of a run.
     RunProgress,
     /// A run ended.
     RunEnded,
-    /// What is known of the volumes changed.
+    /// There is a new report on the volumes.
     Status,
     /// The schedule changed.
     Schedule,
-    /// Events were missed.
+    /// The client missed events, and has to fetch everything anew.
     Reset,
 }
 
 impl EventName {
-    /// The word for it.
+    /// The name in the event stream.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::RunStarted => "run-started",
@@ -64,22 +64,22 @@ impl EventName {
 struct StoredEvent {
     number: u64,
     name: EventName,
-    /// The run it is about, where it is about one.
+    /// The id of the run that the event is about.
     run: Option<String>,
     data: String,
 }
 
-/// Takes events, keeps the last of them, and hands them to the clients that listen.
+/// Publishes events: keeps the last ones, and hands them to the clients that listen.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    /// Tells this process's events from those of one before it.
+    /// A word that tells the events of this process from those of an earlier one.
     boot: String,
     kept: Mutex<Kept>,
     progress: RunsProgress,
     newest: watch::Sender<u64>,
-    /// Cancelled: all streams end.
+    /// Cancelling this ends all streams.
     closed: CancellationToken,
-    /// Each client's stream holds a clone.
+    /// Each client's stream holds a clone, so the count of clones is the count of clients.
     listeners: Arc<()>,
 }
 
@@ -91,7 +91,7 @@ struct Kept {
 }
 
 impl Hub {
-    /// A hub without events; `boot` is a word that no other start of the program has.
+    /// A hub without events. `boot` must differ between starts of the program.
     pub(crate) fn new(boot: String) -> Self {
         Self {
             boot,
@@ -148,17 +148,17 @@ impl Hub {
         self.newest.send_replace(newest);
     }
 
-    /// Where the runs of this process tell how far they are.
+    /// The progress of this process's runs.
     pub(crate) fn progress(&self) -> &RunsProgress {
         &self.progress
     }
 
-    /// How far a run is, where that is known.
+    /// The progress of a run, if any is known.
     pub(in crate::web) fn progress_of(&self, run: &str) -> Option<RunProgress> {
         self.progress.of(run)
     }
 
-    /// Publishes how far a run is, where that has changed.
+    /// Publishes the progress of a run, if it has changed.
     pub(super) fn publish_progress(&self, run: &str) {
         if let Some(RunProgress { what, done, total }) = self.progress.changed_progress_of(run) {
             let value = json!({ "run": run, "what": what, "done": done, "total": total });
@@ -166,8 +166,8 @@ impl Hub {
         }
     }
 
-    /// The events after the one that a client saw last (`BOOT-NUMBER`), or from now on; only those
-    /// of this run, where one is named.
+    /// Streams the events after the one that a client saw last (`BOOT-NUMBER`), or from now on.
+    /// With a run, only the events of that run.
     pub(crate) fn listen(
         self: &Arc<Self>,
         after: Option<&str>,
@@ -175,7 +175,7 @@ impl Hub {
     ) -> EventStream {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
         let seen = after.map(|id| id.rsplit_once('-').filter(|(boot, _)| *boot == self.boot));
-        // An id of another start of the program, or no id at all: what was missed is not known.
+        // An id of another start of the program, or no valid id: the missed events are not known.
         let (position, is_lost) = match seen {
             None => (self.kept().newest, false),
             Some(Some((_, number))) => match number.parse() {
@@ -195,7 +195,7 @@ impl Hub {
         EventStream(receiver, self.listeners.clone())
     }
 
-    /// The events after this number; `None` where some of them are not kept any more.
+    /// The events after this number. `None`: some of them are not kept any more.
     fn behind(&self, position: u64) -> Option<Vec<Arc<StoredEvent>>> {
         let kept = self.kept();
         let oldest = kept.events.front().map_or(kept.newest + 1, |event| event.number);
@@ -207,7 +207,7 @@ impl Hub {
     }
 }
 
-/// Hands events on to one client until it is gone.
+/// Hands events to one client until the client is gone.
 async fn hand_on(
     hub: Arc<Hub>,
     mut newest: watch::Receiver<u64>,
@@ -216,7 +216,7 @@ async fn hand_on(
     mut is_lost: bool,
     run: Option<String>,
 ) {
-    // At once, because a proxy or a page may wait for the first byte.
+    // The comment goes out at once, because a proxy or a page may wait for the first byte.
     if client.send(Event::default().comment("listening")).await.is_err() {
         return;
     }

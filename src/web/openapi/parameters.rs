@@ -1,25 +1,26 @@
-//! A script's parameters as JSON Schema: what a client may send, which is as much as
-//! [`crate::script::arguments`] takes.
+//! A script's parameters as JSON Schema. The schema accepts the values that
+//! [`crate::script::arguments`] accepts.
 //!
-//! The patterns are for those who make clients and forms: what fits them is well formed, and what
-//! is refused all the same (a volume that is not there) is the daemon's word.
+//! The patterns help authors of clients and forms. A value that matches is well formed; the daemon
+//! may still refuse it, because the volume does not exist, for example.
 
 use serde_json::{Map, Value, json};
 
 use crate::script::{Parameter, ParameterKind, Script};
 
-/// The name of a volume or a snapshot; as in [`crate::convoy::Name`].
+/// The name of a volume or a snapshot, as in [`crate::convoy::Name`].
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{1,127}$";
-/// Bytes; as in [`crate::units::parse_size`], with numbers that fit whatever the unit.
+/// A size in bytes, as in [`crate::units::parse_size`]. The numbers are short enough for any unit.
 const SIZE: &str = "^([0-9]{1,18}[bB]?|[0-9]{1,6}[kKmMgGtT]([iI]?[bB])?)$";
-/// As in [`crate::units::parse_duration`], with numbers that fit whatever the unit.
+/// A length of time, as in [`crate::units::parse_duration`]. The numbers are short enough for any
+/// unit.
 pub(super) const DURATION: &str = "^([0-9]{1,6}[smh]|[0-9]{1,5}d|[0-9]{1,4}w|[0-9]{1,2}y){1,3}$";
-/// The same, but none of its parts is zero.
+/// A length of time in which every part is above zero.
 pub(super) const SOME_TIME: &str =
     "^([1-9][0-9]{0,5}[smh]|[1-9][0-9]{0,4}d|[1-9][0-9]{0,3}w|[1-9][0-9]?y){1,3}$";
-/// Where backups go; the names of folders are wider than this in truth.
+/// A destination. The program accepts more names of folders than this pattern.
 const DESTINATION: &str = "^(vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9.-]+@[a-z0-9-]+(/[A-Za-z0-9_.-]+)*|ebs://[a-z0-9-]+)$";
-/// One backup.
+/// The URL of a backup.
 const BACKUP_URL: &str = "^((vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9.-]+@[a-z0-9-]+(/[A-Za-z0-9_.-]+)*)\
     \\?backup=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}&volume=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}|ebs://[a-z0-9-]+/snap-[0-9a-f]+)$";
 
@@ -28,7 +29,7 @@ const BACKUP_URL: &str = "^((vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9
 pub(super) enum Sent {
     /// As JSON, with types.
     Json,
-    /// As a form, where all is text, and a list is a field that comes several times.
+    /// As a form: all values are text, and a list is a repeated field.
     Form,
 }
 
@@ -51,7 +52,7 @@ pub(super) fn arguments(script: &Script, sent: Sent) -> Value {
 
 fn property(parameter: &Parameter, sent: Sent) -> Value {
     let mut schema = of_kind(&parameter.kind, sent);
-    // In JSON, `null` is the same as left out.
+    // In JSON, `null` means the same as leaving the argument out.
     if sent == Sent::Json && !parameter.required {
         allow_null(&mut schema);
     }
@@ -87,7 +88,7 @@ fn of_kind(kind: &ParameterKind, sent: Sent) -> Value {
             json!({ "type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE, "examples": ["40G"] })
         }
         ParameterKind::Size => text(SIZE, "40G"),
-        // As a number, in seconds.
+        // A number of seconds is accepted, too.
         ParameterKind::Duration if in_json => {
             json!({ "type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": DURATION, "examples": ["7d"] })
         }

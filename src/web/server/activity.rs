@@ -1,4 +1,4 @@
-//! What a connection is doing, seen from outside: so an idle one can be told from one that works.
+//! Observes what a connection is doing, to tell an idle connection from one that works.
 
 use std::{
     pin::Pin,
@@ -13,13 +13,13 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::limits::Limits;
 use crate::sync::lock;
 
-/// A client that takes nothing of its answer for so long may be cut off where another needs the
-/// room.
+/// A client that receives nothing of its answer for so long may be cut off if another client needs
+/// the room.
 const STALL_BEFORE_EVICTION: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Connected, and nothing was sent yet; TLS' handshake, too.
+    /// The client has connected and sent no request yet. TLS' handshake belongs here.
     New,
     /// A request's head is coming in.
     Head,
@@ -40,7 +40,7 @@ struct State {
     phase: Phase,
     /// When the phase began; for [`Phase::Body`], when the request began.
     since: Instant,
-    /// Since when the client takes nothing of what is sent.
+    /// Since when the client has not received what is being sent.
     stalled: Option<Instant>,
 }
 
@@ -61,7 +61,7 @@ impl Activity {
         }
     }
 
-    /// Bytes were sent, or the client does not take them.
+    /// Bytes were sent, or the client does not receive them (`stalled`).
     pub(super) fn sending(&self, stalled: bool) {
         let mut state = self.state();
         if stalled {
@@ -69,7 +69,7 @@ impl Activity {
         } else {
             state.stalled = None;
             if state.phase == Phase::Idle {
-                // What was still to be sent of the last answer.
+                // The rest of the last answer was sent.
                 state.since = Instant::now();
             }
         }
@@ -81,7 +81,7 @@ impl Activity {
         (state.phase, state.since, state.stalled) = (Phase::Working, Instant::now(), None);
     }
 
-    /// Its answer has been given.
+    /// The request's answer is complete.
     fn ends(&self) {
         let mut state = self.state();
         (state.phase, state.since) = (Phase::Idle, Instant::now());
@@ -96,7 +96,7 @@ impl Activity {
         }
     }
 
-    /// Whether it took longer than it may.
+    /// Whether the connection takes longer than its limits allow.
     pub(super) fn is_overdue(&self, limits: &Limits, now: Instant) -> bool {
         let state = self.state();
         let over = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
@@ -109,8 +109,8 @@ impl Activity {
         phase || state.stalled.is_some_and(|since| over(since, limits.stall))
     }
 
-    /// Since when the connection has done nothing useful; `None` where it works. An idle one may be
-    /// cut off to make room.
+    /// Since when the connection has done nothing useful. `None`: it is working. An idle connection
+    /// may be cut off to make room.
     pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
         match state.phase {
@@ -163,7 +163,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// An answer's body: the request has ended when it is dropped.
+/// An answer's body. Dropping the body ends the request.
 pub(super) struct AnswerBody<B> {
     inner: B,
     activity: Arc<Activity>,

@@ -1,5 +1,5 @@
-//! The open connections: so many at a time; where all slots are taken, an idle connection makes
-//! room.
+//! The open connections, which have a limited number of slots. If all slots are taken, an idle
+//! connection is cut off to make room.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ struct Connection {
     task: AbortHandle,
 }
 
-/// A connection's slot in the table; given back when dropped.
+/// A connection's slot in the table. Dropping the value frees the slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     connections: Arc<Connections>,
@@ -54,7 +54,7 @@ impl Connections {
         activity: Arc<Activity>,
         spawn: impl FnOnce(Slot) -> AbortHandle,
     ) {
-        // Under the lock, so that a task that ends at once finds its connection in the table.
+        // The table is locked, so that a task that ends at once finds its connection in it.
         let mut table = self.table();
         table.next += 1;
         let number = table.next;
@@ -62,9 +62,9 @@ impl Connections {
         table.connections.insert(number, Connection { peer, activity, task });
     }
 
-    /// Whether there is room for one more connection. Where all slots are taken, an idle connection
-    /// is cut off: of the address that has most connections, the one that has been idle for
-    /// longest. So a client that opens many connections only crowds out its own.
+    /// Makes room for one more connection, and returns whether there is any. If all slots are
+    /// taken, an idle connection is cut off: the one idle for longest, of the address with the most
+    /// connections. So a client that opens many connections only crowds out itself.
     pub(super) fn make_room(&self, limits: &Limits) -> bool {
         let now = Instant::now();
         let mut table = self.table();
@@ -86,7 +86,7 @@ impl Connections {
         true
     }
 
-    /// Cuts off the connections that took longer than they may.
+    /// Cuts off the connections that take longer than their limits allow.
     pub(super) fn cut_overdue(&self, limits: &Limits) {
         let now = Instant::now();
         for connection in self
@@ -100,7 +100,7 @@ impl Connections {
         }
     }
 
-    /// Cuts off all connections; how many there were.
+    /// Cuts off all connections. Returns how many there were.
     pub(super) fn cut_all(&self) -> usize {
         let table = self.table();
         table.connections.values().for_each(|connection| connection.task.abort());

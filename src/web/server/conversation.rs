@@ -1,4 +1,4 @@
-//! One connection: its requests, one after the other.
+//! Serves one connection: its requests, one after the other.
 
 use std::{convert::Infallible, error, future::poll_fn, net::SocketAddr, sync::Arc};
 
@@ -24,12 +24,12 @@ use super::{
 };
 use crate::web::headers;
 
-/// Who is at the other end of the connection; [`super::serve`] puts it into the request's
+/// The address at the other end of the connection. [`super::serve`] puts it into the request's
 /// extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// What one connection is served with.
+/// Everything that one connection needs to be served.
 pub(super) struct Conversation<S> {
     pub(super) service: Arc<S>,
     pub(super) limits: Arc<Limits>,
@@ -48,7 +48,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn error::Error + Send + Sync>>,
 {
-    /// [`Conversation::hold`], once the client has spoken TLS' handshake.
+    /// Calls [`Conversation::hold`] after TLS' handshake.
     pub(super) async fn hold_over_tls(self, socket: TcpStream, tls: &Tls) {
         let (peer, handshake) = (self.peer.0, self.limits.handshake);
         match tokio::time::timeout(handshake, tls.acceptor().accept(socket)).await {
@@ -58,7 +58,7 @@ where
         }
     }
 
-    /// Answers the requests of a connection, until the client ends it or the server does.
+    /// Answers the requests of a connection until the client or the server ends it.
     pub(super) async fn hold(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
         let Self { service, limits, activity, peer, stop } = self;
         let stream = TokioIo::new(ObservedStream::new(stream, activity.clone()));
@@ -75,7 +75,7 @@ where
             })
         });
         let mut connection = http1::Builder::new()
-            // Times are looked after from outside, by what the connection is doing.
+            // The server limits times itself, by the connection's activity.
             .header_read_timeout(None)
             .max_header_size(limits.head_bytes)
             .max_buf_size(2 * limits.head_bytes)

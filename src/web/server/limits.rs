@@ -1,35 +1,36 @@
-//! What a connection may take.
+//! The limits of connections.
 
 use std::time::Duration;
 
 use crate::config::Api;
 
-/// What a connection may take.
+/// The limits of connections, their requests and answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// So many connections at a time.
+    /// How many connections there may be at a time.
     pub(crate) connections: usize,
-    /// For TLS' handshake.
+    /// The time for TLS' handshake.
     pub(crate) handshake: Duration,
-    /// For a request's head, and from the connection to the first byte of it.
+    /// The time for a request's head, and from the connection to the head's first byte.
     pub(crate) head: Duration,
-    /// For a request's body, from the head on; [`super::body::read`] gives up earlier, and says so.
+    /// The time for a request's body, from the head on. [`super::body::read`] has a shorter limit,
+    /// and answers when that has passed.
     pub(crate) body: Duration,
-    /// Between two requests. Longer than a reverse proxy keeps an idle connection, or it sends into
-    /// one that is just being closed.
+    /// The time between two requests. It must be longer than a reverse proxy keeps an idle
+    /// connection, or the proxy sends into a connection that is just being closed.
     pub(crate) idle: Duration,
-    /// For a client that takes nothing of its answer.
+    /// The time for which a client may receive nothing of its answer.
     pub(crate) stall: Duration,
-    /// A request's head, in bytes.
+    /// The largest head of a request, in bytes.
     pub(crate) head_bytes: usize,
-    /// Between two polls for connections that take too long.
+    /// The time between two polls for connections that take too long.
     pub(crate) poll_interval: Duration,
-    /// For requests that are under way when the server ends.
+    /// The time for requests that are under way when the server ends.
     pub(crate) shutdown: Duration,
 }
 
 impl Limits {
-    /// As configured; requests that are under way at the end have 5 seconds.
+    /// The limits by the configuration. Requests that are under way at the end have 5 seconds.
     pub(crate) fn of(api: &Api) -> Self {
         Self {
             connections: api.max_connections,

@@ -1,4 +1,4 @@
-//! Listening: the address, and what TLS needs there.
+//! Listens on the configured address, with or without TLS.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// An address that is listened on, and what TLS needs there.
+/// A socket that listens, and its certificate if it speaks TLS.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(super) listener: TcpListener,
@@ -18,11 +18,12 @@ pub(crate) struct Listener {
     pub(super) tls: Option<Arc<Tls>>,
 }
 
-/// Listens where the configuration says; `None` where HTTP is turned off. Connections are answered
-/// once [`super::serve`] runs.
+/// Listens on the configured address. `None`: HTTP is turned off. Connections are answered once
+/// [`super::serve`] runs.
 ///
 /// # Errors
-/// A configuration error (exit 2) where the address is taken or can't be used, or TLS' files can't.
+/// A configuration error (exit 2) if the address is taken or can't be used, or if the files of the
+/// certificate can't be used.
 pub(crate) async fn bind(api: &Api) -> Result<Option<Listener>> {
     let Some(address) = api.listen else { return Ok(None) };
     let tls = api.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
@@ -52,7 +53,7 @@ pub(crate) async fn bind(api: &Api) -> Result<Option<Listener>> {
 }
 
 impl Listener {
-    /// The address; its port is the real one where port 0 was asked for.
+    /// The address, with the real port if port 0 was configured.
     #[cfg(test)]
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -65,7 +66,7 @@ impl Listener {
 }
 
 impl fmt::Display for Listener {
-    /// As a browser takes it: `http://127.0.0.1:3000`.
+    /// The URL for a browser: `http://127.0.0.1:3000`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.is_secure() { "https" } else { "http" }, self.address)
     }

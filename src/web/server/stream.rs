@@ -1,4 +1,4 @@
-//! A connection's bytes, observed by its [`Activity`], and how a connection is closed.
+//! A connection's stream of bytes, observed by its [`Activity`], and how to close it.
 
 use std::{
     io,
@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 
 use super::activity::Activity;
 
-/// How long a client may take to receive what was sent last.
+/// How long a client may take to receive the last bytes before the connection is closed.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-/// So many bytes it may go on sending meanwhile.
+/// How many bytes the client may send in that time.
 const LINGER_BYTES: usize = 4 << 20;
 
 /// A connection, plain or TLS.
@@ -28,7 +28,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ObservedStream<S> {
         Self { inner, activity }
     }
 
-    /// Notes whether the client takes what is sent.
+    /// Notes whether the client receives what is sent.
     fn sent<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.sending(result.is_pending());
         result
@@ -83,8 +83,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
     }
 }
 
-/// Closes a connection so that the client gets what was sent last: a socket that is closed while
-/// its client still sends throws that away.
+/// Closes a connection so that the client receives the last bytes. A socket that is closed while
+/// its client still sends would drop them.
 pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let mut left = LINGER_BYTES;
     let rest = async {
@@ -98,6 +98,6 @@ pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         }
         io::Result::Ok(())
     };
-    // It ends one way or the other.
+    // The connection is closed in either case.
     let _ = tokio::time::timeout(LINGER_TIMEOUT, rest).await;
 }

@@ -1,4 +1,4 @@
-//! Over real sockets on the loopback, with short limits.
+//! The server over real sockets on the loopback, with short limits.
 
 use std::{
     net::SocketAddr,
@@ -32,21 +32,20 @@ use crate::{
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// What a test holds in its hands of the service that it asks. Each counts up, and others wait for
-/// it.
+/// The semaphores by which a test and the service wait for each other.
 struct Hands {
     /// Lets the requests to `/wait` go on.
     go_on: Semaphore,
-    /// Requests to `/wait` that have come.
+    /// Counts the requests to `/wait` that have come.
     waiting: Semaphore,
-    /// Answers of `/endless` that were given up.
+    /// Counts the answers of `/endless` that were given up.
     given_up: Semaphore,
 }
 
-/// A test that waits longer has failed.
+/// A test that waits for longer fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits for one.
+/// Waits for one permit.
 async fn one(of: &Semaphore) {
     tokio::time::timeout(TEST_TIMEOUT, of.acquire())
         .await
@@ -117,7 +116,7 @@ fn api(settings: &[(&str, &str)]) -> Config {
     Config::from_environment(environment, &[]).unwrap().0
 }
 
-/// The limits of production, but looked at often.
+/// The limits of production, but polled often.
 fn limits() -> Limits {
     Limits { poll_interval: Duration::from_millis(5), ..Limits::of(&api(&[]).api) }
 }
@@ -140,20 +139,20 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// A connection over which this was sent.
+    /// A connection over which `bytes` were sent.
     async fn sent(&self, bytes: &str) -> TcpStream {
         let mut connection = self.connect().await;
         connection.write_all(bytes.as_bytes()).await.unwrap();
         connection
     }
 
-    /// All that is answered to this until the connection is closed.
+    /// The whole answer to `bytes`, until the connection is closed.
     async fn ask(&self, bytes: &str) -> String {
         rest(self.sent(bytes).await).await
     }
 }
 
-/// All that still comes; a connection that is reset has ended, too.
+/// All bytes that still come. A connection that is reset has ended, too.
 async fn rest(mut connection: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
     let reading = connection.read_to_end(&mut bytes);
@@ -161,7 +160,7 @@ async fn rest(mut connection: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads until this has come.
+/// Reads until `words` have come.
 async fn until(connection: &mut TcpStream, words: &str) -> String {
     let mut text = String::new();
     while !text.contains(words) {
@@ -408,7 +407,7 @@ fn pem(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
 }
 
-/// A folder with certificate and key of this name.
+/// Writes a certificate and a key for this name into a folder.
 fn files(folder: &Path, name: &str) -> TlsFiles {
     let files =
         TlsFiles { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
@@ -451,7 +450,7 @@ async fn tls_is_spoken_where_it_is_configured() {
     connection.write_all(format!("GET / HTTP/1.1\r\n{CLOSE}").as_bytes()).await.unwrap();
     assert!(rest(connection).await.ends_with("hello"));
     assert!(connect("second").await.is_err(), "it is another certificate");
-    // Plain HTTP, and nothing at all.
+    // A client that speaks plain HTTP, and one that sends nothing.
     for bytes in [format!("GET / HTTP/1.1\r\n{CLOSE}"), String::new()] {
         let mut plain = TcpStream::connect(address).await.unwrap();
         plain.write_all(bytes.as_bytes()).await.unwrap();
@@ -459,7 +458,7 @@ async fn tls_is_spoken_where_it_is_configured() {
     }
 }
 
-/// Whether a client that trusts this certificate alone gets a connection with it.
+/// Whether a client that trusts only the certificate of this name gets a connection.
 async fn is_in_force(tls: &Tls, name: &str) -> bool {
     let (client, server) = tokio::io::duplex(16_384);
     let accepting = tls.acceptor().accept(server);

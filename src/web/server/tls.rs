@@ -1,4 +1,4 @@
-//! TLS: the certificate and its key, read at the start and again when their files change.
+//! TLS: the certificate and its key, read at the start, and again when their files change.
 
 use std::{
     fs, io,
@@ -20,10 +20,11 @@ use crate::{
     sync::lock,
 };
 
-/// What makes a file another: device, inode, size, and when it was changed.
+/// Identifies the content of both files without reading it: device, inode, size, and the time of
+/// the last change (seconds and nanoseconds).
 type Stamp = [(u64, u64, u64, i64, i64); 2];
 
-/// TLS as it is in force.
+/// The certificate in force.
 #[derive(Debug)]
 pub(super) struct Tls {
     files: TlsFiles,
@@ -36,18 +37,18 @@ impl Tls {
     /// # Errors
     /// A configuration error that names the file and what is wrong with it.
     pub(super) fn new(files: &TlsFiles) -> Result<Self> {
-        // Looked at before they are read: what changes in between is read again.
+        // The stamp is taken before the files are read, so a change in between is noticed later.
         let stamp = stamp(files);
         Ok(Self { files: files.clone(), current: Mutex::new((load(files)?, stamp)) })
     }
 
-    /// For the next connection.
+    /// The acceptor for the next connection.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         lock(&self.current).0.clone().into()
     }
 
-    /// Reads the files again if they have changed. What can't be used is warned about once, and the
-    /// old certificate stays in force.
+    /// Reads the files again if they have changed. If they can't be used, one warning is logged,
+    /// and the old certificate stays in force.
     pub(super) fn refresh(&self) {
         let new = stamp(&self.files);
         if lock(&self.current).1 == new {
@@ -66,11 +67,12 @@ impl Tls {
     }
 }
 
-/// Files that can't be looked at are as they were never.
+/// The stamp of both files. A file that can't be read has a stamp that no real file has.
 fn stamp(files: &TlsFiles) -> Stamp {
     [&files.certificate, &files.key].map(|path| {
         fs::metadata(path).map_or((0, 0, 0, 0, 0), |there| {
-            // Also that it may be read now: that changes no content.
+            // The time of status change also covers a change of permissions, which alone may make a
+            // file readable.
             (there.dev(), there.ino(), there.size(), there.ctime(), there.ctime_nsec())
         })
     })

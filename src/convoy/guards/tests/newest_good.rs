@@ -66,6 +66,17 @@ async fn guard_2_a_newer_backup_that_is_broken_does_not_count() {
 }
 
 #[tokio::test]
+async fn guard_1_a_backup_whose_inspection_is_refused_is_not_good_though_it_is_listed() {
+    for kind in [ErrorKind::Io, ErrorKind::Busy, ErrorKind::Configuration, ErrorKind::Daemon] {
+        let bench = bench(&["vol1"]);
+        let refusal = Error::new(kind, "the destination can't be read");
+        bench.daemon.fault("backup", Fault::Fails(refusal));
+        let error = bench.back_up("vol1", &vfs()).await.unwrap_err();
+        assert!(error.message.contains("can't be inspected"), "{kind:?}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn guard_2_while_the_newest_cannot_be_inspected_it_is_not_deleted_either() {
     let bench = bench(&["vol1"]);
     let oldest = bench.back_up("vol1", &s3()).await.unwrap();

@@ -32,6 +32,15 @@ pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     let at = destination(run, None)?;
     let own = run.wait(guards.own_backups(&at, &volume))?;
     let unclear = run.wait(guards.unclear_backups(&at, &volume))?;
+    if let Some(kept) = kept.as_ref().filter(|kept| {
+        !own.iter().any(|backup| backup.field("BackupURL") == kept.field("BackupURL"))
+    }) {
+        return Err(Error::guard(format!(
+            "the newest good backup of \"{name}\" is not in the list any more: \"{}\"; nothing was deleted",
+            kept.field("BackupURL")
+        ))
+        .with_hint("another run or host may have deleted it: look at the list, and run it again"));
+    }
     let removal = Removal::new(&volume, kept.as_ref(), &own, &unclear);
     removal.warnings(name).for_each(|warning| run.log(log::Level::Warn, &warning));
     Ok(removal.to_map(name))
