@@ -9,7 +9,8 @@
 //!   before a script runs; `manifest` reads declarations.
 //! - `errors` explains Rhai's errors in the words of scripts; `reference` lists all primitives.
 //! - `engine` is the one place that builds an engine; `primitives` are the functions that scripts
-//!   can call; `thrown` is how scripts throw and catch errors.
+//!   can call; `thrown` is how scripts throw and catch errors; `sizes` gives them sizes as
+//!   numbers.
 //! - `running` is the state of a running script, and `threads` are the threads that scripts run on.
 //!   `host` is what a run gives to its primitives, `message_sink` takes its messages to people, and
 //!   `outcome` is how it ends.
@@ -35,6 +36,7 @@ mod reference;
 mod resolver;
 mod runner;
 mod running;
+mod sizes;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -7,3 +7,4 @@ mod given_arguments;
 mod limits;
 mod messages;
 mod running;
+mod sizes;
