@@ -6,7 +6,8 @@
 //! - `runner` runs a script; `resolver` keeps its imports inside the scripts' folders; `describe`
 //!   shows a script as JSON; [`arguments`] checks arguments from every source.
 //! - [`library`] finds scripts, built in or in the user's folder; `check` finds misspelt primitives
-//!   before a script runs; `manifest` reads declarations.
+//!   before a script runs, and `captures` what the threads of `parallel` would lose; `manifest` reads
+//!   declarations.
 //! - `errors` explains Rhai's errors in the words of scripts; `reference` lists all primitives.
 //! - `engine` is the one place that builds an engine; `primitives` are the functions that scripts
 //!   can call; `thrown` is how scripts throw and catch errors; `sizes` gives them sizes as
@@ -18,6 +19,7 @@
 //!   for every script; `type_names` are the names of types that a script's author knows.
 
 pub(crate) mod arguments;
+mod captures;
 mod check;
 pub(crate) mod describe;
 

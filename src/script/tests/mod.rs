@@ -1,5 +1,6 @@
 //! Tests of the script host as its users see it.
 
+mod captures;
 mod comparisons;
 mod declarations;
 mod default_scripts;
