@@ -20,6 +20,7 @@ use super::{
     parameter::Parameter,
 };
 use crate::{
+    convoy::guards::Deletable,
     error::{Error, ErrorKind, Result},
     sync::lock,
 };
@@ -144,6 +145,17 @@ impl Script {
     /// Whether the script may have this effect: it declares the effect, or declares nothing.
     pub(crate) fn may(&self, what: Effect) -> bool {
         self.may_do_more || self.does.contains(&what)
+    }
+
+    /// What the guards let the script delete. A backup may replace older snapshots.
+    pub(crate) fn deletable(&self) -> Deletable {
+        if self.may_delete() {
+            Deletable::Everything
+        } else if self.may(Effect::Backup) {
+            Deletable::Snapshots
+        } else {
+            Deletable::Nothing
+        }
     }
 
     /// Whether the script may delete backups, snapshots or volumes.
