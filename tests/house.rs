@@ -257,6 +257,23 @@ fn every_room_uses_only_rooms_below_it() {
 }
 
 #[test]
+fn the_page_on_architecture_has_the_rooms_of_the_map() {
+    let page = include_str!("../docs/architecture.md");
+    let lowest = floors().values().copied().max().unwrap();
+    // What everything stands on is shown by examples.
+    for (room, floor) in floors().into_iter().filter(|(_, floor)| *floor < lowest) {
+        let row = format!("| {floor} |");
+        let is_there = page.lines().any(|line| {
+            line.starts_with(&row)
+                && [format!("`{room}`"), format!("`{room}/`")]
+                    .iter()
+                    .any(|name| line.contains(name))
+        });
+        assert!(is_there, "{room} is not in a row of floor {floor}");
+    }
+}
+
+#[test]
 fn no_files_use_each_other_in_a_circle() {
     assert_eq!(shown(&circles(&arrows(&sources()))), "");
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many errors a person sees. A program gets all.
-const SHOWN: usize = 50;
+const MAX_SHOWN_ERRORS: usize = 50;
 
 pub(super) fn command() -> Command {
     let file = |name: &'static str| Arg::new(name).value_name("FILE");
@@ -88,20 +88,23 @@ pub(super) fn surroundings(context: &Context) -> Surroundings {
 
 /// Shows errors and warnings on standard error.
 pub(super) fn tell(context: &Context, checked: &Checked) {
-    for error in checked.errors.iter().take(SHOWN) {
+    for error in checked.errors.iter().take(MAX_SHOWN_ERRORS) {
         context.show_error(error);
     }
-    if checked.errors.len() > SHOWN {
-        eprintln!("and {}", counted(checked.errors.len() - SHOWN, "more error", "more errors"));
+    if checked.errors.len() > MAX_SHOWN_ERRORS {
+        eprintln!(
+            "and {}",
+            counted(checked.errors.len() - MAX_SHOWN_ERRORS, "more error", "more errors")
+        );
     }
     if !context.flags.quiet {
-        for warning in checked.warnings.iter().take(SHOWN) {
+        for warning in checked.warnings.iter().take(MAX_SHOWN_ERRORS) {
             eprint!("{}", diagnostic::render_warning(warning, terminal::colour_on_error()));
         }
-        if checked.warnings.len() > SHOWN {
+        if checked.warnings.len() > MAX_SHOWN_ERRORS {
             eprintln!(
                 "and {}",
-                counted(checked.warnings.len() - SHOWN, "more warning", "more warnings")
+                counted(checked.warnings.len() - MAX_SHOWN_ERRORS, "more warning", "more warnings")
             );
         }
     }

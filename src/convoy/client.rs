@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-    Snapshot, Volume, identity,
+    Snapshot, Volume, identity, route,
 };
 use crate::error::{ErrorKind, Result};
 use answer::Used;
@@ -199,7 +199,7 @@ impl Daemon for Client {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        let call = self.get("/capabilities", None, self.deadlines().quick_read);
+        let call = self.get(route::CAPABILITIES, None, self.deadlines().quick_read);
         match self.json(call).await {
             // Whatever refuses the request or answers something else has none of our routes.
             Err(error) if error.status.is_some() || error.kind == ErrorKind::Protocol => {
@@ -211,7 +211,7 @@ impl Daemon for Client {
 
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
         let body = self.backup_fields(destination);
-        let call = self.get("/backups/used", Some(body.into()), self.deadlines().listing);
+        let call = self.get(route::BACKUPS_USED, Some(body.into()), self.deadlines().listing);
         Ok(self.beyond_convoy::<Used>(call).await?.and_then(|answer| answer.used))
     }
 

@@ -14,6 +14,16 @@ pub(crate) const HINT: &str = "convoy-backups-hint";
 /// spells it. Convoy does not send it.
 pub(crate) const KIND: &str = "convoy-backups-error";
 
+/// The routes of our server that Convoy does not have, all of them `GET`.
+pub(crate) mod route {
+    pub(crate) const CAPABILITIES: &str = "/capabilities";
+    /// Whether a destination holds anything.
+    pub(crate) const BACKUPS_USED: &str = "/backups/used";
+    /// All of them: a client takes a 404 for Convoy, so the server must know each.
+    #[cfg(test)]
+    pub(crate) const ALL: [&str; 2] = [CAPABILITIES, BACKUPS_USED];
+}
+
 /// What a daemon does beyond Convoy's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -81,7 +81,7 @@ impl DueRun {
             let locks = Locks::new(lock_folder, *lock_wait, holder);
             Guards::new(daemon, (!self.request.dry_run).then_some(locks), clock.clone())
         };
-        guards.expecting_known_backups(lock_folder)
+        guards.deleting_only(self.request.script.deletable()).expecting_known_backups(lock_folder)
     }
 
     /// The host that the primitives of the script work with.

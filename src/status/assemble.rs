@@ -208,7 +208,7 @@ fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<CrontabEntry>]) -> Optio
     };
     let own =
         if entries.iter().any(|entry| entry.may_back_up && !entry.does.contains(&Effect::Backup)) {
-            " (what scripts of your own do is not known here)"
+            "; a script of your own counts if it declares const DOES = [\"backup\"]"
         } else {
             ""
         };

@@ -97,3 +97,10 @@ fn pings_say_how_the_run_went_and_which_it_was() {
         assert_eq!(ping(event), format!("https://hc.example.com/uuid{signal}?create=1&{rid}"));
     }
 }
+
+#[test]
+fn the_readme_names_every_format() {
+    let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
+    let list = format!("BKUP_WEBHOOK_FORMAT={}", words.join("|"));
+    assert!(include_str!("../../README.md").contains(&list), "README.md does not have {list}");
+}

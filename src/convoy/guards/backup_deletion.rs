@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use super::{
-    observations::Observation, overlap::finish_even_if_cancelled, pending::Operation, run::Guards,
+    observations::Observation,
+    overlap::finish_even_if_cancelled,
+    pending::Operation,
+    run::{Deletable, Guards},
 };
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name},
@@ -21,6 +24,7 @@ impl Guards {
     /// - Otherwise as [`crate::convoy::Daemon::delete_backup`].
     pub(crate) async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
         self.may_write("delete a backup")?;
+        self.declared(Deletable::Everything, "delete a backup")?;
         let what = format!("the backup \"{url}\"");
         let destination = url.destination();
         let lock = self.lock_destination(&destination, Sharing::Exclusive).await?;

@@ -37,4 +37,4 @@ mod tests;
 mod volumes;
 
 pub(crate) use observations::Observation;
-pub(crate) use run::Guards;
+pub(crate) use run::{Deletable, Guards};

@@ -16,6 +16,15 @@ use crate::{
     sync::lock,
 };
 
+/// What a script may delete by its declaration, from the least on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deletable {
+    Nothing,
+    Snapshots,
+    /// Volumes and backups too.
+    Everything,
+}
+
 /// The guarded daemon of one run. All calls of a run go through the same value, because it
 /// remembers what the run has seen.
 #[derive(Debug)]
@@ -27,6 +36,8 @@ pub(crate) struct Guards {
     pub(super) marks: Option<PathBuf>,
     /// Whether the script declared that it only reads.
     pub(super) read_only: bool,
+    /// What the script may delete by its declaration.
+    pub(super) deletable: Deletable,
     pub(super) clock: Arc<dyn Clock>,
     /// The pause between two looks at an EBS backup that is not complete yet.
     pub(super) poll_interval: Duration,
@@ -72,6 +83,7 @@ impl Guards {
             locks,
             marks,
             read_only: false,
+            deletable: Deletable::Everything,
             clock,
             poll_interval: Duration::from_secs(10),
             memory: Mutex::default(),
@@ -87,6 +99,23 @@ impl Guards {
     /// folder, beside the locks.
     pub(crate) fn expecting_known_backups(self, lock_folder: &Path) -> Self {
         Self { marks: Some(lock_folder.to_owned()), ..self }
+    }
+
+    /// Refuses deletions that the script's declaration does not name.
+    pub(crate) fn deleting_only(self, deletable: Deletable) -> Self {
+        Self { deletable, ..self }
+    }
+
+    /// Refuses a deletion that the script did not declare. Every method that deletes calls this
+    /// after [`Self::may_write`].
+    pub(super) fn declared(&self, needed: Deletable, what: &str) -> Result<()> {
+        if self.deletable >= needed {
+            return Ok(());
+        }
+        let error = format!("a script whose DOES names no deletion can't {what}");
+        Err(Error::new(ErrorKind::Script, error).with_hint(
+            "add \"delete\" (or \"prune\") to \"const DOES\" in the script, or take the call out; nothing was done",
+        ))
     }
 
     /// Refuses a write if the script declared that it only reads. Every method that writes calls

@@ -1,6 +1,10 @@
 //! Taking and deleting snapshots (guards 7 and 8).
 
-use super::{observations::Observation, run::Guards, snapshot_names};
+use super::{
+    observations::Observation,
+    run::{Deletable, Guards},
+    snapshot_names,
+};
 use crate::{
     convoy::{Name, Snapshot},
     error::{Error, ErrorKind, Result},
@@ -52,6 +56,7 @@ impl Guards {
     /// stopped deleting; otherwise as [`crate::convoy::Daemon::delete_snapshot`].
     pub(crate) async fn delete_snapshot(&self, name: &Name) -> Result<()> {
         self.may_write("delete a snapshot")?;
+        self.declared(Deletable::Snapshots, "delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
         let volume = snapshot.volume_name;
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;

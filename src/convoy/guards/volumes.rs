@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{observations::Observation, run::Guards};
+use super::{
+    observations::Observation,
+    run::{Deletable, Guards},
+};
 use crate::{
     convoy::{Backup, Destination, DriverInfo, Mount, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},
@@ -234,6 +237,7 @@ impl Guards {
         without_backup: bool,
     ) -> Result<()> {
         self.may_write("delete a volume")?;
+        self.declared(Deletable::Everything, "delete a volume")?;
         let what = format!("the volume \"{name}\"");
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
         let volume = self.volume(name).await?;
@@ -270,6 +274,7 @@ impl Guards {
     /// As [`crate::convoy::Daemon::delete_volume`].
     pub(crate) async fn forget_volume(&self, name: &Name) -> Result<()> {
         self.may_write("make the daemon forget a volume")?;
+        self.declared(Deletable::Everything, "make the daemon forget a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
         self.daemon
             .delete_volume(name, true)

@@ -4,7 +4,7 @@ use hyper::Method;
 
 use super::{answer::Answer, calls, go_json, request::Fields};
 use crate::{
-    convoy::Daemon,
+    convoy::{Daemon, route},
     error::{Error, ErrorKind, Result},
 };
 
@@ -54,8 +54,8 @@ impl Route {
             ("GET", "/backups/inspect") => Self::BackupInspect,
             ("POST", "/backups/create") => Self::BackupCreate,
             ("DELETE", "/backups") => Self::BackupDelete,
-            ("GET", "/capabilities") => Self::Capabilities,
-            ("GET", "/backups/used") => Self::BackupsUsed,
+            ("GET", route::CAPABILITIES) => Self::Capabilities,
+            ("GET", route::BACKUPS_USED) => Self::BackupsUsed,
             _ => return None,
         })
     }
@@ -167,4 +167,16 @@ impl Missing {
 /// Whether the query asks for the drivers' view: `driver` with any value but an empty one.
 fn asks_for_the_driver(query: &str) -> bool {
     query.split('&').any(|part| part.strip_prefix("driver=").is_some_and(|value| !value.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_knows_every_route_that_convoy_does_not_have() {
+        for path in route::ALL {
+            assert!(Route::find(&Method::GET, path, None).is_some(), "{path}");
+        }
+    }
 }

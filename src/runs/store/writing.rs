@@ -19,10 +19,10 @@ use crate::{
 /// How long runs are kept.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How many runs are kept at most.
-const KEPT: u32 = 10_000;
+const MAX_RUNS: u32 = 10_000;
 /// How many routine runs are kept at most ([`is_routine`]): `volumes` once a minute must not push a
 /// week-old backup out of the store.
-const KEPT_ROUTINE: u32 = 1_000;
+const MAX_ROUTINE_RUNS: u32 = 1_000;
 /// After how many routine runs the store is checked for too many of them. Some clients ask a
 /// thousand times a second.
 const ROUTINE_EVERY: usize = 500;
@@ -292,7 +292,7 @@ fn prune_routine(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         AND id <= (SELECT id FROM runs WHERE routine ORDER BY id DESC LIMIT 1 OFFSET ?1)";
     let gone = transaction
         .prepare_cached(GONE)?
-        .query_map([KEPT_ROUTINE], |row| row.get(0))?
+        .query_map([MAX_ROUTINE_RUNS], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<String>>>()?;
     throw_away(transaction, &gone)
 }
@@ -306,7 +306,7 @@ fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> 
     let oldest = now.checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
     let gone: Vec<String> = transaction
         .prepare(GONE)?
-        .query_map(params![micros(oldest), KEPT, KEPT_ROUTINE], |row| row.get(0))?
+        .query_map(params![micros(oldest), MAX_RUNS, MAX_ROUTINE_RUNS], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     throw_away(transaction, &gone)
 }

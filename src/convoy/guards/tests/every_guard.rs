@@ -1,6 +1,7 @@
 //! What holds for all guards: dry runs, EBS, and runs that only read.
 
 use super::*;
+use crate::convoy::guards::Deletable;
 
 #[tokio::test]
 async fn guard_9_a_dry_run_passes_the_same_guards_and_writes_nothing() {
@@ -98,4 +99,20 @@ async fn who_said_to_only_read_can_write_nothing() {
     }
     assert_eq!(bench.daemon.writes().len(), before);
     assert_eq!(guards.backups(&vfs(), Some(vol1)).await.unwrap().len(), 1);
+
+    // A script that declares "backup" may replace snapshots, one that declares "snapshot" not even
+    // those.
+    let guards =
+        |deletable| Guards::new(bench.daemon.clone(), None, clock()).deleting_only(deletable);
+    let backing_up = guards(Deletable::Snapshots);
+    for result in [
+        backing_up.delete_volume(vol1, None, true).await,
+        backing_up.forget_volume(vol1).await,
+        backing_up.delete_backup(&url, true).await,
+        guards(Deletable::Nothing).delete_snapshot(&snapshot).await,
+    ] {
+        let error = result.unwrap_err();
+        assert!(error.message.contains("DOES names no deletion"), "{error}");
+    }
+    assert_eq!(bench.daemon.writes().len(), before);
 }
