@@ -243,15 +243,28 @@ fi
 mv -f "$NEW_RECORD" "$RECORD"
 reload_units
 
+# Which volume daemon: settled once, by what is there now. A socket that is missing some night must not settle it.
+DAEMON=
+if is_root && [ ! -e /var/lib/convoy-backups/daemon.json ] && [ ! -e /var/lib/convoy-backups/runs.sqlite ] &&
+    ! grep -qE '^BKUP_(CONVOY|DATA_DIR)' /etc/default/$NAME 2>/dev/null; then
+    DAEMON=builtin
+    if [ -S /run/convoy/convoy.sock ] || command -v convoy >/dev/null; then
+        DAEMON=convoy
+    fi
+    "$PREFIX/bin/$NAME" daemon use "$DAEMON" --quiet --data-dir /var/lib/convoy-backups || DAEMON=
+fi
+
 echo
 echo "$VERSION is in $PREFIX. What is next:"
 if ! is_root; then
     echo "  $PREFIX/bin/$NAME doctor"
 elif [ -d /run/systemd/system ]; then
+    [ -z "$DAEMON" ] || echo "  The volume daemon is \"$DAEMON\"; to change that: $NAME daemon use convoy (or builtin)"
     echo "  1. say in /etc/default/$NAME where backups go"
     echo "  2. systemctl enable --now $NAME"
     echo "  upgraded: systemctl try-restart $NAME-daemon $NAME"
 else
+    [ -z "$DAEMON" ] || echo "  The volume daemon is \"$DAEMON\"; to change that: $NAME daemon use convoy (or builtin)"
     echo "  1. say in /etc/default/$NAME where backups go"
     echo "  2. a volume daemon for Docker, where one is wanted: $PREFIX/share/$NAME/convoy.init.d"
 fi

@@ -295,4 +295,4 @@ until /usr/local/bin/convoy info > /dev/null 2>&1; do
     [ "$attempts" -gt 0 ] || fail "Convoy was started, but does not answer" "journalctl -u convoy says why"
     sleep 1
 done
-note "Convoy runs; next: convoy-backups doctor"
+note "Convoy runs; next: convoy-backups daemon use convoy, then convoy-backups doctor"

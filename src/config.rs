@@ -20,6 +20,7 @@ mod logs;
 mod name_tests;
 #[cfg(test)]
 mod page_tests;
+mod remembered_daemon;
 mod secret;
 mod settings;
 mod system;
@@ -29,13 +30,7 @@ mod values;
 mod warning;
 mod webhook;
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use log::LevelFilter;
 use serde::Serialize;
@@ -47,9 +42,10 @@ pub(crate) use choice::{
 };
 pub(crate) use daemon_choice::DaemonChoice;
 pub(crate) use email::Email;
-use given::{Layers, quote};
+use given::Layers;
 pub(crate) use given::{Override, Source};
 pub(crate) use logs::{ConsoleLog, FileLog, SyslogLog};
+pub(crate) use remembered_daemon::{DaemonDecision, RememberedDaemon, Settled};
 pub(crate) use secret::Secret;
 use settings::{
     BKUP_BACKUP_URL, BKUP_CATCHUP, BKUP_CONVOY, BKUP_CRONTAB, BKUP_DELETE_OLD_SNAPSHOTS, BKUP_HOST,
@@ -205,43 +201,6 @@ impl Config {
         };
         let warnings = config.system.warnings.iter().cloned().chain(unknown).collect();
         Ok((config, warnings))
-    }
-
-    /// The daemon to use, and why: the one that a setting names, else Convoy's socket if it exists,
-    /// else the built-in daemon in the data folder.
-    pub(crate) fn daemon(&self) -> (DaemonChoice, String) {
-        self.daemon_beside(Path::new(CONVOY_SOCKET))
-    }
-
-    /// As [`Config::daemon`], with Convoy's usual socket at this path.
-    pub(crate) fn daemon_beside(&self, socket: &Path) -> (DaemonChoice, String) {
-        if let Some(choice) = &self.convoy {
-            let given = match self.values.source(BKUP_CONVOY.row.name) {
-                Source::Flag(flag) => flag,
-                _ => BKUP_CONVOY.row.name,
-            };
-            return (choice.clone(), format!("{given} is \"{choice}\""));
-        }
-        let shown = quote(&socket.to_string_lossy());
-        match socket.symlink_metadata() {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                (
-                    DaemonChoice::Builtin(self.builtin_root()),
-                    format!("BKUP_CONVOY is not set and there is no {shown}"),
-                )
-            }
-            // A socket that can't be inspected may well exist. An error from it is better than
-            // another, empty daemon.
-            _ => (
-                DaemonChoice::Socket(socket.to_owned()),
-                format!("BKUP_CONVOY is not set and {shown} is there"),
-            ),
-        }
     }
 
     /// The built-in daemon's default folder.

@@ -5,13 +5,25 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, Result};
+
+/// The path without symbolic links, also where its last parts do not exist (yet, or any more).
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let Ok(real) = fs::canonicalize(ancestor) {
+            let missing = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            // An empty part would end the path with a slash.
+            return if missing.as_os_str().is_empty() { real } else { real.join(missing) };
+        }
+    }
+    path.to_owned()
+}
 
 /// Writes a folder's entries to disk. A file system that can't sync a folder (some network ones) is
 /// trusted to have done so.

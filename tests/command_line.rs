@@ -73,7 +73,20 @@ fn scripts_are_listed_shown_checked_and_begun() {
     assert_eq!(site.run("volumes --json").json(), serde_json::json!(["mine"]));
     assert!(site.run("scripts list").ok().out.contains("overrides"));
     site.run("scripts show nope").fails(2, &["no script named \"nope\""]);
-    assert!(site.run("scripts definitions").ok().out.contains("create_backup"));
+    let definitions = site.run("scripts definitions").ok().out;
+    assert!(
+        definitions.contains("create_backup") && !definitions.contains("op <"),
+        "{definitions}"
+    );
+
+    fs::create_dir_all(site.path("scripts/lib")).unwrap();
+    fs::write(site.path("scripts/lib/volumes.rhai"), "fn each(name, f) { \"mine\" }").unwrap();
+    fs::remove_file(site.path("scripts/broken.rhai")).unwrap();
+    for command in ["scripts list", "scripts check"] {
+        let said = site.run(command).ok().out;
+        assert!(said.contains("shadows the built-in library \"lib/volumes\""), "{said}");
+    }
+    assert_eq!(site.run("snapshot --volume vol1 --json").json()[0]["VolumeName"], "vol1");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod browser;
 mod command_line;
 mod containers;
 mod crontab;
+mod daemon_choice;
 mod daemon_transcripts;
 mod documents;
 mod examples;

@@ -113,6 +113,8 @@ fn a_crontab_with_errors_is_refused_and_the_one_before_stays_in_force() {
 #[test]
 fn a_data_folder_has_one_serve() {
     let site = site(YEARLY);
+    site.create("vol1", &[("file", "content")]);
+    site.run("backup").ok();
     let mut running = serve(&site);
     site.run("serve").fails(75, &["runs already"]);
     assert_eq!(site.run("status --json").json()["serving"], true);

@@ -14,7 +14,7 @@ use super::handover::Handover;
 use crate::{
     blocking,
     clock::SystemClock,
-    config::{Config, DaemonChoice, Secret},
+    config::{Config, DaemonChoice, DaemonDecision, Secret},
     convoy::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
@@ -22,6 +22,7 @@ use crate::{
     },
     daemon::{BuiltinDaemon, BuiltinOptions, S3Options},
     error::{Error, ErrorKind, Result},
+    files::real_path,
     progress::Progress,
     sync::lock,
 };
@@ -37,6 +38,10 @@ pub(crate) struct Connection {
     pub(crate) daemon: Arc<dyn Daemon>,
     /// Why this daemon was chosen, for people.
     pub(crate) why: String,
+    pub(super) choice: DaemonChoice,
+    /// The root of the built-in daemon that serves the chosen socket, if it is this data folder's
+    /// and that is not remembered yet.
+    pub(super) same: Option<DaemonChoice>,
     sockets: ServedSockets,
 }
 
@@ -100,16 +105,31 @@ struct Builtin {
     sockets: ServedSockets,
 }
 
-/// Connects to the daemon that the configuration names.
+/// Connects to the daemon that the configuration decides on.
 ///
 /// # Errors
-/// A configuration error if the data folder is a file; [`ErrorKind::Busy`] if another process owns
-/// the built-in daemon's root and does not answer.
+/// A configuration error if the data folder is a file, or its volumes belong to another daemon than
+/// the one that is there; [`ErrorKind::Busy`] if another process owns the built-in daemon's root
+/// and does not answer.
 pub(crate) async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Result<Connection> {
+    connect_to(config, config.daemon(), progress).await
+}
+
+/// As [`connect`], to a daemon that was decided on before.
+pub(super) async fn connect_to(
+    config: &Config,
+    decision: DaemonDecision,
+    progress: Arc<dyn Progress>,
+) -> Result<Connection> {
     check_data_folder(&config.data_dir)?;
-    let (choice, why) = config.daemon();
+    let DaemonDecision { choice, why, refusal } = decision;
+    if let Some(refusal) = refusal
+        && !serves(&config.found_daemon(), &choice).await
+    {
+        return Err(refusal);
+    }
     let sockets = ServedSockets::default();
-    let daemon: Arc<dyn Daemon> = match choice {
+    let daemon: Arc<dyn Daemon> = match choice.clone() {
         DaemonChoice::Socket(socket) => {
             Arc::new(client(socket, config.s3_endpoint.clone(), Deadlines::default()))
         }
@@ -127,8 +147,28 @@ pub(crate) async fn connect(config: &Config, progress: Arc<dyn Progress>) -> Res
             Arc::new(Handover::new(&root, Box::new(connect)).await?)
         }
     };
+    let mut same = None;
+    if config.convoy.is_none() && !config.remembers_daemon() {
+        let own = DaemonChoice::Builtin(config.builtin_root());
+        same = serves(&choice, &own).await.then_some(own);
+    }
     log::info!("daemon: {} ({why})", daemon.description());
-    Ok(Connection { daemon, why, sockets })
+    Ok(Connection { daemon, why, choice, same, sockets })
+}
+
+/// Whether a process serves the built-in daemon of this root on this socket, as
+/// `convoy-backups daemon` does on Convoy's: then both are one daemon.
+async fn serves(socket: &DaemonChoice, root: &DaemonChoice) -> bool {
+    let (DaemonChoice::Socket(socket), DaemonChoice::Builtin(root)) = (socket, root) else {
+        return false;
+    };
+    if !root.is_dir() || !socket.exists() {
+        return false;
+    }
+    let deadlines = Deadlines { restart: Duration::ZERO, ..Deadlines::default() };
+    let served = client(socket.clone(), None, deadlines).info().await.ok();
+    let served = served.as_ref().and_then(|info| info.root()).map(Path::new);
+    served.is_some_and(|served| real_path(served) == real_path(root))
 }
 
 /// A data folder that is a file is a mistake, and must not make the program miss the files in it

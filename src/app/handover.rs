@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use crate::{
     convoy::{
         Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-        NewVolume, Snapshot, Volume,
+        NewVolume, Snapshot, Volume, identity,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -98,7 +98,7 @@ macro_rules! forward {
             }
 
             fn identity(&self) -> String {
-                format!("the built-in daemon at {}", self.root.display())
+                identity::of_root(&self.root)
             }
 
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer> {

@@ -1,6 +1,7 @@
 //! The wiring: from a configuration to a daemon, from a daemon to runs. No other room does it.
 
 mod connect;
+mod daemon_memory;
 mod handover;
 pub(crate) mod run_reports;
 pub(crate) mod serve;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use connect::{Connection, builtin_options, connect};
+pub(crate) use daemon_memory::recall_from_history;
 pub(crate) use serve::{Serving, serve};
 
 use crate::{
@@ -47,6 +49,7 @@ pub(crate) fn run_environment(
         listener: Arc::new(script::Silent),
         message_sink,
         recorder: Some(recorder),
+        worked_with_volumes: Some(daemon_memory::remember_at_run_end(config, connection)),
         queue: None,
         read_queue: None,
         ending: CancellationToken::new(),

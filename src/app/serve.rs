@@ -15,10 +15,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::Connection;
 use crate::{
     blocking,
     clock::{self, Clock, SystemClock},
     config::Config,
+    diagnostic::in_one_line,
     error::{ErrorKind, Result},
     logging,
     notify::{NO_CHANNEL, NO_CHANNEL_HINT, Notifier},
@@ -58,7 +60,7 @@ pub(crate) struct Serving {
 /// 3. The HTTP port is bound, and the token read or made; no request is answered yet.
 /// 4. The log says which channels are on, and whether the time zone is unknown.
 /// 5. A damaged store of runs is moved aside, before anything reads it.
-/// 6. The configuration's daemon is connected to.
+/// 6. The configuration's daemon is connected to, unless it must be settled first which one it is.
 /// 7. The sign that `serve` runs is written, and problems that kept it from starting are resolved.
 /// 8. The scheduler is made: it plans missed and interrupted runs from the store.
 /// 9. The crontab's file is watched, messages are delivered, volumes are looked at.
@@ -91,18 +93,22 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
         cancellation.clone(),
     ));
     let config = &*shared.config;
-    let connection = report_if_failed(&notifier, shared.daemons.get(config).await).await?;
+    let connection = begin(&shared, config).await?;
+    let daemon = match &connection {
+        Some(connection) => connection.daemon.description(),
+        None => "no daemon before it is settled which".to_owned(),
+    };
     let entries = counted(crontab.entries.len(), "entry", "entries");
-    let what =
-        format!("serving \"{}\": {entries}, {}", crontab.file, connection.daemon.description());
+    let what = format!("serving \"{}\": {entries}, {daemon}", crontab.file);
     log::info!("{what}");
 
     let address = listening.as_ref().map(|(listener, _)| listener.to_string()).unwrap_or_default();
     let scheduler = start_scheduler(&shared, crontab, address).await;
 
     let stop = CancellationToken::new();
-    let watched = shared.config.clone();
-    tokio::spawn(watch::watch(move || Source::find(&watched), reload.clone(), stop.clone()));
+    let (watched, followed) = (shared.config.clone(), Source::find(config));
+    let find = move || Source::find(&watched).unless_lost(&followed);
+    tokio::spawn(watch::watch(find.clone(), reload.clone(), stop.clone()));
     let (outbox, ended) = (notifier.clone(), stop.clone());
     let delivering = tokio::spawn(async move { outbox.keep_delivering(ended).await });
     let freshness = Arc::new(FreshnessWatch::new(shared.clone(), scheduler.view()));
@@ -114,7 +120,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let manager = ServiceManager::of_this_process();
     manager.ready(&what);
     tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + END_TIMEOUT));
-    let read = Arc::new(move || Source::find(&surroundings.config).check(&surroundings));
+    let read = Arc::new(move || find().check(&surroundings));
     let (ended, http_ended) =
         tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
     shared.hub.close();
@@ -132,6 +138,19 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let cut_off = ended.cut_off.len() + http_ended.cut_off;
     log::info!("ended; {} cut off", counted(cut_off, "run was", "runs were"));
     Ok(())
+}
+
+/// Connects to the daemon. `None` if the volumes of the data folder belong to another daemon than the
+/// one that is there: then every run fails, and people are told, until that is settled or the other
+/// is there again.
+async fn begin(state: &ServeState, config: &Config) -> Result<Option<Arc<Connection>>> {
+    match state.daemons.get(config).await {
+        Err(error) if config.daemon().refusal.is_some() => {
+            log::error!("{}", in_one_line(&error));
+            Ok(None)
+        }
+        connected => report_if_failed(&state.notifier, connected).await.map(Some),
+    }
 }
 
 /// Notified at each SIGHUP from now on.

@@ -18,7 +18,8 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn config(context: &Context) -> Result<u8> {
-    let (_, why) = context.config.daemon();
+    let decision = context.config.daemon();
+    let why = format!("{} ({})", decision.choice, decision.why);
     let effective = context.config.effective();
     if context.flags.json {
         let settings: Vec<_> = effective
@@ -36,6 +37,12 @@ pub(super) fn config(context: &Context) -> Result<u8> {
             table(&columns, effective.into_iter().map(row).collect(), width, colour).trim_end(),
         );
         print_line(&format!("\nDaemon: {why}"));
+        if let Some(refusal) = &decision.refusal {
+            print_line(&format!("\n{refusal}"));
+            if let Some(hint) = &refusal.hint {
+                print_line(&format!("  -> {hint}"));
+            }
+        }
     }
     Ok(0)
 }

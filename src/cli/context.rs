@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::IsTerminal, sync::Arc};
 
 use crate::{
+    app,
     clock::{self, Clock as _, SystemClock},
     command_words::Flags,
     config::{Config, SystemSettings},
@@ -60,6 +61,7 @@ impl Context {
         if let Some((what, hint)) = clock::unset(SystemClock.now()) {
             log::warn!("{what} ({hint})");
         }
+        app::recall_from_history(&config);
         let notifier = Arc::new(Notifier::new(&config, Arc::new(SystemClock))?);
         Ok(Self { flags, config, bars, notifier })
     }

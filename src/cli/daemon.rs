@@ -4,11 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::{context::Context, runtime::in_runtime};
+use super::{context::Context, print::print_line, runtime::in_runtime};
 use crate::{
     app::builtin_options,
     blocking,
-    config::DaemonChoice,
+    config::{DaemonChoice, RememberedDaemon, Settled},
     convoy::server::{Mounts, Server},
     daemon::BuiltinDaemon,
     error::{Error, ErrorKind, Result},
@@ -35,13 +35,53 @@ pub(super) fn command() -> Command {
                 .value_name("PATH")
                 .help("the socket to serve [default: DIR/convoy.sock]"),
         )
+        .subcommand(
+            Command::new("use")
+                .about("Settle which daemon the volumes belong to, where BKUP_CONVOY is not set")
+                .arg(
+                    Arg::new("daemon")
+                        .value_name("DAEMON")
+                        .required(true)
+                        .help("convoy, builtin, unix:///socket or builtin:/folder"),
+                ),
+        )
+}
+
+/// Writes down which daemon is used where `BKUP_CONVOY` is not set.
+fn use_daemon(context: &Context, text: &str) -> Result<u8> {
+    let config = &context.config;
+    let Some(choice) = config.named_daemon(text) else {
+        return Err(Error::usage(format!("\"{text}\" is no daemon"))
+            .with_hint("write convoy, builtin, unix:///socket or builtin:/folder"));
+    };
+    let before = config.remembered_daemon().ok().flatten();
+    config.remember_daemon(&RememberedDaemon {
+        choice: choice.clone(),
+        settled: Settled::Use,
+        same: None,
+    })?;
+    if context.flags.quiet {
+        return Ok(0);
+    }
+    let was = before.filter(|before| before.choice != choice);
+    let was = was.map(|before| format!(" (it was \"{}\")", before.choice)).unwrap_or_default();
+    print_line(&format!("The daemon is \"{choice}\"{was}, where BKUP_CONVOY is not set."));
+    if let Some(set) = &config.convoy {
+        print_line(&format!("BKUP_CONVOY is set, and holds: \"{set}\"."));
+    }
+    print_line("A \"serve\" that runs keeps the daemon that it began with: start it again.");
+    Ok(0)
 }
 
 pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
+    if let Some(("use", matches)) = matches.subcommand() {
+        let text = matches.get_one::<String>("daemon").map(String::as_str);
+        return use_daemon(context, text.unwrap_or_default());
+    }
     let config = &context.config;
-    let root = match (matches.get_one::<String>("root"), &config.convoy) {
+    let root = match (matches.get_one::<String>("root"), config.daemon().choice) {
         (Some(root), _) => PathBuf::from(root),
-        (None, Some(DaemonChoice::Builtin(root))) => root.clone(),
+        (None, DaemonChoice::Builtin(root)) => root,
         (None, _) => config.builtin_root(),
     };
     let socket =

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     app,
     clock::{self, Clock as _, SystemClock},
-    config::{DaemonChoice, SystemSettings},
+    config::{DaemonChoice, DaemonDecision, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
     logging,
@@ -86,7 +86,7 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
     checks.extend(channels(context));
     checks.extend(daemon(context).await);
     if context.config.repository_password.is_none()
-        && matches!(context.config.daemon().0, DaemonChoice::Builtin(_))
+        && matches!(context.config.daemon().choice, DaemonChoice::Builtin(_))
     {
         checks.push(warning(
             "encryption",
@@ -256,9 +256,11 @@ fn channels(context: &Context) -> Vec<Check> {
 }
 
 async fn daemon(context: &Context) -> Vec<Check> {
-    let (choice, why) = context.config.daemon();
+    let DaemonDecision { choice, why, refusal } = context.config.daemon();
     let mut checks = Vec::new();
-    if let DaemonChoice::Socket(socket) = &choice {
+    if refusal.is_none()
+        && let DaemonChoice::Socket(socket) = &choice
+    {
         checks.push(self::socket(socket));
         if checks[0].verdict == Verdict::Failed {
             return checks;

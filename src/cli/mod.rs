@@ -143,6 +143,7 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
     let context = Context::new(
         flags,
         match name {
+            "daemon" if matches.subcommand().is_some() => Logging::Quiet,
             "daemon" | "serve" => Logging::Serving,
             "doctor" | "config" | "healthcheck" => Logging::Console,
             _ => Logging::Quiet,

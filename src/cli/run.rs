@@ -90,7 +90,7 @@ async fn perform(
     };
     // Convoy does not report progress, so a spinner shows the elapsed time. The built-in daemon
     // draws its own bar.
-    let is_silent = matches!(config.daemon().0, DaemonChoice::Socket(_));
+    let is_silent = matches!(config.daemon().choice, DaemonChoice::Socket(_));
     let spinner = is_silent.then(|| context.progress().begin(&name, None));
     // While the script runs, the messages that earlier runs could not send are sent.
     let stop = CancellationToken::new();

@@ -94,6 +94,9 @@ fn list(context: &Context) -> Result<u8> {
         print_line(
             table(&columns, listed.into_iter().map(row).collect(), width, colour).trim_end(),
         );
+        for shadowing in library.shadowing() {
+            print_line(&shadowing.to_string());
+        }
     }
     Ok(0)
 }
@@ -144,6 +147,11 @@ fn check(context: &Context, files: &[PathBuf]) -> Result<u8> {
             }
             Ok(_) => {}
             Err(error) => context.show_error(&error),
+        }
+    }
+    if !context.flags.json && !context.flags.quiet {
+        for shadowing in library.shadowing() {
+            print_line(&format!("note    {shadowing}"));
         }
     }
     Ok(u8::from(broken > 0))

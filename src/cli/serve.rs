@@ -35,7 +35,8 @@ pub(super) fn serve(context: Context) -> Result<u8> {
         }
     };
     let config = &context.config;
-    if config.repository_password.is_none() && matches!(config.daemon().0, DaemonChoice::Builtin(_))
+    if config.repository_password.is_none()
+        && matches!(config.daemon().choice, DaemonChoice::Builtin(_))
     {
         log::warn!("backups are not encrypted: set BKUP_REPOSITORY_PASSWORD");
     }

@@ -64,8 +64,9 @@ pub(super) async fn status(
     let store = Store::new(&config.data_dir);
     let now = SystemClock.now_local();
     let looked = look(context, &entries, &store, cancellation, |_| {}).await;
-    let refused = looked.not_connected.iter();
-    if let Some(error) = refused.into_iter().find(|error| error.kind == ErrorKind::Configuration) {
+    let wrong = looked.not_connected.iter().find(|error| error.kind == ErrorKind::Configuration);
+    // Volumes that belong to another daemon than the one that is there are shown as they are known.
+    if let Some(error) = wrong.filter(|_| config.daemon().refusal.is_none()) {
         return Err(error.clone());
     }
     let here = source.to_string();
@@ -123,7 +124,9 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
     let entries = &checked.crontab.entries;
     let looked = look(context, entries, &store, cancellation, |look| {
         let seen = look.known.volumes.iter();
-        volumes.extend(seen.map(|seen| (look.identity.clone(), seen.name.clone(), seen.gone)));
+        volumes.extend(
+            seen.map(|seen| (look.identity.clone(), seen.name.clone(), seen.gone || !look.is_used)),
+        );
     });
     let looked = looked.await;
     if let Some(error) = looked.not_connected.into_iter().next() {

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{convoy::identity, files::real_path};
+
 /// The longest path of a Unix socket, in bytes.
 pub(super) const LONGEST_SOCKET: usize = 107;
 
@@ -30,6 +32,28 @@ impl DaemonChoice {
             absolute(text.strip_prefix("builtin:")?)
                 .filter(|path| path.parent().is_some())
                 .map(Self::Builtin)
+        }
+    }
+}
+
+impl DaemonChoice {
+    /// The key under which the store knows the daemon's volumes ([`crate::convoy::Daemon::identity`]).
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Self::Socket(socket) => identity::of_socket(socket),
+            Self::Builtin(root) => identity::of_root(root),
+        }
+    }
+
+    /// Whether both are one daemon. The owner of a built-in daemon's root serves the root's own
+    /// socket.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_of_root =
+            |socket: &Path, root: &Path| real_path(socket) == real_path(root).join("convoy.sock");
+        match (self, other) {
+            (Self::Socket(socket), Self::Builtin(root))
+            | (Self::Builtin(root), Self::Socket(socket)) => is_of_root(socket, root),
+            _ => self.identity() == other.identity(),
         }
     }
 }

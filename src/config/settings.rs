@@ -88,7 +88,7 @@ settings! {
     BKUP_REPOSITORY_PASSWORD: Secret = SECRET, None,
         "encrypts the built-in daemon's repositories; lost with it are the backups";
     BKUP_CONVOY: DaemonChoice = DAEMON, None,
-        "the volume daemon: unix:///socket or builtin:/folder; if not set, Convoy's socket where there is one, else built in";
+        "the volume daemon: unix:///socket or builtin:/folder; if not set, what \"daemon use\" chose, else the one that was there first";
     BKUP_DATA_DIR: PathBuf = FOLDER, None,
         "where this program keeps its own files, the built-in daemon's among them";
     BKUP_HOST: String = HOST, None,

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::error::Error;
 
@@ -392,28 +394,108 @@ fn the_daemon_is_the_one_asked_for_else_convoy_else_the_built_in_one() {
     let folder = tempfile::tempdir().unwrap();
     let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
     std::fs::write(&there, "").unwrap();
-    let asked = config(&[("BKUP_CONVOY", "builtin:/d//x/")]);
-    let built_in =
-        (DaemonChoice::Builtin("/d/x".into()), "BKUP_CONVOY is \"builtin:/d/x\"".to_owned());
-    assert_eq!(asked.daemon_beside(&there), built_in);
+    let asked = config(&[("BKUP_CONVOY", "builtin:/d//x/")]).daemon_beside(&there);
+    assert_eq!(asked.choice, DaemonChoice::Builtin("/d/x".into()));
+    assert_eq!(asked.why, "BKUP_CONVOY is \"builtin:/d/x\"");
     let asked = config(&[("BKUP_CONVOY", "unix:///run/c.sock")]);
-    assert_eq!(asked.daemon_beside(&missing).0, DaemonChoice::Socket("/run/c.sock".into()));
+    assert_eq!(asked.daemon_beside(&missing).choice, DaemonChoice::Socket("/run/c.sock".into()));
     let unset = config(&[("BKUP_DATA_DIR", "/d")]);
-    let (choice, why) = unset.daemon_beside(&there);
-    assert_eq!(choice, DaemonChoice::Socket(there.clone()));
-    assert!(why.ends_with("is there"), "{why}");
+    let found = unset.daemon_beside(&there);
+    assert_eq!(found.choice, DaemonChoice::Socket(there.clone()));
+    assert!(found.why.ends_with("is there"), "{found:?}");
     for nothing in [missing, there.join("below a file")] {
-        let (choice, why) = unset.daemon_beside(&nothing);
-        assert_eq!(choice, DaemonChoice::Builtin("/d/daemon".into()));
-        assert!(why.contains("there is no"), "{why}");
+        let found = unset.daemon_beside(&nothing);
+        assert_eq!(found.choice, DaemonChoice::Builtin("/d/daemon".into()));
+        assert!(found.why.contains("there is no"), "{found:?}");
     }
 }
 
 #[test]
 fn a_socket_that_can_not_be_looked_at_is_not_taken_for_missing() {
     let unreadable = PathBuf::from(format!("/{}", "x".repeat(300)));
-    let (choice, _) = config(&[]).daemon_beside(&unreadable);
-    assert_eq!(choice, DaemonChoice::Socket(unreadable));
+    let found = config(&[("BKUP_DATA_DIR", "/d")]).daemon_beside(&unreadable);
+    assert_eq!(found.choice, DaemonChoice::Socket(unreadable));
+}
+
+#[test]
+fn another_daemon_than_the_remembered_one_is_refused_until_somebody_settles_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
+    std::fs::write(&there, "").unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let unset = config(&[("BKUP_DATA_DIR", &data)]);
+    let socket = DaemonChoice::Socket(there.clone());
+    let builtin = DaemonChoice::Builtin(unset.builtin_root());
+
+    unset.remember_run(&socket, None).unwrap();
+    assert!(unset.daemon_beside(&there).refusal.is_none());
+    let refused = unset.daemon_beside(&missing);
+    assert_eq!(refused.choice, socket, "what is known is known of the remembered one");
+    let (error, hint) = (refused.refusal.clone().unwrap(), refused.refusal.unwrap().hint.unwrap());
+    assert!(error.message.contains(&format!("belong to \"{socket}\"")), "{error}");
+    assert!(hint.contains("daemon use builtin") && hint.contains("BKUP_CONVOY"), "{hint}");
+    unset.remember_run(&builtin, None).unwrap();
+    assert!(unset.daemon_beside(&missing).refusal.is_some(), "a run settles it once");
+
+    let set = config(&[("BKUP_DATA_DIR", &data), ("BKUP_CONVOY", "builtin:/other")]);
+    assert!(set.daemon_beside(&missing).refusal.is_none());
+    set.remember_run(&DaemonChoice::Builtin("/other".into()), None).unwrap();
+    assert_eq!(unset.remembered_daemon().unwrap().unwrap().choice, socket);
+
+    let used = RememberedDaemon { choice: builtin.clone(), settled: Settled::Use, same: None };
+    unset.remember_daemon(&used).unwrap();
+    let settled = unset.daemon_beside(&there);
+    assert!(settled.refusal.is_none() && settled.choice == builtin, "{settled:?}");
+
+    std::fs::write(folder.path().join("data/daemon.json"), "{").unwrap();
+    assert!(unset.daemon_beside(&there).refusal.is_some(), "what can't be read settles nothing");
+}
+
+#[test]
+fn the_way_of_a_built_in_daemon_that_serves_the_socket_is_no_other_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
+    std::fs::write(&there, "").unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let unset = config(&[("BKUP_DATA_DIR", &data)]);
+    let own = DaemonChoice::Builtin(unset.builtin_root());
+    unset.remember_run(&DaemonChoice::Socket(there.clone()), Some(&own)).unwrap();
+    let stopped = unset.daemon_beside(&missing);
+    assert!(stopped.refusal.is_none() && stopped.choice == own, "{stopped:?}");
+    let roots_own = DaemonChoice::Socket(unset.builtin_root().join("convoy.sock"));
+    assert!(own.is_same(&roots_own) && !own.is_same(&DaemonChoice::Socket(there)));
+}
+
+#[test]
+fn a_flag_is_for_one_command_and_is_not_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let flag = [flag("BKUP_CONVOY", "--convoy", "builtin:/other")];
+    let (flagged, _) = read(&[("BKUP_DATA_DIR", &data)], &flag).unwrap();
+    flagged.remember_run(&DaemonChoice::Builtin("/other".into()), None).unwrap();
+    assert_eq!(flagged.remembered_daemon().unwrap(), None);
+    let (set, _) =
+        read(&[("BKUP_DATA_DIR", &data), ("BKUP_CONVOY", "builtin:/other")], &[]).unwrap();
+    set.remember_run(&DaemonChoice::Builtin("/other".into()), None).unwrap();
+    assert!(set.remembered_daemon().unwrap().is_some());
+}
+
+#[test]
+fn another_daemon_in_the_services_settings_is_remembered_in_place_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let file = folder.path().join("services");
+    std::fs::write(&file, "BKUP_CONVOY=builtin:/other\n").unwrap();
+    let unset = config(&[("BKUP_DATA_DIR", &data)]);
+    unset.remember_run(&DaemonChoice::Builtin(unset.builtin_root()), None).unwrap();
+
+    let named = environment(&[("BKUP_DEFAULTS", file.to_str().unwrap())]).into_iter().collect();
+    let system = SystemSettings::find(&named).unwrap();
+    let (set, _) =
+        Config::for_user(system, environment(&[("BKUP_DATA_DIR", &data)]), &[], true).unwrap();
+    set.remember_run(&set.daemon().choice, None).unwrap();
+    let remembered = unset.remembered_daemon().unwrap().unwrap();
+    assert_eq!(remembered.choice, DaemonChoice::Builtin("/other".into()));
 }
 
 #[test]

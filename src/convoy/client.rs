@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-    Snapshot, Volume, route,
+    Snapshot, Volume, identity, route,
 };
 use crate::error::{ErrorKind, Result};
 use answer::Used;
@@ -63,8 +63,8 @@ type Wait = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + S
 pub(crate) struct Client {
     options: ClientOptions,
     wait: Wait,
-    /// The socket's path without symbolic links, set once the socket was found.
-    real_socket: OnceLock<PathBuf>,
+    /// Set once the socket was found.
+    identity: OnceLock<String>,
 }
 
 impl fmt::Debug for Client {
@@ -77,7 +77,7 @@ impl Client {
     /// A client of the socket in `options`. Nothing is sent yet.
     pub(crate) fn new(options: ClientOptions) -> Self {
         let wait: Wait = Arc::new(|pause| Box::pin(tokio::time::sleep(pause)));
-        Self { options, wait, real_socket: OnceLock::new() }
+        Self { options, wait, identity: OnceLock::new() }
     }
 
     fn deadlines(&self) -> &Deadlines {
@@ -184,14 +184,14 @@ impl Client {
 impl Daemon for Client {
     fn identity(&self) -> String {
         let socket = &self.options.socket;
-        let real = match self.real_socket.get() {
-            Some(known) => known,
-            None => match std::fs::canonicalize(socket) {
-                Ok(real) => self.real_socket.get_or_init(|| real),
-                Err(_) => socket,
-            },
-        };
-        format!("Convoy at {}", real.display())
+        // The target of a link is gone while the daemon is down.
+        match self.identity.get() {
+            Some(known) => known.clone(),
+            None if socket.exists() => {
+                self.identity.get_or_init(|| identity::of_socket(socket)).clone()
+            }
+            None => identity::of_socket(socket),
+        }
     }
 
     fn description(&self) -> String {

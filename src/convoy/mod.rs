@@ -13,6 +13,7 @@ mod daemon;
 pub(crate) mod dry_run;
 mod extensions;
 pub(crate) mod guards;
+pub(crate) mod identity;
 #[cfg(test)]
 pub(crate) mod memory;
 mod model;

@@ -24,6 +24,11 @@ pub(crate) struct Info {
 }
 
 impl Info {
+    /// The folder in which the daemon keeps its state.
+    pub(crate) fn root(&self) -> Option<&str> {
+        self.general.get("Root").and_then(Value::as_str)
+    }
+
     /// The driver that new volumes get.
     pub(crate) fn default_driver(&self) -> Option<&str> {
         self.general.get("DefaultDriver").and_then(Value::as_str)

@@ -9,7 +9,7 @@ use crate::{
     blocking,
     convoy::{
         Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-        NewVolume, Snapshot, Volume,
+        NewVolume, Snapshot, Volume, identity,
         refusal::{refused, volume_not_found},
     },
     error::{ErrorKind, Result},
@@ -92,7 +92,7 @@ impl Daemon for BuiltinDaemon {
     }
 
     fn identity(&self) -> String {
-        self.description()
+        identity::of_root(self.root())
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {

@@ -28,6 +28,9 @@ pub(crate) struct RunEnvironment {
     pub(crate) message_sink: Arc<dyn MessageSink>,
     /// Without a recorder, runs are not recorded.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    /// Called at the end of a run that was to change something and saw or changed a volume; never
+    /// in a dry run.
+    pub(crate) worked_with_volumes: Option<Arc<dyn Fn() + Send + Sync>>,
     /// The queue of runs that change something. Without a queue, no run waits.
     pub(crate) queue: Option<Arc<RunQueue>>,
     /// The queue of dry runs and of runs that only read. Without a queue, no run waits.

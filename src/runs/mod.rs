@@ -18,6 +18,7 @@ mod environment;
 mod finished;
 mod host;
 mod id;
+mod missing;
 mod perform;
 mod queue;
 mod queued;

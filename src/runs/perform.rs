@@ -3,11 +3,13 @@
 
 use std::{sync::Arc, time::Instant};
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     environment::RunEnvironment,
     finished::{self, FinishedRun, INTERRUPTED_BY_SERVE},
+    missing,
     record::RunRecord,
     recording::Recording,
     request::RunRequest,
@@ -22,7 +24,7 @@ use crate::{
     locks::Locks,
     run_words::{RunStatus, Trigger},
     scope::{self, Scope},
-    script::{self, Host, Outcome, RunIdentity, Speaker},
+    script::{self, Effect, Host, Outcome, RunIdentity, Speaker},
     text::command_line,
 };
 
@@ -122,9 +124,18 @@ impl DueRun {
         start: Instant,
     ) -> FinishedRun {
         let outcome = self.run_script(host);
+        let observed = guards.observed();
+        let outcome = outcome.and_then(|outcome| match self.found_nothing(&outcome, guards) {
+            Some(error) => Err(error),
+            None => Ok(outcome),
+        });
+        if let Some(worked) = &self.environment.worked_with_volumes
+            && !(self.record.dry_run || self.request.script.read_only || observed.is_empty())
+        {
+            worked();
+        }
         let plan = dry_run.map(DryRun::plan);
         let mut finished = FinishedRun::new(&self.record, outcome, plan, start.elapsed());
-        let observed = guards.observed();
         if !self.record.dry_run {
             let destination = self.environment.settings.destination.as_ref();
             finished.backed_up = finished::backed_up(&observed, destination);
@@ -143,6 +154,22 @@ impl DueRun {
             log::debug!("run {}: {words}", self.record.id);
             script::run(script, arguments, host)
         })
+    }
+
+    /// Why a run that was to save every volume has failed although its script did not: the daemon
+    /// listed no volume, while volumes are known that nobody removed.
+    fn found_nothing(&self, outcome: &Outcome, guards: &Guards) -> Option<Error> {
+        let RunRequest { script, arguments, .. } = &self.request;
+        let saves = |does: &Effect| matches!(does, Effect::Snapshot | Effect::Backup);
+        if !script.does.iter().any(saves)
+            || arguments.values().get("volume").is_some_and(Value::is_string)
+            || !outcome.failures.is_empty()
+            || !guards.lists_no_volume()
+        {
+            return None;
+        }
+        let store = self.environment.recorder.as_ref()?.store();
+        missing::error(&store.volumes().ok()?, &guards.identity())
     }
 
     /// Adds to the error who cancelled the run. The end of the program interrupts a run and does

@@ -46,6 +46,7 @@ fn bench(volumes: &[&str]) -> Bench {
         listener: Arc::new(script::Silent),
         message_sink: Arc::new(script::NotifyLog),
         recorder: Some(Arc::new(Recorder::new(store.clone(), Arc::new(crate::clock::SystemClock)))),
+        worked_with_volumes: None,
         queue: None,
         read_queue: None,
         ending: CancellationToken::new(),
@@ -195,6 +196,7 @@ async fn a_store_that_cannot_be_used_stops_no_run() {
     let nowhere = Arc::new(Store::new(std::path::Path::new("/proc/no/such")));
     let environment = RunEnvironment {
         recorder: Some(Arc::new(Recorder::new(nowhere, Arc::new(crate::clock::SystemClock)))),
+        worked_with_volumes: None,
         ..bench.environment
     };
     let text = "fn main(args) { convoy::create_backup(convoy::create_snapshot(\"vol1\").Name); }";

@@ -64,6 +64,13 @@ impl Source {
         }
     }
 
+    /// This crontab, unless it is only the built-in one because a file that was followed before is
+    /// gone: a file that vanishes must not put another schedule in force without a word.
+    #[must_use]
+    pub(crate) fn unless_lost(self, followed: &Self) -> Self {
+        if self == Self::BuiltIn { followed.clone() } else { self }
+    }
+
     /// Reads the text of the crontab.
     ///
     /// # Errors
@@ -182,6 +189,15 @@ mod tests {
             Source::File("/no/such".into()),
             "a named one is not replaced by another"
         );
+    }
+
+    #[test]
+    fn a_crontab_that_vanishes_is_not_replaced_by_the_one_that_comes_with_the_program() {
+        let file = Source::File("/no/such".into());
+        assert_eq!(Source::BuiltIn.unless_lost(&file), file);
+        assert!(Source::BuiltIn.unless_lost(&file).text().is_err());
+        assert_eq!(file.clone().unless_lost(&Source::BuiltIn), file);
+        assert_eq!(Source::BuiltIn.unless_lost(&Source::BuiltIn), Source::BuiltIn);
     }
 
     #[test]

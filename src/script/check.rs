@@ -3,11 +3,12 @@
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
-use super::{errors, primitives::NAMESPACES, reference::reference, thrown::located};
+use super::{captures, errors, primitives::NAMESPACES, reference::reference, thrown::located};
 use crate::error::Result;
 
 /// Checks each call of a primitive with its namespace: the name must exist with that number of
-/// parameters. Wrong types show only when the script runs.
+/// parameters. Wrong types show only when the script runs. A closure inside of `parallel` must not
+/// assign to a variable from outside.
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Script`] with the place of the first wrong call.
@@ -43,7 +44,10 @@ pub(crate) fn check(ast: &AST, file: &str, source: &str) -> Result<()> {
         true
     });
     match wrong {
-        None => Ok(()),
+        None => match captures::assignment_in_parallel(ast) {
+            None => Ok(()),
+            Some((error, position)) => Err(located(error, file, source, position)),
+        },
         Some((path, arguments, position)) => {
             Err(located(errors::unknown_call(&path, &count(arguments)), file, source, position))
         }

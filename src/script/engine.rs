@@ -63,6 +63,7 @@ fn plain_words(engine: &mut Engine) {
 /// An engine for one run, which resolves imports with `resolver`.
 pub(crate) fn for_run(run: &Arc<RunningScript>, resolver: impl ModuleResolver + 'static) -> Engine {
     let mut engine = for_compiling();
+    primitives::register_strict(&mut engine);
     engine.set_module_resolver(resolver);
     engine.set_default_tag(Dynamic::from(RunTag(Arc::clone(run))));
     let stepping = Arc::clone(run);

@@ -35,6 +35,9 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The most scripts that are kept parsed. The cache is emptied when it is full.
 const MOST_PARSED: usize = 100;
 
+/// The end of a built-in file's name in errors.
+const BUILT_IN_SUFFIX: &str = ".rhai (built in)";
+
 /// Parsed scripts by their folder and name.
 type Parsed = HashMap<(Option<PathBuf>, String), Script>;
 
@@ -76,6 +79,25 @@ impl fmt::Display for Origin {
     }
 }
 
+/// A library of the user's that has the name of a built-in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shadowing {
+    /// The import path: `lib/volumes`.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl fmt::Display for Shadowing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} shadows the built-in library \"{}\" for scripts of your own; built-in scripts use the built-in one",
+            self.path.display(),
+            self.name
+        )
+    }
+}
+
 /// A script as an entry in a list of scripts.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
@@ -114,7 +136,8 @@ pub(crate) struct Script {
     pub(crate) ast: AST,
     /// The script's file in the words of errors.
     pub(crate) file: String,
-    /// Imports are looked for in this folder first, then among the built-in files.
+    /// Imports are looked for in this folder first, then among the built-in files. A built-in
+    /// script has no folder: it imports built-in files only.
     pub(crate) folder: Option<PathBuf>,
 }
 
@@ -261,7 +284,7 @@ impl Library {
 
     fn parse_anew(&self, name: &str, source: String, origin: Origin) -> Result<Script> {
         let file = match &origin {
-            Origin::BuiltIn => format!("{name}.rhai (built in)"),
+            Origin::BuiltIn => built_in_file(name),
             Origin::File { path, .. } => path.display().to_string(),
         };
         let mut ast = engine::for_compiling()
@@ -290,7 +313,7 @@ impl Library {
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
             doc: doc(ast.doc()),
-            folder: self.folder.clone(),
+            folder: self.folder.clone().filter(|_| is_own),
             origin,
             source,
             parameters,
@@ -298,6 +321,20 @@ impl Library {
             ast,
             file,
         })
+    }
+
+    /// The user's libraries that have the name of a built-in one: scripts of the user's import
+    /// them, and built-in scripts import the built-in ones.
+    pub(crate) fn shadowing(&self) -> Vec<Shadowing> {
+        let Some(folder) = &self.folder else { return Vec::new() };
+        MODULES
+            .iter()
+            .map(|(name, _)| Shadowing {
+                name: (*name).to_owned(),
+                path: folder.join(format!("{name}.rhai")),
+            })
+            .filter(|shadowing| shadowing.path.symlink_metadata().is_ok())
+            .collect()
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -345,7 +382,7 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
         return Ok((text, file.display().to_string()));
     }
     if let Some(text) = built_in(MODULES, path).or_else(|| built_in(SCRIPTS, path)) {
-        return Ok((text.to_owned(), format!("{path}.rhai (built in)")));
+        return Ok((text.to_owned(), built_in_file(path)));
     }
     let otherwise = match folder {
         Some(folder) => {
@@ -361,6 +398,16 @@ pub(crate) fn module(folder: Option<&Path>, path: &str) -> Result<(String, Strin
             MODULES.iter().map(|(name, _)| *name),
             &otherwise,
         )))
+}
+
+/// The name of a built-in file in errors.
+fn built_in_file(name: &str) -> String {
+    format!("{name}{BUILT_IN_SUFFIX}")
+}
+
+/// Whether a file in the words of errors is a built-in one. The user's files have absolute paths.
+pub(crate) fn is_built_in(file: &str) -> bool {
+    !file.starts_with('/') && file.ends_with(BUILT_IN_SUFFIX)
 }
 
 fn built_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {

@@ -6,10 +6,12 @@
 //! - `runner` runs a script; `resolver` keeps its imports inside the scripts' folders; `describe`
 //!   shows a script as JSON; [`arguments`] checks arguments from every source.
 //! - [`library`] finds scripts, built in or in the user's folder; `check` finds misspelt primitives
-//!   before a script runs; `manifest` reads declarations.
+//!   before a script runs, and `captures` what the threads of `parallel` would lose; `manifest` reads
+//!   declarations.
 //! - `errors` explains Rhai's errors in the words of scripts; `reference` lists all primitives.
 //! - `engine` is the one place that builds an engine; `primitives` are the functions that scripts
-//!   can call; `thrown` is how scripts throw and catch errors.
+//!   can call; `thrown` is how scripts throw and catch errors; `sizes` gives them sizes as
+//!   numbers.
 //! - `running` is the state of a running script, and `threads` are the threads that scripts run on.
 //!   `host` is what a run gives to its primitives, `message_sink` takes its messages to people, and
 //!   `outcome` is how it ends.
@@ -17,6 +19,7 @@
 //!   for every script; `type_names` are the names of types that a script's author knows.
 
 pub(crate) mod arguments;
+mod captures;
 mod check;
 pub(crate) mod describe;
 
@@ -35,6 +38,7 @@ mod reference;
 mod resolver;
 mod runner;
 mod running;
+mod sizes;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -23,9 +23,13 @@ use crate::{
 pub(crate) struct Resolver {
     folder: Option<PathBuf>,
     run: Arc<RunningScript>,
-    loaded: Mutex<HashMap<String, Shared<Module>>>,
-    loading: Mutex<Vec<(ThreadId, String)>>,
+    loaded: Mutex<HashMap<Key, Shared<Module>>>,
+    loading: Mutex<Vec<(ThreadId, Key)>>,
 }
+
+/// An imported file: whether a built-in file imports it, and its path. The same path can lead a
+/// built-in file and the user's to different ones.
+type Key = (bool, String);
 
 impl Resolver {
     pub(crate) fn new(folder: Option<PathBuf>, run: &Arc<RunningScript>) -> Self {
@@ -35,10 +39,12 @@ impl Resolver {
     fn load(
         &self,
         engine: &Engine,
-        path: &str,
+        (from_built_in, path): &Key,
         position: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        let (text, file) = raise(library::module(self.folder.as_deref(), path), position)?;
+        // A built-in file imports built-in files, whatever the user calls his own.
+        let folder = self.folder.as_deref().filter(|_| !from_built_in);
+        let (text, file) = raise(library::module(folder, path), position)?;
         self.run.remember_source(&file, &text);
         let inside = |error: Box<EvalAltResult>| {
             Box::new(EvalAltResult::ErrorInModule(file.clone(), error, position))
@@ -62,11 +68,14 @@ impl ModuleResolver for Resolver {
     fn resolve(
         &self,
         engine: &Engine,
-        _source: Option<&str>,
+        source: Option<&str>,
         path: &str,
         position: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        let key = path.strip_suffix(".rhai").unwrap_or(path).to_owned();
+        let key = (
+            source.is_some_and(library::is_built_in),
+            path.strip_suffix(".rhai").unwrap_or(path).to_owned(),
+        );
         if let Some(module) = lock(&self.loaded).get(&key) {
             return Ok(Shared::clone(module));
         }
@@ -79,7 +88,7 @@ impl ModuleResolver for Resolver {
             return Err(thrown(&error, position));
         }
         lock(&self.loading).push(mine.clone());
-        let module = self.load(engine, path, position);
+        let module = self.load(engine, &key, position);
         lock(&self.loading).retain(|other| *other != mine);
         let module = module?;
         lock(&self.loaded).insert(key, Shared::clone(&module));

@@ -9,7 +9,7 @@ use rhai::{CallFnOptions, Dynamic, Scope};
 
 use super::{
     arguments::Arguments, engine, errors, host::Host, library::Script, outcome::Outcome,
-    resolver::Resolver, running::RunningScript, threads,
+    resolver::Resolver, running::RunningScript, sizes, threads,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -57,7 +57,7 @@ fn call_main(script: &Script, arguments: &Arguments, run: &Arc<RunningScript>) -
                 .map_err(|error| Error::internal(error.to_string()))?,
         );
     }
-    let result: Dynamic = engine
+    let mut result: Dynamic = engine
         .call_fn_with_options(
             CallFnOptions::new().eval_ast(true),
             &mut Scope::new(),
@@ -76,6 +76,7 @@ fn call_main(script: &Script, arguments: &Arguments, run: &Arc<RunningScript>) -
     if let Some(kind) = not_json(&result, 0) {
         return Err(no_json(&format!("there is a {kind} in it")));
     }
+    sizes::remove_numbers(&mut result);
     let result = serde_json::to_value(&result).map_err(|error| no_json(&error.to_string()))?;
     Ok(Outcome { result, failures: run.failures() })
 }

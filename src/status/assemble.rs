@@ -8,7 +8,7 @@ use super::{
     alerts::is_checked_by_look,
     failures::{self, failed_runs},
     known::Known,
-    look::Looked,
+    look::{Looked, UnusedDaemon},
     report::{OpenProblem, Report, UnfinishedRun},
     volume::VolumeStatus,
 };
@@ -74,8 +74,17 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
 
 /// The problems that are not of one volume, a sentence each.
 fn problems(sources: &Sources<'_>) -> Vec<String> {
-    let Looked { known, lacks_destination, .. } = sources.looked;
+    let Looked { known, lacks_destination, daemon, ever_saw_volumes, .. } = sources.looked;
     let mut problems = Vec::new();
+    if known.volumes.is_empty()
+        && known.unreachable.is_none()
+        && known.store_error.is_none()
+        && !ever_saw_volumes
+    {
+        problems.push(format!(
+            "nothing is protected yet: {daemon} has no volumes (make one: convoy-backups create --volume NAME --size 10G; another daemon: BKUP_CONVOY)"
+        ));
+    }
     problems.extend(sources.crontab_problem.clone());
     // A volume that is not backed up is unsafe, even if its line was paused on purpose.
     problems.extend(paused(sources).filter(|entry| entry.may_back_up).map(paused_text));
@@ -116,6 +125,7 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(sources.looked.unused_daemons.iter().map(unused_text));
     if volumes.is_empty() && unreachable.is_none() {
         notes.push("there are no volumes".to_owned());
     }
@@ -142,6 +152,16 @@ fn paused_text(entry: &Arc<CrontabEntry>) -> String {
         "line {} of the crontab is paused: \"{}\" is not started at its times",
         entry.line,
         words.trim()
+    )
+}
+
+fn unused_text(unused: &UnusedDaemon) -> String {
+    let named = unused.volumes.iter().take(VOLUMES_NAMED).map(|name| format!("\"{name}\""));
+    let named = named.collect::<Vec<_>>().join(", ");
+    format!(
+        "nothing uses {} any more, and it has {named}: set BKUP_CONVOY where it should be used; a volume that was meant to go: convoy-backups status --forget {}",
+        unused.identity,
+        unused.volumes.first().map(String::as_str).unwrap_or_default()
     )
 }
 

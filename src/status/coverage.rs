@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    config::Config,
+    config::{Config, DaemonChoice},
     convoy::Destination,
     schedule::CrontabEntry,
     script::{Effect, Library, Script, arguments::from_command_line},
@@ -33,18 +33,29 @@ impl Coverage {
     /// The coverage of each daemon that these lines use: a line may name another daemon than the
     /// configuration. Without lines, the coverage of the configuration's daemon alone.
     pub(crate) fn by_daemon(config: &Arc<Config>, entries: &[Arc<CrontabEntry>]) -> Vec<Self> {
-        let daemon = |config: &Config| config.daemon().0;
-        let mut groups: Vec<(Arc<Config>, Vec<Arc<CrontabEntry>>)> = Vec::new();
+        struct Group {
+            daemon: DaemonChoice,
+            config: Arc<Config>,
+            entries: Vec<Arc<CrontabEntry>>,
+        }
+        // What the configuration decides is asked once: it looks at files.
+        let default = config.daemon().choice;
+        let mut groups: Vec<Group> = Vec::new();
         for entry in entries {
-            match groups.iter_mut().find(|(known, _)| daemon(known) == daemon(&entry.config)) {
-                Some((_, lines)) => lines.push(entry.clone()),
-                None => groups.push((entry.config.clone(), vec![entry.clone()])),
+            let daemon = entry.config.convoy.as_ref().unwrap_or(&default);
+            match groups.iter_mut().find(|group| group.daemon == *daemon) {
+                Some(group) => group.entries.push(entry.clone()),
+                None => groups.push(Group {
+                    daemon: daemon.clone(),
+                    config: entry.config.clone(),
+                    entries: vec![entry.clone()],
+                }),
             }
         }
         if groups.is_empty() {
-            groups.push((config.clone(), Vec::new()));
+            groups.push(Group { daemon: default, config: config.clone(), entries: Vec::new() });
         }
-        groups.into_iter().map(|(config, entries)| Self::of(config, &entries)).collect()
+        groups.into_iter().map(|group| Self::of(group.config, &group.entries)).collect()
     }
 
     /// The configuration of the daemon that these lines use.

@@ -1,25 +1,32 @@
 //! One look at all daemons that the crontab's lines use, for `status` and `serve`. `doctor` looks
 //! at the destinations of one daemon.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
 
 use super::{
     coverage::Coverage,
     destinations::look_at_destinations,
     known::{DestinationLook, Known},
-    volumes::{guards, records, volumes},
+    volumes::{guards, records, unseen_volumes, volumes},
 };
 use crate::{
     clock::{Clock as _, SystemClock},
     config::Config,
     convoy::Daemon,
     error::{Error, Result},
-    runs::Store,
+    runs::{Store, record::VolumeRecord},
     schedule::CrontabEntry,
 };
 
 /// What a look found at one daemon.
 pub(crate) struct DaemonLook {
+    /// Whether a line of the crontab, or the configuration, uses this daemon.
+    pub(crate) is_used: bool,
     /// Which of its volumes the crontab's lines snapshot and back up.
     pub(crate) coverage: Coverage,
     /// The daemon's key in the store.
@@ -35,8 +42,20 @@ pub(crate) struct Looked {
     pub(crate) daemon: String,
     /// Whether a line, or the configuration if there are no lines, has no destination.
     pub(crate) lacks_destination: bool,
+    /// Whether a run ever saw a volume, at any daemon.
+    pub(crate) ever_saw_volumes: bool,
+    /// The daemons that have volumes with good backups, and that nothing uses any more.
+    pub(crate) unused_daemons: Vec<UnusedDaemon>,
     /// Why daemons could not be connected to. The last error is also [`Known::unreachable`].
     pub(crate) not_connected: Vec<Error>,
+}
+
+/// A daemon that nothing uses any more, and its volumes.
+#[derive(Debug)]
+pub(crate) struct UnusedDaemon {
+    /// The daemon's key in the store, for people as well.
+    pub(crate) identity: String,
+    pub(crate) volumes: Vec<String>,
 }
 
 /// Looks at the volumes of every daemon that these entries use, one daemon after the other; without
@@ -52,28 +71,83 @@ pub(crate) async fn look(
     mut seen: impl FnMut(&DaemonLook),
 ) -> Looked {
     let mut looked = Looked::default();
+    let mut identities = BTreeSet::new();
     for (index, coverage) in Coverage::by_daemon(config, entries).into_iter().enumerate() {
         looked.lacks_destination |= coverage.config().backup_url.is_none();
-        let daemon = match connect(coverage.config()).await {
-            Ok(daemon) => daemon,
+        let now = SystemClock.now();
+        let (identity, known) = match connect(coverage.config()).await {
+            Ok(daemon) => {
+                if looked.daemon.is_empty() {
+                    looked.daemon = daemon.description();
+                }
+                let guards = guards(&daemon);
+                (guards.identity(), volumes(&guards, store, &coverage, now).await)
+            }
             Err(error) => {
-                looked.known.unreachable = Some(error.clone());
-                looked.not_connected.push(error);
-                continue;
+                looked.not_connected.push(error.clone());
+                let identity = coverage.config().daemon().choice.identity();
+                let known = not_connected(store, &coverage, &identity, error, now).await;
+                (identity, known)
             }
         };
-        if looked.daemon.is_empty() {
-            looked.daemon = daemon.description();
-        }
-        let guards = guards(&daemon);
-        let identity = guards.identity();
-        let known = volumes(&guards, store, &coverage, SystemClock.now()).await;
         let known = if index == 0 { known } else { known.at(&identity) };
-        let look = DaemonLook { coverage, identity, known };
+        identities.insert(identity.clone());
+        let look = DaemonLook { is_used: true, coverage, identity, known };
         seen(&look);
         looked.known.add(look.known);
     }
+    look_at_unused(config, entries, store, &identities, &mut looked, seen).await;
     looked
+}
+
+/// What the store knows of the volumes of a daemon that could not be connected to.
+async fn not_connected(
+    store: &Store,
+    coverage: &Coverage,
+    identity: &str,
+    error: Error,
+    now: Timestamp,
+) -> Known {
+    let (mut records, store_error) = match records(store, identity) {
+        Ok(records) => (records, None),
+        Err(error) => (BTreeMap::new(), Some(error)),
+    };
+    records.retain(|_, record| record.removed.is_none());
+    let volumes = unseen_volumes(&records, store, coverage, now).await;
+    Known { volumes, unreachable: Some(error), store_error, ..Known::default() }
+}
+
+/// Looks at the volumes of daemons that nothing uses any more. Such a volume counts if it has a good
+/// backup, and unless a daemon in use has a volume of its name: then it was moved there.
+async fn look_at_unused(
+    config: &Arc<Config>,
+    entries: &[Arc<CrontabEntry>],
+    store: &Store,
+    used: &BTreeSet<String>,
+    looked: &mut Looked,
+    mut seen: impl FnMut(&DaemonLook),
+) {
+    let Ok(records) = store.volumes() else { return };
+    looked.ever_saw_volumes = !records.is_empty();
+    let is_there =
+        |name: &str| looked.known.volumes.iter().any(|volume| volume.name == name && !volume.gone);
+    let mut unused: BTreeMap<String, BTreeMap<String, VolumeRecord>> = BTreeMap::new();
+    for record in records {
+        let is_missed = record.removed.is_none() && !record.good_backups.is_empty();
+        if is_missed && !used.contains(&record.daemon) && !is_there(&record.name) {
+            unused.entry(record.daemon.clone()).or_default().insert(record.name.clone(), record);
+        }
+    }
+    for (identity, records) in unused {
+        let coverage = Coverage::of(config.clone(), entries);
+        let volumes = unseen_volumes(&records, store, &coverage, SystemClock.now()).await;
+        let known = Known { volumes, ..Known::default() }.at(&identity);
+        let volumes = records.into_keys().collect();
+        looked.unused_daemons.push(UnusedDaemon { identity: identity.clone(), volumes });
+        let look = DaemonLook { is_used: false, coverage, identity, known };
+        seen(&look);
+        looked.known.add(look.known);
+    }
 }
 
 /// Looks at the destination that the configuration names.

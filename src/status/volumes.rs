@@ -60,9 +60,9 @@ pub(super) async fn volumes(
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     let is_listed = unreachable.is_none();
-    // A volume may be missing from the list by accident.
+    // A volume may be missing from the list by accident; all of them at once, surely.
     let is_missed = |record: &&VolumeRecord| {
-        !is_listed || now.duration_since(record.last_seen) < GONE_REPORTED_FOR
+        listed.is_empty() || now.duration_since(record.last_seen) < GONE_REPORTED_FOR
     };
     let missed = records.values().filter(is_missed).map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(missed).collect();
@@ -71,7 +71,7 @@ pub(super) async fn volumes(
     } else {
         Vec::new()
     };
-    let look = VolumeLook { guards, store, coverage, is_listed, now };
+    let look = VolumeLook { guards: Some(guards), store, coverage, is_listed, now };
     let mut volumes = Vec::new();
     for name in names {
         volumes.push(look.status(name, listed.get(name), records.get(name)).await);
@@ -79,9 +79,25 @@ pub(super) async fn volumes(
     Known { volumes, destinations, unreachable, store_error }
 }
 
+/// The state of these volumes by what the store knows of them: their daemon was not asked.
+pub(super) async fn unseen_volumes(
+    records: &BTreeMap<String, VolumeRecord>,
+    store: &Store,
+    coverage: &Coverage,
+    now: Timestamp,
+) -> Vec<VolumeStatus> {
+    let look = VolumeLook { guards: None, store, coverage, is_listed: false, now };
+    let mut volumes = Vec::new();
+    for (name, record) in records {
+        volumes.push(look.status(name, None, Some(record)).await);
+    }
+    volumes
+}
+
 /// What the look at every volume of one daemon needs.
 struct VolumeLook<'a> {
-    guards: &'a Guards,
+    /// `None` if the daemon is not asked.
+    guards: Option<&'a Guards>,
     store: &'a Store,
     coverage: &'a Coverage,
     /// Whether the daemon listed its volumes.
@@ -155,10 +171,11 @@ impl VolumeLook<'_> {
         };
         let mut backup = record.and_then(newest_recorded);
         let verdict = judged(backup.as_ref());
-        let Some(volume) = listed.filter(|_| backup.is_none() || verdict.state.is_wrong()) else {
+        let asks = listed.filter(|_| backup.is_none() || verdict.state.is_wrong());
+        let Some((volume, guards)) = asks.zip(self.guards) else {
             return (backup, verdict, None);
         };
-        match newest_listed(config, self.guards, volume).await {
+        match newest_listed(config, guards, volume).await {
             Ok(Some(there)) if backup.as_ref().is_none_or(|known| known.made < there.made) => {
                 backup = Some(there);
                 let verdict = judged(backup.as_ref());

@@ -83,7 +83,7 @@ impl Drop for Running {
 }
 
 /// A program in an environment without our variables, so that the tester's own have no say.
-fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("BKUP_") {

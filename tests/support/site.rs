@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::running::{Running, binary, convoy};
+use super::running::{Running, binary, convoy, program};
 
 /// A scratch folder with a daemon, a destination, and the program set up for both.
 pub struct Site {
@@ -20,6 +20,8 @@ pub struct Site {
     owner: Option<Running>,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    /// Whether commands see the site's folder `run` as `/run/convoy`.
+    has_own_run: bool,
 }
 
 impl Site {
@@ -46,6 +48,14 @@ impl Site {
         self.with("BKUP_CONVOY", address)
     }
 
+    /// Where no setting names the daemon: commands see the site's folder `run` as `/run/convoy`, so
+    /// that what is there decides. It needs what `unshare --mount` needs: root, or user namespaces.
+    pub fn unset() -> Self {
+        let site = Self { has_own_run: true, ..Self::bare() };
+        std::fs::create_dir(site.path("run")).unwrap();
+        site
+    }
+
     /// With a process that owns the built-in daemon's folder: commands reach the daemon over its
     /// socket. The process has the environment that the site has now. Convoy is such a process.
     pub fn owned(mut self) -> Self {
@@ -67,7 +77,7 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, owner: None, environment: Vec::new() }
+        Self { folder, owner: None, environment: Vec::new(), has_own_run: false }
             .with("BKUP_BACKUP_URL", destination)
             .with("BKUP_DATA_DIR", data)
             .with("BKUP_API_LISTEN", "127.0.0.1:0")
@@ -98,10 +108,23 @@ impl Site {
 
     /// A command of the program, set up for this site.
     pub fn command(&self) -> Command {
-        let mut command = binary();
+        let mut command = if self.has_own_run { self.with_own_run() } else { binary() };
         command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path());
+        command
+    }
+
+    /// The program where the site's folder `run` is `/run/convoy`. The process stays the same one.
+    fn with_own_run(&self) -> Command {
+        const MOUNT: &str = "mount -t tmpfs tmpfs /run && mkdir /run/convoy && \
+            mount --bind \"$1\" /run/convoy && shift && exec \"$@\"";
+        let mut command = program("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "sh", "-c", MOUNT, "sh"]).arg(self.path("run"));
+        command.arg(binary().get_program());
         command
     }
 

@@ -90,10 +90,13 @@ impl ServeState {
             self.notifier.clone(),
             self.recorder.clone(),
         );
+        // A daemon that only a line of the crontab names is not the data folder's.
+        let is_of_program = config.convoy == self.config.convoy;
         RunEnvironment {
             queue: Some(self.queue.clone()),
             ending: self.ending.clone(),
             listener: Arc::new(self.hub.progress().clone()),
+            worked_with_volumes: environment.worked_with_volumes.filter(|_| is_of_program),
             ..environment
         }
     }

@@ -61,6 +61,8 @@ pub(super) struct Memory {
     pub(super) capabilities: Option<Capabilities>,
     /// Backups that this run inspected and found good.
     pub(super) good: Vec<BackupUrl>,
+    /// Whether the last list of volumes was empty.
+    pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
     pub(super) observations: Observations,
     /// Backups that were seen to be a volume's own. The run may have deleted the snapshot that
@@ -131,6 +133,12 @@ impl Guards {
     /// The daemon's identity. It is the same whichever way the daemon is reached.
     pub(crate) fn identity(&self) -> String {
         self.daemon.identity()
+    }
+
+    /// Whether the run asked for all volumes, found none, and worked with none.
+    pub(crate) fn lists_no_volume(&self) -> bool {
+        let memory = self.memory();
+        memory.lists_no_volume && memory.observations.all().is_empty()
     }
 
     /// The daemon's settings.

@@ -46,7 +46,10 @@ impl Guards {
                 }
             }
         }
-        self.memory().observations.add_volumes(&volumes);
+        let mut memory = self.memory();
+        memory.lists_no_volume = volumes.is_empty();
+        memory.observations.add_volumes(&volumes);
+        drop(memory);
         Ok(volumes)
     }
 

@@ -204,9 +204,9 @@ fn needs_another_daemon(config: &Config, program: &Config) -> bool {
     let password = |config: &Config| {
         config.repository_password.as_ref().map(|password| password.expose().to_owned())
     };
-    let daemon = config.daemon().0;
+    let daemon = config.daemon().choice;
     matches!(daemon, DaemonChoice::Builtin(_))
-        && daemon == program.daemon().0
+        && daemon == program.daemon().choice
         && (config.s3_endpoint != program.s3_endpoint || password(config) != password(program))
 }
 

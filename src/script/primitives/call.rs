@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     script::{
         running::{RunTag, RunningScript},
+        sizes,
         thrown::raise,
         type_names::script_type,
     },
@@ -41,9 +42,13 @@ pub(super) fn call_surely<T: Default>(
     run_of(context).map_or_else(|_| T::default(), |run| work(&run))
 }
 
-/// Converts a value of the daemon, with the daemon's own field names.
+/// Converts a value of the daemon, with the daemon's own field names, and adds its sizes as
+/// numbers.
 pub(super) fn to_script<T: Serialize>(value: T) -> Result<Dynamic> {
-    rhai::serde::to_dynamic(value).map_err(|error| Error::internal(error.to_string()))
+    let mut value =
+        rhai::serde::to_dynamic(value).map_err(|error| Error::internal(error.to_string()))?;
+    sizes::add_numbers(&mut value);
+    Ok(value)
 }
 
 pub(super) fn to_map<T: Serialize>(value: T) -> Result<Map> {

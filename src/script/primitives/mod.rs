@@ -5,6 +5,8 @@
 //! sentence "Fails with `code` where ..". A primitive that can't fail returns a plain value.
 
 mod call;
+mod comparison;
+mod conditions;
 mod config;
 mod convoy;
 mod log;
@@ -40,9 +42,22 @@ static MODULES: LazyLock<Vec<(&str, Shared<Module>)>> = LazyLock::new(|| {
     modules.into_iter().map(|(name, module)| (name, module.into())).collect()
 });
 
+/// Stricter versions of Rhai's own functions and operators, which the reference leaves out.
+static STRICT: LazyLock<[Shared<Module>; 2]> =
+    LazyLock::new(|| [comparison::module().into(), exported_module!(conditions::functions).into()]);
+
 static GLOBAL: LazyLock<[Shared<Module>; 2]> = LazyLock::new(|| {
     [exported_module!(standard::functions).into(), exported_module!(parallel::functions).into()]
 });
+
+/// Makes an engine throw where Rhai would take what has no meaning for `false`.
+pub(crate) fn register_strict(engine: &mut Engine) {
+    // With Rhai's "fast operators", an engine never asks for a registered operator.
+    engine.set_fast_operators(false);
+    for module in STRICT.iter() {
+        engine.register_global_module(Shared::clone(module));
+    }
+}
 
 /// Registers all primitives with an engine.
 pub(crate) fn register(engine: &mut Engine) {

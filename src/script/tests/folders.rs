@@ -233,3 +233,37 @@ fn a_file_anywhere_can_be_checked() {
         ErrorKind::Io
     );
 }
+
+#[test]
+fn the_built_in_scripts_import_the_built_in_libraries_whatever_the_user_has() {
+    let folder = folder(&[
+        (
+            "lib/volumes.rhai",
+            "fn each(name, action) { \"mine\" }\nfn each_of(names, action) { \"mine\" }",
+        ),
+        (
+            "own.rhai",
+            "import \"lib/volumes\" as volumes;\nfn main() { volumes::each(\"vol1\", |name| name) }",
+        ),
+        // A script of the user's that imports a built-in one, which imports a library, and after it the user's library.
+        (
+            "both.rhai",
+            "import \"snapshot\" as snapshot;\nimport \"lib/volumes\" as volumes;\nfn main() { [snapshot::main(#{ volume: () }).len(), volumes::each(\"vol1\", |name| name)] }",
+        ),
+        (
+            "reversed.rhai",
+            "import \"lib/volumes\" as volumes;\nimport \"snapshot\" as snapshot;\nfn main() { [snapshot::main(#{ volume: () }).len(), volumes::each(\"vol1\", |name| name)] }",
+        ),
+    ]);
+    let library = Library::new(Some(folder.path().to_owned())).unwrap();
+    let run_it = |name: &str, line: &str| {
+        let script = library.load(name).unwrap();
+        let given = given(&script, line).unwrap();
+        run(&script, &given, Arc::new(memory(&["vol1"]).1)).unwrap().result
+    };
+    assert_eq!(run_it("snapshot", "--volume vol1").as_array().unwrap().len(), 1);
+    assert!(run_it("prune", "--keep-daily 3").is_array());
+    assert_eq!(run_it("own", ""), "mine");
+    assert_eq!(run_it("both", ""), serde_json::json!([1, "mine"]));
+    assert_eq!(run_it("reversed", ""), serde_json::json!([1, "mine"]));
+}

@@ -1,5 +1,7 @@
 //! Tests of the script host as its users see it.
 
+mod captures;
+mod comparisons;
 mod declarations;
 mod default_scripts;
 mod folders;
@@ -7,3 +9,4 @@ mod given_arguments;
 mod limits;
 mod messages;
 mod running;
+mod sizes;
