@@ -281,6 +281,26 @@ mod tests {
         }
     }
 
+    /// Gives every file and folder of `to` the times of the one of the same path in `from`.
+    fn take_times(from: &Path, to: &Path) {
+        let is_folder = |path: &Path| fs::symlink_metadata(path).unwrap().is_dir();
+        if is_folder(to) {
+            for entry in fs::read_dir(to).unwrap() {
+                let name = entry.unwrap().file_name();
+                take_times(&from.join(&name), &to.join(&name));
+            }
+        }
+        let metadata = fs::symlink_metadata(from).unwrap();
+        let time =
+            |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+        let times = rustix::fs::Timestamps {
+            last_access: time(metadata.atime(), metadata.atime_nsec()),
+            last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
+        };
+        let no_follow = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(rustix::fs::CWD, to, &times, no_follow).unwrap();
+    }
+
     #[test]
     fn every_difference_between_two_trees_is_found() {
         let folder = tempfile::tempdir().unwrap();
@@ -289,13 +309,11 @@ mod tests {
         fill(&one).unwrap();
         let copy = |name: &str| {
             let to = folder.path().join(name);
-            let done = std::process::Command::new("cp")
-                .args(["-a", "--sparse=auto"])
-                .arg(&one)
-                .arg(&to)
-                .status()
-                .unwrap();
-            assert!(done.success());
+            // Made anew, not copied by another program: a process that starts holds the locks of
+            // other tests for a moment.
+            fs::create_dir(&to).unwrap();
+            fill(&to).unwrap();
+            take_times(&one, &to);
             to
         };
         let (count, found) = differences(&one, &copy("same")).unwrap();
