@@ -1,5 +1,8 @@
 //! The runtime of an asynchronous command, and the signals that end the command.
 
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,22 +22,26 @@ pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
         .map_err(|error| Error::io("cannot start the runtime", &error))?;
     let cancellation = CancellationToken::new();
     let code = runtime.block_on(async {
-        tokio::spawn(watch_signals(cancellation.clone()));
+        // Before any work: a signal that comes first would end the process at once.
+        match signals() {
+            Ok(signals) => drop(tokio::spawn(watch(signals, cancellation.clone()))),
+            Err(error) => {
+                log::warn!("cannot watch for signals, so Ctrl-C ends the process at once: {error}");
+            }
+        }
         work(cancellation).await
     });
     runtime.shutdown_background();
     code
 }
 
+/// SIGINT (Ctrl-C) and SIGTERM, caught from now on.
+fn signals() -> io::Result<[Signal; 2]> {
+    Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
+}
+
 /// Watches for signals: the first asks the run to end, the second ends the process.
-async fn watch_signals(cancellation: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        log::warn!("cannot watch for signals: Ctrl-C ends the process at once");
-        return;
-    };
+async fn watch([mut interrupt, mut terminate]: [Signal; 2], cancellation: CancellationToken) {
     for turn in 0.. {
         tokio::select! {
             _ = interrupt.recv() => {}
