@@ -12,8 +12,10 @@ pub(crate) mod client;
 mod daemon;
 pub(crate) mod dry_run;
 mod extensions;
+mod extent;
 pub(crate) mod guards;
 pub(crate) mod identity;
+mod loss;
 #[cfg(test)]
 pub(crate) mod memory;
 mod model;
@@ -26,6 +28,10 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{Capabilities, HINT, KIND, VOLUME_ID, route};
+pub(crate) use extent::{
+    ALL_FOLDERS, BACKUP_SIZE, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
+};
+pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::Name;
 pub use time::ApiTime;

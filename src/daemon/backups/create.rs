@@ -7,6 +7,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
+    convoy::Extent,
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -47,7 +48,7 @@ impl DestinationRepository {
             snapshot: snapshot.to_owned(),
             snapshot_created: state.created,
             created: now,
-            bytes: None,
+            extent: Extent { mounts: state.mounts.clone(), ..Extent::default() },
         };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 

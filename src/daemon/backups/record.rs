@@ -6,7 +6,10 @@ use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, VOLUME_ID, refusal::refused},
+    convoy::{
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, VOLUME_ID, mounts_text,
+        refusal::refused,
+    },
     daemon::{
         convoy_form::{api_time, fields},
         driver::Vfs,
@@ -15,6 +18,9 @@ use crate::{
     },
     error::Result,
 };
+
+/// The tag with what was mounted in the volume's folder, as [`mounts_text`] writes it.
+const MOUNTS: &str = "mounts";
 
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,21 +34,25 @@ pub(in crate::daemon) struct Record {
     pub(in crate::daemon) snapshot: String,
     pub(in crate::daemon) snapshot_created: Timestamp,
     pub(in crate::daemon) created: Timestamp,
-    /// The bytes in the backup's files. No tag has them: the repository counts them.
-    pub(in crate::daemon) bytes: Option<u64>,
+    /// How much the volume had. No tag has the number of files and their bytes: the repository
+    /// counts them.
+    pub(in crate::daemon) extent: Extent,
 }
 
 impl Record {
     pub(super) fn tags(&self) -> StringList {
-        tags(&[
-            ("backup", &self.backup),
+        let mounts = self.extent.mounts.as_deref().map(mounts_text);
+        let always = [
+            ("backup", self.backup.as_str()),
             ("volume", &self.volume),
             ("volume-created", &self.volume_created.to_string()),
             ("volume-size", &self.volume_size.to_string()),
             ("snapshot", &self.snapshot),
             ("snapshot-created", &self.snapshot_created.to_string()),
             ("created", &self.created.to_string()),
-        ])
+        ];
+        let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
+        tags(&always.into_iter().chain(mounts).collect::<Vec<_>>())
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -58,7 +68,11 @@ impl Record {
             snapshot: text("snapshot")?,
             snapshot_created: time("snapshot-created").unwrap_or_else(|| file.time.timestamp()),
             created: time("created").unwrap_or_else(|| file.time.timestamp()),
-            bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+            extent: Extent {
+                files: file.summary.as_ref().map(|summary| summary.total_files_processed),
+                bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+                mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
+            },
         })
     }
 
@@ -77,8 +91,7 @@ impl Record {
             ("VolumeName", self.volume.clone()),
             ("VolumeSize", self.volume_size.to_string()),
         ];
-        let size = self.bytes.map(|bytes| ("BackupSize", bytes.to_string()));
-        Backup::new(fields(always.into_iter().chain(size)))
+        Backup::new(fields(always.into_iter().chain(self.extent.fields(BACKUP_SIZE))))
     }
 }
 
