@@ -108,7 +108,8 @@ async fn look(
         Ok(daemon)
     };
     let config = Arc::new(context.config.clone());
-    let looked = status::look(&config, entries, store, connect, seen).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let looked = status::look(&config, entries, store, &clock, connect, seen).await;
     for connection in connections {
         connection.close(cancellation, |text| context.remark(text)).await;
     }

@@ -17,7 +17,7 @@ use super::{
     volume::{BackupSize, GoodBackup, VolumeStatus, summary},
 };
 use crate::{
-    clock::SystemClock,
+    clock::Clock,
     config::Config,
     convoy::{Backup, Daemon, Name, Volume, guards::Guards},
     error::{Error, Result},
@@ -30,8 +30,8 @@ const SIZES_SHOWN: usize = 30;
 const GONE_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Guards that only read.
-pub(super) fn guards(daemon: &Arc<dyn Daemon>) -> Guards {
-    Guards::read_only(daemon.clone(), Arc::new(SystemClock))
+pub(super) fn guards(daemon: &Arc<dyn Daemon>, clock: &Arc<dyn Clock>) -> Guards {
+    Guards::read_only(daemon.clone(), clock.clone())
 }
 
 /// The store's records of this daemon's volumes by name, removed volumes included.
