@@ -1,7 +1,7 @@
 //! `doctor`: checks everything that a backup and a restore need, and says how to fix what is
 //! missing.
 
-use std::{os::unix::fs::FileTypeExt, path::Path, time::Duration};
+use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use clap::Command;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     app,
-    clock::{self, Clock as _, SystemClock},
+    clock::{self, Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
@@ -294,7 +294,8 @@ async fn daemon(context: &Context) -> Vec<Check> {
     }
     checks.extend(destination(context, daemon.as_ref()).await);
     let store = Store::new(&context.config.data_dir);
-    let looks = look_at_destination(&context.config, &daemon, &store).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let looks = look_at_destination(&context.config, &daemon, &store, &clock).await;
     checks.extend(looks.into_iter().map(|look| match look.verdict {
         DestinationVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
         DestinationVerdict::Wrong(error) => failed_with("newest backup", &error),

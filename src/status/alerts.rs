@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     freshness::State,
@@ -10,7 +10,6 @@ use super::{
     volume::VolumeStatus,
 };
 use crate::{
-    clock::{Clock, SystemClock},
     diagnostic::explained,
     notify::{Notifier, Repeat},
 };
@@ -30,10 +29,14 @@ pub(crate) fn is_checked_by_look(key: &str) -> bool {
 }
 
 /// Reports a volume whose newest good backup is too old, or that the daemon no longer lists.
-/// `has_others`: whether the daemon lists other volumes.
-pub(crate) fn report_volume(notifier: &Notifier, volume: &VolumeStatus, has_others: bool) {
+/// `has_others`: whether the daemon lists other volumes. `zone`: the one of the times in the text.
+pub(crate) fn report_volume(
+    notifier: &Notifier,
+    volume: &VolumeStatus,
+    has_others: bool,
+    zone: &TimeZone,
+) {
     let name = &volume.label();
-    let zone = SystemClock.time_zone();
     let moment =
         |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
     let newest = volume.last_backup.as_ref().map_or_else(

@@ -15,7 +15,7 @@ use super::{
     volumes::{guards, records, unseen_volumes, volumes},
 };
 use crate::{
-    clock::{Clock as _, SystemClock},
+    clock::Clock,
     config::Config,
     convoy::Daemon,
     error::{Error, Result},
@@ -59,7 +59,7 @@ pub(crate) struct UnusedDaemon {
 }
 
 /// Looks at the volumes of every daemon that these entries use, one daemon after the other; without
-/// entries, at the configuration's daemon.
+/// entries, at the configuration's daemon. The clock says what is old by now.
 ///
 /// `connect` connects to the daemon of a configuration. `seen` gets what was found at each daemon
 /// before the look goes on: the next daemon may hang.
@@ -67,6 +67,7 @@ pub(crate) async fn look(
     config: &Arc<Config>,
     entries: &[Arc<CrontabEntry>],
     store: &Store,
+    clock: &Arc<dyn Clock>,
     mut connect: impl AsyncFnMut(&Config) -> Result<Arc<dyn Daemon>>,
     mut seen: impl FnMut(&DaemonLook),
 ) -> Looked {
@@ -74,13 +75,13 @@ pub(crate) async fn look(
     let mut identities = BTreeSet::new();
     for (index, coverage) in Coverage::by_daemon(config, entries).into_iter().enumerate() {
         looked.lacks_destination |= coverage.config().backup_url.is_none();
-        let now = SystemClock.now();
+        let now = clock.now();
         let (identity, known) = match connect(coverage.config()).await {
             Ok(daemon) => {
                 if looked.daemon.is_empty() {
                     looked.daemon = daemon.description();
                 }
-                let guards = guards(&daemon);
+                let guards = guards(&daemon, clock);
                 (guards.identity(), volumes(&guards, store, &coverage, now).await)
             }
             Err(error) => {
@@ -96,7 +97,7 @@ pub(crate) async fn look(
         seen(&look);
         looked.known.add(look.known);
     }
-    look_at_unused(config, entries, store, &identities, &mut looked, seen).await;
+    look_at_unused(config, entries, store, clock.now(), &identities, &mut looked, seen).await;
     looked
 }
 
@@ -123,6 +124,7 @@ async fn look_at_unused(
     config: &Arc<Config>,
     entries: &[Arc<CrontabEntry>],
     store: &Store,
+    now: Timestamp,
     used: &BTreeSet<String>,
     looked: &mut Looked,
     mut seen: impl FnMut(&DaemonLook),
@@ -140,7 +142,7 @@ async fn look_at_unused(
     }
     for (identity, records) in unused {
         let coverage = Coverage::of(config.clone(), entries);
-        let volumes = unseen_volumes(&records, store, &coverage, SystemClock.now()).await;
+        let volumes = unseen_volumes(&records, store, &coverage, now).await;
         let known = Known { volumes, ..Known::default() }.at(&identity);
         let volumes = records.into_keys().collect();
         looked.unused_daemons.push(UnusedDaemon { identity: identity.clone(), volumes });
@@ -155,8 +157,9 @@ pub(crate) async fn look_at_destination(
     config: &Config,
     daemon: &Arc<dyn Daemon>,
     store: &Store,
+    clock: &Arc<dyn Clock>,
 ) -> Vec<DestinationLook> {
-    let guards = guards(daemon);
+    let guards = guards(daemon, clock);
     let records = records(store, &guards.identity()).unwrap_or_default();
     let coverage = Coverage::of(Arc::new(config.clone()), &[]);
     look_at_destinations(&guards, store, &records, &coverage).await

@@ -34,6 +34,7 @@ const LOOK_PROBLEM: &str = "freshness watch";
 pub(super) struct FreshnessWatch {
     shared: Arc<ServeState>,
     view: View,
+    clock: Arc<dyn Clock>,
     /// When `serve` was started.
     since: Timestamp,
     /// The report of the last look.
@@ -76,8 +77,15 @@ fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
 
 impl FreshnessWatch {
     pub(super) fn new(shared: Arc<ServeState>, view: View) -> Self {
-        let since = SystemClock.now();
-        Self { shared, view, since, report: watch::Sender::new(None), looking: Arc::default() }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self {
+            shared,
+            view,
+            since: clock.now(),
+            clock,
+            report: watch::Sender::new(None),
+            looking: Arc::default(),
+        }
     }
 
     /// The report of the last look; it changes with each look.
@@ -151,6 +159,7 @@ impl FreshnessWatch {
             config,
             &crontab.entries,
             store,
+            &self.clock,
             async |config| {
                 let connection = daemons.get(config).await?;
                 let daemon = connection.daemon.clone();
@@ -168,10 +177,11 @@ impl FreshnessWatch {
     /// Reports the overdue and missing volumes of one daemon.
     fn report_volumes(&self, look: &DaemonLook) {
         let volumes = &look.known.volumes;
+        let zone = self.clock.time_zone();
         let has_others = volumes.iter().any(|volume| !volume.gone);
         for volume in volumes {
             if !self.is_being_made_up_for(&look.coverage, volume) {
-                alerts::report_volume(&self.shared.notifier, volume, has_others);
+                alerts::report_volume(&self.shared.notifier, volume, has_others, &zone);
             }
         }
     }
@@ -199,7 +209,7 @@ impl FreshnessWatch {
             looked,
             store: self.shared.store(),
             notifier: &self.shared.notifier,
-            now: SystemClock.now(),
+            now: self.clock.now(),
         })
     }
 
@@ -209,7 +219,7 @@ impl FreshnessWatch {
         let Some(since) = volume.verdict.overdue_since() else { return false };
         let run_time = SignedDuration::try_from(coverage.run_time(&volume.name))
             .unwrap_or(SignedDuration::MAX);
-        let waited = SystemClock.now().duration_since(since.max(self.since));
+        let waited = self.clock.now().duration_since(since.max(self.since));
         !volume.gone && self.has_active_run(coverage, &volume.name) && waited < run_time
     }
 
