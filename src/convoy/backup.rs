@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiTime, BackupUrl, Snapshot, VOLUME_ID, Volume, names};
+use super::{
+    ApiTime, BackupUrl, Extent, Snapshot, VOLUME_ID, Volume,
+    extent::{BACKUP_SIZE, DOUBT},
+    names,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A backup as the daemon lists or inspects it: strings by name. The names depend on the driver.
@@ -98,6 +102,20 @@ impl Backup {
         self.field("VolumeName")
     }
 
+    /// How much the volume had.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent::of(&self.fields, BACKUP_SIZE)
+    }
+
+    /// Why the backup's source is in doubt, if the guards found it so.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.fields.get(DOUBT).map(String::as_str)
+    }
+
+    pub(super) fn set_doubt(&mut self, why: &str) {
+        self.fields.insert(DOUBT.into(), why.to_owned());
+    }
+
     /// When the backup was made, in whole seconds.
     pub(crate) fn created(&self) -> Option<Timestamp> {
         self.created.timestamp()
@@ -146,6 +164,12 @@ impl Backup {
         } else {
             Belonging::Unclear
         }
+    }
+
+    /// What tells the backup's volume apart from others of its name, as far as the daemon and the
+    /// name of the snapshot tell it.
+    pub(crate) fn source(&self) -> String {
+        self.volume_key()[1..].concat()
     }
 
     /// A key that tells apart the backups of different volumes of the same name. The backups of one

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume, url::DestinationKind,
+    NewVolume, Snapshot, Volume, extent::BACKUP_SIZE, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -344,7 +344,8 @@ impl Daemon for DryRun {
             ("SnapshotName", snapshot.name.clone()),
             ("VolumeName", snapshot.volume_name.clone()),
         ];
-        let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let fields = fields.into_iter().chain(snapshot.extent().fields(BACKUP_SIZE));
+        let fields = fields.map(|(key, value)| (key.to_owned(), value)).collect();
         pretended.step(
             "create_backup",
             format!(

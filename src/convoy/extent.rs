@@ -13,6 +13,9 @@ pub(crate) const SNAPSHOT_SIZE: &str = "SnapshotSize";
 /// The field with the mounts in the volume's folder, of a backup and of a snapshot's `DriverInfo`.
 pub(crate) const SOURCE_MOUNTS: &str = "SourceMounts";
 
+/// The field that guard 10 adds to a backup or a snapshot whose source is in doubt: why.
+pub(crate) const DOUBT: &str = "Doubt";
+
 /// The volume's folder itself, as the path of a mount.
 pub(crate) const FOLDER: &str = ".";
 /// The folder that holds the folders of all volumes, as the path of a mount.
@@ -61,6 +64,11 @@ impl Extent {
         fields.extend(self.bytes.map(|bytes| (size, bytes.to_string())));
         fields.extend(self.mounts.as_deref().map(|mounts| (SOURCE_MOUNTS, mounts_text(mounts))));
         fields
+    }
+
+    /// Whether the daemon tells nothing.
+    pub(crate) fn is_unknown(&self) -> bool {
+        *self == Self::default()
     }
 
     /// This extent, with what it does not tell taken from an older one.

@@ -65,7 +65,7 @@ fn mount_sentence(mount: &SourceMount) -> String {
 }
 
 fn has_none(before: &Extent, now: &Extent) -> bool {
-    before.files.is_some_and(|files| files > 0) && now.files == Some(0)
+    before.files.or(before.bytes).is_some_and(|had| had > 0) && now.files == Some(0)
 }
 
 fn is_nearly_all_lost(before: &Extent, now: &Extent) -> bool {

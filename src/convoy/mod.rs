@@ -29,7 +29,7 @@ pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{Capabilities, HINT, KIND, VOLUME_ID, route};
 pub(crate) use extent::{
-    ALL_FOLDERS, BACKUP_SIZE, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
+    ALL_FOLDERS, BACKUP_SIZE, DOUBT, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
 };
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};

@@ -164,6 +164,10 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// is known; `broken_by_reading`: only reading it whole showed that. `doubt`: why its source may
 /// have been missing. `files`: the number of its files.
 ///
+/// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
+/// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
+/// the volume had then.
+///
 /// Before this step, a backup that a run had only inspected had its snapshot's time as `proven`.
 const BACKUPS: &str = "
 ALTER TABLE good_backups RENAME TO backups;
@@ -175,6 +179,17 @@ ALTER TABLE backups ADD COLUMN broken_since INTEGER;
 ALTER TABLE backups ADD COLUMN broken_by_reading INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN doubt TEXT;
 UPDATE backups SET made = snapshot_time IS NULL OR proven <> snapshot_time;
+CREATE TABLE sources (
+    daemon TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    source TEXT NOT NULL,
+    doubt TEXT,
+    taken INTEGER NOT NULL,
+    extent TEXT NOT NULL,
+    accepted INTEGER,
+    accepted_extent TEXT,
+    PRIMARY KEY (daemon, volume, source)
+) WITHOUT ROWID;
 ";
 
 /// The version of a store; 0 for a new file.

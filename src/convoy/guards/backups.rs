@@ -45,6 +45,7 @@ impl Guards {
                 .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
+        let backups = self.with_doubts(backups);
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
             let asked = made_at.key() == destination.key()
                 && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));
@@ -149,7 +150,8 @@ impl Guards {
         let known_backups = self.known_backups(first.volume())?;
         for backup in backups.iter().filter(|backup| backup.is_complete()) {
             let url = backup.url()?;
-            if let Some(why) = find(&known_backups, &url).and_then(KnownBackup::is_bad) {
+            let known_bad = find(&known_backups, &url).and_then(KnownBackup::is_bad);
+            if let Some(why) = backup.doubt().or(known_bad) {
                 log::debug!("the backup \"{url}\" counts for nothing: {why}");
                 continue;
             }

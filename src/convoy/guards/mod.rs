@@ -16,6 +16,9 @@
 //! 8. After a write timed out, the guards look at what happened. They do not repeat the write.
 //! 9. A dry run writes nothing. The daemon below is then a [`super::dry_run::DryRun`], and no lock
 //!    is taken.
+//! 10. A source that is not there is not empty. A backup of a volume that lost nearly all of its
+//!     data at once, or whose share is not mounted any more, is no good backup until a person
+//!     accepts it.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`destinations`] remembers which destinations held backups,
@@ -26,6 +29,7 @@ mod backup_deletion;
 mod backups;
 mod belonging;
 mod destinations;
+mod doubts;
 mod known;
 mod observations;
 mod overlap;
@@ -33,10 +37,12 @@ mod pending;
 mod run;
 mod snapshot_names;
 mod snapshots;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod volumes;
 
+pub(crate) use doubts::{AcceptedLoss, KnownSources};
 pub(crate) use known::{Broken, KnownBackup, KnownBackups};
 pub(crate) use observations::Observation;
 pub(crate) use run::{Deletable, Guards};

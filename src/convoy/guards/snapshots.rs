@@ -39,6 +39,7 @@ impl Guards {
             snapshot => snapshot,
         }?;
         self.memory().observations.add_snapshot(volume.as_str(), &snapshot, self.clock.now());
+        self.doubt_snapshot(volume, &snapshot).await?;
         Ok(snapshot)
     }
 
@@ -58,12 +59,13 @@ impl Guards {
         self.may_write("delete a snapshot")?;
         self.declared(Deletable::Snapshots, "delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
-        let volume = snapshot.volume_name;
+        let volume = snapshot.volume_name.clone();
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
         self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
         // At EBS the snapshot is the backup. Convoy would only forget it, and it would cost money
         // without appearing in any list.
-        if let Some(info) = snapshot.driver_info.filter(|info| info.contains_key("EBSSnapshotID"))
+        let info = snapshot.driver_info.as_ref();
+        if let Some(info) = info.filter(|info| info.contains_key("EBSSnapshotID"))
             && info.get("State").is_none_or(|state| state != "removed")
         {
             return Err(Error::guard(format!(
@@ -71,6 +73,7 @@ impl Guards {
             ))
             .with_hint("delete the backup first (\"prune\", or \"remove --all\"), then the snapshot"));
         }
+        self.not_the_last_with_data(&snapshot).await?;
         match self.daemon.delete_snapshot(name).await {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 match self.daemon.snapshot(name).await {
