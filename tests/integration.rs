@@ -25,6 +25,7 @@ mod runs;
 mod s3;
 mod secrets;
 mod serve;
+mod sources;
 mod status;
 mod support;
 mod web;

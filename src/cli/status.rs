@@ -11,6 +11,7 @@ use super::{
     context::Context,
     crontab, notify,
     print::{print_json, print_line},
+    run::DELIVERY_TIMEOUT,
 };
 use crate::{
     app::{self, serve},
@@ -51,7 +52,7 @@ pub(super) async fn status(
         return forget(context, volume, cancellation).await;
     }
     if let Some(volume) = matches.get_one::<String>("accept") {
-        return accept(context, volume);
+        return accept(context, volume).await;
     }
     let config = &context.config;
     let served = serve::is_served(config).await;
@@ -172,7 +173,7 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
 }
 
 /// Accepts that a volume lost data, so that its backups in doubt count as good.
-fn accept(context: &Context, volume: &str) -> Result<u8> {
+async fn accept(context: &Context, volume: &str) -> Result<u8> {
     let store = Store::new(&context.config.data_dir);
     let in_doubt = store.volumes_in_doubt()?;
     if !in_doubt.iter().any(|name| name == volume) {
@@ -190,6 +191,7 @@ fn accept(context: &Context, volume: &str) -> Result<u8> {
         print_line(&format!("Accepted: \"{}\": {}", escape(volume), escape(&why)));
     }
     print_line("Its backups that were in doubt count as good, and older ones may be pruned.");
+    context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
     Ok(0)
 }
 

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume,
+    ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Extent,
+    Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -43,6 +43,8 @@ struct State {
     time: i64,
     /// Whether the driver is EBS, where a snapshot is the backup and no list shows it.
     ebs: bool,
+    /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
+    extents: BTreeMap<String, Extent>,
     /// The EBS snapshots whose volume was deleted. Amazon still has them, but no list shows them.
     at_amazon: BTreeMap<String, Snapshot>,
 }
@@ -90,6 +92,11 @@ impl MemoryDaemon {
         daemon.lock().ebs = true;
         daemon.lock().volumes.values_mut().for_each(|volume| volume.driver = "ebs".into());
         daemon
+    }
+
+    /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
+    pub(crate) fn holds(&self, volume: &str, extent: Extent) {
+        self.lock().extents.insert(volume.into(), extent);
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -355,9 +362,11 @@ impl Daemon for MemoryDaemon {
                 ("StartTime", created_time.to_string()),
                 ("State", "completed".to_owned()),
             ];
+            let extent = state.extents.get(volume.as_str()).map(|it| it.fields(SNAPSHOT_SIZE));
             let ebs = ebs
                 .into_iter()
                 .filter(|_| state.ebs)
+                .chain(extent.unwrap_or_default())
                 .map(|(key, value)| (key.to_owned(), value))
                 .collect();
             let volume = state.volume(volume.as_str())?;
@@ -452,13 +461,12 @@ impl Daemon for MemoryDaemon {
                 ("BackupURL", url.to_string()),
                 ("CreatedTime", state.now().to_string()),
                 ("SnapshotCreatedAt", snapshot.created_time.to_string()),
-                ("SnapshotName", snapshot.name),
+                ("SnapshotName", snapshot.name.clone()),
                 ("VolumeCreatedAt", volume_created),
-                ("VolumeName", snapshot.volume_name),
+                ("VolumeName", snapshot.volume_name.clone()),
             ];
-            let backup = Backup::new(
-                fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-            );
+            let fields = fields.into_iter().chain(snapshot.extent().fields(BACKUP_SIZE));
+            let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());
             state.stored().push((url.clone(), backup));
             Ok(url)
         };

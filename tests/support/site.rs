@@ -14,14 +14,23 @@ use tempfile::TempDir;
 
 use super::running::{Running, binary, convoy, program};
 
+/// What commands see mounted. It needs what `unshare --mount` needs: root, or user namespaces.
+#[derive(Clone, Copy)]
+enum Mounts {
+    /// The site's folder `run` is `/run/convoy`.
+    Run,
+    /// The site's folder `share` is the folder of this volume.
+    Share(&'static str),
+}
+
 /// A scratch folder with a daemon, a destination, and the program set up for both.
 pub struct Site {
     /// The process that commands speak to, if there is one; it ends before the site's files go.
     owner: Option<Running>,
     folder: TempDir,
     environment: Vec<(String, String)>,
-    /// Whether commands see the site's folder `run` as `/run/convoy`.
-    has_own_run: bool,
+    /// What commands see mounted, and where, for [`Site::program`].
+    mounts: Option<Mounts>,
 }
 
 impl Site {
@@ -49,9 +58,9 @@ impl Site {
     }
 
     /// Where no setting names the daemon: commands see the site's folder `run` as `/run/convoy`, so
-    /// that what is there decides. It needs what `unshare --mount` needs: root, or user namespaces.
+    /// that what is there decides.
     pub fn unset() -> Self {
-        let site = Self { has_own_run: true, ..Self::bare() };
+        let site = Self { mounts: Some(Mounts::Run), ..Self::bare() };
         std::fs::create_dir(site.path("run")).unwrap();
         site
     }
@@ -69,6 +78,27 @@ impl Site {
         self
     }
 
+    /// Where the site's folder `share` is mounted at this volume's folder.
+    pub fn with_share_at(self, volume: &'static str) -> Self {
+        Self { mounts: Some(Mounts::Share(volume)), ..self }.with_owner_anew()
+    }
+
+    /// Where the share is not mounted (any more).
+    pub fn without_share(self) -> Self {
+        Self { mounts: None, ..self }.with_owner_anew()
+    }
+
+    /// A process sees the mounts of its start.
+    fn with_owner_anew(mut self) -> Self {
+        match self.owner.take() {
+            None => self,
+            Some(mut owner) => {
+                owner.terminate();
+                self.owned()
+            }
+        }
+    }
+
     /// Without a daemon.
     pub fn bare() -> Self {
         let folder = tempfile::Builder::new().prefix("convoy-backups-test-").tempdir().unwrap();
@@ -77,7 +107,7 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, owner: None, environment: Vec::new(), has_own_run: false }
+        Self { folder, owner: None, environment: Vec::new(), mounts: None }
             .with("BKUP_BACKUP_URL", destination)
             .with("BKUP_DATA_DIR", data)
             .with("BKUP_API_LISTEN", "127.0.0.1:0")
@@ -108,22 +138,27 @@ impl Site {
 
     /// A command of the program, set up for this site.
     pub fn command(&self) -> Command {
-        let mut command = if self.has_own_run { self.with_own_run() } else { binary() };
+        let mut command = self.mounts.map_or_else(binary, |mounts| self.with_mounts(mounts));
         command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path());
         command
     }
 
-    /// The program where the site's folder `run` is `/run/convoy`. The process stays the same one.
-    fn with_own_run(&self) -> Command {
-        const MOUNT: &str = "mount -t tmpfs tmpfs /run && mkdir /run/convoy && \
-            mount --bind \"$1\" /run/convoy && shift && exec \"$@\"";
+    /// The program where this is mounted. The process stays the same one.
+    fn with_mounts(&self, mounts: Mounts) -> Command {
+        const RUN: &str = "mount -t tmpfs tmpfs /run && mkdir /run/convoy && ";
+        const BIND: &str = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+        let (before, from, to) = match mounts {
+            Mounts::Run => (RUN, self.path("run"), PathBuf::from("/run/convoy")),
+            Mounts::Share(volume) => ("", self.path("share"), self.volume(volume)),
+        };
         let mut command = program("unshare");
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
-        command.args(["--mount", "sh", "-c", MOUNT, "sh"]).arg(self.path("run"));
+        command.args(["--mount", "sh", "-c"]).arg(format!("{before}{BIND}"));
+        command.arg("sh").args([from, to]);
         command.arg(binary().get_program());
         command
     }

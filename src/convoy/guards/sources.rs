@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Extent, Name, Snapshot, Volume},
+    diagnostic::in_one_line,
     error::{Error, Result},
 };
 
@@ -230,7 +231,7 @@ impl Guards {
         let former = self.memory().doubted.insert((*volume).to_owned(), error.clone());
         // A backup is in doubt for the same reason as its snapshot.
         if former.is_none_or(|former| former.message != error.message) {
-            log::error!("\"{volume}\": {error}");
+            log::error!("\"{volume}\": {}", in_one_line(&error));
         }
     }
 

@@ -5,6 +5,7 @@ mod every_guard;
 mod names_and_timeouts;
 mod newest_good;
 mod overlap;
+mod sources;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
