@@ -25,7 +25,9 @@ pub(crate) mod url;
 
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
-pub(crate) use extensions::{Capabilities, HINT, KIND, VOLUME_ID, route};
+pub(crate) use extensions::{
+    Capabilities, HINT, INSPECTION_TIME, Inspected, KIND, VOLUME_ID, route,
+};
 pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::Name;
 pub use time::ApiTime;
