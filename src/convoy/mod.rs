@@ -15,6 +15,7 @@ mod extensions;
 mod extent;
 pub(crate) mod guards;
 pub(crate) mod identity;
+mod inspected;
 mod loss;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -31,6 +32,7 @@ pub(crate) use extensions::{Capabilities, HINT, KIND, VOLUME_ID, route};
 pub(crate) use extent::{
     ALL_FOLDERS, BACKUP_SIZE, DOUBT, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
 };
+pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::Name;
