@@ -102,7 +102,7 @@ pub(super) fn check_status(world: &World, host: usize) {
     let report = world.runtime.block_on(of.look());
     match verdict(world, host) {
         Verdict::Alarm(why) => {
-            assert!(!report.ok, "status of host {host} is ok, but {why}");
+            assert!(!report.ok, "status of host {host} is ok, but {why}: {:#?}", report.volumes);
             assert!(of.has_told(), "nobody was told by host {host} that {why}");
         }
         Verdict::Well => {
@@ -168,12 +168,22 @@ fn volume_verdict(
             now.duration_since(next_at_three(made.shown)) - SignedDuration::from_hours(1)
         }
     };
+    let has_namesake =
+        world.model.backups.iter().any(|backup| {
+            backup.volume != number && world.model.volumes[backup.volume].name == *name
+        });
+    if has_namesake && !demanded::STATUS_GOES_BY_OWN_BACKUPS {
+        return Verdict::Open;
+    }
     let is_open = |backup: &Backup| backup.damage == Some(Damage::Open);
     if newest.is_some_and(is_open) && !demanded::EVERY_NEWEST_IS_LOOKED_AT {
         return Verdict::Open;
     }
     let is_future = |backup: &Backup| {
-        age(backup.saved.taken, now).is_negative() || age(backup.made, now).is_negative()
+        let hour = backup.saved.taken.shown.strftime("%Y%m%dT%H").to_string();
+        age(backup.saved.taken, now).is_negative()
+            || age(backup.made, now).is_negative()
+            || !backup.snapshot.contains(&hour)
     };
     if world.model.backups_of(number).any(is_future) && !demanded::THE_FUTURE_PROVES_NOTHING {
         return Verdict::Open;

@@ -61,6 +61,9 @@ fn walk(kind: Kind, hosts: usize, seed: u64, steps: usize) {
             resume_unwind(panic);
         }
     }
+    if let Ok(path) = std::env::var("MODEL_TRACE") {
+        std::fs::write(format!("{path}-{kind:?}-{seed}"), history.join("\n")).unwrap();
+    }
 }
 
 /// Takes one step, and checks what must hold.

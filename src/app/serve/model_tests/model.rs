@@ -13,6 +13,7 @@ pub(super) mod demanded {
     pub(in super::super) const DOUBT: bool = false;
     pub(in super::super) const BROKEN_IS_REMEMBERED: bool = false;
     pub(in super::super) const OTHERS_STAY: bool = false;
+    pub(in super::super) const STATUS_GOES_BY_OWN_BACKUPS: bool = false;
 }
 
 /// A moment, by the true time and by the clock of a host.
@@ -49,6 +50,8 @@ pub(super) struct Volume {
 #[derive(Debug)]
 pub(super) struct Backup {
     pub(super) url: String,
+    /// The name of its snapshot.
+    pub(super) snapshot: String,
     pub(super) volume: usize,
     pub(super) saved: Saved,
     pub(super) made: Moment,

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     hosts::{Command, Kind, is_done},
-    model::{Backup, Moment, Saved, Volume},
+    model::{Backup, Moment, Saved, Volume, demanded},
     share::{Damage, Place},
     world::World,
 };
@@ -58,11 +58,19 @@ pub(super) fn choose(world: &mut World) -> Step {
         (25..31, Some(volume)) => Step::FindSource { host, volume },
         (31..35, _) => {
             let hours = world.random.pick(&WRONG_BY).unwrap_or_default();
+            let hours = if demanded::THE_FUTURE_PROVES_NOTHING { hours } else { hours.min(0) };
             Step::SetClock { host, hours }
         }
         (35..42, _) => {
             let places = [Place::There, Place::There, Place::Away, Place::Empty];
-            Step::Put(world.random.pick(&places).unwrap_or(Place::There))
+            let place = world.random.pick(&places).unwrap_or(Place::There);
+            // A host that has never used the share can't miss it.
+            let is_used = |host| {
+                let backups = &mut world.model.backups.iter();
+                backups.any(|backup| world.model.volumes[backup.volume].host == host)
+            };
+            let all_use_it = (0..world.hosts.len()).all(is_used);
+            Step::Put(if all_use_it { place } else { Place::There })
         }
         // Which daemon it is, the first command decides.
         (42..45, Some(_)) => Step::FindAnotherDaemon { host, another: world.random.percent(40) },
@@ -298,7 +306,9 @@ impl World {
             self.new_volume(host, name, content);
         } else if reaches && backup.is_there {
             assert!(backup.damage.is_some(), "a good backup can't be restored: {url}");
+            // Of a Convoy's words nobody can tell what went wrong.
             if backup.damage == Some(Damage::Hidden)
+                && self.kind == Kind::BuiltIn
                 && self.model.volumes[backup.volume].host == host
             {
                 backup.damage = Some(Damage::Found);
@@ -352,6 +362,7 @@ impl World {
             let damage = self.inherited(saved.content);
             self.model.backups.push(Backup {
                 url: backup.url().unwrap().to_string(),
+                snapshot: snapshot.to_owned(),
                 volume,
                 saved,
                 made: now,

@@ -39,7 +39,7 @@ pub(super) struct World {
 impl World {
     /// So many hosts of this kind, without volumes.
     pub(super) fn new(seed: u64, kind: Kind, hosts: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let now: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
         let share = Arc::new(Share::new(folder.path()));
         let host = |number: usize| {
@@ -68,4 +68,9 @@ impl World {
             outcomes: Vec::new(),
         }
     }
+}
+
+/// A new folder, in memory where there is one: the model writes small files all the time.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
