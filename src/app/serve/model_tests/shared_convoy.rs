@@ -179,6 +179,14 @@ impl Daemon for SharedConvoy {
         }
     }
 
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        let mut inspected = Vec::new();
+        for url in urls {
+            inspected.push(self.backup(url).await);
+        }
+        Ok(inspected)
+    }
+
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let url = self.at_share()?.create_backup(snapshot, destination).await?;
         let content = lock(&self.snapshots).get(snapshot.as_str()).copied();

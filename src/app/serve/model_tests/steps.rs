@@ -306,9 +306,19 @@ impl World {
             self.new_volume(host, name, content);
         } else if reaches && backup.is_there {
             assert!(backup.damage.is_some(), "a good backup can't be restored: {url}");
-            // Of a Convoy's words nobody can tell what went wrong.
-            if backup.damage == Some(Damage::Hidden)
-                && self.kind == Kind::BuiltIn
+            let (content, damage) = (backup.saved.content, backup.damage);
+            if damage == Some(Damage::Hidden) && self.kind == Kind::BuiltIn {
+                self.find_broken(host, content);
+            }
+        }
+    }
+
+    /// A restore has found that this content is broken: that holds for every backup of it that the
+    /// host knows. (Of a Convoy's words nobody can tell what went wrong.)
+    fn find_broken(&mut self, host: usize, content: u64) {
+        for backup in &mut self.model.backups {
+            if backup.saved.content == content
+                && backup.damage == Some(Damage::Hidden)
                 && self.model.volumes[backup.volume].host == host
             {
                 backup.damage = Some(Damage::Found);
