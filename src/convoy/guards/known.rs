@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use super::run::Guards;
-use crate::{convoy::BackupUrl, error::Result};
+use crate::{
+    convoy::{Backup, BackupUrl},
+    error::Result,
+};
 
 /// A backup that an earlier run made, inspected or restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,10 @@ pub(crate) struct KnownBackup {
     pub(crate) proven: Timestamp,
     /// Whether a run of this host made it.
     pub(crate) made_here: bool,
+    /// Whether a run of this host restored it, and so read it whole.
+    pub(crate) restored: bool,
+    /// Whether it is of a volume that had the name before, or may be.
+    pub(crate) former: bool,
     /// Whether its data was looked at, and not only its description.
     pub(crate) verified: bool,
     /// Why it can't be restored, if that is known.
@@ -44,6 +51,12 @@ impl KnownBackup {
         let broken = self.broken.as_ref().filter(|broken| broken.by_reading);
         broken.map(|broken| broken.why.as_str()).or(self.doubt.as_deref())
     }
+
+    /// Whether this host knows what is in it: everybody who can write to a destination can write
+    /// backups that look like this host's.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.made_here || self.restored
+    }
 }
 
 /// The memory of earlier runs. The store of runs implements it.
@@ -65,6 +78,28 @@ impl Guards {
         known
             .of_volume(&self.identity(), volume)
             .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
+    }
+
+    /// Those of these backups of one volume that this host made or restored, in their order. Without
+    /// a memory, all of them.
+    ///
+    /// # Errors
+    /// As [`Self::known_backups`].
+    pub(super) fn trusted(&self, backups: &[Backup]) -> Result<Vec<Backup>> {
+        let volume = backups.first().map_or("", Backup::volume);
+        // A backup of EBS may not name its volume.
+        if self.known.is_none() || volume.is_empty() {
+            return Ok(backups.to_owned());
+        }
+        let known = self.known_backups(volume)?;
+        let memory = self.memory();
+        let is_trusted = |url: &BackupUrl| {
+            find(&known, url).is_some_and(KnownBackup::is_trusted)
+                || memory.made.iter().any(|(_, made)| made.same_backup(url))
+        };
+        let trusted =
+            backups.iter().filter(|backup| backup.url().is_ok_and(|url| is_trusted(&url)));
+        Ok(trusted.cloned().collect())
     }
 }
 

@@ -4,10 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::{destination::DestinationRepository, prove::prove, record::StoredUrl};
 use crate::{
-    convoy::{
-        Backup, Destination, Name,
-        refusal::{never_backed_up, no_backup},
-    },
+    convoy::{Backup, Destination, Name, refusal::never_backed_up},
     daemon::repository::guarded,
     error::{ErrorKind, Result},
 };
@@ -30,7 +27,7 @@ impl DestinationRepository {
         let listed: Vec<_> = all
             .iter()
             .map(|backup| &backup.record)
-            .filter(|record| volume.is_none_or(|volume| record.volume == volume.as_str()))
+            .filter(|record| volume.is_none_or(|volume| record.volume == *volume))
             .map(|record| record.backup(destination, zone))
             .collect();
         match volume {
@@ -48,7 +45,7 @@ impl DestinationRepository {
         url: &StoredUrl<'_>,
         zone: &TimeZone,
     ) -> Result<Backup> {
-        let repository = self.existing()?.ok_or_else(|| no_backup(url.volume, url.backup))?;
+        let repository = self.existing()?.ok_or_else(|| url.missing())?;
         let found = self.catalogue.find_readable(&repository, url)?;
         let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
