@@ -2,11 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::run::Guards;
-use crate::{
-    convoy::{Backup, BackupUrl},
-    error::Result,
-};
+use crate::{convoy::BackupUrl, error::Result};
 
 /// A backup that an earlier run made, inspected or restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,41 +62,6 @@ pub(crate) trait KnownBackups: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// If the memory can't be read. A memory that was never written is empty.
     fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>>;
-}
-
-impl Guards {
-    /// What earlier runs learned of this volume's backups. Without a memory, nothing.
-    ///
-    /// # Errors
-    /// If the memory can't be read. The run then deletes nothing more.
-    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
-        let Some(known) = &self.known else { return Ok(Vec::new()) };
-        known
-            .of_volume(&self.identity(), volume)
-            .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
-    }
-
-    /// Those of these backups of one volume that this host made or restored, in their order. Without
-    /// a memory, all of them.
-    ///
-    /// # Errors
-    /// As [`Self::known_backups`].
-    pub(super) fn trusted(&self, backups: &[Backup]) -> Result<Vec<Backup>> {
-        let volume = backups.first().map_or("", Backup::volume);
-        // A backup of EBS may not name its volume.
-        if self.known.is_none() || volume.is_empty() {
-            return Ok(backups.to_owned());
-        }
-        let known = self.known_backups(volume)?;
-        let memory = self.memory();
-        let is_trusted = |url: &BackupUrl| {
-            find(&known, url).is_some_and(KnownBackup::is_trusted)
-                || memory.made.iter().any(|(_, made)| made.same_backup(url))
-        };
-        let trusted =
-            backups.iter().filter(|backup| backup.url().is_ok_and(|url| is_trusted(&url)));
-        Ok(trusted.cloned().collect())
-    }
 }
 
 /// What is known of this backup.

@@ -19,9 +19,9 @@
 //!    is taken.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
-//! belongs to which volume, [`destinations`] remembers which destinations held backups,
-//! [`known`] has what earlier runs learned of backups, and [`observations`] records what the program
-//! learns from a run.
+//! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
+//! which destinations held backups, [`known`] has what earlier runs learned of backups, and
+//! [`observations`] records what the program learns from a run.
 
 mod backup_creation;
 mod backup_deletion;
@@ -37,6 +37,7 @@ mod snapshot_names;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod volumes;
 
 pub(crate) use backup_deletion::Even;
