@@ -13,7 +13,13 @@ use super::{
     NewVolume, Snapshot, Volume,
     guards::{KnownBackup, KnownBackups},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    clock::Clock,
+    error::{Error, ErrorKind, Result},
+};
+
+/// What lies at a destination: each backup with its URL.
+pub(crate) type Stored = Arc<Mutex<Vec<(BackupUrl, Backup)>>>;
 
 /// How a test makes a call go wrong.
 #[derive(Debug, Clone)]
@@ -38,12 +44,14 @@ struct State {
     /// The URLs of the backups that this daemon made, and their volumes as they were.
     made: Vec<(BackupUrl, Volume)>,
     /// The content of the destinations, which several hosts may share.
-    stored: Arc<Mutex<Vec<(BackupUrl, Backup)>>>,
+    stored: Stored,
     calls: Vec<String>,
     faults: HashMap<String, Vec<Fault>>,
     first_created: HashMap<String, String>,
     counter: u64,
     time: i64,
+    /// Tells the time in place of `time`.
+    clock: Option<Arc<dyn Clock>>,
     /// Whether the driver is EBS, where a snapshot is the backup and no list shows it.
     ebs: bool,
     /// The EBS snapshots whose volume was deleted. Amazon still has them, but no list shows them.
@@ -85,6 +93,19 @@ impl MemoryDaemon {
             state.counter = 1 << 32;
         }
         other
+    }
+
+    /// An empty daemon of the host with this number, which goes by this clock.
+    pub(crate) fn of_host(number: u64, clock: Arc<dyn Clock>) -> Self {
+        let daemon = Self::new();
+        daemon.lock().counter = number << 32;
+        daemon.lock().clock = Some(clock);
+        daemon
+    }
+
+    /// From now on, this is what lies at every destination.
+    pub(crate) fn find_at_destinations(&self, stored: &Stored) {
+        self.lock().stored = Arc::clone(stored);
     }
 
     /// A daemon whose volumes are on EBS.
@@ -214,9 +235,9 @@ impl State {
 
     fn now(&mut self) -> ApiTime {
         self.time += 1;
-        ApiTime::from_zoned(
-            &jiff::Timestamp::from_second(self.time).unwrap().to_zoned(jiff::tz::TimeZone::UTC),
-        )
+        let time = jiff::Timestamp::from_second(self.time).unwrap();
+        let now = self.clock.as_ref().map_or(time, |clock| clock.now());
+        ApiTime::from_zoned(&now.to_zoned(jiff::tz::TimeZone::UTC))
     }
 
     fn new_volume(&mut self, name: &str) -> Volume {
