@@ -28,7 +28,7 @@ pub(crate) mod url;
 
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
-pub(crate) use extensions::{Capabilities, HINT, KIND, VOLUME_ID, route};
+pub(crate) use extensions::{Capabilities, HINT, KIND, Origin, VOLUME_ID, route};
 pub(crate) use extent::{
     ALL_FOLDERS, BACKUP_SIZE, DOUBT, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
 };

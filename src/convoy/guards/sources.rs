@@ -50,12 +50,13 @@ impl Guards {
     /// Says of each backup in doubt why it is. `backups` are ordered from the newest.
     pub(super) fn with_doubts(&self, mut backups: Vec<Backup>) -> Vec<Backup> {
         let known = self.known_sources();
-        let mut by_volume: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
+        let mut by_volume: BTreeMap<[String; 4], Vec<usize>> = BTreeMap::new();
         for (index, backup) in backups.iter().enumerate().rev().filter(|(_, it)| it.is_complete()) {
-            let volume = (backup.volume().to_owned(), backup.source());
-            by_volume.entry(volume).or_default().push(index);
+            by_volume.entry(backup.volume_key().owned()).or_default().push(index);
         }
-        for ((volume, source), oldest_first) in by_volume {
+        for oldest_first in by_volume.into_values() {
+            let Some(oldest) = oldest_first.first().map(|index| &backups[*index]) else { continue };
+            let accepted = known.accepted(oldest.volume(), &oldest.source());
             let copies = oldest_first.iter().map(|index| {
                 let backup = &backups[*index];
                 Copy {
@@ -64,7 +65,7 @@ impl Guards {
                     known_doubt: known.doubt(backup.field("BackupURL")),
                 }
             });
-            let found = doubts(copies, known.accepted(&volume, &source));
+            let found = doubts(copies, accepted);
             for (index, why) in oldest_first.iter().zip(found) {
                 if let Some(why) = why {
                     backups[*index].set_doubt(&why);
@@ -170,9 +171,9 @@ impl Guards {
             }
         };
         let known = self.known_sources();
-        let source = backup.source();
+        let volume = backup.volume_key();
         let mut found = None;
-        for other in listed.iter().filter(|other| other.source() == source) {
+        for other in listed.iter().filter(|other| other.volume_key() == volume) {
             let Some(why) = other.doubt() else { continue };
             if other.url().is_ok_and(|it| it.same_backup(url)) {
                 found = Some(why.to_owned());
@@ -202,7 +203,7 @@ impl Guards {
         if find(&known, url).is_some_and(|known| known.doubt.is_some()) {
             return None;
         }
-        known.retain(|other| other.doubt.is_none() && other.made_here);
+        known.retain(|other| other.doubt.is_none() && other.made_here && !other.former);
         known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
         let before = known.into_iter().map(|other| Copy {
             taken: other.snapshot_time.or(Some(other.proven)),

@@ -29,12 +29,12 @@ async fn guard_10_a_backup_of_a_volume_that_lost_its_files_lets_nothing_older_go
     let failed = bench.guards.volumes_in_doubt();
     assert!(failed["vol1"].hint.as_ref().unwrap().contains("status --accept vol1"), "{failed:?}");
 
-    let refused = bench.guards.delete_backup(&full, true).await.unwrap_err();
+    let refused = bench.guards.delete_backup(&full, THE_NEWEST).await.unwrap_err();
     assert!(refused.message.contains(&why), "{refused}");
     bench.guards.delete_snapshot(&name(&full_snapshot)).await.unwrap_err();
     // Another run, which made no backup.
     let run = bench.another_run();
-    let refused = run.delete_backup(&full, false).await.unwrap_err();
+    let refused = run.delete_backup(&full, Even::default()).await.unwrap_err();
     assert!(refused.message.contains("newest good backup"), "{refused}");
     let refused = run.delete_snapshot(&name(&full_snapshot)).await.unwrap_err();
     assert!(refused.message.contains("newer ones are in doubt"), "{refused}");
@@ -51,8 +51,8 @@ async fn guard_10_the_same_volume_is_good_again_by_itself_once_its_files_are_bac
     let snapshot = run.create_snapshot(&name("vol1")).await.unwrap();
     let back = run.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
     assert!(run.doubt(&back).is_none() && run.volumes_in_doubt().is_empty());
-    run.delete_backup(&full, false).await.unwrap();
-    run.delete_backup(&doubted, false).await.unwrap();
+    run.delete_backup(&full, Even::default()).await.unwrap();
+    run.delete_backup(&doubted, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -62,20 +62,28 @@ async fn guard_10_the_first_backup_at_another_destination_is_compared_with_the_s
     assert!(bench.guards.doubt(&doubted).unwrap().contains("100 files"));
 }
 
-/// What earlier runs know: backups of this volume, and what a person accepted.
-#[derive(Debug, Default)]
+/// What earlier runs know: what the daemon did, and this.
+#[derive(Debug)]
 struct Remembered {
+    daemon: Arc<MemoryDaemon>,
     backups: Vec<KnownBackup>,
     sources: KnownSources,
 }
 
 impl KnownBackups for Remembered {
-    fn of_volume(&self, _daemon: &str, _volume: &str) -> Result<Vec<KnownBackup>> {
-        Ok(self.backups.clone())
+    fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
+        Ok([self.daemon.of_volume(daemon, volume)?, self.backups.clone()].concat())
     }
 
     fn sources(&self, _daemon: &str) -> Result<KnownSources> {
         Ok(self.sources.clone())
+    }
+}
+
+impl Bench {
+    fn remembering(&self, backups: Vec<KnownBackup>, sources: KnownSources) -> Guards {
+        let daemon = self.daemon.clone();
+        self.another_run().knowing(Arc::new(Remembered { daemon, backups, sources }))
     }
 }
 
@@ -90,9 +98,8 @@ async fn guard_10_what_a_person_accepted_is_good() {
         _ => None,
     });
     let sources = KnownSources { accepted: observed.into_iter().collect(), doubts: Vec::new() };
-    let run =
-        bench.another_run().knowing(Arc::new(Remembered { sources, ..Remembered::default() }));
-    run.delete_backup(&full, false).await.unwrap();
+    let run = bench.remembering(Vec::new(), sources);
+    run.delete_backup(&full, Even::default()).await.unwrap();
     assert_eq!(bench.daemon.backup_names(), [doubted.backup()]);
 }
 
@@ -106,14 +113,15 @@ async fn guard_10_where_lists_tell_nothing_the_size_of_earlier_backups_does() {
         snapshot_time: Some("2025-12-31T00:00:00Z".parse().unwrap()),
         proven: "2025-12-31T00:00:00Z".parse().unwrap(),
         made_here: true,
+        restored: false,
+        former: false,
         verified: true,
         broken: None,
         doubt: None,
         files: None,
         bytes: Some(40_000),
     };
-    let remembered = Remembered { backups: vec![earlier], ..Remembered::default() };
-    let run = bench.another_run().knowing(Arc::new(remembered));
+    let run = bench.remembering(vec![earlier], KnownSources::default());
     let snapshot = run.create_snapshot(&name("vol1")).await.unwrap();
     let doubted = run.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
     let why = "it had 39 KiB, and has 130 B now: is all of it there?";
@@ -126,7 +134,9 @@ async fn guard_10_another_host_doubts_by_the_numbers_at_the_destination() {
     bench.back_up("vol1", &vfs()).await.unwrap();
     let other = Arc::new(bench.daemon.another_host(&[]));
     let folder = tempfile::tempdir().unwrap();
-    let run = Guards::new(other, Some(locks(folder.path())), clock());
-    let refused = run.delete_backup(&full, false).await.unwrap_err();
+    let run =
+        Guards::new(other, Some(locks(folder.path())), clock()).knowing(Arc::new(NothingKnown));
+    let refused =
+        run.delete_backup(&full, Even { of_any_host: true, ..Even::default() }).await.unwrap_err();
     assert!(refused.message.contains("newest good backup"), "{refused}");
 }
