@@ -20,6 +20,7 @@ mod main_job;
 mod notify;
 mod owners;
 mod progress;
+mod promises;
 mod releases;
 mod runs;
 mod s3;
