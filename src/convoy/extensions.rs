@@ -19,9 +19,11 @@ pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";
     /// Whether a destination holds anything.
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
+    /// What is mounted in a volume.
+    pub(crate) const VOLUMES_MOUNTS: &str = "/volumes/mounts";
     /// All of them: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const ALL: [&str; 2] = [CAPABILITIES, BACKUPS_USED];
+    pub(crate) const ALL: [&str; 3] = [CAPABILITIES, BACKUPS_USED, VOLUMES_MOUNTS];
 }
 
 /// What a daemon does beyond Convoy's API.

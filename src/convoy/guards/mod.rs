@@ -34,6 +34,7 @@ mod snapshot_names;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod volume_deletion;
 mod volumes;
 
 pub(crate) use observations::Observation;

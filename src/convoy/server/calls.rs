@@ -117,6 +117,12 @@ pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<Stri
     go_json::to_string(&BTreeMap::from([("Used", used)]))
 }
 
+/// Not Convoy's: what is mounted in a volume; `null` if the daemon can't tell.
+pub(super) async fn mounts_in_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let mounts = daemon.mounts_in_volume(&name(fields.text("VolumeName")?)?).await?;
+    go_json::to_string(&BTreeMap::from([("Mounts", mounts)]))
+}
+
 fn nothing(done: Result<()>) -> Result<String> {
     done.map(|()| String::new())
 }
