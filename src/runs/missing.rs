@@ -49,6 +49,7 @@ mod tests {
             snapshot: None,
             snapshot_time: None,
             good_backups: Vec::new(),
+            bad_backups: Vec::new(),
         }
     }
 

@@ -81,7 +81,13 @@ impl DueRun {
             let locks = Locks::new(lock_folder, *lock_wait, holder);
             Guards::new(daemon, (!self.request.dry_run).then_some(locks), clock.clone())
         };
-        guards.deleting_only(self.request.script.deletable()).expecting_known_backups(lock_folder)
+        let guards = guards
+            .deleting_only(self.request.script.deletable())
+            .expecting_known_backups(lock_folder);
+        match &self.environment.recorder {
+            Some(recorder) => guards.knowing(recorder.store().clone()),
+            None => guards,
+        }
     }
 
     /// The host that the primitives of the script work with.

@@ -199,6 +199,14 @@ pub(crate) struct Skipped {
     pub(crate) reason: String,
 }
 
+/// A backup that is no good one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BadBackup {
+    pub(crate) url: String,
+    /// Why, in words for people.
+    pub(crate) why: String,
+}
+
 /// A backup that was found good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct GoodBackup {
@@ -232,6 +240,8 @@ pub(crate) struct VolumeRecord {
     pub(crate) snapshot_time: Option<Timestamp>,
     /// The backups that were found good and were not deleted since, the newest data first.
     pub(crate) good_backups: Vec<GoodBackup>,
+    /// The backups that are known to be broken, or whose source is in doubt, the newest data first.
+    pub(crate) bad_backups: Vec<BadBackup>,
 }
 
 /// The upper bounds of the buckets in which the durations of runs are counted, in seconds. One more

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, oldest first: a store of version N has had the first N.
-const STEPS: [&str; 4] = [FIRST, WAITING, TOTALS, DOES];
+const STEPS: [&str; 5] = [FIRST, WAITING, TOTALS, DOES, BACKUPS];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -157,6 +157,24 @@ DROP TABLE runs;
 ALTER TABLE new_runs RENAME TO runs;
 CREATE INDEX runs_unfinished ON runs (status) WHERE status IN ('running', 'waiting', 'interrupted');
 CREATE INDEX runs_routine ON runs (id) WHERE routine;
+";
+
+/// What is known of each backup, good or bad. `made`: a run of this host made it. `verified`: its data
+/// was looked at, not only its description. `broken`: why it can't be restored, and since when that
+/// is known; `broken_by_reading`: only reading it whole showed that. `doubt`: why its source may
+/// have been missing. `files`: the number of its files.
+///
+/// Before this step, a backup that a run had only inspected had its snapshot's time as `proven`.
+const BACKUPS: &str = "
+ALTER TABLE good_backups RENAME TO backups;
+ALTER TABLE backups ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE backups ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE backups ADD COLUMN files INTEGER;
+ALTER TABLE backups ADD COLUMN broken TEXT;
+ALTER TABLE backups ADD COLUMN broken_since INTEGER;
+ALTER TABLE backups ADD COLUMN broken_by_reading INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE backups ADD COLUMN doubt TEXT;
+UPDATE backups SET made = snapshot_time IS NULL OR proven <> snapshot_time;
 ";
 
 /// The version of a store; 0 for a new file.

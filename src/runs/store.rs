@@ -6,8 +6,10 @@
 //! the last writes may be missing, but the file is whole. Code that must not fail with the store
 //! goes through [`super::recording`].
 
+mod backups;
 mod cancelling;
 mod finding;
+mod learning;
 mod times;
 mod totals;
 mod volumes;
@@ -362,7 +364,7 @@ fn look_around(connection: &Connection) -> rusqlite::Result<()> {
         ("run_volumes", "run"),
         ("lines", "run"),
         ("volumes", "name"),
-        ("good_backups", "volume"),
+        ("backups", "volume"),
         ("times", "name"),
     ] {
         let mut statement = connection

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    convoy::{Daemon, Name, Volume, guards::Guards},
+    convoy::{Backup, Daemon, Name, Volume, guards::Guards},
     error::{Error, Result},
     runs::{Store, record::VolumeRecord},
 };
@@ -175,7 +175,7 @@ impl VolumeLook<'_> {
         let Some((volume, guards)) = asks.zip(self.guards) else {
             return (backup, verdict, None);
         };
-        match newest_listed(config, guards, volume).await {
+        match newest_listed(config, guards, volume, record).await {
             Ok(Some(there)) if backup.as_ref().is_none_or(|known| known.made < there.made) => {
                 backup = Some(there);
                 let verdict = judged(backup.as_ref());
@@ -210,13 +210,20 @@ async fn newest_listed(
     config: &Config,
     guards: &Guards,
     volume: &Volume,
+    record: Option<&VolumeRecord>,
 ) -> Result<Option<GoodBackup>> {
     let Some(destination) = &config.backup_url else {
         return Err(Error::configuration("BKUP_BACKUP_URL is not set"));
     };
     Name::volume(&volume.name)?;
     let backups = guards.own_backups(destination, volume).await?;
-    Ok(backups.iter().filter(|backup| backup.is_complete()).find_map(|backup| {
+    let is_bad = |backup: &Backup| {
+        record.is_some_and(|record| {
+            record.bad_backups.iter().any(|bad| bad.url == backup.field("BackupURL"))
+        })
+    };
+    let may_be_good = |backup: &&Backup| backup.is_complete() && !is_bad(backup);
+    Ok(backups.iter().filter(may_be_good).find_map(|backup| {
         let made = backup.created()?;
         Some(GoodBackup {
             url: backup.url().ok()?.to_string(),

@@ -332,7 +332,8 @@ async fn what_answers_otherwise_when_asked_for_its_capabilities_is_taken_as_conv
         .answer("GET /v1/capabilities", Answer::Text(500, "oops\n".into()))
         .answer("GET /v1/capabilities", Answer::Text(200, "Handler not found\n".into()));
     let client = client(&daemon);
-    let expected = Capabilities { deletes_by_prefix: false, locks_destinations: true };
+    let expected =
+        Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: false };
     assert_eq!(client.capabilities().await.unwrap(), expected);
     for _ in 0..2 {
         // Another daemon may have taken the place at the socket.

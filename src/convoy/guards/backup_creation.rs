@@ -93,7 +93,8 @@ impl Guards {
             made => made?,
         };
         let proven = self.prove(&url, snapshot, volume, destination).await?;
-        self.memory().observations.add_backup(volume, &url, &proven, true);
+        let verified = self.capabilities().await?.inspects_data;
+        self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
         if self.locks.is_some() {
             self.remember(destination).await;
         }

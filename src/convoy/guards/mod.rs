@@ -18,14 +18,15 @@
 //!    is taken.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
-//! belongs to which volume, [`destinations`] remembers which destinations held backups, and
-//! [`observations`] records what the program learns from a run.
+//! belongs to which volume, [`destinations`] remembers which destinations held backups,
+//! [`known`] has what earlier runs learned of backups, and [`observations`] records what the program learns from a run.
 
 mod backup_creation;
 mod backup_deletion;
 mod backups;
 mod belonging;
 mod destinations;
+mod known;
 mod observations;
 mod overlap;
 mod pending;
@@ -37,5 +38,6 @@ mod tests;
 mod volume_deletion;
 mod volumes;
 
+pub(crate) use known::{Broken, KnownBackup, KnownBackups};
 pub(crate) use observations::Observation;
 pub(crate) use run::{Deletable, Guards};

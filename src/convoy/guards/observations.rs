@@ -35,9 +35,17 @@ pub(crate) enum Observation {
         /// The backup's size, if the daemon tells it. Convoy's `VolumeSize` is not used: it is the
         /// size of the volume.
         bytes: Option<u64>,
+        /// The number of the backup's files, if the daemon tells it.
+        files: Option<u64>,
         /// Whether this run made it.
         made: bool,
+        /// Whether its data was looked at, and not only its description.
+        verified: bool,
     },
+    /// A backup can't be restored. `by_reading`: inspecting it does not show that.
+    BackupBroken { volume: String, url: String, why: String, by_reading: bool },
+    /// The whole backup was read and restored.
+    BackupRestored { url: String },
     /// The run deleted a backup.
     BackupDeleted {
         /// Empty if the daemon does not tell the volume (EBS).
@@ -56,7 +64,10 @@ impl Observation {
             | Self::SnapshotDeleted { volume, .. }
             | Self::BackupGood { volume, made: true, .. }
             | Self::BackupDeleted { volume, .. } => Some(volume),
-            Self::VolumeSeen { .. } | Self::BackupGood { made: false, .. } => None,
+            Self::VolumeSeen { .. }
+            | Self::BackupGood { made: false, .. }
+            | Self::BackupBroken { .. }
+            | Self::BackupRestored { .. } => None,
         }
     }
 }
@@ -99,13 +110,14 @@ impl Observations {
         });
     }
 
-    /// Adds a backup that was inspected and is good. `made` tells whether this run made it.
+    /// Adds a backup that was inspected and is good. `made` tells whether this run made it,
+    /// `verified` whether its data was looked at.
     pub(super) fn add_backup(
         &mut self,
         volume: &str,
         url: &BackupUrl,
         backup: &Backup,
-        made: bool,
+        (made, verified): (bool, bool),
     ) {
         let snapshot_time = names::snapshot_time(backup.field("SnapshotName"))
             .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp());
@@ -114,7 +126,9 @@ impl Observations {
             url: url.to_string(),
             snapshot_time,
             bytes: backup.field("BackupSize").parse().ok(),
+            files: backup.field("FileCount").parse().ok(),
             made,
+            verified,
         });
     }
 }

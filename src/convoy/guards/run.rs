@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::observations::{Observation, Observations};
+use super::{
+    known::KnownBackups,
+    observations::{Observation, Observations},
+};
 use crate::{
     clock::Clock,
     convoy::{BackupUrl, Capabilities, Daemon, Destination, Info},
@@ -34,6 +37,8 @@ pub(crate) struct Guards {
     pub(super) locks: Option<Locks>,
     /// The folder with the marks of the destinations at which good backups were seen.
     pub(super) marks: Option<PathBuf>,
+    /// What earlier runs learned of backups; `None` in a process without a store.
+    pub(super) known: Option<Arc<dyn KnownBackups>>,
     /// Whether the script declared that it only reads.
     pub(super) read_only: bool,
     /// What the script may delete by its declaration.
@@ -82,6 +87,7 @@ impl Guards {
             daemon,
             locks,
             marks,
+            known: None,
             read_only: false,
             deletable: Deletable::Everything,
             clock,
@@ -99,6 +105,11 @@ impl Guards {
     /// folder, beside the locks.
     pub(crate) fn expecting_known_backups(self, lock_folder: &Path) -> Self {
         Self { marks: Some(lock_folder.to_owned()), ..self }
+    }
+
+    /// Also knows what earlier runs learned of backups.
+    pub(crate) fn knowing(self, known: Arc<dyn KnownBackups>) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// Refuses deletions that the script's declaration does not name.

@@ -131,9 +131,15 @@ impl Guards {
         let new = like_the_backup(new, &backup);
         match self.daemon.create_volume(&new).await {
             Err(error) if may_have_left_a_volume(&error) => {
+                self.observe_if_broken(backup.volume(), url, &error, true);
                 Err(self.clean_up(&new.name, error).await)
             }
-            created => self.look_for_volume(&new, created).await,
+            created => {
+                if created.is_ok() {
+                    self.observe(Observation::BackupRestored { url: url.to_string() });
+                }
+                self.look_for_volume(&new, created).await
+            }
         }
     }
 

@@ -242,7 +242,8 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     assert_eq!(mounts("vol1").await.unwrap(), Some(vec!["/volumes/vol1/a b".to_owned()]));
     assert_eq!(mounts("unknown").await.unwrap(), None);
 
-    let expected = Capabilities { deletes_by_prefix: false, locks_destinations: true };
+    let expected =
+        Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true };
     for _ in 0..2 {
         assert_eq!(client.capabilities().await.unwrap(), expected);
     }
@@ -499,7 +500,7 @@ impl Daemon for Recorder {
     }
     async fn capabilities(&self) -> Result<Capabilities> {
         self.seen.lock().unwrap().push("capabilities".into());
-        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true })
+        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true })
     }
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
         match destination.to_string().as_str() {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    convoy::guards::Observation,
+    convoy::guards::{KnownBackups as _, Observation},
     run_words::{RunStatus, Trigger},
     runs::{
         alive::Alive,
@@ -192,6 +192,15 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
     );
 }
 
+/// Makes a store of version 4 of this one.
+fn before_backups(store: &Store) {
+    let columns =
+        ["made", "verified", "files", "broken", "broken_since", "broken_by_reading", "doubt"];
+    let dropped = columns.map(|column| format!("ALTER TABLE backups DROP COLUMN {column};"));
+    let older = "ALTER TABLE backups RENAME TO good_backups; PRAGMA user_version = 4";
+    store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
+}
+
 #[test]
 fn of_runs_on_an_older_store_it_is_known_what_the_default_script_of_their_name_does() {
     let (folder, store) = store();
@@ -199,6 +208,7 @@ fn of_runs_on_an_older_store_it_is_known_what_the_default_script_of_their_name_d
         store.put(&RunRecord { script: script.into(), ..record(id, RunStatus::Done) });
     }
     let older = "ALTER TABLE runs DROP COLUMN does; ALTER TABLE runs DROP COLUMN read_only; PRAGMA user_version = 3";
+    before_backups(&store);
     store.raw().execute_batch(older).unwrap();
     let again = Store::new(&folder.path().join("data"));
     again.put(&RunRecord { does: vec![Effect::Snapshot], ..record("run-4", RunStatus::Done) });
@@ -429,7 +439,9 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
         url: url.into(),
         snapshot_time: Some(at(snapshot_time)),
         bytes: Some(9),
+        files: Some(2),
         made,
+        verified: true,
     }
 }
 
@@ -474,6 +486,64 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
         another.good_backups.is_empty(),
         "those of the volume that had the name before are no backups of this one"
     );
+}
+
+#[test]
+fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_restored() {
+    let (_folder, store) = store();
+    let url = "vfs:///b?1";
+    let seen = |time: &str, observed: &[Observation]| {
+        store.put_end(&record("run-1", RunStatus::Done), time, observed);
+        let known = store.of_volume("daemon", "vol1").unwrap().remove(0);
+        let good = store.volumes().unwrap().first().map_or(0, |it| it.good_backups.len());
+        (known, good)
+    };
+    let broken = |by_reading| Observation::BackupBroken {
+        volume: "vol1".into(),
+        url: url.into(),
+        why: "a pack is missing".into(),
+        by_reading,
+    };
+    let volume = Observation::VolumeSeen { volume: "vol1".into(), snapshot: None };
+    let (known, good_ones) = seen(NOON, &[volume, good(url, NOON, true)]);
+    assert!(known.made_here && known.verified && known.broken.is_none());
+    assert_eq!((good_ones, known.files, known.bytes), (1, Some(2), Some(9)));
+
+    // What an inspection found, a later inspection can disprove.
+    let (known, good_ones) = seen("2026-11-24T12:00:00Z", &[broken(false)]);
+    assert_eq!((good_ones, known.is_bad()), (0, None));
+    let (known, good_ones) = seen("2026-11-24T13:00:00Z", &[good(url, NOON, false)]);
+    assert_eq!((good_ones, known.broken), (1, None));
+
+    let (_, _) = seen("2026-11-25T12:00:00Z", &[broken(true)]);
+    let (known, good_ones) = seen("2026-11-25T13:00:00Z", &[good(url, NOON, false), broken(false)]);
+    assert_eq!((good_ones, known.is_bad()), (0, Some("a pack is missing")));
+    assert_eq!(known.broken.unwrap().since, at("2026-11-25T12:00:00Z"));
+    assert_eq!(store.volumes().unwrap()[0].bad_backups[0].why, "a pack is missing");
+
+    let restored = Observation::BackupRestored { url: url.into() };
+    let (known, good_ones) = seen("2026-11-26T12:00:00Z", &[restored]);
+    assert_eq!((good_ones, known.broken), (1, None));
+    assert!(known.made_here, "who made it is not forgotten");
+}
+
+#[test]
+fn an_older_store_knows_which_backups_its_own_runs_made() {
+    let (_folder, store) = store();
+    let volume = Observation::VolumeSeen { volume: "vol1".into(), snapshot: None };
+    let observed = [
+        volume,
+        good("vfs:///b?made", NOON, true),
+        good("vfs:///b?inspected", "2026-11-22T12:00:00Z", false),
+    ];
+    store.put_end(&record("run-1", RunStatus::Done), "2026-11-23T12:05:00Z", &observed);
+    before_backups(&store);
+
+    let store = Store::new(store.path.parent().unwrap());
+    let known = store.of_volume("daemon", "vol1").unwrap();
+    let made: Vec<_> =
+        known.iter().filter(|backup| backup.made_here).map(|backup| backup.url.as_str()).collect();
+    assert_eq!(made, ["vfs:///b?made"]);
 }
 
 #[test]

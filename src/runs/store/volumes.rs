@@ -2,17 +2,19 @@
 //! scripts.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
-use super::{Store, micros, number, time};
+use super::{
+    Store,
+    backups::{Inspected, bad_backups, good_backups},
+    learning::Learning,
+    micros, time,
+};
 use crate::{
     convoy::guards::Observation,
     error::{ErrorKind, Result},
-    runs::record::{GoodBackup, VolumeRecord},
+    runs::record::VolumeRecord,
 };
-
-/// How many good backups of a volume are remembered: enough to see how their sizes grow.
-const REMEMBERED_BACKUPS: u32 = 100;
 
 impl Store {
     /// Returns all volumes that runs saw, sorted by daemon and name. The list is empty where there
@@ -54,6 +56,7 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
         let (daemon, name): (String, String) = (row.get(0)?, row.get(1)?);
         volumes.push(VolumeRecord {
             good_backups: good_backups(connection, &daemon, &name)?,
+            bad_backups: bad_backups(connection, &daemon, &name)?,
             daemon,
             name,
             first_seen: time(row.get(2)?)?,
@@ -66,27 +69,6 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
     Ok(volumes)
 }
 
-fn good_backups(
-    connection: &Connection,
-    daemon: &str,
-    volume: &str,
-) -> rusqlite::Result<Vec<GoodBackup>> {
-    // A daemon may not know the snapshot's time. Then the time of the proof orders the backups.
-    let sql = "SELECT url, snapshot_time, proven, run, bytes FROM good_backups WHERE daemon = ?1 AND volume = ?2
-        ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
-    let mut statement = connection.prepare(sql)?;
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok(GoodBackup {
-            url: row.get(0)?,
-            snapshot_time: row.get::<_, Option<i64>>(1)?.map(time).transpose()?,
-            proven: time(row.get(2)?)?,
-            run: row.get(3)?,
-            bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
-        })
-    };
-    statement.query_map([daemon, volume], read)?.collect()
-}
-
 /// Updates what is known of volumes by the observations of a run, in their order.
 pub(super) fn learn(
     transaction: &Transaction<'_>,
@@ -95,20 +77,11 @@ pub(super) fn learn(
     run: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let volumes = Volumes { transaction, daemon, run, now: micros(now) };
-    observed.iter().try_for_each(|observation| volumes.learn(observation))
+    let learning = Learning { transaction, daemon, run, now: micros(now) };
+    observed.iter().try_for_each(|observation| learning.learn(observation))
 }
 
-/// The volumes of one daemon, within the transaction that records a run.
-struct Volumes<'a> {
-    transaction: &'a Transaction<'a>,
-    daemon: &'a str,
-    run: &'a str,
-    /// Microseconds since 1970, in UTC.
-    now: i64,
-}
-
-impl Volumes<'_> {
+impl Learning<'_> {
     fn learn(&self, observation: &Observation) -> rusqlite::Result<()> {
         match observation {
             Observation::VolumeSeen { volume, snapshot } => self.listed(volume, snapshot.clone()),
@@ -127,15 +100,28 @@ impl Volumes<'_> {
                     WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
                 self.execute(sql, [self.daemon, volume, snapshot]).map(drop)
             }
-            Observation::BackupGood { volume, url, snapshot_time, bytes, made } => {
-                let snapshot_time = snapshot_time.map(micros);
-                // Inspecting an old backup does not make the backup newer.
-                let proven = if *made { self.now } else { snapshot_time.unwrap_or(self.now) };
-                self.good_backup(volume, url, snapshot_time, proven, *bytes)
+            Observation::BackupGood {
+                volume,
+                url,
+                snapshot_time,
+                bytes,
+                files,
+                made,
+                verified,
+            } => self.good_backup(&Inspected {
+                volume,
+                url,
+                snapshot_time: *snapshot_time,
+                bytes: *bytes,
+                files: *files,
+                made: *made,
+                verified: *verified,
+            }),
+            Observation::BackupBroken { volume, url, why, by_reading } => {
+                self.broken_backup(volume, url, why, *by_reading)
             }
-            Observation::BackupDeleted { url, .. } => {
-                self.execute("DELETE FROM good_backups WHERE url = ?1", [url]).map(drop)
-            }
+            Observation::BackupRestored { url } => self.restored_backup(url),
+            Observation::BackupDeleted { url, .. } => self.deleted_backup(url),
             Observation::VolumeGone { volume } => {
                 let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
@@ -161,30 +147,6 @@ impl Volumes<'_> {
         Ok(())
     }
 
-    /// Remembers a good backup. Only the newest [`REMEMBERED_BACKUPS`] of each volume stay.
-    fn good_backup(
-        &self,
-        volume: &str,
-        url: &str,
-        snapshot_time: Option<i64>,
-        proven: i64,
-        bytes: Option<u64>,
-    ) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO good_backups (daemon, volume, url, snapshot_time, proven, run, bytes)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-            ON CONFLICT (daemon, volume, url) DO UPDATE SET
-                snapshot_time = coalesce(excluded.snapshot_time, snapshot_time), bytes = coalesce(excluded.bytes, bytes)";
-        let bytes = bytes.map(number);
-        self.execute(
-            sql,
-            params![self.daemon, volume, url, snapshot_time, proven, self.run, bytes],
-        )?;
-        let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
-            SELECT url FROM good_backups WHERE daemon = ?1 AND volume = ?2
-            ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
-        self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS]).map(drop)
-    }
-
     /// Notes that the volume exists. A removed volume that exists again is a new one.
     fn see(&self, volume: &str) -> rusqlite::Result<()> {
         let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND removed IS NOT NULL";
@@ -200,12 +162,6 @@ impl Volumes<'_> {
     fn forget(&self, volume: &str) -> rusqlite::Result<()> {
         let of_volume = [self.daemon, volume];
         self.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", of_volume)?;
-        let sql = "DELETE FROM good_backups WHERE daemon = ?1 AND volume = ?2";
-        self.execute(sql, of_volume).map(drop)
-    }
-
-    /// Executes a statement. The statement stays prepared, because every run repeats it.
-    fn execute(&self, sql: &str, given: impl Params) -> rusqlite::Result<usize> {
-        self.transaction.prepare_cached(sql)?.execute(given)
+        self.forget_backups(volume)
     }
 }

@@ -1,0 +1,175 @@
+//! What is known of backups: the good ones, and those that can't be restored or are in doubt.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+use super::{Store, learning::Learning, micros, number, time};
+use crate::{
+    convoy::guards::{Broken, KnownBackup, KnownBackups},
+    error::{ErrorKind, Result},
+    runs::record::{BadBackup, GoodBackup},
+};
+
+/// How many backups of a volume are remembered: enough to see how their sizes grow.
+const REMEMBERED_BACKUPS: u32 = 100;
+
+impl KnownBackups for Store {
+    fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
+        match self.read(|connection| known(connection, daemon, volume)) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+}
+
+fn known(
+    connection: &Connection,
+    daemon: &str,
+    volume: &str,
+) -> rusqlite::Result<Vec<KnownBackup>> {
+    let sql = "SELECT url, snapshot_time, proven, made, verified, broken, broken_since, broken_by_reading, doubt, files, bytes
+        FROM backups WHERE daemon = ?1 AND volume = ?2";
+    let read = |row: &Row<'_>| {
+        let broken = match row.get::<_, Option<String>>(5)? {
+            Some(why) => Some(Broken { why, since: time(row.get(6)?)?, by_reading: row.get(7)? }),
+            None => None,
+        };
+        Ok(KnownBackup {
+            url: row.get(0)?,
+            snapshot_time: optional_time(row, 1)?,
+            proven: time(row.get(2)?)?,
+            made_here: row.get(3)?,
+            verified: row.get(4)?,
+            broken,
+            doubt: row.get(8)?,
+            files: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
+            bytes: row.get::<_, Option<i64>>(10)?.map(i64::unsigned_abs),
+        })
+    };
+    connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
+}
+
+/// The good backups of a volume, the newest data first.
+pub(super) fn good_backups(
+    connection: &Connection,
+    daemon: &str,
+    volume: &str,
+) -> rusqlite::Result<Vec<GoodBackup>> {
+    // A daemon may not know the snapshot's time. Then the time of the proof orders the backups.
+    let sql = "SELECT url, snapshot_time, proven, run, bytes FROM backups
+        WHERE daemon = ?1 AND volume = ?2 AND broken IS NULL AND doubt IS NULL
+        ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
+    let read = |row: &Row<'_>| {
+        Ok(GoodBackup {
+            url: row.get(0)?,
+            snapshot_time: optional_time(row, 1)?,
+            proven: time(row.get(2)?)?,
+            run: row.get(3)?,
+            bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+        })
+    };
+    connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
+}
+
+/// The backups of a volume that are broken or in doubt, the newest data first.
+pub(super) fn bad_backups(
+    connection: &Connection,
+    daemon: &str,
+    volume: &str,
+) -> rusqlite::Result<Vec<BadBackup>> {
+    let sql = "SELECT url, coalesce(broken, doubt) FROM backups
+        WHERE daemon = ?1 AND volume = ?2 AND coalesce(broken, doubt) IS NOT NULL
+        ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
+    let read = |row: &Row<'_>| Ok(BadBackup { url: row.get(0)?, why: row.get(1)? });
+    connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
+}
+
+fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)?.map(time).transpose()
+}
+
+/// A backup that a run inspected and found good.
+pub(super) struct Inspected<'a> {
+    pub(super) volume: &'a str,
+    pub(super) url: &'a str,
+    pub(super) snapshot_time: Option<Timestamp>,
+    pub(super) bytes: Option<u64>,
+    pub(super) files: Option<u64>,
+    /// Whether this run made it.
+    pub(super) made: bool,
+    pub(super) verified: bool,
+}
+
+impl Learning<'_> {
+    /// Remembers a good backup. What only reading it whole had shown to be broken stays so. Only
+    /// the newest [`REMEMBERED_BACKUPS`] of each volume stay.
+    pub(super) fn good_backup(&self, backup: &Inspected<'_>) -> rusqlite::Result<()> {
+        let snapshot_time = backup.snapshot_time.map(micros);
+        // Inspecting an old backup does not make the backup newer.
+        let proven = if backup.made { self.now } else { snapshot_time.unwrap_or(self.now) };
+        let sql = "INSERT INTO backups (daemon, volume, url, snapshot_time, proven, run, bytes, files, made, verified)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            ON CONFLICT (daemon, volume, url) DO UPDATE SET
+                snapshot_time = coalesce(excluded.snapshot_time, snapshot_time),
+                bytes = coalesce(excluded.bytes, bytes), files = coalesce(excluded.files, files),
+                made = max(made, excluded.made), verified = max(verified, excluded.verified),
+                broken = iif(broken_by_reading, broken, NULL),
+                broken_since = iif(broken_by_reading, broken_since, NULL)";
+        self.execute(
+            sql,
+            params![
+                self.daemon,
+                backup.volume,
+                backup.url,
+                snapshot_time,
+                proven,
+                self.run,
+                backup.bytes.map(number),
+                backup.files.map(number),
+                backup.made,
+                backup.verified,
+            ],
+        )?;
+        self.forget_oldest(backup.volume)
+    }
+
+    /// Remembers that a backup can't be restored. `by_reading`: inspecting it does not show that.
+    pub(super) fn broken_backup(
+        &self,
+        volume: &str,
+        url: &str,
+        why: &str,
+        by_reading: bool,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO backups (daemon, volume, url, proven, run, broken, broken_since, broken_by_reading)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?7)
+            ON CONFLICT (daemon, volume, url) DO UPDATE SET
+                broken = excluded.broken, broken_since = coalesce(broken_since, excluded.broken_since),
+                broken_by_reading = max(broken_by_reading, excluded.broken_by_reading)";
+        self.execute(sql, params![self.daemon, volume, url, self.now, self.run, why, by_reading])?;
+        self.forget_oldest(volume)
+    }
+
+    /// The whole backup was read, so nothing of it is broken.
+    pub(super) fn restored_backup(&self, url: &str) -> rusqlite::Result<()> {
+        let sql = "UPDATE backups SET broken = NULL, broken_since = NULL, broken_by_reading = 0, verified = 1
+            WHERE url = ?1";
+        self.execute(sql, [url]).map(drop)
+    }
+
+    pub(super) fn deleted_backup(&self, url: &str) -> rusqlite::Result<()> {
+        self.execute("DELETE FROM backups WHERE url = ?1", [url]).map(drop)
+    }
+
+    pub(super) fn forget_backups(&self, volume: &str) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM backups WHERE daemon = ?1 AND volume = ?2";
+        self.execute(sql, [self.daemon, volume]).map(drop)
+    }
+
+    fn forget_oldest(&self, volume: &str) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
+            SELECT url FROM backups WHERE daemon = ?1 AND volume = ?2
+            ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
+        self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS]).map(drop)
+    }
+}
