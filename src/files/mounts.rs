@@ -56,6 +56,17 @@ pub(super) struct MountOf {
 }
 
 impl MountOf {
+    /// Whether the system tells mounts of one device apart.
+    pub(super) fn is_certain(self) -> bool {
+        self.mount.is_some()
+    }
+
+    /// Whether the other one is known to be another mount, and not only another device on it, such
+    /// as a subvolume of btrfs.
+    pub(super) fn is_another_mount(self, other: Self) -> bool {
+        self.mount != other.mount
+    }
+
     /// The mount of an open folder, and the folder's inode on it.
     pub(super) fn folder(folder: &OwnedFd) -> io::Result<(Self, u64)> {
         let stat = rustix::fs::fstat(folder)?;
