@@ -123,6 +123,17 @@ impl Guards {
         found
     }
 
+    /// What earlier runs learned of this volume's backups. Without a memory, nothing.
+    ///
+    /// # Errors
+    /// If the memory can't be read. The run then deletes nothing more.
+    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
+        let Some(known) = &self.known else { return Ok(Vec::new()) };
+        known
+            .of_volume(&self.identity(), volume)
+            .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
+    }
+
     /// Remembers a backup as broken if this error says so surely. An error that a daemon puts in
     /// words of its own may have another reason.
     pub(super) fn observe_if_broken(
