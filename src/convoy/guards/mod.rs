@@ -38,6 +38,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod volume_deletion;
 mod volumes;
 
 pub(crate) use backup_deletion::Even;
