@@ -14,23 +14,16 @@ use tempfile::TempDir;
 
 use super::running::{Running, binary, convoy, program};
 
-/// What commands see mounted. It needs what `unshare --mount` needs: root, or user namespaces.
-#[derive(Clone, Copy)]
-enum Mounts {
-    /// The site's folder `run` is `/run/convoy`.
-    Run,
-    /// The site's folder `share` is the folder of this volume.
-    Share(&'static str),
-}
-
 /// A scratch folder with a daemon, a destination, and the program set up for both.
 pub struct Site {
     /// The process that commands speak to, if there is one; it ends before the site's files go.
     owner: Option<Running>,
     folder: TempDir,
     environment: Vec<(String, String)>,
-    /// What commands see mounted, and where, for [`Site::program`].
-    mounts: Option<Mounts>,
+    /// Whether commands see the site's folder `run` as `/run/convoy`.
+    has_own_run: bool,
+    /// What commands see at another place: a folder, and where it is mounted.
+    mount: Option<(PathBuf, PathBuf)>,
 }
 
 impl Site {
@@ -58,9 +51,9 @@ impl Site {
     }
 
     /// Where no setting names the daemon: commands see the site's folder `run` as `/run/convoy`, so
-    /// that what is there decides.
+    /// that what is there decides. It needs what `unshare --mount` needs: root, or user namespaces.
     pub fn unset() -> Self {
-        let site = Self { mounts: Some(Mounts::Run), ..Self::bare() };
+        let site = Self { has_own_run: true, ..Self::bare() };
         std::fs::create_dir(site.path("run")).unwrap();
         site
     }
@@ -78,14 +71,28 @@ impl Site {
         self
     }
 
-    /// Where the site's folder `share` is mounted at this volume's folder.
-    pub fn with_share_at(self, volume: &'static str) -> Self {
-        Self { mounts: Some(Mounts::Share(volume)), ..self }.with_owner_anew()
+    /// Where commands see one folder of the site mounted at another. It needs what [`Site::unset`]
+    /// needs. An owner sees it if it is started afterwards.
+    pub fn mounting(mut self, folder: PathBuf, at: PathBuf) -> Self {
+        self.mount = Some((folder, at));
+        self
     }
 
-    /// Where the share is not mounted (any more).
+    /// Without that mount.
+    pub fn unmounted(mut self) -> Self {
+        self.mount = None;
+        self
+    }
+
+    /// Where the site's folder `share` is mounted at this volume's folder. An owner starts again.
+    pub fn with_share_at(self, volume: &str) -> Self {
+        let (share, volume) = (self.path("share"), self.volume(volume));
+        self.mounting(share, volume).with_owner_anew()
+    }
+
+    /// Where the share is not mounted (any more). An owner starts again.
     pub fn without_share(self) -> Self {
-        Self { mounts: None, ..self }.with_owner_anew()
+        self.unmounted().with_owner_anew()
     }
 
     /// A process sees the mounts of its start.
@@ -107,7 +114,7 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, owner: None, environment: Vec::new(), mounts: None }
+        Self { folder, owner: None, environment: Vec::new(), has_own_run: false, mount: None }
             .with("BKUP_BACKUP_URL", destination)
             .with("BKUP_DATA_DIR", data)
             .with("BKUP_API_LISTEN", "127.0.0.1:0")
@@ -138,29 +145,25 @@ impl Site {
 
     /// A command of the program, set up for this site.
     pub fn command(&self) -> Command {
-        let mut command = self.mounts.map_or_else(binary, |mounts| self.with_mounts(mounts));
+        let mut command = match &self.mount {
+            Some((folder, at)) => {
+                let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+                in_own_mounts(mount, &[folder, at])
+            }
+            None if self.has_own_run => self.with_own_run(),
+            None => binary(),
+        };
         command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path());
         command
     }
 
-    /// The program where this is mounted. The process stays the same one.
-    fn with_mounts(&self, mounts: Mounts) -> Command {
-        const RUN: &str = "mount -t tmpfs tmpfs /run && mkdir /run/convoy && ";
-        const BIND: &str = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
-        let (before, from, to) = match mounts {
-            Mounts::Run => (RUN, self.path("run"), PathBuf::from("/run/convoy")),
-            Mounts::Share(volume) => ("", self.path("share"), self.volume(volume)),
-        };
-        let mut command = program("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        command.args(["--mount", "sh", "-c"]).arg(format!("{before}{BIND}"));
-        command.arg("sh").args([from, to]);
-        command.arg(binary().get_program());
-        command
+    /// The program where the site's folder `run` is `/run/convoy`. The process stays the same one.
+    fn with_own_run(&self) -> Command {
+        const MOUNT: &str = "mount -t tmpfs tmpfs /run && mkdir /run/convoy && \
+            mount --bind \"$1\" /run/convoy && shift && exec \"$@\"";
+        in_own_mounts(MOUNT, &[&self.path("run")])
     }
 
     /// Runs the program with these words (split at blanks; what has blanks goes to
@@ -211,6 +214,18 @@ impl Site {
             .map(|backup| backup["BackupURL"].as_str().unwrap().to_owned())
             .collect()
     }
+}
+
+/// The program in mounts of its own, after this line of shell. The process stays the same one, and
+/// fails where nothing can be mounted.
+fn in_own_mounts(shell: &str, paths: &[&PathBuf]) -> Command {
+    let mut command = program("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--mount", "sh", "-c", shell, "sh"]).args(paths);
+    command.arg(binary().get_program());
+    command
 }
 
 /// A command that has run.

@@ -43,6 +43,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod volume_deletion;
 mod volumes;
 
 pub(crate) use backup_deletion::Even;
