@@ -58,7 +58,8 @@ impl Guards {
         let mut memory = self.memory();
         memory.made.retain(|(_, made)| !made.same_backup(url));
         memory.good.retain(|good| !good.same_backup(url));
-        memory.observations.add(Observation::BackupDeleted { volume, url: url.to_string() });
+        drop(memory);
+        self.observe(Observation::BackupDeleted { volume, url: url.to_string() });
         Ok(())
     }
 
