@@ -216,7 +216,7 @@ fn before_backups(store: &Store) {
         "former",
     ];
     let dropped = columns.map(|column| format!("ALTER TABLE backups DROP COLUMN {column};"));
-    let older = "ALTER TABLE backups RENAME TO good_backups; PRAGMA user_version = 4";
+    let older = "ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 
