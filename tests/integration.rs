@@ -10,6 +10,7 @@ mod crontab;
 mod daemon_choice;
 mod daemon_transcripts;
 mod documents;
+mod ebs;
 mod examples;
 mod faults;
 mod faulty_daemon;

@@ -1,10 +1,12 @@
 //! Each guard, with a test in which data would be lost without that guard.
 
 mod absence;
+mod ebs;
 mod every_guard;
 mod names_and_timeouts;
 mod newest_good;
 mod overlap;
+mod s3;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
