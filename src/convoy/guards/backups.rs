@@ -1,6 +1,7 @@
 //! Listing backups (guards 2 and 3), and finding the good ones among them.
 
 use super::{
+    belonging::Whose,
     ebs,
     known::{KnownBackup, find},
     observations::Observation,
@@ -127,8 +128,13 @@ impl Guards {
     }
 
     /// The backup that guard 2 protects: the newest of `backups` (newest first) that is complete
-    /// and can be inspected.
-    pub(super) async fn newest_good(&self, backups: &[Backup]) -> Result<Option<BackupUrl>> {
+    /// and can be inspected. What is found is remembered only of the volume that has the name now:
+    /// the backups of others say nothing about it.
+    pub(super) async fn newest_good(
+        &self,
+        backups: &[Backup],
+        whose: Whose,
+    ) -> Result<Option<BackupUrl>> {
         let Some(first) = backups.first() else { return Ok(None) };
         let known_backups = self.known_backups(first.volume())?;
         for backup in backups.iter().filter(|backup| backup.is_complete()) {
@@ -145,8 +151,11 @@ impl Guards {
                     let verified = self.capabilities().await?.inspects_data;
                     let mut memory = self.memory();
                     memory.good.push(url.clone());
-                    let (volume, inspected) = (backup.volume(), inspected.with_fields_of(backup));
-                    memory.observations.add_backup(volume, &url, &inspected, (false, verified));
+                    if whose == Whose::Own {
+                        let (volume, inspected) =
+                            (backup.volume(), inspected.with_fields_of(backup));
+                        memory.observations.add_backup(volume, &url, &inspected, (false, verified));
+                    }
                     return Ok(Some(url));
                 }
                 Ok(_) => {}
@@ -157,7 +166,9 @@ impl Guards {
                     ) =>
                 {
                     log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
-                    self.observe_if_broken(backup.volume(), &url, &error, false);
+                    if whose == Whose::Own {
+                        self.observe_if_broken(backup.volume(), &url, &error, false);
+                    }
                 }
                 Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
             }

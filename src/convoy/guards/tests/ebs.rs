@@ -69,7 +69,7 @@ async fn guard_2_at_ebs_a_newer_backup_that_ended_in_an_error_does_not_count() {
         let guards = guards(&daemon);
         let listed = guards.backups(&ebs(), Some(&name("vol1"))).await.unwrap();
         assert_eq!((listed[0].is_complete(), listed[1].is_complete()), (false, true));
-        let error = guards.delete_backup(&first, false).await.unwrap_err();
+        let error = guards.delete_backup(&first, Even::default()).await.unwrap_err();
         assert!(error.message.contains("newest good backup"), "{error}");
     }
 }
@@ -93,7 +93,7 @@ async fn what_is_known_of_an_ebs_backup_names_its_volume_and_the_time_of_its_sna
     let first = back_up(&made, "vol1").await;
     back_up(&made, "vol1").await;
     let inspected = guards(&daemon);
-    inspected.delete_backup(&first, false).await.unwrap();
+    inspected.delete_backup(&first, Even::default()).await.unwrap();
     for guards in [made, inspected] {
         let good = guards.observed().into_iter().find_map(|observation| match observation {
             Observation::BackupGood { volume, snapshot_time, .. } => Some((volume, snapshot_time)),

@@ -16,11 +16,11 @@ async fn guard_5_the_last_backup_on_s3_stays_while_another_volume_begins_with_it
         let bench = bench_with(driver, &["vol1", "vol10"]);
         let short = bench.back_up("vol1", &s3()).await.unwrap();
         let long = bench.back_up("vol10", &s3()).await.unwrap();
-        let error = bench.guards.delete_backup(&short, true).await.unwrap_err();
+        let error = bench.guards.delete_backup(&short, THE_NEWEST).await.unwrap_err();
         assert!(error.message.contains("\"vol10\""), "{error}");
         assert_eq!(bench.daemon.backup_names().len(), 2);
-        bench.guards.delete_backup(&long, true).await.unwrap();
-        bench.guards.delete_backup(&short, true).await.unwrap();
+        bench.guards.delete_backup(&long, THE_NEWEST).await.unwrap();
+        bench.guards.delete_backup(&short, THE_NEWEST).await.unwrap();
     }
 }
 
@@ -33,7 +33,7 @@ async fn guard_5_lets_go_what_convoy_deletes_without_touching_others() {
         let bench = bench_with(driver, &[short, long]);
         let last = bench.back_up(short, &s3()).await.unwrap();
         bench.back_up(long, &s3()).await.unwrap();
-        bench.guards.delete_backup(&last, true).await.unwrap();
+        bench.guards.delete_backup(&last, THE_NEWEST).await.unwrap();
     }
 }
 
@@ -46,14 +46,14 @@ async fn guard_3_nothing_is_deleted_by_a_list_that_convoy_has_cut() {
         bench.back_up(volume, &s3()).await.unwrap();
     }
     bench.daemon.store_backups(&s3(), "vol1", 998);
-    for even_the_newest in [false, true] {
-        let error = bench.guards.delete_backup(&old, even_the_newest).await.unwrap_err();
+    for even in [Even::default(), THE_NEWEST] {
+        let error = bench.guards.delete_backup(&old, even).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Guard);
         assert!(error.message.contains("has 1000 entries, where Convoy cuts lists"), "{error}");
     }
     // The list of another volume is whole, and so is every list in a folder.
-    bench.guards.delete_backup(&other, false).await.unwrap();
+    bench.guards.delete_backup(&other, Even::default()).await.unwrap();
     let in_folder = bench.back_up("vol2", &vfs()).await.unwrap();
     bench.daemon.store_backups(&vfs(), "vol2", 1000);
-    bench.guards.delete_backup(&in_folder, true).await.unwrap();
+    bench.guards.delete_backup(&in_folder, THE_NEWEST).await.unwrap();
 }
