@@ -38,7 +38,7 @@ use super::{
     Snapshot, Volume, identity, route,
 };
 use crate::error::{ErrorKind, Result};
-use answer::Used;
+use answer::{MountsInside, Used};
 pub(crate) use call::Deadlines;
 use call::{Call, pauses};
 use failure::{Failure, is_another_file, may_be_restarting};
@@ -222,6 +222,12 @@ impl Daemon for Client {
         let body = self.backup_fields(destination.as_str(), destination);
         let call = self.get(route::BACKUPS_USED, Some(body.into()), self.deadlines().listing);
         Ok(self.beyond_convoy::<Used>(call).await?.and_then(|answer| answer.used))
+    }
+
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        let body = json!({ "VolumeName": volume.as_str() });
+        let call = self.get(route::VOLUMES_MOUNTS, Some(body), self.deadlines().quick_read);
+        Ok(self.beyond_convoy::<MountsInside>(call).await?.and_then(|answer| answer.mounts))
     }
 
     async fn info(&self) -> Result<Info> {

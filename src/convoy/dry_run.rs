@@ -145,6 +145,14 @@ impl Daemon for DryRun {
         Ok(Capabilities { locks_destinations: true, ..self.daemon.capabilities().await? })
     }
 
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        // What was not made has no folder.
+        if self.pretended().volumes.contains_key(volume.as_str()) {
+            return Ok(Some(Vec::new()));
+        }
+        self.daemon.mounts_in_volume(volume).await
+    }
+
     async fn info(&self) -> Result<Info> {
         self.daemon.info().await
     }

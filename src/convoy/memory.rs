@@ -355,6 +355,10 @@ impl Daemon for MemoryDaemon {
         Ok(None)
     }
 
+    async fn mounts_in_volume(&self, _volume: &Name) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
     async fn info(&self) -> Result<Info> {
         let info = |ebs: bool| {
             let drivers = if ebs {

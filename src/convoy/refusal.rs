@@ -26,6 +26,17 @@ pub(crate) fn no_snapshot(name: &str) -> Error {
     missing(format!("cannot find volume for snapshot {name}"))
 }
 
+/// What to do about a mount in a volume that is to be deleted.
+pub(crate) const UNMOUNT_HINT: &str = "unmount it first, and keep it from being mounted again; what is mounted there is not the volume's, and would be deleted with it";
+
+/// The refusal to delete a volume with its files while something is mounted in it. Convoy has no
+/// words for that.
+pub(crate) fn mounted_inside(volume: &str, mounts: &[String]) -> Error {
+    let mounts = mounts.join("\", \"");
+    refused(format!("Cannot delete volume {volume}. Something is mounted in it, at \"{mounts}\""))
+        .with_hint(UNMOUNT_HINT)
+}
+
 pub(crate) fn no_folder(path: &str) -> Error {
     refused(format!("VFS path {path} doesn't exist or is not a directory"))
         .with_hint("make the folder first, or mount what should be there")

@@ -104,6 +104,14 @@ impl Daemon for BuiltinDaemon {
         })
     }
 
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        let volume = volume.to_string();
+        self.run("looking for mounts", move |operations| {
+            operations.mounts_in_volume(&volume).map(Some)
+        })
+        .await
+    }
+
     async fn info(&self) -> Result<Info> {
         self.operations.convoy_form().info()
     }

@@ -122,6 +122,14 @@ pub(super) struct Used {
     pub(super) used: Option<bool>,
 }
 
+/// The answer to `GET /volumes/mounts`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct MountsInside {
+    /// Null if the daemon can't tell.
+    pub(super) mounts: Option<Vec<String>>,
+}
+
 /// The URL of a new backup. The daemon answers `{"URL": ..}` or the bare URL.
 pub(super) fn backup_url(body: &[u8]) -> Result<BackupUrl> {
     #[derive(Deserialize)]

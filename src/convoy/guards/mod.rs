@@ -40,6 +40,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod volume_deletion;
 mod volumes;
 
 pub(crate) use backup_deletion::Even;

@@ -239,6 +239,9 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         ("the shop is shut", Some("come back"))
     );
 
+    let mounts = async |volume| client.mounts_in_volume(&Name::volume(volume).unwrap()).await;
+    assert_eq!(mounts("vol1").await.unwrap(), Some(vec!["/volumes/vol1/a b".to_owned()]));
+    assert_eq!(mounts("unknown").await.unwrap(), None);
     let urls = [1, 2, 3, 4].map(|number| {
         let url = format!("vfs:///backups?backup=backup-{number}&volume=vol1");
         BackupUrl::parse(&url).unwrap()
@@ -526,6 +529,9 @@ impl Daemon for Recorder {
             "s3://bucket@region/unknown" => Ok(None),
             _ => Err(Error::new(ErrorKind::Busy, "the shop is shut").with_hint("come back")),
         }
+    }
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        Ok((volume.as_str() != "unknown").then(|| vec![format!("/volumes/{volume}/a b")]))
     }
     async fn info(&self) -> Result<Info> {
         Err(Error::internal("not asked"))

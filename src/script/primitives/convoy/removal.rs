@@ -14,14 +14,8 @@ use crate::{
 pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     let guards = &run.host.guards;
     let volume = run.wait(guards.volume(name))?;
-    // The daemon would refuse to delete a mounted volume at the end, after its backups are gone.
-    if !volume.mount_point.is_empty() {
-        return Err(Error::guard(format!(
-            "the volume \"{name}\" is mounted at {}, so nothing of it was deleted",
-            volume.mount_point
-        ))
-        .with_hint("stop the containers that use it first, or unmount it with \"convoy umount\""));
-    }
+    // The daemon would refuse this at the end, after the backups are gone.
+    run.wait(guards.may_be_emptied(&volume))?;
     let kept = match all {
         true => None,
         false => {
