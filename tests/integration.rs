@@ -11,6 +11,7 @@ mod daemon_choice;
 mod daemon_transcripts;
 mod deletion;
 mod documents;
+mod ebs;
 mod examples;
 mod faults;
 mod faulty_daemon;

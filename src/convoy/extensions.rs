@@ -74,14 +74,20 @@ pub(crate) struct Capabilities {
     /// Whether the daemon itself keeps backups and deletions at one destination apart, and its work
     /// ends with its process.
     pub(crate) locks_destinations: bool,
+    /// Whether a list of backups on S3 is whole, however long it is.
+    pub(crate) lists_all: bool,
     /// Whether inspecting a backup looks at its data, and not only at its description.
     pub(crate) inspects_data: bool,
 }
 
 impl Capabilities {
     /// Convoy's capabilities, which require the most caution.
-    pub(crate) const CONVOY: Self =
-        Self { deletes_by_prefix: true, locks_destinations: false, inspects_data: false };
+    pub(crate) const CONVOY: Self = Self {
+        deletes_by_prefix: true,
+        locks_destinations: false,
+        lists_all: false,
+        inspects_data: false,
+    };
 }
 
 impl Default for Capabilities {

@@ -1,5 +1,6 @@
 //! Convoy's own words for its refusals, byte for byte: scripts and Docker's plugins match on them.
 
+use super::object_store::volume_folder;
 use crate::error::{Error, ErrorKind};
 
 /// A refusal in Convoy's words, with status 400.
@@ -44,20 +45,12 @@ pub(crate) fn no_folder(path: &str) -> Error {
 pub(crate) fn no_backup(volume: &str, backup: &str) -> Error {
     missing(format!(
         "cannot find {}/backups/backup_{backup}.cfg in objectstore",
-        volume_path(volume)
+        volume_folder(volume)
     ))
 }
 
 pub(crate) fn never_backed_up(volume: &str) -> Error {
-    missing(format!("cannot find {}/volume.cfg in objectstore", volume_path(volume)))
-}
-
-/// Where Convoy would keep the backups of a volume. Names shorter than four characters are padded
-/// with `!`.
-fn volume_path(volume: &str) -> String {
-    let padded: Vec<char> = format!("{volume:!<4}").chars().collect();
-    let part = |from: usize| padded[from..from + 2].iter().collect::<String>();
-    format!("convoy-objectstore/volumes/{}/{}/{volume}", part(0), part(2))
+    missing(format!("cannot find {}/volume.cfg in objectstore", volume_folder(volume)))
 }
 
 #[cfg(test)]
@@ -70,6 +63,6 @@ mod tests {
             no_backup("vol1", "backup-0").message,
             "cannot find convoy-objectstore/volumes/vo/l1/vol1/backups/backup_backup-0.cfg in objectstore"
         );
-        assert!(never_backed_up("ab").message.contains("/ab/!!/ab/volume.cfg"));
+        assert!(never_backed_up("ab").message.contains("/ab/!!/ab!!/volume.cfg"));
     }
 }

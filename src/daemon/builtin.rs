@@ -96,7 +96,12 @@ impl Daemon for BuiltinDaemon {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true })
+        Ok(Capabilities {
+            deletes_by_prefix: false,
+            locks_destinations: true,
+            lists_all: true,
+            inspects_data: true,
+        })
     }
 
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {

@@ -253,8 +253,12 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     assert_eq!((told.kind, told.hint.as_deref()), (ErrorKind::Repository, Some("look")));
     assert_eq!(inspected[2].as_ref().unwrap_err().kind, ErrorKind::NotFound);
 
-    let expected =
-        Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true };
+    let expected = Capabilities {
+        deletes_by_prefix: false,
+        locks_destinations: true,
+        lists_all: true,
+        inspects_data: true,
+    };
     for _ in 0..2 {
         assert_eq!(client.capabilities().await.unwrap(), expected);
     }
@@ -511,7 +515,12 @@ impl Daemon for Recorder {
     }
     async fn capabilities(&self) -> Result<Capabilities> {
         self.seen.lock().unwrap().push("capabilities".into());
-        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true })
+        Ok(Capabilities {
+            deletes_by_prefix: false,
+            locks_destinations: true,
+            lists_all: true,
+            inspects_data: true,
+        })
     }
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
         match destination.to_string().as_str() {

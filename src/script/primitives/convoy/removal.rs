@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Map};
 
 use super::destination::destination;
 use crate::{
-    convoy::{Backup, Name, Snapshot, Volume},
+    convoy::{Backup, Name, Snapshot, Volume, ebs},
     error::{Error, Result},
     script::running::RunningScript,
 };
@@ -113,11 +113,9 @@ impl<'a> Removal<'a> {
     }
 }
 
-/// Whether a snapshot is an EBS backup that is not deleted. Convoy forgets such a snapshot together
-/// with its volume, and Amazon keeps it.
+/// Whether a snapshot is an EBS backup that is not deleted, or Convoy's note of one that was.
+/// Convoy forgets both together with the volume, and Amazon keeps the backup.
 fn stays_as_a_backup(snapshot: &Snapshot, deleted: &[&str]) -> bool {
-    let Some(info) = &snapshot.driver_info else { return false };
-    let Some(id) = info.get("EBSSnapshotID") else { return false };
-    let is_there = info.get("State").is_none_or(|state| state != "removed");
-    is_there && !deleted.iter().any(|backup| backup.ends_with(&format!("/{id}")))
+    let is_deleted = |id| deleted.iter().any(|backup| backup.ends_with(&format!("/{id}")));
+    ebs::is_removed(snapshot) || ebs::id_at_amazon(snapshot).is_some_and(|id| !is_deleted(id))
 }
