@@ -1,4 +1,5 @@
-//! A daemon in memory, for tests of the code above the trait. It behaves like Convoy's vfs driver.
+//! A daemon in memory, for tests of the code above the trait. It behaves like Convoy's vfs driver,
+//! but inspecting a backup looks at its data, unless a test says otherwise.
 //! A test can make any call fail, or make it succeed and then time out.
 
 use std::{
@@ -41,6 +42,8 @@ struct State {
     first_created: HashMap<String, String>,
     counter: u64,
     time: i64,
+    /// Whether inspecting a backup does not look at its data, as with Convoy.
+    inspects_descriptions_only: bool,
     /// Whether the driver is EBS, where a snapshot is the backup and no list shows it.
     ebs: bool,
     /// The EBS snapshots whose volume was deleted. Amazon still has them, but no list shows them.
@@ -90,6 +93,11 @@ impl MemoryDaemon {
         daemon.lock().ebs = true;
         daemon.lock().volumes.values_mut().for_each(|volume| volume.driver = "ebs".into());
         daemon
+    }
+
+    /// Inspecting a backup no longer looks at its data, as with Convoy.
+    pub(crate) fn inspect_descriptions_only(&self) {
+        self.lock().inspects_descriptions_only = true;
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -243,7 +251,8 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        Ok(Capabilities::CONVOY)
+        let inspects_data = !self.lock().inspects_descriptions_only;
+        Ok(Capabilities { inspects_data, ..Capabilities::CONVOY })
     }
 
     async fn is_used(&self, _destination: &Destination) -> Result<Option<bool>> {

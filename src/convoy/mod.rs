@@ -16,6 +16,8 @@ pub(crate) mod guards;
 pub(crate) mod identity;
 #[cfg(test)]
 pub(crate) mod memory;
+#[cfg(test)]
+pub(crate) mod memory_look;
 mod model;
 pub(crate) mod names;
 pub(crate) mod refusal;

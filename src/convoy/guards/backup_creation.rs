@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
+    data_look::Seen,
+    good_backups::Good,
     overlap::finish_even_if_cancelled,
     pending::{Operation, is_made_from},
     run::Guards,
@@ -38,7 +40,6 @@ impl Guards {
             Ok(url) => {
                 memory.unproven.remove(&key);
                 memory.made.push((destination.clone(), url.clone()));
-                memory.good.push(url.clone());
             }
             Err(error) => {
                 memory.unproven.insert(key, error.to_string());
@@ -93,8 +94,11 @@ impl Guards {
             made => made?,
         };
         let proven = self.prove(&url, snapshot, volume, destination).await?;
-        let verified = self.capabilities().await?.inspects_data;
-        self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
+        let verified = self.verify(&url, volume).await?;
+        let mut memory = self.memory();
+        memory.good.push(Good { url: url.clone(), verified });
+        memory.observations.add_backup(volume, &url, &proven, (true, verified));
+        drop(memory);
         if self.locks.is_some() {
             self.remember(destination).await;
         }
@@ -129,12 +133,7 @@ impl Guards {
         volume: &str,
         destination: &Destination,
     ) -> Result<Backup> {
-        let not_good = |why: String| {
-            Err(Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
-                .with_hint(
-                    "nothing older was deleted; look into the daemon's log and back up again",
-                ))
-        };
+        let not_good = |why: String| Err(not_good(url, &why));
         loop {
             let backup = match self.daemon.backup(url).await {
                 Ok(backup) => backup,
@@ -168,6 +167,31 @@ impl Guards {
         }
     }
 
+    /// Guard 1: the data of a backup that was just made is there, where it can be seen. Returns
+    /// whether it was seen.
+    async fn verify(&self, url: &BackupUrl, volume: &str) -> Result<bool> {
+        // A dry run made nothing that could be seen.
+        if self.locks.is_none() {
+            return Ok(true);
+        }
+        match self.seen(url, None).await? {
+            Seen::Whole => Ok(true),
+            Seen::NotSeen(why) => {
+                if !std::mem::replace(&mut self.memory().said_not_seen, true) {
+                    log::info!(
+                        "the backups at {} are not verified, only their descriptions were read: {why}",
+                        url.destination()
+                    );
+                }
+                Ok(false)
+            }
+            Seen::Broken(why) => {
+                self.observe_broken(volume, url, why.clone());
+                Err(not_good(url, &why))
+            }
+        }
+    }
+
     async fn listed(
         &self,
         url: &BackupUrl,
@@ -178,6 +202,11 @@ impl Guards {
         let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
         backups.into_iter().find(|backup| backup.url().is_ok_and(|there| there.same_backup(url)))
     }
+}
+
+fn not_good(url: &BackupUrl, why: &str) -> Error {
+    Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
+        .with_hint("nothing older was deleted; look into the daemon's log and back up again")
 }
 
 /// Whether the daemon said neither yes nor no.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{
+    good_backups::Protection,
     observations::Observation,
     overlap::finish_even_if_cancelled,
     pending::Operation,
@@ -14,6 +15,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     locks::{Lock, Sharing},
 };
+
+const MAKE_A_NEWER: &str =
+    "make a newer one first, or say that even the newest may go (remove --all)";
+const VERIFY_A_NEWER: &str = "let this program read the destination, or restore a newer backup for a trial: that verifies it (docs/convoy.md)";
 
 impl Guards {
     /// Deletes a backup. The volume's newest good backup is deleted only with `even_the_newest`.
@@ -42,7 +47,7 @@ impl Guards {
         self.delete_at_the_daemon(url, &volume, &destination, lock).await?;
         let mut memory = self.memory();
         memory.made.retain(|(_, made)| !made.same_backup(url));
-        memory.good.retain(|good| !good.same_backup(url));
+        memory.good.retain(|good| !good.url.same_backup(url));
         memory.observations.add(Observation::BackupDeleted { volume, url: url.to_string() });
         Ok(())
     }
@@ -57,21 +62,27 @@ impl Guards {
         destination: &Destination,
         what: &str,
     ) -> Result<()> {
-        let Some(newest_good) = self.newest_good(siblings).await? else {
+        let protected = self.protected(siblings).await?;
+        let Some(newest_good) = protected.first() else {
             let why = format!("no good backup of the volume was found at {destination}");
             self.stop(why.clone());
             return Err(Error::guard(format!("{what} is not deleted: {why}")));
         };
-        if is_older(url, &newest_good, siblings) {
-            return Ok(());
-        }
-        let why = if newest_good.same_backup(url) {
-            "it is the volume's newest good backup"
-        } else {
-            "it is newer than the newest one that can be inspected"
+        let is_protected = protected.iter().find(|stays| stays.url.same_backup(url));
+        let (why, hint) = match is_protected.map(|stays| stays.why) {
+            Some(Protection::NewestGood) => ("it is the volume's newest good backup", MAKE_A_NEWER),
+            Some(Protection::NewestVerified) => (
+                "it is the volume's newest verified backup: the data of newer ones could not be looked at",
+                VERIFY_A_NEWER,
+            ),
+            Some(Protection::SecondNewest) => (
+                "it is one of the volume's newest two backups, and the data of none could be looked at",
+                VERIFY_A_NEWER,
+            ),
+            None if is_older(url, &newest_good.url, siblings) => return Ok(()),
+            None => ("it is newer than the newest one that can be inspected", MAKE_A_NEWER),
         };
-        Err(Error::guard(format!("{what} is not deleted: {why}"))
-            .with_hint("make a newer one first, or say that even the newest may go (remove --all)"))
+        Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(hint))
     }
 
     /// Guard 8: after a timeout, a backup that can't be found any more counts as deleted.

@@ -25,7 +25,9 @@ mod backup_creation;
 mod backup_deletion;
 mod backups;
 mod belonging;
+mod data_look;
 mod destinations;
+mod good_backups;
 mod known;
 mod observations;
 mod overlap;
@@ -37,6 +39,8 @@ mod snapshots;
 mod tests;
 mod volumes;
 
+pub(crate) use data_look::{DataLook, Depth, Seen};
+pub(crate) use good_backups::{Protected, Protection};
 pub(crate) use known::{Broken, KnownBackup, KnownBackups};
 pub(crate) use observations::Observation;
 pub(crate) use run::{Deletable, Guards};

@@ -1,6 +1,7 @@
 //! Each guard, with a test in which data would be lost without that guard.
 
 mod absence;
+mod data;
 mod every_guard;
 mod names_and_timeouts;
 mod newest_good;

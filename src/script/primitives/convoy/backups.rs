@@ -28,7 +28,7 @@ pub(crate) mod functions {
     pub(crate) fn backups(ctx: NativeCallContext) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
-            listed(run.wait(run.host.guards.backups(&at, None))?)
+            listed(run, run.wait(run.host.guards.backups(&at, None))?)
         })
     }
 
@@ -44,7 +44,8 @@ pub(crate) mod functions {
     pub(crate) fn backups_of(ctx: NativeCallContext, volume: Dynamic) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
-            listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
+            let volume = volume_or_all(&volume)?;
+            listed(run, run.wait(run.host.guards.backups(&at, volume.as_ref()))?)
         })
     }
 
@@ -63,7 +64,8 @@ pub(crate) mod functions {
     ) -> Returned<Array> {
         call(&ctx, |run| {
             let at = Destination::parse(destination)?;
-            listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
+            let volume = volume_or_all(&volume)?;
+            listed(run, run.wait(run.host.guards.backups(&at, volume.as_ref()))?)
         })
     }
 
@@ -84,7 +86,7 @@ pub(crate) mod functions {
                 let volume = guards.volume(&Name::volume(volume)?).await?;
                 guards.own_backups(&at, &volume).await
             })?;
-            listed(own)
+            listed(run, own)
         })
     }
 
@@ -105,7 +107,7 @@ pub(crate) mod functions {
                 let volume = guards.volume(&Name::volume(volume)?).await?;
                 guards.unclear_backups(&at, &volume).await
             })?;
-            listed(unclear)
+            listed(run, unclear)
         })
     }
 
@@ -122,7 +124,7 @@ pub(crate) mod functions {
             let at = destination(run, None)?;
             let groups =
                 run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
-            groups.into_iter().map(|group| Ok(listed(group)?.into())).collect()
+            groups.into_iter().map(|group| Ok(listed(run, group)?.into())).collect()
         })
     }
 
@@ -142,6 +144,39 @@ pub(crate) mod functions {
                 let volume = guards.volume(&Name::volume(volume)?).await?;
                 guards.safe_copy(at.as_ref(), &volume).await
             })?)
+        })
+    }
+
+    /// The backups at the configured destination that no deletion may take, of all volumes that have
+    /// or had this name: a map with the reason for each URL. Of each volume, the newest good backup
+    /// stays, and with Convoy, unless its data could be looked at, an older one. Fails with
+    /// `configuration` where no destination is configured, and with `daemon` where the destination
+    /// can't be listed.
+    ///
+    /// ```rhai
+    /// let staying = convoy::protected_backups("vol1");
+    /// let others = convoy::backups("vol1").filter(|backup| backup.BackupURL !in staying);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn protected_backups(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let guards = &run.host.guards;
+            run.wait(async {
+                let mut protected = Map::new();
+                for group in guards.backups_by_volume(&at, &Name::volume(volume)?).await? {
+                    for stays in guards.protected(&group).await? {
+                        let is_this = |backup: &&Backup| {
+                            backup.url().is_ok_and(|url| url.same_backup(&stays.url))
+                        };
+                        let listed =
+                            group.iter().find(is_this).map(|backup| backup.field("BackupURL"));
+                        let why = Dynamic::from(stays.why.words().to_owned());
+                        protected.insert(listed.unwrap_or_default().into(), why);
+                    }
+                }
+                Ok(protected)
+            })
         })
     }
 
@@ -227,12 +262,19 @@ fn volume_or_all(volume: &Dynamic) -> Result<Option<Name>> {
     if volume.is_unit() { Ok(None) } else { Name::volume(&string(volume, "volume")?).map(Some) }
 }
 
-fn listed(backups: Vec<Backup>) -> Result<Array> {
+/// The backups as scripts get them. If the daemon does not look at the data of backups, `Verified`
+/// tells whether this program did.
+fn listed(run: &RunningScript, backups: Vec<Backup>) -> Result<Array> {
+    let backups = run.wait(run.host.guards.with_verified(backups))?;
     backups.into_iter().map(to_script).collect()
 }
 
 fn back_up(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
     let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
-    Ok(Map::from_iter([("URL".into(), url.to_string().into())]))
+    let mut made = Map::from_iter([("URL".into(), url.to_string().into())]);
+    if !run.host.guards.is_verified(&url) {
+        made.insert("Verified".into(), false.into());
+    }
+    Ok(made)
 }
