@@ -30,7 +30,7 @@ use crate::{
     text::counted,
 };
 use freshness::FreshnessWatch;
-pub(crate) use presence::{followed, is_served, listens_at};
+pub(crate) use presence::{is_served, listens_at};
 use program::Program;
 use runner::CrontabRunner;
 use state::ServeState;

@@ -20,7 +20,7 @@ use crate::{
     output::{Cell, Column, age, moment, table},
     progress,
     runs::Store,
-    schedule::{CrontabEntry, Source},
+    schedule::{self, CrontabEntry, Source},
     status::{self, DaemonLook, Known, Looked, Report, State, VolumeStatus},
     suggest::did_you_mean_or,
     text::{Style, counted, escape, styled},
@@ -71,7 +71,7 @@ pub(super) async fn status(
     }
     let here = source.to_string();
     let followed =
-        serve::followed(config).filter(|followed| served == Some(true) && *followed != here);
+        schedule::followed(config).filter(|followed| served == Some(true) && *followed != here);
     let report = status::report(&status::Sources {
         config,
         paused: &serve::paused(config),

@@ -11,6 +11,7 @@
 mod board;
 pub(crate) mod crontab;
 mod due;
+mod followed;
 mod runner;
 pub(crate) mod scheduler;
 pub(crate) mod source;
@@ -22,6 +23,7 @@ mod writer;
 
 pub(crate) use crontab::{Checked, Crontab, CrontabEntry, Surroundings};
 pub(crate) use due::{Before, Due, EntryStatus};
+pub(crate) use followed::{followed, remember_followed};
 pub(crate) use runner::{MissedTick, RecordBegin, RunEnd, Runner, StartReply, StartedRun};
 pub(crate) use scheduler::{Options, Scheduler};
 pub(crate) use source::Source;

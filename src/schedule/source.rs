@@ -1,5 +1,6 @@
 //! Finds the crontab in force: the file of `BKUP_CRONTAB`, else `/etc/convoy-backups/crontab` if
-//! that exists, else the built-in crontab.
+//! that exists, else the built-in crontab. A file that `serve` followed before and that is gone
+//! stays the crontab in force, with an error: another schedule would save other things, or nothing.
 
 use std::{
     fmt,
@@ -7,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::crontab::{self, Checked, Crontab, Surroundings};
+use super::{
+    crontab::{self, Checked, Crontab, Surroundings},
+    followed::followed,
+};
 use crate::{
     config::Config,
     error::{Error, Result},
@@ -55,7 +59,7 @@ impl Source {
                     if matches!(
                         error.kind(),
                         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                    ) =>
+                    ) && followed(config).is_none_or(|before| Path::new(&before) != usual) =>
                 {
                     Self::BuiltIn
                 }
@@ -127,7 +131,7 @@ fn read(path: &Path) -> Result<String> {
         let wrong = wrong(format!("can't be read: {error}"));
         match error.kind() {
             std::io::ErrorKind::NotFound => wrong.with_hint(
-                "\"convoy-backups crontab show --default\" prints one to begin with; BKUP_CRONTAB names the file",
+                format!("put it back; BKUP_CRONTAB names another file; to begin with the built-in one: convoy-backups crontab show --default > {shown}"),
             ),
             std::io::ErrorKind::PermissionDenied => wrong.with_hint("let this user read it, and enter its folder"),
             _ => wrong,
@@ -167,6 +171,7 @@ mod tests {
     use std::{ffi::OsString, fs};
 
     use super::*;
+    use crate::schedule::remember_followed;
 
     fn config(variables: &[(&str, &str)]) -> Config {
         let all = variables
@@ -189,6 +194,20 @@ mod tests {
             Source::File("/no/such".into()),
             "a named one is not replaced by another"
         );
+    }
+
+    #[test]
+    fn a_crontab_that_vanished_while_serve_was_down_is_not_replaced_by_the_built_in_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let usual = folder.path().join("crontab");
+        let config = config(&[("BKUP_DATA_DIR", folder.path().to_str().unwrap())]);
+        remember_followed(&config, &Source::BuiltIn.to_string()).unwrap();
+        assert_eq!(Source::find_beside(&config, &usual), Source::BuiltIn);
+        let file = Source::File(usual.clone());
+        remember_followed(&config, &file.to_string()).unwrap();
+        assert_eq!(Source::find_beside(&config, &usual), file);
+        let error = file.text().unwrap_err();
+        assert!(error.hint.unwrap().contains("show --default >"), "what settles it");
     }
 
     #[test]

@@ -7,10 +7,9 @@ use crate::{
     config::Config,
     error::{Error, ErrorKind, Result},
     locks::{Lock, Locks, Sharing},
+    schedule::remember_followed,
 };
 
-/// The file that names the crontab that is followed.
-const FOLLOWED_FILE: &str = "serve.crontab";
 /// The lock by which other processes see that `serve` runs.
 const LOCK_NAME: &str = "serve";
 
@@ -38,8 +37,8 @@ pub(super) async fn lock_data_folder(config: &Config) -> Result<Lock> {
 /// Writes the signs that `serve` runs, with the address at which it listens, and that it follows
 /// this crontab. `status` does without a sign that can't be written.
 pub(super) fn announce(config: &Config, crontab: &str, address: String) {
-    if let Err(error) = std::fs::write(config.data_dir.join(FOLLOWED_FILE), crontab) {
-        log::debug!("\"status\" will not know which crontab is followed: {error}");
+    if let Err(error) = remember_followed(config, crontab) {
+        log::warn!("the next start will not know which crontab was followed: {error}");
     }
     if let Err(error) = std::fs::write(running_sign(config), address) {
         log::warn!("\"status\" will not know that serve was killed, should it be: {error}");
@@ -61,11 +60,6 @@ pub(crate) async fn is_served(config: &Config) -> Option<bool> {
             .await
             .is_err_and(|error| error.kind == ErrorKind::Busy);
     if held || !was_there { Some(held) } else { None }
-}
-
-/// The crontab that `serve` follows, or followed last, in words for people.
-pub(crate) fn followed(config: &Config) -> Option<String> {
-    std::fs::read_to_string(config.data_dir.join(FOLLOWED_FILE)).ok()
 }
 
 /// The address of the `serve` of this data folder, such as `http://0.0.0.0:3000`; `None` if it does

@@ -1,0 +1,23 @@
+//! The crontab that `serve` follows, or followed last: a file in the data folder remembers it, for
+//! the next start and for other processes.
+
+use std::fs;
+
+use crate::{config::Config, error::Result, files};
+
+const FILE: &str = "serve.crontab";
+
+/// The crontab that `serve` follows, or followed last, in words for people: a path, or that it is
+/// the built-in one.
+pub(crate) fn followed(config: &Config) -> Option<String> {
+    fs::read_to_string(config.data_dir.join(FILE)).ok()
+}
+
+/// Remembers that `serve` follows this crontab.
+///
+/// # Errors
+/// If the data folder can't be written.
+pub(crate) fn remember_followed(config: &Config, crontab: &str) -> Result<()> {
+    let path = config.data_dir.join(FILE);
+    files::write_whole(&path, crontab.as_bytes()).map_err(|error| files::write_error(&path, &error))
+}
