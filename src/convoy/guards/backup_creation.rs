@@ -5,8 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    data_look::Seen,
-    good_backups::Good,
+    data_look::{Good, Seen},
     overlap::finish_even_if_cancelled,
     pending::{Operation, is_made_from},
     run::Guards,

@@ -25,6 +25,14 @@ pub(crate) enum Depth {
     Thorough,
 }
 
+/// A good backup: its description was inspected, and its data is not known to be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Good {
+    pub(super) url: BackupUrl,
+    /// Whether its data was looked at, and not only its description.
+    pub(super) verified: bool,
+}
+
 /// Looks at the data of backups where their destination can be seen from this process.
 #[async_trait]
 pub(crate) trait DataLook: Send + Sync + std::fmt::Debug {

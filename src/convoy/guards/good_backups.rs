@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
-    data_look::{Depth, Seen},
+    data_look::{Depth, Good, Seen},
     known::{KnownBackup, find},
     observations::Observation,
     run::Guards,
@@ -12,20 +12,6 @@ use crate::{
     convoy::{Backup, BackupUrl},
     error::{Error, ErrorKind, Result},
 };
-
-/// A good backup: its description was inspected, and its data is not known to be missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Good {
-    pub(super) url: BackupUrl,
-    /// Whether its data was looked at, and not only its description.
-    pub(super) verified: bool,
-}
-
-impl Good {
-    fn protected(self, why: Protection) -> Protected {
-        Protected { url: self.url, why }
-    }
-}
 
 /// A backup that guard 2 protects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +29,12 @@ pub(crate) enum Protection {
     NewestVerified,
     /// No backup is verified, and this is the newest good one but one.
     SecondNewest,
+}
+
+impl Good {
+    fn protected(self, why: Protection) -> Protected {
+        Protected { url: self.url, why }
+    }
 }
 
 impl Protection {

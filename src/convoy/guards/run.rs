@@ -8,8 +8,7 @@ use std::{
 };
 
 use super::{
-    data_look::DataLook,
-    good_backups::Good,
+    data_look::{DataLook, Good},
     known::KnownBackups,
     observations::{Observation, Observations},
 };
