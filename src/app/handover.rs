@@ -136,6 +136,7 @@ forward! {
     Write delete_snapshot(name: &Name) -> ();
     Read backups(destination: &Destination, volume: Option<&Name>) -> Vec<Backup>;
     Read backup(url: &BackupUrl) -> Backup;
+    Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
     Write delete_backup(url: &BackupUrl) -> ();
 }

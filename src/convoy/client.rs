@@ -13,6 +13,7 @@ mod exchange;
 mod failure;
 #[cfg(test)]
 mod fault_tests;
+mod inspection;
 #[cfg(test)]
 mod transcript_tests;
 
@@ -306,6 +307,13 @@ impl Daemon for Client {
         let body = self.backup_fields(url);
         let call = self.get("/backups/inspect", Some(body.into()), self.deadlines().quick_read);
         Ok(self.json::<Backup>(call).await?.with_url(url))
+    }
+
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        match self.inspect_at_once(urls).await? {
+            Some(inspected) => Ok(inspected),
+            None => self.inspect_one_by_one(urls).await,
+        }
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

@@ -86,6 +86,14 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `GET /backups/inspect`: one backup.
     async fn backup(&self, url: &BackupUrl) -> Result<Backup>;
 
+    /// Inspects many backups, and loads only once what they share. The answers are those for the
+    /// first of `urls`, in their order, and at least one: where the backups are large, ask again
+    /// for the rest. The outer error is about none of them: the destination can't be read at all.
+    ///
+    /// Our server answers `GET /backups/inspected`. Convoy has no such route, so each is inspected
+    /// by a call of its own.
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>>;
+
     /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;
 

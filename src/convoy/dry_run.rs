@@ -104,6 +104,18 @@ impl Pretended {
         }
     }
 
+    /// A backup that exists, or does not exist any more, in the plan only.
+    fn backup(&self, url: &BackupUrl) -> Option<Result<Backup>> {
+        if self.deleted_backups.iter().any(|deleted| deleted.same_backup(url)) {
+            return Some(Err(not_found(
+                format!("cannot find {} in objectstore", url.backup()),
+                400,
+            )));
+        }
+        let is_it = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        self.backups.iter().map(|(_, backup)| backup).find(|backup| is_it(backup)).cloned().map(Ok)
+    }
+
     fn has_deleted(&self, backup: &Backup) -> bool {
         backup
             .url()
@@ -310,20 +322,21 @@ impl Daemon for DryRun {
     }
 
     async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
-        {
-            let pretended = self.pretended();
-            if pretended.deleted_backups.iter().any(|deleted| deleted.same_backup(url)) {
-                return Err(not_found(format!("cannot find {} in objectstore", url.backup()), 400));
-            }
-            let made = pretended
-                .backups
-                .iter()
-                .find(|(_, backup)| backup.url().is_ok_and(|there| there.same_backup(url)));
-            if let Some((_, backup)) = made {
-                return Ok(backup.clone());
-            }
+        let pretended = self.pretended().backup(url);
+        match pretended {
+            Some(backup) => backup,
+            None => self.daemon.backup(url).await,
         }
-        self.daemon.backup(url).await
+    }
+
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        let Some(first) = urls.first() else { return Ok(Vec::new()) };
+        if let Some(backup) = self.pretended().backup(first) {
+            return Ok(vec![backup]);
+        }
+        let is_real = |url: &&BackupUrl| self.pretended().backup(url).is_none();
+        let real: Vec<_> = urls.iter().take_while(is_real).cloned().collect();
+        self.daemon.inspect_backups(&real).await
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

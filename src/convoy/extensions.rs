@@ -19,9 +19,11 @@ pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";
     /// Whether a destination holds anything.
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
+    /// Inspects many backups at once.
+    pub(crate) const BACKUPS_INSPECTED: &str = "/backups/inspected";
     /// All of them: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const ALL: [&str; 2] = [CAPABILITIES, BACKUPS_USED];
+    pub(crate) const ALL: [&str; 3] = [CAPABILITIES, BACKUPS_USED, BACKUPS_INSPECTED];
 }
 
 /// What a daemon does beyond Convoy's API.

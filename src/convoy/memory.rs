@@ -441,6 +441,14 @@ impl Daemon for MemoryDaemon {
         self.call("backup", url.backup(), act, || Backup::new(BTreeMap::new()))
     }
 
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        let mut inspected = Vec::new();
+        for url in urls {
+            inspected.push(self.backup(url).await);
+        }
+        Ok(inspected)
+    }
+
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let act = |state: &mut State| {
             let snapshot = state.snapshot(snapshot.as_str())?;

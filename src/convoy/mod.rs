@@ -14,6 +14,7 @@ pub(crate) mod dry_run;
 mod extensions;
 pub(crate) mod guards;
 pub(crate) mod identity;
+mod inspected;
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{Capabilities, HINT, KIND, VOLUME_ID, route};
+pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::Name;
 pub use time::ApiTime;

@@ -15,12 +15,13 @@
 //! new backup is checked, and completed if needed, before it becomes visible.
 //!
 //! From the lowest file up: what a backup's tags say ([`record`]), which backups a repository has
-//! ([`catalogue`]), the proof that a backup is whole ([`prove`]), and the repository of one
-//! destination with its locks ([`destination`]). The operations [`inspect`], [`create`],
+//! ([`catalogue`]), what of them could not be read ([`damage`]), the proof that a backup is whole
+//! ([`prove`]), and the repository of one destination with its locks ([`destination`]). The operations [`inspect`], [`create`],
 //! [`restore`] and [`delete`] use these. [`destinations`] finds the repository of a destination.
 
 mod catalogue;
 mod create;
+mod damage;
 mod delete;
 mod destination;
 mod destinations;

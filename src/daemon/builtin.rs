@@ -186,6 +186,21 @@ impl Daemon for BuiltinDaemon {
         .await
     }
 
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        let Some(destination) = urls.first().map(BackupUrl::destination) else {
+            return Ok(Vec::new());
+        };
+        let is_there = |url: &&BackupUrl| url.destination().key() == destination.key();
+        let urls: Vec<_> = urls.iter().take_while(is_there).cloned().collect();
+        self.run("inspecting the backups", move |operations| {
+            let repository = operations.destinations().at(&destination)?;
+            let stored = urls.iter().map(|url| StoredUrl::of(url, &destination));
+            let zone = operations.convoy_form().zone;
+            repository.inspect_all(&stored.collect::<Result<Vec<_>>>()?, &zone)
+        })
+        .await
+    }
+
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let (snapshot, destination) = (snapshot.to_string(), destination.clone());
         self.run("making the backup", move |operations| {

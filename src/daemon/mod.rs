@@ -8,6 +8,7 @@
 //! state/<name>.json the state of a volume and its snapshots; always replaced as a whole
 //! repository/       the restic-format repository of the snapshots
 //! repository.key    its key, for the owner only; the volumes beside it are not encrypted either
+//! damaged/          pieces of files that a restore could not read, one file a destination
 //! pruned            its modification time tells when unused space was last freed
 //! volumes/.staging/ volumes that are being restored or removed
 //! ```

@@ -116,6 +116,11 @@ impl Root {
         self.volumes().join(".staging")
     }
 
+    /// The file with the pieces at this destination that could not be read.
+    pub(super) fn damage(&self, destination: &str) -> PathBuf {
+        self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))
+    }
+
     pub(super) fn repository(&self) -> PathBuf {
         self.path.join("repository")
     }

@@ -316,11 +316,21 @@ async fn a_convoy_without_our_routes_is_taken_as_convoy_is() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Faulty::start(folder.path())
         .answer("GET /v1/capabilities", Answer::Raw(bytes(&no_such_route.response)))
-        .answer("GET /v1/backups/used", Answer::Raw(bytes(&no_such_route.response)));
+        .answer("GET /v1/backups/used", Answer::Raw(bytes(&no_such_route.response)))
+        .answer("GET /v1/backups/inspected", Answer::Raw(bytes(&no_such_route.response)))
+        .answer("GET /v1/backups/inspect", Answer::json(r#"{"BackupName":"backup-1"}"#))
+        .answer("GET /v1/backups/inspect", Answer::Text(400, "AccessDenied\n".into()));
     let client = client(&daemon);
     assert_eq!(client.capabilities().await.unwrap(), Capabilities::CONVOY);
     let bucket = Destination::parse("s3://bucket@region/path").unwrap();
     assert_eq!(client.is_used(&bucket).await.unwrap(), None);
+    let urls = [1, 2].map(|number| {
+        let url = format!("s3://bucket@region/path?backup=backup-{number}&volume=vol1");
+        BackupUrl::parse(&url).unwrap()
+    });
+    let inspected = client.inspect_backups(&urls).await.unwrap();
+    assert_eq!(inspected[0].as_ref().unwrap().field("BackupName"), "backup-1");
+    assert_eq!(inspected[1].as_ref().unwrap_err().message, "AccessDenied");
 }
 
 #[tokio::test]

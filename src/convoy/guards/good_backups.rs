@@ -123,6 +123,17 @@ impl Guards {
         Ok(marked)
     }
 
+    /// What earlier runs learned of this volume's backups. Without a memory, nothing.
+    ///
+    /// # Errors
+    /// If the memory can't be read. The run then deletes nothing more.
+    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
+        let Some(known) = &self.known else { return Ok(Vec::new()) };
+        known
+            .of_volume(&self.identity(), volume)
+            .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
+    }
+
     fn known_of(&self, backups: &[Backup]) -> Result<Vec<KnownBackup>> {
         backups.first().map_or(Ok(Vec::new()), |backup| self.known_backups(backup.volume()))
     }

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::run::Guards;
 use crate::{convoy::BackupUrl, error::Result};
 
 /// A backup that an earlier run made, inspected or restored.
@@ -53,19 +52,6 @@ pub(crate) trait KnownBackups: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// If the memory can't be read. A memory that was never written is empty.
     fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>>;
-}
-
-impl Guards {
-    /// What earlier runs learned of this volume's backups. Without a memory, nothing.
-    ///
-    /// # Errors
-    /// If the memory can't be read. The run then deletes nothing more.
-    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
-        let Some(known) = &self.known else { return Ok(Vec::new()) };
-        known
-            .of_volume(&self.identity(), volume)
-            .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
-    }
 }
 
 /// What is known of this backup.

@@ -115,6 +115,7 @@ impl Guards {
         let _destination = self.lock_destination(&url.destination(), Sharing::Shared).await?;
         let backup = self.backup(url).await.map_err(|error| {
             if error.kind != ErrorKind::NotFound {
+                self.observe_if_broken(url.volume().unwrap_or_default(), url, &error, false);
                 return error.context(format_args!("cannot restore \"{url}\""));
             }
             log::debug!("the daemon's words: {error}");

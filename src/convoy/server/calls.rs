@@ -8,7 +8,9 @@ use std::{
 
 use super::{go_json, request::Fields};
 use crate::{
-    convoy::{Backup, BackupUrl, Daemon, Destination, Name, NewVolume, Snapshot, Volume},
+    convoy::{
+        Backup, BackupUrl, Daemon, Destination, Inspected, Name, NewVolume, Snapshot, Volume,
+    },
     error::{Error, Result},
 };
 
@@ -115,6 +117,13 @@ pub(super) async fn delete_backup(daemon: &dyn Daemon, fields: &Fields) -> Resul
 pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let used = daemon.is_used(&destination(fields.text("URL")?)?).await?;
     go_json::to_string(&BTreeMap::from([("Used", used)]))
+}
+
+/// Not Convoy's: what many backups are, in the order of their URLs.
+pub(super) async fn inspect_backups(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let urls: Vec<_> = fields.texts("URLs")?.into_iter().map(backup_url).collect::<Result<_>>()?;
+    let inspected = daemon.inspect_backups(&urls).await?;
+    go_json::to_string(&inspected.into_iter().map(Inspected::from).collect::<Vec<_>>())
 }
 
 fn nothing(done: Result<()>) -> Result<String> {

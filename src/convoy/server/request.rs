@@ -75,6 +75,21 @@ impl Fields {
         })
     }
 
+    /// A list of texts; empty if the field is missing.
+    ///
+    /// # Errors
+    /// A usage error for another type.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<&str>> {
+        let wrong = || wrong_type(name, "a list of strings");
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => {
+                values.iter().map(|value| value.as_str().ok_or_else(wrong)).collect()
+            }
+            Some(_) => Err(wrong()),
+        }
+    }
+
     /// An object inside this one.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::{
         Snapshot, Volume,
         client::{Client, ClientOptions, Deadlines},
         memory::{Fault, MemoryDaemon},
+        refusal::no_backup,
     },
     error::ErrorKind,
     support::{
@@ -237,6 +238,17 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         (error.message.as_str(), error.hint.as_deref()),
         ("the shop is shut", Some("come back"))
     );
+
+    let urls = [1, 2, 3, 4].map(|number| {
+        let url = format!("vfs:///backups?backup=backup-{number}&volume=vol1");
+        BackupUrl::parse(&url).unwrap()
+    });
+    let inspected = client.inspect_backups(&urls).await.unwrap();
+    assert_eq!(inspected.len(), 3, "the rest is asked for later");
+    assert!(inspected[0].as_ref().unwrap().url().unwrap().same_backup(&urls[0]));
+    let told = inspected[1].as_ref().unwrap_err();
+    assert_eq!((told.kind, told.hint.as_deref()), (ErrorKind::Repository, Some("look")));
+    assert_eq!(inspected[2].as_ref().unwrap_err().kind, ErrorKind::NotFound);
 
     let expected =
         Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true };
@@ -556,6 +568,12 @@ impl Daemon for Recorder {
     }
     async fn backup(&self, _url: &BackupUrl) -> Result<Backup> {
         Err(Error::internal("not asked"))
+    }
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        let broken = Error::new(ErrorKind::Repository, "a pack is missing").with_hint("look");
+        let good = |url| Ok(Backup::new(std::collections::BTreeMap::new()).with_url(url));
+        let all = [good(&urls[0]), Err(broken), Err(no_backup("vol1", "backup-3"))];
+        Ok(all.into_iter().take(urls.len()).collect())
     }
     async fn create_backup(
         &self,

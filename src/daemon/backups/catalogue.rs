@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// A backup in a repository.
+#[derive(Clone)]
 pub(super) struct StoredBackup {
     pub(super) record: Record,
     pub(super) id: SnapshotId,
@@ -74,7 +75,7 @@ impl Catalogue {
         repository: &OpenRepository,
         url: &StoredUrl<'_>,
     ) -> Result<StoredBackup> {
-        find(self.all(repository)?, url)
+        find(&self.all(repository)?, url)
     }
 
     /// One backup, for an inspection or a restore. Other backups that can't be read do not matter.
@@ -86,10 +87,26 @@ impl Catalogue {
         repository: &OpenRepository,
         url: &StoredUrl<'_>,
     ) -> Result<StoredBackup> {
-        match self.all(repository) {
-            Ok(backups) => find(backups, url),
-            Err(error) => find(self.readable(repository)?, url).map_err(|_| error),
-        }
+        let found = self.find_all_readable(repository, std::slice::from_ref(url))?.pop();
+        found.unwrap_or_else(|| Err(no_backup(url.volume, url.backup)))
+    }
+
+    /// As [`Catalogue::find_readable`], for many backups.
+    ///
+    /// # Errors
+    /// If no backup at all can be read.
+    pub(super) fn find_all_readable(
+        &self,
+        repository: &OpenRepository,
+        urls: &[StoredUrl<'_>],
+    ) -> Result<Vec<Result<StoredBackup>>> {
+        let (backups, unlisted) = match self.all(repository) {
+            Ok(backups) => (backups, None),
+            Err(error) => (self.readable(repository)?, Some(error)),
+        };
+        // The file of a backup that is not found may be the one that can't be read.
+        let find = |url| find(&backups, url).map_err(|absent| unlisted.clone().unwrap_or(absent));
+        Ok(urls.iter().map(find).collect())
     }
 
     /// The backups that can be read, with a warning for each that can't.
@@ -125,9 +142,9 @@ impl Catalogue {
     }
 }
 
-fn find(backups: Vec<StoredBackup>, url: &StoredUrl<'_>) -> Result<StoredBackup> {
-    let is_it = |found: &StoredBackup| {
+fn find(backups: &[StoredBackup], url: &StoredUrl<'_>) -> Result<StoredBackup> {
+    let is_it = |found: &&StoredBackup| {
         found.record.backup == url.backup && found.record.volume == url.volume
     };
-    backups.into_iter().find(is_it).ok_or_else(|| no_backup(url.volume, url.backup))
+    backups.iter().find(is_it).cloned().ok_or_else(|| no_backup(url.volume, url.backup))
 }

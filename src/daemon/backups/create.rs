@@ -89,6 +89,6 @@ impl DestinationRepository {
             })
         })?;
         into.forget_index();
-        guarded("checking the backup", || prove(into, file.tree))
+        guarded("checking the backup", || prove(into, &self.damage, file.tree))
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{catalogue::Catalogue, lock_file::lock_file};
+use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file};
 use crate::{
     convoy::refusal::refused,
     daemon::{
@@ -44,6 +44,7 @@ pub(in crate::daemon) struct DestinationRepository {
     writing: Mutex<()>,
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
+    pub(super) damage: Damage,
 }
 
 impl DestinationRepository {
@@ -52,10 +53,12 @@ impl DestinationRepository {
         root: Root,
         access: Access,
         lock_timeout: Duration,
+        damage: Damage,
     ) -> Self {
         Self {
             location,
             root,
+            damage,
             access,
             lock_timeout,
             gate: RwLock::default(),

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::destination::{DestinationRepository, Location};
+use super::{
+    damage::Damage,
+    destination::{DestinationRepository, Location},
+};
 use crate::{
     convoy::{
         Destination,
@@ -80,6 +83,7 @@ impl Destinations {
             self.root.clone(),
             self.access.clone(),
             self.lock_timeout,
+            Damage::in_file(self.root.damage(&key)),
         );
         Ok(lock(&self.known).entry(key).or_insert_with(|| Arc::new(repository)).clone())
     }

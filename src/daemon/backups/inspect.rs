@@ -1,15 +1,15 @@
-//! Listing all backups, and inspecting one.
+//! Listing all backups, and inspecting some.
 
 use jiff::tz::TimeZone;
 
-use super::{destination::DestinationRepository, prove::prove, record::StoredUrl};
+use super::{destination::DestinationRepository, prove::prove_all, record::StoredUrl};
 use crate::{
     convoy::{
         Backup, Destination, Name,
         refusal::{never_backed_up, no_backup},
     },
     daemon::repository::guarded,
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 impl DestinationRepository {
@@ -39,7 +39,7 @@ impl DestinationRepository {
         }
     }
 
-    /// One backup, after [`prove`] has proven that it is whole.
+    /// One backup, after [`prove_all`] has proven that it is whole.
     ///
     /// # Errors
     /// If there is no such backup, or if some of its data is missing.
@@ -48,21 +48,54 @@ impl DestinationRepository {
         url: &StoredUrl<'_>,
         zone: &TimeZone,
     ) -> Result<Backup> {
-        let repository = self.existing()?.ok_or_else(|| no_backup(url.volume, url.backup))?;
-        let found = self.catalogue.find_readable(&repository, url)?;
+        let inspected = self.inspect_all(std::slice::from_ref(url), zone);
+        match inspected.map_err(|error| refusal_of(url, error))?.pop() {
+            Some(inspected) => inspected,
+            None => Err(no_backup(url.volume, url.backup)),
+        }
+    }
+
+    /// The first of these backups, at least one, after [`prove_all`] has proven which are whole.
+    ///
+    /// # Errors
+    /// If the repository can't be read, or if it can't be determined what is missing.
+    pub(in crate::daemon) fn inspect_all(
+        &self,
+        urls: &[StoredUrl<'_>],
+        zone: &TimeZone,
+    ) -> Result<Vec<Result<Backup>>> {
+        let absent = |url: &StoredUrl<'_>| Err(no_backup(url.volume, url.backup));
+        let Some(repository) = self.existing()? else {
+            return Ok(urls.iter().map(absent).collect());
+        };
+        let found = self.catalogue.find_all_readable(&repository, urls)?;
         let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
         repository.forget_index();
-        guarded("checking the backup", || prove(&repository, found.tree)).map_err(|error| {
-            let verdict = match error.kind {
-                ErrorKind::Repository => "is not good",
-                _ => "can't be looked at",
-            };
-            error.context(format!(
-                "backup \"{}\" of volume \"{}\" {verdict}",
-                url.backup, url.volume
-            ))
-        })?;
-        Ok(found.record.backup(url.destination, zone))
+        let trees: Vec<_> = found.iter().flatten().map(|backup| backup.tree).collect();
+        let proven =
+            guarded("checking the backups", || prove_all(&repository, &self.damage, &trees))?;
+        let mut proven = proven.into_iter();
+        let mut inspected = Vec::new();
+        for (url, found) in urls.iter().zip(found) {
+            inspected.push(match found {
+                Err(error) => Err(error),
+                Ok(found) => match proven.next() {
+                    Some(Ok(())) => Ok(found.record.backup(url.destination, zone)),
+                    Some(Err(error)) => Err(refusal_of(url, error)),
+                    None => break,
+                },
+            });
+        }
+        Ok(inspected)
     }
+}
+
+/// Names the backup in the reason why it can't be inspected.
+fn refusal_of(url: &StoredUrl<'_>, error: Error) -> Error {
+    let verdict = match error.kind {
+        ErrorKind::Repository => "is not good",
+        _ => "can't be looked at",
+    };
+    error.context(format!("backup \"{}\" of volume \"{}\" {verdict}", url.backup, url.volume))
 }

@@ -1,53 +1,176 @@
-//! The proof that a backup is whole, without reading the content of its files. The proof reads the
-//! backup's folders, finds every piece in the index, and checks that the packs with these pieces
-//! exist and have the right sizes.
+//! The proof that backups are whole, without reading the content of their files. The proof reads
+//! the backups' folders, finds every piece in the index, and checks that the packs with these
+//! pieces exist and have the right sizes. A piece that a restore could not read ([`damage`]) is
+//! not whole either.
+//!
+//! Backups have most of their folders and packs in common, so many are proven at once: each folder
+//! is read once, and what is wrong with it is wrong with every backup that has it.
+//!
+//! [`damage`]: super::damage
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
 
 use rustic_core::{
-    RusticError, TreeId,
+    DataId, RusticError, TreeId,
     repofile::{IndexFile, NodeType, PackId},
 };
 
+use super::damage::Damage;
 use crate::{
-    daemon::repository::OpenRepository,
+    convoy::INSPECTION_TIME,
+    daemon::repository::{Indexed, OpenRepository, guarded},
     error::{Error, ErrorKind, Result},
 };
+
+/// The most folders that are remembered as whole while many backups are proven. Beyond that, some
+/// are read again.
+const FOLDERS_REMEMBERED: usize = 1_000_000;
 
 /// Proves that everything in a tree is there.
 ///
 /// # Errors
 /// [`ErrorKind::Repository`] if something is missing; another kind if that can't be determined.
-pub(super) fn prove(repository: &OpenRepository, tree: TreeId) -> Result<()> {
-    let packs = packs_of(repository, tree)?;
-    prove_packs(repository, packs)
+pub(super) fn prove(repository: &OpenRepository, damage: &Damage, tree: TreeId) -> Result<()> {
+    prove_all(repository, damage, &[tree])?.pop().unwrap_or(Ok(()))
 }
 
-/// The packs that hold the content of a tree.
-fn packs_of(repository: &OpenRepository, tree: TreeId) -> Result<HashSet<PackId>> {
+/// Proves that everything in these trees is there. The verdicts are those on the first trees, at
+/// least on one: after [`INSPECTION_TIME`], the rest is left out.
+///
+/// # Errors
+/// If the index can't be read, or if it can't be determined whether something is missing.
+pub(super) fn prove_all(
+    repository: &OpenRepository,
+    damage: &Damage,
+    trees: &[TreeId],
+) -> Result<Vec<Result<()>>> {
     let indexed = repository.indexed()?;
-    let (mut visited, mut packs) = (HashSet::new(), HashSet::new());
-    let mut waiting = vec![(tree, PathBuf::new())];
-    while let Some((tree, path)) = waiting.pop() {
-        if !visited.insert(tree) {
-            continue;
+    let mut prover = Prover {
+        repository,
+        indexed: indexed.clone(),
+        damaged: HashSet::new(),
+        bad_packs: HashMap::new(),
+        packs: HashSet::new(),
+        whole: HashSet::new(),
+        bad: HashMap::new(),
+    };
+    let end = Instant::now() + INSPECTION_TIME;
+    let mut verdicts = Vec::new();
+    for tree in trees {
+        if !verdicts.is_empty() && Instant::now() > end {
+            break;
         }
+        verdicts.push(prover.verdict(*tree)?);
+    }
+    let bad_packs = bad_packs(repository, &prover.packs)?;
+    let damaged = damage.still_there(repository, &indexed);
+    if bad_packs.is_empty() && damaged.is_empty() {
+        return Ok(verdicts);
+    }
+    // Which of the backups need them shows only a second look.
+    let (whole, bad) = (HashSet::new(), HashMap::new());
+    let mut prover = Prover { bad_packs, damaged, whole, bad, ..prover };
+    trees[..verdicts.len()].iter().map(|tree| prover.verdict(*tree)).collect()
+}
+
+/// What is known of the folders and packs of one repository while its backups are proven.
+struct Prover<'a> {
+    repository: &'a OpenRepository,
+    indexed: Arc<Indexed>,
+    /// Pieces that can't be read, although the index has them.
+    damaged: HashSet<DataId>,
+    /// What is wrong with packs.
+    bad_packs: HashMap<PackId, String>,
+    /// The packs that the folders need.
+    packs: HashSet<PackId>,
+    /// Folders that are whole, with everything in them.
+    whole: HashSet<TreeId>,
+    /// Why folders are not whole.
+    bad: HashMap<TreeId, Error>,
+}
+
+/// A folder on the way down, and the folders in it that are still to be looked at.
+struct Level {
+    tree: TreeId,
+    below: Vec<(TreeId, PathBuf)>,
+}
+
+impl Prover<'_> {
+    /// Whether this tree is whole. The outer error says why that can't be determined.
+    fn verdict(&mut self, tree: TreeId) -> Result<Result<()>> {
+        if self.whole.len() > FOLDERS_REMEMBERED {
+            self.whole.clear();
+        }
+        let what = "checking the backup";
+        match guarded(what, || self.look_at(tree)) {
+            Err(error) if error.kind == ErrorKind::Repository => Ok(Err(error)),
+            other => other.map(Ok),
+        }
+    }
+
+    fn look_at(&mut self, tree: TreeId) -> Result<()> {
+        let mut levels: Vec<Level> = Vec::new();
+        let mut next = Some((tree, PathBuf::new()));
+        loop {
+            if let Some((tree, path)) = next.take()
+                && !self.whole.contains(&tree)
+            {
+                let below = match self.bad.get(&tree) {
+                    Some(known) => Err(known.clone()),
+                    None => self.folders_in(tree, &path),
+                };
+                match below {
+                    Ok(below) => levels.push(Level { tree, below }),
+                    Err(error) => {
+                        let above = levels.iter().map(|level| level.tree).chain([tree]);
+                        self.bad.extend(above.map(|tree| (tree, error.clone())));
+                        return Err(error);
+                    }
+                }
+            }
+            let Some(level) = levels.last_mut() else { return Ok(()) };
+            next = level.below.pop();
+            if next.is_none() {
+                self.whole.insert(level.tree);
+                levels.pop();
+            }
+        }
+    }
+
+    /// The folders in a folder whose files are all there.
+    fn folders_in(&mut self, tree: TreeId, path: &PathBuf) -> Result<Vec<(TreeId, PathBuf)>> {
         let missing =
             |_| broken(format!("the folder \"{}\" is missing in the index", path.display()));
-        packs.insert(indexed.get_index_entry(&tree).map_err(missing)?.pack);
-        let folder = indexed.get_tree(&tree).map_err(|error| {
-            repository.failure(&format!("cannot read the folder \"{}\"", path.display()), &error)
+        let pack = self.indexed.get_index_entry(&tree).map_err(missing)?.pack;
+        self.needs(pack)?;
+        let folder = self.indexed.get_tree(&tree).map_err(|error| {
+            let what = format!("cannot read the folder \"{}\"", path.display());
+            self.repository.failure(&what, &error)
         })?;
+        let mut below = Vec::new();
         for node in folder.nodes {
             let path = path.join(node.name());
             for piece in node.content.iter().flatten() {
                 let missing = |_| {
                     broken(format!("a piece of \"{}\" is missing in the index", path.display()))
                 };
-                packs.insert(indexed.get_index_entry(piece).map_err(missing)?.pack);
+                let pack = self.indexed.get_index_entry(piece).map_err(missing)?.pack;
+                self.needs(pack)?;
+                if self.damaged.contains(piece) {
+                    return Err(damaged(format!(
+                        "a piece of \"{}\" is damaged in the pack {}",
+                        path.display(),
+                        pack.to_hex().as_str()
+                    )));
+                }
             }
             match (node.node_type, node.subtree) {
-                (NodeType::Dir, Some(subtree)) => waiting.push((subtree, path)),
+                (NodeType::Dir, Some(subtree)) => below.push((subtree, path)),
                 (NodeType::Dir, None) => {
                     let message = format!("the folder \"{}\" has no content", path.display());
                     return Err(broken(message));
@@ -55,39 +178,59 @@ fn packs_of(repository: &OpenRepository, tree: TreeId) -> Result<HashSet<PackId>
                 _ => {}
             }
         }
+        Ok(below)
     }
-    Ok(packs)
+
+    fn needs(&mut self, pack: PackId) -> Result<()> {
+        if let Some(wrong) = self.bad_packs.get(&pack) {
+            return Err(broken(wrong.clone()));
+        }
+        self.packs.insert(pack);
+        Ok(())
+    }
 }
 
-/// Proves that these packs exist, with the sizes in the index.
-fn prove_packs(repository: &OpenRepository, mut packs: HashSet<PackId>) -> Result<()> {
+/// What is wrong with those of these packs that do not exist with the sizes in the index.
+///
+/// # Errors
+/// If the packs or the index can't be read.
+fn bad_packs(
+    repository: &OpenRepository,
+    packs: &HashSet<PackId>,
+) -> Result<HashMap<PackId, String>> {
     let unreadable = |error: &RusticError| repository.failure("cannot read the index", error);
     let sizes = repository.backend().pack_sizes(&packs.iter().map(|pack| **pack).collect())?;
+    let mut unseen = packs.clone();
+    let mut bad = HashMap::new();
     let plain = repository.plain()?;
     for index in plain.stream_files::<IndexFile>().map_err(|error| unreadable(&error))? {
         let (_, index) = index.map_err(|error| unreadable(&error))?;
-        for pack in index.packs.iter().filter(|pack| packs.remove(&pack.id)) {
+        for pack in index.packs.iter().filter(|pack| unseen.remove(&pack.id)) {
             let wanted = u64::from(pack.pack_size());
             let name = pack.id.to_hex();
             let name = name.as_str();
-            match sizes.get(&*pack.id) {
-                Some(size) if *size == wanted => {}
-                Some(size) => {
-                    let message = format!("the pack {name} has {size} bytes instead of {wanted}");
-                    return Err(broken(message));
-                }
-                None => return Err(broken(format!("the pack {name} is missing"))),
-            }
+            let wrong = match sizes.get(&*pack.id) {
+                Some(size) if *size == wanted => continue,
+                Some(size) => format!("the pack {name} has {size} bytes instead of {wanted}"),
+                None => format!("the pack {name} is missing"),
+            };
+            bad.insert(pack.id, wrong);
         }
     }
-    match packs.iter().next() {
-        Some(pack) => Err(broken(format!("the pack {} is in no index", pack.to_hex().as_str()))),
-        None => Ok(()),
-    }
+    let in_no_index =
+        |pack: PackId| (pack, format!("the pack {} is in no index", pack.to_hex().as_str()));
+    bad.extend(unseen.into_iter().map(in_no_index));
+    Ok(bad)
 }
 
 fn broken(what: String) -> Error {
     Error::new(ErrorKind::Repository, what).with_hint(
         "\"restic check\" tells how far the damage goes; \"restic rebuild-index\" (from 0.17 on: \"repair index\") forgets what is lost, and the next backup writes it anew",
+    )
+}
+
+fn damaged(what: String) -> Error {
+    Error::new(ErrorKind::Repository, what).with_hint(
+        "\"restic repair packs\" (from 0.17 on) with the pack's name keeps what is whole in it and forgets the rest, and the next backup writes that anew; until then, back up to another destination",
     )
 }

@@ -40,6 +40,7 @@ impl DestinationRepository {
             write::restore(&repository, found.tree, folder, &*piece, &warnings)
         });
         drop(piece);
+        self.damage.found(&repository, &repository.take_unread());
         repository.forget_index();
         for warning in warnings.take() {
             log::warn!("restore of volume {volume}: {warning}");

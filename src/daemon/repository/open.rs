@@ -2,15 +2,17 @@
 //! converting errors and panics of rustic to this crate's errors.
 
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
+use bytes::Bytes;
 use rustic_core::{
-    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus, Progress as RusticBar,
-    ProgressBars, ProgressType, Repository, RepositoryBackends, RepositoryOptions, RusticError,
-    RusticProgress,
-    repofile::{Chunker, MasterKey},
+    BlobId, ConfigOptions, Credentials, DataId, IndexedFullStatus, KeyOptions, OpenStatus,
+    Progress as RusticBar, ProgressBars, ProgressType, Repository, RepositoryBackends,
+    RepositoryOptions, RusticError, RusticProgress,
+    repofile::{BlobType, Chunker, MasterKey},
 };
 
 use super::backend::Backend;
@@ -43,6 +45,8 @@ pub(crate) struct OpenRepository {
     backend: Arc<Backend>,
     key: MasterKey,
     indexed: Mutex<Option<Arc<Indexed>>>,
+    /// Pieces of files that could not be read.
+    unread: Mutex<BTreeSet<DataId>>,
 }
 
 impl OpenRepository {
@@ -75,7 +79,7 @@ impl OpenRepository {
                 Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
             }
         })?;
-        Ok(Self { backend, key, indexed: Mutex::default() })
+        Ok(Self { backend, key, indexed: Mutex::default(), unread: Mutex::default() })
     }
 
     /// Creates a repository in the backend. `alone` means that no other process can be doing the
@@ -104,7 +108,7 @@ impl OpenRepository {
                 .map_err(|error| failure(&backend, "cannot make the repository", &error))
         })
         .inspect_err(|_| backend.remove_own_keys())?;
-        Ok(Self { backend, key, indexed: Mutex::default() })
+        Ok(Self { backend, key, indexed: Mutex::default(), unread: Mutex::default() })
     }
 
     /// The key that opens the repository without the password.
@@ -167,6 +171,32 @@ impl OpenRepository {
     /// This crate's error for rustic's. If the backend failed, its error comes first.
     pub(crate) fn failure(&self, what: &str, error: &RusticError) -> Error {
         failure(&self.backend, what, error)
+    }
+
+    /// Reads a piece of a file, and checks that it is what was backed up. A piece that can't be read
+    /// is remembered until [`OpenRepository::take_unread`].
+    ///
+    /// # Errors
+    /// If the piece can't be read: what was tried (`what`), and why it failed.
+    pub(crate) fn piece(&self, indexed: &Indexed, piece: &DataId, what: &str) -> Result<Bytes> {
+        let read = indexed.get_blob_cached(&BlobId::from(**piece), BlobType::Data);
+        let error = match read {
+            Ok(content) if piece.blob_matches_reader(content.len() as u64, &mut &content[..]) => {
+                return Ok(content);
+            }
+            Ok(_) => {
+                let message = format!("{what}: it is not what was backed up");
+                Error::new(ErrorKind::Repository, message)
+            }
+            Err(error) => self.failure(what, &error),
+        };
+        lock(&self.unread).insert(*piece);
+        Err(error)
+    }
+
+    /// The pieces that could not be read since the last call.
+    pub(crate) fn take_unread(&self) -> BTreeSet<DataId> {
+        std::mem::take(&mut *lock(&self.unread))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Indexed>>> {

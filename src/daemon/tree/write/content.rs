@@ -13,8 +13,8 @@ use std::{
 };
 
 use rustic_core::{
-    BlobId, DataId,
-    repofile::{BlobType, Metadata, Node},
+    DataId,
+    repofile::{Metadata, Node},
 };
 use rustix::fs::{Mode, OFlags};
 
@@ -29,6 +29,8 @@ use crate::{
 
 /// How many pieces of a file one thread restores at a time. Several threads restore a large file.
 const PIECES: usize = 8;
+
+const DAMAGED: &str = "the repository is damaged: try an older or a newer backup; \"restic restore\" goes on past what it can't read";
 
 /// A file that one or several threads are writing.
 pub(super) struct OpenFile {
@@ -198,20 +200,10 @@ impl<'a> ContentWriter<'a> {
         self.finish(file)
     }
 
-    /// Reads a piece of a file, and checks that it is what was backed up.
     fn read(&self, piece: &DataId, path: &Path) -> Result<bytes::Bytes> {
-        let content = self
-            .indexed
-            .get_blob_cached(&BlobId::from(**piece), BlobType::Data)
-            .map_err(|error| {
-                let what = format!("cannot read a piece of \"{}\"", path.display());
-                self.repository.failure(&what, &error)
-            })?;
-        if piece.blob_matches_reader(content.len() as u64, &mut &content[..]) {
-            return Ok(content);
-        }
-        let message = format!("a piece of \"{}\" is not what was backed up", path.display());
-        Err(damaged(message))
+        let what = format!("cannot read a piece of \"{}\"", path.display());
+        let read = self.repository.piece(self.indexed, piece, &what);
+        read.map_err(|error| if error.hint.is_some() { error } else { error.with_hint(DAMAGED) })
     }
 
     /// Counts a written part. The last part sets the file's remaining metadata.
@@ -235,7 +227,5 @@ fn missing(piece: &DataId, path: &Path) -> Error {
 }
 
 fn damaged(message: String) -> Error {
-    Error::new(ErrorKind::Repository, message).with_hint(
-        "the repository is damaged: try an older or a newer backup; \"restic restore\" goes on past what it can't read",
-    )
+    Error::new(ErrorKind::Repository, message).with_hint(DAMAGED)
 }
