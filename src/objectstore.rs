@@ -124,8 +124,9 @@ impl ObjectStoreLook {
             DestinationKind::Ebs { .. } => return at_amazon(),
         };
         let (backup, volume) = (backup.clone(), volume.clone());
-        let look =
-            blocking::run(move || check::look(&*place, &Layout::new(&backup, &volume), depth));
+        let look = blocking::run(move || {
+            check::look(&*place, &Layout::new(backup.as_str(), volume.as_str()), depth)
+        });
         // A folder of a server that hangs keeps its thread waiting.
         let seen = tokio::time::timeout(longest(depth) + GRACE, look).await;
         self.remember(destination, failure.get().cloned());

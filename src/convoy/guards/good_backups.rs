@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
+    belonging::{Group, Whose},
     data_look::{Depth, Good, Seen},
     known::{KnownBackup, find},
     observations::Observation,
@@ -50,9 +51,13 @@ impl Protection {
 
 impl Guards {
     /// The newest of `backups` (newest first) that is good.
-    pub(super) async fn newest_good(&self, backups: &[Backup]) -> Result<Option<BackupUrl>> {
+    pub(super) async fn newest_good(
+        &self,
+        backups: &[Backup],
+        whose: Whose,
+    ) -> Result<Option<BackupUrl>> {
         let known = self.known_of(backups)?;
-        Ok(self.first_good(backups, &known).await?.map(|(_, good)| good.url))
+        Ok(self.first_good(backups, &known, whose).await?.map(|(_, good)| good.url))
     }
 
     /// The backups that guard 2 protects among `backups`, the backups of one volume, newest first:
@@ -62,9 +67,13 @@ impl Guards {
     /// # Errors
     /// If a backup can't be inspected for a reason that says nothing about it. The run then deletes
     /// nothing more.
-    pub(crate) async fn protected(&self, backups: &[Backup]) -> Result<Vec<Protected>> {
+    pub(super) async fn protected(
+        &self,
+        backups: &[Backup],
+        whose: Whose,
+    ) -> Result<Vec<Protected>> {
         let known = self.known_of(backups)?;
-        let Some((index, newest)) = self.first_good(backups, &known).await? else {
+        let Some((index, newest)) = self.first_good(backups, &known, whose).await? else {
             return Ok(Vec::new());
         };
         let is_enough = newest.verified;
@@ -73,14 +82,36 @@ impl Guards {
             return Ok(protected);
         }
         let older = &backups[index + 1..];
-        protected.extend(match self.first_verified(older, &known).await? {
+        protected.extend(match self.first_verified(older, &known, whose).await? {
             Some(verified) => Some(verified.protected(Protection::NewestVerified)),
             None => {
-                let second = self.first_good(older, &known).await?;
+                let second = self.first_good(older, &known, whose).await?;
                 second.map(|(_, good)| good.protected(Protection::SecondNewest))
             }
         });
         Ok(protected)
+    }
+
+    /// The backups of a group that no deletion may take, some perhaps twice: those that are protected
+    /// among all, and of this host's backups those that are protected among the trusted ones.
+    ///
+    /// # Errors
+    /// As [`Guards::backups_by_volume`].
+    pub(crate) async fn protected_of(&self, group: &Group) -> Result<Vec<Protected>> {
+        let mut protected = self.protected(&group.backups, group.whose).await?;
+        if group.whose.is_this_hosts() {
+            let trusted = self.trusted(&group.backups)?;
+            protected.extend(self.protected(&trusted, group.whose).await?);
+        }
+        Ok(protected)
+    }
+
+    /// As [`Guards::protected_of`], for the own backups of a volume, newest first.
+    ///
+    /// # Errors
+    /// As [`Guards::backups_by_volume`].
+    pub(crate) async fn protected_own(&self, own: &[Backup]) -> Result<Vec<Protected>> {
+        self.protected_of(&Group { whose: Whose::Own, backups: own.to_vec() }).await
     }
 
     /// Whether the data of this backup was looked at, by this run or an earlier one. Nothing is
@@ -142,9 +173,10 @@ impl Guards {
         &self,
         backups: &[Backup],
         known: &[KnownBackup],
+        whose: Whose,
     ) -> Result<Option<(usize, Good)>> {
         for (index, backup) in backups.iter().enumerate() {
-            if let Some(good) = self.good(backup, known, None).await? {
+            if let Some(good) = self.good(backup, known, whose, None).await? {
                 return Ok(Some((index, good)));
             }
         }
@@ -156,6 +188,7 @@ impl Guards {
         &self,
         backups: &[Backup],
         known: &[KnownBackup],
+        whose: Whose,
     ) -> Result<Option<Good>> {
         for backup in backups {
             let url = backup.url()?;
@@ -163,7 +196,7 @@ impl Guards {
             let seen = self.look(&url, known_backup).await;
             let is_known = known_backup.is_some_and(|backup| backup.verified);
             if (is_known || seen == Seen::Whole)
-                && let Some(good) = self.good(backup, known, Some(seen)).await?
+                && let Some(good) = self.good(backup, known, whose, Some(seen)).await?
                 && good.verified
             {
                 return Ok(Some(good));
@@ -178,6 +211,7 @@ impl Guards {
         &self,
         backup: &Backup,
         known: &[KnownBackup],
+        whose: Whose,
         seen: Option<Seen>,
     ) -> Result<Option<Good>> {
         if !backup.is_complete() {
@@ -201,7 +235,9 @@ impl Guards {
                 ) =>
             {
                 log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
-                self.observe_if_broken(backup.volume(), &url, &error, false);
+                if whose == Whose::Own {
+                    self.observe_if_broken(backup.volume(), &url, &error, false);
+                }
                 return Ok(None);
             }
             Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
@@ -218,14 +254,18 @@ impl Guards {
             Seen::NotSeen(_) => known.is_some_and(|known| known.verified),
             Seen::Broken(why) => {
                 log::warn!("the backup \"{url}\" can't be restored: {why}");
-                self.observe_broken(inspected.volume(), &url, why);
+                if whose == Whose::Own {
+                    self.observe_broken(inspected.volume(), &url, why);
+                }
                 return Ok(None);
             }
         };
         let good = Good { url: url.clone(), verified };
         let mut memory = self.memory();
         memory.good.push(good.clone());
-        memory.observations.add_backup(inspected.volume(), &url, &inspected, (false, verified));
+        if whose == Whose::Own {
+            memory.observations.add_backup(inspected.volume(), &url, &inspected, (false, verified));
+        }
         Ok(Some(good))
     }
 

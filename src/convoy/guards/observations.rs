@@ -45,7 +45,11 @@ pub(crate) enum Observation {
     /// A backup can't be restored. `by_reading`: inspecting it does not show that.
     BackupBroken { volume: String, url: String, why: String, by_reading: bool },
     /// The whole backup was read and restored.
-    BackupRestored { url: String },
+    BackupRestored {
+        /// The volume that the backup is of.
+        volume: String,
+        url: String,
+    },
     /// The run deleted a backup.
     BackupDeleted {
         /// Empty if the daemon does not tell the volume (EBS).

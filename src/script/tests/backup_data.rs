@@ -23,7 +23,8 @@ use crate::{
 fn looking(daemon: &Arc<MemoryDaemon>, look: MemoryLook) -> Host {
     daemon.inspect_descriptions_only();
     let clock = Arc::new(crate::clock::SystemClock);
-    let guards = Guards::new(daemon.clone(), None, clock).looking_at_data(Arc::new(look));
+    let guards = Guards::new(daemon.clone(), None, clock).knowing(daemon.clone());
+    let guards = guards.looking_at_data(Arc::new(look));
     Host { guards: Arc::new(guards), ..again(daemon) }
 }
 
@@ -32,7 +33,8 @@ fn newest_is_empty(daemon: &MemoryDaemon) -> MemoryLook {
     let look = MemoryLook::default();
     let newest = daemon.backup_names().pop().unwrap();
     let at = Destination::parse("vfs:///backups").unwrap();
-    look.finds(&BackupUrl::stored(&at, &newest, "vol1"), Seen::Broken("its file is empty".into()));
+    let url = BackupUrl::parse(&format!("{at}?backup={newest}&volume=vol1")).unwrap();
+    look.finds(&url, Seen::Broken("its file is empty".into()));
     look
 }
 

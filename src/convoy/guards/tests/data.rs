@@ -1,6 +1,6 @@
 //! Guards 1 and 2, where inspecting a backup does not look at its data, as with Convoy.
 
-use super::*;
+use super::{super::belonging::Whose, *};
 use crate::convoy::{
     guards::{Depth, KnownBackup, KnownBackups, Observation, Protection, Seen},
     memory_look::MemoryLook,
@@ -33,7 +33,7 @@ impl DataBench {
     async fn refusals(&self, urls: &[&BackupUrl]) -> Vec<String> {
         let mut refusals = Vec::new();
         for url in urls {
-            let error = self.another_run().delete_backup(url, false).await.unwrap_err();
+            let error = self.another_run().delete_backup(url, Even::default()).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Guard);
             refusals.push(error.message);
         }
@@ -49,28 +49,16 @@ fn not_seen() -> Seen {
     Seen::NotSeen("access denied".into())
 }
 
-/// What earlier runs learned.
+/// What the daemon in memory knows, and that an earlier run saw the data of this backup.
 #[derive(Debug)]
-struct Known(Vec<KnownBackup>);
+struct Saw(Arc<MemoryDaemon>, BackupUrl);
 
-impl KnownBackups for Known {
-    fn of_volume(&self, _daemon: &str, _volume: &str) -> Result<Vec<KnownBackup>> {
-        Ok(self.0.clone())
+impl KnownBackups for Saw {
+    fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
+        let mut known = self.0.of_volume(daemon, volume)?;
+        known.iter_mut().for_each(|known| known.verified |= known.url == self.1.to_string());
+        Ok(known)
     }
-}
-
-fn verified(url: &BackupUrl) -> Arc<dyn KnownBackups> {
-    Arc::new(Known(vec![KnownBackup {
-        url: url.to_string(),
-        snapshot_time: None,
-        proven: "2026-01-01T00:00:00Z".parse().unwrap(),
-        made_here: true,
-        verified: true,
-        broken: None,
-        doubt: None,
-        files: None,
-        bytes: None,
-    }]))
 }
 
 #[tokio::test]
@@ -81,7 +69,7 @@ async fn guard_1_a_backup_without_data_is_not_good_and_lets_nothing_older_go() {
     let error = bench.bench.back_up("vol1", &vfs()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Guard);
     assert!(error.message.contains("is done, but its file is empty"), "{error}");
-    assert!(bench.bench.guards.delete_backup(&old, false).await.is_err());
+    assert!(bench.bench.guards.delete_backup(&old, Even::default()).await.is_err());
     let observed = bench.bench.guards.observed();
     let broken = observed.iter().filter(|it| matches!(it, Observation::BackupBroken { .. }));
     assert_eq!(broken.count(), 1, "{observed:?}");
@@ -90,7 +78,8 @@ async fn guard_1_a_backup_without_data_is_not_good_and_lets_nothing_older_go() {
 /// The URL of the backup that the daemon makes next.
 fn next_backup(bench: &Bench) -> BackupUrl {
     let count = bench.daemon.backup_names().len() + 1;
-    BackupUrl::stored(&vfs(), &format!("backup-{count:016x}"), "vol1")
+    let backup = Name::parse("backup", &format!("backup-{count:016x}")).unwrap();
+    BackupUrl::stored(&vfs(), &backup, &name("vol1"))
 }
 
 #[tokio::test]
@@ -139,10 +128,10 @@ async fn guard_2_the_last_verified_backup_stays_until_a_newer_one_is_verified() 
     assert!(refusals[0].contains("newest verified backup"), "{refusals:?}");
     assert!(refusals[1].contains("newest good backup"), "{refusals:?}");
     // What is older than the newest good one and not the last verified one may go.
-    bench.another_run().delete_backup(&oldest, false).await.unwrap();
-    bench.another_run().delete_backup(&unseen[0], false).await.unwrap();
+    bench.another_run().delete_backup(&oldest, Even::default()).await.unwrap();
+    bench.another_run().delete_backup(&unseen[0], Even::default()).await.unwrap();
     bench.look.finds(&unseen[1], Seen::Whole);
-    bench.another_run().delete_backup(&verified, false).await.unwrap();
+    bench.another_run().delete_backup(&verified, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -151,14 +140,16 @@ async fn guard_2_the_word_of_an_earlier_run_that_saw_the_data_counts() {
     let old = bench.back_up().await;
     let restored = bench.back_up().await;
     let newest = bench.back_up().await;
-    let run = bench.another_run().knowing(verified(&restored));
-    let protected = run.protected(&run.backups(&vfs(), None).await.unwrap()).await.unwrap();
+    let saw = Saw(bench.bench.daemon.clone(), restored.clone());
+    let run = bench.another_run().knowing(Arc::new(saw));
+    let listed = run.backups(&vfs(), None).await.unwrap();
+    let protected = run.protected(&listed, Whose::Own).await.unwrap();
     let protected: Vec<_> = protected.into_iter().map(|stays| (stays.url, stays.why)).collect();
     assert_eq!(
         protected,
         [(newest, Protection::NewestGood), (restored.clone(), Protection::NewestVerified)]
     );
-    run.delete_backup(&old, false).await.unwrap();
+    run.delete_backup(&old, Even::default()).await.unwrap();
     // Data that was seen before gets a quick look.
     let (_, depth) =
         bench.look.looks().into_iter().rfind(|(it, _)| it == restored.backup()).unwrap();
@@ -172,7 +163,7 @@ async fn guard_2_where_no_data_can_be_seen_the_newest_two_stay() {
     let (second, newest) = (bench.back_up().await, bench.back_up().await);
     let refusals = bench.refusals(&[&second, &newest]).await;
     assert!(refusals[0].contains("newest two"), "{refusals:?}");
-    bench.another_run().delete_backup(&oldest, false).await.unwrap();
+    bench.another_run().delete_backup(&oldest, Even::default()).await.unwrap();
     // Without any sight, a volume can be deleted as before.
     let run = bench.another_run();
     run.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();

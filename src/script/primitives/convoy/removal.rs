@@ -46,7 +46,7 @@ pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     }
     let protected = match all {
         true => Vec::new(),
-        false => run.wait(guards.protected(&own))?,
+        false => run.wait(guards.protected_own(&own))?,
     };
     let removal = Removal::new(&volume, kept.as_ref(), &protected, &own, &unclear);
     removal.warnings(name).for_each(|warning| run.log(log::Level::Warn, &warning));
@@ -61,8 +61,8 @@ struct Removal<'a> {
     unclear: Vec<&'a str>,
     /// Backups that are newer than the newest good one, newest first.
     newer: Vec<&'a str>,
-    /// An older backup that stays because the data of the newest good one could not be looked at.
-    older: Option<(&'a str, Protection)>,
+    /// Older backups that stay because the data of the newest good one could not be looked at.
+    older: Vec<(&'a str, Protection)>,
     /// Backups to delete, oldest first. If a deletion fails, the newest ones are still there.
     backups: Vec<&'a str>,
     /// Snapshots to delete, oldest first.
@@ -89,13 +89,13 @@ impl<'a> Removal<'a> {
             newer.extend(backups.drain(..count));
             backups.retain(|backup| *backup != kept);
         }
-        let is_older = |stays: &&Protected| stays.why != Protection::NewestGood;
-        let older = protected.iter().find(is_older).and_then(|stays| {
+        let mut older = Vec::new();
+        for backup in own.iter().filter(|backup| backups.contains(&url(backup))) {
             let is_this =
-                |backup: &&Backup| backup.url().is_ok_and(|url| url.same_backup(&stays.url));
-            Some((url(own.iter().find(is_this)?), stays.why))
-        });
-        backups.retain(|backup| older.is_none_or(|(stays, _)| *backup != stays));
+                |stays: &&Protected| backup.url().is_ok_and(|there| stays.url.same_backup(&there));
+            older.extend(protected.iter().find(is_this).map(|stays| (url(backup), stays.why)));
+        }
+        backups.retain(|backup| older.iter().all(|(stays, _)| backup != stays));
         backups.reverse();
         let snapshots = volume
             .snapshots_by_time()
@@ -119,7 +119,7 @@ impl<'a> Removal<'a> {
                 "the backup \"{backup}\" is left alone: it is newer than the newest one that can be inspected"
             )
         });
-        let older = self.older.map(|(backup, why)| {
+        let older = self.older.iter().map(|(backup, why)| {
             format!(
                 "the backup \"{backup}\" is left alone, as {}: the data of \"{}\" could not be looked at",
                 why.words(),
@@ -131,7 +131,7 @@ impl<'a> Removal<'a> {
 
     /// The backups that stay besides the one that is kept.
     fn left(&self) -> Vec<&'a str> {
-        let older = self.older.map(|(backup, _)| backup);
+        let older = self.older.iter().map(|(backup, _)| *backup);
         self.unclear.iter().chain(&self.newer).copied().chain(older).collect()
     }
 
