@@ -255,7 +255,7 @@ impl Guards {
             Seen::Broken(why) => {
                 log::warn!("the backup \"{url}\" can't be restored: {why}");
                 if whose == Whose::Own {
-                    self.observe_broken(inspected.volume(), &url, why);
+                    self.observe_broken(backup.volume(), &url, why);
                 }
                 return Ok(None);
             }
@@ -264,7 +264,8 @@ impl Guards {
         let mut memory = self.memory();
         memory.good.push(good.clone());
         if whose == Whose::Own {
-            memory.observations.add_backup(inspected.volume(), &url, &inspected, (false, verified));
+            let (volume, inspected) = (backup.volume(), inspected.with_fields_of(backup));
+            memory.observations.add_backup(volume, &url, &inspected, (false, verified));
         }
         Ok(Some(good))
     }

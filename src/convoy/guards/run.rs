@@ -1,7 +1,7 @@
 //! The guarded daemon of one run: what the guards share, and what they remember.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -64,6 +64,10 @@ pub(super) struct Memory {
     /// The region of the daemon's EBS driver. The outer `None`: the daemon was not asked yet. The
     /// inner `None`: the daemon has no EBS driver.
     pub(super) ebs_region: Option<Option<String>>,
+    /// The snapshots on EBS whose backups this run deleted.
+    pub(super) removed_at_ebs: Vec<String>,
+    /// The lists that were said to be cut.
+    pub(super) cut_lists: BTreeSet<String>,
     /// `None`: the daemon was not asked yet. Each run asks, because another daemon may have taken
     /// the place of the one at a socket.
     pub(super) capabilities: Option<Capabilities>,

@@ -61,7 +61,8 @@ pub(crate) mod functions {
     /// made; the failure is recorded as by `run::failed`, and the run goes on. The result describes
     /// each item, newest first: `VolumeName`, `BackupURL` (of a snapshot `SnapshotName`, of other
     /// items `Id`), `CreatedTime`, `Keep`, `Reasons`, and `Deleted: true` for a deleted item or the
-    /// message as `Error` for a failed one. Fails with `script` where the plan is not one of
+    /// message as `Error` for a failed one. An item that is gone already (`not_found`) counts as
+    /// deleted: another run may have been faster. Fails with `script` where the plan is not one of
     /// `retention::plan`.
     ///
     /// ```rhai
@@ -93,6 +94,12 @@ fn carry_out_plan(
             Ok(_) => row.shown.insert("Deleted".into(), true.into()),
             Err(error) if error.is_catchable() => {
                 let error = caught(*error);
+                if error.kind == ErrorKind::NotFound {
+                    let gone = format!("\"{}\" was gone already: {}", row.id, error.message);
+                    call_surely(ctx, |run| run.log(log::Level::Info, &gone));
+                    row.shown.insert("Deleted".into(), true.into());
+                    continue;
+                }
                 row.shown.insert("Error".into(), error.message.clone().into());
                 call_surely(ctx, |run| run::record_failure(run, volume, error));
                 break;
