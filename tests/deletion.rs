@@ -108,3 +108,36 @@ fn a_start_that_cleans_up_leaves_alone_what_is_mounted_there_and_says_so_once() 
         assert!(told.err.contains("was not finished") && !left.exists(), "{told:#?}");
     }
 }
+
+/// The run's record of what it deleted, with the kinds in order.
+fn deleted(site: &Site, script: &str) -> (String, Vec<String>) {
+    let runs = site.run(&format!("runs list --script {script} --json")).json();
+    let id = runs[0]["id"].as_str().unwrap().to_owned();
+    let run = site.run(&format!("runs show {id} --json")).json();
+    let all = run["deleted"].as_array().unwrap_or_else(|| panic!("{run}"));
+    (id, all.iter().map(|it| it["what"].as_str().unwrap().to_owned()).collect())
+}
+
+#[test]
+fn what_a_run_deleted_is_in_its_record_and_in_its_log_however_it_ended() {
+    let (site, _) = with_backups();
+    let urls = site.backups("vol1");
+    let half = format!(
+        "const DOES = [\"delete\"]; fn main(args) {{ convoy::delete_backup(\"{}\"); throw \"half way\"; }}",
+        urls[1]
+    );
+    let named = format!("deleted before that: the backup \"{}\"", urls[1]);
+    site.run_script(&half, "").fails(1, &["half way", &named]);
+    let (id, kinds) = deleted(&site, "mine");
+    assert_eq!(kinds, ["backup"]);
+    let shown = site.run(&format!("runs show {id}")).ok();
+    assert!(shown.out.contains("DELETED") && shown.out.contains(&urls[1]), "{shown:?}");
+    let log = site.run(&format!("runs log {id}")).ok();
+    let line = format!("deleted the backup \"{}\" of the volume \"vol1\"", urls[1]);
+    assert!(log.out.lines().any(|it| it.contains("INFO") && it.contains(&line)), "{log:?}");
+
+    site.run("remove --volume vol1 --all --dry-run").ok();
+    assert_eq!(deleted(&site, "remove").1, Vec::<String>::new());
+    site.run("remove --volume vol1 --all").ok();
+    assert_eq!(deleted(&site, "remove").1, ["backup", "snapshot", "volume"]);
+}

@@ -63,7 +63,8 @@ impl Guards {
         memory.removed_at_ebs.extend(at_ebs.map(|backup| backup.field("SnapshotName").to_owned()));
         memory.made.retain(|(_, made)| !made.same_backup(url));
         memory.good.retain(|good| !good.same_backup(url));
-        memory.observations.add(Observation::BackupDeleted { volume, url: url.to_string() });
+        drop(memory);
+        self.observe(Observation::BackupDeleted { volume, url: url.to_string() });
         Ok(())
     }
 

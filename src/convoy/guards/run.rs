@@ -214,7 +214,11 @@ impl Guards {
         self.memory().observations.all().to_vec()
     }
 
+    /// Adds an observation. A deletion is logged as well; that of a dry run is only a plan.
     pub(super) fn observe(&self, observation: Observation) {
+        if let Some(deleted) = observation.deletion().filter(|_| self.locks.is_some()) {
+            log::info!("deleted {deleted}");
+        }
         self.memory().observations.add(observation);
     }
 }

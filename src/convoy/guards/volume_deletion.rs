@@ -49,7 +49,7 @@ impl Guards {
             }
             deleted => deleted,
         }?;
-        self.observe(Observation::VolumeGone { volume: name.to_string() });
+        self.observe(Observation::VolumeGone { volume: name.to_string(), forgotten: false });
         Ok(())
     }
 
@@ -110,7 +110,8 @@ impl Guards {
             .delete_volume(name, true)
             .await
             .map_err(|error| explain_missing_volume(error, name))?;
-        self.observe(Observation::VolumeGone { volume: name.to_string() });
+        log::info!("made the daemon forget the volume \"{name}\", its files stay");
+        self.observe(Observation::VolumeGone { volume: name.to_string(), forgotten: true });
         Ok(())
     }
 }
