@@ -13,6 +13,9 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
+/// The field that says whether a backup's data was looked at, and not only its description.
+const VERIFIED: &str = "Verified";
+
 /// A backup as the daemon lists or inspects it: strings by name. The names depend on the driver.
 /// Convoy's backups have `BackupName`, `VolumeName`, `CreatedTime` and others; an inspected EBS backup
 /// has `State`, `StartTime` and others instead.
@@ -58,6 +61,18 @@ impl Backup {
     pub(crate) fn with_url(mut self, url: &BackupUrl) -> Self {
         self.fields.entry("BackupURL".into()).or_insert_with(|| url.to_string());
         self
+    }
+
+    /// Adds whether the backup's data was looked at. Convoy has no such field.
+    #[must_use]
+    pub(crate) fn with_verified(mut self, verified: bool) -> Self {
+        self.fields.insert(VERIFIED.into(), verified.to_string());
+        self
+    }
+
+    /// Whether the backup's data was looked at; `None` if that is not said.
+    pub(crate) fn is_verified(&self) -> Option<bool> {
+        self.fields.get(VERIFIED).map(|verified| verified == "true")
     }
 
     /// Adds the fields that this backup lacks and the other has. Convoy lists an EBS backup without

@@ -1,6 +1,6 @@
 //! A daemon in memory, for tests of the code above the trait. It behaves like Convoy's vfs driver, or
-//! like its EBS driver ([`ebs`]). A test can make any call fail, or make it succeed and then time
-//! out.
+//! like its EBS driver ([`ebs`]), but inspecting a backup looks at its data, unless a test says
+//! otherwise. A test can make any call fail, or make it succeed and then time out.
 
 mod ebs;
 mod tests;
@@ -54,6 +54,8 @@ struct State {
     first_created: HashMap<String, String>,
     counter: u64,
     time: i64,
+    /// Whether inspecting a backup does not look at its data, as with Convoy.
+    inspects_descriptions_only: bool,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
     /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
@@ -171,6 +173,11 @@ impl MemoryDaemon {
     /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
     pub(crate) fn holds(&self, volume: &str, extent: Extent) {
         self.lock().extents.insert(volume.into(), extent);
+    }
+
+    /// Inspecting a backup no longer looks at its data, as with Convoy.
+    pub(crate) fn inspect_descriptions_only(&self) {
+        self.lock().inspects_descriptions_only = true;
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -324,7 +331,7 @@ impl KnownBackups for MemoryDaemon {
             made_here: true,
             restored: false,
             former: living.is_some_and(|living| living.created_time != made_of.created_time),
-            verified: true,
+            verified: !state.inspects_descriptions_only,
             broken: None,
             doubt: None,
             files: None,
@@ -363,7 +370,8 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        Ok(Capabilities::CONVOY)
+        let inspects_data = !self.lock().inspects_descriptions_only;
+        Ok(Capabilities { inspects_data, ..Capabilities::CONVOY })
     }
 
     async fn is_used(&self, _destination: &Destination) -> Result<Option<bool>> {

@@ -20,6 +20,8 @@ mod inspected;
 mod loss;
 #[cfg(test)]
 pub(crate) mod memory;
+#[cfg(test)]
+pub(crate) mod memory_look;
 mod model;
 pub(crate) mod names;
 mod object_store;

@@ -83,7 +83,8 @@ impl DueRun {
         };
         let guards = guards
             .deleting_only(self.request.script.deletable())
-            .expecting_known_backups(lock_folder);
+            .expecting_known_backups(lock_folder)
+            .looking_at_data(self.environment.data_look.clone());
         match &self.environment.recorder {
             Some(recorder) => guards.knowing(recorder.store().clone()),
             None => guards,

@@ -2,6 +2,7 @@
 
 mod absence;
 mod belonging;
+mod data;
 mod ebs;
 mod every_guard;
 mod names_and_timeouts;
