@@ -190,7 +190,7 @@ async fn a_file_that_may_not_be_read_says_nothing() {
     }
     let scene = Scene::with_file();
     let archive = scene.path(&scene.archive());
-    fs::set_permissions(&archive, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0o000)).unwrap();
     assert!(matches!(scene.look(Depth::Quick).await, Seen::NotSeen(_)));
 }
 

@@ -106,10 +106,8 @@ impl Guards {
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
         let verified = self.verify(&url, volume).await?;
-        let mut memory = self.memory();
-        memory.good.push(Good { url: url.clone(), verified });
-        memory.observations.add_backup(volume, &url, &proven, (true, verified));
-        drop(memory);
+        self.memory().good.push(Good { url: url.clone(), verified });
+        self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
         if self.locks.is_some() {
             self.remember(destination).await;
         }

@@ -10,7 +10,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
@@ -143,7 +143,7 @@ impl Prover<'_> {
     }
 
     /// The folders in a folder whose files are all there.
-    fn folders_in(&mut self, tree: TreeId, path: &PathBuf) -> Result<Vec<(TreeId, PathBuf)>> {
+    fn folders_in(&mut self, tree: TreeId, path: &Path) -> Result<Vec<(TreeId, PathBuf)>> {
         let missing =
             |_| broken(format!("the folder \"{}\" is missing in the index", path.display()));
         let pack = self.indexed.get_index_entry(&tree).map_err(missing)?.pack;
