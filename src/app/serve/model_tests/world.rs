@@ -43,7 +43,7 @@ impl World {
         let now: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
         let share = Arc::new(Share::new(folder.path()));
         let host = |number: usize| {
-            let limit = if number.is_multiple_of(2) { Limit::ThreeDays } else { Limit::Daily };
+            let limit = [Limit::ThreeDays, Limit::Daily, Limit::Unsaid][number % 3];
             let clock = Arc::new(FixedClock::new(now, TimeZone::UTC));
             let folder = folder.path().join(format!("host{number}"));
             Host::new(number, kind, limit, &folder, &share, clock)
