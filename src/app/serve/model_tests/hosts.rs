@@ -325,8 +325,12 @@ impl Host {
 
     /// Says that the loss of a volume's files was meant, as `status --accept` does; whether one was
     /// in doubt.
-    pub(super) fn accept(&self, _volume: &str) -> bool {
-        false
+    pub(super) fn accept(&self, volume: &str) -> bool {
+        let accepted = self.store.accept_loss(volume).unwrap_or_default();
+        for (daemon, why) in &accepted {
+            self.notifier.on_accepted(daemon, volume, why);
+        }
+        !accepted.is_empty()
     }
 
     /// Takes every message out of the outbox, as if it had been sent.
