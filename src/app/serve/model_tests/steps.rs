@@ -128,9 +128,11 @@ fn command(world: &mut World, host: usize, any: usize, volume: Option<String>) -
             Command { script: "prune", words, by_crontab }
         }
         (86..89, Some(volume)) => {
-            let all = random
-                .pick(&[" --all", " --backup-first", " --backup-first", ""])
-                .unwrap_or_default();
+            let ways: &[&str] = match demanded::CHANGES_ARE_SEEN {
+                true => &[" --all", " --backup-first", " --backup-first", ""],
+                false => &[" --all", "", ""],
+            };
+            let all = random.pick(ways).unwrap_or_default();
             Command { script: "remove", words: of(&volume) + all, by_crontab: false }
         }
         (89..93, _) if !world.model.backups.is_empty() => {
@@ -248,7 +250,7 @@ impl World {
         let volume = &mut self.model.volumes[number];
         volume.is_there = false;
         let (content, has_files) = (volume.content, volume.has_files);
-        if is_kept && has_files && self.kind == Kind::BuiltIn {
+        if is_kept && has_files && self.kind == Kind::BuiltIn && demanded::CHANGES_ARE_SEEN {
             let is_saved = self.model.backups_of(number).any(|it| it.saved.content == content);
             assert!(is_saved, "\"{name}\" of host {host} was removed with what no backup has");
         }
