@@ -45,6 +45,7 @@ impl Guards {
             backups
                 .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
+        backups.retain(is_readable);
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
             let asked = made_at.key() == destination.key()
@@ -200,6 +201,18 @@ impl Guards {
             }
         }
         Ok(None)
+    }
+}
+
+/// Whether a listed backup has a URL that names one backup. A name that another program wrote at the
+/// destination may make a URL that names two; such an entry hides no other.
+fn is_readable(backup: &Backup) -> bool {
+    match backup.url() {
+        Err(error) if !backup.field("BackupURL").is_empty() => {
+            log::warn!("a listed backup is ignored: {error}");
+            false
+        }
+        _ => true,
     }
 }
 
