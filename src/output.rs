@@ -82,15 +82,25 @@ enum Thing<'a> {
     Volume(Box<Volume>),
     Snapshot(Box<Snapshot>),
     Backup(Backup),
-    Url(&'a str),
+    /// A backup that was made.
+    Url {
+        url: &'a str,
+        verified: bool,
+    },
     Planned(Planned<'a>),
-    Failure { what: &'a str, error: &'a str },
+    Failure {
+        what: &'a str,
+        error: &'a str,
+    },
 }
 
 /// An item of the plan of a pruning.
 #[derive(Debug)]
 struct Planned<'a> {
     keep: bool,
+    /// Whether the plan was carried out. A plan alone has its fields in lower case.
+    is_done: bool,
+    is_deleted: bool,
     /// The number of backups in a row for all that are left alone for one reason.
     left: Option<usize>,
     failed: Option<&'a str>,
@@ -111,7 +121,8 @@ impl<'a> Thing<'a> {
         }
         let mut things = Vec::new();
         if let Some(url) = text("URL") {
-            things.push(Self::Url(url));
+            let verified = fields.get("Verified").and_then(Value::as_bool) != Some(false);
+            things.push(Self::Url { url, verified });
         }
         if let Some(error) = text("Error") {
             let what = ["VolumeName", "SnapshotName", "Name", "URL", "BackupURL"]
@@ -135,6 +146,18 @@ impl<'a> Thing<'a> {
     }
 }
 
+impl Planned<'_> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self { failed: Some(_), .. } => Outcome::Failed,
+            Self { left: Some(_), .. } => Outcome::LeftAlone,
+            Self { keep: true, .. } => Outcome::Keep,
+            Self { is_done: true, is_deleted: false, .. } => Outcome::NotTried,
+            _ => Outcome::Delete,
+        }
+    }
+}
+
 impl<'a> Planned<'a> {
     fn read(fields: &'a Map<String, Value>) -> Option<Self> {
         let field = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
@@ -145,6 +168,8 @@ impl<'a> Planned<'a> {
             return Some(Self {
                 keep: true,
                 left: Some(left.len()),
+                is_done: false,
+                is_deleted: false,
                 failed: None,
                 volume: text(&["VolumeName"]).unwrap_or_default(),
                 id: counted(left.len(), "backup", "backups"),
@@ -160,6 +185,8 @@ impl<'a> Planned<'a> {
         Some(Self {
             left: None,
             keep: field(&["Keep", "keep"])?.as_bool()?,
+            is_done: fields.contains_key("Keep"),
+            is_deleted: fields.contains_key("Deleted"),
             failed: text(&["Error"]),
             volume: text(&["VolumeName"]).unwrap_or_default(),
             id: BackupUrl::parse(id).map_or_else(|_| id.to_owned(), |url| url.backup().to_owned()),
@@ -167,6 +194,33 @@ impl<'a> Planned<'a> {
                 .and_then(|time| ApiTime::parse(time).timestamp().or_else(|| time.parse().ok())),
             reasons,
         })
+    }
+}
+
+/// What becomes of an item of a plan, or became of it.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Keep,
+    Delete,
+    LeftAlone,
+    Failed,
+    NotTried,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] =
+        [Self::Keep, Self::Delete, Self::LeftAlone, Self::Failed, Self::NotTried];
+
+    const fn shown(self, is_done: bool) -> (&'static str, Style) {
+        match (self, is_done) {
+            (Self::Keep, false) => ("keep", Style::Green),
+            (Self::Keep, true) => ("kept", Style::Green),
+            (Self::Delete, false) => ("delete", Style::Yellow),
+            (Self::Delete, true) => ("deleted", Style::Yellow),
+            (Self::LeftAlone, _) => ("left alone", Style::Green),
+            (Self::Failed, _) => ("failed", Style::Red),
+            (Self::NotTried, _) => ("not tried", Style::Yellow),
+        }
     }
 }
 
@@ -191,7 +245,7 @@ impl View<'_> {
                     Thing::Volume(volume) => volumes.push(self.volume(&volume)),
                     Thing::Snapshot(snapshot) => snapshots.push(self.snapshot(&snapshot)),
                     Thing::Backup(backup) => backups.push(self.backup(&backup)),
-                    Thing::Url(url) => urls.push(backup_url(url)),
+                    Thing::Url { url, verified } => urls.push(backup_url(url, verified)),
                     Thing::Planned(item) => planned.push(item),
                     Thing::Failure { what, error } => failures.push_str(&self.failure(what, error)),
                 }
@@ -201,7 +255,7 @@ impl View<'_> {
             self.table(&VOLUME, volumes),
             self.table(&SNAPSHOT, snapshots),
             self.table(&BACKUP, backups),
-            self.table(&URL, urls),
+            self.urls(urls),
             self.plan(&planned),
             failures,
         ];
@@ -210,6 +264,16 @@ impl View<'_> {
 
     fn table(&self, columns: &[Column], rows: Vec<Vec<Cell>>) -> String {
         if rows.is_empty() { String::new() } else { table(columns, rows, self.width, self.colour) }
+    }
+
+    /// The URLs of backups. The last column is left out if all of them are verified.
+    fn urls(&self, rows: Vec<(Vec<Cell>, bool)>) -> String {
+        let all = rows.iter().all(|(_, verified)| *verified);
+        let cells = rows.into_iter().map(|(mut cells, verified)| {
+            cells.extend((!all).then(|| if verified { "" } else { NOT_VERIFIED }.into()));
+            cells
+        });
+        self.table(if all { &URL[..2] } else { &URL }, cells.collect())
     }
 
     fn volume(&self, volume: &Volume) -> Vec<Cell> {
@@ -225,7 +289,7 @@ impl View<'_> {
             snapshots.len().to_string().into(),
             newest.unwrap_or_default().into(),
             volume.mount_point.as_str().into(),
-            self.time(volume.created_time.timestamp(), volume.created_time.as_str()),
+            self.time(volume.created_time.timestamp(), volume.created_time.as_str()).into(),
         ]
     }
 
@@ -234,7 +298,7 @@ impl View<'_> {
         vec![
             snapshot.name.as_str().into(),
             snapshot.volume_name.as_str().into(),
-            self.time(created.timestamp(), created.as_str()),
+            self.time(created.timestamp(), created.as_str()).into(),
         ]
     }
 
@@ -245,10 +309,12 @@ impl View<'_> {
         let created = self
             .time(backup.created(), first_of(&["CreatedTime", "StartTime"]).unwrap_or_default());
         // A backup that is not complete can't be restored, so the row says it.
-        let created = if backup.is_complete() {
-            created
-        } else {
+        let created = if !backup.is_complete() {
             Cell::from(format!("not complete: {}", backup.field("State"))).styled(Style::Red)
+        } else if backup.is_verified() == Some(false) {
+            Cell::from(format!("{created}, {NOT_VERIFIED}"))
+        } else {
+            created.into()
         };
         vec![
             first_of(&["VolumeName", "EBSVolumeID"]).unwrap_or_default().into(),
@@ -263,34 +329,26 @@ impl View<'_> {
         if items.is_empty() {
             return String::new();
         }
-        let (mut keep, mut delete, mut failed, mut left) = (0, 0, 0, 0);
+        let is_done = items.iter().any(|item| item.is_done);
+        let mut counts = [0; Outcome::ALL.len()];
         let mut rows = Vec::new();
         for item in items {
-            let (count, action, style) = match (item.failed, item.keep, item.left) {
-                (Some(_), ..) => (&mut failed, "failed", Style::Red),
-                (None, _, Some(_)) => (&mut left, "left alone", Style::Green),
-                (None, true, None) => (&mut keep, "keep", Style::Green),
-                (None, false, None) => (&mut delete, "delete", Style::Yellow),
-            };
-            *count += item.left.unwrap_or(1);
-            let why = item.failed.unwrap_or(&item.reasons);
-            let time = self.time(item.time, "");
+            let outcome = item.outcome();
+            counts[outcome as usize] += item.left.unwrap_or(1);
+            let (word, style) = outcome.shown(is_done);
             rows.push(vec![
-                Cell::from(action).styled(style),
+                Cell::from(word).styled(style),
                 item.volume.into(),
-                time,
+                self.time(item.time, "").into(),
                 item.id.as_str().into(),
-                why.into(),
+                item.failed.unwrap_or(&item.reasons).into(),
             ]);
         }
-        let mut sum = format!("keep {keep}, delete {delete}");
-        if left > 0 {
-            sum.push_str(&format!(", left alone {left}"));
-        }
-        if failed > 0 {
-            sum.push_str(&format!(", failed {failed}"));
-        }
-        format!("{}\n{sum}\n", self.table(&PLAN, rows))
+        // What is kept and deleted is always counted, the rest where there is any.
+        let sum = Outcome::ALL.into_iter().enumerate().filter(|(at, _)| *at < 2 || counts[*at] > 0);
+        let sum = sum.map(|(at, outcome)| format!("{} {}", outcome.shown(is_done).0, counts[at]));
+        let columns = if is_done { &OUTCOME } else { &PLAN };
+        format!("{}\n{}\n", self.table(columns, rows), sum.collect::<Vec<_>>().join(", "))
     }
 
     fn failure(&self, what: &str, error: &str) -> String {
@@ -303,8 +361,8 @@ impl View<'_> {
     }
 
     /// A time, or the daemon's text if it is no time.
-    fn time(&self, time: Option<Timestamp>, text: &str) -> Cell {
-        time.map_or_else(|| text.to_owned(), |time| moment(time, self.now)).into()
+    fn time(&self, time: Option<Timestamp>, text: &str) -> String {
+        time.map_or_else(|| text.to_owned(), |time| moment(time, self.now))
     }
 
     /// A flat map, with one field in each line. `None`: the map is not flat.
@@ -334,6 +392,8 @@ impl View<'_> {
     }
 }
 
+/// How a backup is marked whose data was not looked at.
+const NOT_VERIFIED: &str = "not verified";
 const VOLUME: [Column; 7] = [
     Column::left("NAME"),
     Column::left("DRIVER"),
@@ -352,18 +412,23 @@ const BACKUP: [Column; 5] = [
     Column::right("VOLUME SIZE"),
     Column::left("URL"),
 ];
-const URL: [Column; 2] = [Column::left("VOLUME"), Column::left("URL")];
-const PLAN: [Column; 5] = [
-    Column::left("PLAN"),
-    Column::left("VOLUME"),
-    Column::left("CREATED"),
-    Column::left("BACKUP OR SNAPSHOT"),
-    Column::words("WHY"),
-];
+const URL: [Column; 3] = [Column::left("VOLUME"), Column::left("URL"), Column::words("VERIFIED")];
+const PLAN: [Column; 5] = plan_columns("PLAN");
+const OUTCOME: [Column; 5] = plan_columns("OUTCOME");
 
-fn backup_url(url: &str) -> Vec<Cell> {
+const fn plan_columns(first: &'static str) -> [Column; 5] {
+    [
+        Column::left(first),
+        Column::left("VOLUME"),
+        Column::left("CREATED"),
+        Column::left("BACKUP OR SNAPSHOT"),
+        Column::words("WHY"),
+    ]
+}
+
+fn backup_url(url: &str, verified: bool) -> (Vec<Cell>, bool) {
     let volume = BackupUrl::parse(url).ok().and_then(|url| url.volume().map(str::to_owned));
-    vec![volume.unwrap_or_default().into(), url.into()]
+    (vec![volume.unwrap_or_default().into(), url.into()], verified)
 }
 
 /// A size. The cell is empty if the driver gives none, or zero, which means the same.

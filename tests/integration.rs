@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backup_data;
 mod bad_input;
 mod browser;
 mod command_line;
@@ -9,7 +10,9 @@ mod containers;
 mod crontab;
 mod daemon_choice;
 mod daemon_transcripts;
+mod deletion;
 mod documents;
+mod ebs;
 mod examples;
 mod faults;
 mod faulty_daemon;
@@ -20,6 +23,7 @@ mod main_job;
 mod notify;
 mod owners;
 mod progress;
+mod promises;
 mod releases;
 mod runs;
 mod s3;

@@ -96,7 +96,20 @@ impl Daemon for BuiltinDaemon {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true })
+        Ok(Capabilities {
+            deletes_by_prefix: false,
+            locks_destinations: true,
+            lists_all: true,
+            inspects_data: true,
+        })
+    }
+
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        let volume = volume.to_string();
+        self.run("looking for mounts", move |operations| {
+            operations.mounts_in_volume(&volume).map(Some)
+        })
+        .await
     }
 
     async fn info(&self) -> Result<Info> {
@@ -225,7 +238,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{clock::SystemClock, daemon::S3Options, progress};
+    use crate::{clock::SystemClock, progress, s3::S3Options};
 
     #[test]
     fn mounts_wait_neither_for_snapshots_nor_listings_for_mounts_but_a_deleted_volume_is_not_mounted()

@@ -66,7 +66,6 @@ use crate::error::Result;
 
 pub(crate) use builtin::BuiltinDaemon;
 pub(crate) use options::BuiltinOptions;
-pub(crate) use repository::S3Options;
 
 /// Settles that this root was moved and not copied, so that all that it made before is its own.
 /// Returns whether there was anything to settle.

@@ -87,6 +87,26 @@ vol1    2026-11-23 07:00 (2h ago)  s1            1.0 GiB  vfs:///backups?backup=
 }
 
 #[test]
+fn a_backup_whose_data_was_not_looked_at_says_so() {
+    let mut listed = [backup("vol1", "backup-2"), backup("vol1", "backup-1")];
+    listed[0]["Verified"] = "false".into();
+    listed[1]["Verified"] = "true".into();
+    let expected = "\
+VOLUME  CREATED                                  SNAPSHOT  VOLUME SIZE  URL
+vol1    2026-11-23 07:00 (2h ago), not verified  s1            1.0 GiB  vfs:///backups?backup=backup-2&volume=vol1
+vol1    2026-11-23 07:00 (2h ago)                s1            1.0 GiB  vfs:///backups?backup=backup-1&volume=vol1
+";
+    assert_eq!(shown(&json!(listed)), expected);
+    let made = json!([{"URL": "vfs:///b?backup=b1&volume=vol1", "Verified": false}, {"URL": "vfs:///b?backup=b2&volume=vol2"}]);
+    let expected = "\
+VOLUME  URL                             VERIFIED
+vol1    vfs:///b?backup=b1&volume=vol1  not verified
+vol2    vfs:///b?backup=b2&volume=vol2  -
+";
+    assert_eq!(shown(&made), expected);
+}
+
+#[test]
 fn the_url_of_a_backup_is_never_cut() {
     let url = "vfs:///backups?backup=backup-1&volume=vol1";
     for width in [1, 20, 80] {
@@ -133,7 +153,7 @@ failed: odd: the backup is good, but the older snapshot stays
 }
 
 #[test]
-fn a_plan_shows_each_item_with_its_reason_and_the_sum() {
+fn a_plan_shows_what_is_to_be_done_and_what_was_done_each_with_its_reason() {
     let item = |name: &str, keep: bool, reasons: Value| {
         json!({"VolumeName": "vol1", "Keep": keep, "Reasons": reasons,
             "BackupURL": format!("vfs:///backups?backup={name}&volume=vol1"),
@@ -141,22 +161,37 @@ fn a_plan_shows_each_item_with_its_reason_and_the_sum() {
     };
     let mut failed = item("backup-3", false, json!(["not kept by any rule"]));
     failed["Error"] = json!("DELETE /backups: 400: no");
+    let mut deleted = item("backup-4", false, json!(["not kept by any rule"]));
+    deleted["Deleted"] = json!(true);
     let plan = json!([
         item("backup-1", true, json!(["newest", "daily 1 of 7 (2026-11-23)"])),
         item("backup-2", false, json!(["not kept by any rule"])),
         failed,
-        {"id": "s1", "keep": true, "reasons": "at least 1", "time": "2026-11-23T07:00:48Z"},
+        deleted,
         {"VolumeName": "vol1", "Left": ["vfs:///b?..", "vfs:///c?.."], "Why": "may be another host's"},
     ]);
     let expected = "\
-PLAN        VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
-keep        vol1    2026-11-23 07:00 (2h ago)  backup-1            newest, daily 1 of 7 (2026-11-23)
-delete      vol1    2026-11-23 07:00 (2h ago)  backup-2            not kept by any rule
+OUTCOME     VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
+kept        vol1    2026-11-23 07:00 (2h ago)  backup-1            newest, daily 1 of 7 (2026-11-23)
+not tried   vol1    2026-11-23 07:00 (2h ago)  backup-2            not kept by any rule
 failed      vol1    2026-11-23 07:00 (2h ago)  backup-3            DELETE /backups: 400: no
-keep        -       2026-11-23 07:00 (2h ago)  s1                  at least 1
+deleted     vol1    2026-11-23 07:00 (2h ago)  backup-4            not kept by any rule
 left alone  vol1    -                          2 backups           may be another host's
 
-keep 2, delete 1, left alone 2, failed 1
+kept 1, deleted 1, left alone 2, failed 1, not tried 1
+";
+    assert_eq!(shown(&plan), expected);
+
+    let plan = json!([
+        {"id": "s1", "keep": true, "reasons": "at least 1", "time": "2026-11-23T07:00:48Z"},
+        {"id": "s2", "keep": false, "reasons": "not kept by any rule", "time": "2026-11-23T07:00:48Z"},
+    ]);
+    let expected = "\
+PLAN    VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
+keep    -       2026-11-23 07:00 (2h ago)  s1                  at least 1
+delete  -       2026-11-23 07:00 (2h ago)  s2                  not kept by any rule
+
+keep 1, delete 1
 ";
     assert_eq!(shown(&plan), expected);
 }

@@ -10,7 +10,7 @@ use super::{
     environment::RunEnvironment,
     finished::{self, FinishedRun, INTERRUPTED_BY_SERVE},
     missing,
-    record::RunRecord,
+    record::{Deleted, RunRecord},
     recording::Recording,
     request::RunRequest,
 };
@@ -18,7 +18,7 @@ use crate::{
     convoy::{
         Daemon,
         dry_run::DryRun,
-        guards::{Guards, Observation},
+        guards::{Deletable, Guards, Observation},
     },
     error::{Error, ErrorKind, Result},
     locks::Locks,
@@ -83,7 +83,8 @@ impl DueRun {
         };
         let guards = guards
             .deleting_only(self.request.script.deletable())
-            .expecting_known_backups(lock_folder);
+            .expecting_known_backups(lock_folder)
+            .looking_at_data(self.environment.data_look.clone());
         match &self.environment.recorder {
             Some(recorder) => guards.knowing(recorder.store().clone()),
             None => guards,
@@ -145,8 +146,13 @@ impl DueRun {
         if !self.record.dry_run {
             let destination = self.environment.settings.destination.as_ref();
             finished.backed_up = finished::backed_up(&observed, destination);
+            finished.deleted = observed.iter().filter_map(Deleted::of).collect();
         }
         self.explain_cancellation(&mut finished);
+        // That a backup replaced older snapshots is no news.
+        if self.request.script.deletable() == Deletable::Everything {
+            finished.explain_deletions();
+        }
         finished.recorded = self.record_end(&finished, guards, observed);
         finished
     }

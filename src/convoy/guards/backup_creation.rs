@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
+    data_look::{Good, Seen},
     overlap::finish_even_if_cancelled,
     pending::{Operation, is_made_from},
     run::Guards,
@@ -38,7 +39,6 @@ impl Guards {
             Ok(url) => {
                 memory.unproven.remove(&key);
                 memory.made.push((destination.clone(), url.clone()));
-                memory.good.push(url.clone());
             }
             Err(error) => {
                 memory.unproven.insert(key, error.to_string());
@@ -92,9 +92,16 @@ impl Guards {
             }
             made => made?,
         };
+        // At EBS, the inspection names neither.
+        let source = [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)];
+        let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
-        let verified = self.capabilities().await?.inspects_data;
-        self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
+        let proven = proven.with_fields_of(&Backup::new(source.into()));
+        let verified = self.verify(&url, volume).await?;
+        let mut memory = self.memory();
+        memory.good.push(Good { url: url.clone(), verified });
+        memory.observations.add_backup(volume, &url, &proven, (true, verified));
+        drop(memory);
         if self.locks.is_some() {
             self.remember(destination).await;
         }
@@ -129,12 +136,7 @@ impl Guards {
         volume: &str,
         destination: &Destination,
     ) -> Result<Backup> {
-        let not_good = |why: String| {
-            Err(Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
-                .with_hint(
-                    "nothing older was deleted; look into the daemon's log and back up again",
-                ))
-        };
+        let not_good = |why: String| Err(not_good(url, &why));
         loop {
             let backup = match self.daemon.backup(url).await {
                 Ok(backup) => backup,
@@ -168,6 +170,31 @@ impl Guards {
         }
     }
 
+    /// Guard 1: the data of a backup that was just made is there, where it can be seen. Returns
+    /// whether it was seen.
+    async fn verify(&self, url: &BackupUrl, volume: &str) -> Result<bool> {
+        // A dry run made nothing that could be seen.
+        if self.locks.is_none() {
+            return Ok(true);
+        }
+        match self.seen(url, None).await? {
+            Seen::Whole => Ok(true),
+            Seen::NotSeen(why) => {
+                if !std::mem::replace(&mut self.memory().said_not_seen, true) {
+                    log::info!(
+                        "the backups at {} are not verified, only their descriptions were read: {why}",
+                        url.destination()
+                    );
+                }
+                Ok(false)
+            }
+            Seen::Broken(why) => {
+                self.observe_broken(volume, url, why.clone());
+                Err(not_good(url, &why))
+            }
+        }
+    }
+
     async fn listed(
         &self,
         url: &BackupUrl,
@@ -176,8 +203,17 @@ impl Guards {
     ) -> Option<Backup> {
         let volume = Name::volume(volume).ok()?;
         let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
-        backups.into_iter().find(|backup| backup.url().is_ok_and(|there| there.same_backup(url)))
+        let this = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        // Convoy also lists EBS backups that are not complete, and does not say so.
+        let says_enough =
+            |backup: &Backup| !backup.is_at_ebs() || !backup.field("State").is_empty();
+        backups.into_iter().find(|backup| this(backup) && says_enough(backup))
     }
+}
+
+fn not_good(url: &BackupUrl, why: &str) -> Error {
+    Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
+        .with_hint("nothing older was deleted; look into the daemon's log and back up again")
 }
 
 /// Whether the daemon said neither yes nor no.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     belonging::{Group, Whose},
+    good_backups::Protection,
     observations::Observation,
     overlap::finish_even_if_cancelled,
     pending::Operation,
@@ -16,6 +17,9 @@ use crate::{
     locks::{Lock, Sharing},
 };
 
+const MAKE_A_NEWER: &str =
+    "make a newer one first, or say that even the newest may go (remove --all)";
+const VERIFY_A_NEWER: &str = "let this program read the destination, or restore a newer backup for a trial: that verifies it (docs/convoy.md)";
 /// What a deletion may take although a guard would keep it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Even {
@@ -53,12 +57,18 @@ impl Guards {
                 self.not_the_newest_trusted(url, &group, &what).await?;
             }
         }
-        self.no_other_volume_by_prefix(url, &destination, of_the_name, &what).await?;
+        let this = |backup: &&Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        let this = siblings.iter().find(this);
+        let driver = this.map_or("", |backup| backup.field("DriverName"));
+        self.no_other_volume_by_prefix(url, driver, of_the_name, &what).await?;
         self.delete_at_the_daemon(url, &volume, &destination, lock).await?;
         let mut memory = self.memory();
+        let at_ebs = this.filter(|backup| backup.is_at_ebs());
+        memory.removed_at_ebs.extend(at_ebs.map(|backup| backup.field("SnapshotName").to_owned()));
         memory.made.retain(|(_, made)| !made.same_backup(url));
-        memory.good.retain(|good| !good.same_backup(url));
-        memory.observations.add(Observation::BackupDeleted { volume, url: url.to_string() });
+        memory.good.retain(|good| !good.url.same_backup(url));
+        drop(memory);
+        self.observe(Observation::BackupDeleted { volume, url: url.to_string() });
         Ok(())
     }
 
@@ -72,21 +82,27 @@ impl Guards {
         what: &str,
     ) -> Result<()> {
         let siblings = &group.backups;
-        let Some(newest_good) = self.newest_good(siblings, group.whose).await? else {
+        let protected = self.protected(siblings, group.whose).await?;
+        let Some(newest_good) = protected.first() else {
             let why = format!("no good backup of the volume was found at {destination}");
             self.stop(why.clone());
             return Err(Error::guard(format!("{what} is not deleted: {why}")));
         };
-        if is_older(url, &newest_good, siblings) {
-            return Ok(());
-        }
-        let why = if newest_good.same_backup(url) {
-            "it is the volume's newest good backup"
-        } else {
-            "it is newer than the newest one that can be inspected"
+        let is_protected = protected.iter().find(|stays| stays.url.same_backup(url));
+        let (why, hint) = match is_protected.map(|stays| stays.why) {
+            Some(Protection::NewestGood) => ("it is the volume's newest good backup", MAKE_A_NEWER),
+            Some(Protection::NewestVerified) => (
+                "it is the volume's newest verified backup: the data of newer ones could not be looked at",
+                VERIFY_A_NEWER,
+            ),
+            Some(Protection::SecondNewest) => (
+                "it is one of the volume's newest two backups, and the data of none could be looked at",
+                VERIFY_A_NEWER,
+            ),
+            None if is_older(url, &newest_good.url, siblings) => return Ok(()),
+            None => ("it is newer than the newest one that can be inspected", MAKE_A_NEWER),
         };
-        Err(Error::guard(format!("{what} is not deleted: {why}"))
-            .with_hint("make a newer one first, or say that even the newest may go (remove --all)"))
+        Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(hint))
     }
 
     /// Guard 2: of this host's backups, the newest good one that it made or restored stays as well,
@@ -102,15 +118,25 @@ impl Guards {
                 .with_hint("back the volume up once more, or restore its newest backup once"))
         };
         let siblings = &group.backups;
-        match self.newest_good(&self.trusted(siblings)?, group.whose).await? {
-            None => refuse("no run of this host is known to have made a good backup".into()),
-            Some(newest) if is_older(url, &newest, siblings) => Ok(()),
-            Some(newest) if newest.same_backup(url) => refuse(
-                "it is the newest good one that a run of this host is known to have made".into(),
-            ),
-            Some(newest) => refuse(format!(
-                "it is newer than \"{newest}\", the newest good one that a run of this host is known to have made"
-            )),
+        let protected = self.protected(&self.trusted(siblings)?, group.whose).await?;
+        let Some(newest) = protected.first() else {
+            return refuse("no run of this host is known to have made a good backup".into());
+        };
+        let is_protected = protected.iter().any(|stays| stays.url.same_backup(url));
+        if newest.url.same_backup(url) {
+            refuse("it is the newest good one that a run of this host is known to have made".into())
+        } else if is_protected {
+            refuse(
+                "the data of the newer ones that runs of this host made could not be looked at"
+                    .into(),
+            )
+        } else if is_older(url, &newest.url, siblings) {
+            Ok(())
+        } else {
+            refuse(format!(
+                "it is newer than \"{}\", the newest good one that a run of this host is known to have made",
+                newest.url
+            ))
         }
     }
 
@@ -144,6 +170,7 @@ impl Guards {
     async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Group, usize)> {
         let volume = url.volume().map(Name::volume).transpose()?;
         let mut backups = self.backups(destination, volume.as_ref()).await?;
+        self.list_is_whole(destination, &backups, &format!("the backup \"{url}\"")).await?;
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let Some(this) = backups.iter().find(|backup| same(backup)).cloned() else {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no backup \"{url}\""))
@@ -165,35 +192,6 @@ impl Guards {
         let group = groups.into_iter().find(|group| group.backups.iter().any(same));
         let group = group.ok_or_else(|| Error::internal("a backup is in no group"))?;
         Ok((group, of_the_name))
-    }
-
-    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix. The backups of `vol10`
-    /// would go with those of `vol1`.
-    async fn no_other_volume_by_prefix(
-        &self,
-        url: &BackupUrl,
-        destination: &Destination,
-        of_the_name: usize,
-        what: &str,
-    ) -> Result<()> {
-        let is_last_on_s3 = destination.is_s3() && of_the_name <= 1;
-        let Some(volume) = url.volume().filter(|_| is_last_on_s3) else { return Ok(()) };
-        if !self.capabilities().await?.deletes_by_prefix {
-            return Ok(());
-        }
-        let all = self.backups(destination, None).await?;
-        self.may_delete(what, Some(volume))?;
-        let other = all
-            .iter()
-            .map(Backup::volume)
-            .find(|other| *other != volume && other.starts_with(volume));
-        match other {
-            None => Ok(()),
-            Some(other) => Err(Error::guard(format!(
-                "{what} is not deleted: it is the last one of \"{volume}\", and Convoy would delete those of \"{other}\" with it"
-            ))
-            .with_hint("keep it until the other volume's backups are gone")),
-        }
     }
 }
 

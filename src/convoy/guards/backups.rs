@@ -1,13 +1,8 @@
-//! Listing backups (guards 2 and 3), and finding the good ones among them.
+//! Listing and inspecting backups (guard 3).
 
-use super::{
-    belonging::Whose,
-    known::{KnownBackup, find},
-    observations::Observation,
-    run::Guards,
-};
+use super::{ebs, run::Guards};
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name, Volume},
+    convoy::{Backup, BackupUrl, Destination, Name},
     error::{Error, ErrorKind, Result},
 };
 
@@ -35,10 +30,12 @@ impl Guards {
                     self.still_there(destination).await?;
                     self.without_backups(destination, volume, error).await?
                 }
+                Some(_) if ebs::is_unknown_volume(&error) => self.all_backups(destination).await?,
                 _ => return Err(self.stop_on(error, "a list of backups failed")),
             },
         };
-        backups.extend(self.ebs_backups(volume).await?);
+        backups = self.with_ebs(backups, volume).await?;
+        self.warn_of_a_cut_list(destination, &backups).await?;
         if let Some(volume) = volume {
             // On S3, Convoy lists by prefix, so a list for `vol1` can contain the backups of
             // `vol10`.
@@ -62,39 +59,6 @@ impl Guards {
         Ok(backups)
     }
 
-    /// Convoy lists no backups of EBS volumes, because an EBS snapshot is the backup. This list is
-    /// made from the snapshots.
-    async fn ebs_backups(&self, volume: Option<&Name>) -> Result<Vec<Backup>> {
-        let known = self.memory().ebs_region.clone();
-        let region = match known {
-            Some(region) => region,
-            None => {
-                let info = self
-                    .daemon
-                    .info()
-                    .await
-                    .map_err(|error| self.stop_on(error, "the daemon's settings failed"))?;
-                self.memory().ebs_region.insert(info.ebs_region().map(str::to_owned)).clone()
-            }
-        };
-        let Some(region) = region else { return Ok(Vec::new()) };
-        let volumes = match volume {
-            Some(name) => match self.daemon.volume(name).await {
-                Ok(volume) => vec![volume],
-                Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(self.stop_on(error, "a look at a volume failed")),
-            },
-            None => self.volumes().await?.into_values().collect(),
-        };
-        let of_volume = |volume: &Volume| {
-            let snapshots = volume.snapshots_by_time().into_iter();
-            snapshots
-                .filter_map(|snapshot| Backup::of_ebs_snapshot(volume, snapshot, &region))
-                .collect::<Vec<_>>()
-        };
-        Ok(volumes.iter().filter(|volume| volume.driver == "ebs").flat_map(of_volume).collect())
-    }
-
     /// Handles Convoy's refusal to list a volume that was never backed up. A denied S3 request has
     /// the same words. So the refusal counts only if the whole destination can be listed and has no
     /// backup of the volume.
@@ -104,13 +68,16 @@ impl Guards {
         volume: &Name,
         refusal: Error,
     ) -> Result<Vec<Backup>> {
-        match self.daemon.backups(destination, None).await {
-            Ok(all) if all.iter().all(|backup| backup.volume() != volume.as_str()) => {
-                Ok(Vec::new())
-            }
-            Ok(_) => Err(self.stop_on(refusal, "a list of backups failed")),
-            Err(error) => Err(self.stop_on(error, "a list of backups failed")),
+        let all = self.all_backups(destination).await?;
+        if all.iter().all(|backup| backup.volume() != volume.as_str()) {
+            return Ok(Vec::new());
         }
+        Err(self.stop_on(refusal, "a list of backups failed"))
+    }
+
+    async fn all_backups(&self, destination: &Destination) -> Result<Vec<Backup>> {
+        let all = self.daemon.backups(destination, None).await;
+        all.map_err(|error| self.stop_on(error, "a list of backups failed"))
     }
 
     /// One backup.
@@ -123,84 +90,6 @@ impl Guards {
             self.still_there(&url.destination()).await?;
         }
         found
-    }
-
-    /// What earlier runs learned of this volume's backups. Without a memory, nothing.
-    ///
-    /// # Errors
-    /// If the memory can't be read. The run then deletes nothing more.
-    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
-        let Some(known) = &self.known else { return Ok(Vec::new()) };
-        known
-            .of_volume(&self.identity(), volume)
-            .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
-    }
-
-    /// Remembers a backup as broken if this error says so surely. An error that a daemon puts in
-    /// words of its own may have another reason.
-    pub(super) fn observe_if_broken(
-        &self,
-        volume: &str,
-        url: &BackupUrl,
-        error: &Error,
-        by_reading: bool,
-    ) {
-        if error.kind == ErrorKind::Repository {
-            self.observe(Observation::BackupBroken {
-                volume: volume.to_owned(),
-                url: url.to_string(),
-                why: error.message.clone(),
-                by_reading,
-            });
-        }
-    }
-
-    /// The backup that guard 2 protects: the newest of `backups` (newest first) that is complete
-    /// and can be inspected. What is found is remembered only of the volume that has the name now:
-    /// the backups of others say nothing about it.
-    pub(super) async fn newest_good(
-        &self,
-        backups: &[Backup],
-        whose: Whose,
-    ) -> Result<Option<BackupUrl>> {
-        let Some(first) = backups.first() else { return Ok(None) };
-        let known_backups = self.known_backups(first.volume())?;
-        for backup in backups.iter().filter(|backup| backup.is_complete()) {
-            let url = backup.url()?;
-            if let Some(why) = find(&known_backups, &url).and_then(KnownBackup::is_bad) {
-                log::debug!("the backup \"{url}\" counts for nothing: {why}");
-                continue;
-            }
-            if self.memory().good.iter().any(|good| good.same_backup(&url)) {
-                return Ok(Some(url));
-            }
-            match self.daemon.backup(&url).await {
-                Ok(inspected) if inspected.is_complete() => {
-                    let verified = self.capabilities().await?.inspects_data;
-                    let mut memory = self.memory();
-                    memory.good.push(url.clone());
-                    let volume = inspected.volume();
-                    if whose == Whose::Own {
-                        memory.observations.add_backup(volume, &url, &inspected, (false, verified));
-                    }
-                    return Ok(Some(url));
-                }
-                Ok(_) => {}
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository
-                    ) =>
-                {
-                    log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
-                    if whose == Whose::Own {
-                        self.observe_if_broken(backup.volume(), &url, &error, false);
-                    }
-                }
-                Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
-            }
-        }
-        Ok(None)
     }
 }
 

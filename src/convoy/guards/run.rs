@@ -1,13 +1,14 @@
 //! The guarded daemon of one run: what the guards share, and what they remember.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use super::{
+    data_look::{DataLook, Good},
     known::KnownBackups,
     observations::{Observation, Observations},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Guards {
     pub(super) marks: Option<PathBuf>,
     /// What earlier runs learned of backups; `None` in a process without a store.
     pub(super) known: Option<Arc<dyn KnownBackups>>,
+    /// Looks at the data of backups, where the daemon does not.
+    pub(super) data: Option<Arc<dyn DataLook>>,
     /// Whether the script declared that it only reads.
     pub(super) read_only: bool,
     /// What the script may delete by its declaration.
@@ -61,11 +64,17 @@ pub(super) struct Memory {
     /// The region of the daemon's EBS driver. The outer `None`: the daemon was not asked yet. The
     /// inner `None`: the daemon has no EBS driver.
     pub(super) ebs_region: Option<Option<String>>,
+    /// The snapshots on EBS whose backups this run deleted.
+    pub(super) removed_at_ebs: Vec<String>,
+    /// The lists that were said to be cut.
+    pub(super) cut_lists: BTreeSet<String>,
     /// `None`: the daemon was not asked yet. Each run asks, because another daemon may have taken
     /// the place of the one at a socket.
     pub(super) capabilities: Option<Capabilities>,
     /// Backups that this run inspected and found good.
-    pub(super) good: Vec<BackupUrl>,
+    pub(super) good: Vec<Good>,
+    /// Whether the run said that the data of its backups can't be seen.
+    pub(super) said_not_seen: bool,
     /// Whether the last list of volumes was empty.
     pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
@@ -88,6 +97,7 @@ impl Guards {
             locks,
             marks,
             known: None,
+            data: None,
             read_only: false,
             deletable: Deletable::Everything,
             clock,
@@ -110,6 +120,11 @@ impl Guards {
     /// Also knows what earlier runs learned of backups.
     pub(crate) fn knowing(self, known: Arc<dyn KnownBackups>) -> Self {
         Self { known: Some(known), ..self }
+    }
+
+    /// Also looks at the data of backups, if the daemon looks at their descriptions only.
+    pub(crate) fn looking_at_data(self, data: Arc<dyn DataLook>) -> Self {
+        Self { data: Some(data), ..self }
     }
 
     /// Refuses deletions that the script's declaration does not name.
@@ -210,7 +225,11 @@ impl Guards {
         self.memory().observations.all().to_vec()
     }
 
+    /// Adds an observation. A deletion is logged as well; that of a dry run is only a plan.
     pub(super) fn observe(&self, observation: Observation) {
+        if let Some(deleted) = observation.deletion().filter(|_| self.locks.is_some()) {
+            log::info!("deleted {deleted}");
+        }
         self.memory().observations.add(observation);
     }
 }

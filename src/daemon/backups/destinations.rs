@@ -19,10 +19,11 @@ use crate::{
     },
     daemon::{
         identity::Identity,
-        repository::{Access, Bucket, S3Options},
+        repository::{Access, Bucket},
         root::Root,
     },
     error::Result,
+    s3::S3Options,
     sync::lock,
 };
 
