@@ -19,7 +19,7 @@
 //!    server, guards, dry run; the bodies of a webhook.
 //! 9. `retention`, `run_words`, `terminal`, `diagnostic`, `locks`, `s3`, `units`: rules and tools
 //!    that know nothing of the above.
-//! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `progress`, `text`, `suggest`, `service_manager`: what
+//! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `mount_table`, `progress`, `text`, `suggest`, `service_manager`: what
 //!     everything stands on.
 
 #![warn(unreachable_pub)]
@@ -37,6 +37,7 @@ pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod locks;
 pub(crate) mod logging;
+pub(crate) mod mount_table;
 pub(crate) mod notify;
 pub(crate) mod objectstore;
 pub(crate) mod output;

@@ -29,6 +29,7 @@ mod runs;
 mod s3;
 mod secrets;
 mod serve;
+mod sources;
 mod status;
 mod support;
 mod web;

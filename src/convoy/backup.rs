@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiTime, BackupUrl, Origin, Snapshot, Volume,
+    ApiTime, BackupUrl, Extent, Origin, Snapshot, Volume,
     extensions::{ORIGIN, ROOT_ID, VOLUME_ID},
+    extent::{BACKUP_SIZE, DOUBT},
     names,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -107,6 +108,20 @@ impl Backup {
         self.field("VolumeName")
     }
 
+    /// How much the volume had.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent::of(&self.fields, BACKUP_SIZE)
+    }
+
+    /// Why the backup's source is in doubt, if the guards found it so.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.fields.get(DOUBT).map(String::as_str)
+    }
+
+    pub(super) fn set_doubt(&mut self, why: &str) {
+        self.fields.insert(DOUBT.into(), why.to_owned());
+    }
+
     /// When the backup was made, in whole seconds.
     pub(crate) fn created(&self) -> Option<Timestamp> {
         self.created.timestamp()
@@ -161,6 +176,13 @@ impl Backup {
         } else {
             Belonging::Unclear
         }
+    }
+
+    /// What tells the backup's volume apart from others of its name on one host, as far as the
+    /// daemon and the name of the snapshot tell it.
+    pub(crate) fn source(&self) -> String {
+        let VolumeKey([_, ebs_volume, id, _]) = self.volume_key();
+        [ebs_volume, id].concat()
     }
 
     /// Whether the backup was made from this snapshot, or from another one of the same volume.

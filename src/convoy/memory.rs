@@ -13,9 +13,9 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume,
-    guards::{KnownBackup, KnownBackups},
+    ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Extent,
+    Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
+    guards::{KnownBackup, KnownBackups, KnownSources},
 };
 use crate::{
     clock::Clock,
@@ -58,6 +58,8 @@ struct State {
     inspects_descriptions_only: bool,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
+    /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
+    extents: BTreeMap<String, Extent>,
     /// What Convoy's EBS driver knows, if the volumes are on EBS.
     ebs: Option<ebs::Ebs>,
 }
@@ -166,6 +168,11 @@ impl MemoryDaemon {
     /// From now on, this is what lies at every destination.
     pub(crate) fn find_at_destinations(&self, stored: &Stored) {
         self.lock().stored = Arc::clone(stored);
+    }
+
+    /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
+    pub(crate) fn holds(&self, volume: &str, extent: Extent) {
+        self.lock().extents.insert(volume.into(), extent);
     }
 
     /// Inspecting a backup no longer looks at its data, as with Convoy.
@@ -343,6 +350,10 @@ impl KnownBackups for MemoryDaemon {
         });
         Ok(known.collect())
     }
+
+    fn sources(&self, _daemon: &str) -> Result<KnownSources> {
+        Ok(KnownSources::default())
+    }
 }
 
 /// What a new data folder knows.
@@ -352,6 +363,10 @@ pub(crate) struct NothingKnown;
 impl KnownBackups for NothingKnown {
     fn of_volume(&self, _daemon: &str, _volume: &str) -> Result<Vec<KnownBackup>> {
         Ok(Vec::new())
+    }
+
+    fn sources(&self, _daemon: &str) -> Result<KnownSources> {
+        Ok(KnownSources::default())
     }
 }
 
@@ -477,6 +492,11 @@ impl Daemon for MemoryDaemon {
             let created_time = state.now();
             let mut snapshot =
                 Snapshot { name: name.to_string(), created_time, ..Snapshot::default() };
+            if let Some(extent) = state.extents.get(volume.as_str()) {
+                let fields = extent.fields(SNAPSHOT_SIZE).into_iter();
+                let fields = fields.map(|(name, value)| (name.to_owned(), value));
+                snapshot.driver_info = Some(fields.collect());
+            }
             if let Some(ebs) = &mut state.ebs {
                 ebs.take(volume.as_str(), &mut snapshot);
             }
@@ -588,13 +608,12 @@ impl Daemon for MemoryDaemon {
                 ("CreatedTime", state.now().to_string()),
                 ("DriverName", driver),
                 ("SnapshotCreatedAt", snapshot.created_time.to_string()),
-                ("SnapshotName", snapshot.name),
+                ("SnapshotName", snapshot.name.clone()),
                 ("VolumeCreatedAt", volume_created),
-                ("VolumeName", snapshot.volume_name),
+                ("VolumeName", snapshot.volume_name.clone()),
             ];
-            let backup = Backup::new(
-                fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-            );
+            let fields = fields.into_iter().chain(snapshot.extent().fields(BACKUP_SIZE));
+            let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());
             state.stored().push((url.clone(), backup));
             let volume = state.volume(url.volume().unwrap_or_default())?.clone();
             state.made.push((url.clone(), volume));

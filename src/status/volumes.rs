@@ -126,8 +126,16 @@ impl VolumeLook<'_> {
                 "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
             ));
         }
+        let doubt = record.and_then(|record| record.doubt.as_deref());
+        problems.extend(doubt.map(|why| {
+            format!(
+                "its newest backup counts for nothing, as its data may not be all there: {why} (if that was meant: convoy-backups status --accept {name})"
+            )
+        }));
         let made = last_backup.as_ref().map(|backup| backup.made);
-        problems.extend(last_failure(self.store, name, made));
+        let failure = last_failure(self.store, name, made);
+        // The run that found it has failed for no other reason.
+        problems.extend(failure.filter(|failure| doubt.is_none_or(|why| !failure.contains(why))));
         VolumeStatus {
             name: name.to_owned(),
             daemon: None,
@@ -222,7 +230,8 @@ async fn newest_listed(
             record.bad_backups.iter().any(|bad| bad.url == backup.field("BackupURL"))
         })
     };
-    let may_be_good = |backup: &&Backup| backup.is_complete() && !is_bad(backup);
+    let may_be_good =
+        |backup: &&Backup| backup.is_complete() && backup.doubt().is_none() && !is_bad(backup);
     Ok(backups.iter().filter(may_be_good).find_map(|backup| {
         let made = backup.created()?;
         Some(GoodBackup {

@@ -29,17 +29,25 @@ impl Guards {
         destination: &Destination,
     ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
-        let volume = self.daemon.snapshot(snapshot).await?.volume_name;
+        let from = self.daemon.snapshot(snapshot).await?;
+        let volume = from.volume_name.clone();
         // Until the proof, the volume counts as not backed up.
         let key = (volume.clone(), destination.key());
         self.memory().unproven.insert(key.clone(), "it was not finished".into());
         let proven = self.make_and_prove(snapshot, &volume, destination).await;
+        let mut doubt = None;
+        if let Ok((url, backup)) = &proven {
+            self.memory().made.push((destination.clone(), url.clone()));
+            doubt = self.doubt_backup(backup, url, &from, destination).await;
+        }
+        let proven = proven.map(|(url, _)| url);
         let mut memory = self.memory();
         match &proven {
-            Ok(url) => {
-                memory.unproven.remove(&key);
-                memory.made.push((destination.clone(), url.clone()));
-            }
+            Ok(_) => match doubt {
+                None => _ = memory.unproven.remove(&key),
+                // To delete on its word, a person must have accepted it (guard 10).
+                Some(why) => _ = memory.unproven.insert(key, why),
+            },
             Err(error) => {
                 memory.unproven.insert(key, error.to_string());
             }
@@ -53,7 +61,7 @@ impl Guards {
         snapshot: &Name,
         volume: &str,
         destination: &Destination,
-    ) -> Result<BackupUrl> {
+    ) -> Result<(BackupUrl, Backup)> {
         let locks = (
             self.lock_volume(volume, Sharing::Shared).await?,
             self.lock_destination(destination, Sharing::Shared).await?,
@@ -105,7 +113,7 @@ impl Guards {
         if self.locks.is_some() {
             self.remember(destination).await;
         }
-        Ok(url)
+        Ok((url, proven))
     }
 
     /// Guard 8: after a timeout, looks for the backup of this snapshot in the list. If there are

@@ -44,6 +44,7 @@ impl Guards {
         }
         backups.retain(is_readable);
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
+        let backups = self.with_doubts(backups);
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
             let asked = made_at.key() == destination.key()
                 && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));

@@ -219,7 +219,7 @@ impl Guards {
         }
         let url = backup.url()?;
         let known = find(known, &url);
-        if let Some(why) = known.and_then(KnownBackup::is_bad) {
+        if let Some(why) = backup.doubt().or(known.and_then(KnownBackup::is_bad)) {
             log::debug!("the backup \"{url}\" counts for nothing: {why}");
             return Ok(None);
         }

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     data_look::{DataLook, Good},
+    doubts::KnownSources,
     known::KnownBackups,
     observations::{Observation, Observations},
 };
@@ -79,6 +80,10 @@ pub(super) struct Memory {
     pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
     pub(super) observations: Observations,
+    /// By volume: the source of a copy that this run made is in doubt.
+    pub(super) doubted: BTreeMap<String, Error>,
+    /// `None`: the memory of earlier runs was not asked yet.
+    pub(super) sources: Option<KnownSources>,
     /// Backups that were seen to be a volume's own. The run may have deleted the snapshot that
     /// proved it.
     pub(super) own: Vec<BackupUrl>,

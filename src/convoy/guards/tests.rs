@@ -9,6 +9,7 @@ mod names_and_timeouts;
 mod newest_good;
 mod overlap;
 mod s3;
+mod sources;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 

@@ -8,7 +8,8 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        Backup, BackupUrl, Destination, Name, ORIGIN, Origin, ROOT_ID, VOLUME_ID,
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Name, ORIGIN, Origin, ROOT_ID,
+        VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
     daemon::{
@@ -19,6 +20,9 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
 };
+
+/// The tag with what was mounted in the volume's folder, as [`mounts_text`] writes it.
+const MOUNTS: &str = "mounts";
 
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,14 +42,16 @@ pub(in crate::daemon) struct Record {
     pub(in crate::daemon) snapshot: Name,
     pub(in crate::daemon) snapshot_created: Timestamp,
     pub(in crate::daemon) created: Timestamp,
-    /// The bytes in the backup's files. No tag has them, nor the host: the file itself does.
-    pub(in crate::daemon) bytes: Option<u64>,
+    /// How much the volume had. No tag has the number of files and their bytes: the repository
+    /// counts them. No tag has the host either: the file itself does.
+    pub(in crate::daemon) extent: Extent,
 }
 
 impl Record {
     pub(super) fn tags(&self) -> StringList {
         let root = self.root.as_deref().map(|root| ("root", root));
         let copy_of = self.copy_of.as_deref().map(|root| ("copy-of", root));
+        let mounts = self.extent.mounts.as_deref().map(mounts_text);
         let always = [
             ("backup", self.backup.as_str()),
             ("volume", self.volume.as_str()),
@@ -56,7 +62,8 @@ impl Record {
             ("snapshot-created", &self.snapshot_created.to_string()),
             ("created", &self.created.to_string()),
         ];
-        tags(&always.into_iter().chain(root).chain(copy_of).collect::<Vec<_>>())
+        let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
+        tags(&always.into_iter().chain(root).chain(copy_of).chain(mounts).collect::<Vec<_>>())
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -96,7 +103,11 @@ impl Record {
             snapshot: Name::snapshot(snapshot)?,
             snapshot_created: time("snapshot-created").unwrap_or_else(|| file.time.timestamp()),
             created: time("created").unwrap_or_else(|| file.time.timestamp()),
-            bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+            extent: Extent {
+                files: file.summary.as_ref().map(|summary| summary.total_files_processed),
+                bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+                mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
+            },
         }))
     }
 
@@ -121,10 +132,10 @@ impl Record {
             ("VolumeName", self.volume.to_string()),
             ("VolumeSize", self.volume_size.to_string()),
         ];
-        let size = self.bytes.map(|bytes| ("BackupSize", bytes.to_string()));
+        let extent = self.extent.fields(BACKUP_SIZE);
         let root = self.root.clone().map(|root| (ROOT_ID, root));
         let origin = origin.map(|origin| (ORIGIN, origin.as_str().to_owned()));
-        Backup::new(fields(always.into_iter().chain(size).chain(root).chain(origin)))
+        Backup::new(fields(always.into_iter().chain(extent).chain(root).chain(origin)))
     }
 }
 

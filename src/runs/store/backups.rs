@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::{Store, learning::Learning, micros, number, time};
+use super::{Store, learning::Learning, micros, number, sources, time};
 use crate::{
-    convoy::guards::{Broken, KnownBackup, KnownBackups},
+    convoy::guards::{Broken, KnownBackup, KnownBackups, KnownSources},
     error::{ErrorKind, Result},
     runs::record::{BadBackup, GoodBackup},
 };
@@ -17,6 +17,13 @@ impl KnownBackups for Store {
     fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
         match self.read(|connection| known(connection, daemon, volume)) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    fn sources(&self, daemon: &str) -> Result<KnownSources> {
+        match self.read(|connection| sources::known(connection, daemon)) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(KnownSources::default()),
             read => read,
         }
     }

@@ -8,7 +8,7 @@ use super::{
     Store,
     backups::{Inspected, bad_backups, good_backups},
     learning::Learning,
-    micros, time,
+    micros, sources, time,
 };
 use crate::{
     convoy::guards::Observation,
@@ -57,6 +57,7 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
         volumes.push(VolumeRecord {
             good_backups: good_backups(connection, &daemon, &name)?,
             bad_backups: bad_backups(connection, &daemon, &name)?,
+            doubt: sources::doubt(connection, &daemon, &name)?,
             daemon,
             name,
             first_seen: time(row.get(2)?)?,
@@ -92,6 +93,7 @@ impl Learning<'_> {
             }
             Observation::SnapshotMade { volume, snapshot, time } => {
                 self.see(volume)?;
+                self.source_is_good(volume)?;
                 let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, snapshot, micros(*time)]).map(drop)
             }
@@ -108,15 +110,24 @@ impl Learning<'_> {
                 files,
                 made,
                 verified,
-            } => self.good_backup(&Inspected {
-                volume,
-                url,
-                snapshot_time: *snapshot_time,
-                bytes: *bytes,
-                files: *files,
-                made: *made,
-                verified: *verified,
-            }),
+            } => {
+                if *made {
+                    self.source_is_good(volume)?;
+                }
+                self.good_backup(&Inspected {
+                    volume,
+                    url,
+                    snapshot_time: *snapshot_time,
+                    bytes: *bytes,
+                    files: *files,
+                    made: *made,
+                    verified: *verified,
+                })
+            }
+            Observation::BackupInDoubt { url, why, .. } => self.backup_in_doubt(url, why),
+            Observation::SourceInDoubt { volume, source, taken, extent, why } => {
+                self.source_in_doubt((volume, source), *taken, extent, why)
+            }
             Observation::BackupBroken { volume, url, why, by_reading } => {
                 self.broken_backup(volume, url, why, *by_reading)
             }
@@ -162,6 +173,7 @@ impl Learning<'_> {
     fn forget(&self, volume: &str) -> rusqlite::Result<()> {
         let of_volume = [self.daemon, volume];
         self.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", of_volume)?;
+        self.source_is_good(volume)?;
         self.forget_backups(volume)
     }
 }

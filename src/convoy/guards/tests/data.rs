@@ -59,6 +59,10 @@ impl KnownBackups for Saw {
         known.iter_mut().for_each(|known| known.verified |= known.url == self.1.to_string());
         Ok(known)
     }
+
+    fn sources(&self, _daemon: &str) -> Result<crate::convoy::guards::KnownSources> {
+        Ok(crate::convoy::guards::KnownSources::default())
+    }
 }
 
 #[tokio::test]

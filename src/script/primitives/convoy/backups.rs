@@ -230,7 +230,9 @@ pub(crate) mod functions {
     }
 
     /// Backs up a snapshot to the configured destination and proves the backup good; a map with its
-    /// `URL`. Fails with `not_found` where there is no such snapshot, with `configuration` where no
+    /// `URL`. Where the volume lost nearly all of its data since its last good backup, the map also
+    /// has `Doubt`, which says why: nothing older of the volume can be deleted then, and the run
+    /// ends `partial`. Fails with `not_found` where there is no such snapshot, with `configuration` where no
     /// destination is configured, and with `guard` where the backup can't be proven good.
     ///
     /// ```rhai
@@ -330,9 +332,13 @@ fn listed(run: &RunningScript, backups: Vec<Backup>) -> Result<Array> {
 
 fn back_up(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
-    let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
+    let guards = &run.host.guards;
+    let url = run.wait(guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
     let mut made = Map::from_iter([("URL".into(), url.to_string().into())]);
-    if !run.host.guards.is_verified(&url) {
+    if let Some(why) = guards.doubt(&url) {
+        made.insert("Doubt".into(), why.into());
+    }
+    if !guards.is_verified(&url) {
         made.insert("Verified".into(), false.into());
     }
     Ok(made)

@@ -59,7 +59,7 @@ struct Removal<'a> {
     older: Vec<(&'a str, Protection)>,
     /// Backups to delete, oldest first. If a deletion fails, the newest ones are still there.
     backups: Vec<&'a str>,
-    /// Snapshots to delete, oldest first.
+    /// Snapshots to delete: those in doubt first, then oldest first.
     snapshots: Vec<&'a str>,
 }
 
@@ -91,12 +91,14 @@ impl<'a> Removal<'a> {
         }
         backups.retain(|backup| older.iter().all(|(stays, _)| backup != stays));
         backups.reverse();
-        let snapshots = volume
+        let mut snapshots: Vec<&Snapshot> = volume
             .snapshots_by_time()
             .into_iter()
             .filter(|snapshot| !stays_as_a_backup(snapshot, &backups))
-            .map(|snapshot| snapshot.name.as_str())
             .collect();
+        // While there are snapshots in doubt, the last one before them is not deleted.
+        snapshots.sort_by_key(|snapshot| snapshot.doubt().is_none());
+        let snapshots = snapshots.into_iter().map(|snapshot| snapshot.name.as_str()).collect();
         let unclear = unclear.iter().map(url).collect();
         Self { kept, unclear, newer, older, backups, snapshots }
     }
