@@ -297,6 +297,7 @@ impl World {
         } else {
             self.failed[host].insert(command.clone());
             self.is_troubled[host] = true;
+            self.failed_in_future[host] |= self.wrong_by[host].is_positive();
         }
         let word = |flag: &str| {
             let mut words = command.words.split_whitespace();
@@ -459,7 +460,7 @@ impl World {
         }
         self.pass(SignedDuration::from_hours(50));
         for host in 0..self.hosts.len() {
-            self.is_troubled[host] = false;
+            self.is_troubled[host] = self.failed_in_future[host];
             let backup = Command {
                 script: "backup",
                 words: " --create-snapshot".to_owned(),

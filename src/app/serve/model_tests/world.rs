@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) failed: Vec<BTreeSet<Command>>,
     /// Whether a command of the host failed since all was put right.
     pub(super) is_troubled: Vec<bool>,
+    /// Whether a command failed while the clock was ahead: its alert stays open until that date.
+    pub(super) failed_in_future: Vec<bool>,
     /// What came of the commands of this step.
     pub(super) outcomes: Vec<String>,
 }
@@ -65,6 +67,7 @@ impl World {
             contents: 0,
             failed: vec![BTreeSet::new(); hosts],
             is_troubled: vec![false; hosts],
+            failed_in_future: vec![false; hosts],
             outcomes: Vec::new(),
         }
     }
