@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume,
+    ApiTime, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
+    Mount, Name, NewVolume, Snapshot, Volume,
     guards::{KnownBackup, KnownBackups},
 };
 use crate::{
@@ -353,6 +353,10 @@ impl Daemon for MemoryDaemon {
 
     async fn is_used(&self, _destination: &Destination) -> Result<Option<bool>> {
         Ok(None)
+    }
+
+    async fn changes_since(&self, _volume: &Name, _snapshot: &Name) -> Result<Changes> {
+        Ok(Changes::Unknown)
     }
 
     async fn mounts_in_volume(&self, _volume: &Name) -> Result<Option<Vec<String>>> {

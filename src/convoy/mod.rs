@@ -30,7 +30,7 @@ pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{Capabilities, HINT, KIND, Origin, VOLUME_ID, route};
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
-pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::Name;
 pub use time::ApiTime;
 pub(crate) use url::{BackupUrl, Destination};

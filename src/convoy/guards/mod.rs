@@ -27,6 +27,7 @@ mod backup_creation;
 mod backup_deletion;
 mod backups;
 mod belonging;
+mod changes;
 mod destinations;
 mod ebs;
 mod known;

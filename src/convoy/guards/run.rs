@@ -74,6 +74,8 @@ pub(super) struct Memory {
     pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
     pub(super) observations: Observations,
+    /// Volumes that were seen to be unchanged since a backup: the volume's name and the backup's URL.
+    pub(super) unchanged: Vec<(String, String)>,
     /// Backups that were seen to be a volume's own. The run may have deleted the snapshot that
     /// proved it.
     pub(super) own: Vec<BackupUrl>,
