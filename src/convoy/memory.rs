@@ -56,6 +56,8 @@ struct State {
     time: i64,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
+    /// Whether the daemon can't tell if volumes have changed. No volume here ever does.
+    blind: bool,
     /// What Convoy's EBS driver knows, if the volumes are on EBS.
     ebs: Option<ebs::Ebs>,
 }
@@ -164,6 +166,11 @@ impl MemoryDaemon {
     /// From now on, this is what lies at every destination.
     pub(crate) fn find_at_destinations(&self, stored: &Stored) {
         self.lock().stored = Arc::clone(stored);
+    }
+
+    /// From now on, the daemon can't tell whether volumes have changed.
+    pub(crate) fn see_no_changes(&self) {
+        self.lock().blind = true;
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -356,7 +363,7 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn changes_since(&self, _volume: &Name, _snapshot: &Name) -> Result<Changes> {
-        Ok(Changes::Unknown)
+        Ok(if self.lock().blind { Changes::Unknown } else { Changes::Unchanged })
     }
 
     async fn mounts_in_volume(&self, _volume: &Name) -> Result<Option<Vec<String>>> {

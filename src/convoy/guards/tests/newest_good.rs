@@ -183,16 +183,19 @@ async fn guard_2_a_volume_without_a_good_backup_is_not_deleted() {
 async fn guard_2_where_nothing_tells_of_changes_an_old_backup_makes_no_deletion_safe() {
     let bench = bench(&["vol1"]);
     bench.back_up("vol1", &vfs()).await.unwrap();
-    let later = |time: &str| {
-        Guards::new(bench.daemon.clone(), None, at(time)).knowing(bench.daemon.clone())
+    bench.daemon.see_no_changes();
+    let taken = bench.guards.backups(&vfs(), None).await.unwrap()[0].order().0.unwrap();
+    let minutes_later = |minutes| {
+        let now = taken + jiff::SignedDuration::from_mins(minutes);
+        Guards::new(bench.daemon.clone(), None, at(&now.to_string())).knowing(bench.daemon.clone())
     };
     // Before the backup: a clock was wrong, and nobody knows for how long.
-    for time in ["2026-01-01T02:00:00Z", "2025-12-31T00:00:00Z"] {
-        let error =
-            later(time).delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    for minutes in [61, -10] {
+        let guards = minutes_later(minutes);
+        let error = guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
         assert!(error.message.contains("may have changed, which can't be seen"), "{error}");
         assert!(error.hint.unwrap().contains("--backup-first"));
     }
-    let soon = later("2026-01-01T00:30:00Z");
+    let soon = minutes_later(59);
     soon.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
 }
