@@ -8,10 +8,10 @@ use serde_json::json;
 use super::{
     driver::Driver,
     root::Root,
-    state::{SnapshotState, VolumeState, volume_id},
+    state::{SnapshotState, VolumeState},
 };
 use crate::{
-    convoy::{ApiTime, DriverInfo, Info, Snapshot, VOLUME_ID, Volume},
+    convoy::{ApiTime, DriverInfo, Info, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume},
     error::{Error, Result},
 };
 
@@ -53,7 +53,7 @@ impl ConvoyForm<'_> {
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
             ("Size", volume.size.to_string()),
             ("VolumeCreatedAt", self.time(volume.created).to_string()),
-            (VOLUME_ID, volume_id(volume.created)),
+            (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
         ])
     }
@@ -99,13 +99,14 @@ impl ConvoyForm<'_> {
     /// A snapshot as an entry in its volume's list.
     fn listed_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState) -> Snapshot {
         let created = self.time(state.created);
-        let driver_info = fields([
+        let always = [
             ("Driver", self.driver.name().to_owned()),
             ("FilePath", self.root.snapshot_file(&state.id).display().to_string()),
             ("SnapshotCreatedAt", created.to_string()),
             ("SnapshotName", name.to_owned()),
             ("VolumeUUID", volume.name.clone()),
-        ]);
+        ];
+        let driver_info = fields(always.into_iter().chain(state.extent().fields(SNAPSHOT_SIZE)));
         Snapshot {
             name: name.to_owned(),
             created_time: created,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    convoy::{Extent, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -22,7 +23,10 @@ pub(crate) struct VolumeState {
     pub(crate) name: String,
     /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
-    /// With nanoseconds, because [`volume_id`] is made from it.
+    /// Random; `None` for a volume that version 0.1.0 made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    /// With nanoseconds, because the id of a volume without a random one is made from it.
     pub(crate) created: Timestamp,
     /// Whether a client mounted the volume, and has not unmounted it.
     pub(crate) mounted: bool,
@@ -57,12 +61,31 @@ pub(crate) struct SnapshotState {
     pub(crate) id: String,
     /// The size of the snapshot's files in bytes.
     pub(crate) bytes: u64,
+    /// The number of the snapshot's files; `None` of snapshots that an older version took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<u64>,
+    /// What was mounted in the volume's folder; `None` if that could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mounts: Option<Vec<SourceMount>>,
 }
 
-/// The id of a volume, which tells it from others that had or have its name. It is the volume's
-/// creation time in nanoseconds.
-pub(crate) fn volume_id(created: Timestamp) -> String {
-    format!("{:016x}", created.as_nanosecond())
+impl SnapshotState {
+    /// How much the volume had.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { files: self.files, bytes: Some(self.bytes), mounts: self.mounts.clone() }
+    }
+}
+
+impl VolumeState {
+    /// The id of the volume, which tells it from others that had or have its name.
+    pub(crate) fn id(&self) -> String {
+        volume_id(self.id.as_deref(), self.created)
+    }
+}
+
+/// The id of a volume. Version 0.1.0 made it from the volume's creation time.
+pub(crate) fn volume_id(random: Option<&str>, created: Timestamp) -> String {
+    random.map_or_else(|| format!("{:016x}", created.as_nanosecond()), str::to_owned)
 }
 
 /// The folder with the state files.

@@ -7,7 +7,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
-    convoy::Name,
+    convoy::{Extent, Name},
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -46,12 +46,16 @@ impl DestinationRepository {
                 &format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
             )?,
             volume: Name::volume(&volume.name)?,
+            volume_id: volume.id(),
+            root: Some(self.catalogue.identity().id().to_owned()),
+            copy_of: self.catalogue.identity().copy_of().map(str::to_owned),
+            host: self.access.host.clone(),
             volume_created: volume.created,
             volume_size: volume.size,
             snapshot: Name::snapshot(snapshot)?,
             snapshot_created: state.created,
             created: now,
-            bytes: None,
+            extent: Extent { mounts: state.mounts.clone(), ..Extent::default() },
         };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
