@@ -11,6 +11,7 @@ use super::{
     context::Context,
     crontab, notify,
     print::{print_json, print_line},
+    run::DELIVERY_TIMEOUT,
 };
 use crate::{
     app::{self, serve},
@@ -21,9 +22,9 @@ use crate::{
     progress,
     runs::Store,
     schedule::{self, CrontabEntry, Source},
-    status::{self, DaemonLook, Known, Looked, Report, State, VolumeStatus},
+    status::{self, DaemonLook, Known, Level, Looked, Report, State, VolumeStatus},
     suggest::did_you_mean_or,
-    text::{Style, counted, escape, styled},
+    text::{Style, escape, styled},
 };
 
 pub(super) fn command() -> Command {
@@ -32,6 +33,11 @@ pub(super) fn command() -> Command {
         .arg(
             Arg::new("forget").long("forget").value_name("VOLUME").help(
                 "this volume is gone from the daemon, and that was meant; its backups are kept",
+            ),
+        )
+        .arg(
+            Arg::new("accept").long("accept").value_name("VOLUME").conflicts_with("forget").help(
+                "this volume lost nearly all of its data, and that was meant; its newest backups count as good",
             ),
         )
 }
@@ -44,6 +50,9 @@ pub(super) async fn status(
 ) -> Result<u8> {
     if let Some(volume) = matches.get_one::<String>("forget") {
         return forget(context, volume, cancellation).await;
+    }
+    if let Some(volume) = matches.get_one::<String>("accept") {
+        return accept(context, volume).await;
     }
     let config = &context.config;
     let served = serve::is_served(config).await;
@@ -82,7 +91,7 @@ pub(super) async fn status(
         looked: &looked,
         store: &store,
         notifier: &context.notifier,
-        now: now.timestamp(),
+        now: &now,
     });
     if context.flags.json {
         print_json(&report);
@@ -163,11 +172,33 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
     Ok(0)
 }
 
+/// Accepts that a volume lost data, so that its backups in doubt count as good.
+async fn accept(context: &Context, volume: &str) -> Result<u8> {
+    let store = Store::new(&context.config.data_dir);
+    let in_doubt = store.volumes_in_doubt()?;
+    if !in_doubt.iter().any(|name| name == volume) {
+        let otherwise = "\"convoy-backups status\" says which are";
+        return Err(Error::usage(format!("no backup of \"{volume}\" is in doubt"))
+            .with_hint(did_you_mean_or(volume, in_doubt.iter().map(String::as_str), otherwise)));
+    }
+    if context.flags.dry_run {
+        let text = "Dry run: the backups of \"{volume}\" that are in doubt would count as good.";
+        print_line(&text.replace("{volume}", &escape(volume)));
+        return Ok(0);
+    }
+    for (daemon, why) in store.accept_loss(volume)? {
+        context.notifier.on_accepted(&daemon, volume, &why);
+        print_line(&format!("Accepted: \"{}\": {}", escape(volume), escape(&why)));
+    }
+    print_line("Its backups that were in doubt count as good, and older ones may be pruned.");
+    context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
+    Ok(0)
+}
+
 fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     let (width, colour) = context.output();
     let say = |text: &str, style| print_line(&styled(&escape(text), style, colour));
-    let (headline, style) = headline(report);
-    say(&headline, style);
+    say(&report.sentence, style(report.level));
     if let Some(error) = &known.unreachable {
         say(&format!("The daemon: {error}"), Style::Red);
         if let Some(hint) = &error.hint {
@@ -188,20 +219,11 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     }
 }
 
-/// One sentence that says whether everything is safe, with its style.
-fn headline(report: &Report) -> (String, Style) {
-    let volumes = &report.volumes;
-    let wrong = volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
-    let all_fresh = volumes.iter().all(|volume| volume.verdict.state == State::Fresh);
-    if report.ok && !volumes.is_empty() && all_fresh {
-        ("All volumes have a good backup that is new enough.".to_owned(), Style::Green)
-    } else if report.ok {
-        ("Nothing is known to be wrong.".to_owned(), Style::Green)
-    } else if wrong > 0 {
-        let (all, are) = (volumes.len(), if wrong == 1 { "is" } else { "are" });
-        (format!("{wrong} of {} {are} not safe.", counted(all, "volume", "volumes")), Style::Red)
-    } else {
-        ("Something is wrong.".to_owned(), Style::Red)
+fn style(level: Level) -> Style {
+    match level {
+        Level::Good => Style::Green,
+        Level::Unknown | Level::Warning => Style::Yellow,
+        Level::Bad => Style::Red,
     }
 }
 
@@ -241,18 +263,19 @@ fn show_running(report: &Report, now: &Zoned) {
 fn row(volume: &VolumeStatus, now: Timestamp) -> Vec<Cell> {
     let ago = |time: Option<Timestamp>| time.map(|time| age(time, now));
     let style = match volume.verdict.state {
-        State::Fresh | State::Awaited => Style::Green,
+        State::Fresh => Style::Green,
         State::Overdue => Style::Red,
-        State::Unscheduled | State::Missing => Style::Yellow,
+        State::Awaited | State::Missing => Style::Yellow,
     };
     let made = volume.last_backup.as_ref().map(|backup| backup.made);
     let next = ago(volume.next_backup).unwrap_or_else(|| "not scheduled".to_owned());
-    let problem = volume.problems.first().cloned().unwrap_or_default();
+    let problem = Cell::from(volume.problems.first().cloned().unwrap_or_default());
+    let is_wrong = !volume.problems.is_empty();
     vec![
         volume.label().into(),
         ago(volume.last_snapshot).unwrap_or_default().into(),
         Cell::from(ago(made).unwrap_or_else(|| "none".to_owned())).styled(style),
         next.into(),
-        Cell::from(problem).styled(Style::Red),
+        if is_wrong { problem.styled(Style::Red) } else { problem },
     ]
 }

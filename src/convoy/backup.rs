@@ -6,11 +6,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiTime, BackupUrl, Origin, Snapshot, Volume,
+    ApiTime, BackupUrl, Extent, Origin, Snapshot, Volume,
     extensions::{ORIGIN, ROOT_ID, VOLUME_ID},
+    extent::{BACKUP_SIZE, DOUBT},
     names,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    clock::is_in_future,
+    error::{Error, ErrorKind, Result},
+};
+
+/// The field that says whether a backup's data was looked at, and not only its description.
+const VERIFIED: &str = "Verified";
 
 /// A backup as the daemon lists or inspects it: strings by name. The names depend on the driver.
 /// Convoy's backups have `BackupName`, `VolumeName`, `CreatedTime` and others; an inspected EBS backup
@@ -59,6 +66,18 @@ impl Backup {
         self
     }
 
+    /// Adds whether the backup's data was looked at. Convoy has no such field.
+    #[must_use]
+    pub(crate) fn with_verified(mut self, verified: bool) -> Self {
+        self.fields.insert(VERIFIED.into(), verified.to_string());
+        self
+    }
+
+    /// Whether the backup's data was looked at; `None` if that is not said.
+    pub(crate) fn is_verified(&self) -> Option<bool> {
+        self.fields.get(VERIFIED).map(|verified| verified == "true")
+    }
+
     /// Adds the fields that this backup lacks and the other has. Convoy lists an EBS backup without
     /// its state, and inspects it without its volume and snapshot.
     #[must_use]
@@ -92,9 +111,41 @@ impl Backup {
         self.field("VolumeName")
     }
 
+    /// How much the volume had.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent::of(&self.fields, BACKUP_SIZE)
+    }
+
+    /// Why the backup's source is in doubt, if the guards found it so.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.fields.get(DOUBT).map(String::as_str)
+    }
+
+    pub(super) fn set_doubt(&mut self, why: &str) {
+        self.fields.insert(DOUBT.into(), why.to_owned());
+    }
+
     /// When the backup was made, in whole seconds.
     pub(crate) fn created(&self) -> Option<Timestamp> {
         self.created.timestamp()
+    }
+
+    /// When the backup's snapshot was taken, by the clock of its daemon: how old the data is. The
+    /// order of backups is another matter ([`Backup::order`]).
+    pub(crate) fn taken(&self) -> Option<Timestamp> {
+        let created = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
+        names::time_taken(self.field("SnapshotName"), created)
+    }
+
+    /// The latest time at which the backup's snapshot can have been taken, by those of its dates
+    /// that can be right at this moment. `None` if all of them are in the future: a clock was wrong.
+    pub(crate) fn taken_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_credible = |time: &Timestamp| !is_in_future(*time, now);
+        if let Some(order) = self.order().0.filter(is_credible) {
+            return Some(order);
+        }
+        let taken = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
+        taken.into_iter().chain(self.created()).filter(is_credible).min()
     }
 
     /// Whether the daemon says that the backup is complete. EBS reports the state `completed`; the
@@ -146,6 +197,13 @@ impl Backup {
         } else {
             Belonging::Unclear
         }
+    }
+
+    /// What tells the backup's volume apart from others of its name on one host, as far as the
+    /// daemon and the name of the snapshot tell it.
+    pub(crate) fn source(&self) -> String {
+        let VolumeKey([_, ebs_volume, id, _]) = self.volume_key();
+        [ebs_volume, id].concat()
     }
 
     /// Whether the backup was made from this snapshot, or from another one of the same volume.

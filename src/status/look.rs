@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    convoy::Daemon,
+    convoy::{Daemon, guards::Guards},
     error::{Error, Result},
     runs::{Store, record::VolumeRecord},
     schedule::CrontabEntry,
@@ -46,6 +46,8 @@ pub(crate) struct Looked {
     pub(crate) ever_saw_volumes: bool,
     /// The daemons that have volumes with good backups, and that nothing uses any more.
     pub(crate) unused_daemons: Vec<UnusedDaemon>,
+    /// When the look began.
+    pub(crate) at: Timestamp,
     /// Why daemons could not be connected to. The last error is also [`Known::unreachable`].
     pub(crate) not_connected: Vec<Error>,
 }
@@ -71,7 +73,7 @@ pub(crate) async fn look(
     mut connect: impl AsyncFnMut(&Config) -> Result<Arc<dyn Daemon>>,
     mut seen: impl FnMut(&DaemonLook),
 ) -> Looked {
-    let mut looked = Looked::default();
+    let mut looked = Looked { at: clock.now(), ..Looked::default() };
     let mut identities = BTreeSet::new();
     for (index, coverage) in Coverage::by_daemon(config, entries).into_iter().enumerate() {
         looked.lacks_destination |= coverage.config().backup_url.is_none();
@@ -81,7 +83,7 @@ pub(crate) async fn look(
                 if looked.daemon.is_empty() {
                     looked.daemon = daemon.description();
                 }
-                let guards = guards(&daemon, clock);
+                let guards = knowing(config, guards(&daemon, clock));
                 (guards.identity(), volumes(&guards, store, &coverage, now).await)
             }
             Err(error) => {
@@ -159,8 +161,13 @@ pub(crate) async fn look_at_destination(
     store: &Store,
     clock: &Arc<dyn Clock>,
 ) -> Vec<DestinationLook> {
-    let guards = guards(daemon, clock);
+    let guards = knowing(config, guards(daemon, clock));
     let records = records(store, &guards.identity()).unwrap_or_default();
     let coverage = Coverage::of(Arc::new(config.clone()), &[]);
     look_at_destinations(&guards, store, &records, &coverage).await
+}
+
+/// Guards that know what earlier runs learned of backups.
+fn knowing(config: &Config, guards: Guards) -> Guards {
+    guards.knowing(Arc::new(Store::new(&config.data_dir)))
 }

@@ -1,12 +1,6 @@
-//! Listing backups (guards 2 and 3), and finding the good ones among them.
+//! Listing and inspecting backups (guard 3).
 
-use super::{
-    belonging::Whose,
-    ebs,
-    known::{KnownBackup, find},
-    observations::Observation,
-    run::Guards,
-};
+use super::{ebs, run::Guards};
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name},
     error::{Error, ErrorKind, Result},
@@ -49,6 +43,7 @@ impl Guards {
                 .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
+        let backups = self.with_doubts(backups);
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
             let asked = made_at.key() == destination.key()
                 && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));
@@ -95,85 +90,6 @@ impl Guards {
             self.still_there(&url.destination()).await?;
         }
         found
-    }
-
-    /// What earlier runs learned of this volume's backups. Without a memory, nothing.
-    ///
-    /// # Errors
-    /// If the memory can't be read. The run then deletes nothing more.
-    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
-        let Some(known) = &self.known else { return Ok(Vec::new()) };
-        known
-            .of_volume(&self.identity(), volume)
-            .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
-    }
-
-    /// Remembers a backup as broken if this error says so surely. An error that a daemon puts in
-    /// words of its own may have another reason.
-    pub(super) fn observe_if_broken(
-        &self,
-        volume: &str,
-        url: &BackupUrl,
-        error: &Error,
-        by_reading: bool,
-    ) {
-        if error.kind == ErrorKind::Repository {
-            self.observe(Observation::BackupBroken {
-                volume: volume.to_owned(),
-                url: url.to_string(),
-                why: error.message.clone(),
-                by_reading,
-            });
-        }
-    }
-
-    /// The backup that guard 2 protects: the newest of `backups` (newest first) that is complete
-    /// and can be inspected. What is found is remembered only of the volume that has the name now:
-    /// the backups of others say nothing about it.
-    pub(super) async fn newest_good(
-        &self,
-        backups: &[Backup],
-        whose: Whose,
-    ) -> Result<Option<BackupUrl>> {
-        let Some(first) = backups.first() else { return Ok(None) };
-        let known_backups = self.known_backups(first.volume())?;
-        for backup in backups.iter().filter(|backup| backup.is_complete()) {
-            let url = backup.url()?;
-            if let Some(why) = find(&known_backups, &url).and_then(KnownBackup::is_bad) {
-                log::debug!("the backup \"{url}\" counts for nothing: {why}");
-                continue;
-            }
-            if self.memory().good.iter().any(|good| good.same_backup(&url)) {
-                return Ok(Some(url));
-            }
-            match self.daemon.backup(&url).await {
-                Ok(inspected) if inspected.is_complete() => {
-                    let verified = self.capabilities().await?.inspects_data;
-                    let mut memory = self.memory();
-                    memory.good.push(url.clone());
-                    if whose == Whose::Own {
-                        let (volume, inspected) =
-                            (backup.volume(), inspected.with_fields_of(backup));
-                        memory.observations.add_backup(volume, &url, &inspected, (false, verified));
-                    }
-                    return Ok(Some(url));
-                }
-                Ok(_) => {}
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository
-                    ) =>
-                {
-                    log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
-                    if whose == Whose::Own {
-                        self.observe_if_broken(backup.volume(), &url, &error, false);
-                    }
-                }
-                Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
-            }
-        }
-        Ok(None)
     }
 }
 

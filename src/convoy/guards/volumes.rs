@@ -15,8 +15,11 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::volumes`]. After an error, the run deletes nothing more.
     pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
-        let volumes = match self.daemon.volumes().await {
-            Ok(volumes) => volumes,
+        let volumes: BTreeMap<String, Volume> = match self.daemon.volumes().await {
+            Ok(volumes) => volumes
+                .into_iter()
+                .map(|(name, volume)| (name, self.with_doubted_snapshots(volume)))
+                .collect(),
             Err(error) => return Err(self.stop_on(error, "the list of volumes failed")),
         };
         if volumes.is_empty() {
@@ -63,7 +66,9 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::volume`].
     pub(crate) async fn volume(&self, name: &Name) -> Result<Volume> {
-        self.daemon.volume(name).await.map_err(|error| explain_missing_volume(error, name))
+        let volume = self.daemon.volume(name).await;
+        let volume = volume.map_err(|error| explain_missing_volume(error, name))?;
+        Ok(self.with_doubted_snapshots(volume))
     }
 
     /// Mounts a volume.
@@ -99,7 +104,8 @@ impl Guards {
     pub(crate) async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         self.may_write("create a volume")?;
         let created = self.make_volume(new).await?;
-        self.observe(Observation::VolumeMade { volume: created.name.clone() });
+        let restored_from = new.backup.as_ref().map(ToString::to_string);
+        self.observe(Observation::VolumeMade { volume: created.name.clone(), restored_from });
         Ok(created)
     }
 

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::{Store, learning::Learning, micros, number, time};
+use super::{Store, learning::Learning, micros, number, sources, time};
 use crate::{
-    convoy::guards::{Broken, KnownBackup, KnownBackups},
+    clock::CLOCK_TOLERANCE,
+    convoy::guards::{Broken, KnownBackup, KnownBackups, KnownSources},
     error::{ErrorKind, Result},
     runs::record::{BadBackup, GoodBackup},
 };
@@ -17,6 +18,13 @@ impl KnownBackups for Store {
     fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
         match self.read(|connection| known(connection, daemon, volume)) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    fn sources(&self, daemon: &str) -> Result<KnownSources> {
+        match self.read(|connection| sources::known(connection, daemon)) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(KnownSources::default()),
             read => read,
         }
     }
@@ -174,13 +182,16 @@ impl Learning<'_> {
         self.forget_oldest(volume)
     }
 
+    /// Forgets the oldest of too many. Those that are dated in the future go first: they would stay
+    /// the newest for years, and push out all others.
     fn forget_oldest(&self, volume: &str) -> rusqlite::Result<()> {
         let sql =
             "DELETE FROM backups WHERE daemon = ?1 AND volume = ?2 AND former = ?4 AND url NOT IN (
             SELECT url FROM backups WHERE daemon = ?1 AND volume = ?2 AND former = ?4
-            ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
+            ORDER BY proven > ?5, coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
+        let last = time(self.now)?.saturating_add(CLOCK_TOLERANCE).map_or(i64::MAX, micros);
         for former in [false, true] {
-            self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS, former])?;
+            self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS, former, last])?;
         }
         Ok(())
     }

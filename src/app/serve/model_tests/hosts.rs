@@ -24,13 +24,14 @@ use crate::{
     },
     clock::{Clock, FixedClock},
     config::{Config, DaemonChoice},
-    convoy::{Backup, Daemon, Volume, identity},
-    daemon::{BuiltinDaemon, BuiltinOptions, S3Options},
+    convoy::{Backup, Daemon, Volume, identity, memory_look::MemoryLook},
+    daemon::{BuiltinDaemon, BuiltinOptions},
     error::Result,
     notify::Notifier,
     progress,
     run_words::{RunStatus, Trigger},
     runs::{self, Entry, FinishedRun, Recorder, RunEnvironment, RunRequest, Store},
+    s3::S3Options,
     schedule::{Crontab, Surroundings, crontab},
     script::{self, Library, arguments::from_command_line},
     status::{self, Report, alerts},
@@ -265,6 +266,7 @@ impl Host {
         let config = self.config.clone();
         RunEnvironment {
             daemon,
+            data_look: Arc::new(MemoryLook::default()),
             lock_folder: self.config.data_dir.join("locks"),
             lock_wait: self.config.lock_wait,
             clock: self.clock.clone(),
@@ -311,7 +313,7 @@ impl Host {
             looked: &looked,
             store: &self.store,
             notifier: &self.notifier,
-            now: self.clock.now(),
+            now: &self.clock.now_local(),
         });
         if report.ok {
             self.told.store(false, Ordering::Relaxed);
