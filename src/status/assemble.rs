@@ -132,6 +132,7 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
     let new =
         volumes.iter().filter(|volume| volume.last_backup.is_none() && volume.problems.is_empty());
     notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
+    notes.extend(not_verified(volumes));
     if !sources.entries.is_empty() {
         notes.extend(unscheduled(volumes, sources.entries));
     }
@@ -139,6 +140,24 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
         notes.push(format!("{NO_CHANNEL}: {NO_CHANNEL_HINT}"));
     }
     notes
+}
+
+/// A note on the volumes whose newest good backup is not verified; `None` if there are no such volumes.
+fn not_verified(volumes: &[VolumeStatus]) -> Option<String> {
+    let is_not = |volume: &&VolumeStatus| {
+        let newest = volume.last_backup.as_ref();
+        newest.is_some_and(|backup| backup.verified == Some(false)) && volume.problems.is_empty()
+    };
+    let names: Vec<_> = volumes.iter().filter(is_not).map(|volume| volume.name.as_str()).collect();
+    let backups = match names.len() {
+        0 => return None,
+        1 => "newest backup of",
+        _ => "newest backups of",
+    };
+    Some(format!(
+        "the {backups} {} not verified, because the data can't be seen from here: let this program read the destination, or restore one for a trial (docs/convoy.md)",
+        are(&names)
+    ))
 }
 
 fn paused<'a>(sources: &Sources<'a>) -> impl Iterator<Item = &'a Arc<CrontabEntry>> {
@@ -189,6 +208,17 @@ fn running(store: &Store) -> Vec<UnfinishedRun> {
 
 fn with_hint(error: &Error) -> String {
     error.hint.as_ref().map_or_else(|| error.to_string(), |hint| format!("{error}: {hint}"))
+}
+
+/// `"a" is`, or `"a", "b" are`; not more names than one line takes.
+fn are(names: &[&str]) -> String {
+    let shown: Vec<_> =
+        names.iter().take(VOLUMES_NAMED).map(|name| format!("\"{name}\"")).collect();
+    match names.len().saturating_sub(VOLUMES_NAMED) {
+        0 if names.len() == 1 => format!("{} is", shown.join(", ")),
+        0 => format!("{} are", shown.join(", ")),
+        more => format!("{} and {more} more are", shown.join(", ")),
+    }
 }
 
 /// A note on the volumes that no line of the crontab backs up; `None` if there are no such volumes.

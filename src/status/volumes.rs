@@ -19,7 +19,10 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    convoy::{Backup, Daemon, Name, Volume, guards::Guards},
+    convoy::{
+        Backup, BackupUrl, Daemon, Name, Volume,
+        guards::{Guards, Seen},
+    },
     error::{Error, Result},
     runs::{Store, record::VolumeRecord},
 };
@@ -113,7 +116,7 @@ impl VolumeLook<'_> {
         listed: Option<&Volume>,
         record: Option<&VolumeRecord>,
     ) -> VolumeStatus {
-        let (last_backup, verdict, unlisted) = self.judged(name, listed, record).await;
+        let (mut last_backup, verdict, unlisted) = self.judged(name, listed, record).await;
         let gone = listed.is_none() && self.is_listed;
         let mut problems = Vec::new();
         // If the destination can't be listed, it may hold backups that the store does not know.
@@ -121,6 +124,9 @@ impl VolumeLook<'_> {
             problems.push(verdict.sentence.clone());
         }
         problems.extend(unlisted.map(|error| format!("its backups can't be listed: {error}")));
+        if let (Some(guards), Some(backup)) = (self.guards, &mut last_backup) {
+            problems.extend(verify(guards, backup).await);
+        }
         if gone {
             problems.push(format!(
                 "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
@@ -195,6 +201,19 @@ impl VolumeLook<'_> {
     }
 }
 
+/// Glances at the data of a volume's newest good backup. Returns what is wrong with it.
+async fn verify(guards: &Guards, backup: &mut GoodBackup) -> Option<String> {
+    let url = BackupUrl::parse(&backup.url).ok()?;
+    let seen = guards.glance(&url).await.ok()?;
+    backup.verified = Some(match &seen {
+        Seen::Whole => true,
+        Seen::NotSeen(_) => guards.is_verified(&url),
+        Seen::Broken(_) => false,
+    });
+    let Seen::Broken(why) = seen else { return None };
+    Some(format!("its newest backup can't be restored: {why}"))
+}
+
 fn newest_snapshot(listed: Option<&Volume>, record: Option<&VolumeRecord>) -> Option<Timestamp> {
     match listed {
         Some(volume) => volume.snapshots_by_time().last().and_then(|snapshot| snapshot.order().0),
@@ -209,6 +228,7 @@ fn newest_recorded(record: &VolumeRecord) -> Option<GoodBackup> {
         snapshot_time: good.snapshot_time.unwrap_or(good.proven),
         made: good.proven,
         bytes: good.bytes,
+        verified: None,
     })
 }
 
@@ -239,6 +259,7 @@ async fn newest_listed(
             snapshot_time: backup.order().0.unwrap_or(made),
             made,
             bytes: None,
+            verified: None,
         })
     }))
 }
