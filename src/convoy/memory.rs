@@ -170,6 +170,11 @@ impl MemoryDaemon {
         self.lock().stored = Arc::clone(stored);
     }
 
+    /// Sets the daemon's clock, forward or back.
+    pub(crate) fn set_time(&self, time: jiff::Timestamp) {
+        self.lock().time = time.as_second();
+    }
+
     /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
     pub(crate) fn holds(&self, volume: &str, extent: Extent) {
         self.lock().extents.insert(volume.into(), extent);
@@ -198,6 +203,17 @@ impl MemoryDaemon {
             .into_iter()
             .filter(|call| WRITES.iter().any(|write| call.starts_with(write)))
             .collect()
+    }
+
+    /// Lists another entry like this backup's, with this URL.
+    pub(crate) fn list_also(&self, like: &BackupUrl, url: &str) {
+        let state = self.lock();
+        let mut stored = state.stored();
+        let real = stored.iter().find(|(there, _)| there.same_backup(like)).unwrap().1.clone();
+        let mut fields = BTreeMap::from(real);
+        fields.insert("BackupURL".to_owned(), url.to_owned());
+        let listed = like.to_string().replace(like.backup(), "backup-listed");
+        stored.push((BackupUrl::parse(&listed).unwrap(), Backup::new(fields)));
     }
 
     /// A backup that another member of the destination made to look like this one, but newer.
