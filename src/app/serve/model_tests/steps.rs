@@ -458,6 +458,11 @@ impl World {
                 self.write(host, &volume);
             }
         }
+        // `serve` looks every few minutes, also before so much time has passed.
+        self.pass(SignedDuration::ZERO);
+        for host in &self.hosts {
+            self.runtime.block_on(host.look());
+        }
         self.pass(SignedDuration::from_hours(50));
         for host in 0..self.hosts.len() {
             self.is_troubled[host] = self.failed_in_future[host];
