@@ -32,13 +32,13 @@ pub(crate) mod url;
 
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
-pub(crate) use extensions::{Capabilities, HINT, KIND, Origin, VOLUME_ID, route};
+pub(crate) use extensions::{Capabilities, HINT, KIND, ORIGIN, Origin, ROOT_ID, VOLUME_ID, route};
 pub(crate) use extent::{
     ALL_FOLDERS, BACKUP_SIZE, DOUBT, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
 };
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
-pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::{Name, snapshot_time};
 pub use time::ApiTime;
 pub(crate) use url::{BackupUrl, Destination};

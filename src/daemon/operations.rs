@@ -9,6 +9,7 @@ use super::{
     backups::{Destinations, StoredUrl},
     convoy_form::ConvoyForm,
     driver::{Created, Driver, Vfs},
+    identity::{Identity, new_id},
     options::BuiltinOptions,
     recovery::{self, OnDisk, removal, restore, snapshots},
     repository::Access,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     clock::Clock,
     convoy::{
-        BackupUrl, Destination, Mount, Name, NewVolume, Snapshot, Volume,
+        BackupUrl, Changes, Destination, Mount, Name, NewVolume, Snapshot, Volume,
         refusal::{no_snapshot, refused, volume_not_found},
     },
     error::Result,
@@ -55,17 +56,18 @@ impl Operations {
             Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &*driver, state: &state };
-        let recovered = recovery::clean(disk, &mut volumes, &local, &access.host);
+        let mut sentences = recovery::clean(disk, &mut volumes, &local, &access.host);
+        let identity = Identity::of(&root, &mut sentences)?;
         let operations = Self {
             driver,
             clock: options.clock,
             volumes: Volumes::new(state, volumes),
             local,
-            destinations: Destinations::new(access, root.clone(), options.s3),
+            destinations: Destinations::new(access, root.clone(), identity, options.s3),
             root,
             _lock: owned,
         };
-        Ok((operations, recovered))
+        Ok((operations, sentences))
     }
 
     pub(super) fn root(&self) -> &Root {
@@ -130,6 +132,7 @@ impl Operations {
         let mut volume = VolumeState {
             name: name.to_owned(),
             size: new.size.unwrap_or(0),
+            id: Some(new_id()),
             created: self.clock.now(),
             mounted: false,
             prepare_for_vm: new.prepare_for_vm,
@@ -141,7 +144,9 @@ impl Operations {
             self.restore_backup(&mut volume, url, former.as_ref())?;
         } else if self.driver.create(name)? == Created::WithFilesThatWereThere {
             // The files of the forgotten volume are still there, so this is the same volume again.
-            volume.created = former.map_or(volume.created, |former| former.created);
+            if let Some(former) = former {
+                (volume.id, volume.created) = (former.id, former.created);
+            }
         }
         volume.forgotten = false;
         let shown = self.convoy_form().volume(&volume);
@@ -187,6 +192,21 @@ impl Operations {
                 removal::refuse_mounts(self.disk(), name)?;
                 removal::remove(self.disk(), &self.volumes, &self.local, volume)
             }
+        })
+    }
+
+    /// Whether a volume's files are still those of a snapshot. Unknown without that snapshot.
+    pub(super) fn changes_since(&self, name: &str, snapshot: &str) -> Result<Changes> {
+        self.volumes.exclusively(name, || {
+            let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
+            let Some(snapshot) = volume.snapshots.get(snapshot) else {
+                return Ok(Changes::Unknown);
+            };
+            let folder = self.driver.path(name);
+            Ok(match self.local.first_difference(&folder, name, snapshot)? {
+                None => Changes::Unchanged,
+                Some(path) => Changes::Changed { path: path.display().to_string() },
+            })
         })
     }
 

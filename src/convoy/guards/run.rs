@@ -74,12 +74,16 @@ pub(super) struct Memory {
     pub(super) capabilities: Option<Capabilities>,
     /// Backups that this run inspected and found good.
     pub(super) good: Vec<Good>,
+    /// Backups whose data this run looked at and found broken.
+    pub(super) broken: Vec<BackupUrl>,
     /// Whether the run said that the data of its backups can't be seen.
     pub(super) said_not_seen: bool,
     /// Whether the last list of volumes was empty.
     pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
     pub(super) observations: Observations,
+    /// Volumes that were seen to be unchanged since a backup: the volume's name and the backup's URL.
+    pub(super) unchanged: Vec<(String, String)>,
     /// By volume: the source of a copy that this run made is in doubt.
     pub(super) doubted: BTreeMap<String, Error>,
     /// `None`: the memory of earlier runs was not asked yet.
