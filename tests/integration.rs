@@ -9,6 +9,7 @@ mod containers;
 mod crontab;
 mod daemon_choice;
 mod daemon_transcripts;
+mod damage;
 mod documents;
 mod examples;
 mod faults;

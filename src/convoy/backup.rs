@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{ApiTime, BackupUrl, Snapshot, VOLUME_ID, Volume, names};
 use crate::error::{Error, ErrorKind, Result};
 
+/// The field that says why a backup can't be restored.
+const BROKEN: &str = "Broken";
+
 /// A backup as the daemon lists or inspects it: strings by name. The names depend on the driver.
 /// Convoy's vfs and S3 backups have `BackupName`, `VolumeName`, `CreatedTime` and others; EBS has
 /// `State`, `StartTime` and others.
@@ -78,6 +81,19 @@ impl Backup {
     pub(crate) fn with_url(mut self, url: &BackupUrl) -> Self {
         self.fields.entry("BackupURL".into()).or_insert_with(|| url.to_string());
         self
+    }
+
+    /// The backup, with the reason why it can't be restored in the field `Broken`. The daemons have
+    /// no such field: it comes from what runs of this host learned.
+    #[must_use]
+    pub(crate) fn known_broken(mut self, why: &str) -> Self {
+        self.fields.insert(BROKEN.to_owned(), why.to_owned());
+        self
+    }
+
+    /// Why the backup can't be restored, if that is known.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.fields.get(BROKEN).map(String::as_str)
     }
 
     /// The backup's URL.

@@ -132,6 +132,7 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
     let new =
         volumes.iter().filter(|volume| volume.last_backup.is_none() && volume.problems.is_empty());
     notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
+    notes.extend(volumes.iter().filter_map(older_broken));
     if !sources.entries.is_empty() {
         notes.extend(unscheduled(volumes, sources.entries));
     }
@@ -139,6 +140,16 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
         notes.push(format!("{NO_CHANNEL}: {NO_CHANNEL_HINT}"));
     }
     notes
+}
+
+/// What is said of backups that can't be restored, where a newer one is good.
+fn older_broken(volume: &VolumeStatus) -> Option<String> {
+    let older = volume.bad_backups.iter().filter(|bad| bad.broken && !bad.newest).count();
+    let backups = counted(older, "older backup", "older backups");
+    let name = &volume.name;
+    (older > 0).then(|| {
+        format!("{backups} of \"{name}\" can't be restored: see \"convoy-backups backups --volume {name}\"")
+    })
 }
 
 fn paused<'a>(sources: &Sources<'a>) -> impl Iterator<Item = &'a Arc<CrontabEntry>> {

@@ -61,9 +61,9 @@ fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
     }
 }
 
-/// Reports daemons that do not answer, and destinations that lack their newest backup. Problems are
-/// resolved only if every daemon answers.
-fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
+/// Reports daemons that do not answer, destinations that lack their newest backups, and volumes
+/// whose newest backup can't be restored. Problems are resolved only if every daemon answers.
+fn report_daemon_and_backups(notifier: &Notifier, known: &Known) {
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
         notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
@@ -72,6 +72,7 @@ fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
     notifier.resolve("daemon", "the volume daemon answers again", "It lists its volumes.");
     alerts::report_destinations(notifier, &known.destinations);
     let volumes = known.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
+    alerts::report_broken(notifier, &volumes);
     alerts::resolve_ended(notifier, &volumes, &known.destinations);
 }
 
@@ -169,7 +170,7 @@ impl FreshnessWatch {
             |look| self.report_volumes(look),
         )
         .await;
-        report_daemon_and_destinations(notifier, &looked.known);
+        report_daemon_and_backups(notifier, &looked.known);
         let report = self.assembled(&crontab, &looked);
         self.report.send_replace(Some(Arc::new(report)));
     }

@@ -1,8 +1,10 @@
 //! Listing backups (guards 2 and 3), and finding the good ones among them.
 
+use std::collections::BTreeMap;
+
 use super::{
     known::{KnownBackup, find},
-    observations::Observation,
+    observations::{Observation, snapshot_taken},
     run::Guards,
 };
 use crate::{
@@ -45,6 +47,7 @@ impl Guards {
                 .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
+        let backups = self.with_what_is_known(backups);
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
             let asked = made_at.key() == destination.key()
                 && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));
@@ -58,6 +61,28 @@ impl Guards {
             ));
         }
         Ok(backups)
+    }
+
+    /// These backups, each that is known to be broken with the reason. A memory that can't be read
+    /// hides no backup.
+    fn with_what_is_known(&self, backups: Vec<Backup>) -> Vec<Backup> {
+        let Some(memory) = &self.known else { return backups };
+        let mut known: BTreeMap<String, Vec<KnownBackup>> = BTreeMap::new();
+        let daemon = self.identity();
+        let told = backups.into_iter().map(|backup| {
+            let of_volume = known.entry(backup.volume().to_owned()).or_insert_with(|| {
+                memory.of_volume(&daemon, backup.volume()).unwrap_or_else(|error| {
+                    log::warn!("what is known of the backups can't be read: {error}");
+                    Vec::new()
+                })
+            });
+            let this = backup.url().ok().and_then(|url| find(of_volume, &url));
+            match this.and_then(|this| this.broken.as_ref()) {
+                Some(broken) => backup.known_broken(&broken.why),
+                None => backup,
+            }
+        });
+        told.collect()
     }
 
     /// Convoy lists no backups of EBS volumes, because an EBS snapshot is the backup. This list is
@@ -135,22 +160,32 @@ impl Guards {
     }
 
     /// Remembers a backup as broken if this error says so surely. An error that a daemon puts in
-    /// words of its own may have another reason.
+    /// words of its own may have another reason. `listed`: what the daemon says of the backup.
     pub(super) fn observe_if_broken(
         &self,
-        volume: &str,
         url: &BackupUrl,
+        listed: Option<&Backup>,
         error: &Error,
         by_reading: bool,
     ) {
         if error.kind == ErrorKind::Repository {
+            let volume = listed.map(Backup::volume).or(url.volume());
             self.observe(Observation::BackupBroken {
-                volume: volume.to_owned(),
+                volume: volume.unwrap_or_default().to_owned(),
                 url: url.to_string(),
+                snapshot_time: listed.and_then(snapshot_taken),
                 why: error.message.clone(),
                 by_reading,
             });
         }
+    }
+
+    /// Inspects many backups: as [`crate::convoy::Daemon::inspect_backups`].
+    ///
+    /// # Errors
+    /// If none of them could be looked at.
+    pub(crate) async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        self.daemon.inspect_backups(urls).await
     }
 
     /// The backup that guard 2 protects: the newest of `backups` (newest first) that is complete
@@ -184,7 +219,7 @@ impl Guards {
                     ) =>
                 {
                     log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
-                    self.observe_if_broken(backup.volume(), &url, &error, false);
+                    self.observe_if_broken(&url, Some(backup), &error, false);
                 }
                 Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
             }

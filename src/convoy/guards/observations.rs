@@ -43,7 +43,14 @@ pub(crate) enum Observation {
         verified: bool,
     },
     /// A backup can't be restored. `by_reading`: inspecting it does not show that.
-    BackupBroken { volume: String, url: String, why: String, by_reading: bool },
+    BackupBroken {
+        volume: String,
+        url: String,
+        /// When the backup's snapshot was taken, if that is known.
+        snapshot_time: Option<Timestamp>,
+        why: String,
+        by_reading: bool,
+    },
     /// The whole backup was read and restored.
     BackupRestored { url: String },
     /// The run deleted a backup.
@@ -119,18 +126,22 @@ impl Observations {
         backup: &Backup,
         (made, verified): (bool, bool),
     ) {
-        let snapshot_time = names::snapshot_time(backup.field("SnapshotName"))
-            .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp());
         self.add(Observation::BackupGood {
             volume: volume.to_owned(),
             url: url.to_string(),
-            snapshot_time,
+            snapshot_time: snapshot_taken(backup),
             bytes: backup.field("BackupSize").parse().ok(),
             files: backup.field("FileCount").parse().ok(),
             made,
             verified,
         });
     }
+}
+
+/// When the snapshot in a backup was taken, if the daemon tells it.
+pub(super) fn snapshot_taken(backup: &Backup) -> Option<Timestamp> {
+    names::snapshot_time(backup.field("SnapshotName"))
+        .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp())
 }
 
 fn taken(snapshot: &Snapshot) -> Option<Timestamp> {

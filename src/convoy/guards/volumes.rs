@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
+    known::find,
     observations::Observation,
     run::{Deletable, Guards},
 };
 use crate::{
-    convoy::{Backup, Destination, DriverInfo, Mount, Name, NewVolume, Volume},
+    convoy::{Backup, BackupUrl, Destination, DriverInfo, Mount, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
@@ -115,7 +116,7 @@ impl Guards {
         let _destination = self.lock_destination(&url.destination(), Sharing::Shared).await?;
         let backup = self.backup(url).await.map_err(|error| {
             if error.kind != ErrorKind::NotFound {
-                self.observe_if_broken(url.volume().unwrap_or_default(), url, &error, false);
+                self.observe_if_broken(url, None, &error, false);
                 return error.context(format_args!("cannot restore \"{url}\""));
             }
             log::debug!("the daemon's words: {error}");
@@ -132,10 +133,11 @@ impl Guards {
             )));
         }
         self.nothing_uses(&new.name).await?;
+        self.warn_of_broken(&backup, url);
         let new = like_the_backup(new, &backup);
         match self.daemon.create_volume(&new).await {
             Err(error) if may_have_left_a_volume(&error) => {
-                self.observe_if_broken(backup.volume(), url, &error, true);
+                self.observe_if_broken(url, Some(&backup), &error, true);
                 Err(self.clean_up(&new.name, error).await)
             }
             created => {
@@ -144,6 +146,15 @@ impl Guards {
                 }
                 self.look_for_volume(&new, created).await
             }
+        }
+    }
+
+    /// Warns that a restore of this backup failed before. It is tried all the same: somebody may
+    /// have mended the destination.
+    fn warn_of_broken(&self, backup: &Backup, url: &BackupUrl) {
+        let known = self.known_backups(backup.volume()).unwrap_or_default();
+        if let Some(broken) = find(&known, url).and_then(|known| known.broken.as_ref()) {
+            log::warn!("\"{url}\" could not be restored before: {}", broken.why);
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Store, learning::Learning, micros, number, time};
 use crate::{
     convoy::guards::{Broken, KnownBackup, KnownBackups},
     error::{ErrorKind, Result},
-    runs::record::{BadBackup, GoodBackup},
+    runs::record::{BadBackup, BadReason, GoodBackup},
 };
 
 /// How many backups of a volume are remembered: enough to see how their sizes grow.
@@ -59,16 +59,17 @@ pub(super) fn good_backups(
     let sql = "SELECT url, snapshot_time, proven, run, bytes FROM backups
         WHERE daemon = ?1 AND volume = ?2 AND broken IS NULL AND doubt IS NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
-    let read = |row: &Row<'_>| {
-        Ok(GoodBackup {
-            url: row.get(0)?,
-            snapshot_time: optional_time(row, 1)?,
-            proven: time(row.get(2)?)?,
-            run: row.get(3)?,
-            bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
-        })
-    };
-    connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
+    connection.prepare_cached(sql)?.query_map([daemon, volume], as_good)?.collect()
+}
+
+fn as_good(row: &Row<'_>) -> rusqlite::Result<GoodBackup> {
+    Ok(GoodBackup {
+        url: row.get(0)?,
+        snapshot_time: optional_time(row, 1)?,
+        proven: time(row.get(2)?)?,
+        run: row.get(3)?,
+        bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+    })
 }
 
 /// The backups of a volume that are broken or in doubt, the newest data first.
@@ -77,10 +78,18 @@ pub(super) fn bad_backups(
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<BadBackup>> {
-    let sql = "SELECT url, coalesce(broken, doubt) FROM backups
+    let sql = "SELECT url, snapshot_time, proven, run, bytes, broken, broken_by_reading, doubt FROM backups
         WHERE daemon = ?1 AND volume = ?2 AND coalesce(broken, doubt) IS NOT NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
-    let read = |row: &Row<'_>| Ok(BadBackup { url: row.get(0)?, why: row.get(1)? });
+    let read = |row: &Row<'_>| {
+        let (broken, inside): (Option<String>, bool) = (row.get(5)?, row.get(6)?);
+        let (reason, why) = match broken {
+            Some(why) if inside => (BadReason::BrokenInside, why),
+            Some(why) => (BadReason::Broken, why),
+            None => (BadReason::Doubtful, row.get(7)?),
+        };
+        Ok(BadBackup { backup: as_good(row)?, reason, why })
+    };
     connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
 }
 
@@ -136,17 +145,20 @@ impl Learning<'_> {
     /// Remembers that a backup can't be restored. `by_reading`: inspecting it does not show that.
     pub(super) fn broken_backup(
         &self,
-        volume: &str,
-        url: &str,
+        (volume, url): (&str, &str),
+        snapshot_time: Option<Timestamp>,
         why: &str,
         by_reading: bool,
     ) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO backups (daemon, volume, url, proven, run, broken, broken_since, broken_by_reading)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?7)
+        // A backup that is not known yet was made by another host, or with another data folder.
+        let sql = "INSERT INTO backups (daemon, volume, url, snapshot_time, proven, run, broken, broken_since, broken_by_reading)
+            VALUES (?1, ?2, ?3, ?4, coalesce(?4, ?5), ?6, ?7, ?5, ?8)
             ON CONFLICT (daemon, volume, url) DO UPDATE SET
                 broken = excluded.broken, broken_since = coalesce(broken_since, excluded.broken_since),
                 broken_by_reading = max(broken_by_reading, excluded.broken_by_reading)";
-        self.execute(sql, params![self.daemon, volume, url, self.now, self.run, why, by_reading])?;
+        let taken = snapshot_time.map(micros);
+        let values = params![self.daemon, volume, url, taken, self.now, self.run, why, by_reading];
+        self.execute(sql, values)?;
         self.forget_oldest(volume)
     }
 

@@ -499,6 +499,7 @@ fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_resto
         (known, good)
     };
     let broken = |by_reading| Observation::BackupBroken {
+        snapshot_time: None,
         volume: "vol1".into(),
         url: url.into(),
         why: "a pack is missing".into(),
