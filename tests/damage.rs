@@ -108,7 +108,10 @@ fn every_volumes_newest_backup_is_looked_at_and_a_broken_one_is_no_good_backup(w
     for volume in ["vol1", "vol2"] {
         site.create(volume, &[("file", volume)]);
     }
-    backup(&site, "vol1");
+    for content in ["oldest", "older"] {
+        fs::write(site.volume("vol1").join("new"), content).unwrap();
+        backup(&site, "vol1");
+    }
     let older = site.backups("vol1").remove(0);
     fs::write(site.volume("vol1").join("new"), "new").unwrap();
     let lost = backup(&site, "vol1");
@@ -134,6 +137,9 @@ fn every_volumes_newest_backup_is_looked_at_and_a_broken_one_is_no_good_backup(w
     assert!(listed.contains("broken: ") && listed.contains("WHAT IS WRONG"), "{listed}");
     let listed = site.run("backups --volume vol1 --json").json();
     assert!(listed[0]["Broken"].is_string() && listed[1]["Broken"].is_null(), "{listed}");
+    let pruned = site.run("prune --volume vol1 --keep-last 1").ok().out;
+    assert!(pruned.contains("no good one is newer"), "{pruned}");
+    assert_eq!(site.backups("vol1"), [newest.clone(), older], "the newest good one stays");
 
     put_back(&lost, &away);
     site.run("status").ok();

@@ -4,6 +4,8 @@
 mod daemons;
 mod freshness;
 mod http;
+#[cfg(test)]
+mod model_tests;
 mod notified_run;
 mod presence;
 mod program;

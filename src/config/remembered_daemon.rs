@@ -76,7 +76,7 @@ impl Config {
     }
 
     /// As [`Config::daemon`], with Convoy's usual socket at this path.
-    pub(super) fn daemon_beside(&self, socket: &Path) -> DaemonDecision {
+    pub(crate) fn daemon_beside(&self, socket: &Path) -> DaemonDecision {
         if let Some(choice) = &self.convoy {
             let given = match self.values.source(BKUP_CONVOY.row.name) {
                 Source::Flag(flag) => flag,

@@ -12,7 +12,13 @@ use super::{
     ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
     NewVolume, Snapshot, Volume,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    clock::Clock,
+    error::{Error, ErrorKind, Result},
+};
+
+/// What lies at a destination: each backup with its URL.
+pub(crate) type Stored = Arc<Mutex<Vec<(BackupUrl, Backup)>>>;
 
 /// How a test makes a call go wrong.
 #[derive(Debug, Clone)]
@@ -35,12 +41,14 @@ struct State {
     /// The snapshots of volumes that were only forgotten. The built-in daemon keeps them too.
     forgotten: BTreeMap<String, BTreeMap<String, Snapshot>>,
     /// The content of the destinations, which several hosts may share.
-    stored: Arc<Mutex<Vec<(BackupUrl, Backup)>>>,
+    stored: Stored,
     calls: Vec<String>,
     faults: HashMap<String, Vec<Fault>>,
     first_created: HashMap<String, String>,
     counter: u64,
     time: i64,
+    /// Tells the time in place of `time`.
+    clock: Option<Arc<dyn Clock>>,
     /// Whether the driver is EBS, where a snapshot is the backup and no list shows it.
     ebs: bool,
     /// The EBS snapshots whose volume was deleted. Amazon still has them, but no list shows them.
@@ -82,6 +90,19 @@ impl MemoryDaemon {
             state.counter = 1 << 32;
         }
         other
+    }
+
+    /// An empty daemon of the host with this number, which goes by this clock.
+    pub(crate) fn of_host(number: u64, clock: Arc<dyn Clock>) -> Self {
+        let daemon = Self::new();
+        daemon.lock().counter = number << 32;
+        daemon.lock().clock = Some(clock);
+        daemon
+    }
+
+    /// From now on, this is what lies at every destination.
+    pub(crate) fn find_at_destinations(&self, stored: &Stored) {
+        self.lock().stored = Arc::clone(stored);
     }
 
     /// A daemon whose volumes are on EBS.
@@ -190,9 +211,9 @@ impl State {
 
     fn now(&mut self) -> ApiTime {
         self.time += 1;
-        ApiTime::from_zoned(
-            &jiff::Timestamp::from_second(self.time).unwrap().to_zoned(jiff::tz::TimeZone::UTC),
-        )
+        let time = jiff::Timestamp::from_second(self.time).unwrap();
+        let now = self.clock.as_ref().map_or(time, |clock| clock.now());
+        ApiTime::from_zoned(&now.to_zoned(jiff::tz::TimeZone::UTC))
     }
 
     fn new_volume(&mut self, name: &str) -> Volume {

@@ -63,7 +63,7 @@ fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
 
 /// Reports daemons that do not answer, destinations that lack their newest backups, and volumes
 /// whose newest backup can't be restored. Problems are resolved only if every daemon answers.
-fn report_daemon_and_backups(notifier: &Notifier, known: &Known) {
+pub(super) fn report_daemon_and_backups(notifier: &Notifier, known: &Known) {
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
         notifier.problem("daemon", "the volume daemon does not answer as it should", &text);

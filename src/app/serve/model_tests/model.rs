@@ -1,0 +1,141 @@
+//! What the model knows: what was in each volume at each snapshot, and so which backup is good.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::share::Damage;
+
+/// What the program does not do yet, and so is not demanded.
+pub(super) mod demanded {
+    pub(in super::super) const EVERY_NEWEST_IS_LOOKED_AT: bool = false;
+    pub(in super::super) const THE_FUTURE_PROVES_NOTHING: bool = false;
+    pub(in super::super) const DOUBT: bool = false;
+    pub(in super::super) const BROKEN_IS_REMEMBERED: bool = false;
+    pub(in super::super) const OTHERS_STAY: bool = false;
+    pub(in super::super) const STATUS_GOES_BY_OWN_BACKUPS: bool = false;
+}
+
+/// A moment, by the true time and by the clock of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    pub(super) truly: Timestamp,
+    pub(super) shown: Timestamp,
+}
+
+/// What a snapshot, and each backup of it, holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saved {
+    /// The number that stands for the volume's files; 0 is no files.
+    pub(super) content: u64,
+    /// Whether the volume's files were there.
+    pub(super) is_sound: bool,
+    pub(super) taken: Moment,
+}
+
+/// A volume of a host. A later volume of the same name is another one.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub(super) host: usize,
+    pub(super) name: String,
+    pub(super) made: Moment,
+    pub(super) content: u64,
+    /// Whether its files are there.
+    pub(super) is_sound: bool,
+    /// Whether nobody has removed it.
+    pub(super) is_there: bool,
+    pub(super) snapshots: BTreeMap<String, Saved>,
+}
+
+#[derive(Debug)]
+pub(super) struct Backup {
+    pub(super) url: String,
+    /// The name of its snapshot.
+    pub(super) snapshot: String,
+    pub(super) volume: usize,
+    pub(super) saved: Saved,
+    pub(super) made: Moment,
+    pub(super) damage: Option<Damage>,
+    /// Whether it is on the share: neither deleted, nor written into the empty folder.
+    pub(super) is_there: bool,
+    /// The files that hold its data, if nothing else was written in that step.
+    pub(super) packs: Vec<PathBuf>,
+}
+
+impl Backup {
+    /// Whether it is good, as far as the host of its volume can know.
+    pub(super) fn is_good(&self) -> bool {
+        let is_known_broken = match self.damage {
+            Some(Damage::Open) => true,
+            Some(Damage::Found) => demanded::BROKEN_IS_REMEMBERED,
+            Some(Damage::Hidden) | None => false,
+        };
+        self.is_there && (self.saved.is_sound || !demanded::DOUBT) && !is_known_broken
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) volumes: Vec<Volume>,
+    pub(super) backups: Vec<Backup>,
+}
+
+impl Model {
+    /// The volumes of a host that nobody has removed, with their numbers.
+    pub(super) fn living(&self, host: usize) -> impl Iterator<Item = (usize, &Volume)> {
+        let all = self.volumes.iter().enumerate();
+        all.filter(move |(_, volume)| volume.host == host && volume.is_there)
+    }
+
+    /// The number of a host's volume of this name.
+    pub(super) fn named(&self, host: usize, name: &str) -> Option<usize> {
+        self.living(host).find(|(_, volume)| volume.name == name).map(|(number, _)| number)
+    }
+
+    /// The backups of a volume that are on the share.
+    pub(super) fn backups_of(&self, volume: usize) -> impl Iterator<Item = &Backup> {
+        self.backups.iter().filter(move |backup| backup.volume == volume && backup.is_there)
+    }
+
+    /// The newest of all backups of a volume on the share.
+    pub(super) fn newest(&self, volume: usize) -> Option<&Backup> {
+        self.backups_of(volume).max_by_key(|backup| (backup.saved.taken.truly, backup.made.truly))
+    }
+
+    /// The good backups of a volume's newest good content, of which one must stay.
+    pub(super) fn newest_good(&self, volume: usize) -> Option<&Backup> {
+        let good = self.backups_of(volume).filter(|backup| backup.is_good());
+        good.max_by_key(|backup| (backup.saved.taken.truly, backup.made.truly))
+    }
+}
+
+/// For a failure's text: all volumes, and the backups that are on the share.
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, volume) in self.volumes.iter().enumerate() {
+            let Volume { host, name, made, is_sound, is_there, .. } = volume;
+            let is = if *is_there { "" } else { " removed" };
+            let doubt = if *is_sound { "" } else { " without its files" };
+            writeln!(f, "volume {number}: \"{name}\" of host {host}, made {made}{is}{doubt}")?;
+            for backup in self.backups_of(number) {
+                let Backup { url, saved, made, damage, .. } = backup;
+                let name = url.split('?').nth(1).unwrap_or_default();
+                let doubt = if saved.is_sound { "" } else { " of no files" };
+                writeln!(f, "    {name} taken {} made {made} {damage:?}{doubt}", saved.taken)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.truly)?;
+        if self.shown != self.truly { write!(f, " (shown as {})", self.shown) } else { Ok(()) }
+    }
+}
+
+/// How old something of this moment is now, by a host's clock. Negative: it is in the future.
+pub(super) fn age(moment: Moment, now: Timestamp) -> SignedDuration {
+    now.duration_since(moment.shown)
+}

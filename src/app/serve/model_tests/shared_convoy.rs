@@ -1,0 +1,200 @@
+//! A Convoy in memory whose backups are on the model's share. It keeps the content of its volumes
+//! as a number, and can stop answering.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+
+use super::share::{Damage, Share};
+use crate::{
+    clock::Clock,
+    convoy::{
+        Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
+        NewVolume, Snapshot, Volume,
+        memory::MemoryDaemon,
+        refusal::{no_folder, refused},
+    },
+    error::{Error, ErrorKind, Result},
+    sync::lock,
+};
+
+#[derive(Debug)]
+pub(super) struct SharedConvoy {
+    memory: MemoryDaemon,
+    identity: String,
+    share: Arc<Share>,
+    silent: AtomicBool,
+    /// The content of each volume.
+    volumes: Mutex<BTreeMap<String, u64>>,
+    /// The content of each snapshot.
+    snapshots: Mutex<BTreeMap<String, u64>>,
+}
+
+impl SharedConvoy {
+    /// The Convoy of the host with this number.
+    pub(super) fn new(
+        number: u64,
+        identity: String,
+        share: Arc<Share>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            memory: MemoryDaemon::of_host(number, clock),
+            identity,
+            share,
+            silent: AtomicBool::new(false),
+            volumes: Mutex::default(),
+            snapshots: Mutex::default(),
+        }
+    }
+
+    pub(super) fn be_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the content of a volume; 0 is no files.
+    pub(super) fn write(&self, volume: &str, content: u64) {
+        lock(&self.volumes).insert(volume.to_owned(), content);
+    }
+
+    pub(super) fn content(&self, volume: &str) -> u64 {
+        lock(&self.volumes).get(volume).copied().unwrap_or_default()
+    }
+
+    /// The daemon, if it answers.
+    fn answers(&self) -> Result<&MemoryDaemon> {
+        if self.is_silent() {
+            return Err(Error::new(ErrorKind::Unreachable, "the daemon does not answer"));
+        }
+        Ok(&self.memory)
+    }
+
+    /// The daemon, if it answers and the destination's folder is there.
+    fn at_share(&self) -> Result<&MemoryDaemon> {
+        let memory = self.answers()?;
+        let stored = self.share.stored().ok_or_else(|| no_folder("of the backups"))?;
+        memory.find_at_destinations(stored);
+        Ok(memory)
+    }
+}
+
+#[async_trait]
+impl Daemon for SharedConvoy {
+    fn description(&self) -> String {
+        self.identity.clone()
+    }
+
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    async fn capabilities(&self) -> Result<Capabilities> {
+        self.answers()?.capabilities().await
+    }
+
+    async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
+        self.answers()?.is_used(destination).await
+    }
+
+    async fn info(&self) -> Result<Info> {
+        self.answers()?.info().await
+    }
+
+    async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        self.answers()?.volumes().await
+    }
+
+    async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
+        self.answers()?.driver_volumes().await
+    }
+
+    async fn volume(&self, name: &Name) -> Result<Volume> {
+        self.answers()?.volume(name).await
+    }
+
+    async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
+        let Some(url) = &volume.backup else {
+            let made = self.answers()?.create_volume(volume).await?;
+            self.write(volume.name.as_str(), 0);
+            return Ok(made);
+        };
+        let made = self.at_share()?.create_volume(volume).await?;
+        self.write(volume.name.as_str(), self.share.content(url.backup()));
+        match self.share.damage(url.backup()) {
+            // The half-restored volume is there.
+            Some(_) => Err(refused("gzip: invalid header")),
+            None => Ok(made),
+        }
+    }
+
+    async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {
+        self.answers()?.mount_volume(name, mount_point).await
+    }
+
+    async fn unmount_volume(&self, name: &Name) -> Result<()> {
+        self.answers()?.unmount_volume(name).await
+    }
+
+    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+        self.answers()?.delete_volume(name, reference_only).await
+    }
+
+    async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
+        let made = self.answers()?.create_snapshot(volume, name).await?;
+        lock(&self.snapshots).insert(made.name.clone(), self.content(volume.as_str()));
+        Ok(made)
+    }
+
+    async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
+        self.answers()?.snapshot(name).await
+    }
+
+    async fn delete_snapshot(&self, name: &Name) -> Result<()> {
+        self.answers()?.delete_snapshot(name).await
+    }
+
+    async fn backups(
+        &self,
+        destination: &Destination,
+        volume: Option<&Name>,
+    ) -> Result<Vec<Backup>> {
+        self.at_share()?.backups(destination, volume).await
+    }
+
+    async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        let found = self.at_share()?.backup(url).await?;
+        match self.share.damage(url.backup()) {
+            Some(Damage::Open) => Err(refused("unexpected end of JSON input")),
+            _ => Ok(found),
+        }
+    }
+
+    async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        let mut inspected = Vec::new();
+        for url in urls {
+            inspected.push(self.backup(url).await);
+        }
+        Ok(inspected)
+    }
+
+    async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
+        let url = self.at_share()?.create_backup(snapshot, destination).await?;
+        let content = lock(&self.snapshots).get(snapshot.as_str()).copied();
+        self.share.keep(url.backup(), content.unwrap_or_default());
+        Ok(url)
+    }
+
+    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+        self.at_share()?.delete_backup(url).await
+    }
+}
