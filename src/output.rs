@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume},
-    text::{Style, escape, escaped_lines, styled, width},
+    text::{Style, counted, escape, escaped_lines, styled, width},
     units::format_size,
 };
 pub(crate) use table::{Cell, Column, table};
@@ -91,6 +91,8 @@ enum Thing<'a> {
 #[derive(Debug)]
 struct Planned<'a> {
     keep: bool,
+    /// The number of backups in a row for all that are left alone for one reason.
+    left: Option<usize>,
     failed: Option<&'a str>,
     volume: &'a str,
     id: String,
@@ -137,12 +139,26 @@ impl<'a> Planned<'a> {
     fn read(fields: &'a Map<String, Value>) -> Option<Self> {
         let field = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
         let text = |names: &[&str]| field(names).and_then(Value::as_str);
+        if let (Some(why), Some(left)) =
+            (text(&["Why"]), field(&["Left"]).and_then(Value::as_array))
+        {
+            return Some(Self {
+                keep: true,
+                left: Some(left.len()),
+                failed: None,
+                volume: text(&["VolumeName"]).unwrap_or_default(),
+                id: counted(left.len(), "backup", "backups"),
+                time: None,
+                reasons: why.to_owned(),
+            });
+        }
         let reasons = match field(&["Reasons", "reasons"])? {
             Value::Array(reasons) => reasons.iter().map(scalar).collect::<Vec<_>>().join(", "),
             reason => scalar(reason),
         };
         let id = text(&["BackupURL", "SnapshotName", "URL", "id"])?;
         Some(Self {
+            left: None,
             keep: field(&["Keep", "keep"])?.as_bool()?,
             failed: text(&["Error"]),
             volume: text(&["VolumeName"]).unwrap_or_default(),
@@ -260,15 +276,16 @@ impl View<'_> {
         if items.is_empty() {
             return String::new();
         }
-        let (mut keep, mut delete, mut failed) = (0, 0, 0);
+        let (mut keep, mut delete, mut failed, mut left) = (0, 0, 0, 0);
         let mut rows = Vec::new();
         for item in items {
-            let (count, action, style) = match (item.failed, item.keep) {
-                (Some(_), _) => (&mut failed, "failed", Style::Red),
-                (None, true) => (&mut keep, "keep", Style::Green),
-                (None, false) => (&mut delete, "delete", Style::Yellow),
+            let (count, action, style) = match (item.failed, item.keep, item.left) {
+                (Some(_), ..) => (&mut failed, "failed", Style::Red),
+                (None, _, Some(_)) => (&mut left, "left alone", Style::Green),
+                (None, true, None) => (&mut keep, "keep", Style::Green),
+                (None, false, None) => (&mut delete, "delete", Style::Yellow),
             };
-            *count += 1;
+            *count += item.left.unwrap_or(1);
             let why = item.failed.unwrap_or(&item.reasons);
             let time = self.time(item.time, "");
             rows.push(vec![
@@ -280,6 +297,9 @@ impl View<'_> {
             ]);
         }
         let mut sum = format!("keep {keep}, delete {delete}");
+        if left > 0 {
+            sum.push_str(&format!(", left alone {left}"));
+        }
         if failed > 0 {
             sum.push_str(&format!(", failed {failed}"));
         }

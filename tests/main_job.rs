@@ -22,6 +22,8 @@ both_ways! {
     a_volume_that_is_forgotten_leaves_its_files_and_its_backups
     two_hosts_that_share_a_destination_remove_only_their_own_backups
     two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own
+    one_host_prunes_for_all_hosts_when_told_and_each_ones_newest_stays
+    a_new_data_folder_makes_nothing_safe_until_one_more_backup_is_made
 }
 
 /// Whether two folders hold the same files with the same content.
@@ -313,13 +315,62 @@ fn two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own(way: Wa
     for _ in 0..2 {
         there.run("backup --volume vol1 --create-snapshot").ok();
     }
-    there.run("prune --keep-last 1").ok();
+    let pruned = there.run("prune --keep-last 1").ok();
+    assert!(pruned.out.contains("left alone") && pruned.out.contains("--all-hosts"), "{pruned:?}");
     let left = here.backups("vol1");
     assert_eq!((left.len(), &left[1]), (2, &first[0]));
     here.run("remove --volume vol1").ok();
     assert_eq!(here.backups("vol1"), left);
     here.run_words(&["restore", "--volume", "again", "--backupurl", &left[1]]).ok();
     assert_eq!(fs::read_to_string(here.volume("again").join("file")).unwrap(), "here");
+}
+
+fn one_host_prunes_for_all_hosts_when_told_and_each_ones_newest_stays(way: Way) {
+    let here = way.of(Site::new());
+    let there = way
+        .of(Site::new())
+        .with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+    for site in [&here, &there] {
+        site.create("vol1", &[("file", "content")]);
+        for _ in 0..2 {
+            site.run("backup --volume vol1 --create-snapshot").ok();
+        }
+    }
+    let theirs = here.backups("vol1");
+    let delete = format!("fn main(args) {{ convoy::delete_backup(\"{}\") }}", theirs[1]);
+    here.run_script(&delete, "").fails(1, &["may be another host's", "of_any_host"]);
+    here.run("prune --keep-last 1").ok();
+    assert_eq!(here.backups("vol1"), theirs[..3]);
+    here.run("prune --keep-last 1 --all-hosts").ok();
+    assert_eq!(here.backups("vol1"), [&theirs[..1], &theirs[2..3]].concat());
+    // Once its host is gone, too, or its volume: the newest of each stays.
+    there.run("remove --volume vol1").ok();
+    here.run("prune --keep-last 1 --all-hosts").ok();
+    assert_eq!(here.backups("vol1").len(), 2);
+}
+
+fn a_new_data_folder_makes_nothing_safe_until_one_more_backup_is_made(way: Way) {
+    let site = way.of(Site::new());
+    site.create("vol1", &[("file", "content")]);
+    for _ in 0..2 {
+        site.run("backup --volume vol1 --create-snapshot").ok();
+    }
+    let site = {
+        let data = site.path("new-data").display().to_string();
+        site.with("BKUP_DATA_DIR", data)
+    };
+    site.run("remove --volume vol1").fails(1, &["no run of this host", "back it up once more"]);
+    let pruned = site.run("prune --keep-last 1").ok();
+    assert!(pruned.out.contains("back the volume up once more"), "{pruned:?}");
+    assert_eq!(site.backups("vol1").len(), 2);
+    // A restore reads the backup, and so does a new one.
+    let newest = site.backups("vol1").remove(0);
+    site.run_words(&["restore", "--volume", "again", "--backupurl", &newest]).ok();
+    site.run("prune --keep-last 1").ok();
+    assert_eq!(site.backups("vol1"), [newest]);
+    site.run("backup --volume vol1 --create-snapshot").ok();
+    site.run("remove --volume vol1").ok();
+    assert_eq!(site.backups("vol1").len(), 1);
 }
 
 #[test]

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiTime, BackupUrl, Snapshot, VOLUME_ID, Volume, names};
+use super::{
+    ApiTime, BackupUrl, Origin, Snapshot, Volume,
+    extensions::{ORIGIN, ROOT_ID, VOLUME_ID},
+    names,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The field that says why a backup can't be restored.
@@ -135,49 +139,110 @@ impl Backup {
         (taken, self.created(), self.field("SnapshotName"), self.field("BackupName"))
     }
 
-    /// Whether the backup holds the data of this volume, and not of a volume that had the same name
-    /// before, or has it on another host.
+    /// Whose the backup is, as far as the daemon, the volume and its snapshots tell; `living` is the
+    /// volume of this daemon that has the backup's name, if there is one.
     ///
-    /// The built-in daemon gives both an id. With Convoy, the backup belongs to the volume if its
-    /// snapshot is still among the volume's (a backup leaves it there), or if the names of both
-    /// have the same mark. Convoy's `VolumeCreatedAt` can't tell: it is the time of the first
-    /// volume of that name that was ever backed up to the destination.
-    pub(crate) fn belonging(&self, volume: &Volume) -> Belonging {
-        if self.volume() != volume.name {
-            return Belonging::Other;
+    /// The built-in daemon gives volumes and backups ids, and says of a backup whether it made it
+    /// ([`Origin`]). With Convoy, a backup belongs to the volume if its snapshot is still among the
+    /// volume's (a backup leaves it there), or if the names of both have the same mark. Convoy's
+    /// `VolumeCreatedAt` can't tell: it is the time of the first volume of that name that was ever
+    /// backed up to the destination.
+    pub(crate) fn belonging(&self, living: Option<&Volume>) -> Belonging {
+        let living = living.filter(|volume| volume.name == self.volume());
+        let ids = living.and_then(Volume::id).zip(self.fields.get(VOLUME_ID));
+        let is_its_own = ids.map(|(id, there)| id == there);
+        match self.origin() {
+            Some(Origin::Here) if is_its_own == Some(true) => return Belonging::Own,
+            Some(Origin::Here) => return Belonging::Former,
+            Some(Origin::Elsewhere) => return Belonging::Other,
+            Some(Origin::Unsettled) => return Belonging::Unclear,
+            None => {}
         }
-        if let (Some(id), Some(there)) = (volume.id(), self.fields.get(VOLUME_ID)) {
-            return if id == there { Belonging::Own } else { Belonging::Other };
+        let Some(volume) = living else { return Belonging::Unclear };
+        if let Some(is_its_own) = is_its_own {
+            return if is_its_own { Belonging::Own } else { Belonging::Other };
         }
-        let (name, mark) =
-            (self.field("SnapshotName"), names::snapshot_mark(self.field("SnapshotName")));
-        let same = |own: &Snapshot| {
-            own.name == name || (mark.is_some() && names::snapshot_mark(&own.name) == mark)
-        };
-        if volume.own_snapshots().any(same) {
+        let snapshots = || volume.snapshots.iter().flat_map(BTreeMap::values);
+        if volume.own_snapshots().any(|own| self.is_of(own)) {
             Belonging::Own
-        } else if volume.was_there(&ApiTime::parse(self.field("SnapshotCreatedAt"))) == Some(false)
-        {
+        } else if snapshots().any(|older| self.is_of(older)) {
+            Belonging::Former
+        } else if volume.was_there(&self.snapshot_created()) == Some(false) {
             Belonging::Other
         } else {
             Belonging::Unclear
         }
     }
 
+    /// Whether the backup was made from this snapshot, or from another one of the same volume.
+    /// Snapshots without a mark may have the same name on several hosts: then their times decide.
+    fn is_of(&self, snapshot: &Snapshot) -> bool {
+        let name = self.field("SnapshotName");
+        match names::snapshot_mark(name) {
+            Some(mark) => names::snapshot_mark(&snapshot.name) == Some(mark),
+            None if snapshot.name == name => {
+                let taken = self.snapshot_created().timestamp();
+                let times = taken.zip(snapshot.created_time.timestamp());
+                times.is_none_or(|(taken, there)| taken == there)
+            }
+            None => false,
+        }
+    }
+
+    /// When the backup's snapshot was taken, in the daemon's words.
+    fn snapshot_created(&self) -> ApiTime {
+        ApiTime::parse(self.field("SnapshotCreatedAt"))
+    }
+
+    /// Whether the backup was surely made since this volume exists.
+    pub(crate) fn is_younger_than(&self, volume: &Volume) -> bool {
+        volume.was_there(&self.snapshot_created()) == Some(true)
+    }
+
     /// A key that tells apart the backups of different volumes of the same name. The backups of one
     /// volume share it, as far as the daemon and the names of the snapshots tell.
-    pub(crate) fn volume_key(&self) -> [&str; 3] {
+    pub(crate) fn volume_key(&self) -> VolumeKey<'_> {
         let id = self.fields.get(VOLUME_ID).map(String::as_str);
         let id = id.or_else(|| names::snapshot_mark(self.field("SnapshotName")));
-        [self.volume(), self.field("EBSVolumeID"), id.unwrap_or_default()]
+        let root = self.field(ROOT_ID);
+        VolumeKey([self.volume(), self.field("EBSVolumeID"), id.unwrap_or_default(), root])
+    }
+
+    /// Whether all backups with this backup's key are of one volume, as far as anything tells.
+    pub(crate) fn tells_its_volume(&self) -> bool {
+        let VolumeKey([_, ebs_volume, id, root]) = self.volume_key();
+        // The backups that two daemons with a copied id made before they had ids of their own.
+        let is_mixed = self.origin() == Some(Origin::Unsettled) && root.is_empty();
+        !is_mixed && !(ebs_volume.is_empty() && id.is_empty())
+    }
+
+    /// Where the backup was made, if the daemon tells.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        Origin::parse(self.fields.get(ORIGIN)?)
     }
 }
 
-/// Which volume a backup belongs to, seen from one volume.
+/// Tells apart the volumes that have or had one name, on any host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VolumeKey<'a>([&'a str; 4]);
+
+impl VolumeKey<'_> {
+    pub(crate) fn owned(self) -> [String; 4] {
+        self.0.map(str::to_owned)
+    }
+
+    pub(crate) fn is(self, other: &[String; 4]) -> bool {
+        self.0 == *other
+    }
+}
+
+/// Whose a backup is, seen from this host and from its volume of the backup's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Belonging {
     /// It belongs to this volume.
     Own,
+    /// It belongs to another volume of this host, which had the name before.
+    Former,
     /// It has the volume's name and was made since the volume exists, on this host or on another
     /// one. Nothing tells on which.
     Unclear,

@@ -347,7 +347,10 @@ impl Daemon for DryRun {
             DestinationKind::Ebs { region } => {
                 BackupUrl::Ebs { region: region.clone(), snapshot: name.clone() }
             }
-            _ => BackupUrl::stored(destination, &name, &snapshot.volume_name),
+            _ => {
+                let volume = Name::volume(&snapshot.volume_name)?;
+                BackupUrl::stored(destination, &Name::parse("backup", &name)?, &volume)
+            }
         };
         let fields = [
             ("BackupName", name),

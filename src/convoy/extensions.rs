@@ -7,6 +7,41 @@ use serde::{Deserialize, Serialize};
 /// backups. A name can be used again, an id never is. Convoy gives volumes no id.
 pub(crate) const VOLUME_ID: &str = "VolumeID";
 
+/// The field with the id of the built-in daemon's root in the backups that it made. Version 0.1.0
+/// did not write it.
+pub(crate) const ROOT_ID: &str = "RootID";
+
+/// The field in which the built-in daemon says where a backup was made ([`Origin`]).
+pub(crate) const ORIGIN: &str = "Origin";
+
+/// Where a backup was made, as the built-in daemon that lists it sees it. It does not say so of
+/// backups of version 0.1.0, unless it knows of another daemon with the same volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This daemon made it.
+    Here,
+    /// Another daemon made it.
+    Elsewhere,
+    /// This daemon made it, or the one of which its root is a copy.
+    Unsettled,
+}
+
+impl Origin {
+    const ALL: [Self; 3] = [Self::Here, Self::Elsewhere, Self::Unsettled];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::Elsewhere => "elsewhere",
+            Self::Unsettled => "unsettled",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|origin| origin.as_str() == text)
+    }
+}
+
 /// The header in which our server sends an error's hint. Convoy does not send it.
 pub(crate) const HINT: &str = "convoy-backups-hint";
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use super::{
     ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
     NewVolume, Snapshot, Volume,
+    guards::{KnownBackup, KnownBackups},
 };
 use crate::{
     clock::Clock,
@@ -40,6 +41,8 @@ struct State {
     volumes: BTreeMap<String, Volume>,
     /// The snapshots of volumes that were only forgotten. The built-in daemon keeps them too.
     forgotten: BTreeMap<String, BTreeMap<String, Snapshot>>,
+    /// The URLs of the backups that this daemon made, and their volumes as they were.
+    made: Vec<(BackupUrl, Volume)>,
     /// The content of the destinations, which several hosts may share.
     stored: Stored,
     calls: Vec<String>,
@@ -131,6 +134,27 @@ impl MemoryDaemon {
             .into_iter()
             .filter(|call| WRITES.iter().any(|write| call.starts_with(write)))
             .collect()
+    }
+
+    /// A backup that another member of the destination made to look like this one, but newer.
+    pub(crate) fn forge(&self, like: &BackupUrl) -> BackupUrl {
+        let state = self.lock();
+        let mut stored = state.stored();
+        let real = stored.iter().find(|(url, _)| url.same_backup(like)).unwrap().1.clone();
+        let mut fields = BTreeMap::from(real);
+        let mark = super::names::snapshot_mark(&fields["SnapshotName"]).unwrap();
+        let time = super::names::snapshot_time(&fields["SnapshotName"]).unwrap();
+        let later = (time + jiff::SignedDuration::from_millis(1)).strftime("%Y%m%dT%H%M%S.%6fZ");
+        let snapshot = format!("vol1-{later}-{mark}");
+        let url = like.to_string().replace(like.backup(), "backup-forged");
+        fields.extend([
+            ("BackupURL".to_owned(), url.clone()),
+            ("BackupName".to_owned(), "backup-forged".to_owned()),
+            ("SnapshotName".to_owned(), snapshot),
+        ]);
+        let url = BackupUrl::parse(&url).unwrap();
+        stored.push((url.clone(), Backup::new(fields)));
+        url
     }
 
     /// The names of all backups, oldest first.
@@ -250,6 +274,39 @@ impl State {
                 Some(Snapshot { volume_name: volume.name.clone(), ..snapshot.clone() })
             })
             .ok_or_else(|| refused(format!("cannot find volume for snapshot {name}")))
+    }
+}
+
+/// What a store would know whose runs did all that this daemon did.
+impl KnownBackups for MemoryDaemon {
+    fn of_volume(&self, _daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
+        let state = self.lock();
+        let living = state.volumes.get(volume);
+        let known = state.made.iter().filter(|(_, made_of)| made_of.name == volume);
+        let known = known.map(|(url, made_of)| KnownBackup {
+            url: url.to_string(),
+            snapshot_time: None,
+            proven: jiff::Timestamp::UNIX_EPOCH,
+            made_here: true,
+            restored: false,
+            former: living.is_some_and(|living| living.created_time != made_of.created_time),
+            verified: true,
+            broken: None,
+            doubt: None,
+            files: None,
+            bytes: None,
+        });
+        Ok(known.collect())
+    }
+}
+
+/// What a new data folder knows.
+#[derive(Debug)]
+pub(crate) struct NothingKnown;
+
+impl KnownBackups for NothingKnown {
+    fn of_volume(&self, _daemon: &str, _volume: &str) -> Result<Vec<KnownBackup>> {
+        Ok(Vec::new())
     }
 }
 
@@ -467,7 +524,10 @@ impl Daemon for MemoryDaemon {
             if let Some(id) =
                 snapshot.driver_info.as_ref().and_then(|info| info.get("EBSSnapshotID"))
             {
-                return Ok(BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() });
+                let url = BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() };
+                let volume = state.volume(&snapshot.volume_name)?.clone();
+                state.made.push((url.clone(), volume));
+                return Ok(url);
             }
             // Convoy keeps the creation time of the first volume with that name.
             let created = state.volume(&snapshot.volume_name)?.created_time.to_string();
@@ -475,7 +535,11 @@ impl Daemon for MemoryDaemon {
                 state.first_created.entry(snapshot.volume_name.clone()).or_insert(created).clone();
             state.counter += 1;
             let name = format!("backup-{:016x}", state.counter);
-            let url = BackupUrl::stored(destination, &name, &snapshot.volume_name);
+            let url = BackupUrl::stored(
+                destination,
+                &Name::parse("backup", &name)?,
+                &Name::volume(&snapshot.volume_name)?,
+            );
             let fields = [
                 ("BackupName", name),
                 ("BackupURL", url.to_string()),
@@ -489,12 +553,15 @@ impl Daemon for MemoryDaemon {
                 fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             );
             state.stored().push((url.clone(), backup));
+            let volume = state.volume(url.volume().unwrap_or_default())?.clone();
+            state.made.push((url.clone(), volume));
             Ok(url)
         };
         let volume =
             self.lock().snapshot(snapshot.as_str()).map(|s| s.volume_name).unwrap_or_default();
         self.call("create_backup", snapshot.as_str(), act, || {
-            BackupUrl::stored(destination, "backup-00lost", &volume)
+            let lost = Name::parse("backup", "backup-00lost").unwrap();
+            BackupUrl::stored(destination, &lost, &Name::volume(&volume).unwrap())
         })
     }
 

@@ -26,7 +26,7 @@ pub(crate) mod url;
 
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
-pub(crate) use extensions::{Capabilities, HINT, KIND, VOLUME_ID, route};
+pub(crate) use extensions::{Capabilities, HINT, KIND, Origin, VOLUME_ID, route};
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::Name;

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::Name;
 use crate::error::{Error, Result};
 
 /// Where backups are kept, in the user's spelling.
@@ -143,11 +144,12 @@ impl fmt::Display for Destination {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum BackupUrl {
     /// A backup in Convoy's object store, or in the built-in daemon's repository.
+    /// Its parts are names, so that none of them can bring in another part.
     Stored {
         destination: Destination,
-        backup: String,
+        backup: Name,
         /// The volume's name.
-        volume: String,
+        volume: Name,
     },
     /// An EBS snapshot.
     Ebs {
@@ -193,21 +195,21 @@ impl BackupUrl {
             .replace("u0026backup=", "&backup=")
             .split('&')
         {
-            match part.split_once('=') {
-                Some(("backup", value)) if !value.is_empty() => backup = Some(value.to_owned()),
-                Some(("volume", value)) if !value.is_empty() => volume = Some(value.to_owned()),
+            let (what, value, known) = match part.split_once('=') {
+                Some((what @ "backup", value)) if !value.is_empty() => (what, value, &mut backup),
+                Some((what @ "volume", value)) if !value.is_empty() => (what, value, &mut volume),
                 _ => return wrong(format!("\"{part}\" is not expected in it")),
+            };
+            let name = match Name::parse(what, value) {
+                Ok(name) => name,
+                Err(error) => return wrong(error.message),
+            };
+            if known.replace(name).is_some() {
+                return wrong(format!("it has \"{what}=\" twice"));
             }
         }
         match (backup, volume) {
-            (Some(backup), Some(volume)) => {
-                for (what, value) in [("backup", &backup), ("volume", &volume)] {
-                    if let Err(error) = super::Name::parse(what, value) {
-                        return wrong(error.message);
-                    }
-                }
-                Ok(Self::Stored { destination, backup, volume })
-            }
+            (Some(backup), Some(volume)) => Ok(Self::Stored { destination, backup, volume }),
             (None, _) => {
                 wrong("\"backup=\" is missing; was the \"?\" or \"&\" eaten by the shell?".into())
             }
@@ -216,18 +218,18 @@ impl BackupUrl {
     }
 
     /// The URL of a backup at a destination.
-    pub(crate) fn stored(destination: &Destination, backup: &str, volume: &str) -> Self {
+    pub(crate) fn stored(destination: &Destination, backup: &Name, volume: &Name) -> Self {
         Self::Stored {
             destination: destination.clone(),
-            backup: backup.into(),
-            volume: volume.into(),
+            backup: backup.clone(),
+            volume: volume.clone(),
         }
     }
 
     /// The name of the backup's volume; `None` for EBS, whose URLs do not name it.
     pub(crate) fn volume(&self) -> Option<&str> {
         match self {
-            Self::Stored { volume, .. } => Some(volume),
+            Self::Stored { volume, .. } => Some(volume.as_str()),
             Self::Ebs { .. } => None,
         }
     }
@@ -235,7 +237,7 @@ impl BackupUrl {
     /// The backup's name, or for EBS the snapshot's id.
     pub(crate) fn backup(&self) -> &str {
         match self {
-            Self::Stored { backup, .. } => backup,
+            Self::Stored { backup, .. } => backup.as_str(),
             Self::Ebs { snapshot, .. } => snapshot,
         }
     }
@@ -298,6 +300,9 @@ mod tests {
             ("vfs:///backups?volume=vol1", "backup="),
             ("ftp://x/y?backup=backup-1a&volume=vol1", "scheme"),
             ("vfs:///b?backup=../../x&volume=vol1", "'/'"),
+            ("vfs:///b?backup=backup-1&backup=backup-2&volume=vol1", "\"backup=\" twice"),
+            ("vfs:///b?backup=backup-1&volume=vol1\\u0026volume=vol2", "\"volume=\" twice"),
+            ("vfs:///b?backup=backup-1&volume=vol1&host=b", "\"host=b\" is not expected"),
             ("ebs://snap-1", "ebs://region"),
             ("", "names no backup"),
         ] {

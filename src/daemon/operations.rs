@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     convoy::{
-        BackupUrl, Destination, Mount, NewVolume, Snapshot, Volume,
+        BackupUrl, Destination, Mount, Name, NewVolume, Snapshot, Volume,
         refusal::{no_snapshot, refused},
     },
     error::Result,
@@ -218,7 +218,7 @@ impl Operations {
         self.volumes.exclusively(&volume.name, || {
             let (volume, state) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
             let backup = repository.create(&self.local, &volume, (snapshot, &state), self.now())?;
-            Ok(BackupUrl::stored(destination, &backup, &volume.name))
+            Ok(BackupUrl::stored(destination, &backup, &Name::volume(&volume.name)?))
         })
     }
 }

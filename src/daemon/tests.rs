@@ -5,6 +5,7 @@ mod convoy_form;
 mod damage;
 mod destinations;
 mod files;
+mod forgery;
 mod recovery;
 mod root;
 mod scene;

@@ -146,15 +146,17 @@ fn a_plan_shows_each_item_with_its_reason_and_the_sum() {
         item("backup-2", false, json!(["not kept by any rule"])),
         failed,
         {"id": "s1", "keep": true, "reasons": "at least 1", "time": "2026-11-23T07:00:48Z"},
+        {"VolumeName": "vol1", "Left": ["vfs:///b?..", "vfs:///c?.."], "Why": "may be another host's"},
     ]);
     let expected = "\
-PLAN    VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
-keep    vol1    2026-11-23 07:00 (2h ago)  backup-1            newest, daily 1 of 7 (2026-11-23)
-delete  vol1    2026-11-23 07:00 (2h ago)  backup-2            not kept by any rule
-failed  vol1    2026-11-23 07:00 (2h ago)  backup-3            DELETE /backups: 400: no
-keep    -       2026-11-23 07:00 (2h ago)  s1                  at least 1
+PLAN        VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
+keep        vol1    2026-11-23 07:00 (2h ago)  backup-1            newest, daily 1 of 7 (2026-11-23)
+delete      vol1    2026-11-23 07:00 (2h ago)  backup-2            not kept by any rule
+failed      vol1    2026-11-23 07:00 (2h ago)  backup-3            DELETE /backups: 400: no
+keep        -       2026-11-23 07:00 (2h ago)  s1                  at least 1
+left alone  vol1    -                          2 backups           may be another host's
 
-keep 2, delete 1, failed 1
+keep 2, delete 1, left alone 2, failed 1
 ";
     assert_eq!(shown(&plan), expected);
 }

@@ -162,7 +162,8 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// What is known of each backup, good or bad. `made`: a run of this host made it. `verified`: its data
 /// was looked at, not only its description. `broken`: why it can't be restored, and since when that
 /// is known; `broken_by_reading`: only reading it whole showed that. `doubt`: why its source may
-/// have been missing. `files`: the number of its files.
+/// have been missing. `files`: the number of its files. `restored`: a run of this host read it whole.
+/// `former`: it is not known to be of the volume that has the name now.
 ///
 /// Before this step, a backup that a run had only inspected had its snapshot's time as `proven`.
 const BACKUPS: &str = "
@@ -174,6 +175,8 @@ ALTER TABLE backups ADD COLUMN broken TEXT;
 ALTER TABLE backups ADD COLUMN broken_since INTEGER;
 ALTER TABLE backups ADD COLUMN broken_by_reading INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN doubt TEXT;
+ALTER TABLE backups ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE backups ADD COLUMN former INTEGER NOT NULL DEFAULT 0;
 UPDATE backups SET made = snapshot_time IS NULL OR proven <> snapshot_time;
 ";
 

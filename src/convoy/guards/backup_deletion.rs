@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{
+    belonging::{Group, Whose},
     observations::Observation,
     overlap::finish_even_if_cancelled,
     pending::Operation,
@@ -15,28 +16,42 @@ use crate::{
     locks::{Lock, Sharing},
 };
 
+/// What a deletion may take although a guard would keep it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Even {
+    /// The newest good backup of a volume.
+    pub(crate) the_newest: bool,
+    /// Backups that other hosts made, or may have made.
+    pub(crate) of_any_host: bool,
+}
+
 impl Guards {
-    /// Deletes a backup. The volume's newest good backup is deleted only with `even_the_newest`.
+    /// Deletes a backup.
     ///
     /// # Errors
     /// - [`ErrorKind::Guard`] if a guard refuses.
     /// - [`ErrorKind::NotFound`] if the destination lists no such backup.
     /// - Otherwise as [`crate::convoy::Daemon::delete_backup`].
-    pub(crate) async fn delete_backup(&self, url: &BackupUrl, even_the_newest: bool) -> Result<()> {
+    pub(crate) async fn delete_backup(&self, url: &BackupUrl, even: Even) -> Result<()> {
         self.may_write("delete a backup")?;
         self.declared(Deletable::Everything, "delete a backup")?;
         let what = format!("the backup \"{url}\"");
         let destination = url.destination();
         let lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
         self.may_delete(&what, url.volume())?;
-        let (siblings, of_the_name) = self.siblings(url, &destination).await?;
+        let (group, of_the_name) = self.siblings(url, &destination).await?;
+        let siblings = &group.backups;
         // An EBS URL does not name the volume; the list does.
         let volume = siblings.first().map(|backup| backup.volume().to_owned()).unwrap_or_default();
         let refusal = format!("{what} is not deleted");
         self.no_pending_operation(Operation::Backup, None, &volume, &destination, &refusal).await?;
         self.may_delete(&what, Some(&volume))?;
-        if !even_the_newest {
-            self.not_the_newest_good(url, &siblings, &destination, &what).await?;
+        is_this_hosts(group.whose, even, &what)?;
+        if !even.the_newest {
+            self.not_the_newest_good(url, &group, &destination, &what).await?;
+            if group.whose.is_this_hosts() {
+                self.not_the_newest_trusted(url, &group, &what).await?;
+            }
         }
         self.no_other_volume_by_prefix(url, &destination, of_the_name, &what).await?;
         self.delete_at_the_daemon(url, &volume, &destination, lock).await?;
@@ -47,17 +62,17 @@ impl Guards {
         Ok(())
     }
 
-    /// Guard 2: only backups that are older than the volume's newest good one may be deleted.
-    /// `siblings` are the volume's backups, newest first. A newer backup may only look broken, as
+    /// Guard 2: only backups that are older than the volume's newest good one may be deleted. A newer backup may only look broken, as
     /// every backup on S3 does while the network is down.
     async fn not_the_newest_good(
         &self,
         url: &BackupUrl,
-        siblings: &[Backup],
+        group: &Group,
         destination: &Destination,
         what: &str,
     ) -> Result<()> {
-        let Some(newest_good) = self.newest_good(siblings).await? else {
+        let siblings = &group.backups;
+        let Some(newest_good) = self.newest_good(siblings, group.whose).await? else {
             let why = format!("no good backup of the volume was found at {destination}");
             self.stop(why.clone());
             return Err(Error::guard(format!("{what} is not deleted: {why}")));
@@ -72,6 +87,31 @@ impl Guards {
         };
         Err(Error::guard(format!("{what} is not deleted: {why}"))
             .with_hint("make a newer one first, or say that even the newest may go (remove --all)"))
+    }
+
+    /// Guard 2: of this host's backups, the newest good one that it made or restored stays as well,
+    /// because the others may only look like its own.
+    async fn not_the_newest_trusted(
+        &self,
+        url: &BackupUrl,
+        group: &Group,
+        what: &str,
+    ) -> Result<()> {
+        let refuse = |why: String| {
+            Err(Error::guard(format!("{what} is not deleted: {why}"))
+                .with_hint("back the volume up once more, or restore its newest backup once"))
+        };
+        let siblings = &group.backups;
+        match self.newest_good(&self.trusted(siblings)?, group.whose).await? {
+            None => refuse("no run of this host is known to have made a good backup".into()),
+            Some(newest) if is_older(url, &newest, siblings) => Ok(()),
+            Some(newest) if newest.same_backup(url) => refuse(
+                "it is the newest good one that a run of this host is known to have made".into(),
+            ),
+            Some(newest) => refuse(format!(
+                "it is newer than \"{newest}\", the newest good one that a run of this host is known to have made"
+            )),
+        }
     }
 
     /// Guard 8: after a timeout, a backup that can't be found any more counts as deleted.
@@ -99,13 +139,9 @@ impl Guards {
         }
     }
 
-    /// The backups of the same volume, newest first and including this one, and the number of
-    /// backups under the volume's name.
-    async fn siblings(
-        &self,
-        url: &BackupUrl,
-        destination: &Destination,
-    ) -> Result<(Vec<Backup>, usize)> {
+    /// The backups of the same volume, including this one, and the number of backups under the
+    /// volume's name.
+    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Group, usize)> {
         let volume = url.volume().map(Name::volume).transpose()?;
         let mut backups = self.backups(destination, volume.as_ref()).await?;
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
@@ -120,16 +156,15 @@ impl Guards {
         backups.retain(|backup| backup.volume() == this.volume());
         let of_the_name = backups.len();
         let groups = match this.volume() {
-            "" => vec![
-                backups
-                    .into_iter()
-                    .filter(|backup| backup.volume_key() == this.volume_key())
-                    .collect(),
-            ],
+            "" => {
+                backups.retain(|backup| backup.volume_key() == this.volume_key());
+                vec![Group { whose: Whose::Former, backups }]
+            }
             name => self.by_volume(&Name::volume(name)?, backups).await?,
         };
-        let siblings = groups.into_iter().find(|group: &Vec<Backup>| group.iter().any(same));
-        Ok((siblings.unwrap_or_default(), of_the_name))
+        let group = groups.into_iter().find(|group| group.backups.iter().any(same));
+        let group = group.ok_or_else(|| Error::internal("a backup is in no group"))?;
+        Ok((group, of_the_name))
     }
 
     /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix. The backups of `vol10`
@@ -160,6 +195,23 @@ impl Guards {
             .with_hint("keep it until the other volume's backups are gone")),
         }
     }
+}
+
+/// Refuses to delete what may be another host's, unless the call says so. Where nothing tells how
+/// many volumes the backups are of, each may be the newest of one.
+fn is_this_hosts(whose: Whose, even: Even, what: &str) -> Result<()> {
+    if whose.is_this_hosts() || (even.of_any_host && (whose.is_one_volume() || even.the_newest)) {
+        return Ok(());
+    }
+    let hint = match whose.is_one_volume() {
+        true => {
+            "delete it on the host that made it, or say that any host's may go (prune --all-hosts; in scripts #{ of_any_host: true })"
+        }
+        false => {
+            "nothing tells which volume it is of, and it may be the only one of it: look into it first (restore it), or delete it by a script with #{ of_any_host: true, even_the_newest: true }"
+        }
+    };
+    Err(Error::guard(format!("{what} is not deleted: it may be another host's")).with_hint(hint))
 }
 
 /// Whether `url` comes after `than` in a list that begins with the newest backup.

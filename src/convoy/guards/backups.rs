@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    belonging::Whose,
     known::{KnownBackup, find},
     observations::{Observation, snapshot_taken},
     run::Guards,
@@ -189,8 +190,13 @@ impl Guards {
     }
 
     /// The backup that guard 2 protects: the newest of `backups` (newest first) that is complete
-    /// and can be inspected.
-    pub(super) async fn newest_good(&self, backups: &[Backup]) -> Result<Option<BackupUrl>> {
+    /// and can be inspected. What is found is remembered only of the volume that has the name now:
+    /// the backups of others say nothing about it.
+    pub(super) async fn newest_good(
+        &self,
+        backups: &[Backup],
+        whose: Whose,
+    ) -> Result<Option<BackupUrl>> {
         let Some(first) = backups.first() else { return Ok(None) };
         let known_backups = self.known_backups(first.volume())?;
         for backup in backups.iter().filter(|backup| backup.is_complete()) {
@@ -208,7 +214,9 @@ impl Guards {
                     let mut memory = self.memory();
                     memory.good.push(url.clone());
                     let volume = inspected.volume();
-                    memory.observations.add_backup(volume, &url, &inspected, (false, verified));
+                    if whose == Whose::Own {
+                        memory.observations.add_backup(volume, &url, &inspected, (false, verified));
+                    }
                     return Ok(Some(url));
                 }
                 Ok(_) => {}
@@ -219,7 +227,9 @@ impl Guards {
                     ) =>
                 {
                     log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
-                    self.observe_if_broken(&url, Some(backup), &error, false);
+                    if whose == Whose::Own {
+                        self.observe_if_broken(&url, Some(backup), &error, false);
+                    }
                 }
                 Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
             }

@@ -1,11 +1,70 @@
-//! Which backup belongs to which volume. Several hosts can share a destination, and each can have a
-//! volume of the same name.
+//! Whose backups there are under a name. Several hosts can share a destination, and each can have
+//! a volume of the same name. Every deletion goes by the answer of [`Guards::sorted`].
 
 use super::run::Guards;
 use crate::{
-    convoy::{Backup, Belonging, Destination, Name, Volume},
+    convoy::{Backup, BackupUrl, Belonging, Destination, Name, Origin, Volume},
     error::{Error, ErrorKind, Result},
 };
+
+/// The backups of one volume, newest first.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(super) whose: Whose,
+    pub(crate) backups: Vec<Backup>,
+}
+
+/// Whose the backups of a [`Group`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Of the volume that this host has.
+    Own,
+    /// Of a volume that this host had.
+    Former,
+    /// Of one volume, which may be another host's.
+    Another,
+    /// Of one volume or several, which may be other hosts'.
+    Several,
+}
+
+impl Whose {
+    /// Whether this host may delete these backups without being told whose they are.
+    pub(super) fn is_this_hosts(self) -> bool {
+        matches!(self, Self::Own | Self::Former)
+    }
+
+    /// Whether each deletion can leave the newest good one of the same volume.
+    pub(super) fn is_one_volume(self) -> bool {
+        self != Self::Several
+    }
+
+    fn of(backup: &Backup, belonging: Belonging) -> Self {
+        match belonging {
+            Belonging::Own => Self::Own,
+            Belonging::Former => Self::Former,
+            Belonging::Unclear | Belonging::Other if backup.tells_its_volume() => Self::Another,
+            Belonging::Unclear | Belonging::Other => Self::Several,
+        }
+    }
+}
+
+/// The backups under a name that a pruning may delete, and those that it leaves alone.
+#[derive(Debug, Default)]
+pub(crate) struct Prunable {
+    /// The backups of each volume, newest first.
+    pub(crate) volumes: Vec<Vec<Backup>>,
+    /// The newest backup of each volume that this host made or restored, if another one is newer.
+    pub(crate) protected: Vec<Backup>,
+    pub(crate) left: Vec<LeftAlone>,
+}
+
+/// Backups that a pruning leaves alone, newest first.
+#[derive(Debug)]
+pub(crate) struct LeftAlone {
+    /// Why, and what to do about it, for people.
+    pub(crate) why: &'static str,
+    pub(crate) backups: Vec<Backup>,
+}
 
 impl Guards {
     /// The backups of this volume, newest first. Backups of a volume that had the name before, or
@@ -18,14 +77,11 @@ impl Guards {
         destination: &Destination,
         volume: &Volume,
     ) -> Result<Vec<Backup>> {
-        let mut backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
-        backups.retain(|backup| self.belonging(backup, volume) == Belonging::Own);
-        Ok(backups)
+        self.backups_that(destination, volume, Belonging::Own).await
     }
 
     /// The backups that may be this volume's or that of a volume of the same name on another host,
-    /// newest first. They exist only with Convoy, when no remaining snapshot tells which volume
-    /// they belong to.
+    /// newest first. With Convoy, they are those of which no remaining snapshot tells.
     ///
     /// # Errors
     /// As [`Guards::backups`].
@@ -34,13 +90,21 @@ impl Guards {
         destination: &Destination,
         volume: &Volume,
     ) -> Result<Vec<Backup>> {
-        let mut backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
-        backups.retain(|backup| self.belonging(backup, volume) == Belonging::Unclear);
-        Ok(backups)
+        self.backups_that(destination, volume, Belonging::Unclear).await
     }
 
-    /// The backups of all volumes that have or had this name, on any host. Each inner list has the
-    /// backups of one volume, newest first.
+    async fn backups_that(
+        &self,
+        destination: &Destination,
+        volume: &Volume,
+        wanted: Belonging,
+    ) -> Result<Vec<Backup>> {
+        let backups = self.backups(destination, Some(&Name::volume(&volume.name)?)).await?;
+        let sorted = self.sorted(Some(volume), backups)?;
+        Ok(sorted.into_iter().filter(|(it, _)| *it == wanted).map(|(_, backup)| backup).collect())
+    }
+
+    /// The backups of all volumes that have or had this name, on any host.
     ///
     /// # Errors
     /// As [`Guards::backups`]. If the volume can't be read, the run deletes nothing more.
@@ -48,39 +112,125 @@ impl Guards {
         &self,
         destination: &Destination,
         name: &Name,
-    ) -> Result<Vec<Vec<Backup>>> {
+    ) -> Result<Vec<Group>> {
         let backups = self.backups(destination, Some(name)).await?;
         self.by_volume(name, backups).await
     }
 
-    /// Groups backups of one name by the volume that they belong to.
-    pub(super) async fn by_volume(
+    /// The backups of this name that a pruning may delete: those of this host's volumes, or of each
+    /// host's with `all_hosts`. Even then, backups of which nothing tells whether they are of one
+    /// volume are left alone: one of them may be the only one of a volume.
+    ///
+    /// # Errors
+    /// As [`Guards::backups_by_volume`].
+    pub(crate) async fn prunable(
         &self,
+        destination: &Destination,
         name: &Name,
-        backups: Vec<Backup>,
-    ) -> Result<Vec<Vec<Backup>>> {
+        all_hosts: bool,
+    ) -> Result<Prunable> {
+        let groups = self.backups_by_volume(destination, name).await?;
+        let mut prunable = Prunable::default();
+        for group in groups {
+            let is_prunable = match all_hosts {
+                true => group.whose.is_one_volume(),
+                false => group.whose.is_this_hosts(),
+            };
+            if !is_prunable {
+                let why = group.why_left();
+                prunable.leave(group, why);
+            } else if group.whose.is_this_hosts() {
+                match self.trusted(&group.backups)?.into_iter().next() {
+                    Some(newest) => {
+                        prunable.protected.push(newest);
+                        prunable.volumes.push(group.backups);
+                    }
+                    None if all_hosts && group.whose != Whose::Own => {
+                        prunable.volumes.push(group.backups);
+                    }
+                    None => prunable.leave(group, UNKNOWN),
+                }
+            } else {
+                prunable.volumes.push(group.backups);
+            }
+        }
+        Ok(prunable)
+    }
+
+    /// Groups backups of one name, newest first, by the volume that they belong to.
+    pub(super) async fn by_volume(&self, name: &Name, backups: Vec<Backup>) -> Result<Vec<Group>> {
         let living = match self.daemon.volume(name).await {
             Ok(volume) => Some(volume),
             Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(self.stop_on(error, "a look at a volume failed")),
         };
-        let own = |backup: &Backup| {
-            living.as_ref().is_some_and(|volume| self.belonging(backup, volume) == Belonging::Own)
-        };
-        let mut groups: Vec<(bool, Vec<Backup>)> = Vec::new();
-        for backup in backups {
-            let own = own(&backup);
-            // The living volume's backups are one group, including those made before the volume had
-            // a mark.
-            let same = |(theirs, group): &&mut (bool, Vec<Backup>)| {
-                own == *theirs && (own || group[0].volume_key() == backup.volume_key())
-            };
-            match groups.iter_mut().find(same) {
-                Some((_, group)) => group.push(backup),
-                None => groups.push((own, vec![backup])),
+        Ok(grouped(self.sorted(living.as_ref(), backups)?))
+    }
+
+    /// Whose each of these backups of one name is: the one answer by which everything is deleted or
+    /// left alone. `living` is this host's volume of that name, if it has one.
+    ///
+    /// What a run has seen to be the volume's own stays so, even after the run deletes the snapshot
+    /// that proved it.
+    pub(super) fn sorted(
+        &self,
+        living: Option<&Volume>,
+        backups: Vec<Backup>,
+    ) -> Result<Vec<(Belonging, Backup)>> {
+        let made_here = self.made_here(&backups)?;
+        let sorted: Vec<_> = backups
+            .into_iter()
+            .map(|backup| {
+                let belonging = backup.belonging(living);
+                // The built-in daemon knows better than the names and URLs of backups.
+                let is_unknown = backup.origin().is_none()
+                    && matches!(belonging, Belonging::Unclear | Belonging::Other);
+                let belonging = match made_here.of(&backup).filter(|_| is_unknown) {
+                    None => belonging,
+                    Some(Made::OfFormer) => Belonging::Former,
+                    Some(Made::OfTheName) => match living {
+                        Some(volume) if backup.is_younger_than(volume) => Belonging::Own,
+                        _ => Belonging::Former,
+                    },
+                };
+                (belonging, backup)
+            })
+            .collect();
+        Ok(self.with_those_seen(sorted))
+    }
+
+    fn with_those_seen(&self, mut sorted: Vec<(Belonging, Backup)>) -> Vec<(Belonging, Backup)> {
+        let mut memory = self.memory();
+        for (belonging, backup) in &mut sorted {
+            let Ok(url) = backup.url() else { continue };
+            let known = memory.own.iter().any(|own| own.same_backup(&url));
+            match belonging {
+                Belonging::Own if !known => memory.own.push(url),
+                Belonging::Unclear if known => *belonging = Belonging::Own,
+                _ => {}
             }
         }
-        Ok(groups.into_iter().map(|(_, group)| group).collect())
+        sorted
+    }
+
+    /// What tells which of these backups of one name this host made.
+    fn made_here(&self, backups: &[Backup]) -> Result<MadeHere> {
+        let name = backups.first().map_or("", Backup::volume);
+        let known = self.known_backups(name)?.into_iter().filter(|known| known.made_here);
+        let known = known.filter_map(|known| {
+            let made = if known.former { Made::OfFormer } else { Made::OfTheName };
+            Some((BackupUrl::parse(&known.url).ok()?, made))
+        });
+        let now =
+            self.memory().made.iter().map(|(_, url)| (url.clone(), Made::OfTheName)).collect();
+        let mut made_here = MadeHere { urls: now, keys: Vec::new() };
+        made_here.urls.extend(known);
+        for backup in backups.iter().filter(|backup| backup.tells_its_volume()) {
+            if let Some(made) = made_here.by_url(backup) {
+                made_here.keys.push((backup.volume_key().owned(), made));
+            }
+        }
+        Ok(made_here)
     }
 
     /// The backup that makes it safe to delete this volume: the newest good one that belongs to it.
@@ -115,12 +265,20 @@ impl Guards {
                 "delete that snapshot first, or say that all may go for good (remove --all)".into(),
             );
         }
-        let own = self.own_backups(destination, volume).await?;
-        if let Some(good) = self.newest_good(&own).await?
+        let mut own = self.own_backups(destination, volume).await?;
+        let trusted = self.trusted(&own)?;
+        if let Some(good) = self.newest_good(&trusted, Whose::Own).await?
             && let Some(good) =
-                own.into_iter().find(|backup| backup.url().is_ok_and(|url| url.same_backup(&good)))
+                own.iter().find(|backup| backup.url().is_ok_and(|url| url.same_backup(&good)))
         {
-            return Ok(good);
+            return Ok(good.clone());
+        }
+        own.retain(|backup| !trusted.contains(backup));
+        if let Some(untrusted) = self.newest_good(&own, Whose::Own).await? {
+            return refuse(
+                format!("no run of this host is known to have made its backup \"{untrusted}\""),
+                "back it up once more, or restore that backup once; or say that all may go for good (remove --all)".into(),
+            );
         }
         let why = format!("there is no good backup of it at {destination}");
         match self.unclear_backups(destination, volume).await?.len() {
@@ -134,19 +292,77 @@ impl Guards {
             ),
         }
     }
+}
 
-    /// As [`Backup::belonging`]. A backup that this run has seen to be the volume's own stays so,
-    /// even after the run deletes the snapshot that proved it.
-    fn belonging(&self, backup: &Backup, volume: &Volume) -> Belonging {
-        let Ok(url) = backup.url() else { return Belonging::Unclear };
-        let belonging = backup.belonging(volume);
-        let mut memory = self.memory();
-        let known = memory.own.iter().any(|own| own.same_backup(&url));
-        match belonging {
-            Belonging::Own if !known => memory.own.push(url),
-            Belonging::Unclear if known => return Belonging::Own,
-            _ => {}
+/// The backups of one name that this host made, and what tells other backups of the same volumes.
+struct MadeHere {
+    urls: Vec<(BackupUrl, Made)>,
+    keys: Vec<([String; 4], Made)>,
+}
+
+/// Of which volume this host made a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// Of a volume that had the name before the last one that is known.
+    OfFormer,
+    /// Of the last volume of the name that is known.
+    OfTheName,
+}
+
+impl MadeHere {
+    fn of(&self, backup: &Backup) -> Option<Made> {
+        let by_key = self.keys.iter().find(|(key, _)| backup.volume_key().is(key));
+        self.by_url(backup).or(by_key.map(|(_, made)| *made))
+    }
+
+    fn by_url(&self, backup: &Backup) -> Option<Made> {
+        let url = backup.url().ok()?;
+        self.urls.iter().find(|(made, _)| made.same_backup(&url)).map(|(_, made)| *made)
+    }
+}
+
+fn grouped(sorted: Vec<(Belonging, Backup)>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (belonging, backup) in sorted {
+        let whose = Whose::of(&backup, belonging);
+        // The living volume's backups are one group, including those made before the volume had a
+        // mark.
+        let same = |group: &&mut Group| {
+            group.whose == whose
+                && (whose == Whose::Own || group.backups[0].volume_key() == backup.volume_key())
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.backups.push(backup),
+            None => groups.push(Group { whose, backups: vec![backup] }),
         }
-        belonging
+    }
+    groups
+}
+
+/// Why backups of this host's are left alone where nothing else but their look tells so.
+const UNKNOWN: &str = "no run of this host is known to have made one of them: back the volume up once more, or restore one";
+
+impl Group {
+    /// Why a pruning leaves these backups alone.
+    fn why_left(&self) -> &'static str {
+        let is_copied = |backup: &Backup| backup.origin() == Some(Origin::Unsettled);
+        match self.whose {
+            _ if self.backups.iter().any(is_copied) => {
+                "may be another host's: this daemon's folder was copied or moved (\"convoy-backups daemon moved\" if it was moved)"
+            }
+            Whose::Several => {
+                "nothing tells whose they are; each may be the only one of another host's volume"
+            }
+            _ => "may be another host's (--all-hosts prunes for all hosts)",
+        }
+    }
+}
+
+impl Prunable {
+    fn leave(&mut self, group: Group, why: &'static str) {
+        match self.left.iter_mut().find(|left| left.why == why) {
+            Some(left) => left.backups.extend(group.backups),
+            None => self.left.push(LeftAlone { why, backups: group.backups }),
+        }
     }
 }

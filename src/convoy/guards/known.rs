@@ -14,6 +14,10 @@ pub(crate) struct KnownBackup {
     pub(crate) proven: Timestamp,
     /// Whether a run of this host made it.
     pub(crate) made_here: bool,
+    /// Whether a run of this host restored it, and so read it whole.
+    pub(crate) restored: bool,
+    /// Whether it is of a volume that had the name before, or may be.
+    pub(crate) former: bool,
     /// Whether its data was looked at, and not only its description.
     pub(crate) verified: bool,
     /// Why it can't be restored, if that is known.
@@ -42,6 +46,12 @@ impl KnownBackup {
     pub(crate) fn is_bad(&self) -> Option<&str> {
         let broken = self.broken.as_ref().filter(|broken| broken.by_reading);
         broken.map(|broken| broken.why.as_str()).or(self.doubt.as_deref())
+    }
+
+    /// Whether this host knows what is in it: everybody who can write to a destination can write
+    /// backups that look like this host's.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.made_here || self.restored
     }
 }
 

@@ -4,7 +4,8 @@
 //! 1. A backup counts once it has been inspected or listed back (EBS: state `completed`). Only then
 //!    may anything older be deleted.
 //! 2. A volume's newest good backup is never deleted unless that one call asks for it. The backups
-//!    of another volume of the same name, for example on another host, do not count.
+//!    of another volume of the same name, for example on another host, do not count. What can't be
+//!    told to be this host's is deleted only by a call that says so.
 //! 3. Absence is not evidence. If a listing fails, or lacks the backup that was just made, the run
 //!    deletes nothing more.
 //! 4. At one destination, a backup and a deletion never overlap. This holds in one process and
@@ -18,8 +19,9 @@
 //!    is taken.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
-//! belongs to which volume, [`destinations`] remembers which destinations held backups,
-//! [`known`] has what earlier runs learned of backups, and [`observations`] records what the program learns from a run.
+//! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
+//! which destinations held backups, [`known`] has what earlier runs learned of backups, and
+//! [`observations`] records what the program learns from a run.
 
 mod backup_creation;
 mod backup_deletion;
@@ -35,8 +37,11 @@ mod snapshot_names;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod volumes;
 
+pub(crate) use backup_deletion::Even;
+pub(crate) use belonging::Prunable;
 pub(crate) use known::{Broken, KnownBackup, KnownBackups};
 pub(crate) use observations::Observation;
 pub(crate) use run::{Deletable, Guards};

@@ -52,7 +52,11 @@ pub(crate) enum Observation {
         by_reading: bool,
     },
     /// The whole backup was read and restored.
-    BackupRestored { url: String },
+    BackupRestored {
+        /// The volume that the backup is of.
+        volume: String,
+        url: String,
+    },
     /// The run deleted a backup.
     BackupDeleted {
         /// Empty if the daemon does not tell the volume (EBS).

@@ -1,6 +1,7 @@
 //! Each guard, with a test in which data would be lost without that guard.
 
 mod absence;
+mod belonging;
 mod every_guard;
 mod names_and_timeouts;
 mod newest_good;
@@ -8,16 +9,18 @@ mod overlap;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use super::{Guards, overlap::DESTINATION_LOCK};
+use super::{Even, Guards, Observation, overlap::DESTINATION_LOCK};
 use crate::{
     clock::Clock,
     convoy::{
         Backup, BackupUrl, Daemon as _, Destination, Name, NewVolume, Snapshot,
-        memory::{Fault, MemoryDaemon},
+        memory::{Fault, MemoryDaemon, NothingKnown},
     },
     error::{Error, ErrorKind, Result},
     locks::{Locks, Sharing},
 };
+
+const THE_NEWEST: Even = Even { the_newest: true, of_any_host: false };
 
 struct Bench {
     daemon: Arc<MemoryDaemon>,
@@ -30,7 +33,7 @@ fn bench(volumes: &[&str]) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let guards = Guards {
         poll_interval: Duration::ZERO,
-        ..Guards::new(daemon.clone(), Some(locks(folder.path())), clock())
+        ..Guards::new(daemon.clone(), Some(locks(folder.path())), clock()).knowing(daemon.clone())
     };
     Bench { daemon, guards, folder }
 }
@@ -77,6 +80,20 @@ impl Bench {
 
     /// The guards of another run over the same daemon.
     fn another_run(&self) -> Guards {
-        Guards::new(self.daemon.clone(), Some(locks(self.folder.path())), clock())
+        self.knowing_nothing().knowing(self.daemon.clone())
+    }
+
+    /// The guards of a run with a new data folder.
+    fn knowing_nothing(&self) -> Guards {
+        let locks = locks(self.folder.path());
+        Guards::new(self.daemon.clone(), Some(locks), clock()).knowing(Arc::new(NothingKnown))
+    }
+
+    /// Another host with this volume, and the same destinations.
+    fn another_host(&self, volumes: &[&str]) -> Self {
+        let daemon = Arc::new(self.daemon.another_host(volumes));
+        let folder = tempfile::tempdir().unwrap();
+        let guards = Guards::new(daemon.clone(), None, clock()).knowing(daemon.clone());
+        Self { guards, daemon, folder }
     }
 }

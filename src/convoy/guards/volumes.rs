@@ -142,7 +142,8 @@ impl Guards {
             }
             created => {
                 if created.is_ok() {
-                    self.observe(Observation::BackupRestored { url: url.to_string() });
+                    let volume = backup.volume().to_owned();
+                    self.observe(Observation::BackupRestored { volume, url: url.to_string() });
                 }
                 self.look_for_volume(&new, created).await
             }

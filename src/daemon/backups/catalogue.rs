@@ -1,6 +1,6 @@
 //! The backups in a repository.
 
-use std::sync::Mutex;
+use std::{collections::HashSet, sync::Mutex};
 
 use rustic_core::{
     FileType, ReadBackend as _, RusticError, TreeId,
@@ -9,7 +9,6 @@ use rustic_core::{
 
 use super::record::{Record, StoredUrl};
 use crate::{
-    convoy::refusal::no_backup,
     daemon::repository::{OpenRepository, guarded},
     error::Result,
     sync::lock,
@@ -23,18 +22,13 @@ pub(super) struct StoredBackup {
     pub(super) tree: TreeId,
 }
 
-impl StoredBackup {
-    /// `None` for a snapshot that this program did not make.
-    fn of(file: &SnapshotFile) -> Option<Self> {
-        Some(Self { record: Record::of(file)?, id: file.id, tree: file.tree })
-    }
-}
-
 /// The backups of one repository.
 #[derive(Default)]
 pub(super) struct Catalogue {
     /// The snapshot files read so far. A file never changes, so it is read once.
     files: Mutex<Vec<SnapshotFile>>,
+    /// The files that are no backups and were warned of, so that each is warned of once.
+    warned_of: Mutex<HashSet<SnapshotId>>,
 }
 
 impl Catalogue {
@@ -62,7 +56,28 @@ impl Catalogue {
         // Another host may delete a backup after it was listed and before it is read. Then all are
         // listed again.
         *files = list(known).or_else(|_| list(Vec::new()))?;
-        Ok(files.iter().filter_map(StoredBackup::of).collect())
+        Ok(self.backups_in(repository, &files))
+    }
+
+    /// The backups among these files. A file whose tags can't be this program's is no backup: the
+    /// other members of a repository can write what they like.
+    fn backups_in(&self, repository: &OpenRepository, files: &[SnapshotFile]) -> Vec<StoredBackup> {
+        let mut backups = Vec::new();
+        for file in files {
+            match Record::of(file) {
+                Ok(Some(record)) => {
+                    backups.push(StoredBackup { record, id: file.id, tree: file.tree });
+                }
+                Ok(None) => {}
+                Err(error) if lock(&self.warned_of).insert(file.id) => log::warn!(
+                    "\"{}/snapshots/{}\" is no backup of this program, and is ignored: {error}",
+                    repository.backend().location(),
+                    file.id.to_hex().as_str()
+                ),
+                Err(_) => {}
+            }
+        }
+        backups
     }
 
     /// One backup, for a deletion. What is deleted depends on the other backups, so all of them
@@ -88,7 +103,7 @@ impl Catalogue {
         url: &StoredUrl<'_>,
     ) -> Result<StoredBackup> {
         let found = self.find_all_readable(repository, std::slice::from_ref(url))?.pop();
-        found.unwrap_or_else(|| Err(no_backup(url.volume, url.backup)))
+        found.unwrap_or_else(|| Err(url.missing()))
     }
 
     /// As [`Catalogue::find_readable`], for many backups.
@@ -129,7 +144,7 @@ impl Catalogue {
                 Err(error) => log::warn!("\"{path}\" is damaged, other backups are not: {error}"),
             }
         }
-        let backups = readable.iter().filter_map(StoredBackup::of).collect();
+        let backups = self.backups_in(repository, &readable);
         *lock(&self.files) = readable;
         Ok(backups)
     }
@@ -144,7 +159,7 @@ impl Catalogue {
 
 fn find(backups: &[StoredBackup], url: &StoredUrl<'_>) -> Result<StoredBackup> {
     let is_it = |found: &&StoredBackup| {
-        found.record.backup == url.backup && found.record.volume == url.volume
+        found.record.backup == *url.backup && found.record.volume == *url.volume
     };
-    backups.iter().find(is_it).cloned().ok_or_else(|| no_backup(url.volume, url.backup))
+    backups.iter().find(is_it).cloned().ok_or_else(|| url.missing())
 }

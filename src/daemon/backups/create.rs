@@ -7,6 +7,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
+    convoy::Name,
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -29,7 +30,7 @@ impl DestinationRepository {
         volume: &VolumeState,
         (snapshot, state): (&str, &SnapshotState),
         now: Timestamp,
-    ) -> Result<String> {
+    ) -> Result<Name> {
         self.refuse_roots()?;
         self.access.warn_of_plain_backups();
         let _gate = self.without_deletes();
@@ -40,11 +41,14 @@ impl DestinationRepository {
         let (source, mut file) = local.source(state)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
         let record = Record {
-            backup: format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
-            volume: volume.name.clone(),
+            backup: Name::parse(
+                "backup",
+                &format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
+            )?,
+            volume: Name::volume(&volume.name)?,
             volume_created: volume.created,
             volume_size: volume.size,
-            snapshot: snapshot.to_owned(),
+            snapshot: Name::snapshot(snapshot)?,
             snapshot_created: state.created,
             created: now,
             bytes: None,

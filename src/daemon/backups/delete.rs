@@ -6,7 +6,6 @@ use rustic_core::{FileType, PruneOptions, WriteBackend as _};
 
 use super::{destination::DestinationRepository, record::StoredUrl};
 use crate::{
-    convoy::refusal::no_backup,
     daemon::repository::{OpenRepository, guarded},
     error::Result,
 };
@@ -25,7 +24,7 @@ impl DestinationRepository {
     pub(in crate::daemon) fn delete(&self, url: &StoredUrl<'_>) -> Result<()> {
         self.refuse_roots()?;
         let _gate = self.alone();
-        let repository = self.existing()?.ok_or_else(|| no_backup(url.volume, url.backup))?;
+        let repository = self.existing()?.ok_or_else(|| url.missing())?;
         let found = self.catalogue.find(&repository, url)?;
         let _lock = self.lock_file(true)?;
         repository

@@ -4,10 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::{destination::DestinationRepository, prove::prove_all, record::StoredUrl};
 use crate::{
-    convoy::{
-        Backup, Destination, Name,
-        refusal::{never_backed_up, no_backup},
-    },
+    convoy::{Backup, Destination, Name, refusal::never_backed_up},
     daemon::repository::guarded,
     error::{Error, ErrorKind, Result},
 };
@@ -30,7 +27,7 @@ impl DestinationRepository {
         let listed: Vec<_> = all
             .iter()
             .map(|backup| &backup.record)
-            .filter(|record| volume.is_none_or(|volume| record.volume == volume.as_str()))
+            .filter(|record| volume.is_none_or(|volume| record.volume == *volume))
             .map(|record| record.backup(destination, zone))
             .collect();
         match volume {
@@ -51,7 +48,7 @@ impl DestinationRepository {
         let inspected = self.inspect_all(std::slice::from_ref(url), zone);
         match inspected.map_err(|error| refusal_of(url, error))?.pop() {
             Some(inspected) => inspected,
-            None => Err(no_backup(url.volume, url.backup)),
+            None => Err(url.missing()),
         }
     }
 
@@ -64,7 +61,7 @@ impl DestinationRepository {
         urls: &[StoredUrl<'_>],
         zone: &TimeZone,
     ) -> Result<Vec<Result<Backup>>> {
-        let absent = |url: &StoredUrl<'_>| Err(no_backup(url.volume, url.backup));
+        let absent = |url: &StoredUrl<'_>| Err(url.missing());
         let Some(repository) = self.existing()? else {
             return Ok(urls.iter().map(absent).collect());
         };

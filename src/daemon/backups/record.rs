@@ -1,31 +1,35 @@
-//! What a backup's tags say, in this program's form and in the API's.
+//! What a backup's tags say, in this program's form and in the API's. Everybody who can write to a
+//! destination can write tags, so they are checked before anything is made of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, VOLUME_ID, refusal::refused},
+    convoy::{
+        Backup, BackupUrl, Destination, Name, VOLUME_ID,
+        refusal::{no_backup, refused},
+    },
     daemon::{
         convoy_form::{api_time, fields},
         driver::Vfs,
         repository::tags,
         state::volume_id,
     },
-    error::Result,
+    error::{Error, ErrorKind, Result},
 };
 
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::daemon) struct Record {
     /// `backup-` and 16 hex digits.
-    pub(in crate::daemon) backup: String,
-    pub(in crate::daemon) volume: String,
+    pub(in crate::daemon) backup: Name,
+    pub(in crate::daemon) volume: Name,
     pub(in crate::daemon) volume_created: Timestamp,
     /// The requested size of the volume, in bytes.
     pub(in crate::daemon) volume_size: u64,
-    pub(in crate::daemon) snapshot: String,
+    pub(in crate::daemon) snapshot: Name,
     pub(in crate::daemon) snapshot_created: Timestamp,
     pub(in crate::daemon) created: Timestamp,
     /// The bytes in the backup's files. No tag has them: the repository counts them.
@@ -35,46 +39,64 @@ pub(in crate::daemon) struct Record {
 impl Record {
     pub(super) fn tags(&self) -> StringList {
         tags(&[
-            ("backup", &self.backup),
-            ("volume", &self.volume),
+            ("backup", self.backup.as_str()),
+            ("volume", self.volume.as_str()),
             ("volume-created", &self.volume_created.to_string()),
             ("volume-size", &self.volume_size.to_string()),
-            ("snapshot", &self.snapshot),
+            ("snapshot", self.snapshot.as_str()),
             ("snapshot-created", &self.snapshot_created.to_string()),
             ("created", &self.created.to_string()),
         ])
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
-    pub(super) fn of(file: &SnapshotFile) -> Option<Self> {
-        let tags: HashMap<_, _> = file.tags.iter().filter_map(|tag| tag.split_once('=')).collect();
-        let text = |name: &str| tags.get(name).map(|value| (*value).to_owned());
+    ///
+    /// # Errors
+    /// Why the tags can't be this program's: a tag that is there twice, or a part that is no name.
+    pub(super) fn of(file: &SnapshotFile) -> Result<Option<Self>> {
+        let mut tags = BTreeMap::new();
+        for (name, value) in file.tags.iter().filter_map(|tag| tag.split_once('=')) {
+            if tags.insert(name, value).is_some() {
+                return Err(Error::new(
+                    ErrorKind::Repository,
+                    format!("it has the tag \"{name}=\" twice"),
+                ));
+            }
+        }
+        let [Some(backup), Some(volume), Some(snapshot)] =
+            ["backup", "volume", "snapshot"].map(|name| tags.get(name).copied())
+        else {
+            return Ok(None);
+        };
         let time = |name: &str| tags.get(name).and_then(|value| value.parse().ok());
-        Some(Self {
-            backup: text("backup")?,
-            volume: text("volume")?,
+        Ok(Some(Self {
+            backup: Name::parse("backup", backup)?,
+            volume: Name::volume(volume)?,
             volume_created: time("volume-created").unwrap_or_default(),
-            volume_size: text("volume-size").and_then(|size| size.parse().ok()).unwrap_or_default(),
-            snapshot: text("snapshot")?,
+            volume_size: tags
+                .get("volume-size")
+                .and_then(|size| size.parse().ok())
+                .unwrap_or_default(),
+            snapshot: Name::snapshot(snapshot)?,
             snapshot_created: time("snapshot-created").unwrap_or_else(|| file.time.timestamp()),
             created: time("created").unwrap_or_else(|| file.time.timestamp()),
             bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
-        })
+        }))
     }
 
     /// The backup in the API's form.
     pub(super) fn backup(&self, destination: &Destination, zone: &TimeZone) -> Backup {
         let time = |time: Timestamp| api_time(time, zone).to_string();
         let always = [
-            ("BackupName", self.backup.clone()),
+            ("BackupName", self.backup.to_string()),
             ("BackupURL", BackupUrl::stored(destination, &self.backup, &self.volume).to_string()),
             ("CreatedTime", time(self.created)),
             ("DriverName", Vfs::NAME.to_owned()),
             ("SnapshotCreatedAt", time(self.snapshot_created)),
-            ("SnapshotName", self.snapshot.clone()),
+            ("SnapshotName", self.snapshot.to_string()),
             ("VolumeCreatedAt", time(self.volume_created)),
             (VOLUME_ID, volume_id(self.volume_created)),
-            ("VolumeName", self.volume.clone()),
+            ("VolumeName", self.volume.to_string()),
             ("VolumeSize", self.volume_size.to_string()),
         ];
         let size = self.bytes.map(|bytes| ("BackupSize", bytes.to_string()));
@@ -85,8 +107,8 @@ impl Record {
 /// The parts of a stored backup's URL.
 pub(in crate::daemon) struct StoredUrl<'a> {
     pub(super) destination: &'a Destination,
-    pub(super) backup: &'a str,
-    pub(super) volume: &'a str,
+    pub(super) backup: &'a Name,
+    pub(super) volume: &'a Name,
 }
 
 impl<'a> StoredUrl<'a> {
@@ -99,5 +121,10 @@ impl<'a> StoredUrl<'a> {
             BackupUrl::Stored { backup, volume, .. } => Ok(Self { destination, backup, volume }),
             BackupUrl::Ebs { .. } => Err(refused("Driver ebs is not supported!")),
         }
+    }
+
+    /// The error that there is no such backup.
+    pub(super) fn missing(&self) -> Error {
+        no_backup(self.volume.as_str(), self.backup.as_str())
     }
 }

@@ -7,7 +7,6 @@ use super::{
     record::{Record, StoredUrl},
 };
 use crate::{
-    convoy::refusal::no_backup,
     daemon::{
         repository::guarded,
         tree::write::{self, RestoreWarnings},
@@ -27,7 +26,7 @@ impl DestinationRepository {
         folder: &Path,
         volume: &str,
     ) -> Result<Record> {
-        let repository = self.existing()?.ok_or_else(|| no_backup(url.volume, url.backup))?;
+        let repository = self.existing()?.ok_or_else(|| url.missing())?;
         let found = self.catalogue.find_readable(&repository, url)?;
         let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;

@@ -12,7 +12,8 @@ async fn refusals_are_in_convoys_words() {
     scene.volume("vol1").await;
     let new = |text: &str| NewVolume::named(name(text));
     let nowhere = Destination::parse("vfs:///nowhere/at/all").unwrap();
-    let lost = BackupUrl::stored(&scene.destination, "backup-0000000000000000", "vol1");
+    let lost =
+        BackupUrl::stored(&scene.destination, &name("backup-0000000000000000"), &name("vol1"));
     scene.snapshot("vol1", "snap1").await;
 
     let told = [

@@ -65,7 +65,7 @@ async fn a_wrong_password_is_called_that() {
 #[tokio::test]
 async fn a_backup_is_found_by_its_own_volume_only() {
     let (scene, url) = Scene::with_backup().await;
-    let of_another = BackupUrl::stored(&scene.destination, url.backup(), "vol9");
+    let of_another = BackupUrl::stored(&scene.destination, &name(url.backup()), &name("vol9"));
     assert!(scene.daemon().backup(&of_another).await.is_err());
     assert!(scene.restore("vol2", &of_another).await.is_err());
     assert!(scene.daemon().delete_backup(&of_another).await.is_err());
@@ -111,7 +111,7 @@ async fn a_daemons_own_folder_is_no_destination() {
         );
         // Backups that an earlier version put there can be listed, but not deleted.
         scene.daemon().backups(&destination, None).await.unwrap();
-        let url = BackupUrl::stored(&destination, "backup-0000000000000000", "vol1");
+        let url = BackupUrl::stored(&destination, &name("backup-0000000000000000"), &name("vol1"));
         let refused = scene.daemon().delete_backup(&url).await.unwrap_err();
         assert!(refused.message.contains("is a daemon's own folder"), "{refused}");
     }

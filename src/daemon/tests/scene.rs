@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustic_core::CheckOptions;
+use rustic_core::{CheckOptions, repofile::SnapshotFile};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use tempfile::TempDir;
 
@@ -97,6 +97,25 @@ impl Scene {
         scene.snapshot("vol1", "snap1").await;
         let url = scene.backup("snap1").await;
         (scene, url)
+    }
+
+    /// Adds a backup with these tags to the destination, as another member of the repository can:
+    /// otherwise it is like the newest one there. The name of its file is returned.
+    pub(super) fn forge(&self, tags: &[&str]) -> String {
+        let backend = Backend::in_folder(&self.path("backups/repository"), "evil");
+        let opened = OpenRepository::open(backend, "secret").unwrap();
+        let plain = opened.plain().unwrap();
+        let like =
+            plain.get_all_snapshots().unwrap().into_iter().max_by_key(|file| file.time.clone());
+        let tags = tags.join(",").parse().unwrap();
+        let mut file = SnapshotFile { tags, hostname: "evil".into(), ..like.unwrap() };
+        file.time = file.time.saturating_add(jiff::SignedDuration::from_secs(1));
+        let files = self.path("backups/repository/snapshots");
+        let names = || fs::read_dir(&files).unwrap().map(|file| file.unwrap().file_name());
+        let before: Vec<_> = names().collect();
+        plain.save_snapshots(vec![file]).unwrap();
+        let new = names().find(|name| !before.contains(name)).unwrap();
+        new.into_string().unwrap()
     }
 
     pub(super) fn packs(&self, repository: &str) -> Vec<PathBuf> {

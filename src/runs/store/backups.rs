@@ -27,8 +27,8 @@ fn known(
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<KnownBackup>> {
-    let sql = "SELECT url, snapshot_time, proven, made, verified, broken, broken_since, broken_by_reading, doubt, files, bytes
-        FROM backups WHERE daemon = ?1 AND volume = ?2";
+    let sql = "SELECT url, snapshot_time, proven, made, verified, broken, broken_since, broken_by_reading, doubt, files, bytes,
+        restored, former FROM backups WHERE daemon = ?1 AND volume = ?2";
     let read = |row: &Row<'_>| {
         let broken = match row.get::<_, Option<String>>(5)? {
             Some(why) => Some(Broken { why, since: time(row.get(6)?)?, by_reading: row.get(7)? }),
@@ -44,6 +44,8 @@ fn known(
             doubt: row.get(8)?,
             files: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
             bytes: row.get::<_, Option<i64>>(10)?.map(i64::unsigned_abs),
+            restored: row.get(11)?,
+            former: row.get(12)?,
         })
     };
     connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
@@ -57,7 +59,7 @@ pub(super) fn good_backups(
 ) -> rusqlite::Result<Vec<GoodBackup>> {
     // A daemon may not know the snapshot's time. Then the time of the proof orders the backups.
     let sql = "SELECT url, snapshot_time, proven, run, bytes FROM backups
-        WHERE daemon = ?1 AND volume = ?2 AND broken IS NULL AND doubt IS NULL
+        WHERE daemon = ?1 AND volume = ?2 AND NOT former AND broken IS NULL AND doubt IS NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     connection.prepare_cached(sql)?.query_map([daemon, volume], as_good)?.collect()
 }
@@ -79,7 +81,7 @@ pub(super) fn bad_backups(
     volume: &str,
 ) -> rusqlite::Result<Vec<BadBackup>> {
     let sql = "SELECT url, snapshot_time, proven, run, bytes, broken, broken_by_reading, doubt FROM backups
-        WHERE daemon = ?1 AND volume = ?2 AND coalesce(broken, doubt) IS NOT NULL
+        WHERE daemon = ?1 AND volume = ?2 AND NOT former AND coalesce(broken, doubt) IS NOT NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     let read = |row: &Row<'_>| {
         let (broken, inside): (Option<String>, bool) = (row.get(5)?, row.get(6)?);
@@ -121,7 +123,7 @@ impl Learning<'_> {
             ON CONFLICT (daemon, volume, url) DO UPDATE SET
                 snapshot_time = coalesce(excluded.snapshot_time, snapshot_time),
                 bytes = coalesce(excluded.bytes, bytes), files = coalesce(excluded.files, files),
-                made = max(made, excluded.made), verified = max(verified, excluded.verified),
+                made = max(made, excluded.made), verified = max(verified, excluded.verified), former = 0,
                 broken = iif(broken_by_reading, broken, NULL),
                 broken_since = iif(broken_by_reading, broken_since, NULL)";
         self.execute(
@@ -150,9 +152,10 @@ impl Learning<'_> {
         why: &str,
         by_reading: bool,
     ) -> rusqlite::Result<()> {
-        // A backup that is not known yet was made by another host, or with another data folder.
-        let sql = "INSERT INTO backups (daemon, volume, url, snapshot_time, proven, run, broken, broken_since, broken_by_reading)
-            VALUES (?1, ?2, ?3, ?4, coalesce(?4, ?5), ?6, ?7, ?5, ?8)
+        // A backup that was not known before may be another host's, and does not count as one of the
+        // volume that has the name now.
+        let sql = "INSERT INTO backups (daemon, volume, url, snapshot_time, proven, run, broken, broken_since, broken_by_reading, former)
+            VALUES (?1, ?2, ?3, ?4, coalesce(?4, ?5), ?6, ?7, ?5, ?8, 1)
             ON CONFLICT (daemon, volume, url) DO UPDATE SET
                 broken = excluded.broken, broken_since = coalesce(broken_since, excluded.broken_since),
                 broken_by_reading = max(broken_by_reading, excluded.broken_by_reading)";
@@ -162,26 +165,36 @@ impl Learning<'_> {
         self.forget_oldest(volume)
     }
 
-    /// The whole backup was read, so nothing of it is broken.
-    pub(super) fn restored_backup(&self, url: &str) -> rusqlite::Result<()> {
-        let sql = "UPDATE backups SET broken = NULL, broken_since = NULL, broken_by_reading = 0, verified = 1
-            WHERE url = ?1";
-        self.execute(sql, [url]).map(drop)
+    /// The whole backup was read, so nothing of it is broken. It may be another host's, so a backup
+    /// that was not known before does not count as one of the volume that has the name now.
+    pub(super) fn restored_backup(&self, volume: &str, url: &str) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO backups (daemon, volume, url, proven, run, verified, restored, former)
+            VALUES (?1, ?2, ?3, ?4, ?5, 1, 1, 1)
+            ON CONFLICT (daemon, volume, url) DO UPDATE SET
+                broken = NULL, broken_since = NULL, broken_by_reading = 0, verified = 1, restored = 1";
+        self.execute(sql, params![self.daemon, volume, url, self.now, self.run])?;
+        self.forget_oldest(volume)
     }
 
     pub(super) fn deleted_backup(&self, url: &str) -> rusqlite::Result<()> {
         self.execute("DELETE FROM backups WHERE url = ?1", [url]).map(drop)
     }
 
+    /// Remembers the backups of this name as those of a volume that had it before.
     pub(super) fn forget_backups(&self, volume: &str) -> rusqlite::Result<()> {
-        let sql = "DELETE FROM backups WHERE daemon = ?1 AND volume = ?2";
-        self.execute(sql, [self.daemon, volume]).map(drop)
+        let sql = "UPDATE backups SET former = 1 WHERE daemon = ?1 AND volume = ?2";
+        self.execute(sql, [self.daemon, volume])?;
+        self.forget_oldest(volume)
     }
 
     fn forget_oldest(&self, volume: &str) -> rusqlite::Result<()> {
-        let sql = "DELETE FROM backups WHERE daemon = ?1 AND volume = ?2 AND url NOT IN (
-            SELECT url FROM backups WHERE daemon = ?1 AND volume = ?2
+        let sql =
+            "DELETE FROM backups WHERE daemon = ?1 AND volume = ?2 AND former = ?4 AND url NOT IN (
+            SELECT url FROM backups WHERE daemon = ?1 AND volume = ?2 AND former = ?4
             ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
-        self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS]).map(drop)
+        for former in [false, true] {
+            self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS, former])?;
+        }
+        Ok(())
     }
 }

@@ -194,8 +194,17 @@ fn mere_looks_are_left_out_but_for_what_the_crontab_started() {
 
 /// Makes a store of version 4 of this one.
 fn before_backups(store: &Store) {
-    let columns =
-        ["made", "verified", "files", "broken", "broken_since", "broken_by_reading", "doubt"];
+    let columns = [
+        "made",
+        "verified",
+        "files",
+        "broken",
+        "broken_since",
+        "broken_by_reading",
+        "doubt",
+        "restored",
+        "former",
+    ];
     let dropped = columns.map(|column| format!("ALTER TABLE backups DROP COLUMN {column};"));
     let older = "ALTER TABLE backups RENAME TO good_backups; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
@@ -522,10 +531,41 @@ fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_resto
     assert_eq!(known.broken.unwrap().since, at("2026-11-25T12:00:00Z"));
     assert_eq!(store.volumes().unwrap()[0].bad_backups[0].why, "a pack is missing");
 
-    let restored = Observation::BackupRestored { url: url.into() };
+    let restored = Observation::BackupRestored { volume: "vol1".into(), url: url.into() };
     let (known, good_ones) = seen("2026-11-26T12:00:00Z", &[restored]);
     assert_eq!((good_ones, known.broken), (1, None));
     assert!(known.made_here, "who made it is not forgotten");
+}
+
+#[test]
+fn the_backups_of_a_volume_whose_name_another_one_got_stay_known_and_count_for_nothing() {
+    let (_folder, store) = store();
+    let of_the_former = [good("vfs:///b?backup=old-1&volume=vol1", NOON, true)];
+    store.put_end(&record("run-1", RunStatus::Done), "2026-11-23T12:05:00Z", &of_the_former);
+    let again = [
+        Observation::VolumeMade { volume: "vol1".into() },
+        good("vfs:///b?backup=new-1&volume=vol1", "2026-11-24T12:00:00Z", true),
+    ];
+    store.put_end(&record("run-2", RunStatus::Done), "2026-11-24T12:05:00Z", &again);
+    let mut known: Vec<_> = store.of_volume("daemon", "vol1").unwrap();
+    known.sort_by_key(|known| known.former);
+    let known: Vec<_> = known.iter().map(|known| (known.former, known.made_here)).collect();
+    assert_eq!(known, [(false, true), (true, true)]);
+    assert_eq!(store.volumes().unwrap()[0].good_backups.len(), 1);
+}
+
+#[test]
+fn a_backup_that_was_only_restored_is_no_good_one_of_the_volume_of_its_name() {
+    let (_folder, store) = store();
+    let url = "vfs:///b?backup=theirs-1&volume=vol1".to_owned();
+    let observed = [
+        Observation::VolumeSeen { volume: "vol1".into(), snapshot: None },
+        Observation::BackupRestored { volume: "vol1".into(), url },
+    ];
+    store.put_end(&record("run-1", RunStatus::Done), "2026-11-23T12:05:00Z", &observed);
+    let known = store.of_volume("daemon", "vol1").unwrap();
+    assert_eq!((known[0].restored, known[0].made_here), (true, false));
+    assert_eq!(store.volumes().unwrap()[0].good_backups, []);
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Learning<'_> {
             Observation::BackupBroken { volume, url, snapshot_time, why, by_reading } => {
                 self.broken_backup((volume, url), *snapshot_time, why, *by_reading)
             }
-            Observation::BackupRestored { url } => self.restored_backup(url),
+            Observation::BackupRestored { volume, url } => self.restored_backup(volume, url),
             Observation::BackupDeleted { url, .. } => self.deleted_backup(url),
             Observation::VolumeGone { volume } => {
                 let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    clock::FixedClock,
+    clock::{FixedClock, SystemClock},
     convoy::{
         Daemon as _,
         dry_run::DryRun,
-        memory::{Fault, MemoryDaemon},
+        guards::Guards,
+        memory::{Fault, MemoryDaemon, NothingKnown},
     },
     error::{Error, ErrorKind},
     run_words::RunStatus,
@@ -19,8 +20,16 @@ use crate::{
     },
 };
 
+/// A host that knows what earlier runs made.
 fn again(daemon: &Arc<MemoryDaemon>) -> Host {
-    host_over(Arc::clone(daemon) as Arc<dyn crate::convoy::Daemon>)
+    let guards = Guards::new(daemon.clone(), None, Arc::new(SystemClock)).knowing(daemon.clone());
+    Host { guards: Arc::new(guards), ..host_over(daemon.clone()) }
+}
+
+/// A host with a new data folder.
+fn knowing_nothing(daemon: &Arc<MemoryDaemon>) -> Host {
+    let guards = Guards::new(daemon.clone(), None, Arc::new(SystemClock));
+    Host { guards: Arc::new(guards.knowing(Arc::new(NothingKnown))), ..host_over(daemon.clone()) }
 }
 
 /// A daemon whose `vol1` was backed up this many times, each time from a new snapshot. All
@@ -332,7 +341,8 @@ fn remove_deletes_nothing_where_the_only_good_backup_is_another_hosts() {
     let snapshot = here.snapshot_names("vol1").remove(0);
     run_text(again(&here), &format!("fn main(args) {{ convoy::delete_snapshot(\"{snapshot}\") }}"))
         .unwrap();
-    let error = run_default(again(&here), "remove", "--volume vol1").unwrap_err();
+    // The data folder is new, so that nothing tells that it is this host's.
+    let error = run_default(knowing_nothing(&here), "remove", "--volume vol1").unwrap_err();
     assert!(error.message.contains("no good backup"), "{error}");
     assert_eq!(here.backup_names().len(), 2);
 
@@ -391,19 +401,49 @@ fn remove_deletes_nothing_where_a_snapshot_of_a_volume_that_was_forgotten_would_
 }
 
 #[test]
-fn prune_plans_each_hosts_volume_of_a_name_by_itself() {
+fn prune_leaves_another_hosts_backups_alone_and_says_so() {
     let (here, there) = two_hosts(2, 2);
     let before = here.backup_names();
-    run_default(again(&there), "prune", "--keep-last 1").unwrap();
-    assert_eq!(here.backup_names(), [before[1].clone(), before[3].clone()]);
+    let pruned = run_default(again(&there), "prune", "--keep-last 1").unwrap().result;
+    assert_eq!(here.backup_names(), [&before[..2], &before[3..]].concat());
+    let left = pruned.as_array().unwrap().last().unwrap();
+    assert_eq!((&left["VolumeName"], left["Left"].as_array().unwrap().len()), (&json!("vol1"), 2));
+    assert!(left["Why"].as_str().unwrap().contains("--all-hosts"), "{left}");
     run_default(again(&here), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();
-    assert_eq!(here.backup_names().len(), 2);
+    assert_eq!(here.backup_names(), [before[1].clone(), before[3].clone()]);
 
     // A host that has no volume of that name.
     let (here, _) = two_hosts(2, 2);
-    let before = here.backup_names();
-    run_default(again(&Arc::new(here.another_host(&[]))), "prune", "--keep-last 1").unwrap();
-    assert_eq!(here.backup_names(), [before[1].clone(), before[3].clone()]);
+    let bystander = Arc::new(here.another_host(&[]));
+    let pruned = run_default(again(&bystander), "prune", "--keep-last 1").unwrap().result;
+    assert_eq!((here.backup_names().len(), pruned[0]["Left"].as_array().unwrap().len()), (4, 4));
+}
+
+#[test]
+fn prune_for_all_hosts_plans_each_hosts_volume_of_a_name_by_itself() {
+    for with_volume in [false, true] {
+        let (here, _) = two_hosts(2, 2);
+        let before = here.backup_names();
+        let host = match with_volume {
+            true => here.clone(),
+            false => Arc::new(here.another_host(&[])),
+        };
+        run_default(again(&host), "prune", "--keep-last 1 --all-hosts").unwrap();
+        assert_eq!(here.backup_names(), [before[1].clone(), before[3].clone()], "{with_volume}");
+    }
+}
+
+#[test]
+fn prune_keeps_the_newest_that_this_host_made_though_a_forged_one_is_newer() {
+    let daemon = backed_up(2);
+    let made = daemon.backup_names().pop().unwrap();
+    let url = format!("vfs:///backups?backup={made}&volume=vol1");
+    let url = crate::convoy::BackupUrl::parse(&url).unwrap();
+    daemon.forge(&url);
+    let outcome = run_default(again(&daemon), "prune", "--keep-last 1").unwrap();
+    assert_eq!(outcome.status(), RunStatus::Done, "{outcome:?}");
+    assert_eq!(daemon.backup_names(), [made, "backup-forged".to_owned()]);
+    assert_eq!(outcome.result[1]["Reasons"], json!(["the newest that this host surely made"]));
 }
 
 #[test]

@@ -9,11 +9,11 @@ async fn guard_3_a_list_that_fails_stops_every_deletion_of_the_run() {
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.daemon.fault("backups", Fault::Fails(denied()));
     assert!(bench.guards.backups(&vfs(), None).await.is_err());
-    let error = bench.guards.delete_backup(&old, false).await.unwrap_err();
+    let error = bench.guards.delete_backup(&old, Even::default()).await.unwrap_err();
     assert!(error.message.contains("AccessDenied"), "{error}");
     assert!(bench.guards.delete_volume(&name("vol2"), None, true).await.is_err());
     assert_eq!(bench.daemon.backup_names().len(), 2);
-    bench.another_run().delete_backup(&old, false).await.unwrap();
+    bench.another_run().delete_backup(&old, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn guard_3_a_list_that_lacks_the_backup_just_made_stops_every_deletion_of_
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.daemon.fault("backups", Fault::AnswersSuccessOnly);
     assert!(bench.guards.backups(&vfs(), None).await.unwrap().is_empty());
-    let error = bench.guards.delete_backup(&old, true).await.unwrap_err();
+    let error = bench.guards.delete_backup(&old, THE_NEWEST).await.unwrap_err();
     assert!(error.message.contains("lacks"), "{error}");
     assert_eq!(bench.daemon.backup_names().len(), 2);
 }

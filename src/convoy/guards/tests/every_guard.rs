@@ -10,10 +10,10 @@ async fn guard_9_a_dry_run_passes_the_same_guards_and_writes_nothing() {
     let writes = bench.daemon.writes();
     let dry = Arc::new(crate::convoy::dry_run::DryRun::new(bench.daemon.clone(), clock()));
     let guards = Guards::new(dry.clone(), None, clock());
-    assert!(guards.delete_backup(&real, false).await.is_err());
+    assert!(guards.delete_backup(&real, Even::default()).await.is_err());
     let snapshot = guards.create_snapshot(&name("vol1")).await.unwrap();
     guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
-    guards.delete_backup(&real, false).await.unwrap();
+    guards.delete_backup(&real, Even::default()).await.unwrap();
     assert_eq!(dry.plan().len(), 3);
     assert_eq!(bench.daemon.writes(), writes);
 }
@@ -37,7 +37,7 @@ async fn at_ebs_the_snapshots_are_the_backups_and_all_guards_hold_for_them() {
     assert_eq!(guards.backups(&destination, None).await.unwrap().len(), 3);
     assert!(
         guards
-            .delete_backup(&second_url, false)
+            .delete_backup(&second_url, Even::default())
             .await
             .unwrap_err()
             .message
@@ -53,7 +53,7 @@ async fn at_ebs_the_snapshots_are_the_backups_and_all_guards_hold_for_them() {
             .message
             .contains("at EBS it is a backup")
     );
-    guards.delete_backup(&first_url, false).await.unwrap();
+    guards.delete_backup(&first_url, Even::default()).await.unwrap();
     guards.delete_snapshot(&name(&first.name)).await.unwrap();
     assert_eq!(guards.backups(&destination, Some(&name("vol1"))).await.unwrap().len(), 1);
 }
@@ -91,7 +91,7 @@ async fn who_said_to_only_read_can_write_nothing() {
         ("take a snapshot", guards.create_snapshot(vol1).await.map(drop)),
         ("delete a snapshot", guards.delete_snapshot(&snapshot).await),
         ("make a backup", guards.create_backup(&snapshot, &vfs()).await.map(drop)),
-        ("delete a backup", guards.delete_backup(&url, true).await),
+        ("delete a backup", guards.delete_backup(&url, THE_NEWEST).await),
     ];
     for (what, result) in refused {
         let error = result.unwrap_err();
@@ -108,7 +108,7 @@ async fn who_said_to_only_read_can_write_nothing() {
     for result in [
         backing_up.delete_volume(vol1, None, true).await,
         backing_up.forget_volume(vol1).await,
-        backing_up.delete_backup(&url, true).await,
+        backing_up.delete_backup(&url, THE_NEWEST).await,
         guards(Deletable::Nothing).delete_snapshot(&snapshot).await,
     ] {
         let error = result.unwrap_err();

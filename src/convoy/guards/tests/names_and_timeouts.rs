@@ -72,7 +72,7 @@ async fn guard_8_a_timeout_is_followed_by_a_look_and_never_by_the_same_write() {
     let url = bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
     assert_eq!(bench.daemon.backup_names(), [before.backup(), url.backup()]);
     bench.daemon.fault("delete_backup", Fault::HappensThenTimesOut);
-    bench.guards.delete_backup(&url, true).await.unwrap();
+    bench.guards.delete_backup(&url, THE_NEWEST).await.unwrap();
     bench.daemon.fault("delete_snapshot", Fault::HappensThenTimesOut);
     bench.guards.delete_snapshot(&name(&snapshot.name)).await.unwrap();
     bench.daemon.fault("delete_volume", Fault::HappensThenTimesOut);

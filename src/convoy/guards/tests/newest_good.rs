@@ -12,7 +12,7 @@ async fn guard_1_a_backup_that_is_only_said_to_be_done_lets_nothing_older_go() {
     assert_eq!(error.kind, ErrorKind::Guard);
     assert!(error.message.contains("can't be inspected"), "{error}");
 
-    let refused = bench.guards.delete_backup(&old, true).await.unwrap_err();
+    let refused = bench.guards.delete_backup(&old, THE_NEWEST).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Guard);
     assert!(bench.guards.delete_snapshot(&name(&old_snapshot)).await.is_err());
     assert!(bench.guards.delete_volume(&name("vol1"), None, true).await.is_err());
@@ -21,7 +21,7 @@ async fn guard_1_a_backup_that_is_only_said_to_be_done_lets_nothing_older_go() {
 
     // Once a newer backup proves good, the older one may be deleted.
     bench.back_up("vol1", &vfs()).await.unwrap();
-    bench.guards.delete_backup(&old, false).await.unwrap();
+    bench.guards.delete_backup(&old, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -31,11 +31,11 @@ async fn guard_1_a_backup_that_failed_lets_nothing_older_go() {
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.daemon.fault("create_backup", Fault::Fails(denied()));
     assert_eq!(bench.back_up("vol1", &vfs()).await.unwrap_err().message, "AccessDenied");
-    assert!(bench.guards.delete_backup(&old, false).await.is_err());
+    assert!(bench.guards.delete_backup(&old, Even::default()).await.is_err());
     // Other volumes are not affected.
     let other = bench.back_up("vol2", &vfs()).await.unwrap();
     bench.back_up("vol2", &vfs()).await.unwrap();
-    bench.guards.delete_backup(&other, false).await.unwrap();
+    bench.guards.delete_backup(&other, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -44,12 +44,12 @@ async fn guard_2_the_newest_good_backup_stays_unless_the_call_says_otherwise() {
     let first = bench.back_up("vol1", &vfs()).await.unwrap();
     let second = bench.back_up("vol1", &vfs()).await.unwrap();
     let run = bench.another_run();
-    let error = run.delete_backup(&second, false).await.unwrap_err();
+    let error = run.delete_backup(&second, Even::default()).await.unwrap_err();
     assert!(error.message.contains("newest good backup"), "{error}");
-    run.delete_backup(&first, false).await.unwrap();
-    assert!(run.delete_backup(&second, false).await.is_err());
+    run.delete_backup(&first, Even::default()).await.unwrap();
+    assert!(run.delete_backup(&second, Even::default()).await.is_err());
     assert_eq!(bench.daemon.backup_names(), [second.backup()]);
-    run.delete_backup(&second, true).await.unwrap();
+    run.delete_backup(&second, THE_NEWEST).await.unwrap();
     assert!(bench.daemon.backup_names().is_empty());
 }
 
@@ -60,7 +60,7 @@ async fn guard_2_a_newer_backup_that_is_broken_does_not_count() {
     bench.back_up("vol1", &vfs()).await.unwrap();
     let run = bench.another_run();
     bench.daemon.fault("backup", Fault::Fails(denied()));
-    let error = run.delete_backup(&good, false).await.unwrap_err();
+    let error = run.delete_backup(&good, Even::default()).await.unwrap_err();
     assert!(error.message.contains("newest good backup"), "{error}");
     assert_eq!(bench.daemon.backup_names().len(), 2);
 }
@@ -85,10 +85,10 @@ async fn guard_2_while_the_newest_cannot_be_inspected_it_is_not_deleted_either()
     let network = Error::new(ErrorKind::Daemon, "AWS Error: RequestError send request failed")
         .with_status(400);
     bench.daemon.fault("backup", Fault::Fails(network));
-    let error = bench.another_run().delete_backup(&newest, false).await.unwrap_err();
+    let error = bench.another_run().delete_backup(&newest, Even::default()).await.unwrap_err();
     assert!(error.message.contains("newer than the newest one that can be inspected"), "{error}");
     assert_eq!(bench.daemon.backup_names().len(), 3);
-    bench.another_run().delete_backup(&oldest, false).await.unwrap();
+    bench.another_run().delete_backup(&oldest, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -107,24 +107,20 @@ async fn guard_2_the_backup_of_a_volume_that_had_the_same_name_does_not_count() 
 #[tokio::test]
 async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_count() {
     let bench = bench(&["vol1"]);
-    let other = Arc::new(bench.daemon.another_host(&["vol1"]));
-    let there = Bench {
-        guards: Guards::new(other.clone(), None, clock()),
-        daemon: other,
-        folder: tempfile::tempdir().unwrap(),
-    };
+    let there = bench.another_host(&["vol1"]);
     let ours = bench.back_up("vol1", &vfs()).await.unwrap();
     let theirs = there.back_up("vol1", &vfs()).await.unwrap();
     // A backup is never judged by the other host's backups, in either order of time and from either
     // host.
     for url in [&ours, &theirs] {
         for run in [bench.another_run(), there.another_run()] {
-            let error = run.delete_backup(url, false).await.unwrap_err();
-            assert!(error.message.contains("newest good backup"), "{error}");
+            let any_host = Even { of_any_host: true, ..Even::default() };
+            let error = run.delete_backup(url, any_host).await.unwrap_err();
+            assert!(error.message.contains("newest good"), "{error}");
         }
     }
     let by_volume = bench.guards.backups_by_volume(&vfs(), &name("vol1")).await.unwrap();
-    assert_eq!(by_volume.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(by_volume.iter().map(|group| group.backups.len()).collect::<Vec<_>>(), [1, 1]);
 
     // An older backup of ours can be deleted once there is a newer one of ours, and then the volume
     // can be.
@@ -132,11 +128,11 @@ async fn guard_2_the_backup_of_another_hosts_volume_of_the_same_name_does_not_co
     for snapshot in bench.daemon.snapshot_names("vol1").iter().take(1) {
         bench.guards.delete_snapshot(&name(snapshot)).await.unwrap();
     }
-    bench.another_run().delete_backup(&ours, false).await.unwrap();
+    bench.another_run().delete_backup(&ours, Even::default()).await.unwrap();
     assert_eq!(bench.daemon.backup_names().len(), 2);
     bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
     // Our backup does not make their volume safe to delete.
-    there.guards.delete_backup(&theirs, true).await.unwrap();
+    there.guards.delete_backup(&theirs, THE_NEWEST).await.unwrap();
     let error =
         there.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
     assert!(error.message.contains("no good backup of it"), "{error}");
@@ -148,12 +144,12 @@ async fn guard_2_where_no_snapshot_is_left_to_tell_a_backup_is_not_taken_for_the
     bench.back_up("vol1", &vfs()).await.unwrap();
     let snapshot = bench.daemon.snapshot_names("vol1").remove(0);
     bench.guards.delete_snapshot(&name(&snapshot)).await.unwrap();
-    let error =
-        bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+    let unknowing = bench.knowing_nothing();
+    let error = unknowing.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
     assert!(error.message.contains("surely its own"), "{error}");
     let hint = error.hint.unwrap();
     assert!(hint.contains("--all") && hint.contains("backups --volume vol1"), "{hint}");
-    bench.another_run().delete_volume(&name("vol1"), Some(&vfs()), true).await.unwrap();
+    bench.knowing_nothing().delete_volume(&name("vol1"), Some(&vfs()), true).await.unwrap();
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ async fn guard_4_on_one_destination_a_deletion_waits_for_a_backup_and_the_other_
     let other_process = locks(bench.folder.path());
 
     let backing_up = other_process.acquire(&vfs().key(), Sharing::Shared).await.unwrap();
-    assert_eq!(bench.guards.delete_backup(&old, false).await.unwrap_err().kind, ErrorKind::Busy);
+    assert_eq!(
+        bench.guards.delete_backup(&old, Even::default()).await.unwrap_err().kind,
+        ErrorKind::Busy
+    );
     bench.guards.create_backup(&name(&snapshot), &vfs()).await.unwrap();
     drop(backing_up);
     let deleting = other_process.acquire(&vfs().key(), Sharing::Exclusive).await.unwrap();
@@ -38,13 +41,13 @@ async fn guard_4_a_backup_that_was_cut_off_and_may_still_go_on_stops_deletions_u
 
     // Another run, possibly in another process. The lock is free, but the daemon may still be
     // working.
-    let error = bench.another_run().delete_backup(&old, false).await.unwrap_err();
+    let error = bench.another_run().delete_backup(&old, Even::default()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Busy);
     assert!(error.message.contains(&snapshot.name), "{error}");
     assert_eq!(bench.daemon.backup_names().len(), 2);
     // The backup appears in the list.
     bench.daemon.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
-    bench.another_run().delete_backup(&old, false).await.unwrap();
+    bench.another_run().delete_backup(&old, Even::default()).await.unwrap();
     bench.another_run().create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
     assert!(
         std::fs::read_dir(bench.folder.path().join("unfinished")).unwrap().next().is_none(),
@@ -68,7 +71,7 @@ async fn guard_4_while_a_backup_may_still_go_on_its_snapshot_is_not_backed_up_ag
     assert!(error.hint.unwrap().contains("--create-snapshot"));
     bench.back_up("vol1", &vfs()).await.unwrap();
     assert_eq!(
-        bench.another_run().delete_backup(&old, false).await.unwrap_err().kind,
+        bench.another_run().delete_backup(&old, Even::default()).await.unwrap_err().kind,
         ErrorKind::Busy
     );
 }
@@ -83,7 +86,7 @@ async fn guard_4_a_backup_that_never_appeared_is_given_up_after_a_day() {
     bench.guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap_err();
     let tomorrow = at("2026-01-02T01:00:00Z");
     let run = Guards::new(bench.daemon.clone(), Some(locks(bench.folder.path())), tomorrow);
-    run.delete_backup(&old, false).await.unwrap();
+    run.delete_backup(&old, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -92,7 +95,7 @@ async fn guard_4_a_deletion_whose_end_was_not_seen_keeps_backups_away_for_an_hou
     let old = bench.back_up("vol1", &vfs()).await.unwrap();
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.daemon.fault("delete_backup", Fault::HappensThenTimesOut);
-    bench.guards.delete_backup(&old, false).await.unwrap();
+    bench.guards.delete_backup(&old, Even::default()).await.unwrap();
     assert_eq!(bench.back_up("vol1", &vfs()).await.unwrap_err().kind, ErrorKind::Busy);
     bench.back_up("vol1", &s3()).await.unwrap();
     let later = Guards::new(
@@ -118,23 +121,24 @@ async fn guard_4_what_was_cut_off_holds_up_only_its_own_volume_and_on_s3_those_t
         bench.back_up("vol1", &destination).await.unwrap_err();
         let busy = |result: Result<()>| result.is_err_and(|error| error.kind == ErrorKind::Busy);
         assert!(
-            busy(bench.another_run().delete_backup(&old["vol1"], false).await),
+            busy(bench.another_run().delete_backup(&old["vol1"], Even::default()).await),
             "{destination}"
         );
-        let of_the_longer_name = bench.another_run().delete_backup(&old["vol10"], false).await;
+        let of_the_longer_name =
+            bench.another_run().delete_backup(&old["vol10"], Even::default()).await;
         if by_prefix {
             assert!(busy(of_the_longer_name))
         } else {
             of_the_longer_name.unwrap()
         }
-        bench.another_run().delete_backup(&old["other"], false).await.unwrap();
+        bench.another_run().delete_backup(&old["other"], Even::default()).await.unwrap();
     }
     for (destination, by_prefix) in [(vfs(), false), (s3(), true)] {
         let bench = bench(&["vol1", "vol10", "other"]);
         let old = bench.back_up("vol10", &destination).await.unwrap();
         bench.back_up("vol10", &destination).await.unwrap();
         bench.daemon.fault("delete_backup", Fault::HappensThenTimesOut);
-        bench.guards.delete_backup(&old, false).await.unwrap();
+        bench.guards.delete_backup(&old, Even::default()).await.unwrap();
         for (volume, held_up) in [("vol10", true), ("vol1", by_prefix), ("other", false)] {
             let made = bench.back_up(volume, &destination).await;
             if held_up {
@@ -162,13 +166,13 @@ async fn guard_4_the_lock_in_a_destination_is_open_to_the_users_of_other_hosts_a
     // backup. Backups continue.
     std::fs::remove_file(&lock).unwrap();
     std::fs::create_dir(&lock).unwrap();
-    let error = bench.guards.delete_backup(&old, false).await.unwrap_err();
+    let error = bench.guards.delete_backup(&old, Even::default()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Io, "{error}");
     assert!(error.hint.unwrap().contains(DESTINATION_LOCK));
     bench.back_up("vol1", &destination).await.unwrap();
     assert_eq!(bench.daemon.backup_names().len(), 3);
     std::fs::remove_dir(&lock).unwrap();
-    bench.guards.delete_backup(&old, false).await.unwrap();
+    bench.guards.delete_backup(&old, Even::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -176,9 +180,9 @@ async fn guard_5_the_last_backup_on_s3_stays_while_another_volume_begins_with_it
     let bench = bench(&["vol1", "vol10"]);
     let short = bench.back_up("vol1", &s3()).await.unwrap();
     let long = bench.back_up("vol10", &s3()).await.unwrap();
-    let error = bench.guards.delete_backup(&short, true).await.unwrap_err();
+    let error = bench.guards.delete_backup(&short, THE_NEWEST).await.unwrap_err();
     assert!(error.message.contains("\"vol10\""), "{error}");
     assert_eq!(bench.daemon.backup_names().len(), 2);
-    bench.guards.delete_backup(&long, true).await.unwrap();
-    bench.guards.delete_backup(&short, true).await.unwrap();
+    bench.guards.delete_backup(&long, THE_NEWEST).await.unwrap();
+    bench.guards.delete_backup(&short, THE_NEWEST).await.unwrap();
 }

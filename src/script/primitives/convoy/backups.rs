@@ -11,7 +11,10 @@ use super::{
     destination::destination,
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name},
+    convoy::{
+        Backup, BackupUrl, Destination, Name,
+        guards::{Even, Prunable},
+    },
     error::Result,
     script::running::RunningScript,
 };
@@ -110,8 +113,9 @@ pub(crate) mod functions {
     }
 
     /// The backups at the configured destination of all volumes that have or had this name, on any
-    /// host: an array for each volume, with its backups, newest first. Fails with `configuration`
-    /// where no destination is configured, and with `daemon` where the destination can't be listed.
+    /// host: an array for each volume, with its backups, newest first, as far as anything tells the
+    /// volumes apart. Fails with `configuration` where no destination is configured, and with
+    /// `daemon` where the destination can't be listed.
     ///
     /// ```rhai
     /// for backups in convoy::backups_by_volume("vol1") { log::info(backups[0].BackupURL); }
@@ -122,7 +126,35 @@ pub(crate) mod functions {
             let at = destination(run, None)?;
             let groups =
                 run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
-            groups.into_iter().map(|group| Ok(listed(group)?.into())).collect()
+            groups.into_iter().map(|group| Ok(listed(group.backups)?.into())).collect()
+        })
+    }
+
+    /// What a pruning may delete of the backups under this name at the configured destination.
+    /// `Volumes` has an array for each volume that this host has or had under the name (with
+    /// `all_hosts`: that any host has or had), with its backups, newest first. `Protected` has the
+    /// newest of each volume that this host made or restored: it can't be deleted either, though
+    /// another one may be newer. `Left` has what is left alone, as it may be another host's: maps
+    /// with `Why` and `Backups`. Fails with `configuration` where no destination is configured, and with `daemon` where the destination
+    /// can't be listed.
+    ///
+    /// ```rhai
+    /// for backups in convoy::prunable_backups("vol1", false).Volumes {
+    ///     let plan = retention::plan(backups, #{ keep_daily: 7 });
+    ///     retention::carry_out("vol1", plan, |url| convoy::delete_backup(url));
+    /// }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn prunable_backups(
+        ctx: NativeCallContext,
+        volume: &str,
+        all_hosts: bool,
+    ) -> Returned<Map> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let prunable =
+                run.wait(run.host.guards.prunable(&at, &Name::volume(volume)?, all_hosts))?;
+            prunable_map(prunable)
         })
     }
 
@@ -186,8 +218,8 @@ pub(crate) mod functions {
         call(&ctx, |run| back_up(run, snapshot, Some(destination)))
     }
 
-    /// Deletes a backup. Fails with `not_found` where there is no such backup, and with `guard`
-    /// where it is the newest good one of its volume.
+    /// Deletes a backup of this host's. Fails with `not_found` where there is no such backup, and
+    /// with `guard` where it is the newest good one of its volume, or may be another host's.
     ///
     /// ```rhai
     /// let snapshot = convoy::create_snapshot("vol1").Name;
@@ -200,9 +232,11 @@ pub(crate) mod functions {
         delete_backup_with(ctx, url, Map::new())
     }
 
-    /// Deletes a backup, with an option: `even_the_newest: true` also deletes the newest good
-    /// backup of a volume. Fails with `not_found` where there is no such backup, and with `guard`
-    /// as `delete_backup` does without the option.
+    /// Deletes a backup, with options: `even_the_newest: true` also deletes the newest good backup
+    /// of a volume, and `of_any_host: true` also deletes backups that other hosts made or may have
+    /// made, each volume's newest good one excepted. Where nothing tells how many volumes they are
+    /// of, it takes both. Fails with `not_found` where there is no such backup, and with `guard` as
+    /// `delete_backup` does without the options.
     ///
     /// ```rhai
     /// let only = convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -215,9 +249,13 @@ pub(crate) mod functions {
         options: Map,
     ) -> Returned<()> {
         call(&ctx, |run| {
-            let options = Options::new(&options, "delete_backup", &["even_the_newest"])?;
-            let even_the_newest = options.flag("even_the_newest")?;
-            run.wait(run.host.guards.delete_backup(&BackupUrl::parse(url)?, even_the_newest))
+            let options =
+                Options::new(&options, "delete_backup", &["even_the_newest", "of_any_host"])?;
+            let even = Even {
+                the_newest: options.flag("even_the_newest")?,
+                of_any_host: options.flag("of_any_host")?,
+            };
+            run.wait(run.host.guards.delete_backup(&BackupUrl::parse(url)?, even))
         })
     }
 }
@@ -225,6 +263,22 @@ pub(crate) mod functions {
 /// The name of the volume; `None`, which means every volume, for `()`.
 fn volume_or_all(volume: &Dynamic) -> Result<Option<Name>> {
     if volume.is_unit() { Ok(None) } else { Name::volume(&string(volume, "volume")?).map(Some) }
+}
+
+fn prunable_map(prunable: Prunable) -> Result<Map> {
+    let volumes = prunable.volumes.into_iter().map(|backups| Ok(listed(backups)?.into()));
+    let left = prunable.left.into_iter().map(|left| {
+        let map = Map::from_iter([
+            ("Why".into(), left.why.into()),
+            ("Backups".into(), listed(left.backups)?.into()),
+        ]);
+        Ok(map.into())
+    });
+    Ok(Map::from_iter([
+        ("Volumes".into(), Dynamic::from(volumes.collect::<Result<Array>>()?)),
+        ("Protected".into(), Dynamic::from(listed(prunable.protected)?)),
+        ("Left".into(), Dynamic::from(left.collect::<Result<Array>>()?)),
+    ]))
 }
 
 fn listed(backups: Vec<Backup>) -> Result<Array> {
