@@ -24,6 +24,8 @@ usage: install-convoy.sh --driver vfs --path FOLDER [--nfs] --sha256 SUM
   --kms-key KEY             ebs: encrypt new volumes with this KMS key
   --encrypted               ebs: encrypt new volumes with the account's key for EBS
   --fsfreeze                ebs: freeze a volume's file system while its snapshot begins
+  --cmd-timeout TIME        how long each command may take that Convoy runs (tar, gzip, cp ..), such as 90m (default: 24h).
+                            Convoy's own default of one minute is too short for volumes of some GB
   --sha256 SUM              the archive's SHA-256, 64 digits; nothing is installed without it
   --print-sha256            fetch the archive and print its SHA-256, no more
   --archive FILE            take this file instead of fetching one
@@ -40,7 +42,7 @@ END
 
 url=https://github.com/rancher/convoy/releases/download/v0.5.2/convoy.tar.gz
 driver='' path='' nfs=false data_device='' metadata_device='' volume_size='' volume_type='' kms_key='' encrypted=false
-fsfreeze=false sum='' print_sum=false archive='' root=/var/lib/rancher/convoy replace=false destdir='' dry_run=false
+fsfreeze=false cmd_timeout=24h sum='' print_sum=false archive='' root=/var/lib/rancher/convoy replace=false destdir='' dry_run=false
 while [ $# -gt 0 ]; do
     case $1 in
         --driver) driver=$(value "$@"); shift 2 ;;
@@ -53,6 +55,7 @@ while [ $# -gt 0 ]; do
         --kms-key) kms_key=$(value "$@"); shift 2 ;;
         --encrypted) encrypted=true; shift ;;
         --fsfreeze) fsfreeze=true; shift ;;
+        --cmd-timeout) cmd_timeout=$(value "$@"); shift 2 ;;
         --sha256) sum=$(value "$@"); shift 2 ;;
         --print-sha256) print_sum=true; shift ;;
         --archive) archive=$(value "$@"); shift 2 ;;
@@ -111,6 +114,7 @@ for given in "$path" "$data_device" "$metadata_device" "$kms_key" "$root"; do
 done
 check "a folder" "$root" '/.*' "an absolute path"
 [ -z "$volume_size" ] || check "a size" "$volume_size" '[1-9][0-9]*[GMK]?' "something like 10G"
+check "a time for commands" "$cmd_timeout" '[1-9][0-9]*[mh]' "minutes or hours, such as 90m or 24h"
 # only_for DRIVERS OPTION VALUE
 only_for() {
     [ -z "$3" ] || [ "$3" = false ] || [[ " $1 " == *" $driver "* ]] ||
@@ -126,7 +130,7 @@ only_for ebs --kms-key "$kms_key"
 only_for ebs --encrypted "$encrypted"
 only_for ebs --fsfreeze "$fsfreeze"
 
-options="--root $root --drivers $driver"
+options="--drivers $driver"
 option() {
     options+=" --driver-opts $1=$2"
 }
@@ -158,11 +162,17 @@ esac
 
 # The options of an earlier installation.
 settings=$destdir/etc/default/convoy
+# Installations without --cmd-timeout, from before this script had it, are good but for that.
+without_timeout="CONVOY_OPTIONS=\"--root $root $options\""
+options="--root $root --cmd-timeout $cmd_timeout $options"
 line="CONVOY_OPTIONS=\"$options\""
 installed_before=false
 if [ -e "$settings" ]; then
     if grep -qxF "$line" "$settings"; then
         installed_before=true
+    elif grep -qxF "$without_timeout" "$settings" && [ "$replace" = false ]; then
+        installed_before=true
+        note "warning: Convoy here gives each command one minute: docs/convoy.md says how to change that"
     elif [ "$replace" = false ]; then
         fail "$settings has other options: $(grep -E '^CONVOY_OPTIONS=' "$settings" || echo none)" \
             "edit it, or overwrite it with --replace-options"

@@ -1,6 +1,9 @@
 //! Writing, moving and removing the program's own files. A file is written completely or not at
 //! all, and is on disk before it counts.
 
+mod mounts;
+mod removal;
+
 use std::{
     fs::{self, File},
     io::{self, Write as _},
@@ -12,6 +15,8 @@ use std::{
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, Result};
+pub(crate) use mounts::mounts_in;
+pub(crate) use removal::{FOLDER, remove_all};
 
 /// The path without symbolic links, also where its last parts do not exist (yet, or any more).
 pub(crate) fn real_path(path: &Path) -> PathBuf {
@@ -100,43 +105,6 @@ pub(crate) fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
             moved
         }
         other => other,
-    }
-}
-
-/// Removes a file, or a folder with all its content. A missing path is not an error. Folders whose
-/// mode keeps their owner from removing entries are made writable first.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                open_up(path);
-                fs::remove_dir_all(path)
-            }
-            other => other,
-        },
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Makes a folder, and all folders below it, accessible to the owner. If a mode can't be changed,
-/// the removal fails later and reports it.
-fn open_up(folder: &Path) {
-    let Ok(metadata) = fs::symlink_metadata(folder) else { return };
-    if !metadata.is_dir() {
-        return;
-    }
-    _ = fs::set_permissions(folder, fs::Permissions::from_mode(metadata.mode() | 0o700));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // The listing already has the entry's kind, so files, which are most entries, need no
-        // further system call.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
     }
 }
 

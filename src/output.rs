@@ -91,6 +91,9 @@ enum Thing<'a> {
 #[derive(Debug)]
 struct Planned<'a> {
     keep: bool,
+    /// Whether the plan was carried out. A plan alone has its fields in lower case.
+    is_done: bool,
+    is_deleted: bool,
     /// The number of backups in a row for all that are left alone for one reason.
     left: Option<usize>,
     failed: Option<&'a str>,
@@ -135,6 +138,18 @@ impl<'a> Thing<'a> {
     }
 }
 
+impl Planned<'_> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self { failed: Some(_), .. } => Outcome::Failed,
+            Self { left: Some(_), .. } => Outcome::LeftAlone,
+            Self { keep: true, .. } => Outcome::Keep,
+            Self { is_done: true, is_deleted: false, .. } => Outcome::NotTried,
+            _ => Outcome::Delete,
+        }
+    }
+}
+
 impl<'a> Planned<'a> {
     fn read(fields: &'a Map<String, Value>) -> Option<Self> {
         let field = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
@@ -145,6 +160,8 @@ impl<'a> Planned<'a> {
             return Some(Self {
                 keep: true,
                 left: Some(left.len()),
+                is_done: false,
+                is_deleted: false,
                 failed: None,
                 volume: text(&["VolumeName"]).unwrap_or_default(),
                 id: counted(left.len(), "backup", "backups"),
@@ -160,6 +177,8 @@ impl<'a> Planned<'a> {
         Some(Self {
             left: None,
             keep: field(&["Keep", "keep"])?.as_bool()?,
+            is_done: fields.contains_key("Keep"),
+            is_deleted: fields.contains_key("Deleted"),
             failed: text(&["Error"]),
             volume: text(&["VolumeName"]).unwrap_or_default(),
             id: BackupUrl::parse(id).map_or_else(|_| id.to_owned(), |url| url.backup().to_owned()),
@@ -167,6 +186,33 @@ impl<'a> Planned<'a> {
                 .and_then(|time| ApiTime::parse(time).timestamp().or_else(|| time.parse().ok())),
             reasons,
         })
+    }
+}
+
+/// What becomes of an item of a plan, or became of it.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Keep,
+    Delete,
+    LeftAlone,
+    Failed,
+    NotTried,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] =
+        [Self::Keep, Self::Delete, Self::LeftAlone, Self::Failed, Self::NotTried];
+
+    const fn shown(self, is_done: bool) -> (&'static str, Style) {
+        match (self, is_done) {
+            (Self::Keep, false) => ("keep", Style::Green),
+            (Self::Keep, true) => ("kept", Style::Green),
+            (Self::Delete, false) => ("delete", Style::Yellow),
+            (Self::Delete, true) => ("deleted", Style::Yellow),
+            (Self::LeftAlone, _) => ("left alone", Style::Green),
+            (Self::Failed, _) => ("failed", Style::Red),
+            (Self::NotTried, _) => ("not tried", Style::Yellow),
+        }
     }
 }
 
@@ -276,34 +322,26 @@ impl View<'_> {
         if items.is_empty() {
             return String::new();
         }
-        let (mut keep, mut delete, mut failed, mut left) = (0, 0, 0, 0);
+        let is_done = items.iter().any(|item| item.is_done);
+        let mut counts = [0; Outcome::ALL.len()];
         let mut rows = Vec::new();
         for item in items {
-            let (count, action, style) = match (item.failed, item.keep, item.left) {
-                (Some(_), ..) => (&mut failed, "failed", Style::Red),
-                (None, _, Some(_)) => (&mut left, "left alone", Style::Green),
-                (None, true, None) => (&mut keep, "keep", Style::Green),
-                (None, false, None) => (&mut delete, "delete", Style::Yellow),
-            };
-            *count += item.left.unwrap_or(1);
-            let why = item.failed.unwrap_or(&item.reasons);
-            let time = self.time(item.time, "");
+            let outcome = item.outcome();
+            counts[outcome as usize] += item.left.unwrap_or(1);
+            let (word, style) = outcome.shown(is_done);
             rows.push(vec![
-                Cell::from(action).styled(style),
+                Cell::from(word).styled(style),
                 item.volume.into(),
-                time,
+                self.time(item.time, ""),
                 item.id.as_str().into(),
-                why.into(),
+                item.failed.unwrap_or(&item.reasons).into(),
             ]);
         }
-        let mut sum = format!("keep {keep}, delete {delete}");
-        if left > 0 {
-            sum.push_str(&format!(", left alone {left}"));
-        }
-        if failed > 0 {
-            sum.push_str(&format!(", failed {failed}"));
-        }
-        format!("{}\n{sum}\n", self.table(&PLAN, rows))
+        // What is kept and deleted is always counted, the rest where there is any.
+        let sum = Outcome::ALL.into_iter().enumerate().filter(|(at, _)| *at < 2 || counts[*at] > 0);
+        let sum = sum.map(|(at, outcome)| format!("{} {}", outcome.shown(is_done).0, counts[at]));
+        let columns = if is_done { &OUTCOME } else { &PLAN };
+        format!("{}\n{}\n", self.table(columns, rows), sum.collect::<Vec<_>>().join(", "))
     }
 
     fn failure(&self, what: &str, error: &str) -> String {
@@ -366,13 +404,18 @@ const BACKUP: [Column; 5] = [
     Column::left("URL"),
 ];
 const URL: [Column; 2] = [Column::left("VOLUME"), Column::left("URL")];
-const PLAN: [Column; 5] = [
-    Column::left("PLAN"),
-    Column::left("VOLUME"),
-    Column::left("CREATED"),
-    Column::left("BACKUP OR SNAPSHOT"),
-    Column::words("WHY"),
-];
+const PLAN: [Column; 5] = plan_columns("PLAN");
+const OUTCOME: [Column; 5] = plan_columns("OUTCOME");
+
+const fn plan_columns(first: &'static str) -> [Column; 5] {
+    [
+        Column::left(first),
+        Column::left("VOLUME"),
+        Column::left("CREATED"),
+        Column::left("BACKUP OR SNAPSHOT"),
+        Column::words("WHY"),
+    ]
+}
 
 fn backup_url(url: &str) -> Vec<Cell> {
     let volume = BackupUrl::parse(url).ok().and_then(|url| url.volume().map(str::to_owned));

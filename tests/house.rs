@@ -274,6 +274,24 @@ fn the_page_on_architecture_has_the_rooms_of_the_map() {
 }
 
 #[test]
+fn one_function_removes_folders_with_their_content() {
+    let of_the_system = |source: &Source| {
+        let names = |path: &Vec<String>| path.last().is_some_and(|name| name == "remove_dir_all");
+        source.used.iter().any(names)
+    };
+    let users: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, source)| of_the_system(source))
+        .map(|(module, _)| module.join("::"))
+        .collect();
+    assert_eq!(
+        users,
+        Vec::<String>::new(),
+        "files::remove_all stops at mounts, the system's does not"
+    );
+}
+
+#[test]
 fn no_files_use_each_other_in_a_circle() {
     assert_eq!(shown(&circles(&arrows(&sources()))), "");
 }

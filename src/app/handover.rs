@@ -124,6 +124,7 @@ forward! {
     Read capabilities() -> Capabilities;
     Read info() -> Info;
     Read is_used(destination: &Destination) -> Option<bool>;
+    Read mounts_in_volume(volume: &Name) -> Option<Vec<String>>;
     Read volumes() -> BTreeMap<String, Volume>;
     Read driver_volumes() -> BTreeMap<String, DriverInfo>;
     Read volume(name: &Name) -> Volume;

@@ -22,7 +22,7 @@ use crate::{
     run_words::RunStatus,
     runs::{
         Store,
-        record::{Cancelling, Filter, Line, RunRecord},
+        record::{Cancelling, Deleted, Filter, Line, RunRecord},
         since,
     },
     text::{Style, cut, escape, styled},
@@ -221,6 +221,7 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
         if let Some(fields) = shown.as_object_mut() {
             fields.insert("result".into(), output.result.unwrap_or_default());
             fields.insert("plan".into(), output.plan.unwrap_or_default());
+            fields.insert("deleted".into(), json!(output.deleted));
         }
         print_json(&shown);
         return Ok(0);
@@ -245,6 +246,9 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
         });
         print_line(&format!("\n{}", table(&columns, rows.collect(), width, colour).trim_end()));
     }
+    if !output.deleted.is_empty() {
+        print_line(&format!("\n{}", deleted(&output.deleted, width, colour).trim_end()));
+    }
     if let Some(Value::Array(steps)) = &output.plan {
         print_line("\nThis would have been done, in this order:");
         for (index, step) in steps.iter().enumerate() {
@@ -252,8 +256,11 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
             print_line(&format!("{:>4}. {}", index + 1, escape(&text)));
         }
     }
-    if let Some(result) =
-        output.result.filter(|result| result.as_array().is_none_or(|all| !all.is_empty()))
+    // What a dry run returned says what it only pretended.
+    if let Some(result) = output
+        .result
+        .filter(|_| output.plan.is_none())
+        .filter(|result| result.as_array().is_none_or(|all| !all.is_empty()))
     {
         print_line(&format!(
             "\n{}",
@@ -261,6 +268,14 @@ fn show(context: &Context, store: &Store, id: &str) -> Result<u8> {
         ));
     }
     Ok(0)
+}
+
+fn deleted(deleted: &[Deleted], width: Option<usize>, colour: bool) -> String {
+    let columns = [Column::left("DELETED"), Column::left("VOLUME"), Column::left("NAME OR URL")];
+    let row = |it: &Deleted| {
+        vec![it.what.as_str().into(), it.volume.as_str().into(), it.name.as_str().into()]
+    };
+    table(&columns, deleted.iter().map(row).collect(), width, colour)
 }
 
 /// The record of a run for a person, with one fact in each line.

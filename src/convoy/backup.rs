@@ -16,8 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 const BROKEN: &str = "Broken";
 
 /// A backup as the daemon lists or inspects it: strings by name. The names depend on the driver.
-/// Convoy's vfs and S3 backups have `BackupName`, `VolumeName`, `CreatedTime` and others; EBS has
-/// `State`, `StartTime` and others.
+/// Convoy's backups have `BackupName`, `VolumeName`, `CreatedTime` and others; an inspected EBS backup
+/// has `State`, `StartTime` and others instead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub(crate) struct Backup {
@@ -42,31 +42,6 @@ impl Backup {
         let created = fields.get("CreatedTime").or_else(|| fields.get("StartTime"));
         let created = ApiTime::parse(created.map_or("", String::as_str));
         Self { fields, created }
-    }
-
-    /// The backup that an EBS snapshot is. `None` if the snapshot was removed at AWS and only
-    /// Convoy's reference is left.
-    pub(crate) fn of_ebs_snapshot(
-        volume: &Volume,
-        snapshot: &Snapshot,
-        region: &str,
-    ) -> Option<Self> {
-        let info = snapshot.driver_info.as_ref()?;
-        let id = info
-            .get("EBSSnapshotID")
-            .filter(|_| info.get("State").is_none_or(|state| state != "removed"))?;
-        let mut fields = info.clone();
-        let url = BackupUrl::Ebs { region: region.to_owned(), snapshot: id.clone() };
-        let known = [
-            ("BackupURL", url.to_string()),
-            ("DriverName", volume.driver.clone()),
-            ("SnapshotCreatedAt", snapshot.created_time.to_string()),
-            ("SnapshotName", snapshot.name.clone()),
-            ("VolumeCreatedAt", volume.created_time.to_string()),
-            ("VolumeName", volume.name.clone()),
-        ];
-        fields.extend(known.map(|(key, value)| (key.to_owned(), value)));
-        Some(Self::new(fields))
     }
 
     /// All fields, as the daemon sent them.
@@ -100,6 +75,16 @@ impl Backup {
         self.fields.get(BROKEN).map(String::as_str)
     }
 
+    /// Adds the fields that this backup lacks and the other has. Convoy lists an EBS backup without
+    /// its state, and inspects it without its volume and snapshot.
+    #[must_use]
+    pub(crate) fn with_fields_of(mut self, other: &Self) -> Self {
+        for (name, value) in &other.fields {
+            self.fields.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        Self::new(self.fields)
+    }
+
     /// The backup's URL.
     ///
     /// # Errors
@@ -111,6 +96,11 @@ impl Backup {
                 format!("the daemon listed a backup whose URL can't be read: {}", error.message),
             )
         })
+    }
+
+    /// Whether the backup is an EBS snapshot.
+    pub(crate) fn is_at_ebs(&self) -> bool {
+        self.field("BackupURL").starts_with("ebs://")
     }
 
     /// The name of the backup's volume; empty if the daemon did not say (EBS).

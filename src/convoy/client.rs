@@ -9,6 +9,8 @@
 mod advice;
 mod answer;
 mod call;
+#[cfg(test)]
+mod ebs_transcript_tests;
 mod exchange;
 mod failure;
 #[cfg(test)]
@@ -36,7 +38,7 @@ use super::{
     Snapshot, Volume, identity, route,
 };
 use crate::error::{ErrorKind, Result};
-use answer::Used;
+use answer::{MountsInside, Used};
 pub(crate) use call::Deadlines;
 use call::{Call, pauses};
 use failure::{Failure, is_another_file, may_be_restarting};
@@ -50,7 +52,7 @@ pub(crate) struct ClientOptions {
     /// Convoy's socket.
     pub(crate) socket: PathBuf,
     /// The S3 endpoint that Convoy uses instead of Amazon's. It is sent with every call about
-    /// backups.
+    /// backups on S3, and with no other: Convoy refuses it there.
     pub(crate) endpoint: Option<String>,
     /// How long calls may take.
     pub(crate) deadlines: Deadlines,
@@ -86,13 +88,19 @@ impl Client {
     }
 
     /// The fields with which every call about backups begins.
-    fn backup_fields(&self, url: impl fmt::Display) -> Map<String, Value> {
+    fn backup_fields(&self, url: &str, destination: &Destination) -> Map<String, Value> {
         let mut fields = Map::new();
-        fields.insert("URL".into(), url.to_string().into());
-        if let Some(endpoint) = &self.options.endpoint {
-            fields.insert("Endpoint".into(), endpoint.as_str().into());
+        fields.insert("URL".into(), url.into());
+        if let Some(endpoint) = self.endpoint(destination) {
+            fields.insert("Endpoint".into(), endpoint.into());
         }
         fields
+    }
+
+    /// The S3 endpoint for calls about this destination, if one is set and the destination is on
+    /// S3.
+    fn endpoint(&self, destination: &Destination) -> Option<&str> {
+        self.options.endpoint.as_deref().filter(|_| destination.is_s3())
     }
 
     fn get(&self, route: &'static str, body: Option<Value>, deadline: Duration) -> Call {
@@ -211,9 +219,15 @@ impl Daemon for Client {
     }
 
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
-        let body = self.backup_fields(destination);
+        let body = self.backup_fields(destination.as_str(), destination);
         let call = self.get(route::BACKUPS_USED, Some(body.into()), self.deadlines().listing);
         Ok(self.beyond_convoy::<Used>(call).await?.and_then(|answer| answer.used))
+    }
+
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        let body = json!({ "VolumeName": volume.as_str() });
+        let call = self.get(route::VOLUMES_MOUNTS, Some(body), self.deadlines().quick_read);
+        Ok(self.beyond_convoy::<MountsInside>(call).await?.and_then(|answer| answer.mounts))
     }
 
     async fn info(&self) -> Result<Info> {
@@ -230,7 +244,7 @@ impl Daemon for Client {
 
     async fn volume(&self, name: &Name) -> Result<Volume> {
         let body = json!({ "VolumeName": name.as_str() });
-        self.json(self.get("/volumes/", Some(body), self.deadlines().quick_read)).await
+        self.json(self.get("/volumes/", Some(body), self.deadlines().listing)).await
     }
 
     async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
@@ -244,7 +258,8 @@ impl Daemon for Client {
         set("DriverName", volume.driver.clone().map(Value::from));
         set("Size", volume.size.map(Value::from));
         set("BackupURL", volume.backup.as_ref().map(|url| url.to_string().into()));
-        set("Endpoint", volume.backup.as_ref().and(self.options.endpoint.clone()).map(Value::from));
+        let from = volume.backup.as_ref().map(BackupUrl::destination);
+        set("Endpoint", from.as_ref().and_then(|from| self.endpoint(from)).map(Value::from));
         set("DriverVolumeID", volume.driver_volume_id.clone().map(Value::from));
         set("Type", volume.volume_type.clone().map(Value::from));
         set("IOPS", volume.iops.map(Value::from));
@@ -295,7 +310,7 @@ impl Daemon for Client {
         destination: &Destination,
         volume: Option<&Name>,
     ) -> Result<Vec<Backup>> {
-        let mut body = self.backup_fields(destination);
+        let mut body = self.backup_fields(destination.as_str(), destination);
         if let Some(volume) = volume {
             body.insert("VolumeName".into(), volume.as_str().into());
         }
@@ -304,7 +319,7 @@ impl Daemon for Client {
     }
 
     async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
-        let body = self.backup_fields(url);
+        let body = self.backup_fields(&url.to_string(), &url.destination());
         let call = self.get("/backups/inspect", Some(body.into()), self.deadlines().quick_read);
         Ok(self.json::<Backup>(call).await?.with_url(url))
     }
@@ -317,7 +332,7 @@ impl Daemon for Client {
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
-        let mut body = self.backup_fields(destination);
+        let mut body = self.backup_fields(destination.as_str(), destination);
         body.insert("SnapshotName".into(), snapshot.as_str().into());
         body.insert("Verbose".into(), true.into());
         let call = self.post("/backups/create", body.into(), self.deadlines().long_write);
@@ -327,6 +342,7 @@ impl Daemon for Client {
     }
 
     async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
-        self.nothing(self.delete("/backups", self.backup_fields(url).into())).await
+        let body = self.backup_fields(&url.to_string(), &url.destination());
+        self.nothing(self.delete("/backups", body.into())).await
     }
 }

@@ -40,6 +40,11 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// server answers `GET /backups/used`. Convoy has no such route and can't tell.
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>>;
 
+    /// The mount points at a volume's folder and below it, as the daemon's process sees them; `None`
+    /// if the daemon can't tell. Our server answers `GET /volumes/mounts`. Convoy has no such route
+    /// and can't tell.
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>>;
+
     /// `GET /info`: the settings of the daemon and of its drivers.
     async fn info(&self) -> Result<Info>;
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume, url::DestinationKind,
+    NewVolume, Snapshot, Volume, ebs, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -94,13 +94,12 @@ impl Pretended {
         self.steps.push(Step { operation, text });
     }
 
-    /// Convoy's EBS driver reports this state for a snapshot whose backup was deleted.
+    /// Shows a snapshot on EBS as Convoy does once its backup was deleted.
     fn removed_at_ebs(&self, snapshot: &mut Snapshot) {
-        let Some(info) = &mut snapshot.driver_info else { return };
-        let is_this = |url: &BackupUrl, id: &String| matches!(url, BackupUrl::Ebs { snapshot, .. } if snapshot == id);
-        let id = info.get("EBSSnapshotID");
-        if id.is_some_and(|id| self.deleted_backups.iter().any(|url| is_this(url, id))) {
-            info.insert("State".into(), "removed".into());
+        let id = ebs::id_at_amazon(snapshot);
+        let is_this = |url: &BackupUrl| matches!(url, BackupUrl::Ebs { snapshot, .. } if Some(snapshot.as_str()) == id);
+        if self.deleted_backups.iter().any(is_this) {
+            ebs::remove(snapshot);
         }
     }
 
@@ -144,6 +143,14 @@ impl Daemon for DryRun {
     async fn capabilities(&self) -> Result<Capabilities> {
         // A dry run writes nothing, so no lock is needed.
         Ok(Capabilities { locks_destinations: true, ..self.daemon.capabilities().await? })
+    }
+
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        // What was not made has no folder.
+        if self.pretended().volumes.contains_key(volume.as_str()) {
+            return Ok(Some(Vec::new()));
+        }
+        self.daemon.mounts_in_volume(volume).await
     }
 
     async fn info(&self) -> Result<Info> {

@@ -54,11 +54,14 @@ pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";
     /// Whether a destination holds anything.
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
+    /// What is mounted in a volume.
+    pub(crate) const VOLUMES_MOUNTS: &str = "/volumes/mounts";
     /// Inspects many backups at once.
     pub(crate) const BACKUPS_INSPECTED: &str = "/backups/inspected";
     /// All of them: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const ALL: [&str; 3] = [CAPABILITIES, BACKUPS_USED, BACKUPS_INSPECTED];
+    pub(crate) const ALL: [&str; 4] =
+        [CAPABILITIES, BACKUPS_USED, BACKUPS_INSPECTED, VOLUMES_MOUNTS];
 }
 
 /// What a daemon does beyond Convoy's API.
@@ -71,14 +74,20 @@ pub(crate) struct Capabilities {
     /// Whether the daemon itself keeps backups and deletions at one destination apart, and its work
     /// ends with its process.
     pub(crate) locks_destinations: bool,
+    /// Whether a list of backups on S3 is whole, however long it is.
+    pub(crate) lists_all: bool,
     /// Whether inspecting a backup looks at its data, and not only at its description.
     pub(crate) inspects_data: bool,
 }
 
 impl Capabilities {
     /// Convoy's capabilities, which require the most caution.
-    pub(crate) const CONVOY: Self =
-        Self { deletes_by_prefix: true, locks_destinations: false, inspects_data: false };
+    pub(crate) const CONVOY: Self = Self {
+        deletes_by_prefix: true,
+        locks_destinations: false,
+        lists_all: false,
+        inspects_data: false,
+    };
 }
 
 impl Default for Capabilities {

@@ -1,5 +1,9 @@
-//! A daemon in memory, for tests of the code above the trait. It behaves like Convoy's vfs driver.
-//! A test can make any call fail, or make it succeed and then time out.
+//! A daemon in memory, for tests of the code above the trait. It behaves like Convoy's vfs driver, or
+//! like its EBS driver ([`ebs`]). A test can make any call fail, or make it succeed and then time
+//! out.
+
+mod ebs;
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -52,10 +56,8 @@ struct State {
     time: i64,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
-    /// Whether the driver is EBS, where a snapshot is the backup and no list shows it.
-    ebs: bool,
-    /// The EBS snapshots whose volume was deleted. Amazon still has them, but no list shows them.
-    at_amazon: BTreeMap<String, Snapshot>,
+    /// What Convoy's EBS driver knows, if the volumes are on EBS.
+    ebs: Option<ebs::Ebs>,
 }
 
 /// The daemon in memory.
@@ -82,6 +84,62 @@ impl MemoryDaemon {
         daemon
     }
 
+    /// A daemon whose volumes are on EBS, as Convoy 0.5.2.
+    pub(crate) fn ebs(names: &[&str]) -> Self {
+        Self::with_volumes(names).on_ebs(true)
+    }
+
+    /// A daemon whose volumes are on EBS, as Convoy 0.5.0, which lists no backups there.
+    pub(crate) fn ebs_without_lists(names: &[&str]) -> Self {
+        Self::with_volumes(names).on_ebs(false)
+    }
+
+    fn on_ebs(self, lists: bool) -> Self {
+        let daemon = self.with_driver(super::ebs::DRIVER);
+        daemon.lock().ebs = Some(ebs::Ebs::new(lists));
+        daemon
+    }
+
+    /// The ids of the EBS snapshots that Amazon still has, of existing and of deleted volumes.
+    pub(crate) fn ebs_snapshots(&self) -> Vec<String> {
+        self.lock().ebs.as_ref().unwrap().ids()
+    }
+
+    /// Makes Amazon refuse so many looks at a snapshot, which Convoy hides.
+    pub(crate) fn refuse_looks_at_snapshots(&self, times: u32) {
+        self.lock().ebs.as_mut().unwrap().refuse_looks(times);
+    }
+
+    /// Sets the state that Amazon tells of a snapshot: `pending`, `completed` or `error`.
+    pub(crate) fn set_ebs_state(&self, id: &str, becomes: &str) {
+        let mut state = self.lock();
+        let State { ebs, volumes, .. } = &mut *state;
+        ebs.as_mut().unwrap().set_state(volumes, id, becomes);
+    }
+
+    /// The same daemon with another driver for the volumes that it has.
+    pub(crate) fn with_driver(self, driver: &str) -> Self {
+        self.lock().volumes.values_mut().for_each(|volume| volume.driver = driver.into());
+        self
+    }
+
+    /// Puts backups of a volume at a destination, which are in no list of snapshots.
+    pub(crate) fn store_backups(&self, destination: &Destination, volume: &str, count: usize) {
+        for number in 0..count {
+            let name = Name::parse("backup", &format!("backup-{number:016x}")).unwrap();
+            let url = BackupUrl::stored(destination, &name, &Name::volume(volume).unwrap());
+            let fields = [
+                ("BackupName", url.backup().to_owned()),
+                ("BackupURL", url.to_string()),
+                ("DriverName", "vfs".into()),
+                ("SnapshotName", format!("by-hand-{number}")),
+                ("VolumeName", volume.to_owned()),
+            ];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value));
+            self.lock().stored().push((url, Backup::new(fields.into())));
+        }
+    }
+
     /// The daemon of another host, with these volumes and the same destinations. Its clock
     /// continues from this daemon's.
     pub(crate) fn another_host(&self, names: &[&str]) -> Self {
@@ -106,14 +164,6 @@ impl MemoryDaemon {
     /// From now on, this is what lies at every destination.
     pub(crate) fn find_at_destinations(&self, stored: &Stored) {
         self.lock().stored = Arc::clone(stored);
-    }
-
-    /// A daemon whose volumes are on EBS.
-    pub(crate) fn ebs(names: &[&str]) -> Self {
-        let daemon = Self::with_volumes(names);
-        daemon.lock().ebs = true;
-        daemon.lock().volumes.values_mut().for_each(|volume| volume.driver = "ebs".into());
-        daemon
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -160,20 +210,6 @@ impl MemoryDaemon {
     /// The names of all backups, oldest first.
     pub(crate) fn backup_names(&self) -> Vec<String> {
         self.lock().stored().iter().map(|(url, _)| url.backup().to_owned()).collect()
-    }
-
-    /// The ids of the EBS snapshots that Amazon still has, of existing and of deleted volumes.
-    pub(crate) fn ebs_snapshots(&self) -> Vec<String> {
-        let state = self.lock();
-        let of_volumes = state.volumes.values().filter_map(|volume| volume.snapshots.as_ref());
-        let all = of_volumes.chain([&state.at_amazon]).flat_map(BTreeMap::values);
-        let infos = all.filter_map(|snapshot| snapshot.driver_info.as_ref());
-        let mut ids: Vec<String> = infos
-            .filter(|info| info.get("State").is_some_and(|state| state != "removed"))
-            .filter_map(|info| info.get("EBSSnapshotID").cloned())
-            .collect();
-        ids.sort();
-        ids
     }
 
     /// The names of a volume's snapshots.
@@ -257,15 +293,6 @@ impl State {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "Volume not found.").with_status(404))
     }
 
-    /// The EBS snapshot behind this URL, as Convoy describes it in its snapshot.
-    fn ebs_snapshot(&mut self, url: &BackupUrl) -> Option<&mut DriverInfo> {
-        let of_volumes = self.volumes.values_mut().filter_map(|volume| volume.snapshots.as_mut());
-        let snapshots = of_volumes.chain([&mut self.at_amazon]).flat_map(BTreeMap::values_mut);
-        let is_this =
-            |info: &&mut DriverInfo| info.get("EBSSnapshotID").is_some_and(|id| id == url.backup());
-        snapshots.filter_map(|snapshot| snapshot.driver_info.as_mut()).find(is_this)
-    }
-
     fn snapshot(&self, name: &str) -> Result<Snapshot> {
         self.volumes
             .values()
@@ -328,6 +355,10 @@ impl Daemon for MemoryDaemon {
         Ok(None)
     }
 
+    async fn mounts_in_volume(&self, _volume: &Name) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
     async fn info(&self) -> Result<Info> {
         let info = |ebs: bool| {
             let drivers = if ebs {
@@ -338,7 +369,7 @@ impl Daemon for MemoryDaemon {
             serde_json::from_str(&format!(r#"{{"General":{{"DefaultDriver":"vfs"}},{drivers}}}"#))
                 .unwrap()
         };
-        self.call("info", "", |state| Ok(info(state.ebs)), || info(false))
+        self.call("info", "", |state| Ok(info(state.ebs.is_some())), || info(false))
     }
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
@@ -372,7 +403,7 @@ impl Daemon for MemoryDaemon {
             }
             if let Some(url) = &new.backup
                 && !state.stored().iter().any(|(there, _)| there.same_backup(url))
-                && state.ebs_snapshot(url).is_none()
+                && state.ebs.as_ref().is_none_or(|ebs| ebs.inspect(url).is_err())
             {
                 return Err(refused("cannot find the backup in objectstore"));
             }
@@ -410,10 +441,8 @@ impl Daemon for MemoryDaemon {
             state.volume(name.as_str())?;
             let volume = state.volumes.remove(name.as_str());
             let left = volume.and_then(|volume| volume.snapshots);
-            // Convoy's EBS driver asks Amazon to delete the volume. Its snapshots stay.
-            if state.ebs {
-                state.at_amazon.extend(left.into_iter().flatten());
-            } else if let Some(snapshots) = left.filter(|_| reference_only) {
+            // Convoy's EBS driver asks Amazon to delete the volume. Its snapshots stay there.
+            if let Some(snapshots) = left.filter(|_| reference_only && state.ebs.is_none()) {
                 state.forgotten.insert(name.to_string(), snapshots);
             }
             Ok(())
@@ -427,24 +456,12 @@ impl Daemon for MemoryDaemon {
                 return Err(refused(format!("Snapshot name {name} already exists")));
             }
             let created_time = state.now();
-            state.counter += u64::from(state.ebs);
-            let ebs = [
-                ("EBSSnapshotID", format!("snap-{}", state.counter)),
-                ("StartTime", created_time.to_string()),
-                ("State", "completed".to_owned()),
-            ];
-            let ebs = ebs
-                .into_iter()
-                .filter(|_| state.ebs)
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect();
+            let mut snapshot =
+                Snapshot { name: name.to_string(), created_time, ..Snapshot::default() };
+            if let Some(ebs) = &mut state.ebs {
+                ebs.take(volume.as_str(), &mut snapshot);
+            }
             let volume = state.volume(volume.as_str())?;
-            let snapshot = Snapshot {
-                name: name.to_string(),
-                created_time,
-                driver_info: Some(ebs),
-                ..Snapshot::default()
-            };
             volume.snapshots.get_or_insert_default().insert(name.to_string(), snapshot.clone());
             Ok(Snapshot { volume_name: volume.name.clone(), ..snapshot })
         };
@@ -452,12 +469,14 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn snapshot(&self, name: &Name) -> Result<Snapshot> {
-        self.call(
-            "snapshot",
-            name.as_str(),
-            |state| state.snapshot(name.as_str()),
-            Snapshot::default,
-        )
+        let act = |state: &mut State| {
+            let mut snapshot = state.snapshot(name.as_str())?;
+            if let Some(ebs) = &mut state.ebs {
+                ebs.look_at(&mut snapshot);
+            }
+            Ok(snapshot)
+        };
+        self.call("snapshot", name.as_str(), act, Snapshot::default)
     }
 
     async fn delete_snapshot(&self, name: &Name) -> Result<()> {
@@ -475,6 +494,9 @@ impl Daemon for MemoryDaemon {
         volume: Option<&Name>,
     ) -> Result<Vec<Backup>> {
         let act = |state: &mut State| {
+            if let Some(ebs) = &state.ebs {
+                return ebs.list(&state.volumes, volume.map(Name::as_str));
+            }
             let of_volume =
                 |url: &BackupUrl| volume.is_none_or(|volume| url.volume() == Some(volume.as_str()));
             let all: Vec<_> = state
@@ -495,8 +517,8 @@ impl Daemon for MemoryDaemon {
 
     async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
         let act = |state: &mut State| {
-            if let Some(info) = state.ebs_snapshot(url) {
-                return Ok(Backup::new(info.clone()).with_url(url));
+            if let Some(ebs) = &state.ebs {
+                return Ok(ebs.inspect(url)?.with_url(url));
             }
             let found = state
                 .stored()
@@ -530,7 +552,8 @@ impl Daemon for MemoryDaemon {
                 return Ok(url);
             }
             // Convoy keeps the creation time of the first volume with that name.
-            let created = state.volume(&snapshot.volume_name)?.created_time.to_string();
+            let volume = state.volume(&snapshot.volume_name)?;
+            let (created, driver) = (volume.created_time.to_string(), volume.driver.clone());
             let volume_created =
                 state.first_created.entry(snapshot.volume_name.clone()).or_insert(created).clone();
             state.counter += 1;
@@ -544,6 +567,7 @@ impl Daemon for MemoryDaemon {
                 ("BackupName", name),
                 ("BackupURL", url.to_string()),
                 ("CreatedTime", state.now().to_string()),
+                ("DriverName", driver),
                 ("SnapshotCreatedAt", snapshot.created_time.to_string()),
                 ("SnapshotName", snapshot.name),
                 ("VolumeCreatedAt", volume_created),
@@ -567,9 +591,8 @@ impl Daemon for MemoryDaemon {
 
     async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
         let act = |state: &mut State| {
-            if let Some(info) = state.ebs_snapshot(url) {
-                info.insert("State".into(), "removed".into());
-                return Ok(());
+            if let Some(ebs) = &mut state.ebs {
+                return ebs.delete(&mut state.volumes, url);
             }
             let before = state.stored().len();
             state.stored().retain(|(there, _)| !there.same_backup(url));

@@ -3,7 +3,7 @@
 //! [`Daemon`] is the one trait. The [`client`] implements it over Convoy's unix socket, the
 //! built-in daemon (`crate::daemon`) over a folder, and [`dry_run`] over either without writing.
 //! [`server`] serves any daemon on a socket in Convoy's protocol, and [`refusal`] has Convoy's
-//! words for errors. [`guards`] stand in front of every daemon: scripts reach a daemon only through
+//! words for errors. [`ebs`] knows Convoy's one driver whose snapshots are the backups. [`guards`] stand in front of every daemon: scripts reach a daemon only through
 //! them. The [`model`] keeps the daemon's own field names, so that a script returns the daemon's
 //! native JSON. [`names`], [`url`] and [`time`] parse what the daemon writes, in one place.
 
@@ -11,6 +11,7 @@ mod backup;
 pub(crate) mod client;
 mod daemon;
 pub(crate) mod dry_run;
+pub(crate) mod ebs;
 mod extensions;
 pub(crate) mod guards;
 pub(crate) mod identity;
@@ -19,6 +20,7 @@ mod inspected;
 pub(crate) mod memory;
 mod model;
 pub(crate) mod names;
+mod object_store;
 pub(crate) mod refusal;
 pub(crate) mod server;
 pub(crate) mod time;

@@ -1,5 +1,6 @@
 //! Convoy's own words for its refusals, byte for byte: scripts and Docker's plugins match on them.
 
+use super::object_store::volume_folder;
 use crate::error::{Error, ErrorKind};
 
 /// A refusal in Convoy's words, with status 400.
@@ -25,6 +26,17 @@ pub(crate) fn no_snapshot(name: &str) -> Error {
     missing(format!("cannot find volume for snapshot {name}"))
 }
 
+/// What to do about a mount in a volume that is to be deleted.
+pub(crate) const UNMOUNT_HINT: &str = "unmount it first, and keep it from being mounted again; what is mounted there is not the volume's, and would be deleted with it";
+
+/// The refusal to delete a volume with its files while something is mounted in it. Convoy has no
+/// words for that.
+pub(crate) fn mounted_inside(volume: &str, mounts: &[String]) -> Error {
+    let mounts = mounts.join("\", \"");
+    refused(format!("Cannot delete volume {volume}. Something is mounted in it, at \"{mounts}\""))
+        .with_hint(UNMOUNT_HINT)
+}
+
 pub(crate) fn no_folder(path: &str) -> Error {
     refused(format!("VFS path {path} doesn't exist or is not a directory"))
         .with_hint("make the folder first, or mount what should be there")
@@ -33,20 +45,12 @@ pub(crate) fn no_folder(path: &str) -> Error {
 pub(crate) fn no_backup(volume: &str, backup: &str) -> Error {
     missing(format!(
         "cannot find {}/backups/backup_{backup}.cfg in objectstore",
-        volume_path(volume)
+        volume_folder(volume)
     ))
 }
 
 pub(crate) fn never_backed_up(volume: &str) -> Error {
-    missing(format!("cannot find {}/volume.cfg in objectstore", volume_path(volume)))
-}
-
-/// Where Convoy would keep the backups of a volume. Names shorter than four characters are padded
-/// with `!`.
-fn volume_path(volume: &str) -> String {
-    let padded: Vec<char> = format!("{volume:!<4}").chars().collect();
-    let part = |from: usize| padded[from..from + 2].iter().collect::<String>();
-    format!("convoy-objectstore/volumes/{}/{}/{volume}", part(0), part(2))
+    missing(format!("cannot find {}/volume.cfg in objectstore", volume_folder(volume)))
 }
 
 #[cfg(test)]
@@ -59,6 +63,6 @@ mod tests {
             no_backup("vol1", "backup-0").message,
             "cannot find convoy-objectstore/volumes/vo/l1/vol1/backups/backup_backup-0.cfg in objectstore"
         );
-        assert!(never_backed_up("ab").message.contains("/ab/!!/ab/volume.cfg"));
+        assert!(never_backed_up("ab").message.contains("/ab/!!/ab!!/volume.cfg"));
     }
 }

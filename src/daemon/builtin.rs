@@ -96,7 +96,20 @@ impl Daemon for BuiltinDaemon {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true })
+        Ok(Capabilities {
+            deletes_by_prefix: false,
+            locks_destinations: true,
+            lists_all: true,
+            inspects_data: true,
+        })
+    }
+
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        let volume = volume.to_string();
+        self.run("looking for mounts", move |operations| {
+            operations.mounts_in_volume(&volume).map(Some)
+        })
+        .await
     }
 
     async fn info(&self) -> Result<Info> {

@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     convoy::{
         BackupUrl, Destination, Mount, Name, NewVolume, Snapshot, Volume,
-        refusal::{no_snapshot, refused},
+        refusal::{no_snapshot, refused, volume_not_found},
     },
     error::Result,
 };
@@ -55,7 +55,7 @@ impl Operations {
             Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &*driver, state: &state };
-        let recovered = recovery::clean(disk, &mut volumes, &local, &access.host)?;
+        let recovered = recovery::clean(disk, &mut volumes, &local, &access.host);
         let operations = Self {
             driver,
             clock: options.clock,
@@ -124,6 +124,9 @@ impl Operations {
         let name = new.name.as_str();
         // A forgotten volume of that name left its snapshots, and may have left its files.
         let former = self.volumes.find_even_forgotten(name);
+        if former.as_ref().is_some_and(|former| former.restoring.is_some()) {
+            return Err(restore::left_of_a_restore(self.disk(), name));
+        }
         let mut volume = VolumeState {
             name: name.to_owned(),
             size: new.size.unwrap_or(0),
@@ -181,9 +184,16 @@ impl Operations {
             if reference_only {
                 self.volumes.insert(VolumeState { forgotten: true, ..volume })
             } else {
+                removal::refuse_mounts(self.disk(), name)?;
                 removal::remove(self.disk(), &self.volumes, &self.local, volume)
             }
         })
+    }
+
+    /// The mount points at a volume's folder and below it.
+    pub(super) fn mounts_in_volume(&self, name: &str) -> Result<Vec<String>> {
+        let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
+        removal::mounts(self.disk(), &volume.name)
     }
 
     pub(super) fn create_snapshot(&self, volume: &str, name: &str) -> Result<Snapshot> {

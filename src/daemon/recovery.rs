@@ -17,35 +17,33 @@ use std::{
 
 use super::{repository::Backend, root::Staged, snapshots::LocalRepository, state::VolumeState};
 use crate::{
-    error::Result,
     files::{names, remove_all},
     text::counted,
 };
 pub(super) use on_disk::OnDisk;
 
-/// Repairs what the last owner of the root left unfinished, and adds a sentence on each repair.
-///
-/// # Errors
-/// If a file can't be read or removed.
+/// Repairs what the last owner of the root left unfinished. The result has a sentence on each
+/// repair, and on each that was not possible: that stops no start, because the volumes that are
+/// whole must be backed up all the same.
 pub(super) fn clean(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
     local: &LocalRepository,
     host: &str,
-) -> Result<Vec<String>> {
-    let mut sentences = restore::undo_unfinished(disk, volumes)?;
-    clean_staging(disk, volumes, &mut sentences)?;
-    forget_what_is_gone(disk, volumes)?;
+) -> Vec<String> {
+    let mut sentences = restore::undo_unfinished(disk, volumes);
+    clean_staging(disk, volumes, &mut sentences);
+    forget_what_is_gone(disk, volumes, &mut sentences);
     let known: HashSet<_> =
         volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();
-    snapshots::remove_unknown(disk.root, local, &known, &mut sentences)?;
+    snapshots::remove_unknown(disk.root, local, &known, &mut sentences);
     let backend = Backend::in_folder(&disk.root.repository(), host);
     let left = backend.remove_leftovers(Duration::ZERO);
     if left > 0 {
         let files = counted(left, "half written file was", "half written files were");
         sentences.push(format!("{files} removed from the repository"));
     }
-    Ok(sentences)
+    sentences
 }
 
 /// Empties the staging folder.
@@ -53,35 +51,35 @@ fn clean_staging(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
     sentences: &mut Vec<String>,
-) -> Result<()> {
+) {
     let staging = disk.root.staging();
-    for name in names(&staging)? {
-        match Staged::of_name(&name) {
-            Some((Staged::Restore, volume)) => {
-                sentences.push(restore::staged_files_removed(volume))
-            }
-            Some((Staged::Removal, volume)) => {
-                sentences.push(removal::finish(disk, volumes, volume)?)
-            }
-            None => {}
-        }
+    let staged = names(&staging).unwrap_or_else(|error| {
+        sentences.push(format!("what is left of restores and removals stays: {error}"));
+        Vec::new()
+    });
+    for name in staged {
         let path = staging.join(&name);
-        // A folder that stays wastes space, but does no harm.
-        if let Err(error) = remove_all(&path) {
-            sentences.push(format!(
-                "\"{}\" can't be removed, remove it by hand: {error}",
-                path.display()
-            ));
-        }
+        let what = match Staged::of_name(&name) {
+            Some((Staged::Restore, volume)) => restore::remove_staged(&path, volume),
+            Some((Staged::Removal, volume)) => removal::finish(disk, volumes, &path, volume),
+            // A folder that stays wastes space, but does no harm.
+            Some((Staged::Undone, _)) | None => match remove_all(&path) {
+                Ok(()) => continue,
+                Err(error) => {
+                    format!("\"{}\" stays, remove it by hand: {error}", path.display())
+                }
+            },
+        };
+        sentences.push(what);
     }
-    Ok(())
 }
 
 /// Removes the states of forgotten volumes that have neither files nor snapshots.
 fn forget_what_is_gone(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
-) -> Result<()> {
+    sentences: &mut Vec<String>,
+) {
     let is_gone = |volume: &VolumeState| {
         volume.forgotten
             && volume.snapshots.is_empty()
@@ -90,8 +88,10 @@ fn forget_what_is_gone(
     let gone: Vec<_> =
         volumes.values().filter(|v| is_gone(v)).map(|volume| volume.name.clone()).collect();
     for name in gone {
-        disk.state.remove(&name)?;
-        volumes.remove(&name);
+        match disk.state.remove(&name) {
+            Ok(()) => _ = volumes.remove(&name),
+            Err(error) => sentences
+                .push(format!("the state of volume \"{name}\", which is gone, stays: {error}")),
+        }
     }
-    Ok(())
 }

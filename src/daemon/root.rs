@@ -28,6 +28,8 @@ pub(super) enum Staged {
     Restore,
     /// The files of a volume that is being removed.
     Removal,
+    /// The files of a restore that a start undid.
+    Undone,
 }
 
 impl Root {
@@ -157,12 +159,13 @@ impl Root {
 }
 
 impl Staged {
-    const ALL: [Self; 2] = [Self::Restore, Self::Removal];
+    const ALL: [Self; 3] = [Self::Restore, Self::Removal, Self::Undone];
 
     const fn prefix(self) -> &'static str {
         match self {
             Self::Restore => "restore-",
             Self::Removal => "deleted-",
+            Self::Undone => "undone-",
         }
     }
 

@@ -40,6 +40,14 @@ pub(crate) struct VolumeState {
     pub(crate) snapshots: BTreeMap<String, SnapshotState>,
 }
 
+impl VolumeState {
+    /// Whether the daemon shows the volume. It is neither forgotten, nor what is left of a restore
+    /// that could not be undone.
+    pub(crate) fn is_listed(&self) -> bool {
+        !self.forgotten && self.restoring.is_none()
+    }
+}
+
 /// The state of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotState {

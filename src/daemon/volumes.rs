@@ -80,13 +80,13 @@ impl Volumes {
     /// All volumes by name, without the forgotten ones.
     pub(super) fn listed<T>(&self, show: impl Fn(&VolumeState) -> T) -> BTreeMap<String, T> {
         let known = lock(&self.known);
-        let listed = known.iter().filter(|(_, volume)| !volume.forgotten);
+        let listed = known.iter().filter(|(_, volume)| volume.is_listed());
         listed.map(|(name, volume)| (name.clone(), show(volume))).collect()
     }
 
     /// A volume, unless it is forgotten.
     pub(super) fn find(&self, volume: &str) -> Option<VolumeState> {
-        self.find_even_forgotten(volume).filter(|volume| !volume.forgotten)
+        self.find_even_forgotten(volume).filter(VolumeState::is_listed)
     }
 
     pub(super) fn find_even_forgotten(&self, volume: &str) -> Option<VolumeState> {
@@ -96,7 +96,7 @@ impl Volumes {
     /// A snapshot and its volume, unless the volume is forgotten.
     pub(super) fn find_snapshot(&self, name: &str) -> Option<(VolumeState, SnapshotState)> {
         let known = lock(&self.known);
-        let mut listed = known.values().filter(|volume| !volume.forgotten);
+        let mut listed = known.values().filter(|volume| volume.is_listed());
         listed.find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
     }
 

@@ -133,7 +133,7 @@ failed: odd: the backup is good, but the older snapshot stays
 }
 
 #[test]
-fn a_plan_shows_each_item_with_its_reason_and_the_sum() {
+fn a_plan_shows_what_is_to_be_done_and_what_was_done_each_with_its_reason() {
     let item = |name: &str, keep: bool, reasons: Value| {
         json!({"VolumeName": "vol1", "Keep": keep, "Reasons": reasons,
             "BackupURL": format!("vfs:///backups?backup={name}&volume=vol1"),
@@ -141,22 +141,37 @@ fn a_plan_shows_each_item_with_its_reason_and_the_sum() {
     };
     let mut failed = item("backup-3", false, json!(["not kept by any rule"]));
     failed["Error"] = json!("DELETE /backups: 400: no");
+    let mut deleted = item("backup-4", false, json!(["not kept by any rule"]));
+    deleted["Deleted"] = json!(true);
     let plan = json!([
         item("backup-1", true, json!(["newest", "daily 1 of 7 (2026-11-23)"])),
         item("backup-2", false, json!(["not kept by any rule"])),
         failed,
-        {"id": "s1", "keep": true, "reasons": "at least 1", "time": "2026-11-23T07:00:48Z"},
+        deleted,
         {"VolumeName": "vol1", "Left": ["vfs:///b?..", "vfs:///c?.."], "Why": "may be another host's"},
     ]);
     let expected = "\
-PLAN        VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
-keep        vol1    2026-11-23 07:00 (2h ago)  backup-1            newest, daily 1 of 7 (2026-11-23)
-delete      vol1    2026-11-23 07:00 (2h ago)  backup-2            not kept by any rule
+OUTCOME     VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
+kept        vol1    2026-11-23 07:00 (2h ago)  backup-1            newest, daily 1 of 7 (2026-11-23)
+not tried   vol1    2026-11-23 07:00 (2h ago)  backup-2            not kept by any rule
 failed      vol1    2026-11-23 07:00 (2h ago)  backup-3            DELETE /backups: 400: no
-keep        -       2026-11-23 07:00 (2h ago)  s1                  at least 1
+deleted     vol1    2026-11-23 07:00 (2h ago)  backup-4            not kept by any rule
 left alone  vol1    -                          2 backups           may be another host's
 
-keep 2, delete 1, left alone 2, failed 1
+kept 1, deleted 1, left alone 2, failed 1, not tried 1
+";
+    assert_eq!(shown(&plan), expected);
+
+    let plan = json!([
+        {"id": "s1", "keep": true, "reasons": "at least 1", "time": "2026-11-23T07:00:48Z"},
+        {"id": "s2", "keep": false, "reasons": "not kept by any rule", "time": "2026-11-23T07:00:48Z"},
+    ]);
+    let expected = "\
+PLAN    VOLUME  CREATED                    BACKUP OR SNAPSHOT  WHY
+keep    -       2026-11-23 07:00 (2h ago)  s1                  at least 1
+delete  -       2026-11-23 07:00 (2h ago)  s2                  not kept by any rule
+
+keep 1, delete 1
 ";
     assert_eq!(shown(&plan), expected);
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::record::{Output, RunRecord};
+use super::record::{Deleted, Output, RunRecord};
 use crate::{
     convoy::{BackupUrl, Destination, dry_run::Step, guards::Observation},
     diagnostic,
@@ -16,6 +16,8 @@ use crate::{
 
 /// The longest result of a read-only script that is recorded, in bytes of JSON.
 const LONGEST_LIST: usize = 16 << 10;
+/// How many of the things that a failed run deleted its error names.
+const MOST_NAMED: usize = 3;
 /// The reason of a run that the end of the program interrupted.
 pub(super) const INTERRUPTED_BY_SERVE: &str = "serve was ended";
 
@@ -47,6 +49,8 @@ pub(crate) struct FinishedRun {
     /// The volumes that the run backed up to the configured destination, each backup proven good.
     /// Empty in a dry run.
     pub(crate) backed_up: BTreeSet<String>,
+    /// What the run deleted, in order. Empty in a dry run.
+    pub(crate) deleted: Vec<Deleted>,
 }
 
 impl FinishedRun {
@@ -84,7 +88,22 @@ impl FinishedRun {
             does: Vec::new(),
             takes_volume: false,
             backed_up: BTreeSet::new(),
+            deleted: Vec::new(),
         }
+    }
+
+    /// Adds to the error that ended the run what the run had deleted before.
+    pub(super) fn explain_deletions(&mut self) {
+        let Err(error) = &mut self.result else { return };
+        let first = self.deleted.iter().take(MOST_NAMED);
+        let mut named: Vec<_> =
+            first.map(|it| format!("the {} \"{}\"", it.what.as_str(), it.name)).collect();
+        match self.deleted.len().saturating_sub(MOST_NAMED) {
+            0 if named.is_empty() => return,
+            0 => {}
+            more => named.push(format!("{more} more (\"convoy-backups runs show {}\")", self.id)),
+        }
+        error.message += &format!("; deleted before that: {}", named.join(", "));
     }
 
     /// The process's exit code: 0 for done, 3 for partial, else the error's, 1 without an error.
@@ -161,7 +180,11 @@ pub(super) fn output(finished: &FinishedRun, is_read_only: bool) -> Output {
         let is_long = is_list && room_left(result, LONGEST_LIST).is_none();
         if is_long { json!({ "NotKept": "it was too long" }) } else { result.clone() }
     });
-    Output { result, plan: finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok()) }
+    Output {
+        result,
+        plan: finished.plan.as_ref().and_then(|plan| serde_json::to_value(plan).ok()),
+        deleted: finished.deleted.clone(),
+    }
 }
 
 /// Subtracts the length of a value's JSON from `bytes`, roughly. `None`: the value is longer.

@@ -10,7 +10,7 @@ use super::{
     environment::RunEnvironment,
     finished::{self, FinishedRun, INTERRUPTED_BY_SERVE},
     missing,
-    record::RunRecord,
+    record::{Deleted, RunRecord},
     recording::Recording,
     request::RunRequest,
 };
@@ -18,7 +18,7 @@ use crate::{
     convoy::{
         Daemon,
         dry_run::DryRun,
-        guards::{Guards, Observation},
+        guards::{Deletable, Guards, Observation},
     },
     error::{Error, ErrorKind, Result},
     locks::Locks,
@@ -145,8 +145,13 @@ impl DueRun {
         if !self.record.dry_run {
             let destination = self.environment.settings.destination.as_ref();
             finished.backed_up = finished::backed_up(&observed, destination);
+            finished.deleted = observed.iter().filter_map(Deleted::of).collect();
         }
         self.explain_cancellation(&mut finished);
+        // That a backup replaced older snapshots is no news.
+        if self.request.script.deletable() == Deletable::Everything {
+            finished.explain_deletions();
+        }
         finished.recorded = self.record_end(&finished, guards, observed);
         finished
     }

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::host;
 use crate::{
+    convoy::guards::Observation,
     run_words::{RunStatus, Trigger},
     script::{Effect, Failure},
 };
@@ -165,6 +166,54 @@ pub(crate) struct Output {
     pub(crate) result: Option<Value>,
     /// In a dry run: the steps that were not done, in order.
     pub(crate) plan: Option<Value>,
+    /// What the run deleted, in order, however it ended.
+    pub(crate) deleted: Vec<Deleted>,
+}
+
+/// What a run deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deleted {
+    pub(crate) what: DeletedKind,
+    /// The URL of a backup, the name of a snapshot or a volume.
+    pub(crate) name: String,
+    /// The volume's name; empty if the daemon does not tell the volume (EBS).
+    pub(crate) volume: String,
+}
+
+/// The kind of what a run deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DeletedKind {
+    Backup,
+    Snapshot,
+    Volume,
+}
+
+impl DeletedKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Snapshot => "snapshot",
+            Self::Volume => "volume",
+        }
+    }
+}
+
+impl Deleted {
+    /// What an observation says was deleted.
+    pub(super) fn of(observation: &Observation) -> Option<Self> {
+        let (what, name, volume) = match observation {
+            Observation::BackupDeleted { volume, url } => (DeletedKind::Backup, url, volume),
+            Observation::SnapshotDeleted { volume, snapshot } => {
+                (DeletedKind::Snapshot, snapshot, volume)
+            }
+            Observation::VolumeGone { volume, forgotten: false } => {
+                (DeletedKind::Volume, volume, volume)
+            }
+            _ => return None,
+        };
+        Some(Self { what, name: name.clone(), volume: volume.clone() })
+    }
 }
 
 /// A line of a run's log.

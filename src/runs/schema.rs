@@ -163,7 +163,8 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// was looked at, not only its description. `broken`: why it can't be restored, and since when that
 /// is known; `broken_by_reading`: only reading it whole showed that. `doubt`: why its source may
 /// have been missing. `files`: the number of its files. `restored`: a run of this host read it whole.
-/// `former`: it is not known to be of the volume that has the name now.
+/// `former`: it is not known to be of the volume that has the name now. `runs.deleted`: what a run
+/// deleted, however it ended; lists of runs don't read it.
 ///
 /// Before this step, a backup that a run had only inspected had its snapshot's time as `proven`.
 const BACKUPS: &str = "
@@ -177,6 +178,7 @@ ALTER TABLE backups ADD COLUMN broken_by_reading INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN doubt TEXT;
 ALTER TABLE backups ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN former INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN deleted TEXT NOT NULL DEFAULT '[]';
 UPDATE backups SET made = snapshot_time IS NULL OR proven <> snapshot_time;
 ";
 

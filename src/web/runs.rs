@@ -141,6 +141,7 @@ pub(super) async fn show(request: ApiRequest) -> Result<Response, Problem> {
         members.extend(Map::from_iter([
             ("result".to_owned(), output.result.unwrap_or_default()),
             ("plan".to_owned(), output.plan.unwrap_or_default()),
+            ("deleted".to_owned(), serde_json::to_value(output.deleted).unwrap_or_default()),
             ("progress".to_owned(), progress.unwrap_or_default()),
         ]));
     }

@@ -439,7 +439,7 @@ test_convoy_is_installed_for_folders() {
     ends 0
     is "$(cat "$work/host/etc/docker/plugins/convoy.spec")" unix:///var/run/convoy/convoy.sock
     is "$("$work/host/usr/local/bin/convoy") $("$work/host/usr/local/bin/convoy-pdata_tools")" "convoy tools"
-    is "$(options_of_host)" "--root /var/lib/rancher/convoy --drivers vfs --driver-opts vfs.path=$work"
+    is "$(options_of_host)" "--root /var/lib/rancher/convoy --cmd-timeout 24h --drivers vfs --driver-opts vfs.path=$work"
     grep -q "^RequiresMountsFor=$work$" "$work/host/etc/systemd/system/convoy.service" || bad "the service does not wait for the folder"
 }
 test_convoy_is_not_installed_twice() {
@@ -453,10 +453,20 @@ test_other_options_are_not_overwritten_unasked() {
     install_convoy --driver vfs --path /tmp
     ends 1
     says "has other options"
-    is "$(options_of_host)" "--root /var/lib/rancher/convoy --drivers vfs --driver-opts vfs.path=$work"
+    is "$(options_of_host)" "--root /var/lib/rancher/convoy --cmd-timeout 24h --drivers vfs --driver-opts vfs.path=$work"
     install_convoy --driver vfs --path /tmp --replace-options
     ends 0
-    is "$(options_of_host)" "--root /var/lib/rancher/convoy --drivers vfs --driver-opts vfs.path=/tmp"
+    is "$(options_of_host)" "--root /var/lib/rancher/convoy --cmd-timeout 24h --drivers vfs --driver-opts vfs.path=/tmp"
+}
+test_convoy_is_given_more_than_its_one_minute_for_each_command() {
+    install_convoy --driver vfs --path "$work" --cmd-timeout 90m
+    ends 0
+    is "$(options_of_host)" "--root /var/lib/rancher/convoy --cmd-timeout 90m --drivers vfs --driver-opts vfs.path=$work"
+    # As this script wrote it before.
+    sed -i 's/ --cmd-timeout 90m//' "$work/host/etc/default/convoy"
+    install_convoy --driver vfs --path "$work"
+    ends 0
+    says "gives each command one minute"
 }
 test_options_changed_after_convoys_first_start_are_warned_of() {
     mkdir -p "$work/host/var/lib/rancher/convoy"
@@ -529,7 +539,7 @@ test_convoy_is_installed_for_ebs_where_the_metadata_service_answers_it() {
     serve metadata 200
     AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:$served install_convoy --driver ebs --kms-key alias/volumes --volume-size 10G --fsfreeze
     ends 0
-    is "$(options_of_host)" "--root /var/lib/rancher/convoy --drivers ebs --driver-opts ebs.defaultvolumesize=10G --driver-opts ebs.defaultkmskeyid=alias/volumes --driver-opts ebs.fsfreeze=true"
+    is "$(options_of_host)" "--root /var/lib/rancher/convoy --cmd-timeout 24h --drivers ebs --driver-opts ebs.defaultvolumesize=10G --driver-opts ebs.defaultkmskeyid=alias/volumes --driver-opts ebs.fsfreeze=true"
 }
 test_a_machine_that_wants_imdsv2_is_refused_with_what_to_do() {
     serve metadata 401
@@ -559,7 +569,7 @@ test_devices_that_are_not_empty_are_refused() {
     full=$(losetup -f --show "$work/full")
     install_convoy --driver devicemapper --data-device "$full" --metadata-device "$empty"
     ends 0
-    is "$(options_of_host)" "--root /var/lib/rancher/convoy --drivers devicemapper --driver-opts dm.datadev=$full --driver-opts dm.metadatadev=$empty"
+    is "$(options_of_host)" "--root /var/lib/rancher/convoy --cmd-timeout 24h --drivers devicemapper --driver-opts dm.datadev=$full --driver-opts dm.metadatadev=$empty"
     losetup -d "$full" "$empty"
 }
 test_wrong_usage_of_the_installer_exits_2_and_says_what_to_write() {
@@ -577,6 +587,7 @@ test_wrong_usage_of_the_installer_exits_2_and_says_what_to_write() {
 --driver vfs --path /tmp --sha256 abc|"abc" is not a SHA-256
 --driver vfs --sha256 $sum|needs a folder
 --driver vfs --path tmp --sha256 $sum|"tmp" is not a folder
+--driver vfs --path /tmp --cmd-timeout 10 --sha256 $sum|"10" is not a time for commands
 --driver vfs --path /tmp --fsfreeze --sha256 $sum|--fsfreeze means nothing to the driver vfs
 --driver ebs --path /tmp --sha256 $sum|--path means nothing to the driver ebs
 --driver ebs --volume-type gp3 --sha256 $sum|Convoy knows no gp3

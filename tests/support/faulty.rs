@@ -133,6 +133,12 @@ impl Faulty {
         self
     }
 
+    /// As [`Faulty::answer`], for requests of this route with this body alone.
+    #[must_use]
+    pub fn answer_to(self, route: &str, body: &str, answer: Answer) -> Self {
+        self.answer(&format!("{route} {body}"), answer)
+    }
+
     /// The socket.
     pub fn socket(&self) -> &Path {
         &self.socket
@@ -207,8 +213,10 @@ fn serve(connection: &UnixStream, shared: &Shared) -> std::io::Result<()> {
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let answer = {
             let mut state = shared.lock();
+            let of_body = format!("{line} {}", request.body);
             state.requests.push(request);
-            match state.answers.get_mut(&line) {
+            let key = if state.answers.contains_key(&of_body) { &of_body } else { &line };
+            match state.answers.get_mut(key) {
                 Some(answers) if answers.len() > 1 => answers.remove(0),
                 Some(answers) => answers[0].clone(),
                 None => Answer::Text(404, format!("Handler not found: {line}")),

@@ -22,6 +22,8 @@ pub struct Site {
     environment: Vec<(String, String)>,
     /// Whether commands see the site's folder `run` as `/run/convoy`.
     has_own_run: bool,
+    /// What commands see at another place: a folder, and where it is mounted.
+    mount: Option<(PathBuf, PathBuf)>,
 }
 
 impl Site {
@@ -69,6 +71,19 @@ impl Site {
         self
     }
 
+    /// Where commands see one folder of the site mounted at another. It needs what [`Site::unset`]
+    /// needs. An owner sees it if it is started afterwards.
+    pub fn mounting(mut self, folder: PathBuf, at: PathBuf) -> Self {
+        self.mount = Some((folder, at));
+        self
+    }
+
+    /// Without that mount.
+    pub fn unmounted(mut self) -> Self {
+        self.mount = None;
+        self
+    }
+
     /// Without a daemon.
     pub fn bare() -> Self {
         let folder = tempfile::Builder::new().prefix("convoy-backups-test-").tempdir().unwrap();
@@ -77,7 +92,7 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, owner: None, environment: Vec::new(), has_own_run: false }
+        Self { folder, owner: None, environment: Vec::new(), has_own_run: false, mount: None }
             .with("BKUP_BACKUP_URL", destination)
             .with("BKUP_DATA_DIR", data)
             .with("BKUP_API_LISTEN", "127.0.0.1:0")
@@ -108,7 +123,14 @@ impl Site {
 
     /// A command of the program, set up for this site.
     pub fn command(&self) -> Command {
-        let mut command = if self.has_own_run { self.with_own_run() } else { binary() };
+        let mut command = match &self.mount {
+            Some((folder, at)) => {
+                let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+                in_own_mounts(mount, &[folder, at])
+            }
+            None if self.has_own_run => self.with_own_run(),
+            None => binary(),
+        };
         command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path());
@@ -119,13 +141,7 @@ impl Site {
     fn with_own_run(&self) -> Command {
         const MOUNT: &str = "mount -t tmpfs tmpfs /run && mkdir /run/convoy && \
             mount --bind \"$1\" /run/convoy && shift && exec \"$@\"";
-        let mut command = program("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        command.args(["--mount", "sh", "-c", MOUNT, "sh"]).arg(self.path("run"));
-        command.arg(binary().get_program());
-        command
+        in_own_mounts(MOUNT, &[&self.path("run")])
     }
 
     /// Runs the program with these words (split at blanks; what has blanks goes to
@@ -176,6 +192,18 @@ impl Site {
             .map(|backup| backup["BackupURL"].as_str().unwrap().to_owned())
             .collect()
     }
+}
+
+/// The program in mounts of its own, after this line of shell. The process stays the same one, and
+/// fails where nothing can be mounted.
+fn in_own_mounts(shell: &str, paths: &[&PathBuf]) -> Command {
+    let mut command = program("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--mount", "sh", "-c", shell, "sh"]).args(paths);
+    command.arg(binary().get_program());
+    command
 }
 
 /// A command that has run.

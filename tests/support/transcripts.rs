@@ -1,4 +1,4 @@
-//! The exchanges recorded from the real daemon.
+//! The exchanges recorded from the real daemon, with its vfs driver and with its EBS driver.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,15 @@ pub struct Response {
     pub body: String,
 }
 
-/// All exchanges, in the order in which they were recorded.
+/// The exchanges with the vfs driver, in the order in which they were recorded.
 pub fn exchanges() -> Vec<Exchange> {
     let text = include_str!("../data/transcripts.json");
+    serde_json::from_str::<Transcripts>(text).unwrap().exchanges
+}
+
+/// The exchanges with the EBS driver, in the order in which they were recorded. Amazon's part was
+/// played by a simulation of EC2.
+pub fn ebs_exchanges() -> Vec<Exchange> {
+    let text = include_str!("../data/ebs-transcripts.json");
     serde_json::from_str::<Transcripts>(text).unwrap().exchanges
 }

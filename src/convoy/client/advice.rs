@@ -2,7 +2,7 @@
 
 /// Texts that must all occur in the daemon's words, and the hint for them. The first entry that
 /// fits counts.
-const ADVICE: [(&[&str], &str); 15] = [
+const ADVICE: [(&[&str], &str); 17] = [
     (
         &["Driver ", " is not supported!"],
         "this daemon keeps no backups at such a place: the built-in one takes vfs:///folder (a mounted network share, for \
@@ -21,6 +21,11 @@ const ADVICE: [(&[&str], &str); 15] = [
         &["VFS path ", " doesn't exist or is not a directory"],
         "mount the share, or make the folder; it has to be there where the daemon runs, on the host or in its container",
     ),
+    (&["Timeout executing"], COMMAND_TIME_LIMIT),
+    (
+        &["RequestLimitExceeded"],
+        "Amazon refuses too many requests; Convoy then also calls snapshots removed that are there: try again later",
+    ),
     (&["Copy snapshot is needed"], "copy it into this region first: aws ec2 copy-snapshot"),
     (&["NoSuchBucket"], "make the bucket first, or correct the destination: the daemon makes none"),
     (&["RequestTimeTooSkewed"], "set the clock of the machine that the daemon runs on"),
@@ -36,6 +41,8 @@ const ADVICE: [(&[&str], &str); 15] = [
     ),
 ];
 
+const COMMAND_TIME_LIMIT: &str = "Convoy gives each command that it runs (tar, gzip, cp) one minute unless told otherwise: stop it, set \"CmdTimeout\" to \
+                                  \"24h\" in convoy.cfg in its folder (/var/lib/rancher/convoy), start it, and try again";
 const REGION: &str = "the bucket is in another region: correct the one in the destination";
 const CREDENTIALS: &str = "the daemon's own credentials count, not this program's: its machine's role, or AWS_ variables and \
                            ~/.aws where it runs (the built-in one: BKUP_S3_ACCESS_KEY_ID, too); docs/s3.md has the rights that it needs";
@@ -61,6 +68,14 @@ mod tests {
             ("VFS path /mnt/backups doesn't exist or is not a directory", "mount the share"),
             ("AWS Error:  AccessDenied Access Denied <nil> 403", "own credentials"),
             ("write /a/b: no space left on device", "make room"),
+            (
+                "Timeout executing: tar [cf /a.tar -C /vols/vol1 .], output , error <nil>",
+                "\"CmdTimeout\" to \"24h\" in convoy.cfg",
+            ),
+            (
+                "AWS Error: RequestLimitExceeded Request limit exceeded. <nil> 400",
+                "try again later",
+            ),
         ] {
             assert!(about(words).is_some_and(|known| known.contains(hint)), "{words}");
         }

@@ -59,19 +59,44 @@ fn is_a_daemons(kind: &ErrorKind) -> bool {
     )
 }
 
+/// Convoy's words for a thing that does not exist; `*` stands for anything. Each driver has its own.
+const NOT_FOUND: [&str; 10] = [
+    "volume * doesn't exist",
+    "No such volume",
+    "cannot find volume *",
+    "Cannot find volume of snapshot *",
+    "snapshot * of volume * doesn't exist",
+    "Snapshot * doesn't exists for volume *",
+    "cannot find snapshot *",
+    "Cannot find snapshot *",
+    "cannot find * in objectstore",
+    "AWS Error: InvalidSnapshot.NotFound *",
+];
+
 /// Whether the daemon says that the named thing does not exist. A denied S3 request has the same
-/// words.
+/// words, and a driver's failure to look at a snapshot may have.
 fn is_not_found(status: StatusCode, words: &str) -> bool {
     match status {
         StatusCode::NOT_FOUND => words == "Volume not found.",
-        StatusCode::BAD_REQUEST => {
-            words.starts_with("cannot find volume for snapshot ")
-                || words.starts_with("Cannot find volume of snapshot ")
-                || (words.starts_with("volume ") && words.ends_with(" doesn't exist"))
-                || (words.starts_with("cannot find ") && words.ends_with(" in objectstore"))
-        }
+        StatusCode::BAD_REQUEST => NOT_FOUND.iter().any(|pattern| fits(pattern, words)),
         _ => false,
     }
+}
+
+fn fits(pattern: &str, words: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == words };
+    let Some(mut words) = words.strip_prefix(start) else { return false };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return words.ends_with(part);
+        }
+        match words.split_once(part) {
+            Some((_, after)) => words = after,
+            None => return false,
+        }
+    }
+    true
 }
 
 fn is_html(words: &str) -> bool {
@@ -95,6 +120,14 @@ pub(super) fn nothing(body: &[u8]) -> Result<()> {
 pub(super) struct Used {
     /// Null if the daemon can't tell.
     pub(super) used: Option<bool>,
+}
+
+/// The answer to `GET /volumes/mounts`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct MountsInside {
+    /// Null if the daemon can't tell.
+    pub(super) mounts: Option<Vec<String>>,
 }
 
 /// The URL of a new backup. The daemon answers `{"URL": ..}` or the bare URL.
@@ -157,5 +190,43 @@ fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}..", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_driver_of_convoy_is_understood_when_it_says_that_a_thing_is_gone() {
+        let is_not_found = |words| is_not_found(StatusCode::BAD_REQUEST, words);
+        for words in [
+            "volume vol1 doesn't exist",
+            "No such volume",
+            "cannot find volume vol1",
+            "cannot find volume for snapshot s1",
+            "Cannot find volume of snapshot s1",
+            "snapshot s1 of volume vol1 doesn't exist",
+            "Snapshot s1 doesn't exists for volume vol1",
+            "cannot find snapshot s1 of volume vol1",
+            "cannot find snapshot of volume",
+            "Cannot find snapshot s1 for volume vol1",
+            "cannot find convoy-objectstore/volumes/vo/l1/vol1/volume.cfg in objectstore",
+            "AWS Error: InvalidSnapshot.NotFound The snapshot 'snap-1' does not exist. <nil> 400",
+        ] {
+            assert!(is_not_found(words), "{words}");
+        }
+        for words in [
+            "Snapshot name s1 already exists",
+            "Snapshot s1 already exists for volume vol1",
+            "Snapshot snap-1 is at eu-central-1 rather than current region us-east-1. Copy snapshot is needed",
+            "VFS path /mnt/backups doesn't exist or is not a directory",
+            "Cannot find volume vol-1",
+            "Cannot find driver nosuch",
+            "cannot find backup_b1.cfg",
+            "AWS Error: RequestLimitExceeded Request limit exceeded. <nil> 400",
+        ] {
+            assert!(!is_not_found(words), "{words}");
+        }
     }
 }

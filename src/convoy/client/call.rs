@@ -10,10 +10,10 @@ use serde_json::Value;
 pub(crate) struct Deadlines {
     /// Getting a connection.
     pub(crate) connect: Duration,
-    /// Reading one thing: a volume, a snapshot, a backup, the settings.
+    /// Reading one thing: a snapshot, a backup, the settings.
     pub(crate) quick_read: Duration,
-    /// Lists. EBS takes about 15 s per volume, and devicemapper waits until a running backup has
-    /// ended.
+    /// Lists, and a volume with its snapshots. With EBS, Convoy pauses for 5 s before it asks for
+    /// each volume and each snapshot; with devicemapper, it waits until a running backup has ended.
     pub(crate) listing: Duration,
     /// Writes that copy nothing: create an empty volume, mount, unmount.
     pub(crate) quick_write: Duration,
@@ -28,7 +28,7 @@ impl Default for Deadlines {
         Self {
             connect: Duration::from_secs(5),
             quick_read: Duration::from_secs(60),
-            listing: Duration::from_secs(10 * 60),
+            listing: Duration::from_secs(30 * 60),
             quick_write: Duration::from_secs(2 * 60),
             long_write: Duration::from_secs(5 * 60 * 60),
             restart: Duration::from_secs(15),

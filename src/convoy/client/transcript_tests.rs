@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// The answer as Go writes it.
-fn bytes(response: &Response) -> Vec<u8> {
+pub(super) fn bytes(response: &Response) -> Vec<u8> {
     let Response { status, content_type, body } = response;
     let content_type =
         content_type.as_ref().map(|t| format!("Content-Type: {t}\r\n")).unwrap_or_default();
@@ -67,7 +67,7 @@ fn kind(exchange: &Exchange) -> Kind {
 }
 
 /// The value as JSON text, or the error as `code status: message`.
-fn outcome(result: Result<Value>) -> String {
+pub(super) fn outcome(result: Result<Value>) -> String {
     match result {
         Ok(value) => value.to_string(),
         Err(error) => {
@@ -79,7 +79,7 @@ fn outcome(result: Result<Value>) -> String {
 
 /// Calls the trait's method for the route with the recorded arguments. Arguments that the client
 /// can't send are replaced.
-async fn call(client: &Client, request: &Request) -> Result<Value> {
+pub(super) async fn call(client: &Client, request: &Request) -> Result<Value> {
     let text = |key: &str| request.body.as_ref().and_then(|body| body[key].as_str());
     let name = |key: &str| {
         Name::volume(text(key).unwrap_or_default()).or_else(|_| Name::volume("stand-in"))
@@ -308,6 +308,39 @@ async fn what_a_new_volume_shall_be_is_all_sent() {
 }
 
 #[tokio::test]
+async fn the_s3_endpoint_is_sent_for_s3_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Faulty::start(folder.path());
+    let mut client = client(&daemon);
+    client.options.endpoint = Some("http://s3.example:9000".into());
+    let snapshot = Name::snapshot("s1").unwrap();
+    for (url, is_s3) in [
+        ("vfs:///mnt/backups?backup=b1&volume=vol1", false),
+        ("s3://bucket@region/path?backup=b1&volume=vol1", true),
+        ("ebs://us-east-1/snap-1", false),
+    ] {
+        let backup = BackupUrl::parse(url).unwrap();
+        let destination = backup.destination();
+        let before = daemon.requests().len();
+        let restored = NewVolume {
+            backup: Some(backup.clone()),
+            ..NewVolume::named(Name::volume("vol2").unwrap())
+        };
+        client.backups(&destination, None).await.unwrap_err();
+        assert_eq!(client.is_used(&destination).await.unwrap(), None);
+        client.backup(&backup).await.unwrap_err();
+        client.create_backup(&snapshot, &destination).await.unwrap_err();
+        client.delete_backup(&backup).await.unwrap_err();
+        client.create_volume(&restored).await.unwrap_err();
+        let requests = daemon.requests().split_off(before);
+        assert_eq!(requests.len(), 6);
+        for request in requests {
+            assert_eq!(request.body.contains("Endpoint"), is_s3, "{} {url}", request.line());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_convoy_without_our_routes_is_taken_as_convoy_is() {
     let no_such_route = transcripts::exchanges()
         .into_iter()
@@ -342,8 +375,12 @@ async fn what_answers_otherwise_when_asked_for_its_capabilities_is_taken_as_conv
         .answer("GET /v1/capabilities", Answer::Text(500, "oops\n".into()))
         .answer("GET /v1/capabilities", Answer::Text(200, "Handler not found\n".into()));
     let client = client(&daemon);
-    let expected =
-        Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: false };
+    let expected = Capabilities {
+        deletes_by_prefix: false,
+        locks_destinations: true,
+        lists_all: false,
+        inspects_data: false,
+    };
     assert_eq!(client.capabilities().await.unwrap(), expected);
     for _ in 0..2 {
         // Another daemon may have taken the place at the socket.

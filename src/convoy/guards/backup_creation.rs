@@ -92,7 +92,11 @@ impl Guards {
             }
             made => made?,
         };
+        // At EBS, the inspection names neither.
+        let source = [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)];
+        let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
+        let proven = proven.with_fields_of(&Backup::new(source.into()));
         let verified = self.capabilities().await?.inspects_data;
         self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
         if self.locks.is_some() {
@@ -176,7 +180,11 @@ impl Guards {
     ) -> Option<Backup> {
         let volume = Name::volume(volume).ok()?;
         let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
-        backups.into_iter().find(|backup| backup.url().is_ok_and(|there| there.same_backup(url)))
+        let this = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        // Convoy also lists EBS backups that are not complete, and does not say so.
+        let says_enough =
+            |backup: &Backup| !backup.is_at_ebs() || !backup.field("State").is_empty();
+        backups.into_iter().find(|backup| this(backup) && says_enough(backup))
     }
 }
 

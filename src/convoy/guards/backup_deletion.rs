@@ -53,12 +53,18 @@ impl Guards {
                 self.not_the_newest_trusted(url, &group, &what).await?;
             }
         }
-        self.no_other_volume_by_prefix(url, &destination, of_the_name, &what).await?;
+        let this = |backup: &&Backup| backup.url().is_ok_and(|there| there.same_backup(url));
+        let this = siblings.iter().find(this);
+        let driver = this.map_or("", |backup| backup.field("DriverName"));
+        self.no_other_volume_by_prefix(url, driver, of_the_name, &what).await?;
         self.delete_at_the_daemon(url, &volume, &destination, lock).await?;
         let mut memory = self.memory();
+        let at_ebs = this.filter(|backup| backup.is_at_ebs());
+        memory.removed_at_ebs.extend(at_ebs.map(|backup| backup.field("SnapshotName").to_owned()));
         memory.made.retain(|(_, made)| !made.same_backup(url));
         memory.good.retain(|good| !good.same_backup(url));
-        memory.observations.add(Observation::BackupDeleted { volume, url: url.to_string() });
+        drop(memory);
+        self.observe(Observation::BackupDeleted { volume, url: url.to_string() });
         Ok(())
     }
 
@@ -144,6 +150,7 @@ impl Guards {
     async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Group, usize)> {
         let volume = url.volume().map(Name::volume).transpose()?;
         let mut backups = self.backups(destination, volume.as_ref()).await?;
+        self.list_is_whole(destination, &backups, &format!("the backup \"{url}\"")).await?;
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         let Some(this) = backups.iter().find(|backup| same(backup)).cloned() else {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no backup \"{url}\""))
@@ -165,35 +172,6 @@ impl Guards {
         let group = groups.into_iter().find(|group| group.backups.iter().any(same));
         let group = group.ok_or_else(|| Error::internal("a backup is in no group"))?;
         Ok((group, of_the_name))
-    }
-
-    /// Guard 5: on S3, Convoy deletes a volume's last backup by prefix. The backups of `vol10`
-    /// would go with those of `vol1`.
-    async fn no_other_volume_by_prefix(
-        &self,
-        url: &BackupUrl,
-        destination: &Destination,
-        of_the_name: usize,
-        what: &str,
-    ) -> Result<()> {
-        let is_last_on_s3 = destination.is_s3() && of_the_name <= 1;
-        let Some(volume) = url.volume().filter(|_| is_last_on_s3) else { return Ok(()) };
-        if !self.capabilities().await?.deletes_by_prefix {
-            return Ok(());
-        }
-        let all = self.backups(destination, None).await?;
-        self.may_delete(what, Some(volume))?;
-        let other = all
-            .iter()
-            .map(Backup::volume)
-            .find(|other| *other != volume && other.starts_with(volume));
-        match other {
-            None => Ok(()),
-            Some(other) => Err(Error::guard(format!(
-                "{what} is not deleted: it is the last one of \"{volume}\", and Convoy would delete those of \"{other}\" with it"
-            ))
-            .with_hint("keep it until the other volume's backups are gone")),
-        }
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{
     belonging::Whose,
+    ebs,
     known::{KnownBackup, find},
     observations::{Observation, snapshot_taken},
     run::Guards,
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name, Volume},
+    convoy::{Backup, BackupUrl, Destination, Name},
     error::{Error, ErrorKind, Result},
 };
 
@@ -37,10 +38,12 @@ impl Guards {
                     self.still_there(destination).await?;
                     self.without_backups(destination, volume, error).await?
                 }
+                Some(_) if ebs::is_unknown_volume(&error) => self.all_backups(destination).await?,
                 _ => return Err(self.stop_on(error, "a list of backups failed")),
             },
         };
-        backups.extend(self.ebs_backups(volume).await?);
+        backups = self.with_ebs(backups, volume).await?;
+        self.warn_of_a_cut_list(destination, &backups).await?;
         if let Some(volume) = volume {
             // On S3, Convoy lists by prefix, so a list for `vol1` can contain the backups of
             // `vol10`.
@@ -86,39 +89,6 @@ impl Guards {
         told.collect()
     }
 
-    /// Convoy lists no backups of EBS volumes, because an EBS snapshot is the backup. This list is
-    /// made from the snapshots.
-    async fn ebs_backups(&self, volume: Option<&Name>) -> Result<Vec<Backup>> {
-        let known = self.memory().ebs_region.clone();
-        let region = match known {
-            Some(region) => region,
-            None => {
-                let info = self
-                    .daemon
-                    .info()
-                    .await
-                    .map_err(|error| self.stop_on(error, "the daemon's settings failed"))?;
-                self.memory().ebs_region.insert(info.ebs_region().map(str::to_owned)).clone()
-            }
-        };
-        let Some(region) = region else { return Ok(Vec::new()) };
-        let volumes = match volume {
-            Some(name) => match self.daemon.volume(name).await {
-                Ok(volume) => vec![volume],
-                Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(self.stop_on(error, "a look at a volume failed")),
-            },
-            None => self.volumes().await?.into_values().collect(),
-        };
-        let of_volume = |volume: &Volume| {
-            let snapshots = volume.snapshots_by_time().into_iter();
-            snapshots
-                .filter_map(|snapshot| Backup::of_ebs_snapshot(volume, snapshot, &region))
-                .collect::<Vec<_>>()
-        };
-        Ok(volumes.iter().filter(|volume| volume.driver == "ebs").flat_map(of_volume).collect())
-    }
-
     /// Handles Convoy's refusal to list a volume that was never backed up. A denied S3 request has
     /// the same words. So the refusal counts only if the whole destination can be listed and has no
     /// backup of the volume.
@@ -128,13 +98,16 @@ impl Guards {
         volume: &Name,
         refusal: Error,
     ) -> Result<Vec<Backup>> {
-        match self.daemon.backups(destination, None).await {
-            Ok(all) if all.iter().all(|backup| backup.volume() != volume.as_str()) => {
-                Ok(Vec::new())
-            }
-            Ok(_) => Err(self.stop_on(refusal, "a list of backups failed")),
-            Err(error) => Err(self.stop_on(error, "a list of backups failed")),
+        let all = self.all_backups(destination).await?;
+        if all.iter().all(|backup| backup.volume() != volume.as_str()) {
+            return Ok(Vec::new());
         }
+        Err(self.stop_on(refusal, "a list of backups failed"))
+    }
+
+    async fn all_backups(&self, destination: &Destination) -> Result<Vec<Backup>> {
+        let all = self.daemon.backups(destination, None).await;
+        all.map_err(|error| self.stop_on(error, "a list of backups failed"))
     }
 
     /// One backup.
@@ -213,8 +186,9 @@ impl Guards {
                     let verified = self.capabilities().await?.inspects_data;
                     let mut memory = self.memory();
                     memory.good.push(url.clone());
-                    let volume = inspected.volume();
                     if whose == Whose::Own {
+                        let (volume, inspected) =
+                            (backup.volume(), inspected.with_fields_of(backup));
                         memory.observations.add_backup(volume, &url, &inspected, (false, verified));
                     }
                     return Ok(Some(url));

@@ -10,8 +10,8 @@
 //!    deletes nothing more.
 //! 4. At one destination, a backup and a deletion never overlap. This holds in one process and
 //!    across processes, and while the daemon finishes a backup whose client has gone ([`pending`]).
-//! 5. A volume's last backup on S3 is not deleted if the name of another backed-up volume begins
-//!    with this volume's name.
+//! 5. A volume's last backup on S3 is not deleted if Convoy would delete another volume's with it:
+//!    with devicemapper, where that volume's name begins with this one's.
 //! 6. A restore needs a name that nothing uses.
 //! 7. Snapshot names never repeat, and sort by time.
 //! 8. After a write timed out, the guards look at what happened. They do not repeat the write.
@@ -28,16 +28,19 @@ mod backup_deletion;
 mod backups;
 mod belonging;
 mod destinations;
+mod ebs;
 mod known;
 mod observations;
 mod overlap;
 mod pending;
 mod run;
+mod s3;
 mod snapshot_names;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod volume_deletion;
 mod volumes;
 
 pub(crate) use backup_deletion::Even;

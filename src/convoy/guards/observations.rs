@@ -20,8 +20,8 @@ pub(crate) enum Observation {
     },
     /// The run made this volume.
     VolumeMade { volume: String },
-    /// The run deleted this volume, or made the daemon forget it.
-    VolumeGone { volume: String },
+    /// The run deleted this volume, or made the daemon forget it, which leaves its files.
+    VolumeGone { volume: String, forgotten: bool },
     /// The run took a snapshot.
     SnapshotMade { volume: String, snapshot: String, time: Timestamp },
     /// The run deleted a snapshot.
@@ -70,7 +70,7 @@ impl Observation {
     pub(crate) fn worked_on(&self) -> Option<&str> {
         match self {
             Self::VolumeMade { volume }
-            | Self::VolumeGone { volume }
+            | Self::VolumeGone { volume, .. }
             | Self::SnapshotMade { volume, .. }
             | Self::SnapshotDeleted { volume, .. }
             | Self::BackupGood { volume, made: true, .. }
@@ -80,6 +80,24 @@ impl Observation {
             | Self::BackupBroken { .. }
             | Self::BackupRestored { .. } => None,
         }
+    }
+}
+
+impl Observation {
+    /// What the run deleted, in words for people, if this observation is of a deletion.
+    pub(crate) fn deletion(&self) -> Option<String> {
+        let of = |volume: &str| match volume {
+            "" => String::new(),
+            volume => format!(" of the volume \"{volume}\""),
+        };
+        Some(match self {
+            Self::BackupDeleted { volume, url } => format!("the backup \"{url}\"{}", of(volume)),
+            Self::SnapshotDeleted { volume, snapshot } => {
+                format!("the snapshot \"{snapshot}\"{}", of(volume))
+            }
+            Self::VolumeGone { volume, forgotten: false } => format!("the volume \"{volume}\""),
+            _ => return None,
+        })
     }
 }
 

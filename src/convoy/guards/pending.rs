@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    convoy::{Backup, BackupUrl},
+    convoy::Backup,
     error::{Error, Result},
     locks::file_name,
 };
@@ -203,8 +203,7 @@ impl PendingOperation {
 pub(super) fn is_made_from(backup: &Backup, snapshot: &str, begun: Timestamp) -> bool {
     let slack = SignedDuration::from_secs(1);
     let in_time = || backup.created().is_none_or(|made| made.duration_since(begun) > -slack);
-    let at_ebs = || matches!(backup.url(), Ok(BackupUrl::Ebs { .. }));
-    backup.field("SnapshotName") == snapshot && (at_ebs() || in_time())
+    backup.field("SnapshotName") == snapshot && (backup.is_at_ebs() || in_time())
 }
 
 #[cfg(test)]

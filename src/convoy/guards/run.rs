@@ -1,7 +1,7 @@
 //! The guarded daemon of one run: what the guards share, and what they remember.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -61,6 +61,10 @@ pub(super) struct Memory {
     /// The region of the daemon's EBS driver. The outer `None`: the daemon was not asked yet. The
     /// inner `None`: the daemon has no EBS driver.
     pub(super) ebs_region: Option<Option<String>>,
+    /// The snapshots on EBS whose backups this run deleted.
+    pub(super) removed_at_ebs: Vec<String>,
+    /// The lists that were said to be cut.
+    pub(super) cut_lists: BTreeSet<String>,
     /// `None`: the daemon was not asked yet. Each run asks, because another daemon may have taken
     /// the place of the one at a socket.
     pub(super) capabilities: Option<Capabilities>,
@@ -210,7 +214,11 @@ impl Guards {
         self.memory().observations.all().to_vec()
     }
 
+    /// Adds an observation. A deletion is logged as well; that of a dry run is only a plan.
     pub(super) fn observe(&self, observation: Observation) {
+        if let Some(deleted) = observation.deletion().filter(|_| self.locks.is_some()) {
+            log::info!("deleted {deleted}");
+        }
         self.memory().observations.add(observation);
     }
 }

@@ -58,19 +58,10 @@ impl Guards {
         self.may_write("delete a snapshot")?;
         self.declared(Deletable::Snapshots, "delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
-        let volume = snapshot.volume_name;
+        let volume = snapshot.volume_name.clone();
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
         self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
-        // At EBS the snapshot is the backup. Convoy would only forget it, and it would cost money
-        // without appearing in any list.
-        if let Some(info) = snapshot.driver_info.filter(|info| info.contains_key("EBSSnapshotID"))
-            && info.get("State").is_none_or(|state| state != "removed")
-        {
-            return Err(Error::guard(format!(
-                "the snapshot \"{name}\" is not deleted: at EBS it is a backup, which is still there"
-            ))
-            .with_hint("delete the backup first (\"prune\", or \"remove --all\"), then the snapshot"));
-        }
+        self.is_no_backup(&snapshot, name).await?;
         match self.daemon.delete_snapshot(name).await {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 match self.daemon.snapshot(name).await {

@@ -2,10 +2,12 @@
 
 mod absence;
 mod belonging;
+mod ebs;
 mod every_guard;
 mod names_and_timeouts;
 mod newest_good;
 mod overlap;
+mod s3;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 

@@ -1,14 +1,10 @@
-//! Listing, making, mounting and deleting volumes (guards 2, 3, 6 and 8).
+//! Listing, making and mounting volumes (guards 3, 6 and 8).
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{
-    known::find,
-    observations::Observation,
-    run::{Deletable, Guards},
-};
+use super::{known::find, observations::Observation, run::Guards};
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, DriverInfo, Mount, Name, NewVolume, Volume},
+    convoy::{Backup, BackupUrl, DriverInfo, Mount, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
@@ -242,66 +238,6 @@ impl Guards {
             Err(_) => Err(error.with_hint("the daemon may still be at it: look again before you repeat it")),
         }
     }
-
-    /// Deletes a volume with its snapshots. Unless `without_backup`, a good backup of the volume
-    /// must be at `destination`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Guard`] if [`Guards::safe_copy`] finds no backup, or if the run stopped
-    /// deleting; otherwise as [`crate::convoy::Daemon::delete_volume`].
-    pub(crate) async fn delete_volume(
-        &self,
-        name: &Name,
-        destination: Option<&Destination>,
-        without_backup: bool,
-    ) -> Result<()> {
-        self.may_write("delete a volume")?;
-        self.declared(Deletable::Everything, "delete a volume")?;
-        let what = format!("the volume \"{name}\"");
-        let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
-        let volume = self.volume(name).await?;
-        self.may_delete(&what, Some(name.as_str()))?;
-        if !volume.mount_point.is_empty() {
-            return Err(Error::guard(format!(
-                "{what} is not deleted: it is mounted at {}",
-                volume.mount_point
-            ))
-            .with_hint("stop the containers that use it first, or unmount it"));
-        }
-        if !without_backup {
-            self.safe_copy(destination, &volume).await?;
-        }
-        self.may_delete(&what, Some(name.as_str()))?;
-        match self.daemon.delete_volume(name, false).await {
-            Err(error) if error.kind == ErrorKind::Timeout => {
-                match self.daemon.volume(name).await {
-                    Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
-                    _ => Err(error.with_hint(
-                        "the daemon may still be at it: look again before you repeat it",
-                    )),
-                }
-            }
-            deleted => deleted,
-        }?;
-        self.observe(Observation::VolumeGone { volume: name.to_string() });
-        Ok(())
-    }
-
-    /// Makes the daemon forget a volume. The volume's files stay where they are.
-    ///
-    /// # Errors
-    /// As [`crate::convoy::Daemon::delete_volume`].
-    pub(crate) async fn forget_volume(&self, name: &Name) -> Result<()> {
-        self.may_write("make the daemon forget a volume")?;
-        self.declared(Deletable::Everything, "make the daemon forget a volume")?;
-        let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
-        self.daemon
-            .delete_volume(name, true)
-            .await
-            .map_err(|error| explain_missing_volume(error, name))?;
-        self.observe(Observation::VolumeGone { volume: name.to_string() });
-        Ok(())
-    }
 }
 
 /// Whether a restore with this error can have left a volume. If the name was taken in between, the
@@ -326,7 +262,7 @@ fn like_the_backup(new: &NewVolume, backup: &Backup) -> NewVolume {
 }
 
 /// Adds the volume's name, because Convoy says only `Volume not found.`.
-fn explain_missing_volume(error: Error, name: &Name) -> Error {
+pub(super) fn explain_missing_volume(error: Error, name: &Name) -> Error {
     if error.kind != ErrorKind::NotFound {
         return error;
     }

@@ -119,6 +119,12 @@ pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<Stri
     go_json::to_string(&BTreeMap::from([("Used", used)]))
 }
 
+/// Not Convoy's: what is mounted in a volume; `null` if the daemon can't tell.
+pub(super) async fn mounts_in_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let mounts = daemon.mounts_in_volume(&name(fields.text("VolumeName")?)?).await?;
+    go_json::to_string(&BTreeMap::from([("Mounts", mounts)]))
+}
+
 /// Not Convoy's: what many backups are, in the order of their URLs.
 pub(super) async fn inspect_backups(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let urls: Vec<_> = fields.texts("URLs")?.into_iter().map(backup_url).collect::<Result<_>>()?;

@@ -31,6 +31,8 @@ pub(super) enum Route {
     Capabilities,
     /// Not Convoy's: whether a destination holds anything.
     BackupsUsed,
+    /// Not Convoy's: what is mounted in a volume.
+    VolumesMounts,
     /// Not Convoy's: what many backups are.
     BackupsInspected,
 }
@@ -58,6 +60,7 @@ impl Route {
             ("DELETE", "/backups") => Self::BackupDelete,
             ("GET", route::CAPABILITIES) => Self::Capabilities,
             ("GET", route::BACKUPS_USED) => Self::BackupsUsed,
+            ("GET", route::VOLUMES_MOUNTS) => Self::VolumesMounts,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
             _ => return None,
         })
@@ -86,6 +89,7 @@ impl Route {
             Self::BackupDelete => calls::delete_backup(daemon, fields).await,
             Self::Capabilities => go_json::to_string(&daemon.capabilities().await?),
             Self::BackupsUsed => calls::is_used(daemon, fields).await,
+            Self::VolumesMounts => calls::mounts_in_volume(daemon, fields).await,
             Self::BackupsInspected => calls::inspect_backups(daemon, fields).await,
         }
     }

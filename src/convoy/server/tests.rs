@@ -239,6 +239,9 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         ("the shop is shut", Some("come back"))
     );
 
+    let mounts = async |volume| client.mounts_in_volume(&Name::volume(volume).unwrap()).await;
+    assert_eq!(mounts("vol1").await.unwrap(), Some(vec!["/volumes/vol1/a b".to_owned()]));
+    assert_eq!(mounts("unknown").await.unwrap(), None);
     let urls = [1, 2, 3, 4].map(|number| {
         let url = format!("vfs:///backups?backup=backup-{number}&volume=vol1");
         BackupUrl::parse(&url).unwrap()
@@ -250,8 +253,12 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     assert_eq!((told.kind, told.hint.as_deref()), (ErrorKind::Repository, Some("look")));
     assert_eq!(inspected[2].as_ref().unwrap_err().kind, ErrorKind::NotFound);
 
-    let expected =
-        Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true };
+    let expected = Capabilities {
+        deletes_by_prefix: false,
+        locks_destinations: true,
+        lists_all: true,
+        inspects_data: true,
+    };
     for _ in 0..2 {
         assert_eq!(client.capabilities().await.unwrap(), expected);
     }
@@ -508,7 +515,12 @@ impl Daemon for Recorder {
     }
     async fn capabilities(&self) -> Result<Capabilities> {
         self.seen.lock().unwrap().push("capabilities".into());
-        Ok(Capabilities { deletes_by_prefix: false, locks_destinations: true, inspects_data: true })
+        Ok(Capabilities {
+            deletes_by_prefix: false,
+            locks_destinations: true,
+            lists_all: true,
+            inspects_data: true,
+        })
     }
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
         match destination.to_string().as_str() {
@@ -517,6 +529,9 @@ impl Daemon for Recorder {
             "s3://bucket@region/unknown" => Ok(None),
             _ => Err(Error::new(ErrorKind::Busy, "the shop is shut").with_hint("come back")),
         }
+    }
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        Ok((volume.as_str() != "unknown").then(|| vec![format!("/volumes/{volume}/a b")]))
     }
     async fn info(&self) -> Result<Info> {
         Err(Error::internal("not asked"))

@@ -12,8 +12,9 @@ use super::{
     on_disk::OnDisk,
 };
 use crate::{
-    error::Result,
-    files::{remove_all, sync_folder, write_error},
+    convoy::refusal::mounted_inside,
+    error::{Error, Result},
+    files::{mounts_in, real_path, remove_all, sync_folder, write_error},
 };
 
 /// Removes a volume with its files and snapshots.
@@ -41,11 +42,35 @@ pub(in crate::daemon) fn remove(
     }
     remove_all(&removed).unwrap_or_else(|error| {
         log::warn!(
-            "files of deleted volume {name} stay in \"{}\" until the next start: {error}",
+            "files of the deleted volume \"{name}\" stay in \"{}\" until the next start: {error}",
             removed.display()
         );
     });
     Ok(())
+}
+
+/// The mount points at a volume's folder and below it, as this process sees them.
+///
+/// # Errors
+/// If the system does not tell its mounts.
+pub(in crate::daemon) fn mounts(disk: OnDisk<'_>, volume: &str) -> Result<Vec<String>> {
+    let folder = disk.driver.path(volume);
+    let found = mounts_in(&real_path(&folder)).map_err(|error| {
+        Error::io(
+            format!("cannot see whether anything is mounted in \"{}\"", folder.display()),
+            &error,
+        )
+    })?;
+    Ok(found.iter().map(|mount| mount.display().to_string()).collect())
+}
+
+/// Refuses to remove a volume in which something is mounted: what is mounted there is not the
+/// volume's. A mount that comes later stops [`remove_all`].
+pub(in crate::daemon) fn refuse_mounts(disk: OnDisk<'_>, volume: &str) -> Result<()> {
+    match mounts(disk, volume)?.as_slice() {
+        [] => Ok(()),
+        found => Err(mounted_inside(volume, found)),
+    }
 }
 
 /// Restores the state and the files of a volume whose removal failed.
@@ -62,19 +87,29 @@ fn undo(disk: OnDisk<'_>, volume: &VolumeState, moved_to: Option<&Path>) {
     }
 }
 
-/// Finishes an interrupted removal of a volume whose files are in the staging folder, and adds a
-/// sentence on it.
-///
-/// # Errors
-/// If the state can't be removed.
+/// Finishes an interrupted removal of a volume whose files are in the staging folder, at `removed`.
+/// Returns a sentence on it.
 pub(super) fn finish(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
+    removed: &Path,
     volume: &str,
-) -> Result<String> {
+) -> String {
     // If the volume has files, it is a newer volume of the same name.
-    if !disk.driver.path(volume).exists() && volumes.remove(volume).is_some() {
-        disk.state.remove(volume)?;
+    let of_the_files = !disk.driver.path(volume).exists() && volumes.contains_key(volume);
+    let forgotten = match of_the_files.then(|| disk.state.remove(volume)) {
+        Some(Ok(())) => {
+            volumes.remove(volume);
+            Ok(())
+        }
+        Some(Err(error)) => Err(error.message),
+        None => Ok(()),
+    };
+    match forgotten.and_then(|()| remove_all(removed).map_err(|error| error.to_string())) {
+        Ok(()) => format!("the removal of volume \"{volume}\" was not finished, it is now"),
+        Err(why) => format!(
+            "the removal of volume \"{volume}\" can't be finished, its files stay in \"{}\": {why}",
+            removed.display()
+        ),
     }
-    Ok(format!("the removal of volume \"{volume}\" was not finished, it is now"))
 }

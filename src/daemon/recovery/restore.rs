@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     convoy::refusal::refused,
-    error::Result,
+    error::{Error, Result},
     files::{remove_all, write_error},
 };
 
@@ -87,47 +87,77 @@ fn undo(disk: OnDisk<'_>, staged: &Path, volume: &VolumeState, former: Option<&V
 
 /// Removes a volume's folder if its inode shows that the restore put it there.
 fn remove_placed(disk: OnDisk<'_>, volume: &str, inode: u64) -> std::io::Result<()> {
-    let folder = disk.driver.path(volume);
-    if fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.ino() == inode) {
-        remove_all(&folder)
-    } else {
-        Ok(())
-    }
+    if is_placed(disk, volume, inode) { remove_all(&disk.driver.path(volume)) } else { Ok(()) }
 }
 
-/// Undoes the restores that a crash interrupted after step 2, and adds a sentence on each.
-///
-/// # Errors
-/// If a file can't be removed or written.
+fn is_placed(disk: OnDisk<'_>, volume: &str, inode: u64) -> bool {
+    let folder = disk.driver.path(volume);
+    fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.ino() == inode)
+}
+
+/// Undoes the restores that a crash interrupted after step 2, and returns a sentence on each. The
+/// files are only moved away here: the start empties the staging folder next. A restore that can't
+/// be undone stays marked, so that its volume is not listed.
 pub(super) fn undo_unfinished(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
-) -> Result<Vec<String>> {
+) -> Vec<String> {
     let unfinished: Vec<_> =
-        volumes.values().filter_map(|v| Some((v.name.clone(), v.restoring?))).collect();
+        volumes.values().filter_map(|v| Some((v.clone(), v.restoring?))).collect();
     let mut sentences = Vec::new();
-    for (name, inode) in unfinished {
-        remove_placed(disk, &name, inode)
-            .map_err(|error| write_error(&disk.driver.path(&name), &error))?;
-        match volumes.remove(&name) {
-            Some(volume) if volume.forgotten => {
-                let volume = VolumeState { restoring: None, ..volume };
-                disk.state.save(&volume)?;
-                volumes.insert(name.clone(), volume);
-            }
-            _ => disk.state.remove(&name)?,
-        }
-        sentences.push(format!(
-            "the restore of volume \"{name}\" was not finished, it was undone; restore it again"
-        ));
+    for (volume, inode) in unfinished {
+        let name = volume.name.clone();
+        sentences.push(match undo_one(disk, volumes, volume, inode) {
+            Ok(()) => format!(
+                "the restore of volume \"{name}\" was not finished, it was undone; restore it again"
+            ),
+            Err(error) => format!(
+                "the restore of volume \"{name}\" was not finished and can't be undone, so the volume is not listed: {error}"
+            ),
+        });
     }
-    Ok(sentences)
+    sentences
 }
 
-/// The sentence on a restore that a crash interrupted after step 1. The start empties the staging
-/// folder.
-pub(super) fn staged_files_removed(volume: &str) -> String {
-    format!(
-        "a restore of volume \"{volume}\" was not finished, its files were removed; restore it again"
-    )
+fn undo_one(
+    disk: OnDisk<'_>,
+    volumes: &mut BTreeMap<String, VolumeState>,
+    volume: VolumeState,
+    inode: u64,
+) -> Result<()> {
+    let name = volume.name.clone();
+    if is_placed(disk, &name, inode) {
+        disk.driver.take_away(&name, &disk.root.new_staged(Staged::Undone, &name))?;
+    }
+    if volume.forgotten {
+        let volume = VolumeState { restoring: None, ..volume };
+        disk.state.save(&volume)?;
+        volumes.insert(name, volume);
+    } else {
+        disk.state.remove(&name)?;
+        volumes.remove(&name);
+    }
+    Ok(())
+}
+
+/// The error for a new volume whose name an unfinished restore holds that could not be undone.
+pub(in crate::daemon) fn left_of_a_restore(disk: OnDisk<'_>, volume: &str) -> Error {
+    refused(format!("Volume {volume} can't be created: a restore of it was not finished"))
+        .with_hint(format!(
+            "remove \"{}\" by hand and start the daemon again, or take another name",
+            disk.driver.path(volume).display()
+        ))
+}
+
+/// Removes the files of a restore that a crash interrupted after step 1. Returns a sentence on it.
+pub(super) fn remove_staged(staged: &Path, volume: &str) -> String {
+    match remove_all(staged) {
+        Ok(()) => format!(
+            "a restore of volume \"{volume}\" was not finished, its files were removed; restore it again"
+        ),
+        Err(error) => format!(
+            "a restore of volume \"{volume}\" was not finished; its files stay in \"{}\", restore it again: {error}",
+            staged.display()
+        ),
+    }
 }

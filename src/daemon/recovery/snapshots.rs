@@ -74,23 +74,21 @@ pub(in crate::daemon) fn delete(
 /// Removes the snapshots that no volume's state has and that carry the tags of this daemon's
 /// snapshots. Everything else stays, above all backups: the repository may have been used as a
 /// destination by mistake.
-///
-/// # Errors
-/// If the repository's folder can't be read.
 pub(super) fn remove_unknown(
     root: &Root,
     local: &LocalRepository,
     known: &HashSet<&str>,
     sentences: &mut Vec<String>,
-) -> Result<()> {
+) {
     let of_no_volume = |name: &String| !known.contains(name.as_str());
-    let ids = names(&root.snapshots())?
-        .into_iter()
-        .filter(of_no_volume)
-        .filter_map(|name| name.parse().ok());
+    let listed = names(&root.snapshots()).unwrap_or_else(|error| {
+        sentences.push(format!("unfinished snapshots stay: {error}"));
+        Vec::new()
+    });
+    let ids = listed.into_iter().filter(of_no_volume).filter_map(|name| name.parse().ok());
     let unknown: Vec<SnapshotId> = ids.collect();
     if unknown.is_empty() {
-        return Ok(());
+        return;
     }
     let repository = match local.open().and_then(|repository| repository.plain()) {
         Ok(repository) => repository,
@@ -99,7 +97,7 @@ pub(super) fn remove_unknown(
                 "{} of no volume left alone: {error}",
                 counted(unknown.len(), "snapshot was", "snapshots were")
             ));
-            return Ok(());
+            return;
         }
     };
     let (mut removed, mut others) = (0, 0);
@@ -119,7 +117,6 @@ pub(super) fn remove_unknown(
         }
     }
     sentences.extend(summary(root, removed, others));
-    Ok(())
 }
 
 /// Sentences on what happened to unknown snapshots.

@@ -1,11 +1,17 @@
 //! What a crash or a failure leaves is cleaned up and reported.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
+
+use rustix::fs::Mode;
 
 use super::scene::{Scene, name, options, without_privileges};
 use crate::{
-    convoy::Daemon as _,
+    convoy::{Daemon as _, NewVolume},
     daemon::{BuiltinDaemon, state::VolumeState},
+    files::FOLDER,
 };
 
 #[tokio::test]
@@ -52,6 +58,57 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
     assert!(scene.daemon().recovered().is_empty());
     scene.daemon().snapshot(&name("snap1")).await.unwrap();
     scene.restore("vol2", &url).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_cleans_away_a_tree_of_any_depth() {
+    let mut scene = Scene::new();
+    // In memory, because disks take their time for so many folders.
+    let disk = tempfile::tempdir_in("/dev/shm").unwrap();
+    scene.restart(|root| {
+        fs::remove_dir_all(root.join("volumes")).unwrap();
+        std::os::unix::fs::symlink(disk.path(), root.join("volumes")).unwrap();
+        let left = root.join("volumes/.staging/deleted-vol1-00112233");
+        fs::create_dir_all(&left).unwrap();
+        let mut here = rustix::fs::open(&left, FOLDER, Mode::empty()).unwrap();
+        for _ in 0..15_000 {
+            rustix::fs::mkdirat(&here, c"d", Mode::RWXU).unwrap();
+            here = rustix::fs::openat(&here, c"d", FOLDER, Mode::empty()).unwrap();
+        }
+    });
+    let told = scene.daemon().recovered().join("\n");
+    assert!(told.contains("it is now"), "{told}");
+    assert_eq!(fs::read_dir(scene.path("root/volumes/.staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_restore_that_cannot_be_undone_stops_no_start_and_is_no_volume() {
+    without_privileges(async {
+        let mut scene = Scene::new();
+        scene.volume("vol1").await;
+        scene.volume("vol2").await;
+        let staging = scene.path("root/volumes/.staging");
+        let writable =
+            |mode| fs::set_permissions(&staging, fs::Permissions::from_mode(mode)).unwrap();
+        scene.restart(|root| {
+            let state = root.join("state/vol1.json");
+            let inode = fs::metadata(root.join("volumes/vol1")).unwrap().ino();
+            let text = fs::read_to_string(&state).unwrap();
+            let text = text.replacen('{', &format!("{{\"restoring\": {inode},"), 1);
+            fs::write(&state, text).unwrap();
+            writable(0o500);
+        });
+        let told = scene.daemon().recovered().join("\n");
+        assert!(told.contains("\"vol1\" was not finished and can't be undone"), "{told}");
+        let listed: Vec<_> = scene.daemon().volumes().await.unwrap().into_keys().collect();
+        assert_eq!(listed, ["vol2"]);
+        let again = NewVolume::named(name("vol1"));
+        let error = scene.daemon().create_volume(&again).await.unwrap_err();
+        assert!(error.message.contains("a restore of it was not finished"), "{error}");
+        scene.restart(|_| writable(0o700));
+        assert!(scene.daemon().recovered().join("\n").contains("it was undone"));
+        scene.daemon().create_volume(&again).await.unwrap();
+    });
 }
 
 #[tokio::test]

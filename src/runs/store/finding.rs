@@ -200,8 +200,13 @@ impl Store {
     /// The store can't be read, or there is no such run.
     pub(crate) fn output(&self, id: &str) -> Result<Output> {
         self.read(|connection| {
-            connection.query_row("SELECT plan, result FROM runs WHERE id = ?1", [id], |row| {
-                Ok(Output { plan: optional_json(row, 0)?, result: optional_json(row, 1)? })
+            let sql = "SELECT plan, result, deleted FROM runs WHERE id = ?1";
+            connection.query_row(sql, [id], |row| {
+                Ok(Output {
+                    plan: optional_json(row, 0)?,
+                    result: optional_json(row, 1)?,
+                    deleted: json(row, 2)?,
+                })
             })
         })
     }

@@ -10,10 +10,17 @@ use crate::{
     run_words::{RunStatus, Trigger},
     runs::{
         alive::Alive,
-        record::{Cancelling, Entry, Filter, Line, Output, RunRecord, Skipped},
+        record::{
+            Cancelling, Deleted, DeletedKind, Entry, Filter, Line, Output, RunRecord, Skipped,
+        },
     },
     script::{Effect, Failure},
 };
+
+fn deleted() -> Vec<Deleted> {
+    let url = "vfs:///b?backup=b1&volume=vol1".to_owned();
+    vec![Deleted { what: DeletedKind::Backup, name: url, volume: "vol1".to_owned() }]
+}
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -59,7 +66,7 @@ impl Store {
     }
 
     fn put_end(&self, record: &RunRecord, now: &str, observed: &[Observation]) {
-        let output = Output { result: Some(json!([1])), plan: None };
+        let output = Output { result: Some(json!([1])), plan: None, deleted: deleted() };
         let ending =
             Ending { record, output: &output, observed: Some(("daemon", observed)), lines: &[] };
         self.apply(&[Change::End(ending)], at(now)).unwrap();
@@ -95,7 +102,10 @@ fn what_was_written_of_a_run_is_what_is_read() {
     run.lines_left_out = 3;
     store.put_end(&run, NOON, &[]);
     assert_eq!(store.get("run-1").unwrap(), run);
-    assert_eq!(store.output("run-1").unwrap(), Output { result: Some(json!([1])), plan: None });
+    assert_eq!(
+        store.output("run-1").unwrap(),
+        Output { result: Some(json!([1])), plan: None, deleted: deleted() }
+    );
     let line = |number, text: &str| Line {
         number,
         time: at(NOON),
@@ -206,7 +216,7 @@ fn before_backups(store: &Store) {
         "former",
     ];
     let dropped = columns.map(|column| format!("ALTER TABLE backups DROP COLUMN {column};"));
-    let older = "ALTER TABLE backups RENAME TO good_backups; PRAGMA user_version = 4";
+    let older = "ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 
@@ -486,7 +496,11 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     assert_eq!((known.good_backups.len(), known.snapshot), (1, None));
     assert_eq!((known.first_seen, known.last_seen), (at(NOON), at("2026-11-25T12:00:00Z")));
 
-    store.put_end(&run, "2026-11-26T12:00:00Z", &[Observation::VolumeGone { volume: volume() }]);
+    store.put_end(
+        &run,
+        "2026-11-26T12:00:00Z",
+        &[Observation::VolumeGone { volume: volume(), forgotten: false }],
+    );
     assert_eq!(store.volumes().unwrap()[0].removed, Some(at("2026-11-26T12:00:00Z")));
     store.put_end(&run, "2026-11-27T12:00:00Z", &[seen]);
     let another = store.volumes().unwrap().remove(0);

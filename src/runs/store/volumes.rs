@@ -138,7 +138,7 @@ impl Learning<'_> {
             }
             Observation::BackupRestored { volume, url } => self.restored_backup(volume, url),
             Observation::BackupDeleted { url, .. } => self.deleted_backup(url),
-            Observation::VolumeGone { volume } => {
+            Observation::VolumeGone { volume, .. } => {
                 let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
             }

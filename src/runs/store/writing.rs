@@ -213,12 +213,12 @@ pub(super) fn save(
     const SAVE: &str = "
         INSERT INTO runs (id, script, status, trigger, dry_run, started, ended, took, digest, origin, host, process, boot,
             entry_key, entry_line, bytes, lines_left_out, routine, reason, arguments, volumes_done, error, failures, plan, result,
-            read_only, does)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
+            read_only, does, deleted)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)
         ON CONFLICT (id) DO UPDATE SET status = excluded.status, started = excluded.started, ended = excluded.ended, took = excluded.took,
             bytes = excluded.bytes, lines_left_out = excluded.lines_left_out, routine = excluded.routine,
             reason = excluded.reason, volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
-            plan = excluded.plan, result = excluded.result";
+            plan = excluded.plan, result = excluded.result, deleted = excluded.deleted";
     let routine = is_routine(record);
     transaction.prepare_cached(SAVE)?.execute(params![
         record.id,
@@ -248,6 +248,7 @@ pub(super) fn save(
         output.result.as_ref().map(bounded),
         record.read_only,
         json(&record.does),
+        json(&output.deleted),
     ])?;
     let mut of_volume = transaction
         .prepare_cached("INSERT OR IGNORE INTO run_volumes (volume, run) VALUES (?1, ?2)")?;

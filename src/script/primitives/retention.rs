@@ -60,9 +60,10 @@ pub(crate) mod functions {
     /// item that is not kept, the oldest first. After the first call that fails, no further call is
     /// made; the failure is recorded as by `run::failed`, and the run goes on. The result describes
     /// each item, newest first: `VolumeName`, `BackupURL` (of a snapshot `SnapshotName`, of other
-    /// items `Id`), `CreatedTime`, `Keep`, `Reasons`, and `Deleted: true` for a deleted item or the
-    /// message as `Error` for a failed one. Fails with `script` where the plan is not one of
-    /// `retention::plan`.
+    /// items `Id`), `CreatedTime`, `Keep`, `Reasons`, and of an item that is not kept what became of
+    /// it: `Deleted: true`, the message as `Error`, or `NotTried: true` after another one failed. An
+    /// item that is gone already (`not_found`) counts as deleted: another run may have been faster.
+    /// Fails with `script` where the plan is not one of `retention::plan`.
     ///
     /// ```rhai
     /// let plan = retention::plan(convoy::backups("vol1"), #{ keep_daily: 7 });
@@ -93,12 +94,23 @@ fn carry_out_plan(
             Ok(_) => row.shown.insert("Deleted".into(), true.into()),
             Err(error) if error.is_catchable() => {
                 let error = caught(*error);
+                if error.kind == ErrorKind::NotFound {
+                    let gone = format!("\"{}\" was gone already: {}", row.id, error.message);
+                    call_surely(ctx, |run| run.log(log::Level::Info, &gone));
+                    row.shown.insert("Deleted".into(), true.into());
+                    continue;
+                }
                 row.shown.insert("Error".into(), error.message.clone().into());
                 call_surely(ctx, |run| run::record_failure(run, volume, error));
                 break;
             }
             Err(end) => return Err(end),
         };
+    }
+    for row in rows.iter_mut().filter(|row| !row.keep) {
+        if !["Deleted", "Error"].iter().any(|done| row.shown.contains_key(*done)) {
+            row.shown.insert("NotTried".into(), true.into());
+        }
     }
     Ok(rows.into_iter().map(|row| row.shown.into()).collect())
 }

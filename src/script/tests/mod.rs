@@ -4,6 +4,7 @@ mod captures;
 mod comparisons;
 mod declarations;
 mod default_scripts;
+mod ebs;
 mod folders;
 mod given_arguments;
 mod limits;

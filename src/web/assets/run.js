@@ -101,6 +101,7 @@ function outcomeOf(run) {
     run.reason && h("p.hint", icon("stopped"), ` ${run.reason}`),
     run.error && problemBox(run.error),
     failures.length > 0 && h("section", { "aria-labelledby": "failures-title" }, h("h2", { id: "failures-title" }, `Failed on ${failures.length === 1 ? "one volume" : `${failures.length} volumes`}`), failureList(failures)),
+    run.deleted?.length > 0 && h("details", h("summary", run.deleted.length === 1 ? "Deleted 1 thing" : `Deleted ${run.deleted.length} things`), h("ul", run.deleted.map((it) => h("li", `${it.what} `, h("code", it.name))))),
     run.dry_run && !isOpen(run) && h("section", { "aria-labelledby": "plan-title" }, h("h2", { id: "plan-title" }, "What would be done"), planList(run.plan)),
     !isOpen(run) && run.result !== undefined && run.result !== null && h("section", { "aria-labelledby": "result-title" }, h("h2", { id: "result-title" }, "Result"), resultView(run.result)),
   ];

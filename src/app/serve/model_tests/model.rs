@@ -12,8 +12,8 @@ pub(super) mod demanded {
     pub(in super::super) const THE_FUTURE_PROVES_NOTHING: bool = false;
     pub(in super::super) const DOUBT: bool = false;
     pub(in super::super) const BROKEN_IS_REMEMBERED: bool = false;
-    pub(in super::super) const OTHERS_STAY: bool = false;
-    pub(in super::super) const STATUS_GOES_BY_OWN_BACKUPS: bool = false;
+    pub(in super::super) const OTHERS_STAY: bool = true;
+    pub(in super::super) const STATUS_GOES_BY_OWN_BACKUPS: bool = true;
 }
 
 /// A moment, by the true time and by the clock of a host.

@@ -106,6 +106,10 @@ impl Daemon for SharedConvoy {
         self.answers()?.is_used(destination).await
     }
 
+    async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
+        self.answers()?.mounts_in_volume(volume).await
+    }
+
     async fn info(&self) -> Result<Info> {
         self.answers()?.info().await
     }

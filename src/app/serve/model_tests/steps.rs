@@ -117,7 +117,8 @@ fn command(world: &mut World, host: usize, any: usize, volume: Option<String>) -
             ];
             let rule = random.pick(&rules).unwrap_or_default();
             let volume = volume.filter(|_| !by_crontab).map(|volume| of(&volume));
-            let words = format!("{} {rule}", volume.unwrap_or_default());
+            let all_hosts = if random.percent(20) { " --all-hosts" } else { "" };
+            let words = format!("{} {rule}{all_hosts}", volume.unwrap_or_default());
             Command { script: "prune", words, by_crontab }
         }
         (86..89, Some(volume)) => {

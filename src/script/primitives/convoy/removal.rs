@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Map};
 
 use super::destination::destination;
 use crate::{
-    convoy::{Backup, Name, Snapshot, Volume},
+    convoy::{Backup, Name, Snapshot, Volume, ebs},
     error::{Error, Result},
     script::running::RunningScript,
 };
@@ -14,14 +14,8 @@ use crate::{
 pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     let guards = &run.host.guards;
     let volume = run.wait(guards.volume(name))?;
-    // The daemon would refuse to delete a mounted volume at the end, after its backups are gone.
-    if !volume.mount_point.is_empty() {
-        return Err(Error::guard(format!(
-            "the volume \"{name}\" is mounted at {}, so nothing of it was deleted",
-            volume.mount_point
-        ))
-        .with_hint("stop the containers that use it first, or unmount it with \"convoy umount\""));
-    }
+    // The daemon would refuse this at the end, after the backups are gone.
+    run.wait(guards.may_be_emptied(&volume))?;
     let kept = match all {
         true => None,
         false => {
@@ -117,11 +111,9 @@ impl<'a> Removal<'a> {
     }
 }
 
-/// Whether a snapshot is an EBS backup that is not deleted. Convoy forgets such a snapshot together
-/// with its volume, and Amazon keeps it.
+/// Whether a snapshot is an EBS backup that is not deleted, or Convoy's note of one that was.
+/// Convoy forgets both together with the volume, and Amazon keeps the backup.
 fn stays_as_a_backup(snapshot: &Snapshot, deleted: &[&str]) -> bool {
-    let Some(info) = &snapshot.driver_info else { return false };
-    let Some(id) = info.get("EBSSnapshotID") else { return false };
-    let is_there = info.get("State").is_none_or(|state| state != "removed");
-    is_there && !deleted.iter().any(|backup| backup.ends_with(&format!("/{id}")))
+    let is_deleted = |id| deleted.iter().any(|backup| backup.ends_with(&format!("/{id}")));
+    ebs::is_removed(snapshot) || ebs::id_at_amazon(snapshot).is_some_and(|id| !is_deleted(id))
 }

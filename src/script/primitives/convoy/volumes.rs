@@ -163,8 +163,8 @@ pub(crate) mod functions {
     /// which stays; with `all` it is deleted too, and `Kept` is `()`. `Left` has the URLs of
     /// backups that are left alone, with a warning: those that may be another host's, and those
     /// newer than the newest good one. At EBS, the snapshots of backups that stay are not in
-    /// `Snapshots`. Fails with `not_found` where there is no such volume, with `guard` where it is
-    /// mounted, and, without `all`, as `convoy::safe_copy` does.
+    /// `Snapshots`. Fails with `not_found` where there is no such volume, with `guard` where it or
+    /// anything in it is mounted, and, without `all`, as `convoy::safe_copy` does.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -175,8 +175,8 @@ pub(crate) mod functions {
         call(&ctx, |run| removal::plan(run, &Name::volume(volume)?, all))
     }
 
-    /// Deletes a volume and its snapshots. Fails with `guard` where the volume is mounted, and
-    /// unless a good backup of it is at the destination.
+    /// Deletes a volume and its snapshots. Fails with `guard` where the volume or anything in it is
+    /// mounted, and unless a good backup of it is at the destination.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -189,8 +189,8 @@ pub(crate) mod functions {
 
     /// Deletes a volume and its snapshots, with options: `destination` says where the backup must
     /// be, and `without_backup: true` deletes the volume even without a backup. Fails with `guard`
-    /// where the volume is mounted, and, unless `without_backup`, where no good backup of it is at
-    /// the destination.
+    /// where the volume or anything in it is mounted, and, unless `without_backup`, where no good
+    /// backup of it is at the destination.
     ///
     /// ```rhai
     /// convoy::delete_volume("vol1", #{ without_backup: true });

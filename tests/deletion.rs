@@ -1,0 +1,143 @@
+//! What is deleted, and what is not: mounts, and what a failure leaves.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::json;
+
+use crate::support::{
+    site::Site,
+    socket::send,
+    way::{Way, both_ways},
+};
+
+both_ways! {
+    a_volume_with_a_mount_inside_is_refused_by_name_before_anything_of_it_is_deleted
+    a_volume_that_is_a_mount_point_is_refused_before_its_backups_are_deleted
+}
+
+/// A volume with two backups, and a folder of somebody else's with files.
+fn with_backups() -> (Site, PathBuf) {
+    let site = Site::builtin();
+    site.create("vol1", &[("file", "content"), ("shared/own", "hidden by the mount")]);
+    for _ in 0..2 {
+        site.run("backup --volume vol1 --create-snapshot").ok();
+    }
+    let important = site.path("important");
+    fs::create_dir(&important).unwrap();
+    for file in 0..20 {
+        fs::write(important.join(file.to_string()), "not the volume's").unwrap();
+    }
+    (site, important)
+}
+
+fn files(folder: &PathBuf) -> usize {
+    fs::read_dir(folder).unwrap().count()
+}
+
+fn a_volume_with_a_mount_inside_is_refused_by_name_before_anything_of_it_is_deleted(way: Way) {
+    let (site, important) = with_backups();
+    let shared = site.volume("vol1").join("shared");
+    let site = way.of(site.mounting(important.clone(), shared.clone()));
+    let named = format!("something is mounted in the volume \"vol1\", at \"{}\"", shared.display());
+    for line in [
+        "remove --volume vol1",
+        "remove --volume vol1 --all",
+        "remove --volume vol1 --all --dry-run",
+    ] {
+        site.run(line).fails(1, &[&named, "nothing of it was deleted", "hint: unmount it first"]);
+    }
+    let own = "fn main(args) { convoy::delete_volume(\"vol1\", #{ without_backup: true }) }";
+    site.run_script(own, "").fails(1, &[&named]);
+    assert_eq!((site.backups("vol1").len(), site.snapshots("vol1").len()), (2, 1));
+    assert_eq!(files(&important), 20);
+    assert!(site.volume("vol1").join("file").exists());
+
+    // A volume that is only forgotten keeps its files, and what is mounted there.
+    site.run_script("fn main(args) { convoy::forget_volume(\"vol1\") }", "").ok();
+    assert_eq!(files(&important), 20);
+    assert!(site.volume("vol1").join("file").exists());
+}
+
+fn a_volume_that_is_a_mount_point_is_refused_before_its_backups_are_deleted(way: Way) {
+    let (site, important) = with_backups();
+    let volume = site.volume("vol1");
+    let site = way.of(site.mounting(important.clone(), volume.clone()));
+    let named = format!("at \"{}\"", volume.display());
+    site.run("remove --volume vol1 --all").fails(1, &["something is mounted", &named]);
+    assert_eq!((site.backups("vol1").len(), files(&important)), (2, 20));
+}
+
+#[test]
+fn the_daemon_itself_refuses_to_delete_a_volume_with_a_mount_inside() {
+    let (site, important) = with_backups();
+    let shared = site.volume("vol1").join("shared");
+    let site = site.mounting(important.clone(), shared.clone()).owned();
+    let socket = site.path("daemon/convoy.sock");
+    let body = json!({ "VolumeName": "vol1" }).to_string();
+    let answer = send(&socket, "DELETE", "/v1/volumes/", &[], &body).unwrap();
+    assert_eq!(answer.status, 400, "{answer:?}");
+    let words = format!("Something is mounted in it, at \"{}\"", shared.display());
+    assert!(answer.body.contains(&words), "{answer:?}");
+    assert_eq!(files(&important), 20);
+    assert!(site.volume("vol1").join("file").exists());
+    // Docker's removal only makes the daemon forget the volume.
+    let body = json!({ "Name": "vol1" }).to_string();
+    let answer = send(&socket, "POST", "/VolumeDriver.Remove", &[], &body).unwrap();
+    assert_eq!((answer.status, files(&important)), (200, 20), "{answer:?}");
+    assert!(site.volume("vol1").join("file").exists());
+}
+
+#[test]
+fn a_start_that_cleans_up_leaves_alone_what_is_mounted_there_and_says_so_once() {
+    let (mut site, important) = with_backups();
+    for staged in ["deleted-vol7-00112233", "restore-vol8-00112233"] {
+        let left = site.volume(".staging").join(staged);
+        fs::create_dir_all(left.join("shared")).unwrap();
+        fs::write(left.join("file"), "x").unwrap();
+        site = site.mounting(important.clone(), left.join("shared"));
+        for _ in 0..2 {
+            let ran = site.run("volumes").ok();
+            let named = format!("\"{}\" is a mount point", left.join("shared").display());
+            assert_eq!(ran.err.matches(staged).count(), 2, "{ran:#?}");
+            assert_eq!(ran.err.lines().filter(|line| line.contains(&named)).count(), 1, "{ran:#?}");
+            assert!(!ran.err.contains("it is now"), "{ran:#?}");
+        }
+        assert_eq!(files(&important), 20);
+        site = site.unmounted();
+        let told = site.run("volumes").ok();
+        assert!(told.err.contains("was not finished") && !left.exists(), "{told:#?}");
+    }
+}
+
+/// The run's record of what it deleted, with the kinds in order.
+fn deleted(site: &Site, script: &str) -> (String, Vec<String>) {
+    let runs = site.run(&format!("runs list --script {script} --json")).json();
+    let id = runs[0]["id"].as_str().unwrap().to_owned();
+    let run = site.run(&format!("runs show {id} --json")).json();
+    let all = run["deleted"].as_array().unwrap_or_else(|| panic!("{run}"));
+    (id, all.iter().map(|it| it["what"].as_str().unwrap().to_owned()).collect())
+}
+
+#[test]
+fn what_a_run_deleted_is_in_its_record_and_in_its_log_however_it_ended() {
+    let (site, _) = with_backups();
+    let urls = site.backups("vol1");
+    let half = format!(
+        "const DOES = [\"delete\"]; fn main(args) {{ convoy::delete_backup(\"{}\"); throw \"half way\"; }}",
+        urls[1]
+    );
+    let named = format!("deleted before that: the backup \"{}\"", urls[1]);
+    site.run_script(&half, "").fails(1, &["half way", &named]);
+    let (id, kinds) = deleted(&site, "mine");
+    assert_eq!(kinds, ["backup"]);
+    let shown = site.run(&format!("runs show {id}")).ok();
+    assert!(shown.out.contains("DELETED") && shown.out.contains(&urls[1]), "{shown:?}");
+    let log = site.run(&format!("runs log {id}")).ok();
+    let line = format!("deleted the backup \"{}\" of the volume \"vol1\"", urls[1]);
+    assert!(log.out.lines().any(|it| it.contains("INFO") && it.contains(&line)), "{log:?}");
+
+    site.run("remove --volume vol1 --all --dry-run").ok();
+    assert_eq!(deleted(&site, "remove").1, Vec::<String>::new());
+    site.run("remove --volume vol1 --all").ok();
+    assert_eq!(deleted(&site, "remove").1, ["backup", "snapshot", "volume"]);
+}
