@@ -35,7 +35,7 @@ use std::{borrow::Cow, collections::BTreeMap, ffi::OsString, path::PathBuf, time
 use log::LevelFilter;
 use serde::Serialize;
 
-use crate::{convoy::Destination, error::Result};
+use crate::{convoy::Destination, error::Result, s3::S3Options};
 pub(crate) use api::{Api, TlsFiles, wrong_with_token};
 pub(crate) use choice::{
     EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat,
@@ -70,8 +70,8 @@ pub(crate) struct Config {
     pub(crate) backup_url: Option<Destination>,
     /// The URL of the S3 service, passed on as Convoy's `Endpoint`; `None`: Amazon's.
     pub(crate) s3_endpoint: Option<String>,
-    /// The access key's id and the secret key, for the built-in daemon; `None`: the usual AWS
-    /// settings apply.
+    /// The access key's id and the secret key, for the built-in daemon and for the look at Convoy's
+    /// backups; `None`: the usual AWS settings apply.
     pub(crate) s3_key: Option<(Secret, Secret)>,
     /// Whether older snapshots are deleted once a backup is proven good.
     pub(crate) delete_old_snapshots: bool,
@@ -235,6 +235,15 @@ impl Config {
             1 => LevelFilter::Info,
             2 => LevelFilter::Debug,
             _ => LevelFilter::Trace,
+        }
+    }
+
+    /// How to reach buckets.
+    pub(crate) fn s3(&self) -> S3Options {
+        let text = |secret: &Secret| secret.expose().to_owned();
+        S3Options {
+            endpoint: self.s3_endpoint.clone(),
+            key: self.s3_key.as_ref().map(|(id, key)| (text(id), text(key))),
         }
     }
 

@@ -12,13 +12,14 @@
 //! 5. `schedule`: the crontab, when its lines are due, and the loop that starts them.
 //! 6. `runs`, `notify`, `logging`: the entry point of every run and its record; alerts and how
 //!    they are sent; console, file and syslog.
-//! 7. `daemon`, `script`, `config`, `output`, `command_words`: the built-in daemon; the host of
-//!    Rhai scripts; settings; tables and JSON; the words of a command line.
+//! 7. `daemon`, `objectstore`, `script`, `config`, `output`, `command_words`: the built-in daemon;
+//!    a look at the data of Convoy's backups; the host of Rhai scripts; settings; tables and JSON;
+//!    the words of a command line.
 //! 8. `convoy`, `webhook_formats`: a volume daemon as everyone sees it: trait, model, client,
 //!    server, guards, dry run; the bodies of a webhook.
-//! 9. `retention`, `run_words`, `terminal`, `diagnostic`, `locks`, `units`: rules and tools that
-//!    know nothing of the above.
-//! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `progress`, `text`, `suggest`, `service_manager`: what
+//! 9. `retention`, `run_words`, `terminal`, `diagnostic`, `locks`, `s3`, `units`: rules and tools
+//!    that know nothing of the above.
+//! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `mount_table`, `progress`, `text`, `suggest`, `service_manager`: what
 //!     everything stands on.
 
 #![warn(unreachable_pub)]
@@ -36,12 +37,15 @@ pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod locks;
 pub(crate) mod logging;
+pub(crate) mod mount_table;
 pub(crate) mod notify;
+pub(crate) mod objectstore;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod retention;
 pub(crate) mod run_words;
 pub(crate) mod runs;
+pub(crate) mod s3;
 pub(crate) mod schedule;
 pub(crate) mod scope;
 pub(crate) mod script;

@@ -82,9 +82,16 @@ enum Thing<'a> {
     Volume(Box<Volume>),
     Snapshot(Box<Snapshot>),
     Backup(Backup),
-    Url(&'a str),
+    /// A backup that was made.
+    Url {
+        url: &'a str,
+        verified: bool,
+    },
     Planned(Planned<'a>),
-    Failure { what: &'a str, error: &'a str },
+    Failure {
+        what: &'a str,
+        error: &'a str,
+    },
 }
 
 /// An item of the plan of a pruning.
@@ -114,7 +121,8 @@ impl<'a> Thing<'a> {
         }
         let mut things = Vec::new();
         if let Some(url) = text("URL") {
-            things.push(Self::Url(url));
+            let verified = fields.get("Verified").and_then(Value::as_bool) != Some(false);
+            things.push(Self::Url { url, verified });
         }
         if let Some(error) = text("Error") {
             let what = ["VolumeName", "SnapshotName", "Name", "URL", "BackupURL"]
@@ -237,7 +245,7 @@ impl View<'_> {
                     Thing::Volume(volume) => volumes.push(self.volume(&volume)),
                     Thing::Snapshot(snapshot) => snapshots.push(self.snapshot(&snapshot)),
                     Thing::Backup(backup) => backups.push(backup),
-                    Thing::Url(url) => urls.push(backup_url(url)),
+                    Thing::Url { url, verified } => urls.push(backup_url(url, verified)),
                     Thing::Planned(item) => planned.push(item),
                     Thing::Failure { what, error } => failures.push_str(&self.failure(what, error)),
                 }
@@ -247,7 +255,7 @@ impl View<'_> {
             self.table(&VOLUME, volumes),
             self.table(&SNAPSHOT, snapshots),
             self.backups(&backups),
-            self.table(&URL, urls),
+            self.urls(urls),
             self.plan(&planned),
             failures,
         ];
@@ -256,6 +264,16 @@ impl View<'_> {
 
     fn table(&self, columns: &[Column], rows: Vec<Vec<Cell>>) -> String {
         if rows.is_empty() { String::new() } else { table(columns, rows, self.width, self.colour) }
+    }
+
+    /// The URLs of backups. The last column is left out if all of them are verified.
+    fn urls(&self, rows: Vec<(Vec<Cell>, bool)>) -> String {
+        let all = rows.iter().all(|(_, verified)| *verified);
+        let cells = rows.into_iter().map(|(mut cells, verified)| {
+            cells.extend((!all).then(|| if verified { "" } else { NOT_VERIFIED }.into()));
+            cells
+        });
+        self.table(if all { &URL[..2] } else { &URL }, cells.collect())
     }
 
     fn volume(&self, volume: &Volume) -> Vec<Cell> {
@@ -271,7 +289,7 @@ impl View<'_> {
             snapshots.len().to_string().into(),
             newest.unwrap_or_default().into(),
             volume.mount_point.as_str().into(),
-            self.time(volume.created_time.timestamp(), volume.created_time.as_str()),
+            self.time(volume.created_time.timestamp(), volume.created_time.as_str()).into(),
         ]
     }
 
@@ -280,7 +298,7 @@ impl View<'_> {
         vec![
             snapshot.name.as_str().into(),
             snapshot.volume_name.as_str().into(),
-            self.time(created.timestamp(), created.as_str()),
+            self.time(created.timestamp(), created.as_str()).into(),
         ]
     }
 
@@ -304,10 +322,12 @@ impl View<'_> {
         let created = self
             .time(backup.created(), first_of(&["CreatedTime", "StartTime"]).unwrap_or_default());
         // A backup that is not complete can't be restored, so the row says it.
-        let created = if backup.is_complete() {
-            created
-        } else {
+        let created = if !backup.is_complete() {
             Cell::from(format!("not complete: {}", backup.field("State"))).styled(Style::Red)
+        } else if backup.is_verified() == Some(false) {
+            Cell::from(format!("{created}, {NOT_VERIFIED}"))
+        } else {
+            created.into()
         };
         vec![
             first_of(&["VolumeName", "EBSVolumeID"]).unwrap_or_default().into(),
@@ -332,7 +352,7 @@ impl View<'_> {
             rows.push(vec![
                 Cell::from(word).styled(style),
                 item.volume.into(),
-                self.time(item.time, ""),
+                self.time(item.time, "").into(),
                 item.id.as_str().into(),
                 item.failed.unwrap_or(&item.reasons).into(),
             ]);
@@ -354,8 +374,8 @@ impl View<'_> {
     }
 
     /// A time, or the daemon's text if it is no time.
-    fn time(&self, time: Option<Timestamp>, text: &str) -> Cell {
-        time.map_or_else(|| text.to_owned(), |time| moment(time, self.now)).into()
+    fn time(&self, time: Option<Timestamp>, text: &str) -> String {
+        time.map_or_else(|| text.to_owned(), |time| moment(time, self.now))
     }
 
     /// A flat map, with one field in each line. `None`: the map is not flat.
@@ -385,6 +405,8 @@ impl View<'_> {
     }
 }
 
+/// How a backup is marked whose data was not looked at.
+const NOT_VERIFIED: &str = "not verified";
 const VOLUME: [Column; 7] = [
     Column::left("NAME"),
     Column::left("DRIVER"),
@@ -403,7 +425,7 @@ const BACKUP: [Column; 5] = [
     Column::right("VOLUME SIZE"),
     Column::left("URL"),
 ];
-const URL: [Column; 2] = [Column::left("VOLUME"), Column::left("URL")];
+const URL: [Column; 3] = [Column::left("VOLUME"), Column::left("URL"), Column::words("VERIFIED")];
 const PLAN: [Column; 5] = plan_columns("PLAN");
 const OUTCOME: [Column; 5] = plan_columns("OUTCOME");
 
@@ -417,9 +439,9 @@ const fn plan_columns(first: &'static str) -> [Column; 5] {
     ]
 }
 
-fn backup_url(url: &str) -> Vec<Cell> {
+fn backup_url(url: &str, verified: bool) -> (Vec<Cell>, bool) {
     let volume = BackupUrl::parse(url).ok().and_then(|url| url.volume().map(str::to_owned));
-    vec![volume.unwrap_or_default().into(), url.into()]
+    (vec![volume.unwrap_or_default().into(), url.into()], verified)
 }
 
 /// A size. The cell is empty if the driver gives none, or zero, which means the same.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backup_data;
 mod bad_input;
 mod browser;
 mod command_line;
@@ -29,6 +30,7 @@ mod runs;
 mod s3;
 mod secrets;
 mod serve;
+mod sources;
 mod status;
 mod support;
 mod web;

@@ -18,11 +18,13 @@ use crate::{
     convoy::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
+        guards::DataLook,
         server::{Mounts, Server},
     },
-    daemon::{BuiltinDaemon, BuiltinOptions, S3Options},
+    daemon::{BuiltinDaemon, BuiltinOptions},
     error::{Error, ErrorKind, Result},
     files::real_path,
+    objectstore::ObjectStoreLook,
     progress::Progress,
     sync::lock,
 };
@@ -36,6 +38,8 @@ const OWNER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The daemon of a configuration, and the socket that this process serves for it.
 pub(crate) struct Connection {
     pub(crate) daemon: Arc<dyn Daemon>,
+    /// Looks at the data of backups, where the daemon does not.
+    pub(crate) data_look: Arc<dyn DataLook>,
     /// Why this daemon was chosen, for people.
     pub(crate) why: String,
     pub(super) choice: DaemonChoice,
@@ -88,10 +92,7 @@ pub(crate) fn builtin_options(
     BuiltinOptions {
         root,
         password: config.repository_password.as_ref().map(text),
-        s3: S3Options {
-            endpoint: config.s3_endpoint.clone(),
-            key: config.s3_key.as_ref().map(|(id, key)| (text(id), text(key))),
-        },
+        s3: config.s3(),
         host: config.host_name(),
         progress,
         clock: Arc::new(SystemClock),
@@ -153,7 +154,8 @@ pub(super) async fn connect_to(
         same = serves(&choice, &own).await.then_some(own);
     }
     log::info!("daemon: {} ({why})", daemon.description());
-    Ok(Connection { daemon, why, choice, same, sockets })
+    let data_look = Arc::new(ObjectStoreLook::new(config.s3()));
+    Ok(Connection { daemon, data_look, why, choice, same, sockets })
 }
 
 /// Whether a process serves the built-in daemon of this root on this socket, as

@@ -42,6 +42,7 @@ pub(crate) fn run_environment(
 ) -> RunEnvironment {
     RunEnvironment {
         daemon: connection.daemon.clone(),
+        data_look: connection.data_look.clone(),
         lock_folder: config.data_dir.join("locks"),
         lock_wait: config.lock_wait,
         clock: Arc::new(SystemClock),

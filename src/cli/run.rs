@@ -24,7 +24,7 @@ use crate::{
 
 /// How long the command waits for its messages to be sent. Messages that are not sent by then wait
 /// in the outbox.
-const DELIVERY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+pub(super) const DELIVERY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) fn command() -> Command {
     Command::new("run").about("Run a script by its name").arg_required_else_help(true).arg(

@@ -11,6 +11,7 @@ use super::{
     context::Context,
     crontab, notify,
     print::{print_json, print_line},
+    run::DELIVERY_TIMEOUT,
 };
 use crate::{
     app::{self, serve},
@@ -34,6 +35,11 @@ pub(super) fn command() -> Command {
                 "this volume is gone from the daemon, and that was meant; its backups are kept",
             ),
         )
+        .arg(
+            Arg::new("accept").long("accept").value_name("VOLUME").conflicts_with("forget").help(
+                "this volume lost nearly all of its data, and that was meant; its newest backups count as good",
+            ),
+        )
 }
 
 /// Shows the status. Returns 0 if all is well, 1 if something is wrong.
@@ -44,6 +50,9 @@ pub(super) async fn status(
 ) -> Result<u8> {
     if let Some(volume) = matches.get_one::<String>("forget") {
         return forget(context, volume, cancellation).await;
+    }
+    if let Some(volume) = matches.get_one::<String>("accept") {
+        return accept(context, volume).await;
     }
     let config = &context.config;
     let served = serve::is_served(config).await;
@@ -160,6 +169,29 @@ async fn forget(context: &Context, volume: &str, cancellation: &CancellationToke
             escape(volume)
         ));
     }
+    Ok(0)
+}
+
+/// Accepts that a volume lost data, so that its backups in doubt count as good.
+async fn accept(context: &Context, volume: &str) -> Result<u8> {
+    let store = Store::new(&context.config.data_dir);
+    let in_doubt = store.volumes_in_doubt()?;
+    if !in_doubt.iter().any(|name| name == volume) {
+        let otherwise = "\"convoy-backups status\" says which are";
+        return Err(Error::usage(format!("no backup of \"{volume}\" is in doubt"))
+            .with_hint(did_you_mean_or(volume, in_doubt.iter().map(String::as_str), otherwise)));
+    }
+    if context.flags.dry_run {
+        let text = "Dry run: the backups of \"{volume}\" that are in doubt would count as good.";
+        print_line(&text.replace("{volume}", &escape(volume)));
+        return Ok(0);
+    }
+    for (daemon, why) in store.accept_loss(volume)? {
+        context.notifier.on_accepted(&daemon, volume, &why);
+        print_line(&format!("Accepted: \"{}\": {}", escape(volume), escape(&why)));
+    }
+    print_line("Its backups that were in doubt count as good, and older ones may be pruned.");
+    context.notifier.deliver_within(DELIVERY_TIMEOUT).await;
     Ok(0)
 }
 

@@ -80,9 +80,9 @@ settings! {
     BKUP_S3_ENDPOINT: String = ENDPOINT, None,
         "the S3 service, where it is not Amazon's";
     BKUP_S3_ACCESS_KEY_ID: Secret = SECRET, None,
-        "the access key's id, for the built-in daemon; without it, AWS's own settings are used";
+        "the access key's id, to back up with the built-in daemon, and to look at Convoy's backups; without it, AWS's own settings are used";
     BKUP_S3_SECRET_ACCESS_KEY: Secret = SECRET, None,
-        "the secret key, for the built-in daemon";
+        "the secret key of that access key";
     BKUP_DELETE_OLD_SNAPSHOTS: bool = SWITCH, Some("true"),
         "delete a volume's older snapshots once a backup is proven good";
     BKUP_REPOSITORY_PASSWORD: Secret = SECRET, None,

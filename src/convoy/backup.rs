@@ -6,14 +6,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiTime, BackupUrl, Origin, Snapshot, Volume,
+    ApiTime, BackupUrl, Extent, Origin, Snapshot, Volume,
     extensions::{ORIGIN, ROOT_ID, VOLUME_ID},
+    extent::{BACKUP_SIZE, DOUBT},
     names,
 };
 use crate::error::{Error, ErrorKind, Result};
 
 /// The field that says why a backup can't be restored.
 const BROKEN: &str = "Broken";
+/// The field that says whether a backup's data was looked at, and not only its description.
+const VERIFIED: &str = "Verified";
 
 /// A backup as the daemon lists or inspects it: strings by name. The names depend on the driver.
 /// Convoy's backups have `BackupName`, `VolumeName`, `CreatedTime` and others; an inspected EBS backup
@@ -75,6 +78,18 @@ impl Backup {
         self.fields.get(BROKEN).map(String::as_str)
     }
 
+    /// Adds whether the backup's data was looked at. Convoy has no such field.
+    #[must_use]
+    pub(crate) fn with_verified(mut self, verified: bool) -> Self {
+        self.fields.insert(VERIFIED.into(), verified.to_string());
+        self
+    }
+
+    /// Whether the backup's data was looked at; `None` if that is not said.
+    pub(crate) fn is_verified(&self) -> Option<bool> {
+        self.fields.get(VERIFIED).map(|verified| verified == "true")
+    }
+
     /// Adds the fields that this backup lacks and the other has. Convoy lists an EBS backup without
     /// its state, and inspects it without its volume and snapshot.
     #[must_use]
@@ -106,6 +121,20 @@ impl Backup {
     /// The name of the backup's volume; empty if the daemon did not say (EBS).
     pub(crate) fn volume(&self) -> &str {
         self.field("VolumeName")
+    }
+
+    /// How much the volume had.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent::of(&self.fields, BACKUP_SIZE)
+    }
+
+    /// Why the backup's source is in doubt, if the guards found it so.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.fields.get(DOUBT).map(String::as_str)
+    }
+
+    pub(super) fn set_doubt(&mut self, why: &str) {
+        self.fields.insert(DOUBT.into(), why.to_owned());
     }
 
     /// When the backup was made, in whole seconds.
@@ -162,6 +191,13 @@ impl Backup {
         } else {
             Belonging::Unclear
         }
+    }
+
+    /// What tells the backup's volume apart from others of its name on one host, as far as the
+    /// daemon and the name of the snapshot tell it.
+    pub(crate) fn source(&self) -> String {
+        let VolumeKey([_, ebs_volume, id, _]) = self.volume_key();
+        [ebs_volume, id].concat()
     }
 
     /// Whether the backup was made from this snapshot, or from another one of the same volume.

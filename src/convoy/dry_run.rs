@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume, ebs, url::DestinationKind,
+    NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -348,6 +348,7 @@ impl Daemon for DryRun {
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let snapshot = self.snapshot(snapshot).await?;
+        let volume = self.volume(&Name::volume(&snapshot.volume_name)?).await?;
         let mut pretended = self.pretended();
         let name = format!("backup-dryrun{:04}", pretended.backups.len() + 1);
         let url = match destination.kind() {
@@ -367,7 +368,9 @@ impl Daemon for DryRun {
             ("SnapshotName", snapshot.name.clone()),
             ("VolumeName", snapshot.volume_name.clone()),
         ];
-        let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let id = volume.id().map(|id| (VOLUME_ID, id.to_owned()));
+        let fields = fields.into_iter().chain(id).chain(snapshot.extent().fields(BACKUP_SIZE));
+        let fields = fields.map(|(key, value)| (key.to_owned(), value)).collect();
         pretended.step(
             "create_backup",
             format!(

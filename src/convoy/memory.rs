@@ -1,6 +1,6 @@
 //! A daemon in memory, for tests of the code above the trait. It behaves like Convoy's vfs driver, or
-//! like its EBS driver ([`ebs`]). A test can make any call fail, or make it succeed and then time
-//! out.
+//! like its EBS driver ([`ebs`]), but inspecting a backup looks at its data, unless a test says
+//! otherwise. A test can make any call fail, or make it succeed and then time out.
 
 mod ebs;
 mod tests;
@@ -13,9 +13,9 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume,
-    guards::{KnownBackup, KnownBackups},
+    ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Extent,
+    Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
+    guards::{KnownBackup, KnownBackups, KnownSources},
 };
 use crate::{
     clock::Clock,
@@ -54,8 +54,12 @@ struct State {
     first_created: HashMap<String, String>,
     counter: u64,
     time: i64,
+    /// Whether inspecting a backup does not look at its data, as with Convoy.
+    inspects_descriptions_only: bool,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
+    /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
+    extents: BTreeMap<String, Extent>,
     /// What Convoy's EBS driver knows, if the volumes are on EBS.
     ebs: Option<ebs::Ebs>,
 }
@@ -164,6 +168,16 @@ impl MemoryDaemon {
     /// From now on, this is what lies at every destination.
     pub(crate) fn find_at_destinations(&self, stored: &Stored) {
         self.lock().stored = Arc::clone(stored);
+    }
+
+    /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
+    pub(crate) fn holds(&self, volume: &str, extent: Extent) {
+        self.lock().extents.insert(volume.into(), extent);
+    }
+
+    /// Inspecting a backup no longer looks at its data, as with Convoy.
+    pub(crate) fn inspect_descriptions_only(&self) {
+        self.lock().inspects_descriptions_only = true;
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -317,13 +331,17 @@ impl KnownBackups for MemoryDaemon {
             made_here: true,
             restored: false,
             former: living.is_some_and(|living| living.created_time != made_of.created_time),
-            verified: true,
+            verified: !state.inspects_descriptions_only,
             broken: None,
             doubt: None,
             files: None,
             bytes: None,
         });
         Ok(known.collect())
+    }
+
+    fn sources(&self, _daemon: &str) -> Result<KnownSources> {
+        Ok(KnownSources::default())
     }
 }
 
@@ -334,6 +352,10 @@ pub(crate) struct NothingKnown;
 impl KnownBackups for NothingKnown {
     fn of_volume(&self, _daemon: &str, _volume: &str) -> Result<Vec<KnownBackup>> {
         Ok(Vec::new())
+    }
+
+    fn sources(&self, _daemon: &str) -> Result<KnownSources> {
+        Ok(KnownSources::default())
     }
 }
 
@@ -348,7 +370,8 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        Ok(Capabilities::CONVOY)
+        let inspects_data = !self.lock().inspects_descriptions_only;
+        Ok(Capabilities { inspects_data, ..Capabilities::CONVOY })
     }
 
     async fn is_used(&self, _destination: &Destination) -> Result<Option<bool>> {
@@ -458,6 +481,11 @@ impl Daemon for MemoryDaemon {
             let created_time = state.now();
             let mut snapshot =
                 Snapshot { name: name.to_string(), created_time, ..Snapshot::default() };
+            if let Some(extent) = state.extents.get(volume.as_str()) {
+                let fields = extent.fields(SNAPSHOT_SIZE).into_iter();
+                let fields = fields.map(|(name, value)| (name.to_owned(), value));
+                snapshot.driver_info = Some(fields.collect());
+            }
             if let Some(ebs) = &mut state.ebs {
                 ebs.take(volume.as_str(), &mut snapshot);
             }
@@ -569,13 +597,12 @@ impl Daemon for MemoryDaemon {
                 ("CreatedTime", state.now().to_string()),
                 ("DriverName", driver),
                 ("SnapshotCreatedAt", snapshot.created_time.to_string()),
-                ("SnapshotName", snapshot.name),
+                ("SnapshotName", snapshot.name.clone()),
                 ("VolumeCreatedAt", volume_created),
-                ("VolumeName", snapshot.volume_name),
+                ("VolumeName", snapshot.volume_name.clone()),
             ];
-            let backup = Backup::new(
-                fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-            );
+            let fields = fields.into_iter().chain(snapshot.extent().fields(BACKUP_SIZE));
+            let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());
             state.stored().push((url.clone(), backup));
             let volume = state.volume(url.volume().unwrap_or_default())?.clone();
             state.made.push((url.clone(), volume));

@@ -13,11 +13,15 @@ mod daemon;
 pub(crate) mod dry_run;
 pub(crate) mod ebs;
 mod extensions;
+mod extent;
 pub(crate) mod guards;
 pub(crate) mod identity;
 mod inspected;
+mod loss;
 #[cfg(test)]
 pub(crate) mod memory;
+#[cfg(test)]
+pub(crate) mod memory_look;
 mod model;
 pub(crate) mod names;
 mod object_store;
@@ -29,7 +33,11 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{Capabilities, HINT, KIND, Origin, VOLUME_ID, route};
+pub(crate) use extent::{
+    ALL_FOLDERS, BACKUP_SIZE, DOUBT, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
+};
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
+pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::Name;
 pub use time::ApiTime;

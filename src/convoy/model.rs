@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ApiTime, BackupUrl, Name, VOLUME_ID, names};
+use super::{
+    ApiTime, BackupUrl, Extent, Name, VOLUME_ID,
+    extent::{DOUBT, SNAPSHOT_SIZE},
+    names,
+};
 
 /// A driver's description of a volume or a snapshot: names and strings that each driver chooses.
 pub(crate) type DriverInfo = BTreeMap<String, String>;
@@ -76,6 +80,11 @@ impl Volume {
         self.driver_info.as_ref()?.get(VOLUME_ID).map(String::as_str)
     }
 
+    /// As [`super::Backup::source`], of the volume itself.
+    pub(crate) fn source(&self) -> String {
+        self.id().or_else(|| self.mark()).unwrap_or_default().to_owned()
+    }
+
     /// The snapshots that were taken since this volume exists, newest first. A daemon keeps the
     /// snapshots of a volume that was only forgotten, and lists them under the next volume of the
     /// same name. A time that can't be parsed proves nothing, so such a snapshot counts as not this
@@ -135,6 +144,22 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// How much the volume had.
+    pub(crate) fn extent(&self) -> Extent {
+        self.driver_info
+            .as_ref()
+            .map_or_else(Extent::default, |info| Extent::of(info, SNAPSHOT_SIZE))
+    }
+
+    /// Why the snapshot's source is in doubt, if the guards found it so.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.other.get(DOUBT).and_then(Value::as_str)
+    }
+
+    pub(super) fn set_doubt(&mut self, why: &str) {
+        self.other.insert(DOUBT.into(), why.into());
+    }
+
     /// The sort key of snapshots. The time comes from the name if this program made it, because
     /// those times increase even if the clock was set back. Otherwise the daemon's time counts. The
     /// name comes last.

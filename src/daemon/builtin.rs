@@ -238,7 +238,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{clock::SystemClock, daemon::S3Options, progress};
+    use crate::{clock::SystemClock, progress, s3::S3Options};
 
     #[test]
     fn mounts_wait_neither_for_snapshots_nor_listings_for_mounts_but_a_deleted_volume_is_not_mounted()

@@ -11,7 +11,7 @@ use super::{
     state::{SnapshotState, VolumeState, volume_id},
 };
 use crate::{
-    convoy::{ApiTime, DriverInfo, Info, Snapshot, VOLUME_ID, Volume},
+    convoy::{ApiTime, DriverInfo, Info, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume},
     error::{Error, Result},
 };
 
@@ -99,13 +99,14 @@ impl ConvoyForm<'_> {
     /// A snapshot as an entry in its volume's list.
     fn listed_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState) -> Snapshot {
         let created = self.time(state.created);
-        let driver_info = fields([
+        let always = [
             ("Driver", self.driver.name().to_owned()),
             ("FilePath", self.root.snapshot_file(&state.id).display().to_string()),
             ("SnapshotCreatedAt", created.to_string()),
             ("SnapshotName", name.to_owned()),
             ("VolumeUUID", volume.name.clone()),
-        ]);
+        ];
+        let driver_info = fields(always.into_iter().chain(state.extent().fields(SNAPSHOT_SIZE)));
         Snapshot {
             name: name.to_owned(),
             created_time: created,

@@ -59,4 +59,3 @@ mod volumes;
 
 pub(crate) use builtin::BuiltinDaemon;
 pub(crate) use options::BuiltinOptions;
-pub(crate) use repository::S3Options;

@@ -2,8 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use super::repository::S3Options;
-use crate::{clock::Clock, progress::Progress};
+use crate::{clock::Clock, progress::Progress, s3::S3Options};
 
 /// The options of a [`super::BuiltinDaemon`].
 #[derive(Clone)]

@@ -13,4 +13,3 @@ pub(super) use access::{Access, tags};
 pub(super) use backend::Backend;
 pub(super) use open::{Indexed, OpenRepository, failure, guarded};
 pub(super) use storage::Bucket;
-pub(crate) use storage::S3Options;

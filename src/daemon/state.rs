@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    convoy::{Extent, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -57,6 +58,19 @@ pub(crate) struct SnapshotState {
     pub(crate) id: String,
     /// The size of the snapshot's files in bytes.
     pub(crate) bytes: u64,
+    /// The number of the snapshot's files; `None` of snapshots that an older version took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<u64>,
+    /// What was mounted in the volume's folder; `None` if that could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mounts: Option<Vec<SourceMount>>,
+}
+
+impl SnapshotState {
+    /// How much the volume had.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { files: self.files, bytes: Some(self.bytes), mounts: self.mounts.clone() }
+    }
 }
 
 /// The id of a volume, which tells it from others that had or have its name. It is the volume's

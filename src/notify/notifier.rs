@@ -155,6 +155,20 @@ impl Notifier {
         self.delivery.queue(&message, Reach::People);
     }
 
+    /// A person accepted what the backups of this volume of this daemon hold: problems of runs that
+    /// found it in doubt are over. `why`: what was in doubt.
+    pub(crate) fn on_accepted(&self, daemon: &str, volume: &str, why: &str) {
+        self.problems.resolve_by_acceptance(daemon, volume, |problems| {
+            if !problems.is_empty() {
+                let text = format!(
+                    "Someone said that this was meant, with \"convoy-backups status --accept {volume}\": {why}"
+                );
+                let subject = format!("{volume} is well again");
+                self.notify(Event::Solved, &subject, &text, Reach::People, None);
+            }
+        });
+    }
+
     /// `known`: the problem that the run continues or resolves. `key`: the problem that the message
     /// reports.
     fn notify_of_run(

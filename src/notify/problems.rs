@@ -156,6 +156,23 @@ impl Problems {
         });
     }
 
+    /// Resolves the problems of runs that backed up none but this volume of this daemon in vain: a
+    /// person accepted what they backed up. `notify` gets them.
+    pub(crate) fn resolve_by_acceptance(
+        &self,
+        daemon: &str,
+        volume: &str,
+        notify: impl FnOnce(Vec<(String, Problem)>),
+    ) {
+        // The daemon's key comes first, then a blank and the destination's.
+        let is_there = |problem: &Problem| {
+            let place = problem.daemon_and_destination.as_deref();
+            place.and_then(|place| place.strip_prefix(daemon)).is_some_and(|at| at.starts_with(' '))
+        };
+        let volumes = BTreeSet::from([volume.to_owned()]);
+        self.change(|state| notify(state.make_up_for(&volumes, is_there)));
+    }
+
     /// Forgets that a problem was reported, because the message reached no one.
     pub(crate) fn forget_reports(&self, key: &str) {
         self.change(|state| {
@@ -316,13 +333,23 @@ impl State {
         if backed_up.volumes.is_empty() {
             return Vec::new();
         }
+        self.make_up_for(&backed_up.volumes, |problem| {
+            problem.daemon_and_destination == backed_up.daemon_and_destination
+        })
+    }
+
+    /// Removes and returns the problems of runs that backed up none but these volumes in vain.
+    fn make_up_for(
+        &mut self,
+        volumes: &BTreeSet<String>,
+        is_there: impl Fn(&Problem) -> bool,
+    ) -> Vec<(String, Problem)> {
         let ends = |problem: &mut Problem| {
-            let is_there = problem.daemon_and_destination.is_none()
-                || problem.daemon_and_destination == backed_up.daemon_and_destination;
+            let is_there = problem.daemon_and_destination.is_none() || is_there(problem);
             if !is_there || problem.not_backed_up.is_empty() {
                 return false;
             }
-            problem.not_backed_up.retain(|volume| !backed_up.volumes.contains(volume));
+            problem.not_backed_up.retain(|volume| !volumes.contains(volume));
             problem.not_backed_up.is_empty()
         };
         let mut ended = Vec::new();

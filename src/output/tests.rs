@@ -87,6 +87,26 @@ vol1    2026-11-23 07:00 (2h ago)  s1            1.0 GiB  vfs:///backups?backup=
 }
 
 #[test]
+fn a_backup_whose_data_was_not_looked_at_says_so() {
+    let mut listed = [backup("vol1", "backup-2"), backup("vol1", "backup-1")];
+    listed[0]["Verified"] = "false".into();
+    listed[1]["Verified"] = "true".into();
+    let expected = "\
+VOLUME  CREATED                                  SNAPSHOT  VOLUME SIZE  URL
+vol1    2026-11-23 07:00 (2h ago), not verified  s1            1.0 GiB  vfs:///backups?backup=backup-2&volume=vol1
+vol1    2026-11-23 07:00 (2h ago)                s1            1.0 GiB  vfs:///backups?backup=backup-1&volume=vol1
+";
+    assert_eq!(shown(&json!(listed)), expected);
+    let made = json!([{"URL": "vfs:///b?backup=b1&volume=vol1", "Verified": false}, {"URL": "vfs:///b?backup=b2&volume=vol2"}]);
+    let expected = "\
+VOLUME  URL                             VERIFIED
+vol1    vfs:///b?backup=b1&volume=vol1  not verified
+vol2    vfs:///b?backup=b2&volume=vol2  -
+";
+    assert_eq!(shown(&made), expected);
+}
+
+#[test]
 fn the_url_of_a_backup_is_never_cut() {
     let url = "vfs:///backups?backup=backup-1&volume=vol1";
     for width in [1, 20, 80] {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{queue::RunQueue, recording::Recorder};
 use crate::{
     clock::Clock,
-    convoy::{Daemon, Destination},
+    convoy::{Daemon, Destination, guards::DataLook},
     script::{Listener, MessageSink, Settings},
 };
 
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct RunEnvironment {
     /// The daemon, unguarded: only the guards may use this field.
     pub(crate) daemon: Arc<dyn Daemon>,
+    /// Looks at the data of backups, where the daemon does not.
+    pub(crate) data_look: Arc<dyn DataLook>,
     pub(crate) lock_folder: PathBuf,
     /// How long a run waits for a lock.
     pub(crate) lock_wait: Duration,

@@ -132,8 +132,14 @@ pub(super) fn backed_up(
         BackupUrl::parse(url)
             .is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
     };
+    let is_in_doubt = |url: &str| {
+        let is_it = |observation: &Observation| matches!(observation, Observation::BackupInDoubt { url: there, .. } if there == url);
+        observed.iter().any(is_it)
+    };
     let made = observed.iter().filter_map(|observation| match observation {
-        Observation::BackupGood { volume, url, made: true, .. } if is_there(url) => {
+        Observation::BackupGood { volume, url, made: true, .. }
+            if is_there(url) && !is_in_doubt(url) =>
+        {
             Some(volume.clone())
         }
         _ => None,

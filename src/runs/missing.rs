@@ -50,6 +50,7 @@ mod tests {
             snapshot_time: None,
             good_backups: Vec::new(),
             bad_backups: Vec::new(),
+            doubt: None,
         }
     }
 

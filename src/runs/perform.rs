@@ -24,7 +24,7 @@ use crate::{
     locks::Locks,
     run_words::{RunStatus, Trigger},
     scope::{self, Scope},
-    script::{self, Effect, Host, Outcome, RunIdentity, Speaker},
+    script::{self, Effect, Failure, Host, Outcome, RunIdentity, Speaker},
     text::command_line,
 };
 
@@ -83,7 +83,8 @@ impl DueRun {
         };
         let guards = guards
             .deleting_only(self.request.script.deletable())
-            .expecting_known_backups(lock_folder);
+            .expecting_known_backups(lock_folder)
+            .looking_at_data(self.environment.data_look.clone());
         match &self.environment.recorder {
             Some(recorder) => guards.knowing(recorder.store().clone()),
             None => guards,
@@ -140,6 +141,10 @@ impl DueRun {
         {
             worked();
         }
+        let outcome = outcome.map(|mut outcome| {
+            outcome.failures.extend(in_doubt(guards));
+            outcome
+        });
         let plan = dry_run.map(DryRun::plan);
         let mut finished = FinishedRun::new(&self.record, outcome, plan, start.elapsed());
         if !self.record.dry_run {
@@ -221,4 +226,11 @@ impl DueRun {
         };
         end(recording, record, finished::output(finished, read_only), observed)
     }
+}
+
+/// The volumes whose data may not have been there when the run copied it, whatever the script made
+/// of that.
+fn in_doubt(guards: &Guards) -> Vec<Failure> {
+    let volumes = guards.volumes_in_doubt().into_iter();
+    volumes.map(|(volume, error)| Failure::new(&volume, error)).collect()
 }

@@ -313,6 +313,8 @@ pub(crate) struct VolumeRecord {
     pub(crate) good_backups: Vec<GoodBackup>,
     /// The backups that are known to be broken, or whose source is in doubt, the newest data first.
     pub(crate) bad_backups: Vec<BadBackup>,
+    /// Why the volume's newest snapshot or backup is in doubt, if it is.
+    pub(crate) doubt: Option<String>,
 }
 
 impl VolumeRecord {

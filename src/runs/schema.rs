@@ -166,6 +166,10 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// `former`: it is not known to be of the volume that has the name now. `runs.deleted`: what a run
 /// deleted, however it ended; lists of runs don't read it.
 ///
+/// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
+/// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
+/// the volume had then.
+///
 /// Before this step, a backup that a run had only inspected had its snapshot's time as `proven`.
 const BACKUPS: &str = "
 ALTER TABLE good_backups RENAME TO backups;
@@ -180,6 +184,17 @@ ALTER TABLE backups ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN former INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN deleted TEXT NOT NULL DEFAULT '[]';
 UPDATE backups SET made = snapshot_time IS NULL OR proven <> snapshot_time;
+CREATE TABLE sources (
+    daemon TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    source TEXT NOT NULL,
+    doubt TEXT,
+    taken INTEGER NOT NULL,
+    extent TEXT NOT NULL,
+    accepted INTEGER,
+    accepted_extent TEXT,
+    PRIMARY KEY (daemon, volume, source)
+) WITHOUT ROWID;
 ";
 
 /// The version of a store; 0 for a new file.

@@ -10,6 +10,7 @@ mod backups;
 mod cancelling;
 mod finding;
 mod learning;
+mod sources;
 mod times;
 mod totals;
 mod volumes;

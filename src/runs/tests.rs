@@ -17,6 +17,7 @@ use crate::{
     convoy::{
         Destination,
         memory::{Fault, MemoryDaemon},
+        memory_look::MemoryLook,
     },
     run_words::{RunStatus, Trigger},
     script::{self, Settings, testing},
@@ -38,6 +39,7 @@ fn bench(volumes: &[&str]) -> Bench {
         ..Settings::default()
     };
     let environment = RunEnvironment {
+        data_look: Arc::new(MemoryLook::default()),
         daemon: daemon.clone(),
         lock_folder: folder.path().join("locks"),
         lock_wait: Duration::ZERO,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::run_words::RunStatus;
+use crate::{error::Error, run_words::RunStatus};
 
 /// The outcome of a script's run.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +28,13 @@ pub(crate) struct Failure {
     /// What to do about the error, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(volume: &str, error: Error) -> Self {
+        let (code, message) = (error.kind.code().into(), error.to_string());
+        Self { volume: volume.to_owned(), code, message, hint: error.hint }
+    }
 }
 
 impl Outcome {

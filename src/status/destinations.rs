@@ -147,7 +147,6 @@ fn learn(
         observed.push(Observation::BackupBroken {
             volume: volume.clone(),
             url: url.clone(),
-            snapshot_time: backup.snapshot_time,
             why: why.clone(),
             by_reading: false,
         });

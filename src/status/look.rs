@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    convoy::Daemon,
+    convoy::{Daemon, guards::Guards},
     error::{Error, Result},
     runs::{Store, record::VolumeRecord},
     schedule::CrontabEntry,
@@ -81,7 +81,7 @@ pub(crate) async fn look(
                 if looked.daemon.is_empty() {
                     looked.daemon = daemon.description();
                 }
-                let guards = guards(&daemon, clock);
+                let guards = knowing(config, guards(&daemon, clock));
                 (guards.identity(), volumes(&guards, store, &coverage, now).await)
             }
             Err(error) => {
@@ -159,9 +159,14 @@ pub(crate) async fn look_at_destination(
     store: &Store,
     clock: &Arc<dyn Clock>,
 ) -> Vec<DestinationLook> {
-    let guards = guards(daemon, clock);
+    let guards = knowing(config, guards(daemon, clock));
     let mut records = records(store, &guards.identity()).unwrap_or_default();
     records.retain(|_, record| record.removed.is_none());
     let coverage = Coverage::of(Arc::new(config.clone()), &[]);
     look_at_destinations(&guards, store, &mut records, &coverage, clock.now()).await.destinations
+}
+
+/// Guards that know what earlier runs learned of backups.
+fn knowing(config: &Config, guards: Guards) -> Guards {
+    guards.knowing(Arc::new(Store::new(&config.data_dir)))
 }

@@ -148,8 +148,16 @@ impl VolumeLook<'_> {
                 "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
             ));
         }
+        let doubt = record.and_then(|record| record.doubt.as_deref());
+        problems.extend(doubt.map(|why| {
+            format!(
+                "its newest backup counts for nothing, as its data may not be all there: {why} (if that was meant: convoy-backups status --accept {name})"
+            )
+        }));
         let made = last_backup.as_ref().map(|backup| backup.made);
-        problems.extend(last_failure(self.store, name, made));
+        let failure = last_failure(self.store, name, made);
+        // The run that found it has failed for no other reason.
+        problems.extend(failure.filter(|failure| doubt.is_none_or(|why| !failure.contains(why))));
         VolumeStatus {
             name: name.to_owned(),
             daemon: None,
@@ -259,7 +267,8 @@ async fn newest_listed(
             record.bad_backups.iter().any(|bad| bad.backup.url == backup.field("BackupURL"))
         })
     };
-    let may_be_good = |backup: &&Backup| backup.is_complete() && !is_bad(backup);
+    let may_be_good =
+        |backup: &&Backup| backup.is_complete() && backup.doubt().is_none() && !is_bad(backup);
     for backup in backups.iter().filter(may_be_good).take(MOST_LISTED_INSPECTED) {
         let (Some(made), Ok(url)) = (backup.created(), backup.url()) else { continue };
         match guards.backup(&url).await {

@@ -93,6 +93,11 @@ impl S3 {
         self.state().objects.keys().cloned().collect()
     }
 
+    /// Writes an object.
+    pub fn put(&self, name: &str, content: Vec<u8>) {
+        self.state().objects.insert(name.to_owned(), (content, Timestamp::UNIX_EPOCH));
+    }
+
     /// Removes the objects of these names.
     pub fn remove(&self, which: impl Fn(&str) -> bool) {
         self.state().objects.retain(|name, _| !which(name));

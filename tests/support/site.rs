@@ -84,6 +84,28 @@ impl Site {
         self
     }
 
+    /// Where the site's folder `share` is mounted at this volume's folder. An owner starts again.
+    pub fn with_share_at(self, volume: &str) -> Self {
+        let (share, volume) = (self.path("share"), self.volume(volume));
+        self.mounting(share, volume).with_owner_anew()
+    }
+
+    /// Where the share is not mounted (any more). An owner starts again.
+    pub fn without_share(self) -> Self {
+        self.unmounted().with_owner_anew()
+    }
+
+    /// A process sees the mounts of its start.
+    fn with_owner_anew(mut self) -> Self {
+        match self.owner.take() {
+            None => self,
+            Some(mut owner) => {
+                owner.terminate();
+                self.owned()
+            }
+        }
+    }
+
     /// Without a daemon.
     pub fn bare() -> Self {
         let folder = tempfile::Builder::new().prefix("convoy-backups-test-").tempdir().unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
+    data_look::{Good, Seen},
     overlap::finish_even_if_cancelled,
     pending::{Operation, is_made_from},
     run::Guards,
@@ -28,18 +29,25 @@ impl Guards {
         destination: &Destination,
     ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
-        let volume = self.daemon.snapshot(snapshot).await?.volume_name;
+        let from = self.daemon.snapshot(snapshot).await?;
+        let volume = from.volume_name.clone();
         // Until the proof, the volume counts as not backed up.
         let key = (volume.clone(), destination.key());
         self.memory().unproven.insert(key.clone(), "it was not finished".into());
         let proven = self.make_and_prove(snapshot, &volume, destination).await;
+        let mut doubt = None;
+        if let Ok((url, backup)) = &proven {
+            self.memory().made.push((destination.clone(), url.clone()));
+            doubt = self.doubt_backup(backup, url, &from, destination).await;
+        }
+        let proven = proven.map(|(url, _)| url);
         let mut memory = self.memory();
         match &proven {
-            Ok(url) => {
-                memory.unproven.remove(&key);
-                memory.made.push((destination.clone(), url.clone()));
-                memory.good.push(url.clone());
-            }
+            Ok(_) => match doubt {
+                None => _ = memory.unproven.remove(&key),
+                // To delete on its word, a person must have accepted it (guard 10).
+                Some(why) => _ = memory.unproven.insert(key, why),
+            },
             Err(error) => {
                 memory.unproven.insert(key, error.to_string());
             }
@@ -53,7 +61,7 @@ impl Guards {
         snapshot: &Name,
         volume: &str,
         destination: &Destination,
-    ) -> Result<BackupUrl> {
+    ) -> Result<(BackupUrl, Backup)> {
         let locks = (
             self.lock_volume(volume, Sharing::Shared).await?,
             self.lock_destination(destination, Sharing::Shared).await?,
@@ -97,12 +105,15 @@ impl Guards {
         let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
-        let verified = self.capabilities().await?.inspects_data;
-        self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
+        let verified = self.verify(&url, volume).await?;
+        let mut memory = self.memory();
+        memory.good.push(Good { url: url.clone(), verified });
+        memory.observations.add_backup(volume, &url, &proven, (true, verified));
+        drop(memory);
         if self.locks.is_some() {
             self.remember(destination).await;
         }
-        Ok(url)
+        Ok((url, proven))
     }
 
     /// Guard 8: after a timeout, looks for the backup of this snapshot in the list. If there are
@@ -133,12 +144,7 @@ impl Guards {
         volume: &str,
         destination: &Destination,
     ) -> Result<Backup> {
-        let not_good = |why: String| {
-            Err(Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
-                .with_hint(
-                    "nothing older was deleted; look into the daemon's log and back up again",
-                ))
-        };
+        let not_good = |why: String| Err(not_good(url, &why));
         loop {
             let backup = match self.daemon.backup(url).await {
                 Ok(backup) => backup,
@@ -172,6 +178,31 @@ impl Guards {
         }
     }
 
+    /// Guard 1: the data of a backup that was just made is there, where it can be seen. Returns
+    /// whether it was seen.
+    async fn verify(&self, url: &BackupUrl, volume: &str) -> Result<bool> {
+        // A dry run made nothing that could be seen.
+        if self.locks.is_none() {
+            return Ok(true);
+        }
+        match self.seen(url, None).await? {
+            Seen::Whole => Ok(true),
+            Seen::NotSeen(why) => {
+                if !std::mem::replace(&mut self.memory().said_not_seen, true) {
+                    log::info!(
+                        "the backups at {} are not verified, only their descriptions were read: {why}",
+                        url.destination()
+                    );
+                }
+                Ok(false)
+            }
+            Seen::Broken(why) => {
+                self.observe_broken(volume, url, why.clone());
+                Err(not_good(url, &why))
+            }
+        }
+    }
+
     async fn listed(
         &self,
         url: &BackupUrl,
@@ -186,6 +217,11 @@ impl Guards {
             |backup: &Backup| !backup.is_at_ebs() || !backup.field("State").is_empty();
         backups.into_iter().find(|backup| this(backup) && says_enough(backup))
     }
+}
+
+fn not_good(url: &BackupUrl, why: &str) -> Error {
+    Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
+        .with_hint("nothing older was deleted; look into the daemon's log and back up again")
 }
 
 /// Whether the daemon said neither yes nor no.

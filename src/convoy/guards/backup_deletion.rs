@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     belonging::{Group, Whose},
+    good_backups::Protection,
     observations::Observation,
     overlap::finish_even_if_cancelled,
     pending::Operation,
@@ -16,6 +17,9 @@ use crate::{
     locks::{Lock, Sharing},
 };
 
+const MAKE_A_NEWER: &str =
+    "make a newer one first, or say that even the newest may go (remove --all)";
+const VERIFY_A_NEWER: &str = "let this program read the destination, or restore a newer backup for a trial: that verifies it (docs/convoy.md)";
 /// What a deletion may take although a guard would keep it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Even {
@@ -62,7 +66,7 @@ impl Guards {
         let at_ebs = this.filter(|backup| backup.is_at_ebs());
         memory.removed_at_ebs.extend(at_ebs.map(|backup| backup.field("SnapshotName").to_owned()));
         memory.made.retain(|(_, made)| !made.same_backup(url));
-        memory.good.retain(|good| !good.same_backup(url));
+        memory.good.retain(|good| !good.url.same_backup(url));
         drop(memory);
         self.observe(Observation::BackupDeleted { volume, url: url.to_string() });
         Ok(())
@@ -78,21 +82,27 @@ impl Guards {
         what: &str,
     ) -> Result<()> {
         let siblings = &group.backups;
-        let Some(newest_good) = self.newest_good(siblings, group.whose).await? else {
+        let protected = self.protected(siblings, group.whose).await?;
+        let Some(newest_good) = protected.first() else {
             let why = format!("no good backup of the volume was found at {destination}");
             self.stop(why.clone());
             return Err(Error::guard(format!("{what} is not deleted: {why}")));
         };
-        if is_older(url, &newest_good, siblings) {
-            return Ok(());
-        }
-        let why = if newest_good.same_backup(url) {
-            "it is the volume's newest good backup"
-        } else {
-            "it is newer than the newest one that can be inspected"
+        let is_protected = protected.iter().find(|stays| stays.url.same_backup(url));
+        let (why, hint) = match is_protected.map(|stays| stays.why) {
+            Some(Protection::NewestGood) => ("it is the volume's newest good backup", MAKE_A_NEWER),
+            Some(Protection::NewestVerified) => (
+                "it is the volume's newest verified backup: the data of newer ones could not be looked at",
+                VERIFY_A_NEWER,
+            ),
+            Some(Protection::SecondNewest) => (
+                "it is one of the volume's newest two backups, and the data of none could be looked at",
+                VERIFY_A_NEWER,
+            ),
+            None if is_older(url, &newest_good.url, siblings) => return Ok(()),
+            None => ("it is newer than the newest one that can be inspected", MAKE_A_NEWER),
         };
-        Err(Error::guard(format!("{what} is not deleted: {why}"))
-            .with_hint("make a newer one first, or say that even the newest may go (remove --all)"))
+        Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(hint))
     }
 
     /// Guard 2: of this host's backups, the newest good one that it made or restored stays as well,
@@ -108,15 +118,25 @@ impl Guards {
                 .with_hint("back the volume up once more, or restore its newest backup once"))
         };
         let siblings = &group.backups;
-        match self.newest_good(&self.trusted(siblings)?, group.whose).await? {
-            None => refuse("no run of this host is known to have made a good backup".into()),
-            Some(newest) if is_older(url, &newest, siblings) => Ok(()),
-            Some(newest) if newest.same_backup(url) => refuse(
-                "it is the newest good one that a run of this host is known to have made".into(),
-            ),
-            Some(newest) => refuse(format!(
-                "it is newer than \"{newest}\", the newest good one that a run of this host is known to have made"
-            )),
+        let protected = self.protected(&self.trusted(siblings)?, group.whose).await?;
+        let Some(newest) = protected.first() else {
+            return refuse("no run of this host is known to have made a good backup".into());
+        };
+        let is_protected = protected.iter().any(|stays| stays.url.same_backup(url));
+        if newest.url.same_backup(url) {
+            refuse("it is the newest good one that a run of this host is known to have made".into())
+        } else if is_protected {
+            refuse(
+                "the data of the newer ones that runs of this host made could not be looked at"
+                    .into(),
+            )
+        } else if is_older(url, &newest.url, siblings) {
+            Ok(())
+        } else {
+            refuse(format!(
+                "it is newer than \"{}\", the newest good one that a run of this host is known to have made",
+                newest.url
+            ))
         }
     }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::doubts::KnownSources;
 use crate::{convoy::BackupUrl, error::Result};
 
 /// A backup that an earlier run made, inspected or restored.
@@ -62,6 +63,12 @@ pub(crate) trait KnownBackups: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// If the memory can't be read. A memory that was never written is empty.
     fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>>;
+
+    /// What is known of the sources of this daemon's backups.
+    ///
+    /// # Errors
+    /// If the memory can't be read. A memory that was never written is empty.
+    fn sources(&self, daemon: &str) -> Result<KnownSources>;
 }
 
 /// What is known of this backup.

@@ -17,6 +17,9 @@
 //! 8. After a write timed out, the guards look at what happened. They do not repeat the write.
 //! 9. A dry run writes nothing. The daemon below is then a [`super::dry_run::DryRun`], and no lock
 //!    is taken.
+//! 10. A source that is not there is not empty. A backup of a volume that lost nearly all of its
+//!     data at once, or whose share is not mounted any more, is no good backup until a person
+//!     accepts it.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
@@ -27,8 +30,11 @@ mod backup_creation;
 mod backup_deletion;
 mod backups;
 mod belonging;
+mod data_look;
 mod destinations;
+mod doubts;
 mod ebs;
+mod good_backups;
 mod known;
 mod observations;
 mod overlap;
@@ -37,6 +43,7 @@ mod run;
 mod s3;
 mod snapshot_names;
 mod snapshots;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -45,6 +52,9 @@ mod volumes;
 
 pub(crate) use backup_deletion::Even;
 pub(crate) use belonging::Prunable;
+pub(crate) use data_look::{DataLook, Depth, Seen};
+pub(crate) use doubts::{AcceptedLoss, KnownSources};
+pub(crate) use good_backups::{Protected, Protection};
 pub(crate) use known::{Broken, KnownBackup, KnownBackups};
 pub(crate) use observations::Observation;
 pub(crate) use run::{Deletable, Guards};

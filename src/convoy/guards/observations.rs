@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume, names};
+use crate::convoy::{ApiTime, Backup, BackupUrl, Extent, Snapshot, Volume, names};
 
 /// One thing that the guards observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +43,18 @@ pub(crate) enum Observation {
         verified: bool,
     },
     /// A backup can't be restored. `by_reading`: inspecting it does not show that.
-    BackupBroken {
+    BackupBroken { volume: String, url: String, why: String, by_reading: bool },
+    /// A backup's source may have been missing when it was made (guard 10).
+    BackupInDoubt { volume: String, url: String, why: String },
+    /// The newest copy of a volume is in doubt (guard 10).
+    SourceInDoubt {
         volume: String,
-        url: String,
-        /// When the backup's snapshot was taken, if that is known.
-        snapshot_time: Option<Timestamp>,
+        /// See [`Backup::source`].
+        source: String,
+        /// When the copy was taken.
+        taken: Timestamp,
+        extent: Extent,
         why: String,
-        by_reading: bool,
     },
     /// The whole backup was read and restored.
     BackupRestored {
@@ -78,6 +83,8 @@ impl Observation {
             Self::VolumeSeen { .. }
             | Self::BackupGood { made: false, .. }
             | Self::BackupBroken { .. }
+            | Self::BackupInDoubt { .. }
+            | Self::SourceInDoubt { .. }
             | Self::BackupRestored { .. } => None,
         }
     }

@@ -8,6 +8,8 @@ use std::{
 };
 
 use super::{
+    data_look::{DataLook, Good},
+    doubts::KnownSources,
     known::KnownBackups,
     observations::{Observation, Observations},
 };
@@ -39,6 +41,8 @@ pub(crate) struct Guards {
     pub(super) marks: Option<PathBuf>,
     /// What earlier runs learned of backups; `None` in a process without a store.
     pub(super) known: Option<Arc<dyn KnownBackups>>,
+    /// Looks at the data of backups, where the daemon does not.
+    pub(super) data: Option<Arc<dyn DataLook>>,
     /// Whether the script declared that it only reads.
     pub(super) read_only: bool,
     /// What the script may delete by its declaration.
@@ -69,11 +73,17 @@ pub(super) struct Memory {
     /// the place of the one at a socket.
     pub(super) capabilities: Option<Capabilities>,
     /// Backups that this run inspected and found good.
-    pub(super) good: Vec<BackupUrl>,
+    pub(super) good: Vec<Good>,
+    /// Whether the run said that the data of its backups can't be seen.
+    pub(super) said_not_seen: bool,
     /// Whether the last list of volumes was empty.
     pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
     pub(super) observations: Observations,
+    /// By volume: the source of a copy that this run made is in doubt.
+    pub(super) doubted: BTreeMap<String, Error>,
+    /// `None`: the memory of earlier runs was not asked yet.
+    pub(super) sources: Option<KnownSources>,
     /// Backups that were seen to be a volume's own. The run may have deleted the snapshot that
     /// proved it.
     pub(super) own: Vec<BackupUrl>,
@@ -92,6 +102,7 @@ impl Guards {
             locks,
             marks,
             known: None,
+            data: None,
             read_only: false,
             deletable: Deletable::Everything,
             clock,
@@ -114,6 +125,11 @@ impl Guards {
     /// Also knows what earlier runs learned of backups.
     pub(crate) fn knowing(self, known: Arc<dyn KnownBackups>) -> Self {
         Self { known: Some(known), ..self }
+    }
+
+    /// Also looks at the data of backups, if the daemon looks at their descriptions only.
+    pub(crate) fn looking_at_data(self, data: Arc<dyn DataLook>) -> Self {
+        Self { data: Some(data), ..self }
     }
 
     /// Refuses deletions that the script's declaration does not name.

@@ -39,6 +39,7 @@ impl Guards {
             snapshot => snapshot,
         }?;
         self.memory().observations.add_snapshot(volume.as_str(), &snapshot, self.clock.now());
+        self.doubt_snapshot(volume, &snapshot).await?;
         Ok(snapshot)
     }
 
@@ -62,6 +63,7 @@ impl Guards {
         let _volume = self.lock_volume(&volume, Sharing::Exclusive).await?;
         self.may_delete(&format!("the snapshot \"{name}\""), Some(&volume))?;
         self.is_no_backup(&snapshot, name).await?;
+        self.not_the_last_with_data(&snapshot).await?;
         match self.daemon.delete_snapshot(name).await {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 match self.daemon.snapshot(name).await {

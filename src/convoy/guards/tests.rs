@@ -2,12 +2,14 @@
 
 mod absence;
 mod belonging;
+mod data;
 mod ebs;
 mod every_guard;
 mod names_and_timeouts;
 mod newest_good;
 mod overlap;
 mod s3;
+mod sources;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 

@@ -15,8 +15,11 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::volumes`]. After an error, the run deletes nothing more.
     pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
-        let volumes = match self.daemon.volumes().await {
-            Ok(volumes) => volumes,
+        let volumes: BTreeMap<String, Volume> = match self.daemon.volumes().await {
+            Ok(volumes) => volumes
+                .into_iter()
+                .map(|(name, volume)| (name, self.with_doubted_snapshots(volume)))
+                .collect(),
             Err(error) => return Err(self.stop_on(error, "the list of volumes failed")),
         };
         if volumes.is_empty() {
@@ -63,7 +66,9 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::volume`].
     pub(crate) async fn volume(&self, name: &Name) -> Result<Volume> {
-        self.daemon.volume(name).await.map_err(|error| explain_missing_volume(error, name))
+        let volume = self.daemon.volume(name).await;
+        let volume = volume.map_err(|error| explain_missing_volume(error, name))?;
+        Ok(self.with_doubted_snapshots(volume))
     }
 
     /// Mounts a volume.
@@ -112,7 +117,7 @@ impl Guards {
         let _destination = self.lock_destination(&url.destination(), Sharing::Shared).await?;
         let backup = self.backup(url).await.map_err(|error| {
             if error.kind != ErrorKind::NotFound {
-                self.observe_if_broken(url, None, &error, false);
+                self.observe_if_broken(url.volume().unwrap_or_default(), url, &error, false);
                 return error.context(format_args!("cannot restore \"{url}\""));
             }
             log::debug!("the daemon's words: {error}");
@@ -133,7 +138,7 @@ impl Guards {
         let new = like_the_backup(new, &backup);
         match self.daemon.create_volume(&new).await {
             Err(error) if may_have_left_a_volume(&error) => {
-                self.observe_if_broken(url, Some(&backup), &error, true);
+                self.observe_if_broken(backup.volume(), url, &error, true);
                 Err(self.clean_up(&new.name, error).await)
             }
             created => {

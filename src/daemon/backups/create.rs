@@ -7,7 +7,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
-    convoy::Name,
+    convoy::{Extent, Name},
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -51,7 +51,7 @@ impl DestinationRepository {
             snapshot: Name::snapshot(snapshot)?,
             snapshot_created: state.created,
             created: now,
-            bytes: None,
+            extent: Extent { mounts: state.mounts.clone(), ..Extent::default() },
         };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 

@@ -17,10 +17,11 @@ use crate::{
         url::DestinationKind,
     },
     daemon::{
-        repository::{Access, Bucket, S3Options},
+        repository::{Access, Bucket},
         root::Root,
     },
     error::Result,
+    s3::S3Options,
     sync::lock,
 };
 

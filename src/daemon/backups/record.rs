@@ -8,7 +8,7 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        Backup, BackupUrl, Destination, Name, VOLUME_ID,
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Name, VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
     daemon::{
@@ -19,6 +19,9 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
 };
+
+/// The tag with what was mounted in the volume's folder, as [`mounts_text`] writes it.
+const MOUNTS: &str = "mounts";
 
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +35,15 @@ pub(in crate::daemon) struct Record {
     pub(in crate::daemon) snapshot: Name,
     pub(in crate::daemon) snapshot_created: Timestamp,
     pub(in crate::daemon) created: Timestamp,
-    /// The bytes in the backup's files. No tag has them: the repository counts them.
-    pub(in crate::daemon) bytes: Option<u64>,
+    /// How much the volume had. No tag has the number of files and their bytes: the repository
+    /// counts them.
+    pub(in crate::daemon) extent: Extent,
 }
 
 impl Record {
     pub(super) fn tags(&self) -> StringList {
-        tags(&[
+        let mounts = self.extent.mounts.as_deref().map(mounts_text);
+        let always = [
             ("backup", self.backup.as_str()),
             ("volume", self.volume.as_str()),
             ("volume-created", &self.volume_created.to_string()),
@@ -46,7 +51,9 @@ impl Record {
             ("snapshot", self.snapshot.as_str()),
             ("snapshot-created", &self.snapshot_created.to_string()),
             ("created", &self.created.to_string()),
-        ])
+        ];
+        let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
+        tags(&always.into_iter().chain(mounts).collect::<Vec<_>>())
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -80,7 +87,11 @@ impl Record {
             snapshot: Name::snapshot(snapshot)?,
             snapshot_created: time("snapshot-created").unwrap_or_else(|| file.time.timestamp()),
             created: time("created").unwrap_or_else(|| file.time.timestamp()),
-            bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+            extent: Extent {
+                files: file.summary.as_ref().map(|summary| summary.total_files_processed),
+                bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+                mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
+            },
         }))
     }
 
@@ -99,8 +110,7 @@ impl Record {
             ("VolumeName", self.volume.to_string()),
             ("VolumeSize", self.volume_size.to_string()),
         ];
-        let size = self.bytes.map(|bytes| ("BackupSize", bytes.to_string()));
-        Backup::new(fields(always.into_iter().chain(size)))
+        Backup::new(fields(always.into_iter().chain(self.extent.fields(BACKUP_SIZE))))
     }
 }
 

@@ -14,7 +14,6 @@ use rustic_core::{FileType, Id};
 
 use crate::error::Result;
 pub(crate) use bucket::Bucket;
-pub(crate) use bucket::S3Options;
 pub(crate) use folder::Folder;
 
 /// The files of one repository. A file becomes visible as a whole or not at all.

@@ -9,7 +9,7 @@ use std::{
 use jiff::Zoned;
 use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile};
 
-use super::LocalRepository;
+use super::{LocalRepository, mounts};
 use crate::{
     daemon::{
         repository::{Backend, OpenRepository, guarded, tags},
@@ -39,14 +39,15 @@ impl LocalRepository {
         let _reading = self.reading();
         let backend = repository.backend();
         let failures = Arc::new(ReadFailures::default());
+        let mounts = mounts::of_folder(folder);
         let source = VolumeSource::new(folder, volume, failures.clone(), backend.clone());
         let file = self.new_file(volume, snapshot, time);
         let archived = self.archive(&repository, &source, volume, parent, file);
         let checked = archived.and_then(|file| check(file, volume, &failures, backend));
-        let published = checked.and_then(|bytes| Ok((bytes, backend.publish()?)));
+        let published = checked.and_then(|counted| Ok((counted, backend.publish()?)));
         backend.discard();
         // Why a file could not be read helps more than the error that followed from it.
-        let (bytes, id) = published.map_err(|error| {
+        let ((files, bytes), id) = published.map_err(|error| {
             failures.stopped().or_else(|| failures.error(volume)).unwrap_or(error)
         })?;
         if failures.vanished() > 0 {
@@ -55,7 +56,13 @@ impl LocalRepository {
                 counted(failures.vanished() as usize, "file vanished", "files vanished")
             );
         }
-        Ok(SnapshotState { created: time.timestamp(), id: id.to_hex().as_str().to_owned(), bytes })
+        Ok(SnapshotState {
+            created: time.timestamp(),
+            id: id.to_hex().as_str().to_owned(),
+            bytes,
+            files: Some(files),
+            mounts,
+        })
     }
 
     /// The snapshot's file as it is before the folder is read.
@@ -108,13 +115,13 @@ fn options(parent: Option<&SnapshotState>) -> BackupOptions {
     options
 }
 
-/// The bytes in the snapshot's files. An error if something could not be read or kept.
+/// The number of the snapshot's files, and the bytes in them. An error if something could not be read or kept.
 fn check(
     file: SnapshotFile,
     volume: &str,
     failures: &ReadFailures,
     backend: &Backend,
-) -> Result<u64> {
+) -> Result<(u64, u64)> {
     let failure =
         failures.stopped().or_else(|| failures.error(volume)).or_else(|| backend.take_failure());
     if let Some(error) = failure {
@@ -122,5 +129,5 @@ fn check(
     }
     let summary = file.summary.unwrap_or_default();
     failures.check(summary.total_files_processed, summary.total_dirs_processed)?;
-    Ok(summary.total_bytes_processed)
+    Ok((summary.total_files_processed, summary.total_bytes_processed))
 }

@@ -115,13 +115,13 @@ async fn answers_have_the_recorded_fields() {
     assert_eq!(keys(&snapshot), "Name VolumeName VolumeCreatedAt CreatedTime DriverInfo");
     assert_eq!(
         keys(&snapshot["DriverInfo"]),
-        "Driver FilePath SnapshotCreatedAt SnapshotName VolumeUUID"
+        "Driver FileCount FilePath SnapshotCreatedAt SnapshotName SnapshotSize SourceMounts VolumeUUID"
     );
     assert!(Path::new(snapshot["DriverInfo"]["FilePath"].as_str().unwrap()).is_file());
     let backup = scene.daemon().backup(&url).await.unwrap();
     assert_eq!(
         backup.fields().keys().cloned().collect::<Vec<_>>().join(" "),
-        "BackupName BackupSize BackupURL CreatedTime DriverName SnapshotCreatedAt SnapshotName VolumeCreatedAt VolumeID VolumeName VolumeSize"
+        "BackupName BackupSize BackupURL CreatedTime DriverName FileCount SnapshotCreatedAt SnapshotName SourceMounts VolumeCreatedAt VolumeID VolumeName VolumeSize"
     );
     assert_eq!(backup.url().unwrap(), url);
     assert_eq!(

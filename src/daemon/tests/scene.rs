@@ -16,11 +16,12 @@ use crate::{
     clock::SystemClock,
     convoy::{BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
     daemon::{
-        BuiltinDaemon, BuiltinOptions, S3Options,
+        BuiltinDaemon, BuiltinOptions,
         repository::{Backend, OpenRepository},
     },
     error::{Error, Result},
     progress,
+    s3::S3Options,
 };
 
 pub(super) fn options(root: &Path) -> BuiltinOptions {

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::{Store, learning::Learning, micros, number, time};
+use super::{Store, learning::Learning, micros, number, sources, time};
 use crate::{
-    convoy::guards::{Broken, KnownBackup, KnownBackups},
+    convoy::guards::{Broken, KnownBackup, KnownBackups, KnownSources},
     error::{ErrorKind, Result},
     runs::record::{BadBackup, BadReason, GoodBackup},
 };
@@ -17,6 +17,13 @@ impl KnownBackups for Store {
     fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
         match self.read(|connection| known(connection, daemon, volume)) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    fn sources(&self, daemon: &str) -> Result<KnownSources> {
+        match self.read(|connection| sources::known(connection, daemon)) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(KnownSources::default()),
             read => read,
         }
     }
@@ -147,21 +154,19 @@ impl Learning<'_> {
     /// Remembers that a backup can't be restored. `by_reading`: inspecting it does not show that.
     pub(super) fn broken_backup(
         &self,
-        (volume, url): (&str, &str),
-        snapshot_time: Option<Timestamp>,
+        volume: &str,
+        url: &str,
         why: &str,
         by_reading: bool,
     ) -> rusqlite::Result<()> {
         // A backup that was not known before may be another host's, and does not count as one of the
         // volume that has the name now.
-        let sql = "INSERT INTO backups (daemon, volume, url, snapshot_time, proven, run, broken, broken_since, broken_by_reading, former)
-            VALUES (?1, ?2, ?3, ?4, coalesce(?4, ?5), ?6, ?7, ?5, ?8, 1)
+        let sql = "INSERT INTO backups (daemon, volume, url, proven, run, broken, broken_since, broken_by_reading, former)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?7, 1)
             ON CONFLICT (daemon, volume, url) DO UPDATE SET
                 broken = excluded.broken, broken_since = coalesce(broken_since, excluded.broken_since),
                 broken_by_reading = max(broken_by_reading, excluded.broken_by_reading)";
-        let taken = snapshot_time.map(micros);
-        let values = params![self.daemon, volume, url, taken, self.now, self.run, why, by_reading];
-        self.execute(sql, values)?;
+        self.execute(sql, params![self.daemon, volume, url, self.now, self.run, why, by_reading])?;
         self.forget_oldest(volume)
     }
 

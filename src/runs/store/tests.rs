@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    convoy::guards::{KnownBackups as _, Observation},
+    convoy::{
+        Extent,
+        guards::{KnownBackups as _, Observation},
+    },
     run_words::{RunStatus, Trigger},
     runs::{
         alive::Alive,
@@ -216,7 +219,8 @@ fn before_backups(store: &Store) {
         "former",
     ];
     let dropped = columns.map(|column| format!("ALTER TABLE backups DROP COLUMN {column};"));
-    let older = "ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups; PRAGMA user_version = 4";
+    let older = "ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
+        DROP TABLE sources; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 
@@ -522,7 +526,6 @@ fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_resto
         (known, good)
     };
     let broken = |by_reading| Observation::BackupBroken {
-        snapshot_time: None,
         volume: "vol1".into(),
         url: url.into(),
         why: "a pack is missing".into(),
@@ -549,6 +552,55 @@ fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_resto
     let (known, good_ones) = seen("2026-11-26T12:00:00Z", &[restored]);
     assert_eq!((good_ones, known.broken), (1, None));
     assert!(known.made_here, "who made it is not forgotten");
+}
+
+#[test]
+fn a_source_in_doubt_is_so_until_a_newer_copy_is_good_or_a_person_accepts_it() {
+    let (_folder, store) = store();
+    let url = |number: u8| format!("vfs:///b?{number}");
+    let learn = |number: u8, doubt: Option<&str>| {
+        let mut observed = vec![good(&url(number), NOON, true)];
+        observed.extend(doubt.map(|why| Observation::BackupInDoubt {
+            volume: "vol1".into(),
+            url: url(number),
+            why: why.into(),
+        }));
+        observed.extend(doubt.map(|why| Observation::SourceInDoubt {
+            volume: "vol1".into(),
+            source: "id".into(),
+            taken: at(NOON),
+            extent: Extent { files: Some(0), bytes: Some(0), mounts: None },
+            why: why.into(),
+        }));
+        store.put_end(&record("run-1", RunStatus::Done), NOON, &observed);
+    };
+    let seen = Observation::VolumeSeen { volume: "vol1".into(), snapshot: None };
+    store.put_end(&record("run-0", RunStatus::Done), NOON, &[seen]);
+    let known = || store.volumes().unwrap().remove(0);
+    learn(1, None);
+    learn(2, Some("it is empty"));
+    assert_eq!((known().good_backups.len(), known().doubt.as_deref()), (1, Some("it is empty")));
+    assert_eq!(store.sources("daemon").unwrap().doubts, [(url(2), "it is empty".to_owned())]);
+    assert_eq!(store.volumes_in_doubt().unwrap(), ["vol1"]);
+    learn(3, None);
+    assert_eq!((known().good_backups.len(), known().doubt), (2, None));
+    assert_eq!(store.accept_loss("vol1").unwrap(), []);
+
+    learn(4, Some("it is empty again"));
+    let accepted = store.accept_loss("vol1").unwrap();
+    assert_eq!(accepted, [("daemon".to_owned(), "it is empty again".to_owned())]);
+    assert_eq!((known().good_backups.len(), known().doubt), (4, None));
+    let sources = store.sources("daemon").unwrap();
+    assert_eq!((sources.accepted[0].until, sources.accepted[0].extent.files), (at(NOON), Some(0)));
+    assert!(sources.doubts.is_empty());
+    // What was accepted is known longer than the doubt, and than the backups.
+    learn(5, None);
+    store.put_end(
+        &record("run-2", RunStatus::Done),
+        NOON,
+        &[Observation::VolumeMade { volume: "vol1".into() }],
+    );
+    assert_eq!(store.sources("daemon").unwrap().accepted.len(), 1);
 }
 
 #[test]

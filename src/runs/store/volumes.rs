@@ -8,7 +8,7 @@ use super::{
     Store,
     backups::{Inspected, bad_backups, good_backups},
     learning::Learning,
-    micros, time,
+    micros, sources, time,
 };
 use crate::{
     convoy::guards::Observation,
@@ -73,6 +73,7 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
         volumes.push(VolumeRecord {
             good_backups: good_backups(connection, &daemon, &name)?,
             bad_backups: bad_backups(connection, &daemon, &name)?,
+            doubt: sources::doubt(connection, &daemon, &name)?,
             daemon,
             name,
             first_seen: time(row.get(2)?)?,
@@ -108,6 +109,7 @@ impl Learning<'_> {
             }
             Observation::SnapshotMade { volume, snapshot, time } => {
                 self.see(volume)?;
+                self.source_is_good(volume)?;
                 let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, snapshot, micros(*time)]).map(drop)
             }
@@ -124,17 +126,26 @@ impl Learning<'_> {
                 files,
                 made,
                 verified,
-            } => self.good_backup(&Inspected {
-                volume,
-                url,
-                snapshot_time: *snapshot_time,
-                bytes: *bytes,
-                files: *files,
-                made: *made,
-                verified: *verified,
-            }),
-            Observation::BackupBroken { volume, url, snapshot_time, why, by_reading } => {
-                self.broken_backup((volume, url), *snapshot_time, why, *by_reading)
+            } => {
+                if *made {
+                    self.source_is_good(volume)?;
+                }
+                self.good_backup(&Inspected {
+                    volume,
+                    url,
+                    snapshot_time: *snapshot_time,
+                    bytes: *bytes,
+                    files: *files,
+                    made: *made,
+                    verified: *verified,
+                })
+            }
+            Observation::BackupInDoubt { url, why, .. } => self.backup_in_doubt(url, why),
+            Observation::SourceInDoubt { volume, source, taken, extent, why } => {
+                self.source_in_doubt((volume, source), *taken, extent, why)
+            }
+            Observation::BackupBroken { volume, url, why, by_reading } => {
+                self.broken_backup(volume, url, why, *by_reading)
             }
             Observation::BackupRestored { volume, url } => self.restored_backup(volume, url),
             Observation::BackupDeleted { url, .. } => self.deleted_backup(url),
@@ -178,6 +189,7 @@ impl Learning<'_> {
     fn forget(&self, volume: &str) -> rusqlite::Result<()> {
         let of_volume = [self.daemon, volume];
         self.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", of_volume)?;
+        self.source_is_good(volume)?;
         self.forget_backups(volume)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use jiff::tz::TimeZone;
 use rhai::plugin::*;
 use rhai::{Array, EvalAltResult, FnPtr, Map};
 
@@ -11,8 +12,9 @@ use super::{
     run, time,
 };
 use crate::{
+    convoy::DOUBT,
     error::{Error, ErrorKind, Result},
-    retention::{self, Item, Policy, RULES},
+    retention::{self, Decision, Item, Policy, RULES},
     script::{
         running::RunningScript,
         thrown::{of_thrown, raise},
@@ -29,7 +31,9 @@ pub(crate) mod functions {
     /// `keep_monthly`, `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); a rule
     /// that is `()` does not count. The result, newest first, has for each item `id`, `keep`,
     /// `reasons` and the `item` itself. Of items with equal times, the first in the list is the
-    /// newest. An item whose time is unknown or in the future is kept, and no rule counts it. Fails
+    /// newest. An item whose time is unknown or in the future is kept, and no rule counts it. An
+    /// item with `Doubt` is kept while none without it is newer, and else the rules count such
+    /// items apart. Fails
     /// with `usage` where the policy keeps nothing, and with `script` where an item has no `id` or
     /// `time`, or two have the same `id`.
     ///
@@ -181,7 +185,7 @@ fn decisions(run: &RunningScript, items: &[Dynamic], policy: &Map) -> Result<Arr
     let policy = read_policy(policy)?;
     let now = run.host.clock.now();
     let mut originals = HashMap::new();
-    let mut planned = Vec::new();
+    let (mut planned, mut doubted) = (Vec::new(), Vec::new());
     let mut kept_untimely = Vec::new();
     for (index, original) in items.iter().enumerate() {
         let (id, time) = read_item(original)?;
@@ -198,7 +202,10 @@ fn decisions(run: &RunningScript, items: &[Dynamic], policy: &Map) -> Result<Arr
                 kept_untimely.push((id, "dated in the future: some clock was wrong"));
             }
             // The daemon lists the newest item first, even among equal times.
-            Some(time) => planned.push(Item { id, time, rank: items.len() - index }),
+            Some(time) => {
+                let items_of_kind = if is_in_doubt(original) { &mut doubted } else { &mut planned };
+                items_of_kind.push(Item { id, time, rank: items.len() - index });
+            }
             None => kept_untimely.push((id, "its time is not known")),
         }
     }
@@ -213,12 +220,43 @@ fn decisions(run: &RunningScript, items: &[Dynamic], policy: &Map) -> Result<Arr
         ])
         .into()
     };
-    let planned = retention::plan(&planned, &policy, &run.host.clock.time_zone())?
-        .into_iter()
-        .map(|planned| decision(planned.id, planned.keep, planned.reasons));
+    let decided = plan_with_doubted(&planned, doubted, &policy, &run.host.clock.time_zone())?;
+    let planned =
+        decided.into_iter().map(|planned| decision(planned.id, planned.keep, planned.reasons));
     let untimely =
         kept_untimely.into_iter().map(|(id, reason)| decision(id, true, vec![reason.to_owned()]));
     Ok(planned.chain(untimely).collect())
+}
+
+/// Whether the guards doubt that the item has all of its volume's data.
+fn is_in_doubt(item: &Dynamic) -> bool {
+    item.as_map_ref().is_ok_and(|map| map.contains_key(DOUBT))
+}
+
+/// Plans the good items. Those in doubt take the place of no good one: they are kept while no good
+/// one is newer, and are planned among themselves after that.
+fn plan_with_doubted(
+    good: &[Item],
+    doubted: Vec<Item>,
+    policy: &Policy,
+    zone: &TimeZone,
+) -> Result<Vec<Decision>> {
+    let newest_good = good.iter().map(|item| (item.time, item.rank)).max();
+    let is_newest = |item: &Item| newest_good.is_none_or(|good| (item.time, item.rank) > good);
+    let (newest, older): (Vec<Item>, Vec<Item>) = doubted.into_iter().partition(is_newest);
+    let mut decided = retention::plan(good, policy, zone)?;
+    decided.extend(retention::plan(&older, policy, zone)?.into_iter().map(|mut decision| {
+        decision.reasons.push("it is in doubt".to_owned());
+        decision
+    }));
+    decided.extend(newest.into_iter().map(|item| Decision {
+        id: item.id,
+        time: item.time,
+        keep: true,
+        reasons: vec!["it is in doubt, and no good one is newer".to_owned()],
+    }));
+    decided.sort_by_key(|decision| std::cmp::Reverse(decision.time));
+    Ok(decided)
 }
 
 /// An item's id and time, under the plan's names or the daemon's. The time is `None` if the daemon

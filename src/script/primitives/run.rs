@@ -71,6 +71,5 @@ pub(crate) mod functions {
 /// Records an error of a volume in a run that goes on.
 pub(super) fn record_failure(run: &RunningScript, volume: &str, error: Error) {
     run.log(log::Level::Error, &format!("\"{volume}\": {}", diagnostic::in_one_line(&error)));
-    let (code, message) = (error.kind.code().into(), error.to_string());
-    run.fail(Failure { volume: volume.to_owned(), code, message, hint: error.hint });
+    run.fail(Failure::new(volume, error));
 }

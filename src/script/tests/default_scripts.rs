@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A host that knows what earlier runs made.
-fn again(daemon: &Arc<MemoryDaemon>) -> Host {
+pub(super) fn again(daemon: &Arc<MemoryDaemon>) -> Host {
     let guards = Guards::new(daemon.clone(), None, Arc::new(SystemClock)).knowing(daemon.clone());
     Host { guards: Arc::new(guards), ..host_over(daemon.clone()) }
 }
@@ -34,7 +34,7 @@ fn knowing_nothing(daemon: &Arc<MemoryDaemon>) -> Host {
 
 /// A daemon whose `vol1` was backed up this many times, each time from a new snapshot. All
 /// snapshots are kept.
-fn backed_up(times: usize) -> Arc<MemoryDaemon> {
+pub(super) fn backed_up(times: usize) -> Arc<MemoryDaemon> {
     let (daemon, _) = memory(&["vol1"]);
     for _ in 0..times {
         let mut host = again(&daemon);
@@ -600,8 +600,8 @@ fn a_volume_with_nothing_to_prune_went_well_beside_one_that_failed() {
 #[test]
 fn prune_whose_snapshots_cannot_be_listed_still_tells_which_backups_it_deleted() {
     let daemon = backed_up(3);
-    // The plan looks at the volume once, and each deletion looks once more.
-    (0..3).for_each(|_| daemon.fault("volume", Fault::None));
+    // The plan looks at the volume twice, and each deletion looks once more.
+    (0..4).for_each(|_| daemon.fault("volume", Fault::None));
     daemon.fault("volume", refused());
     let outcome =
         run_default(again(&daemon), "prune", "--volume vol1 --keep-last 1 --snapshots").unwrap();

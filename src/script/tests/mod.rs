@@ -1,5 +1,6 @@
 //! Tests of the script host as its users see it.
 
+mod backup_data;
 mod captures;
 mod comparisons;
 mod declarations;

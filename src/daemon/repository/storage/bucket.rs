@@ -3,9 +3,7 @@
 //! An object appears as a whole when its upload is complete, so nothing unfinished is ever visible.
 //! A bucket has no locks; [`crate::daemon`]'s `backups` says what follows from that.
 
-mod failure;
-mod objects;
-mod options;
+mod content;
 mod windows;
 
 use std::{
@@ -14,16 +12,19 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
 use self::{
-    objects::{Objects, age, size},
+    content::read,
     windows::{WINDOW, Windows},
 };
 use super::{Storage, file_name};
-use crate::error::{Error, ErrorKind, Result};
-pub(crate) use options::S3Options;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    s3::{Objects, S3Options, age, size},
+};
 
 /// From this many packs on, listing all packs is cheaper than asking for each.
 const MANY_PACKS: usize = 50;
@@ -41,8 +42,17 @@ impl Bucket {
     /// # Errors
     /// If no thread can be started.
     pub(crate) fn new(options: &S3Options, bucket: &str, region: &str, path: &str) -> Result<Self> {
-        let objects = Objects::new(options, bucket, region, path)?;
+        let objects = Objects::new(options, bucket, region, path, "repository")?;
         Ok(Self { objects, windows: Arc::default() })
+    }
+
+    /// Passes each object of a folder to `each`, until that returns `false`.
+    fn walk(&self, folder: &str, mut each: impl FnMut(Id, &Object) -> bool) -> Result<()> {
+        self.objects.list(folder, |name, object| {
+            // An object with another name does not belong to the repository.
+            let id = Some(name).filter(|name| name.len() == 64).and_then(|name| name.parse().ok());
+            id.is_none_or(|id| each(id, object))
+        })
     }
 }
 
@@ -66,7 +76,7 @@ impl Storage for Bucket {
                 .collect());
         }
         let mut found = Vec::new();
-        self.objects.walk(kind.dirname(), |id, object| {
+        self.walk(kind.dirname(), |id, object| {
             found.push((id, short(size(object))));
             true
         })?;
@@ -74,7 +84,7 @@ impl Storage for Bucket {
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
-        self.objects.get(&file_name(kind, id), None)
+        read(&self.objects, &file_name(kind, id), None)
     }
 
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
@@ -82,7 +92,7 @@ impl Storage for Bucket {
             return Ok(Bytes::new());
         }
         if kind != FileType::Pack || length > WINDOW {
-            return self.objects.get(&file_name(kind, id), Some((offset, length)));
+            return read(&self.objects, &file_name(kind, id), Some((offset, length)));
         }
         let mut content = Vec::with_capacity(length as usize);
         while content.len() < length as usize {
@@ -138,7 +148,7 @@ impl Storage for Bucket {
             }
             return Ok(sizes);
         }
-        self.objects.walk("data", |id, object| {
+        self.walk("data", |id, object| {
             if packs.contains(&id) {
                 sizes.insert(id, size(object));
             }
@@ -150,7 +160,7 @@ impl Storage for Bucket {
     fn has_files(&self) -> Result<bool> {
         for folder in ["snapshots", "index", "data"] {
             let mut any = false;
-            self.objects.walk(folder, |_, _| {
+            self.walk(folder, |_, _| {
                 any = true;
                 false
             })?;
@@ -163,7 +173,7 @@ impl Storage for Bucket {
 
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>> {
         let mut keys = Vec::new();
-        self.objects.walk("keys", |id, object| {
+        self.walk("keys", |id, object| {
             keys.push((id, object.last_modified().and_then(age)));
             true
         })?;

@@ -31,7 +31,7 @@ pub(crate) mod functions {
     pub(crate) fn backups(ctx: NativeCallContext) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
-            listed(run.wait(run.host.guards.backups(&at, None))?)
+            listed(run, run.wait(run.host.guards.backups(&at, None))?)
         })
     }
 
@@ -47,7 +47,8 @@ pub(crate) mod functions {
     pub(crate) fn backups_of(ctx: NativeCallContext, volume: Dynamic) -> Returned<Array> {
         call(&ctx, |run| {
             let at = destination(run, None)?;
-            listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
+            let volume = volume_or_all(&volume)?;
+            listed(run, run.wait(run.host.guards.backups(&at, volume.as_ref()))?)
         })
     }
 
@@ -66,7 +67,8 @@ pub(crate) mod functions {
     ) -> Returned<Array> {
         call(&ctx, |run| {
             let at = Destination::parse(destination)?;
-            listed(run.wait(run.host.guards.backups(&at, volume_or_all(&volume)?.as_ref()))?)
+            let volume = volume_or_all(&volume)?;
+            listed(run, run.wait(run.host.guards.backups(&at, volume.as_ref()))?)
         })
     }
 
@@ -87,7 +89,7 @@ pub(crate) mod functions {
                 let volume = guards.volume(&Name::volume(volume)?).await?;
                 guards.own_backups(&at, &volume).await
             })?;
-            listed(own)
+            listed(run, own)
         })
     }
 
@@ -108,7 +110,7 @@ pub(crate) mod functions {
                 let volume = guards.volume(&Name::volume(volume)?).await?;
                 guards.unclear_backups(&at, &volume).await
             })?;
-            listed(unclear)
+            listed(run, unclear)
         })
     }
 
@@ -126,7 +128,7 @@ pub(crate) mod functions {
             let at = destination(run, None)?;
             let groups =
                 run.wait(run.host.guards.backups_by_volume(&at, &Name::volume(volume)?))?;
-            groups.into_iter().map(|group| Ok(listed(group.backups)?.into())).collect()
+            groups.into_iter().map(|group| Ok(listed(run, group.backups)?.into())).collect()
         })
     }
 
@@ -154,7 +156,7 @@ pub(crate) mod functions {
             let at = destination(run, None)?;
             let prunable =
                 run.wait(run.host.guards.prunable(&at, &Name::volume(volume)?, all_hosts))?;
-            prunable_map(prunable)
+            prunable_map(run, prunable)
         })
     }
 
@@ -177,6 +179,42 @@ pub(crate) mod functions {
         })
     }
 
+    /// The backups at the configured destination that no deletion may take, of all volumes that have
+    /// or had this name: a map with the reason for each URL. Of each volume, the newest good backup
+    /// stays, and with Convoy, unless its data could be looked at, an older one. Fails with
+    /// `configuration` where no destination is configured, and with `daemon` where the destination
+    /// can't be listed.
+    ///
+    /// ```rhai
+    /// let staying = convoy::protected_backups("vol1");
+    /// let others = convoy::backups("vol1").filter(|backup| backup.BackupURL !in staying);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn protected_backups(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let guards = &run.host.guards;
+            run.wait(async {
+                let mut protected = Map::new();
+                for group in guards.backups_by_volume(&at, &Name::volume(volume)?).await? {
+                    for stays in guards.protected_of(&group).await? {
+                        let is_this = |backup: &&Backup| {
+                            backup.url().is_ok_and(|url| url.same_backup(&stays.url))
+                        };
+                        let listed = group
+                            .backups
+                            .iter()
+                            .find(is_this)
+                            .map(|backup| backup.field("BackupURL"));
+                        let why = Dynamic::from(stays.why.words().to_owned());
+                        protected.insert(listed.unwrap_or_default().into(), why);
+                    }
+                }
+                Ok(protected)
+            })
+        })
+    }
+
     /// One backup, inspected at its destination. Fails with `not_found` where there is no such
     /// backup.
     ///
@@ -190,7 +228,9 @@ pub(crate) mod functions {
     }
 
     /// Backs up a snapshot to the configured destination and proves the backup good; a map with its
-    /// `URL`. Fails with `not_found` where there is no such snapshot, with `configuration` where no
+    /// `URL`. Where the volume lost nearly all of its data since its last good backup, the map also
+    /// has `Doubt`, which says why: nothing older of the volume can be deleted then, and the run
+    /// ends `partial`. Fails with `not_found` where there is no such snapshot, with `configuration` where no
     /// destination is configured, and with `guard` where the backup can't be proven good.
     ///
     /// ```rhai
@@ -265,28 +305,39 @@ fn volume_or_all(volume: &Dynamic) -> Result<Option<Name>> {
     if volume.is_unit() { Ok(None) } else { Name::volume(&string(volume, "volume")?).map(Some) }
 }
 
-fn prunable_map(prunable: Prunable) -> Result<Map> {
-    let volumes = prunable.volumes.into_iter().map(|backups| Ok(listed(backups)?.into()));
+fn prunable_map(run: &RunningScript, prunable: Prunable) -> Result<Map> {
+    let volumes = prunable.volumes.into_iter().map(|backups| Ok(listed(run, backups)?.into()));
     let left = prunable.left.into_iter().map(|left| {
         let map = Map::from_iter([
             ("Why".into(), left.why.into()),
-            ("Backups".into(), listed(left.backups)?.into()),
+            ("Backups".into(), listed(run, left.backups)?.into()),
         ]);
         Ok(map.into())
     });
     Ok(Map::from_iter([
         ("Volumes".into(), Dynamic::from(volumes.collect::<Result<Array>>()?)),
-        ("Protected".into(), Dynamic::from(listed(prunable.protected)?)),
+        ("Protected".into(), Dynamic::from(listed(run, prunable.protected)?)),
         ("Left".into(), Dynamic::from(left.collect::<Result<Array>>()?)),
     ]))
 }
 
-fn listed(backups: Vec<Backup>) -> Result<Array> {
+/// The backups as scripts get them. If the daemon does not look at the data of backups, `Verified`
+/// tells whether this program did.
+fn listed(run: &RunningScript, backups: Vec<Backup>) -> Result<Array> {
+    let backups = run.wait(run.host.guards.with_verified(backups))?;
     backups.into_iter().map(to_script).collect()
 }
 
 fn back_up(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
-    let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
-    Ok(Map::from_iter([("URL".into(), url.to_string().into())]))
+    let guards = &run.host.guards;
+    let url = run.wait(guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
+    let mut made = Map::from_iter([("URL".into(), url.to_string().into())]);
+    if let Some(why) = guards.doubt(&url) {
+        made.insert("Doubt".into(), why.into());
+    }
+    if !guards.is_verified(&url) {
+        made.insert("Verified".into(), false.into());
+    }
+    Ok(made)
 }

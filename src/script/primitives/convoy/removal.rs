@@ -4,7 +4,10 @@ use rhai::{Array, Dynamic, Map};
 
 use super::destination::destination;
 use crate::{
-    convoy::{Backup, Name, Snapshot, Volume, ebs},
+    convoy::{
+        Backup, Name, Snapshot, Volume, ebs,
+        guards::{Protected, Protection},
+    },
     error::{Error, Result},
     script::running::RunningScript,
 };
@@ -35,7 +38,11 @@ pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
         ))
         .with_hint("another run or host may have deleted it: look at the list, and run it again"));
     }
-    let removal = Removal::new(&volume, kept.as_ref(), &own, &unclear);
+    let protected = match all {
+        true => Vec::new(),
+        false => run.wait(guards.protected_own(&own))?,
+    };
+    let removal = Removal::new(&volume, kept.as_ref(), &protected, &own, &unclear);
     removal.warnings(name).for_each(|warning| run.log(log::Level::Warn, &warning));
     Ok(removal.to_map(name))
 }
@@ -48,17 +55,21 @@ struct Removal<'a> {
     unclear: Vec<&'a str>,
     /// Backups that are newer than the newest good one, newest first.
     newer: Vec<&'a str>,
+    /// Older backups that stay because the data of the newest good one could not be looked at.
+    older: Vec<(&'a str, Protection)>,
     /// Backups to delete, oldest first. If a deletion fails, the newest ones are still there.
     backups: Vec<&'a str>,
-    /// Snapshots to delete, oldest first.
+    /// Snapshots to delete: those in doubt first, then oldest first.
     snapshots: Vec<&'a str>,
 }
 
 impl<'a> Removal<'a> {
-    /// `own` and `unclear` are ordered from the newest; `kept` is one of `own`.
+    /// `own` and `unclear` are ordered from the newest; `kept` is one of `own`, and those of
+    /// `protected` stay besides.
     fn new(
         volume: &'a Volume,
         kept: Option<&'a Backup>,
+        protected: &[Protected],
         own: &'a [Backup],
         unclear: &'a [Backup],
     ) -> Self {
@@ -72,14 +83,24 @@ impl<'a> Removal<'a> {
             newer.extend(backups.drain(..count));
             backups.retain(|backup| *backup != kept);
         }
+        let mut older = Vec::new();
+        for backup in own.iter().filter(|backup| backups.contains(&url(backup))) {
+            let is_this =
+                |stays: &&Protected| backup.url().is_ok_and(|there| stays.url.same_backup(&there));
+            older.extend(protected.iter().find(is_this).map(|stays| (url(backup), stays.why)));
+        }
+        backups.retain(|backup| older.iter().all(|(stays, _)| backup != stays));
         backups.reverse();
-        let snapshots = volume
+        let mut snapshots: Vec<&Snapshot> = volume
             .snapshots_by_time()
             .into_iter()
             .filter(|snapshot| !stays_as_a_backup(snapshot, &backups))
-            .map(|snapshot| snapshot.name.as_str())
             .collect();
-        Self { kept, unclear: unclear.iter().map(url).collect(), newer, backups, snapshots }
+        // While there are snapshots in doubt, the last one before them is not deleted.
+        snapshots.sort_by_key(|snapshot| snapshot.doubt().is_none());
+        let snapshots = snapshots.into_iter().map(|snapshot| snapshot.name.as_str()).collect();
+        let unclear = unclear.iter().map(url).collect();
+        Self { kept, unclear, newer, older, backups, snapshots }
     }
 
     fn warnings(&self, volume: &Name) -> impl Iterator<Item = String> {
@@ -94,7 +115,20 @@ impl<'a> Removal<'a> {
                 "the backup \"{backup}\" is left alone: it is newer than the newest one that can be inspected"
             )
         });
-        unclear.into_iter().chain(newer)
+        let older = self.older.iter().map(|(backup, why)| {
+            format!(
+                "the backup \"{backup}\" is left alone, as {}: the data of \"{}\" could not be looked at",
+                why.words(),
+                self.kept.unwrap_or_default()
+            )
+        });
+        unclear.into_iter().chain(newer).chain(older)
+    }
+
+    /// The backups that stay besides the one that is kept.
+    fn left(&self) -> Vec<&'a str> {
+        let older = self.older.iter().map(|(backup, _)| *backup);
+        self.unclear.iter().chain(&self.newer).copied().chain(older).collect()
     }
 
     fn to_map(&self, volume: &Name) -> Map {
@@ -104,7 +138,7 @@ impl<'a> Removal<'a> {
         Map::from_iter([
             ("VolumeName".into(), volume.to_string().into()),
             ("Kept".into(), self.kept.map_or(Dynamic::UNIT, |kept| kept.to_owned().into())),
-            ("Left".into(), texts(&[&self.unclear[..], &self.newer].concat())),
+            ("Left".into(), texts(&self.left())),
             ("Backups".into(), texts(&self.backups)),
             ("Snapshots".into(), texts(&self.snapshots)),
         ])

@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
-use super::{super::file_name, objects::Objects};
-use crate::{error::Result, sync::lock};
+use super::{super::file_name, content};
+use crate::{error::Result, s3::Objects, sync::lock};
 
 /// The length of a window in bytes.
 pub(super) const WINDOW: u32 = 4 << 20;
@@ -40,7 +40,8 @@ impl Windows {
         if let Some(content) = &*content {
             return Ok(content.clone());
         }
-        let read = objects.get(&file_name(FileType::Pack, pack), Some((start, WINDOW)))?;
+        let name = file_name(FileType::Pack, pack);
+        let read = content::read(objects, &name, Some((start, WINDOW)))?;
         Ok(content.insert(read).clone())
     }
 

@@ -1,4 +1,4 @@
-//! The objects of a repository in a bucket: the requests, which are repeated if that helps.
+//! The objects below one folder of a bucket: the requests, which are repeated if that helps.
 
 use std::{
     future::Future,
@@ -19,7 +19,6 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
-use rustic_core::Id;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -44,9 +43,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 type PutError = SdkError<PutObjectError, HttpResponse>;
 
-/// The objects of one repository.
+/// The objects below one folder of a bucket. Every method blocks.
 #[derive(Debug, Clone)]
-pub(super) struct Objects {
+pub(crate) struct Objects {
     client: Client,
     bucket: String,
     /// The prefix of the objects' names; it ends in `/`.
@@ -54,7 +53,7 @@ pub(super) struct Objects {
     location: String,
 }
 
-/// Blocks until the future is done, because rustic's threads are not asynchronous.
+/// Blocks until the future is done, because the threads that ask are not asynchronous.
 fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
     static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
     let make = || {
@@ -71,12 +70,17 @@ fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
 }
 
 impl Objects {
-    /// The objects of the repository named `repository` under `path` in a bucket. Nothing is sent
-    /// yet.
+    /// The objects in the folder named `folder` under `path` in a bucket. Nothing is sent yet.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(super) fn new(options: &S3Options, bucket: &str, region: &str, path: &str) -> Result<Self> {
+    pub(crate) fn new(
+        options: &S3Options,
+        bucket: &str,
+        region: &str,
+        path: &str,
+        folder: &str,
+    ) -> Result<Self> {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
@@ -105,8 +109,7 @@ impl Objects {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
         let path = path.trim_matches('/');
-        let folder =
-            if path.is_empty() { "repository".to_owned() } else { format!("{path}/repository") };
+        let folder = if path.is_empty() { folder.to_owned() } else { format!("{path}/{folder}") };
         let via =
             options.endpoint.as_ref().map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
         Ok(Self {
@@ -117,8 +120,8 @@ impl Objects {
         })
     }
 
-    /// Where the repository is, for people.
-    pub(super) fn location(&self) -> &str {
+    /// Where the objects are, for people.
+    pub(crate) fn location(&self) -> &str {
         &self.location
     }
 
@@ -126,17 +129,20 @@ impl Objects {
         format!("{}{name}", self.prefix)
     }
 
-    /// A whole object, or a part of it.
-    pub(super) fn get(&self, name: &str, range: Option<(u32, u32)>) -> Result<Bytes> {
+    /// A whole object, or a part of it: its offset and length.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such object.
+    pub(crate) fn get(&self, name: &str, part: Option<(u64, u32)>) -> Result<Bytes> {
         let mut request = self.client.get_object().bucket(&self.bucket).key(self.object(name));
-        if let Some((offset, length)) = range {
-            request = request
-                .range(format!("bytes={offset}-{}", u64::from(offset) + u64::from(length) - 1));
+        if let Some((offset, length)) = part {
+            let last = offset + u64::from(length) - 1;
+            request = request.range(format!("bytes={offset}-{last}"));
         }
         let got = wait(async {
             let mut pause = FIRST_PAUSE;
             for _ in 1..MOST_ATTEMPTS {
-                match self.try_get(name, request.clone(), range.is_some()).await {
+                match self.try_get(name, request.clone(), part.is_some()).await {
                     // The client repeats a request only until an answer begins.
                     Err(error) if error.kind == ErrorKind::Unreachable => {
                         log::debug!("{error}; trying again");
@@ -146,11 +152,9 @@ impl Objects {
                     got => return got,
                 }
             }
-            self.try_get(name, request, range.is_some()).await
+            self.try_get(name, request, part.is_some()).await
         })?;
         got.map_err(|error| match error.kind {
-            ErrorKind::NotFound => Error { kind: ErrorKind::Repository, ..error }
-                .with_hint("the repository is damaged; \"restic check\" tells how far"),
             ErrorKind::Unreachable => Error { kind: ErrorKind::Io, ..error },
             _ => error,
         })
@@ -183,14 +187,14 @@ impl Objects {
         })
     }
 
-    pub(super) fn put(&self, name: &str, content: Bytes) -> Result<()> {
+    pub(crate) fn put(&self, name: &str, content: Bytes) -> Result<()> {
         self.try_put(name, content, false)
             .map_err(|error| self.failure(&format!("cannot write \"{name}\""), &error))
     }
 
     /// Writes an object that must not exist yet. What is there afterwards decides, because the
     /// answer to a successful write can get lost, and some services do not support conditions.
-    pub(super) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
+    pub(crate) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
         let mut sent = self.try_put(name, content.clone(), true);
         if let Err(error) = &sent
             && error.code() == Some("NotImplemented")
@@ -236,7 +240,7 @@ impl Objects {
     }
 
     /// An object's size in bytes and its age; `None` if there is no such object.
-    pub(super) fn head(&self, name: &str) -> Result<Option<(u64, Option<Duration>)>> {
+    pub(crate) fn head(&self, name: &str) -> Result<Option<(u64, Option<Duration>)>> {
         let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
         match wait(request.send())? {
             Ok(found) => {
@@ -250,16 +254,17 @@ impl Objects {
                 error if error.kind == ErrorKind::NotFound => Ok(None),
                 // The answer to a HEAD request has no words. The answer to a list request says what
                 // is wrong.
-                said => Err(self.walk("keys", |_, _| false).err().unwrap_or(said)),
+                said => Err(self.list(name, |_, _| false).err().unwrap_or(said)),
             },
         }
     }
 
-    /// Passes each object of a folder to `each`, until that returns `false`.
-    pub(super) fn walk(
+    /// Passes each object below a folder to `each`, with its name in its own folder, until `each`
+    /// returns `false`.
+    pub(crate) fn list(
         &self,
         folder: &str,
-        mut each: impl FnMut(Id, &Object) -> bool,
+        mut each: impl FnMut(&str, &Object) -> bool,
     ) -> Result<()> {
         let mut next: Option<String> = None;
         loop {
@@ -272,14 +277,8 @@ impl Objects {
             let page =
                 page.map_err(|error| self.failure(&format!("cannot list \"{folder}\""), &error))?;
             for object in page.contents() {
-                let name = object
-                    .key()
-                    .and_then(|key| key.rsplit('/').next())
-                    .filter(|name| name.len() == 64);
-                // An object with another name does not belong to the repository.
-                if let Some(id) = name.and_then(|name| name.parse().ok())
-                    && !each(id, object)
-                {
+                let name = object.key().and_then(|key| key.rsplit('/').next());
+                if !name.is_none_or(|name| each(name, object)) {
                     return Ok(());
                 }
             }
@@ -304,7 +303,7 @@ impl Objects {
     }
 
     /// Removes an object. A missing object is not an error.
-    pub(super) fn remove(&self, name: &str) -> Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let request = self.client.delete_object().bucket(&self.bucket).key(self.object(name));
         let removed = wait(request.send())?;
         match removed.map_err(|error| self.failure(&format!("cannot remove \"{name}\""), &error)) {
@@ -322,11 +321,11 @@ impl Objects {
 }
 
 /// As [`files::age`], for a time of the service.
-pub(super) fn age(time: &DateTime) -> Option<Duration> {
+pub(crate) fn age(time: &DateTime) -> Option<Duration> {
     SystemTime::try_from(*time).ok().map(files::age)
 }
 
 /// An object's size in bytes.
-pub(super) fn size(object: &Object) -> u64 {
+pub(crate) fn size(object: &Object) -> u64 {
     object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
 }

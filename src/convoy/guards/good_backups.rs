@@ -1,0 +1,321 @@
+//! Which backups are good, and which of them stay (guards 1 and 2).
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use super::{
+    belonging::{Group, Whose},
+    data_look::{Depth, Good, Seen},
+    known::{KnownBackup, find},
+    observations::Observation,
+    run::Guards,
+};
+use crate::{
+    convoy::{Backup, BackupUrl},
+    error::{Error, ErrorKind, Result},
+};
+
+/// A backup that guard 2 protects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Protected {
+    pub(crate) url: BackupUrl,
+    pub(crate) why: Protection,
+}
+
+/// Why a backup stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protection {
+    /// It is the newest good backup.
+    NewestGood,
+    /// The newest good backup is not verified, and this one is the newest that is.
+    NewestVerified,
+    /// No backup is verified, and this is the newest good one but one.
+    SecondNewest,
+}
+
+impl Good {
+    fn protected(self, why: Protection) -> Protected {
+        Protected { url: self.url, why }
+    }
+}
+
+impl Protection {
+    /// For people, as what the backup is.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::NewestGood => "the newest good backup",
+            Self::NewestVerified => "the newest verified backup",
+            Self::SecondNewest => "one of the newest two, as none is verified",
+        }
+    }
+}
+
+impl Guards {
+    /// The newest of `backups` (newest first) that is good.
+    pub(super) async fn newest_good(
+        &self,
+        backups: &[Backup],
+        whose: Whose,
+    ) -> Result<Option<BackupUrl>> {
+        let known = self.known_of(backups)?;
+        Ok(self.first_good(backups, &known, whose).await?.map(|(_, good)| good.url))
+    }
+
+    /// The backups that guard 2 protects among `backups`, the backups of one volume, newest first:
+    /// the newest good one, and, unless that is verified, the newest verified one. If none is
+    /// verified, the second newest good one stays too: the newest may be one without data.
+    ///
+    /// # Errors
+    /// If a backup can't be inspected for a reason that says nothing about it. The run then deletes
+    /// nothing more.
+    pub(super) async fn protected(
+        &self,
+        backups: &[Backup],
+        whose: Whose,
+    ) -> Result<Vec<Protected>> {
+        let known = self.known_of(backups)?;
+        let Some((index, newest)) = self.first_good(backups, &known, whose).await? else {
+            return Ok(Vec::new());
+        };
+        let is_enough = newest.verified;
+        let mut protected = vec![newest.protected(Protection::NewestGood)];
+        if is_enough {
+            return Ok(protected);
+        }
+        let older = &backups[index + 1..];
+        protected.extend(match self.first_verified(older, &known, whose).await? {
+            Some(verified) => Some(verified.protected(Protection::NewestVerified)),
+            None => {
+                let second = self.first_good(older, &known, whose).await?;
+                second.map(|(_, good)| good.protected(Protection::SecondNewest))
+            }
+        });
+        Ok(protected)
+    }
+
+    /// The backups of a group that no deletion may take, some perhaps twice: those that are protected
+    /// among all, and of this host's backups those that are protected among the trusted ones.
+    ///
+    /// # Errors
+    /// As [`Guards::backups_by_volume`].
+    pub(crate) async fn protected_of(&self, group: &Group) -> Result<Vec<Protected>> {
+        let mut protected = self.protected(&group.backups, group.whose).await?;
+        if group.whose.is_this_hosts() {
+            let trusted = self.trusted(&group.backups)?;
+            protected.extend(self.protected(&trusted, group.whose).await?);
+        }
+        Ok(protected)
+    }
+
+    /// As [`Guards::protected_of`], for the own backups of a volume, newest first.
+    ///
+    /// # Errors
+    /// As [`Guards::backups_by_volume`].
+    pub(crate) async fn protected_own(&self, own: &[Backup]) -> Result<Vec<Protected>> {
+        self.protected_of(&Group { whose: Whose::Own, backups: own.to_vec() }).await
+    }
+
+    /// Whether the data of this backup was looked at, by this run or an earlier one. Nothing is
+    /// asked of the daemon.
+    pub(crate) fn is_verified(&self, url: &BackupUrl) -> bool {
+        let volume = url.volume().unwrap_or_default();
+        self.found_good(url).map_or_else(
+            || {
+                find(&self.known_backups(volume).unwrap_or_default(), url)
+                    .is_some_and(|known| known.verified)
+            },
+            |good| good.verified,
+        )
+    }
+
+    /// Adds to each backup whether its data was looked at, by this run or an earlier one, unless
+    /// the daemon does that itself.
+    ///
+    /// # Errors
+    /// If the daemon's capabilities, or what is known of the backups, can't be read.
+    pub(crate) async fn with_verified(&self, backups: Vec<Backup>) -> Result<Vec<Backup>> {
+        if self.capabilities().await?.inspects_data {
+            return Ok(backups);
+        }
+        let mut known: BTreeMap<String, Vec<KnownBackup>> = BTreeMap::new();
+        let mut marked = Vec::new();
+        for backup in backups {
+            let Ok(url @ BackupUrl::Stored { .. }) = backup.url() else {
+                marked.push(backup);
+                continue;
+            };
+            let known = match known.entry(backup.volume().to_owned()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(self.known_backups(backup.volume())?),
+            };
+            let is_known = find(known, &url).is_some_and(|known| known.verified);
+            let verified = self.found_good(&url).map_or(is_known, |good| good.verified);
+            marked.push(backup.with_verified(verified));
+        }
+        Ok(marked)
+    }
+
+    /// What earlier runs learned of this volume's backups. Without a memory, nothing.
+    ///
+    /// # Errors
+    /// If the memory can't be read. The run then deletes nothing more.
+    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
+        let Some(known) = &self.known else { return Ok(Vec::new()) };
+        known
+            .of_volume(&self.identity(), volume)
+            .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
+    }
+
+    fn known_of(&self, backups: &[Backup]) -> Result<Vec<KnownBackup>> {
+        backups.first().map_or(Ok(Vec::new()), |backup| self.known_backups(backup.volume()))
+    }
+
+    async fn first_good(
+        &self,
+        backups: &[Backup],
+        known: &[KnownBackup],
+        whose: Whose,
+    ) -> Result<Option<(usize, Good)>> {
+        for (index, backup) in backups.iter().enumerate() {
+            if let Some(good) = self.good(backup, known, whose, None).await? {
+                return Ok(Some((index, good)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first verified backup. Only backups whose data is seen are inspected.
+    async fn first_verified(
+        &self,
+        backups: &[Backup],
+        known: &[KnownBackup],
+        whose: Whose,
+    ) -> Result<Option<Good>> {
+        for backup in backups {
+            let url = backup.url()?;
+            let known_backup = find(known, &url);
+            let seen = self.look(&url, known_backup).await;
+            let is_known = known_backup.is_some_and(|backup| backup.verified);
+            if (is_known || seen == Seen::Whole)
+                && let Some(good) = self.good(backup, known, whose, Some(seen)).await?
+                && good.verified
+            {
+                return Ok(Some(good));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Inspects a backup and looks at its data, unless this run did so before; `None` if it is not
+    /// good. `seen`: what a look found.
+    async fn good(
+        &self,
+        backup: &Backup,
+        known: &[KnownBackup],
+        whose: Whose,
+        seen: Option<Seen>,
+    ) -> Result<Option<Good>> {
+        if !backup.is_complete() {
+            return Ok(None);
+        }
+        let url = backup.url()?;
+        let known = find(known, &url);
+        if let Some(why) = backup.doubt().or(known.and_then(KnownBackup::is_bad)) {
+            log::debug!("the backup \"{url}\" counts for nothing: {why}");
+            return Ok(None);
+        }
+        if let Some(good) = self.found_good(&url) {
+            return Ok(Some(good));
+        }
+        let inspected = match self.daemon.backup(&url).await {
+            Ok(inspected) => inspected,
+            Err(error)
+                if matches!(
+                    error.kind,
+                    ErrorKind::Daemon | ErrorKind::NotFound | ErrorKind::Repository
+                ) =>
+            {
+                log::warn!("the backup \"{url}\" is listed but can't be inspected: {error}");
+                if whose == Whose::Own {
+                    self.observe_if_broken(backup.volume(), &url, &error, false);
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(self.stop_on(error, "a backup could not be inspected")),
+        };
+        if !inspected.is_complete() {
+            return Ok(None);
+        }
+        let seen = match seen {
+            Some(seen) => seen,
+            None => self.seen(&url, known).await?,
+        };
+        let verified = match seen {
+            Seen::Whole => true,
+            Seen::NotSeen(_) => known.is_some_and(|known| known.verified),
+            Seen::Broken(why) => {
+                log::warn!("the backup \"{url}\" can't be restored: {why}");
+                if whose == Whose::Own {
+                    self.observe_broken(backup.volume(), &url, why);
+                }
+                return Ok(None);
+            }
+        };
+        let good = Good { url: url.clone(), verified };
+        let mut memory = self.memory();
+        memory.good.push(good.clone());
+        if whose == Whose::Own {
+            let (volume, inspected) = (backup.volume(), inspected.with_fields_of(backup));
+            memory.observations.add_backup(volume, &url, &inspected, (false, verified));
+        }
+        Ok(Some(good))
+    }
+
+    /// What is known of the data of a backup that was inspected: by the inspection, if the daemon
+    /// looks at the data, else by a look.
+    pub(super) async fn seen(&self, url: &BackupUrl, known: Option<&KnownBackup>) -> Result<Seen> {
+        // At Amazon the state `completed` is the proof.
+        let is_ebs = matches!(url, BackupUrl::Ebs { .. });
+        if is_ebs || self.capabilities().await?.inspects_data {
+            return Ok(Seen::Whole);
+        }
+        Ok(self.look(url, known).await)
+    }
+
+    /// Looks at a backup's data. Data that was read before gets a quick look.
+    async fn look(&self, url: &BackupUrl, known: Option<&KnownBackup>) -> Seen {
+        let Some(data) = &self.data else {
+            return Seen::NotSeen("this process does not look at the data of backups".to_owned());
+        };
+        let is_known = known.is_some_and(|known| known.verified);
+        data.look(url, if is_known { Depth::Quick } else { Depth::Thorough }).await
+    }
+
+    fn found_good(&self, url: &BackupUrl) -> Option<Good> {
+        self.memory().good.iter().find(|good| good.url.same_backup(url)).cloned()
+    }
+
+    /// Remembers a backup as broken if this error says so surely. An error that a daemon puts in
+    /// words of its own may have another reason.
+    pub(super) fn observe_if_broken(
+        &self,
+        volume: &str,
+        url: &BackupUrl,
+        error: &Error,
+        by_reading: bool,
+    ) {
+        if error.kind == ErrorKind::Repository {
+            self.observe(Observation::BackupBroken {
+                volume: volume.to_owned(),
+                url: url.to_string(),
+                why: error.message.clone(),
+                by_reading,
+            });
+        }
+    }
+
+    /// Remembers a backup whose data a look found broken.
+    pub(super) fn observe_broken(&self, volume: &str, url: &BackupUrl, why: String) {
+        let (volume, url) = (volume.to_owned(), url.to_string());
+        self.observe(Observation::BackupBroken { volume, url, why, by_reading: false });
+    }
+}

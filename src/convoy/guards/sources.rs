@@ -1,0 +1,279 @@
+//! A source that is not there is not empty (guard 10). What [`super::destinations`] does for
+//! destinations, this does for volumes: a volume that had files and has none, that lost nearly all
+//! at once, or whose share is not mounted any more, may be backed up, but that backup is in doubt.
+//! It is no good backup until a person says that the loss was meant.
+//!
+//! A backup tells at its destination how much the volume had, so every host sees the loss. What was
+//! accepted is in the store of the host where a person said it. Without the store, the loss is in
+//! doubt again.
+
+use std::collections::BTreeMap;
+
+use super::{
+    doubts::{Copy, KnownSources, doubts},
+    known::find,
+    observations::Observation,
+    run::Guards,
+};
+use crate::{
+    convoy::{Backup, BackupUrl, Destination, Extent, Name, Snapshot, Volume},
+    diagnostic::in_one_line,
+    error::{Error, Result},
+};
+
+/// A copy that this run made, and whose source is in doubt.
+struct Doubted<'a> {
+    volume: &'a str,
+    source: String,
+    taken: Option<jiff::Timestamp>,
+    extent: Extent,
+    why: &'a str,
+}
+
+impl Guards {
+    /// Without a memory that can be read, nothing was accepted.
+    fn known_sources(&self) -> KnownSources {
+        if let Some(known) = self.memory().sources.clone() {
+            return known;
+        }
+        let read = self
+            .known
+            .as_ref()
+            .map_or(Ok(KnownSources::default()), |known| known.sources(&self.identity()));
+        let known = read.unwrap_or_else(|error| {
+            log::warn!("what is known of the sources of backups can't be read: {error}");
+            KnownSources::default()
+        });
+        self.memory().sources.insert(known).clone()
+    }
+
+    /// Says of each backup in doubt why it is. `backups` are ordered from the newest.
+    pub(super) fn with_doubts(&self, mut backups: Vec<Backup>) -> Vec<Backup> {
+        let known = self.known_sources();
+        let mut by_volume: BTreeMap<[String; 4], Vec<usize>> = BTreeMap::new();
+        for (index, backup) in backups.iter().enumerate().rev().filter(|(_, it)| it.is_complete()) {
+            by_volume.entry(backup.volume_key().owned()).or_default().push(index);
+        }
+        for oldest_first in by_volume.into_values() {
+            let Some(oldest) = oldest_first.first().map(|index| &backups[*index]) else { continue };
+            let accepted = known.accepted(oldest.volume(), &oldest.source());
+            let copies = oldest_first.iter().map(|index| {
+                let backup = &backups[*index];
+                Copy {
+                    taken: backup.order().0,
+                    extent: backup.extent(),
+                    known_doubt: known.doubt(backup.field("BackupURL")),
+                }
+            });
+            let found = doubts(copies, accepted);
+            for (index, why) in oldest_first.iter().zip(found) {
+                if let Some(why) = why {
+                    backups[*index].set_doubt(&why);
+                }
+            }
+        }
+        backups
+    }
+
+    /// Says of each of the volume's snapshots in doubt why it is.
+    pub(super) fn with_doubted_snapshots(&self, mut volume: Volume) -> Volume {
+        let known = self.known_sources();
+        let accepted = known.accepted(&volume.name, &volume.source());
+        let own: Vec<&Snapshot> = volume.own_snapshots().collect();
+        let copies = own.iter().rev().map(|snapshot| Copy {
+            taken: snapshot.order().0,
+            extent: snapshot.extent(),
+            known_doubt: None,
+        });
+        let found = doubts(copies, accepted);
+        let in_doubt: Vec<(String, String)> = own
+            .iter()
+            .rev()
+            .zip(found)
+            .filter_map(|(snapshot, why)| Some((snapshot.name.clone(), why?)))
+            .collect();
+        let Some(snapshots) = &mut volume.snapshots else { return volume };
+        for (name, why) in in_doubt {
+            if let Some(snapshot) = snapshots.get_mut(&name) {
+                snapshot.set_doubt(&why);
+            }
+        }
+        volume
+    }
+
+    /// Why the source of a snapshot of this run is in doubt. The run fails for the volume then.
+    pub(super) async fn doubt_snapshot(&self, volume: &Name, taken: &Snapshot) -> Result<()> {
+        if taken.extent().is_unknown() {
+            return Ok(());
+        }
+        let volume = self.volume(volume).await?;
+        let snapshots = volume.snapshots.as_ref();
+        let found = snapshots.and_then(|all| all.get(&taken.name)).and_then(Snapshot::doubt);
+        if let Some(why) = found {
+            self.doubted(&Doubted {
+                volume: &volume.name,
+                source: volume.source(),
+                taken: taken.order().0,
+                extent: taken.extent(),
+                why,
+            });
+        }
+        Ok(())
+    }
+
+    /// Why the source of a backup that this run made and proved is in doubt. The run fails for the
+    /// volume then.
+    pub(super) async fn doubt_backup(
+        &self,
+        backup: &Backup,
+        url: &BackupUrl,
+        snapshot: &Snapshot,
+        destination: &Destination,
+    ) -> Option<String> {
+        let volume = snapshot.volume_name.as_str();
+        let mut found = self.doubt_at(backup, url, destination).await;
+        if found.is_none() {
+            found = self.doubt_by_snapshots(snapshot).await;
+        }
+        let why = found.or_else(|| self.doubt_by_memory(backup, url))?;
+        self.observe(Observation::BackupInDoubt {
+            volume: volume.to_owned(),
+            url: url.to_string(),
+            why: why.clone(),
+        });
+        self.doubted(&Doubted {
+            volume,
+            source: backup.source(),
+            taken: backup.order().0,
+            extent: backup.extent(),
+            why: &why,
+        });
+        Some(why)
+    }
+
+    /// By the backups at the destination. Those in doubt that the memory does not know are
+    /// remembered. Convoy tells nothing there, and its lists are slow.
+    async fn doubt_at(
+        &self,
+        backup: &Backup,
+        url: &BackupUrl,
+        destination: &Destination,
+    ) -> Option<String> {
+        if backup.extent().files.is_none() {
+            return None;
+        }
+        let name = Name::volume(backup.volume()).ok()?;
+        let listed = match self.backups(destination, Some(&name)).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                log::warn!("the backup can't be compared with the ones before it: {error}");
+                return None;
+            }
+        };
+        let known = self.known_sources();
+        let volume = backup.volume_key();
+        let mut found = None;
+        for other in listed.iter().filter(|other| other.volume_key() == volume) {
+            let Some(why) = other.doubt() else { continue };
+            if other.url().is_ok_and(|it| it.same_backup(url)) {
+                found = Some(why.to_owned());
+            } else if known.doubt(other.field("BackupURL")).is_none() {
+                self.observe(Observation::BackupInDoubt {
+                    volume: other.volume().to_owned(),
+                    url: other.field("BackupURL").to_owned(),
+                    why: why.to_owned(),
+                });
+            }
+        }
+        found
+    }
+
+    /// By the volume's snapshots: the first backup at a new destination has none before it.
+    async fn doubt_by_snapshots(&self, snapshot: &Snapshot) -> Option<String> {
+        if snapshot.extent().is_unknown() {
+            return None;
+        }
+        let volume = self.volume(&Name::volume(&snapshot.volume_name).ok()?).await.ok()?;
+        volume.snapshots.as_ref()?.get(&snapshot.name)?.doubt().map(str::to_owned)
+    }
+
+    /// By what earlier runs saw of the volume's backups, at any destination.
+    fn doubt_by_memory(&self, backup: &Backup, url: &BackupUrl) -> Option<String> {
+        let mut known = self.known_backups(backup.volume()).ok()?;
+        if find(&known, url).is_some_and(|known| known.doubt.is_some()) {
+            return None;
+        }
+        known.retain(|other| other.doubt.is_none() && other.made_here && !other.former);
+        known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
+        let before = known.into_iter().map(|other| Copy {
+            taken: other.snapshot_time.or(Some(other.proven)),
+            extent: Extent { files: other.files, bytes: other.bytes, mounts: None },
+            known_doubt: None,
+        });
+        let this = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
+        let sources = self.known_sources();
+        let accepted = sources.accepted(backup.volume(), &backup.source());
+        doubts(before.chain([this]), accepted).pop().flatten()
+    }
+
+    /// Remembers that the volume's source is in doubt, for the run's failures and for later runs.
+    fn doubted(&self, doubted: &Doubted<'_>) {
+        let Doubted { volume, source, taken, extent, why } = doubted;
+        self.observe(Observation::SourceInDoubt {
+            volume: (*volume).to_owned(),
+            source: source.clone(),
+            taken: taken.unwrap_or_else(|| self.clock.now()),
+            extent: extent.clone(),
+            why: (*why).to_owned(),
+        });
+        let error = Error::guard(format!("its data may not be all there: {why}")).with_hint(format!(
+            "mount what is missing, and back up again; older backups stay. Where it was meant: convoy-backups status --accept {volume}"
+        ));
+        let former = self.memory().doubted.insert((*volume).to_owned(), error.clone());
+        // A backup is in doubt for the same reason as its snapshot.
+        if former.is_none_or(|former| former.message != error.message) {
+            log::error!("\"{volume}\": {}", in_one_line(&error));
+        }
+    }
+
+    /// The volumes whose source is in doubt by the copies that this run made, with the error.
+    pub(crate) fn volumes_in_doubt(&self) -> BTreeMap<String, Error> {
+        self.memory().doubted.clone()
+    }
+
+    /// Why the source of this backup of this run is in doubt.
+    pub(crate) fn doubt(&self, url: &BackupUrl) -> Option<String> {
+        let memory = self.memory();
+        memory.observations.all().iter().find_map(|observation| match observation {
+            Observation::BackupInDoubt { url: there, why, .. } if *there == url.to_string() => {
+                Some(why.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// Refuses to delete the newest good snapshot of a volume while newer ones are in doubt.
+    pub(super) async fn not_the_last_with_data(&self, snapshot: &Snapshot) -> Result<()> {
+        if snapshot.extent().is_unknown() {
+            return Ok(());
+        }
+        let volume = self.volume(&Name::volume(&snapshot.volume_name)?).await?;
+        let newest_first: Vec<&Snapshot> = volume.own_snapshots().collect();
+        let Some(newest_good) = newest_first.iter().position(|other| other.doubt().is_none())
+        else {
+            return Ok(());
+        };
+        let newest = newest_first.first().and_then(|newest| newest.doubt());
+        let Some(why) = newest.filter(|_| newest_first[newest_good].name == snapshot.name) else {
+            return Ok(());
+        };
+        Err(Error::guard(format!(
+            "the snapshot \"{}\" is not deleted: newer ones are in doubt, and it is the last before them: {why}",
+            snapshot.name
+        ))
+        .with_hint(format!(
+            "where the loss was meant: convoy-backups status --accept {}",
+            volume.name
+        )))
+    }
+}

@@ -1,0 +1,142 @@
+//! Guard 10: a source that is not there is not empty.
+
+use super::*;
+use crate::convoy::{
+    Extent,
+    guards::{AcceptedLoss, KnownBackup, KnownBackups, KnownSources, Observation},
+};
+
+fn files(count: u64) -> Extent {
+    Extent { files: Some(count), bytes: Some(count * 5_000), mounts: None }
+}
+
+/// A bench whose volume has a backup of 100 files, and has no files now. Returns the backup.
+async fn emptied() -> (Bench, BackupUrl) {
+    let bench = bench(&["vol1"]);
+    bench.daemon.holds("vol1", files(100));
+    let full = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.holds("vol1", files(0));
+    (bench, full)
+}
+
+#[tokio::test]
+async fn guard_10_a_backup_of_a_volume_that_lost_its_files_lets_nothing_older_go() {
+    let (bench, full) = emptied().await;
+    let full_snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    let doubted = bench.back_up("vol1", &vfs()).await.unwrap();
+    let why = bench.guards.doubt(&doubted).unwrap();
+    assert_eq!(why, "it had 100 files, 488 KiB, and has none now: is its share mounted?");
+    let failed = bench.guards.volumes_in_doubt();
+    assert!(failed["vol1"].hint.as_ref().unwrap().contains("status --accept vol1"), "{failed:?}");
+
+    let refused = bench.guards.delete_backup(&full, THE_NEWEST).await.unwrap_err();
+    assert!(refused.message.contains(&why), "{refused}");
+    bench.guards.delete_snapshot(&name(&full_snapshot)).await.unwrap_err();
+    // Another run, which made no backup.
+    let run = bench.another_run();
+    let refused = run.delete_backup(&full, Even::default()).await.unwrap_err();
+    assert!(refused.message.contains("newest good backup"), "{refused}");
+    let refused = run.delete_snapshot(&name(&full_snapshot)).await.unwrap_err();
+    assert!(refused.message.contains("newer ones are in doubt"), "{refused}");
+    run.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+}
+
+#[tokio::test]
+async fn guard_10_the_same_volume_is_good_again_by_itself_once_its_files_are_back() {
+    let (bench, full) = emptied().await;
+    let doubted = bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.holds("vol1", files(90));
+    let run = bench.another_run();
+    let snapshot = run.create_snapshot(&name("vol1")).await.unwrap();
+    let back = run.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    assert!(run.doubt(&back).is_none() && run.volumes_in_doubt().is_empty());
+    run.delete_backup(&full, Even::default()).await.unwrap();
+    run.delete_backup(&doubted, Even::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn guard_10_the_first_backup_at_another_destination_is_compared_with_the_snapshots() {
+    let (bench, _) = emptied().await;
+    let doubted = bench.back_up("vol1", &s3()).await.unwrap();
+    assert!(bench.guards.doubt(&doubted).unwrap().contains("100 files"));
+}
+
+/// What earlier runs know: what the daemon did, and this.
+#[derive(Debug)]
+struct Remembered {
+    daemon: Arc<MemoryDaemon>,
+    backups: Vec<KnownBackup>,
+    sources: KnownSources,
+}
+
+impl KnownBackups for Remembered {
+    fn of_volume(&self, daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
+        Ok([self.daemon.of_volume(daemon, volume)?, self.backups.clone()].concat())
+    }
+
+    fn sources(&self, _daemon: &str) -> Result<KnownSources> {
+        Ok(self.sources.clone())
+    }
+}
+
+impl Bench {
+    fn remembering(&self, backups: Vec<KnownBackup>, sources: KnownSources) -> Guards {
+        let daemon = self.daemon.clone();
+        self.another_run().knowing(Arc::new(Remembered { daemon, backups, sources }))
+    }
+}
+
+#[tokio::test]
+async fn guard_10_what_a_person_accepted_is_good() {
+    let (bench, full) = emptied().await;
+    let doubted = bench.back_up("vol1", &vfs()).await.unwrap();
+    let observed = bench.guards.observed().into_iter().find_map(|observation| match observation {
+        Observation::SourceInDoubt { volume, source, taken, extent, .. } => {
+            Some(AcceptedLoss { volume, source, until: taken, extent })
+        }
+        _ => None,
+    });
+    let sources = KnownSources { accepted: observed.into_iter().collect(), doubts: Vec::new() };
+    let run = bench.remembering(Vec::new(), sources);
+    run.delete_backup(&full, Even::default()).await.unwrap();
+    assert_eq!(bench.daemon.backup_names(), [doubted.backup()]);
+}
+
+#[tokio::test]
+async fn guard_10_where_lists_tell_nothing_the_size_of_earlier_backups_does() {
+    let bench = bench(&["vol1"]);
+    let archive = |bytes| Extent { bytes: Some(bytes), ..Extent::default() };
+    bench.daemon.holds("vol1", archive(130));
+    let earlier = KnownBackup {
+        url: "vfs:///backups?backup=backup-1a&volume=vol1".into(),
+        snapshot_time: Some("2025-12-31T00:00:00Z".parse().unwrap()),
+        proven: "2025-12-31T00:00:00Z".parse().unwrap(),
+        made_here: true,
+        restored: false,
+        former: false,
+        verified: true,
+        broken: None,
+        doubt: None,
+        files: None,
+        bytes: Some(40_000),
+    };
+    let run = bench.remembering(vec![earlier], KnownSources::default());
+    let snapshot = run.create_snapshot(&name("vol1")).await.unwrap();
+    let doubted = run.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    let why = "it had 39 KiB, and has 130 B now: is all of it there?";
+    assert_eq!(run.doubt(&doubted).as_deref(), Some(why));
+}
+
+#[tokio::test]
+async fn guard_10_another_host_doubts_by_the_numbers_at_the_destination() {
+    let (bench, full) = emptied().await;
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    let other = Arc::new(bench.daemon.another_host(&[]));
+    let folder = tempfile::tempdir().unwrap();
+    let run =
+        Guards::new(other, Some(locks(folder.path())), clock()).knowing(Arc::new(NothingKnown));
+    let refused =
+        run.delete_backup(&full, Even { of_any_host: true, ..Even::default() }).await.unwrap_err();
+    assert!(refused.message.contains("newest good backup"), "{refused}");
+}

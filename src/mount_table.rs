@@ -1,0 +1,106 @@
+//! The mounts that this process sees, by `/proc/self/mountinfo`.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
+};
+
+/// A file system, or a part of one, that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MountPoint {
+    /// Absolute, without symbolic links.
+    pub(crate) path: PathBuf,
+    /// The type, such as `nfs4`.
+    pub(crate) file_system: String,
+    /// The device or share, such as `server:/data`.
+    pub(crate) source: String,
+}
+
+/// All mounts, in the order in which they were made. A later one hides an earlier one at the same
+/// path, which is left out.
+///
+/// # Errors
+/// If the system has no such list.
+pub(crate) fn mounts() -> io::Result<Vec<MountPoint>> {
+    Ok(parse(&fs::read("/proc/self/mountinfo")?))
+}
+
+fn parse(table: &[u8]) -> Vec<MountPoint> {
+    let mut mounts: Vec<MountPoint> = Vec::new();
+    for mount in table.split(|byte| *byte == b'\n').filter_map(line) {
+        mounts.retain(|earlier| earlier.path != mount.path);
+        mounts.push(mount);
+    }
+    mounts
+}
+
+/// One line of the table: `36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw`.
+fn line(line: &[u8]) -> Option<MountPoint> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let path = unescaped(fields.nth(4)?);
+    let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
+    let text = |field: &[u8]| String::from_utf8_lossy(unescaped(field).as_bytes()).into_owned();
+    Some(MountPoint {
+        path: path.into(),
+        file_system: text(rest.next()?),
+        source: rest.next().map(text).unwrap_or_default(),
+    })
+}
+
+/// The kernel writes a space, a tab, a line feed and a backslash as `\` and three octal digits.
+fn unescaped(field: &[u8]) -> OsString {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *first == b'\\');
+        let code = digits
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(bytes)
+}
+
+/// The mounts at a folder and below it. The folder is a path without symbolic links.
+pub(crate) fn at_or_below<'a>(
+    mounts: &'a [MountPoint],
+    folder: &'a Path,
+) -> impl Iterator<Item = &'a MountPoint> {
+    mounts.iter().filter(move |mount| mount.path.starts_with(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mount_is_read_with_its_type_and_share() {
+        let table = b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+            40 22 0:50 / /srv/my\\040share rw - nfs4 server:/data rw,addr=10.0.0.1\n\
+            41 40 0:51 /part /srv/my\\040share/deep rw master:2 propagate_from:1 - btrfs /dev/sdb rw\n\
+            42 22 0:52 / /srv/my\\040share rw - tmpfs tmpfs rw\nnonsense\n";
+        let mounts = parse(table);
+        let shown: Vec<_> = mounts
+            .iter()
+            .map(|mount| (mount.path.to_str().unwrap(), &*mount.file_system, &*mount.source))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("/", "ext4", "/dev/sda1"),
+                ("/srv/my share/deep", "btrfs", "/dev/sdb"),
+                ("/srv/my share", "tmpfs", "tmpfs"),
+            ]
+        );
+        assert_eq!(at_or_below(&mounts, Path::new("/srv/my share")).count(), 2);
+        assert_eq!(at_or_below(&mounts, Path::new("/srv/my")).count(), 0);
+    }
+
+    #[test]
+    fn this_process_has_a_root() {
+        assert!(mounts().unwrap().iter().any(|mount| mount.path == Path::new("/")));
+    }
+}

@@ -1,0 +1,8 @@
+//! The objects in a bucket of Amazon S3 or of another service that speaks its protocol.
+
+mod failure;
+mod objects;
+mod options;
+
+pub(crate) use objects::{Objects, age, size};
+pub(crate) use options::S3Options;

@@ -1,0 +1,171 @@
+//! The data of Convoy's backups: Convoy lists and inspects descriptions only, so that a backup
+//! whose data is missing looks well there.
+
+use std::{fs, io::Write as _};
+
+use flate2::{Compression, write::GzEncoder};
+
+use crate::support::{
+    faulty::{Answer, Faulty},
+    s3::{KEY_ID, S3},
+    site::Site,
+};
+
+const NEWEST: &str = "backup-0000000000000003";
+const MIDDLE: &str = "backup-0000000000000002";
+const OLDEST: &str = "backup-0000000000000001";
+
+fn snapshot(number: u32) -> String {
+    format!(
+        r#"{{"Name":"s{number}","VolumeName":"shop","CreatedTime":"Mon Nov 23 0{number}:00:00 +0000 2026","DriverInfo":{{}}}}"#
+    )
+}
+
+fn volume(snapshots: u32) -> String {
+    let snapshots: Vec<_> = (1..=snapshots)
+        .map(|number| {
+            format!(r#""s{number}":{}"#, snapshot(number).replace(r#""VolumeName":"shop","#, ""))
+        })
+        .collect();
+    format!(
+        r#"{{"Name":"shop","Driver":"vfs","MountPoint":"","CreatedTime":"Mon Nov 23 00:00:00 +0000 2026","DriverInfo":{{}},"Snapshots":{{{}}}}}"#,
+        snapshots.join(",")
+    )
+}
+
+fn url(destination: &str, backup: &str) -> String {
+    format!("{destination}?backup={backup}&volume=shop")
+}
+
+fn backup(destination: &str, backup: &str) -> String {
+    let number = &backup[backup.len() - 1..];
+    format!(
+        r#"{{"BackupName":"{backup}","BackupURL":"{}","DriverName":"vfs","VolumeName":"shop","VolumeSize":"0","VolumeCreatedAt":"",
+        "SnapshotName":"s{number}","SnapshotCreatedAt":"Mon Nov 23 0{number}:00:00 +0000 2026","CreatedTime":"Mon Nov 23 0{number}:10:00 +0000 2026"}}"#,
+        url(destination, backup)
+    )
+}
+
+/// A daemon that answers as Convoy does, with a volume and these backups of its snapshots.
+fn convoy(site: &Site, destination: &str, backups: &[&str]) -> Faulty {
+    let listed = backups
+        .iter()
+        .map(|name| format!(r#""{}":{}"#, url(destination, name), backup(destination, name)));
+    let listed = listed.collect::<Vec<_>>().join(",");
+    let volume = volume(backups.len() as u32);
+    let newest = backups[0];
+    Faulty::start_at(&site.path("convoy.sock"))
+        .answer(
+            "GET /v1/info",
+            Answer::json(r#"{"General":{"DefaultDriver":"vfs"},"vfs":{"Path":"/nowhere"}}"#),
+        )
+        .answer("GET /v1/volumes/list", Answer::json(format!(r#"{{"shop":{volume}}}"#)))
+        .answer("GET /v1/volumes/", Answer::json(volume))
+        .answer("GET /v1/snapshots/", Answer::json(snapshot(backups.len() as u32)))
+        .answer("GET /v1/backups/list", Answer::json(format!("{{{listed}}}")))
+        .answer("GET /v1/backups/inspect", Answer::json(backup(destination, newest)))
+        .answer(
+            "POST /v1/backups/create",
+            Answer::json(format!(r#"{{"URL":"{}"}}"#, url(destination, newest))),
+        )
+        .answer("DELETE /v1/backups", Answer::Empty)
+        .answer("DELETE /v1/snapshots/", Answer::Empty)
+        .answer("DELETE /v1/volumes/", Answer::Empty)
+}
+
+/// The path of a backup's data, and of its description, at a destination.
+fn paths(backup: &str) -> [String; 2] {
+    let folder = "convoy-objectstore/volumes/sh/op/shop";
+    [format!("{folder}/BackupFiles/{backup}.bak"), format!("{folder}/backups/backup_{backup}.cfg")]
+}
+
+fn description(backup: &str) -> String {
+    let [data, _] = paths(backup);
+    format!(
+        r#"{{"Name":"{backup}","Driver":"","VolumeName":"shop","SnapshotName":"s","SnapshotCreatedAt":"","CreatedTime":"",
+        "Blocks":null,"SingleFile":{{"FilePath":"{data}"}}}}"#
+    )
+}
+
+/// A packed archive, as far as a look tells.
+fn packed() -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&[0; 10_240]).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn with_convoy(site: Site) -> Site {
+    let socket = site.path("convoy.sock").display().to_string();
+    site.with("BKUP_CONVOY", format!("unix://{socket}"))
+}
+
+/// The names of the backups that the daemon was told to delete.
+fn deleted(daemon: &Faulty) -> Vec<String> {
+    let requests = daemon.requests();
+    let deletions = requests.iter().filter(|request| request.line() == "DELETE /v1/backups");
+    let name = |body: &str| body.split("backup=").nth(1).unwrap()[..NEWEST.len()].to_owned();
+    deletions.map(|request| name(&request.body)).collect()
+}
+
+/// A site with a folder that holds three backups; the newest one lost its data.
+fn with_an_empty_newest_backup() -> (Site, Faulty) {
+    let site = with_convoy(Site::bare());
+    for name in [NEWEST, MIDDLE, OLDEST] {
+        let contents = [packed(), description(name).into_bytes()];
+        for (path, content) in paths(name).iter().zip(contents) {
+            let path = site.path("backups").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+    fs::write(site.path("backups").join(&paths(NEWEST)[0]), "").unwrap();
+    let destination = format!("vfs://{}", site.path("backups").display());
+    let daemon = convoy(&site, &destination, &[NEWEST, MIDDLE, OLDEST]);
+    (site, daemon)
+}
+
+#[test]
+fn prune_keeps_the_newest_backup_whose_data_is_there() {
+    let (site, daemon) = with_an_empty_newest_backup();
+    let ran = site.run("prune --keep-last 1").ok();
+    assert_eq!(deleted(&daemon), [OLDEST], "{ran:?}");
+    assert!(
+        ran.err.contains("can't be restored: its file") && ran.err.contains("is empty"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn remove_keeps_the_newest_backup_whose_data_is_there() {
+    let (site, daemon) = with_an_empty_newest_backup();
+    let ran = site.run("remove --volume shop --json").ok();
+    assert_eq!(deleted(&daemon), [OLDEST], "{ran:?}");
+    assert!(ran.out.contains(MIDDLE), "{ran:?}");
+}
+
+#[test]
+fn a_backup_that_convoy_made_without_data_has_failed() {
+    let s3 = S3::start();
+    let destination = "s3://bucket@eu-west-1/host1";
+    let site = with_convoy(Site::bare())
+        .with("BKUP_BACKUP_URL", destination)
+        .with("BKUP_S3_ENDPOINT", s3.endpoint())
+        .with("BKUP_S3_ACCESS_KEY_ID", KEY_ID)
+        .with("BKUP_S3_SECRET_ACCESS_KEY", "hunter2");
+    let [data, cfg] = paths(OLDEST).map(|path| format!("host1/{path}"));
+    s3.put(&cfg, description(OLDEST).into_bytes());
+    let _daemon = convoy(&site, destination, &[OLDEST]);
+    let words = ["is done, but its file", "is missing", "nothing older was deleted"];
+    site.run("backup").fails(1, &words);
+    s3.put(&data, Vec::new());
+    site.run("backup").fails(1, &["is empty"]);
+    s3.put(&data, packed());
+    let ran = site.run("backup").ok();
+    assert!(!ran.out.contains("not verified"), "{ran:?}");
+
+    // A key that may not look proves nothing against the backup, and nothing for it.
+    s3.fault(|_| Some((403, "AccessDenied")));
+    let ran = site.run("backup -v").ok();
+    assert!(ran.out.contains("not verified"), "{ran:?}");
+    assert!(ran.err.contains("only their descriptions were read"), "{ran:?}");
+}
