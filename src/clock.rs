@@ -1,11 +1,14 @@
 //! Time as the program sees it: the system's clock, or one that a test sets.
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+
+mod uptime;
 
 #[cfg(test)]
 mod fixed;
 #[cfg(test)]
 pub(crate) use fixed::FixedClock;
+pub(crate) use uptime::Uptime;
 
 /// The source of the current time and of the local time zone.
 pub(crate) trait Clock: Send + Sync + std::fmt::Debug {
@@ -14,6 +17,12 @@ pub(crate) trait Clock: Send + Sync + std::fmt::Debug {
 
     /// The time zone in which days, weeks and months are counted.
     fn time_zone(&self) -> TimeZone;
+
+    /// How long the system has run, by which setting the clock changes nothing. `None` if that is
+    /// not known.
+    fn uptime(&self) -> Option<Uptime> {
+        None
+    }
 
     /// The current time in the local zone.
     fn now_local(&self) -> Zoned {
@@ -33,6 +42,10 @@ impl Clock for SystemClock {
     fn time_zone(&self) -> TimeZone {
         TimeZone::system()
     }
+
+    fn uptime(&self) -> Option<Uptime> {
+        Uptime::now()
+    }
 }
 
 /// The system's clock in another zone.
@@ -47,6 +60,19 @@ impl Clock for ZonedClock {
     fn time_zone(&self) -> TimeZone {
         self.0.clone()
     }
+
+    fn uptime(&self) -> Option<Uptime> {
+        Uptime::now()
+    }
+}
+
+/// How far ahead of the clock a time may be and still count: two hosts' clocks differ a little.
+pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Whether this time is still to come: a clock was wrong when it was written, or is wrong now. A
+/// time in the future proves nothing, neither that something is new nor that something else is old.
+pub(crate) fn is_in_future(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > CLOCK_TOLERANCE
 }
 
 /// The value of `TZ` if it names no known time zone. The program then uses UTC.
@@ -78,6 +104,19 @@ pub(crate) fn unset(now: Timestamp) -> Option<(String, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_in_the_future_if_no_difference_of_clocks_explains_it() {
+        let now: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
+        for (time, future) in [
+            ("2026-11-22T00:00:00Z", false),
+            ("2026-11-23T01:00:00Z", false),
+            ("2026-11-23T01:00:01Z", true),
+            ("2036-01-01T00:00:00Z", true),
+        ] {
+            assert_eq!(is_in_future(time.parse().unwrap(), now), future, "{time}");
+        }
+    }
 
     #[test]
     fn a_clock_that_was_never_set_is_told_from_one_that_may_be_right() {

@@ -4,6 +4,7 @@
 //! crontab's entries and queues alerts. The command line, `serve` and HTTP call it; it knows none
 //! of them. Its files, the lowest first:
 //!
+//! - `evidence`: what a volume's good backups prove: one that is dated in the future proves nothing.
 //! - `freshness`: the pure rule: whether a backup is new enough, and the sentence that says so.
 //! - `volume`: the record of one volume. `known`: what a look at all of them found.
 //! - `coverage`: which lines of the crontab snapshot and back up a volume.
@@ -13,14 +14,17 @@
 //! - `volumes`: the state of each volume, from all of those.
 //! - `look`: one look at every daemon that the crontab uses.
 //! - `alerts`: which problems of volumes and destinations are reported, and when they are resolved.
+//! - `headline`: the sentence on all of them.
 //! - `report`: the form in which people and programs get the result; `assemble` fills it in.
 
 pub(crate) mod alerts;
 mod assemble;
 mod coverage;
 mod destinations;
+mod evidence;
 mod failures;
 mod freshness;
+mod headline;
 mod known;
 mod look;
 mod newest;
@@ -28,9 +32,12 @@ mod report;
 mod volume;
 mod volumes;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use assemble::{Sources, report};
 pub(crate) use coverage::Coverage;
-pub(crate) use freshness::State;
+pub(crate) use freshness::{Level, State};
 pub(crate) use known::{DestinationLook, DestinationVerdict, Known};
 pub(crate) use look::{DaemonLook, Looked, look, look_at_destination};
 pub(crate) use report::Report;

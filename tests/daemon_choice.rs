@@ -164,6 +164,7 @@ fn serve_keeps_the_daemon_that_it_began_with() {
     backed_up(&site, "shop");
     let server = Server::start(&site);
     let _convoy = convoy(&site);
+    server.client.get("/api/status?fresh=true").is(200);
     server.client.get("/readyz").is(200);
     let listed = server.client.json("/api/volumes", &json!({})).is(200);
     assert!(listed.body.contains("shop"), "{listed:?}");
@@ -251,7 +252,7 @@ fn volumes_of_a_daemon_that_is_not_used_any_more_become_overdue_like_others() {
     backed_up(&site, "wiki");
     site.run("status").ok();
     let store = rusqlite::Connection::open(site.path("data/runs.sqlite")).unwrap();
-    let old = "UPDATE good_backups SET proven = 0, snapshot_time = 0 WHERE volume = 'shop'";
+    let old = "UPDATE backups SET proven = 0, snapshot_time = 0 WHERE volume = 'shop'";
     assert_eq!(store.execute(old, []).unwrap(), 1);
     store.execute("UPDATE volumes SET first_seen = 0, last_seen = 0", []).unwrap();
     let status = site.run("status").ends(1).out;

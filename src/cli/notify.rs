@@ -96,7 +96,7 @@ fn list(context: &Context) -> Result<u8> {
         show_waiting(context, waiting, &now);
     }
     if problems.is_empty() {
-        print_line("\nNothing is known to be wrong.");
+        print_line("\nNo problem is open.");
     } else {
         show_problems(context, &problems, &now);
     }

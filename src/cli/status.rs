@@ -22,9 +22,9 @@ use crate::{
     progress,
     runs::Store,
     schedule::{self, CrontabEntry, Source},
-    status::{self, DaemonLook, Known, Looked, Report, State, VolumeStatus},
+    status::{self, DaemonLook, Known, Level, Looked, Report, State, VolumeStatus},
     suggest::did_you_mean_or,
-    text::{Style, counted, escape, styled},
+    text::{Style, escape, styled},
 };
 
 pub(super) fn command() -> Command {
@@ -91,7 +91,7 @@ pub(super) async fn status(
         looked: &looked,
         store: &store,
         notifier: &context.notifier,
-        now: now.timestamp(),
+        now: &now,
     });
     if context.flags.json {
         print_json(&report);
@@ -198,8 +198,7 @@ async fn accept(context: &Context, volume: &str) -> Result<u8> {
 fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     let (width, colour) = context.output();
     let say = |text: &str, style| print_line(&styled(&escape(text), style, colour));
-    let (headline, style) = headline(report);
-    say(&headline, style);
+    say(&report.sentence, style(report.level));
     if let Some(error) = &known.unreachable {
         say(&format!("The daemon: {error}"), Style::Red);
         if let Some(hint) = &error.hint {
@@ -220,20 +219,11 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     }
 }
 
-/// One sentence that says whether everything is safe, with its style.
-fn headline(report: &Report) -> (String, Style) {
-    let volumes = &report.volumes;
-    let wrong = volumes.iter().filter(|volume| !volume.problems.is_empty()).count();
-    let all_fresh = volumes.iter().all(|volume| volume.verdict.state == State::Fresh);
-    if report.ok && !volumes.is_empty() && all_fresh {
-        ("All volumes have a good backup that is new enough.".to_owned(), Style::Green)
-    } else if report.ok {
-        ("Nothing is known to be wrong.".to_owned(), Style::Green)
-    } else if wrong > 0 {
-        let (all, are) = (volumes.len(), if wrong == 1 { "is" } else { "are" });
-        (format!("{wrong} of {} {are} not safe.", counted(all, "volume", "volumes")), Style::Red)
-    } else {
-        ("Something is wrong.".to_owned(), Style::Red)
+fn style(level: Level) -> Style {
+    match level {
+        Level::Good => Style::Green,
+        Level::Unknown | Level::Warning => Style::Yellow,
+        Level::Bad => Style::Red,
     }
 }
 
@@ -273,18 +263,19 @@ fn show_running(report: &Report, now: &Zoned) {
 fn row(volume: &VolumeStatus, now: Timestamp) -> Vec<Cell> {
     let ago = |time: Option<Timestamp>| time.map(|time| age(time, now));
     let style = match volume.verdict.state {
-        State::Fresh | State::Awaited => Style::Green,
+        State::Fresh => Style::Green,
         State::Overdue => Style::Red,
-        State::Unscheduled | State::Missing => Style::Yellow,
+        State::Awaited | State::Missing => Style::Yellow,
     };
     let made = volume.last_backup.as_ref().map(|backup| backup.made);
     let next = ago(volume.next_backup).unwrap_or_else(|| "not scheduled".to_owned());
-    let problem = volume.problems.first().cloned().unwrap_or_default();
+    let problem = Cell::from(volume.problems.first().cloned().unwrap_or_default());
+    let is_wrong = !volume.problems.is_empty();
     vec![
         volume.label().into(),
         ago(volume.last_snapshot).unwrap_or_default().into(),
         Cell::from(ago(made).unwrap_or_else(|| "none".to_owned())).styled(style),
         next.into(),
-        Cell::from(problem).styled(Style::Red),
+        if is_wrong { problem.styled(Style::Red) } else { problem },
     ]
 }

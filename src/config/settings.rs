@@ -108,7 +108,7 @@ settings! {
     BKUP_SHUTDOWN_GRACE: Duration = DURATION, Some("30s"),
         "how long serve waits for running scripts when it is told to end";
     BKUP_MAX_BACKUP_AGE: Duration = POSITIVE_DURATION, None,
-        "a volume's newest good backup may be this old; if not set, as its crontab lines allow";
+        "a volume's newest good backup may be this old; if not set, as its crontab lines allow, else twice the usual distance of its backups, else 7d";
     BKUP_REMIND_AFTER: Duration = DURATION, Some("1d"),
         "how long after people are told again of what is still wrong";
     BKUP_DEFAULTS: Option<PathBuf> = SYSTEM_FILE, Some("/etc/default/convoy-backups"),

@@ -11,7 +11,10 @@ use super::{
     extent::{BACKUP_SIZE, DOUBT},
     names,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    clock::is_in_future,
+    error::{Error, ErrorKind, Result},
+};
 
 /// The field that says why a backup can't be restored.
 const BROKEN: &str = "Broken";
@@ -140,6 +143,24 @@ impl Backup {
     /// When the backup was made, in whole seconds.
     pub(crate) fn created(&self) -> Option<Timestamp> {
         self.created.timestamp()
+    }
+
+    /// When the backup's snapshot was taken, by the clock of its daemon: how old the data is. The
+    /// order of backups is another matter ([`Backup::order`]).
+    pub(crate) fn taken(&self) -> Option<Timestamp> {
+        let created = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
+        names::time_taken(self.field("SnapshotName"), created)
+    }
+
+    /// The latest time at which the backup's snapshot can have been taken, by those of its dates
+    /// that can be right at this moment. `None` if all of them are in the future: a clock was wrong.
+    pub(crate) fn taken_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_credible = |time: &Timestamp| !is_in_future(*time, now);
+        if let Some(order) = self.order().0.filter(is_credible) {
+            return Some(order);
+        }
+        let taken = ApiTime::parse(self.field("SnapshotCreatedAt")).timestamp();
+        taken.into_iter().chain(self.created()).filter(is_credible).min()
     }
 
     /// Whether the daemon says that the backup is complete. EBS reports the state `completed`; the

@@ -170,6 +170,11 @@ impl MemoryDaemon {
         self.lock().stored = Arc::clone(stored);
     }
 
+    /// Sets the daemon's clock, forward or back.
+    pub(crate) fn set_time(&self, time: jiff::Timestamp) {
+        self.lock().time = time.as_second();
+    }
+
     /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
     pub(crate) fn holds(&self, volume: &str, extent: Extent) {
         self.lock().extents.insert(volume.into(), extent);

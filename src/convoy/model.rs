@@ -166,6 +166,12 @@ impl Snapshot {
     pub(crate) fn order(&self) -> (Option<Timestamp>, &str) {
         (names::snapshot_time(&self.name).or(self.created_time.timestamp()), &self.name)
     }
+
+    /// When the snapshot was taken, by the daemon's clock. Unlike [`Snapshot::order`], it does not
+    /// always increase.
+    pub(crate) fn taken(&self) -> Option<Timestamp> {
+        names::time_taken(&self.name, self.created_time.timestamp())
+    }
 }
 
 /// The daemon's answer to a mount: where the volume was mounted.

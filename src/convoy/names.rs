@@ -88,8 +88,20 @@ pub(super) const SNAPSHOT_TIME: &str = "%Y%m%dT%H%M%S.%6fZ";
 pub(super) const MARK_LENGTH: usize = 6;
 
 /// The time in the name of a snapshot that this program made.
-pub(super) fn snapshot_time(name: &str) -> Option<Timestamp> {
+pub(crate) fn snapshot_time(name: &str) -> Option<Timestamp> {
     time_and_mark(name).map(|(time, _)| time)
+}
+
+/// When a snapshot was taken, by the clock of its daemon. Its name has the time to the microsecond,
+/// but only its place among the others is sure: after a clock was set back, names go on from the
+/// last one. So the name counts where the daemon says the same.
+pub(super) fn time_taken(name: &str, created: Option<Timestamp>) -> Option<Timestamp> {
+    const SAME: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
+    let named = snapshot_time(name);
+    match (named, created) {
+        (Some(named), Some(created)) if named.duration_since(created).abs() > SAME => Some(created),
+        _ => named.or(created),
+    }
 }
 
 /// The mark in the name of a snapshot that this program made. The mark tells apart the snapshots of
@@ -136,6 +148,17 @@ mod tests {
         ] {
             assert_eq!((snapshot_time(name), snapshot_mark(name)), (None, None), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_ahead_of_the_daemons_time_does_not_say_when_a_snapshot_was_taken() {
+        let at = |time: &str| -> Option<Timestamp> { Some(time.parse().unwrap()) };
+        let name = "vol1-20261123T074200.123456Z";
+        let named = snapshot_time(name);
+        assert_eq!(time_taken(name, at("2026-11-23T07:42:00Z")), named);
+        assert_eq!(time_taken(name, None), named);
+        assert_eq!(time_taken(name, at("2025-01-01T00:00:00Z")), at("2025-01-01T00:00:00Z"));
+        assert_eq!(time_taken("snap1", at("2025-01-01T00:00:00Z")), at("2025-01-01T00:00:00Z"));
     }
 
     #[test]

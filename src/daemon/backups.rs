@@ -16,8 +16,9 @@
 //!
 //! From the lowest file up: what a backup's tags say ([`record`]), which backups a repository has
 //! ([`catalogue`]), what of them could not be read ([`damage`]), the proof that a backup is whole
-//! ([`prove`]), and the repository of one destination with its locks ([`destination`]). The operations [`inspect`], [`create`],
-//! [`restore`] and [`delete`] use these. [`destinations`] finds the repository of a destination.
+//! ([`prove`]), and the repository of one destination with its locks ([`destination`]). The
+//! operations [`inspect`], [`create`], [`restore`] and [`delete`] use these; [`marks`] says how long
+//! deleted data waits. [`destinations`] finds the repository of a destination.
 
 mod catalogue;
 mod create;
@@ -27,6 +28,7 @@ mod destination;
 mod destinations;
 mod inspect;
 mod lock_file;
+mod marks;
 mod prove;
 mod record;
 mod restore;

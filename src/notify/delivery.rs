@@ -1,7 +1,7 @@
 //! Puts messages into the outbox, and sends them.
 //!
 //! Queueing needs no network and never fails a run. Sending is separate, and is tried again for a
-//! day.
+//! day, and five times at least.
 
 use std::{
     sync::{
@@ -54,6 +54,8 @@ pub(super) struct Delivery {
     problems: Arc<Problems>,
     /// Notified when this process queues a message.
     queued: tokio::sync::Notify,
+    /// Notified when a message was sent, or an attempt to send one failed.
+    attempted: tokio::sync::Notify,
     /// How many times this process queued a message.
     queued_count: AtomicU64,
     /// The value of `queued_count` at the start of the last round that was completed.
@@ -92,6 +94,7 @@ impl Delivery {
             outbox,
             problems,
             queued: tokio::sync::Notify::new(),
+            attempted: tokio::sync::Notify::new(),
             queued_count: 0.into(),
             tried_count: 0.into(),
         }
@@ -156,10 +159,19 @@ impl Delivery {
         let rounds = ChannelKind::ALL.map(|kind| self.deliver_channel(kind, limit));
         let all = join_all(rounds).await;
         self.tried_count.fetch_max(queued, Ordering::SeqCst);
-        all.into_iter().fold(Deliveries::default(), |sum, one| Deliveries {
+        let done = all.into_iter().fold(Deliveries::default(), |sum, one| Deliveries {
             sent: sum.sent + one.sent,
             failed: sum.failed + one.failed,
-        })
+        });
+        if done != Deliveries::default() {
+            self.attempted.notify_one();
+        }
+        done
+    }
+
+    /// Waits until a message was sent, or an attempt to send one failed.
+    pub(super) async fn attempted(&self) {
+        self.attempted.notified().await;
     }
 
     /// Tries once to send what is due, within this time, at the end of a run on the command line.
@@ -253,19 +265,22 @@ impl Delivery {
     ) -> Next {
         let now = self.clock.now();
         let is_momentary = waiting.is_momentary();
-        if waiting.is_too_old(now) {
-            if !is_momentary {
-                self.give_up(waiting);
-                round.done.failed += 1;
-            }
+        let is_too_old = waiting.is_too_old(now);
+        if is_momentary && is_too_old {
             return Next::Remove;
         }
-        let Some(slot) = slot else { return Next::Leave };
-        let after_failure = if is_momentary { Next::Remove } else { Next::PutBack };
-        if let Some((next, why)) = &round.down {
-            (waiting.next_attempt, waiting.last_error) = (*next, Some(why.clone()));
+        let Some(slot) = slot else {
+            if !is_too_old {
+                return Next::Leave;
+            }
+            self.give_up(waiting);
             round.done.failed += 1;
-            return after_failure;
+            return Next::Remove;
+        };
+        if let Some((next, why)) = &round.down {
+            waiting.put_off_until(*next, why);
+            round.done.failed += 1;
+            return self.after_failure(waiting, now);
         }
         let channel = slot.kind().as_str();
         match slot.attempt(waiting, limit).await {
@@ -283,7 +298,7 @@ impl Delivery {
                 }
                 waiting.message.to =
                     Some(refused.into_iter().map(|(address, _)| address).collect());
-                Next::PutBack
+                self.after_failure(waiting, now)
             }
             Err(error) => {
                 round.done.failed += 1;
@@ -292,9 +307,21 @@ impl Delivery {
                 if is_of_the_channel(error.kind) {
                     round.down = Some((waiting.next_attempt, error.to_string()));
                 }
-                after_failure
+                self.after_failure(waiting, now)
             }
         }
+    }
+
+    /// What happens to a message that could not be sent.
+    fn after_failure(&self, waiting: &Waiting, now: Timestamp) -> Next {
+        if waiting.is_momentary() {
+            return Next::Remove;
+        }
+        if waiting.is_hopeless(now) {
+            self.give_up(waiting);
+            return Next::Remove;
+        }
+        Next::PutBack
     }
 
     fn give_up(&self, waiting: &Waiting) {

@@ -333,6 +333,12 @@ impl Notifier {
         self.delivery.has_untried()
     }
 
+    /// Waits until a message was sent, or an attempt to send one failed: what waits has changed. For
+    /// one waiter.
+    pub(crate) async fn attempted(&self) {
+        self.delivery.attempted().await;
+    }
+
     /// Tries once to send what is due, within this time.
     pub(crate) async fn deliver_within(&self, limit: Duration) {
         self.delivery.deliver_within(limit).await;

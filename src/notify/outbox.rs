@@ -23,13 +23,19 @@ use super::{
     message::{Event, Message, timestamp},
 };
 use crate::{
+    clock::is_in_future,
     error::{Error, Result},
     files::write_whole,
     sync::lock,
 };
 
-/// The age at which an unsent message is given up.
+/// The age from which an unsent message is given up, after a further attempt that fails.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// No message is given up after fewer attempts, however old it is: the clock may have jumped, and a
+/// crontab without `serve` makes one attempt a day.
+const FEWEST_ATTEMPTS: u32 = 5;
+/// A message for which no attempt has ended for so long is late.
+const FIRST_ATTEMPT_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// The pause after the first failed attempt; it doubles each time.
 const FIRST_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts.
@@ -38,6 +44,11 @@ const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(3_600);
 const MOST_MESSAGES: usize = 1_000;
 /// The largest file that is read as a message, in bytes.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// How an id contains its time.
+const ID_TIME: &str = "%Y%m%dT%H%M%S.%6f";
+/// The least difference between the times of two ids.
+const TICK: Duration = Duration::from_micros(1);
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
@@ -58,13 +69,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(super) fn new(channel: ChannelKind, message: Message) -> Self {
         let time = message.time;
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let id = format!(
-            "{}-{:x}-{serial:06x}-{}",
-            time.strftime("%Y%m%dT%H%M%S.%6f"),
-            std::process::id(),
-            channel.word()
-        );
+        let id = id(time, channel);
         Self { id, channel, attempts: 0, next_attempt: time, last_error: None, message }
     }
 
@@ -73,6 +78,13 @@ impl Waiting {
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let left = self.next_attempt.duration_since(now);
         left.is_negative() || left.is_zero() || left.unsigned_abs() > LONGEST_RETRY_DELAY
+    }
+
+    /// Whether the message should have been sent by now: an attempt failed, or none was made for
+    /// long. A message whose first attempt is under way is not late.
+    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
+        let waited = now.duration_since(self.message.time).unsigned_abs();
+        self.last_error.is_some() || waited > FIRST_ATTEMPT_WITHIN
     }
 
     /// Whether the message would mislead if it came late; it is tried once.
@@ -87,14 +99,44 @@ impl Waiting {
         !age.is_negative() && age.unsigned_abs() >= limit
     }
 
+    /// Whether enough was tried to give the message up.
+    pub(super) fn is_hopeless(&self, now: Timestamp) -> bool {
+        self.attempts >= FEWEST_ATTEMPTS && self.is_too_old(now)
+    }
+
     /// Plans the next attempt after a failed one.
     pub(super) fn put_off(&mut self, now: Timestamp, error: &Error) {
+        if is_in_future(self.message.time, now) {
+            // A clock was wrong. The message would be tried until that time has come.
+            self.message.time = now;
+        }
         let delay =
             FIRST_RETRY_DELAY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_RETRY_DELAY);
         self.attempts = self.attempts.saturating_add(1);
         self.next_attempt = now.saturating_add(delay).unwrap_or(now);
         self.last_error = Some(error.to_string());
     }
+
+    /// Plans the next attempt for this time: the attempt with a message before it failed, and this
+    /// one would have failed, too.
+    pub(super) fn put_off_until(&mut self, next_attempt: Timestamp, why: &str) {
+        self.attempts = self.attempts.saturating_add(1);
+        (self.next_attempt, self.last_error) = (next_attempt, Some(why.to_owned()));
+    }
+}
+
+/// `20261123T074200.123456-1a2b-000000-email`: a time, the process, and a serial number within it.
+fn id(time: Timestamp, channel: ChannelKind) -> String {
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let (time, process) = (time.strftime(ID_TIME), std::process::id());
+    format!("{time}-{process:x}-{serial:06x}-{}", channel.word())
+}
+
+/// The time in an id.
+fn id_time(id: &str) -> Option<Timestamp> {
+    let (time, _) = id.split_once('-')?;
+    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.f", time).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }
 
 /// The outbox's folder, and the messages that could not be written to it.
@@ -119,12 +161,17 @@ impl Outbox {
         Self { folder: folder.join("outbox"), memory: Mutex::default() }
     }
 
-    /// Queues a message.
+    /// Queues a message behind all others, also where the clock was set back since they were queued.
     ///
     /// # Errors
     /// If too many messages wait already; this one is dropped.
-    pub(crate) fn put(&self, waiting: Waiting) -> Result<()> {
-        if self.files().len() + self.in_memory().len() >= MOST_MESSAGES {
+    pub(crate) fn put(&self, mut waiting: Waiting) -> Result<()> {
+        let files = self.files();
+        let last = files.iter().filter_map(|path| path.file_stem()?.to_str()).max();
+        if let Some(last) = last.filter(|last| *last > waiting.id.as_str()).and_then(id_time) {
+            waiting.id = id(last.saturating_add(TICK).unwrap_or(last), waiting.channel);
+        }
+        if files.len() + self.in_memory().len() >= MOST_MESSAGES {
             return Err(Error::internal(format!(
                 "{MOST_MESSAGES} messages wait to be sent already"
             ))
@@ -299,6 +346,22 @@ mod tests {
     }
 
     #[test]
+    fn messages_keep_their_order_when_the_clock_is_set_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::new(folder.path());
+        for (subject, time) in [
+            ("one", "2036-01-01T00:00:00Z"),
+            ("two", "2026-11-23T07:42:00Z"),
+            ("three", "2026-11-23T07:43:00Z"),
+        ] {
+            let mut message = waiting(subject).message;
+            message.time = time.parse().unwrap();
+            outbox.put(Waiting::new(ChannelKind::Email, message)).unwrap();
+        }
+        assert_eq!(subjects(&outbox), ["one", "two", "three"]);
+    }
+
+    #[test]
     fn one_message_is_claimed_by_one_process_until_it_lets_go() {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (Outbox::new(folder.path()), Outbox::new(folder.path()));
@@ -328,8 +391,35 @@ mod tests {
         }
         assert_eq!(minutes[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
         assert!(minutes.len() < 35, "{minutes:?}");
+        assert!(waiting.is_hopeless(now));
         waiting.next_attempt = "2036-01-01T00:00:00Z".parse().unwrap();
         assert!(waiting.is_due(NOW.parse().unwrap()), "the clock was set back");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_gives_no_message_up_and_keeps_none_for_ever() {
+        let mut one = waiting("x");
+        let future: Timestamp = "2036-01-01T00:00:00Z".parse().unwrap();
+        for _ in 0..4 {
+            one.put_off(future, &Error::guard("down"));
+            assert!(!one.is_hopeless(future), "after {} attempts", one.attempts);
+        }
+        let mut one = waiting("x");
+        one.message.time = future;
+        let now: Timestamp = NOW.parse().unwrap();
+        one.put_off(now, &Error::guard("down"));
+        assert_eq!(one.message.time, now);
+    }
+
+    #[test]
+    fn a_message_is_late_after_a_failed_attempt_or_where_none_was_made_for_long() {
+        let mut waiting = waiting("x");
+        let now: Timestamp = NOW.parse().unwrap();
+        assert!(!waiting.is_late(now + Duration::from_secs(60)), "its first attempt is under way");
+        assert!(waiting.is_late(now + Duration::from_secs(301)));
+        assert!(waiting.is_late("2020-01-01T00:00:00Z".parse().unwrap()), "a clock was wrong");
+        waiting.put_off(now, &Error::guard("down"));
+        assert!(waiting.is_late(now));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::timestamp;
 use crate::{
+    clock::is_in_future,
     error::{Error, Result},
     files::write_whole,
     sync::lock,
@@ -71,6 +72,9 @@ struct ReportedAt(#[serde(with = "timestamp")] Timestamp);
 pub(super) struct State {
     version: u32,
     problems: BTreeMap<String, Problem>,
+    /// When a problem was seen last.
+    #[serde(default)]
+    seen: Option<ReportedAt>,
 }
 
 /// The file with the open problems.
@@ -185,9 +189,9 @@ impl Problems {
     /// # Errors
     /// If the file can't be read.
     pub(crate) fn all(&self, now: Timestamp) -> Result<BTreeMap<String, Problem>> {
-        let mut state = self.read()?;
-        state.expire(now, self.remind_after);
-        Ok(state.problems)
+        let mut problems = self.read()?.problems;
+        problems.retain(|_, problem| !problem.is_expired(now, self.remind_after));
+        Ok(problems)
     }
 
     fn change(&self, work: impl FnOnce(&mut State)) {
@@ -253,9 +257,8 @@ impl Problems {
     }
 
     fn write(&self, state: &State) -> Result<()> {
-        let bytes =
-            serde_json::to_vec_pretty(&State { version: 1, problems: state.problems.clone() })
-                .map_err(|error| Error::internal(error.to_string()))?;
+        let bytes = serde_json::to_vec_pretty(&State { version: 1, ..state.clone() })
+            .map_err(|error| Error::internal(error.to_string()))?;
         let path = self.path();
         write_whole(&path, &bytes)
             .map_err(|error| Error::io(format_args!("cannot write \"{}\"", path.display()), &error))
@@ -270,9 +273,19 @@ impl Problems {
     }
 }
 
+impl Problem {
+    /// Whether nothing resolves the problem, and it was not seen for twice the time of a reminder.
+    fn is_expired(&self, now: Timestamp, remind_after: Duration) -> bool {
+        let silent = now.duration_since(self.last);
+        self.expires
+            && !silent.is_negative()
+            && silent.unsigned_abs() >= remind_after.saturating_mul(2)
+    }
+}
+
 impl State {
     fn record(&mut self, occurrence: &Occurrence<'_>, remind_after: Duration) -> Verdict {
-        self.expire(occurrence.now, remind_after);
+        self.expire(occurrence, remind_after);
         let known = self.problems.contains_key(occurrence.key);
         let problem = self.problems.entry(occurrence.key.to_owned()).or_insert_with(|| Problem {
             title: occurrence.title.to_owned(),
@@ -317,14 +330,20 @@ impl State {
         if known { Verdict::Again(problem.clone()) } else { Verdict::New }
     }
 
-    /// Removes problems that nothing resolves once they were not seen for twice the time of a
-    /// reminder.
-    fn expire(&mut self, now: Timestamp, remind_after: Duration) {
-        self.problems.retain(|_, problem| {
-            let silent = now.duration_since(problem.last);
-            !problem.expires
-                || silent.is_negative()
-                || silent.unsigned_abs() < remind_after.saturating_mul(2)
+    /// Removes problems that have expired, before this occurrence is recorded. Two occurrences in
+    /// turn must find a problem expired: a clock that is wrong for a moment ends none.
+    fn expire(&mut self, occurrence: &Occurrence<'_>, remind_after: Duration) {
+        let now = occurrence.now;
+        let before = self.seen.replace(ReportedAt(now));
+        self.problems.retain(|key, problem| {
+            if is_in_future(problem.last, now) {
+                // A clock was wrong. The problem would not expire before that time has come.
+                (problem.first, problem.last) = (problem.first.min(now), now);
+            }
+            let is_expired = |at: Timestamp| problem.is_expired(at, remind_after);
+            let twice =
+                || key == occurrence.key || before.as_ref().is_some_and(|at| is_expired(at.0));
+            !(is_expired(now) && twice())
         });
     }
 
@@ -446,6 +465,36 @@ mod tests {
         assert!(is_reported(&problems, "a", "2026-11-22T07:00:00Z"));
         problems.forget_reports("run backup");
         assert!(is_reported(&problems, "a", "2026-11-22T07:00:01Z"));
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_for_a_moment_ends_no_problem_and_lets_none_stay_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let problems = problems(folder.path());
+        let see = |key: &str, now: &str| {
+            let occurrence = Occurrence {
+                key,
+                title: "a command failed",
+                fingerprint: "a",
+                now: at(now),
+                expires: true,
+                not_backed_up: BTreeSet::new(),
+                daemon_and_destination: None,
+                repeat: Repeat::AfterAWhile,
+            };
+            problems.record(&occurrence, |_| {});
+        };
+        let open = |now: &str| problems.all(at(now)).unwrap().into_keys().collect::<Vec<_>>();
+        see("one", "2026-11-23T07:00:00Z");
+        see("two", "2036-01-01T00:00:00Z");
+        assert_eq!(open("2026-11-23T08:00:00Z"), ["one", "two"]);
+        see("three", "2026-11-23T08:00:00Z");
+        // The second one counts from then on, and expires after two days like the others.
+        assert_eq!(open("2026-11-25T07:30:00Z"), ["three", "two"]);
+        assert!(open("2026-11-25T08:00:00Z").is_empty());
+        see("four", "2026-11-25T08:00:00Z");
+        see("five", "2026-11-25T08:00:01Z");
+        assert_eq!(problems.read().unwrap().problems.len(), 2);
     }
 
     #[test]

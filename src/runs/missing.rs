@@ -43,6 +43,8 @@ mod tests {
         VolumeRecord {
             name: name.into(),
             daemon: daemon.into(),
+            created: None,
+            restored_from: None,
             first_seen: Timestamp::UNIX_EPOCH,
             last_seen: Timestamp::UNIX_EPOCH,
             removed: None,

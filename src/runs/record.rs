@@ -299,6 +299,11 @@ pub(crate) struct VolumeRecord {
     pub(crate) name: String,
     /// The volume's daemon, by [`crate::convoy::Daemon::identity`].
     pub(crate) daemon: String,
+    /// When the daemon made the volume, which tells apart two volumes that had one name after each
+    /// other. `None`: the daemon does not say, or no run has listed the volume yet.
+    pub(crate) created: Option<Timestamp>,
+    /// The URL of the backup from which a run restored the volume.
+    pub(crate) restored_from: Option<String>,
     pub(crate) first_seen: Timestamp,
     /// When a run last listed the volume or worked on it.
     pub(crate) last_seen: Timestamp,
@@ -363,7 +368,7 @@ pub(crate) struct Filter {
     pub(crate) volume: Option<String>,
     /// Leaves out dry runs and runs of read-only scripts, unless the crontab started them.
     pub(crate) without_read_only: bool,
-    /// Only runs whose id sorts before this one: the next page of a list.
+    /// Only runs that were recorded before the one with this id: the next page of a list.
     pub(crate) before: Option<String>,
     /// Only the newest runs, at most so many. `None`: all.
     pub(crate) limit: Option<usize>,

@@ -164,7 +164,8 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// is known; `broken_by_reading`: only reading it whole showed that. `doubt`: why its source may
 /// have been missing. `files`: the number of its files. `restored`: a run of this host read it whole.
 /// `former`: it is not known to be of the volume that has the name now. `runs.deleted`: what a run
-/// deleted, however it ended; lists of runs don't read it.
+/// deleted, however it ended; lists of runs don't read it. Of a volume, `created`: when its daemon
+/// made it; `restored_from`: the URL of its first data.
 ///
 /// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
 /// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
@@ -184,6 +185,8 @@ ALTER TABLE backups ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN former INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN deleted TEXT NOT NULL DEFAULT '[]';
 UPDATE backups SET made = snapshot_time IS NULL OR proven <> snapshot_time;
+ALTER TABLE volumes ADD COLUMN created INTEGER;
+ALTER TABLE volumes ADD COLUMN restored_from TEXT;
 CREATE TABLE sources (
     daemon TEXT NOT NULL,
     volume TEXT NOT NULL,

@@ -159,7 +159,8 @@ pub(crate) fn resolve_ended(
     }
 }
 
-/// Resolves an overdue backup once the volume has a fresh one, or no line backs it up any more.
+/// Resolves an overdue backup once the volume has a fresh one. A line of the crontab that is gone
+/// resolves nothing: the volume is as unsafe as before.
 fn resolve_overdue(notifier: &Notifier, key: &str, volume: &VolumeStatus) {
     let name = volume.label();
     match volume.verdict.state {
@@ -167,10 +168,6 @@ fn resolve_overdue(notifier: &Notifier, key: &str, volume: &VolumeStatus) {
             let url = volume.last_backup.as_ref().map(|backup| backup.url.as_str());
             notifier.resolve(key, &format!("{name} is well again"), url.unwrap_or_default());
         }
-        State::Unscheduled | State::Missing => {
-            let text = "No line of the crontab backs it up, so nothing is known of when there should be a backup.";
-            notifier.resolve(key, &format!("{name} is not scheduled any more"), text);
-        }
-        State::Awaited | State::Overdue => {}
+        State::Awaited | State::Missing | State::Overdue => {}
     }
 }

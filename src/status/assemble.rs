@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::Zoned;
 
 use super::{
     alerts::is_checked_by_look,
     failures::{self, failed_runs},
+    freshness::Level,
+    headline::{headline, without_backup},
     known::Known,
     look::{Looked, UnusedDaemon},
     report::{OpenProblem, Report, UnfinishedRun},
@@ -41,8 +43,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) looked: &'a Looked,
     pub(crate) store: &'a Store,
     pub(crate) notifier: &'a Notifier,
-    /// The time of the look.
-    pub(crate) now: Timestamp,
+    /// The current time, in the zone of the times in sentences.
+    pub(crate) now: &'a Zoned,
 }
 
 /// Makes the report. It reads the store and the outbox, so it may block briefly.
@@ -54,10 +56,14 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
     // The look decides on problems that it checks itself: their alerts may close a little later.
     let has_reported = reported.keys().any(|key| !is_checked_by_look(key));
     let is_wrong = known.volumes.iter().any(|volume| !volume.problems.is_empty());
+    let ok = !is_wrong && problems.is_empty() && known.unreachable.is_none() && !has_reported;
+    let (level, sentence) = headline(ok, known, sources.now);
     Report {
-        ok: !is_wrong && problems.is_empty() && known.unreachable.is_none() && !has_reported,
+        ok,
+        level,
+        sentence,
         serving: sources.serving == Some(true),
-        looked: sources.now,
+        looked: looked.at,
         host: config.host_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         daemon: looked.daemon.clone(),
@@ -68,7 +74,7 @@ pub(crate) fn report(sources: &Sources<'_>) -> Report {
         problems,
         open_problems: reported.iter().map(|(key, problem)| open_problem(key, problem)).collect(),
         running: running(store),
-        notes: notes(sources),
+        notes: notes(sources, level),
     }
 }
 
@@ -102,9 +108,11 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
         known.store_error.as_ref().map(|error| format!("what ran before is not known: {error}")),
     );
     problems.extend(failed_runs(sources.store, &known.volumes));
-    let waiting = sources.notifier.waiting().len();
-    if waiting > 0 {
-        let messages = counted(waiting, "message", "messages");
+    let now = sources.now.timestamp();
+    let waiting = sources.notifier.waiting();
+    let unsent = waiting.iter().filter(|waiting| waiting.is_late(now)).count();
+    if unsent > 0 {
+        let messages = counted(unsent, "message", "messages");
         problems
             .push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
     }
@@ -112,7 +120,7 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
 }
 
 /// What a reader should know though it is no problem, a sentence each.
-fn notes(sources: &Sources<'_>) -> Vec<String> {
+fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
     let Known { volumes, unreachable, .. } = &sources.looked.known;
     let mut notes = Vec::new();
     notes.extend(paused(sources).filter(|entry| !entry.may_back_up).map(paused_text));
@@ -129,9 +137,17 @@ fn notes(sources: &Sources<'_>) -> Vec<String> {
     if volumes.is_empty() && unreachable.is_none() {
         notes.push("there are no volumes".to_owned());
     }
-    let new =
-        volumes.iter().filter(|volume| volume.last_backup.is_none() && volume.problems.is_empty());
-    notes.extend(new.map(|volume| format!("\"{}\" has no backup yet", volume.name)));
+    // Otherwise the headline says so.
+    let without = without_backup(volumes);
+    if level == Level::Bad && !without.is_empty() {
+        let have = if without.len() == 1 { "has" } else { "have" };
+        notes.push(format!("{} {have} no backup yet", named(&without)));
+    }
+    notes.extend(
+        volumes.iter().flat_map(|volume| {
+            volume.notes.iter().map(|note| format!("\"{}\": {note}", volume.name))
+        }),
+    );
     notes.extend(volumes.iter().filter_map(older_broken));
     if !sources.entries.is_empty() {
         notes.extend(unscheduled(volumes, sources.entries));
@@ -204,19 +220,11 @@ fn with_hint(error: &Error) -> String {
 
 /// A note on the volumes that no line of the crontab backs up; `None` if there are no such volumes.
 fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<CrontabEntry>]) -> Option<String> {
-    let names: Vec<String> = volumes
-        .iter()
-        .filter(|volume| !volume.scheduled && !volume.gone)
-        .map(|volume| format!("\"{}\"", volume.name))
-        .collect();
-    if names.is_empty() {
+    let unscheduled: Vec<&VolumeStatus> =
+        volumes.iter().filter(|volume| !volume.scheduled && !volume.gone).collect();
+    if unscheduled.is_empty() {
         return None;
     }
-    let shown = names.iter().take(VOLUMES_NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = match names.len().saturating_sub(VOLUMES_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let own =
         if entries.iter().any(|entry| entry.may_back_up && !entry.does.contains(&Effect::Backup)) {
             "; a script of your own counts if it declares const DOES = [\"backup\"]"
@@ -224,6 +232,17 @@ fn unscheduled(volumes: &[VolumeStatus], entries: &[Arc<CrontabEntry>]) -> Optio
             ""
         };
     Some(format!(
-        "no line of the crontab backs up {shown}{more}: add one such as \"30 3 * * * backup\"{own}"
+        "no line of the crontab backs up {}: add one such as \"30 3 * * * backup\"{own}",
+        named(&unscheduled)
     ))
+}
+
+/// The names of these volumes, for a sentence: the first of them if they are many.
+fn named(volumes: &[&VolumeStatus]) -> String {
+    let names = volumes.iter().take(VOLUMES_NAMED).map(|volume| format!("\"{}\"", volume.name));
+    let names = names.collect::<Vec<_>>().join(", ");
+    match volumes.len().saturating_sub(VOLUMES_NAMED) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
 }

@@ -43,7 +43,7 @@ pub(super) async fn look_at_destinations(
 ) -> DestinationLooks {
     let mut looks = DestinationLooks::default();
     for destination in coverage.destinations() {
-        let mut search = Search::new(destination, records);
+        let mut search = Search::new(destination, records, now);
         if search.volumes().next().is_none() {
             continue;
         }

@@ -1,10 +1,14 @@
 //! Whether a volume's newest good backup is new enough: the pure rule, and the sentence for people.
 //!
-//! `BKUP_MAX_BACKUP_AGE` limits the age of the data in the newest good backup. Without that
-//! setting, a backup is overdue once the next scheduled one should exist. Its limit is the first
-//! due time, after the newest good backup, of the lines that back the volume up, plus the time that
-//! a run may take. The rule does not ask why the backup is missing: the script never ran, a lock
-//! was never released, the daemon is gone, the list is empty.
+//! The first of these that applies says how old that backup may become:
+//! 1. `BKUP_MAX_BACKUP_AGE` limits the age of the data in it.
+//! 2. A line of the crontab that backs the volume up: the first due time after the backup was made,
+//!    plus the time that a run may take.
+//! 3. The usual distance of the volume's backups: twice that, and a day at least.
+//! 4. Seven days.
+//!
+//! The rule does not ask why the backup is missing: the script never ran, a lock was never
+//! released, the daemon is gone, the list is empty.
 //!
 //! A new verdict is a variant of [`State`]; the compiler then asks for the rest of this file and
 //! for the places that draw a state (`cli/status.rs`) or end an alert (`status/alerts.rs`).
@@ -16,6 +20,11 @@ use serde::Serialize;
 
 use crate::units::format_duration;
 
+/// How old the newest good backup may be if nothing else says so.
+const DEFAULT_LIMIT: Duration = Duration::from_hours(7 * 24);
+/// The least that the usual distance of backups allows: one backup may fail and be repeated.
+const SHORTEST_LIMIT_BY_DISTANCE: Duration = Duration::from_hours(24);
+
 /// The two times of a volume's newest good backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Newest {
@@ -24,7 +33,7 @@ pub(crate) struct Newest {
     pub(crate) made: Timestamp,
 }
 
-/// The limits against which a volume's newest good backup is judged.
+/// What says how old a volume's newest good backup may be.
 pub(crate) struct Allowed<'a> {
     /// The greatest age of the data in the newest good backup; `None` if the configuration sets no
     /// limit.
@@ -34,32 +43,65 @@ pub(crate) struct Allowed<'a> {
     pub(crate) due_after: &'a (dyn Fn(Timestamp) -> Option<Timestamp> + Sync),
     /// How long a run may take.
     pub(crate) run_time: Duration,
+    /// The usual distance of the volume's last good backups; `None` if there are too few.
+    pub(crate) usual_distance: Option<Duration>,
+    /// Whether the volume was restored: the backup that it came from has its first data.
+    pub(crate) is_restored: bool,
 }
 
-/// The state of a volume's newest good backup. JSON has three words for the five states, because it
-/// also says whether there is a backup.
+/// Where the limit of a volume's newest good backup comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LimitSource {
+    /// `BKUP_MAX_BACKUP_AGE`.
+    Setting,
+    /// The crontab's lines that back the volume up.
+    Crontab,
+    /// The usual distance of the volume's backups.
+    Distance,
+    /// The limit where nothing else says anything.
+    Default,
+}
+
+impl Allowed<'_> {
+    /// The moment at which a backup that ages from `start` is too old. Without a backup, the volume
+    /// itself ages.
+    fn limit(&self, start: Timestamp, has_backup: bool) -> (Timestamp, LimitSource) {
+        let (from, time, source) = if let Some(age) = self.max_age {
+            (start, age, LimitSource::Setting)
+        } else if let Some(due) = (self.due_after)(start) {
+            (due, self.run_time, LimitSource::Crontab)
+        } else if let Some(distance) = self.usual_distance.filter(|_| has_backup) {
+            let limit = distance.saturating_mul(2).max(SHORTEST_LIMIT_BY_DISTANCE);
+            (start, limit, LimitSource::Distance)
+        } else {
+            (start, DEFAULT_LIMIT, LimitSource::Default)
+        };
+        // A limit so far away that it has no date is never reached.
+        (from.checked_add(time).unwrap_or(Timestamp::MAX), source)
+    }
+}
+
+/// The state of a volume's newest good backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// The newest good backup is new enough.
     Fresh,
     /// The volume has no good backup, and the first one is not overdue yet.
-    #[serde(rename = "fresh")]
     Awaited,
     /// A newer good backup should exist by now.
     Overdue,
-    /// The volume has a good backup, and no setting or line says how old it may be.
-    Unscheduled,
     /// The volume has no good backup, and no line of the crontab makes one.
-    #[serde(rename = "unscheduled")]
     Missing,
 }
 
 /// How urgent a state is; the dashboard has a colour and an icon for each level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
     Good,
+    #[default]
     Unknown,
     Warning,
     Bad,
@@ -79,7 +121,7 @@ impl State {
     pub(crate) fn is_wrong(self) -> bool {
         match self {
             Self::Overdue | Self::Missing => true,
-            Self::Fresh | Self::Awaited | Self::Unscheduled => false,
+            Self::Fresh | Self::Awaited => false,
         }
     }
 
@@ -89,27 +131,9 @@ impl State {
             Self::Overdue => (Level::Bad, "overdue", 0),
             // 1 is for other problems.
             Self::Awaited | Self::Missing => (Level::Unknown, "no backup yet", 2),
-            Self::Unscheduled => (Level::Unknown, "not scheduled", 3),
-            Self::Fresh => (Level::Good, "safe", 4),
+            Self::Fresh => (Level::Good, "safe", 3),
         };
         Summary { level, word, order }
-    }
-
-    fn sentence(
-        self,
-        counted_from: Option<Timestamp>,
-        limit: Option<Timestamp>,
-        now: Timestamp,
-    ) -> String {
-        match self {
-            Self::Fresh => "its newest good backup is new enough".to_owned(),
-            Self::Awaited => "it has no good backup yet, and none is overdue".to_owned(),
-            Self::Overdue => overdue(counted_from, limit.unwrap_or(now), now),
-            Self::Unscheduled => "nothing says how old its newest good backup may be".to_owned(),
-            Self::Missing => {
-                "it has no good backup, and no line of the crontab makes one".to_owned()
-            }
-        }
     }
 }
 
@@ -118,9 +142,12 @@ impl State {
 pub(crate) struct Verdict {
     #[serde(rename = "backup")]
     pub(crate) state: State,
-    /// When the newest good backup becomes, or became, too old; `None` if there is no limit.
+    /// When the newest good backup becomes, or became, too old; of a volume without one, when the
+    /// first should be there.
     #[serde(rename = "backup_due_by")]
-    pub(crate) limit: Option<Timestamp>,
+    pub(crate) limit: Timestamp,
+    #[serde(rename = "backup_limit_from")]
+    pub(crate) limit_source: LimitSource,
     /// The moment from which the newest good backup ages: when its snapshot was taken if the age of
     /// the data is limited, else when it was made. `None` if there is no backup.
     #[serde(rename = "backup_counted_from")]
@@ -133,54 +160,94 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// By when a good backup should have been made, if it is overdue.
     pub(crate) fn overdue_since(&self) -> Option<Timestamp> {
-        self.limit.filter(|_| self.state == State::Overdue)
+        (self.state == State::Overdue).then_some(self.limit)
     }
 }
 
 /// Judges a volume by its newest good backup. A volume without one (`None`) ages from
-/// `known_since`.
+/// `known_since`; if no date of the volume can be right (`None`), its backup is overdue.
 pub(crate) fn judge(
     newest: Option<Newest>,
-    known_since: Timestamp,
+    known_since: Option<Timestamp>,
     allowed: &Allowed<'_>,
     now: Timestamp,
 ) -> Verdict {
     let counted_from = newest
         .map(|newest| if allowed.max_age.is_some() { newest.snapshot_time } else { newest.made });
-    let start = counted_from.unwrap_or(known_since);
-    let limit = match allowed.max_age {
-        Some(age) => Some((start, age)),
-        None => (allowed.due_after)(start).map(|due| (due, allowed.run_time)),
+    let start = counted_from.or(known_since);
+    let (limit, limit_source) = allowed.limit(start.unwrap_or(now), newest.is_some());
+    let limit = if start.is_some() { limit } else { now };
+    let state = if start.is_none() || limit < now {
+        State::Overdue
+    } else if newest.is_some() {
+        State::Fresh
+    } else if limit_source == LimitSource::Default && !allowed.is_restored {
+        State::Missing
+    } else {
+        State::Awaited
     };
-    // A limit so far away that it has no date is never reached.
-    let limit = limit.map(|(from, time)| from.checked_add(time).unwrap_or(Timestamp::MAX));
-    let state = match (limit, counted_from) {
-        (Some(limit), _) if limit < now => State::Overdue,
-        (Some(_), Some(_)) => State::Fresh,
-        (Some(_), None) => State::Awaited,
-        (None, Some(_)) => State::Unscheduled,
-        (None, None) => State::Missing,
+    let sentence = match state {
+        State::Fresh => fresh(limit_source, start.unwrap_or(now), limit),
+        State::Awaited => awaited(allowed.is_restored, limit, now),
+        State::Overdue if start.is_none() => {
+            "it has no good backup, and no date of it can be right: some clock was wrong".to_owned()
+        }
+        State::Overdue => overdue(counted_from, limit_source, limit, now),
+        State::Missing => "it has no good backup, and no line of the crontab makes one".to_owned(),
     };
-    let sentence = state.sentence(counted_from, limit, now);
-    Verdict { state, limit, counted_from, sentence }
+    Verdict { state, limit, limit_source, counted_from, sentence }
+}
+
+fn between(from: Timestamp, until: Timestamp) -> String {
+    format_duration(until.duration_since(from).unsigned_abs())
+}
+
+fn fresh(source: LimitSource, from: Timestamp, limit: Timestamp) -> String {
+    let age = between(from, limit);
+    let may_be = match source {
+        LimitSource::Setting | LimitSource::Crontab => String::new(),
+        LimitSource::Distance => {
+            format!(": it may be {age} old, by the usual distance of its backups ({UNSCHEDULED})")
+        }
+        LimitSource::Default => format!(": it may be {age} old ({UNSCHEDULED})"),
+    };
+    format!("its newest good backup is new enough{may_be}")
+}
+
+/// Why the crontab says nothing of how old a backup may be.
+const UNSCHEDULED: &str = "no line of the crontab backs it up";
+
+fn awaited(is_restored: bool, limit: Timestamp, now: Timestamp) -> String {
+    let yet = if is_restored {
+        "it was restored, and has no good backup of its own yet"
+    } else {
+        "it has no good backup yet"
+    };
+    format!("{yet}: the first should be there in {}", between(now, limit))
 }
 
 /// The sentence for a volume whose newest good backup ages from `counted_from` (`None`: it has
 /// none) and became too old at `limit`.
-fn overdue(counted_from: Option<Timestamp>, limit: Timestamp, now: Timestamp) -> String {
-    let since = |from: Timestamp, until: Timestamp| {
-        format_duration(until.duration_since(from).unsigned_abs())
+fn overdue(
+    counted_from: Option<Timestamp>,
+    source: LimitSource,
+    limit: Timestamp,
+    now: Timestamp,
+) -> String {
+    let Some(from) = counted_from else {
+        let late = between(limit, now);
+        return format!("it has no good backup: one should have been there {late} ago");
     };
-    match counted_from {
-        Some(from) => format!(
-            "its newest good backup is too old: {} old, should be under {}",
-            since(from, now),
-            since(from, limit)
-        ),
-        None => {
-            format!("it has no good backup: one should have been there {} ago", since(limit, now))
-        }
-    }
+    let why = match source {
+        LimitSource::Setting | LimitSource::Crontab => String::new(),
+        LimitSource::Distance => format!(" by the usual distance of its backups ({UNSCHEDULED})"),
+        LimitSource::Default => format!(" ({UNSCHEDULED})"),
+    };
+    format!(
+        "its newest good backup is too old: {} old, should be under {}{why}",
+        between(from, now),
+        between(from, limit)
+    )
 }
 
 #[cfg(test)]
@@ -201,11 +268,20 @@ mod tests {
         Timestamp::from_second(first + days * day).ok()
     }
 
-    fn by_schedule(newest: Option<(&str, &str)>, now: &str) -> (State, Option<Timestamp>) {
+    fn allowed(due_after: &(dyn Fn(Timestamp) -> Option<Timestamp> + Sync)) -> Allowed<'_> {
+        Allowed {
+            max_age: None,
+            due_after,
+            run_time: 5 * HOUR,
+            usual_distance: None,
+            is_restored: false,
+        }
+    }
+
+    fn by_schedule(newest: Option<(&str, &str)>, now: &str) -> (State, Timestamp) {
         let newest =
             newest.map(|(taken, made)| Newest { snapshot_time: at(taken), made: at(made) });
-        let allowed = Allowed { max_age: None, due_after: &daily, run_time: 5 * HOUR };
-        let verdict = judge(newest, at("2026-11-20T12:00:00Z"), &allowed, at(now));
+        let verdict = judge(newest, Some(at("2026-11-20T12:00:00Z")), &allowed(&daily), at(now));
         (verdict.state, verdict.limit)
     }
 
@@ -213,9 +289,9 @@ mod tests {
     fn a_daily_backup_is_overdue_when_the_next_one_had_its_time() {
         let newest = Some(("2026-11-22T02:30:01Z", "2026-11-22T02:40:00Z"));
         let limit = at("2026-11-23T07:30:00Z");
-        assert_eq!(by_schedule(newest, "2026-11-22T23:00:00Z"), (State::Fresh, Some(limit)));
-        assert_eq!(by_schedule(newest, "2026-11-23T07:30:00Z"), (State::Fresh, Some(limit)));
-        assert_eq!(by_schedule(newest, "2026-11-23T07:30:01Z"), (State::Overdue, Some(limit)));
+        assert_eq!(by_schedule(newest, "2026-11-22T23:00:00Z"), (State::Fresh, limit));
+        assert_eq!(by_schedule(newest, "2026-11-23T07:30:00Z"), (State::Fresh, limit));
+        assert_eq!(by_schedule(newest, "2026-11-23T07:30:01Z"), (State::Overdue, limit));
     }
 
     #[test]
@@ -223,7 +299,7 @@ mod tests {
         let newest = Some(("2026-11-22T02:00:00Z", "2026-11-22T02:31:00Z"));
         assert_eq!(
             by_schedule(newest, "2026-11-22T12:00:00Z"),
-            (State::Fresh, Some(at("2026-11-23T07:30:00Z")))
+            (State::Fresh, at("2026-11-23T07:30:00Z"))
         );
     }
 
@@ -231,11 +307,11 @@ mod tests {
     fn a_new_volume_has_until_its_first_backup_had_its_time() {
         assert_eq!(
             by_schedule(None, "2026-11-20T13:00:00Z"),
-            (State::Awaited, Some(at("2026-11-21T07:30:00Z")))
+            (State::Awaited, at("2026-11-21T07:30:00Z"))
         );
         assert_eq!(
             by_schedule(None, "2026-11-22T00:00:00Z"),
-            (State::Overdue, Some(at("2026-11-21T07:30:00Z")))
+            (State::Overdue, at("2026-11-21T07:30:00Z"))
         );
     }
 
@@ -244,45 +320,81 @@ mod tests {
         let newest =
             Newest { snapshot_time: at("2026-11-22T02:00:00Z"), made: at("2026-11-22T09:00:00Z") };
         for due_after in [&daily as &(dyn Fn(Timestamp) -> Option<Timestamp> + Sync), &|_| None] {
-            let allowed = Allowed { max_age: Some(26 * HOUR), due_after, run_time: 5 * HOUR };
+            let allowed = Allowed { max_age: Some(26 * HOUR), ..allowed(due_after) };
             let judged = |now| {
-                let verdict = judge(Some(newest), at("2026-01-01T00:00:00Z"), &allowed, at(now));
+                let known_since = Some(at("2026-01-01T00:00:00Z"));
+                let verdict = judge(Some(newest), known_since, &allowed, at(now));
                 assert_eq!(verdict.counted_from, Some(newest.snapshot_time));
                 (verdict.state, verdict.limit)
             };
-            assert_eq!(
-                judged("2026-11-23T04:00:00Z"),
-                (State::Fresh, Some(at("2026-11-23T04:00:00Z")))
-            );
+            assert_eq!(judged("2026-11-23T04:00:00Z"), (State::Fresh, at("2026-11-23T04:00:00Z")));
             assert_eq!(
                 judged("2026-11-23T04:00:01Z"),
-                (State::Overdue, Some(at("2026-11-23T04:00:00Z")))
+                (State::Overdue, at("2026-11-23T04:00:00Z"))
             );
         }
     }
 
     #[test]
-    fn without_a_schedule_and_a_limit_nothing_is_overdue() {
-        let allowed = Allowed { max_age: None, due_after: &|_| None, run_time: HOUR };
-        assert_eq!(
-            judge(None, at("2020-01-01T00:00:00Z"), &allowed, at("2026-11-23T00:00:00Z")).state,
-            State::Missing
-        );
+    fn without_a_line_the_usual_distance_of_the_backups_says_how_old_one_may_be_else_seven_days() {
+        let made = at("2026-11-01T00:00:00Z");
+        let newest = Some(Newest { snapshot_time: made, made });
+        for (distance, limit, source, words) in [
+            (
+                Some(24 * HOUR),
+                "2026-11-03T00:00:00Z",
+                LimitSource::Distance,
+                "2d old, by the usual distance of its backups",
+            ),
+            (Some(HOUR), "2026-11-02T00:00:00Z", LimitSource::Distance, "1d old, by the usual"),
+            (
+                None,
+                "2026-11-08T00:00:00Z",
+                LimitSource::Default,
+                "7d old (no line of the crontab backs it up)",
+            ),
+        ] {
+            let allowed = Allowed { usual_distance: distance, ..allowed(&|_| None) };
+            let judged = |now: Timestamp| judge(newest, Some(made), &allowed, now);
+            let fresh = judged(at(limit));
+            assert_eq!((fresh.state, fresh.limit), (State::Fresh, at(limit)));
+            assert_eq!(fresh.limit_source, source);
+            assert!(fresh.sentence.contains(words), "{}", fresh.sentence);
+            let overdue = judged(at(limit) + Duration::from_secs(1));
+            assert_eq!((overdue.state, overdue.overdue_since()), (State::Overdue, Some(at(limit))));
+        }
+        // A line of the crontab, or a limit that was set, wins.
+        let distance = Some(100 * 24 * HOUR);
+        let by_line = Allowed { usual_distance: distance, ..allowed(&daily) };
+        assert_eq!(judge(newest, None, &by_line, made).limit_source, LimitSource::Crontab);
+        let by_setting =
+            Allowed { max_age: Some(HOUR), usual_distance: distance, ..allowed(&daily) };
+        assert_eq!(judge(newest, None, &by_setting, made).limit_source, LimitSource::Setting);
     }
 
     #[test]
-    fn a_backup_from_the_future_and_a_limit_without_end_are_no_alarm() {
-        assert!(matches!(
-            by_schedule(
-                Some(("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z")),
-                "2026-11-23T00:00:00Z"
-            ),
-            (State::Fresh, _)
-        ));
-        let allowed = Allowed { max_age: Some(Duration::MAX), due_after: &daily, run_time: HOUR };
+    fn a_volume_without_a_backup_and_a_line_is_not_safe_and_is_overdue_after_seven_days() {
+        let known_since = Some(at("2026-11-01T00:00:00Z"));
+        let state =
+            |allowed: &Allowed<'_>, now: &str| judge(None, known_since, allowed, at(now)).state;
+        let allowed = allowed(&|_| None);
+        assert_eq!(state(&allowed, "2026-11-01T00:00:00Z"), State::Missing);
+        assert_eq!(state(&allowed, "2026-11-08T00:00:01Z"), State::Overdue);
+        // The first data of a restored volume is in the backup that it came from.
+        let restored = Allowed { is_restored: true, ..allowed };
+        assert_eq!(state(&restored, "2026-11-01T00:00:00Z"), State::Awaited);
+        assert_eq!(state(&restored, "2026-11-08T00:00:01Z"), State::Overdue);
+    }
+
+    #[test]
+    fn a_limit_without_end_is_no_alarm_and_a_volume_of_no_credible_date_is_one() {
         let now = at("2026-11-23T00:00:00Z");
-        let verdict = judge(None, now, &allowed, now);
-        assert_eq!((verdict.state, verdict.limit), (State::Awaited, Some(Timestamp::MAX)));
+        let endless = Allowed { max_age: Some(Duration::MAX), ..allowed(&daily) };
+        let verdict = judge(None, Some(now), &endless, now);
+        assert_eq!((verdict.state, verdict.limit), (State::Awaited, Timestamp::MAX));
+        let verdict = judge(None, None, &allowed(&daily), now);
+        assert_eq!((verdict.state, verdict.overdue_since()), (State::Overdue, Some(now)));
+        assert!(verdict.sentence.contains("some clock was wrong"), "{}", verdict.sentence);
     }
 
     #[test]
@@ -290,12 +402,20 @@ mod tests {
         let at = |time: &str| -> Timestamp { time.parse().unwrap() };
         let (limit, now) = (at("2026-11-22T05:00:00Z"), at("2026-11-22T10:00:00Z"));
         assert_eq!(
-            overdue(Some(at("2026-11-21T03:00:00Z")), limit, now),
+            overdue(Some(at("2026-11-21T03:00:00Z")), LimitSource::Setting, limit, now),
             "its newest good backup is too old: 1d 7h old, should be under 1d 2h"
         );
         assert_eq!(
-            overdue(None, limit, now),
+            overdue(None, LimitSource::Crontab, limit, now),
             "it has no good backup: one should have been there 5h ago"
+        );
+        assert_eq!(
+            overdue(Some(at("2026-11-15T05:00:00Z")), LimitSource::Default, limit, now),
+            "its newest good backup is too old: 7d 5h old, should be under 7d (no line of the crontab backs it up)"
+        );
+        assert_eq!(
+            awaited(false, now, limit),
+            "it has no good backup yet: the first should be there in 5h"
         );
     }
 }

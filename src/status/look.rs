@@ -46,6 +46,8 @@ pub(crate) struct Looked {
     pub(crate) ever_saw_volumes: bool,
     /// The daemons that have volumes with good backups, and that nothing uses any more.
     pub(crate) unused_daemons: Vec<UnusedDaemon>,
+    /// When the look began.
+    pub(crate) at: Timestamp,
     /// Why daemons could not be connected to. The last error is also [`Known::unreachable`].
     pub(crate) not_connected: Vec<Error>,
 }
@@ -71,7 +73,7 @@ pub(crate) async fn look(
     mut connect: impl AsyncFnMut(&Config) -> Result<Arc<dyn Daemon>>,
     mut seen: impl FnMut(&DaemonLook),
 ) -> Looked {
-    let mut looked = Looked::default();
+    let mut looked = Looked { at: clock.now(), ..Looked::default() };
     let mut identities = BTreeSet::new();
     for (index, coverage) in Coverage::by_daemon(config, entries).into_iter().enumerate() {
         looked.lacks_destination |= coverage.config().backup_url.is_none();

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::{
+    clock::is_in_future,
     convoy::{Backup, BackupUrl, Destination, guards::Guards},
     error::{Error, ErrorKind, Result},
     runs::record::{BadReason, VolumeRecord},
@@ -58,14 +60,21 @@ struct Candidate {
 
 impl Search {
     /// A look at the backups of these volumes at this destination.
-    pub(super) fn new(destination: &Destination, records: &BTreeMap<String, VolumeRecord>) -> Self {
+    pub(super) fn new(
+        destination: &Destination,
+        records: &BTreeMap<String, VolumeRecord>,
+        now: Timestamp,
+    ) -> Self {
         let is_there = |url: &BackupUrl| url.destination().key() == destination.key();
         let parsed = |url: &String| BackupUrl::parse(url).ok().filter(is_there);
         let volumes = records.values().map(|record| {
+            // A backup that is dated in the future proves nothing, so it comes last.
+            let mut good: Vec<_> = record.good_backups.iter().collect();
+            good.sort_by_key(|good| is_in_future(good.order().0.max(good.proven), now));
             let broken = record.bad_backups.iter().filter(|bad| bad.reason == BadReason::Broken);
             Volume {
                 name: record.name.clone(),
-                good: record.good_backups.iter().filter_map(|good| parsed(&good.url)).collect(),
+                good: good.into_iter().filter_map(|good| parsed(&good.url)).collect(),
                 broken: broken
                     .filter_map(|bad| parsed(&bad.backup.url))
                     .take(MOST_BROKEN_AGAIN)

@@ -5,13 +5,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::volume::VolumeStatus;
+use super::{freshness::Level, volume::VolumeStatus};
 use crate::run_words::{RunStatus, Trigger};
 
 #[derive(Debug, Clone, Serialize, Default)]
 pub(crate) struct Report {
-    /// Whether there is no open problem.
+    /// Whether nothing is known to be wrong. `status`, the dashboard, `/readyz` and the metrics go
+    /// by this alone.
     pub(crate) ok: bool,
+    /// How the sentence is shown: good only if every volume has a good backup that is new enough.
+    pub(crate) level: Level,
+    /// Whether everything is safe, for people.
+    pub(crate) sentence: String,
     /// Whether `serve` runs.
     pub(crate) serving: bool,
     /// The time of the look.
@@ -64,10 +69,10 @@ pub(crate) struct UnfinishedRun {
 }
 
 impl Report {
-    /// The names of the volumes whose backup is overdue.
-    pub(crate) fn overdue(&self) -> Vec<&str> {
+    /// The names of the volumes that have no good backup that is new enough, and should have one.
+    pub(crate) fn without_fresh_backup(&self) -> Vec<&str> {
         let volumes = self.volumes.iter();
-        let overdue = volumes.filter(|volume| volume.verdict.overdue_since().is_some());
-        overdue.map(|volume| volume.name.as_str()).collect()
+        let wrong = volumes.filter(|volume| volume.verdict.state.is_wrong());
+        wrong.map(|volume| volume.name.as_str()).collect()
     }
 }

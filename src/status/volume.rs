@@ -56,8 +56,12 @@ pub(crate) struct VolumeStatus {
     pub(crate) scheduled: bool,
     /// The daemon does not list the volume, and no run deleted it.
     pub(crate) gone: bool,
+    /// The URL of the backup from which a run restored the volume.
+    pub(crate) restored_from: Option<String>,
     /// A sentence each.
     pub(crate) problems: Vec<String>,
+    /// What a reader should know though it is no problem, a sentence each.
+    pub(crate) notes: Vec<String>,
     /// The sizes of its good backups, oldest first.
     pub(crate) sizes: Vec<BackupSize>,
     pub(crate) summary: Summary,
@@ -99,7 +103,7 @@ mod tests {
         assert_eq!((other.level, other.word), (Level::Warning, "has problems"));
         assert_eq!(summary(State::Missing, false, &problems).level, Level::Bad);
         assert_eq!(summary(State::Overdue, true, &problems), State::Overdue.summary());
-        for state in [State::Fresh, State::Awaited, State::Unscheduled, State::Missing] {
+        for state in [State::Fresh, State::Awaited, State::Missing] {
             assert!(state.summary().order > other.order);
         }
         assert!(State::Overdue.summary().order < other.order);

@@ -11,19 +11,20 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     coverage::Coverage,
     destinations::{DestinationLooks, look_at_destinations},
+    evidence::Evidence,
     failures::last_failure,
     freshness::{Allowed, Newest, State, Verdict, judge},
     known::Known,
     volume::{BackupSize, BadBackup, GoodBackup, VolumeStatus, summary},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, is_in_future},
     config::Config,
-    convoy::{Backup, Daemon, Name, Volume, guards::Guards},
+    convoy::{Backup, Daemon, Name, Snapshot, Volume, guards::Guards},
     error::{Error, ErrorKind, Result},
     runs::{
         Store,
-        record::{BadReason, VolumeRecord},
+        record::{self, BadReason, VolumeRecord},
     },
 };
 
@@ -127,10 +128,12 @@ impl VolumeLook<'_> {
         listed: Option<&Volume>,
         record: Option<&VolumeRecord>,
     ) -> VolumeStatus {
-        let (last_backup, verdict, unlisted) = self.judged(name, listed, record).await;
+        let record = record.filter(|record| is_same(listed, record));
+        let Judged { last_backup, verdict, wrong_clock, unlisted } =
+            self.judged(name, listed, record).await;
         let gone = listed.is_none() && self.is_listed;
         let bad_backups = record.map(bad_backups).unwrap_or_default();
-        let mut problems = Vec::new();
+        let (mut problems, mut notes) = (Vec::new(), Vec::new());
         if let Some(broken) = bad_backups.iter().find(|bad| bad.newest) {
             problems.push(format!(
                 "its newest backup can't be restored: {} (make a new one: convoy-backups backup --volume {name} --create-snapshot)",
@@ -141,6 +144,11 @@ impl VolumeLook<'_> {
         // If the destination can't be listed, it may hold backups that the store does not know.
         if verdict.state.is_wrong() && (verdict.state == State::Overdue || unlisted.is_none()) {
             problems.push(verdict.sentence.clone());
+        }
+        if verdict.state.is_wrong() { &mut problems } else { &mut notes }.extend(wrong_clock);
+        let restored_from = record.and_then(|record| record.restored_from.clone());
+        if let Some(url) = restored_from.as_ref().filter(|_| last_backup.is_none()) {
+            notes.push(format!("it was restored from {url}, which has its data as of then; nothing of it is saved since"));
         }
         problems.extend(unlisted.map(|error| format!("its backups can't be listed: {error}")));
         if gone {
@@ -161,78 +169,120 @@ impl VolumeLook<'_> {
         VolumeStatus {
             name: name.to_owned(),
             daemon: None,
-            last_snapshot: newest_snapshot(listed, record),
+            last_snapshot: newest_snapshot(listed, record, self.now),
             next_snapshot: self.coverage.next_snapshot(name, self.now),
             next_backup: self.coverage.next_backup(name, self.now),
             scheduled: self.coverage.backs_up(name),
             gone,
+            restored_from,
             sizes: record.map(sizes).unwrap_or_default(),
             summary: summary(verdict.state, last_backup.is_some(), &problems),
             last_backup,
             bad_backups,
             verdict,
             problems,
+            notes,
         }
     }
 
     /// A volume's newest good backup and the verdict on it. The destination is asked only if the
-    /// store's records do not show that the volume is safe; the error says why it could not be
-    /// asked.
+    /// store's records do not show that the volume is safe.
     async fn judged(
         &self,
         name: &str,
         listed: Option<&Volume>,
         record: Option<&VolumeRecord>,
-    ) -> (Option<GoodBackup>, Verdict, Option<Error>) {
+    ) -> Judged {
         let config = self.coverage.config_of(name);
-        let known_since = listed
-            .and_then(|volume| volume.created_time.timestamp())
-            .or(record.map(|record| record.first_seen))
-            .unwrap_or(self.now);
         let due_after = |after| self.coverage.next_backup(name, after);
-        let allowed = Allowed {
-            max_age: config.max_backup_age,
-            due_after: &due_after,
-            run_time: self.coverage.run_time(name),
-        };
-        let judged = |backup: Option<&GoodBackup>| {
-            let newest = backup
+        let by_data = config.max_backup_age.is_some();
+        let judged = |backups: Vec<GoodBackup>, unlisted: Option<Error>| {
+            let evidence = Evidence::of(backups, by_data, self.now);
+            let allowed = Allowed {
+                max_age: config.max_backup_age,
+                due_after: &due_after,
+                run_time: self.coverage.run_time(name),
+                usual_distance: evidence.usual_distance,
+                is_restored: record.is_some_and(|record| record.restored_from.is_some()),
+            };
+            let newest = evidence.newest.as_ref();
+            let times = newest
                 .map(|backup| Newest { snapshot_time: backup.snapshot_time, made: backup.made });
-            judge(newest, known_since, &allowed, self.now)
+            let verdict = judge(times, self.known_since(listed, record), &allowed, self.now);
+            let wrong_clock = evidence.wrong_clock();
+            Judged { last_backup: evidence.newest, verdict, wrong_clock, unlisted }
         };
-        let mut backup = record.and_then(newest_recorded);
-        let verdict = judged(backup.as_ref());
-        let asks = listed.filter(|_| backup.is_none() || verdict.state.is_wrong());
-        let Some((volume, guards)) = asks.zip(self.guards) else {
-            return (backup, verdict, None);
-        };
-        match newest_listed(config, guards, volume, record).await {
-            Ok(Some(there)) if backup.as_ref().is_none_or(|known| known.made < there.made) => {
-                backup = Some(there);
-                let verdict = judged(backup.as_ref());
-                (backup, verdict, None)
+        let recorded = record.map(recorded).unwrap_or_default();
+        let known = judged(recorded.clone(), None);
+        let asks = listed.filter(|_| known.last_backup.is_none() || known.verdict.state.is_wrong());
+        let Some((volume, guards)) = asks.zip(self.guards) else { return known };
+        match listed_backups(config, guards, volume, record).await {
+            Ok(there) => {
+                let is_known = |url: &str| recorded.iter().any(|backup| backup.url == url);
+                let new = there.into_iter().filter(|backup| !is_known(&backup.url));
+                judged(recorded.iter().cloned().chain(new).collect(), None)
             }
-            Ok(_) => (backup, verdict, None),
-            Err(error) => (backup, verdict, Some(error)),
+            Err(error) => judged(recorded, Some(error)),
         }
     }
-}
 
-fn newest_snapshot(listed: Option<&Volume>, record: Option<&VolumeRecord>) -> Option<Timestamp> {
-    match listed {
-        Some(volume) => volume.snapshots_by_time().last().and_then(|snapshot| snapshot.order().0),
-        None => record.and_then(|record| record.snapshot_time),
+    /// Since when a volume without a backup is known; `None` if no date of it can be right.
+    fn known_since(
+        &self,
+        listed: Option<&Volume>,
+        record: Option<&VolumeRecord>,
+    ) -> Option<Timestamp> {
+        let created = listed.and_then(|volume| volume.created_time.timestamp());
+        let seen = record.map(|record| record.first_seen);
+        if created.is_none() && seen.is_none() {
+            return Some(self.now);
+        }
+        created.into_iter().chain(seen).find(|time| !is_in_future(*time, self.now))
     }
 }
 
-/// The newest good backup in the store's record.
-fn newest_recorded(record: &VolumeRecord) -> Option<GoodBackup> {
-    record.good_backups.first().map(|good| GoodBackup {
+/// Whether the listed volume is the one that the record is of, and not one that was made under its
+/// name later.
+fn is_same(listed: Option<&Volume>, record: &VolumeRecord) -> bool {
+    let created = listed.and_then(|volume| volume.created_time.timestamp());
+    created.zip(record.created).is_none_or(|(listed, known)| listed == known)
+}
+
+/// A volume's newest good backup, and the verdict on it.
+struct Judged {
+    last_backup: Option<GoodBackup>,
+    verdict: Verdict,
+    /// Says of which of its backups a clock was wrong.
+    wrong_clock: Option<String>,
+    /// Why the destination could not be asked.
+    unlisted: Option<Error>,
+}
+
+/// When the newest snapshot was taken. A time in the future is none.
+fn newest_snapshot(
+    listed: Option<&Volume>,
+    record: Option<&VolumeRecord>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let is_credible = |time: &Timestamp| !is_in_future(*time, now);
+    match listed {
+        Some(volume) => {
+            let newest_first = volume.snapshots_by_time().into_iter().rev();
+            newest_first.filter_map(Snapshot::taken).find(is_credible)
+        }
+        None => record.and_then(|record| record.snapshot_time).filter(is_credible),
+    }
+}
+
+/// The good backups in the store's record.
+fn recorded(record: &VolumeRecord) -> Vec<GoodBackup> {
+    let backup = |good: &record::GoodBackup| GoodBackup {
         url: good.url.clone(),
         snapshot_time: good.snapshot_time.unwrap_or(good.proven),
         made: good.proven,
         bytes: good.bytes,
-    })
+    };
+    record.good_backups.iter().map(backup).collect()
 }
 
 /// The bad backups in the store's record.
@@ -248,15 +298,15 @@ fn bad_backups(record: &VolumeRecord) -> Vec<BadBackup> {
     bad.collect()
 }
 
-/// The newest complete backup of this volume that the daemon lists at the destination, and that can
-/// be inspected. Backups of a volume that had the name before, or has it on another host, do not
-/// count.
-async fn newest_listed(
+/// The complete backups of this volume that the daemon lists at the destination, newest first. The
+/// first one can be inspected, or the store has it as good. Backups of a volume that had the name
+/// before, or has it on another host, do not count.
+async fn listed_backups(
     config: &Config,
     guards: &Guards,
     volume: &Volume,
     record: Option<&VolumeRecord>,
-) -> Result<Option<GoodBackup>> {
+) -> Result<Vec<GoodBackup>> {
     let Some(destination) = &config.backup_url else {
         return Err(Error::configuration("BKUP_BACKUP_URL is not set"));
     };
@@ -269,24 +319,37 @@ async fn newest_listed(
     };
     let may_be_good =
         |backup: &&Backup| backup.is_complete() && backup.doubt().is_none() && !is_bad(backup);
-    for backup in backups.iter().filter(may_be_good).take(MOST_LISTED_INSPECTED) {
-        let (Some(made), Ok(url)) = (backup.created(), backup.url()) else { continue };
+    let mut may_be_good: Vec<_> = backups.iter().filter(may_be_good).collect();
+    for _ in 0..MOST_LISTED_INSPECTED {
+        let Some(newest) = may_be_good.first() else { break };
+        let url = newest.url()?;
+        let is_known = record.is_some_and(|record| {
+            record.good_backups.iter().any(|good| good.url == newest.field("BackupURL"))
+        });
+        if is_known {
+            break;
+        }
         match guards.backup(&url).await {
-            Ok(_) => {
-                return Ok(Some(GoodBackup {
-                    url: url.to_string(),
-                    snapshot_time: backup.order().0.unwrap_or(made),
-                    made,
-                    bytes: None,
-                }));
-            }
+            Ok(_) => break,
             Err(error) if matches!(error.kind, ErrorKind::Repository | ErrorKind::NotFound) => {
                 log::warn!("the backup \"{url}\" is listed but not good: {error}");
+                may_be_good.remove(0);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    Ok(may_be_good
+        .into_iter()
+        .filter_map(|backup| {
+            let made = backup.created()?;
+            Some(GoodBackup {
+                url: backup.url().ok()?.to_string(),
+                snapshot_time: backup.taken().unwrap_or(made),
+                made,
+                bytes: None,
+            })
+        })
+        .collect())
 }
 
 /// The known sizes of a volume's good backups, oldest first.

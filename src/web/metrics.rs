@@ -151,8 +151,13 @@ fn volumes(text: &mut Text, volumes: &[VolumeStatus]) {
     );
     of_volumes(
         "convoy_backups_backup_overdue",
-        "Whether the volume has no good backup that is new enough.",
+        "Whether the volume should have a good backup that is new enough, and has none.",
         &|volume| Some(f64::from(volume.verdict.state.is_wrong())),
+    );
+    of_volumes(
+        "convoy_backups_never_backed_up",
+        "Whether the volume has no good backup at all.",
+        &|volume| Some(f64::from(volume.last_backup.is_none())),
     );
     of_volumes(
         "convoy_backups_volume_problems",

@@ -2,7 +2,7 @@
 //! interrupted runs.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use crate::{
     runs::Store,
     schedule::{Crontab, View},
     status::{self, Coverage, DaemonLook, Known, Looked, Report, VolumeStatus, alerts},
+    sync::lock,
 };
 
 /// The pause between two looks, unless one is asked for earlier.
@@ -37,10 +38,18 @@ pub(super) struct FreshnessWatch {
     clock: Arc<dyn Clock>,
     /// When `serve` was started.
     since: Timestamp,
+    /// What the last look found.
+    found: Mutex<Option<Found>>,
     /// The report of the last look.
     report: watch::Sender<Option<Arc<Report>>>,
     /// Held during a look. The value is when the last look began.
     looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
+}
+
+/// What a look found, and the crontab that it went by.
+struct Found {
+    crontab: Crontab,
+    looked: Looked,
 }
 
 /// Reports the runs that a crash, a kill or a power failure interrupted.
@@ -84,6 +93,7 @@ impl FreshnessWatch {
             view,
             since: clock.now(),
             clock,
+            found: Mutex::default(),
             report: watch::Sender::new(None),
             looking: Arc::default(),
         }
@@ -100,10 +110,19 @@ impl FreshnessWatch {
                 () = stop.cancelled() => return,
                 () = self.clone().look_now() => {}
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.shared.changed.notified() => {}
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            let pause = tokio::time::sleep(LOOK_INTERVAL);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.shared.changed.notified() => break,
+                    () = &mut pause => break,
+                    // A message that waited is no problem any more, or has become one.
+                    () = self.shared.notifier.attempted() => {
+                        let watch = self.clone();
+                        blocking::run(move || watch.report_again()).await;
+                    }
+                }
             }
         }
     }
@@ -171,8 +190,18 @@ impl FreshnessWatch {
         )
         .await;
         report_daemon_and_backups(notifier, &looked.known);
-        let report = self.assembled(&crontab, &looked);
-        self.report.send_replace(Some(Arc::new(report)));
+        *lock(&self.found) = Some(Found { crontab, looked });
+        self.report_again();
+    }
+
+    /// Makes the report on what the last look found anew: messages may have been sent since.
+    fn report_again(&self) {
+        // Held until the report is out, so that an older one never replaces it.
+        let found = lock(&self.found);
+        if let Some(Found { crontab, looked }) = &*found {
+            let report = self.assembled(crontab, looked);
+            self.report.send_replace(Some(Arc::new(report)));
+        }
     }
 
     /// Reports the overdue and missing volumes of one daemon.
@@ -210,7 +239,7 @@ impl FreshnessWatch {
             looked,
             store: self.shared.store(),
             notifier: &self.shared.notifier,
-            now: self.clock.now(),
+            now: &self.clock.now_local(),
         })
     }
 

@@ -108,6 +108,7 @@ impl Program {
     /// The report until the first look is done.
     fn not_looked_yet(&self) -> Report {
         Report {
+            sentence: "The volumes were not looked at yet.".to_owned(),
             serving: true,
             looked: SystemClock.now(),
             host: self.shared.config.host_name(),

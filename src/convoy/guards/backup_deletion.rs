@@ -52,9 +52,12 @@ impl Guards {
         self.may_delete(&what, Some(&volume))?;
         is_this_hosts(group.whose, even, &what)?;
         if !even.the_newest {
-            self.not_the_newest_good(url, &group, &destination, &what).await?;
-            if group.whose.is_this_hosts() {
-                self.not_the_newest_trusted(url, &group, &what).await?;
+            for newest_first in self.orders(siblings) {
+                let siblings = (&newest_first[..], group.whose);
+                self.not_the_newest_good(url, siblings, &destination, &what).await?;
+                if group.whose.is_this_hosts() {
+                    self.not_the_newest_trusted(url, siblings, &what).await?;
+                }
             }
         }
         let this = |backup: &&Backup| backup.url().is_ok_and(|there| there.same_backup(url));
@@ -77,12 +80,11 @@ impl Guards {
     async fn not_the_newest_good(
         &self,
         url: &BackupUrl,
-        group: &Group,
+        (siblings, whose): (&[Backup], Whose),
         destination: &Destination,
         what: &str,
     ) -> Result<()> {
-        let siblings = &group.backups;
-        let protected = self.protected(siblings, group.whose).await?;
+        let protected = self.protected(siblings, whose).await?;
         let Some(newest_good) = protected.first() else {
             let why = format!("no good backup of the volume was found at {destination}");
             self.stop(why.clone());
@@ -110,15 +112,14 @@ impl Guards {
     async fn not_the_newest_trusted(
         &self,
         url: &BackupUrl,
-        group: &Group,
+        (siblings, whose): (&[Backup], Whose),
         what: &str,
     ) -> Result<()> {
         let refuse = |why: String| {
             Err(Error::guard(format!("{what} is not deleted: {why}"))
                 .with_hint("back the volume up once more, or restore its newest backup once"))
         };
-        let siblings = &group.backups;
-        let protected = self.protected(&self.trusted(siblings)?, group.whose).await?;
+        let protected = self.protected(&self.trusted(siblings)?, whose).await?;
         let Some(newest) = protected.first() else {
             return refuse("no run of this host is known to have made a good backup".into());
         };
@@ -138,6 +139,15 @@ impl Guards {
                 newest.url
             ))
         }
+    }
+
+    /// These backups of one volume, newest first: by the names of their snapshots, as they are
+    /// listed, and by their dates. The two differ once names or dates were in the future, and the
+    /// newest of each stays.
+    fn orders(&self, listed: &[Backup]) -> Vec<Vec<Backup>> {
+        let mut orders = vec![listed.to_vec(), self.by_date(listed)];
+        orders.dedup();
+        orders
     }
 
     /// Guard 8: after a timeout, a backup that can't be found any more counts as deleted.

@@ -267,7 +267,7 @@ impl Guards {
         }
         let mut own = self.own_backups(destination, volume).await?;
         let trusted = self.trusted(&own)?;
-        if let Some(good) = self.newest_good(&trusted, Whose::Own).await?
+        if let Some(good) = self.newest_good(&self.by_date(&trusted), Whose::Own).await?
             && let Some(good) =
                 own.iter().find(|backup| backup.url().is_ok_and(|url| url.same_backup(&good)))
         {

@@ -50,6 +50,15 @@ impl Protection {
 }
 
 impl Guards {
+    /// These backups, newest first by those of their dates that can be right at this moment. Those
+    /// without such a date come last: a clock was wrong, or is wrong now.
+    pub(super) fn by_date(&self, backups: &[Backup]) -> Vec<Backup> {
+        let now = self.clock.now();
+        let mut by_date = backups.to_vec();
+        by_date.sort_by(|a, b| (b.taken_by(now), b.order()).cmp(&(a.taken_by(now), a.order())));
+        by_date
+    }
+
     /// The newest of `backups` (newest first) that is good.
     pub(super) async fn newest_good(
         &self,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::convoy::{ApiTime, Backup, BackupUrl, Extent, Snapshot, Volume, names};
+use crate::convoy::{Backup, BackupUrl, Extent, Snapshot, Volume};
 
 /// One thing that the guards observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +15,18 @@ pub(crate) enum Observation {
     /// The daemon listed this volume.
     VolumeSeen {
         volume: String,
+        /// When the volume was made, if the daemon tells it. It tells apart two volumes that had
+        /// one name after each other.
+        created: Option<Timestamp>,
         /// The newest snapshot's name and time, if the volume has a snapshot.
         snapshot: Option<(String, Option<Timestamp>)>,
     },
     /// The run made this volume.
-    VolumeMade { volume: String },
+    VolumeMade {
+        volume: String,
+        /// The URL of the backup from which it was restored.
+        restored_from: Option<String>,
+    },
     /// The run deleted this volume, or made the daemon forget it, which leaves its files.
     VolumeGone { volume: String, forgotten: bool },
     /// The run took a snapshot.
@@ -74,7 +81,7 @@ impl Observation {
     /// The volume that the run changed or backed up, if this observation is about one.
     pub(crate) fn worked_on(&self) -> Option<&str> {
         match self {
-            Self::VolumeMade { volume }
+            Self::VolumeMade { volume, .. }
             | Self::VolumeGone { volume, .. }
             | Self::SnapshotMade { volume, .. }
             | Self::SnapshotDeleted { volume, .. }
@@ -126,10 +133,11 @@ impl Observations {
     pub(super) fn add_volumes(&mut self, volumes: &BTreeMap<String, Volume>) {
         let newest_of = |volume: &Volume| {
             let newest = volume.snapshots_by_time().last().copied()?.clone();
-            Some((newest.name.clone(), taken(&newest)))
+            Some((newest.name.clone(), newest.taken()))
         };
         let listed = volumes.iter().map(|(name, volume)| Observation::VolumeSeen {
             volume: name.clone(),
+            created: volume.created_time.timestamp(),
             snapshot: newest_of(volume),
         });
         self.0.retain(|earlier| !matches!(earlier, Observation::VolumeSeen { .. }));
@@ -142,7 +150,7 @@ impl Observations {
         self.add(Observation::SnapshotMade {
             volume: volume.to_owned(),
             snapshot: snapshot.name.clone(),
-            time: taken(snapshot).unwrap_or(now),
+            time: snapshot.taken().unwrap_or(now),
         });
     }
 
@@ -158,21 +166,11 @@ impl Observations {
         self.add(Observation::BackupGood {
             volume: volume.to_owned(),
             url: url.to_string(),
-            snapshot_time: snapshot_taken(backup),
+            snapshot_time: backup.taken(),
             bytes: backup.field("BackupSize").parse().ok(),
             files: backup.field("FileCount").parse().ok(),
             made,
             verified,
         });
     }
-}
-
-/// When the snapshot in a backup was taken, if the daemon tells it.
-pub(super) fn snapshot_taken(backup: &Backup) -> Option<Timestamp> {
-    names::snapshot_time(backup.field("SnapshotName"))
-        .or_else(|| ApiTime::parse(backup.field("SnapshotCreatedAt")).timestamp())
-}
-
-fn taken(snapshot: &Snapshot) -> Option<Timestamp> {
-    names::snapshot_time(&snapshot.name).or_else(|| snapshot.created_time.timestamp())
 }

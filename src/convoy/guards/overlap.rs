@@ -117,6 +117,7 @@ impl Guards {
             volume: volume.to_owned(),
             destination: destination.key(),
             begun: self.clock.now(),
+            uptime: self.clock.uptime(),
         };
         match PendingOperations::new(locks.folder()).write(&pending) {
             Ok(file) => Ok(Some(file)),
@@ -150,7 +151,7 @@ impl Guards {
             let (name, begun) = (&pending.name, pending.begun);
             if operation == Operation::Backup && self.is_listed(&pending, destination).await? {
                 file.remove();
-            } else if pending.is_given_up(self.clock.now()) {
+            } else if pending.is_given_up(&*self.clock) {
                 log::warn!(
                     "the end of {} \"{name}\" at {destination}, begun at {begun}, was never seen",
                     operation.words()

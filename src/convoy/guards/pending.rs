@@ -10,12 +10,14 @@
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::{Clock, Uptime, is_in_future},
     convoy::Backup,
     error::{Error, Result},
     locks::file_name,
@@ -23,8 +25,6 @@ use crate::{
 
 /// Makes the file names of this process unique.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
-/// An operation that began more than this in the future was written while the clock was wrong.
-const MAX_CLOCK_SKEW_HOURS: i64 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,6 +64,9 @@ pub(super) struct PendingOperation {
     pub(super) destination: String,
     /// When the daemon was asked.
     pub(super) begun: Timestamp,
+    /// The same, by a clock that nobody sets.
+    #[serde(default)]
+    pub(super) uptime: Option<Uptime>,
 }
 
 /// The pending operations of one data folder.
@@ -166,7 +169,7 @@ impl PendingOperation {
     /// is in the hash. Process ids repeat (in a container the id is always the same), so the time
     /// is in the hash too.
     fn file_name(&self) -> String {
-        let Self { operation, name, volume: _, destination, begun } = self;
+        let Self { operation, name, volume: _, destination, begun, uptime: _ } = self;
         let operation = match operation {
             Operation::Backup => "backup",
             Operation::Delete => "delete",
@@ -178,12 +181,18 @@ impl PendingOperation {
         )
     }
 
-    /// Whether the operation counts as ended: it is too old to be still going on, or it began in
-    /// the future because the clock was wrong. Otherwise it would block others until that time.
-    pub(super) fn is_given_up(&self, now: Timestamp) -> bool {
-        let age = now.duration_since(self.begun);
-        age.as_hours() >= self.operation.longest_hours()
-            || age < -SignedDuration::from_hours(MAX_CLOCK_SKEW_HOURS)
+    /// Whether the operation counts as ended, because it is too old to be still going on. If the
+    /// system was not started anew since it began, its uptime says so, and a clock that was set
+    /// changes nothing. Else an operation that began in the future counts as ended, too: it would
+    /// block others until that time.
+    pub(super) fn is_given_up(&self, clock: &dyn Clock) -> bool {
+        let longest = self.operation.longest_hours();
+        let passed = self.uptime.as_ref().and_then(|begun| clock.uptime()?.since(begun));
+        if let Some(passed) = passed {
+            return passed >= Duration::from_hours(longest.unsigned_abs());
+        }
+        let now = clock.now();
+        now.duration_since(self.begun).as_hours() >= longest || is_in_future(self.begun, now)
     }
 
     /// Whether the operation may conflict with work on this volume's backups at the same
@@ -217,18 +226,49 @@ mod tests {
             volume: "vol1".into(),
             destination: destination.into(),
             begun: "2026-01-01T00:00:00Z".parse().unwrap(),
+            uptime: None,
         }
     }
 
     #[test]
     fn a_note_from_a_future_that_a_wrong_clock_told_of_is_given_up() {
         let note = backup_to("vfs:///backups");
-        let given_up = |now: &str| note.is_given_up(now.parse().unwrap());
+        let given_up = |now: &'static str| note.is_given_up(&At(now, None));
         assert!(given_up("2016-01-01T00:00:00Z"));
         // The clock was set back a little.
         assert!(!given_up("2025-12-31T23:00:00Z"));
         assert!(!given_up("2026-01-01T23:59:59Z"));
         assert!(given_up("2026-01-02T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ends_no_operation_of_the_running_system() {
+        let begun = Some(Uptime::of("boot", 1_000));
+        let note = PendingOperation { uptime: begun, ..backup_to("vfs:///backups") };
+        let given_up = |boot, seconds| {
+            note.is_given_up(&At("2036-01-01T00:00:00Z", Some(Uptime::of(boot, seconds))))
+        };
+        assert!(!given_up("boot", 1_060));
+        assert!(given_up("boot", 1_000 + 24 * 3_600));
+        assert!(given_up("another boot", 60), "its daemon went down with the system");
+    }
+
+    /// A clock that shows this time and this uptime.
+    #[derive(Debug)]
+    struct At(&'static str, Option<Uptime>);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            self.0.parse().unwrap()
+        }
+
+        fn time_zone(&self) -> jiff::tz::TimeZone {
+            jiff::tz::TimeZone::UTC
+        }
+
+        fn uptime(&self) -> Option<Uptime> {
+            self.1.clone()
+        }
     }
 
     #[test]

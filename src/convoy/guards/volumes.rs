@@ -104,7 +104,8 @@ impl Guards {
     pub(crate) async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         self.may_write("create a volume")?;
         let created = self.make_volume(new).await?;
-        self.observe(Observation::VolumeMade { volume: created.name.clone() });
+        let restored_from = new.backup.as_ref().map(ToString::to_string);
+        self.observe(Observation::VolumeMade { volume: created.name.clone(), restored_from });
         Ok(created)
     }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rustic_core::{FileType, PruneOptions, WriteBackend as _};
 
-use super::{destination::DestinationRepository, record::StoredUrl};
+use super::{destination::DestinationRepository, marks, record::StoredUrl};
 use crate::{
+    clock::{Clock as _, SystemClock},
     daemon::repository::{OpenRepository, guarded},
     error::Result,
 };
@@ -44,7 +45,8 @@ fn prune(repository: &OpenRepository) -> Result<()> {
         return Ok(());
     }
     repository.forget_index();
-    let options = PruneOptions::default();
+    let mut options = PruneOptions::default();
+    options.keep_delete = marks::wait(repository, SystemClock.now())?;
     let plain = repository.plain()?;
     plain
         .prune_plan(&options)

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::{Store, learning::Learning, micros, number, sources, time};
 use crate::{
+    clock::CLOCK_TOLERANCE,
     convoy::guards::{Broken, KnownBackup, KnownBackups, KnownSources},
     error::{ErrorKind, Result},
     runs::record::{BadBackup, BadReason, GoodBackup},
@@ -192,13 +193,16 @@ impl Learning<'_> {
         self.forget_oldest(volume)
     }
 
+    /// Forgets the oldest of too many. Those that are dated in the future go first: they would stay
+    /// the newest for years, and push out all others.
     fn forget_oldest(&self, volume: &str) -> rusqlite::Result<()> {
         let sql =
             "DELETE FROM backups WHERE daemon = ?1 AND volume = ?2 AND former = ?4 AND url NOT IN (
             SELECT url FROM backups WHERE daemon = ?1 AND volume = ?2 AND former = ?4
-            ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
+            ORDER BY proven > ?5, coalesce(snapshot_time, proven) DESC, proven DESC LIMIT ?3)";
+        let last = time(self.now)?.saturating_add(CLOCK_TOLERANCE).map_or(i64::MAX, micros);
         for former in [false, true] {
-            self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS, former])?;
+            self.execute(sql, params![self.daemon, volume, REMEMBERED_BACKUPS, former, last])?;
         }
         Ok(())
     }

@@ -23,14 +23,15 @@ const COLUMNS: &str = "id, script, status, trigger, dry_run, started, ended, too
     read_only, does";
 
 impl Store {
-    /// Returns the runs that match a filter, the newest first. A run whose process has ended is
+    /// Returns the runs that match a filter, the last recorded first: a run whose clock was wrong
+    /// has its place among them, whatever its id. A run whose process has ended is
     /// shown as interrupted. The list is empty where there is no store yet.
     ///
     /// # Errors
     /// The store can't be read.
     pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<RunRecord>> {
         let (conditions, values) = conditions(filter);
-        let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY id DESC");
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE {conditions} ORDER BY rowid DESC");
         let read = self.read(|connection| {
             let mut statement = connection.prepare(&sql)?;
             let mut rows = statement.query(params_from_iter(values))?;
@@ -121,8 +122,8 @@ impl Store {
     /// The store can't be read.
     pub(crate) fn last_runs_of_entries(&self) -> Result<HashMap<String, RunRecord>> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM runs WHERE id IN
-                (SELECT max(id) FROM runs WHERE entry_key IS NOT NULL AND status <> 'skipped' GROUP BY entry_key)"
+            "SELECT {COLUMNS} FROM runs WHERE rowid IN
+                (SELECT max(rowid) FROM runs WHERE entry_key IS NOT NULL AND status <> 'skipped' GROUP BY entry_key)"
         );
         let read = self.read(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
@@ -318,7 +319,8 @@ fn conditions(filter: &Filter) -> (String, Vec<Sql>) {
         add("id IN (SELECT run FROM run_volumes WHERE volume = ?)", volume.clone().into());
     }
     if let Some(before) = &filter.before {
-        add("id < ?", before.clone().into());
+        let row = "rowid < coalesce((SELECT rowid FROM runs WHERE id = ?), (SELECT max(rowid) + 1 FROM runs WHERE id < ?), 0)";
+        add(row, before.clone().into());
     }
     if filter.without_read_only {
         conditions.push("(trigger = 'cron' OR NOT dry_run AND NOT read_only)".to_owned());

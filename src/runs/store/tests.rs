@@ -219,7 +219,9 @@ fn before_backups(store: &Store) {
         "former",
     ];
     let dropped = columns.map(|column| format!("ALTER TABLE backups DROP COLUMN {column};"));
-    let older = "ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
+    let older =
+        "ALTER TABLE volumes DROP COLUMN created; ALTER TABLE volumes DROP COLUMN restored_from;
+        ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
         DROP TABLE sources; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
@@ -312,6 +314,48 @@ fn old_runs_and_too_many_go_and_those_that_go_on_stay() {
     assert!(store.lines("20260101", 0, 10).unwrap().is_empty());
 }
 
+/// A run of a day in November 2026, or of another time.
+fn dated(id: &str, started: &str) -> RunRecord {
+    RunRecord { started: at(started), ..record(id, RunStatus::Done) }
+}
+
+#[test]
+fn a_clock_that_is_wrong_for_a_moment_does_not_throw_the_record_away() {
+    let (_folder, store) = store();
+    for day in 10..=23 {
+        store.put(&dated(&format!("202611{day}"), &format!("2026-11-{day}T12:00:00Z")));
+    }
+    store.prune(at("2036-01-01T00:00:00Z")).unwrap();
+    // The oldest day may go, the others stay.
+    assert_eq!(store.ids(&Filter::default()).len(), 13);
+    store.prune(at("1970-01-01T00:00:00Z")).unwrap();
+    assert_eq!(store.ids(&Filter::default()).len(), 13);
+    // With the right clock, all of them become old in their time.
+    for _ in 0..14 {
+        store.prune(at("2027-03-01T00:00:00Z")).unwrap();
+    }
+    assert!(store.ids(&Filter::default()).is_empty());
+}
+
+#[test]
+fn a_run_whose_clock_was_wrong_is_neither_kept_for_ever_nor_the_newest_nor_thrown_away_early() {
+    let (_folder, store) = store();
+    store.put(&dated("20261110", "2026-11-10T12:00:00Z"));
+    store.put(&dated("20360101", "2036-01-01T12:00:00Z"));
+    store.put(&dated("19700101", "1970-01-01T12:00:00Z"));
+    store.put(&dated("20261112", "2026-11-12T12:00:00Z"));
+    let all = ["20261112", "19700101", "20360101", "20261110"];
+    assert_eq!(store.ids(&Filter::default()), all);
+    let before = |id: &str| store.ids(&Filter { before: Some(id.into()), ..Filter::default() });
+    assert_eq!(before("20360101"), ["20261110"]);
+    assert_eq!(before("19700101"), ["20360101", "20261110"]);
+    assert!(before("0").is_empty(), "a run that is deleted already was older than all others");
+    store.prune(at(NOON)).unwrap();
+    assert_eq!(store.ids(&Filter::default()), all);
+    store.prune(at("2027-02-09T12:00:00Z")).unwrap();
+    assert_eq!(store.ids(&Filter::default()), ["20261112"]);
+}
+
 #[test]
 fn looking_at_volumes_all_day_does_not_push_backups_out() {
     let (_folder, store) = store();
@@ -336,18 +380,23 @@ fn looking_at_volumes_all_day_does_not_push_backups_out() {
 #[test]
 fn pruning_happens_by_itself_once_an_hour() {
     let (_folder, store) = store();
-    let mut old = record("20250101", RunStatus::Done);
-    old.started = at("2025-01-01T00:00:00Z");
+    // It is 90 days old half an hour after noon.
+    store.put(&dated("20260825", "2026-08-25T12:30:00Z"));
     let new = record("20261123", RunStatus::Done);
-    store.put_end(&new, NOON, &[]);
-    store.put(&old);
-    store.put_end(&new, "2026-11-23T12:59:59Z", &[]);
-    assert_eq!(store.ids(&Filter::default()).len(), 2);
-    store.put_end(&new, "2026-11-23T13:00:00Z", &[]);
+    for (now, runs) in [(NOON, 2), ("2026-11-23T12:59:59Z", 2), ("2026-11-23T13:00:00Z", 1)] {
+        store.put_end(&new, now, &[]);
+        assert_eq!(store.ids(&Filter::default()).len(), runs, "{now}");
+    }
+}
+
+#[test]
+fn pruning_goes_on_after_the_clock_was_set_back() {
+    let (_folder, store) = store();
+    let wrong = at("2036-01-01T00:00:00Z");
+    store.write(|transaction| super::times::set(transaction, "pruned", wrong)).unwrap();
+    store.put(&dated("20260101", "2026-01-01T00:00:00Z"));
+    store.put_end(&record("20261123", RunStatus::Done), NOON, &[]);
     assert_eq!(store.ids(&Filter::default()), ["20261123"]);
-    store.put(&old);
-    store.put_end(&new, "2026-11-22T13:00:00Z", &[]);
-    assert_eq!(store.ids(&Filter::default()), ["20261123"], "the clock was set back");
 }
 
 #[test]
@@ -472,7 +521,7 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
 fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let (_folder, store) = store();
     let volume = || "vol1".to_owned();
-    let seen = Observation::VolumeSeen { volume: volume(), snapshot: None };
+    let seen = Observation::VolumeSeen { volume: volume(), created: None, snapshot: None };
     let snapshot =
         Observation::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
     let run = record("run-1", RunStatus::Failed);
@@ -531,7 +580,7 @@ fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_resto
         why: "a pack is missing".into(),
         by_reading,
     };
-    let volume = Observation::VolumeSeen { volume: "vol1".into(), snapshot: None };
+    let volume = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
     let (known, good_ones) = seen(NOON, &[volume, good(url, NOON, true)]);
     assert!(known.made_here && known.verified && known.broken.is_none());
     assert_eq!((good_ones, known.files, known.bytes), (1, Some(2), Some(9)));
@@ -574,7 +623,7 @@ fn a_source_in_doubt_is_so_until_a_newer_copy_is_good_or_a_person_accepts_it() {
         }));
         store.put_end(&record("run-1", RunStatus::Done), NOON, &observed);
     };
-    let seen = Observation::VolumeSeen { volume: "vol1".into(), snapshot: None };
+    let seen = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
     store.put_end(&record("run-0", RunStatus::Done), NOON, &[seen]);
     let known = || store.volumes().unwrap().remove(0);
     learn(1, None);
@@ -598,7 +647,7 @@ fn a_source_in_doubt_is_so_until_a_newer_copy_is_good_or_a_person_accepts_it() {
     store.put_end(
         &record("run-2", RunStatus::Done),
         NOON,
-        &[Observation::VolumeMade { volume: "vol1".into() }],
+        &[Observation::VolumeMade { volume: "vol1".into(), restored_from: None }],
     );
     assert_eq!(store.sources("daemon").unwrap().accepted.len(), 1);
 }
@@ -609,7 +658,7 @@ fn the_backups_of_a_volume_whose_name_another_one_got_stay_known_and_count_for_n
     let of_the_former = [good("vfs:///b?backup=old-1&volume=vol1", NOON, true)];
     store.put_end(&record("run-1", RunStatus::Done), "2026-11-23T12:05:00Z", &of_the_former);
     let again = [
-        Observation::VolumeMade { volume: "vol1".into() },
+        Observation::VolumeMade { volume: "vol1".into(), restored_from: None },
         good("vfs:///b?backup=new-1&volume=vol1", "2026-11-24T12:00:00Z", true),
     ];
     store.put_end(&record("run-2", RunStatus::Done), "2026-11-24T12:05:00Z", &again);
@@ -625,7 +674,7 @@ fn a_backup_that_was_only_restored_is_no_good_one_of_the_volume_of_its_name() {
     let (_folder, store) = store();
     let url = "vfs:///b?backup=theirs-1&volume=vol1".to_owned();
     let observed = [
-        Observation::VolumeSeen { volume: "vol1".into(), snapshot: None },
+        Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None },
         Observation::BackupRestored { volume: "vol1".into(), url },
     ];
     store.put_end(&record("run-1", RunStatus::Done), "2026-11-23T12:05:00Z", &observed);
@@ -637,7 +686,7 @@ fn a_backup_that_was_only_restored_is_no_good_one_of_the_volume_of_its_name() {
 #[test]
 fn an_older_store_knows_which_backups_its_own_runs_made() {
     let (_folder, store) = store();
-    let volume = Observation::VolumeSeen { volume: "vol1".into(), snapshot: None };
+    let volume = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
     let observed = [
         volume,
         good("vfs:///b?made", NOON, true),
@@ -651,6 +700,50 @@ fn an_older_store_knows_which_backups_its_own_runs_made() {
     let made: Vec<_> =
         known.iter().filter(|backup| backup.made_here).map(|backup| backup.url.as_str()).collect();
     assert_eq!(made, ["vfs:///b?made"]);
+}
+
+#[test]
+fn backups_that_are_dated_in_the_future_are_forgotten_before_any_other() {
+    let (_folder, store) = store();
+    let run = record("run-1", RunStatus::Done);
+    let future = "2036-01-01T00:00:00Z";
+    let seen = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
+    store.put_end(&run, future, &[seen, good("vfs:///b?future", future, true)]);
+    for number in 0..100 {
+        let url = format!("vfs:///b?{number:02}");
+        store.put_end(&run, NOON, &[good(&url, NOON, true)]);
+    }
+    let known = store.volumes().unwrap().remove(0).good_backups;
+    assert_eq!(known.len(), 100);
+    assert!(known.iter().all(|backup| backup.url != "vfs:///b?future"));
+}
+
+#[test]
+fn a_volume_that_was_made_again_under_its_name_has_no_backups_of_the_one_before() {
+    let (_folder, store) = store();
+    let run = record("run-1", RunStatus::Done);
+    let seen = |created: &str| Observation::VolumeSeen {
+        volume: "vol1".into(),
+        created: Some(at(created)),
+        snapshot: None,
+    };
+    let known = || {
+        let known = store.volumes().unwrap().remove(0);
+        (known.created.unwrap(), known.good_backups.len(), known.restored_from)
+    };
+    let first = "2026-11-01T00:00:00Z";
+    store.put_end(&run, NOON, &[seen(first), good("vfs:///b?1", NOON, true)]);
+    store.put_end(&run, NOON, &[seen(first)]);
+    assert_eq!(known(), (at(first), 1, None));
+    // Docker or Convoy made another volume; the list may come after the run's backup of it.
+    store.put_end(&run, NOON, &[good("vfs:///b?2", NOON, true), seen(NOON)]);
+    assert_eq!(known(), (at(NOON), 1, None));
+    // One that is restored under the name.
+    let made =
+        Observation::VolumeMade { volume: "vol1".into(), restored_from: Some("vfs:///b?2".into()) };
+    let later = "2026-11-24T00:00:00Z";
+    store.put_end(&run, later, &[made, seen(later)]);
+    assert_eq!(known(), (at(later), 0, Some("vfs:///b?2".to_owned())));
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl Store {
 }
 
 fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
-    let sql = "SELECT daemon, name, first_seen, last_seen, removed, snapshot, snapshot_time FROM volumes ORDER BY daemon, name";
+    let sql = "SELECT daemon, name, first_seen, last_seen, removed, snapshot, snapshot_time, created, restored_from FROM volumes
+        ORDER BY daemon, name";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     let mut volumes = Vec::new();
@@ -81,6 +82,8 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
             removed: at(4)?,
             snapshot: row.get(5)?,
             snapshot_time: at(6)?,
+            created: at(7)?,
+            restored_from: row.get(8)?,
         });
     }
     Ok(volumes)
@@ -95,17 +98,27 @@ pub(super) fn learn(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let learning = Learning { transaction, daemon, run, now: micros(now) };
+    // The last list of a run may come after the backups that the run made of another volume.
+    for observation in observed {
+        if let Observation::VolumeSeen { volume, created, .. } = observation {
+            learning.forget_another(volume, *created)?;
+        }
+    }
     observed.iter().try_for_each(|observation| learning.learn(observation))
 }
 
 impl Learning<'_> {
     fn learn(&self, observation: &Observation) -> rusqlite::Result<()> {
         match observation {
-            Observation::VolumeSeen { volume, snapshot } => self.listed(volume, snapshot.clone()),
-            Observation::VolumeMade { volume } => {
+            Observation::VolumeSeen { volume, created, snapshot } => {
+                self.listed(volume, created.map(micros), snapshot.clone())
+            }
+            Observation::VolumeMade { volume, restored_from } => {
                 // A new volume with an old name: what is known of the old volume does not hold.
                 self.forget(volume)?;
-                self.see(volume)
+                self.see(volume)?;
+                let sql = "UPDATE volumes SET restored_from = ?3 WHERE daemon = ?1 AND name = ?2";
+                self.execute(sql, params![self.daemon, volume, restored_from]).map(drop)
             }
             Observation::SnapshotMade { volume, snapshot, time } => {
                 self.see(volume)?;
@@ -156,16 +169,28 @@ impl Learning<'_> {
         }
     }
 
+    /// Forgets a volume that was made at another time than the listed one: Docker or Convoy made
+    /// another volume under its name.
+    fn forget_another(&self, volume: &str, created: Option<Timestamp>) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND created <> ?3";
+        if self.execute(sql, params![self.daemon, volume, created.map(micros)])? > 0 {
+            self.forget(volume)?;
+        }
+        Ok(())
+    }
+
     /// The daemon listed the volume, with its newest snapshot.
     fn listed(
         &self,
         volume: &str,
+        created: Option<i64>,
         snapshot: Option<(String, Option<Timestamp>)>,
     ) -> rusqlite::Result<()> {
         let (name, time) = snapshot.unzip();
-        let sql = "UPDATE volumes SET last_seen = ?3, snapshot = ?4, snapshot_time = ?5
+        let sql = "UPDATE volumes SET last_seen = ?3, snapshot = ?4, snapshot_time = ?5, created = coalesce(?6, created)
             WHERE daemon = ?1 AND name = ?2 AND removed IS NULL";
-        let listed = params![self.daemon, volume, self.now, name, time.flatten().map(micros)];
+        let time = time.flatten().map(micros);
+        let listed = params![self.daemon, volume, self.now, name, time, created];
         // Most volumes are already known, so the update comes before the insert.
         if self.execute(sql, listed)? == 0 {
             self.see(volume)?;

@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde_json::Value;
 
 use super::{Store, micros, number};
 use crate::{
+    clock::CLOCK_TOLERANCE,
     error::Result,
     run_words::{RunStatus, Trigger},
     runs::{
@@ -18,6 +19,9 @@ use crate::{
 
 /// How long runs are kept.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// How much of the record one look for old runs deletes at most: a clock that is wrong for a moment
+/// must not throw all of it away.
+const MOST_AT_ONCE: SignedDuration = SignedDuration::from_hours(24);
 /// How many runs are kept at most.
 const MAX_RUNS: u32 = 10_000;
 /// How many routine runs are kept at most ([`is_routine`]): `volumes` once a minute must not push a
@@ -115,8 +119,8 @@ impl Store {
         Ok(records.into_iter().map(|record| record.id).collect())
     }
 
-    /// Deletes the runs that are older than 90 days, and the oldest of more than 10,000. Runs that
-    /// still go on stay.
+    /// Deletes the runs that are older than 90 days, a day's at most, and the oldest of more than
+    /// 10,000. Runs that still go on stay.
     ///
     /// # Errors
     /// The store can't be written.
@@ -290,7 +294,7 @@ fn append(transaction: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite:
 /// Deletes the oldest of too many routine runs.
 fn prune_routine(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     const GONE: &str = "SELECT id FROM runs WHERE routine
-        AND id <= (SELECT id FROM runs WHERE routine ORDER BY id DESC LIMIT 1 OFFSET ?1)";
+        AND rowid <= (SELECT rowid FROM runs WHERE routine ORDER BY rowid DESC LIMIT 1 OFFSET ?1)";
     let gone = transaction
         .prepare_cached(GONE)?
         .query_map([MAX_ROUTINE_RUNS], |row| row.get(0))?
@@ -298,16 +302,31 @@ fn prune_routine(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     throw_away(transaction, &gone)
 }
 
+/// Deletes old runs and the oldest of too many. What is old goes by the order in which runs were
+/// recorded: their own dates may be wrong. All runs before the first one that is dated young enough
+/// are old, and so a run dated in the future goes with its neighbours.
 fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
     const GONE: &str = "
         SELECT id FROM runs WHERE status NOT IN ('running', 'waiting') AND (
-            started < ?1
-            OR id <= (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?2)
-            OR routine AND id <= (SELECT id FROM runs WHERE routine ORDER BY id DESC LIMIT 1 OFFSET ?3))";
-    let oldest = now.checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+            rowid < coalesce(
+                (SELECT min(rowid) FROM runs WHERE started >= ?1 AND started <= ?2),
+                (SELECT max(rowid) + 1 FROM runs WHERE started < ?1))
+            OR rowid <= (SELECT rowid FROM runs ORDER BY rowid DESC LIMIT 1 OFFSET ?3)
+            OR routine AND rowid <= (SELECT rowid FROM runs WHERE routine ORDER BY rowid DESC LIMIT 1 OFFSET ?4))";
+    let last = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX);
+    let oldest = "SELECT started FROM runs WHERE started <= ?1 ORDER BY rowid LIMIT 1";
+    let oldest: Option<i64> =
+        transaction.prepare(oldest)?.query_row([micros(last)], |row| row.get(0)).optional()?;
+    let kept_from = now.checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+    let kept_from = match oldest.map(super::time).transpose()? {
+        Some(oldest) => kept_from.min(oldest.saturating_add(MOST_AT_ONCE).unwrap_or(oldest)),
+        None => Timestamp::MIN,
+    };
     let gone: Vec<String> = transaction
         .prepare(GONE)?
-        .query_map(params![micros(oldest), MAX_RUNS, MAX_ROUTINE_RUNS], |row| row.get(0))?
+        .query_map(params![micros(kept_from), micros(last), MAX_RUNS, MAX_ROUTINE_RUNS], |row| {
+            row.get(0)
+        })?
         .collect::<rusqlite::Result<_>>()?;
     throw_away(transaction, &gone)
 }

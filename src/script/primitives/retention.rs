@@ -12,7 +12,8 @@ use super::{
     run, time,
 };
 use crate::{
-    convoy::DOUBT,
+    clock::is_in_future,
+    convoy::{DOUBT, snapshot_time},
     error::{Error, ErrorKind, Result},
     retention::{self, Decision, Item, Policy, RULES},
     script::{
@@ -21,9 +22,6 @@ use crate::{
     },
 };
 
-/// How far another host's clock may be ahead of this one's.
-const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
-
 #[export_module]
 pub(crate) mod functions {
     /// Decides which items to keep, and deletes nothing. Items are backups, snapshots, or maps with
@@ -31,10 +29,10 @@ pub(crate) mod functions {
     /// `keep_monthly`, `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); a rule
     /// that is `()` does not count. The result, newest first, has for each item `id`, `keep`,
     /// `reasons` and the `item` itself. Of items with equal times, the first in the list is the
-    /// newest. An item whose time is unknown or in the future is kept, and no rule counts it. An
-    /// item with `Doubt` is kept while none without it is newer, and else the rules count such
-    /// items apart. Fails
-    /// with `usage` where the policy keeps nothing, and with `script` where an item has no `id` or
+    /// newest. An item whose time is unknown or in the future is kept, and no rule counts it. Where
+    /// names of snapshots are in the future, the newest by its name is kept. An item with `Doubt` is
+    /// kept while none without it is newer, and else the rules count such items apart. Fails with
+    /// `usage` where the policy keeps nothing, and with `script` where an item has no `id` or
     /// `time`, or two have the same `id`.
     ///
     /// ```rhai
@@ -198,7 +196,7 @@ fn decisions(run: &RunningScript, items: &[Dynamic], policy: &Map) -> Result<Arr
         match time {
             // An item from the future would make all others look old, and would stay the newest for
             // years.
-            Some(time) if time.duration_since(now) > CLOCK_TOLERANCE => {
+            Some(time) if is_in_future(time, now) => {
                 kept_untimely.push((id, "dated in the future: some clock was wrong"));
             }
             // The daemon lists the newest item first, even among equal times.
@@ -220,12 +218,33 @@ fn decisions(run: &RunningScript, items: &[Dynamic], policy: &Map) -> Result<Arr
         ])
         .into()
     };
-    let decided = plan_with_doubted(&planned, doubted, &policy, &run.host.clock.time_zone())?;
-    let planned =
-        decided.into_iter().map(|planned| decision(planned.id, planned.keep, planned.reasons));
+    let newest_by_name = newest_named_ahead(items, now)?;
+    let planned = plan_with_doubted(&planned, doubted, &policy, &run.host.clock.time_zone())?
+        .into_iter()
+        .map(|planned| match planned.keep {
+            false if newest_by_name.as_ref() == Some(&planned.id) => {
+                let reason = "the newest by its snapshot's name, which is in the future: some clock was wrong";
+                decision(planned.id, true, vec![reason.to_owned()])
+            }
+            keep => decision(planned.id, keep, planned.reasons),
+        });
     let untimely =
         kept_untimely.into_iter().map(|(id, reason)| decision(id, true, vec![reason.to_owned()]));
     Ok(planned.chain(untimely).collect())
+}
+
+/// The id of the backup that is the newest by its snapshot's name, if that name is in the future:
+/// whether it is the newest in truth is not known, so guard 2 protects it.
+fn newest_named_ahead(items: &[Dynamic], now: jiff::Timestamp) -> Result<Option<String>> {
+    let mut newest = None;
+    for item in items {
+        let Ok(map) = item.as_map_ref() else { continue };
+        let name = map.get("SnapshotName").map(ToString::to_string).unwrap_or_default();
+        newest =
+            newest.max(snapshot_time(&name).map(|time| (time, name)).zip(Some(read_item(item)?.0)));
+    }
+    let newest = newest.filter(|((time, _), _)| is_in_future(*time, now));
+    Ok(newest.map(|(_, id)| id))
 }
 
 /// Whether the guards doubt that the item has all of its volume's data.

@@ -170,6 +170,23 @@ fn an_item_without_a_time_is_kept() {
 }
 
 #[test]
+fn where_a_clock_was_wrong_the_newest_by_its_name_is_kept() {
+    let items = [
+        ("a", "Thu Jan 01 00:00:00 +0000 2026", "vol1-20360101T000000.000000Z"),
+        ("b", "Thu Jan 01 01:00:00 +0000 2026", "vol1-20360101T000000.000001Z"),
+        ("c", "Thu Jan 01 02:00:00 +0000 2026", "vol1-20260101T020000.000000Z"),
+    ];
+    let items = items.map(|(id, time, name)| {
+        format!("#{{ id: \"{id}\", CreatedTime: \"{time}\", SnapshotName: \"{name}\" }}")
+    });
+    let plan = value(&format!(
+        "retention::plan([{}], #{{ keep_last: 1 }}).map(|d| [d.id, d.keep])",
+        items.join(", ")
+    ));
+    assert_eq!(plan.unwrap(), json!([["c", true], ["b", true], ["a", false]]));
+}
+
+#[test]
 fn a_thousand_volumes_cost_a_script_little() {
     let names: Vec<String> = (0..1000).map(|n| format!("vol{n:04}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -39,26 +39,14 @@ export async function show(main, _parameters, signal) {
   requestAnimationFrame(() => performance.mark("overview"));
 }
 
-function sentence(status) {
-  const wrong = status.volumes.filter((volume) => volume.problems.length).length;
-  const all = status.volumes.length;
-  if (wrong) return ["bad", `${wrong.toLocaleString("en")} of ${count(all, "volume")} ${wrong === 1 ? "is" : "are"} not safe.`];
-  if (status.daemon_error) return ["bad", "The daemon does not answer."];
-  if (!status.ok) return ["bad", "Something is wrong."];
-  if (!all) return ["unknown", "There are no volumes yet."];
-  if (status.volumes.every((volume) => volume.summary.level === "good")) return ["good", all === 1 ? "The volume has a good backup that is new enough." : "All volumes have a good backup that is new enough."];
-  return ["good", "Nothing is known to be wrong."];
-}
-
 function head(status, look) {
-  const [kind, words] = sentence(status);
   const again = h("button.quiet", { type: "button", onclick: async () => {
     again.disabled = true;
     await look(true);
   } }, "Look again");
   return h(
     "header.lead",
-    h("h1", { class: `sentence ${kind}` }, icon(kind), h("span", words)),
+    h("h1", { class: `sentence ${status.level}` }, icon(status.level), h("span", status.sentence)),
     h("p.facts", h("span", "Looked ", timeElement(status.looked, "at an unknown time")), status.daemon && h("span", "Daemon: ", status.daemon), h("span", status.destination ? ["Backups go to ", h("code", status.destination)] : "No backup destination is set"), again),
     status.daemon_error && problemBox(status.daemon_error),
     status.problems.length > 0 && remarks(status.problems, "warning", "Problems"),

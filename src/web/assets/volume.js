@@ -60,6 +60,8 @@ function facts(status, name) {
   return [
     h("p.verdict", { class: `verdict ${kind}` }, icon(kind), h("b", word)),
     volume.problems.length > 0 && remarks(volume.problems, "warning", "Problems"),
+    !volume.problems.length && h("p.hint", `${volume.backup_sentence[0].toUpperCase()}${volume.backup_sentence.slice(1)}.`),
+    volume.notes.length > 0 && remarks(volume.notes, "unknown", "Notes"),
     h(
       "dl.facts-grid",
       fact("Last good backup", timeElement(volume.last_backup?.made, "none"), age(volume)),

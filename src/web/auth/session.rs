@@ -21,6 +21,7 @@ use hyper::{
 use sha2::{Digest as _, Sha256};
 
 use super::{role::Role, tokens::Tokens};
+use crate::clock::CLOCK_TOLERANCE;
 
 /// How long a session lasts: 30 days.
 const SESSION_SECONDS: i64 = 30 * 86_400;
@@ -98,7 +99,10 @@ fn role(value: &str, tokens: &Tokens, now: i64) -> Option<Role> {
     // The MAC comes first: only a cookie that this server signed is read further.
     mac(tokens, role, claims)?.verify_slice(&unhex(given)?).ok()?;
     let expires: i64 = expires.parse().ok()?;
-    (version == "v1" && parts.next().is_none() && now < expires).then_some(role)
+    // A session that lasts longer was begun while a clock was ahead.
+    let latest = now + SESSION_SECONDS + CLOCK_TOLERANCE.as_secs();
+    let lasts = now < expires && expires <= latest;
+    (version == "v1" && parts.next().is_none() && lasts).then_some(role)
 }
 
 /// The MAC of the claims. `None`: there is no token for this role.
@@ -163,6 +167,8 @@ mod tests {
                 Some(role)
             );
             assert_eq!(role_of(&cookie, &old, NOW + SESSION_SECONDS), None);
+            let ten_years_before = NOW - 10 * 365 * 86_400;
+            assert_eq!(role_of(&cookie, &old, ten_years_before), None, "a clock was ahead");
             assert_eq!(role_of(&cookie, &tokens("other-other-other-other", None), NOW), None);
         }
     }

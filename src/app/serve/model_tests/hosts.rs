@@ -313,7 +313,7 @@ impl Host {
             looked: &looked,
             store: &self.store,
             notifier: &self.notifier,
-            now: self.clock.now(),
+            now: &self.clock.now_local(),
         });
         if report.ok {
             self.told.store(false, Ordering::Relaxed);

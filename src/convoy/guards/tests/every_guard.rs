@@ -8,8 +8,9 @@ async fn guard_9_a_dry_run_passes_the_same_guards_and_writes_nothing() {
     let bench = bench(&["vol1"]);
     let real = bench.back_up("vol1", &vfs()).await.unwrap();
     let writes = bench.daemon.writes();
-    let dry = Arc::new(crate::convoy::dry_run::DryRun::new(bench.daemon.clone(), clock()));
-    let guards = Guards::new(dry.clone(), None, clock());
+    let later = || at("2026-01-01T00:10:00Z");
+    let dry = Arc::new(crate::convoy::dry_run::DryRun::new(bench.daemon.clone(), later()));
+    let guards = Guards::new(dry.clone(), None, later());
     assert!(guards.delete_backup(&real, Even::default()).await.is_err());
     let snapshot = guards.create_snapshot(&name("vol1")).await.unwrap();
     guards.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();

@@ -178,3 +178,35 @@ async fn guard_2_a_volume_without_a_good_backup_is_not_deleted() {
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
 }
+
+#[tokio::test]
+async fn guard_2_a_backup_that_is_dated_in_the_future_lets_the_really_newest_not_go() {
+    let bench = bench(&["vol1"]);
+    let mut backups = Vec::new();
+    // A moment with a wrong clock, whose snapshot is gone when the next one is named.
+    for (time, name_time) in [
+        ("2026-01-01T00:01:00Z", "20260101T000100.000000Z"),
+        ("2036-01-01T00:00:00Z", "20360101T000000.000000Z"),
+        // The name goes on from 2036.
+        ("2026-01-01T00:05:00Z", "20360101T000000.000001Z"),
+        ("2026-01-01T00:10:00Z", "20260101T001000.000000Z"),
+    ] {
+        bench.daemon.set_time(time.parse().unwrap());
+        let snapshot = name(&format!("vol1-{name_time}-a1b2c3"));
+        bench.daemon.create_snapshot(&name("vol1"), &snapshot).await.unwrap();
+        backups.push(bench.guards.create_backup(&snapshot, &vfs()).await.unwrap());
+    }
+    let [first, future, named_ahead, newest] = backups.try_into().unwrap();
+
+    let run = bench.another_run();
+    for kept in [&named_ahead, &newest] {
+        let error = run.delete_backup(kept, Even::default()).await.unwrap_err();
+        assert!(error.message.contains("newest good backup"), "{error}");
+    }
+    let volume = run.volume(&name("vol1")).await.unwrap();
+    let kept = run.safe_copy(Some(&vfs()), &volume).await.unwrap();
+    assert!(kept.url().unwrap().same_backup(&newest));
+    run.delete_backup(&first, Even::default()).await.unwrap();
+    let left = [future.backup(), named_ahead.backup(), newest.backup()];
+    assert_eq!(bench.daemon.backup_names(), left);
+}

@@ -308,7 +308,7 @@ impl Storage for Folder {
         let aged = |key: fs::DirEntry| {
             let id = key.file_name().to_str()?.parse().ok()?;
             let modified = key.metadata().and_then(|metadata| metadata.modified()).ok();
-            Some((id, modified.map(|time| time.elapsed().unwrap_or_default())))
+            Some((id, modified.map(age)))
         };
         Ok(keys.flatten().filter_map(aged).collect())
     }
@@ -317,12 +317,9 @@ impl Storage for Folder {
         let Ok(entries) = fs::read_dir(self.path.join(TEMPORARY)) else { return 0 };
         let mine = format!("{}-", self.host);
         let old = |entry: &fs::DirEntry| {
-            let age_of = entry
-                .metadata()
-                .and_then(|m| m.modified())
-                .map(|time| time.elapsed().unwrap_or_default());
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
             entry.file_name().to_string_lossy().starts_with(&mine)
-                && age_of.is_ok_and(|it| it >= age)
+                && modified.is_ok_and(|time| crate::files::age(time) >= age)
         };
         entries
             .flatten()

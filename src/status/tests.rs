@@ -1,0 +1,278 @@
+//! A look at the volumes, over a daemon in memory, a real store, and a clock that jumps.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{Timestamp, tz::TimeZone};
+use tokio_util::sync::CancellationToken;
+
+use super::{Level, Report, Sources, State, VolumeStatus, look, report};
+use crate::{
+    clock::{Clock, FixedClock},
+    config::Config,
+    convoy::{
+        Daemon as _, Destination, Name, NewVolume, memory::MemoryDaemon, memory_look::MemoryLook,
+    },
+    notify::Notifier,
+    run_words::Trigger,
+    runs::{Recorder, RunEnvironment, RunRequest, Store, run},
+    schedule::{Crontab, crontab},
+    script::{self, Settings, testing},
+};
+
+/// A host with one daemon, and the time that its clock shows.
+struct Host {
+    folder: tempfile::TempDir,
+    daemon: Arc<MemoryDaemon>,
+    clock: Arc<FixedClock>,
+    store: Arc<Store>,
+    config: Arc<Config>,
+    crontab: Crontab,
+}
+
+/// What the runs of the tests do.
+const DOES: &str = "const DOES = [\"create\", \"snapshot\", \"backup\", \"delete\"];\n";
+/// The day on which the tests begin.
+const FIRST_DAY: &str = "2026-11-01T02:30:00Z";
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+/// So many days after the first.
+fn day(days: i64) -> Timestamp {
+    at(FIRST_DAY) + jiff::SignedDuration::from_hours(24 * days)
+}
+
+impl Host {
+    /// A host with these volumes, which are new on the first day. Nothing but the lines of the
+    /// crontab and the settings says when backups are due.
+    fn new(volumes: &[&str], lines: &str, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().display().to_string();
+        let own = [
+            ("BKUP_CONVOY", "builtin:/nowhere"),
+            ("BKUP_BACKUP_URL", "vfs:///backups"),
+            ("BKUP_DATA_DIR", &data),
+        ];
+        let environment: Vec<_> = own.iter().chain(settings).copied().collect();
+        let surroundings = crontab::testing::surroundings(&environment);
+        let (crontab, _) = crontab::parse(lines, "crontab", &surroundings).accept().unwrap();
+        let host = Self {
+            daemon: Arc::new(MemoryDaemon::new()),
+            clock: Arc::new(FixedClock::new(at(FIRST_DAY), TimeZone::UTC)),
+            store: Arc::new(Store::new(folder.path())),
+            config: surroundings.config,
+            crontab,
+            folder,
+        };
+        host.set(at(FIRST_DAY));
+        volumes.iter().for_each(|name| host.make(name));
+        host
+    }
+
+    /// Sets the clock, of which the daemon's is the same.
+    fn set(&self, now: Timestamp) {
+        self.clock.set(now);
+        self.daemon.set_time(now);
+    }
+
+    /// Makes a volume past this program, as Docker does.
+    fn make(&self, name: &str) {
+        let new = NewVolume::named(Name::volume(name).unwrap());
+        pollster(self.daemon.create_volume(&new)).unwrap();
+    }
+
+    async fn run(&self, body: &str) {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let environment = RunEnvironment {
+            daemon: self.daemon.clone(),
+            lock_folder: self.folder.path().join("locks"),
+            lock_wait: Duration::ZERO,
+            clock: clock.clone(),
+            settings: Arc::new(Settings {
+                destination: Some(Destination::parse("vfs:///backups").unwrap()),
+                ..Settings::default()
+            }),
+            data_look: Arc::new(MemoryLook::default()),
+            listener: Arc::new(script::Silent),
+            message_sink: Arc::new(script::NotifyLog),
+            recorder: Some(Arc::new(Recorder::new(self.store.clone(), clock))),
+            worked_with_volumes: None,
+            queue: None,
+            read_queue: None,
+            ending: CancellationToken::new(),
+        };
+        let script = testing::script(&format!("{DOES}fn main(args) {{ {body} }}")).unwrap();
+        let request = RunRequest {
+            arguments: testing::given(&script, "").unwrap(),
+            script,
+            trigger: Trigger::Cli,
+            entry: None,
+            dry_run: false,
+            timeout: Duration::from_secs(60),
+        };
+        let finished = run(&environment, request, CancellationToken::new()).await;
+        assert!(finished.recorded && finished.result.is_ok(), "{:?}", finished.result);
+    }
+
+    /// Backs every volume up, from a fresh snapshot.
+    async fn back_up(&self) {
+        let each = "convoy::create_backup(convoy::create_snapshot(v.Name).Name);";
+        self.run(&format!("for v in convoy::volumes() {{ {each} }}")).await;
+    }
+
+    async fn report(&self) -> Report {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let entries = &self.crontab.entries;
+        let daemon = self.daemon.clone();
+        let connect = async |_: &Config| Ok(daemon.clone() as _);
+        let looked = look(&self.config, entries, &self.store, &clock, connect, |_| {}).await;
+        report(&Sources {
+            config: &self.config,
+            serving: Some(false),
+            entries,
+            paused: &Default::default(),
+            followed: None,
+            crontab_problem: None,
+            looked: &looked,
+            store: &self.store,
+            notifier: &Notifier::new(&self.config, clock.clone()).unwrap(),
+            now: &clock.now_local(),
+        })
+    }
+
+    /// What is known of the only volume at this time.
+    async fn volume(&self, now: Timestamp) -> VolumeStatus {
+        self.set(now);
+        let report = self.report().await;
+        let volume = report.volumes[0].clone();
+        assert_eq!(report.ok, volume.problems.is_empty() && report.problems.is_empty());
+        volume
+    }
+}
+
+/// Waits for a future that is ready at once.
+fn pollster<T>(future: impl Future<Output = T>) -> T {
+    futures_util::FutureExt::now_or_never(future).unwrap()
+}
+
+#[tokio::test]
+async fn a_backup_that_no_line_makes_is_overdue_after_twice_the_usual_distance() {
+    let host = Host::new(&["vol1"], "", &[]);
+    for number in 0..5 {
+        host.set(day(number));
+        host.back_up().await;
+    }
+    let well = host.volume(day(5)).await;
+    assert_eq!((well.verdict.state, well.scheduled), (State::Fresh, false));
+    assert!(well.verdict.sentence.contains("usual distance"), "{}", well.verdict.sentence);
+    let late = host.volume(day(303)).await;
+    assert_eq!(late.verdict.overdue_since().unwrap().as_second() / 60, day(6).as_second() / 60);
+    assert!(late.problems[0].contains("299d old, should be under 2d"), "{:?}", late.problems);
+}
+
+#[tokio::test]
+async fn a_single_backup_that_no_line_makes_may_be_seven_days_old() {
+    let host = Host::new(&["vol1"], "", &[]);
+    host.back_up().await;
+    assert_eq!(host.volume(day(6)).await.verdict.state, State::Fresh);
+    assert_eq!(host.volume(day(8)).await.verdict.state, State::Overdue);
+}
+
+#[tokio::test]
+async fn a_volume_that_waits_for_its_first_backup_is_not_called_safe() {
+    let host = Host::new(&["vol1", "vol2"], "30 3 * * *  backup\n", &[]);
+    let awaited = host.report().await;
+    assert_eq!((awaited.ok, awaited.level), (true, Level::Unknown));
+    assert_eq!(awaited.sentence, "2 volumes have no backup yet; the first is due at 03:30 UTC.");
+    assert!(!awaited.notes.iter().any(|note| note.contains("no backup yet")), "{awaited:?}");
+    host.back_up().await;
+    let safe = host.report().await;
+    assert_eq!((safe.ok, safe.level), (true, Level::Good), "{safe:?}");
+    host.make("vol3");
+    let mixed = host.report().await;
+    assert_eq!((mixed.ok, mixed.level), (true, Level::Unknown));
+    assert!(mixed.sentence.starts_with("1 of 3 volumes has no backup yet"), "{}", mixed.sentence);
+    host.set(day(3));
+    let late = host.report().await;
+    assert_eq!((late.ok, late.sentence.as_str()), (false, "3 of 3 volumes are not safe."));
+}
+
+#[tokio::test]
+async fn a_moment_with_the_clock_in_the_future_proves_nothing() {
+    for (lines, settings) in [
+        ("", &[][..]),
+        ("30 3 * * *  backup\n", &[][..]),
+        ("", &[("BKUP_MAX_BACKUP_AGE", "26h")][..]),
+    ] {
+        let host = Host::new(&["vol1"], lines, settings);
+        host.set(at("2028-11-26T03:00:00Z"));
+        host.back_up().await;
+        let then = host.volume(day(10)).await;
+        assert_eq!(then.verdict.state, State::Overdue, "{lines} {settings:?}");
+        assert!(then.last_backup.is_none());
+        let said = then.problems.join("; ");
+        assert!(said.contains("dated 2028-11-26 03:00 UTC, which is in the future"), "{said}");
+
+        // The names of later snapshots go on from 2028, and their dates are right.
+        host.set(day(10));
+        host.back_up().await;
+        let well = host.volume(day(10)).await;
+        assert_eq!(well.verdict.state, State::Fresh, "{lines} {settings:?}");
+        let last = well.last_backup.unwrap();
+        assert!(last.made.duration_since(day(10)).as_mins() == 0, "{last:?}");
+        assert!(last.snapshot_time < day(11) && well.last_snapshot < Some(day(11)), "{last:?}");
+        assert!(well.notes[0].contains("a clock was wrong"), "{:?}", well.notes);
+        assert_eq!(host.volume(day(110)).await.verdict.state, State::Overdue);
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_was_made_with_the_clock_in_the_future_is_not_awaited_until_then() {
+    let host = Host::new(&[], "30 3 * * *  backup\n", &[]);
+    host.set(at("2036-01-01T00:00:00Z"));
+    host.make("vol1");
+    host.run("convoy::volumes();").await;
+    let volume = host.volume(day(0)).await;
+    assert_eq!(volume.verdict.state, State::Overdue);
+    assert!(volume.problems[0].contains("some clock was wrong"), "{:?}", volume.problems);
+    host.back_up().await;
+    assert_eq!(host.volume(day(0)).await.verdict.state, State::Fresh);
+}
+
+#[tokio::test]
+async fn a_volume_that_was_made_again_under_its_name_is_judged_by_its_own_backups() {
+    let host = Host::new(&["vol1"], "30 3 * * *  backup\n", &[]);
+    host.back_up().await;
+    host.set(day(1));
+    // Docker or Convoy does that, past this program.
+    let name = Name::volume("vol1").unwrap();
+    host.daemon.delete_volume(&name, false).await.unwrap();
+    host.make("vol1");
+    let new = host.volume(day(1)).await;
+    assert_eq!((new.verdict.state, new.last_backup.is_none()), (State::Awaited, true));
+    assert!(new.sizes.is_empty());
+    host.run("convoy::volumes();").await;
+    assert_eq!(host.volume(day(1)).await.verdict.state, State::Awaited);
+    assert_eq!(host.volume(day(3)).await.verdict.state, State::Overdue);
+}
+
+#[tokio::test]
+async fn a_restored_volume_has_no_backup_of_its_own_yet_and_what_it_came_from_is_said() {
+    for lines in ["30 3 * * *  backup\n", ""] {
+        let host = Host::new(&["vol1"], lines, &[]);
+        host.back_up().await;
+        host.run("convoy::delete_volume(\"vol1\");").await;
+        host.set(day(1));
+        let url = "convoy::backups()[0].BackupURL";
+        host.run(&format!("convoy::restore(\"vol1\", {url});")).await;
+        let restored = host.volume(day(1)).await;
+        assert_eq!(restored.verdict.state, State::Awaited, "{:?}", restored.problems);
+        assert!(restored.last_backup.is_none());
+        assert!(restored.restored_from.as_ref().unwrap().contains("backup="), "{restored:?}");
+        assert!(restored.notes[0].contains("it was restored from"), "{:?}", restored.notes);
+        let report = host.report().await;
+        assert_eq!((report.ok, report.level), (true, Level::Unknown));
+        assert_eq!(host.volume(day(9)).await.verdict.state, State::Overdue);
+    }
+}
