@@ -349,6 +349,50 @@ fn one_host_prunes_for_all_hosts_when_told_and_each_ones_newest_stays(way: Way) 
     assert_eq!(here.backups("vol1").len(), 2);
 }
 
+#[test]
+fn a_cloned_host_never_deletes_the_backups_of_its_original() {
+    let here = Site::builtin();
+    here.create("vol1", &[("file", "content")]);
+    here.run("backup --volume vol1 --create-snapshot").ok();
+    let clone = Site::builtin()
+        .with("BKUP_BACKUP_URL", format!("vfs://{}", here.path("backups").display()));
+    for folder in ["daemon", "data"] {
+        _ = fs::remove_dir(clone.path(folder));
+        copy(&here.path(folder), &clone.path(folder));
+    }
+    let told = clone.run("backup --volume vol1 --create-snapshot").ok();
+    assert!(told.err.contains("was copied or moved"), "{told:?}");
+    here.run("backup --volume vol1 --create-snapshot").ok();
+    clone.run("backup --volume vol1 --create-snapshot").ok();
+    let theirs = here.backups("vol1");
+    let pruned = clone.run("prune --keep-last 1").ok();
+    assert!(pruned.out.contains("daemon moved"), "{pruned:?}");
+    clone.run("remove --volume vol1 --all").ok();
+    let left = here.backups("vol1");
+    assert_eq!(left, [theirs[1].clone(), theirs[3].clone()]);
+    here.run("prune --keep-last 1").ok();
+    assert_eq!(here.backups("vol1"), left[..1]);
+}
+
+#[test]
+fn a_folder_that_was_moved_has_its_backups_again_once_that_is_said() {
+    let site = Site::builtin();
+    site.create("vol1", &[("file", "content")]);
+    site.run("backup --volume vol1").ok();
+    copy(&site.path("daemon"), &site.path("moved"));
+    let moved = format!("builtin:{}", site.path("moved").display());
+    let site = site.with("BKUP_CONVOY", moved);
+    let hint = site.run("remove --volume vol1").fails(1, &["surely its own", "daemon moved"]);
+    assert!(hint.err.contains("was copied or moved"), "{hint:?}");
+    site.run("daemon moved").ok();
+    let again = site.run("daemon moved").ok();
+    assert!(again.out.contains("nothing to settle"), "{again:?}");
+    site.run("remove --volume vol1").fails(1, &["no run of this host", "back it up once more"]);
+    site.run("backup --volume vol1 --create-snapshot").ok();
+    site.run("prune --keep-last 1").ok();
+    assert_eq!(site.backups("vol1").len(), 1);
+}
+
 fn a_new_data_folder_makes_nothing_safe_until_one_more_backup_is_made(way: Way) {
     let site = way.of(Site::new());
     site.create("vol1", &[("file", "content")]);

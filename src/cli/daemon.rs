@@ -1,6 +1,10 @@
 //! `daemon`: serves the built-in daemon to other programs until it is told to end.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Arg, ArgMatches, Command};
 
@@ -10,7 +14,7 @@ use crate::{
     blocking,
     config::{DaemonChoice, RememberedDaemon, Settled},
     convoy::server::{Mounts, Server},
-    daemon::BuiltinDaemon,
+    daemon::{BuiltinDaemon, settle_moved},
     error::{Error, ErrorKind, Result},
     logging, progress,
     service_manager::ServiceManager,
@@ -45,6 +49,9 @@ pub(super) fn command() -> Command {
                         .help("convoy, builtin, unix:///socket or builtin:/folder"),
                 ),
         )
+        .subcommand(Command::new("moved").about(
+            "Settle that the built-in daemon's folder was moved here, and nothing uses a copy of it",
+        ))
 }
 
 /// Writes down which daemon is used where `BKUP_CONVOY` is not set.
@@ -73,6 +80,22 @@ fn use_daemon(context: &Context, text: &str) -> Result<u8> {
     Ok(0)
 }
 
+/// Settles that the root was moved and not copied.
+fn moved(context: &Context, root: &Path) -> Result<u8> {
+    let settled = settle_moved(root).map_err(|error| match error.kind {
+        ErrorKind::Busy => error.with_hint("stop it (\"serve\", \"daemon\") and try again"),
+        _ => error,
+    })?;
+    if !context.flags.quiet {
+        let text = match settled {
+            true => "The backups that were made before are its own.",
+            false => "There is nothing to settle: all that it made is its own.",
+        };
+        print_line(&format!("{}: {text}", root.display()));
+    }
+    Ok(0)
+}
+
 pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
     if let Some(("use", matches)) = matches.subcommand() {
         let text = matches.get_one::<String>("daemon").map(String::as_str);
@@ -84,6 +107,9 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         (None, DaemonChoice::Builtin(root)) => root,
         (None, _) => config.builtin_root(),
     };
+    if matches.subcommand_matches("moved").is_some() {
+        return moved(context, &root);
+    }
     let socket =
         matches.get_one::<String>("socket").map_or_else(|| root.join("convoy.sock"), PathBuf::from);
     let options = builtin_options(config, root.clone(), progress::none());

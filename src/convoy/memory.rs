@@ -205,6 +205,17 @@ impl MemoryDaemon {
             .collect()
     }
 
+    /// Lists another entry like this backup's, with this URL.
+    pub(crate) fn list_also(&self, like: &BackupUrl, url: &str) {
+        let state = self.lock();
+        let mut stored = state.stored();
+        let real = stored.iter().find(|(there, _)| there.same_backup(like)).unwrap().1.clone();
+        let mut fields = BTreeMap::from(real);
+        fields.insert("BackupURL".to_owned(), url.to_owned());
+        let listed = like.to_string().replace(like.backup(), "backup-listed");
+        stored.push((BackupUrl::parse(&listed).unwrap(), Backup::new(fields)));
+    }
+
     /// A backup that another member of the destination made to look like this one, but newer.
     pub(crate) fn forge(&self, like: &BackupUrl) -> BackupUrl {
         let state = self.lock();

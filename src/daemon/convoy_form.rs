@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     driver::Driver,
     root::Root,
-    state::{SnapshotState, VolumeState, volume_id},
+    state::{SnapshotState, VolumeState},
 };
 use crate::{
     convoy::{ApiTime, DriverInfo, Info, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume},
@@ -53,7 +53,7 @@ impl ConvoyForm<'_> {
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
             ("Size", volume.size.to_string()),
             ("VolumeCreatedAt", self.time(volume.created).to_string()),
-            (VOLUME_ID, volume_id(volume.created)),
+            (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
         ])
     }

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! lock              held (flock) by the one process that owns the root; has its process id
+//! identity.json     who the root is, and where it was when it was last opened
 //! volumes/<name>/   the files of a volume; a mount returns this path
 //! state/<name>.json the state of a volume and its snapshots; always replaced as a whole
 //! repository/       the restic-format repository of the snapshots
@@ -31,6 +32,7 @@
 //! Each file uses only those above it in this list.
 //!
 //! - [`root`]: every path in a root, the owner's lock, and the names in `volumes/.staging/`.
+//! - [`identity`]: the root's id, and what becomes of it where a root is moved or copied.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
 //! - [`state`]: the state files. [`volumes`]: the volumes in memory, and the order of their locks.
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
@@ -45,6 +47,7 @@ mod backups;
 mod builtin;
 mod convoy_form;
 mod driver;
+mod identity;
 mod operations;
 mod options;
 mod recovery;
@@ -57,5 +60,19 @@ mod tests;
 mod tree;
 mod volumes;
 
+use std::path::Path;
+
+use crate::error::Result;
+
 pub(crate) use builtin::BuiltinDaemon;
 pub(crate) use options::BuiltinOptions;
+
+/// Settles that this root was moved and not copied, so that all that it made before is its own.
+/// Returns whether there was anything to settle.
+///
+/// # Errors
+/// [`crate::error::ErrorKind::Busy`] if a process owns the root; another kind if there is no root,
+/// or its files can't be read or written.
+pub(crate) fn settle_moved(root: &Path) -> Result<bool> {
+    identity::Identity::settle_moved(&root::Root::existing(root)?)
+}

@@ -9,6 +9,7 @@ use super::{
     backups::{Destinations, StoredUrl},
     convoy_form::ConvoyForm,
     driver::{Created, Driver, Vfs},
+    identity::{Identity, new_id},
     options::BuiltinOptions,
     recovery::{self, OnDisk, removal, restore, snapshots},
     repository::Access,
@@ -55,17 +56,18 @@ impl Operations {
             Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &*driver, state: &state };
-        let recovered = recovery::clean(disk, &mut volumes, &local, &access.host);
+        let mut sentences = recovery::clean(disk, &mut volumes, &local, &access.host);
+        let identity = Identity::of(&root, &mut sentences)?;
         let operations = Self {
             driver,
             clock: options.clock,
             volumes: Volumes::new(state, volumes),
             local,
-            destinations: Destinations::new(access, root.clone(), options.s3),
+            destinations: Destinations::new(access, root.clone(), identity, options.s3),
             root,
             _lock: owned,
         };
-        Ok((operations, recovered))
+        Ok((operations, sentences))
     }
 
     pub(super) fn root(&self) -> &Root {
@@ -130,6 +132,7 @@ impl Operations {
         let mut volume = VolumeState {
             name: name.to_owned(),
             size: new.size.unwrap_or(0),
+            id: Some(new_id()),
             created: self.clock.now(),
             mounted: false,
             prepare_for_vm: new.prepare_for_vm,
@@ -141,7 +144,9 @@ impl Operations {
             self.restore_backup(&mut volume, url, former.as_ref())?;
         } else if self.driver.create(name)? == Created::WithFilesThatWereThere {
             // The files of the forgotten volume are still there, so this is the same volume again.
-            volume.created = former.map_or(volume.created, |former| former.created);
+            if let Some(former) = former {
+                (volume.id, volume.created) = (former.id, former.created);
+            }
         }
         volume.forgotten = false;
         let shown = self.convoy_form().volume(&volume);

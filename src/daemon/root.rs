@@ -43,6 +43,18 @@ impl Root {
         Ok(Self { path })
     }
 
+    /// The root at `path`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn existing(path: &Path) -> Result<Self> {
+        if !Self::is_one(path) {
+            let error = format!("\"{}\" is no built-in daemon's folder", path.display());
+            return Err(Error::usage(error).with_hint("name the folder that has \"volumes\" in it"));
+        }
+        Self::make(path)
+    }
+
     /// The root at `path`, which must be canonical.
     #[cfg(test)]
     pub(super) fn at(path: &Path) -> Self {
@@ -98,6 +110,10 @@ impl Root {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn identity(&self) -> PathBuf {
+        self.path.join("identity.json")
     }
 
     fn lock(&self) -> PathBuf {

@@ -23,7 +23,10 @@ pub(crate) struct VolumeState {
     pub(crate) name: String,
     /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
-    /// With nanoseconds, because [`volume_id`] is made from it.
+    /// Random; `None` for a volume that version 0.1.0 made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    /// With nanoseconds, because the id of a volume without a random one is made from it.
     pub(crate) created: Timestamp,
     /// Whether a client mounted the volume, and has not unmounted it.
     pub(crate) mounted: bool,
@@ -73,10 +76,16 @@ impl SnapshotState {
     }
 }
 
-/// The id of a volume, which tells it from others that had or have its name. It is the volume's
-/// creation time in nanoseconds.
-pub(crate) fn volume_id(created: Timestamp) -> String {
-    format!("{:016x}", created.as_nanosecond())
+impl VolumeState {
+    /// The id of the volume, which tells it from others that had or have its name.
+    pub(crate) fn id(&self) -> String {
+        volume_id(self.id.as_deref(), self.created)
+    }
+}
+
+/// The id of a volume. Version 0.1.0 made it from the volume's creation time.
+pub(crate) fn volume_id(random: Option<&str>, created: Timestamp) -> String {
+    random.map_or_else(|| format!("{:016x}", created.as_nanosecond()), str::to_owned)
 }
 
 /// The folder with the state files.

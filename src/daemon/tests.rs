@@ -6,6 +6,7 @@ mod damage;
 mod destinations;
 mod files;
 mod forgery;
+mod identity;
 mod recovery;
 mod root;
 mod scene;

@@ -49,6 +49,7 @@ impl Guards {
             backups
                 .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
+        backups.retain(is_readable);
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
         let backups = self.with_what_is_broken(self.with_doubts(backups));
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
@@ -135,6 +136,18 @@ impl Guards {
             }
         });
         told.collect()
+    }
+}
+
+/// Whether a listed backup has a URL that names one backup. A name that another program wrote at the
+/// destination may make a URL that names two; such an entry hides no other.
+fn is_readable(backup: &Backup) -> bool {
+    match backup.url() {
+        Err(error) if !backup.field("BackupURL").is_empty() => {
+            log::warn!("a listed backup is ignored: {error}");
+            false
+        }
+        _ => true,
     }
 }
 

@@ -281,16 +281,22 @@ impl Guards {
             );
         }
         let why = format!("there is no good backup of it at {destination}");
-        match self.unclear_backups(destination, volume).await?.len() {
-            0 => refuse(why, back_up()),
-            unclear => refuse(
-                format!("{why} that is surely its own"),
-                format!(
-                    "{}; {unclear} under its name may be its own or another host's: see \"convoy-backups backups --volume {name}\"",
-                    back_up()
-                ),
-            ),
+        let unclear = self.unclear_backups(destination, volume).await?;
+        if unclear.is_empty() {
+            return refuse(why, back_up());
         }
+        let moved = match unclear.iter().any(|it| it.origin() == Some(Origin::Unsettled)) {
+            true => format!("; {MOVED}"),
+            false => String::new(),
+        };
+        refuse(
+            format!("{why} that is surely its own"),
+            format!(
+                "{}; {} under its name may be its own or another host's: see \"convoy-backups backups --volume {name}\"{moved}",
+                back_up(),
+                unclear.len()
+            ),
+        )
     }
 }
 
@@ -339,6 +345,10 @@ fn grouped(sorted: Vec<(Belonging, Backup)>) -> Vec<Group> {
     groups
 }
 
+/// What to do where a folder that was moved looks like a copy.
+const MOVED: &str =
+    "if the daemon's folder was moved and not copied: \"convoy-backups daemon moved\"";
+
 /// Why backups of this host's are left alone where nothing else but their look tells so.
 const UNKNOWN: &str = "no run of this host is known to have made one of them: back the volume up once more, or restore one";
 
@@ -348,7 +358,7 @@ impl Group {
         let is_copied = |backup: &Backup| backup.origin() == Some(Origin::Unsettled);
         match self.whose {
             _ if self.backups.iter().any(is_copied) => {
-                "may be another host's: this daemon's folder was copied or moved (\"convoy-backups daemon moved\" if it was moved)"
+                "may be another host's: this daemon's folder was copied or moved (if it was moved: \"convoy-backups daemon moved\")"
             }
             Whose::Several => {
                 "nothing tells whose they are; each may be the only one of another host's volume"

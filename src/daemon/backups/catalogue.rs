@@ -1,6 +1,9 @@
 //! The backups in a repository.
 
-use std::{collections::HashSet, sync::Mutex};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use rustic_core::{
     FileType, ReadBackend as _, RusticError, TreeId,
@@ -9,6 +12,8 @@ use rustic_core::{
 
 use super::record::{Record, StoredUrl};
 use crate::{
+    convoy::Origin,
+    daemon::identity::Identity,
     daemon::repository::{OpenRepository, guarded},
     error::Result,
     sync::lock,
@@ -18,13 +23,15 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct StoredBackup {
     pub(super) record: Record,
+    pub(super) origin: Option<Origin>,
     pub(super) id: SnapshotId,
     pub(super) tree: TreeId,
 }
 
 /// The backups of one repository.
-#[derive(Default)]
 pub(super) struct Catalogue {
+    /// Who this daemon's root is.
+    identity: Arc<Identity>,
     /// The snapshot files read so far. A file never changes, so it is read once.
     files: Mutex<Vec<SnapshotFile>>,
     /// The files that are no backups and were warned of, so that each is warned of once.
@@ -32,6 +39,15 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
+    /// The backups as the root with this identity sees them.
+    pub(super) fn new(identity: Arc<Identity>) -> Self {
+        Self { identity, files: Mutex::default(), warned_of: Mutex::default() }
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Forgets the files that were read, because the destination may hold another repository now.
     pub(super) fn clear(&self) {
         lock(&self.files).clear();
@@ -66,7 +82,12 @@ impl Catalogue {
         for file in files {
             match Record::of(file) {
                 Ok(Some(record)) => {
-                    backups.push(StoredBackup { record, id: file.id, tree: file.tree });
+                    backups.push(StoredBackup {
+                        record,
+                        origin: None,
+                        id: file.id,
+                        tree: file.tree,
+                    });
                 }
                 Ok(None) => {}
                 Err(error) if lock(&self.warned_of).insert(file.id) => log::warn!(
@@ -77,7 +98,27 @@ impl Catalogue {
                 Err(_) => {}
             }
         }
+        self.tell_origins(&mut backups);
         backups
+    }
+
+    fn tell_origins(&self, backups: &mut [StoredBackup]) {
+        let identity = &*self.identity;
+        // Another root has a volume with this id, and is no copy of this root: this root is a copy
+        // of it, or both are copies, made before version 0.1.0 named roots.
+        let shared: HashSet<String> = backups
+            .iter()
+            .map(|backup| &backup.record)
+            .filter(|record| record.root.is_some())
+            .filter(|record| {
+                identity.origin(record.root.as_deref(), false) == Some(Origin::Elsewhere)
+            })
+            .filter(|record| record.copy_of.as_deref() != Some(identity.id()))
+            .map(|record| record.volume_id.clone())
+            .collect();
+        for StoredBackup { record, origin, .. } in backups {
+            *origin = identity.origin(record.root.as_deref(), shared.contains(&record.volume_id));
+        }
     }
 
     /// One backup, for a deletion. What is deleted depends on the other backups, so all of them

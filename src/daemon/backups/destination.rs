@@ -53,7 +53,7 @@ impl DestinationRepository {
         root: Root,
         access: Access,
         lock_timeout: Duration,
-        damage: Damage,
+        (catalogue, damage): (Catalogue, Damage),
     ) -> Self {
         Self {
             location,
@@ -64,7 +64,7 @@ impl DestinationRepository {
             gate: RwLock::default(),
             writing: Mutex::default(),
             open: Mutex::default(),
-            catalogue: Catalogue::default(),
+            catalogue,
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    catalogue::Catalogue,
     damage::Damage,
     destination::{DestinationRepository, Location},
 };
@@ -17,6 +18,7 @@ use crate::{
         url::DestinationKind,
     },
     daemon::{
+        identity::Identity,
         repository::{Access, Bucket},
         root::Root,
     },
@@ -33,6 +35,7 @@ pub(in crate::daemon) struct Destinations {
     access: Access,
     /// This daemon's own root.
     root: Root,
+    identity: Arc<Identity>,
     s3: S3Options,
     lock_timeout: Duration,
     /// By [`Destination::address`], which includes the region. So asking with a wrong region once
@@ -41,15 +44,24 @@ pub(in crate::daemon) struct Destinations {
 }
 
 impl Destinations {
-    pub(in crate::daemon) fn new(access: Access, root: Root, s3: S3Options) -> Self {
-        Self { access, root, s3, lock_timeout: DESTINATION_LOCK_TIMEOUT, known: Mutex::default() }
+    pub(in crate::daemon) fn new(
+        access: Access,
+        root: Root,
+        identity: Identity,
+        s3: S3Options,
+    ) -> Self {
+        let (identity, known) = (Arc::new(identity), Mutex::default());
+        Self { access, root, identity, s3, lock_timeout: DESTINATION_LOCK_TIMEOUT, known }
     }
 
     /// For tests, which do not wait for locks.
     #[cfg(test)]
     fn impatient(access: Access) -> Self {
         let root = Root::at(std::path::Path::new("/nowhere/at/all"));
-        Self { lock_timeout: Duration::ZERO, ..Self::new(access, root, S3Options::default()) }
+        Self {
+            lock_timeout: Duration::ZERO,
+            ..Self::new(access, root, Identity::random(), S3Options::default())
+        }
     }
 
     /// The repository of a destination, whether it exists or not.
@@ -83,7 +95,7 @@ impl Destinations {
             self.root.clone(),
             self.access.clone(),
             self.lock_timeout,
-            Damage::in_file(self.root.damage(&key)),
+            (Catalogue::new(self.identity.clone()), Damage::in_file(self.root.damage(&key))),
         );
         Ok(lock(&self.known).entry(key).or_insert_with(|| Arc::new(repository)).clone())
     }

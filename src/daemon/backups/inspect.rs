@@ -26,9 +26,8 @@ impl DestinationRepository {
         };
         let listed: Vec<_> = all
             .iter()
-            .map(|backup| &backup.record)
-            .filter(|record| volume.is_none_or(|volume| record.volume == *volume))
-            .map(|record| record.backup(destination, zone))
+            .filter(|backup| volume.is_none_or(|volume| backup.record.volume == *volume))
+            .map(|backup| backup.record.backup(destination, backup.origin, zone))
             .collect();
         match volume {
             Some(volume) if listed.is_empty() => Err(never_backed_up(volume.as_str())),
@@ -78,7 +77,7 @@ impl DestinationRepository {
             inspected.push(match found {
                 Err(error) => Err(error),
                 Ok(found) => match proven.next() {
-                    Some(Ok(())) => Ok(found.record.backup(url.destination, zone)),
+                    Some(Ok(())) => Ok(found.record.backup(url.destination, found.origin, zone)),
                     Some(Err(error)) => Err(refusal_of(url, error)),
                     None => break,
                 },

@@ -8,7 +8,8 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Name, VOLUME_ID, mounts_text,
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Name, ORIGIN, Origin, ROOT_ID,
+        VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
     daemon::{
@@ -29,6 +30,12 @@ pub(in crate::daemon) struct Record {
     /// `backup-` and 16 hex digits.
     pub(in crate::daemon) backup: Name,
     pub(in crate::daemon) volume: Name,
+    pub(in crate::daemon) volume_id: String,
+    /// The id of the root that made the backup; `None` for version 0.1.0.
+    pub(in crate::daemon) root: Option<String>,
+    /// The id of the root of which that root may be a copy.
+    pub(in crate::daemon) copy_of: Option<String>,
+    pub(in crate::daemon) host: String,
     pub(in crate::daemon) volume_created: Timestamp,
     /// The requested size of the volume, in bytes.
     pub(in crate::daemon) volume_size: u64,
@@ -36,16 +43,19 @@ pub(in crate::daemon) struct Record {
     pub(in crate::daemon) snapshot_created: Timestamp,
     pub(in crate::daemon) created: Timestamp,
     /// How much the volume had. No tag has the number of files and their bytes: the repository
-    /// counts them.
+    /// counts them. No tag has the host either: the file itself does.
     pub(in crate::daemon) extent: Extent,
 }
 
 impl Record {
     pub(super) fn tags(&self) -> StringList {
+        let root = self.root.as_deref().map(|root| ("root", root));
+        let copy_of = self.copy_of.as_deref().map(|root| ("copy-of", root));
         let mounts = self.extent.mounts.as_deref().map(mounts_text);
         let always = [
             ("backup", self.backup.as_str()),
             ("volume", self.volume.as_str()),
+            ("volume-id", self.volume_id.as_str()),
             ("volume-created", &self.volume_created.to_string()),
             ("volume-size", &self.volume_size.to_string()),
             ("snapshot", self.snapshot.as_str()),
@@ -53,7 +63,7 @@ impl Record {
             ("created", &self.created.to_string()),
         ];
         let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
-        tags(&always.into_iter().chain(mounts).collect::<Vec<_>>())
+        tags(&always.into_iter().chain(root).chain(copy_of).chain(mounts).collect::<Vec<_>>())
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -76,10 +86,16 @@ impl Record {
             return Ok(None);
         };
         let time = |name: &str| tags.get(name).and_then(|value| value.parse().ok());
+        let text = |name: &str| tags.get(name).map(|value| (*value).to_owned());
+        let volume_created = time("volume-created").unwrap_or_default();
         Ok(Some(Self {
             backup: Name::parse("backup", backup)?,
             volume: Name::volume(volume)?,
-            volume_created: time("volume-created").unwrap_or_default(),
+            volume_id: volume_id(tags.get("volume-id").copied(), volume_created),
+            root: text("root"),
+            copy_of: text("copy-of"),
+            host: file.hostname.clone(),
+            volume_created,
             volume_size: tags
                 .get("volume-size")
                 .and_then(|size| size.parse().ok())
@@ -96,21 +112,30 @@ impl Record {
     }
 
     /// The backup in the API's form.
-    pub(super) fn backup(&self, destination: &Destination, zone: &TimeZone) -> Backup {
+    pub(super) fn backup(
+        &self,
+        destination: &Destination,
+        origin: Option<Origin>,
+        zone: &TimeZone,
+    ) -> Backup {
         let time = |time: Timestamp| api_time(time, zone).to_string();
         let always = [
             ("BackupName", self.backup.to_string()),
             ("BackupURL", BackupUrl::stored(destination, &self.backup, &self.volume).to_string()),
             ("CreatedTime", time(self.created)),
             ("DriverName", Vfs::NAME.to_owned()),
+            ("Host", self.host.clone()),
             ("SnapshotCreatedAt", time(self.snapshot_created)),
             ("SnapshotName", self.snapshot.to_string()),
             ("VolumeCreatedAt", time(self.volume_created)),
-            (VOLUME_ID, volume_id(self.volume_created)),
+            (VOLUME_ID, self.volume_id.clone()),
             ("VolumeName", self.volume.to_string()),
             ("VolumeSize", self.volume_size.to_string()),
         ];
-        Backup::new(fields(always.into_iter().chain(self.extent.fields(BACKUP_SIZE))))
+        let extent = self.extent.fields(BACKUP_SIZE);
+        let root = self.root.clone().map(|root| (ROOT_ID, root));
+        let origin = origin.map(|origin| (ORIGIN, origin.as_str().to_owned()));
+        Backup::new(fields(always.into_iter().chain(extent).chain(root).chain(origin)))
     }
 }
 

@@ -146,3 +146,14 @@ async fn guard_2_what_another_hosts_backup_is_like_says_nothing_of_the_volume_he
     let is_good = |observed: &Observation| matches!(observed, Observation::BackupGood { .. });
     assert!(!run.observed().iter().any(is_good), "{:?}", run.observed());
 }
+
+#[tokio::test]
+async fn guard_2_an_entry_whose_url_names_two_backups_is_ignored() {
+    let here = bench(&["vol1"]);
+    let old = here.back_up("vol1", &vfs()).await.unwrap();
+    let newest = here.back_up("vol1", &vfs()).await.unwrap();
+    let url = format!("vfs:///backups?backup=x1&backup={}&volume=vol1", newest.backup());
+    here.daemon.list_also(&old, &url);
+    assert_eq!(here.guards.backups(&vfs(), None).await.unwrap().len(), 2);
+    here.another_run().delete_backup(&old, Even::default()).await.unwrap();
+}

@@ -74,8 +74,9 @@ pub(crate) mod functions {
 
     /// The backups of this volume at the configured destination, newest first. Backups of a volume
     /// that had the name before, or that has it on another host, are left out. With Convoy, which
-    /// gives volumes no id, the volume's snapshots decide. Fails with `not_found` where there is no
-    /// such volume, and with `configuration` where no destination is configured.
+    /// gives volumes no id, the volume's snapshots and what earlier runs made decide. Fails with
+    /// `not_found` where there is no such volume, and with `configuration` where no destination is
+    /// configured.
     ///
     /// ```rhai
     /// if convoy::own_backups("vol1").is_empty() { log::warn("vol1 is nowhere but here"); }
@@ -94,9 +95,10 @@ pub(crate) mod functions {
     }
 
     /// The backups at the configured destination that may be this volume's or those of a volume of
-    /// the same name on another host, newest first. They exist only with Convoy, when the snapshots
-    /// that would tell them apart are gone. Fails with `not_found` where there is no such volume,
-    /// and with `configuration` where no destination is configured.
+    /// the same name on another host, newest first. With Convoy, they exist when the snapshots that
+    /// would tell them apart are gone; with the built-in daemon, when its folder was moved or copied.
+    /// Fails with `not_found` where there is no such volume, and with `configuration` where no
+    /// destination is configured.
     ///
     /// ```rhai
     /// for backup in convoy::unclear_backups("vol1") { log::info(`left alone: ${backup.BackupURL}`); }
