@@ -44,7 +44,7 @@ use crate::{
     sync::lock,
 };
 
-/// How long a bucket that could not be read is not asked again.
+/// How long a destination that could not be read, or did not answer, is not asked again.
 const PAUSE: Duration = Duration::from_mins(5);
 /// How much longer than it may take a look is waited for.
 const GRACE: Duration = Duration::from_secs(5);
@@ -61,21 +61,16 @@ fn longest(depth: Depth) -> Duration {
 #[derive(Debug)]
 pub(crate) struct ObjectStoreLook {
     s3: S3Options,
-    /// The buckets that were looked at, by the address of the destination.
-    buckets: Mutex<HashMap<String, KnownBucket>>,
-}
-
-#[derive(Debug, Clone)]
-struct KnownBucket {
-    objects: Objects,
-    /// When and why it could not be read.
-    failure: Option<(Instant, String)>,
+    /// The buckets that were looked at, by destination.
+    buckets: Mutex<HashMap<String, Objects>>,
+    /// By destination: when and why it could not be read.
+    failures: Mutex<HashMap<String, (Instant, String)>>,
 }
 
 impl ObjectStoreLook {
     /// Buckets are reached with these options. Nothing is sent yet.
     pub(crate) fn new(s3: S3Options) -> Self {
-        Self { s3, buckets: Mutex::default() }
+        Self { s3, buckets: Mutex::default(), failures: Mutex::default() }
     }
 
     /// The bucket of a destination.
@@ -83,41 +78,38 @@ impl ObjectStoreLook {
         &self,
         destination: &Destination,
         (bucket, region, path): (&str, &str, &str),
-    ) -> Result<KnownBucket> {
-        let address = destination.address();
-        if let Some(known) = lock(&self.buckets).get(&address) {
+    ) -> Result<Objects> {
+        if let Some(known) = lock(&self.buckets).get(destination.as_str()) {
             return Ok(known.clone());
         }
         let [bucket, region, path] = [bucket, region, path].map(str::to_owned);
         let s3 = self.s3.clone();
         let open = move || Objects::new(&s3, &bucket, &region, &path, FOLDER);
-        let known = KnownBucket { objects: blocking::run(open).await?, failure: None };
-        lock(&self.buckets).insert(address, known.clone());
-        Ok(known)
+        let objects = blocking::run(open).await?;
+        lock(&self.buckets).insert(destination.as_str().to_owned(), objects.clone());
+        Ok(objects)
     }
 
-    /// Remembers why a bucket could not be read; `None` if it could.
-    fn remember(&self, destination: &Destination, failure: Option<String>) {
-        if let Some(known) = lock(&self.buckets).get_mut(&destination.address()) {
-            known.failure = failure.map(|why| (Instant::now(), why));
-        }
+    /// Why a destination could not be read a moment ago.
+    fn recent_failure(&self, destination: &Destination) -> Option<String> {
+        let failures = lock(&self.failures);
+        let (when, why) = failures.get(destination.as_str())?;
+        (when.elapsed() < PAUSE).then(|| why.clone())
     }
 
     async fn look_at(&self, url: &BackupUrl, depth: Depth) -> Seen {
         let at_amazon = || Seen::NotSeen("Amazon has its data".to_owned());
         let BackupUrl::Stored { destination, backup, volume } = url else { return at_amazon() };
+        if let Some(why) = self.recent_failure(destination) {
+            return Seen::NotSeen(why);
+        }
         let deadline = Deadline(Instant::now() + longest(depth));
         let failure = Arc::new(OnceLock::new());
         let place: Box<dyn Place + Send> = match destination.kind() {
             DestinationKind::Vfs { path } => Box::new(Folder::new(path, deadline)),
             DestinationKind::S3 { bucket, region, path } => {
                 match self.bucket(destination, (bucket, region, path)).await {
-                    Ok(KnownBucket { failure: Some((when, why)), .. })
-                        if when.elapsed() < PAUSE =>
-                    {
-                        return Seen::NotSeen(why);
-                    }
-                    Ok(known) => Box::new(Bucket::new(known.objects, deadline, failure.clone())),
+                    Ok(objects) => Box::new(Bucket::new(objects, deadline, failure.clone())),
                     Err(error) => return Seen::NotSeen(error.to_string()),
                 }
             }
@@ -129,11 +121,16 @@ impl ObjectStoreLook {
         });
         // A folder of a server that hangs keeps its thread waiting.
         let seen = tokio::time::timeout(longest(depth) + GRACE, look).await;
-        self.remember(destination, failure.get().cloned());
-        seen.unwrap_or_else(|_| {
+        let seen = seen.unwrap_or_else(|_| {
             let seconds = longest(depth).as_secs();
-            Seen::NotSeen(format!("the destination does not answer within {seconds} s"))
-        })
+            let why = format!("the destination does not answer within {seconds} s");
+            Seen::NotSeen(failure.get_or_init(|| why).clone())
+        });
+        if let Some(why) = failure.get() {
+            let failure = (Instant::now(), why.clone());
+            lock(&self.failures).insert(destination.as_str().to_owned(), failure);
+        }
+        seen
     }
 }
 

@@ -15,23 +15,9 @@ const NEWEST: &str = "backup-0000000000000003";
 const MIDDLE: &str = "backup-0000000000000002";
 const OLDEST: &str = "backup-0000000000000001";
 
-fn snapshot(number: u32) -> String {
-    format!(
-        r#"{{"Name":"s{number}","VolumeName":"shop","CreatedTime":"Mon Nov 23 0{number}:00:00 +0000 2026","DriverInfo":{{}}}}"#
-    )
-}
-
-fn volume(snapshots: u32) -> String {
-    let snapshots: Vec<_> = (1..=snapshots)
-        .map(|number| {
-            format!(r#""s{number}":{}"#, snapshot(number).replace(r#""VolumeName":"shop","#, ""))
-        })
-        .collect();
-    format!(
-        r#"{{"Name":"shop","Driver":"vfs","MountPoint":"","CreatedTime":"Mon Nov 23 00:00:00 +0000 2026","DriverInfo":{{}},"Snapshots":{{{}}}}}"#,
-        snapshots.join(",")
-    )
-}
+const SNAPSHOT: &str = r#"{"Name":"s1","VolumeName":"shop","CreatedTime":"Mon Nov 23 01:00:00 +0000 2026","DriverInfo":{}}"#;
+const VOLUME: &str = r#"{"Name":"shop","Driver":"vfs","MountPoint":"","CreatedTime":"Mon Nov 23 00:00:00 +0000 2026",
+    "DriverInfo":{},"Snapshots":{"s1":{"Name":"s1","CreatedTime":"Mon Nov 23 01:00:00 +0000 2026","DriverInfo":{}}}}"#;
 
 fn url(destination: &str, backup: &str) -> String {
     format!("{destination}?backup={backup}&volume=shop")
@@ -41,36 +27,34 @@ fn backup(destination: &str, backup: &str) -> String {
     let number = &backup[backup.len() - 1..];
     format!(
         r#"{{"BackupName":"{backup}","BackupURL":"{}","DriverName":"vfs","VolumeName":"shop","VolumeSize":"0","VolumeCreatedAt":"",
-        "SnapshotName":"s{number}","SnapshotCreatedAt":"Mon Nov 23 0{number}:00:00 +0000 2026","CreatedTime":"Mon Nov 23 0{number}:10:00 +0000 2026"}}"#,
+        "SnapshotName":"s1","SnapshotCreatedAt":"Mon Nov 23 01:00:00 +0000 2026","CreatedTime":"Mon Nov 23 0{number}:10:00 +0000 2026"}}"#,
         url(destination, backup)
     )
 }
 
-/// A daemon that answers as Convoy does, with a volume and these backups of its snapshots.
+/// A daemon that answers as Convoy does, with a volume and these backups of its snapshot, newest
+/// first. It is asked to make them one after the other.
 fn convoy(site: &Site, destination: &str, backups: &[&str]) -> Faulty {
     let listed = backups
         .iter()
         .map(|name| format!(r#""{}":{}"#, url(destination, name), backup(destination, name)));
     let listed = listed.collect::<Vec<_>>().join(",");
-    let volume = volume(backups.len() as u32);
-    let newest = backups[0];
-    Faulty::start_at(&site.path("convoy.sock"))
-        .answer(
-            "GET /v1/info",
-            Answer::json(r#"{"General":{"DefaultDriver":"vfs"},"vfs":{"Path":"/nowhere"}}"#),
-        )
-        .answer("GET /v1/volumes/list", Answer::json(format!(r#"{{"shop":{volume}}}"#)))
-        .answer("GET /v1/volumes/", Answer::json(volume))
-        .answer("GET /v1/snapshots/", Answer::json(snapshot(backups.len() as u32)))
+    let info = r#"{"General":{"DefaultDriver":"vfs"},"vfs":{"Path":"/nowhere"}}"#;
+    let mut daemon = Faulty::start_at(&site.path("convoy.sock"))
+        .answer("GET /v1/info", Answer::json(info))
+        .answer("GET /v1/volumes/list", Answer::json(format!(r#"{{"shop":{VOLUME}}}"#)))
+        .answer("GET /v1/volumes/", Answer::json(VOLUME))
+        .answer("GET /v1/snapshots/", Answer::json(SNAPSHOT))
         .answer("GET /v1/backups/list", Answer::json(format!("{{{listed}}}")))
-        .answer("GET /v1/backups/inspect", Answer::json(backup(destination, newest)))
-        .answer(
-            "POST /v1/backups/create",
-            Answer::json(format!(r#"{{"URL":"{}"}}"#, url(destination, newest))),
-        )
+        .answer("GET /v1/backups/inspect", Answer::json(backup(destination, backups[0])))
         .answer("DELETE /v1/backups", Answer::Empty)
         .answer("DELETE /v1/snapshots/", Answer::Empty)
-        .answer("DELETE /v1/volumes/", Answer::Empty)
+        .answer("DELETE /v1/volumes/", Answer::Empty);
+    for name in backups.iter().rev() {
+        let made = format!(r#"{{"URL":"{}"}}"#, url(destination, name));
+        daemon = daemon.answer("POST /v1/backups/create", Answer::json(made));
+    }
+    daemon
 }
 
 /// The path of a backup's data, and of its description, at a destination.
@@ -118,9 +102,13 @@ fn with_an_empty_newest_backup() -> (Site, Faulty) {
             fs::write(path, content).unwrap();
         }
     }
-    fs::write(site.path("backups").join(&paths(NEWEST)[0]), "").unwrap();
     let destination = format!("vfs://{}", site.path("backups").display());
     let daemon = convoy(&site, &destination, &[NEWEST, MIDDLE, OLDEST]);
+    for _ in 0..3 {
+        let ran = site.run("backup").ok();
+        assert!(!ran.out.contains("not verified"), "{ran:?}");
+    }
+    fs::write(site.path("backups").join(&paths(NEWEST)[0]), "").unwrap();
     (site, daemon)
 }
 
@@ -141,6 +129,13 @@ fn remove_keeps_the_newest_backup_whose_data_is_there() {
     let ran = site.run("remove --volume shop --json").ok();
     assert_eq!(deleted(&daemon), [OLDEST], "{ran:?}");
     assert!(ran.out.contains(MIDDLE), "{ran:?}");
+}
+
+#[test]
+fn status_says_that_the_data_of_the_newest_backup_is_gone() {
+    let (site, _daemon) = with_an_empty_newest_backup();
+    let ran = site.run("status").ends(1);
+    assert!(ran.out.contains("can't be restored: its file"), "{ran:?}");
 }
 
 #[test]
@@ -168,4 +163,10 @@ fn a_backup_that_convoy_made_without_data_has_failed() {
     let ran = site.run("backup -v").ok();
     assert!(ran.out.contains("not verified"), "{ran:?}");
     assert!(ran.err.contains("only their descriptions were read"), "{ran:?}");
+    let status = site.run("status");
+    assert!(!status.out.contains("not verified"), "an earlier run saw the data: {status:?}");
+    let unseen = site.with("BKUP_DATA_DIR", "unseen");
+    unseen.run("backup").ok();
+    let status = unseen.run("status");
+    assert!(status.out.contains("newest backup of \"shop\" is not verified"), "{status:?}");
 }

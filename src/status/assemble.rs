@@ -149,6 +149,7 @@ fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
         }),
     );
     notes.extend(volumes.iter().filter_map(older_broken));
+    notes.extend(not_verified(volumes));
     if !sources.entries.is_empty() {
         notes.extend(unscheduled(volumes, sources.entries));
     }
@@ -166,6 +167,24 @@ fn older_broken(volume: &VolumeStatus) -> Option<String> {
     (older > 0).then(|| {
         format!("{backups} of \"{name}\" can't be restored: see \"convoy-backups backups --volume {name}\"")
     })
+}
+
+/// A note on the volumes whose newest good backup is not verified; `None` if there are no such volumes.
+fn not_verified(volumes: &[VolumeStatus]) -> Option<String> {
+    let is_not = |volume: &&VolumeStatus| {
+        let newest = volume.last_backup.as_ref();
+        newest.is_some_and(|backup| backup.verified == Some(false)) && volume.problems.is_empty()
+    };
+    let unverified: Vec<_> = volumes.iter().filter(is_not).collect();
+    let (backups, are) = match unverified.len() {
+        0 => return None,
+        1 => ("newest backup of", "is"),
+        _ => ("newest backups of", "are"),
+    };
+    Some(format!(
+        "the {backups} {} {are} not verified, because the data can't be seen from here: let this program read the destination, or restore one for a trial (docs/convoy.md)",
+        named(&unverified)
+    ))
 }
 
 fn paused<'a>(sources: &Sources<'a>) -> impl Iterator<Item = &'a Arc<CrontabEntry>> {

@@ -89,6 +89,7 @@ mod tests {
             snapshot_time: at(snapshot_time),
             made: at(made),
             bytes: None,
+            verified: None,
         }
     }
 

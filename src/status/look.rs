@@ -17,8 +17,12 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    convoy::{Daemon, guards::Guards},
+    convoy::{
+        Daemon,
+        guards::{DataLook, Guards},
+    },
     error::{Error, Result},
+    objectstore::ObjectStoreLook,
     runs::{Store, record::VolumeRecord},
     schedule::CrontabEntry,
 };
@@ -84,6 +88,7 @@ pub(crate) async fn look(
                     looked.daemon = daemon.description();
                 }
                 let guards = knowing(config, guards(&daemon, clock));
+                let guards = guards.looking_at_data(data_look(coverage.config()));
                 (guards.identity(), volumes(&guards, store, &coverage, now).await)
             }
             Err(error) => {
@@ -161,7 +166,7 @@ pub(crate) async fn look_at_destination(
     store: &Store,
     clock: &Arc<dyn Clock>,
 ) -> Vec<DestinationLook> {
-    let guards = knowing(config, guards(daemon, clock));
+    let guards = knowing(config, guards(daemon, clock)).looking_at_data(data_look(config));
     let mut records = records(store, &guards.identity()).unwrap_or_default();
     records.retain(|_, record| record.removed.is_none());
     let coverage = Coverage::of(Arc::new(config.clone()), &[]);
@@ -171,4 +176,9 @@ pub(crate) async fn look_at_destination(
 /// Guards that know what earlier runs learned of backups.
 fn knowing(config: &Config, guards: Guards) -> Guards {
     guards.knowing(Arc::new(Store::new(&config.data_dir)))
+}
+
+/// Looks at the data of the backups at this configuration's destinations.
+fn data_look(config: &Config) -> Arc<dyn DataLook> {
+    Arc::new(ObjectStoreLook::new(config.s3()))
 }

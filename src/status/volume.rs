@@ -14,6 +14,8 @@ pub(crate) struct GoodBackup {
     pub(crate) made: Timestamp,
     /// `None` if the daemon does not say.
     pub(crate) bytes: Option<u64>,
+    /// Whether its data was looked at, and not only its description. `None`: nobody asked.
+    pub(crate) verified: Option<bool>,
 }
 
 /// A backup that can't be restored, or whose source is in doubt.

@@ -20,7 +20,10 @@ use super::{
 use crate::{
     clock::{Clock, is_in_future},
     config::Config,
-    convoy::{Backup, Daemon, Name, Snapshot, Volume, guards::Guards},
+    convoy::{
+        Backup, BackupUrl, Daemon, Name, Snapshot, Volume,
+        guards::{Guards, Seen},
+    },
     error::{Error, ErrorKind, Result},
     runs::{
         Store,
@@ -129,7 +132,7 @@ impl VolumeLook<'_> {
         record: Option<&VolumeRecord>,
     ) -> VolumeStatus {
         let record = record.filter(|record| is_same(listed, record));
-        let Judged { last_backup, verdict, wrong_clock, unlisted } =
+        let Judged { mut last_backup, verdict, wrong_clock, unlisted } =
             self.judged(name, listed, record).await;
         let gone = listed.is_none() && self.is_listed;
         let bad_backups = record.map(bad_backups).unwrap_or_default();
@@ -151,6 +154,9 @@ impl VolumeLook<'_> {
             notes.push(format!("it was restored from {url}, which has its data as of then; nothing of it is saved since"));
         }
         problems.extend(unlisted.map(|error| format!("its backups can't be listed: {error}")));
+        if let (Some(guards), Some(backup)) = (self.guards, &mut last_backup) {
+            problems.extend(verify(guards, backup).await);
+        }
         if gone {
             problems.push(format!(
                 "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
@@ -259,6 +265,19 @@ struct Judged {
 }
 
 /// When the newest snapshot was taken. A time in the future is none.
+/// Glances at the data of a volume's newest good backup. Returns what is wrong with it.
+async fn verify(guards: &Guards, backup: &mut GoodBackup) -> Option<String> {
+    let url = BackupUrl::parse(&backup.url).ok()?;
+    let seen = guards.glance(&url).await.ok()?;
+    backup.verified = Some(match &seen {
+        Seen::Whole => true,
+        Seen::NotSeen(_) => guards.is_verified(&url),
+        Seen::Broken(_) => false,
+    });
+    let Seen::Broken(why) = seen else { return None };
+    Some(format!("its newest backup can't be restored: {why}"))
+}
+
 fn newest_snapshot(
     listed: Option<&Volume>,
     record: Option<&VolumeRecord>,
@@ -281,6 +300,7 @@ fn recorded(record: &VolumeRecord) -> Vec<GoodBackup> {
         snapshot_time: good.snapshot_time.unwrap_or(good.proven),
         made: good.proven,
         bytes: good.bytes,
+        verified: None,
     };
     record.good_backups.iter().map(backup).collect()
 }
@@ -347,6 +367,7 @@ async fn listed_backups(
                 snapshot_time: backup.taken().unwrap_or(made),
                 made,
                 bytes: None,
+                verified: None,
             })
         })
         .collect())

@@ -235,6 +235,9 @@ impl Guards {
         if let Some(good) = self.found_good(&url) {
             return Ok(Some(good));
         }
+        if self.memory().broken.iter().any(|broken| broken.same_backup(&url)) {
+            return Ok(None);
+        }
         let inspected = match self.daemon.backup(&url).await {
             Ok(inspected) => inspected,
             Err(error)
@@ -263,6 +266,7 @@ impl Guards {
             Seen::NotSeen(_) => known.is_some_and(|known| known.verified),
             Seen::Broken(why) => {
                 log::warn!("the backup \"{url}\" can't be restored: {why}");
+                self.memory().broken.push(url.clone());
                 if whose == Whose::Own {
                     self.observe_broken(backup.volume(), &url, why);
                 }
@@ -282,21 +286,40 @@ impl Guards {
     /// What is known of the data of a backup that was inspected: by the inspection, if the daemon
     /// looks at the data, else by a look.
     pub(super) async fn seen(&self, url: &BackupUrl, known: Option<&KnownBackup>) -> Result<Seen> {
-        // At Amazon the state `completed` is the proof.
-        let is_ebs = matches!(url, BackupUrl::Ebs { .. });
-        if is_ebs || self.capabilities().await?.inspects_data {
+        if self.is_looked_at_elsewhere(url).await? {
             return Ok(Seen::Whole);
         }
         Ok(self.look(url, known).await)
     }
 
+    /// As [`Self::seen`], without reading much.
+    ///
+    /// # Errors
+    /// If the daemon's capabilities can't be read.
+    pub(crate) async fn glance(&self, url: &BackupUrl) -> Result<Seen> {
+        if self.is_looked_at_elsewhere(url).await? {
+            return Ok(Seen::Whole);
+        }
+        Ok(self.look_with(url, Depth::Quick).await)
+    }
+
+    /// Whether inspecting this backup tells of its data. At Amazon the state `completed` does.
+    async fn is_looked_at_elsewhere(&self, url: &BackupUrl) -> Result<bool> {
+        let is_ebs = matches!(url, BackupUrl::Ebs { .. });
+        Ok(is_ebs || self.capabilities().await?.inspects_data)
+    }
+
     /// Looks at a backup's data. Data that was read before gets a quick look.
     async fn look(&self, url: &BackupUrl, known: Option<&KnownBackup>) -> Seen {
-        let Some(data) = &self.data else {
-            return Seen::NotSeen("this process does not look at the data of backups".to_owned());
-        };
         let is_known = known.is_some_and(|known| known.verified);
-        data.look(url, if is_known { Depth::Quick } else { Depth::Thorough }).await
+        self.look_with(url, if is_known { Depth::Quick } else { Depth::Thorough }).await
+    }
+
+    async fn look_with(&self, url: &BackupUrl, depth: Depth) -> Seen {
+        match &self.data {
+            Some(data) => data.look(url, depth).await,
+            None => Seen::NotSeen("this process does not look at the data of backups".to_owned()),
+        }
     }
 
     fn found_good(&self, url: &BackupUrl) -> Option<Good> {

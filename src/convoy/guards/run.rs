@@ -74,6 +74,8 @@ pub(super) struct Memory {
     pub(super) capabilities: Option<Capabilities>,
     /// Backups that this run inspected and found good.
     pub(super) good: Vec<Good>,
+    /// Backups whose data this run looked at and found broken.
+    pub(super) broken: Vec<BackupUrl>,
     /// Whether the run said that the data of its backups can't be seen.
     pub(super) said_not_seen: bool,
     /// Whether the last list of volumes was empty.
