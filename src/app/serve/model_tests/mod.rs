@@ -78,6 +78,7 @@ fn take(world: &mut World, step: &Step) {
         | Step::SetClock { host, .. }
         | Step::LoseSource { host, .. }
         | Step::FindSource { host, .. }
+        | Step::Accept { host, .. }
         | Step::FindAnotherDaemon { host, .. }
         | Step::BeSilent { host, .. } => *host..*host + 1,
     };
