@@ -1,6 +1,7 @@
 //! Writing, moving and removing the program's own files. A file is written completely or not at
 //! all, and is on disk before it counts.
 
+mod changes;
 mod mounts;
 mod removal;
 
@@ -15,6 +16,7 @@ use std::{
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, Result};
+pub(crate) use changes::first_changed;
 pub(crate) use mounts::mounts_in;
 pub(crate) use removal::{FOLDER, remove_all};
 

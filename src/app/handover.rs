@@ -19,8 +19,8 @@ use async_trait::async_trait;
 
 use crate::{
     convoy::{
-        Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-        NewVolume, Snapshot, Volume, identity,
+        Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
+        Name, NewVolume, Snapshot, Volume, identity,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -124,6 +124,7 @@ forward! {
     Read capabilities() -> Capabilities;
     Read info() -> Info;
     Read is_used(destination: &Destination) -> Option<bool>;
+    Read changes_since(volume: &Name, snapshot: &Name) -> Changes;
     Read mounts_in_volume(volume: &Name) -> Option<Vec<String>>;
     Read volumes() -> BTreeMap<String, Volume>;
     Read driver_volumes() -> BTreeMap<String, DriverInfo>;

@@ -245,7 +245,7 @@ impl Backup {
         let VolumeKey([_, ebs_volume, id, root]) = self.volume_key();
         // The backups that two daemons with a copied id made before they had ids of their own.
         let is_mixed = self.origin() == Some(Origin::Unsettled) && root.is_empty();
-        !is_mixed && !(ebs_volume.is_empty() && id.is_empty())
+        !(is_mixed || ebs_volume.is_empty() && id.is_empty())
     }
 
     /// Where the backup was made, if the daemon tells.

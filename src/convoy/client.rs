@@ -34,8 +34,8 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-    Snapshot, Volume, identity, route,
+    Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount, Name,
+    NewVolume, Snapshot, Volume, identity, route,
 };
 use crate::error::{ErrorKind, Result};
 use answer::{MountsInside, Used};
@@ -228,6 +228,13 @@ impl Daemon for Client {
         let body = json!({ "VolumeName": volume.as_str() });
         let call = self.get(route::VOLUMES_MOUNTS, Some(body), self.deadlines().quick_read);
         Ok(self.beyond_convoy::<MountsInside>(call).await?.and_then(|answer| answer.mounts))
+    }
+
+    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
+        let body = json!({ "VolumeName": volume.as_str(), "SnapshotName": snapshot.as_str() });
+        // All files of the volume are looked at.
+        let call = self.get(route::VOLUMES_CHANGES, Some(body), self.deadlines().long_write);
+        Ok(self.beyond_convoy(call).await?.unwrap_or(Changes::Unknown))
     }
 
     async fn info(&self) -> Result<Info> {

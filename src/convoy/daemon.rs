@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{
-    Backup, BackupUrl, Capabilities, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-    Snapshot, Volume,
+    Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount, Name,
+    NewVolume, Snapshot, Volume,
 };
 use crate::error::Result;
 
@@ -44,6 +44,10 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// if the daemon can't tell. Our server answers `GET /volumes/mounts`. Convoy has no such route
     /// and can't tell.
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>>;
+
+    /// Whether a volume's files are still those of one of its snapshots. Our server answers `GET
+    /// /volumes/changes`. Convoy has no such route and can't tell.
+    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes>;
 
     /// `GET /info`: the settings of the daemon and of its drivers.
     async fn info(&self) -> Result<Info>;

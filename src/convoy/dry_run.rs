@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE, url::DestinationKind,
+    ApiTime, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
+    Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE,
+    url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -143,6 +144,20 @@ impl Daemon for DryRun {
     async fn capabilities(&self) -> Result<Capabilities> {
         // A dry run writes nothing, so no lock is needed.
         Ok(Capabilities { locks_destinations: true, ..self.daemon.capabilities().await? })
+    }
+
+    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
+        {
+            // A snapshot that would be taken now would be of the volume as it is.
+            let pretended = self.pretended();
+            if pretended.snapshots.contains_key(snapshot.as_str()) {
+                return Ok(Changes::Unchanged);
+            }
+            if pretended.deleted_snapshots.contains(snapshot.as_str()) {
+                return Ok(Changes::Unknown);
+            }
+        }
+        self.daemon.changes_since(volume, snapshot).await
     }
 
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {

@@ -54,14 +54,16 @@ pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";
     /// Whether a destination holds anything.
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
+    /// Whether a volume has changed since a snapshot.
+    pub(crate) const VOLUMES_CHANGES: &str = "/volumes/changes";
     /// What is mounted in a volume.
     pub(crate) const VOLUMES_MOUNTS: &str = "/volumes/mounts";
     /// Inspects many backups at once.
     pub(crate) const BACKUPS_INSPECTED: &str = "/backups/inspected";
     /// All of them: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const ALL: [&str; 4] =
-        [CAPABILITIES, BACKUPS_USED, BACKUPS_INSPECTED, VOLUMES_MOUNTS];
+    pub(crate) const ALL: [&str; 5] =
+        [CAPABILITIES, BACKUPS_USED, BACKUPS_INSPECTED, VOLUMES_MOUNTS, VOLUMES_CHANGES];
 }
 
 /// What a daemon does beyond Convoy's API.

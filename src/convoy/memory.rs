@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Extent,
-    Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
+    ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
+    DriverInfo, Extent, Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
 };
 use crate::{
@@ -58,6 +58,8 @@ struct State {
     inspects_descriptions_only: bool,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
+    /// Whether the daemon can't tell if volumes have changed. No volume here ever does.
+    blind: bool,
     /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
     extents: BTreeMap<String, Extent>,
     /// What Convoy's EBS driver knows, if the volumes are on EBS.
@@ -168,6 +170,11 @@ impl MemoryDaemon {
     /// From now on, this is what lies at every destination.
     pub(crate) fn find_at_destinations(&self, stored: &Stored) {
         self.lock().stored = Arc::clone(stored);
+    }
+
+    /// From now on, the daemon can't tell whether volumes have changed.
+    pub(crate) fn see_no_changes(&self) {
+        self.lock().blind = true;
     }
 
     /// Sets the daemon's clock, forward or back.
@@ -392,6 +399,10 @@ impl Daemon for MemoryDaemon {
 
     async fn is_used(&self, _destination: &Destination) -> Result<Option<bool>> {
         Ok(None)
+    }
+
+    async fn changes_since(&self, _volume: &Name, _snapshot: &Name) -> Result<Changes> {
+        Ok(if self.lock().blind { Changes::Unknown } else { Changes::Unchanged })
     }
 
     async fn mounts_in_volume(&self, _volume: &Name) -> Result<Option<Vec<String>>> {

@@ -38,7 +38,7 @@ pub(crate) use extent::{
 };
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
-pub(crate) use model::{DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::{Name, snapshot_time};
 pub use time::ApiTime;
 pub(crate) use url::{BackupUrl, Destination};

@@ -174,6 +174,18 @@ impl Snapshot {
     }
 }
 
+/// Whether a volume's files are those of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Changes {
+    Unchanged,
+    /// The first path in the volume that differs; empty for the volume's own folder.
+    Changed {
+        path: String,
+    },
+    /// The daemon can't tell.
+    Unknown,
+}
+
 /// The daemon's answer to a mount: where the volume was mounted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

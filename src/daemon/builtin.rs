@@ -8,8 +8,8 @@ use super::{backups::StoredUrl, operations::Operations, options::BuiltinOptions}
 use crate::{
     blocking,
     convoy::{
-        Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-        NewVolume, Snapshot, Volume, identity,
+        Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
+        Name, NewVolume, Snapshot, Volume, identity,
         refusal::{refused, volume_not_found},
     },
     error::{ErrorKind, Result},
@@ -102,6 +102,14 @@ impl Daemon for BuiltinDaemon {
             lists_all: true,
             inspects_data: true,
         })
+    }
+
+    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
+        let (volume, snapshot) = (volume.to_string(), snapshot.to_string());
+        self.run("comparing the volume with its snapshot", move |operations| {
+            operations.changes_since(&volume, &snapshot)
+        })
+        .await
     }
 
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {

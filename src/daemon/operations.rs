@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::Clock,
     convoy::{
-        BackupUrl, Destination, Mount, Name, NewVolume, Snapshot, Volume,
+        BackupUrl, Changes, Destination, Mount, Name, NewVolume, Snapshot, Volume,
         refusal::{no_snapshot, refused, volume_not_found},
     },
     error::Result,
@@ -192,6 +192,21 @@ impl Operations {
                 removal::refuse_mounts(self.disk(), name)?;
                 removal::remove(self.disk(), &self.volumes, &self.local, volume)
             }
+        })
+    }
+
+    /// Whether a volume's files are still those of a snapshot. Unknown without that snapshot.
+    pub(super) fn changes_since(&self, name: &str, snapshot: &str) -> Result<Changes> {
+        self.volumes.exclusively(name, || {
+            let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
+            let Some(snapshot) = volume.snapshots.get(snapshot) else {
+                return Ok(Changes::Unknown);
+            };
+            let folder = self.driver.path(name);
+            Ok(match self.local.first_difference(&folder, name, snapshot)? {
+                None => Changes::Unchanged,
+                Some(path) => Changes::Changed { path: path.display().to_string() },
+            })
         })
     }
 

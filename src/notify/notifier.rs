@@ -223,6 +223,11 @@ impl Notifier {
         );
     }
 
+    /// Lets problems that are dated in the future count from now on: a clock was wrong.
+    pub(crate) fn correct_dates(&self) {
+        self.problems.correct_dates(self.clock.now());
+    }
+
     /// Resolves a problem without a message.
     pub(crate) fn drop_problem(&self, key: &str) {
         self.problems.resolve(&format!("problem {key}"), |_| {});

@@ -184,6 +184,16 @@ impl Problems {
         });
     }
 
+    /// Lets problems that are dated in the future count from now on: a clock was wrong, and they
+    /// would not expire before that time has come.
+    pub(crate) fn correct_dates(&self, now: Timestamp) {
+        let is_ahead = |problem: &Problem| is_in_future(problem.last, now);
+        // Most calls find none: they read the file and take no lock.
+        if self.read().is_ok_and(|state| state.problems.values().any(is_ahead)) {
+            self.change(|state| state.problems.values_mut().for_each(|it| it.correct_date(now)));
+        }
+    }
+
     /// The open problems by their keys.
     ///
     /// # Errors
@@ -274,6 +284,13 @@ impl Problems {
 }
 
 impl Problem {
+    /// See [`Problems::correct_dates`].
+    fn correct_date(&mut self, now: Timestamp) {
+        if is_in_future(self.last, now) {
+            (self.first, self.last) = (self.first.min(now), now);
+        }
+    }
+
     /// Whether nothing resolves the problem, and it was not seen for twice the time of a reminder.
     fn is_expired(&self, now: Timestamp, remind_after: Duration) -> bool {
         let silent = now.duration_since(self.last);
@@ -336,10 +353,7 @@ impl State {
         let now = occurrence.now;
         let before = self.seen.replace(ReportedAt(now));
         self.problems.retain(|key, problem| {
-            if is_in_future(problem.last, now) {
-                // A clock was wrong. The problem would not expire before that time has come.
-                (problem.first, problem.last) = (problem.first.min(now), now);
-            }
+            problem.correct_date(now);
             let is_expired = |at: Timestamp| problem.is_expired(at, remind_after);
             let twice =
                 || key == occurrence.key || before.as_ref().is_some_and(|at| is_expired(at.0));
@@ -495,6 +509,9 @@ mod tests {
         see("four", "2026-11-25T08:00:00Z");
         see("five", "2026-11-25T08:00:01Z");
         assert_eq!(problems.read().unwrap().problems.len(), 2);
+        see("six", "2036-01-01T00:00:00Z");
+        problems.correct_dates(at("2026-11-26T00:00:00Z"));
+        assert!(open("2026-11-28T00:00:00Z").is_empty());
     }
 
     #[test]

@@ -71,8 +71,9 @@ fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
 }
 
 /// Reports daemons that do not answer, and destinations that lack their newest backup. Problems are
-/// resolved only if every daemon answers.
+/// resolved only if every daemon answers. Those that are dated in the future count from now on.
 pub(super) fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
+    notifier.correct_dates();
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
         notifier.problem("daemon", "the volume daemon does not answer as it should", &text);

@@ -30,6 +30,7 @@ mod backup_creation;
 mod backup_deletion;
 mod backups;
 mod belonging;
+mod changes;
 mod data_look;
 mod destinations;
 mod doubts;

@@ -82,6 +82,8 @@ pub(super) struct Memory {
     pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
     pub(super) observations: Observations,
+    /// Volumes that were seen to be unchanged since a backup: the volume's name and the backup's URL.
+    pub(super) unchanged: Vec<(String, String)>,
     /// By volume: the source of a copy that this run made is in doubt.
     pub(super) doubted: BTreeMap<String, Error>,
     /// `None`: the memory of earlier runs was not asked yet.

@@ -159,9 +159,7 @@ impl Guards {
         url: &BackupUrl,
         destination: &Destination,
     ) -> Option<String> {
-        if backup.extent().files.is_none() {
-            return None;
-        }
+        backup.extent().files?;
         let name = Name::volume(backup.volume()).ok()?;
         let listed = match self.backups(destination, Some(&name)).await {
             Ok(listed) => listed,

@@ -16,11 +16,11 @@ use crate::{
 
 impl Guards {
     /// Deletes a volume with its snapshots. Unless `without_backup`, a good backup of the volume
-    /// must be at `destination`.
+    /// must be at `destination`, and the volume must not have changed since.
     ///
     /// # Errors
-    /// [`ErrorKind::Guard`] if [`Guards::safe_copy`] finds no backup, or if the run stopped
-    /// deleting; otherwise as [`crate::convoy::Daemon::delete_volume`].
+    /// [`ErrorKind::Guard`] if [`Guards::safe_copy`] finds no backup, or [`Guards::changed_since`]
+    /// finds it too old, or if the run stopped deleting; otherwise as [`crate::convoy::Daemon::delete_volume`].
     pub(crate) async fn delete_volume(
         &self,
         name: &Name,
@@ -35,7 +35,8 @@ impl Guards {
         self.may_delete(&what, Some(name.as_str()))?;
         self.may_be_emptied(&volume).await?;
         if !without_backup {
-            self.safe_copy(destination, &volume).await?;
+            let kept = self.safe_copy(destination, &volume).await?;
+            self.changed_since(&volume, &kept).await?;
         }
         self.may_delete(&what, Some(name.as_str()))?;
         match self.daemon.delete_volume(name, false).await {

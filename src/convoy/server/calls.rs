@@ -119,6 +119,13 @@ pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<Stri
     go_json::to_string(&BTreeMap::from([("Used", used)]))
 }
 
+/// Not Convoy's: whether a volume has changed since a snapshot.
+pub(super) async fn changes_since(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let (volume, snapshot) =
+        (name(fields.text("VolumeName")?)?, name(fields.text("SnapshotName")?)?);
+    go_json::to_string(&daemon.changes_since(&volume, &snapshot).await?)
+}
+
 /// Not Convoy's: what is mounted in a volume; `null` if the daemon can't tell.
 pub(super) async fn mounts_in_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let mounts = daemon.mounts_in_volume(&name(fields.text("VolumeName")?)?).await?;

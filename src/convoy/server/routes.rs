@@ -33,6 +33,8 @@ pub(super) enum Route {
     BackupsUsed,
     /// Not Convoy's: what is mounted in a volume.
     VolumesMounts,
+    /// Not Convoy's: whether a volume has changed since a snapshot.
+    VolumesChanges,
     /// Not Convoy's: what many backups are.
     BackupsInspected,
 }
@@ -61,6 +63,7 @@ impl Route {
             ("GET", route::CAPABILITIES) => Self::Capabilities,
             ("GET", route::BACKUPS_USED) => Self::BackupsUsed,
             ("GET", route::VOLUMES_MOUNTS) => Self::VolumesMounts,
+            ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
             _ => return None,
         })
@@ -90,6 +93,7 @@ impl Route {
             Self::Capabilities => go_json::to_string(&daemon.capabilities().await?),
             Self::BackupsUsed => calls::is_used(daemon, fields).await,
             Self::VolumesMounts => calls::mounts_in_volume(daemon, fields).await,
+            Self::VolumesChanges => calls::changes_since(daemon, fields).await,
             Self::BackupsInspected => calls::inspect_backups(daemon, fields).await,
         }
     }

@@ -13,8 +13,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::*;
 use crate::{
     convoy::{
-        Backup, BackupUrl, Capabilities, Destination, DriverInfo, Info, Mount, Name, NewVolume,
-        Snapshot, Volume,
+        Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount, Name,
+        NewVolume, Snapshot, Volume,
         client::{Client, ClientOptions, Deadlines},
         memory::{Fault, MemoryDaemon},
         refusal::no_backup,
@@ -238,6 +238,15 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         (error.message.as_str(), error.hint.as_deref()),
         ("the shop is shut", Some("come back"))
     );
+
+    for (volume, expected) in [
+        ("unknown", Changes::Unknown),
+        ("same", Changes::Unchanged),
+        ("vol1", Changes::Changed { path: "vol1/snap1".into() }),
+    ] {
+        let (volume, snapshot) = (Name::volume(volume).unwrap(), Name::snapshot("snap1").unwrap());
+        assert_eq!(client.changes_since(&volume, &snapshot).await.unwrap(), expected);
+    }
 
     let mounts = async |volume| client.mounts_in_volume(&Name::volume(volume).unwrap()).await;
     assert_eq!(mounts("vol1").await.unwrap(), Some(vec!["/volumes/vol1/a b".to_owned()]));
@@ -529,6 +538,13 @@ impl Daemon for Recorder {
             "s3://bucket@region/unknown" => Ok(None),
             _ => Err(Error::new(ErrorKind::Busy, "the shop is shut").with_hint("come back")),
         }
+    }
+    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
+        Ok(match volume.as_str() {
+            "unknown" => Changes::Unknown,
+            "same" => Changes::Unchanged,
+            _ => Changes::Changed { path: format!("{volume}/{snapshot}") },
+        })
     }
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
         Ok((volume.as_str() != "unknown").then(|| vec![format!("/volumes/{volume}/a b")]))

@@ -13,7 +13,7 @@ use std::{
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 
 use super::scene::{CAPABILITY, Scene, describe, name, noise, set_times, without_privileges};
-use crate::convoy::Daemon as _;
+use crate::convoy::{Changes, Daemon as _};
 
 #[tokio::test]
 async fn everything_about_files_comes_back() {
@@ -73,6 +73,8 @@ async fn everything_about_files_comes_back() {
     }
 
     scene.snapshot("vol1", "snap1").await;
+    let changes = scene.daemon().changes_since(&name("vol1"), &name("snap1")).await.unwrap();
+    assert_eq!(changes, Changes::Unchanged);
     let url = scene.backup("snap1").await;
     scene.restore("vol2", &url).await.unwrap();
     let restored = scene.path("root/volumes/vol2");

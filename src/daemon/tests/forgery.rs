@@ -22,6 +22,6 @@ async fn a_backup_whose_parts_are_no_names_is_none_and_hides_no_other() {
     scene.forge(&[&NAMES[..], &["volume=vol2"]].concat());
     let listed = scene.daemon().backups(&scene.destination, None).await.unwrap();
     let urls: Vec<_> = listed.iter().map(|backup| backup.url().unwrap()).collect();
-    assert_eq!(urls, [url.clone()]);
+    assert_eq!(urls, std::slice::from_ref(&url));
     scene.daemon().delete_backup(&url).await.unwrap();
 }

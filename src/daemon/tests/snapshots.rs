@@ -3,14 +3,17 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+    },
 };
 
 use rustic_core::{FileType as RepositoryFile, Id};
 use rustix::fs::XattrFlags;
 
-use super::scene::{Scene, name, noise};
-use crate::convoy::{Daemon as _, Destination};
+use super::scene::{Scene, name, noise, set_times};
+use crate::convoy::{Changes, Daemon as _, Destination};
 
 #[tokio::test]
 async fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {
@@ -133,4 +136,32 @@ async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
     local.backend().take_failure();
     assert!(scene.daemon().create_backup(&name("snap1"), &other).await.is_err());
     assert!(local.backend().failure().is_none());
+}
+
+#[tokio::test]
+async fn a_volume_is_compared_with_its_snapshot_file_by_file() {
+    let (scene, _) = Scene::with_backup().await;
+    let files = scene.path("root/volumes/vol1");
+    let changes =
+        async || scene.daemon().changes_since(&name("vol1"), &name("snap1")).await.unwrap();
+    let changed = |path: &str| Changes::Changed { path: path.into() };
+    assert_eq!(changes().await, Changes::Unchanged);
+    fs::read(files.join("a")).unwrap();
+    assert_eq!(changes().await, Changes::Unchanged, "reading changes nothing");
+
+    // Of the same size and with the old times, as far as a program can set them.
+    let before = fs::metadata(files.join("dir/b")).unwrap();
+    fs::write(files.join("dir/b"), "c").unwrap();
+    set_times(&files.join("dir/b"), before.mtime(), before.mtime_nsec());
+    assert_eq!(changes().await, changed("dir/b"));
+    scene.snapshot("vol1", "snap2").await;
+    let changes =
+        async || scene.daemon().changes_since(&name("vol1"), &name("snap2")).await.unwrap();
+    assert_eq!(changes().await, Changes::Unchanged);
+    fs::remove_file(files.join("dir/b")).unwrap();
+    assert_eq!(changes().await, changed("dir"));
+
+    let unknown = scene.daemon().changes_since(&name("vol1"), &name("snap9")).await.unwrap();
+    assert_eq!(unknown, Changes::Unknown);
+    scene.daemon().changes_since(&name("vol9"), &name("snap1")).await.unwrap_err();
 }

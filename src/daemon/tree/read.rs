@@ -12,6 +12,7 @@
 //! - A file that grows while it is read ends at the size it had when it was listed. A file that was
 //!   replaced by another one is read to the end of the new one.
 
+mod compare;
 mod failures;
 mod file;
 mod metadata;
@@ -29,6 +30,7 @@ use rustic_core::{ReadSource, RusticResult};
 
 use self::{file::ListedFile, walk::Walk};
 use crate::daemon::repository::Backend;
+pub(in crate::daemon) use compare::first_difference;
 pub(in crate::daemon) use failures::ReadFailures;
 
 /// A volume's folder as a source for rustic.

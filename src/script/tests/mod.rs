@@ -8,6 +8,7 @@ mod default_scripts;
 mod ebs;
 mod folders;
 mod given_arguments;
+mod gone;
 mod limits;
 mod messages;
 mod running;

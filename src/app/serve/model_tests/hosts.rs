@@ -51,6 +51,8 @@ pub(super) enum Limit {
     ThreeDays,
     /// A line of the crontab backs up each day at 03:00, and a run may take an hour.
     Daily,
+    /// Nothing, as where cron(8) starts the backups.
+    Unsaid,
 }
 
 /// A command, as a person or the crontab starts it.
@@ -321,6 +323,16 @@ impl Host {
         report
     }
 
+    /// Says that the loss of a volume's files was meant, as `status --accept` does; whether one was
+    /// in doubt.
+    pub(super) fn accept(&self, volume: &str) -> bool {
+        let accepted = self.store.accept_loss(volume).unwrap_or_default();
+        for (daemon, why) in &accepted {
+            self.notifier.on_accepted(daemon, volume, why);
+        }
+        !accepted.is_empty()
+    }
+
     /// Takes every message out of the outbox, as if it had been sent.
     fn deliver(&self) {
         let outbox = self.config.data_dir.join("notify/outbox");
@@ -359,7 +371,7 @@ fn configuration(number: usize, limit: Limit, data: &Path, share: &Share) -> (Co
     let config = Config::from_environment(environment.clone(), &[]).unwrap().0;
     let lines = match limit {
         Limit::Daily => "0 3 * * * backup --create-snapshot\n",
-        Limit::ThreeDays => "",
+        Limit::ThreeDays | Limit::Unsaid => "",
     };
     let surroundings = Surroundings {
         environment,

@@ -156,26 +156,6 @@ fn volume_verdict(
 ) -> Verdict {
     let name = &volume.name;
     let newest = world.model.newest(number);
-    let proves = |backup: &&Backup| {
-        backup.is_good()
-            && age(backup.saved.taken, now) > -FUTURE
-            && age(backup.made, now) > -FUTURE
-    };
-    let newest_good =
-        world.model.backups_of(number).filter(proves).max_by_key(|backup| backup.saved.taken.truly);
-    let late = |moment: Moment, made: Moment| match limit {
-        Limit::ThreeDays => age(moment, now) - SignedDuration::from_hours(72),
-        Limit::Daily => {
-            now.duration_since(next_at_three(made.shown)) - SignedDuration::from_hours(1)
-        }
-    };
-    let has_namesake =
-        world.model.backups.iter().any(|backup| {
-            backup.volume != number && world.model.volumes[backup.volume].name == *name
-        });
-    if has_namesake && !demanded::STATUS_GOES_BY_OWN_BACKUPS {
-        return Verdict::Open;
-    }
     let is_open = |backup: &Backup| backup.damage == Some(Damage::Open);
     if newest.is_some_and(is_open) && !demanded::EVERY_NEWEST_IS_LOOKED_AT {
         return Verdict::Open;
@@ -186,40 +166,81 @@ fn volume_verdict(
             || age(backup.made, now).is_negative()
             || !backup.snapshot.contains(&hour)
     };
-    if world.model.backups_of(number).any(is_future) && !demanded::THE_FUTURE_PROVES_NOTHING {
+    if !demanded::THE_FUTURE_PROVES_NOTHING
+        && (world.model.backups_of(number).any(is_future) || limit == Limit::Unsaid)
+    {
         return Verdict::Open;
     }
-    let Some(good) = newest_good else {
-        let known = late(volume.made, volume.made);
-        return if known > TOLERANCE && newest.is_none() {
-            Verdict::Alarm(format!(
-                "\"{name}\" has no backup, and is {} old",
-                age(volume.made, now)
-            ))
-        } else if newest.is_some() && age(volume.made, now) > SignedDuration::from_hours(73) {
-            Verdict::Alarm(format!("\"{name}\" has no good backup"))
+    let Some(good) = world
+        .model
+        .backups_of(number)
+        .filter(|it| proves(it, now))
+        .max_by_key(|it| it.saved.taken.truly)
+    else {
+        let age = age(volume.made, now);
+        let is_late = late(world, limit, number, (volume.made, volume.made), now).0;
+        return if is_late || newest.is_some() && age > SignedDuration::from_hours(8 * 24) {
+            Verdict::Alarm(format!("\"{name}\" has no good backup, and is {age} old"))
         } else {
             Verdict::Open
         };
     };
-    let late = late(good.saved.taken, good.made);
-    if late > TOLERANCE {
-        return Verdict::Alarm(format!(
-            "the newest good backup of \"{name}\" is {} old",
-            age(good.saved.taken, now)
-        ));
+    let (is_late, is_in_time) = late(world, limit, number, (good.saved.taken, good.made), now);
+    if is_late {
+        let age = age(good.saved.taken, now);
+        return Verdict::Alarm(format!("the newest good backup of \"{name}\" is {age} old"));
     }
     let newest_is_good = newest.is_some_and(|newest| newest.url == good.url);
-    let no_damage = world.model.backups_of(number).all(|backup| backup.damage.is_none());
-    let no_doubt = world.model.backups_of(number).all(|backup| backup.saved.is_sound);
+    let mut backups = world.model.backups_of(number);
+    let all_good = backups.all(|backup| backup.damage.is_none() && backup.saved.is_sound);
     let right = [good.saved.taken, good.made, volume.made].iter().all(|it| it.truly == it.shown);
-    if late < -TOLERANCE && newest_is_good && no_damage && no_doubt && right && volume.is_sound {
+    if is_in_time && newest_is_good && all_good && right && volume.has_files {
         return Verdict::Well;
     }
     if newest.is_some_and(is_open) {
         return Verdict::Alarm(format!("the newest backup of \"{name}\" is broken"));
     }
+    if newest.is_some_and(|newest| !newest.saved.is_sound) && demanded::DOUBT {
+        return Verdict::Alarm(format!("the newest backup of \"{name}\" lacks its files"));
+    }
     Verdict::Open
+}
+
+/// Whether a backup proves that a volume is safe, if it is new enough.
+fn proves(backup: &Backup, now: Timestamp) -> bool {
+    backup.is_good() && age(backup.saved.taken, now) > -FUTURE && age(backup.made, now) > -FUTURE
+}
+
+/// Whether a backup taken and made at these moments is surely too old, and whether it is surely new
+/// enough.
+fn late(
+    world: &World,
+    limit: Limit,
+    number: usize,
+    (taken, made): (Moment, Moment),
+    now: Timestamp,
+) -> (bool, bool) {
+    let hours = SignedDuration::from_hours;
+    let over = match limit {
+        Limit::ThreeDays => age(taken, now) - hours(3 * 24),
+        Limit::Daily => now.duration_since(next_at_three(made.shown)) - hours(1),
+        Limit::Unsaid => {
+            // By the distance of its backups, of which the program knows more than the model.
+            let mut times: Vec<Timestamp> = world
+                .model
+                .backups
+                .iter()
+                .filter(|it| it.volume == number)
+                .map(|it| it.made.shown)
+                .collect();
+            times.sort();
+            let distances = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
+            let longest = distances.max().unwrap_or_default().max(hours(4 * 24));
+            let age = age(made, now);
+            return (age > longest + longest + TOLERANCE, age < hours(24) - TOLERANCE);
+        }
+    };
+    (over > TOLERANCE, over < -TOLERANCE)
 }
 
 /// The first 03:00 after this time.

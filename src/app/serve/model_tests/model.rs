@@ -10,10 +10,10 @@ use super::share::Damage;
 pub(super) mod demanded {
     pub(in super::super) const EVERY_NEWEST_IS_LOOKED_AT: bool = false;
     pub(in super::super) const THE_FUTURE_PROVES_NOTHING: bool = true;
-    pub(in super::super) const DOUBT: bool = false;
+    pub(in super::super) const DOUBT: bool = true;
+    pub(in super::super) const CHANGES_ARE_SEEN: bool = false;
     pub(in super::super) const BROKEN_IS_REMEMBERED: bool = false;
     pub(in super::super) const OTHERS_STAY: bool = true;
-    pub(in super::super) const STATUS_GOES_BY_OWN_BACKUPS: bool = true;
 }
 
 /// A moment, by the true time and by the clock of a host.
@@ -28,7 +28,7 @@ pub(super) struct Moment {
 pub(super) struct Saved {
     /// The number that stands for the volume's files; 0 is no files.
     pub(super) content: u64,
-    /// Whether the volume's files were there.
+    /// Whether the volume's files were there, as far as that can be known.
     pub(super) is_sound: bool,
     pub(super) taken: Moment,
 }
@@ -41,10 +41,21 @@ pub(super) struct Volume {
     pub(super) made: Moment,
     pub(super) content: u64,
     /// Whether its files are there.
-    pub(super) is_sound: bool,
+    pub(super) has_files: bool,
     /// Whether nobody has removed it.
     pub(super) is_there: bool,
     pub(super) snapshots: BTreeMap<String, Saved>,
+}
+
+impl Volume {
+    /// What a snapshot taken now holds. Files that were never in a copy can't be missed in one.
+    pub(super) fn saved(&self, now: Moment) -> Saved {
+        let sound = self.snapshots.values().filter(|saved| saved.is_sound);
+        let last = sound.max_by_key(|saved| saved.taken.truly);
+        let are_missed = !self.has_files && last.is_some_and(|saved| saved.content != 0);
+        let content = if self.has_files { self.content } else { 0 };
+        Saved { content, is_sound: !are_missed, taken: now }
+    }
 }
 
 #[derive(Debug)]
@@ -113,9 +124,9 @@ impl Model {
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, volume) in self.volumes.iter().enumerate() {
-            let Volume { host, name, made, is_sound, is_there, .. } = volume;
+            let Volume { host, name, made, has_files, is_there, .. } = volume;
             let is = if *is_there { "" } else { " removed" };
-            let doubt = if *is_sound { "" } else { " without its files" };
+            let doubt = if *has_files { "" } else { " without its files" };
             writeln!(f, "volume {number}: \"{name}\" of host {host}, made {made}{is}{doubt}")?;
             for backup in self.backups_of(number) {
                 let Backup { url, saved, made, damage, .. } = backup;

@@ -15,8 +15,8 @@ use super::share::{Damage, Share};
 use crate::{
     clock::Clock,
     convoy::{
-        Backup, BackupUrl, Capabilities, Daemon, Destination, DriverInfo, Info, Mount, Name,
-        NewVolume, Snapshot, Volume,
+        Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
+        Name, NewVolume, Snapshot, Volume,
         memory::MemoryDaemon,
         refusal::{no_folder, refused},
     },
@@ -104,6 +104,11 @@ impl Daemon for SharedConvoy {
 
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
         self.answers()?.is_used(destination).await
+    }
+
+    async fn changes_since(&self, _volume: &Name, _snapshot: &Name) -> Result<Changes> {
+        self.answers()?;
+        Ok(Changes::Unknown)
     }
 
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {

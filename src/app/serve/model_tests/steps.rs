@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     hosts::{Command, Kind, is_done},
-    model::{Backup, Moment, Saved, Volume, demanded},
+    model::{Backup, Moment, Volume, demanded},
     share::{Damage, Place},
     world::World,
 };
@@ -32,6 +32,8 @@ pub(super) enum Step {
     LoseSource { host: usize, volume: String },
     /// They are there again.
     FindSource { host: usize, volume: String },
+    /// A person says that the loss was meant.
+    Accept { host: usize, volume: String },
     /// The destination's folder is moved away, replaced by an empty one, or there again.
     Put(Place),
     /// Another daemon is found than the host's own; or its own again.
@@ -54,8 +56,12 @@ pub(super) fn choose(world: &mut World) -> Step {
     match (any, volume) {
         (0..10, _) => Step::Wait(1 + world.random.below(40) as i64),
         (10..22, Some(volume)) => Step::Write { host, volume },
-        (22..25, Some(volume)) => Step::LoseSource { host, volume },
-        (25..31, Some(volume)) => Step::FindSource { host, volume },
+        // A Convoy does not tell what is in a volume.
+        (22..25, Some(volume)) if world.kind == Kind::BuiltIn && demanded::DOUBT => {
+            Step::LoseSource { host, volume }
+        }
+        (25..29, Some(volume)) => Step::FindSource { host, volume },
+        (29..31, Some(volume)) => Step::Accept { host, volume },
         (31..35, _) => {
             let hours = world.random.pick(&WRONG_BY).unwrap_or_default();
             let hours = if demanded::THE_FUTURE_PROVES_NOTHING { hours } else { hours.min(0) };
@@ -122,7 +128,11 @@ fn command(world: &mut World, host: usize, any: usize, volume: Option<String>) -
             Command { script: "prune", words, by_crontab }
         }
         (86..89, Some(volume)) => {
-            let all = if random.percent(30) { " --all" } else { "" };
+            let ways: &[&str] = match demanded::CHANGES_ARE_SEEN {
+                true => &[" --all", " --backup-first", " --backup-first", ""],
+                false => &[" --all", "", ""],
+            };
+            let all = random.pick(ways).unwrap_or_default();
             Command { script: "remove", words: of(&volume) + all, by_crontab: false }
         }
         (89..93, _) if !world.model.backups.is_empty() => {
@@ -168,11 +178,12 @@ impl World {
             }
             Step::LoseSource { host, volume } => {
                 if let Some(number) = self.model.named(*host, volume) {
-                    self.model.volumes[number].is_sound = self.model.volumes[number].content == 0;
+                    self.model.volumes[number].has_files = self.model.volumes[number].content == 0;
                     self.hosts[*host].write(volume, 0);
                 }
             }
             Step::FindSource { host, volume } => self.find_source(*host, volume),
+            Step::Accept { host, volume } => self.accept(*host, volume),
             Step::Put(place) => self.put(*place),
             Step::FindAnotherDaemon { host, another } => {
                 self.hosts[*host].find_another_daemon(*another);
@@ -198,7 +209,7 @@ impl World {
 
     fn write(&mut self, host: usize, volume: &str) {
         let Some(number) = self.model.named(host, volume) else { return };
-        if !self.model.volumes[number].is_sound {
+        if !self.model.volumes[number].has_files {
             return;
         }
         self.contents += 1;
@@ -209,9 +220,39 @@ impl World {
     fn find_source(&mut self, host: usize, volume: &str) {
         let Some(number) = self.model.named(host, volume) else { return };
         let known = &mut self.model.volumes[number];
-        if !known.is_sound {
-            known.is_sound = true;
+        if !known.has_files {
+            known.has_files = true;
             self.hosts[host].write(volume, known.content);
+        }
+    }
+
+    /// A volume whose files are gone has none from now on, if the program has asked about that.
+    fn accept(&mut self, host: usize, volume: &str) {
+        let Some(number) = self.model.named(host, volume) else { return };
+        if !self.hosts[host].accept(volume) {
+            return;
+        }
+        let known = &mut self.model.volumes[number];
+        for saved in known.snapshots.values_mut() {
+            saved.is_sound = true;
+        }
+        for backup in self.model.backups.iter_mut().filter(|backup| backup.volume == number) {
+            backup.saved.is_sound = true;
+        }
+        if !known.has_files {
+            (known.content, known.has_files) = (0, true);
+        }
+    }
+
+    /// What is deleted with a volume must be in a backup, unless all of it was to go.
+    fn removed(&mut self, host: usize, name: &str, is_kept: bool) {
+        let Some(number) = self.model.named(host, name) else { return };
+        let volume = &mut self.model.volumes[number];
+        volume.is_there = false;
+        let (content, has_files) = (volume.content, volume.has_files);
+        if is_kept && has_files && self.kind == Kind::BuiltIn && demanded::CHANGES_ARE_SEEN {
+            let is_saved = self.model.backups_of(number).any(|it| it.saved.content == content);
+            assert!(is_saved, "\"{name}\" of host {host} was removed with what no backup has");
         }
     }
 
@@ -256,6 +297,7 @@ impl World {
         } else {
             self.failed[host].insert(command.clone());
             self.is_troubled[host] = true;
+            self.failed_in_future[host] |= self.wrong_by[host].is_positive();
         }
         let word = |flag: &str| {
             let mut words = command.words.split_whitespace();
@@ -269,9 +311,7 @@ impl World {
                 self.restored(host, &volume, &word("--backupurl").unwrap_or_default(), done)
             }
             "remove" if done => {
-                if let Some(number) = self.model.named(host, &volume) {
-                    self.model.volumes[number].is_there = false;
-                }
+                self.removed(host, &volume, !command.words.ends_with("--all"));
             }
             _ => {}
         }
@@ -285,7 +325,7 @@ impl World {
             name: name.to_owned(),
             made,
             content,
-            is_sound: true,
+            has_files: true,
             is_there: true,
             snapshots: Default::default(),
         });
@@ -344,8 +384,7 @@ impl World {
         for (name, listed) in &volumes {
             let number = self.model.named(host, name).unwrap();
             let volume = &mut self.model.volumes[number];
-            let content = if volume.is_sound { volume.content } else { 0 };
-            let saved = Saved { content, is_sound: volume.is_sound, taken: now };
+            let saved = volume.saved(now);
             for snapshot in listed.snapshots.iter().flatten().map(|(name, _)| name) {
                 volume.snapshots.entry(snapshot.clone()).or_insert(saved);
             }
@@ -419,9 +458,14 @@ impl World {
                 self.write(host, &volume);
             }
         }
+        // `serve` looks every few minutes, also before so much time has passed.
+        self.pass(SignedDuration::ZERO);
+        for host in &self.hosts {
+            self.runtime.block_on(host.look());
+        }
         self.pass(SignedDuration::from_hours(50));
         for host in 0..self.hosts.len() {
-            self.is_troubled[host] = false;
+            self.is_troubled[host] = self.failed_in_future[host];
             let backup = Command {
                 script: "backup",
                 words: " --create-snapshot".to_owned(),

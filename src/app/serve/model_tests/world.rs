@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) failed: Vec<BTreeSet<Command>>,
     /// Whether a command of the host failed since all was put right.
     pub(super) is_troubled: Vec<bool>,
+    /// Whether a command failed while the clock was ahead: its alert stays open until that date.
+    pub(super) failed_in_future: Vec<bool>,
     /// What came of the commands of this step.
     pub(super) outcomes: Vec<String>,
 }
@@ -43,7 +45,7 @@ impl World {
         let now: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
         let share = Arc::new(Share::new(folder.path()));
         let host = |number: usize| {
-            let limit = if number.is_multiple_of(2) { Limit::ThreeDays } else { Limit::Daily };
+            let limit = [Limit::ThreeDays, Limit::Daily, Limit::Unsaid][number % 3];
             let clock = Arc::new(FixedClock::new(now, TimeZone::UTC));
             let folder = folder.path().join(format!("host{number}"));
             Host::new(number, kind, limit, &folder, &share, clock)
@@ -65,6 +67,7 @@ impl World {
             contents: 0,
             failed: vec![BTreeSet::new(); hosts],
             is_troubled: vec![false; hosts],
+            failed_in_future: vec![false; hosts],
             outcomes: Vec::new(),
         }
     }

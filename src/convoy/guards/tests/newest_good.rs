@@ -180,6 +180,27 @@ async fn guard_2_a_volume_without_a_good_backup_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn guard_2_where_nothing_tells_of_changes_an_old_backup_makes_no_deletion_safe() {
+    let bench = bench(&["vol1"]);
+    bench.back_up("vol1", &vfs()).await.unwrap();
+    bench.daemon.see_no_changes();
+    let taken = bench.guards.backups(&vfs(), None).await.unwrap()[0].order().0.unwrap();
+    let minutes_later = |minutes| {
+        let now = taken + jiff::SignedDuration::from_mins(minutes);
+        Guards::new(bench.daemon.clone(), None, at(&now.to_string())).knowing(bench.daemon.clone())
+    };
+    // Before the backup: a clock was wrong, and nobody knows for how long.
+    for minutes in [61, -10] {
+        let guards = minutes_later(minutes);
+        let error = guards.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap_err();
+        assert!(error.message.contains("may have changed, which can't be seen"), "{error}");
+        assert!(error.hint.unwrap().contains("--backup-first"));
+    }
+    let soon = minutes_later(59);
+    soon.delete_volume(&name("vol1"), Some(&vfs()), false).await.unwrap();
+}
+
+#[tokio::test]
 async fn guard_2_a_backup_that_is_dated_in_the_future_lets_the_really_newest_not_go() {
     let bench = bench(&["vol1"]);
     let mut backups = Vec::new();

@@ -10,12 +10,13 @@ use crate::{
     },
     error::{Error, Result},
     script::running::RunningScript,
+    units::format_duration,
 };
 
 /// Plans the removal of a volume. With `all`, its newest good backup is deleted too. Every check
 /// that can fail happens here, before anything is deleted.
 pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
-    let guards = &run.host.guards;
+    let (host, guards) = (&run.host, &run.host.guards);
     let volume = run.wait(guards.volume(name))?;
     // The daemon would refuse this at the end, after the backups are gone.
     run.wait(guards.may_be_emptied(&volume))?;
@@ -23,7 +24,9 @@ pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
         true => None,
         false => {
             let at = run.host.settings.destination.as_ref();
-            Some(run.wait(guards.safe_copy(at, &volume))?)
+            let kept = run.wait(guards.safe_copy(at, &volume))?;
+            run.wait(guards.changed_since(&volume, &kept))?;
+            Some(kept)
         }
     };
     let at = destination(run, None)?;
@@ -44,7 +47,13 @@ pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     };
     let removal = Removal::new(&volume, kept.as_ref(), &protected, &own, &unclear);
     removal.warnings(name).for_each(|warning| run.log(log::Level::Warn, &warning));
-    Ok(removal.to_map(name))
+    let mut map = removal.to_map(name);
+    if let Some(taken) = kept.as_ref().and_then(|kept| kept.order().0) {
+        let age = host.clock.now().duration_since(taken).unsigned_abs();
+        map.insert("KeptTaken".into(), taken.to_string().into());
+        map.insert("KeptAge".into(), format_duration(age).into());
+    }
+    Ok(map)
 }
 
 /// Backups are named by their URLs, snapshots by their names.

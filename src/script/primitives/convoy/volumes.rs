@@ -160,11 +160,13 @@ pub(crate) mod functions {
 
     /// Plans the removal of a volume, and deletes nothing. `Backups` (URLs) and `Snapshots` (names)
     /// are what to delete, oldest first. `Kept` is the URL of the volume's newest good backup,
-    /// which stays; with `all` it is deleted too, and `Kept` is `()`. `Left` has the URLs of
+    /// which stays, `KeptTaken` when its snapshot was taken, and `KeptAge` how long ago that was;
+    /// with `all` it is deleted too, and `Kept` is `()`. `Left` has the URLs of
     /// backups that are left alone, with a warning: those that may be another host's, and those
     /// newer than the newest good one. At EBS, the snapshots of backups that stay are not in
     /// `Snapshots`. Fails with `not_found` where there is no such volume, with `guard` where it or
-    /// anything in it is mounted, and, without `all`, as `convoy::safe_copy` does.
+    /// anything in it is mounted, and, without `all`, where it has changed since that backup or
+    /// may have, and as `convoy::safe_copy` does.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -176,7 +178,7 @@ pub(crate) mod functions {
     }
 
     /// Deletes a volume and its snapshots. Fails with `guard` where the volume or anything in it is
-    /// mounted, and unless a good backup of it is at the destination.
+    /// mounted, and unless a good backup of it is at the destination and it has not changed since.
     ///
     /// ```rhai
     /// convoy::create_backup(convoy::create_snapshot("vol1").Name);
@@ -190,7 +192,7 @@ pub(crate) mod functions {
     /// Deletes a volume and its snapshots, with options: `destination` says where the backup must
     /// be, and `without_backup: true` deletes the volume even without a backup. Fails with `guard`
     /// where the volume or anything in it is mounted, and, unless `without_backup`, where no good
-    /// backup of it is at the destination.
+    /// backup of it is at the destination, or it has changed since.
     ///
     /// ```rhai
     /// convoy::delete_volume("vol1", #{ without_backup: true });

@@ -1,0 +1,114 @@
+//! Whether the files of a volume are still those of a snapshot.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    vec,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rustic_core::{
+    ReadSource as _, ReadSourceOpen as _, TreeId,
+    repofile::{Metadata, Node},
+};
+
+use super::{ReadFailures, VolumeSource, file::ListedFile, open::path_in_volume};
+use crate::{
+    daemon::repository::{Indexed, OpenRepository},
+    error::Result,
+};
+
+/// The coarsest times of file systems. A file that was changed so shortly before a snapshot, or
+/// later, can have changed once more and look the same, so its content is compared.
+const COARSEST_TIME: SignedDuration = SignedDuration::from_secs(2);
+
+/// The first path in the volume that is not as in the snapshot; `None` if all are. Access times
+/// don't count. `begun` is when the snapshot was begun.
+///
+/// # Errors
+/// If a file or the repository can't be read.
+pub(in crate::daemon) fn first_difference(
+    repository: &OpenRepository,
+    tree: TreeId,
+    (folder, volume): (&Path, &str),
+    begun: Timestamp,
+) -> Result<Option<PathBuf>> {
+    let indexed = repository.indexed()?;
+    let mut kept = Kept { repository, indexed: &indexed, levels: Vec::new() };
+    kept.enter(&tree, PathBuf::from("/"))?;
+    let failures = Arc::new(ReadFailures::default());
+    let source = VolumeSource::new(folder, volume, failures.clone(), repository.backend().clone());
+    let unreadable = || failures.stopped().or_else(|| failures.error(volume)).map_or(Ok(()), Err);
+    let racy = begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN);
+    for entry in source.entries() {
+        let entry = entry.map_err(|error| repository.failure("cannot read the volume", &error))?;
+        let differs = || Ok(Some(path_in_volume(&entry.path).to_owned()));
+        let Some((path, node)) = kept.next()? else { return differs() };
+        if path != entry.path
+            || node.node_type != entry.node.node_type
+            || essential(&node.meta) != essential(&entry.node.meta)
+        {
+            return differs();
+        }
+        let Some(file) = entry.open else { continue };
+        let changed = node.meta.mtime.max(node.meta.ctime);
+        if changed.is_none_or(|changed| changed >= racy) && !kept.has_content(&node, file)? {
+            return differs();
+        }
+    }
+    // Of what can't be read, nobody knows whether it has changed.
+    unreadable()?;
+    Ok(kept.next()?.map(|(path, _)| path_in_volume(&path).to_owned()))
+}
+
+/// Metadata without what reading a file or starting the host changes.
+fn essential(meta: &Metadata) -> Metadata {
+    Metadata { atime: None, device_id: 0, ..meta.clone() }
+}
+
+/// The snapshot's files, in the order in which a volume is walked.
+struct Kept<'a> {
+    repository: &'a OpenRepository,
+    indexed: &'a Indexed,
+    levels: Vec<(PathBuf, vec::IntoIter<Node>)>,
+}
+
+impl Kept<'_> {
+    fn enter(&mut self, tree: &TreeId, path: PathBuf) -> Result<()> {
+        let tree = self.indexed.get_tree(tree).map_err(|error| {
+            let what = format!("cannot read the folder \"{}\" of the snapshot", path.display());
+            self.repository.failure(&what, &error)
+        })?;
+        self.levels.push((path, tree.nodes.into_iter()));
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<(PathBuf, Node)>> {
+        loop {
+            let Some((folder, nodes)) = self.levels.last_mut() else { return Ok(None) };
+            let Some(node) = nodes.next() else {
+                self.levels.pop();
+                continue;
+            };
+            let path = folder.join(node.name());
+            if let Some(tree) = node.subtree {
+                self.enter(&tree, path.clone())?;
+            }
+            return Ok(Some((path, node)));
+        }
+    }
+
+    /// Whether the file has the snapshot's content.
+    fn has_content(&self, node: &Node, file: ListedFile) -> Result<bool> {
+        let Ok(mut reader) = file.open() else { return Ok(false) };
+        for piece in node.content.iter().flatten() {
+            let kept = self.repository.piece(self.indexed, piece, "cannot read the snapshot")?;
+            let mut there = vec![0; kept.len()];
+            if reader.read_exact(&mut there).is_err() || there != kept {
+                return Ok(false);
+            }
+        }
+        Ok(matches!(reader.read(&mut [0]), Ok(0)))
+    }
+}
