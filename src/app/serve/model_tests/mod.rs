@@ -97,8 +97,8 @@ fn hosts_with_convoy_keep_every_newest_good_backup_and_say_what_is_wrong() {
 
 #[test]
 fn hosts_with_the_built_in_daemon_keep_every_newest_good_backup_and_say_what_is_wrong() {
-    let steps = number("MODEL_STEPS").unwrap_or(60) as usize;
-    for seed in seeds(2) {
+    let steps = number("MODEL_STEPS").unwrap_or(140) as usize;
+    for seed in seeds(3) {
         walk(Kind::BuiltIn, 2, seed, steps);
     }
 }
