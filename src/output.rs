@@ -244,7 +244,7 @@ impl View<'_> {
                 match thing {
                     Thing::Volume(volume) => volumes.push(self.volume(&volume)),
                     Thing::Snapshot(snapshot) => snapshots.push(self.snapshot(&snapshot)),
-                    Thing::Backup(backup) => backups.push(self.backup(&backup)),
+                    Thing::Backup(backup) => backups.push(backup),
                     Thing::Url { url, verified } => urls.push(backup_url(url, verified)),
                     Thing::Planned(item) => planned.push(item),
                     Thing::Failure { what, error } => failures.push_str(&self.failure(what, error)),
@@ -254,7 +254,7 @@ impl View<'_> {
         let tables = [
             self.table(&VOLUME, volumes),
             self.table(&SNAPSHOT, snapshots),
-            self.table(&BACKUP, backups),
+            self.backups(&backups),
             self.urls(urls),
             self.plan(&planned),
             failures,
@@ -300,6 +300,19 @@ impl View<'_> {
             snapshot.volume_name.as_str().into(),
             self.time(created.timestamp(), created.as_str()).into(),
         ]
+    }
+
+    /// A table of backups. Where one is broken, a last column says why.
+    fn backups(&self, backups: &[Backup]) -> String {
+        let mut rows: Vec<_> = backups.iter().map(|backup| self.backup(backup)).collect();
+        if backups.iter().all(|backup| backup.broken().is_none()) {
+            return self.table(&BACKUP, rows);
+        }
+        for (row, backup) in rows.iter_mut().zip(backups) {
+            let why = backup.broken().map(|why| format!("broken: {why}"));
+            row.push(Cell::from(why.unwrap_or_default()).styled(Style::Red));
+        }
+        self.table(&[&BACKUP[..], &[Column::words("WHAT IS WRONG")]].concat(), rows)
     }
 
     fn backup(&self, backup: &Backup) -> Vec<Cell> {

@@ -9,7 +9,8 @@
 //! - `volume`: the record of one volume. `known`: what a look at all of them found.
 //! - `coverage`: which lines of the crontab snapshot and back up a volume.
 //! - `failures`: which runs failed and have not succeeded since.
-//! - `destinations`: whether each destination holds the newest backup that should be there.
+//! - `newest`: the look at each volume's newest backup at one destination. `destinations`: what that
+//!   says of each destination, and what is learned from it.
 //! - `volumes`: the state of each volume, from all of those.
 //! - `look`: one look at every daemon that the crontab uses.
 //! - `alerts`: which problems of volumes and destinations are reported, and when they are resolved.
@@ -26,6 +27,7 @@ mod freshness;
 mod headline;
 mod known;
 mod look;
+mod newest;
 mod report;
 mod volume;
 mod volumes;
@@ -36,7 +38,7 @@ mod tests;
 pub(crate) use assemble::{Sources, report};
 pub(crate) use coverage::Coverage;
 pub(crate) use freshness::{Level, State};
-pub(crate) use known::{DestinationVerdict, Known};
+pub(crate) use known::{DestinationLook, DestinationVerdict, Known};
 pub(crate) use look::{DaemonLook, Looked, look, look_at_destination};
 pub(crate) use report::Report;
 pub(crate) use volume::VolumeStatus;

@@ -11,6 +11,7 @@ mod containers;
 mod crontab;
 mod daemon_choice;
 mod daemon_transcripts;
+mod damage;
 mod deletion;
 mod documents;
 mod ebs;

@@ -21,7 +21,7 @@ use crate::{
     notify::{NO_CHANNEL, NO_CHANNEL_LONG_HINT},
     progress,
     runs::Store,
-    status::{DestinationVerdict, look_at_destination},
+    status::{DestinationLook, DestinationVerdict, look_at_destination},
     text::{Style, counted, escape, styled},
     units::format_size,
 };
@@ -296,17 +296,35 @@ async fn daemon(context: &Context) -> Vec<Check> {
     let store = Store::new(&context.config.data_dir);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let looks = look_at_destination(&context.config, &daemon, &store, &clock).await;
-    checks.extend(looks.into_iter().map(|look| match look.verdict {
-        DestinationVerdict::Well => ok("newest backup", format!("it is at {}", look.destination)),
-        DestinationVerdict::Wrong(error) => failed_with("newest backup", &error),
+    checks.extend(looks.iter().map(newest_backups));
+    connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
+    checks
+}
+
+/// What the look at every volume's newest backup at a destination found.
+fn newest_backups(look: &DestinationLook) -> Check {
+    const WHAT: &str = "newest backups";
+    let looked = counted(look.volumes, "volume", "volumes");
+    match &look.verdict {
+        DestinationVerdict::Wrong(error) => failed_with(WHAT, error),
         DestinationVerdict::Busy => warning(
-            "newest backup",
+            WHAT,
             format!("a run is at work at {}", look.destination),
             "look again when it has ended",
         ),
-    }));
-    connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
-    checks
+        DestinationVerdict::Well if look.broken.is_empty() => {
+            ok(WHAT, format!("looked at those of {looked}, all good, at {}", look.destination))
+        }
+        DestinationVerdict::Well => failed(
+            WHAT,
+            format!(
+                "looked at those of {looked} at {}; these can't be restored: {}",
+                look.destination,
+                look.broken.join(", ")
+            ),
+            "\"convoy-backups status\" says why; make new ones with \"convoy-backups backup --create-snapshot\"",
+        ),
+    }
 }
 
 fn socket(path: &Path) -> Check {

@@ -16,6 +16,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
+/// The field that says why a backup can't be restored.
+const BROKEN: &str = "Broken";
 /// The field that says whether a backup's data was looked at, and not only its description.
 const VERIFIED: &str = "Verified";
 
@@ -64,6 +66,19 @@ impl Backup {
     pub(crate) fn with_url(mut self, url: &BackupUrl) -> Self {
         self.fields.entry("BackupURL".into()).or_insert_with(|| url.to_string());
         self
+    }
+
+    /// The backup, with the reason why it can't be restored in the field `Broken`. The daemons have
+    /// no such field: it comes from what runs of this host learned.
+    #[must_use]
+    pub(crate) fn known_broken(mut self, why: &str) -> Self {
+        self.fields.insert(BROKEN.to_owned(), why.to_owned());
+        self
+    }
+
+    /// Why the backup can't be restored, if that is known.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.fields.get(BROKEN).map(String::as_str)
     }
 
     /// Adds whether the backup's data was looked at. Convoy has no such field.

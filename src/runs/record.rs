@@ -251,9 +251,24 @@ pub(crate) struct Skipped {
 /// A backup that is no good one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct BadBackup {
-    pub(crate) url: String,
+    /// As of a good one.
+    #[serde(flatten)]
+    pub(crate) backup: GoodBackup,
+    pub(crate) reason: BadReason,
     /// Why, in words for people.
     pub(crate) why: String,
+}
+
+/// What makes a backup bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BadReason {
+    /// An inspection found that it can't be restored. An inspection also shows when it is whole.
+    Broken,
+    /// Only reading all of it showed that it can't be restored.
+    BrokenInside,
+    /// Its source may have been missing when it was made.
+    Doubtful,
 }
 
 /// A backup that was found good.
@@ -269,6 +284,13 @@ pub(crate) struct GoodBackup {
     pub(crate) run: String,
     /// `None`: the daemon does not say.
     pub(crate) bytes: Option<u64>,
+}
+
+impl GoodBackup {
+    /// How new its data is, for an order of a volume's backups.
+    pub(crate) fn order(&self) -> (Timestamp, Timestamp) {
+        (self.snapshot_time.unwrap_or(self.proven), self.proven)
+    }
 }
 
 /// What is known of a volume, learned from the observations of runs.
@@ -298,6 +320,15 @@ pub(crate) struct VolumeRecord {
     pub(crate) bad_backups: Vec<BadBackup>,
     /// Why the volume's newest snapshot or backup is in doubt, if it is.
     pub(crate) doubt: Option<String>,
+}
+
+impl VolumeRecord {
+    /// The newest backup that can't be restored, if no good one has newer data.
+    pub(crate) fn newest_broken(&self) -> Option<&BadBackup> {
+        let good = self.good_backups.first().map(GoodBackup::order);
+        let broken = self.bad_backups.iter().find(|bad| bad.reason != BadReason::Doubtful);
+        broken.filter(|bad| good.is_none_or(|good| good < bad.backup.order()))
+    }
 }
 
 /// The upper bounds of the buckets in which the durations of runs are counted, in seconds. One more

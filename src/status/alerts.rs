@@ -21,9 +21,12 @@ const GONE_KEY: &str = "gone ";
 /// The key of the problem of a destination, without its URL.
 const DESTINATION_KEY: &str = "destination ";
 
+/// The key of the problem of volumes whose newest backup can't be restored.
+const BROKEN_KEY: &str = "broken backups";
+
 /// Whether each look decides on the problem with this key: `status` then shows its present state.
 pub(crate) fn is_checked_by_look(key: &str) -> bool {
-    let ours = [FRESHNESS_KEY, GONE_KEY, DESTINATION_KEY, "daemon"];
+    let ours = [FRESHNESS_KEY, GONE_KEY, DESTINATION_KEY, BROKEN_KEY, "daemon"];
     key.strip_prefix("problem ")
         .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
 }
@@ -75,6 +78,32 @@ pub(crate) fn report_volume(
     );
 }
 
+/// Reports, in one message, the volumes whose newest backup can't be restored, and resolves that
+/// once each has a good one again.
+pub(crate) fn report_broken(notifier: &Notifier, volumes: &BTreeMap<String, VolumeStatus>) {
+    let broken = volumes.iter().filter(|(_, volume)| !volume.gone);
+    let broken: Vec<(&String, &str)> =
+        broken.filter_map(|(name, volume)| Some((name, volume.newest_is_broken()?))).collect();
+    if broken.is_empty() {
+        let text = "Each volume's newest backup can be restored, as far as that is known.";
+        notifier.resolve(BROKEN_KEY, "the newest backups can be restored again", text);
+        return;
+    }
+    let names: Vec<&str> = broken.iter().map(|(name, _)| name.as_str()).collect();
+    let subject = match names.as_slice() {
+        [name] => format!("the newest backup of {name} can't be restored"),
+        names => format!("the newest backups of {} can't be restored", names.join(", ")),
+    };
+    log::error!("{subject}");
+    let lines: Vec<_> = broken.iter().map(|(name, why)| format!("- {name}: {why}")).collect();
+    let text = format!(
+        "These volumes have no good backup of their newest data:\n\n{}\n\n\
+         Make new backups with: convoy-backups backup --create-snapshot\nLook closer with: convoy-backups status",
+        lines.join("\n")
+    );
+    notifier.problem(BROKEN_KEY, &subject, &text);
+}
+
 /// Reports destinations that lack their newest backup, and resolves those that have it again.
 pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]) {
     for look in looks {
@@ -90,7 +119,7 @@ pub(crate) fn report_destinations(notifier: &Notifier, looks: &[DestinationLook]
             DestinationVerdict::Well => notifier.resolve(
                 &key,
                 &format!("{} is well again", look.destination),
-                "The newest backup that should be there is there.",
+                "The newest backups that should be there are there.",
             ),
         }
     }

@@ -148,6 +148,7 @@ fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
             volume.notes.iter().map(|note| format!("\"{}\": {note}", volume.name))
         }),
     );
+    notes.extend(volumes.iter().filter_map(older_broken));
     notes.extend(not_verified(volumes));
     if !sources.entries.is_empty() {
         notes.extend(unscheduled(volumes, sources.entries));
@@ -156,6 +157,16 @@ fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
         notes.push(format!("{NO_CHANNEL}: {NO_CHANNEL_HINT}"));
     }
     notes
+}
+
+/// What is said of backups that can't be restored, where a newer one is good.
+fn older_broken(volume: &VolumeStatus) -> Option<String> {
+    let older = volume.bad_backups.iter().filter(|bad| bad.broken && !bad.newest).count();
+    let backups = counted(older, "older backup", "older backups");
+    let name = &volume.name;
+    (older > 0).then(|| {
+        format!("{backups} of \"{name}\" can't be restored: see \"convoy-backups backups --volume {name}\"")
+    })
 }
 
 /// A note on the volumes whose newest good backup is not verified; `None` if there are no such volumes.

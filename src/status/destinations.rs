@@ -1,87 +1,181 @@
-//! Whether each destination holds the newest backup that should be there.
+//! Whether each destination holds the newest backup of every volume, and whether it is whole.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use tokio::time::timeout;
+use jiff::Timestamp;
 
 use super::{
     coverage::Coverage,
     failures::running,
     known::{DestinationLook, DestinationVerdict},
+    newest::Search,
 };
 use crate::{
-    convoy::{BackupUrl, Destination, guards::Guards},
+    convoy::{
+        Destination,
+        guards::{Guards, Observation},
+    },
     error::{Error, ErrorKind},
-    runs::{Store, record::VolumeRecord},
+    runs::{
+        Store,
+        record::{BadBackup, BadReason, GoodBackup, VolumeRecord},
+    },
 };
 
-/// A destination that does not answer within this time hangs.
-const DESTINATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// What looks at destinations found.
+#[derive(Default)]
+pub(super) struct DestinationLooks {
+    pub(super) destinations: Vec<DestinationLook>,
+    /// By volume: why its newest backup can't be looked at, though others at the destination can.
+    pub(super) unclear: BTreeMap<String, String>,
+}
 
-/// Looks for the newest good backup that the store knows at each destination. So a share that is
-/// not mounted, or was emptied, is noticed before the next backup.
+/// Looks at each volume's newest backup at each destination. So a share that is not mounted, or a
+/// backup that can't be restored any more, is noticed before the next backup.
+///
+/// What the look finds goes into the records, and into the store if that can be written.
 pub(super) async fn look_at_destinations(
     guards: &Guards,
     store: &Store,
-    records: &BTreeMap<String, VolumeRecord>,
+    records: &mut BTreeMap<String, VolumeRecord>,
     coverage: &Coverage,
-) -> Vec<DestinationLook> {
-    let mut looks = Vec::new();
+    now: Timestamp,
+) -> DestinationLooks {
+    let mut looks = DestinationLooks::default();
     for destination in coverage.destinations() {
-        let Some((volume, url)) = newest_at(destination, records) else { continue };
-        let verdict = match timeout(DESTINATION_TIMEOUT, guards.backup(&url)).await {
-            Ok(Ok(_)) => DestinationVerdict::Well,
-            Ok(Err(error)) => verdict(destination, volume, error),
-            // Convoy answers no reads while it writes.
-            Err(_) if running(store).iter().any(|run| !run.dry_run) => DestinationVerdict::Busy,
-            Err(_) => {
-                let seconds = DESTINATION_TIMEOUT.as_secs();
-                let what =
-                    format!("the destination {destination} does not answer within {seconds} s");
-                let error = Error::new(ErrorKind::Timeout, what);
-                DestinationVerdict::Wrong(error.with_hint("does a network folder hang?"))
-            }
+        let mut search = Search::new(destination, records, now);
+        if search.volumes().next().is_none() {
+            continue;
+        }
+        let searched = search.run(guards).await;
+        let verdict = match searched {
+            Err(error) => at_fault(destination, store, error),
+            Ok(()) if !search.is_there => lacking(destination, records, &mut search),
+            Ok(()) => DestinationVerdict::Well,
         };
-        looks.push(DestinationLook { destination: destination.to_string(), verdict });
+        if matches!(verdict, DestinationVerdict::Well) {
+            let gone = search.absent.drain(..).map(|(volume, url)| {
+                (volume, url, "it is not at its destination any more".to_owned())
+            });
+            search.broken.extend(gone);
+            let unclear = search.unclear.iter().map(|(volume, error)| {
+                (volume.clone(), format!("its newest backup can't be looked at: {error}"))
+            });
+            looks.unclear.extend(unclear);
+        }
+        learn(guards, store, records, &search, now);
+        let is_broken = |name: &&String| {
+            records.get(*name).is_some_and(|record| record.newest_broken().is_some())
+        };
+        looks.destinations.push(DestinationLook {
+            destination: destination.to_string(),
+            volumes: search.volumes().count(),
+            broken: search.volumes().filter(is_broken).cloned().collect(),
+            verdict,
+        });
     }
     looks
 }
 
-/// The newest good backup at this destination that the store knows, with the name of its volume.
-fn newest_at<'a>(
-    destination: &Destination,
-    records: &'a BTreeMap<String, VolumeRecord>,
-) -> Option<(&'a str, BackupUrl)> {
-    let backups = records
-        .values()
-        .flat_map(|record| record.good_backups.iter().map(|good| (record.name.as_str(), good)));
-    let there = backups.filter_map(|(volume, good)| {
-        let url = BackupUrl::parse(&good.url).ok()?;
-        (url.destination().key() == destination.key()).then_some((volume, url, good.proven))
-    });
-    there.max_by_key(|(_, _, proven)| *proven).map(|(volume, url, _)| (volume, url))
-}
-
-/// What a failure to inspect its newest backup says of a destination.
-fn verdict(destination: &Destination, volume: &str, error: Error) -> DestinationVerdict {
-    let mounted = if destination.folder().is_some() {
-        "is the share mounted?"
-    } else {
-        "can the daemon reach it?"
-    };
+/// The verdict on a destination that can't be looked at.
+fn at_fault(destination: &Destination, store: &Store, error: Error) -> DestinationVerdict {
     match error.kind {
         ErrorKind::Busy => DestinationVerdict::Busy,
-        ErrorKind::NotFound => {
-            log::debug!("the daemon's words: {error}");
-            let what =
-                format!("the destination {destination} lacks the newest backup of \"{volume}\"");
-            DestinationVerdict::Wrong(Error::guard(what).with_hint(mounted))
+        // Convoy answers no reads while it writes.
+        ErrorKind::Timeout if running(store).iter().any(|run| !run.dry_run) => {
+            DestinationVerdict::Busy
         }
+        ErrorKind::Timeout => DestinationVerdict::Wrong(error),
         _ => {
-            let hint = error.hint.clone().unwrap_or_else(|| mounted.into());
+            let hint = error.hint.clone().unwrap_or_else(|| is_it_there(destination).into());
+            let what = format!("the backups at {destination} can't be looked at");
+            DestinationVerdict::Wrong(error.context(what).with_hint(hint))
+        }
+    }
+}
+
+/// The verdict on a destination at which no backup was found.
+fn lacking(
+    destination: &Destination,
+    records: &BTreeMap<String, VolumeRecord>,
+    search: &mut Search,
+) -> DestinationVerdict {
+    let made = |volume: &String, url: &String| {
+        let good = records.get(volume)?.good_backups.iter().find(|good| good.url == *url)?;
+        Some(good.proven)
+    };
+    let newest = search.absent.iter().max_by_key(|(volume, url)| made(volume, url));
+    if let Some((volume, _)) = newest {
+        let what = format!("the destination {destination} lacks the newest backup of \"{volume}\"");
+        return DestinationVerdict::Wrong(Error::guard(what).with_hint(is_it_there(destination)));
+    }
+    match search.unclear.pop_first() {
+        Some((volume, error)) => {
+            let hint = error.hint.clone().unwrap_or_else(|| is_it_there(destination).into());
             let what =
                 format!("the newest backup of \"{volume}\" at {destination} can't be looked at");
             DestinationVerdict::Wrong(error.context(what).with_hint(hint))
         }
+        None => DestinationVerdict::Well,
+    }
+}
+
+fn is_it_there(destination: &Destination) -> &'static str {
+    if destination.folder().is_some() {
+        "is the share mounted?"
+    } else {
+        "can the daemon reach it?"
+    }
+}
+
+/// Moves backups between the good and the bad ones of the records, and writes that into the store.
+fn learn(
+    guards: &Guards,
+    store: &Store,
+    records: &mut BTreeMap<String, VolumeRecord>,
+    search: &Search,
+    now: Timestamp,
+) {
+    let mut observed = Vec::new();
+    for (volume, url, why) in &search.broken {
+        let Some(record) = records.get_mut(volume) else { continue };
+        let Some(at) = record.good_backups.iter().position(|good| good.url == *url) else {
+            continue;
+        };
+        log::warn!("the backup \"{url}\" can't be restored: {why}");
+        let backup = record.good_backups.remove(at);
+        observed.push(Observation::BackupBroken {
+            volume: volume.clone(),
+            url: url.clone(),
+            why: why.clone(),
+            by_reading: false,
+        });
+        record.bad_backups.push(BadBackup { backup, reason: BadReason::Broken, why: why.clone() });
+        record.bad_backups.sort_by_key(|bad| std::cmp::Reverse(bad.backup.order()));
+    }
+    for (volume, url) in &search.whole_again {
+        let Some(record) = records.get_mut(volume) else { continue };
+        let Some(at) = record.bad_backups.iter().position(|bad| bad.backup.url == *url) else {
+            continue;
+        };
+        log::info!("the backup \"{url}\" is whole again");
+        let BadBackup { backup, .. } = record.bad_backups.remove(at);
+        observed.push(Observation::BackupGood {
+            volume: volume.clone(),
+            url: url.clone(),
+            snapshot_time: backup.snapshot_time,
+            bytes: backup.bytes,
+            files: None,
+            made: false,
+            verified: false,
+        });
+        record.good_backups.push(backup);
+        record.good_backups.sort_by_key(|good| std::cmp::Reverse(GoodBackup::order(good)));
+    }
+    if observed.is_empty() {
+        return;
+    }
+    if let Err(error) = store.learn(&guards.identity(), &observed, now) {
+        log::warn!("which backups can't be restored is not remembered: {error}");
     }
 }

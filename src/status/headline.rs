@@ -73,6 +73,7 @@ mod tests {
         let now: Timestamp = NOW.parse().unwrap();
         let problems = if state.is_wrong() { vec!["it is not safe".to_owned()] } else { vec![] };
         VolumeStatus {
+            bad_backups: Vec::new(),
             name: "vol1".into(),
             daemon: None,
             last_snapshot: None,

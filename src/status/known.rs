@@ -3,19 +3,23 @@
 use super::volume::VolumeStatus;
 use crate::error::Error;
 
-/// A destination, and whether it holds the newest backup that should be there.
+/// A destination, and whether the backups that should be there can be looked at.
 #[derive(Debug)]
 pub(crate) struct DestinationLook {
     /// A URL.
     pub(crate) destination: String,
+    /// The number of volumes whose newest backup there was looked at.
+    pub(crate) volumes: usize,
+    /// Those of the volumes whose newest backup can't be restored.
+    pub(crate) broken: Vec<String>,
     pub(crate) verdict: DestinationVerdict,
 }
 
 #[derive(Debug)]
 pub(crate) enum DestinationVerdict {
-    /// The destination holds the newest backup that should be there.
+    /// The destination can be looked at. A volume's own backup may be missing or broken.
     Well,
-    /// The newest backup is missing, or can't be inspected.
+    /// The destination lacks every newest backup, or can't be looked at.
     Wrong(Error),
     /// A run goes on, and the daemon did not answer in time.
     Busy,

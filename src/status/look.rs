@@ -167,9 +167,10 @@ pub(crate) async fn look_at_destination(
     clock: &Arc<dyn Clock>,
 ) -> Vec<DestinationLook> {
     let guards = knowing(config, guards(daemon, clock)).looking_at_data(data_look(config));
-    let records = records(store, &guards.identity()).unwrap_or_default();
+    let mut records = records(store, &guards.identity()).unwrap_or_default();
+    records.retain(|_, record| record.removed.is_none());
     let coverage = Coverage::of(Arc::new(config.clone()), &[]);
-    look_at_destinations(&guards, store, &records, &coverage).await
+    look_at_destinations(&guards, store, &mut records, &coverage, clock.now()).await.destinations
 }
 
 /// Guards that know what earlier runs learned of backups.

@@ -18,6 +18,18 @@ pub(crate) struct GoodBackup {
     pub(crate) verified: Option<bool>,
 }
 
+/// A backup that can't be restored, or whose source is in doubt.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BadBackup {
+    pub(crate) url: String,
+    /// In words for people.
+    pub(crate) why: String,
+    /// Whether it can't be restored.
+    pub(crate) broken: bool,
+    /// Whether it is the newest of those that can't be restored, and no good one has newer data.
+    pub(crate) newest: bool,
+}
+
 /// The size of a good backup.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BackupSize {
@@ -34,6 +46,8 @@ pub(crate) struct VolumeStatus {
     /// The newest snapshot's time.
     pub(crate) last_snapshot: Option<Timestamp>,
     pub(crate) last_backup: Option<GoodBackup>,
+    /// Those that are known, the newest first.
+    pub(crate) bad_backups: Vec<BadBackup>,
     /// By the crontab.
     pub(crate) next_snapshot: Option<Timestamp>,
     /// By the crontab.
@@ -56,6 +70,11 @@ pub(crate) struct VolumeStatus {
 }
 
 impl VolumeStatus {
+    /// Why the backup with the newest data can't be restored, if it can't.
+    pub(crate) fn newest_is_broken(&self) -> Option<&str> {
+        self.bad_backups.iter().find(|bad| bad.newest).map(|bad| bad.why.as_str())
+    }
+
     /// A name that is unique across daemons, for people: the volume's name, and its daemon if that
     /// is not the first.
     pub(crate) fn label(&self) -> String {

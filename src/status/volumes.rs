@@ -10,12 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     coverage::Coverage,
-    destinations::look_at_destinations,
+    destinations::{DestinationLooks, look_at_destinations},
     evidence::Evidence,
     failures::last_failure,
     freshness::{Allowed, Newest, State, Verdict, judge},
     known::Known,
-    volume::{BackupSize, GoodBackup, VolumeStatus, summary},
+    volume::{BackupSize, BadBackup, GoodBackup, VolumeStatus, summary},
 };
 use crate::{
     clock::{Clock, is_in_future},
@@ -24,15 +24,17 @@ use crate::{
         Backup, BackupUrl, Daemon, Name, Snapshot, Volume,
         guards::{Guards, Seen},
     },
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     runs::{
         Store,
-        record::{self, VolumeRecord},
+        record::{self, BadReason, VolumeRecord},
     },
 };
 
 /// The most sizes of a volume's backups that are shown.
 const SIZES_SHOWN: usize = 30;
+/// How many listed backups of a volume are inspected until one is good.
+const MOST_LISTED_INSPECTED: usize = 5;
 /// How long a volume that the daemon no longer lists is reported as gone, since it was last seen.
 const GONE_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -73,14 +75,20 @@ pub(super) async fn volumes(
     };
     let missed = records.values().filter(is_missed).map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(missed).collect();
-    let destinations = if is_listed {
-        look_at_destinations(guards, store, &records, coverage).await
+    let names: BTreeSet<String> = names.into_iter().cloned().collect();
+    records.retain(|name, _| names.contains(name));
+    let looks = if is_listed {
+        look_at_destinations(guards, store, &mut records, coverage, now).await
     } else {
-        Vec::new()
+        DestinationLooks::default()
     };
-    let look = VolumeLook { guards: Some(guards), store, coverage, is_listed, now };
+    let DestinationLooks { destinations, unclear } = looks;
+    let is_silent = |error: &Error| error.kind == ErrorKind::Timeout;
+    let hangs = destinations.iter().filter_map(|look| look.problem()).any(is_silent);
+    let guards = (!hangs).then_some(guards);
+    let look = VolumeLook { guards, store, coverage, is_listed, unclear, now };
     let mut volumes = Vec::new();
-    for name in names {
+    for name in &names {
         volumes.push(look.status(name, listed.get(name), records.get(name)).await);
     }
     Known { volumes, destinations, unreachable, store_error }
@@ -93,7 +101,8 @@ pub(super) async fn unseen_volumes(
     coverage: &Coverage,
     now: Timestamp,
 ) -> Vec<VolumeStatus> {
-    let look = VolumeLook { guards: None, store, coverage, is_listed: false, now };
+    let unclear = BTreeMap::new();
+    let look = VolumeLook { guards: None, store, coverage, is_listed: false, unclear, now };
     let mut volumes = Vec::new();
     for (name, record) in records {
         volumes.push(look.status(name, None, Some(record)).await);
@@ -103,12 +112,14 @@ pub(super) async fn unseen_volumes(
 
 /// What the look at every volume of one daemon needs.
 struct VolumeLook<'a> {
-    /// `None` if the daemon is not asked.
+    /// `None` if the daemon is not asked: it can't be reached, or a destination hangs.
     guards: Option<&'a Guards>,
     store: &'a Store,
     coverage: &'a Coverage,
     /// Whether the daemon listed its volumes.
     is_listed: bool,
+    /// By volume: why its newest backup can't be looked at.
+    unclear: BTreeMap<String, String>,
     now: Timestamp,
 }
 
@@ -124,7 +135,15 @@ impl VolumeLook<'_> {
         let Judged { mut last_backup, verdict, wrong_clock, unlisted } =
             self.judged(name, listed, record).await;
         let gone = listed.is_none() && self.is_listed;
+        let bad_backups = record.map(bad_backups).unwrap_or_default();
         let (mut problems, mut notes) = (Vec::new(), Vec::new());
+        if let Some(broken) = bad_backups.iter().find(|bad| bad.newest) {
+            problems.push(format!(
+                "its newest backup can't be restored: {} (make a new one: convoy-backups backup --volume {name} --create-snapshot)",
+                broken.why
+            ));
+        }
+        problems.extend(self.unclear.get(name).cloned());
         // If the destination can't be listed, it may hold backups that the store does not know.
         if verdict.state.is_wrong() && (verdict.state == State::Overdue || unlisted.is_none()) {
             problems.push(verdict.sentence.clone());
@@ -165,6 +184,7 @@ impl VolumeLook<'_> {
             sizes: record.map(sizes).unwrap_or_default(),
             summary: summary(verdict.state, last_backup.is_some(), &problems),
             last_backup,
+            bad_backups,
             verdict,
             problems,
             notes,
@@ -285,8 +305,22 @@ fn recorded(record: &VolumeRecord) -> Vec<GoodBackup> {
     record.good_backups.iter().map(backup).collect()
 }
 
-/// The complete backups of this volume that the daemon lists at the destination. Backups of a
-/// volume that had the name before, or has it on another host, do not count.
+/// The bad backups in the store's record.
+fn bad_backups(record: &VolumeRecord) -> Vec<BadBackup> {
+    let newest = record.newest_broken().map(|bad| &bad.backup.url);
+    let bad = record.bad_backups.iter().map(|bad| BadBackup {
+        url: bad.backup.url.clone(),
+        // The name of the backup says nothing to a reader who has its URL.
+        why: bad.why.split_once(" is not good: ").map_or(&*bad.why, |(_, why)| why).to_owned(),
+        broken: bad.reason != BadReason::Doubtful,
+        newest: newest == Some(&bad.backup.url),
+    });
+    bad.collect()
+}
+
+/// The complete backups of this volume that the daemon lists at the destination, newest first. The
+/// first one can be inspected, or the store has it as good. Backups of a volume that had the name
+/// before, or has it on another host, do not count.
 async fn listed_backups(
     config: &Config,
     guards: &Guards,
@@ -300,14 +334,32 @@ async fn listed_backups(
     let backups = guards.own_backups(destination, volume).await?;
     let is_bad = |backup: &Backup| {
         record.is_some_and(|record| {
-            record.bad_backups.iter().any(|bad| bad.url == backup.field("BackupURL"))
+            record.bad_backups.iter().any(|bad| bad.backup.url == backup.field("BackupURL"))
         })
     };
     let may_be_good =
         |backup: &&Backup| backup.is_complete() && backup.doubt().is_none() && !is_bad(backup);
-    Ok(backups
-        .iter()
-        .filter(may_be_good)
+    let mut may_be_good: Vec<_> = backups.iter().filter(may_be_good).collect();
+    for _ in 0..MOST_LISTED_INSPECTED {
+        let Some(newest) = may_be_good.first() else { break };
+        let url = newest.url()?;
+        let is_known = record.is_some_and(|record| {
+            record.good_backups.iter().any(|good| good.url == newest.field("BackupURL"))
+        });
+        if is_known {
+            break;
+        }
+        match guards.backup(&url).await {
+            Ok(_) => break,
+            Err(error) if matches!(error.kind, ErrorKind::Repository | ErrorKind::NotFound) => {
+                log::warn!("the backup \"{url}\" is listed but not good: {error}");
+                may_be_good.remove(0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(may_be_good
+        .into_iter()
         .filter_map(|backup| {
             let made = backup.created()?;
             Some(GoodBackup {

@@ -70,9 +70,10 @@ fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
     }
 }
 
-/// Reports daemons that do not answer, and destinations that lack their newest backup. Problems are
-/// resolved only if every daemon answers. Those that are dated in the future count from now on.
-pub(super) fn report_daemon_and_destinations(notifier: &Notifier, known: &Known) {
+/// Reports daemons that do not answer, destinations that lack their newest backups, and volumes
+/// whose newest backup can't be restored. Problems are resolved only if every daemon answers. Those
+/// that are dated in the future count from now on.
+pub(super) fn report_daemon_and_backups(notifier: &Notifier, known: &Known) {
     notifier.correct_dates();
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
@@ -82,6 +83,7 @@ pub(super) fn report_daemon_and_destinations(notifier: &Notifier, known: &Known)
     notifier.resolve("daemon", "the volume daemon answers again", "It lists its volumes.");
     alerts::report_destinations(notifier, &known.destinations);
     let volumes = known.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
+    alerts::report_broken(notifier, &volumes);
     alerts::resolve_ended(notifier, &volumes, &known.destinations);
 }
 
@@ -189,7 +191,7 @@ impl FreshnessWatch {
             |look| self.report_volumes(look),
         )
         .await;
-        report_daemon_and_destinations(notifier, &looked.known);
+        report_daemon_and_backups(notifier, &looked.known);
         *lock(&self.found) = Some(Found { crontab, looked });
         self.report_again();
     }

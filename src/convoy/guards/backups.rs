@@ -1,6 +1,13 @@
 //! Listing and inspecting backups (guard 3).
 
-use super::{ebs, run::Guards};
+use std::collections::BTreeMap;
+
+use super::{
+    data_look::Seen,
+    ebs,
+    known::{KnownBackup, find},
+    run::Guards,
+};
 use crate::{
     convoy::{Backup, BackupUrl, Destination, Name},
     error::{Error, ErrorKind, Result},
@@ -44,7 +51,7 @@ impl Guards {
         }
         backups.retain(is_readable);
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
-        let backups = self.with_doubts(backups);
+        let backups = self.with_what_is_broken(self.with_doubts(backups));
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
             let asked = made_at.key() == destination.key()
                 && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));
@@ -91,6 +98,44 @@ impl Guards {
             self.still_there(&url.destination()).await?;
         }
         found
+    }
+
+    /// Inspects many backups: as [`crate::convoy::Daemon::inspect_backups`]. A backup whose data a
+    /// look finds broken is an error of the kind [`ErrorKind::Repository`].
+    ///
+    /// # Errors
+    /// If none of them could be looked at.
+    pub(crate) async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
+        let mut inspected = self.daemon.inspect_backups(urls).await?;
+        for (url, answer) in urls.iter().zip(&mut inspected).filter(|(_, answer)| answer.is_ok()) {
+            let known = self.known_backups(url.volume().unwrap_or_default()).unwrap_or_default();
+            if let Seen::Broken(why) = self.seen(url, find(&known, url)).await? {
+                *answer = Err(Error::new(ErrorKind::Repository, why));
+            }
+        }
+        Ok(inspected)
+    }
+
+    /// These backups, each that is known to be broken with the reason. A memory that can't be read
+    /// hides no backup.
+    fn with_what_is_broken(&self, backups: Vec<Backup>) -> Vec<Backup> {
+        let Some(memory) = &self.known else { return backups };
+        let mut known: BTreeMap<String, Vec<KnownBackup>> = BTreeMap::new();
+        let daemon = self.identity();
+        let told = backups.into_iter().map(|backup| {
+            let of_volume = known.entry(backup.volume().to_owned()).or_insert_with(|| {
+                memory.of_volume(&daemon, backup.volume()).unwrap_or_else(|error| {
+                    log::warn!("what is known of the backups can't be read: {error}");
+                    Vec::new()
+                })
+            });
+            let this = backup.url().ok().and_then(|url| find(of_volume, &url));
+            match this.and_then(|this| this.broken.as_ref()) {
+                Some(broken) => backup.known_broken(&broken.why),
+                None => backup,
+            }
+        });
+        told.collect()
     }
 }
 

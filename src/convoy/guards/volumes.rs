@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{observations::Observation, run::Guards};
+use super::{known::find, observations::Observation, run::Guards};
 use crate::{
-    convoy::{Backup, DriverInfo, Mount, Name, NewVolume, Volume},
+    convoy::{Backup, BackupUrl, DriverInfo, Mount, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
@@ -135,6 +135,7 @@ impl Guards {
             )));
         }
         self.nothing_uses(&new.name).await?;
+        self.warn_of_broken(&backup, url);
         let new = like_the_backup(new, &backup);
         match self.daemon.create_volume(&new).await {
             Err(error) if may_have_left_a_volume(&error) => {
@@ -148,6 +149,15 @@ impl Guards {
                 }
                 self.look_for_volume(&new, created).await
             }
+        }
+    }
+
+    /// Warns that a restore of this backup failed before. It is tried all the same: somebody may
+    /// have mended the destination.
+    fn warn_of_broken(&self, backup: &Backup, url: &BackupUrl) {
+        let known = self.known_backups(backup.volume()).unwrap_or_default();
+        if let Some(broken) = find(&known, url).and_then(|known| known.broken.as_ref()) {
+            log::warn!("\"{url}\" could not be restored before: {}", broken.why);
         }
     }
 

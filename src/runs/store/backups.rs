@@ -8,7 +8,7 @@ use crate::{
     clock::CLOCK_TOLERANCE,
     convoy::guards::{Broken, KnownBackup, KnownBackups, KnownSources},
     error::{ErrorKind, Result},
-    runs::record::{BadBackup, GoodBackup},
+    runs::record::{BadBackup, BadReason, GoodBackup},
 };
 
 /// How many backups of a volume are remembered: enough to see how their sizes grow.
@@ -69,16 +69,17 @@ pub(super) fn good_backups(
     let sql = "SELECT url, snapshot_time, proven, run, bytes FROM backups
         WHERE daemon = ?1 AND volume = ?2 AND NOT former AND broken IS NULL AND doubt IS NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
-    let read = |row: &Row<'_>| {
-        Ok(GoodBackup {
-            url: row.get(0)?,
-            snapshot_time: optional_time(row, 1)?,
-            proven: time(row.get(2)?)?,
-            run: row.get(3)?,
-            bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
-        })
-    };
-    connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
+    connection.prepare_cached(sql)?.query_map([daemon, volume], as_good)?.collect()
+}
+
+fn as_good(row: &Row<'_>) -> rusqlite::Result<GoodBackup> {
+    Ok(GoodBackup {
+        url: row.get(0)?,
+        snapshot_time: optional_time(row, 1)?,
+        proven: time(row.get(2)?)?,
+        run: row.get(3)?,
+        bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+    })
 }
 
 /// The backups of a volume that are broken or in doubt, the newest data first.
@@ -87,10 +88,18 @@ pub(super) fn bad_backups(
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<BadBackup>> {
-    let sql = "SELECT url, coalesce(broken, doubt) FROM backups
+    let sql = "SELECT url, snapshot_time, proven, run, bytes, broken, broken_by_reading, doubt FROM backups
         WHERE daemon = ?1 AND volume = ?2 AND NOT former AND coalesce(broken, doubt) IS NOT NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
-    let read = |row: &Row<'_>| Ok(BadBackup { url: row.get(0)?, why: row.get(1)? });
+    let read = |row: &Row<'_>| {
+        let (broken, inside): (Option<String>, bool) = (row.get(5)?, row.get(6)?);
+        let (reason, why) = match broken {
+            Some(why) if inside => (BadReason::BrokenInside, why),
+            Some(why) => (BadReason::Broken, why),
+            None => (BadReason::Doubtful, row.get(7)?),
+        };
+        Ok(BadBackup { backup: as_good(row)?, reason, why })
+    };
     connection.prepare_cached(sql)?.query_map([daemon, volume], read)?.collect()
 }
 
@@ -151,8 +160,10 @@ impl Learning<'_> {
         why: &str,
         by_reading: bool,
     ) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO backups (daemon, volume, url, proven, run, broken, broken_since, broken_by_reading)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?7)
+        // A backup that was not known before may be another host's, and does not count as one of the
+        // volume that has the name now.
+        let sql = "INSERT INTO backups (daemon, volume, url, proven, run, broken, broken_since, broken_by_reading, former)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?7, 1)
             ON CONFLICT (daemon, volume, url) DO UPDATE SET
                 broken = excluded.broken, broken_since = coalesce(broken_since, excluded.broken_since),
                 broken_by_reading = max(broken_by_reading, excluded.broken_by_reading)";

@@ -16,6 +16,9 @@ use crate::{
     runs::record::VolumeRecord,
 };
 
+/// In place of the id of a run, for what a look outside of runs learned.
+const NO_RUN: &str = "";
+
 impl Store {
     /// Returns all volumes that runs saw, sorted by daemon and name. The list is empty where there
     /// is no store yet.
@@ -31,6 +34,19 @@ impl Store {
 }
 
 impl Store {
+    /// Learns what a look outside of runs observed at this daemon.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub(crate) fn learn(
+        &self,
+        daemon: &str,
+        observed: &[Observation],
+        now: Timestamp,
+    ) -> Result<()> {
+        self.write(|transaction| learn(transaction, daemon, observed, NO_RUN, now))
+    }
+
     /// Marks a volume as removed on purpose, so that `status` no longer reports it as missing.
     /// Returns `false` if no run ever saw the volume, or it is already marked. A marked volume that
     /// is seen again counts as a new one.

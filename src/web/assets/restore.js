@@ -92,7 +92,7 @@ function list(backups, wanted, changed) {
     if (!days.has(day)) days.set(day, []);
     days.get(day).push(backup);
   }
-  const first = backups.find((backup) => backup.BackupURL === wanted) ?? backups.find((backup) => !backup.State || backup.State === "completed") ?? backups[0];
+  const first = backups.find((backup) => backup.BackupURL === wanted) ?? backups.find((backup) => !backup.Broken && (!backup.State || backup.State === "completed")) ?? backups[0];
   const option = (backup) => {
     const good = !backup.State || backup.State === "completed";
     const id = `backup-${backups.indexOf(backup)}`;
@@ -100,7 +100,7 @@ function list(backups, wanted, changed) {
       "label.option",
       { for: id },
       h("input", { type: "radio", name: "backup", id, value: backup.BackupURL, checked: backup === first, disabled: !good, onchange: changed }),
-      h("span.option-words", h("b", backup.time ? (several ? clockTime : dayAndTime)(backup.time) : "unknown"), " ", timeElement(backup.time, ""), backup === backups[0] && h("span.tag", "newest"), !good && h("span.tag", `not complete: ${backup.State}`), h("span.faint.block", backup.taken && ["data from ", timeElement(backup.taken, "", exactTime), " · "], backup.Size && `${bytes(backup.Size)} · `, h("code", backup.BackupName ?? backup.BackupURL))),
+      h("span.option-words", h("b", backup.time ? (several ? clockTime : dayAndTime)(backup.time) : "unknown"), " ", timeElement(backup.time, ""), backup === backups[0] && h("span.tag", "newest"), !good && h("span.tag", `not complete: ${backup.State}`), backup.Broken && h("span.tag", { title: backup.Broken }, "broken"), h("span.faint.block", backup.taken && ["data from ", timeElement(backup.taken, "", exactTime), " · "], backup.Size && `${bytes(backup.Size)} · `, h("code", backup.BackupName ?? backup.BackupURL))),
     );
   };
   return h("div.backups", { role: "radiogroup", "aria-labelledby": "step-1", tabindex: -1 }, [...days].map(([day, part]) => h("div", { role: "group", "aria-label": day }, h("p.day", day), part.map(option))));

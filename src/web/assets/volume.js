@@ -136,7 +136,7 @@ function table(items, when, action, size) {
   const limit = 30;
   const row = (item) => {
     const { decision } = item;
-    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
+    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name), item.backup?.Broken && h("span.remark", `broken: ${item.backup.Broken}`)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
   };
   const body = h("tbody", items.slice(0, limit).map(row));
   const more = items.length > limit && h("button", { type: "button", onclick: () => (append(body, items.slice(limit).map(row)), more.remove()) }, `Show all ${items.length}`);

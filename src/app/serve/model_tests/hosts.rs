@@ -19,7 +19,7 @@ use super::{share::Share, shared_convoy::SharedConvoy};
 use crate::{
     app::{
         run_reports,
-        serve::{freshness::report_daemon_and_destinations, notified_run::run_and_notify},
+        serve::{freshness::report_daemon_and_backups, notified_run::run_and_notify},
         settings,
     },
     clock::{Clock, FixedClock},
@@ -303,7 +303,7 @@ impl Host {
             },
         );
         let looked = looked.await;
-        report_daemon_and_destinations(&self.notifier, &looked.known);
+        report_daemon_and_backups(&self.notifier, &looked.known);
         self.deliver();
         let report = status::report(&status::Sources {
             config: &self.config,

@@ -12,8 +12,9 @@
 //! - `share`: the destination. `shared_convoy`: a Convoy in memory over it.
 //! - `hosts`: a host, with the program's parts put together as `serve` does.
 //! - `model`: what the model knows. `world`: hosts, share, true time and model.
-//! - `steps`: what can happen. `invariants`: what must hold.
+//! - `steps`: what can happen. `effects`: what that does. `invariants`: what must hold.
 
+mod effects;
 mod hosts;
 mod invariants;
 mod model;
