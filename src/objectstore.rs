@@ -98,10 +98,10 @@ impl ObjectStoreLook {
     }
 
     async fn look_at(&self, url: &BackupUrl, depth: Depth) -> Seen {
-        let at_amazon = || Seen::NotSeen("Amazon has its data".to_owned());
+        let at_amazon = || Seen::Hidden("Amazon has its data".to_owned());
         let BackupUrl::Stored { destination, backup, volume } = url else { return at_amazon() };
         if let Some(why) = self.recent_failure(destination) {
-            return Seen::NotSeen(why);
+            return Seen::Hidden(why);
         }
         let deadline = Deadline(Instant::now() + longest(depth));
         let failure = Arc::new(OnceLock::new());
@@ -110,7 +110,7 @@ impl ObjectStoreLook {
             DestinationKind::S3 { bucket, region, path } => {
                 match self.bucket(destination, (bucket, region, path)).await {
                     Ok(objects) => Box::new(Bucket::new(objects, deadline, failure.clone())),
-                    Err(error) => return Seen::NotSeen(error.to_string()),
+                    Err(error) => return Seen::Hidden(error.to_string()),
                 }
             }
             DestinationKind::Ebs { .. } => return at_amazon(),
@@ -124,7 +124,7 @@ impl ObjectStoreLook {
         let seen = seen.unwrap_or_else(|_| {
             let seconds = longest(depth).as_secs();
             let why = format!("the destination does not answer within {seconds} s");
-            Seen::NotSeen(failure.get_or_init(|| why).clone())
+            Seen::Hidden(failure.get_or_init(|| why).clone())
         });
         if let Some(why) = failure.get() {
             let failure = (Instant::now(), why.clone());
@@ -138,7 +138,7 @@ impl ObjectStoreLook {
 impl DataLook for ObjectStoreLook {
     async fn look(&self, url: &BackupUrl, depth: Depth) -> Seen {
         let seen = self.look_at(url, depth).await;
-        if let Seen::NotSeen(why) = &seen {
+        if let Seen::Hidden(why) = &seen {
             log::debug!("the data of \"{url}\" is not looked at: {why}");
         }
         seen

@@ -31,7 +31,7 @@ impl MemoryLook {
     /// A look that sees nothing.
     pub(crate) fn without_sight() -> Self {
         let look = Self::default();
-        look.lock().others = Some(Seen::NotSeen("access denied".into()));
+        look.lock().others = Some(Seen::Hidden("access denied".into()));
         look
     }
 

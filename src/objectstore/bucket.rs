@@ -39,7 +39,7 @@ impl Access {
             Some(hint) => format!("{} ({hint})", error.message),
             None => error.message,
         };
-        Seen::NotSeen(self.failure.get_or_init(|| why).clone())
+        Seen::Hidden(self.failure.get_or_init(|| why).clone())
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn look(place: &dyn Place, layout: &Layout<'_>, depth: Depth) -> Seen
         Ok(()) => Seen::Whole,
         // A backup that is being deleted loses its data first.
         Err(Seen::Broken(why)) if description(place, layout).is_err() => {
-            Seen::NotSeen(format!("it is gone: {why}"))
+            Seen::Hidden(format!("it is gone: {why}"))
         }
         Err(seen) => seen,
     }
@@ -53,9 +53,9 @@ fn judge(place: &dyn Place, layout: &Layout<'_>, depth: Depth) -> Found<()> {
 fn description(place: &dyn Place, layout: &Layout<'_>) -> Found<Box<dyn Content>> {
     let path = layout.description();
     match place.open(&path)? {
-        None => Err(Seen::NotSeen(format!("\"{FOLDER}/{path}\" can't be seen from here"))),
+        None => Err(Seen::Hidden(format!("\"{FOLDER}/{path}\" can't be seen from here"))),
         Some(content) if content.size() > LONGEST_DESCRIPTION => {
-            Err(Seen::NotSeen(format!("its description \"{FOLDER}/{path}\" is too long")))
+            Err(Seen::Hidden(format!("its description \"{FOLDER}/{path}\" is too long")))
         }
         Some(content) => Ok(content),
     }

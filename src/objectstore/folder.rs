@@ -108,7 +108,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn no_file(path: &str) -> Seen {
-    Seen::NotSeen(format!("\"{FOLDER}/{path}\" is no regular file"))
+    Seen::Hidden(format!("\"{FOLDER}/{path}\" is no regular file"))
 }
 
 /// What an error says: a disk that can't read a file has lost it, while a server that does not
@@ -118,5 +118,5 @@ fn failed(path: &str, error: &io::Error) -> Seen {
     if error.raw_os_error() == Some(Errno::IO.raw_os_error()) {
         return Seen::Broken(format!("its file {what}"));
     }
-    Seen::NotSeen(what)
+    Seen::Hidden(what)
 }

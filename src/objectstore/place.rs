@@ -35,11 +35,11 @@ pub(super) struct Deadline(pub(super) Instant);
 
 impl Deadline {
     /// # Errors
-    /// [`Seen::NotSeen`] if the time is over.
+    /// [`Seen::Hidden`] if the time is over.
     pub(super) fn check(self) -> Found<()> {
         if Instant::now() < self.0 {
             return Ok(());
         }
-        Err(Seen::NotSeen("looking at its data takes too long".to_owned()))
+        Err(Seen::Hidden("looking at its data takes too long".to_owned()))
     }
 }

@@ -159,7 +159,7 @@ async fn a_backup_lacks_no_block() {
 
 #[tokio::test]
 async fn a_folder_that_lacks_the_backup_is_another_one() {
-    let is_unseen = |seen: &Seen| matches!(seen, Seen::NotSeen(_));
+    let is_unseen = |seen: &Seen| matches!(seen, Seen::Hidden(_));
     assert!(Scene::new().both().await.iter().all(is_unseen));
     let scene = Scene::with_file();
     fs::remove_file(scene.path(&PARTS.description())).unwrap();
@@ -174,13 +174,13 @@ async fn what_is_no_regular_file_is_not_read() {
     fs::remove_file(&archive).unwrap();
     symlink("/dev/zero", &archive).unwrap();
     let [seen, _] = scene.both().await;
-    assert!(matches!(&seen, Seen::NotSeen(why) if why.contains("no regular file")), "{seen:?}");
+    assert!(matches!(&seen, Seen::Hidden(why) if why.contains("no regular file")), "{seen:?}");
     fs::remove_file(&archive).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, &archive, rustix::fs::Mode::RUSR).unwrap();
-    assert!(matches!(scene.look(Depth::Thorough).await, Seen::NotSeen(_)));
+    assert!(matches!(scene.look(Depth::Thorough).await, Seen::Hidden(_)));
     fs::remove_file(&archive).unwrap();
     fs::create_dir(&archive).unwrap();
-    assert!(matches!(scene.look(Depth::Thorough).await, Seen::NotSeen(_)));
+    assert!(matches!(scene.look(Depth::Thorough).await, Seen::Hidden(_)));
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn a_file_that_may_not_be_read_says_nothing() {
     let scene = Scene::with_file();
     let archive = scene.path(&scene.archive());
     fs::set_permissions(&archive, fs::Permissions::from_mode(0o000)).unwrap();
-    assert!(matches!(scene.look(Depth::Quick).await, Seen::NotSeen(_)));
+    assert!(matches!(scene.look(Depth::Quick).await, Seen::Hidden(_)));
 }
 
 #[tokio::test]

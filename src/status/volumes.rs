@@ -271,7 +271,7 @@ async fn verify(guards: &Guards, backup: &mut GoodBackup) -> Option<String> {
     let seen = guards.glance(&url).await.ok()?;
     backup.verified = Some(match &seen {
         Seen::Whole => true,
-        Seen::NotSeen(_) => guards.is_verified(&url),
+        Seen::Hidden(_) => guards.is_verified(&url),
         Seen::Broken(_) => false,
     });
     let Seen::Broken(why) = seen else { return None };

@@ -185,7 +185,7 @@ impl Guards {
         }
         match self.seen(url, None).await? {
             Seen::Whole => Ok(true),
-            Seen::NotSeen(why) => {
+            Seen::Hidden(why) => {
                 if !std::mem::replace(&mut self.memory().said_not_seen, true) {
                     log::info!(
                         "the backups at {} are not verified, only their descriptions were read: {why}",

@@ -13,7 +13,7 @@ pub(crate) enum Seen {
     /// The backup can't be restored: why, as what can be said of it (`its data .. is missing`).
     Broken(String),
     /// The data can't be seen from here: why.
-    NotSeen(String),
+    Hidden(String),
 }
 
 /// How closely a backup's data is looked at.
@@ -36,6 +36,6 @@ pub(super) struct Good {
 /// Looks at the data of backups where their destination can be seen from this process.
 #[async_trait]
 pub(crate) trait DataLook: Send + Sync + std::fmt::Debug {
-    /// Looks at one backup's data. It never fails: what can't be seen is [`Seen::NotSeen`].
+    /// Looks at one backup's data. It never fails: what can't be seen is [`Seen::Hidden`].
     async fn look(&self, url: &BackupUrl, depth: Depth) -> Seen;
 }

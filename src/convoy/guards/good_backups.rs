@@ -263,7 +263,7 @@ impl Guards {
         };
         let verified = match seen {
             Seen::Whole => true,
-            Seen::NotSeen(_) => known.is_some_and(|known| known.verified),
+            Seen::Hidden(_) => known.is_some_and(|known| known.verified),
             Seen::Broken(why) => {
                 log::warn!("the backup \"{url}\" can't be restored: {why}");
                 self.memory().broken.push(url.clone());
@@ -318,7 +318,7 @@ impl Guards {
     async fn look_with(&self, url: &BackupUrl, depth: Depth) -> Seen {
         match &self.data {
             Some(data) => data.look(url, depth).await,
-            None => Seen::NotSeen("this process does not look at the data of backups".to_owned()),
+            None => Seen::Hidden("this process does not look at the data of backups".to_owned()),
         }
     }
 

@@ -46,7 +46,7 @@ fn broken() -> Seen {
 }
 
 fn not_seen() -> Seen {
-    Seen::NotSeen("access denied".into())
+    Seen::Hidden("access denied".into())
 }
 
 /// What the daemon in memory knows, and that an earlier run saw the data of this backup.
