@@ -47,7 +47,7 @@ fn they_agree_while_nothing_is_protected_awaited_saved_and_overdue() {
     look(&server);
     assert_eq!(agreed(&site, &server), (false, "Something is wrong.".into()));
 
-    server.client.json("/api/create", &json!({ "volume": "vol1" })).is(200);
+    server.client.json("/api/create", &json!({ "volume": "vol1", "size": "1G" })).is(200);
     look(&server);
     let (ok, sentence) = agreed(&site, &server);
     assert!(

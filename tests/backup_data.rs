@@ -4,6 +4,7 @@
 use std::{fs, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{
     faulty::{Answer, Faulty},
@@ -15,19 +16,36 @@ const NEWEST: &str = "backup-0000000000000003";
 const MIDDLE: &str = "backup-0000000000000002";
 const OLDEST: &str = "backup-0000000000000001";
 
-const SNAPSHOT: &str = r#"{"Name":"s1","VolumeName":"shop","CreatedTime":"Mon Nov 23 01:00:00 +0000 2026","DriverInfo":{}}"#;
-const VOLUME: &str = r#"{"Name":"shop","Driver":"vfs","MountPoint":"","CreatedTime":"Mon Nov 23 00:00:00 +0000 2026",
-    "DriverInfo":{},"Snapshots":{"s1":{"Name":"s1","CreatedTime":"Mon Nov 23 01:00:00 +0000 2026","DriverInfo":{}}}}"#;
+/// The time so many minutes ago, as Convoy writes it. What is deleted without a look at the volume
+/// needs a backup of the last hour.
+fn ago(minutes: i64) -> String {
+    let time = Timestamp::now() - SignedDuration::from_mins(minutes);
+    time.strftime("%a %b %d %H:%M:%S +0000 %Y").to_string()
+}
+
+fn snapshot() -> String {
+    let taken = ago(40);
+    format!(r#"{{"Name":"s1","VolumeName":"shop","CreatedTime":"{taken}","DriverInfo":{{}}}}"#)
+}
+
+fn volume() -> String {
+    let (made, snapshot) = (ago(50), snapshot());
+    format!(
+        r#"{{"Name":"shop","Driver":"vfs","MountPoint":"","CreatedTime":"{made}","DriverInfo":{{}},
+        "Snapshots":{{"s1":{snapshot}}}}}"#
+    )
+}
 
 fn url(destination: &str, backup: &str) -> String {
     format!("{destination}?backup={backup}&volume=shop")
 }
 
 fn backup(destination: &str, backup: &str) -> String {
-    let number = &backup[backup.len() - 1..];
+    let number: i64 = backup[backup.len() - 1..].parse().unwrap();
+    let (taken, made) = (ago(40), ago(40 - 10 * number));
     format!(
         r#"{{"BackupName":"{backup}","BackupURL":"{}","DriverName":"vfs","VolumeName":"shop","VolumeSize":"0","VolumeCreatedAt":"",
-        "SnapshotName":"s1","SnapshotCreatedAt":"Mon Nov 23 01:00:00 +0000 2026","CreatedTime":"Mon Nov 23 0{number}:10:00 +0000 2026"}}"#,
+        "SnapshotName":"s1","SnapshotCreatedAt":"{taken}","CreatedTime":"{made}"}}"#,
         url(destination, backup)
     )
 }
@@ -42,9 +60,9 @@ fn convoy(site: &Site, destination: &str, backups: &[&str]) -> Faulty {
     let info = r#"{"General":{"DefaultDriver":"vfs"},"vfs":{"Path":"/nowhere"}}"#;
     let mut daemon = Faulty::start_at(&site.path("convoy.sock"))
         .answer("GET /v1/info", Answer::json(info))
-        .answer("GET /v1/volumes/list", Answer::json(format!(r#"{{"shop":{VOLUME}}}"#)))
-        .answer("GET /v1/volumes/", Answer::json(VOLUME))
-        .answer("GET /v1/snapshots/", Answer::json(SNAPSHOT))
+        .answer("GET /v1/volumes/list", Answer::json(format!(r#"{{"shop":{}}}"#, volume())))
+        .answer("GET /v1/volumes/", Answer::json(volume()))
+        .answer("GET /v1/snapshots/", Answer::json(snapshot()))
         .answer("GET /v1/backups/list", Answer::json(format!("{{{listed}}}")))
         .answer("GET /v1/backups/inspect", Answer::json(backup(destination, backups[0])))
         .answer("DELETE /v1/backups", Answer::Empty)

@@ -81,7 +81,16 @@ fn compare(daemon: &DaemonProcess, exchange: &Exchange, answer: &RawAnswer) -> O
 /// Without the fields that Convoy has not.
 fn without_our_fields(text: &str) -> String {
     let mut result = text.to_owned();
-    for field in ["VolumeID", "BackupSize", "FileCount", "SnapshotSize", "SourceMounts"] {
+    for field in [
+        "VolumeID",
+        "BackupSize",
+        "FileCount",
+        "Host",
+        "Origin",
+        "RootID",
+        "SnapshotSize",
+        "SourceMounts",
+    ] {
         let field = &format!("\"{field}\"");
         while let Some(start) = result.find(field) {
             let end = start + result[start..].find(',').unwrap() + 1;

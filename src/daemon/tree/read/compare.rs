@@ -13,7 +13,7 @@ use rustic_core::{
     repofile::{Metadata, Node},
 };
 
-use super::{ReadFailures, VolumeSource, file::ListedFile, open::path_in_volume};
+use super::{failures::ReadFailures, file::ListedFile, open::path_in_volume, source::VolumeSource};
 use crate::{
     daemon::repository::{Indexed, OpenRepository},
     error::Result,
