@@ -17,7 +17,7 @@ pub(in crate::daemon) struct VolumeSource {
     shown: PathBuf,
     pub(super) failures: Arc<ReadFailures>,
     /// Once this failed to write, there is no use in reading on.
-    backend: Arc<Backend>,
+    pub(super) backend: Arc<Backend>,
 }
 
 impl VolumeSource {
