@@ -270,7 +270,6 @@ impl World {
             let damage = self.inherited(saved.content);
             self.model.backups.push(Backup {
                 url: backup.url().unwrap().to_string(),
-                snapshot: snapshot.to_owned(),
                 volume,
                 saved,
                 made: now,

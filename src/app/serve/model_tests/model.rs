@@ -51,8 +51,6 @@ impl Volume {
 #[derive(Debug)]
 pub(super) struct Backup {
     pub(super) url: String,
-    /// The name of its snapshot.
-    pub(super) snapshot: String,
     pub(super) volume: usize,
     pub(super) saved: Saved,
     pub(super) made: Moment,
