@@ -16,6 +16,10 @@ const FEW_FILES: u64 = 10;
 const MANY_FILES: u64 = 100;
 /// A loss of bytes alone counts from so many bytes on.
 const MANY_BYTES: u64 = 10 << 20;
+/// Where the files stay and are as good as empty, a thousandth of the bytes is left, and the loss
+/// counts from so many bytes on.
+const EMPTIED: u64 = 1000;
+const EMPTIED_BYTES: u64 = 1 << 20;
 /// An archive of an empty folder is smaller. Counts where only the size of the archive is known.
 const EMPTY_ARCHIVE: u64 = 1 << 10;
 
@@ -99,10 +103,12 @@ fn is_nearly_all_lost(before: &Extent, now: &Extent) -> bool {
     let most_bytes = bytes.is_some_and(is_most);
     let lost_files = files.map_or(0, lost);
     let lost_bytes = bytes.map_or(0, lost);
+    let is_emptied = bytes.is_some_and(|(before, now)| now.saturating_mul(EMPTIED) < before);
     let half_of_bytes = bytes.is_none_or(|(before, now)| now < before / 2);
     most_files && most_bytes && lost_files >= FEW_FILES
         || most_files && half_of_bytes && lost_files >= MANY_FILES
         || most_bytes && lost_bytes >= MANY_BYTES
+        || is_emptied && lost_bytes >= EMPTIED_BYTES
         || most_bytes && files.is_none() && bytes.is_some_and(|(_, now)| now < EMPTY_ARCHIVE)
 }
 
@@ -134,6 +140,15 @@ mod tests {
             source: "server:/data".into(),
         };
         Extent { mounts: Some(paths.iter().map(mount).collect()), ..extent }
+    }
+
+    #[test]
+    fn files_that_stay_and_are_emptied_are_lost() {
+        let emptied = lost_nearly_all(&extent(100, 5 * MIB), &extent(100, 0), None).unwrap();
+        assert!(emptied.contains("it had 100 files, 5.0 MiB, and has 100 files"), "{emptied}");
+        assert!(lost_nearly_all(&extent(21, 5 * MIB), &extent(20, 50), None).is_some());
+        // A log that was rotated leaves a packed copy.
+        assert_eq!(lost_nearly_all(&extent(1, 5 * MIB), &extent(2, MIB / 4), None), None);
     }
 
     fn lost_anew(before: &Extent, now: &Extent) -> Option<String> {
