@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 use super::{
     doubts::{Copy, KnownSources, doubts},
-    known::find,
     observations::Observation,
     run::Guards,
 };
@@ -197,10 +196,11 @@ impl Guards {
 
     /// By what earlier runs saw of the volume's backups, at any destination.
     fn doubt_by_memory(&self, backup: &Backup, url: &BackupUrl) -> Option<String> {
-        let mut known = self.known_backups(backup.volume()).ok()?;
-        if find(&known, url).is_some_and(|known| known.doubt.is_some()) {
+        let known = self.known_backups(backup.volume()).ok()?;
+        if known.get(url).is_some_and(|known| known.doubt.is_some()) {
             return None;
         }
+        let mut known: Vec<_> = known.into_values().collect();
         known.retain(|other| other.doubt.is_none() && other.made_here && !other.former);
         known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
         let before = known.into_iter().map(|other| Copy {
