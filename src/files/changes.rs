@@ -17,14 +17,20 @@ const COARSEST_TICK: SignedDuration = SignedDuration::from_secs(2);
 /// is none. The names in a folder and the modes of a file count as well as its content.
 ///
 /// # Errors
-/// If the folder or anything in it can't be read.
+/// If the folder or anything in it can't be read, or was changed in the future by the clock: then
+/// its times tell nothing.
 pub(crate) fn first_changed(folder: &Path, since: Timestamp) -> io::Result<Option<PathBuf>> {
+    let now = Timestamp::now();
     let mut open = vec![folder.to_owned()];
     while let Some(path) = open.pop() {
         let metadata = fs::symlink_metadata(&path)?;
-        let times =
-            [(metadata.ctime(), metadata.ctime_nsec()), (metadata.mtime(), metadata.mtime_nsec())];
-        if times.into_iter().any(|(seconds, fraction)| is_since(seconds, fraction, since)) {
+        // Programs set modification times to what they like; this one is the system's.
+        let (seconds, fraction) = (metadata.ctime(), metadata.ctime_nsec());
+        if seconds > now.as_second() {
+            let why = format!("\"{}\" was changed at a time in the future", path.display());
+            return Err(io::Error::other(why));
+        }
+        if is_since(seconds, fraction, since) {
             return Ok(Some(path));
         }
         if metadata.is_dir() {
@@ -61,16 +67,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_far_below_is_named() {
+    fn what_the_system_says_was_changed_counts() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("a/b")).unwrap();
         let later = Timestamp::now() + SignedDuration::from_secs(60);
         assert_eq!(first_changed(folder.path(), later).unwrap(), None);
         let file = folder.path().join("a/b/file");
         fs::write(&file, "x").unwrap();
+        // A modification time that a program has set is no change.
         let future = std::time::SystemTime::now() + std::time::Duration::from_secs(120);
         fs::File::options().write(true).open(&file).unwrap().set_modified(future).unwrap();
-        assert_eq!(first_changed(folder.path(), later).unwrap(), Some(file));
+        assert_eq!(first_changed(folder.path(), later).unwrap(), None);
+        let earlier = Timestamp::now() - SignedDuration::from_secs(60);
+        assert!(first_changed(folder.path(), earlier).unwrap().is_some());
         assert!(first_changed(&folder.path().join("missing"), later).is_err());
     }
 }

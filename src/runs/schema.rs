@@ -184,7 +184,7 @@ ALTER TABLE backups ADD COLUMN doubt TEXT;
 ALTER TABLE backups ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN former INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN deleted TEXT NOT NULL DEFAULT '[]';
-UPDATE backups SET made = snapshot_time IS NULL OR proven <> snapshot_time;
+UPDATE backups SET made = coalesce(proven <> snapshot_time, 0);
 ALTER TABLE volumes ADD COLUMN created INTEGER;
 ALTER TABLE volumes ADD COLUMN restored_from TEXT;
 CREATE TABLE sources (

@@ -366,6 +366,8 @@ fn look_around(connection: &Connection) -> rusqlite::Result<()> {
         ("lines", "run"),
         ("volumes", "name"),
         ("backups", "volume"),
+        ("sources", "volume"),
+        ("totals", "script"),
         ("times", "name"),
     ] {
         let mut statement = connection

@@ -142,7 +142,8 @@ pub(crate) fn resolve_ended(
                     &format!("{name} is there again"),
                     "The daemon lists it again.",
                 ),
-                // A person said that the volume was meant to go, or it has been gone for long.
+                // A person said that the volume was meant to go, or it never had a backup and has been
+                // gone for long.
                 None => notifier.drop_problem(key),
             }
         } else if let Some(destination) = key.strip_prefix(DESTINATION_KEY) {

@@ -258,6 +258,31 @@ async fn a_volume_that_was_made_again_under_its_name_is_judged_by_its_own_backup
 }
 
 #[tokio::test]
+async fn a_volume_that_is_gone_is_missed_until_a_person_says_that_it_was_meant() {
+    let host = Host::new(&["vol1", "vol2", "vol3"], "", &[("BKUP_MAX_BACKUP_AGE", "9999d")]);
+    let back_up =
+        |name: &str| format!("convoy::create_backup(convoy::create_snapshot(\"{name}\").Name);");
+    host.run(&format!("convoy::volumes(); {}{}", back_up("vol1"), back_up("vol3"))).await;
+    // Docker or Convoy does that, past this program.
+    for gone in ["vol1", "vol2"] {
+        host.daemon.delete_volume(&Name::volume(gone).unwrap(), false).await.unwrap();
+    }
+    let missed = async |now| {
+        host.set(now);
+        let report = host.report().await;
+        let gone = report.volumes.iter().filter(|volume| volume.gone);
+        (report.ok, gone.map(|volume| volume.name.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(missed(day(1)).await, (false, vec!["vol1".to_owned(), "vol2".to_owned()]));
+    // The second never had a backup.
+    assert_eq!(missed(day(8)).await, (false, vec!["vol1".to_owned()]));
+    assert_eq!(missed(day(300)).await, (false, vec!["vol1".to_owned()]));
+    let daemon = host.daemon.identity();
+    assert!(host.store.forget_volume(&daemon, "vol1", day(300)).unwrap());
+    assert_eq!(missed(day(300)).await, (true, vec![]));
+}
+
+#[tokio::test]
 async fn a_restored_volume_has_no_backup_of_its_own_yet_and_what_it_came_from_is_said() {
     for lines in ["30 3 * * *  backup\n", ""] {
         let host = Host::new(&["vol1"], lines, &[]);

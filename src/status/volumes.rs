@@ -35,7 +35,8 @@ use crate::{
 const SIZES_SHOWN: usize = 30;
 /// How many listed backups of a volume are inspected until one is good.
 const MOST_LISTED_INSPECTED: usize = 5;
-/// How long a volume that the daemon no longer lists is reported as gone, since it was last seen.
+/// How long a volume without any backup that the daemon no longer lists is reported as gone, since it
+/// was last seen. One that had a backup is reported until a person says that it was meant.
 const GONE_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Guards that only read.
@@ -71,7 +72,8 @@ pub(super) async fn volumes(
     let is_listed = unreachable.is_none();
     // A volume may be missing from the list by accident; all of them at once, surely.
     let is_missed = |record: &&VolumeRecord| {
-        listed.is_empty() || now.duration_since(record.last_seen) < GONE_REPORTED_FOR
+        let had_backup = !record.good_backups.is_empty() || !record.bad_backups.is_empty();
+        listed.is_empty() || had_backup || now.duration_since(record.last_seen) < GONE_REPORTED_FOR
     };
     let missed = records.values().filter(is_missed).map(|record| &record.name);
     let names: BTreeSet<&String> = listed.keys().chain(missed).collect();

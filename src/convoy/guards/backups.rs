@@ -107,13 +107,9 @@ impl Guards {
     /// If none of them could be looked at.
     pub(crate) async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
         let mut inspected = self.daemon.inspect_backups(urls).await?;
-        let mut known: BTreeMap<&str, Known> = BTreeMap::new();
         for (url, answer) in urls.iter().zip(&mut inspected).filter(|(_, answer)| answer.is_ok()) {
-            let volume = url.volume().unwrap_or_default();
-            let known = known
-                .entry(volume)
-                .or_insert_with(|| self.known_backups(volume).unwrap_or_default());
-            if let Seen::Broken(why) = self.seen(url, known.get(url)).await? {
+            // A look at many backups must not read them all.
+            if let Seen::Broken(why) = self.glance(url).await? {
                 *answer = Err(Error::new(ErrorKind::Repository, why));
             }
         }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::run::Guards;
 use crate::{
     blocking,
-    convoy::{Backup, Changes, Name, Volume},
+    convoy::{ApiTime, Backup, Changes, Name, Volume, names},
     error::{Error, ErrorKind, Result},
     files::first_changed,
     units::format_duration,
@@ -25,23 +25,27 @@ impl Guards {
     /// [`ErrorKind::Guard`] if so; otherwise as [`crate::convoy::Daemon::changes_since`].
     pub(crate) async fn changed_since(&self, volume: &Volume, kept: &Backup) -> Result<()> {
         let name = &volume.name;
-        let taken = kept.order().0;
+        let now = self.clock.now();
+        let this = (name.clone(), kept.field("BackupURL").to_owned());
         let changes = match self.changes_told(volume, kept).await? {
-            Changes::Unknown => self.changes_seen_from_here(volume, taken).await?,
+            // The run may have deleted the snapshot that proved it.
+            Changes::Unknown if self.memory().unchanged.contains(&this) => return Ok(()),
+            Changes::Unknown => self.changes_seen_from_here(volume, begun(kept, now)).await?,
             told => told,
         };
-        let age = taken.map(|taken| self.clock.now().duration_since(taken));
-        let url = kept.field("BackupURL").to_owned();
+        let age = kept.taken().map(|taken| now.duration_since(taken));
+        let is_made_now = kept
+            .url()
+            .is_ok_and(|kept| self.memory().made.iter().any(|(_, made)| made.same_backup(&kept)));
+        let is_young = age.is_some_and(|age| !age.is_negative() && age < YOUNG);
         let why = match changes {
             Changes::Unchanged => {
-                self.memory().unchanged.push((name.clone(), url));
+                self.memory().unchanged.push(this);
                 return Ok(());
             }
-            // The run may have deleted the snapshot that proved it.
-            Changes::Unknown if self.memory().unchanged.contains(&(name.clone(), url)) => {
-                return Ok(());
-            }
-            Changes::Unknown if age.is_some_and(|age| !age.is_negative() && age < YOUNG) => {
+            // What follows may take longer than the hour.
+            Changes::Unknown if is_young || is_made_now => {
+                self.memory().unchanged.push(this);
                 return Ok(());
             }
             Changes::Unknown => "may have changed, which can't be seen,".to_owned(),
@@ -98,6 +102,46 @@ impl Guards {
     }
 }
 
+/// When the snapshot of this backup began, if that is sure. A name tells it, unless the clock was
+/// ahead once: then names stay ahead of it. The daemon's own time is that of the snapshot's end.
+fn begun(kept: &Backup, now: Timestamp) -> Option<Timestamp> {
+    let ended = ApiTime::parse(kept.field("SnapshotCreatedAt")).timestamp()?;
+    // The daemon's time has whole seconds.
+    let ended = ended.checked_add(SignedDuration::from_secs(1)).ok()?;
+    let begun = names::snapshot_time(kept.field("SnapshotName"))?;
+    (begun <= ended && begun <= now).then_some(begun)
+}
+
 fn below(folder: &Path, path: PathBuf) -> PathBuf {
     path.strip_prefix(folder).map(Path::to_owned).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn begun_of(snapshot: &str, ended: &str) -> Option<String> {
+        let fields = [("SnapshotName", snapshot), ("SnapshotCreatedAt", ended)];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let now = "2026-11-26T12:00:00Z".parse().unwrap();
+        begun(&Backup::new(BTreeMap::from(fields)), now).map(|time| time.to_string())
+    }
+
+    #[test]
+    fn when_a_snapshot_began_is_told_by_its_name_alone_and_only_if_its_end_agrees() {
+        let ended = "Mon Nov 23 01:00:00 +0000 2026";
+        let name = "vol1-20261123T005900.000000Z";
+        assert_eq!(begun_of(name, ended).as_deref(), Some("2026-11-23T00:59:00Z"));
+        // The clock was ahead once, and names go on from there.
+        assert_eq!(begun_of("vol1-20261123T020000.000000Z", ended), None);
+        assert_eq!(
+            begun_of("vol1-20361123T005900.000000Z", "Sun Nov 23 01:00:00 +0000 2036"),
+            None
+        );
+        // The name of another program's snapshot tells no time.
+        assert_eq!(begun_of("nightly", ended), None);
+        assert_eq!(begun_of(name, ""), None);
+    }
 }

@@ -184,7 +184,7 @@ async fn guard_2_where_nothing_tells_of_changes_an_old_backup_makes_no_deletion_
     let bench = bench(&["vol1"]);
     bench.back_up("vol1", &vfs()).await.unwrap();
     bench.daemon.see_no_changes();
-    let taken = bench.guards.backups(&vfs(), None).await.unwrap()[0].order().0.unwrap();
+    let taken = bench.guards.backups(&vfs(), None).await.unwrap()[0].taken().unwrap();
     let minutes_later = |minutes| {
         let now = taken + jiff::SignedDuration::from_mins(minutes);
         Guards::new(bench.daemon.clone(), None, at(&now.to_string())).knowing(bench.daemon.clone())

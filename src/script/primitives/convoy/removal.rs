@@ -48,7 +48,7 @@ pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     let removal = Removal::new(&volume, kept.as_ref(), &protected, &own, &unclear);
     removal.warnings(name).for_each(|warning| run.log(log::Level::Warn, &warning));
     let mut map = removal.to_map(name);
-    if let Some(taken) = kept.as_ref().and_then(|kept| kept.order().0) {
+    if let Some(taken) = kept.as_ref().and_then(Backup::taken) {
         let age = host.clock.now().duration_since(taken).unsigned_abs();
         map.insert("KeptTaken".into(), taken.to_string().into());
         map.insert("KeptAge".into(), format_duration(age).into());
