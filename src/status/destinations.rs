@@ -71,6 +71,7 @@ pub(super) async fn look_at_destinations(
             destination: destination.to_string(),
             volumes: search.volumes().count(),
             broken: search.volumes().filter(is_broken).cloned().collect(),
+            unclear: search.unclear.keys().cloned().collect(),
             verdict,
         });
     }
