@@ -1,6 +1,10 @@
 //! What is deleted, and what is not: mounts, and what a failure leaves.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::json;
 
@@ -14,6 +18,7 @@ both_ways! {
     a_volume_with_a_mount_inside_is_refused_by_name_before_anything_of_it_is_deleted
     a_volume_that_is_a_mount_point_is_refused_before_its_backups_are_deleted
     a_volume_that_changed_since_its_newest_backup_is_removed_only_after_a_new_one
+    an_unchanged_volume_is_removed_whatever_the_times_of_its_files_say
 }
 
 /// A volume with two backups, and a folder of somebody else's with files.
@@ -66,6 +71,20 @@ fn a_volume_that_is_a_mount_point_is_refused_before_its_backups_are_deleted(way:
     let named = format!("at \"{}\"", volume.display());
     site.run("remove --volume vol1 --all").fails(1, &["something is mounted", &named]);
     assert_eq!((site.backups("vol1").len(), files(&important)), (2, 20));
+}
+
+fn an_unchanged_volume_is_removed_whatever_the_times_of_its_files_say(way: Way) {
+    let site = way.of(Site::builtin());
+    site.create("vol1", &[("file", "content")]);
+    let file = fs::File::options().write(true).open(site.volume("vol1").join("file")).unwrap();
+    let in_years = SystemTime::now() + Duration::from_secs(4 * 365 * 24 * 3600);
+    file.set_modified(in_years).unwrap();
+    drop(file);
+    for _ in 0..3 {
+        site.run("backup --volume vol1 --create-snapshot").ok();
+    }
+    site.run("remove --volume vol1").ok();
+    assert_eq!(site.backups("vol1").len(), 1);
 }
 
 fn a_volume_that_changed_since_its_newest_backup_is_removed_only_after_a_new_one(way: Way) {

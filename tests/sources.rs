@@ -135,11 +135,11 @@ fn a_volume_that_was_emptied_keeps_its_backups_until_that_was_meant(way: Way) {
     site.run("prune --keep-last 1").ok();
     assert_eq!(files_in_backups(&site), ["0"]);
     site.run(BACKUP).ok();
-    // What was accepted is the new base of comparison.
+    // What was accepted is enough from then on: a volume may be empty off and on.
     fill(&site, VOLUME, 50);
     site.run(BACKUP).ok();
     empty(&site);
-    site.run(BACKUP).fails(3, &["it had 50 files"]);
+    site.run(BACKUP).ok();
 }
 
 fn snapshots_of_a_volume_that_lost_its_files_do_not_replace_the_last_one_with_files(way: Way) {
@@ -260,14 +260,12 @@ fn a_volume_in_doubt_is_told_and_told_to_be_well_again() {
     site.run(BACKUP).ends(3);
     assert_eq!(subjects().len(), 1, "{:?}", subjects());
     assert!(web.requests()[0].body.contains("has none now"), "{:?}", web.requests());
-    site.run("status --accept vol1").ok();
-    assert!(subjects()[1].contains("vol1 is well again"), "{:?}", subjects());
-
     fill(&site, VOLUME, 40);
     site.run(BACKUP).ok();
+    assert!(subjects()[1].contains("well again"), "{:?}", subjects());
+
     empty(&site);
     site.run(BACKUP).ends(3);
-    fill(&site, VOLUME, 40);
-    site.run(BACKUP).ok();
-    assert!(subjects()[3].contains("well again"), "{:?}", subjects());
+    site.run("status --accept vol1").ok();
+    assert!(subjects()[3].contains("vol1 is well again"), "{:?}", subjects());
 }

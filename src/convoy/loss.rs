@@ -20,9 +20,14 @@ const MANY_BYTES: u64 = 10 << 20;
 const EMPTY_ARCHIVE: u64 = 1 << 10;
 
 /// Why it is in doubt that the volume's data was there when the copy with the extent `now` was made,
-/// by the last copy before it that counts as good. `None`: there is no doubt. A sentence for
+/// by the last copy before it that counts as good. `accepted` is what a person said is enough: a
+/// copy with as much is in doubt only for a lost mount. `None`: there is no doubt. A sentence for
 /// people, without the volume's name.
-pub(crate) fn lost_nearly_all(before: &Extent, now: &Extent) -> Option<String> {
+pub(crate) fn lost_nearly_all(
+    before: &Extent,
+    now: &Extent,
+    accepted: Option<&Extent>,
+) -> Option<String> {
     let (had, has) = (amount(before), amount(now));
     if let Some(lost) = lost_mount(before, now) {
         let (had, has) = (had.unwrap_or_default(), has.unwrap_or_default());
@@ -32,6 +37,9 @@ pub(crate) fn lost_nearly_all(before: &Extent, now: &Extent) -> Option<String> {
             format!("; it had {had}, and has {has} now")
         };
         return Some(format!("{}{amounts}: is it mounted?", mount_sentence(lost)));
+    }
+    if accepted.is_some_and(|accepted| has_as_much(accepted, now)) {
+        return None;
     }
     let (had, has) = (had?, has?);
     if has_none(before, now) {
@@ -62,6 +70,20 @@ fn mount_sentence(mount: &SourceMount) -> String {
         path => format!("its folder \"{path}\""),
     };
     format!("{folder} was a mount point of \"{source}\" ({file_system}) and is none now")
+}
+
+/// Whether there is at least what was accepted.
+fn has_as_much(accepted: &Extent, now: &Extent) -> bool {
+    let files = accepted.files.zip(now.files);
+    let bytes = accepted.bytes.zip(now.bytes);
+    if files == Some((0, 0)) {
+        return true;
+    }
+    let is_enough = |(accepted, now): (u64, u64)| now >= accepted;
+    // Archives of the same empty folder differ by some bytes.
+    let is_empty = files.is_none() && bytes.is_some_and(|(a, b)| a.max(b) < EMPTY_ARCHIVE);
+    let is_known = files.is_some() || bytes.is_some();
+    is_empty || is_known && files.is_none_or(is_enough) && bytes.is_none_or(is_enough)
 }
 
 fn has_none(before: &Extent, now: &Extent) -> bool {
@@ -114,14 +136,18 @@ mod tests {
         Extent { mounts: Some(paths.iter().map(mount).collect()), ..extent }
     }
 
+    fn lost_anew(before: &Extent, now: &Extent) -> Option<String> {
+        lost_nearly_all(before, now, None)
+    }
+
     fn is_doubted(before: (u64, u64), now: (u64, u64)) -> bool {
-        lost_nearly_all(&extent(before.0, before.1), &extent(now.0, now.1)).is_some()
+        lost_anew(&extent(before.0, before.1), &extent(now.0, now.1)).is_some()
     }
 
     #[test]
     fn a_volume_that_had_files_and_has_none_is_in_doubt_with_the_numbers() {
         assert_eq!(
-            lost_nearly_all(&extent(100, 500_000), &extent(0, 0)).unwrap(),
+            lost_anew(&extent(100, 500_000), &extent(0, 0)).unwrap(),
             "it had 100 files, 488 KiB, and has none now: is its share mounted?"
         );
         assert!(is_doubted((1, 10), (0, 0)));
@@ -144,7 +170,7 @@ mod tests {
             assert!(is_doubted(before, now), "{what}");
         }
         assert_eq!(
-            lost_nearly_all(&extent(1_200, 300 * MIB), &extent(12, MIB)).unwrap(),
+            lost_anew(&extent(1_200, 300 * MIB), &extent(12, MIB)).unwrap(),
             "it had 1200 files, 300 MiB, and has 12 files, 1.0 MiB now: is all of it there?"
         );
     }
@@ -172,37 +198,56 @@ mod tests {
     fn a_folder_that_is_no_mount_point_any_more_is_in_doubt_whatever_it_has() {
         let before = mounted(extent(100, 500_000), &[FOLDER, "deep"]);
         assert_eq!(
-            lost_nearly_all(&before, &mounted(extent(90, 500_000), &["deep"])).unwrap(),
+            lost_anew(&before, &mounted(extent(90, 500_000), &["deep"])).unwrap(),
             "its folder was a mount point of \"server:/data\" (nfs4) and is none now; it had 100 files, 488 KiB, \
              and has 90 files, 488 KiB now: is it mounted?"
         );
-        let inner = lost_nearly_all(&before, &mounted(extent(90, 500_000), &[FOLDER])).unwrap();
+        let inner = lost_anew(&before, &mounted(extent(90, 500_000), &[FOLDER])).unwrap();
         assert!(inner.starts_with("its folder \"deep\" was a mount point"), "{inner}");
         let same = mounted(extent(100, 500_000), &["deep", FOLDER, "more"]);
-        assert_eq!(lost_nearly_all(&before, &same), None);
+        assert_eq!(lost_anew(&before, &same), None);
         // One share for all volumes was replaced by a share for each.
         let all = mounted(extent(5, 5), &[ALL_FOLDERS]);
-        assert_eq!(lost_nearly_all(&all, &mounted(extent(5, 5), &[FOLDER])), None);
-        assert!(lost_nearly_all(&all, &mounted(extent(5, 5), &[])).is_some());
+        assert_eq!(lost_anew(&all, &mounted(extent(5, 5), &[FOLDER])), None);
+        assert!(lost_anew(&all, &mounted(extent(5, 5), &[])).is_some());
         // Where it was mounted is not known.
         assert_eq!(
-            lost_nearly_all(&Extent { mounts: None, ..before.clone() }, &extent(90, 500_000)),
+            lost_anew(&Extent { mounts: None, ..before.clone() }, &extent(90, 500_000)),
             None
         );
-        assert_eq!(lost_nearly_all(&before, &Extent { mounts: None, ..extent(90, 500_000) }), None);
+        assert_eq!(lost_anew(&before, &Extent { mounts: None, ..extent(90, 500_000) }), None);
     }
 
     #[test]
     fn where_only_the_size_of_an_archive_is_known_an_empty_one_is_in_doubt() {
         let archive = |bytes| Extent { bytes: Some(bytes), ..Extent::default() };
         assert_eq!(
-            lost_nearly_all(&archive(40_000), &archive(130)).unwrap(),
+            lost_anew(&archive(40_000), &archive(130)).unwrap(),
             "it had 39 KiB, and has 130 B now: is all of it there?"
         );
-        assert!(lost_nearly_all(&archive(900 * MIB), &archive(2 * MIB)).is_some());
-        assert_eq!(lost_nearly_all(&archive(40_000), &archive(3_000)), None);
-        assert_eq!(lost_nearly_all(&archive(200), &archive(130)), None);
-        assert_eq!(lost_nearly_all(&Extent::default(), &archive(130)), None);
-        assert_eq!(lost_nearly_all(&archive(40_000), &Extent::default()), None);
+        assert!(lost_anew(&archive(900 * MIB), &archive(2 * MIB)).is_some());
+        assert_eq!(lost_anew(&archive(40_000), &archive(3_000)), None);
+        assert_eq!(lost_anew(&archive(200), &archive(130)), None);
+        assert_eq!(lost_anew(&Extent::default(), &archive(130)), None);
+        assert_eq!(lost_anew(&archive(40_000), &Extent::default()), None);
+    }
+
+    #[test]
+    fn what_was_accepted_is_enough_but_a_mount_that_is_lost_is_in_doubt() {
+        let full = extent(100, 500 * MIB);
+        let lost = |now: &Extent, accepted: &Extent| lost_nearly_all(&full, now, Some(accepted));
+        let none = extent(0, 0);
+        assert_eq!(lost(&none, &none), None);
+        assert_eq!(lost(&extent(2, 10), &none), None);
+        assert_eq!(lost(&extent(0, 0), &extent(0, 4096)), None);
+        assert_eq!(lost(&extent(5, MIB), &extent(5, MIB)), None);
+        assert!(lost(&extent(4, MIB), &extent(5, MIB)).is_some());
+        assert!(lost(&extent(5, MIB - 1), &extent(5, MIB)).is_some());
+        assert!(lost(&none, &Extent::default()).is_some());
+        let archive = |bytes| Extent { bytes: Some(bytes), ..Extent::default() };
+        let emptied = |now| lost_nearly_all(&archive(40_000), &archive(now), Some(&archive(130)));
+        assert_eq!(emptied(128), None);
+        let before = mounted(full.clone(), &[FOLDER]);
+        assert!(lost_nearly_all(&before, &none, Some(&none)).is_some());
     }
 }

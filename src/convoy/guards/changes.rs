@@ -26,12 +26,14 @@ impl Guards {
     pub(crate) async fn changed_since(&self, volume: &Volume, kept: &Backup) -> Result<()> {
         let name = &volume.name;
         let now = self.clock.now();
+        let this = (name.clone(), kept.field("BackupURL").to_owned());
         let changes = match self.changes_told(volume, kept).await? {
+            // The run may have deleted the snapshot that proved it.
+            Changes::Unknown if self.memory().unchanged.contains(&this) => return Ok(()),
             Changes::Unknown => self.changes_seen_from_here(volume, begun(kept, now)).await?,
             told => told,
         };
         let age = kept.taken().map(|taken| now.duration_since(taken));
-        let this = (name.clone(), kept.field("BackupURL").to_owned());
         let is_made_now = kept
             .url()
             .is_ok_and(|kept| self.memory().made.iter().any(|(_, made)| made.same_backup(&kept)));
@@ -39,10 +41,6 @@ impl Guards {
         let why = match changes {
             Changes::Unchanged => {
                 self.memory().unchanged.push(this);
-                return Ok(());
-            }
-            // The run may have deleted the snapshot that proved it.
-            Changes::Unknown if self.memory().unchanged.contains(&this) => {
                 return Ok(());
             }
             // What follows may take longer than the hour.

@@ -12,7 +12,7 @@ pub(crate) struct AcceptedLoss {
     pub(crate) source: String,
     /// Copies that were taken until then are as they were meant.
     pub(crate) until: Timestamp,
-    /// What the volume had then.
+    /// What the volume had then. Later copies with as much are not in doubt by their size.
     pub(crate) extent: Extent,
 }
 
@@ -57,7 +57,9 @@ pub(super) fn doubts(
         if !is_accepted {
             // What was accepted counts, also where its own copies were deleted since.
             last_good = accepted_base.take().or(last_good.take());
-            let found = last_good.as_ref().and_then(|before| lost_nearly_all(before, &copy.extent));
+            let enough = accepted.map(|accepted| &accepted.extent);
+            let found =
+                last_good.as_ref().and_then(|before| lost_nearly_all(before, &copy.extent, enough));
             if let Some(why) = copy.known_doubt.or(found) {
                 return Some(why);
             }
@@ -71,6 +73,8 @@ pub(super) fn doubts(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NO_DAY: [i8; 0] = [];
 
     fn copy(day: i8, files: u64) -> Copy {
         Copy { taken: Some(at(day)), extent: extent(files), known_doubt: None }
@@ -110,9 +114,18 @@ mod tests {
     fn what_a_person_accepted_is_the_new_base_also_where_its_copies_are_gone() {
         let meant = accepted(5, 0);
         let copies = [(2, 100), (4, 0), (5, 0), (6, 0), (7, 80), (8, 0)];
-        assert_eq!(doubted(&copies, Some(&meant)), [8]);
-        assert_eq!(doubted(&[(2, 100), (6, 0), (7, 80), (8, 0)], Some(&meant)), [8]);
+        assert_eq!(doubted(&copies, Some(&meant)), NO_DAY);
+        assert_eq!(doubted(&[(2, 100), (6, 0)], Some(&meant)), NO_DAY);
         assert_eq!(doubted(&[(6, 0)], Some(&accepted(5, 50))), [6]);
+    }
+
+    #[test]
+    fn a_volume_that_is_empty_off_and_on_is_not_in_doubt_once_that_was_accepted() {
+        let copies = [(4, 0), (6, 80), (7, 0), (8, 90), (9, 2), (10, 100), (11, 0)];
+        assert_eq!(doubted(&copies, Some(&accepted(5, 0))), NO_DAY);
+        // What was accepted is enough, less is not.
+        let copies = [(4, 20), (6, 900), (7, 20), (8, 900), (9, 19), (10, 0)];
+        assert_eq!(doubted(&copies, Some(&accepted(5, 20))), [9, 10]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Guards {
             snapshot => snapshot,
         }?;
         self.memory().observations.add_snapshot(volume.as_str(), &snapshot, self.clock.now());
-        self.doubt_snapshot(volume, &snapshot).await?;
+        self.doubt_snapshot(volume, &snapshot).await;
         Ok(snapshot)
     }
 

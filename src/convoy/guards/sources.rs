@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{
     doubts::{Copy, KnownSources, doubts},
-    known::find,
+    known::{KnownBackup, find},
     observations::Observation,
     run::Guards,
 };
@@ -28,6 +28,17 @@ struct Doubted<'a> {
     taken: Option<jiff::Timestamp>,
     extent: Extent,
     why: &'a str,
+}
+
+/// Whether the list tells that a known backup is of another volume than this one.
+fn is_of_another(known: &KnownBackup, backup: &Backup, listed: &[Backup]) -> bool {
+    let url = BackupUrl::parse(&known.url);
+    let is_known =
+        |it: &&Backup| it.url().is_ok_and(|it| url.as_ref().is_ok_and(|url| it.same_backup(url)));
+    let other = listed.iter().find(is_known);
+    other.is_some_and(|other| {
+        other.tells_its_volume() && backup.tells_its_volume() && other.source() != backup.source()
+    })
 }
 
 impl Guards {
@@ -101,12 +112,19 @@ impl Guards {
         volume
     }
 
-    /// Why the source of a snapshot of this run is in doubt. The run fails for the volume then.
-    pub(super) async fn doubt_snapshot(&self, volume: &Name, taken: &Snapshot) -> Result<()> {
+    /// Looks whether the source of a snapshot of this run is in doubt. The run fails for the volume
+    /// then. The snapshot is there also where the look fails.
+    pub(super) async fn doubt_snapshot(&self, volume: &Name, taken: &Snapshot) {
         if taken.extent().is_unknown() {
-            return Ok(());
+            return;
         }
-        let volume = self.volume(volume).await?;
+        let volume = match self.volume(volume).await {
+            Ok(volume) => volume,
+            Err(error) => {
+                log::warn!("the snapshot can't be compared with the ones before it: {error}");
+                return;
+            }
+        };
         let snapshots = volume.snapshots.as_ref();
         let found = snapshots.and_then(|all| all.get(&taken.name)).and_then(Snapshot::doubt);
         if let Some(why) = found {
@@ -118,7 +136,6 @@ impl Guards {
                 why,
             });
         }
-        Ok(())
     }
 
     /// Why the source of a backup that this run made and proved is in doubt. The run fails for the
@@ -131,11 +148,15 @@ impl Guards {
         destination: &Destination,
     ) -> Option<String> {
         let volume = snapshot.volume_name.as_str();
-        let mut found = self.doubt_at(backup, url, destination).await;
+        let listed = self.listed_with(backup, destination).await;
+        let mut found = self.doubt_at(backup, url, &listed);
         if found.is_none() {
             found = self.doubt_by_snapshots(snapshot).await;
         }
-        let why = found.or_else(|| self.doubt_by_memory(backup, url))?;
+        if found.is_none() {
+            found = self.doubt_by_memory(backup, url, &listed).await;
+        }
+        let why = found?;
         self.observe(Observation::BackupInDoubt {
             volume: volume.to_owned(),
             url: url.to_string(),
@@ -151,23 +172,20 @@ impl Guards {
         Some(why)
     }
 
+    /// The backups of volumes of this name at the destination. Convoy tells nothing there, and its
+    /// lists are slow.
+    async fn listed_with(&self, backup: &Backup, destination: &Destination) -> Vec<Backup> {
+        let name = Name::volume(backup.volume()).ok().filter(|_| backup.extent().files.is_some());
+        let Some(name) = name else { return Vec::new() };
+        self.backups(destination, Some(&name)).await.unwrap_or_else(|error| {
+            log::warn!("the backup can't be compared with the ones before it: {error}");
+            Vec::new()
+        })
+    }
+
     /// By the backups at the destination. Those in doubt that the memory does not know are
-    /// remembered. Convoy tells nothing there, and its lists are slow.
-    async fn doubt_at(
-        &self,
-        backup: &Backup,
-        url: &BackupUrl,
-        destination: &Destination,
-    ) -> Option<String> {
-        backup.extent().files?;
-        let name = Name::volume(backup.volume()).ok()?;
-        let listed = match self.backups(destination, Some(&name)).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                log::warn!("the backup can't be compared with the ones before it: {error}");
-                return None;
-            }
-        };
+    /// remembered.
+    fn doubt_at(&self, backup: &Backup, url: &BackupUrl, listed: &[Backup]) -> Option<String> {
         let known = self.known_sources();
         let volume = backup.volume_key();
         let mut found = None;
@@ -196,12 +214,24 @@ impl Guards {
     }
 
     /// By what earlier runs saw of the volume's backups, at any destination.
-    fn doubt_by_memory(&self, backup: &Backup, url: &BackupUrl) -> Option<String> {
+    async fn doubt_by_memory(
+        &self,
+        backup: &Backup,
+        url: &BackupUrl,
+        listed: &[Backup],
+    ) -> Option<String> {
         let mut known = self.known_backups(backup.volume()).ok()?;
         if find(&known, url).is_some_and(|known| known.doubt.is_some()) {
             return None;
         }
         known.retain(|other| other.doubt.is_none() && other.made_here && !other.former);
+        // Only the end of a run tells the memory that another volume has the name now.
+        let volume = Name::volume(backup.volume()).ok()?;
+        let created = self.volume(&volume).await.ok().and_then(|it| it.created_time.timestamp());
+        known.retain(|other| {
+            let taken = other.snapshot_time.unwrap_or(other.proven);
+            created.is_none_or(|created| taken >= created) && !is_of_another(other, backup, listed)
+        });
         known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
         let before = known.into_iter().map(|other| Copy {
             taken: other.snapshot_time.or(Some(other.proven)),

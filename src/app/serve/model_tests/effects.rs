@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     hosts::{Command, Kind, is_done},
-    model::{Backup, Moment, Volume, demanded},
+    model::{Backup, Moment, Volume},
     share::{Damage, Place},
     steps::Step,
     world::World,
@@ -106,7 +106,7 @@ impl World {
         let volume = &mut self.model.volumes[number];
         volume.is_there = false;
         let (content, has_files) = (volume.content, volume.has_files);
-        if is_kept && has_files && self.kind == Kind::BuiltIn && demanded::CHANGES_ARE_SEEN {
+        if is_kept && has_files && self.kind == Kind::BuiltIn {
             let is_saved = self.model.backups_of(number).any(|it| it.saved.content == content);
             assert!(is_saved, "\"{name}\" of host {host} was removed with what no backup has");
         }
@@ -262,13 +262,14 @@ impl World {
             .collect();
         let written: Vec<PathBuf> = self.packs().difference(packs).cloned().collect();
         for backup in &fresh {
-            let volume = self.model.named(host, backup.volume()).unwrap();
+            // A removal may have made it first, from a snapshot that went with the volume.
+            let volume = self.model.last_named(host, backup.volume()).unwrap();
             let snapshot = backup.field("SnapshotName");
-            let saved = self.model.volumes[volume].snapshots[snapshot];
+            let of = &self.model.volumes[volume];
+            let saved = of.snapshots.get(snapshot).copied().unwrap_or_else(|| of.saved(now));
             let damage = self.inherited(saved.content);
             self.model.backups.push(Backup {
                 url: backup.url().unwrap().to_string(),
-                snapshot: snapshot.to_owned(),
                 volume,
                 saved,
                 made: now,

@@ -6,16 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::share::Damage;
 
-/// What the program does not do yet, and so is not demanded.
-pub(super) mod demanded {
-    pub(in super::super) const EVERY_NEWEST_IS_LOOKED_AT: bool = false;
-    pub(in super::super) const THE_FUTURE_PROVES_NOTHING: bool = true;
-    pub(in super::super) const DOUBT: bool = true;
-    pub(in super::super) const CHANGES_ARE_SEEN: bool = false;
-    pub(in super::super) const BROKEN_IS_REMEMBERED: bool = false;
-    pub(in super::super) const OTHERS_STAY: bool = true;
-}
-
 /// A moment, by the true time and by the clock of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
@@ -61,8 +51,6 @@ impl Volume {
 #[derive(Debug)]
 pub(super) struct Backup {
     pub(super) url: String,
-    /// The name of its snapshot.
-    pub(super) snapshot: String,
     pub(super) volume: usize,
     pub(super) saved: Saved,
     pub(super) made: Moment,
@@ -76,12 +64,8 @@ pub(super) struct Backup {
 impl Backup {
     /// Whether it is good, as far as the host of its volume can know.
     pub(super) fn is_good(&self) -> bool {
-        let is_known_broken = match self.damage {
-            Some(Damage::Open) => true,
-            Some(Damage::Found) => demanded::BROKEN_IS_REMEMBERED,
-            Some(Damage::Hidden) | None => false,
-        };
-        self.is_there && (self.saved.is_sound || !demanded::DOUBT) && !is_known_broken
+        let is_known_broken = matches!(self.damage, Some(Damage::Open | Damage::Found));
+        self.is_there && self.saved.is_sound && !is_known_broken
     }
 }
 
@@ -96,6 +80,11 @@ impl Model {
     pub(super) fn living(&self, host: usize) -> impl Iterator<Item = (usize, &Volume)> {
         let all = self.volumes.iter().enumerate();
         all.filter(move |(_, volume)| volume.host == host && volume.is_there)
+    }
+
+    /// The last volume of a host that has or had this name.
+    pub(super) fn last_named(&self, host: usize, name: &str) -> Option<usize> {
+        self.volumes.iter().rposition(|volume| volume.host == host && volume.name == name)
     }
 
     /// The number of a host's volume of this name.

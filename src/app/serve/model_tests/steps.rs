@@ -2,7 +2,6 @@
 
 use super::{
     hosts::{Command, Kind},
-    model::demanded,
     share::{Damage, Place},
     world::World,
 };
@@ -52,14 +51,11 @@ pub(super) fn choose(world: &mut World) -> Step {
         (0..10, _) => Step::Wait(1 + world.random.below(40) as i64),
         (10..22, Some(volume)) => Step::Write { host, volume },
         // A Convoy does not tell what is in a volume.
-        (22..25, Some(volume)) if world.kind == Kind::BuiltIn && demanded::DOUBT => {
-            Step::LoseSource { host, volume }
-        }
+        (22..25, Some(volume)) if world.kind == Kind::BuiltIn => Step::LoseSource { host, volume },
         (25..29, Some(volume)) => Step::FindSource { host, volume },
         (29..31, Some(volume)) => Step::Accept { host, volume },
         (31..35, _) => {
             let hours = world.random.pick(&WRONG_BY).unwrap_or_default();
-            let hours = if demanded::THE_FUTURE_PROVES_NOTHING { hours } else { hours.min(0) };
             Step::SetClock { host, hours }
         }
         (35..42, _) => {
@@ -123,11 +119,8 @@ fn command(world: &mut World, host: usize, any: usize, volume: Option<String>) -
             Command { script: "prune", words, by_crontab }
         }
         (86..89, Some(volume)) => {
-            let ways: &[&str] = match demanded::CHANGES_ARE_SEEN {
-                true => &[" --all", " --backup-first", " --backup-first", ""],
-                false => &[" --all", "", ""],
-            };
-            let all = random.pick(ways).unwrap_or_default();
+            let ways = [" --all", " --backup-first", " --backup-first", ""];
+            let all = random.pick(&ways).unwrap_or_default();
             Command { script: "remove", words: of(&volume) + all, by_crontab: false }
         }
         (89..93, _) if !world.model.backups.is_empty() => {

@@ -108,10 +108,17 @@ async fn guard_10_where_lists_tell_nothing_the_size_of_earlier_backups_does() {
     let bench = bench(&["vol1"]);
     let archive = |bytes| Extent { bytes: Some(bytes), ..Extent::default() };
     bench.daemon.holds("vol1", archive(130));
-    let earlier = KnownBackup {
+    let why = "it had 39 KiB, and has 130 B now: is all of it there?";
+    let found = doubt_after(&bench, earlier("2026-01-01T00:00:02Z")).await;
+    assert_eq!(found.as_deref(), Some(why));
+}
+
+/// A backup of 40 kB that an earlier run made of a volume "vol1".
+fn earlier(taken: &str) -> KnownBackup {
+    KnownBackup {
         url: "vfs:///backups?backup=backup-1a&volume=vol1".into(),
-        snapshot_time: Some("2025-12-31T00:00:00Z".parse().unwrap()),
-        proven: "2025-12-31T00:00:00Z".parse().unwrap(),
+        snapshot_time: Some(taken.parse().unwrap()),
+        proven: taken.parse().unwrap(),
         made_here: true,
         restored: false,
         former: false,
@@ -120,12 +127,51 @@ async fn guard_10_where_lists_tell_nothing_the_size_of_earlier_backups_does() {
         doubt: None,
         files: None,
         bytes: Some(40_000),
-    };
+    }
+}
+
+/// Why a new backup of "vol1" is in doubt for a run that knows this backup.
+async fn doubt_after(bench: &Bench, earlier: KnownBackup) -> Option<String> {
     let run = bench.remembering(vec![earlier], KnownSources::default());
     let snapshot = run.create_snapshot(&name("vol1")).await.unwrap();
-    let doubted = run.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
-    let why = "it had 39 KiB, and has 130 B now: is all of it there?";
-    assert_eq!(run.doubt(&doubted).as_deref(), Some(why));
+    let made = run.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    assert_eq!(run.doubt(&made).is_some(), run.volumes_in_doubt().contains_key("vol1"));
+    run.doubt(&made)
+}
+
+#[tokio::test]
+async fn guard_10_a_volume_that_was_made_anew_is_not_compared_with_the_former_one() {
+    let bench = bench(&["vol1"]);
+    bench.daemon.holds("vol1", Extent { bytes: Some(130), ..Extent::default() });
+    // The memory does not know yet that it is the former volume's.
+    assert_eq!(doubt_after(&bench, earlier("2025-12-31T00:00:00Z")).await, None);
+}
+
+#[tokio::test]
+async fn guard_10_a_backup_that_the_list_knows_as_another_volumes_is_not_compared() {
+    let (bench, full) = emptied().await;
+    bench.daemon.delete_volume(&name("vol1"), false).await.unwrap();
+    bench.daemon.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
+    // A clock that was set back: the former volume's backup looks newer than the volume.
+    let known = KnownBackup {
+        url: full.to_string(),
+        files: Some(100),
+        bytes: Some(500_000),
+        ..earlier("2026-02-01T00:00:00Z")
+    };
+    assert_eq!(doubt_after(&bench, known).await, None);
+}
+
+#[tokio::test]
+async fn guard_10_a_look_that_fails_after_a_snapshot_was_taken_fails_no_snapshot() {
+    let (bench, _) = emptied().await;
+    bench.daemon.fault("volume", Fault::None);
+    bench.daemon.fault("volume", Fault::Fails(timeout()));
+    bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    assert!(bench.guards.volumes_in_doubt().is_empty());
+    // A doubt that is found fails the volume.
+    bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    assert!(bench.guards.volumes_in_doubt().contains_key("vol1"));
 }
 
 #[tokio::test]
