@@ -143,6 +143,29 @@ fn what_runs_now_and_what_no_line_backs_up_are_said() {
 }
 
 #[test]
+fn a_backup_that_a_run_which_goes_on_may_have_deleted_is_not_missed_until_the_run_has_ended() {
+    let site = backed_up(&["vol1", "vol2"]);
+    let deletes = "const DOES = [\"delete\"];\nfn main(args) { sleep(3600); }";
+    fs::write(site.path("scripts/deletes.rhai"), deletes).unwrap();
+    let mut command = site.command();
+    command.args(["--scripts-dir", site.path("scripts").to_str().unwrap(), "deletes"]);
+    let mut run =
+        Running::start(command, &site.path("daemon/convoy.sock"), site.path("deletes.log"));
+    let start = std::time::Instant::now();
+    while site.run("status --json").json()["running"][0]["script"] != "deletes" {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60));
+    }
+    // What a run deleted is in the store only at its end.
+    let snapshots = site.path("backups/repository/snapshots");
+    let deleted = fs::read_dir(&snapshots).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(deleted).unwrap();
+    site.run("status").ok();
+    run.terminate();
+    let ended = site.run("status").ends(1);
+    assert!(ended.out.contains("it is not at its destination any more"), "{ended:?}");
+}
+
+#[test]
 fn a_script_of_the_users_counts_as_a_backup_where_it_says_so() {
     let site = backed_up(&["vol1"]);
     let scripts = site.path("scripts");

@@ -312,15 +312,28 @@ fn newest_backups(look: &DestinationLook) -> Check {
             format!("a run is at work at {}", look.destination),
             "look again when it has ended",
         ),
+        DestinationVerdict::Well if look.broken.is_empty() && !look.unclear.is_empty() => warning(
+            WHAT,
+            format!(
+                "of {looked} at {}; these could not be looked at: {}",
+                look.destination,
+                look.unclear.join(", ")
+            ),
+            "\"convoy-backups status\" says why",
+        ),
         DestinationVerdict::Well if look.broken.is_empty() => {
             ok(WHAT, format!("looked at those of {looked}, all good, at {}", look.destination))
         }
         DestinationVerdict::Well => failed(
             WHAT,
             format!(
-                "looked at those of {looked} at {}; these can't be restored: {}",
+                "looked at those of {looked} at {}; these can't be restored: {}{}",
                 look.destination,
-                look.broken.join(", ")
+                look.broken.join(", "),
+                match look.unclear.as_slice() {
+                    [] => String::new(),
+                    unclear => format!("; these could not be looked at: {}", unclear.join(", ")),
+                }
             ),
             "\"convoy-backups status\" says why; make new ones with \"convoy-backups backup --create-snapshot\"",
         ),
@@ -407,4 +420,31 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
         Err(error) => checks.push(failed_with("backups", &error)),
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_that_could_not_be_looked_at_is_not_called_good() {
+        let look = |broken: &[&str], unclear: &[&str]| {
+            let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            newest_backups(&DestinationLook {
+                destination: "vfs:///backups".into(),
+                volumes: 3,
+                broken: named(broken),
+                unclear: named(unclear),
+                verdict: DestinationVerdict::Well,
+            })
+        };
+        assert_eq!(look(&[], &[]).verdict, Verdict::Ok);
+        let unclear = look(&[], &["vol1", "vol2"]);
+        assert_eq!(unclear.verdict, Verdict::Warning);
+        assert!(unclear.found.contains("could not be looked at: vol1, vol2"), "{unclear:?}");
+        let both = look(&["vol3"], &["vol1"]);
+        assert_eq!(both.verdict, Verdict::Failed);
+        let said = "can't be restored: vol3; these could not be looked at: vol1";
+        assert!(both.found.contains(said), "{both:?}");
+    }
 }

@@ -24,6 +24,10 @@ const DESTINATION_KEY: &str = "destination ";
 /// The key of the problem of volumes whose newest backup can't be restored.
 const BROKEN_KEY: &str = "broken backups";
 
+/// The key of the problem that a look fails or does not end. A look does not decide on it: as long as
+/// it is open, what looks found is old.
+pub(crate) const LOOK_KEY: &str = "look at the volumes";
+
 /// Whether each look decides on the problem with this key: `status` then shows its present state.
 pub(crate) fn is_checked_by_look(key: &str) -> bool {
     let ours = [FRESHNESS_KEY, GONE_KEY, DESTINATION_KEY, BROKEN_KEY, "daemon"];
@@ -150,7 +154,7 @@ pub(crate) fn resolve_ended(
             if !looks.iter().any(|look| look.destination == destination) {
                 notifier.drop_problem(key);
             }
-        } else if let Some(name) = key.strip_prefix(FRESHNESS_KEY).filter(|name| *name != "watch") {
+        } else if let Some(name) = key.strip_prefix(FRESHNESS_KEY) {
             match known.get(name) {
                 None => notifier.drop_problem(key),
                 Some(volume) if volume.gone => notifier.drop_problem(key),
@@ -170,5 +174,16 @@ fn resolve_overdue(notifier: &Notifier, key: &str, volume: &VolumeStatus) {
             notifier.resolve(key, &format!("{name} is well again"), url.unwrap_or_default());
         }
         State::Awaited | State::Missing | State::Overdue => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_fails_does_not_decide_on_its_own_problem() {
+        assert!(is_checked_by_look(&format!("problem {FRESHNESS_KEY}watch")));
+        assert!(!is_checked_by_look(&format!("problem {LOOK_KEY}")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use jiff::Zoned;
+use jiff::{SignedDuration, Zoned};
 
 use super::{
     alerts::is_checked_by_look,
@@ -23,10 +23,14 @@ use crate::{
     schedule::CrontabEntry,
     script::Effect,
     text::counted,
+    units::format_duration,
 };
 
 /// The most volumes that one line names.
 const VOLUMES_NAMED: usize = 10;
+
+/// A report on a look that is older than this says nothing of now, and that is a problem.
+const OLDEST_LOOK: SignedDuration = SignedDuration::from_mins(30);
 
 /// What [`report`] makes a report from.
 pub(crate) struct Sources<'a> {
@@ -91,6 +95,7 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
             "nothing is protected yet: {daemon} has no volumes (make one: convoy-backups create --volume NAME --size 10G; another daemon: BKUP_CONVOY)"
         ));
     }
+    problems.extend(old_look(sources));
     problems.extend(sources.crontab_problem.clone());
     // A volume that is not backed up is unsafe, even if its line was paused on purpose.
     problems.extend(paused(sources).filter(|entry| entry.may_back_up).map(paused_text));
@@ -117,6 +122,17 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
             .push(format!("{messages} could not be sent yet: see \"convoy-backups notify list\""));
     }
     problems
+}
+
+/// What is said of a look that is so old that it says nothing of now.
+fn old_look(sources: &Sources<'_>) -> Option<String> {
+    let age = sources.now.timestamp().duration_since(sources.looked.at);
+    (age > OLDEST_LOOK).then(|| {
+        format!(
+            "the volumes were last looked at {} ago, and no look has ended well since: does a network folder or the daemon hang? (look closer with: convoy-backups doctor)",
+            format_duration(age.unsigned_abs())
+        )
+    })
 }
 
 /// What a reader should know though it is no problem, a sentence each.

@@ -1,6 +1,6 @@
 //! Whether each destination holds the newest backup of every volume, and whether it is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -16,10 +16,12 @@ use crate::{
         guards::{Guards, Observation},
     },
     error::{Error, ErrorKind},
+    run_words::RunStatus,
     runs::{
         Store,
-        record::{BadBackup, BadReason, GoodBackup, VolumeRecord},
+        record::{BadBackup, BadReason, GoodBackup, RunRecord, VolumeRecord},
     },
+    script::Effect,
 };
 
 /// What looks at destinations found.
@@ -28,6 +30,8 @@ pub(super) struct DestinationLooks {
     pub(super) destinations: Vec<DestinationLook>,
     /// By volume: why its newest backup can't be looked at, though others at the destination can.
     pub(super) unclear: BTreeMap<String, String>,
+    /// The URLs of backups that are not there, while a run goes on that may delete them.
+    pub(super) may_be_deleted: BTreeSet<String>,
 }
 
 /// Looks at each volume's newest backup at each destination. So a share that is not mounted, or a
@@ -48,7 +52,10 @@ pub(super) async fn look_at_destinations(
             continue;
         }
         let searched = search.run(guards).await;
+        let may_be_deleted = leave_out_deleted(guards, store, &mut search);
         let verdict = match searched {
+            // Whether its share is mounted shows when the run has ended.
+            Ok(()) if !search.is_there && !may_be_deleted.is_empty() => DestinationVerdict::Busy,
             Err(error) => at_fault(destination, store, error),
             Ok(()) if !search.is_there => lacking(destination, records, &mut search),
             Ok(()) => DestinationVerdict::Well,
@@ -63,6 +70,7 @@ pub(super) async fn look_at_destinations(
             });
             looks.unclear.extend(unclear);
         }
+        looks.may_be_deleted.extend(may_be_deleted);
         learn(guards, store, records, &search, now);
         let is_broken = |name: &&String| {
             records.get(*name).is_some_and(|record| record.newest_broken().is_some())
@@ -71,10 +79,38 @@ pub(super) async fn look_at_destinations(
             destination: destination.to_string(),
             volumes: search.volumes().count(),
             broken: search.volumes().filter(is_broken).cloned().collect(),
+            unclear: search.unclear.keys().cloned().collect(),
             verdict,
         });
     }
     looks
+}
+
+/// Leaves out absences that a run explains: one that deletes goes on, or has ended meanwhile.
+/// Returns the URLs that the one that goes on may have deleted.
+fn leave_out_deleted(guards: &Guards, store: &Store, search: &mut Search) -> Vec<String> {
+    if search.absent.is_empty() {
+        return Vec::new();
+    }
+    // What a run deleted is in the store once the run has ended: so first the runs, then the store.
+    if running(store).iter().any(may_delete) {
+        return search.absent.drain(..).map(|(_, url)| url).collect();
+    }
+    if let Ok(records) = store.volumes() {
+        let daemon = guards.identity();
+        let known = records.iter().filter(|record| record.daemon == daemon);
+        let known: BTreeSet<_> = known
+            .flat_map(|record| record.good_backups.iter().map(|good| (&record.name, &good.url)))
+            .collect();
+        search.absent.retain(|(volume, url)| known.contains(&(volume, url)));
+    }
+    Vec::new()
+}
+
+/// Whether a run may delete backups now.
+fn may_delete(run: &RunRecord) -> bool {
+    let deletes = |does: &Effect| matches!(does, Effect::Prune | Effect::Delete);
+    run.status == RunStatus::Running && !run.dry_run && run.does.iter().any(deletes)
 }
 
 /// The verdict on a destination that can't be looked at.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_util::sync::CancellationToken;
 
-use super::{Level, Report, Sources, State, VolumeStatus, look, report};
+use super::{Level, Looked, Report, Sources, State, VolumeStatus, look, report};
 use crate::{
     clock::{Clock, FixedClock},
     config::Config,
@@ -122,19 +122,27 @@ impl Host {
     }
 
     async fn report(&self) -> Report {
+        self.report_on(&self.look().await)
+    }
+
+    async fn look(&self) -> Looked {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let entries = &self.crontab.entries;
         let daemon = self.daemon.clone();
         let connect = async |_: &Config| Ok(daemon.clone() as _);
-        let looked = look(&self.config, entries, &self.store, &clock, connect, |_| {}).await;
+        look(&self.config, entries, &self.store, &clock, connect, |_| {}).await
+    }
+
+    fn report_on(&self, looked: &Looked) -> Report {
+        let clock: Arc<dyn Clock> = self.clock.clone();
         report(&Sources {
             config: &self.config,
             serving: Some(false),
-            entries,
+            entries: &self.crontab.entries,
             paused: &Default::default(),
             followed: None,
             crontab_problem: None,
-            looked: &looked,
+            looked,
             store: &self.store,
             notifier: &Notifier::new(&self.config, clock.clone()).unwrap(),
             now: &clock.now_local(),
@@ -280,6 +288,19 @@ async fn a_volume_that_is_gone_is_missed_until_a_person_says_that_it_was_meant()
     let daemon = host.daemon.identity();
     assert!(host.store.forget_volume(&daemon, "vol1", day(300)).unwrap());
     assert_eq!(missed(day(300)).await, (true, vec![]));
+}
+
+#[tokio::test]
+async fn what_was_found_long_ago_is_not_green_any_more() {
+    let host = Host::new(&["vol1"], "30 3 * * *  backup\n", &[]);
+    host.back_up().await;
+    let looked = host.look().await;
+    host.set(day(0) + jiff::SignedDuration::from_mins(30));
+    assert!(host.report_on(&looked).ok);
+    host.set(day(0) + jiff::SignedDuration::from_mins(31));
+    let old = host.report_on(&looked);
+    assert_eq!((old.ok, old.sentence.as_str()), (false, "Something is wrong."));
+    assert!(old.problems[0].contains("last looked at 31m ago"), "{:?}", old.problems);
 }
 
 #[tokio::test]

@@ -84,11 +84,11 @@ pub(super) async fn volumes(
     } else {
         DestinationLooks::default()
     };
-    let DestinationLooks { destinations, unclear } = looks;
+    let DestinationLooks { destinations, unclear, may_be_deleted } = looks;
     let is_silent = |error: &Error| error.kind == ErrorKind::Timeout;
     let hangs = destinations.iter().filter_map(|look| look.problem()).any(is_silent);
     let guards = (!hangs).then_some(guards);
-    let look = VolumeLook { guards, store, coverage, is_listed, unclear, now };
+    let look = VolumeLook { guards, store, coverage, is_listed, unclear, may_be_deleted, now };
     let mut volumes = Vec::new();
     for name in &names {
         volumes.push(look.status(name, listed.get(name), records.get(name)).await);
@@ -103,8 +103,16 @@ pub(super) async fn unseen_volumes(
     coverage: &Coverage,
     now: Timestamp,
 ) -> Vec<VolumeStatus> {
-    let unclear = BTreeMap::new();
-    let look = VolumeLook { guards: None, store, coverage, is_listed: false, unclear, now };
+    let (unclear, may_be_deleted) = Default::default();
+    let look = VolumeLook {
+        guards: None,
+        store,
+        coverage,
+        is_listed: false,
+        unclear,
+        may_be_deleted,
+        now,
+    };
     let mut volumes = Vec::new();
     for (name, record) in records {
         volumes.push(look.status(name, None, Some(record)).await);
@@ -122,6 +130,8 @@ struct VolumeLook<'a> {
     is_listed: bool,
     /// By volume: why its newest backup can't be looked at.
     unclear: BTreeMap<String, String>,
+    /// The URLs of backups that are not there, while a run goes on that may delete them.
+    may_be_deleted: BTreeSet<String>,
     now: Timestamp,
 }
 
@@ -156,7 +166,8 @@ impl VolumeLook<'_> {
             notes.push(format!("it was restored from {url}, which has its data as of then; nothing of it is saved since"));
         }
         problems.extend(unlisted.map(|error| format!("its backups can't be listed: {error}")));
-        if let (Some(guards), Some(backup)) = (self.guards, &mut last_backup) {
+        let is_there = |backup: &&mut GoodBackup| !self.may_be_deleted.contains(&backup.url);
+        if let Some((guards, backup)) = self.guards.zip(last_backup.as_mut().filter(is_there)) {
             problems.extend(verify(guards, backup).await);
         }
         if gone {

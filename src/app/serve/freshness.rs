@@ -28,8 +28,6 @@ const LOOK_INTERVAL: Duration = Duration::from_mins(5);
 /// The time after which people are notified that a look hangs, because of the daemon or a network
 /// folder.
 const LOOK_ALERT_AFTER: Duration = Duration::from_mins(30);
-/// The key of the problem that a look does not end.
-const LOOK_PROBLEM: &str = "freshness watch";
 
 /// Looks at the volumes every few minutes and after each run.
 pub(super) struct FreshnessWatch {
@@ -146,7 +144,7 @@ impl FreshnessWatch {
         let mut looking = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(watch.look());
             watch.shared.notifier.resolve(
-                LOOK_PROBLEM,
+                alerts::LOOK_KEY,
                 "backups are looked at again",
                 "Each volume's newest backup is known.",
             );
@@ -165,10 +163,17 @@ impl FreshnessWatch {
         }
     }
 
-    async fn report_failed_look(&self, why: String) {
-        let notifier = self.shared.notifier.clone();
-        blocking::run(move || notifier.problem(LOOK_PROBLEM, "backups can't be looked at", &why))
-            .await;
+    /// Notifies people that a look failed or does not end. What the last one found gets a new
+    /// report, in which that is a problem.
+    async fn report_failed_look(self: &Arc<Self>, why: String) {
+        log::error!("backups can't be looked at: {why}");
+        let watch = self.clone();
+        blocking::run(move || {
+            let notifier = &watch.shared.notifier;
+            notifier.problem(alerts::LOOK_KEY, "backups can't be looked at", &why);
+            watch.report_again();
+        })
+        .await;
     }
 
     async fn look(&self) {

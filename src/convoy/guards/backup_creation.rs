@@ -106,7 +106,8 @@ impl Guards {
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
         let verified = self.verify(&url, volume).await?;
-        self.memory().good.push(Good { url: url.clone(), verified });
+        let good = Good { url: url.clone(), verified };
+        self.memory().good.add_if_new(url.clone(), good);
         self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
         if self.locks.is_some() {
             self.remember(destination).await;

@@ -55,8 +55,9 @@ impl Guards {
             for newest_first in self.orders(siblings) {
                 let siblings = (&newest_first[..], group.whose);
                 self.not_the_newest_good(url, siblings, &destination, &what).await?;
-                if group.whose.is_this_hosts() {
-                    self.not_the_newest_trusted(url, siblings, &what).await?;
+                let trusted = self.trusted_of(siblings.0, group.whose, even.of_any_host)?;
+                if let Some(trusted) = trusted {
+                    self.not_the_newest_trusted(url, siblings, &trusted, &what).await?;
                 }
             }
         }
@@ -69,7 +70,7 @@ impl Guards {
         let at_ebs = this.filter(|backup| backup.is_at_ebs());
         memory.removed_at_ebs.extend(at_ebs.map(|backup| backup.field("SnapshotName").to_owned()));
         memory.made.retain(|(_, made)| !made.same_backup(url));
-        memory.good.retain(|good| !good.url.same_backup(url));
+        memory.good.remove(url);
         drop(memory);
         self.observe(Observation::BackupDeleted { volume, url: url.to_string() });
         Ok(())
@@ -113,13 +114,20 @@ impl Guards {
         &self,
         url: &BackupUrl,
         (siblings, whose): (&[Backup], Whose),
+        trusted: &[Backup],
         what: &str,
     ) -> Result<()> {
-        let refuse = |why: String| {
-            Err(Error::guard(format!("{what} is not deleted: {why}"))
-                .with_hint("back the volume up once more, or restore its newest backup once"))
+        let hint = match whose {
+            Whose::Own => "back the volume up once more, or restore its newest backup once",
+            _ if trusted.is_empty() => {
+                "restore its newest backup once, or say that any host's may go (prune --all-hosts; in scripts #{ of_any_host: true })"
+            }
+            _ => "restore the volume's newest backup once",
         };
-        let protected = self.protected(&self.trusted(siblings)?, whose).await?;
+        let refuse = |why: String| {
+            Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(hint))
+        };
+        let protected = self.protected(trusted, whose).await?;
         let Some(newest) = protected.first() else {
             return refuse("no run of this host is known to have made a good backup".into());
         };

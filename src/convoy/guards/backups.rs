@@ -1,11 +1,11 @@
 //! Listing and inspecting backups (guard 3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     data_look::Seen,
     ebs,
-    known::{KnownBackup, find},
+    known::{Known, by_backup},
     run::Guards,
 };
 use crate::{
@@ -49,7 +49,7 @@ impl Guards {
             backups
                 .retain(|backup| backup.volume().is_empty() || backup.volume() == volume.as_str());
         }
-        backups.retain(is_readable);
+        self.ignore_unreadable(&mut backups);
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
         let backups = self.with_what_is_broken(self.with_doubts(backups));
         let missing = self.memory().made.iter().find_map(|(made_at, made)| {
@@ -120,16 +120,16 @@ impl Guards {
     /// hides no backup.
     fn with_what_is_broken(&self, backups: Vec<Backup>) -> Vec<Backup> {
         let Some(memory) = &self.known else { return backups };
-        let mut known: BTreeMap<String, Vec<KnownBackup>> = BTreeMap::new();
+        let mut known: BTreeMap<String, Known> = BTreeMap::new();
         let daemon = self.identity();
         let told = backups.into_iter().map(|backup| {
             let of_volume = known.entry(backup.volume().to_owned()).or_insert_with(|| {
-                memory.of_volume(&daemon, backup.volume()).unwrap_or_else(|error| {
+                memory.of_volume(&daemon, backup.volume()).map(by_backup).unwrap_or_else(|error| {
                     log::warn!("what is known of the backups can't be read: {error}");
-                    Vec::new()
+                    Known::default()
                 })
             });
-            let this = backup.url().ok().and_then(|url| find(of_volume, &url));
+            let this = backup.url().ok().and_then(|url| of_volume.get(&url));
             match this.and_then(|this| this.broken.as_ref()) {
                 Some(broken) => backup.known_broken(&broken.why),
                 None => backup,
@@ -137,22 +137,50 @@ impl Guards {
         });
         told.collect()
     }
+
+    /// Leaves out each entry whose URL does not name one backup, and says so once in a run.
+    fn ignore_unreadable(&self, backups: &mut Vec<Backup>) {
+        let mut memory = self.memory();
+        backups.retain(|backup| match unreadable(backup, &mut memory.ignored) {
+            Some((error, is_new)) => {
+                if is_new {
+                    log::warn!("a listed backup is ignored: {error}");
+                }
+                false
+            }
+            None => true,
+        });
+    }
 }
 
-/// Whether a listed backup has a URL that names one backup. A name that another program wrote at the
-/// destination may make a URL that names two; such an entry hides no other.
-fn is_readable(backup: &Backup) -> bool {
-    match backup.url() {
-        Err(error) if !backup.field("BackupURL").is_empty() => {
-            log::warn!("a listed backup is ignored: {error}");
-            false
-        }
-        _ => true,
-    }
+/// Why a listed backup has a URL that does not name one backup, and whether it is not in `said` yet.
+/// A name that another program wrote at the destination may make a URL that names two; such an entry
+/// hides no other.
+fn unreadable(backup: &Backup, said: &mut BTreeSet<String>) -> Option<(Error, bool)> {
+    let url = backup.field("BackupURL");
+    let error = backup.url().err().filter(|_| !url.is_empty())?;
+    Some((error, said.insert(url.to_owned())))
 }
 
 /// Whether Convoy's words say that a volume has no backup at a destination: `cannot find
 /// .../volume.cfg in objectstore`.
 fn is_never_backed_up(error: &Error) -> bool {
     error.status == Some(400) && error.message.contains("volume.cfg")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_is_ignored_is_told_once() {
+        let listed = |url: &str| Backup::new([("BackupURL".to_owned(), url.to_owned())].into());
+        let mut said = BTreeSet::new();
+        let two = listed("vfs:///b?backup=backup-1&backup=backup-2&volume=vol1");
+        assert!(unreadable(&two, &mut said).unwrap().1);
+        assert!(!unreadable(&two, &mut said).unwrap().1);
+        let one = listed("vfs:///b?backup=backup-1&volume=vol1");
+        assert!(unreadable(&one, &mut said).is_none());
+        assert!(unreadable(&listed(""), &mut said).is_none());
+    }
 }

@@ -1,9 +1,9 @@
 //! Whose backups there are under a name. Several hosts can share a destination, and each can have
 //! a volume of the same name. Every deletion goes by the answer of [`Guards::sorted`].
 
-use super::run::Guards;
+use super::{by_backup::ByBackup, known::Known, run::Guards};
 use crate::{
-    convoy::{Backup, BackupUrl, Belonging, Destination, Name, Origin, Volume},
+    convoy::{Backup, Belonging, Destination, Name, Origin, Volume},
     error::{Error, ErrorKind, Result},
 };
 
@@ -139,19 +139,17 @@ impl Guards {
             if !is_prunable {
                 let why = group.why_left();
                 prunable.leave(group, why);
-            } else if group.whose.is_this_hosts() {
-                match self.trusted(&group.backups)?.into_iter().next() {
-                    Some(newest) => {
-                        prunable.protected.push(newest);
-                        prunable.volumes.push(group.backups);
-                    }
-                    None if all_hosts && group.whose != Whose::Own => {
-                        prunable.volumes.push(group.backups);
-                    }
-                    None => prunable.leave(group, UNKNOWN),
+                continue;
+            }
+            match self.trusted_of(&group.backups, group.whose, all_hosts)? {
+                Some(trusted) if trusted.is_empty() => {
+                    let why = if group.whose == Whose::Own { UNKNOWN } else { UNKNOWN_AND_GONE };
+                    prunable.leave(group, why);
                 }
-            } else {
-                prunable.volumes.push(group.backups);
+                trusted => {
+                    prunable.protected.extend(trusted.into_iter().flatten().next());
+                    prunable.volumes.push(group.backups);
+                }
             }
         }
         Ok(prunable)
@@ -203,10 +201,9 @@ impl Guards {
         let mut memory = self.memory();
         for (belonging, backup) in &mut sorted {
             let Ok(url) = backup.url() else { continue };
-            let known = memory.own.iter().any(|own| own.same_backup(&url));
             match belonging {
-                Belonging::Own if !known => memory.own.push(url),
-                Belonging::Unclear if known => *belonging = Belonging::Own,
+                Belonging::Own => memory.own.add_if_new(url, ()),
+                Belonging::Unclear if memory.own.contains(&url) => *belonging = Belonging::Own,
                 _ => {}
             }
         }
@@ -216,15 +213,12 @@ impl Guards {
     /// What tells which of these backups of one name this host made.
     fn made_here(&self, backups: &[Backup]) -> Result<MadeHere> {
         let name = backups.first().map_or("", Backup::volume);
-        let known = self.known_backups(name)?.into_iter().filter(|known| known.made_here);
-        let known = known.filter_map(|known| {
-            let made = if known.former { Made::OfFormer } else { Made::OfTheName };
-            Some((BackupUrl::parse(&known.url).ok()?, made))
-        });
-        let now =
-            self.memory().made.iter().map(|(_, url)| (url.clone(), Made::OfTheName)).collect();
-        let mut made_here = MadeHere { urls: now, keys: Vec::new() };
-        made_here.urls.extend(known);
+        let known = self.known_backups(name)?;
+        let mut now = ByBackup::default();
+        for (_, url) in &self.memory().made {
+            now.add_if_new(url.clone(), ());
+        }
+        let mut made_here = MadeHere { now, known, keys: Vec::new() };
         for backup in backups.iter().filter(|backup| backup.tells_its_volume()) {
             if let Some(made) = made_here.by_url(backup) {
                 made_here.keys.push((backup.volume_key().owned(), made));
@@ -302,7 +296,9 @@ impl Guards {
 
 /// The backups of one name that this host made, and what tells other backups of the same volumes.
 struct MadeHere {
-    urls: Vec<(BackupUrl, Made)>,
+    /// Those of this run.
+    now: ByBackup<()>,
+    known: Known,
     keys: Vec<([String; 4], Made)>,
 }
 
@@ -323,7 +319,11 @@ impl MadeHere {
 
     fn by_url(&self, backup: &Backup) -> Option<Made> {
         let url = backup.url().ok()?;
-        self.urls.iter().find(|(made, _)| made.same_backup(&url)).map(|(_, made)| *made)
+        if self.now.contains(&url) {
+            return Some(Made::OfTheName);
+        }
+        let known = self.known.get(&url).filter(|known| known.made_here)?;
+        Some(if known.former { Made::OfFormer } else { Made::OfTheName })
     }
 }
 
@@ -351,6 +351,8 @@ const MOVED: &str =
 
 /// Why backups of this host's are left alone where nothing else but their look tells so.
 const UNKNOWN: &str = "no run of this host is known to have made one of them: back the volume up once more, or restore one";
+/// As [`UNKNOWN`], where the volume is gone.
+const UNKNOWN_AND_GONE: &str = "no run of this host is known to have made one of them, and their volume is gone: restore one (--all-hosts prunes them as they are)";
 
 impl Group {
     /// Why a pruning leaves these backups alone.
@@ -365,6 +367,13 @@ impl Group {
             }
             _ => "may be another host's (--all-hosts prunes for all hosts)",
         }
+    }
+}
+
+impl LeftAlone {
+    /// Whether they would be pruned if a run of this host were known to have made one of them.
+    pub(crate) fn is_unknown(&self) -> bool {
+        [UNKNOWN, UNKNOWN_AND_GONE].contains(&self.why)
     }
 }
 

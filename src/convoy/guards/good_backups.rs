@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use super::{
     belonging::{Group, Whose},
     data_look::{Depth, Good, Seen},
-    known::{KnownBackup, find},
+    known::{Known, KnownBackup, by_backup},
     observations::Observation,
     run::Guards,
 };
@@ -129,8 +129,8 @@ impl Guards {
         let volume = url.volume().unwrap_or_default();
         self.found_good(url).map_or_else(
             || {
-                find(&self.known_backups(volume).unwrap_or_default(), url)
-                    .is_some_and(|known| known.verified)
+                let known = self.known_backups(volume).unwrap_or_default();
+                known.get(url).is_some_and(|known| known.verified)
             },
             |good| good.verified,
         )
@@ -145,7 +145,7 @@ impl Guards {
         if self.capabilities().await?.inspects_data {
             return Ok(backups);
         }
-        let mut known: BTreeMap<String, Vec<KnownBackup>> = BTreeMap::new();
+        let mut known: BTreeMap<String, Known> = BTreeMap::new();
         let mut marked = Vec::new();
         for backup in backups {
             let Ok(url @ BackupUrl::Stored { .. }) = backup.url() else {
@@ -156,7 +156,7 @@ impl Guards {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(vacant) => vacant.insert(self.known_backups(backup.volume())?),
             };
-            let is_known = find(known, &url).is_some_and(|known| known.verified);
+            let is_known = known.get(&url).is_some_and(|known| known.verified);
             let verified = self.found_good(&url).map_or(is_known, |good| good.verified);
             marked.push(backup.with_verified(verified));
         }
@@ -167,21 +167,22 @@ impl Guards {
     ///
     /// # Errors
     /// If the memory can't be read. The run then deletes nothing more.
-    pub(super) fn known_backups(&self, volume: &str) -> Result<Vec<KnownBackup>> {
-        let Some(known) = &self.known else { return Ok(Vec::new()) };
+    pub(super) fn known_backups(&self, volume: &str) -> Result<Known> {
+        let Some(known) = &self.known else { return Ok(Known::default()) };
         known
             .of_volume(&self.identity(), volume)
+            .map(by_backup)
             .map_err(|error| self.stop_on(error, "what is known of the backups can't be read"))
     }
 
-    fn known_of(&self, backups: &[Backup]) -> Result<Vec<KnownBackup>> {
-        backups.first().map_or(Ok(Vec::new()), |backup| self.known_backups(backup.volume()))
+    fn known_of(&self, backups: &[Backup]) -> Result<Known> {
+        backups.first().map_or(Ok(Known::default()), |backup| self.known_backups(backup.volume()))
     }
 
     async fn first_good(
         &self,
         backups: &[Backup],
-        known: &[KnownBackup],
+        known: &Known,
         whose: Whose,
     ) -> Result<Option<(usize, Good)>> {
         for (index, backup) in backups.iter().enumerate() {
@@ -196,12 +197,12 @@ impl Guards {
     async fn first_verified(
         &self,
         backups: &[Backup],
-        known: &[KnownBackup],
+        known: &Known,
         whose: Whose,
     ) -> Result<Option<Good>> {
         for backup in backups {
             let url = backup.url()?;
-            let known_backup = find(known, &url);
+            let known_backup = known.get(&url);
             let seen = self.look(&url, known_backup).await;
             let is_known = known_backup.is_some_and(|backup| backup.verified);
             if (is_known || seen == Seen::Whole)
@@ -219,7 +220,7 @@ impl Guards {
     async fn good(
         &self,
         backup: &Backup,
-        known: &[KnownBackup],
+        known: &Known,
         whose: Whose,
         seen: Option<Seen>,
     ) -> Result<Option<Good>> {
@@ -227,7 +228,7 @@ impl Guards {
             return Ok(None);
         }
         let url = backup.url()?;
-        let known = find(known, &url);
+        let known = known.get(&url);
         if let Some(why) = backup.doubt().or(known.and_then(KnownBackup::is_bad)) {
             log::debug!("the backup \"{url}\" counts for nothing: {why}");
             return Ok(None);
@@ -235,7 +236,7 @@ impl Guards {
         if let Some(good) = self.found_good(&url) {
             return Ok(Some(good));
         }
-        if self.memory().broken.iter().any(|broken| broken.same_backup(&url)) {
+        if self.memory().broken.contains(&url) {
             return Ok(None);
         }
         let inspected = match self.daemon.backup(&url).await {
@@ -266,7 +267,7 @@ impl Guards {
             Seen::Hidden(_) => known.is_some_and(|known| known.verified),
             Seen::Broken(why) => {
                 log::warn!("the backup \"{url}\" can't be restored: {why}");
-                self.memory().broken.push(url.clone());
+                self.memory().broken.add_if_new(url.clone(), ());
                 if whose == Whose::Own {
                     self.observe_broken(backup.volume(), &url, why);
                 }
@@ -275,7 +276,7 @@ impl Guards {
         };
         let good = Good { url: url.clone(), verified };
         let mut memory = self.memory();
-        memory.good.push(good.clone());
+        memory.good.add_if_new(url.clone(), good.clone());
         if whose == Whose::Own {
             let (volume, inspected) = (backup.volume(), inspected.with_fields_of(backup));
             memory.observations.add_backup(volume, &url, &inspected, (false, verified));
@@ -323,7 +324,7 @@ impl Guards {
     }
 
     fn found_good(&self, url: &BackupUrl) -> Option<Good> {
-        self.memory().good.iter().find(|good| good.url.same_backup(url)).cloned()
+        self.memory().good.get(url).cloned()
     }
 
     /// Remembers a backup as broken if this error says so surely. An error that a daemon puts in

@@ -23,13 +23,15 @@
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
-//! which destinations held backups, [`known`] has what earlier runs learned of backups, and
-//! [`observations`] records what the program learns from a run.
+//! which destinations held backups, [`known`] has what earlier runs learned of backups
+//! ([`by_backup`] finds it by any spelling of a URL), and [`observations`] records what the program
+//! learns from a run.
 
 mod backup_creation;
 mod backup_deletion;
 mod backups;
 mod belonging;
+mod by_backup;
 mod changes;
 mod data_look;
 mod destinations;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    by_backup::ByBackup,
     data_look::{DataLook, Good},
     doubts::KnownSources,
     known::KnownBackups,
@@ -69,13 +70,15 @@ pub(super) struct Memory {
     pub(super) removed_at_ebs: Vec<String>,
     /// The lists that were said to be cut.
     pub(super) cut_lists: BTreeSet<String>,
+    /// The URLs of listed backups that were said to be ignored.
+    pub(super) ignored: BTreeSet<String>,
     /// `None`: the daemon was not asked yet. Each run asks, because another daemon may have taken
     /// the place of the one at a socket.
     pub(super) capabilities: Option<Capabilities>,
     /// Backups that this run inspected and found good.
-    pub(super) good: Vec<Good>,
+    pub(super) good: ByBackup<Good>,
     /// Backups whose data this run looked at and found broken.
-    pub(super) broken: Vec<BackupUrl>,
+    pub(super) broken: ByBackup<()>,
     /// Whether the run said that the data of its backups can't be seen.
     pub(super) said_not_seen: bool,
     /// Whether the last list of volumes was empty.
@@ -90,7 +93,7 @@ pub(super) struct Memory {
     pub(super) sources: Option<KnownSources>,
     /// Backups that were seen to be a volume's own. The run may have deleted the snapshot that
     /// proved it.
-    pub(super) own: Vec<BackupUrl>,
+    pub(super) own: ByBackup<()>,
 }
 
 impl Guards {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{
     doubts::{Copy, KnownSources, doubts},
-    known::{KnownBackup, find},
+    known::KnownBackup,
     observations::Observation,
     run::Guards,
 };
@@ -220,10 +220,11 @@ impl Guards {
         url: &BackupUrl,
         listed: &[Backup],
     ) -> Option<String> {
-        let mut known = self.known_backups(backup.volume()).ok()?;
-        if find(&known, url).is_some_and(|known| known.doubt.is_some()) {
+        let known = self.known_backups(backup.volume()).ok()?;
+        if known.get(url).is_some_and(|known| known.doubt.is_some()) {
             return None;
         }
+        let mut known: Vec<_> = known.into_values().collect();
         known.retain(|other| other.doubt.is_none() && other.made_here && !other.former);
         // Only the end of a run tells the memory that another volume has the name now.
         let volume = Name::volume(backup.volume()).ok()?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{known::find, observations::Observation, run::Guards};
+use super::{observations::Observation, run::Guards};
 use crate::{
     convoy::{Backup, BackupUrl, DriverInfo, Mount, Name, NewVolume, Volume},
     error::{Error, ErrorKind, Result},
@@ -156,7 +156,7 @@ impl Guards {
     /// have mended the destination.
     fn warn_of_broken(&self, backup: &Backup, url: &BackupUrl) {
         let known = self.known_backups(backup.volume()).unwrap_or_default();
-        if let Some(broken) = find(&known, url).and_then(|known| known.broken.as_ref()) {
+        if let Some(broken) = known.get(url).and_then(|known| known.broken.as_ref()) {
             log::warn!("\"{url}\" could not be restored before: {}", broken.why);
         }
     }

@@ -420,6 +420,24 @@ fn prune_leaves_another_hosts_backups_alone_and_says_so() {
 }
 
 #[test]
+fn prune_says_once_how_many_backups_it_leaves_alone_because_no_run_is_known_to_have_made_them() {
+    let (daemon, _) = memory(&["vol1", "vol2"]);
+    for _ in 0..2 {
+        run_default(again(&daemon), "backup", "--create-snapshot").unwrap();
+    }
+    let heard = Arc::new(Heard::default());
+    let mut host = knowing_nothing(&daemon);
+    host.listener = Arc::clone(&heard) as Arc<dyn Listener>;
+    let pruned = run_default(host, "prune", "--keep-last 1").unwrap().result;
+    let lines = heard.lines.lock().unwrap().clone();
+    let warnings: Vec<_> = lines.iter().filter(|line| line.starts_with("WARN")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("4 of the backups"), "{lines:?}");
+    assert_eq!(pruned.as_array().unwrap().len(), 2);
+    assert!(pruned[0].get("Left").is_some() && pruned[0].get("Unknown").is_none(), "{pruned}");
+    assert_eq!(daemon.backup_names().len(), 4);
+}
+
+#[test]
 fn prune_for_all_hosts_plans_each_hosts_volume_of_a_name_by_itself() {
     for with_volume in [false, true] {
         let (here, _) = two_hosts(2, 2);

@@ -157,3 +157,27 @@ async fn guard_2_an_entry_whose_url_names_two_backups_is_ignored() {
     assert_eq!(here.guards.backups(&vfs(), None).await.unwrap().len(), 2);
     here.another_run().delete_backup(&old, Even::default()).await.unwrap();
 }
+
+#[tokio::test]
+async fn guard_2_what_pruning_for_all_hosts_plans_of_a_volume_that_is_gone_can_be_deleted() {
+    let here = bench(&["vol1"]);
+    let old = here.back_up("vol1", &vfs()).await.unwrap();
+    let newest = here.back_up("vol1", &vfs()).await.unwrap();
+    // The snapshots stay, and tell that the backups are of a volume that this host had.
+    here.guards.forget_volume(&name("vol1")).await.unwrap();
+    here.daemon.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
+
+    let unknowing = here.knowing_nothing();
+    let found = prunable(&unknowing, false).await;
+    assert_eq!(counts(&found), (vec![], 2));
+    assert!(found.left[0].is_unknown(), "{found:?}");
+    let why = found.left[0].why;
+    assert!(why.contains("--all-hosts") && !why.contains("back the volume up"), "{why}");
+    let error = unknowing.delete_backup(&old, Even::default()).await.unwrap_err();
+    assert!(error.hint.unwrap().contains("--all-hosts"));
+
+    assert_eq!(counts(&prunable(&unknowing, true).await), (vec![2], 0));
+    assert!(unknowing.delete_backup(&newest, ANY_HOST).await.is_err());
+    unknowing.delete_backup(&old, ANY_HOST).await.unwrap();
+    assert_eq!(here.daemon.backup_names(), [newest.backup()]);
+}

@@ -139,8 +139,9 @@ pub(crate) mod functions {
     /// `all_hosts`: that any host has or had), with its backups, newest first. `Protected` has the
     /// newest of each volume that this host made or restored: it can't be deleted either, though
     /// another one may be newer. `Left` has what is left alone, as it may be another host's: maps
-    /// with `Why` and `Backups`. Fails with `configuration` where no destination is configured, and with `daemon` where the destination
-    /// can't be listed.
+    /// with `Why`, `Backups`, and `Unknown`, which tells whether they would be pruned if a run of
+    /// this host were known to have made one of them. Fails with `configuration` where no
+    /// destination is configured, and with `daemon` where the destination can't be listed.
     ///
     /// ```rhai
     /// for backups in convoy::prunable_backups("vol1", false).Volumes {
@@ -312,6 +313,7 @@ fn prunable_map(run: &RunningScript, prunable: Prunable) -> Result<Map> {
     let left = prunable.left.into_iter().map(|left| {
         let map = Map::from_iter([
             ("Why".into(), left.why.into()),
+            ("Unknown".into(), left.is_unknown().into()),
             ("Backups".into(), listed(run, left.backups)?.into()),
         ]);
         Ok(map.into())
