@@ -65,7 +65,7 @@ fn they_agree_while_nothing_is_protected_awaited_saved_and_overdue() {
     let saved = "The volume has a good backup that is new enough.";
     assert_eq!(agreed(&site, &server), (true, saved.into()));
 
-    server.client.json("/api/create", &json!({ "volume": "vol2" })).is(200);
+    server.client.json("/api/create", &json!({ "volume": "vol2", "size": "1G" })).is(200);
     server.running.terminate();
     make_old(&site, "vol2");
     let server = Server::start(&site);
