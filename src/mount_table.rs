@@ -100,6 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn blanks_and_backslashes_in_a_path_are_read() {
+        let line = br"36 35 98:0 /mnt1 /a\040b\134c/mnt2 rw,noatime master:1 - ext3 /dev/root rw";
+        let paths: Vec<_> = parse(line).into_iter().map(|mount| mount.path).collect();
+        assert_eq!(paths, [PathBuf::from(r"/a b\c/mnt2")]);
+        assert!(parse(b"").is_empty());
+    }
+
+    #[test]
     fn this_process_has_a_root() {
         assert!(mounts().unwrap().iter().any(|mount| mount.path == Path::new("/")));
     }

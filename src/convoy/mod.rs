@@ -24,7 +24,7 @@ pub(crate) mod memory;
 pub(crate) mod memory_look;
 mod model;
 pub(crate) mod names;
-mod object_store;
+pub(crate) mod object_store;
 pub(crate) mod refusal;
 pub(crate) mod server;
 pub(crate) mod time;

@@ -14,11 +14,8 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Deserialize;
 
-/// Convoy's folder at a destination.
-pub(super) const FOLDER: &str = "convoy-objectstore";
-
-/// The shortest name of a folder of a volume. Convoy fills up shorter names with `!`.
-const SHORTEST_NAME: usize = 4;
+pub(super) use crate::convoy::object_store::FOLDER;
+use crate::convoy::object_store::volume_folder_within;
 
 /// The paths of one backup.
 pub(super) struct Layout<'a> {
@@ -49,11 +46,7 @@ impl<'a> Layout<'a> {
     }
 
     fn volume_folder(&self) -> String {
-        let mut name = self.volume.to_owned();
-        while name.len() < SHORTEST_NAME {
-            name.push('!');
-        }
-        format!("volumes/{}/{}/{name}", &name[..2], &name[2..4])
+        volume_folder_within(self.volume)
     }
 }
 
