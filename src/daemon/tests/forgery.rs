@@ -23,5 +23,5 @@ async fn a_backup_whose_parts_are_no_names_is_none_and_hides_no_other() {
     let listed = scene.daemon().backups(&scene.destination, None).await.unwrap();
     let urls: Vec<_> = listed.iter().map(|backup| backup.url().unwrap()).collect();
     assert_eq!(urls, std::slice::from_ref(&url));
-    scene.daemon().delete_backup(&url).await.unwrap();
+    scene.daemon().delete_backup(&url, &[]).await.unwrap();
 }
