@@ -320,7 +320,7 @@ async fn verify(guards: &Guards, backup: &mut GoodBackup) -> Option<String> {
     let url = BackupUrl::parse(&backup.url).ok()?;
     let seen = guards.glance(&url).await.ok()?;
     backup.verified = Some(match &seen {
-        Seen::Whole => true,
+        Seen::Whole { .. } => true,
         Seen::Hidden(_) => guards.is_verified(&url),
         Seen::Broken(_) => false,
     });
