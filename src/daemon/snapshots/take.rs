@@ -9,8 +9,9 @@ use std::{
 use jiff::Zoned;
 use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile};
 
-use super::{LocalRepository, mounts};
+use super::LocalRepository;
 use crate::{
+    convoy::source_mounts,
     daemon::{
         repository::{Backend, OpenRepository, guarded, tags},
         state::SnapshotState,
@@ -39,7 +40,7 @@ impl LocalRepository {
         let _reading = self.reading();
         let backend = repository.backend();
         let failures = Arc::new(ReadFailures::default());
-        let mounts = mounts::of_folder(folder);
+        let mounts = source_mounts(folder);
         let source = VolumeSource::new(folder, volume, failures.clone(), backend.clone());
         let file = self.new_file(volume, snapshot, time);
         let archived = self.archive(&repository, &source, volume, parent, file);
