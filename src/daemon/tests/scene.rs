@@ -119,6 +119,16 @@ impl Scene {
         new.into_string().unwrap()
     }
 
+    /// The tags of the backup with this URL.
+    pub(super) fn tags(&self, url: &BackupUrl) -> Vec<String> {
+        let backend = Backend::in_folder(&self.path("backups/repository"), "evil");
+        let opened = OpenRepository::open(backend, "secret").unwrap();
+        let name = format!("backup={}", url.backup());
+        let files = opened.plain().unwrap().get_all_snapshots().unwrap();
+        let file = files.into_iter().find(|file| file.tags.iter().any(|tag| *tag == name)).unwrap();
+        file.tags.iter().map(ToString::to_string).collect()
+    }
+
     pub(super) fn packs(&self, repository: &str) -> Vec<PathBuf> {
         let mut packs = Vec::new();
         for folder in fs::read_dir(self.path(repository).join("data")).unwrap() {
