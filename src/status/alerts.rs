@@ -108,7 +108,9 @@ pub(crate) fn report_broken(notifier: &Notifier, volumes: &BTreeMap<String, Volu
     let lines: Vec<_> = broken.iter().map(|(name, why)| format!("- {name}: {why}")).collect();
     let text = format!(
         "These volumes have no good backup of their newest data:\n\n{}\n\n\
-         Make new backups with: convoy-backups backup --create-snapshot\nLook closer with: convoy-backups status",
+         Make new backups with: convoy-backups backup --create-snapshot\n\
+         Where that fails, they would build on the damage: mend the destination first (docs/troubleshooting.md), or back up to another one.\n\
+         Look closer with: convoy-backups status",
         lines.join("\n")
     );
     notifier.problem(BROKEN_KEY, &subject, &text);
