@@ -10,12 +10,15 @@ use rustic_core::repofile::{SnapshotFile, SnapshotId};
 use super::super::{
     moment::{Moments, Place},
     root::Root,
-    snapshots::{LocalRepository, mounts_of},
+    snapshots::LocalRepository,
     state::{SnapshotState, VolumeState},
     volumes::Volumes,
 };
 use crate::{
-    convoy::refusal::{no_snapshot, no_volume},
+    convoy::{
+        refusal::{no_snapshot, no_volume},
+        source_mounts,
+    },
     error::Result,
     files::{names, remove_all, write_error},
     text::counted,
@@ -38,7 +41,7 @@ pub(in crate::daemon) fn create(
     volumes.exclusively(volume, || {
         let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
         let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
-        let (time, mounts) = (now(), mounts_of(&place.folder));
+        let (time, mounts) = (now(), source_mounts(&place.folder));
         let moment = moments.begin(place).take()?;
         log::debug!(
             "volume {volume}: the moment ({}) was taken within {} ms",
