@@ -5,6 +5,7 @@ mod belonging;
 mod data;
 mod ebs;
 mod every_guard;
+mod lists;
 mod names_and_timeouts;
 mod newest_good;
 mod overlap;
@@ -73,6 +74,13 @@ fn timeout() -> Error {
 
 fn denied() -> Error {
     Error::new(ErrorKind::Daemon, "AccessDenied").with_status(400)
+}
+
+/// The URL of the backup that the daemon makes next.
+fn next_backup(bench: &Bench) -> BackupUrl {
+    let count = bench.daemon.backup_names().len() + 1;
+    let backup = Name::parse("backup", &format!("backup-{count:016x}")).unwrap();
+    BackupUrl::stored(&vfs(), &backup, &name("vol1"))
 }
 
 impl Bench {

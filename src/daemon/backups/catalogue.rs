@@ -1,21 +1,21 @@
 //! The backups in a repository.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
 use rustic_core::{
-    FileType, ReadBackend as _, RusticError, TreeId,
+    FileType, Id, ReadBackend as _, RusticError, TreeId,
     repofile::{SnapshotFile, SnapshotId},
 };
 
 use super::record::{Record, StoredUrl};
 use crate::{
-    convoy::Origin,
+    convoy::{Name, Origin},
     daemon::identity::Identity,
     daemon::repository::{OpenRepository, guarded},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     sync::lock,
 };
 
@@ -28,20 +28,62 @@ pub(super) struct StoredBackup {
     pub(super) tree: TreeId,
 }
 
+impl StoredBackup {
+    fn key(&self) -> BackupKey {
+        (self.record.backup.clone(), self.record.volume.clone())
+    }
+
+    fn is(&self, url: &StoredUrl<'_>) -> bool {
+        self.record.backup == *url.backup && self.record.volume == *url.volume
+    }
+}
+
 /// The backups of one repository.
 pub(super) struct Catalogue {
     /// Who this daemon's root is.
     identity: Arc<Identity>,
-    /// The snapshot files read so far. A file never changes, so it is read once.
-    files: Mutex<Vec<SnapshotFile>>,
+    known: Mutex<Known>,
     /// The files that are no backups and were warned of, so that each is warned of once.
     warned_of: Mutex<HashSet<SnapshotId>>,
+    /// The files of each backup that several files say to be, where nothing tells which one is.
+    unclear: Mutex<HashMap<BackupKey, Vec<SnapshotId>>>,
 }
+
+/// What was read of a repository. A snapshot file never changes, so it is read once.
+#[derive(Default)]
+struct Known {
+    files: Vec<SnapshotFile>,
+    /// The backups in `files`.
+    backups: Arc<Vec<StoredBackup>>,
+    /// Whether every file in the last list could be read.
+    is_whole: bool,
+    /// Whether a backup was deleted since, which may change what is said of the others' origins.
+    is_behind: bool,
+}
+
+impl Known {
+    /// Whether these are the files in a list.
+    fn are_of(&self, ids: &[Id]) -> bool {
+        let listed: HashSet<&Id> = ids.iter().collect();
+        self.is_whole
+            && !self.is_behind
+            && listed.len() == self.files.len()
+            && self.files.iter().all(|file| listed.contains(&*file.id))
+    }
+}
+
+/// The names of a backup and its volume.
+type BackupKey = (Name, Name);
 
 impl Catalogue {
     /// The backups as the root with this identity sees them.
     pub(super) fn new(identity: Arc<Identity>) -> Self {
-        Self { identity, files: Mutex::default(), warned_of: Mutex::default() }
+        Self {
+            identity,
+            known: Mutex::default(),
+            warned_of: Mutex::default(),
+            unclear: Mutex::default(),
+        }
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -50,29 +92,42 @@ impl Catalogue {
 
     /// Forgets the files that were read, because the destination may hold another repository now.
     pub(super) fn clear(&self) {
-        lock(&self.files).clear();
+        *lock(&self.known) = Known::default();
+    }
+
+    /// Forgets a backup that was deleted.
+    pub(super) fn forget(&self, id: SnapshotId) {
+        let mut known = lock(&self.known);
+        known.files.retain(|file| file.id != id);
+        Arc::make_mut(&mut known.backups).retain(|backup| backup.id != id);
+        known.is_behind = true;
     }
 
     /// All backups in the repository.
     ///
     /// # Errors
     /// If one of the backups can't be read.
-    pub(super) fn all(&self, repository: &OpenRepository) -> Result<Vec<StoredBackup>> {
-        let mut files = lock(&self.files);
-        repository.backend().take_failure();
-        let known = std::mem::take(&mut *files);
-        let list = |known| {
+    pub(super) fn all(&self, repository: &OpenRepository) -> Result<Arc<Vec<StoredBackup>>> {
+        let mut known = lock(&self.known);
+        let backend = repository.backend();
+        backend.take_failure();
+        let failed = |error: &RusticError| repository.failure("cannot list the backups", error);
+        let ids = backend.list(FileType::Snapshot).map_err(|error| failed(&error))?;
+        if known.are_of(&ids) {
+            return Ok(known.backups.clone());
+        }
+        let files = std::mem::take(&mut *known).files;
+        let list = |files| {
             guarded("listing backups", || {
-                let plain = repository.plain()?;
-                plain
-                    .update_all_snapshots(known)
-                    .map_err(|error| repository.failure("cannot list the backups", &error))
+                repository.plain()?.update_all_snapshots(files).map_err(|error| failed(&error))
             })
         };
         // Another host may delete a backup after it was listed and before it is read. Then all are
         // listed again.
-        *files = list(known).or_else(|_| list(Vec::new()))?;
-        Ok(self.backups_in(repository, &files))
+        let files = list(files).or_else(|_| list(Vec::new()))?;
+        let backups = Arc::new(self.backups_in(repository, &files));
+        *known = Known { files, backups: backups.clone(), is_whole: true, is_behind: false };
+        Ok(backups)
     }
 
     /// The backups among these files. A file whose tags can't be this program's is no backup: the
@@ -90,16 +145,58 @@ impl Catalogue {
                     });
                 }
                 Ok(None) => {}
-                Err(error) if lock(&self.warned_of).insert(file.id) => log::warn!(
-                    "\"{}/snapshots/{}\" is no backup of this program, and is ignored: {error}",
-                    repository.backend().location(),
-                    file.id.to_hex().as_str()
-                ),
-                Err(_) => {}
+                Err(error) => self.warn_of(repository, file.id, || {
+                    format!("is no backup of this program, and is ignored: {error}")
+                }),
             }
         }
         self.tell_origins(&mut backups);
-        backups
+        self.without_twins(repository, backups)
+    }
+
+    /// The backups without those of which another file has the name: the other members of a
+    /// repository can write that, too. The one that names this root counts. If several or none do,
+    /// none counts: a deletion or a restore might take the wrong one.
+    fn without_twins(
+        &self,
+        repository: &OpenRepository,
+        backups: Vec<StoredBackup>,
+    ) -> Vec<StoredBackup> {
+        let mut files: HashMap<BackupKey, Vec<usize>> = HashMap::new();
+        for (index, backup) in backups.iter().enumerate() {
+            files.entry(backup.key()).or_default().push(index);
+        }
+        files.retain(|_, files| files.len() > 1);
+        let mut ignored = HashSet::new();
+        let mut unclear: HashMap<BackupKey, Vec<SnapshotId>> = HashMap::new();
+        for (key, twins) in files {
+            let is_here = |index: &&usize| backups[**index].origin == Some(Origin::Here);
+            let here: Vec<usize> = twins.iter().filter(is_here).copied().collect();
+            let what = format!("backup \"{}\" of volume \"{}\"", key.0, key.1);
+            let sure = if let [sure] = here[..] { Some(sure) } else { None };
+            for index in twins.iter().filter(|index| Some(**index) != sure) {
+                let id = backups[*index].id;
+                self.warn_of(repository, id, || match sure {
+                    Some(_) => format!("has the name of {what}, which is another file, and is ignored"),
+                    None => format!("is one of {} files that say to be {what}: none counts, until the others are removed", twins.len()),
+                });
+                ignored.insert(*index);
+                if sure.is_none() {
+                    unclear.entry(key.clone()).or_default().push(id);
+                }
+            }
+        }
+        *lock(&self.unclear) = unclear;
+        let mut index = 0..;
+        let is_sure = |_: &StoredBackup| index.next().is_some_and(|it| !ignored.contains(&it));
+        backups.into_iter().filter(is_sure).collect()
+    }
+
+    /// Warns of a file in the repository, once.
+    fn warn_of(&self, repository: &OpenRepository, id: SnapshotId, what: impl FnOnce() -> String) {
+        if lock(&self.warned_of).insert(id) {
+            log::warn!("\"{}\" {}", file_of(repository, id), what());
+        }
     }
 
     fn tell_origins(&self, backups: &mut [StoredBackup]) {
@@ -122,7 +219,7 @@ impl Catalogue {
     }
 
     /// One backup, for a deletion. What is deleted depends on the other backups, so all of them
-    /// must be readable.
+    /// must have been readable when they were listed last. It may be gone since then.
     ///
     /// # Errors
     /// If there is no such backup, or if any backup can't be read.
@@ -131,7 +228,63 @@ impl Catalogue {
         repository: &OpenRepository,
         url: &StoredUrl<'_>,
     ) -> Result<StoredBackup> {
-        find(&self.all(repository)?, url)
+        let known = {
+            let known = lock(&self.known);
+            let is_it = |found: &&StoredBackup| found.is(url);
+            known.is_whole.then(|| known.backups.iter().find(is_it).cloned()).flatten()
+        };
+        known.map_or_else(|| self.find_in(repository, &self.all(repository)?, url), Ok)
+    }
+
+    /// Whether a backup is in the repository now.
+    ///
+    /// # Errors
+    /// If that can't be read.
+    pub(super) fn is_there(
+        &self,
+        repository: &OpenRepository,
+        url: &StoredUrl<'_>,
+    ) -> Result<bool> {
+        let backup = match self.find(repository, url) {
+            Ok(backup) => backup,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let backend = repository.backend();
+        backend.take_failure();
+        match backend.read_full(FileType::Snapshot, &backup.id) {
+            Ok(_) => Ok(true),
+            Err(error) => match repository.failure("cannot read the backup's file", &error) {
+                missing if missing.kind == ErrorKind::Repository => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn find_in(
+        &self,
+        repository: &OpenRepository,
+        backups: &[StoredBackup],
+        url: &StoredUrl<'_>,
+    ) -> Result<StoredBackup> {
+        if let Some(found) = backups.iter().find(|found| found.is(url)) {
+            return Ok(found.clone());
+        }
+        let key = (url.backup.clone(), url.volume.clone());
+        let unclear = lock(&self.unclear);
+        let Some(files) = unclear.get(&key) else { return Err(url.missing()) };
+        let files: Vec<_> =
+            files.iter().map(|id| format!("\"{}\"", file_of(repository, *id))).collect();
+        let message = format!(
+            "{} files say to be backup \"{}\" of volume \"{}\": {}",
+            files.len(),
+            key.0,
+            key.1,
+            files.join(", ")
+        );
+        Err(Error::new(ErrorKind::Repository, message).with_hint(
+            "only one can be: look at them (restic snapshots, restic diff), and remove the others (restic forget)",
+        ))
     }
 
     /// One backup, for an inspection or a restore. Other backups that can't be read do not matter.
@@ -158,10 +311,13 @@ impl Catalogue {
     ) -> Result<Vec<Result<StoredBackup>>> {
         let (backups, unlisted) = match self.all(repository) {
             Ok(backups) => (backups, None),
-            Err(error) => (self.readable(repository)?, Some(error)),
+            Err(error) => (Arc::new(self.readable(repository)?), Some(error)),
         };
         // The file of a backup that is not found may be the one that can't be read.
-        let find = |url| find(&backups, url).map_err(|absent| unlisted.clone().unwrap_or(absent));
+        let find = |url| {
+            let found = self.find_in(repository, &backups, url);
+            found.map_err(|absent| unlisted.clone().unwrap_or(absent))
+        };
         Ok(urls.iter().map(find).collect())
     }
 
@@ -173,8 +329,8 @@ impl Catalogue {
         let plain = repository.plain()?;
         let mut readable = Vec::new();
         for id in ids {
-            let path = format!("{}/snapshots/{}", backend.location(), id.to_hex().as_str());
             let id = SnapshotId::from(id);
+            let path = file_of(repository, id);
             let read = guarded("reading a backup's file", || {
                 plain
                     .get_file::<SnapshotFile>(&id)
@@ -186,21 +342,19 @@ impl Catalogue {
             }
         }
         let backups = self.backups_in(repository, &readable);
-        *lock(&self.files) = readable;
+        *lock(&self.known) = Known { files: readable, ..Known::default() };
         Ok(backups)
     }
 
     /// The bytes in the files of the backup with this tree, if they were counted.
     pub(super) fn bytes(&self, tree: TreeId) -> Option<u64> {
-        let files = lock(&self.files);
-        let file = files.iter().find(|file| file.tree == tree)?;
+        let known = lock(&self.known);
+        let file = known.files.iter().find(|file| file.tree == tree)?;
         file.summary.as_ref().map(|summary| summary.total_bytes_processed)
     }
 }
 
-fn find(backups: &[StoredBackup], url: &StoredUrl<'_>) -> Result<StoredBackup> {
-    let is_it = |found: &&StoredBackup| {
-        found.record.backup == *url.backup && found.record.volume == *url.volume
-    };
-    backups.iter().find(is_it).cloned().ok_or_else(|| url.missing())
+/// The file of a backup, as people find it.
+fn file_of(repository: &OpenRepository, id: SnapshotId) -> String {
+    format!("{}/snapshots/{}", repository.backend().location(), id.to_hex().as_str())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
-use super::{LocalRepository, mounts};
+use super::LocalRepository;
 use crate::{
     daemon::{
         repository::{OpenRepository, guarded, tags},
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl LocalRepository {
-    /// Takes a snapshot of a volume's `folder`. The snapshot becomes visible only if the whole
-    /// folder was read and written.
+    /// Takes a snapshot of a `folder` with a volume's files. The snapshot becomes visible only if the
+    /// whole folder was read and written. The caller knows what is mounted in the volume.
     ///
     /// # Errors
     /// If a file can't be read (the error names it), or the repository can't be written.
@@ -34,7 +34,6 @@ impl LocalRepository {
         let repository = self.open()?;
         let _writing = self.one_snapshot();
         let _reading = self.reading();
-        let mounts = mounts::of_folder(folder);
         let known = parent.and_then(|parent| self.parent(&repository, parent));
         let piece = self
             .access
@@ -53,7 +52,8 @@ impl LocalRepository {
             id: id.to_hex().as_str().to_owned(),
             bytes: saved.bytes,
             files: Some(saved.files),
-            mounts,
+            mounts: None,
+            moment: None,
         })
     }
 

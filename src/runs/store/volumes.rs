@@ -8,7 +8,7 @@ use super::{
     Store,
     backups::{Inspected, bad_backups, good_backups},
     learning::Learning,
-    micros, sources, time,
+    made, micros, sources, time,
 };
 use crate::{
     convoy::guards::Observation,
@@ -74,6 +74,7 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
         volumes.push(VolumeRecord {
             good_backups: good_backups(connection, &daemon, &name)?,
             bad_backups: bad_backups(connection, &daemon, &name)?,
+            made: made::times(connection, &daemon, &name)?,
             doubt: sources::doubt(connection, &daemon, &name)?,
             daemon,
             name,
@@ -120,13 +121,20 @@ impl Learning<'_> {
                 let sql = "UPDATE volumes SET restored_from = ?3 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, restored_from]).map(drop)
             }
-            Observation::SnapshotMade { volume, snapshot, time } => {
+            Observation::SnapshotMade { volume, snapshot, time, extent, seen_here } => {
                 self.see(volume)?;
-                self.source_is_good(volume)?;
+                // A snapshot that tells nothing settles no doubt.
+                if !extent.is_unknown() {
+                    self.source_is_good(volume)?;
+                }
+                if *seen_here {
+                    self.snapshot_extent(volume, snapshot, *time, extent)?;
+                }
                 let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, snapshot, micros(*time)]).map(drop)
             }
             Observation::SnapshotDeleted { volume, snapshot } => {
+                self.forget_snapshot(snapshot)?;
                 let sql = "UPDATE volumes SET snapshot = NULL, snapshot_time = NULL
                     WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
                 self.execute(sql, [self.daemon, volume, snapshot]).map(drop)
@@ -142,6 +150,7 @@ impl Learning<'_> {
             } => {
                 if *made {
                     self.source_is_good(volume)?;
+                    self.made_backup(volume)?;
                 }
                 self.good_backup(&Inspected {
                     volume,
@@ -205,8 +214,10 @@ impl Learning<'_> {
         if self.execute(sql, [self.daemon, volume])? > 0 {
             self.forget(volume)?;
         }
+        // A look may have seen it before.
         let sql =
-            "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
+            "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, coalesce(
+                (SELECT first_seen FROM looked_at WHERE daemon = ?1 AND volume = ?2), ?3), ?3)
             ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
         self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
     }
@@ -215,6 +226,7 @@ impl Learning<'_> {
         let of_volume = [self.daemon, volume];
         self.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", of_volume)?;
         self.source_is_good(volume)?;
+        self.forget_made_backups(volume)?;
         self.forget_backups(volume)
     }
 }
