@@ -70,7 +70,7 @@ fn mount_sentence(mount: &SourceMount) -> String {
     let SourceMount { path, file_system, source } = mount;
     let folder = match path.as_str() {
         FOLDER => "its folder".to_owned(),
-        ALL_FOLDERS => "the folder of all volumes".to_owned(),
+        ALL_FOLDERS => "a folder above it".to_owned(),
         path => format!("its folder \"{path}\""),
     };
     format!("{folder} was a mount point of \"{source}\" ({file_system}) and is none now")

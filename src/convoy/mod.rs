@@ -33,7 +33,8 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
-    Capabilities, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, ROOT_ID, VOLUME_ID, route,
+    Capabilities, FOLDER_DRIVER, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, PROBLEM, ROOT_ID,
+    VOLUME_ID, route,
 };
 pub(crate) use extent::{
     ALL_FOLDERS, BACKUP_SIZE, DOUBT, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,

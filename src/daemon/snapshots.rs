@@ -37,7 +37,7 @@ use crate::{
     files::{write_error, write_whole},
     sync::{self, lock},
 };
-pub(super) use mounts::of_folder as mounts_of;
+pub(super) use mounts::of_place as mounts_of;
 
 /// The root's own repository. It is created with the first snapshot.
 ///

@@ -4,20 +4,22 @@ use std::path::Path;
 
 use crate::{
     convoy::{ALL_FOLDERS, FOLDER, SourceMount},
+    daemon::moment::Place,
     files::real_path,
-    mount_table::{MountPoint, at_or_below, mounts},
+    mount_table::{MountPoint, at_or_below, holding, mounts},
 };
 
 /// A volume with more mounts is not described: its mounts come and go.
 const MOST_MOUNTS: usize = 20;
 
-/// The mounts of a volume's folder, below it, and of the folder that holds all volumes. `None` if
-/// they can't be told.
-pub(in crate::daemon) fn of_folder(folder: &Path) -> Option<Vec<SourceMount>> {
-    described(&mounts().ok()?, &real_path(folder))
+/// The mounts of a volume's folder, below it, and of the folder that holds it. `None` if they can't
+/// be told.
+pub(in crate::daemon) fn of_place(place: &Place) -> Option<Vec<SourceMount>> {
+    described(&mounts().ok()?, &real_path(&place.folder), place.is_of_the_host)
 }
 
-fn described(all: &[MountPoint], folder: &Path) -> Option<Vec<SourceMount>> {
+/// Of a folder of the host, the mount that holds it may be further above.
+fn described(all: &[MountPoint], folder: &Path, is_of_the_host: bool) -> Option<Vec<SourceMount>> {
     let describe = |path: &str, mount: &MountPoint| SourceMount {
         path: path.to_owned(),
         file_system: mount.file_system.clone(),
@@ -31,8 +33,12 @@ fn described(all: &[MountPoint], folder: &Path) -> Option<Vec<SourceMount>> {
     if found.len() > MOST_MOUNTS {
         return None;
     }
-    let parent = all.iter().find(|mount| Some(mount.path.as_path()) == folder.parent());
-    found.extend(parent.map(|mount| describe(ALL_FOLDERS, mount)));
+    let above = folder.parent().and_then(|parent| holding(all, parent));
+    let above = above.filter(|mount| {
+        let is_next = Some(mount.path.as_path()) == folder.parent();
+        is_next || is_of_the_host && mount.path != Path::new("/")
+    });
+    found.extend(above.map(|mount| describe(ALL_FOLDERS, mount)));
     found.sort_by(|one, other| one.path.cmp(&other.path));
     Some(found)
 }
@@ -49,7 +55,7 @@ mod tests {
             source: "/dev/sdb".into(),
         };
         let told = |mounts: &[MountPoint]| -> Option<Vec<String>> {
-            let found = described(mounts, Path::new("/root/volumes/vol1"))?;
+            let found = described(mounts, Path::new("/root/volumes/vol1"), false)?;
             Some(found.into_iter().map(|mount| mount.path).collect())
         };
         let elsewhere = ["/", "/root", "/root/volumes/vol10", "/root/volumes/vol2/deep"].map(mount);
@@ -59,5 +65,11 @@ mod tests {
         let many: Vec<_> =
             (0..21).map(|number| mount(&format!("/root/volumes/vol1/{number}"))).collect();
         assert_eq!(told(&many), None);
+
+        let share = ["/", "/srv"].map(mount);
+        let website = Path::new("/srv/sites/website");
+        assert_eq!(described(&share, website, true).unwrap()[0].path, ALL_FOLDERS);
+        assert!(described(&share, website, false).unwrap().is_empty());
+        assert!(described(&share[..1], website, true).unwrap().is_empty());
     }
 }
