@@ -16,6 +16,7 @@ use super::{
     ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
     DriverInfo, Extent, Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
+    refusal::required_is_missing,
 };
 use crate::{
     clock::Clock,
@@ -62,6 +63,8 @@ struct State {
     blind: bool,
     /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
     extents: BTreeMap<String, Extent>,
+    /// Where the volumes' folders and the packed snapshots are, if they can be seen.
+    folder: Option<std::path::PathBuf>,
     /// What Convoy's EBS driver knows, if the volumes are on EBS.
     ebs: Option<ebs::Ebs>,
 }
@@ -185,6 +188,17 @@ impl MemoryDaemon {
     /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
     pub(crate) fn holds(&self, volume: &str, extent: Extent) {
         self.lock().extents.insert(volume.into(), extent);
+    }
+
+    /// From now on, the folders of volumes and the files of snapshots are in this folder, as with
+    /// Convoy's vfs driver.
+    pub(crate) fn keeps_files_in(&self, folder: &std::path::Path) {
+        let mut state = self.lock();
+        state.folder = Some(folder.to_owned());
+        for (name, volume) in &mut state.volumes {
+            let path = folder.join(name).display().to_string();
+            volume.driver_info.get_or_insert_default().insert("Path".into(), path);
+        }
     }
 
     /// Inspecting a backup no longer looks at its data, as with Convoy.
@@ -513,6 +527,12 @@ impl Daemon for MemoryDaemon {
                 let fields = fields.map(|(name, value)| (name.to_owned(), value));
                 snapshot.driver_info = Some(fields.collect());
             }
+            if let Some(folder) = &state.folder {
+                let packed = folder.join(format!("{name}.tar.gz"));
+                std::fs::write(&packed, "packed").unwrap();
+                let told = [("FilePath".to_owned(), packed.display().to_string())];
+                snapshot.driver_info.get_or_insert_default().extend(told);
+            }
             if let Some(ebs) = &mut state.ebs {
                 ebs.take(volume.as_str(), &mut snapshot);
             }
@@ -643,8 +663,14 @@ impl Daemon for MemoryDaemon {
         })
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
         let act = |state: &mut State| {
+            let is_there = |backup: &&BackupUrl| {
+                state.stored().iter().any(|(there, _)| there.same_backup(backup))
+            };
+            if let Some(missing) = required.iter().find(|backup| !is_there(backup)) {
+                return Err(required_is_missing(missing));
+            }
             if let Some(ebs) = &mut state.ebs {
                 return ebs.delete(&mut state.volumes, url);
             }

@@ -288,6 +288,7 @@ impl Operations {
         let repository = self.destinations.at(destination)?;
         self.volumes.exclusively(&volume.name, || {
             let (volume, state) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
+            repository.refuse_roots()?;
             self.refuse_destination_in(&volume, destination)?;
             let backup = repository.create(&self.local, &volume, (snapshot, &state), self.now())?;
             Ok(BackupUrl::stored(destination, &backup, &Name::volume(&volume.name)?))

@@ -3,10 +3,12 @@
 use super::{
     driver::{Drivers, SameFolder},
     moment::{Kind, Moment, Moments},
-    snapshots::mounts_of,
     state::VolumeState,
 };
-use crate::{convoy::SourceMount, error::Result};
+use crate::{
+    convoy::{SourceMount, source_mounts},
+    error::Result,
+};
 
 /// What is needed to read volumes.
 #[derive(Clone, Copy)]
@@ -39,7 +41,7 @@ impl Reader<'_> {
         self.drivers.of(&volume.driver).check(name)?;
         let place = self.drivers.place(&volume.driver, name);
         let seen = SameFolder::of(&place.folder);
-        let mounts = mounts_of(&place);
+        let mounts = source_mounts(&place.folder, place.is_of_the_host);
         let moment = self.moments.begin(&place).take()?;
         log::debug!(
             "volume {name}: the moment ({}) was taken within {} ms",

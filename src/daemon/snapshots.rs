@@ -9,7 +9,6 @@
 //! ([`Backend::failure`]), so only the holder of `writing` uses that backend. All other work has
 //! its own backend. It can neither fail a snapshot nor hide why one failed.
 
-mod mounts;
 mod prune;
 mod take;
 #[cfg(test)]
@@ -37,7 +36,6 @@ use crate::{
     files::{write_error, write_whole},
     sync::{self, lock},
 };
-pub(super) use mounts::of_place as mounts_of;
 
 /// The root's own repository. It is created with the first snapshot.
 ///

@@ -18,12 +18,12 @@
 //! 9. A dry run writes nothing. The daemon below is then a [`super::dry_run::DryRun`], and no lock
 //!    is taken.
 //! 10. A source that is not there is not empty. A backup of a volume that lost nearly all of its
-//!     data at once, or whose share is not mounted any more, is no good backup until a person
-//!     accepts it.
+//!     data at once, or whose share is not mounted any more or is another one, is no good backup
+//!     until a person accepts it.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
-//! which destinations held backups, [`known`] has what earlier runs learned of backups
+//! which destinations held backups, [`deletion_lists`] reads the lists by which backups are deleted, [`known`] has what earlier runs learned of backups
 //! ([`by_backup`] finds it by any spelling of a URL), and [`observations`] records what the program
 //! learns from a run.
 
@@ -33,12 +33,16 @@ mod backups;
 mod belonging;
 mod by_backup;
 mod changes;
+mod convoy_folder;
 mod data_look;
+mod deletion_lists;
 mod destinations;
 mod doubts;
 mod ebs;
 mod good_backups;
+mod group;
 mod known;
+mod listed;
 mod observations;
 mod overlap;
 mod pending;
@@ -57,7 +61,7 @@ pub(crate) use backup_deletion::Even;
 pub(crate) use belonging::Prunable;
 pub(crate) use data_look::{DataLook, Depth, Seen};
 pub(crate) use doubts::{AcceptedLoss, KnownSources};
-pub(crate) use good_backups::{Protected, Protection};
+pub(crate) use group::{Protected, Protection};
 pub(crate) use known::{Broken, KnownBackup, KnownBackups};
 pub(crate) use observations::Observation;
 pub(crate) use run::{Deletable, Guards};

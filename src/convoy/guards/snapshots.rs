@@ -20,7 +20,8 @@ impl Guards {
     pub(crate) async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
         self.may_write("take a snapshot")?;
         let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
-        let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
+        let source = self.volume(volume).await?;
+        let name = snapshot_names::next(volume, &source, self.clock.now());
         let snapshot = match self.daemon.create_snapshot(volume, &name).await {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 self.daemon.snapshot(&name).await.map_err(|_| {
@@ -38,7 +39,9 @@ impl Guards {
             }
             snapshot => snapshot,
         }?;
-        self.memory().observations.add_snapshot(volume.as_str(), &snapshot, self.clock.now());
+        let (snapshot, seen_here) = self.with_extent_seen(&source, snapshot).await;
+        let taken = snapshot.taken().unwrap_or_else(|| self.clock.now());
+        self.memory().observations.add_snapshot(volume.as_str(), &snapshot, taken, seen_here);
         self.doubt_snapshot(volume, &snapshot).await;
         Ok(snapshot)
     }
@@ -56,7 +59,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] if a backup of the snapshot's volume failed in this run, or if the run
     /// stopped deleting; otherwise as [`crate::convoy::Daemon::delete_snapshot`].
     pub(crate) async fn delete_snapshot(&self, name: &Name) -> Result<()> {
-        self.may_write("delete a snapshot")?;
+        self.is_not_read_only("delete a snapshot")?;
         self.declared(Deletable::Snapshots, "delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
         let volume = snapshot.volume_name.clone();
