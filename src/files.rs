@@ -2,6 +2,7 @@
 //! all, and is on disk before it counts.
 
 mod changes;
+mod count;
 mod mounts;
 mod removal;
 
@@ -17,6 +18,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, Result};
 pub(crate) use changes::first_changed;
+pub(crate) use count::count_files;
 pub(crate) use mounts::mounts_in;
 pub(crate) use removal::{FOLDER, remove_all};
 

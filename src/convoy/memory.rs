@@ -62,6 +62,8 @@ struct State {
     blind: bool,
     /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
     extents: BTreeMap<String, Extent>,
+    /// Where the volumes' folders and the packed snapshots are, if they can be seen.
+    folder: Option<std::path::PathBuf>,
     /// What Convoy's EBS driver knows, if the volumes are on EBS.
     ebs: Option<ebs::Ebs>,
 }
@@ -185,6 +187,17 @@ impl MemoryDaemon {
     /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
     pub(crate) fn holds(&self, volume: &str, extent: Extent) {
         self.lock().extents.insert(volume.into(), extent);
+    }
+
+    /// From now on, the folders of volumes and the files of snapshots are in this folder, as with
+    /// Convoy's vfs driver.
+    pub(crate) fn keeps_files_in(&self, folder: &std::path::Path) {
+        let mut state = self.lock();
+        state.folder = Some(folder.to_owned());
+        for (name, volume) in &mut state.volumes {
+            let path = folder.join(name).display().to_string();
+            volume.driver_info.get_or_insert_default().insert("Path".into(), path);
+        }
     }
 
     /// Inspecting a backup no longer looks at its data, as with Convoy.
@@ -512,6 +525,12 @@ impl Daemon for MemoryDaemon {
                 let fields = extent.fields(SNAPSHOT_SIZE).into_iter();
                 let fields = fields.map(|(name, value)| (name.to_owned(), value));
                 snapshot.driver_info = Some(fields.collect());
+            }
+            if let Some(folder) = &state.folder {
+                let packed = folder.join(format!("{name}.tar.gz"));
+                std::fs::write(&packed, "packed").unwrap();
+                let told = [("FilePath".to_owned(), packed.display().to_string())];
+                snapshot.driver_info.get_or_insert_default().extend(told);
             }
             if let Some(ebs) = &mut state.ebs {
                 ebs.take(volume.as_str(), &mut snapshot);

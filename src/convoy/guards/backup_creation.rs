@@ -11,7 +11,7 @@ use super::{
     run::Guards,
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name},
+    convoy::{Backup, BackupUrl, Destination, Name, Snapshot},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
@@ -29,12 +29,12 @@ impl Guards {
         destination: &Destination,
     ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
-        let from = self.daemon.snapshot(snapshot).await?;
+        let from = self.with_extent_known(self.daemon.snapshot(snapshot).await?);
         let volume = from.volume_name.clone();
         // Until the proof, the volume counts as not backed up.
         let key = (volume.clone(), destination.key());
         self.memory().unproven.insert(key.clone(), "it was not finished".into());
-        let proven = self.make_and_prove(snapshot, &volume, destination).await;
+        let proven = self.make_and_prove((snapshot, &from), &volume, destination).await;
         let mut doubt = None;
         if let Ok((url, backup)) = &proven {
             self.memory().made.push((destination.clone(), url.clone()));
@@ -58,7 +58,7 @@ impl Guards {
 
     async fn make_and_prove(
         &self,
-        snapshot: &Name,
+        (snapshot, from): (&Name, &Snapshot),
         volume: &str,
         destination: &Destination,
     ) -> Result<(BackupUrl, Backup)> {
@@ -106,7 +106,7 @@ impl Guards {
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
         let (verified, bytes) = self.verify(&url, volume).await?;
-        let proven = proven.with_size(bytes);
+        let proven = proven.with_size(bytes).with_extent(&from.extent());
         let good = Good { url: url.clone(), verified };
         self.memory().good.add_if_new(url.clone(), good);
         self.memory().observations.add_backup(volume, &url, &proven, (true, verified));

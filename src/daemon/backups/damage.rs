@@ -103,11 +103,8 @@ impl Damage {
     fn write(&self, pieces: &BTreeSet<DataId>) {
         // All of them: a backup that needs a piece that was left out would count as good. One
         // restore finds the pieces of a few packs, as it ends at the first that it can't read.
-        let lines: Vec<_> = pieces
-            .iter()
-            .take(256)
-            .map(|piece| piece.to_hex().as_str().to_owned() + "\n")
-            .collect();
+        let lines: Vec<_> =
+            pieces.iter().map(|piece| piece.to_hex().as_str().to_owned() + "\n").collect();
         let written = if lines.is_empty() {
             fs::remove_file(&self.file)
         } else {

@@ -8,7 +8,7 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Name, ORIGIN, Origin, ROOT_ID,
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, MOMENT, Name, ORIGIN, Origin, ROOT_ID,
         VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
@@ -45,6 +45,8 @@ pub(in crate::daemon) struct Record {
     /// How much the volume had. No tag has the number of files and their bytes: the repository
     /// counts them. No tag has the host either: the file itself does.
     pub(in crate::daemon) extent: Extent,
+    /// How the moment was held that was read; `None` for older versions.
+    pub(in crate::daemon) moment: Option<String>,
 }
 
 impl Record {
@@ -63,7 +65,16 @@ impl Record {
             ("created", &self.created.to_string()),
         ];
         let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
-        tags(&always.into_iter().chain(root).chain(copy_of).chain(mounts).collect::<Vec<_>>())
+        let moment = self.moment.as_deref().map(|moment| ("moment", moment));
+        tags(
+            &always
+                .into_iter()
+                .chain(root)
+                .chain(copy_of)
+                .chain(mounts)
+                .chain(moment)
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -108,6 +119,7 @@ impl Record {
                 bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
                 mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
             },
+            moment: text("moment"),
         }))
     }
 
@@ -134,8 +146,11 @@ impl Record {
         ];
         let extent = self.extent.fields(BACKUP_SIZE);
         let root = self.root.clone().map(|root| (ROOT_ID, root));
+        let moment = self.moment.clone().map(|moment| (MOMENT, moment));
         let origin = origin.map(|origin| (ORIGIN, origin.as_str().to_owned()));
-        Backup::new(fields(always.into_iter().chain(extent).chain(root).chain(origin)))
+        Backup::new(fields(
+            always.into_iter().chain(extent).chain(moment).chain(root).chain(origin),
+        ))
     }
 }
 

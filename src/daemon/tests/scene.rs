@@ -29,6 +29,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         root: root.to_owned(),
         password: Some("secret".into()),
         s3: S3Options::default(),
+        moment: None,
         host: "host1".into(),
         progress: progress::none(),
         clock: Arc::new(SystemClock),

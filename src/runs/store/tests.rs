@@ -243,7 +243,7 @@ fn before_backups(store: &Store) {
     let older =
         "ALTER TABLE volumes DROP COLUMN created; ALTER TABLE volumes DROP COLUMN restored_from;
         ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
-        DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at; PRAGMA user_version = 4";
+        DROP TABLE snapshots; DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 
@@ -558,12 +558,66 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
 }
 
 #[test]
+fn what_volumes_had_is_remembered_until_their_snapshots_are_deleted() {
+    let (_folder, store) = store();
+    let extent = Extent { files: Some(30), bytes: Some(9), mounts: Some(Vec::new()) };
+    let made = |snapshot: &str, seen_here| Observation::SnapshotMade {
+        volume: "vol1".into(),
+        snapshot: snapshot.into(),
+        time: at(NOON),
+        extent: extent.clone(),
+        seen_here,
+    };
+    let run = record("run-1", RunStatus::Done);
+    store.put_end(&run, NOON, &[made("s1", true), made("s2", true), made("told", false)]);
+    let known = || store.sources("daemon").unwrap().extents;
+    assert_eq!(known(), ["s1", "s2"].map(|name| (name.to_owned(), extent.clone())).into());
+    let deleted = Observation::SnapshotDeleted { volume: "vol1".into(), snapshot: "s1".into() };
+    store.put_end(&run, NOON, &[deleted]);
+    assert_eq!(known().into_keys().collect::<Vec<_>>(), ["s2"]);
+    let many: Vec<_> = (0..120).map(|number| made(&format!("s-{number:03}"), true)).collect();
+    store.put_end(&run, NOON, &many);
+    assert_eq!(known().len(), 100);
+    assert!(store.sources("another").unwrap().extents.is_empty());
+}
+
+#[test]
+fn a_snapshot_that_tells_nothing_settles_no_doubt() {
+    let (_folder, store) = store();
+    let made = |extent: Extent| Observation::SnapshotMade {
+        volume: "vol1".into(),
+        snapshot: "s1".into(),
+        time: at(NOON),
+        extent,
+        seen_here: false,
+    };
+    let doubt = Observation::SourceInDoubt {
+        volume: "vol1".into(),
+        source: String::new(),
+        taken: at(NOON),
+        extent: Extent::default(),
+        why: "why".into(),
+    };
+    let run = record("run-1", RunStatus::Done);
+    store.put_end(&run, NOON, &[made(Extent::default()), doubt]);
+    store.put_end(&run, NOON, &[made(Extent::default())]);
+    assert_eq!(store.volumes_in_doubt().unwrap(), ["vol1"]);
+    store.put_end(&run, NOON, &[made(Extent { files: Some(3), ..Extent::default() })]);
+    assert!(store.volumes_in_doubt().unwrap().is_empty());
+}
+
+#[test]
 fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let (_folder, store) = store();
     let volume = || "vol1".to_owned();
     let seen = Observation::VolumeSeen { volume: volume(), created: None, snapshot: None };
-    let snapshot =
-        Observation::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
+    let snapshot = Observation::SnapshotMade {
+        volume: volume(),
+        snapshot: "s1".into(),
+        time: at(NOON),
+        extent: Extent::default(),
+        seen_here: false,
+    };
     let run = record("run-1", RunStatus::Failed);
     store.put_end(&run, NOON, &[seen.clone(), snapshot, good("vfs:///b?1", NOON, true)]);
     // One found good later is not the last where its data is older.
