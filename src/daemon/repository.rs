@@ -1,6 +1,6 @@
 //! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
-//! ([`access`]), its files as rustic reads them ([`backend`]), where these files are
-//! ([`storage`]), what is in them ([`cipher`]), and what the repository has ([`index`]).
+//! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
+//! these files are ([`storage`]), what is in them ([`cipher`]), and what it has ([`index`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
@@ -8,6 +8,7 @@ mod access;
 mod backend;
 mod cipher;
 mod index;
+mod key_file;
 mod open;
 mod storage;
 

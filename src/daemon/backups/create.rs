@@ -56,6 +56,7 @@ impl DestinationRepository {
             snapshot_created: state.created,
             created: now,
             extent: Extent { mounts: state.mounts.clone(), ..Extent::default() },
+            driver: volume.driver.clone(),
             moment: state.moment.clone(),
         };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());

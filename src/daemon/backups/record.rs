@@ -45,6 +45,8 @@ pub(in crate::daemon) struct Record {
     /// How much the volume had. No tag has the number of files and their bytes: the repository
     /// counts them. No tag has the host either: the file itself does.
     pub(in crate::daemon) extent: Extent,
+    /// The name of the volume's driver.
+    pub(in crate::daemon) driver: String,
     /// How the moment was held that was read; `None` for older versions.
     pub(in crate::daemon) moment: Option<String>,
 }
@@ -66,6 +68,8 @@ impl Record {
         ];
         let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
         let moment = self.moment.as_deref().map(|moment| ("moment", moment));
+        // Older versions have one driver, and no tag.
+        let driver = Some(("driver", self.driver.as_str())).filter(|(_, name)| *name != Vfs::NAME);
         tags(
             &always
                 .into_iter()
@@ -73,6 +77,7 @@ impl Record {
                 .chain(copy_of)
                 .chain(mounts)
                 .chain(moment)
+                .chain(driver)
                 .collect::<Vec<_>>(),
         )
     }
@@ -119,6 +124,7 @@ impl Record {
                 bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
                 mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
             },
+            driver: text("driver").unwrap_or_else(|| Vfs::NAME.to_owned()),
             moment: text("moment"),
         }))
     }
@@ -135,7 +141,7 @@ impl Record {
             ("BackupName", self.backup.to_string()),
             ("BackupURL", BackupUrl::stored(destination, &self.backup, &self.volume).to_string()),
             ("CreatedTime", time(self.created)),
-            ("DriverName", Vfs::NAME.to_owned()),
+            ("DriverName", self.driver.clone()),
             ("Host", self.host.clone()),
             ("SnapshotCreatedAt", time(self.snapshot_created)),
             ("SnapshotName", self.snapshot.to_string()),
