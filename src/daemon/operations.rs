@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     convoy::{
         BackupUrl, Changes, Destination, Mount, Name, NewVolume, Snapshot, Volume,
-        refusal::{no_snapshot, refused, volume_not_found},
+        refusal::{no_snapshot, no_volume, refused, volume_not_found},
     },
     error::Result,
 };
@@ -195,18 +195,14 @@ impl Operations {
         })
     }
 
-    /// Whether a volume's files are still those of a snapshot. Unknown without that snapshot.
-    pub(super) fn changes_since(&self, name: &str, snapshot: &str) -> Result<Changes> {
+    /// Whether a volume's files are still those of a backup. Unknown without that backup.
+    pub(super) fn changes_since(&self, name: &str, url: &BackupUrl) -> Result<Changes> {
+        let destination = url.destination();
+        let repository = self.destinations.at(&destination)?;
         self.volumes.exclusively(name, || {
             let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
-            let Some(snapshot) = volume.snapshots.get(snapshot) else {
-                return Ok(Changes::Unknown);
-            };
-            let folder = self.driver.path(name);
-            Ok(match self.local.first_difference(&folder, name, snapshot)? {
-                None => Changes::Unchanged,
-                Some(path) => Changes::Changed { path: path.display().to_string() },
-            })
+            let url = StoredUrl::of(url, &destination)?;
+            repository.changes_since(&url, &volume, &self.driver.path(name))
         })
     }
 
@@ -249,6 +245,27 @@ impl Operations {
             let (volume, state) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
             let backup = repository.create(&self.local, &volume, (snapshot, &state), self.now())?;
             Ok(BackupUrl::stored(destination, &backup, &Name::volume(&volume.name)?))
+        })
+    }
+
+    /// Backs up a volume as it is now, as a snapshot of this name that does not stay.
+    pub(super) fn back_up(
+        &self,
+        volume: &str,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let name = snapshot.as_str();
+        let in_use = |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
+        let Some(_reserved) = self.volumes.reserve(name, in_use) else {
+            return Err(refused(format!("Snapshot name {name} already exists")));
+        };
+        let repository = self.destinations.at(destination)?;
+        self.volumes.exclusively(volume, || {
+            let state = self.volumes.find(volume).ok_or_else(|| no_volume(volume))?;
+            let folder = self.driver.path(volume);
+            let backup = repository.back_up(&state, snapshot, &folder, || self.now())?;
+            Ok(BackupUrl::stored(destination, &backup, &Name::volume(volume)?))
         })
     }
 }

@@ -9,7 +9,7 @@
 //! ([`Backend::failure`]), so only the holder of `writing` uses that backend. All other work has
 //! its own backend. It can neither fail a snapshot nor hide why one failed.
 
-mod mounts;
+pub(super) mod mounts;
 mod prune;
 mod take;
 #[cfg(test)]
@@ -17,7 +17,6 @@ mod tests;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard},
 };
 
@@ -27,10 +26,9 @@ use rustic_core::{
 };
 
 use super::{
-    repository::{Access, Backend, OpenRepository, failure, guarded},
+    repository::{Access, Backend, OpenRepository, failure},
     root::Root,
     state::SnapshotState,
-    tree::read,
 };
 use crate::{
     error::{Error, Result},
@@ -132,24 +130,6 @@ impl LocalRepository {
             .get_file(&id)
             .map_err(|error| source.failure("cannot read the snapshot", &error))?;
         Ok((source, file))
-    }
-
-    /// The first path in a volume that is not as in a snapshot; `None` if all are.
-    ///
-    /// # Errors
-    /// If the volume or the snapshot can't be read.
-    pub(super) fn first_difference(
-        &self,
-        folder: &Path,
-        volume: &str,
-        snapshot: &SnapshotState,
-    ) -> Result<Option<PathBuf>> {
-        let _reading = self.reading();
-        let (source, file) = self.source(snapshot)?;
-        let begun = snapshot.created;
-        guarded("the comparison", || {
-            read::first_difference(&source, file.tree, (folder, volume), begun)
-        })
     }
 
     /// Removes snapshots, and frees the space that only they used unless a backup is being made.

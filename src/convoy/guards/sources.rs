@@ -144,14 +144,16 @@ impl Guards {
         &self,
         backup: &Backup,
         url: &BackupUrl,
-        snapshot: &Snapshot,
+        (volume, snapshot): (&str, Option<&Snapshot>),
         destination: &Destination,
     ) -> Option<String> {
-        let volume = snapshot.volume_name.as_str();
         let listed = self.listed_with(backup, destination).await;
         let mut found = self.doubt_at(backup, url, &listed);
         if found.is_none() {
-            found = self.doubt_by_snapshots(snapshot).await;
+            found = match snapshot {
+                Some(snapshot) => self.doubt_by_snapshots(snapshot).await,
+                None => self.doubt_after_snapshots(backup).await,
+            };
         }
         if found.is_none() {
             found = self.doubt_by_memory(backup, url, &listed).await;
@@ -211,6 +213,23 @@ impl Guards {
         }
         let volume = self.volume(&Name::volume(&snapshot.volume_name).ok()?).await.ok()?;
         volume.snapshots.as_ref()?.get(&snapshot.name)?.doubt().map(str::to_owned)
+    }
+
+    /// As [`Guards::doubt_by_snapshots`], for a backup of which no snapshot stays.
+    async fn doubt_after_snapshots(&self, backup: &Backup) -> Option<String> {
+        let volume = self.volume(&Name::volume(backup.volume()).ok()?).await.ok()?;
+        let known = self.known_sources();
+        let accepted = known.accepted(&volume.name, &volume.source());
+        let mut own: Vec<&Snapshot> = volume.own_snapshots().collect();
+        own.reverse();
+        let snapshots = own.iter().filter(|snapshot| snapshot.doubt().is_none());
+        let snapshots = snapshots.map(|snapshot| Copy {
+            taken: snapshot.order().0,
+            extent: snapshot.extent(),
+            known_doubt: None,
+        });
+        let made = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
+        doubts(snapshots.chain([made]), accepted).pop()?
     }
 
     /// By what earlier runs saw of the volume's backups, at any destination.

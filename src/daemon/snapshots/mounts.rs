@@ -13,7 +13,7 @@ const MOST_MOUNTS: usize = 20;
 
 /// The mounts of a volume's folder, below it, and of the folder that holds all volumes. `None` if
 /// they can't be told.
-pub(super) fn of_folder(folder: &Path) -> Option<Vec<SourceMount>> {
+pub(in crate::daemon) fn of_folder(folder: &Path) -> Option<Vec<SourceMount>> {
     described(&mounts().ok()?, &real_path(folder))
 }
 
