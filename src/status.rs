@@ -4,6 +4,7 @@
 //! crontab's entries and queues alerts. The command line, `serve` and HTTP call it; it knows none
 //! of them. Its files, the lowest first:
 //!
+//! - `distance`: how far a volume's backups usually come apart.
 //! - `evidence`: what a volume's good backups prove: one that is dated in the future proves nothing.
 //! - `freshness`: the pure rule: whether a backup is new enough, and the sentence that says so.
 //! - `volume`: the record of one volume. `known`: what a look at all of them found.
@@ -21,6 +22,7 @@ pub(crate) mod alerts;
 mod assemble;
 mod coverage;
 mod destinations;
+mod distance;
 mod evidence;
 mod failures;
 mod freshness;

@@ -156,6 +156,41 @@ fn status_says_that_the_data_of_the_newest_backup_is_gone() {
     assert!(ran.out.contains("can't be restored: its file"), "{ran:?}");
 }
 
+/// Puts a backup of an archive of this size in bytes into the folder.
+fn put(site: &Site, backup: &str, size: usize) {
+    // Not packed tightly: real data can't be packed as well as zeros.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(&vec![0; size]).unwrap();
+    let contents = [encoder.finish().unwrap(), description(backup).into_bytes()];
+    for (path, content) in paths(backup).iter().zip(contents) {
+        let path = site.path("backups").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[test]
+fn a_share_that_is_not_mounted_is_no_empty_volume_with_convoy_either() {
+    let site = with_convoy(Site::bare());
+    for (name, bytes) in [(OLDEST, 5 << 20), (MIDDLE, 5 << 20), (NEWEST, 1024)] {
+        put(&site, name, bytes);
+    }
+    let destination = format!("vfs://{}", site.path("backups").display());
+    let daemon = convoy(&site, &destination, &[NEWEST, MIDDLE, OLDEST]);
+    site.run("backup").ok();
+    site.run("backup").ok();
+    let lost = ["it had 5.0 MiB, and has", "is all of it there?", "status --accept shop"];
+    site.run("backup").fails(3, &lost);
+    site.run("prune --keep-last 1").ok();
+    assert_eq!(deleted(&daemon), [OLDEST]);
+    let status = site.run("status").ends(1);
+    assert!(status.out.contains("it had 5.0 MiB"), "{status:?}");
+
+    site.run("status --accept shop").ok();
+    site.run("prune --keep-last 1").ok();
+    assert_eq!(deleted(&daemon).last().unwrap(), MIDDLE);
+}
+
 #[test]
 fn a_backup_that_convoy_made_without_data_has_failed() {
     let s3 = S3::start();

@@ -42,12 +42,19 @@ pub fn until(what: &str, running: &Running, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Makes the daemon believe that a volume was made long ago.
+/// Makes the daemon believe that a volume was made long ago, and this host that it saw it then.
 pub fn make_old(site: &Site, volume: &str) {
     let path: PathBuf = site.path("daemon/state").join(format!("{volume}.json"));
     let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     state["created"] = "2026-01-01T00:00:00Z".into();
     fs::write(&path, state.to_string()).unwrap();
+    // A look remembers the volume.
+    site.run("status");
+    let store = rusqlite::Connection::open(site.path("data/runs.sqlite")).unwrap();
+    for (table, name) in [("volumes", "name"), ("looked_at", "volume")] {
+        let sql = format!("UPDATE {table} SET first_seen = 0 WHERE {name} = ?1");
+        store.execute(&sql, [volume]).unwrap();
+    }
 }
 
 fn subjects(web: &Web) -> Vec<String> {

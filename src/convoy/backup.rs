@@ -93,6 +93,16 @@ impl Backup {
         self.fields.get(VERIFIED).map(|verified| verified == "true")
     }
 
+    /// Adds the size of the backup's data in bytes, unless the daemon told it. Convoy has no such
+    /// field.
+    #[must_use]
+    pub(crate) fn with_size(mut self, bytes: Option<u64>) -> Self {
+        if let Some(bytes) = bytes {
+            self.fields.entry(BACKUP_SIZE.into()).or_insert_with(|| bytes.to_string());
+        }
+        self
+    }
+
     /// Adds the fields that this backup lacks and the other has. Convoy lists an EBS backup without
     /// its state, and inspects it without its volume and snapshot.
     #[must_use]

@@ -56,6 +56,6 @@ impl DataLook for MemoryLook {
         let mut state = self.lock();
         state.looks.push((url.backup().to_owned(), depth));
         let found = state.found.get(url.backup()).or(state.others.as_ref());
-        found.cloned().unwrap_or(Seen::Whole)
+        found.cloned().unwrap_or(Seen::Whole { bytes: None })
     }
 }

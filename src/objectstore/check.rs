@@ -30,7 +30,7 @@ fn blocks_read(depth: Depth) -> usize {
 /// Looks at the data of a backup at this place.
 pub(super) fn look(place: &dyn Place, layout: &Layout<'_>, depth: Depth) -> Seen {
     match judge(place, layout, depth) {
-        Ok(()) => Seen::Whole,
+        Ok(bytes) => Seen::Whole { bytes: Some(bytes) },
         // A backup that is being deleted loses its data first.
         Err(Seen::Broken(why)) if description(place, layout).is_err() => {
             Seen::Hidden(format!("it is gone: {why}"))
@@ -39,12 +39,16 @@ pub(super) fn look(place: &dyn Place, layout: &Layout<'_>, depth: Depth) -> Seen
     }
 }
 
-fn judge(place: &dyn Place, layout: &Layout<'_>, depth: Depth) -> Found<()> {
+/// The size in bytes of a backup's data: of the packed file, or of the volume's blocks unpacked.
+fn judge(place: &dyn Place, layout: &Layout<'_>, depth: Depth) -> Found<u64> {
     let description = description(place, layout)?;
     let text = description.read(0, description.size() as usize)?;
     match data(&text, layout).map_err(Seen::Broken)? {
         Data::File(path) => file(place, &path, depth),
-        Data::Blocks(checksums) => blocks(place, layout, &checksums, depth),
+        Data::Blocks(checksums) => {
+            blocks(place, layout, &checksums, depth)?;
+            Ok((checksums.len() * gzip::BLOCK) as u64)
+        }
     }
 }
 
@@ -61,8 +65,8 @@ fn description(place: &dyn Place, layout: &Layout<'_>) -> Found<Box<dyn Content>
     }
 }
 
-/// A volume as one file: an archive, packed with gzip.
-fn file(place: &dyn Place, path: &str, depth: Depth) -> Found<()> {
+/// A volume as one file: an archive, packed with gzip. Returns its size in bytes.
+fn file(place: &dyn Place, path: &str, depth: Depth) -> Found<u64> {
     let broken = |what: &str| Seen::Broken(format!("its file \"{FOLDER}/{path}\" {what}"));
     let Some(content) = place.open(path)? else { return Err(broken("is missing")) };
     let size = content.size();
@@ -75,14 +79,14 @@ fn file(place: &dyn Place, path: &str, depth: Depth) -> Found<()> {
         return Err(broken("is cut off or damaged: it is no whole gzip"));
     }
     if depth == Depth::Quick || size > place.cheap_size() {
-        return Ok(());
+        return Ok(size);
     }
     let mut reading = Reading { content: &*content, offset: 0, ended: None };
     let unpacked = gzip::unpack(io::BufReader::with_capacity(PIECE, &mut reading), MOST_UNPACKED);
     match (reading.ended, unpacked) {
         (Some(seen), _) => Err(seen),
         (None, Err(error)) => Err(broken(&format!("is damaged: {error}"))),
-        (None, Ok(())) => Ok(()),
+        (None, Ok(())) => Ok(size),
     }
 }
 

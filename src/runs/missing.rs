@@ -52,6 +52,7 @@ mod tests {
             snapshot_time: None,
             good_backups: Vec::new(),
             bad_backups: Vec::new(),
+            made: Vec::new(),
             doubt: None,
         }
     }

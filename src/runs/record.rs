@@ -318,6 +318,9 @@ pub(crate) struct VolumeRecord {
     pub(crate) good_backups: Vec<GoodBackup>,
     /// The backups that are known to be broken, or whose source is in doubt, the newest data first.
     pub(crate) bad_backups: Vec<BadBackup>,
+    /// When runs of this host made its last backups, also those that were deleted since; the latest
+    /// first.
+    pub(crate) made: Vec<Timestamp>,
     /// Why the volume's newest snapshot or backup is in doubt, if it is.
     pub(crate) doubt: Option<String>,
 }

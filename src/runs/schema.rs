@@ -167,6 +167,9 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// deleted, however it ended; lists of runs don't read it. Of a volume, `created`: when its daemon
 /// made it; `restored_from`: the URL of its first data.
 ///
+/// `made_backups` has when a run of this host made each of a volume's last backups, also of those that
+/// were deleted since. `looked_at` has when a look first saw each volume that no run has seen yet.
+///
 /// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
 /// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
 /// the volume had then.
@@ -197,6 +200,18 @@ CREATE TABLE sources (
     accepted INTEGER,
     accepted_extent TEXT,
     PRIMARY KEY (daemon, volume, source)
+) WITHOUT ROWID;
+CREATE TABLE made_backups (
+    daemon TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    PRIMARY KEY (daemon, volume, time)
+) WITHOUT ROWID;
+CREATE TABLE looked_at (
+    daemon TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    first_seen INTEGER NOT NULL,
+    PRIMARY KEY (daemon, volume)
 ) WITHOUT ROWID;
 ";
 

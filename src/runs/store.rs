@@ -10,6 +10,8 @@ mod backups;
 mod cancelling;
 mod finding;
 mod learning;
+mod looks;
+mod made;
 mod sources;
 mod times;
 mod totals;
@@ -367,6 +369,8 @@ fn look_around(connection: &Connection) -> rusqlite::Result<()> {
         ("volumes", "name"),
         ("backups", "volume"),
         ("sources", "volume"),
+        ("made_backups", "volume"),
+        ("looked_at", "volume"),
         ("totals", "script"),
         ("times", "name"),
     ] {

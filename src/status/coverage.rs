@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct Coverage {
     /// The settings for volumes that no line backs up.
     config: Arc<Config>,
+    /// Whether the crontab has lines, whatever they do.
+    has_lines: bool,
     lines: Vec<Line>,
 }
 
@@ -103,7 +105,7 @@ impl Coverage {
             Some(Line { entry: entry.clone(), backs_up, volume })
         };
         let lines = entries.iter().filter_map(line).collect();
-        Self { config, lines }
+        Self { config, has_lines: !entries.is_empty(), lines }
     }
 
     /// The settings of the first line that backs the volume up.
@@ -128,6 +130,12 @@ impl Coverage {
             .map(|line| line.entry.timeout)
             .max()
             .unwrap_or(self.config.run_timeout)
+    }
+
+    /// Whether the crontab has lines. Where it has none, it says nothing of how volumes are backed up:
+    /// cron(8) or a person may do that.
+    pub(super) fn has_lines(&self) -> bool {
+        self.has_lines
     }
 
     /// Whether a line backs this volume up.

@@ -4,8 +4,12 @@
 //! 1. `BKUP_MAX_BACKUP_AGE` limits the age of the data in it.
 //! 2. A line of the crontab that backs the volume up: the first due time after the backup was made,
 //!    plus the time that a run may take.
-//! 3. The usual distance of the volume's backups: twice that, and a day at least.
+//! 3. The usual distance of the volume's backups: twice that, or the longest one that is usual plus
+//!    the time that a run may take, and a day at least.
 //! 4. Seven days.
+//!
+//! A volume without a backup ages itself, in the place of a backup. Where the crontab has lines and
+//! none of them backs it up, it is not safe at once; without lines, something else starts backups.
 //!
 //! The rule does not ask why the backup is missing: the script never ran, a lock was never
 //! released, the daemon is gone, the list is empty.
@@ -18,6 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::distance::UsualDistance;
 use crate::units::format_duration;
 
 /// How old the newest good backup may be if nothing else says so.
@@ -27,14 +32,14 @@ const SHORTEST_LIMIT_BY_DISTANCE: Duration = Duration::from_hours(24);
 
 /// The two times of a volume's newest good backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Newest {
+pub(super) struct Newest {
     /// When its snapshot was taken: how old the data in it is.
     pub(crate) snapshot_time: Timestamp,
     pub(crate) made: Timestamp,
 }
 
 /// What says how old a volume's newest good backup may be.
-pub(crate) struct Allowed<'a> {
+pub(super) struct Allowed<'a> {
     /// The greatest age of the data in the newest good backup; `None` if the configuration sets no
     /// limit.
     pub(crate) max_age: Option<Duration>,
@@ -43,8 +48,10 @@ pub(crate) struct Allowed<'a> {
     pub(crate) due_after: &'a (dyn Fn(Timestamp) -> Option<Timestamp> + Sync),
     /// How long a run may take.
     pub(crate) run_time: Duration,
-    /// The usual distance of the volume's last good backups; `None` if there are too few.
-    pub(crate) usual_distance: Option<Duration>,
+    /// The usual distance of the volume's last backups; `None` if too few are known.
+    pub(super) usual_distance: Option<UsualDistance>,
+    /// Whether the crontab has lines. Without, it says nothing of whether backups are made.
+    pub(crate) has_lines: bool,
     /// Whether the volume was restored: the backup that it came from has its first data.
     pub(crate) is_restored: bool,
 }
@@ -72,7 +79,9 @@ impl Allowed<'_> {
         } else if let Some(due) = (self.due_after)(start) {
             (due, self.run_time, LimitSource::Crontab)
         } else if let Some(distance) = self.usual_distance.filter(|_| has_backup) {
-            let limit = distance.saturating_mul(2).max(SHORTEST_LIMIT_BY_DISTANCE);
+            let twice = distance.median.saturating_mul(2);
+            let longest = distance.longest.saturating_add(self.run_time);
+            let limit = twice.max(longest).max(SHORTEST_LIMIT_BY_DISTANCE);
             (start, limit, LimitSource::Distance)
         } else {
             (start, DEFAULT_LIMIT, LimitSource::Default)
@@ -92,7 +101,7 @@ pub(crate) enum State {
     Awaited,
     /// A newer good backup should exist by now.
     Overdue,
-    /// The volume has no good backup, and no line of the crontab makes one.
+    /// The volume has no good backup, and none of the crontab's lines makes one.
     Missing,
 }
 
@@ -166,7 +175,7 @@ impl Verdict {
 
 /// Judges a volume by its newest good backup. A volume without one (`None`) ages from
 /// `known_since`; if no date of the volume can be right (`None`), its backup is overdue.
-pub(crate) fn judge(
+pub(super) fn judge(
     newest: Option<Newest>,
     known_since: Option<Timestamp>,
     allowed: &Allowed<'_>,
@@ -181,7 +190,7 @@ pub(crate) fn judge(
         State::Overdue
     } else if newest.is_some() {
         State::Fresh
-    } else if limit_source == LimitSource::Default && !allowed.is_restored {
+    } else if limit_source == LimitSource::Default && allowed.has_lines && !allowed.is_restored {
         State::Missing
     } else {
         State::Awaited
@@ -274,8 +283,13 @@ mod tests {
             due_after,
             run_time: 5 * HOUR,
             usual_distance: None,
+            has_lines: true,
             is_restored: false,
         }
+    }
+
+    fn even(distance: Duration) -> UsualDistance {
+        UsualDistance { median: distance, longest: distance }
     }
 
     fn by_schedule(newest: Option<(&str, &str)>, now: &str) -> (State, Timestamp) {
@@ -354,7 +368,7 @@ mod tests {
                 "7d old (no line of the crontab backs it up)",
             ),
         ] {
-            let allowed = Allowed { usual_distance: distance, ..allowed(&|_| None) };
+            let allowed = Allowed { usual_distance: distance.map(even), ..allowed(&|_| None) };
             let judged = |now: Timestamp| judge(newest, Some(made), &allowed, now);
             let fresh = judged(at(limit));
             assert_eq!((fresh.state, fresh.limit), (State::Fresh, at(limit)));
@@ -364,12 +378,21 @@ mod tests {
             assert_eq!((overdue.state, overdue.overdue_since()), (State::Overdue, Some(at(limit))));
         }
         // A line of the crontab, or a limit that was set, wins.
-        let distance = Some(100 * 24 * HOUR);
+        let distance = Some(even(100 * 24 * HOUR));
         let by_line = Allowed { usual_distance: distance, ..allowed(&daily) };
         assert_eq!(judge(newest, None, &by_line, made).limit_source, LimitSource::Crontab);
         let by_setting =
             Allowed { max_age: Some(HOUR), usual_distance: distance, ..allowed(&daily) };
         assert_eq!(judge(newest, None, &by_setting, made).limit_source, LimitSource::Setting);
+    }
+
+    #[test]
+    fn the_longest_distance_that_is_usual_and_the_time_of_a_run_are_always_allowed() {
+        let made = at("2026-11-20T03:00:00Z");
+        let working_days = UsualDistance { median: 24 * HOUR, longest: 72 * HOUR };
+        let allowed = Allowed { usual_distance: Some(working_days), ..allowed(&|_| None) };
+        let verdict = judge(Some(Newest { snapshot_time: made, made }), None, &allowed, made);
+        assert_eq!(verdict.limit, at("2026-11-23T08:00:00Z"));
     }
 
     #[test]
@@ -380,8 +403,12 @@ mod tests {
         let allowed = allowed(&|_| None);
         assert_eq!(state(&allowed, "2026-11-01T00:00:00Z"), State::Missing);
         assert_eq!(state(&allowed, "2026-11-08T00:00:01Z"), State::Overdue);
+        // Without lines, something else starts backups.
+        let without_lines = Allowed { has_lines: false, ..allowed };
+        assert_eq!(state(&without_lines, "2026-11-07T00:00:00Z"), State::Awaited);
+        assert_eq!(state(&without_lines, "2026-11-08T00:00:01Z"), State::Overdue);
         // The first data of a restored volume is in the backup that it came from.
-        let restored = Allowed { is_restored: true, ..allowed };
+        let restored = Allowed { has_lines: true, is_restored: true, ..without_lines };
         assert_eq!(state(&restored, "2026-11-01T00:00:00Z"), State::Awaited);
         assert_eq!(state(&restored, "2026-11-08T00:00:01Z"), State::Overdue);
     }

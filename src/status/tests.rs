@@ -180,6 +180,84 @@ async fn a_backup_that_no_line_makes_is_overdue_after_twice_the_usual_distance()
 }
 
 #[tokio::test]
+async fn backups_that_were_pruned_still_say_how_often_a_volume_is_backed_up() {
+    let host = Host::new(&["vol1"], "", &[]);
+    for number in 0..15 {
+        host.set(day(number));
+        host.back_up().await;
+    }
+    // As a rule for weeks does.
+    let keep = "let urls = convoy::backups().map(|b| b.BackupURL); for (url, at) in urls {";
+    host.run(&format!("{keep} if at % 7 != 0 {{ convoy::delete_backup(url); }} }}")).await;
+    let well = host.volume(day(15)).await;
+    assert!(well.verdict.sentence.contains("may be 2d old"), "{}", well.verdict.sentence);
+    assert_eq!(host.volume(day(17)).await.verdict.state, State::Overdue);
+}
+
+#[tokio::test]
+async fn backups_on_working_days_are_not_overdue_on_a_sunday() {
+    let host = Host::new(&["vol1"], "", &[]);
+    // The first day is a Sunday.
+    for number in (0..28).filter(|number| !matches!(number % 7, 0 | 6)) {
+        host.set(day(number));
+        host.back_up().await;
+    }
+    assert_eq!(host.volume(day(29)).await.verdict.state, State::Fresh);
+    assert_eq!(host.volume(day(30)).await.verdict.state, State::Overdue);
+}
+
+#[tokio::test]
+async fn old_volumes_of_a_host_without_lines_are_waited_for_from_the_first_look_on() {
+    for (settings, days) in [(&[][..], 7), (&[("BKUP_MAX_BACKUP_AGE", "3d")][..], 3)] {
+        let host = Host::new(&[], "", settings);
+        host.set(day(-300));
+        host.make("vol1");
+        host.set(day(0));
+        let first = host.report().await;
+        assert_eq!((first.ok, first.level), (true, Level::Unknown), "{first:?}");
+        assert_eq!(first.sentence, "1 volume has no backup yet.");
+        // No run happens: looks alone know it.
+        let due = day(days);
+        let before = host.volume(due - jiff::SignedDuration::from_hours(1)).await;
+        assert_eq!((before.verdict.state, before.verdict.limit), (State::Awaited, due));
+        let late = host.volume(due + jiff::SignedDuration::from_secs(1)).await;
+        assert_eq!(late.verdict.overdue_since(), Some(due));
+        // A run that sees it changes nothing.
+        host.run("convoy::volumes();").await;
+        let late = host.volume(due + jiff::SignedDuration::from_secs(1)).await;
+        assert_eq!(late.verdict.overdue_since(), Some(due));
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_no_line_backs_up_is_not_safe_at_once_only_where_there_are_lines() {
+    let new = |lines| async move { Host::new(&["vol1"], lines, &[]).volume(day(0)).await };
+    assert_eq!(new("").await.verdict.state, State::Awaited);
+    let missing = new("30 3 * * *  backup --volume vol2\n").await;
+    assert_eq!(missing.verdict.state, State::Missing);
+    assert!(missing.problems[0].contains("no line of the crontab makes one"), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_first_look_with_the_clock_in_the_future_does_not_make_a_volume_old() {
+    let host = Host::new(&[], "", &[]);
+    host.set(day(-300));
+    host.make("vol1");
+    host.volume(day(5_000)).await;
+    assert_eq!(host.volume(day(0)).await.verdict.state, State::Awaited);
+    assert_eq!(host.volume(day(8)).await.verdict.state, State::Overdue);
+}
+
+#[tokio::test]
+async fn a_volume_that_only_looks_saw_is_not_missed() {
+    let host = Host::new(&["vol1", "vol2"], "", &[]);
+    assert_eq!(host.report().await.volumes.len(), 2);
+    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+    let report = host.report().await;
+    assert_eq!((report.ok, report.volumes.len()), (true, 1), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_single_backup_that_no_line_makes_may_be_seven_days_old() {
     let host = Host::new(&["vol1"], "", &[]);
     host.back_up().await;

@@ -60,7 +60,8 @@ pub(super) async fn volumes(
     coverage: &Coverage,
     now: Timestamp,
 ) -> Known {
-    let (mut records, store_error) = match records(store, &guards.identity()) {
+    let identity = guards.identity();
+    let (mut records, store_error) = match records(store, &identity) {
         Ok(records) => (records, None),
         Err(error) => (BTreeMap::new(), Some(error)),
     };
@@ -70,6 +71,12 @@ pub(super) async fn volumes(
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     let is_listed = unreachable.is_none();
+    let first_looks = if is_listed && store_error.is_none() {
+        let unknown = listed.keys().map(String::as_str).filter(|name| !records.contains_key(*name));
+        first_looks(store, &identity, &unknown.collect(), now)
+    } else {
+        BTreeMap::new()
+    };
     // A volume may be missing from the list by accident; all of them at once, surely.
     let is_missed = |record: &&VolumeRecord| {
         let had_backup = !record.good_backups.is_empty() || !record.bad_backups.is_empty();
@@ -88,12 +95,35 @@ pub(super) async fn volumes(
     let is_silent = |error: &Error| error.kind == ErrorKind::Timeout;
     let hangs = destinations.iter().filter_map(|look| look.problem()).any(is_silent);
     let guards = (!hangs).then_some(guards);
-    let look = VolumeLook { guards, store, coverage, is_listed, unclear, may_be_deleted, now };
+    let look = VolumeLook {
+        guards,
+        store,
+        coverage,
+        is_listed,
+        first_looks,
+        unclear,
+        may_be_deleted,
+        now,
+    };
     let mut volumes = Vec::new();
     for name in &names {
         volumes.push(look.status(name, listed.get(name), records.get(name)).await);
     }
     Known { volumes, destinations, unreachable, store_error }
+}
+
+/// Since when looks see these volumes, which no run has seen yet. Nothing if that can't be remembered:
+/// a volume would be new at each look.
+fn first_looks(
+    store: &Store,
+    daemon: &str,
+    volumes: &BTreeSet<&str>,
+    now: Timestamp,
+) -> BTreeMap<String, Timestamp> {
+    store.look_at(daemon, volumes, now).unwrap_or_else(|error| {
+        log::debug!("since when volumes without a backup are known is not remembered: {error}");
+        BTreeMap::new()
+    })
 }
 
 /// The state of these volumes by what the store knows of them: their daemon was not asked.
@@ -109,6 +139,7 @@ pub(super) async fn unseen_volumes(
         store,
         coverage,
         is_listed: false,
+        first_looks: BTreeMap::new(),
         unclear,
         may_be_deleted,
         now,
@@ -128,6 +159,8 @@ struct VolumeLook<'a> {
     coverage: &'a Coverage,
     /// Whether the daemon listed its volumes.
     is_listed: bool,
+    /// When looks first saw the volumes that no run has seen yet.
+    first_looks: BTreeMap<String, Timestamp>,
     /// By volume: why its newest backup can't be looked at.
     unclear: BTreeMap<String, String>,
     /// The URLs of backups that are not there, while a run goes on that may delete them.
@@ -216,18 +249,20 @@ impl VolumeLook<'_> {
         let due_after = |after| self.coverage.next_backup(name, after);
         let by_data = config.max_backup_age.is_some();
         let judged = |backups: Vec<GoodBackup>, unlisted: Option<Error>| {
-            let evidence = Evidence::of(backups, by_data, self.now);
+            let made = record.map_or(&[][..], |record| &record.made);
+            let evidence = Evidence::of(backups, made, by_data, self.now);
             let allowed = Allowed {
                 max_age: config.max_backup_age,
                 due_after: &due_after,
                 run_time: self.coverage.run_time(name),
                 usual_distance: evidence.usual_distance,
+                has_lines: self.coverage.has_lines(),
                 is_restored: record.is_some_and(|record| record.restored_from.is_some()),
             };
             let newest = evidence.newest.as_ref();
             let times = newest
                 .map(|backup| Newest { snapshot_time: backup.snapshot_time, made: backup.made });
-            let verdict = judge(times, self.known_since(listed, record), &allowed, self.now);
+            let verdict = judge(times, self.known_since(name, listed, record), &allowed, self.now);
             let wrong_clock = evidence.wrong_clock();
             Judged { last_backup: evidence.newest, verdict, wrong_clock, unlisted }
         };
@@ -245,18 +280,20 @@ impl VolumeLook<'_> {
         }
     }
 
-    /// Since when a volume without a backup is known; `None` if no date of it can be right.
+    /// Since when a volume without a backup is known here: it was made, and this host has seen it.
+    /// `None` if no date of it can be right.
     fn known_since(
         &self,
+        name: &str,
         listed: Option<&Volume>,
         record: Option<&VolumeRecord>,
     ) -> Option<Timestamp> {
         let created = listed.and_then(|volume| volume.created_time.timestamp());
-        let seen = record.map(|record| record.first_seen);
+        let seen = record.map(|record| record.first_seen).or(self.first_looks.get(name).copied());
         if created.is_none() && seen.is_none() {
             return Some(self.now);
         }
-        created.into_iter().chain(seen).find(|time| !is_in_future(*time, self.now))
+        created.into_iter().chain(seen).filter(|time| !is_in_future(*time, self.now)).max()
     }
 }
 
@@ -283,7 +320,7 @@ async fn verify(guards: &Guards, backup: &mut GoodBackup) -> Option<String> {
     let url = BackupUrl::parse(&backup.url).ok()?;
     let seen = guards.glance(&url).await.ok()?;
     backup.verified = Some(match &seen {
-        Seen::Whole => true,
+        Seen::Whole { .. } => true,
         Seen::Hidden(_) => guards.is_verified(&url),
         Seen::Broken(_) => false,
     });

@@ -182,7 +182,8 @@ impl Guards {
         let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
-        let verified = self.verify(&url, volume).await?;
+        let (verified, bytes) = self.verify(&url, volume).await?;
+        let proven = proven.with_size(bytes);
         let good = Good { url: url.clone(), verified };
         self.memory().good.add_if_new(url.clone(), good);
         self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
@@ -255,14 +256,14 @@ impl Guards {
     }
 
     /// Guard 1: the data of a backup that was just made is there, where it can be seen. Returns
-    /// whether it was seen.
-    async fn verify(&self, url: &BackupUrl, volume: &str) -> Result<bool> {
+    /// whether it was seen, and its size in bytes if that is told.
+    async fn verify(&self, url: &BackupUrl, volume: &str) -> Result<(bool, Option<u64>)> {
         // A dry run made nothing that could be seen.
         if self.locks.is_none() {
-            return Ok(true);
+            return Ok((true, None));
         }
         match self.seen(url, None).await? {
-            Seen::Whole => Ok(true),
+            Seen::Whole { bytes } => Ok((true, bytes)),
             Seen::Hidden(why) => {
                 if !std::mem::replace(&mut self.memory().said_not_seen, true) {
                     log::info!(
@@ -270,7 +271,7 @@ impl Guards {
                         url.destination()
                     );
                 }
-                Ok(false)
+                Ok((false, None))
             }
             Seen::Broken(why) => {
                 self.observe_broken(volume, url, why.clone());

@@ -9,7 +9,10 @@ use crate::convoy::BackupUrl;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// The data is there, and as far as it was read, it is whole.
-    Whole,
+    Whole {
+        /// Its size in bytes where it lies, packed or not; `None` if the look does not tell.
+        bytes: Option<u64>,
+    },
     /// The backup can't be restored: why, as what can be said of it (`its data .. is missing`).
     Broken(String),
     /// The data can't be seen from here: why.

@@ -205,7 +205,7 @@ impl Guards {
             let known_backup = known.get(&url);
             let seen = self.look(&url, known_backup).await;
             let is_known = known_backup.is_some_and(|backup| backup.verified);
-            if (is_known || seen == Seen::Whole)
+            if (is_known || matches!(seen, Seen::Whole { .. }))
                 && let Some(good) = self.good(backup, known, whose, Some(seen)).await?
                 && good.verified
             {
@@ -262,9 +262,9 @@ impl Guards {
             Some(seen) => seen,
             None => self.seen(&url, known).await?,
         };
-        let verified = match seen {
-            Seen::Whole => true,
-            Seen::Hidden(_) => known.is_some_and(|known| known.verified),
+        let (verified, bytes) = match seen {
+            Seen::Whole { bytes } => (true, bytes),
+            Seen::Hidden(_) => (known.is_some_and(|known| known.verified), None),
             Seen::Broken(why) => {
                 log::warn!("the backup \"{url}\" can't be restored: {why}");
                 self.memory().broken.add_if_new(url.clone(), ());
@@ -278,7 +278,8 @@ impl Guards {
         let mut memory = self.memory();
         memory.good.add_if_new(url.clone(), good.clone());
         if whose == Whose::Own {
-            let (volume, inspected) = (backup.volume(), inspected.with_fields_of(backup));
+            let inspected = inspected.with_fields_of(backup).with_size(bytes);
+            let volume = backup.volume();
             memory.observations.add_backup(volume, &url, &inspected, (false, verified));
         }
         Ok(Some(good))
@@ -288,7 +289,7 @@ impl Guards {
     /// looks at the data, else by a look.
     pub(super) async fn seen(&self, url: &BackupUrl, known: Option<&KnownBackup>) -> Result<Seen> {
         if self.is_looked_at_elsewhere(url).await? {
-            return Ok(Seen::Whole);
+            return Ok(Seen::Whole { bytes: None });
         }
         Ok(self.look(url, known).await)
     }
@@ -299,7 +300,7 @@ impl Guards {
     /// If the daemon's capabilities can't be read.
     pub(crate) async fn glance(&self, url: &BackupUrl) -> Result<Seen> {
         if self.is_looked_at_elsewhere(url).await? {
-            return Ok(Seen::Whole);
+            return Ok(Seen::Whole { bytes: None });
         }
         Ok(self.look_with(url, Depth::Quick).await)
     }

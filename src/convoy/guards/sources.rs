@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    data_look::Seen,
     doubts::{Copy, KnownSources, doubts},
     known::KnownBackup,
     observations::Observation,
@@ -253,6 +254,9 @@ impl Guards {
             created.is_none_or(|created| taken >= created) && !is_of_another(other, backup, listed)
         });
         known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
+        if let Some(newest) = known.last_mut().filter(|newest| newest.bytes.is_none()) {
+            newest.bytes = self.size_seen(&newest.url).await;
+        }
         let before = known.into_iter().map(|other| Copy {
             taken: other.snapshot_time.or(Some(other.proven)),
             extent: Extent { files: other.files, bytes: other.bytes, mounts: None },
@@ -262,6 +266,14 @@ impl Guards {
         let sources = self.known_sources();
         let accepted = sources.accepted(backup.volume(), &backup.source());
         doubts(before.chain([this]), accepted).pop().flatten()
+    }
+
+    /// The size of a backup that no run has looked at, as those that were made by an older version.
+    async fn size_seen(&self, url: &str) -> Option<u64> {
+        match self.glance(&BackupUrl::parse(url).ok()?).await {
+            Ok(Seen::Whole { bytes }) => bytes,
+            _ => None,
+        }
     }
 
     /// Remembers that the volume's source is in doubt, for the run's failures and for later runs.

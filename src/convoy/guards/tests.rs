@@ -76,6 +76,13 @@ fn denied() -> Error {
     Error::new(ErrorKind::Daemon, "AccessDenied").with_status(400)
 }
 
+/// The URL of the backup that the daemon makes next.
+fn next_backup(bench: &Bench) -> BackupUrl {
+    let count = bench.daemon.backup_names().len() + 1;
+    let backup = Name::parse("backup", &format!("backup-{count:016x}")).unwrap();
+    BackupUrl::stored(&vfs(), &backup, &name("vol1"))
+}
+
 impl Bench {
     /// Takes a snapshot and backs it up, as a script does.
     async fn back_up(&self, volume: &str, destination: &Destination) -> Result<BackupUrl> {

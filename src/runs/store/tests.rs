@@ -222,7 +222,7 @@ fn before_backups(store: &Store) {
     let older =
         "ALTER TABLE volumes DROP COLUMN created; ALTER TABLE volumes DROP COLUMN restored_from;
         ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
-        DROP TABLE sources; PRAGMA user_version = 4";
+        DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 

@@ -8,7 +8,7 @@ use super::{
     Store,
     backups::{Inspected, bad_backups, good_backups},
     learning::Learning,
-    micros, sources, time,
+    made, micros, sources, time,
 };
 use crate::{
     convoy::guards::Observation,
@@ -74,6 +74,7 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<VolumeRecord>> {
         volumes.push(VolumeRecord {
             good_backups: good_backups(connection, &daemon, &name)?,
             bad_backups: bad_backups(connection, &daemon, &name)?,
+            made: made::times(connection, &daemon, &name)?,
             doubt: sources::doubt(connection, &daemon, &name)?,
             daemon,
             name,
@@ -142,6 +143,7 @@ impl Learning<'_> {
             } => {
                 if *made {
                     self.source_is_good(volume)?;
+                    self.made_backup(volume)?;
                 }
                 self.good_backup(&Inspected {
                     volume,
@@ -205,8 +207,10 @@ impl Learning<'_> {
         if self.execute(sql, [self.daemon, volume])? > 0 {
             self.forget(volume)?;
         }
+        // A look may have seen it before.
         let sql =
-            "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
+            "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, coalesce(
+                (SELECT first_seen FROM looked_at WHERE daemon = ?1 AND volume = ?2), ?3), ?3)
             ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
         self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
     }
@@ -215,6 +219,7 @@ impl Learning<'_> {
         let of_volume = [self.daemon, volume];
         self.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", of_volume)?;
         self.source_is_good(volume)?;
+        self.forget_made_backups(volume)?;
         self.forget_backups(volume)
     }
 }

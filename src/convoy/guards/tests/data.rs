@@ -45,6 +45,10 @@ fn broken() -> Seen {
     Seen::Broken("its file is empty".into())
 }
 
+fn whole() -> Seen {
+    Seen::Whole { bytes: None }
+}
+
 fn not_seen() -> Seen {
     Seen::Hidden("access denied".into())
 }
@@ -79,16 +83,9 @@ async fn guard_1_a_backup_without_data_is_not_good_and_lets_nothing_older_go() {
     assert_eq!(broken.count(), 1, "{observed:?}");
 }
 
-/// The URL of the backup that the daemon makes next.
-fn next_backup(bench: &Bench) -> BackupUrl {
-    let count = bench.daemon.backup_names().len() + 1;
-    let backup = Name::parse("backup", &format!("backup-{count:016x}")).unwrap();
-    BackupUrl::stored(&vfs(), &backup, &name("vol1"))
-}
-
 #[tokio::test]
 async fn guard_1_the_run_knows_whether_it_saw_the_data_of_its_backups() {
-    for (seen, verified) in [(Seen::Whole, true), (not_seen(), false)] {
+    for (seen, verified) in [(whole(), true), (not_seen(), false)] {
         let bench = data_bench(MemoryLook::default());
         bench.look.finds(&next_backup(&bench.bench), seen);
         let url = bench.back_up().await;
@@ -134,7 +131,7 @@ async fn guard_2_the_last_verified_backup_stays_until_a_newer_one_is_verified() 
     // What is older than the newest good one and not the last verified one may go.
     bench.another_run().delete_backup(&oldest, Even::default()).await.unwrap();
     bench.another_run().delete_backup(&unseen[0], Even::default()).await.unwrap();
-    bench.look.finds(&unseen[1], Seen::Whole);
+    bench.look.finds(&unseen[1], whole());
     bench.another_run().delete_backup(&verified, Even::default()).await.unwrap();
 }
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::convoy::{
     Extent,
-    guards::{AcceptedLoss, KnownBackup, KnownBackups, KnownSources, Observation},
+    guards::{AcceptedLoss, KnownBackup, KnownBackups, KnownSources, Observation, Seen},
+    memory_look::MemoryLook,
 };
 
 fn files(count: u64) -> Extent {
@@ -111,6 +112,31 @@ async fn guard_10_where_lists_tell_nothing_the_size_of_earlier_backups_does() {
     let why = "it had 39 KiB, and has 130 B now: is all of it there?";
     let found = doubt_after(&bench, earlier("2026-01-01T00:00:02Z")).await;
     assert_eq!(found.as_deref(), Some(why));
+}
+
+#[tokio::test]
+async fn guard_10_with_convoy_the_size_of_the_data_tells_that_nearly_all_is_lost() {
+    let bench = bench(&["vol1"]);
+    bench.daemon.inspect_descriptions_only();
+    let full = bench.back_up("vol1", &vfs()).await.unwrap();
+    // An older version made it, and knew no size.
+    let known =
+        KnownBackup { url: full.to_string(), bytes: None, ..earlier("2026-01-01T00:00:03Z") };
+    let sized = |bytes| Seen::Whole { bytes: Some(bytes) };
+    let look = Arc::new(MemoryLook::default());
+    look.finds(&full, sized(5 << 20));
+    look.finds(&next_backup(&bench), sized(156));
+    let run = bench.remembering(vec![known], KnownSources::default()).looking_at_data(look);
+    let snapshot = run.create_snapshot(&name("vol1")).await.unwrap();
+    let empty = run.create_backup(&name(&snapshot.name), &vfs()).await.unwrap();
+    let why = "it had 5.0 MiB, and has 156 B now: is all of it there?";
+    assert_eq!(run.doubt(&empty).as_deref(), Some(why));
+    let refused = run.delete_backup(&full, THE_NEWEST).await.unwrap_err();
+    assert!(refused.message.contains(why), "{refused}");
+    let observed = run.observed();
+    let is_sized =
+        |it: &Observation| matches!(it, Observation::BackupGood { bytes: Some(156), .. });
+    assert!(observed.iter().any(is_sized), "{observed:?}");
 }
 
 /// A backup of 40 kB that an earlier run made of a volume "vol1".
