@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use super::{
     ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, Extent, Info, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE, Snapshot,
+    DriverInfo, Extent, Held, Info, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE, Snapshot,
     VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
 };
@@ -57,6 +57,8 @@ struct State {
     time: i64,
     /// Whether inspecting a backup does not look at its data, as with Convoy.
     inspects_descriptions_only: bool,
+    /// So many files change while a backup is made.
+    changing_files: u64,
     /// Whether volumes can be backed up without a snapshot, as with the built-in daemon.
     backs_up_volumes: bool,
     /// Tells the time in place of `time`.
@@ -193,6 +195,11 @@ impl MemoryDaemon {
     /// Inspecting a backup no longer looks at its data, as with Convoy.
     pub(crate) fn inspect_descriptions_only(&self) {
         self.lock().inspects_descriptions_only = true;
+    }
+
+    /// From now on, so many files change while a backup is made.
+    pub(crate) fn change_while_read(&self, files: u64) {
+        self.lock().changing_files = files;
     }
 
     /// Backs up volumes without a snapshot that stays, and gives volumes ids, as the built-in daemon.
@@ -388,6 +395,8 @@ impl State {
         let id = volume.id().map(|id| (VOLUME_ID, id.to_owned()));
         let origin = id.as_ref().map(|_| (ORIGIN, Origin::Here.as_str().to_owned()));
         let fields = fields.into_iter().chain(id).chain(origin);
+        let held = Held { changed_files: self.changing_files, ..Held::default() };
+        let fields = fields.chain(held.fields());
         let fields = fields.chain(snapshot.extent().fields(BACKUP_SIZE));
         let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());
         self.stored().push((url.clone(), backup));

@@ -182,6 +182,9 @@ impl Guards {
         let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
+        if let Some(warning) = proven.held().warning() {
+            log::warn!("\"{volume}\": {warning}");
+        }
         let (verified, bytes) = self.verify(&url, volume).await?;
         let proven = proven.with_size(bytes);
         let good = Good { url: url.clone(), verified };

@@ -30,6 +30,8 @@ pub(crate) enum Protection {
     NewestVerified,
     /// No backup is verified, and this is the newest good one but one.
     SecondNewest,
+    /// Files changed while the newer ones were made, and none while this one was.
+    NewestUntorn,
 }
 
 impl Good {
@@ -45,6 +47,7 @@ impl Protection {
             Self::NewestGood => "the newest good backup",
             Self::NewestVerified => "the newest verified backup",
             Self::SecondNewest => "one of the newest two, as none is verified",
+            Self::NewestUntorn => "the newest backup during which no file changed",
         }
     }
 }
@@ -70,7 +73,7 @@ impl Guards {
     }
 
     /// The backups that guard 2 protects among `backups`, the backups of one volume, newest first:
-    /// the newest good one, and, unless that is verified, the newest verified one. If none is
+    /// the newest good one; if files changed while that was made, the newest during which none did; and, unless it is verified, the newest verified one. If none is
     /// verified, the second newest good one stays too: the newest may be one without data.
     ///
     /// # Errors
@@ -87,10 +90,16 @@ impl Guards {
         };
         let is_enough = newest.verified;
         let mut protected = vec![newest.protected(Protection::NewestGood)];
+        let older = &backups[index + 1..];
+        if backups[index].held().changed_files > 0 {
+            let untorn: Vec<_> =
+                older.iter().filter(|it| it.held().changed_files == 0).cloned().collect();
+            let untorn = self.first_good(&untorn, &known, whose).await?;
+            protected.extend(untorn.map(|(_, good)| good.protected(Protection::NewestUntorn)));
+        }
         if is_enough {
             return Ok(protected);
         }
-        let older = &backups[index + 1..];
         protected.extend(match self.first_verified(older, &known, whose).await? {
             Some(verified) => Some(verified.protected(Protection::NewestVerified)),
             None => {

@@ -11,10 +11,10 @@ use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile}
 
 use super::{
     catalogue::StoredBackup, create::LEFTOVER_AGE, destination::DestinationRepository,
-    prove::prove, record::StoredUrl,
+    prove::prove, record::{Record, StoredUrl},
 };
 use crate::{
-    convoy::{Changes, Extent, Name},
+    convoy::{Changes, Extent, Held, Name},
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::mounts,
@@ -62,7 +62,9 @@ impl DestinationRepository {
             }
             proven => proven?,
         }
-        let record = self.record(volume, (snapshot.as_str(), begun), now(), extent)?;
+        let held = Held { kind: Some("live".to_owned()), ..Held::default() };
+        let snapshot = (snapshot.as_str(), begun);
+        let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
         let file = SnapshotFile { tags: record.tags(), ..saved };
         guarded("the backup", || {
             repository

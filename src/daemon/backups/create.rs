@@ -7,7 +7,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
-    convoy::{Extent, Name},
+    convoy::{Extent, Held, Name},
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -80,6 +80,7 @@ impl DestinationRepository {
             snapshot_created,
             created: now,
             extent,
+            held: Held::default(),
         })
     }
 

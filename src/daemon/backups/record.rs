@@ -8,7 +8,7 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Name, ORIGIN, Origin, ROOT_ID,
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Held, Name, ORIGIN, Origin, ROOT_ID,
         VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
@@ -23,6 +23,12 @@ use crate::{
 
 /// The tag with what was mounted in the volume's folder, as [`mounts_text`] writes it.
 const MOUNTS: &str = "mounts";
+/// The tag with the kind of moment that the backup is of.
+const MOMENT: &str = "moment";
+/// The tag with the number of files that changed while they were read.
+const CHANGED: &str = "changed";
+/// The tag with some of their paths, as a JSON list.
+const CHANGED_PATHS: &str = "changed-paths";
 
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +51,8 @@ pub(in crate::daemon) struct Record {
     /// How much the volume had. No tag has the number of files and their bytes: the repository
     /// counts them. No tag has the host either: the file itself does.
     pub(in crate::daemon) extent: Extent,
+    /// How its files were held while they were read.
+    pub(in crate::daemon) held: Held,
 }
 
 impl Record {
@@ -52,6 +60,14 @@ impl Record {
         let root = self.root.as_deref().map(|root| ("root", root));
         let copy_of = self.copy_of.as_deref().map(|root| ("copy-of", root));
         let mounts = self.extent.mounts.as_deref().map(mounts_text);
+        let held = self.held.kind.as_deref().map(|kind| (MOMENT, kind));
+        let changed = (self.held.changed_files > 0).then(|| {
+            let count = self.held.changed_files.to_string();
+            (count, serde_json::json!(self.held.changed_paths).to_string())
+        });
+        let changed = changed
+            .iter()
+            .flat_map(|(count, paths)| [(CHANGED, count.as_str()), (CHANGED_PATHS, paths.as_str())]);
         let always = [
             ("backup", self.backup.as_str()),
             ("volume", self.volume.as_str()),
@@ -63,7 +79,7 @@ impl Record {
             ("created", &self.created.to_string()),
         ];
         let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
-        tags(&always.into_iter().chain(root).chain(copy_of).chain(mounts).collect::<Vec<_>>())
+        tags(&always.into_iter().chain(root).chain(copy_of).chain(mounts).chain(held).chain(changed).collect::<Vec<_>>())
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -108,6 +124,14 @@ impl Record {
                 bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
                 mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
             },
+            held: Held {
+                kind: text(MOMENT),
+                changed_files: tags.get(CHANGED).and_then(|it| it.parse().ok()).unwrap_or_default(),
+                changed_paths: tags
+                    .get(CHANGED_PATHS)
+                    .and_then(|paths| serde_json::from_str(paths).ok())
+                    .unwrap_or_default(),
+            },
         }))
     }
 
@@ -135,7 +159,8 @@ impl Record {
         let extent = self.extent.fields(BACKUP_SIZE);
         let root = self.root.clone().map(|root| (ROOT_ID, root));
         let origin = origin.map(|origin| (ORIGIN, origin.as_str().to_owned()));
-        Backup::new(fields(always.into_iter().chain(extent).chain(root).chain(origin)))
+        let held = self.held.fields();
+        Backup::new(fields(always.into_iter().chain(extent).chain(held).chain(root).chain(origin)))
     }
 }
 

@@ -83,3 +83,21 @@ async fn guard_10_a_first_backup_is_compared_with_the_snapshots_before_it() {
     let good = run.back_up(&name("vol1"), &vfs()).await.unwrap();
     assert_eq!(run.doubt(&good), None);
 }
+
+#[tokio::test]
+async fn while_files_change_during_backups_the_newest_without_a_change_stays() {
+    let bench = direct(&["vol1"]);
+    let back_up = async || bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    let (older, untorn) = (back_up().await, back_up().await);
+    bench.daemon.change_while_read(3);
+    let (torn, newest) = (back_up().await, back_up().await);
+    let run = bench.another_run();
+    run.delete_backup(&older, Even::default()).await.unwrap();
+    run.delete_backup(&torn, Even::default()).await.unwrap();
+    let refused = run.delete_backup(&untorn, Even::default()).await.unwrap_err();
+    assert!(refused.message.contains("files changed while the newer ones"), "{refused}");
+    bench.daemon.change_while_read(0);
+    back_up().await;
+    run.delete_backup(&untorn, Even::default()).await.unwrap();
+    run.delete_backup(&newest, Even::default()).await.unwrap();
+}
