@@ -50,9 +50,9 @@ pub(crate) use secret::Secret;
 use settings::{
     BKUP_BACKUP_URL, BKUP_CATCHUP, BKUP_CONVOY, BKUP_CRONTAB, BKUP_DELETE_OLD_SNAPSHOTS, BKUP_HOST,
     BKUP_JITTER, BKUP_LOCK_WAIT, BKUP_LOGGER_CONSOLE_LEVEL, BKUP_LOGGER_FORMAT,
-    BKUP_MAX_BACKUP_AGE, BKUP_MAX_CONCURRENT, BKUP_REMIND_AFTER, BKUP_REPOSITORY_PASSWORD,
-    BKUP_RUN_TIMEOUT, BKUP_S3_ACCESS_KEY_ID, BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY,
-    BKUP_SCRIPTS_DIR, BKUP_SHUTDOWN_GRACE,
+    BKUP_MAX_BACKUP_AGE, BKUP_MAX_CONCURRENT, BKUP_MOMENT_DROP, BKUP_MOMENT_TAKE,
+    BKUP_REMIND_AFTER, BKUP_REPOSITORY_PASSWORD, BKUP_RUN_TIMEOUT, BKUP_S3_ACCESS_KEY_ID,
+    BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY, BKUP_SCRIPTS_DIR, BKUP_SHUTDOWN_GRACE,
 };
 pub use settings::{SETTINGS, Setting};
 pub(crate) use system::SystemSettings;
@@ -79,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) repository_password: Option<Secret>,
     /// The daemon that a setting names; [`Config::daemon`] decides.
     pub(crate) convoy: Option<DaemonChoice>,
+    /// The operator's own commands that take and drop a moment of a volume.
+    pub(crate) moment_commands: Option<(String, String)>,
     /// The folder of this program's own files. Absolute; it need not exist.
     pub(crate) data_dir: PathBuf,
     /// The host's name in backups; `None`: the system's.
@@ -178,6 +180,11 @@ impl Config {
             delete_old_snapshots: values.require(&BKUP_DELETE_OLD_SNAPSHOTS)?,
             repository_password: values.read(&BKUP_REPOSITORY_PASSWORD)?,
             convoy: values.read(&BKUP_CONVOY)?,
+            moment_commands: values.pair(
+                &BKUP_MOMENT_TAKE,
+                &BKUP_MOMENT_DROP,
+                "set both: what one makes, the other removes",
+            )?,
             host: values.read(&BKUP_HOST)?,
             scripts_dir: values.read(&BKUP_SCRIPTS_DIR)?,
             crontab: values.read(&BKUP_CRONTAB)?,

@@ -2,6 +2,7 @@
 //! all, and is on disk before it counts.
 
 mod changes;
+mod count;
 mod mounts;
 mod removal;
 
@@ -17,6 +18,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, Result};
 pub(crate) use changes::first_changed;
+pub(crate) use count::count_files;
 pub(crate) use mounts::mounts_in;
 pub(crate) use removal::{FOLDER, remove_all};
 
@@ -133,6 +135,22 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
 /// How long ago `time` was, or how far in the future it is.
 pub(crate) fn age(time: SystemTime) -> Duration {
     time.elapsed().unwrap_or_else(|ahead| ahead.duration())
+}
+
+/// The file systems whose data is on another machine or behind another program, by the kernel's
+/// numbers (statfs(2)): NFS, SMB, CIFS, SMB2, FUSE, Ceph, 9P, AFS.
+const NOT_OF_A_DISK: [u32; 8] =
+    [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x00c3_6400, 0x0102_1997, 0x5346_414f];
+
+/// Whether a disk says that it can't read what is at `path` (EIO). A share that is mounted with
+/// `soft` says the same while its server does not answer, which loses nothing.
+pub(crate) fn is_lost(error: &io::Error, path: &Path) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        && rustix::fs::statfs(path).is_ok_and(|system| is_of_a_disk(system.f_type as u32))
+}
+
+fn is_of_a_disk(file_system: u32) -> bool {
+    !NOT_OF_A_DISK.contains(&file_system)
 }
 
 /// The error for a failed write, with a hint.

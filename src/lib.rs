@@ -69,6 +69,7 @@ pub use convoy::ApiTime;
 #[path = "../tests/support"]
 #[expect(unreachable_pub, reason = "the integration tests share these files")]
 mod support {
+    pub mod disk;
     pub mod faulty;
     #[expect(dead_code, reason = "unit tests need a part of it")]
     pub mod smtp;

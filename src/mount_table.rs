@@ -72,6 +72,12 @@ pub(crate) fn at_or_below<'a>(
     mounts.iter().filter(move |mount| mount.path.starts_with(folder))
 }
 
+/// The mount that holds a path, which has no symbolic links.
+pub(crate) fn holding<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> {
+    let above = mounts.iter().filter(|mount| path.starts_with(&mount.path));
+    above.max_by_key(|mount| mount.path.components().count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +103,11 @@ mod tests {
         );
         assert_eq!(at_or_below(&mounts, Path::new("/srv/my share")).count(), 2);
         assert_eq!(at_or_below(&mounts, Path::new("/srv/my")).count(), 0);
+        let held = |path: &str| &*holding(&mounts, Path::new(path)).unwrap().file_system;
+        assert_eq!(
+            [held("/srv"), held("/srv/my share/a"), held("/srv/my share/deep/a")],
+            ["ext4", "tmpfs", "btrfs"]
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! A rule keeps some items, and one rule is enough to keep an item. A period (hour, day, ISO week,
 //! month, year) is a calendar period in the caller's time zone. The newest item of a period stands
 //! for that period. Only periods that have items count, so a week without backups ages nothing out.
-//! The current time plays no part: a host that was off for a month, or whose clock is wrong, loses
-//! nothing.
+//! The current time plays no part, and neither does a long time without items: a host that was off
+//! for a month, or whose clock is wrong, loses nothing.
 //!
 //! The tests check what is true of every policy:
 //! - The newest item is kept.
@@ -61,12 +61,18 @@ pub(crate) struct Policy {
     /// The newest item of each of the last N years that have one.
     pub(crate) keep_yearly: Option<u32>,
     /// All items that are at most this much older than the newest item. The current time plays no
-    /// part.
+    /// part, and the latest time without items does not count if it is longer than
+    /// [`LONG_WITHOUT`].
     pub(crate) keep_within: Option<Duration>,
     /// The minimum number of items to keep. If the other rules keep fewer than N items, the newest
     /// of the remaining ones stay too. This rule alone is not a policy.
     pub(crate) keep_at_least: Option<u32>,
 }
+
+/// From when on a time without items does not count for [`Policy::keep_within`]: the host was off,
+/// or the clock was set far ahead, and all that is older would look old at one stroke. It counts as
+/// the longest distance of the items after it. Items a week apart are usual.
+const LONG_WITHOUT: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 /// The names of the rules, as scripts and their arguments spell them.
 pub(crate) const RULES: [&str; 8] = [
@@ -236,18 +242,34 @@ fn keep_last(policy: &Policy, reasons: &mut [Vec<String>]) {
 }
 
 fn keep_within(policy: &Policy, newest_first: &[&Item], reasons: &mut [Vec<String>]) {
-    let Some((within, newest)) =
-        policy.keep_within.filter(|within| !within.is_zero()).zip(newest_first.first())
-    else {
-        return;
-    };
+    let Some(within) = policy.keep_within.filter(|within| !within.is_zero()) else { return };
+    let mut age = SignedDuration::ZERO;
+    let mut longest = SignedDuration::ZERO;
+    let mut not_counted = None;
+    let mut newer = None;
     // jiff can't represent a duration this long. The maximum reaches further back than any two
     // times lie apart.
     let reach = SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
     for (item, reasons) in newest_first.iter().zip(reasons) {
-        if newest.time.duration_since(item.time) <= reach {
-            reasons.push(format!("within {} of the newest", format_duration(within)));
+        let distance = newer
+            .replace(item.time)
+            .map_or(SignedDuration::ZERO, |it| it.duration_since(item.time));
+        if not_counted.is_none() && distance > LONG_WITHOUT {
+            age += longest;
+            not_counted = Some(distance);
+        } else {
+            age += distance;
+            longest = longest.max(distance);
         }
+        if age > reach {
+            return;
+        }
+        let mut reason = format!("within {} of the newest", format_duration(within));
+        if let Some(not_counted) = not_counted {
+            let days = Duration::from_hours(not_counted.as_hours().unsigned_abs() / 24 * 24);
+            reason += &format!(", not counting {} without any", format_duration(days));
+        }
+        reasons.push(reason);
     }
 }
 

@@ -24,6 +24,7 @@ mod logging;
 mod main_job;
 mod notify;
 mod owners;
+mod places;
 mod progress;
 mod promises;
 mod releases;

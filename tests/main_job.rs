@@ -24,6 +24,7 @@ both_ways! {
     two_hosts_that_share_a_destination_prune_and_remove_what_is_their_own
     one_host_prunes_for_all_hosts_when_told_and_each_ones_newest_stays
     a_new_data_folder_makes_nothing_safe_until_one_more_backup_is_made
+    a_volume_whose_files_are_gone_keeps_the_backups_that_have_them
 }
 
 /// Whether two folders hold the same files with the same content.
@@ -467,4 +468,31 @@ fn tables_are_for_people_and_json_is_for_programs() {
     assert!(backups[0]["BackupURL"].as_str().unwrap().contains("&volume=vol1"), "{backups}");
     let Ran { out, err, .. } = site.run("volumes --quiet").ok();
     assert_eq!((out.as_str(), err.as_str()), ("", ""));
+}
+
+fn a_volume_whose_files_are_gone_keeps_the_backups_that_have_them(way: Way) {
+    let site = way.of(Site::new());
+    site.create("vol1", &[]);
+    for number in 0..40 {
+        fs::write(site.volume("vol1").join(number.to_string()), "what counts").unwrap();
+    }
+    site.run("backup --create-snapshot").ok();
+    site.run("backup --create-snapshot").ok();
+    fs::remove_dir_all(site.volume("vol1")).unwrap();
+    fs::create_dir(site.volume("vol1")).unwrap();
+    let gone = ["it had 40 files", "and has none now: is its share mounted?"];
+    site.run("backup --create-snapshot").fails(3, &gone);
+    // Two jobs in place of one.
+    site.run("snapshot").fails(3, &gone);
+    site.run("backup").fails(3, &gone);
+    site.run("prune --keep-last 1 --snapshots").ok();
+    let backups = site.backups("vol1");
+    assert_eq!(backups.len(), 3, "{backups:?}");
+    site.run_words(&["restore", "--volume", "again", "--backupurl", &backups[2]]).ok();
+    assert_eq!(fs::read_dir(site.volume("again")).unwrap().count(), 40);
+
+    site.run("status --accept vol1").ok();
+    site.run("backup --create-snapshot --volume vol1").ok();
+    site.run("prune --volume vol1 --keep-last 1").ok();
+    assert_eq!(site.backups("vol1").len(), 1);
 }

@@ -13,6 +13,7 @@ use crate::support::{
 
 both_ways! {
     an_unmounted_share_is_no_empty_volume
+    another_share_in_the_place_of_the_right_one_is_in_doubt_until_that_was_meant
     a_volume_that_was_emptied_keeps_its_backups_until_that_was_meant
     snapshots_of_a_volume_that_lost_its_files_do_not_replace_the_last_one_with_files
     a_volume_that_lost_nearly_all_is_in_doubt_and_one_that_shrinks_is_not
@@ -110,6 +111,27 @@ fn an_unmounted_share_is_no_empty_volume(way: Way) {
     site.run("status").ok();
     site.run("prune --volume vol1 --keep-last 1 --snapshots").ok();
     assert_eq!(files_in_backups(&site), ["100", "0"], "what is in doubt is counted apart");
+}
+
+fn another_share_in_the_place_of_the_right_one_is_in_doubt_until_that_was_meant(way: Way) {
+    let site = site(way);
+    fill(&site, "share", 100);
+    let site = site.with_share_at("vol1");
+    site.run(BACKUP).ok();
+    site.run(BACKUP).ok();
+    let site = site.with_another_share_at("vol1");
+    let other = ["its folder was a mount point of", "(ramfs) now", "is it the right one?", ACCEPT];
+    site.run(BACKUP).fails(3, &other);
+    site.run("prune --keep-last 1 --snapshots").ok();
+    assert_eq!(files_in_backups(&site), ["100", "100"]);
+    is_not_safe(&site, &["is it the right one?", ACCEPT]);
+    site.run("status --accept vol1").ok();
+    site.run(BACKUP).ok();
+    site.run("status").ok();
+
+    // The right one is another one than what was accepted.
+    let site = site.with_share_at("vol1");
+    site.run(BACKUP).fails(3, &["is it the right one?"]);
 }
 
 fn a_volume_that_was_emptied_keeps_its_backups_until_that_was_meant(way: Way) {

@@ -89,6 +89,10 @@ settings! {
         "encrypts the built-in daemon's repositories; lost with it are the backups";
     BKUP_CONVOY: DaemonChoice = DAEMON, None,
         "the volume daemon: unix:///socket or builtin:/folder; if not set, what \"daemon use\" chose, else the one that was there first";
+    BKUP_MOMENT_TAKE: String = TEXT, None,
+        "a command that takes a moment of a volume of the built-in daemon and prints its folder, such as an LVM snapshot's; see docs/moments.md";
+    BKUP_MOMENT_DROP: String = TEXT, None,
+        "the command that drops that moment again";
     BKUP_DATA_DIR: PathBuf = FOLDER, None,
         "where this program keeps its own files, the built-in daemon's among them";
     BKUP_HOST: String = HOST, None,

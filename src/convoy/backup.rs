@@ -103,6 +103,15 @@ impl Backup {
         self
     }
 
+    /// Adds how much the volume had, as far as the daemon did not tell it.
+    #[must_use]
+    pub(crate) fn with_extent(mut self, extent: &Extent) -> Self {
+        for (name, value) in extent.fields(BACKUP_SIZE) {
+            self.fields.entry(name.to_owned()).or_insert(value);
+        }
+        self
+    }
+
     /// Adds the fields that this backup lacks and the other has. Convoy lists an EBS backup without
     /// its state, and inspects it without its volume and snapshot.
     #[must_use]

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 /// backups. A name can be used again, an id never is. Convoy gives volumes no id.
 pub(crate) const VOLUME_ID: &str = "VolumeID";
 
+/// The field in which the built-in daemon says how the moment is held that is read of a volume: in
+/// the `DriverInfo` of volumes and snapshots, and in backups. `live` says: not at all.
+pub(crate) const MOMENT: &str = "Moment";
+
+/// The field of a volume's `DriverInfo` that says why its moment is no better one.
+pub(crate) const MOMENT_NOTE: &str = "MomentNote";
+
 /// The field with the id of the built-in daemon's root in the backups that it made. Version 0.1.0
 /// did not write it.
 pub(crate) const ROOT_ID: &str = "RootID";

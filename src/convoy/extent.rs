@@ -42,6 +42,47 @@ pub(crate) struct SourceMount {
     pub(crate) file_system: String,
     /// The device or share, such as `server:/data`.
     pub(crate) source: String,
+    /// Tells the file system from others, whatever device it is on; `None` if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+}
+
+impl SourceMount {
+    /// Whether surely another file system is mounted in this one's place. The name of a device may
+    /// be another one after each start of the system; that of a share is chosen by people.
+    pub(crate) fn is_replaced_by(&self, now: &Self) -> bool {
+        // Nothing is mounted there until it is needed.
+        if [self, now].iter().any(|mount| mount.file_system == "autofs") {
+            return false;
+        }
+        let kind = |id: &str| id.split_once(':').map(|(kind, _)| kind.to_owned());
+        if let Some((id, there)) = self.id.as_deref().zip(now.id.as_deref())
+            && kind(id) == kind(there)
+        {
+            return id != there;
+        }
+        let (family, there) = (family(&self.file_system), family(&now.file_system));
+        let share = |mount: &Self| mount.source.trim_end_matches('/').to_owned();
+        family != there || is_network(&self.file_system) && share(self) != share(now)
+    }
+}
+
+/// Whether file systems of this type are shares, whose sources are names that people choose.
+pub(crate) fn is_network(file_system: &str) -> bool {
+    let family = family(file_system);
+    matches!(family, "nfs" | "smb" | "9p" | "virtiofs" | "glusterfs" | "fuse.sshfs")
+}
+
+/// One word for the types by which one file system may be mounted.
+fn family(file_system: &str) -> &str {
+    match file_system {
+        "ext2" | "ext3" | "ext4" => "ext",
+        "nfs" | "nfs4" => "nfs",
+        "cifs" | "smb3" | "smbfs" => "smb",
+        "ntfs" | "ntfs3" | "fuseblk" => "ntfs",
+        "glusterfs" | "fuse.glusterfs" => "glusterfs",
+        other => other,
+    }
 }
 
 impl Extent {
@@ -98,12 +139,56 @@ mod tests {
             path: FOLDER.into(),
             file_system: "nfs4".into(),
             source: "server:/my, \"data\"".into(),
+            id: None,
         };
-        let extent = Extent { files: Some(3), bytes: Some(5), mounts: Some(vec![share]) };
+        let disk = SourceMount { id: Some("uuid:1".into()), ..share.clone() };
+        let extent = Extent { files: Some(3), bytes: Some(5), mounts: Some(vec![share, disk]) };
         for extent in [extent, Extent::default()] {
             let fields = extent.fields(BACKUP_SIZE).into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
             assert_eq!(Extent::of(&fields, BACKUP_SIZE), extent);
+        }
+    }
+
+    fn mount(file_system: &str, source: &str, id: Option<&str>) -> SourceMount {
+        let [path, file_system, source] = [FOLDER, file_system, source].map(str::to_owned);
+        SourceMount { path, file_system, source, id: id.map(str::to_owned) }
+    }
+
+    #[test]
+    fn another_share_or_file_system_in_the_place_of_the_right_one_is_seen() {
+        let share = mount("nfs4", "server:/data", None);
+        let disk = mount("ext4", "/dev/sdb1", Some("fsid:1"));
+        for (before, now) in [
+            (&share, mount("nfs4", "server:/other", None)),
+            (&share, mount("ext4", "/dev/sda1", Some("fsid:1"))),
+            (&share, mount("tmpfs", "tmpfs", None)),
+            (&disk, mount("ext4", "/dev/sdb1", Some("fsid:2"))),
+            (&disk, mount("xfs", "/dev/sdb1", Some("uuid:1"))),
+            (&mount("xfs", "/dev/sdb1", Some("uuid:1")), mount("xfs", "/dev/sdb1", Some("uuid:2"))),
+        ] {
+            assert!(before.is_replaced_by(&now), "{before:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_file_system_is_no_other_one_after_a_start_of_the_system_or_a_container() {
+        let share = mount("nfs4", "server:/data", None);
+        let disk = mount("ext4", "/dev/sdb1", Some("fsid:1"));
+        for (before, now) in [
+            (&share, share.clone()),
+            (&share, mount("nfs", "server:/data/", None)),
+            (&share, mount("autofs", "systemd-1", None)),
+            (&disk, mount("ext4", "/dev/sdc1", Some("fsid:1"))),
+            (&disk, mount("ext3", "/dev/mapper/data", Some("fsid:1"))),
+            // An older version knew no ids, and a container may not see them.
+            (&disk, mount("ext4", "/dev/sdc1", None)),
+            (&mount("xfs", "/dev/sdb1", None), mount("xfs", "/dev/sdc1", Some("uuid:1"))),
+            (&mount("xfs", "/dev/sdb1", Some("uuid:1")), mount("xfs", "/dev/root", None)),
+            (&mount("overlay", "overlay", None), mount("overlay", "overlay", None)),
+            (&mount("tmpfs", "tmpfs", None), mount("tmpfs", "shm", None)),
+        ] {
+            assert!(!before.is_replaced_by(&now), "{before:?} {now:?}");
         }
     }
 }

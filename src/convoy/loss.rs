@@ -33,14 +33,19 @@ pub(crate) fn lost_nearly_all(
     accepted: Option<&Extent>,
 ) -> Option<String> {
     let (had, has) = (amount(before), amount(now));
-    if let Some(lost) = lost_mount(before, now) {
+    let mount = lost_mount(before, now).map(|lost| (mount_sentence(lost), "is it mounted?"));
+    let mount = mount.or_else(|| {
+        let (lost, there) = replaced_mount(before, now)?;
+        Some((replaced_sentence(lost, there), "is it the right one?"))
+    });
+    if let Some((sentence, question)) = mount {
         let (had, has) = (had.unwrap_or_default(), has.unwrap_or_default());
         let amounts = if had.is_empty() || has.is_empty() {
             String::new()
         } else {
             format!("; it had {had}, and has {has} now")
         };
-        return Some(format!("{}{amounts}: is it mounted?", mount_sentence(lost)));
+        return Some(format!("{sentence}{amounts}: {question}"));
     }
     if accepted.is_some_and(|accepted| has_as_much(accepted, now)) {
         return None;
@@ -66,14 +71,41 @@ fn lost_mount<'a>(before: &'a Extent, now: &Extent) -> Option<&'a SourceMount> {
     before.mounts.as_ref()?.iter().find(|mount| !is_there(mount))
 }
 
+/// A mount in whose place another file system is mounted now, and that one.
+fn replaced_mount<'a>(
+    before: &'a Extent,
+    now: &'a Extent,
+) -> Option<(&'a SourceMount, &'a SourceMount)> {
+    let (before, now) = before.mounts.as_ref().zip(now.mounts.as_ref())?;
+    let pairs = before
+        .iter()
+        .filter_map(|mount| Some((mount, now.iter().find(|there| there.path == mount.path)?)));
+    pairs.into_iter().find(|(mount, there)| mount.is_replaced_by(there))
+}
+
 fn mount_sentence(mount: &SourceMount) -> String {
-    let SourceMount { path, file_system, source } = mount;
-    let folder = match path.as_str() {
+    format!("{} was a mount point of {} and is none now", folder(mount), words(mount))
+}
+
+fn replaced_sentence(mount: &SourceMount, there: &SourceMount) -> String {
+    let now = if words(mount) == words(there) {
+        "another file system there".to_owned()
+    } else {
+        words(there)
+    };
+    format!("{} was a mount point of {}, and is one of {now} now", folder(mount), words(mount))
+}
+
+fn folder(mount: &SourceMount) -> String {
+    match mount.path.as_str() {
         FOLDER => "its folder".to_owned(),
         ALL_FOLDERS => "the folder of all volumes".to_owned(),
         path => format!("its folder \"{path}\""),
-    };
-    format!("{folder} was a mount point of \"{source}\" ({file_system}) and is none now")
+    }
+}
+
+fn words(mount: &SourceMount) -> String {
+    format!("\"{}\" ({})", mount.source, mount.file_system)
 }
 
 /// Whether there is at least what was accepted.
@@ -138,6 +170,7 @@ mod tests {
             path: (*path).into(),
             file_system: "nfs4".into(),
             source: "server:/data".into(),
+            id: None,
         };
         Extent { mounts: Some(paths.iter().map(mount).collect()), ..extent }
     }
@@ -231,6 +264,28 @@ mod tests {
             None
         );
         assert_eq!(lost_anew(&before, &Extent { mounts: None, ..extent(90, 500_000) }), None);
+    }
+
+    #[test]
+    fn another_file_system_in_the_place_of_the_right_one_is_in_doubt_whatever_it_has() {
+        let before = mounted(extent(100, 500_000), &[FOLDER]);
+        let other = |change: &dyn Fn(&mut SourceMount)| {
+            let mut now = before.clone();
+            now.mounts.iter_mut().flatten().for_each(change);
+            now
+        };
+        let share = other(&|mount| mount.source = "server:/other".into());
+        assert_eq!(
+            lost_anew(&before, &share).unwrap(),
+            "its folder was a mount point of \"server:/data\" (nfs4), and is one of \"server:/other\" (nfs4) now; \
+             it had 100 files, 488 KiB, and has 100 files, 488 KiB now: is it the right one?"
+        );
+        // Once a person has accepted it, it is what later ones are compared with.
+        assert!(lost_nearly_all(&before, &share, Some(&share)).is_some());
+        assert_eq!(lost_nearly_all(&share, &share, Some(&share)), None);
+        let id = |id: &'static str| other(&move |mount| mount.id = Some(id.into()));
+        let found = lost_anew(&id("uuid:1"), &id("uuid:2")).unwrap();
+        assert!(found.contains("and is one of another file system there now"), "{found}");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 
 use super::{
     ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, Extent, Held, Info, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE, Snapshot,
-    VOLUME_ID, Volume,
+    DriverInfo, Extent, Held, Info, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE,
+    Snapshot, VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
 };
 use crate::{
@@ -67,6 +67,8 @@ struct State {
     blind: bool,
     /// How much the volumes have, by name. Copies of other volumes tell nothing, as with Convoy.
     extents: BTreeMap<String, Extent>,
+    /// Where the volumes' folders and the packed snapshots are, if they can be seen.
+    folder: Option<std::path::PathBuf>,
     /// What Convoy's EBS driver knows, if the volumes are on EBS.
     ebs: Option<ebs::Ebs>,
 }
@@ -190,6 +192,17 @@ impl MemoryDaemon {
     /// From now on, copies of this volume tell that it has this much, as the built-in daemon does.
     pub(crate) fn holds(&self, volume: &str, extent: Extent) {
         self.lock().extents.insert(volume.into(), extent);
+    }
+
+    /// From now on, the folders of volumes and the files of snapshots are in this folder, as with
+    /// Convoy's vfs driver.
+    pub(crate) fn keeps_files_in(&self, folder: &std::path::Path) {
+        let mut state = self.lock();
+        state.folder = Some(folder.to_owned());
+        for (name, volume) in &mut state.volumes {
+            let path = folder.join(name).display().to_string();
+            volume.driver_info.get_or_insert_default().insert("Path".into(), path);
+        }
     }
 
     /// Inspecting a backup no longer looks at its data, as with Convoy.
@@ -589,6 +602,12 @@ impl Daemon for MemoryDaemon {
             let mut snapshot =
                 Snapshot { name: name.to_string(), created_time, ..Snapshot::default() };
             snapshot.driver_info = state.extents.get(volume.as_str()).map(snapshot_info);
+            if let Some(folder) = &state.folder {
+                let packed = folder.join(format!("{name}.tar.gz"));
+                std::fs::write(&packed, "packed").unwrap();
+                let told = [("FilePath".to_owned(), packed.display().to_string())];
+                snapshot.driver_info.get_or_insert_default().extend(told);
+            }
             if let Some(ebs) = &mut state.ebs {
                 ebs.take(volume.as_str(), &mut snapshot);
             }

@@ -28,19 +28,21 @@ pub(crate) mod names;
 pub(crate) mod object_store;
 pub(crate) mod refusal;
 pub(crate) mod server;
+mod source_mounts;
 pub(crate) mod time;
 pub(crate) mod url;
 
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
-pub(crate) use extensions::{Capabilities, HINT, KIND, ORIGIN, Origin, ROOT_ID, VOLUME_ID, route};
-pub(crate) use extent::{
-    ALL_FOLDERS, BACKUP_SIZE, DOUBT, Extent, FOLDER, SNAPSHOT_SIZE, SourceMount, mounts_text,
+pub(crate) use extensions::{
+    Capabilities, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, ROOT_ID, VOLUME_ID, route,
 };
+pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
 pub(crate) use held::Held;
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use names::{Name, snapshot_time};
+pub(crate) use source_mounts::source_mounts;
 pub use time::ApiTime;
 pub(crate) use url::{BackupUrl, Destination};

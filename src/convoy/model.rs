@@ -151,6 +151,13 @@ impl Snapshot {
             .map_or_else(Extent::default, |info| Extent::of(info, SNAPSHOT_SIZE))
     }
 
+    /// Adds how much the volume had. Convoy's snapshots do not tell.
+    pub(super) fn set_extent(&mut self, extent: &Extent) {
+        let fields = extent.fields(SNAPSHOT_SIZE).into_iter();
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        self.driver_info.get_or_insert_default().extend(fields);
+    }
+
     /// Why the snapshot's source is in doubt, if the guards found it so.
     pub(crate) fn doubt(&self) -> Option<&str> {
         self.other.get(DOUBT).and_then(Value::as_str)

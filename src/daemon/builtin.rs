@@ -272,6 +272,7 @@ mod tests {
             root,
             password: None,
             s3: S3Options::default(),
+            moment: None,
             host: "host1".into(),
             progress: progress::none(),
             clock: Arc::new(SystemClock),

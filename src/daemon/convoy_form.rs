@@ -7,11 +7,14 @@ use serde_json::json;
 
 use super::{
     driver::Driver,
+    moment::Moments,
     root::Root,
     state::{SnapshotState, VolumeState},
 };
 use crate::{
-    convoy::{ApiTime, DriverInfo, Info, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume},
+    convoy::{
+        ApiTime, DriverInfo, Info, MOMENT, MOMENT_NOTE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+    },
     error::{Error, Result},
 };
 
@@ -19,6 +22,7 @@ use crate::{
 pub(super) struct ConvoyForm<'a> {
     pub(super) root: &'a Root,
     pub(super) driver: &'a dyn Driver,
+    pub(super) moments: &'a Moments,
     pub(super) zone: TimeZone,
 }
 
@@ -46,8 +50,10 @@ impl ConvoyForm<'_> {
     /// The driver's description of a volume.
     pub(super) fn driver_info(&self, volume: &VolumeState) -> DriverInfo {
         let path = self.driver.path(&volume.name).display().to_string();
-        fields([
+        let offer = self.moments.offered(&self.driver.place(&volume.name));
+        let always = [
             ("Driver", self.driver.name().to_owned()),
+            (MOMENT, offer.kind.as_str().to_owned()),
             ("MountPoint", if volume.mounted { path.clone() } else { String::new() }),
             ("Path", path),
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
@@ -55,7 +61,8 @@ impl ConvoyForm<'_> {
             ("VolumeCreatedAt", self.time(volume.created).to_string()),
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
-        ])
+        ];
+        fields(always.into_iter().chain(offer.why.map(|why| (MOMENT_NOTE, why))))
     }
 
     /// A volume with its snapshots.
@@ -106,7 +113,9 @@ impl ConvoyForm<'_> {
             ("SnapshotName", name.to_owned()),
             ("VolumeUUID", volume.name.clone()),
         ];
-        let driver_info = fields(always.into_iter().chain(state.extent().fields(SNAPSHOT_SIZE)));
+        let moment = state.moment.clone().map(|moment| (MOMENT, moment));
+        let extent = state.extent().fields(SNAPSHOT_SIZE);
+        let driver_info = fields(always.into_iter().chain(moment).chain(extent));
         Snapshot {
             name: name.to_owned(),
             created_time: created,

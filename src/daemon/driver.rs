@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::moment::Place;
 use crate::error::Result;
 pub(super) use vfs::Vfs;
 
@@ -20,6 +21,9 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
 
     /// The folder for a volume's files, whether it exists or not.
     fn path(&self, volume: &str) -> PathBuf;
+
+    /// The place of which a moment is taken to read the volume.
+    fn place(&self, volume: &str) -> Place;
 
     /// Creates an empty volume. It is on disk when this returns.
     fn create(&self, volume: &str) -> Result<Created>;

@@ -10,8 +10,9 @@
 //! repository/       the restic-format repository of the snapshots
 //! repository.key    its key, for the owner only; the volumes beside it are not encrypted either
 //! damaged/          pieces of files that a restore could not read, one file a destination
+//! moments/          notes on moments that are held, so that the next start undoes them
 //! pruned            its modification time tells when unused space was last freed
-//! volumes/.staging/ volumes that are being restored or removed
+//! volumes/.staging/ volumes that are being restored or removed, and btrfs snapshots being read
 //! ```
 //!
 //! A volume that was only forgotten (as by `docker volume rm`) leaves its folder, its state and its
@@ -33,6 +34,7 @@
 //!
 //! - [`root`]: every path in a root, the owner's lock, and the names in `volumes/.staging/`.
 //! - [`identity`]: the root's id, and what becomes of it where a root is moved or copied.
+//! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
 //! - [`state`]: the state files. [`volumes`]: the volumes in memory, and the order of their locks.
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
@@ -48,6 +50,7 @@ mod builtin;
 mod convoy_form;
 mod driver;
 mod identity;
+mod moment;
 mod operations;
 mod options;
 mod recovery;
@@ -65,6 +68,7 @@ use std::path::Path;
 use crate::error::Result;
 
 pub(crate) use builtin::BuiltinDaemon;
+pub(crate) use moment::MomentCommands;
 pub(crate) use options::BuiltinOptions;
 
 /// Settles that this root was moved and not copied, so that all that it made before is its own.

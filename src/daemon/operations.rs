@@ -10,6 +10,7 @@ use super::{
     convoy_form::ConvoyForm,
     driver::{Created, Driver, Vfs},
     identity::{Identity, new_id},
+    moment::Moments,
     options::BuiltinOptions,
     recovery::{self, OnDisk, removal, restore, snapshots},
     repository::Access,
@@ -31,6 +32,7 @@ use crate::{
 pub(super) struct Operations {
     root: Root,
     driver: Box<dyn Driver>,
+    moments: Moments,
     clock: Arc<dyn Clock>,
     volumes: Volumes,
     local: LocalRepository,
@@ -56,10 +58,13 @@ impl Operations {
             Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &*driver, state: &state };
-        let mut sentences = recovery::clean(disk, &mut volumes, &local, &access.host);
+        let moments = Moments::new(&root, options.moment, options.clock.clone());
+        let mut sentences = moments.undo_left();
+        sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
         let identity = Identity::of(&root, &mut sentences)?;
         let operations = Self {
             driver,
+            moments,
             clock: options.clock,
             volumes: Volumes::new(state, volumes),
             local,
@@ -89,7 +94,12 @@ impl Operations {
 
     /// The form in which Convoy writes the current state.
     pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
-        ConvoyForm { root: &self.root, driver: &*self.driver, zone: self.clock.time_zone() }
+        ConvoyForm {
+            root: &self.root,
+            driver: &*self.driver,
+            moments: &self.moments,
+            zone: self.clock.time_zone(),
+        }
     }
 
     fn disk(&self) -> OnDisk<'_> {
@@ -218,8 +228,9 @@ impl Operations {
             return Err(refused(format!("Snapshot name {name} already exists")));
         };
         let now = || self.now().to_zoned(self.clock.time_zone());
+        let place = self.driver.place(volume);
         let (volume, snapshot) =
-            snapshots::create(&self.volumes, &self.local, &*self.driver, (volume, name), now)?;
+            snapshots::create(&self.volumes, &self.local, (&self.moments, &place), name, now)?;
         Ok(self.convoy_form().new_snapshot(&volume, name, &snapshot))
     }
 
@@ -263,8 +274,9 @@ impl Operations {
         let repository = self.destinations.at(destination)?;
         self.volumes.exclusively(volume, || {
             let state = self.volumes.find(volume).ok_or_else(|| no_volume(volume))?;
-            let folder = self.driver.path(volume);
-            let backup = repository.back_up(&state, snapshot, &folder, || self.now())?;
+            let place = self.driver.place(volume);
+            let moment = (&self.moments, &place);
+            let backup = repository.back_up(&state, snapshot, moment, || self.now())?;
             Ok(BackupUrl::stored(destination, &backup, &Name::volume(volume)?))
         })
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use super::moment::MomentCommands;
 use crate::{clock::Clock, progress::Progress, s3::S3Options};
 
 /// The options of a [`super::BuiltinDaemon`].
@@ -13,6 +14,8 @@ pub(crate) struct BuiltinOptions {
     /// password, backups are not encrypted.
     pub(crate) password: Option<String>,
     pub(crate) s3: S3Options,
+    /// The operator's own commands that take and drop a moment.
+    pub(crate) moment: Option<MomentCommands>,
     /// The host name in new snapshots and backups.
     pub(crate) host: String,
     /// Receives the progress of snapshots, backups and restores.

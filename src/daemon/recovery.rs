@@ -62,6 +62,8 @@ fn clean_staging(
         let what = match Staged::of_name(&name) {
             Some((Staged::Restore, volume)) => restore::remove_staged(&path, volume),
             Some((Staged::Removal, volume)) => removal::finish(disk, volumes, &path, volume),
+            // What a note tells was undone before.
+            Some((Staged::Moment, _)) => continue,
             // A folder that stays wastes space, but does no harm.
             Some((Staged::Undone, _)) | None => match remove_all(&path) {
                 Ok(()) => continue,

@@ -30,6 +30,8 @@ pub(super) enum Staged {
     Removal,
     /// The files of a restore that a start undid.
     Undone,
+    /// A btrfs snapshot of a volume that is being read.
+    Moment,
 }
 
 impl Root {
@@ -134,6 +136,11 @@ impl Root {
         self.volumes().join(".staging")
     }
 
+    /// The folder with the notes on moments that are held.
+    pub(super) fn moments(&self) -> PathBuf {
+        self.path.join("moments")
+    }
+
     /// The file with the pieces at this destination that could not be read.
     pub(super) fn damage(&self, destination: &str) -> PathBuf {
         self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))
@@ -163,8 +170,7 @@ impl Root {
 
     /// An unused name in the staging folder.
     pub(super) fn new_staged(&self, why: Staged, volume: &str) -> PathBuf {
-        let drawn = Id::random().to_hex();
-        self.staging().join(format!("{}{volume}-{}", why.prefix(), &drawn.as_str()[..8]))
+        self.staging().join(why.new_name(volume))
     }
 
     /// Whether `folder` is the root of a daemon, running or not.
@@ -175,14 +181,21 @@ impl Root {
 }
 
 impl Staged {
-    const ALL: [Self; 3] = [Self::Restore, Self::Removal, Self::Undone];
+    const ALL: [Self; 4] = [Self::Restore, Self::Removal, Self::Undone, Self::Moment];
 
     const fn prefix(self) -> &'static str {
         match self {
             Self::Restore => "restore-",
             Self::Removal => "deleted-",
             Self::Undone => "undone-",
+            Self::Moment => "moment-",
         }
+    }
+
+    /// An unused name for a staged folder.
+    pub(super) fn new_name(self, volume: &str) -> String {
+        let drawn = Id::random().to_hex();
+        format!("{}{volume}-{}", self.prefix(), &drawn.as_str()[..8])
     }
 
     /// The reason and the volume in the name of a staged folder ([`Root::new_staged`]).

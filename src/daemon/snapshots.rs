@@ -9,7 +9,6 @@
 //! ([`Backend::failure`]), so only the holder of `writing` uses that backend. All other work has
 //! its own backend. It can neither fail a snapshot nor hide why one failed.
 
-pub(super) mod mounts;
 mod prune;
 mod take;
 #[cfg(test)]

@@ -67,6 +67,9 @@ pub(crate) struct SnapshotState {
     /// What was mounted in the volume's folder; `None` if that could not be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mounts: Option<Vec<SourceMount>>,
+    /// How the moment was held that was read; `None` of snapshots that an older version took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moment: Option<String>,
 }
 
 impl SnapshotState {

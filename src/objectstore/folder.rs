@@ -14,7 +14,7 @@ use super::{
     layout::FOLDER,
     place::{Content, Deadline, Found, Place},
 };
-use crate::convoy::guards::Seen;
+use crate::{convoy::guards::Seen, files::is_lost};
 
 /// Larger files are not read as a whole.
 const CHEAP_SIZE: u64 = 64 << 20;
@@ -35,7 +35,7 @@ impl Folder {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
             Ok(_) => Err(no_file(path)),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(failed(path, &error)),
+            Err(error) => Err(failed(&self.root, path, &error)),
         }
     }
 }
@@ -53,15 +53,16 @@ impl Place for Folder {
             Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
                 return Err(no_file(path));
             }
-            Err(error) => return Err(failed(path, &error)),
+            Err(error) => return Err(failed(&self.root, path, &error)),
         };
         match file.metadata() {
             Ok(metadata) if metadata.is_file() => {
-                let (path, size, deadline) = (path.to_owned(), metadata.len(), self.deadline);
-                Ok(Some(Box::new(OpenFile { file, path, size, deadline })))
+                let (root, path) = (self.root.clone(), path.to_owned());
+                let (size, deadline) = (metadata.len(), self.deadline);
+                Ok(Some(Box::new(OpenFile { file, root, path, size, deadline })))
             }
             Ok(_) => Err(no_file(path)),
-            Err(error) => Err(failed(path, &error)),
+            Err(error) => Err(failed(&self.root, path, &error)),
         }
     }
 
@@ -80,6 +81,7 @@ impl Place for Folder {
 
 struct OpenFile {
     file: File,
+    root: PathBuf,
     path: String,
     size: u64,
     deadline: Deadline,
@@ -98,7 +100,7 @@ impl Content for OpenFile {
             Ok(()) => Ok(bytes),
             // It became shorter since it was opened.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Vec::new()),
-            Err(error) => Err(failed(&self.path, &error)),
+            Err(error) => Err(failed(&self.root, &self.path, &error)),
         }
     }
 }
@@ -113,9 +115,9 @@ fn no_file(path: &str) -> Seen {
 
 /// What an error says: a disk that can't read a file has lost it, while a server that does not
 /// answer or a user that may not look have not.
-fn failed(path: &str, error: &io::Error) -> Seen {
+fn failed(root: &Path, path: &str, error: &io::Error) -> Seen {
     let what = format!("\"{FOLDER}/{path}\" can't be read: {error}");
-    if error.raw_os_error() == Some(Errno::IO.raw_os_error()) {
+    if is_lost(error, root) {
         return Seen::Broken(format!("its file {what}"));
     }
     Seen::Hidden(what)

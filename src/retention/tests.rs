@@ -144,9 +144,9 @@ fn days_without_backups_do_not_age_the_others_out() {
     assert_eq!(ids(&items, &policy, &TimeZone::UTC), "abc");
     let policy = Policy { keep_within: days(1), ..Policy::default() };
     assert_eq!(
-        ids(&items[1..], &policy, &TimeZone::UTC),
-        "b",
-        "counted from the newest, however long ago it was"
+        ids(&items, &policy, &TimeZone::UTC),
+        "ab",
+        "counted from the newest, however long ago it was, without the latest time without any"
     );
 }
 
@@ -415,6 +415,48 @@ fn for_many(mut check: impl FnMut(&mut Numbers, &[Item], &Policy, &TimeZone)) {
         let (items, policy) = (numbers.items(), numbers.policy());
         check(&mut numbers, &items, &policy, &zones[round % zones.len()]);
     }
+}
+
+#[test]
+fn a_clock_that_jumped_ahead_and_a_host_that_was_off_remove_nothing_at_one_stroke() {
+    let at = |id: String, time: &str| Item { id, time: time.parse().unwrap(), rank: 0 };
+    let mut items: Vec<Item> =
+        (1..=28).map(|day| at(format!("{day}"), &format!("2026-11-{day:02}T03:00:00Z"))).collect();
+    let policy = Policy { keep_within: days(20), ..Policy::default() };
+    assert_eq!(kept(&items, &policy, &TimeZone::UTC).len(), 21);
+    items.push(at("ahead".into(), "2028-01-02T03:00:00Z"));
+    assert_eq!(kept(&items, &policy, &TimeZone::UTC).len(), 22);
+    let reason = "within 20d of the newest, not counting 400d without any";
+    assert_eq!(reasons_of("28", &items, &policy, &TimeZone::UTC), reason);
+    // The time that has passed since then ages the older ones as usual.
+    for day in 3..=12 {
+        items.push(at(format!("new {day}"), &format!("2028-01-{day:02}T03:00:00Z")));
+    }
+    let ids = |items: &[Item]| -> Vec<String> {
+        kept(items, &policy, &TimeZone::UTC).into_iter().map(|item| item.id).collect()
+    };
+    assert!(ids(&items).contains(&"19".to_owned()) && !ids(&items).contains(&"18".to_owned()));
+    for day in 13..=23 {
+        items.push(at(format!("new {day}"), &format!("2028-01-{day:02}T03:00:00Z")));
+    }
+    assert!(ids(&items).iter().all(|id| id.starts_with("new")), "{:?}", ids(&items));
+}
+
+#[test]
+fn what_other_rules_kept_long_ago_is_not_kept_for_a_time_without_any() {
+    let month = |month: i32| Item {
+        id: format!("month {month}"),
+        time: format!("2026-{month:02}-28T03:00:00Z").parse().unwrap(),
+        rank: 0,
+    };
+    let days_of_november = (1..=28).map(|day| Item {
+        id: format!("{day}"),
+        time: format!("2026-11-{day:02}T03:00:00Z").parse().unwrap(),
+        rank: 0,
+    });
+    let items: Vec<Item> = (1..=10).map(month).chain(days_of_november.skip(20)).collect();
+    let policy = Policy { keep_within: days(7), ..Policy::default() };
+    assert_eq!(kept(&items, &policy, &TimeZone::UTC).len(), 8);
 }
 
 #[test]

@@ -172,7 +172,8 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 ///
 /// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
 /// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
-/// the volume had then.
+/// the volume had then. `snapshots` has what volumes had when runs took snapshots, where the daemon
+/// does not tell.
 ///
 /// Before this step, a backup that a run had only inspected had its snapshot's time as `proven`.
 const BACKUPS: &str = "
@@ -201,6 +202,15 @@ CREATE TABLE sources (
     accepted_extent TEXT,
     PRIMARY KEY (daemon, volume, source)
 ) WITHOUT ROWID;
+CREATE TABLE snapshots (
+    daemon TEXT NOT NULL,
+    snapshot TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    taken INTEGER NOT NULL,
+    extent TEXT NOT NULL,
+    PRIMARY KEY (daemon, snapshot)
+) WITHOUT ROWID;
+CREATE INDEX snapshots_volume ON snapshots (daemon, volume);
 CREATE TABLE made_backups (
     daemon TEXT NOT NULL,
     volume TEXT NOT NULL,

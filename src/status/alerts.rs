@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     diagnostic::explained,
+    error::{Error, ErrorKind},
     notify::{Notifier, Repeat},
 };
 
@@ -23,6 +24,10 @@ const DESTINATION_KEY: &str = "destination ";
 
 /// The key of the problem of volumes whose newest backup can't be restored.
 const BROKEN_KEY: &str = "broken backups";
+/// The key of the problem of volumes that have another problem, which no other message tells.
+const UNSAFE_KEY: &str = "unsafe volumes";
+/// The key of the problem that the store of runs can't be read.
+const STORE_KEY: &str = "store of runs";
 
 /// The key of the problem that a look fails or does not end. A look does not decide on it: as long as
 /// it is open, what looks found is old.
@@ -30,7 +35,8 @@ pub(crate) const LOOK_KEY: &str = "look at the volumes";
 
 /// Whether each look decides on the problem with this key: `status` then shows its present state.
 pub(crate) fn is_checked_by_look(key: &str) -> bool {
-    let ours = [FRESHNESS_KEY, GONE_KEY, DESTINATION_KEY, BROKEN_KEY, "daemon"];
+    let ours =
+        [FRESHNESS_KEY, GONE_KEY, DESTINATION_KEY, BROKEN_KEY, UNSAFE_KEY, STORE_KEY, "daemon"];
     key.strip_prefix("problem ")
         .is_some_and(|key| ours.iter().any(|prefix| key.starts_with(prefix)))
 }
@@ -102,10 +108,57 @@ pub(crate) fn report_broken(notifier: &Notifier, volumes: &BTreeMap<String, Volu
     let lines: Vec<_> = broken.iter().map(|(name, why)| format!("- {name}: {why}")).collect();
     let text = format!(
         "These volumes have no good backup of their newest data:\n\n{}\n\n\
-         Make new backups with: convoy-backups backup --create-snapshot\nLook closer with: convoy-backups status",
+         Make new backups with: convoy-backups backup --create-snapshot\n\
+         Where that fails, they would build on the damage: mend the destination first (docs/troubleshooting.md), or back up to another one.\n\
+         Look closer with: convoy-backups status",
         lines.join("\n")
     );
     notifier.problem(BROKEN_KEY, &subject, &text);
+}
+
+/// Reports, in one message, the volumes that are not safe for a reason that no other message tells, and
+/// resolves that once there are none. So nobody needs to look at `status` to know that it is red.
+pub(crate) fn report_unsafe(notifier: &Notifier, volumes: &BTreeMap<String, VolumeStatus>) {
+    let is_so = |volume: &VolumeStatus| !volume.gone && !volume.untold.is_empty();
+    let is_unsafe: Vec<_> = volumes.iter().filter(|(_, volume)| is_so(volume)).collect();
+    let names: Vec<&str> = is_unsafe.iter().map(|(name, _)| name.as_str()).collect();
+    let subject = match names.as_slice() {
+        [] => {
+            let text =
+                "The last look at the volumes found none of the problems that this was about.";
+            notifier.resolve(UNSAFE_KEY, "the volumes are well again", text);
+            return;
+        }
+        [name] => format!("{name} is not known to be safe"),
+        names => format!("{} are not known to be safe", names.join(", ")),
+    };
+    log::error!("{subject}");
+    let lines =
+        is_unsafe.iter().map(|(name, volume)| format!("- {name}: {}", volume.untold.join("; ")));
+    let text = format!(
+        "{}\n\nLook closer with: convoy-backups status",
+        lines.collect::<Vec<_>>().join("\n")
+    );
+    notifier.problem(UNSAFE_KEY, &subject, &text);
+}
+
+/// Reports that the store of runs can't be read, and resolves that.
+pub(crate) fn report_store(notifier: &Notifier, error: Option<&Error>) {
+    match error {
+        Some(error) if error.kind == ErrorKind::Busy => {}
+        Some(error) => {
+            let text = format!(
+                "{}\n\nBackups go on. Look closer with: convoy-backups status",
+                explained(error)
+            );
+            notifier.problem(STORE_KEY, "what ran before is not known", &text);
+        }
+        None => notifier.resolve(
+            STORE_KEY,
+            "what ran before is known again",
+            "The store of runs can be read.",
+        ),
+    }
 }
 
 /// Reports destinations that lack their newest backup, and resolves those that have it again.

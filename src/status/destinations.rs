@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     coverage::Coverage,
-    failures::running,
+    failures::{is_at_work, running},
     known::{DestinationLook, DestinationVerdict},
     newest::Search,
 };
@@ -116,11 +116,7 @@ fn may_delete(run: &RunRecord) -> bool {
 /// The verdict on a destination that can't be looked at.
 fn at_fault(destination: &Destination, store: &Store, error: Error) -> DestinationVerdict {
     match error.kind {
-        ErrorKind::Busy => DestinationVerdict::Busy,
-        // Convoy answers no reads while it writes.
-        ErrorKind::Timeout if running(store).iter().any(|run| !run.dry_run) => {
-            DestinationVerdict::Busy
-        }
+        _ if is_at_work(store, &error) => DestinationVerdict::Busy,
         ErrorKind::Timeout => DestinationVerdict::Wrong(error),
         _ => {
             let hint = error.hint.clone().unwrap_or_else(|| is_it_there(destination).into());

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::volume::VolumeStatus;
 use crate::{
+    error::{Error, ErrorKind},
     run_words::{RunStatus, Trigger},
     runs::{
         Store,
@@ -133,6 +134,16 @@ fn same_work(run: &RunRecord) -> (String, Vec<String>) {
 
 fn failed(run: &RunRecord, message: &str) -> String {
     format!("{} failed: {message} (convoy-backups runs show {})", run.script, run.id)
+}
+
+/// Whether this error of the daemon says no more than that it is at work. Convoy answers no reads
+/// while it writes.
+pub(super) fn is_at_work(store: &Store, error: &Error) -> bool {
+    match error.kind {
+        ErrorKind::Busy => true,
+        ErrorKind::Timeout => running(store).iter().any(|run| !run.dry_run),
+        _ => false,
+    }
 }
 
 /// The runs that go on or wait now, the newest first.

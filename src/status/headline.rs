@@ -92,6 +92,7 @@ mod tests {
             restored_from: None,
             summary: summary(state, false, &problems),
             problems,
+            untold: Vec::new(),
             notes: Vec::new(),
             sizes: Vec::new(),
         }

@@ -134,7 +134,9 @@ impl Search {
                     volume.good.clear();
                 }
             }
-            Err(error) if error.kind == ErrorKind::Busy => return Err(error),
+            Err(error) if matches!(error.kind, ErrorKind::Busy | ErrorKind::Timeout) => {
+                return Err(error);
+            }
             Err(error) if error.kind == ErrorKind::NotFound => {
                 log::debug!("the daemon's words: {error}");
                 if !was_broken {

@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_util::sync::CancellationToken;
 
-use super::{Level, Looked, Report, Sources, State, VolumeStatus, look, report};
+use super::{Level, Looked, Report, Sources, State, VolumeStatus, alerts, look, report};
 use crate::{
     clock::{Clock, FixedClock},
     config::Config,
     convoy::{
-        Daemon as _, Destination, Name, NewVolume, memory::MemoryDaemon, memory_look::MemoryLook,
+        Daemon as _, Destination, Name, NewVolume,
+        memory::{Fault, MemoryDaemon},
+        memory_look::MemoryLook,
     },
+    error::{Error, ErrorKind},
     notify::Notifier,
     run_words::Trigger,
     runs::{Recorder, RunEnvironment, RunRequest, Store, run},
@@ -149,6 +152,17 @@ impl Host {
         })
     }
 
+    /// Looks, and reports what `serve` reports of unsafe volumes. Returns whether `status` is well, and
+    /// the subjects of all messages so far.
+    async fn tell(&self) -> (bool, Vec<String>) {
+        let looked = self.look().await;
+        let volumes = looked.known.volumes.iter().map(|it| (it.label(), it.clone())).collect();
+        let notifier = Notifier::new(&self.config, self.clock.clone()).unwrap();
+        alerts::report_unsafe(&notifier, &volumes);
+        let subjects = notifier.waiting().into_iter().map(|waiting| waiting.message.subject);
+        (self.report_on(&looked).ok, subjects.collect())
+    }
+
     /// What is known of the only volume at this time.
     async fn volume(&self, now: Timestamp) -> VolumeStatus {
         self.set(now);
@@ -236,6 +250,62 @@ async fn a_volume_that_no_line_backs_up_is_not_safe_at_once_only_where_there_are
     let missing = new("30 3 * * *  backup --volume vol2\n").await;
     assert_eq!(missing.verdict.state, State::Missing);
     assert!(missing.problems[0].contains("no line of the crontab makes one"), "{missing:?}");
+}
+
+const WEBHOOK: (&str, &str) = ("BKUP_WEBHOOK_URL", "http://127.0.0.1:9/");
+
+/// These were told: the first is a problem with these words, and then that it is over.
+fn assert_told(subjects: &[String], words: &str) {
+    assert_eq!(subjects.len(), 2, "{subjects:?}");
+    assert!(subjects[0].contains(words), "{subjects:?}");
+    assert!(subjects[1].contains("the volumes are well again"), "{subjects:?}");
+}
+
+#[tokio::test]
+async fn a_volume_that_no_line_backs_up_is_told_once_and_when_it_is_well() {
+    let host = Host::new(&["vol1"], "30 3 * * *  backup --volume vol2\n", &[WEBHOOK]);
+    for _ in 0..2 {
+        let (ok, told) = host.tell().await;
+        assert_eq!((ok, told.len()), (false, 1), "{told:?}");
+    }
+    host.back_up().await;
+    let (ok, told) = host.tell().await;
+    assert!(ok);
+    assert_told(&told, "vol1 is not known to be safe");
+}
+
+#[tokio::test]
+async fn lists_that_fail_are_told_once_and_a_daemon_at_work_is_no_problem() {
+    let host = Host::new(&["vol1"], "", &[WEBHOOK]);
+    let fails = |kind| {
+        host.daemon.fault("backups", Fault::Fails(Error::new(kind, "no such bucket")));
+    };
+    fails(ErrorKind::Busy);
+    assert_eq!(host.tell().await, (true, vec![]));
+    for _ in 0..2 {
+        fails(ErrorKind::Daemon);
+        let (ok, told) = host.tell().await;
+        assert_eq!((ok, told.len()), (false, 1), "{told:?}");
+    }
+    let (ok, told) = host.tell().await;
+    assert!(ok);
+    assert_told(&told, "vol1 is not known to be safe");
+}
+
+#[tokio::test]
+async fn a_newest_backup_that_cannot_be_looked_at_is_told_once() {
+    let host = Host::new(&["vol1", "vol2"], "30 3 * * *  backup\n", &[WEBHOOK]);
+    host.back_up().await;
+    assert_eq!(host.tell().await, (true, vec![]));
+    for _ in 0..2 {
+        let odd = Error::new(ErrorKind::Daemon, "odd words");
+        host.daemon.fault("backup", Fault::Fails(odd));
+        let (ok, told) = host.tell().await;
+        assert_eq!((ok, told.len()), (false, 1), "{told:?}");
+    }
+    let (ok, told) = host.tell().await;
+    assert!(ok);
+    assert_told(&told, "vol1 is not known to be safe");
 }
 
 #[tokio::test]

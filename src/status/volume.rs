@@ -62,6 +62,10 @@ pub(crate) struct VolumeStatus {
     pub(crate) restored_from: Option<String>,
     /// A sentence each.
     pub(crate) problems: Vec<String>,
+    /// Those of the problems that no message on something else tells people of: not the one on the
+    /// run that failed, or on an overdue, gone or broken backup.
+    #[serde(skip)]
+    pub(crate) untold: Vec<String>,
     /// What a reader should know though it is no problem, a sentence each.
     pub(crate) notes: Vec<String>,
     /// The sizes of its good backups, oldest first.

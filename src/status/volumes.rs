@@ -12,7 +12,7 @@ use super::{
     coverage::Coverage,
     destinations::{DestinationLooks, look_at_destinations},
     evidence::Evidence,
-    failures::last_failure,
+    failures::{is_at_work, last_failure},
     freshness::{Allowed, Newest, State, Verdict, judge},
     known::Known,
     volume::{BackupSize, BadBackup, GoodBackup, VolumeStatus, summary},
@@ -184,24 +184,38 @@ impl VolumeLook<'_> {
         let (mut problems, mut notes) = (Vec::new(), Vec::new());
         if let Some(broken) = bad_backups.iter().find(|bad| bad.newest) {
             problems.push(format!(
-                "its newest backup can't be restored: {} (make a new one: convoy-backups backup --volume {name} --create-snapshot)",
+                "its newest backup can't be restored: {} (make a new one: convoy-backups backup --volume {name} --create-snapshot; where that fails, it would build on the damage: mend the destination first, see docs/troubleshooting.md, or back up to another one)",
                 broken.why
             ));
         }
-        problems.extend(self.unclear.get(name).cloned());
+        let mut untold: Vec<String> = self.unclear.get(name).cloned().into_iter().collect();
+        problems.extend(untold.iter().cloned());
         // If the destination can't be listed, it may hold backups that the store does not know.
         if verdict.state.is_wrong() && (verdict.state == State::Overdue || unlisted.is_none()) {
             problems.push(verdict.sentence.clone());
+            if verdict.state == State::Missing {
+                untold.push(verdict.sentence.clone());
+            }
         }
         if verdict.state.is_wrong() { &mut problems } else { &mut notes }.extend(wrong_clock);
         let restored_from = record.and_then(|record| record.restored_from.clone());
         if let Some(url) = restored_from.as_ref().filter(|_| last_backup.is_none()) {
             notes.push(format!("it was restored from {url}, which has its data as of then; nothing of it is saved since"));
         }
-        problems.extend(unlisted.map(|error| format!("its backups can't be listed: {error}")));
+        if let Some(error) = unlisted {
+            let sentence = format!("its backups can't be listed: {error}");
+            if is_at_work(self.store, &error) {
+                notes.push(sentence);
+            } else {
+                problems.push(sentence.clone());
+                untold.extend((verdict.state != State::Overdue).then_some(sentence));
+            }
+        }
         let is_there = |backup: &&mut GoodBackup| !self.may_be_deleted.contains(&backup.url);
         if let Some((guards, backup)) = self.guards.zip(last_backup.as_mut().filter(is_there)) {
-            problems.extend(verify(guards, backup).await);
+            let broken = verify(guards, backup).await;
+            untold.extend(broken.clone());
+            problems.extend(broken);
         }
         if gone {
             problems.push(format!(
@@ -233,6 +247,7 @@ impl VolumeLook<'_> {
             bad_backups,
             verdict,
             problems,
+            untold,
             notes,
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod daemon;
+pub mod disk;
 pub mod faulty;
 pub mod http;
 pub mod running;

@@ -23,7 +23,15 @@ pub struct Site {
     /// Whether commands see the site's folder `run` as `/run/convoy`.
     has_own_run: bool,
     /// What commands see at another place: a folder, and where it is mounted.
-    mount: Option<(PathBuf, PathBuf)>,
+    mount: Option<Mounted>,
+}
+
+/// A folder that commands see at another place.
+struct Mounted {
+    folder: PathBuf,
+    at: PathBuf,
+    /// Whether it is on another file system there, with the same files.
+    copied: bool,
 }
 
 impl Site {
@@ -74,7 +82,7 @@ impl Site {
     /// Where commands see one folder of the site mounted at another. It needs what [`Site::unset`]
     /// needs. An owner sees it if it is started afterwards.
     pub fn mounting(mut self, folder: PathBuf, at: PathBuf) -> Self {
-        self.mount = Some((folder, at));
+        self.mount = Some(Mounted { folder, at, copied: false });
         self
     }
 
@@ -88,6 +96,12 @@ impl Site {
     pub fn with_share_at(self, volume: &str) -> Self {
         let (share, volume) = (self.path("share"), self.volume(volume));
         self.mounting(share, volume).with_owner_anew()
+    }
+
+    /// As [`Site::with_share_at`], with another share with the same files.
+    pub fn with_another_share_at(self, volume: &str) -> Self {
+        let (folder, at) = (self.path("share"), self.volume(volume));
+        Self { mount: Some(Mounted { folder, at, copied: true }), ..self }.with_owner_anew()
     }
 
     /// Where the share is not mounted (any more). An owner starts again.
@@ -146,8 +160,13 @@ impl Site {
     /// A command of the program, set up for this site.
     pub fn command(&self) -> Command {
         let mut command = match &self.mount {
-            Some((folder, at)) => {
-                let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+            Some(Mounted { folder, at, copied }) => {
+                let mount = match copied {
+                    false => "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"",
+                    true => {
+                        "mount -t ramfs other \"$2\" && cp -a \"$1/.\" \"$2\" && shift 2 && exec \"$@\""
+                    }
+                };
                 in_own_mounts(mount, &[folder, at])
             }
             None if self.has_own_run => self.with_own_run(),

@@ -68,11 +68,13 @@ fn report_interrupted_runs(store: &Store, notifier: &Notifier) {
     }
 }
 
-/// Reports daemons that do not answer, destinations that lack their newest backups, and volumes
-/// whose newest backup can't be restored. Problems are resolved only if every daemon answers. Those
-/// that are dated in the future count from now on.
+/// Reports daemons that do not answer, a store that can't be read, destinations that lack their newest
+/// backups, and volumes whose newest backup can't be restored or that are not safe for a reason of
+/// their own. Problems of those are resolved only if every daemon answers. Those that are dated in
+/// the future count from now on.
 pub(super) fn report_daemon_and_backups(notifier: &Notifier, known: &Known) {
     notifier.correct_dates();
+    alerts::report_store(notifier, known.store_error.as_ref());
     if let Some(error) = &known.unreachable {
         let text = format!("{}\n\nLook closer with: convoy-backups doctor", explained(error));
         notifier.problem("daemon", "the volume daemon does not answer as it should", &text);
@@ -82,6 +84,7 @@ pub(super) fn report_daemon_and_backups(notifier: &Notifier, known: &Known) {
     alerts::report_destinations(notifier, &known.destinations);
     let volumes = known.volumes.iter().map(|volume| (volume.label(), volume.clone())).collect();
     alerts::report_broken(notifier, &volumes);
+    alerts::report_unsafe(notifier, &volumes);
     alerts::resolve_ended(notifier, &volumes, &known.destinations);
 }
 

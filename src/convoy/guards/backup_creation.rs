@@ -41,7 +41,7 @@ impl Guards {
         destination: &Destination,
     ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
-        let taken = self.daemon.snapshot(snapshot).await?;
+        let taken = self.with_extent_known(self.daemon.snapshot(snapshot).await?);
         let volume = Name::volume(&taken.volume_name)?;
         let source = Source { volume, snapshot: snapshot.clone(), taken: Some(taken) };
         self.back_up_from(&source, destination).await
@@ -186,7 +186,8 @@ impl Guards {
             log::warn!("\"{volume}\": {warning}");
         }
         let (verified, bytes) = self.verify(&url, volume).await?;
-        let proven = proven.with_size(bytes);
+        let extent = taken.as_ref().map(Snapshot::extent).unwrap_or_default();
+        let proven = proven.with_size(bytes).with_extent(&extent);
         let good = Good { url: url.clone(), verified };
         self.memory().good.add_if_new(url.clone(), good);
         self.memory().observations.add_backup(volume, &url, &proven, (true, verified));

@@ -55,6 +55,8 @@ pub(crate) struct Prunable {
     pub(crate) volumes: Vec<Vec<Backup>>,
     /// The newest backup of each volume that this host made or restored, if another one is newer.
     pub(crate) protected: Vec<Backup>,
+    /// All backups of these volumes that this host made or restored.
+    pub(crate) trusted: Vec<Backup>,
     pub(crate) left: Vec<LeftAlone>,
 }
 
@@ -147,7 +149,9 @@ impl Guards {
                     prunable.leave(group, why);
                 }
                 trusted => {
-                    prunable.protected.extend(trusted.into_iter().flatten().next());
+                    let trusted = trusted.unwrap_or_default();
+                    prunable.protected.extend(trusted.first().cloned());
+                    prunable.trusted.extend(trusted);
                     prunable.volumes.push(group.backups);
                 }
             }

@@ -1,5 +1,7 @@
 //! The rule by which copies of a volume are in doubt (guard 10). A copy is a snapshot or a backup.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::convoy::{Extent, lost_nearly_all};
@@ -22,6 +24,9 @@ pub(crate) struct KnownSources {
     pub(crate) accepted: Vec<AcceptedLoss>,
     /// The URLs of the backups in doubt, and why.
     pub(crate) doubts: Vec<(String, String)>,
+    /// By the name of a snapshot: what its volume had, where a run saw it and the daemon does not
+    /// tell.
+    pub(crate) extents: BTreeMap<String, Extent>,
 }
 
 impl KnownSources {

@@ -18,8 +18,8 @@
 //! 9. A dry run writes nothing. The daemon below is then a [`super::dry_run::DryRun`], and no lock
 //!    is taken.
 //! 10. A source that is not there is not empty. A backup of a volume that lost nearly all of its
-//!     data at once, or whose share is not mounted any more, is no good backup until a person
-//!     accepts it.
+//!     data at once, or whose share is not mounted any more or is another one, is no good backup
+//!     until a person accepts it.
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
@@ -33,6 +33,7 @@ mod backups;
 mod belonging;
 mod by_backup;
 mod changes;
+mod convoy_folder;
 mod data_look;
 mod destinations;
 mod doubts;

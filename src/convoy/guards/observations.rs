@@ -30,7 +30,15 @@ pub(crate) enum Observation {
     /// The run deleted this volume, or made the daemon forget it, which leaves its files.
     VolumeGone { volume: String, forgotten: bool },
     /// The run took a snapshot.
-    SnapshotMade { volume: String, snapshot: String, time: Timestamp },
+    SnapshotMade {
+        volume: String,
+        snapshot: String,
+        time: Timestamp,
+        /// What the volume had, as far as that is known.
+        extent: Extent,
+        /// Whether that was seen from here, and the daemon does not tell.
+        seen_here: bool,
+    },
     /// The run deleted a snapshot.
     SnapshotDeleted { volume: String, snapshot: String },
     /// A backup was inspected and found good.
@@ -144,13 +152,21 @@ impl Observations {
         self.0.extend(listed);
     }
 
-    /// Adds a snapshot that this run took. `now` is its time if neither the name nor the daemon
-    /// tells.
-    pub(super) fn add_snapshot(&mut self, volume: &str, snapshot: &Snapshot, now: Timestamp) {
+    /// Adds a snapshot that this run took at this time. `seen_here`: what the volume had was seen
+    /// from here, and the daemon does not tell.
+    pub(super) fn add_snapshot(
+        &mut self,
+        volume: &str,
+        snapshot: &Snapshot,
+        time: Timestamp,
+        seen_here: bool,
+    ) {
         self.add(Observation::SnapshotMade {
             volume: volume.to_owned(),
             snapshot: snapshot.name.clone(),
-            time: snapshot.taken().unwrap_or(now),
+            time,
+            extent: snapshot.extent(),
+            seen_here,
         });
     }
 

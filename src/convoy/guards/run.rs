@@ -90,7 +90,7 @@ pub(super) struct Memory {
     /// By volume: the source of a copy that this run made is in doubt.
     pub(super) doubted: BTreeMap<String, Error>,
     /// `None`: the memory of earlier runs was not asked yet.
-    pub(super) sources: Option<KnownSources>,
+    pub(super) sources: Option<Arc<KnownSources>>,
     /// Backups that were seen to be a volume's own. The run may have deleted the snapshot that
     /// proved it.
     pub(super) own: ByBackup<()>,

@@ -10,6 +10,7 @@
 //! that can't be deleted any more.
 
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
     sync::Mutex,
 };
@@ -26,11 +27,12 @@ use crate::sync::lock;
 /// How many characters of the volume's name go into its snapshots' names. Convoy puts both names
 /// together into file names.
 const VOLUME_PART: usize = 57;
-/// The time of the newest name made in this process, in microseconds since 1970.
-static LAST: Mutex<i64> = Mutex::new(i64::MIN);
+/// The time of the newest name that this process made for a volume, in microseconds since 1970, by
+/// what of the volume's name is in it. A clock that was ahead for a moment dates no other volume's.
+static LAST: Mutex<BTreeMap<String, i64>> = Mutex::new(BTreeMap::new());
 
 /// A name for a snapshot of `volume` taken `now`. Its time is later than that of every name that
-/// this process made and of every snapshot of the volume, even if the clock was set back.
+/// this process made for the volume and of every snapshot of it, even if the clock was set back.
 pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
     next_after(None, name, volume, now)
 }
@@ -52,8 +54,9 @@ pub(super) fn next_after(
         .max()
         .map(Timestamp::as_microsecond)
         .unwrap_or(i64::MIN);
-    let mut last = lock(&LAST);
-    *last = now.as_microsecond().max(last.max(existing).saturating_add(1));
+    let mut all = lock(&LAST);
+    let last = all.entry(volume_part.clone()).or_insert(i64::MIN);
+    *last = now.as_microsecond().max((*last).max(existing).saturating_add(1));
     let time = Timestamp::from_microsecond(*last).unwrap_or(now);
     let mark = match (volume.id(), volume.mark()) {
         (Some(_), _) => String::new(),
@@ -99,6 +102,14 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names, made);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_for_a_moment_does_not_date_the_names_of_other_volumes() {
+        let (volume, now) = (Volume::default(), "2026-11-23T07:42:00Z".parse().unwrap());
+        next(&Name::volume("one").unwrap(), &volume, "2036-01-01T00:00:00Z".parse().unwrap());
+        let other = next(&Name::volume("another").unwrap(), &volume, now);
+        assert!(other.as_str().starts_with("another-20261123T074200"), "{other}");
     }
 
     #[test]

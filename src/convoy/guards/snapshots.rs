@@ -20,7 +20,8 @@ impl Guards {
     pub(crate) async fn create_snapshot(&self, volume: &Name) -> Result<Snapshot> {
         self.may_write("take a snapshot")?;
         let _volume = self.lock_volume(volume.as_str(), Sharing::Shared).await?;
-        let name = snapshot_names::next(volume, &self.volume(volume).await?, self.clock.now());
+        let source = self.volume(volume).await?;
+        let name = snapshot_names::next(volume, &source, self.clock.now());
         let snapshot = match self.daemon.create_snapshot(volume, &name).await {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 self.daemon.snapshot(&name).await.map_err(|_| {
@@ -38,7 +39,9 @@ impl Guards {
             }
             snapshot => snapshot,
         }?;
-        self.memory().observations.add_snapshot(volume.as_str(), &snapshot, self.clock.now());
+        let (snapshot, seen_here) = self.with_extent_seen(&source, snapshot).await;
+        let taken = snapshot.taken().unwrap_or_else(|| self.clock.now());
+        self.memory().observations.add_snapshot(volume.as_str(), &snapshot, taken, seen_here);
         self.doubt_snapshot(volume, &snapshot).await;
         Ok(snapshot)
     }

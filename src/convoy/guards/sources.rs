@@ -7,7 +7,7 @@
 //! accepted is in the store of the host where a person said it. Without the store, the loss is in
 //! doubt again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     data_look::Seen,
@@ -44,7 +44,7 @@ fn is_of_another(known: &KnownBackup, backup: &Backup, listed: &[Backup]) -> boo
 
 impl Guards {
     /// Without a memory that can be read, nothing was accepted.
-    fn known_sources(&self) -> KnownSources {
+    pub(super) fn known_sources(&self) -> Arc<KnownSources> {
         if let Some(known) = self.memory().sources.clone() {
             return known;
         }
@@ -56,7 +56,7 @@ impl Guards {
             log::warn!("what is known of the sources of backups can't be read: {error}");
             KnownSources::default()
         });
-        self.memory().sources.insert(known).clone()
+        self.memory().sources.insert(Arc::new(known)).clone()
     }
 
     /// Says of each backup in doubt why it is. `backups` are ordered from the newest.
@@ -90,6 +90,13 @@ impl Guards {
     /// Says of each of the volume's snapshots in doubt why it is.
     pub(super) fn with_doubted_snapshots(&self, mut volume: Volume) -> Volume {
         let known = self.known_sources();
+        for snapshot in volume.snapshots.iter_mut().flat_map(BTreeMap::values_mut) {
+            if snapshot.extent().is_unknown()
+                && let Some(extent) = known.extents.get(&snapshot.name)
+            {
+                snapshot.set_extent(extent);
+            }
+        }
         let accepted = known.accepted(&volume.name, &volume.source());
         let own: Vec<&Snapshot> = volume.own_snapshots().collect();
         let copies = own.iter().rev().map(|snapshot| Copy {
@@ -178,8 +185,11 @@ impl Guards {
     /// The backups of volumes of this name at the destination. Convoy tells nothing there, and its
     /// lists are slow.
     async fn listed_with(&self, backup: &Backup, destination: &Destination) -> Vec<Backup> {
-        let name = Name::volume(backup.volume()).ok().filter(|_| backup.extent().files.is_some());
-        let Some(name) = name else { return Vec::new() };
+        let tells = self.capabilities().await.is_ok_and(|it| it.inspects_data);
+        let name = Name::volume(backup.volume()).ok();
+        let Some(name) = name.filter(|_| tells && backup.extent().files.is_some()) else {
+            return Vec::new();
+        };
         self.backups(destination, Some(&name)).await.unwrap_or_else(|error| {
             log::warn!("the backup can't be compared with the ones before it: {error}");
             Vec::new()
@@ -314,7 +324,7 @@ impl Guards {
 
     /// Refuses to delete the newest good snapshot of a volume while newer ones are in doubt.
     pub(super) async fn not_the_last_with_data(&self, snapshot: &Snapshot) -> Result<()> {
-        if snapshot.extent().is_unknown() {
+        if self.with_extent_known(snapshot.clone()).extent().is_unknown() {
             return Ok(());
         }
         let volume = self.volume(&Name::volume(&snapshot.volume_name)?).await?;

@@ -10,14 +10,17 @@ use jiff::Timestamp;
 use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile};
 
 use super::{
-    catalogue::StoredBackup, create::LEFTOVER_AGE, destination::DestinationRepository,
-    prove::prove, record::{Record, StoredUrl},
+    catalogue::StoredBackup,
+    create::LEFTOVER_AGE,
+    destination::DestinationRepository,
+    prove::prove,
+    record::{Record, StoredUrl},
 };
 use crate::{
-    convoy::{Changes, Extent, Held, Name},
+    convoy::{Changes, Extent, Held, Name, source_mounts},
     daemon::{
+        moment::{Moments, Place},
         repository::{OpenRepository, guarded},
-        snapshots::mounts,
         state::VolumeState,
         tree::read::{self, ReadFailures, VolumeSource},
     },
@@ -25,18 +28,18 @@ use crate::{
 };
 
 impl DestinationRepository {
-    /// Writes the files in `folder` to the destination, as a backup of the volume's snapshot
-    /// `snapshot`, which does not stay. Returns the backup's name. The backup becomes visible once
-    /// it is proven whole.
+    /// Takes a moment of the volume at `place` and writes it to the destination, as a backup of the
+    /// snapshot `snapshot`, which does not stay. Returns the backup's name. The backup becomes
+    /// visible once it is proven whole.
     ///
     /// # Errors
-    /// If a file can't be read (the error names it), or the repository can't be read or written.
-    /// There is then no backup.
+    /// If a file can't be read (the error names it), the operator's command for the moment fails, or
+    /// the repository can't be read or written. There is then no backup.
     pub(in crate::daemon) fn back_up(
         &self,
         volume: &VolumeState,
         snapshot: &Name,
-        folder: &Path,
+        (moments, place): (&Moments, &Place),
         now: impl Fn() -> Timestamp,
     ) -> Result<Name> {
         self.refuse_roots()?;
@@ -47,8 +50,10 @@ impl DestinationRepository {
         let _lock = self.lock_file(false)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
         let parent = self.newest_of(&repository, volume)?;
-        let extent = Extent { mounts: mounts::of_folder(folder), ..Extent::default() };
+        let extent = Extent { mounts: source_mounts(&place.folder), ..Extent::default() };
         let begun = now();
+        let moment = moments.begin(place).take()?;
+        let folder = moment.folder();
         let mut saved = self.write(&repository, volume, folder, parent.as_ref())?;
         let proven =
             guarded("checking the backup", || prove(&repository, &self.damage, saved.tree));
@@ -62,7 +67,13 @@ impl DestinationRepository {
             }
             proven => proven?,
         }
-        let held = Held { kind: Some("live".to_owned()), ..Held::default() };
+        let held = Held { kind: Some(moment.kind().as_str().to_owned()), ..Held::default() };
+        if let Err(error) = moment.end() {
+            log::warn!(
+                "what \"{volume}\" was read from stays until the next start: {error}",
+                volume = volume.name
+            );
+        }
         let snapshot = (snapshot.as_str(), begun);
         let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
         let file = SnapshotFile { tags: record.tags(), ..saved };

@@ -1,7 +1,7 @@
 //! The backups in a repository.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -12,10 +12,10 @@ use rustic_core::{
 
 use super::record::{Record, StoredUrl};
 use crate::{
-    convoy::Origin,
+    convoy::{Name, Origin},
     daemon::identity::Identity,
     daemon::repository::{OpenRepository, guarded},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     sync::lock,
 };
 
@@ -28,6 +28,12 @@ pub(super) struct StoredBackup {
     pub(super) tree: TreeId,
 }
 
+impl StoredBackup {
+    fn key(&self) -> BackupKey {
+        (self.record.backup.clone(), self.record.volume.clone())
+    }
+}
+
 /// The backups of one repository.
 pub(super) struct Catalogue {
     /// Who this daemon's root is.
@@ -36,12 +42,22 @@ pub(super) struct Catalogue {
     files: Mutex<Vec<SnapshotFile>>,
     /// The files that are no backups and were warned of, so that each is warned of once.
     warned_of: Mutex<HashSet<SnapshotId>>,
+    /// The files of each backup that several files say to be, where nothing tells which one is.
+    unclear: Mutex<HashMap<BackupKey, Vec<SnapshotId>>>,
 }
+
+/// The names of a backup and its volume.
+type BackupKey = (Name, Name);
 
 impl Catalogue {
     /// The backups as the root with this identity sees them.
     pub(super) fn new(identity: Arc<Identity>) -> Self {
-        Self { identity, files: Mutex::default(), warned_of: Mutex::default() }
+        Self {
+            identity,
+            files: Mutex::default(),
+            warned_of: Mutex::default(),
+            unclear: Mutex::default(),
+        }
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -90,16 +106,58 @@ impl Catalogue {
                     });
                 }
                 Ok(None) => {}
-                Err(error) if lock(&self.warned_of).insert(file.id) => log::warn!(
-                    "\"{}/snapshots/{}\" is no backup of this program, and is ignored: {error}",
-                    repository.backend().location(),
-                    file.id.to_hex().as_str()
-                ),
-                Err(_) => {}
+                Err(error) => self.warn_of(repository, file.id, || {
+                    format!("is no backup of this program, and is ignored: {error}")
+                }),
             }
         }
         self.tell_origins(&mut backups);
-        backups
+        self.without_twins(repository, backups)
+    }
+
+    /// The backups without those of which another file has the name: the other members of a
+    /// repository can write that, too. The one that names this root counts. If several or none do,
+    /// none counts: a deletion or a restore might take the wrong one.
+    fn without_twins(
+        &self,
+        repository: &OpenRepository,
+        backups: Vec<StoredBackup>,
+    ) -> Vec<StoredBackup> {
+        let mut files: HashMap<BackupKey, Vec<usize>> = HashMap::new();
+        for (index, backup) in backups.iter().enumerate() {
+            files.entry(backup.key()).or_default().push(index);
+        }
+        files.retain(|_, files| files.len() > 1);
+        let mut ignored = HashSet::new();
+        let mut unclear: HashMap<BackupKey, Vec<SnapshotId>> = HashMap::new();
+        for (key, twins) in files {
+            let is_here = |index: &&usize| backups[**index].origin == Some(Origin::Here);
+            let here: Vec<usize> = twins.iter().filter(is_here).copied().collect();
+            let what = format!("backup \"{}\" of volume \"{}\"", key.0, key.1);
+            let sure = if let [sure] = here[..] { Some(sure) } else { None };
+            for index in twins.iter().filter(|index| Some(**index) != sure) {
+                let id = backups[*index].id;
+                self.warn_of(repository, id, || match sure {
+                    Some(_) => format!("has the name of {what}, which is another file, and is ignored"),
+                    None => format!("is one of {} files that say to be {what}: none counts, until the others are removed", twins.len()),
+                });
+                ignored.insert(*index);
+                if sure.is_none() {
+                    unclear.entry(key.clone()).or_default().push(id);
+                }
+            }
+        }
+        *lock(&self.unclear) = unclear;
+        let mut index = 0..;
+        let is_sure = |_: &StoredBackup| index.next().is_some_and(|it| !ignored.contains(&it));
+        backups.into_iter().filter(is_sure).collect()
+    }
+
+    /// Warns of a file in the repository, once.
+    fn warn_of(&self, repository: &OpenRepository, id: SnapshotId, what: impl FnOnce() -> String) {
+        if lock(&self.warned_of).insert(id) {
+            log::warn!("\"{}\" {}", file_of(repository, id), what());
+        }
     }
 
     fn tell_origins(&self, backups: &mut [StoredBackup]) {
@@ -131,7 +189,33 @@ impl Catalogue {
         repository: &OpenRepository,
         url: &StoredUrl<'_>,
     ) -> Result<StoredBackup> {
-        find(&self.all(repository)?, url)
+        self.find_in(repository, &self.all(repository)?, url)
+    }
+
+    fn find_in(
+        &self,
+        repository: &OpenRepository,
+        backups: &[StoredBackup],
+        url: &StoredUrl<'_>,
+    ) -> Result<StoredBackup> {
+        let key = (url.backup.clone(), url.volume.clone());
+        if let Some(found) = backups.iter().find(|found| found.key() == key) {
+            return Ok(found.clone());
+        }
+        let unclear = lock(&self.unclear);
+        let Some(files) = unclear.get(&key) else { return Err(url.missing()) };
+        let files: Vec<_> =
+            files.iter().map(|id| format!("\"{}\"", file_of(repository, *id))).collect();
+        let message = format!(
+            "{} files say to be backup \"{}\" of volume \"{}\": {}",
+            files.len(),
+            key.0,
+            key.1,
+            files.join(", ")
+        );
+        Err(Error::new(ErrorKind::Repository, message).with_hint(
+            "only one can be: look at them (restic snapshots, restic diff), and remove the others (restic forget)",
+        ))
     }
 
     /// One backup, for an inspection or a restore. Other backups that can't be read do not matter.
@@ -161,7 +245,10 @@ impl Catalogue {
             Err(error) => (self.readable(repository)?, Some(error)),
         };
         // The file of a backup that is not found may be the one that can't be read.
-        let find = |url| find(&backups, url).map_err(|absent| unlisted.clone().unwrap_or(absent));
+        let find = |url| {
+            let found = self.find_in(repository, &backups, url);
+            found.map_err(|absent| unlisted.clone().unwrap_or(absent))
+        };
         Ok(urls.iter().map(find).collect())
     }
 
@@ -173,8 +260,8 @@ impl Catalogue {
         let plain = repository.plain()?;
         let mut readable = Vec::new();
         for id in ids {
-            let path = format!("{}/snapshots/{}", backend.location(), id.to_hex().as_str());
             let id = SnapshotId::from(id);
+            let path = file_of(repository, id);
             let read = guarded("reading a backup's file", || {
                 plain
                     .get_file::<SnapshotFile>(&id)
@@ -198,9 +285,7 @@ impl Catalogue {
     }
 }
 
-fn find(backups: &[StoredBackup], url: &StoredUrl<'_>) -> Result<StoredBackup> {
-    let is_it = |found: &&StoredBackup| {
-        found.record.backup == *url.backup && found.record.volume == *url.volume
-    };
-    backups.iter().find(is_it).cloned().ok_or_else(|| url.missing())
+/// The file of a backup, as people find it.
+fn file_of(repository: &OpenRepository, id: SnapshotId) -> String {
+    format!("{}/snapshots/{}", repository.backend().location(), id.to_hex().as_str())
 }

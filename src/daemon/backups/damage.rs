@@ -7,6 +7,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rustic_core::{
@@ -16,13 +17,14 @@ use rustic_core::{
 
 use crate::{
     daemon::repository::{Indexed, OpenRepository},
+    error::ErrorKind,
     files::write_whole,
 };
 
-/// The most pieces that are remembered of one destination.
-const MOST_REMEMBERED: usize = 256;
-/// The most pieces that are read again by one look. The others count as damaged unread.
-const MOST_READ: usize = 32;
+/// How many pieces one look finds damaged before the others count as damaged unread.
+const MOST_FAILED: usize = 32;
+/// After how long the pieces that one look has not read again count as damaged unread.
+const READING_TIME: Duration = Duration::from_secs(10);
 
 /// What is tried with a piece, for an error that is not shown.
 const WHAT: &str = "cannot read a piece";
@@ -65,12 +67,14 @@ impl Damage {
             return HashSet::new();
         }
         let mut damaged = HashSet::new();
-        for (index, piece) in remembered.iter().enumerate() {
+        let end = Instant::now() + READING_TIME;
+        for piece in &remembered {
             // What is in no index is missing, which every look sees.
             if indexed.get_index_entry(piece).is_err() {
                 continue;
             }
-            if index >= MOST_READ || repository.piece(indexed, piece, WHAT).is_err() {
+            let is_unread = damaged.len() >= MOST_FAILED || Instant::now() > end;
+            if is_unread || repository.piece(indexed, piece, WHAT).is_err() {
                 damaged.insert(*piece);
             }
         }
@@ -97,11 +101,10 @@ impl Damage {
     }
 
     fn write(&self, pieces: &BTreeSet<DataId>) {
-        let lines: Vec<_> = pieces
-            .iter()
-            .take(MOST_REMEMBERED)
-            .map(|piece| piece.to_hex().as_str().to_owned() + "\n")
-            .collect();
+        // All of them: a backup that needs a piece that was left out would count as good. One
+        // restore finds the pieces of a few packs, as it ends at the first that it can't read.
+        let lines: Vec<_> =
+            pieces.iter().map(|piece| piece.to_hex().as_str().to_owned() + "\n").collect();
         let written = if lines.is_empty() {
             fs::remove_file(&self.file)
         } else {
@@ -127,7 +130,11 @@ fn beside(repository: &OpenRepository, pieces: &BTreeSet<DataId>) -> Option<Vec<
         let packs = index.ok()?.1.packs.into_iter().filter(|pack| packs.contains(&pack.id));
         let blobs = packs.flat_map(|pack| pack.blobs).filter(|blob| blob.tpe == BlobType::Data);
         let others = blobs.map(|blob| DataId::from(*blob.id)).filter(|it| !pieces.contains(it));
-        beside.extend(others.filter(|piece| repository.piece(&indexed, piece, WHAT).is_err()));
+        let is_damaged = |piece: &DataId| {
+            let read = repository.piece(&indexed, piece, WHAT);
+            read.is_err_and(|error| error.kind == ErrorKind::Repository)
+        };
+        beside.extend(others.filter(is_damaged));
     }
     Some(beside)
 }

@@ -150,7 +150,7 @@ impl Prover<'_> {
         self.needs(pack)?;
         let folder = self.indexed.get_tree(&tree).map_err(|error| {
             let what = format!("cannot read the folder \"{}\"", path.display());
-            self.repository.failure(&what, &error)
+            with_repair(self.repository.damaged(&what, Some(pack), &error))
         })?;
         let mut below = Vec::new();
         for node in folder.nodes {
@@ -230,7 +230,15 @@ fn broken(what: String) -> Error {
 }
 
 fn damaged(what: String) -> Error {
-    Error::new(ErrorKind::Repository, what).with_hint(
+    with_repair(Error::new(ErrorKind::Repository, what))
+}
+
+/// The error with what to do about a damaged pack, unless it already says what to do.
+fn with_repair(error: Error) -> Error {
+    if error.hint.is_some() {
+        return error;
+    }
+    error.with_hint(
         "\"restic repair packs\" (from 0.17 on) with the pack's name keeps what is whole in it and forgets the rest, and the next backup writes that anew; until then, back up to another destination",
     )
 }

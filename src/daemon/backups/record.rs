@@ -23,8 +23,6 @@ use crate::{
 
 /// The tag with what was mounted in the volume's folder, as [`mounts_text`] writes it.
 const MOUNTS: &str = "mounts";
-/// The tag with the kind of moment that the backup is of.
-const MOMENT: &str = "moment";
 /// The tag with the number of files that changed while they were read.
 const CHANGED: &str = "changed";
 /// The tag with some of their paths, as a JSON list.
@@ -57,29 +55,25 @@ pub(in crate::daemon) struct Record {
 
 impl Record {
     pub(super) fn tags(&self) -> StringList {
-        let root = self.root.as_deref().map(|root| ("root", root));
-        let copy_of = self.copy_of.as_deref().map(|root| ("copy-of", root));
-        let mounts = self.extent.mounts.as_deref().map(mounts_text);
-        let held = self.held.kind.as_deref().map(|kind| (MOMENT, kind));
-        let changed = (self.held.changed_files > 0).then(|| {
-            let count = self.held.changed_files.to_string();
-            (count, serde_json::json!(self.held.changed_paths).to_string())
-        });
-        let changed = changed
-            .iter()
-            .flat_map(|(count, paths)| [(CHANGED, count.as_str()), (CHANGED_PATHS, paths.as_str())]);
-        let always = [
-            ("backup", self.backup.as_str()),
-            ("volume", self.volume.as_str()),
-            ("volume-id", self.volume_id.as_str()),
-            ("volume-created", &self.volume_created.to_string()),
-            ("volume-size", &self.volume_size.to_string()),
-            ("snapshot", self.snapshot.as_str()),
-            ("snapshot-created", &self.snapshot_created.to_string()),
-            ("created", &self.created.to_string()),
+        let mut all = vec![
+            ("backup", self.backup.to_string()),
+            ("volume", self.volume.to_string()),
+            ("volume-id", self.volume_id.clone()),
+            ("volume-created", self.volume_created.to_string()),
+            ("volume-size", self.volume_size.to_string()),
+            ("snapshot", self.snapshot.to_string()),
+            ("snapshot-created", self.snapshot_created.to_string()),
+            ("created", self.created.to_string()),
         ];
-        let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
-        tags(&always.into_iter().chain(root).chain(copy_of).chain(mounts).chain(held).chain(changed).collect::<Vec<_>>())
+        all.extend(self.root.clone().map(|root| ("root", root)));
+        all.extend(self.copy_of.clone().map(|root| ("copy-of", root)));
+        all.extend(self.extent.mounts.as_deref().map(|mounts| (MOUNTS, mounts_text(mounts))));
+        all.extend(self.held.kind.clone().map(|kind| ("moment", kind)));
+        if self.held.changed_files > 0 {
+            all.push((CHANGED, self.held.changed_files.to_string()));
+            all.push((CHANGED_PATHS, serde_json::json!(self.held.changed_paths).to_string()));
+        }
+        tags(&all.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -125,7 +119,7 @@ impl Record {
                 mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
             },
             held: Held {
-                kind: text(MOMENT),
+                kind: text("moment"),
                 changed_files: tags.get(CHANGED).and_then(|it| it.parse().ok()).unwrap_or_default(),
                 changed_paths: tags
                     .get(CHANGED_PATHS)

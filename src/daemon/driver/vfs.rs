@@ -8,7 +8,7 @@ use std::{
 
 use super::{Created, Driver};
 use crate::{
-    daemon::root::Root,
+    daemon::{moment::Place, root::Root},
     error::{Error, Result},
     files::{move_folder, sync_folder, write_error},
 };
@@ -34,6 +34,10 @@ impl Driver for Vfs {
 
     fn path(&self, volume: &str) -> PathBuf {
         self.volumes.join(volume)
+    }
+
+    fn place(&self, volume: &str) -> Place {
+        Place { volume: volume.to_owned(), folder: self.path(volume), beside: None }
     }
 
     fn create(&self, volume: &str) -> Result<Created> {

@@ -12,7 +12,7 @@ use rustic_core::{
     BlobId, ConfigOptions, Credentials, DataId, IndexedFullStatus, KeyOptions, OpenStatus,
     Progress as RusticBar, ProgressBars, ProgressType, Repository, RepositoryBackends,
     RepositoryOptions, RusticError, RusticProgress,
-    repofile::{BlobType, Chunker, MasterKey},
+    repofile::{BlobType, Chunker, MasterKey, PackId},
 };
 
 use super::backend::Backend;
@@ -45,7 +45,7 @@ pub(crate) struct OpenRepository {
     backend: Arc<Backend>,
     key: MasterKey,
     indexed: Mutex<Option<Arc<Indexed>>>,
-    /// Pieces of files that could not be read.
+    /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
 }
 
@@ -173,8 +173,23 @@ impl OpenRepository {
         failure(&self.backend, what, error)
     }
 
-    /// Reads a piece of a file, and checks that it is what was backed up. A piece that can't be read
-    /// is remembered until [`OpenRepository::take_unread`].
+    /// The error for a piece or a folder that can't be read: it is damaged, unless the storage
+    /// failed. The library's words are for its developers.
+    pub(crate) fn damaged(&self, what: &str, pack: Option<PackId>, error: &RusticError) -> Error {
+        if let Some(first) = self.backend.take_failure() {
+            return first;
+        }
+        log::debug!("{what}: {}", error.display_log());
+        let why = match pack {
+            Some(pack) => format!("it is damaged in the pack {}", pack.to_hex().as_str()),
+            None => "it is missing in the index".to_owned(),
+        };
+        Error::new(ErrorKind::Repository, format!("{what}: {why}"))
+    }
+
+    /// Reads a piece of a file, and checks that it is what was backed up. A damaged piece is
+    /// remembered until [`OpenRepository::take_unread`]; one that the storage did not give may be
+    /// whole.
     ///
     /// # Errors
     /// If the piece can't be read: what was tried (`what`), and why it failed.
@@ -188,13 +203,18 @@ impl OpenRepository {
                 let message = format!("{what}: it is not what was backed up");
                 Error::new(ErrorKind::Repository, message)
             }
-            Err(error) => self.failure(what, &error),
+            Err(error) => {
+                let pack = indexed.get_index_entry(piece).ok().map(|entry| entry.pack);
+                self.damaged(what, pack, &error)
+            }
         };
-        lock(&self.unread).insert(*piece);
+        if error.kind == ErrorKind::Repository {
+            lock(&self.unread).insert(*piece);
+        }
         Err(error)
     }
 
-    /// The pieces that could not be read since the last call.
+    /// The pieces that were found damaged since the last call.
     pub(crate) fn take_unread(&self) -> BTreeSet<DataId> {
         std::mem::take(&mut *lock(&self.unread))
     }

@@ -9,7 +9,7 @@ use std::{
 use jiff::Zoned;
 use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile};
 
-use super::{LocalRepository, mounts};
+use super::LocalRepository;
 use crate::{
     daemon::{
         repository::{Backend, OpenRepository, guarded, tags},
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl LocalRepository {
-    /// Takes a snapshot of a volume's `folder`. The snapshot becomes visible only if the whole
-    /// folder was read and written.
+    /// Takes a snapshot of a `folder` with a volume's files. The snapshot becomes visible only if the
+    /// whole folder was read and written. The caller knows what is mounted in the volume.
     ///
     /// # Errors
     /// If a file can't be read (the error names it), or the repository can't be written.
@@ -39,7 +39,6 @@ impl LocalRepository {
         let _reading = self.reading();
         let backend = repository.backend();
         let failures = Arc::new(ReadFailures::default());
-        let mounts = mounts::of_folder(folder);
         let source = VolumeSource::new(folder, volume, failures.clone(), backend.clone());
         let file = self.new_file(volume, snapshot, time);
         let archived = self.archive(&repository, &source, volume, parent, file);
@@ -61,7 +60,8 @@ impl LocalRepository {
             id: id.to_hex().as_str().to_owned(),
             bytes,
             files: Some(files),
-            mounts,
+            mounts: None,
+            moment: None,
         })
     }
 

@@ -104,7 +104,7 @@ async fn answers_have_the_recorded_fields() {
     assert_eq!(keys(&volume), "Name Driver MountPoint CreatedTime DriverInfo Snapshots");
     assert_eq!(
         keys(&volume["DriverInfo"]),
-        "Driver MountPoint Path PrepareForVM Size VolumeCreatedAt VolumeID VolumeName"
+        "Driver Moment MountPoint Path PrepareForVM Size VolumeCreatedAt VolumeID VolumeName"
     );
     assert_eq!(
         (volume["DriverInfo"]["Size"].as_str(), volume["Driver"].as_str()),
@@ -115,13 +115,13 @@ async fn answers_have_the_recorded_fields() {
     assert_eq!(keys(&snapshot), "Name VolumeName VolumeCreatedAt CreatedTime DriverInfo");
     assert_eq!(
         keys(&snapshot["DriverInfo"]),
-        "Driver FileCount FilePath SnapshotCreatedAt SnapshotName SnapshotSize SourceMounts VolumeUUID"
+        "Driver FileCount FilePath Moment SnapshotCreatedAt SnapshotName SnapshotSize SourceMounts VolumeUUID"
     );
     assert!(Path::new(snapshot["DriverInfo"]["FilePath"].as_str().unwrap()).is_file());
     let backup = scene.daemon().backup(&url).await.unwrap();
     assert_eq!(
         backup.fields().keys().cloned().collect::<Vec<_>>().join(" "),
-        "BackupName BackupSize BackupURL CreatedTime DriverName FileCount Host Origin RootID SnapshotCreatedAt SnapshotName SourceMounts VolumeCreatedAt VolumeID VolumeName VolumeSize"
+        "BackupName BackupSize BackupURL CreatedTime DriverName FileCount Host Moment Origin RootID SnapshotCreatedAt SnapshotName SourceMounts VolumeCreatedAt VolumeID VolumeName VolumeSize"
     );
     assert_eq!(backup.url().unwrap(), url);
     assert_eq!(

@@ -175,6 +175,51 @@ async fn a_piece_that_a_restore_could_not_read_breaks_each_backup_that_needs_it_
 }
 
 #[tokio::test]
+async fn each_of_many_damaged_pieces_is_remembered_and_forgotten_once_it_is_whole() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    let file = |number: u64| files.join(format!("{number:03}"));
+    for number in 0..400 {
+        fs::write(file(number), noise_of(number, 2_000)).unwrap();
+    }
+    scene.snapshot("vol1", "all").await;
+    let all = scene.backup("all").await;
+    let packs = scene.packs("backups/repository");
+    let damaged = largest(&packs);
+    // Each of the others needs one piece only.
+    let mut urls = vec![all.clone()];
+    for part in 0..8 {
+        for entry in fs::read_dir(&files).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        fs::write(file(part), noise_of(part, 2_000)).unwrap();
+        scene.snapshot("vol1", &format!("part{part}")).await;
+        urls.push(scene.backup(&format!("part{part}")).await);
+    }
+    let whole = fs::read(damaged).unwrap();
+    fs::write(damaged, vec![0; whole.len()]).unwrap();
+    let error = scene.restore("vol2", &all).await.unwrap_err();
+    let pack = damaged.file_name().unwrap().to_str().unwrap();
+    assert!(error.message.contains(&format!("it is damaged in the pack {pack}")), "{error}");
+    assert!(error.hint.is_some() && !error.message.contains("rustic"), "{error}");
+    for url in &urls {
+        let error = scene.daemon().backup(url).await.unwrap_err();
+        assert!(error.message.contains("is damaged in the pack"), "{error}");
+    }
+    fs::write(damaged, whole).unwrap();
+    for url in &urls {
+        scene.daemon().backup(url).await.unwrap();
+    }
+    assert_eq!(fs::read_dir(scene.path("root/damaged")).unwrap().count(), 0);
+}
+
+fn noise_of(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = noise(length);
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_one_of_many_backups_is_said_of_each_that_needs_it_and_of_no_other() {
     let scene = Scene::new();
     let (mut urls, mut packs) = (Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! What other members of a repository write there: every member can write backups, with any names.
 
 use super::scene::Scene;
-use crate::convoy::Daemon as _;
+use crate::{convoy::Daemon as _, error::ErrorKind};
 
 const NAMES: [&str; 3] = ["backup=backup-00000000000fa4e0", "volume=vol1", "snapshot=snap9"];
 
@@ -24,4 +24,42 @@ async fn a_backup_whose_parts_are_no_names_is_none_and_hides_no_other() {
     let urls: Vec<_> = listed.iter().map(|backup| backup.url().unwrap()).collect();
     assert_eq!(urls, std::slice::from_ref(&url));
     scene.daemon().delete_backup(&url).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_with_the_name_of_a_backup_that_this_root_made_is_ignored() {
+    let (mut scene, url) = Scene::with_backup().await;
+    let name = format!("backup={}", url.backup());
+    scene.forge(&[&name, "volume=vol1", "snapshot=snap1", "volume-created=2026-01-01T00:00:00Z"]);
+    for _ in 0..2 {
+        let listed = scene.daemon().backups(&scene.destination, None).await.unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].field("Origin"), "here");
+        scene.daemon().backup(&url).await.unwrap();
+        scene.restart(|_| ());
+    }
+    scene.daemon().delete_backup(&url).await.unwrap();
+    let left = scene.daemon().backups(&scene.destination, None).await.unwrap();
+    assert!(left.iter().all(|backup| backup.field("Origin") != "here"), "{left:?}");
+}
+
+#[tokio::test]
+async fn where_nothing_tells_which_of_two_files_is_a_backup_none_counts_and_both_are_named() {
+    let (scene, url) = Scene::with_backup().await;
+    let other = scene.backup("snap1").await;
+    let tags = scene.tags(&url);
+    let forged = scene.forge(&tags.iter().map(String::as_str).collect::<Vec<_>>());
+    let listed = scene.daemon().backups(&scene.destination, None).await.unwrap();
+    let urls: Vec<_> = listed.iter().map(|backup| backup.url().unwrap()).collect();
+    assert_eq!(urls, std::slice::from_ref(&other));
+    for error in [
+        scene.daemon().backup(&url).await.unwrap_err(),
+        scene.daemon().delete_backup(&url).await.unwrap_err(),
+        scene.restore("vol2", &url).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Repository, "{error}");
+        assert!(error.message.contains("2 files say to be"), "{error}");
+        assert!(error.message.contains(&forged), "{error}");
+    }
+    scene.daemon().delete_backup(&other).await.unwrap();
 }

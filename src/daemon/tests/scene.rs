@@ -29,6 +29,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         root: root.to_owned(),
         password: Some("secret".into()),
         s3: S3Options::default(),
+        moment: None,
         host: "host1".into(),
         progress: progress::none(),
         clock: Arc::new(SystemClock),
@@ -123,6 +124,16 @@ impl Scene {
         plain.save_snapshots(vec![file]).unwrap();
         let new = names().find(|name| !before.contains(name)).unwrap();
         new.into_string().unwrap()
+    }
+
+    /// The tags of the backup with this URL.
+    pub(super) fn tags(&self, url: &BackupUrl) -> Vec<String> {
+        let backend = Backend::in_folder(&self.path("backups/repository"), "evil");
+        let opened = OpenRepository::open(backend, "secret").unwrap();
+        let name = format!("backup={}", url.backup());
+        let files = opened.plain().unwrap().get_all_snapshots().unwrap();
+        let file = files.into_iter().find(|file| file.tags.iter().any(|tag| *tag == name)).unwrap();
+        file.tags.iter().map(ToString::to_string).collect()
     }
 
     pub(super) fn packs(&self, repository: &str) -> Vec<PathBuf> {

@@ -13,6 +13,9 @@ use crate::{
     error::{ErrorKind, Result},
 };
 
+/// Of how many snapshots of a volume is remembered what the volume had.
+const REMEMBERED_SNAPSHOTS: u32 = 100;
+
 impl Store {
     /// Accepts that this volume lost data: its backups in doubt are good from now on. Returns what
     /// was in doubt, for people, by daemon; nothing if no source of this name is in doubt.
@@ -74,7 +77,15 @@ pub(super) fn known(connection: &Connection, daemon: &str) -> rusqlite::Result<K
     let sql = "SELECT url, doubt FROM backups WHERE daemon = ?1 AND doubt IS NOT NULL";
     let mut statement = connection.prepare_cached(sql)?;
     let doubts = statement.query_map([daemon], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(KnownSources { accepted, doubts: doubts.collect::<rusqlite::Result<_>>()? })
+    let doubts = doubts.collect::<rusqlite::Result<_>>()?;
+    let sql = "SELECT snapshot, extent FROM snapshots WHERE daemon = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| {
+        let extent = serde_json::from_str(&row.get::<_, String>(1)?).unwrap_or_default();
+        Ok((row.get(0)?, extent))
+    };
+    let extents = statement.query_map([daemon], read)?.collect::<rusqlite::Result<_>>()?;
+    Ok(KnownSources { accepted, doubts, extents })
 }
 
 /// Why the volume's newest copy is in doubt.
@@ -105,6 +116,29 @@ impl Learning<'_> {
         let extent = serde_json::to_string(extent).unwrap_or_default();
         let given = params![self.daemon, volume, source, why, micros(taken), extent];
         self.execute(sql, given).map(drop)
+    }
+
+    /// Remembers what a volume had when a snapshot was taken. Only the newest
+    /// [`REMEMBERED_SNAPSHOTS`] of each volume stay.
+    pub(super) fn snapshot_extent(
+        &self,
+        volume: &str,
+        snapshot: &str,
+        taken: Timestamp,
+        extent: &Extent,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO snapshots (daemon, snapshot, volume, taken, extent)
+            VALUES (?1, ?2, ?3, ?4, ?5)";
+        let extent = serde_json::to_string(extent).unwrap_or_default();
+        self.execute(sql, params![self.daemon, snapshot, volume, micros(taken), extent])?;
+        let sql = "DELETE FROM snapshots WHERE daemon = ?1 AND volume = ?2 AND snapshot NOT IN (
+            SELECT snapshot FROM snapshots WHERE daemon = ?1 AND volume = ?2 ORDER BY taken DESC, snapshot DESC LIMIT ?3)";
+        self.execute(sql, params![self.daemon, volume, REMEMBERED_SNAPSHOTS]).map(drop)
+    }
+
+    pub(super) fn forget_snapshot(&self, snapshot: &str) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM snapshots WHERE daemon = ?1 AND snapshot = ?2";
+        self.execute(sql, [self.daemon, snapshot]).map(drop)
     }
 
     /// A backup's source may have been missing.

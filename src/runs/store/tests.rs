@@ -56,6 +56,27 @@ fn record(id: &str, status: RunStatus) -> RunRecord {
 }
 
 impl Store {
+    /// Records so many runs that began at one time.
+    fn fill(&self, count: u32, started: &str) {
+        self.write(|transaction| {
+            for number in 0..count {
+                let sql = "INSERT INTO runs (id, script, status, trigger, dry_run, started, digest, origin, host, process, boot, arguments,
+                    volumes_done, failures) VALUES (?1, 'x', 'done', 'cron', 0, ?2, '', '', '', 1, '', '{}', '[]', '[]')";
+                let id = format!("20261123T{number:06}");
+                transaction.execute(sql, rusqlite::params![id, micros(at(started))])?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    /// The ids of the runs other than those of [`Self::fill`], newest first.
+    fn ids_but_filled(&self) -> Vec<String> {
+        let mut ids = self.ids(&Filter::default());
+        ids.retain(|id| !id.starts_with("20261123T"));
+        ids
+    }
+
     fn begin(&self, record: &RunRecord) -> Result<()> {
         self.apply(&[Change::Begin(record)], at(NOON))
     }
@@ -222,7 +243,7 @@ fn before_backups(store: &Store) {
     let older =
         "ALTER TABLE volumes DROP COLUMN created; ALTER TABLE volumes DROP COLUMN restored_from;
         ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
-        DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at; PRAGMA user_version = 4";
+        DROP TABLE snapshots; DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 
@@ -296,22 +317,37 @@ fn old_runs_and_too_many_go_and_those_that_go_on_stay() {
             }],
         )
         .unwrap();
-    store
-        .write(|transaction| {
-            for number in 0..10_005 {
-                let sql = "INSERT INTO runs (id, script, status, trigger, dry_run, started, digest, origin, host, process, boot, arguments,
-                    volumes_done, failures) VALUES (?1, 'x', 'done', 'cron', 0, ?2, '', '', '', 1, '', '{}', '[]', '[]')";
-                let id = format!("20261123T{number:06}");
-                transaction.execute(sql, rusqlite::params![id, micros(at(NOON))])?;
-            }
-            Ok(())
-        })
-        .unwrap();
+    store.fill(10_005, NOON);
     store.prune(at(NOON)).unwrap();
     let ids = store.ids(&Filter::default());
     assert_eq!((ids.len(), ids.last().unwrap().as_str()), (10_001, "20260102"));
     assert_eq!(ids[9_999], "20261123T000005");
     assert!(store.lines("20260101", 0, 10).unwrap().is_empty());
+}
+
+#[test]
+fn the_newest_thousand_runs_stay_whatever_the_clock_says() {
+    let (_folder, store) = store();
+    // A new host has the runs of one day.
+    for hour in 10..=23 {
+        store.put(&dated(&format!("20261123T{hour}"), &format!("2026-11-23T{hour}:00:00Z")));
+    }
+    for _ in 0..3 {
+        store.prune(at("2027-12-28T00:00:00Z")).unwrap();
+    }
+    assert_eq!(store.ids(&Filter::default()).len(), 14);
+    store.fill(990, NOON);
+    store.prune(at("2027-12-28T00:00:00Z")).unwrap();
+    let ids = store.ids(&Filter::default());
+    assert_eq!((ids.len(), ids.last().unwrap().as_str()), (1_000, "20261123T14"));
+    // Runs that only read take the place of no others.
+    store.put(&RunRecord {
+        read_only: true,
+        trigger: Trigger::Cli,
+        ..record("read", RunStatus::Done)
+    });
+    store.prune(at("2027-12-28T00:00:00Z")).unwrap();
+    assert_eq!(store.ids(&Filter::default()).len(), 1_001);
 }
 
 /// A run of a day in November 2026, or of another time.
@@ -325,16 +361,17 @@ fn a_clock_that_is_wrong_for_a_moment_does_not_throw_the_record_away() {
     for day in 10..=23 {
         store.put(&dated(&format!("202611{day}"), &format!("2026-11-{day}T12:00:00Z")));
     }
+    store.fill(1_000, "2026-11-23T13:00:00Z");
     store.prune(at("2036-01-01T00:00:00Z")).unwrap();
     // The oldest day may go, the others stay.
-    assert_eq!(store.ids(&Filter::default()).len(), 13);
+    assert_eq!(store.ids_but_filled().len(), 13);
     store.prune(at("1970-01-01T00:00:00Z")).unwrap();
-    assert_eq!(store.ids(&Filter::default()).len(), 13);
+    assert_eq!(store.ids_but_filled().len(), 13);
     // With the right clock, all of them become old in their time.
     for _ in 0..14 {
         store.prune(at("2027-03-01T00:00:00Z")).unwrap();
     }
-    assert!(store.ids(&Filter::default()).is_empty());
+    assert!(store.ids_but_filled().is_empty());
 }
 
 #[test]
@@ -350,10 +387,11 @@ fn a_run_whose_clock_was_wrong_is_neither_kept_for_ever_nor_the_newest_nor_throw
     assert_eq!(before("20360101"), ["20261110"]);
     assert_eq!(before("19700101"), ["20360101", "20261110"]);
     assert!(before("0").is_empty(), "a run that is deleted already was older than all others");
+    store.fill(1_000, "2026-11-12T13:00:00Z");
     store.prune(at(NOON)).unwrap();
-    assert_eq!(store.ids(&Filter::default()), all);
+    assert_eq!(store.ids_but_filled(), all);
     store.prune(at("2027-02-09T12:00:00Z")).unwrap();
-    assert_eq!(store.ids(&Filter::default()), ["20261112"]);
+    assert_eq!(store.ids_but_filled(), ["20261112"]);
 }
 
 #[test]
@@ -382,10 +420,11 @@ fn pruning_happens_by_itself_once_an_hour() {
     let (_folder, store) = store();
     // It is 90 days old half an hour after noon.
     store.put(&dated("20260825", "2026-08-25T12:30:00Z"));
+    store.fill(1_000, NOON);
     let new = record("20261123", RunStatus::Done);
     for (now, runs) in [(NOON, 2), ("2026-11-23T12:59:59Z", 2), ("2026-11-23T13:00:00Z", 1)] {
         store.put_end(&new, now, &[]);
-        assert_eq!(store.ids(&Filter::default()).len(), runs, "{now}");
+        assert_eq!(store.ids_but_filled().len(), runs, "{now}");
     }
 }
 
@@ -395,8 +434,9 @@ fn pruning_goes_on_after_the_clock_was_set_back() {
     let wrong = at("2036-01-01T00:00:00Z");
     store.write(|transaction| super::times::set(transaction, "pruned", wrong)).unwrap();
     store.put(&dated("20260101", "2026-01-01T00:00:00Z"));
+    store.fill(1_000, NOON);
     store.put_end(&record("20261123", RunStatus::Done), NOON, &[]);
-    assert_eq!(store.ids(&Filter::default()), ["20261123"]);
+    assert_eq!(store.ids_but_filled(), ["20261123"]);
 }
 
 #[test]
@@ -518,12 +558,66 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
 }
 
 #[test]
+fn what_volumes_had_is_remembered_until_their_snapshots_are_deleted() {
+    let (_folder, store) = store();
+    let extent = Extent { files: Some(30), bytes: Some(9), mounts: Some(Vec::new()) };
+    let made = |snapshot: &str, seen_here| Observation::SnapshotMade {
+        volume: "vol1".into(),
+        snapshot: snapshot.into(),
+        time: at(NOON),
+        extent: extent.clone(),
+        seen_here,
+    };
+    let run = record("run-1", RunStatus::Done);
+    store.put_end(&run, NOON, &[made("s1", true), made("s2", true), made("told", false)]);
+    let known = || store.sources("daemon").unwrap().extents;
+    assert_eq!(known(), ["s1", "s2"].map(|name| (name.to_owned(), extent.clone())).into());
+    let deleted = Observation::SnapshotDeleted { volume: "vol1".into(), snapshot: "s1".into() };
+    store.put_end(&run, NOON, &[deleted]);
+    assert_eq!(known().into_keys().collect::<Vec<_>>(), ["s2"]);
+    let many: Vec<_> = (0..120).map(|number| made(&format!("s-{number:03}"), true)).collect();
+    store.put_end(&run, NOON, &many);
+    assert_eq!(known().len(), 100);
+    assert!(store.sources("another").unwrap().extents.is_empty());
+}
+
+#[test]
+fn a_snapshot_that_tells_nothing_settles_no_doubt() {
+    let (_folder, store) = store();
+    let made = |extent: Extent| Observation::SnapshotMade {
+        volume: "vol1".into(),
+        snapshot: "s1".into(),
+        time: at(NOON),
+        extent,
+        seen_here: false,
+    };
+    let doubt = Observation::SourceInDoubt {
+        volume: "vol1".into(),
+        source: String::new(),
+        taken: at(NOON),
+        extent: Extent::default(),
+        why: "why".into(),
+    };
+    let run = record("run-1", RunStatus::Done);
+    store.put_end(&run, NOON, &[made(Extent::default()), doubt]);
+    store.put_end(&run, NOON, &[made(Extent::default())]);
+    assert_eq!(store.volumes_in_doubt().unwrap(), ["vol1"]);
+    store.put_end(&run, NOON, &[made(Extent { files: Some(3), ..Extent::default() })]);
+    assert!(store.volumes_in_doubt().unwrap().is_empty());
+}
+
+#[test]
 fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let (_folder, store) = store();
     let volume = || "vol1".to_owned();
     let seen = Observation::VolumeSeen { volume: volume(), created: None, snapshot: None };
-    let snapshot =
-        Observation::SnapshotMade { volume: volume(), snapshot: "s1".into(), time: at(NOON) };
+    let snapshot = Observation::SnapshotMade {
+        volume: volume(),
+        snapshot: "s1".into(),
+        time: at(NOON),
+        extent: Extent::default(),
+        seen_here: false,
+    };
     let run = record("run-1", RunStatus::Failed);
     store.put_end(&run, NOON, &[seen.clone(), snapshot, good("vfs:///b?1", NOON, true)]);
     // One found good later is not the last where its data is older.

@@ -121,13 +121,20 @@ impl Learning<'_> {
                 let sql = "UPDATE volumes SET restored_from = ?3 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, restored_from]).map(drop)
             }
-            Observation::SnapshotMade { volume, snapshot, time } => {
+            Observation::SnapshotMade { volume, snapshot, time, extent, seen_here } => {
                 self.see(volume)?;
-                self.source_is_good(volume)?;
+                // A snapshot that tells nothing settles no doubt.
+                if !extent.is_unknown() {
+                    self.source_is_good(volume)?;
+                }
+                if *seen_here {
+                    self.snapshot_extent(volume, snapshot, *time, extent)?;
+                }
                 let sql = "UPDATE volumes SET snapshot = ?3, snapshot_time = ?4 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, snapshot, micros(*time)]).map(drop)
             }
             Observation::SnapshotDeleted { volume, snapshot } => {
+                self.forget_snapshot(snapshot)?;
                 let sql = "UPDATE volumes SET snapshot = NULL, snapshot_time = NULL
                     WHERE daemon = ?1 AND name = ?2 AND snapshot = ?3";
                 self.execute(sql, [self.daemon, volume, snapshot]).map(drop)

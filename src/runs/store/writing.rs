@@ -17,11 +17,14 @@ use crate::{
     },
 };
 
-/// How long runs are kept.
+/// How long runs are kept at least.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How much of the record one look for old runs deletes at most: a clock that is wrong for a moment
 /// must not throw all of it away.
 const MOST_AT_ONCE: SignedDuration = SignedDuration::from_hours(24);
+/// How many runs that are not routine are kept however old they are, with all runs after them: a
+/// clock that is wrong must not empty the record of a host that has run for a day.
+const FEWEST_RUNS: u32 = 1_000;
 /// How many runs are kept at most.
 const MAX_RUNS: u32 = 10_000;
 /// How many routine runs are kept at most ([`is_routine`]): `volumes` once a minute must not push a
@@ -119,8 +122,8 @@ impl Store {
         Ok(records.into_iter().map(|record| record.id).collect())
     }
 
-    /// Deletes the runs that are older than 90 days, a day's at most, and the oldest of more than
-    /// 10,000. Runs that still go on stay.
+    /// Deletes the runs that are older than 90 days, a day's at most, but none of the newest 1,000,
+    /// and the oldest of more than 10,000. Runs that still go on stay.
     ///
     /// # Errors
     /// The store can't be written.
@@ -302,7 +305,7 @@ fn prune_routine(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     throw_away(transaction, &gone)
 }
 
-/// Deletes old runs and the oldest of too many. What is old goes by the order in which runs were
+/// Deletes old runs, if enough newer ones stay, and the oldest of too many. What is old goes by the order in which runs were
 /// recorded: their own dates may be wrong. All runs before the first one that is dated young enough
 /// are old, and so a run dated in the future goes with its neighbours.
 fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
@@ -311,6 +314,7 @@ fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> 
             rowid < coalesce(
                 (SELECT min(rowid) FROM runs WHERE started >= ?1 AND started <= ?2),
                 (SELECT max(rowid) + 1 FROM runs WHERE started < ?1))
+                AND rowid <= (SELECT rowid FROM runs WHERE NOT routine ORDER BY rowid DESC LIMIT 1 OFFSET ?5)
             OR rowid <= (SELECT rowid FROM runs ORDER BY rowid DESC LIMIT 1 OFFSET ?3)
             OR routine AND rowid <= (SELECT rowid FROM runs WHERE routine ORDER BY rowid DESC LIMIT 1 OFFSET ?4))";
     let last = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX);
@@ -324,9 +328,10 @@ fn prune(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> 
     };
     let gone: Vec<String> = transaction
         .prepare(GONE)?
-        .query_map(params![micros(kept_from), micros(last), MAX_RUNS, MAX_ROUTINE_RUNS], |row| {
-            row.get(0)
-        })?
+        .query_map(
+            params![micros(kept_from), micros(last), MAX_RUNS, MAX_ROUTINE_RUNS, FEWEST_RUNS],
+            |row| row.get(0),
+        )?
         .collect::<rusqlite::Result<_>>()?;
     throw_away(transaction, &gone)
 }

@@ -27,8 +27,9 @@ pub(crate) mod functions {
     /// Decides which items to keep, and deletes nothing. Items are backups, snapshots, or maps with
     /// `id` and `time`. The policy has `keep_last`, `keep_hourly`, `keep_daily`, `keep_weekly`,
     /// `keep_monthly`, `keep_yearly`, `keep_at_least` (numbers) and `keep_within` (seconds); a rule
-    /// that is `()` does not count. The result, newest first, has for each item `id`, `keep`,
-    /// `reasons` and the `item` itself. Of items with equal times, the first in the list is the
+    /// that is `()` does not count. For `keep_within`, the latest time of more than a week without
+    /// items does not count. The result, newest first, has for each item `id`, `keep`, `reasons` and
+    /// the `item` itself. Of items with equal times, the first in the list is the
     /// newest. An item whose time is unknown or in the future is kept, and no rule counts it. Where
     /// names of snapshots are in the future, the newest by its name is kept. An item with `Doubt` is
     /// kept while none without it is newer, and else the rules count such items apart. Fails with

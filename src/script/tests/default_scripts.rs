@@ -452,6 +452,20 @@ fn prune_for_all_hosts_plans_each_hosts_volume_of_a_name_by_itself() {
 }
 
 #[test]
+fn a_forged_backup_takes_the_place_of_none_that_this_host_made() {
+    let daemon = backed_up(3);
+    let made = daemon.backup_names();
+    let url = format!("vfs:///backups?backup={}&volume=vol1", made[2]);
+    daemon.forge(&crate::convoy::BackupUrl::parse(&url).unwrap());
+    let outcome = run_default(again(&daemon), "prune", "--keep-last 2").unwrap();
+    assert_eq!(outcome.status(), RunStatus::Done, "{outcome:?}");
+    let kept = [made[1].clone(), made[2].clone(), "backup-forged".to_owned()];
+    assert_eq!(daemon.backup_names(), kept);
+    let reason = "kept by the rules among those that this host surely made";
+    assert_eq!(outcome.result[2]["Reasons"], json!([reason]));
+}
+
+#[test]
 fn prune_keeps_the_newest_that_this_host_made_though_a_forged_one_is_newer() {
     let daemon = backed_up(2);
     let made = daemon.backup_names().pop().unwrap();

@@ -114,6 +114,7 @@ impl Host {
             }
             Kind::BuiltIn => {
                 let options = BuiltinOptions {
+                    moment: None,
                     root,
                     password: None,
                     s3: S3Options::default(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    hosts::{Kind, Limit},
+    hosts::Limit,
     model::{Backup, Moment, Volume, age},
     share::{Damage, Place},
     steps::Step,
@@ -156,10 +156,6 @@ fn volume_verdict(
     let name = &volume.name;
     let newest = world.model.newest(number);
     let is_open = |backup: &Backup| backup.damage == Some(Damage::Open);
-    // Convoy's words for a backup that it can't inspect may have another reason: no alert is sent.
-    if newest.is_some_and(is_open) && world.kind == Kind::Convoy {
-        return Verdict::Open;
-    }
     let Some(good) = world
         .model
         .backups_of(number)

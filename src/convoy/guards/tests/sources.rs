@@ -98,7 +98,8 @@ async fn guard_10_what_a_person_accepted_is_good() {
         }
         _ => None,
     });
-    let sources = KnownSources { accepted: observed.into_iter().collect(), doubts: Vec::new() };
+    let sources =
+        KnownSources { accepted: observed.into_iter().collect(), ..KnownSources::default() };
     let run = bench.remembering(Vec::new(), sources);
     run.delete_backup(&full, Even::default()).await.unwrap();
     assert_eq!(bench.daemon.backup_names(), [doubted.backup()]);
@@ -137,6 +138,64 @@ async fn guard_10_with_convoy_the_size_of_the_data_tells_that_nearly_all_is_lost
     let is_sized =
         |it: &Observation| matches!(it, Observation::BackupGood { bytes: Some(156), .. });
     assert!(observed.iter().any(is_sized), "{observed:?}");
+}
+
+/// A volume of Convoy's vfs driver whose folder is seen from here, with 30 files. Returns the folder
+/// of all volumes.
+fn with_convoys_folder() -> (Bench, tempfile::TempDir) {
+    let (bench, folder) = (bench(&["vol1"]), tempfile::tempdir().unwrap());
+    bench.daemon.inspect_descriptions_only();
+    bench.daemon.keeps_files_in(folder.path());
+    std::fs::create_dir(folder.path().join("vol1")).unwrap();
+    for number in 0..30 {
+        std::fs::write(folder.path().join(format!("vol1/{number}")), "x").unwrap();
+    }
+    (bench, folder)
+}
+
+/// What runs that observed this know of snapshots.
+fn extents(observed: &[Observation]) -> KnownSources {
+    let extents = observed.iter().filter_map(|observation| match observation {
+        Observation::SnapshotMade { snapshot, extent, seen_here: true, .. } => {
+            Some((snapshot.clone(), extent.clone()))
+        }
+        _ => None,
+    });
+    KnownSources { extents: extents.collect(), ..KnownSources::default() }
+}
+
+#[tokio::test]
+async fn guard_10_with_convoy_the_volumes_folder_tells_that_its_files_are_gone() {
+    let (bench, folder) = with_convoys_folder();
+    let full = bench.back_up("vol1", &vfs()).await.unwrap();
+    let full_snapshot = bench.daemon.snapshot_names("vol1").remove(0);
+    std::fs::remove_dir_all(folder.path().join("vol1")).unwrap();
+    std::fs::create_dir(folder.path().join("vol1")).unwrap();
+
+    let run = bench.remembering(Vec::new(), extents(&bench.guards.observed()));
+    let taken = run.create_snapshot(&name("vol1")).await.unwrap();
+    let why = "it had 30 files, 6 B, and has none now: is its share mounted?";
+    assert!(run.volumes_in_doubt()["vol1"].message.contains(why));
+    // A later run backs the snapshot up.
+    let known = extents(&[bench.guards.observed(), run.observed()].concat());
+    let run = bench.remembering(Vec::new(), known);
+    let empty = run.create_backup(&name(&taken.name), &vfs()).await.unwrap();
+    assert_eq!(run.doubt(&empty).as_deref(), Some(why));
+    run.delete_backup(&full, THE_NEWEST).await.unwrap_err();
+    let refused = run.delete_snapshot(&name(&full_snapshot)).await.unwrap_err();
+    assert!(refused.message.contains(why), "{refused}");
+}
+
+#[tokio::test]
+async fn guard_10_a_folder_without_the_snapshots_file_may_be_another_one_and_tells_nothing() {
+    let (bench, folder) = with_convoys_folder();
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    bench.daemon.keeps_files_in(&elsewhere);
+    let taken = bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    assert!(taken.extent().is_unknown(), "{taken:?}");
+    let observed = bench.guards.observed();
+    assert!(extents(&observed).extents.is_empty(), "{observed:?}");
 }
 
 /// A backup of 40 kB that an earlier run made of a volume "vol1".

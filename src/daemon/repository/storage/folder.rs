@@ -23,7 +23,7 @@ use rustic_core::{FileType, Id};
 use super::{Storage, file_name};
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::{age, rename_to_new, sync_folder, write_error, write_whole},
+    files::{age, is_lost, rename_to_new, sync_folder, write_error, write_whole},
     sync::lock,
 };
 
@@ -212,10 +212,10 @@ impl Folder {
 }
 
 /// The error for a file that can't be read. A missing file is a fault of the repository and not of
-/// the disk, because another host may have removed the file.
+/// the disk, because another host may have removed the file. What a disk can't read is lost.
 fn read_error(path: &Path, error: &io::Error) -> Error {
-    let kind =
-        if error.kind() == io::ErrorKind::NotFound { ErrorKind::Repository } else { ErrorKind::Io };
+    let is_damage = error.kind() == io::ErrorKind::NotFound || is_lost(error, path);
+    let kind = if is_damage { ErrorKind::Repository } else { ErrorKind::Io };
     Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
         .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far")
 }

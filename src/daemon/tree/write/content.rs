@@ -95,11 +95,12 @@ impl<'a> ContentWriter<'a> {
         tree: &rustic_core::TreeId,
         path: &Path,
     ) -> Result<std::vec::IntoIter<Node>> {
-        let tree = self.indexed.get_tree(tree).map_err(|error| {
+        let pack = self.indexed.get_index_entry(tree).ok().map(|entry| entry.pack);
+        let folder = self.indexed.get_tree(tree).map_err(|error| {
             let what = format!("cannot read the folder \"{}\" of the backup", path.display());
-            self.repository.failure(&what, &error)
+            with_hint(self.repository.damaged(&what, pack, &error))
         })?;
-        Ok(tree.nodes.into_iter())
+        Ok(folder.nodes.into_iter())
     }
 
     pub(super) fn fail(&self, error: Error) {
@@ -203,7 +204,7 @@ impl<'a> ContentWriter<'a> {
     fn read(&self, piece: &DataId, path: &Path) -> Result<bytes::Bytes> {
         let what = format!("cannot read a piece of \"{}\"", path.display());
         let read = self.repository.piece(self.indexed, piece, &what);
-        read.map_err(|error| if error.hint.is_some() { error } else { error.with_hint(DAMAGED) })
+        read.map_err(with_hint)
     }
 
     /// Counts a written part. The last part sets the file's remaining metadata.
@@ -227,5 +228,10 @@ fn missing(piece: &DataId, path: &Path) -> Error {
 }
 
 fn damaged(message: String) -> Error {
-    Error::new(ErrorKind::Repository, message).with_hint(DAMAGED)
+    with_hint(Error::new(ErrorKind::Repository, message))
+}
+
+/// The error with what to do about damage, unless it already says what to do.
+fn with_hint(error: Error) -> Error {
+    if error.hint.is_some() { error } else { error.with_hint(DAMAGED) }
 }

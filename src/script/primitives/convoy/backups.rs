@@ -138,7 +138,8 @@ pub(crate) mod functions {
     /// `Volumes` has an array for each volume that this host has or had under the name (with
     /// `all_hosts`: that any host has or had), with its backups, newest first. `Protected` has the
     /// newest of each volume that this host made or restored: it can't be deleted either, though
-    /// another one may be newer. `Left` has what is left alone, as it may be another host's: maps
+    /// another one may be newer. `Trusted` has the URLs of all that this host made or restored: the
+    /// others may only look like its own. `Left` has what is left alone, as it may be another host's: maps
     /// with `Why`, `Backups`, and `Unknown`, which tells whether they would be pruned if a run of
     /// this host were known to have made one of them. Fails with `configuration` where no
     /// destination is configured, and with `daemon` where the destination can't be listed.
@@ -352,8 +353,13 @@ fn prunable_map(run: &RunningScript, prunable: Prunable) -> Result<Map> {
     Ok(Map::from_iter([
         ("Volumes".into(), Dynamic::from(volumes.collect::<Result<Array>>()?)),
         ("Protected".into(), Dynamic::from(listed(run, prunable.protected)?)),
+        ("Trusted".into(), Dynamic::from(urls(&prunable.trusted))),
         ("Left".into(), Dynamic::from(left.collect::<Result<Array>>()?)),
     ]))
+}
+
+fn urls(backups: &[Backup]) -> Array {
+    backups.iter().map(|backup| backup.field("BackupURL").to_owned().into()).collect()
 }
 
 /// The backups as scripts get them. If the daemon does not look at the data of backups, `Verified`

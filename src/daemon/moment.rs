@@ -1,0 +1,220 @@
+//! A moment: one point in time of a folder's files, held while they are read.
+//!
+//! [`plan`] decides which kind of moment a place offers, by [`facts`] that are cheap to see and
+//! leave no traces. Each kind has a file. What a moment makes is noted in the root before it is
+//! made ([`notes`]), so that the next start undoes what a crash left.
+//!
+//! A moment is begun, taken and ended. Writers that are to stand still are held between the
+//! beginning, which does all that may be slow, and the end of the taking:
+//!
+//! ```text
+//! let beginning = moments.begin(&place)?;
+//! (hold the writers)
+//! let moment = beginning.take()?;
+//! (release them, unless the moment is live)
+//! (read moment.folder())
+//! moment.end()?;
+//! ```
+
+mod btrfs;
+mod btrfs_calls;
+mod commands;
+mod facts;
+mod notes;
+mod place;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::root::Root;
+use crate::{clock::Clock, error::Result};
+pub(crate) use commands::MomentCommands;
+use facts::Facts;
+use notes::{Note, Notes};
+pub(in crate::daemon) use place::{Kind, Place};
+pub(in crate::daemon) use plan::Offer;
+
+/// Takes moments, and undoes them.
+#[derive(Debug)]
+pub(in crate::daemon) struct Moments {
+    staging: PathBuf,
+    notes: Notes,
+    commands: Option<MomentCommands>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A moment that can be taken at once.
+pub(in crate::daemon) struct Beginning<'a> {
+    moments: &'a Moments,
+    place: &'a Place,
+    offer: Offer,
+}
+
+/// A moment of a folder. It ends when it is dropped, or with [`Moment::end`], which says whether
+/// that went well.
+#[derive(Debug)]
+#[must_use]
+pub(in crate::daemon) struct Moment<'a> {
+    moments: &'a Moments,
+    kind: Kind,
+    folder: PathBuf,
+    begun: Timestamp,
+    ended: Timestamp,
+    /// What is to be undone; `None` for nothing, or if it was.
+    note: Option<Note>,
+}
+
+impl Moments {
+    pub(in crate::daemon) fn new(
+        root: &Root,
+        commands: Option<MomentCommands>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { staging: root.staging(), notes: Notes(root.moments()), commands, clock }
+    }
+
+    /// The moment that a place offers: the operator's own, else the cheapest. Nothing is written.
+    pub(in crate::daemon) fn offered(&self, place: &Place) -> Offer {
+        let facts = Facts::of(place, self.snapshot_places(place));
+        plan::offered(facts, self.commands.is_some())
+    }
+
+    /// Where a snapshot of a place may lie, the best one first.
+    fn snapshot_places(&self, place: &Place) -> Vec<PathBuf> {
+        std::iter::once(self.staging.clone()).chain(place.beside.clone()).collect()
+    }
+
+    /// Looks at a place, so that its moment can be taken at once.
+    pub(in crate::daemon) fn begin<'a>(&'a self, place: &'a Place) -> Beginning<'a> {
+        Beginning { moments: self, place, offer: self.offered(place) }
+    }
+
+    /// Undoes what an earlier process left. The result has a sentence on each.
+    pub(in crate::daemon) fn undo_left(&self) -> Vec<String> {
+        let (left, mut sentences) = self.notes.all();
+        for note in left {
+            sentences.push(match self.undo(&note) {
+                Ok(()) => format!("{} was left by a run that did not end; it was removed", note.told()),
+                Err(error) => format!(
+                    "{} was left by a run that did not end, and can't be removed (the next start tries again): {error}",
+                    note.told()
+                ),
+            });
+        }
+        sentences
+    }
+
+    /// Undoes what a note says, and removes the note.
+    fn undo(&self, note: &Note) -> Result<()> {
+        match note.kind.as_str() {
+            "btrfs" => btrfs::remove_snapshot(&note.path)?,
+            _ => commands::drop_moment(self.commands.as_ref(), note)?,
+        }
+        self.notes.remove(note)
+    }
+}
+
+impl<'a> Beginning<'a> {
+    /// Takes the moment. Where it can't be taken, the next kind is, with a warning; but the
+    /// operator's own commands are not passed over.
+    ///
+    /// # Errors
+    /// If the operator's command fails, or a note can't be written.
+    pub(in crate::daemon) fn take(self) -> Result<Moment<'a>> {
+        let Self { moments, place, offer } = self;
+        match offer.kind {
+            Kind::Command => moments.by_command(place),
+            Kind::Btrfs => moments.by_btrfs(place, offer.snapshot_place.as_deref()).or_else(|error| {
+                log::warn!(
+                    "no btrfs snapshot of \"{}\" could be taken, so its files are read as they are: {error}",
+                    place.folder.display()
+                );
+                Ok(moments.live(place))
+            }),
+            Kind::Live => Ok(moments.live(place)),
+        }
+    }
+}
+
+impl Moments {
+    fn live(&self, place: &Place) -> Moment<'_> {
+        let now = self.clock.now();
+        let folder = place.folder.clone();
+        Moment { moments: self, kind: Kind::Live, folder, begun: now, ended: now, note: None }
+    }
+
+    fn by_btrfs(&self, place: &Place, into: Option<&Path>) -> Result<Moment<'_>> {
+        let path = btrfs::snapshot_path(into.unwrap_or(&self.staging), &place.volume);
+        let mut moment = self.noted(Kind::Btrfs, place, path)?;
+        btrfs::take_snapshot(&place.folder, &moment.folder).inspect_err(|_| {
+            // Nothing was made, so there is nothing to undo.
+            if let Some(note) = moment.note.take() {
+                _ = self.notes.remove(&note);
+            }
+        })?;
+        moment.ended = self.clock.now();
+        Ok(moment)
+    }
+
+    /// A command that fails may have made something, so its other half runs whatever happens.
+    fn by_command(&self, place: &Place) -> Result<Moment<'_>> {
+        let mut moment = self.noted(Kind::Command, place, PathBuf::new())?;
+        moment.folder = commands::take_moment(self.commands.as_ref(), place)?;
+        if let Some(note) = &mut moment.note {
+            note.path.clone_from(&moment.folder);
+            self.notes.write(note)?;
+        }
+        commands::check_moment(place, &moment.folder)?;
+        moment.ended = self.clock.now();
+        Ok(moment)
+    }
+
+    /// A moment in which nothing was done yet but its note.
+    fn noted(&self, kind: Kind, place: &Place, path: PathBuf) -> Result<Moment<'_>> {
+        let note = Note::new(kind, place, path.clone());
+        self.notes.write(&note)?;
+        let now = self.clock.now();
+        Ok(Moment { moments: self, kind, folder: path, begun: now, ended: now, note: Some(note) })
+    }
+}
+
+impl Moment<'_> {
+    /// The folder to read: as the volume's own was at the moment, with the same inodes and times.
+    pub(in crate::daemon) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(in crate::daemon) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// How long the taking took: so long must writers stand still, unless the moment is live.
+    pub(in crate::daemon) fn took(&self) -> SignedDuration {
+        self.ended.duration_since(self.begun)
+    }
+
+    /// Ends the moment.
+    ///
+    /// # Errors
+    /// If something of it stays. The next start tries again.
+    pub(in crate::daemon) fn end(mut self) -> Result<()> {
+        self.note.take().map_or(Ok(()), |note| self.moments.undo(&note))
+    }
+}
+
+impl Drop for Moment<'_> {
+    fn drop(&mut self) {
+        if let Some(note) = self.note.take()
+            && let Err(error) = self.moments.undo(&note)
+        {
+            log::warn!("{} stays until the next start of the daemon: {error}", note.told());
+        }
+    }
+}

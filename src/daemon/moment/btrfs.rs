@@ -1,0 +1,106 @@
+//! Snapshots of btrfs subvolumes.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::io::Errno;
+
+use super::btrfs_calls as calls;
+use crate::{
+    daemon::root::Staged,
+    error::{Error, Result},
+    files::write_error,
+};
+
+/// The inode of a subvolume's own folder.
+const SUBVOLUME_INODE: u64 = 256;
+const BTRFS_MAGIC: i64 = 0x9123_683e;
+
+/// A folder on btrfs.
+pub(super) struct Seen {
+    pub(super) file_system: [u8; 16],
+    pub(super) is_subvolume: bool,
+    /// The subvolumes inside, by their paths in the folder where they can be told.
+    pub(super) subvolumes: Vec<String>,
+}
+
+impl Seen {
+    /// `None` on another file system, or if nothing can be seen.
+    pub(super) fn of(folder: &Path) -> Option<Self> {
+        let file_system = file_system(folder)?;
+        let handle = File::open(folder).ok()?;
+        let is_subvolume = handle.metadata().ok()?.ino() == SUBVOLUME_INODE;
+        let inside = if is_subvolume { calls::subvolumes_in(&handle).ok()? } else { Vec::new() };
+        let named = inside.into_iter().map(|parent| named(&handle, folder, parent));
+        Some(Self { file_system, is_subvolume, subvolumes: named.collect() })
+    }
+}
+
+/// The path of a subvolume in the folder with this inode.
+fn named(handle: &File, folder: &Path, parent: u64) -> String {
+    let parent = calls::path_of(handle, parent).unwrap_or_default();
+    let entries = fs::read_dir(folder.join(&parent)).into_iter().flatten().flatten();
+    let is_subvolume = |entry: &fs::DirEntry| {
+        entry
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.ino() == SUBVOLUME_INODE)
+    };
+    let path = entries.into_iter().find(is_subvolume).map(|entry| entry.path());
+    let below = path.as_deref().and_then(|path| path.strip_prefix(folder).ok());
+    below.map_or_else(|| parent.display().to_string(), |below| below.display().to_string())
+}
+
+/// The id of the btrfs file system of a folder; `None` on another one.
+pub(super) fn file_system(folder: &Path) -> Option<[u8; 16]> {
+    let system = rustix::fs::statfs(folder).ok()?;
+    #[expect(clippy::unnecessary_cast, reason = "the type differs between processors")]
+    let is_btrfs = system.f_type as i64 == BTRFS_MAGIC;
+    if !is_btrfs {
+        return None;
+    }
+    calls::file_system(&File::open(folder).ok()?).ok()
+}
+
+/// An unused path for a snapshot of a volume.
+pub(super) fn snapshot_path(into: &Path, volume: &str) -> PathBuf {
+    into.join(Staged::Moment.new_name(volume))
+}
+
+/// Takes a read-only snapshot of a subvolume.
+pub(super) fn take_snapshot(folder: &Path, path: &Path) -> Result<()> {
+    let (parent, name) = parts(path)?;
+    let taken = open(folder).and_then(|source| Ok(calls::snapshot(&open(parent)?, &source, name)?));
+    taken.map_err(|error| write_error(path, &error))
+}
+
+/// Removes a snapshot. One that is gone is no error.
+pub(super) fn remove_snapshot(path: &Path) -> Result<()> {
+    let (parent, name) = parts(path)?;
+    let removed = open(parent).and_then(|parent| match calls::remove_subvolume(&parent, name) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => Ok(removed?),
+    });
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| {
+            write_error(path, &error).with_hint(format!(
+                "remove it by hand: btrfs subvolume delete \"{}\"",
+                path.display()
+            ))
+        }),
+    }
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    File::open(folder)
+}
+
+fn parts(path: &Path) -> Result<(&Path, &[u8])> {
+    path.parent()
+        .zip(path.file_name().map(|name| name.as_bytes()))
+        .ok_or_else(|| Error::internal("a snapshot's path has no name"))
+}

@@ -1,0 +1,67 @@
+//! What can be seen of a place that decides which moment it offers. Looking leaves no traces.
+
+use std::path::PathBuf;
+
+use rustix::thread::CapabilitySet;
+
+use super::{btrfs, place::Place};
+use crate::{
+    files::real_path,
+    mount_table::{at_or_below, holding, mounts},
+};
+
+/// What was seen of a place.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    /// `None` on another file system.
+    pub(super) btrfs: Option<BtrfsFacts>,
+    /// What is mounted below the folder.
+    pub(super) mounts_below: Vec<String>,
+}
+
+/// What was seen of a place on btrfs.
+#[derive(Debug, Clone)]
+pub(super) struct BtrfsFacts {
+    pub(super) is_subvolume: bool,
+    /// Other subvolumes inside, by their paths in the folder.
+    pub(super) subvolumes: Vec<String>,
+    /// Whether this process may remove snapshots.
+    pub(super) may_remove: bool,
+    /// The first of the folders offered that is on the same file system.
+    pub(super) snapshot_place: Option<PathBuf>,
+}
+
+impl Facts {
+    pub(super) fn of(place: &Place, snapshot_places: Vec<PathBuf>) -> Self {
+        let all = mounts().unwrap_or_default();
+        // A share whose server is gone answers nothing for ever, and has no moments.
+        if holding(&all, &place.folder).is_some_and(|mount| is_elsewhere(&mount.file_system)) {
+            return Self { btrfs: None, mounts_below: Vec::new() };
+        }
+        let folder = real_path(&place.folder);
+        let below = at_or_below(&all, &folder).filter(|mount| mount.path != folder);
+        let seen = btrfs::Seen::of(&folder);
+        Self {
+            btrfs: seen.map(|seen| BtrfsFacts {
+                is_subvolume: seen.is_subvolume,
+                subvolumes: seen.subvolumes,
+                may_remove: may_administrate(),
+                snapshot_place: snapshot_places
+                    .into_iter()
+                    .find(|beside| btrfs::file_system(beside) == Some(seen.file_system)),
+            }),
+            mounts_below: below.map(|mount| mount.path.display().to_string()).collect(),
+        }
+    }
+}
+
+/// Whether the files of such a file system come from another host or from a program.
+fn is_elsewhere(file_system: &str) -> bool {
+    let begins = ["nfs", "smb", "fuse", "ceph", "afs", "9p"];
+    file_system == "cifs" || begins.iter().any(|begin| file_system.starts_with(begin))
+}
+
+fn may_administrate() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_ADMIN))
+}

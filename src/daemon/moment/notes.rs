@@ -1,0 +1,102 @@
+//! Notes on moments: what is to be undone. A note is written before anything is made, and removed
+//! when it is undone, so that the next start finds what a crash left.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::place::{Kind, Place};
+use crate::{
+    daemon::identity::new_id,
+    error::{Error, Result},
+    files::{names, sync_folder, write_error, write_whole},
+};
+
+/// The folder with the notes.
+#[derive(Debug)]
+pub(super) struct Notes(pub(super) PathBuf);
+
+/// What is to be undone of a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Note {
+    id: String,
+    /// [`Kind::as_str`]
+    pub(super) kind: String,
+    pub(super) volume: String,
+    /// The volume's folder.
+    pub(super) folder: PathBuf,
+    /// The folder that was made; empty if it is not known.
+    pub(super) path: PathBuf,
+}
+
+impl Note {
+    pub(super) fn new(kind: Kind, place: &Place, path: PathBuf) -> Self {
+        let (volume, folder) = (place.volume.clone(), place.folder.clone());
+        Self { id: new_id(), kind: kind.as_str().to_owned(), volume, folder, path }
+    }
+
+    /// What it is about, for people.
+    pub(super) fn told(&self) -> String {
+        let Self { kind, volume, path, .. } = self;
+        if path.as_os_str().is_empty() {
+            format!("a moment ({kind}) of volume \"{volume}\"")
+        } else {
+            format!("a moment ({kind}) of volume \"{volume}\" in \"{}\"", path.display())
+        }
+    }
+}
+
+impl Notes {
+    fn file(&self, note: &Note) -> PathBuf {
+        self.0.join(format!("{}.json", note.id))
+    }
+
+    /// Writes a note, in place of an earlier one on the same moment. It is on disk when this returns.
+    pub(super) fn write(&self, note: &Note) -> Result<()> {
+        let path = self.file(note);
+        let content =
+            serde_json::to_vec_pretty(note).map_err(|error| Error::internal(error.to_string()))?;
+        fs::create_dir_all(&self.0)
+            .and_then(|()| write_whole(&path, &content))
+            .map_err(|error| write_error(&path, &error))
+    }
+
+    pub(super) fn remove(&self, note: &Note) -> Result<()> {
+        let path = self.file(note);
+        match fs::remove_file(&path).and_then(|()| sync_folder(&self.0)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(write_error(&path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All notes, and a sentence on each that can't be read.
+    pub(super) fn all(&self) -> (Vec<Note>, Vec<String>) {
+        let (mut notes, mut sentences) = (Vec::new(), Vec::new());
+        let listed = names(&self.0).unwrap_or_else(|error| {
+            sentences.push(format!("what is left of moments stays: {error}"));
+            Vec::new()
+        });
+        for path in listed.iter().map(|name| self.0.join(name)).filter(|path| is_note(path)) {
+            let read = fs::read(&path).map_err(|error| error.to_string());
+            let note = read
+                .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+            match note {
+                Ok(note) => notes.push(note),
+                Err(why) => sentences.push(format!(
+                    "\"{}\" can't be read, so what it notes stays: {why}",
+                    path.display()
+                )),
+            }
+        }
+        (notes, sentences)
+    }
+}
+
+fn is_note(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}

@@ -1,0 +1,34 @@
+//! What a moment is taken of, and the kinds of moments.
+
+use std::path::PathBuf;
+
+/// How a moment is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) enum Kind {
+    /// A read-only snapshot of a btrfs subvolume.
+    Btrfs,
+    /// By the operator's own commands.
+    Command,
+    /// Not at all: files are read as they are.
+    Live,
+}
+
+impl Kind {
+    pub(in crate::daemon) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Btrfs => "btrfs",
+            Self::Command => "command",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// A folder of which a moment can be taken.
+#[derive(Debug, Clone)]
+pub(in crate::daemon) struct Place {
+    /// The volume's name.
+    pub(in crate::daemon) volume: String,
+    pub(in crate::daemon) folder: PathBuf,
+    /// A folder outside of the volume in which a snapshot may lie, besides the staging folder.
+    pub(in crate::daemon) beside: Option<PathBuf>,
+}

@@ -1,0 +1,214 @@
+//! Moments are of one time, and nothing is left of them.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    clock::SystemClock,
+    error::{Error, ErrorKind},
+    support::disk::{Disk, run, subvolume},
+};
+
+/// A root in `folder`, as the start of a daemon makes it.
+fn moments(folder: &Path, commands: Option<MomentCommands>) -> Moments {
+    let root = Root::make(&folder.join("root")).unwrap();
+    root.make_folders().unwrap();
+    Moments::new(&root, commands, Arc::new(SystemClock))
+}
+
+/// A folder with one file.
+fn place(folder: PathBuf) -> Place {
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("a"), "before").unwrap();
+    Place { volume: "vol1".into(), folder, beside: None }
+}
+
+fn notes(folder: &Path) -> usize {
+    fs::read_dir(folder.join("root/moments")).map_or(0, Iterator::count)
+}
+
+fn take<'a>(moments: &'a Moments, place: &'a Place) -> Result<Moment<'a>> {
+    moments.begin(place).take()
+}
+
+#[test]
+fn elsewhere_the_files_are_read_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let moments = moments(folder.path(), None);
+    let place = place(folder.path().join("volume"));
+    let moment = take(&moments, &place).unwrap();
+    assert_eq!((moment.kind(), moment.folder()), (Kind::Live, place.folder.as_path()));
+    assert_eq!(notes(folder.path()), 0);
+    moment.end().unwrap();
+    assert!(place.folder.join("a").exists());
+}
+
+/// A btrfs with a root and a volume that is a subvolume.
+fn on_btrfs() -> Option<(Disk, Moments, Place)> {
+    let disk = Disk::new("btrfs", &[])?;
+    let moments = moments(&disk.path(), None);
+    subvolume(&disk.path().join("volume"));
+    let place = place(disk.path().join("volume"));
+    Some((disk, moments, place))
+}
+
+fn snapshots(disk: &Disk) -> usize {
+    fs::read_dir(disk.path().join("root/volumes/.staging")).unwrap().count()
+}
+
+#[test]
+fn a_subvolume_of_btrfs_is_read_as_it_was_at_the_moment() {
+    let Some((disk, moments, place)) = on_btrfs() else { return };
+    assert_eq!(moments.offered(&place).kind, Kind::Btrfs);
+    let moment = take(&moments, &place).unwrap();
+    fs::write(place.folder.join("a"), "after").unwrap();
+    fs::write(place.folder.join("b"), "new").unwrap();
+    assert_eq!(fs::read_to_string(moment.folder().join("a")).unwrap(), "before");
+    assert!(!moment.folder().join("b").exists());
+    assert!(moment.took() >= jiff::SignedDuration::ZERO);
+    assert_eq!((snapshots(&disk), notes(&disk.path())), (1, 1));
+    moment.end().unwrap();
+    assert_eq!((snapshots(&disk), notes(&disk.path())), (0, 0));
+    drop(take(&moments, &place).unwrap());
+    assert_eq!((snapshots(&disk), notes(&disk.path())), (0, 0));
+}
+
+#[test]
+fn a_snapshot_that_a_crash_left_is_removed_by_the_next_start_and_said() {
+    let Some((disk, moments, place)) = on_btrfs() else { return };
+    std::mem::forget(take(&moments, &place).unwrap());
+    assert_eq!((snapshots(&disk), notes(&disk.path())), (1, 1));
+    let said = moments.undo_left();
+    assert!(said.len() == 1 && said[0].contains("volume \"vol1\""), "{said:?}");
+    assert_eq!((snapshots(&disk), notes(&disk.path())), (0, 0));
+    assert!(moments.undo_left().is_empty());
+}
+
+#[test]
+fn what_a_btrfs_snapshot_would_lack_is_read_with_the_rest_and_said() {
+    let Some((_disk, moments, place)) = on_btrfs() else { return };
+    fs::create_dir(place.folder.join("dir")).unwrap();
+    subvolume(&place.folder.join("dir/inside"));
+    fs::write(place.folder.join("dir/inside/f"), "f").unwrap();
+    let offer = moments.offered(&place);
+    assert!(offer.kind != Kind::Btrfs && offer.why.unwrap().contains("\"dir/inside\""));
+    let moment = take(&moments, &place).unwrap();
+    assert!(moment.folder().join("dir/inside/f").exists());
+}
+
+#[test]
+fn a_folder_with_a_mount_inside_is_not_snapshotted() {
+    let Some((disk, moments, place)) = on_btrfs() else { return };
+    let (share, at) = (disk.path().join("share"), place.folder.join("share"));
+    fs::create_dir_all(&share).unwrap();
+    fs::create_dir_all(&at).unwrap();
+    run(Command::new("mount").arg("--bind").args([&share, &at])).unwrap();
+    let offer = moments.offered(&place);
+    run(Command::new("umount").arg(&at)).unwrap();
+    assert!(offer.kind != Kind::Btrfs && offer.why.unwrap().contains("mounted inside"));
+    assert_eq!(moments.offered(&place).kind, Kind::Btrfs);
+}
+
+/// A volume whose moments are copies, and a log of the commands.
+struct Commanded {
+    folder: TempDir,
+    place: Place,
+}
+
+impl Commanded {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path().join("volume"));
+        Self { folder, place }
+    }
+
+    /// Commands in a folder with the volume: `log` has what they were given.
+    fn moments(&self, take: &str) -> Moments {
+        let cd = format!("cd '{}'", self.folder.path().display());
+        let drop = format!("{cd}; echo drop $VOLUME $FOLDER ${{MOMENT:-none}} >> log; rm -rf copy");
+        let commands = MomentCommands::new(format!("{cd}; {take}"), drop);
+        moments(self.folder.path(), Some(commands.within(Duration::from_secs(5))))
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        log.replace(&self.folder.path().display().to_string(), "")
+    }
+
+    fn fails(&self, take: &str) -> Error {
+        let moments = self.moments(take);
+        let error = moments.begin(&self.place).take().unwrap_err();
+        assert_eq!(notes(self.folder.path()), 0, "nothing is left to be undone");
+        error
+    }
+}
+
+const COPY: &str = "echo some words; cp -a $FOLDER copy; echo $PWD/copy";
+
+#[test]
+fn the_operators_commands_take_a_moment_and_drop_it() {
+    let commanded = Commanded::new();
+    let moments = commanded.moments(COPY);
+    assert_eq!(moments.offered(&commanded.place).kind, Kind::Command);
+    let moment = take(&moments, &commanded.place).unwrap();
+    assert_eq!(moment.folder(), commanded.folder.path().join("copy"));
+    moment.end().unwrap();
+    assert_eq!(commanded.log(), "drop vol1 /volume /copy\n");
+    drop(take(&moments, &commanded.place).unwrap());
+    assert!(!commanded.folder.path().join("copy").exists());
+}
+
+#[test]
+fn what_a_command_made_is_dropped_by_the_next_start() {
+    let commanded = Commanded::new();
+    std::mem::forget(take(&commanded.moments(COPY), &commanded.place).unwrap());
+    let said = commanded.moments(COPY).undo_left();
+    assert!(said.len() == 1 && said[0].contains("was left by a run"), "{said:?}");
+    assert_eq!(commanded.log(), "drop vol1 /volume /copy\n");
+}
+
+#[test]
+fn a_command_that_fails_fails_the_backup_and_what_it_made_is_dropped() {
+    let commanded = Commanded::new();
+    let error = commanded.fails("mkdir copy; echo no room >&2; exit 5");
+    assert!(error.message.contains("(exit status: 5): no room"), "{error}");
+    assert_eq!(commanded.log(), "drop vol1 /volume none\n");
+    assert!(!commanded.folder.path().join("copy").exists());
+}
+
+#[test]
+fn a_command_that_hangs_is_stopped_with_all_that_it_started() {
+    let commanded = Commanded::new();
+    let moments = commanded.moments("echo begun >&2; sleep 600 & wait");
+    let commands = moments.commands.clone().unwrap().within(Duration::from_millis(300));
+    let moments = Moments { commands: Some(commands), ..moments };
+    let error = moments.begin(&commanded.place).take().unwrap_err();
+    assert!(error.kind == ErrorKind::Timeout && error.message.contains("300ms"), "{error}");
+    assert!(error.message.ends_with("was stopped: begun"), "{error}");
+}
+
+#[test]
+fn a_command_that_names_no_folder_of_a_moment_is_told_why() {
+    let commanded = Commanded::new();
+    for (take, why) in [
+        ("true", "printed nothing"),
+        ("echo copy", "no absolute path"),
+        ("echo /nothing/there", "No such file"),
+        ("echo $FOLDER/a", "no folder"),
+        ("echo $FOLDER", "the volume's own folder"),
+        ("mkdir copy; echo $PWD/copy", "is empty, and the volume is not"),
+    ] {
+        let error = commanded.fails(take);
+        assert!(error.message.contains(why) && error.hint.is_some(), "{take}: {error}");
+    }
+}
+
+#[test]
+fn commands_do_not_get_the_passwords_of_the_settings() {
+    let commanded = Commanded::new();
+    let moments = commanded.moments("set | grep -c ^BKUP_ >&2; exit 1");
+    let error = moments.begin(&commanded.place).take().unwrap_err();
+    assert!(error.message.ends_with(": 0"), "{error}");
+}

@@ -1,0 +1,69 @@
+//! File systems of their own for tests: an image that is mounted over a loop device.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+/// A file system that is mounted until this is dropped.
+pub struct Disk {
+    folder: TempDir,
+}
+
+impl Disk {
+    /// A file system of this kind (`btrfs`, `xfs`, `ext4`), of 400 MB, with these options of `mkfs`.
+    /// Where it can't be made (no root, no loop devices, no such file system in the kernel, no
+    /// `mkfs`), the test's output says that the test is skipped, and why; `None` then.
+    pub fn new(kind: &str, options: &[&str]) -> Option<Self> {
+        match Self::make(kind, options) {
+            Ok(disk) => Some(disk),
+            Err(why) => {
+                let test = std::thread::current().name().unwrap_or("a test").to_owned();
+                // The harness shows what a passed test prints by macros to nobody.
+                _ = writeln!(std::io::stderr(), "SKIPPED {test}: no {kind} here: {why}");
+                None
+            }
+        }
+    }
+
+    fn make(kind: &str, options: &[&str]) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let image = folder.path().join("image");
+        let made = File::create(&image).and_then(|file| file.set_len(400 << 20));
+        made.map_err(|error| error.to_string())?;
+        run(Command::new(format!("mkfs.{kind}")).args(options).arg("-q").arg(&image))?;
+        let at = folder.path().join("mounted");
+        std::fs::create_dir(&at).map_err(|error| error.to_string())?;
+        run(Command::new("mount").args(["-o", "loop", "-t", kind]).arg(&image).arg(&at))?;
+        Ok(Self { folder })
+    }
+
+    /// The folder where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        _ = run(Command::new("umount").arg("--lazy").arg(self.path()));
+    }
+}
+
+/// Runs a command of the system that a test needs, such as `btrfs subvolume create`.
+pub fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "))
+}
+
+/// Makes a subvolume of btrfs.
+pub fn subvolume(path: &Path) {
+    run(Command::new("btrfs").args(["subvolume", "create"]).arg(path)).expect("it is on btrfs");
+}
