@@ -30,7 +30,7 @@ fn every_script_has_a_help_made_from_its_parameters() {
     }
     let help = site.run("backup --help").ok().out;
     assert!(
-        help.contains("--create-snapshot") && help.contains("back up the volume as it is now"),
+        help.contains("--create-snapshot") && help.contains("and no snapshot of before"),
         "{help}"
     );
     let all = site.run("--help").ok().out;

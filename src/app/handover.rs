@@ -141,7 +141,7 @@ forward! {
     Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
     Write back_up(volume: &Name, snapshot: &Name, destination: &Destination) -> BackupUrl;
-    Write delete_backup(url: &BackupUrl) -> ();
+    Write delete_backup(url: &BackupUrl, required: &[BackupUrl]) -> ();
 }
 
 #[cfg(test)]

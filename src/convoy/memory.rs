@@ -17,6 +17,7 @@ use super::{
     DriverInfo, Extent, Held, Info, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE,
     Snapshot, VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
+    refusal::required_is_missing,
 };
 use crate::{
     clock::Clock,
@@ -721,8 +722,14 @@ impl Daemon for MemoryDaemon {
         self.call("back_up", what, act, || lost_backup(what, destination))
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
         let act = |state: &mut State| {
+            let is_there = |backup: &&BackupUrl| {
+                state.stored().iter().any(|(there, _)| there.same_backup(backup))
+            };
+            if let Some(missing) = required.iter().find(|backup| !is_there(backup)) {
+                return Err(required_is_missing(missing));
+            }
             if let Some(ebs) = &mut state.ebs {
                 return ebs.delete(&mut state.volumes, url);
             }

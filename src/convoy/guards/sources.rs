@@ -22,6 +22,14 @@ use crate::{
     error::{Error, Result},
 };
 
+fn copy_of(known: KnownBackup) -> Copy {
+    Copy {
+        taken: known.snapshot_time.or(Some(known.proven)),
+        extent: Extent { files: known.files, bytes: known.bytes, mounts: None },
+        known_doubt: None,
+    }
+}
+
 /// A copy that this run made, and whose source is in doubt.
 struct Doubted<'a> {
     volume: &'a str,
@@ -134,16 +142,34 @@ impl Guards {
             }
         };
         let snapshots = volume.snapshots.as_ref();
-        let found = snapshots.and_then(|all| all.get(&taken.name)).and_then(Snapshot::doubt);
+        let listed = snapshots.and_then(|all| all.get(&taken.name)).and_then(Snapshot::doubt);
+        let found = listed.map(str::to_owned).or_else(|| self.doubt_after_backups(&volume, taken));
         if let Some(why) = found {
             self.doubted(&Doubted {
                 volume: &volume.name,
                 source: volume.source(),
                 taken: taken.order().0,
                 extent: taken.extent(),
-                why,
+                why: &why,
             });
         }
+    }
+
+    /// By the volume's backups that runs of this host made: no snapshot of them may have stayed.
+    fn doubt_after_backups(&self, volume: &Volume, taken: &Snapshot) -> Option<String> {
+        let mut known: Vec<_> = self.known_backups(&volume.name).ok()?.into_values().collect();
+        let created = volume.created_time.timestamp();
+        known.retain(|other| {
+            let is_sound = other.doubt.is_none() && other.made_here && !other.former;
+            let taken = other.snapshot_time.unwrap_or(other.proven);
+            is_sound && created.is_none_or(|created| taken >= created)
+        });
+        known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
+        let before = known.into_iter().map(copy_of);
+        let this = Copy { taken: taken.order().0, extent: taken.extent(), known_doubt: None };
+        let sources = self.known_sources();
+        let accepted = sources.accepted(&volume.name, &volume.source());
+        doubts(before.chain([this]), accepted).pop().flatten()
     }
 
     /// Why the source of a backup that this run made and proved is in doubt. The run fails for the
@@ -267,11 +293,7 @@ impl Guards {
         if let Some(newest) = known.last_mut().filter(|newest| newest.bytes.is_none()) {
             newest.bytes = self.size_seen(&newest.url).await;
         }
-        let before = known.into_iter().map(|other| Copy {
-            taken: other.snapshot_time.or(Some(other.proven)),
-            extent: Extent { files: other.files, bytes: other.bytes, mounts: None },
-            known_doubt: None,
-        });
+        let before = known.into_iter().map(copy_of);
         let this = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
         let sources = self.known_sources();
         let accepted = sources.accepted(backup.volume(), &backup.source());

@@ -93,9 +93,9 @@ impl DestinationRepository {
         volume: &VolumeState,
     ) -> Result<Option<StoredBackup>> {
         let id = volume.id();
-        let mut own = self.catalogue.all(repository)?;
-        own.retain(|backup| backup.record.volume_id == id);
-        Ok(own.into_iter().max_by_key(|backup| backup.record.snapshot_created))
+        let all = self.catalogue.all(repository)?;
+        let own = all.iter().filter(|backup| backup.record.volume_id == id);
+        Ok(own.max_by_key(|backup| backup.record.snapshot_created).cloned())
     }
 
     /// Whether a volume's files are still those of a backup; unknown if the backup is of another

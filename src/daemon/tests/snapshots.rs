@@ -164,6 +164,6 @@ async fn a_volume_is_compared_with_its_backup_file_by_file() {
     let unknown = scene.daemon().changes_since(&name("vol2"), &newer).await.unwrap();
     assert_eq!(unknown, Changes::Unknown);
     scene.daemon().changes_since(&name("vol9"), &newer).await.unwrap_err();
-    scene.daemon().delete_backup(&newer).await.unwrap();
+    scene.daemon().delete_backup(&newer, &[]).await.unwrap();
     scene.daemon().changes_since(&name("vol1"), &newer).await.unwrap_err();
 }

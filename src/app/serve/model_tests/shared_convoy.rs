@@ -212,7 +212,7 @@ impl Daemon for SharedConvoy {
         Err(refused("Convoy has no such route"))
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
-        self.at_share()?.delete_backup(url).await
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
+        self.at_share()?.delete_backup(url, required).await
     }
 }
