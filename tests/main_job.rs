@@ -396,13 +396,24 @@ fn a_folder_that_was_moved_has_its_backups_again_once_that_is_said() {
     let site = site.with("BKUP_CONVOY", moved);
     let hint = site.run("remove --volume vol1").fails(1, &["surely its own", "daemon moved"]);
     assert!(hint.err.contains("was copied or moved"), "{hint:?}");
-    site.run("daemon moved").ok();
+    for command in ["status", "doctor"] {
+        let told = site.run(command);
+        assert!(told.out.contains("was copied or moved"), "{told:?}");
+    }
+    // The records of the data folder are of the former place.
+    let unknown = "delete nothing until there is a new one";
+    let settled = site.run("daemon moved").ok();
+    assert!(settled.out.contains(unknown), "{settled:?}");
     let again = site.run("daemon moved").ok();
     assert!(again.out.contains("nothing to settle"), "{again:?}");
+    let told = site.run("status");
+    assert!(!told.out.contains("was copied or moved"), "{told:?}");
     site.run("remove --volume vol1").fails(1, &["no run of this host", "back it up once more"]);
     site.run("backup --volume vol1 --create-snapshot").ok();
     site.run("prune --keep-last 1").ok();
     assert_eq!(site.backups("vol1").len(), 1);
+    let known = site.run("daemon moved").ok();
+    assert!(!known.out.contains(unknown), "{known:?}");
 }
 
 fn a_new_data_folder_makes_nothing_safe_until_one_more_backup_is_made(way: Way) {

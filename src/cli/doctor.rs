@@ -291,6 +291,10 @@ async fn daemon(context: &Context) -> Vec<Check> {
     }
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
+        let hint = "backups made before: \"convoy-backups backups\" lists them as \"left alone\"";
+        checks.extend(
+            app::copied_root(&context.config).map(|it| warning("volumes' folder", it, hint)),
+        );
     }
     checks.extend(destination(context, daemon.as_ref()).await);
     let store = Store::new(&context.config.data_dir);
@@ -311,6 +315,15 @@ fn newest_backups(look: &DestinationLook) -> Check {
             WHAT,
             format!("a run is at work at {}", look.destination),
             "look again when it has ended",
+        ),
+        DestinationVerdict::Well if look.broken.is_empty() && !look.doubtful.is_empty() => failed(
+            WHAT,
+            format!(
+                "looked at those of {looked} at {}; the data of these may not be all there: {}",
+                look.destination,
+                look.doubtful.join(", ")
+            ),
+            "\"convoy-backups status\" says why; if that was meant: \"convoy-backups status --accept VOLUME\"",
         ),
         DestinationVerdict::Well if look.broken.is_empty() && !look.unclear.is_empty() => warning(
             WHAT,
@@ -427,24 +440,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backup_that_could_not_be_looked_at_is_not_called_good() {
-        let look = |broken: &[&str], unclear: &[&str]| {
+    fn a_backup_that_could_not_be_looked_at_or_is_in_doubt_is_not_called_good() {
+        let look = |broken: &[&str], unclear: &[&str], doubtful: &[&str]| {
             let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             newest_backups(&DestinationLook {
                 destination: "vfs:///backups".into(),
                 volumes: 3,
                 broken: named(broken),
+                doubtful: named(doubtful),
                 unclear: named(unclear),
                 verdict: DestinationVerdict::Well,
             })
         };
-        assert_eq!(look(&[], &[]).verdict, Verdict::Ok);
-        let unclear = look(&[], &["vol1", "vol2"]);
+        assert_eq!(look(&[], &[], &[]).verdict, Verdict::Ok);
+        let unclear = look(&[], &["vol1", "vol2"], &[]);
         assert_eq!(unclear.verdict, Verdict::Warning);
         assert!(unclear.found.contains("could not be looked at: vol1, vol2"), "{unclear:?}");
-        let both = look(&["vol3"], &["vol1"]);
+        let both = look(&["vol3"], &["vol1"], &[]);
         assert_eq!(both.verdict, Verdict::Failed);
         let said = "can't be restored: vol3; these could not be looked at: vol1";
         assert!(both.found.contains(said), "{both:?}");
+        let doubtful = look(&[], &["vol1"], &["vol2"]);
+        assert_eq!(doubtful.verdict, Verdict::Failed);
+        assert!(doubtful.found.contains("may not be all there: vol2"), "{doubtful:?}");
     }
 }

@@ -71,6 +71,12 @@ pub(crate) use builtin::BuiltinDaemon;
 pub(crate) use moment::MomentCommands;
 pub(crate) use options::BuiltinOptions;
 
+/// Whether the root at this path was copied or moved, and nobody has settled which of both. It changes
+/// nothing; a root that can't be looked at is none.
+pub(crate) fn is_copied(root: &Path) -> bool {
+    identity::Identity::is_copied(root)
+}
+
 /// Settles that this root was moved and not copied, so that all that it made before is its own.
 /// Returns whether there was anything to settle.
 ///

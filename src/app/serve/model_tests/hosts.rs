@@ -313,6 +313,7 @@ impl Host {
             paused: &BTreeSet::new(),
             followed: None,
             crontab_problem: None,
+            copied_root: None,
             looked: &looked,
             store: &self.store,
             notifier: &self.notifier,
