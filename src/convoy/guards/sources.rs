@@ -17,6 +17,7 @@ use super::{
     run::Guards,
 };
 use crate::{
+    clock::is_in_future,
     convoy::{Backup, BackupUrl, Destination, Extent, Name, Snapshot, Volume},
     diagnostic::in_one_line,
     error::{Error, Result},
@@ -158,11 +159,15 @@ impl Guards {
     /// By the volume's backups that runs of this host made: no snapshot of them may have stayed.
     fn doubt_after_backups(&self, volume: &Volume, taken: &Snapshot) -> Option<String> {
         let mut known: Vec<_> = self.known_backups(&volume.name).ok()?.into_values().collect();
-        let created = volume.created_time.timestamp();
+        let (created, now) = (volume.created_time.timestamp(), self.clock.now());
+        // Without files, the bytes are those of packed data, which a snapshot does not tell.
+        known.retain(|other| other.files.is_some());
         known.retain(|other| {
             let is_sound = other.doubt.is_none() && other.made_here && !other.former;
             let taken = other.snapshot_time.unwrap_or(other.proven);
-            is_sound && created.is_none_or(|created| taken >= created)
+            // A date in the future does not tell whether the backup is of this volume.
+            let is_credible = !is_in_future(taken, now);
+            is_sound && is_credible && created.is_none_or(|created| taken >= created)
         });
         known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
         let before = known.into_iter().map(copy_of);

@@ -98,6 +98,7 @@ async fn while_files_change_during_backups_the_newest_without_a_change_stays() {
     assert!(refused.message.contains("files changed while the newer ones"), "{refused}");
     bench.daemon.change_while_read(0);
     back_up().await;
+    let run = bench.another_run();
     run.delete_backup(&untorn, Even::default()).await.unwrap();
     run.delete_backup(&newest, Even::default()).await.unwrap();
 }
