@@ -93,6 +93,7 @@ pub(crate) fn builtin_options(
         root,
         password: config.repository_password.as_ref().map(text),
         s3: config.s3(),
+        folders: config.folders.clone(),
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         host: config.host_name(),
         progress,

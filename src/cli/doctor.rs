@@ -4,8 +4,12 @@
 use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use clap::Command;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+
+mod check;
+mod places;
+
+use check::{Check, Verdict, failed, failed_with, ok, warning};
 
 use super::{
     context::Context,
@@ -31,40 +35,6 @@ const LITTLE_SPACE: u64 = 1 << 30;
 
 /// How long a syslog server may take to be resolved and reached.
 const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The result of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Ok,
-    Warning,
-    Failed,
-}
-
-/// A check: its subject, its result, what was found, and what to do.
-#[derive(Debug, Serialize)]
-struct Check {
-    what: &'static str,
-    verdict: Verdict,
-    found: String,
-    hint: Option<String>,
-}
-
-fn ok(what: &'static str, found: impl Into<String>) -> Check {
-    Check { what, verdict: Verdict::Ok, found: found.into(), hint: None }
-}
-
-fn warning(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
-    Check { what, verdict: Verdict::Warning, found: found.into(), hint: Some(hint.into()) }
-}
-
-fn failed(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
-    Check { what, verdict: Verdict::Failed, found: found.into(), hint: Some(hint.into()) }
-}
-
-fn failed_with(what: &'static str, error: &Error) -> Check {
-    Check { what, verdict: Verdict::Failed, found: error.to_string(), hint: error.hint.clone() }
-}
 
 pub(super) fn command() -> Command {
     Command::new("doctor")
@@ -286,7 +256,10 @@ async fn daemon(context: &Context) -> Vec<Check> {
             let hint = "make one with \"convoy-backups create --volume NAME --size 10G\", or look whether this is the right daemon";
             checks.push(warning("volumes", "the daemon lists none", hint));
         }
-        Ok(volumes) => checks.push(ok("volumes", counted(volumes.len(), "volume", "volumes"))),
+        Ok(volumes) => {
+            checks.push(ok("volumes", counted(volumes.len(), "volume", "volumes")));
+            checks.extend(places::checks(&volumes));
+        }
         Err(error) => checks.push(failed_with("volumes", &error)),
     }
     if let DaemonChoice::Builtin(root) = &choice {

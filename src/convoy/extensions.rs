@@ -14,6 +14,12 @@ pub(crate) const MOMENT: &str = "Moment";
 /// The field of a volume's `DriverInfo` that says why its moment is no better one.
 pub(crate) const MOMENT_NOTE: &str = "MomentNote";
 
+/// The field of a volume's `DriverInfo` that says why its files can't be read now.
+pub(crate) const PROBLEM: &str = "Problem";
+
+/// The driver of volumes that are folders of the host, which are never made, moved or removed.
+pub(crate) const FOLDER_DRIVER: &str = "folder";
+
 /// The field with the id of the built-in daemon's root in the backups that it made. Version 0.1.0
 /// did not write it.
 pub(crate) const ROOT_ID: &str = "RootID";

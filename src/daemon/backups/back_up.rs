@@ -17,9 +17,9 @@ use super::{
     record::{Record, StoredUrl},
 };
 use crate::{
-    convoy::{Changes, Extent, Held, Name, source_mounts},
+    convoy::{Changes, Extent, Held, Name},
     daemon::{
-        moment::{Moments, Place},
+        reading::{Reader, Reading},
         repository::{OpenRepository, guarded},
         state::VolumeState,
         tree::read::{self, ReadFailures, VolumeSource},
@@ -28,18 +28,17 @@ use crate::{
 };
 
 impl DestinationRepository {
-    /// Takes a moment of the volume at `place` and writes it to the destination, as a backup of the
-    /// snapshot `snapshot`, which does not stay. Returns the backup's name. The backup becomes
-    /// visible once it is proven whole.
+    /// Takes a moment of the volume and writes it to the destination, as a backup of the snapshot
+    /// `snapshot`, which does not stay. Returns the backup's name. The backup becomes visible once
+    /// it is proven whole.
     ///
     /// # Errors
-    /// If a file can't be read (the error names it), the operator's command for the moment fails, or
-    /// the repository can't be read or written. There is then no backup.
+    /// As [`Reader::read`], or if the repository can't be read or written. There is then no backup.
     pub(in crate::daemon) fn back_up(
         &self,
         volume: &VolumeState,
         snapshot: &Name,
-        (moments, place): (&Moments, &Place),
+        reader: Reader<'_>,
         now: impl Fn() -> Timestamp,
     ) -> Result<Name> {
         self.refuse_roots()?;
@@ -50,33 +49,19 @@ impl DestinationRepository {
         let _lock = self.lock_file(false)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
         let parent = self.newest_of(&repository, volume)?;
-        let extent = Extent { mounts: source_mounts(&place.folder), ..Extent::default() };
         let begun = now();
-        let moment = moments.begin(place).take()?;
-        let folder = moment.folder();
-        let mut saved = self.write(&repository, volume, folder, parent.as_ref())?;
-        let proven =
-            guarded("checking the backup", || prove(&repository, &self.damage, saved.tree));
-        match proven {
-            Err(error) if parent.is_some() && error.kind == ErrorKind::Repository => {
-                // What the parent has is not all there. Everything is read, and what is missing is
-                // written again.
-                log::warn!("the volume's last backup is not whole, so everything is read: {error}");
-                saved = self.write(&repository, volume, folder, None)?;
-                guarded("checking the backup", || prove(&repository, &self.damage, saved.tree))?;
-            }
-            proven => proven?,
-        }
-        let held = Held { kind: Some(moment.kind().as_str().to_owned()), ..Held::default() };
-        if let Err(error) = moment.end() {
-            log::warn!(
-                "what \"{volume}\" was read from stays until the next start: {error}",
-                volume = volume.name
-            );
-        }
+        let write = |reading: &Reading<'_>| {
+            let folder = reading.moment.folder();
+            let written = self.write_whole(&repository, volume, folder, parent.as_ref())?;
+            let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
+            let kind = reading.moment.kind().as_str().to_owned();
+            Ok((written, extent, Held { kind: Some(kind), ..Held::default() }))
+        };
+        // What is written names nothing yet, so there is nothing to undo.
+        let (written, extent, held) = reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
         let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
-        let file = SnapshotFile { tags: record.tags(), ..saved };
+        let file = SnapshotFile { tags: record.tags(), ..written };
         guarded("the backup", || {
             repository
                 .plain()?
@@ -84,6 +69,29 @@ impl DestinationRepository {
                 .map_err(|error| repository.failure("cannot write the backup", &error))
         })?;
         Ok(record.backup)
+    }
+
+    /// Writes the files in `folder`, and proves that all of it is there.
+    fn write_whole(
+        &self,
+        repository: &OpenRepository,
+        volume: &VolumeState,
+        folder: &Path,
+        parent: Option<&StoredBackup>,
+    ) -> Result<SnapshotFile> {
+        let prove = |written: SnapshotFile| {
+            guarded("checking the backup", || prove(repository, &self.damage, written.tree))
+                .map(|()| written)
+        };
+        match prove(self.write(repository, volume, folder, parent)?) {
+            Err(error) if parent.is_some() && error.kind == ErrorKind::Repository => {
+                // What the parent has is not all there. Everything is read, and what is missing is
+                // written again.
+                log::warn!("the volume's last backup is not whole, so everything is read: {error}");
+                prove(self.write(repository, volume, folder, None)?)
+            }
+            written => written,
+        }
     }
 
     /// The newest backup of this volume.

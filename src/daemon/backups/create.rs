@@ -83,6 +83,7 @@ impl DestinationRepository {
             created: now,
             extent,
             held: Held::default(),
+            driver: volume.driver.clone(),
         })
     }
 

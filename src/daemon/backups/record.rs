@@ -51,6 +51,8 @@ pub(in crate::daemon) struct Record {
     pub(in crate::daemon) extent: Extent,
     /// How its files were held while they were read.
     pub(in crate::daemon) held: Held,
+    /// The name of the volume's driver.
+    pub(in crate::daemon) driver: String,
 }
 
 impl Record {
@@ -69,6 +71,10 @@ impl Record {
         all.extend(self.copy_of.clone().map(|root| ("copy-of", root)));
         all.extend(self.extent.mounts.as_deref().map(|mounts| (MOUNTS, mounts_text(mounts))));
         all.extend(self.held.kind.clone().map(|kind| ("moment", kind)));
+        // Older versions have one driver, and no tag.
+        if self.driver != Vfs::NAME {
+            all.push(("driver", self.driver.clone()));
+        }
         if self.held.changed_files > 0 {
             all.push((CHANGED, self.held.changed_files.to_string()));
             all.push((CHANGED_PATHS, serde_json::json!(self.held.changed_paths).to_string()));
@@ -126,6 +132,7 @@ impl Record {
                     .and_then(|paths| serde_json::from_str(paths).ok())
                     .unwrap_or_default(),
             },
+            driver: text("driver").unwrap_or_else(|| Vfs::NAME.to_owned()),
         }))
     }
 
@@ -141,7 +148,7 @@ impl Record {
             ("BackupName", self.backup.to_string()),
             ("BackupURL", BackupUrl::stored(destination, &self.backup, &self.volume).to_string()),
             ("CreatedTime", time(self.created)),
-            ("DriverName", Vfs::NAME.to_owned()),
+            ("DriverName", self.driver.clone()),
             ("Host", self.host.clone()),
             ("SnapshotCreatedAt", time(self.snapshot_created)),
             ("SnapshotName", self.snapshot.to_string()),

@@ -66,8 +66,10 @@ pub(super) fn file_system(folder: &Path) -> Option<[u8; 16]> {
 }
 
 /// An unused path for a snapshot of a volume.
-pub(super) fn snapshot_path(into: &Path, volume: &str) -> PathBuf {
-    into.join(Staged::Moment.new_name(volume))
+pub(super) fn snapshot_path(into: &Path, volume: &str, is_ours: bool) -> PathBuf {
+    let name = Staged::Moment.new_name(volume);
+    // In another folder than ours, the name says whose it is.
+    into.join(if is_ours { name } else { format!(".convoy-backups-{name}") })
 }
 
 /// Takes a read-only snapshot of a subvolume.
