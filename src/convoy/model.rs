@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApiTime, BackupUrl, Extent, Name, VOLUME_ID,
+    ApiTime, BackupUrl, Extent, Held, Name, VOLUME_ID,
     extent::{DOUBT, SNAPSHOT_SIZE},
     names,
 };
@@ -149,6 +149,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// How the volume's files were held while they were read.
+    pub(crate) fn held(&self) -> Held {
+        self.driver_info.as_ref().map_or_else(Held::default, Held::of)
+    }
+
     /// How much the volume had.
     pub(crate) fn extent(&self) -> Extent {
         self.driver_info

@@ -123,9 +123,8 @@ impl ConvoyForm<'_> {
             ("SnapshotName", name.to_owned()),
             ("VolumeUUID", volume.name.clone()),
         ];
-        let moment = state.moment.clone().map(|moment| (MOMENT, moment));
         let extent = state.extent().fields(SNAPSHOT_SIZE);
-        let driver_info = fields(always.into_iter().chain(moment).chain(extent));
+        let driver_info = fields(always.into_iter().chain(state.held().fields()).chain(extent));
         Snapshot {
             name: name.to_owned(),
             created_time: created,

@@ -116,7 +116,7 @@ pub(in crate::daemon) struct Saved {
 }
 
 impl Saved {
-    /// Logs what was done, and what was not as usual, of `what`.
+    /// Logs what was done, and what was not as usual, of `what`. Which files changed is for the caller to tell.
     pub(in crate::daemon) fn log(&self, what: &str) {
         log::debug!(
             "{what}: {} folders and {} files; {} bytes were read and {} written",
@@ -129,14 +129,6 @@ impl Saved {
             log::info!(
                 "{what}: {} before anything was read of it",
                 counted(self.vanished as usize, "file vanished", "files vanished")
-            );
-        }
-        if self.changed.count > 0 {
-            let paths: Vec<_> = self.changed.paths.iter().map(|path| format!("{path:?}")).collect();
-            log::warn!(
-                "{what}: {} while they were read, so a database among them may not open: {}",
-                counted(self.changed.count as usize, "file changed", "files changed"),
-                paths.join(", ")
             );
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::driver::Vfs;
 use crate::{
-    convoy::{Extent, SourceMount},
+    convoy::{Extent, Held, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -112,9 +112,28 @@ pub(crate) struct SnapshotState {
     /// How the moment was held that was read; `None` of snapshots that an older version took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moment: Option<String>,
+    /// The number of files that changed while they were read.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) changed_files: u64,
+    /// The paths of some of them in the volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) changed_paths: Vec<String>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl SnapshotState {
+    /// How the volume's files were held.
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            kind: self.moment.clone(),
+            changed_files: self.changed_files,
+            changed_paths: self.changed_paths.clone(),
+        }
+    }
+
     /// How much the volume had.
     pub(crate) fn extent(&self) -> Extent {
         Extent { files: self.files, bytes: Some(self.bytes), mounts: self.mounts.clone() }

@@ -41,6 +41,9 @@ impl Guards {
         }?;
         let (snapshot, seen_here) = self.with_extent_seen(&source, snapshot).await;
         let taken = snapshot.taken().unwrap_or_else(|| self.clock.now());
+        if let Some(warning) = snapshot.held().warning() {
+            log::warn!("\"{volume}\": {warning}");
+        }
         self.memory().observations.add_snapshot(volume.as_str(), &snapshot, taken, seen_here);
         self.doubt_snapshot(volume, &snapshot).await;
         Ok(snapshot)

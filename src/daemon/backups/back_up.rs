@@ -14,11 +14,11 @@ use super::{
     record::{Record, StoredUrl},
 };
 use crate::{
-    convoy::{Changes, Extent, Held, Name},
+    convoy::{Changes, Extent, Name},
     daemon::{
         reading::{Reader, Reading},
         repository::{OpenRepository, guarded},
-        save::{self, Parent, Source},
+        save::{self, Changed, Parent, Source},
         state::VolumeState,
         tree::read,
     },
@@ -50,10 +50,10 @@ impl DestinationRepository {
         let begun = now();
         let write = |reading: &Reading<'_>| {
             let folder = reading.moment.folder();
-            let written = self.write_whole(&repository, volume, folder, parent.as_ref())?;
+            let (written, changed) =
+                self.write_whole(&repository, volume, folder, parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            let kind = reading.moment.kind().as_str().to_owned();
-            Ok((written, extent, Held { kind: Some(kind), ..Held::default() }))
+            Ok((written, extent, changed.held(reading.moment.kind().as_str())))
         };
         // What is written names nothing yet, so there is nothing to undo.
         let (written, extent, held) = reader.read(volume, write, |_| ())?;
@@ -76,10 +76,10 @@ impl DestinationRepository {
         volume: &VolumeState,
         folder: &Path,
         parent: Option<&StoredBackup>,
-    ) -> Result<SnapshotFile> {
-        let prove = |written: SnapshotFile| {
+    ) -> Result<(SnapshotFile, Changed)> {
+        let prove = |(written, changed): (SnapshotFile, Changed)| {
             guarded("checking the backup", || prove(repository, &self.damage, written.tree))
-                .map(|()| written)
+                .map(|()| (written, changed))
         };
         match prove(self.write(repository, volume, folder, parent)?) {
             Err(error) if parent.is_some() && error.kind == ErrorKind::Repository => {
@@ -139,7 +139,7 @@ impl DestinationRepository {
         volume: &VolumeState,
         folder: &Path,
         parent: Option<&StoredBackup>,
-    ) -> Result<SnapshotFile> {
+    ) -> Result<(SnapshotFile, Changed)> {
         let name = volume.name.as_str();
         let piece = self.access.progress.begin(&format!("backup {name}"), None);
         let known = |parent: &StoredBackup| {
@@ -158,6 +158,6 @@ impl DestinationRepository {
         };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.paths.add(format!("/{name}"));
-        Ok(file)
+        Ok((file, saved.changed))
     }
 }

@@ -41,9 +41,8 @@ impl DestinationRepository {
         let (source, mut file) = local.source(state)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
         let extent = Extent { mounts: state.mounts.clone(), ..Extent::default() };
-        let held = Held { kind: state.moment.clone(), ..Held::default() };
         let record = self.record(volume, (snapshot, state.created), now, extent)?;
-        let record = Record { held, ..record };
+        let record = Record { held: state.held(), ..record };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
         let copy = || self.copy_and_prove(&source, &file, &repository, &volume.name);

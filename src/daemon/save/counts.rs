@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use crate::sync::lock;
+use crate::{convoy::Held, sync::lock};
 
 /// So many paths are kept of files that changed while they were read.
 const NAMED: usize = 10;
@@ -81,4 +81,15 @@ pub(in crate::daemon) struct Changed {
     pub(in crate::daemon) count: u64,
     /// The paths of some of them in the volume, at most ten.
     pub(in crate::daemon) paths: Vec<PathBuf>,
+}
+
+impl Changed {
+    /// The same for the API, of files that were held by a moment of this kind.
+    pub(in crate::daemon) fn held(&self, kind: &str) -> Held {
+        Held {
+            kind: Some(kind.to_owned()),
+            changed_files: self.count,
+            changed_paths: self.paths.iter().map(|path| path.display().to_string()).collect(),
+        }
+    }
 }

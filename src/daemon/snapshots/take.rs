@@ -53,6 +53,8 @@ impl LocalRepository {
             files: Some(saved.files),
             mounts: None,
             moment: None,
+            changed_files: saved.changed.count,
+            changed_paths: saved.changed.held("").changed_paths,
         })
     }
 
