@@ -70,6 +70,7 @@ mod tests {
             proven: Timestamp::UNIX_EPOCH,
             run: String::new(),
             bytes: None,
+            changed_files: None,
         };
         let saved = VolumeRecord { good_backups: vec![good], ..record("there", "b") };
         let missed = error(&[saved], "here").unwrap();

@@ -162,7 +162,8 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// What is known of each backup, good or bad. `made`: a run of this host made it. `verified`: its data
 /// was looked at, not only its description. `broken`: why it can't be restored, and since when that
 /// is known; `broken_by_reading`: only reading it whole showed that. `doubt`: why its source may
-/// have been missing. `files`: the number of its files. `restored`: a run of this host read it whole.
+/// have been missing. `files`: the number of its files; `changed_files`: how many of them changed
+/// while they were read. `restored`: a run of this host read it whole.
 /// `former`: it is not known to be of the volume that has the name now. `runs.deleted`: what a run
 /// deleted, however it ended; lists of runs don't read it. Of a volume, `created`: when its daemon
 /// made it; `restored_from`: the URL of its first data.
@@ -181,6 +182,7 @@ ALTER TABLE good_backups RENAME TO backups;
 ALTER TABLE backups ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN files INTEGER;
+ALTER TABLE backups ADD COLUMN changed_files INTEGER;
 ALTER TABLE backups ADD COLUMN broken TEXT;
 ALTER TABLE backups ADD COLUMN broken_since INTEGER;
 ALTER TABLE backups ADD COLUMN broken_by_reading INTEGER NOT NULL DEFAULT 0;

@@ -170,6 +170,7 @@ fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
     notes.extend(volumes.iter().filter_map(in_doubt));
     notes.extend(sources.copied_root.clone());
     notes.extend(not_verified(volumes));
+    notes.extend(changed_while_read(volumes));
     if !sources.entries.is_empty() {
         notes.extend(unscheduled(volumes, sources.entries));
     }
@@ -215,6 +216,26 @@ fn not_verified(volumes: &[VolumeStatus]) -> Option<String> {
     Some(format!(
         "the {backups} {} {are} not verified, because the data can't be seen from here: let this program read the destination, or restore one for a trial (docs/convoy.md)",
         named(&unverified)
+    ))
+}
+
+/// A note on the volumes in which files changed while the newest backup was made.
+fn changed_while_read(volumes: &[VolumeStatus]) -> Option<String> {
+    let changed = |volume: &&VolumeStatus| {
+        volume.last_backup.as_ref().and_then(|backup| backup.changed_files).unwrap_or(0)
+    };
+    let torn: Vec<_> = volumes.iter().filter(|volume| changed(volume) > 0).collect();
+    let files = torn.iter().map(changed).sum::<u64>() as usize;
+    if files == 0 {
+        return None;
+    }
+    let (changed, they) = match files {
+        1 => ("file changed", "it was"),
+        _ => ("files changed", "they were"),
+    };
+    Some(format!(
+        "{files} {changed} while {they} read for the newest backup of {}: a database among them may not open (docs/moments.md); \"backups --json\" names them (ChangedPaths)",
+        named(&torn)
     ))
 }
 

@@ -202,6 +202,7 @@ fn learn(
             snapshot_time: backup.snapshot_time,
             bytes: backup.bytes,
             files: None,
+            changed_files: None,
             made: false,
             verified: false,
         });

@@ -76,6 +76,7 @@ mod tests {
             made: at(made),
             bytes: None,
             verified: None,
+            changed_files: None,
         }
     }
 

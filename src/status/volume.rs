@@ -16,6 +16,8 @@ pub(crate) struct GoodBackup {
     pub(crate) bytes: Option<u64>,
     /// Whether its data was looked at, and not only its description. `None`: nobody asked.
     pub(crate) verified: Option<bool>,
+    /// The number of files that changed while it was made. `None`: the daemon does not say.
+    pub(crate) changed_files: Option<u64>,
 }
 
 /// A backup that can't be restored, or whose source is in doubt.

@@ -366,6 +366,7 @@ fn recorded(record: &VolumeRecord) -> Vec<GoodBackup> {
         made: good.proven,
         bytes: good.bytes,
         verified: None,
+        changed_files: good.changed_files,
     };
     record.good_backups.iter().map(backup).collect()
 }
@@ -433,6 +434,7 @@ async fn listed_backups(
                 made,
                 bytes: None,
                 verified: None,
+                changed_files: None,
             })
         })
         .collect())

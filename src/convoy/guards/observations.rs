@@ -52,6 +52,8 @@ pub(crate) enum Observation {
         bytes: Option<u64>,
         /// The number of the backup's files, if the daemon tells it.
         files: Option<u64>,
+        /// The number of files that changed while it was made, if the daemon tells it.
+        changed_files: Option<u64>,
         /// Whether this run made it.
         made: bool,
         /// Whether its data was looked at, and not only its description.
@@ -185,6 +187,10 @@ impl Observations {
             snapshot_time: backup.taken(),
             bytes: backup.field("BackupSize").parse().ok(),
             files: backup.field("FileCount").parse().ok(),
+            changed_files: {
+                let held = backup.held();
+                held.kind.map(|_| held.changed_files)
+            },
             made,
             verified,
         });

@@ -66,7 +66,7 @@ pub(super) fn good_backups(
     volume: &str,
 ) -> rusqlite::Result<Vec<GoodBackup>> {
     // A daemon may not know the snapshot's time. Then the time of the proof orders the backups.
-    let sql = "SELECT url, snapshot_time, proven, run, bytes FROM backups
+    let sql = "SELECT url, snapshot_time, proven, run, bytes, changed_files FROM backups
         WHERE daemon = ?1 AND volume = ?2 AND NOT former AND broken IS NULL AND doubt IS NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     connection.prepare_cached(sql)?.query_map([daemon, volume], as_good)?.collect()
@@ -79,6 +79,7 @@ fn as_good(row: &Row<'_>) -> rusqlite::Result<GoodBackup> {
         proven: time(row.get(2)?)?,
         run: row.get(3)?,
         bytes: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+        changed_files: row.get::<_, Option<i64>>(5)?.map(i64::unsigned_abs),
     })
 }
 
@@ -88,15 +89,15 @@ pub(super) fn bad_backups(
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<BadBackup>> {
-    let sql = "SELECT url, snapshot_time, proven, run, bytes, broken, broken_by_reading, doubt FROM backups
+    let sql = "SELECT url, snapshot_time, proven, run, bytes, changed_files, broken, broken_by_reading, doubt FROM backups
         WHERE daemon = ?1 AND volume = ?2 AND NOT former AND coalesce(broken, doubt) IS NOT NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     let read = |row: &Row<'_>| {
-        let (broken, inside): (Option<String>, bool) = (row.get(5)?, row.get(6)?);
+        let (broken, inside): (Option<String>, bool) = (row.get(6)?, row.get(7)?);
         let (reason, why) = match broken {
             Some(why) if inside => (BadReason::BrokenInside, why),
             Some(why) => (BadReason::Broken, why),
-            None => (BadReason::Doubtful, row.get(7)?),
+            None => (BadReason::Doubtful, row.get(8)?),
         };
         Ok(BadBackup { backup: as_good(row)?, reason, why })
     };
@@ -114,6 +115,7 @@ pub(super) struct Inspected<'a> {
     pub(super) snapshot_time: Option<Timestamp>,
     pub(super) bytes: Option<u64>,
     pub(super) files: Option<u64>,
+    pub(super) changed_files: Option<u64>,
     /// Whether this run made it.
     pub(super) made: bool,
     pub(super) verified: bool,
@@ -126,11 +128,12 @@ impl Learning<'_> {
         let snapshot_time = backup.snapshot_time.map(micros);
         // Inspecting an old backup does not make the backup newer.
         let proven = if backup.made { self.now } else { snapshot_time.unwrap_or(self.now) };
-        let sql = "INSERT INTO backups (daemon, volume, url, snapshot_time, proven, run, bytes, files, made, verified)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        let sql = "INSERT INTO backups (daemon, volume, url, snapshot_time, proven, run, bytes, files, made, verified, changed_files)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
             ON CONFLICT (daemon, volume, url) DO UPDATE SET
                 snapshot_time = coalesce(excluded.snapshot_time, snapshot_time),
                 bytes = coalesce(excluded.bytes, bytes), files = coalesce(excluded.files, files),
+                changed_files = coalesce(excluded.changed_files, changed_files),
                 made = max(made, excluded.made), verified = max(verified, excluded.verified), former = 0,
                 broken = iif(broken_by_reading, broken, NULL),
                 broken_since = iif(broken_by_reading, broken_since, NULL)";
@@ -147,6 +150,7 @@ impl Learning<'_> {
                 backup.files.map(number),
                 backup.made,
                 backup.verified,
+                backup.changed_files.map(number),
             ],
         )?;
         self.forget_oldest(backup.volume)

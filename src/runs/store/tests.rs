@@ -232,6 +232,7 @@ fn before_backups(store: &Store) {
         "made",
         "verified",
         "files",
+        "changed_files",
         "broken",
         "broken_since",
         "broken_by_reading",
@@ -552,6 +553,7 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
         snapshot_time: Some(at(snapshot_time)),
         bytes: Some(9),
         files: Some(2),
+        changed_files: Some(0),
         made,
         verified: true,
     }

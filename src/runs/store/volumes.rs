@@ -145,6 +145,7 @@ impl Learning<'_> {
                 snapshot_time,
                 bytes,
                 files,
+                changed_files,
                 made,
                 verified,
             } => {
@@ -158,6 +159,7 @@ impl Learning<'_> {
                     snapshot_time: *snapshot_time,
                     bytes: *bytes,
                     files: *files,
+                    changed_files: *changed_files,
                     made: *made,
                     verified: *verified,
                 })
