@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub(in crate::daemon) enum Kind {
     /// A read-only snapshot of a btrfs subvolume.
     Btrfs,
+    /// Copies that share their blocks with the files (XFS, btrfs), of what was changed lately.
+    Reflink,
     /// By the operator's own commands.
     Command,
     /// Not at all: files are read as they are.
@@ -17,6 +19,7 @@ impl Kind {
     pub(in crate::daemon) const fn as_str(self) -> &'static str {
         match self {
             Self::Btrfs => "btrfs",
+            Self::Reflink => "reflink",
             Self::Command => "command",
             Self::Live => "live",
         }
