@@ -86,6 +86,8 @@ fn without_our_fields(text: &str) -> String {
         "BackupSize",
         "FileCount",
         "Host",
+        "Moment",
+        "MomentNote",
         "Origin",
         "RootID",
         "SnapshotSize",

@@ -12,7 +12,7 @@
 //! (hold the writers)
 //! let moment = beginning.take()?;
 //! (release them, unless the moment is live)
-//! (read moment.folder())
+//! (read moment.files())
 //! moment.end()?;
 //! ```
 
@@ -43,9 +43,9 @@ use crate::{
 pub(crate) use commands::MomentCommands;
 use facts::Facts;
 use notes::{Note, Notes};
-pub(in crate::daemon) use place::{Kind, Place};
+pub(in crate::daemon) use place::{Files, Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use reflink::Kept;
+pub(in crate::daemon) use reflink::{Kept, KeptFile};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -231,19 +231,13 @@ impl Moments {
 }
 
 impl Moment<'_> {
-    /// The folder to read: as the volume's own was at the moment, with the same inodes and times. A
-    /// reader looks into [`Moment::kept`] first.
-    pub(in crate::daemon) fn folder(&self) -> &Path {
-        &self.folder
+    /// The files to read, with the inodes and times that they had in the volume.
+    pub(in crate::daemon) fn files(&self) -> Files<'_> {
+        Files { folder: &self.folder, kept: self.kept.as_ref() }
     }
 
     pub(in crate::daemon) fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// What is to be read in place of what is in the folder now.
-    pub(in crate::daemon) fn kept(&self) -> Option<&Kept> {
-        self.kept.as_ref()
     }
 
     /// How long the taking took: so long must writers stand still, unless the moment is live.

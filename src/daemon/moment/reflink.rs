@@ -60,8 +60,9 @@ pub(in crate::daemon) struct KeptFile {
 }
 
 impl Kept {
-    /// The names in a folder of the volume, if they are kept.
+    /// The names in a folder of the volume, if they are kept. The volume's own folder is `.`.
     pub(in crate::daemon) fn names(&self, folder: &Path) -> Option<&[CString]> {
+        let folder = if folder == Path::new(".") { Path::new("") } else { folder };
         self.folders.get(folder).map(|(_, names)| names.as_slice())
     }
 
@@ -76,7 +77,7 @@ impl Kept {
         changed(stat) >= self.moment.saturating_sub(TICK).unwrap_or(Timestamp::MIN)
     }
 
-    /// What changed at every look: each of these files is of one moment, but not of the same.
+    /// What changed at every look: each of these is of one moment, but not of the same.
     pub(in crate::daemon) fn moving(&self) -> &BTreeSet<PathBuf> {
         &self.moving
     }

@@ -39,7 +39,7 @@ fn elsewhere_the_files_are_read_as_they_are() {
     let moments = moments(folder.path(), None);
     let place = place(folder.path().join("volume"));
     let moment = take(&moments, &place).unwrap();
-    assert_eq!((moment.kind(), moment.folder()), (Kind::Live, place.folder.as_path()));
+    assert_eq!((moment.kind(), moment.files().folder), (Kind::Live, place.folder.as_path()));
     assert_eq!(notes(folder.path()), 0);
     moment.end().unwrap();
     assert!(place.folder.join("a").exists());
@@ -65,8 +65,8 @@ fn a_subvolume_of_btrfs_is_read_as_it_was_at_the_moment() {
     let moment = take(&moments, &place).unwrap();
     fs::write(place.folder.join("a"), "after").unwrap();
     fs::write(place.folder.join("b"), "new").unwrap();
-    assert_eq!(fs::read_to_string(moment.folder().join("a")).unwrap(), "before");
-    assert!(!moment.folder().join("b").exists());
+    assert_eq!(fs::read_to_string(moment.files().folder.join("a")).unwrap(), "before");
+    assert!(!moment.files().folder.join("b").exists());
     assert!(moment.took() >= jiff::SignedDuration::ZERO);
     assert_eq!((snapshots(&disk), notes(&disk.path())), (1, 1));
     moment.end().unwrap();
@@ -95,7 +95,7 @@ fn what_a_btrfs_snapshot_would_lack_is_read_with_the_rest_and_said() {
     let offer = moments.offered(&place);
     assert!(offer.kind == Kind::Reflink && offer.why.unwrap().contains("\"dir/inside\""));
     let moment = take(&moments, &place).unwrap();
-    assert!(moment.folder().join("dir/inside/f").exists());
+    assert!(moment.files().folder.join("dir/inside/f").exists());
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn the_operators_commands_take_a_moment_and_drop_it() {
     let moments = commanded.moments(COPY);
     assert_eq!(moments.offered(&commanded.place).kind, Kind::Command);
     let moment = take(&moments, &commanded.place).unwrap();
-    assert_eq!(moment.folder(), commanded.folder.path().join("copy"));
+    assert_eq!(moment.files().folder, commanded.folder.path().join("copy"));
     moment.end().unwrap();
     assert_eq!(commanded.log(), "drop vol1 /volume /copy\n");
     drop(take(&moments, &commanded.place).unwrap());
@@ -235,7 +235,7 @@ fn on_xfs_what_was_changed_lately_is_kept_as_it_was_and_leaves_no_traces() {
     assert_eq!(moments.offered(&place).kind, Kind::Reflink);
     let inside = || fs::read_dir(&place.folder).unwrap().count();
     let moment = take(&moments, &place).unwrap();
-    let kept = moment.kept().unwrap();
+    let kept = moment.files().kept.unwrap();
     assert!(kept.moving().is_empty());
     fs::write(place.folder.join("a"), "after").unwrap();
     fs::remove_file(place.folder.join("dir/b")).unwrap();
@@ -257,7 +257,7 @@ fn what_was_not_changed_lately_is_not_copied() {
     let Some((_disk, _moments, place)) = on_xfs() else { return };
     let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
     let kept = reflink::keep(&place.folder, || tomorrow).unwrap();
-    assert!(kept.file(Path::new("a")).is_none() && kept.names(Path::new("")).is_none());
+    assert!(kept.file(Path::new("a")).is_none() && kept.names(Path::new(".")).is_none());
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn files_that_are_written_together_are_kept_together() {
         let mut settled = 0;
         for _ in 0..20 {
             let moment = take(&moments, &place).unwrap();
-            let kept = moment.kept().unwrap();
+            let kept = moment.files().kept.unwrap();
             if kept.moving().is_empty() {
                 settled += 1;
                 let [a, b] =
@@ -327,5 +327,5 @@ fn on_a_full_disk_the_files_are_read_as_they_are() {
     }
     let moment = take(&moments, &place).unwrap();
     assert!(matches!(moment.kind(), Kind::Live | Kind::Reflink));
-    assert_eq!(fs::read(moment.folder().join("a")).unwrap().len(), 1 << 20);
+    assert_eq!(fs::read(moment.files().folder.join("a")).unwrap().len(), 1 << 20);
 }
