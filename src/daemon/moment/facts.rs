@@ -7,7 +7,7 @@ use rustix::thread::CapabilitySet;
 use super::{btrfs, place::Place, reflink};
 use crate::{
     files::real_path,
-    mount_table::{at_or_below, holding, mounts},
+    mount_table::{MountPoint, at_or_below, holding, mounts},
 };
 
 /// What was seen of a place.
@@ -52,10 +52,15 @@ impl Facts {
                     .into_iter()
                     .find(|beside| btrfs::file_system(beside) == Some(seen.file_system)),
             }),
-            clones: reflink::is_offered(&folder),
+            clones: holding(&all, &folder).is_some_and(may_share) && reflink::is_offered(&folder),
             mounts_below: below.map(|mount| mount.path.display().to_string()).collect(),
         }
     }
+}
+
+/// Whether it is worth trying: on others, each look would write to the disk for nothing.
+fn may_share(mount: &MountPoint) -> bool {
+    ["xfs", "btrfs", "bcachefs", "ocfs2", "zfs", "overlay"].contains(&mount.file_system.as_str())
 }
 
 fn may_administrate() -> bool {

@@ -13,16 +13,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::CString,
-    fs::{self, File},
+    ffi::{CStr, CString, OsStr},
+    fs::File,
     io,
-    os::unix::ffi::OsStrExt as _,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
+    io::Errno,
     process::Resource,
 };
 
@@ -85,8 +86,10 @@ impl Kept {
 
 /// Whether the files in a folder can be copied so. Nothing is left.
 pub(super) fn is_offered(folder: &Path) -> bool {
-    let tried =
-        nameless(folder).and_then(|from| Ok(rustix::fs::ioctl_ficlone(nameless(folder)?, from)?));
+    let tried = open_root(folder).and_then(|root| {
+        let (from, to) = (nameless(&root)?, nameless(&root)?);
+        rustix::fs::ioctl_ficlone(to, from)
+    });
     tried.is_ok()
 }
 
@@ -99,12 +102,13 @@ pub(super) fn keep(folder: &Path, now: impl Fn() -> Timestamp) -> io::Result<Kep
     let hot = begun.saturating_sub(HOT).unwrap_or(Timestamp::MIN);
     let (folders, files) = (BTreeMap::new(), BTreeMap::new());
     let mut kept = Kept { folders, files, moving: BTreeSet::new(), moment: begun };
+    let root = open_root(folder)?;
     let (most, tick) = (most_copies(), tick());
     for _ in 0..LOOKS {
         kept.moment = now();
         kept.moving.clear();
         let seen = BTreeSet::new();
-        Look { folder, hot, most, tick, now: &now, kept: &mut kept, seen }.whole()?;
+        Look { root: &root, hot, most, tick, now: &now, kept: &mut kept, seen }.whole()?;
         if kept.moving.is_empty() {
             break;
         }
@@ -130,7 +134,7 @@ fn most_copies() -> usize {
 
 /// One look at the whole tree.
 struct Look<'a> {
-    folder: &'a Path,
+    root: &'a OwnedFd,
     hot: Timestamp,
     most: usize,
     tick: SignedDuration,
@@ -143,11 +147,9 @@ impl Look<'_> {
     fn whole(mut self) -> io::Result<()> {
         let mut left = vec![PathBuf::new()];
         while let Some(path) = left.pop() {
-            match self.folder(&path, &mut left) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && path != Path::new("") => {
-                    self.kept.moving.insert(path);
-                }
-                looked => looked?,
+            // A folder that can't be opened is the reader's to tell.
+            if let Some(handle) = self.open(&path)? {
+                self.folder(&path, &handle, &mut left)?;
             }
         }
         let gone: Vec<_> =
@@ -159,28 +161,48 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn folder(&mut self, path: &Path, left: &mut Vec<PathBuf>) -> io::Result<()> {
-        let at = self.folder.join(path);
-        let stat = rustix::fs::statat(CWD, &at, AtFlags::SYMLINK_NOFOLLOW)?;
+    /// Opens a folder of the volume. No part of its path may be a symbolic link: somebody may put
+    /// one there at any time, to what is not the volume's.
+    fn open(&mut self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        let inside = if path == Path::new("") { Path::new(".") } else { path };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(self.root, inside, FOLDER, Mode::empty(), resolve) {
+            Ok(handle) => Ok(Some(handle)),
+            Err(error @ Errno::NOSYS) => Err(error.into()),
+            Err(error) => {
+                if error == Errno::NOENT {
+                    self.kept.moving.insert(path.to_owned());
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn folder(&mut self, path: &Path, handle: &OwnedFd, left: &mut Vec<PathBuf>) -> io::Result<()> {
+        let stat = rustix::fs::fstat(handle)?;
         let mut names = Vec::new();
-        for entry in fs::read_dir(&at)? {
-            let name = entry?.file_name();
-            let below = path.join(&name);
-            let handle = self.folder.join(&below);
-            let seen = match rustix::fs::statat(CWD, &handle, AtFlags::SYMLINK_NOFOLLOW) {
+        for entry in Dir::read_from(handle)? {
+            let name = entry?.file_name().to_owned();
+            if name.as_c_str() == c"." || name.as_c_str() == c".." {
+                continue;
+            }
+            let below = path.join(OsStr::from_bytes(name.as_bytes()));
+            let seen = match rustix::fs::statat(handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(seen) => seen,
-                Err(rustix::io::Errno::NOENT) => {
+                Err(Errno::NOENT) => {
                     self.kept.moving.insert(below);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
-            names.push(CString::new(name.as_bytes())?);
             match FileType::from_raw_mode(seen.st_mode) {
                 FileType::Directory => left.push(below),
-                FileType::RegularFile if changed(&seen) >= self.hot => self.file(&below, &seen)?,
+                FileType::RegularFile if changed(&seen) >= self.hot => {
+                    self.file(&below, (handle, &name), &seen)?;
+                }
                 _ => {}
             }
+            names.push(name);
         }
         if changed(&stat) < self.hot {
             return Ok(());
@@ -194,7 +216,12 @@ impl Look<'_> {
     }
 
     /// Copies a hot file, unless its copy is still what the file is.
-    fn file(&mut self, path: &Path, stat: &Stat) -> io::Result<()> {
+    fn file(
+        &mut self,
+        path: &Path,
+        (folder, name): (&OwnedFd, &CStr),
+        stat: &Stat,
+    ) -> io::Result<()> {
         self.seen.insert(path.to_owned());
         if let Some(known) = self.kept.files.get(path)
             && same(&known.stat, stat)
@@ -207,9 +234,7 @@ impl Look<'_> {
             return Ok(());
         }
         let copied = (self.now)();
-        let Some((stat, copy)) = copy(&self.folder.join(path), self.folder)? else {
-            return Ok(());
-        };
+        let Some((stat, copy)) = copy(self.root, (folder, name), stat)? else { return Ok(()) };
         self.kept.moving.insert(path.to_owned());
         self.kept.files.insert(path.to_owned(), KeptFile { stat, copy, copied });
         Ok(())
@@ -218,28 +243,34 @@ impl Look<'_> {
 
 /// A copy of a file, and what the file was meanwhile. `None` of what is gone, or can't be copied: a
 /// file on another file system below, or one without checksums on btrfs.
-fn copy(path: &Path, folder: &Path) -> io::Result<Option<(Stat, File)>> {
+fn copy(
+    root: &OwnedFd,
+    (folder, name): (&OwnedFd, &CStr),
+    seen: &Stat,
+) -> io::Result<Option<(Stat, File)>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(from) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(None) };
-    let copy = nameless(folder)?;
+    let Ok(from) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(None) };
     // What is written after this look is told by the next one.
     let stat = rustix::fs::fstat(&from)?;
+    if (stat.st_dev, stat.st_ino) != (seen.st_dev, seen.st_ino) {
+        return Ok(None);
+    }
+    let copy = nameless(root)?;
     match rustix::fs::ioctl_ficlone(&copy, &from) {
         Ok(()) => Ok(Some((stat, copy))),
-        Err(error) if is_full(error) => Err(error.into()),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
         Err(_) => Ok(None),
     }
 }
 
-fn is_full(error: rustix::io::Errno) -> bool {
-    matches!(error, rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)
+fn open_root(folder: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(folder, FOLDER, Mode::empty())
 }
 
 /// A file without a name on the folder's own file system. It goes away when it is closed.
-fn nameless(folder: &Path) -> io::Result<File> {
-    let handle = rustix::fs::open(folder, FOLDER, Mode::empty())?;
+fn nameless(root: &OwnedFd) -> Result<File, Errno> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(&handle, c".", flags, Mode::RUSR | Mode::WUSR)?))
+    Ok(File::from(rustix::fs::openat(root, c".", flags, Mode::RUSR | Mode::WUSR)?))
 }
 
 /// When a file's content or metadata was changed last. No program can set this time.

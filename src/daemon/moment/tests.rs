@@ -261,6 +261,38 @@ fn what_was_not_changed_lately_is_not_copied() {
 }
 
 #[test]
+fn what_lies_behind_a_symbolic_link_is_not_copied() {
+    let Some((disk, _moments, place)) = on_xfs() else { return };
+    let secret = disk.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("key"), "secret").unwrap();
+    for (name, to) in [("link", secret.clone()), ("key", secret.join("key"))] {
+        std::os::unix::fs::symlink(to, place.folder.join(name)).unwrap();
+    }
+    let kept = reflink::keep(&place.folder, jiff::Timestamp::now).unwrap();
+    for path in ["link/key", "key"] {
+        assert!(kept.file(Path::new(path)).is_none(), "{path}");
+    }
+    assert_eq!(kept.names(Path::new(".")).unwrap().len(), 3);
+    assert!(kept.names(Path::new("link")).is_none());
+    // A folder that becomes a link while the tree is looked at.
+    fs::create_dir(place.folder.join("dir")).unwrap();
+    fs::write(place.folder.join("dir/key"), "own").unwrap();
+    let looks = std::cell::Cell::new(0);
+    let kept = reflink::keep(&place.folder, || {
+        looks.set(looks.get() + 1);
+        if looks.get() == 3 {
+            fs::remove_dir_all(place.folder.join("dir")).unwrap();
+            std::os::unix::fs::symlink(&secret, place.folder.join("dir")).unwrap();
+        }
+        jiff::Timestamp::now()
+    });
+    let kept = kept.unwrap();
+    let file = kept.file(Path::new("dir/key"));
+    assert!(file.is_none_or(|file| content(&file.copy) == "own"), "{kept:?}");
+}
+
+#[test]
 fn what_changes_at_every_look_is_told() {
     let Some((_disk, _moments, place)) = on_xfs() else { return };
     let number = std::cell::Cell::new(0);
