@@ -101,13 +101,14 @@ impl Daemon for BuiltinDaemon {
             locks_destinations: true,
             lists_all: true,
             inspects_data: true,
+            backs_up_volumes: true,
         })
     }
 
-    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
-        let (volume, snapshot) = (volume.to_string(), snapshot.to_string());
-        self.run("comparing the volume with its snapshot", move |operations| {
-            operations.changes_since(&volume, &snapshot)
+    async fn changes_since(&self, volume: &Name, backup: &BackupUrl) -> Result<Changes> {
+        let (volume, backup) = (volume.to_string(), backup.clone());
+        self.run("comparing the volume with its backup", move |operations| {
+            operations.changes_since(&volume, &backup)
         })
         .await
     }
@@ -226,6 +227,20 @@ impl Daemon for BuiltinDaemon {
         let (snapshot, destination) = (snapshot.to_string(), destination.clone());
         self.run("making the backup", move |operations| {
             operations.create_backup(&snapshot, &destination)
+        })
+        .await
+    }
+
+    async fn back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let (volume, snapshot, destination) =
+            (volume.to_string(), snapshot.clone(), destination.clone());
+        self.run("backing up the volume", move |operations| {
+            operations.back_up(&volume, &snapshot, &destination)
         })
         .await
     }

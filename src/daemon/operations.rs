@@ -235,18 +235,14 @@ impl Operations {
         })
     }
 
-    /// Whether a volume's files are still those of a snapshot. Unknown without that snapshot.
-    pub(super) fn changes_since(&self, name: &str, snapshot: &str) -> Result<Changes> {
+    /// Whether a volume's files are still those of a backup. Unknown without that backup.
+    pub(super) fn changes_since(&self, name: &str, url: &BackupUrl) -> Result<Changes> {
+        let destination = url.destination();
+        let repository = self.destinations.at(&destination)?;
         self.volumes.exclusively(name, || {
             let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
-            let Some(snapshot) = volume.snapshots.get(snapshot) else {
-                return Ok(Changes::Unknown);
-            };
-            let folder = self.drivers.of(&volume.driver).path(name);
-            Ok(match self.local.first_difference(&folder, name, snapshot)? {
-                None => Changes::Unchanged,
-                Some(path) => Changes::Changed { path: path.display().to_string() },
-            })
+            let url = StoredUrl::of(url, &destination)?;
+            repository.changes_since(&url, &volume, &self.drivers.of(&volume.driver).path(name))
         })
     }
 
@@ -292,6 +288,28 @@ impl Operations {
             self.refuse_destination_in(&volume, destination)?;
             let backup = repository.create(&self.local, &volume, (snapshot, &state), self.now())?;
             Ok(BackupUrl::stored(destination, &backup, &Name::volume(&volume.name)?))
+        })
+    }
+
+    /// Backs up a volume as it is now, as a snapshot of this name that does not stay.
+    pub(super) fn back_up(
+        &self,
+        volume: &str,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let name = snapshot.as_str();
+        let in_use = |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
+        let Some(_reserved) = self.volumes.reserve(name, in_use) else {
+            return Err(refused(format!("Snapshot name {name} already exists")));
+        };
+        let repository = self.destinations.at(destination)?;
+        self.volumes.exclusively(volume, || {
+            let state = self.volumes.find(volume).ok_or_else(|| no_volume(volume))?;
+            self.refuse_destination_in(&state, destination)?;
+            let reader = Reader { drivers: &self.drivers, moments: &self.moments };
+            let backup = repository.back_up(&state, snapshot, reader, || self.now())?;
+            Ok(BackupUrl::stored(destination, &backup, &Name::volume(volume)?))
         })
     }
 

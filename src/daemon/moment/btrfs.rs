@@ -57,6 +57,7 @@ fn named(handle: &File, folder: &Path, parent: u64) -> String {
 /// The id of the btrfs file system of a folder; `None` on another one.
 pub(super) fn file_system(folder: &Path) -> Option<[u8; 16]> {
     let system = rustix::fs::statfs(folder).ok()?;
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between processors")]
     let is_btrfs = system.f_type as i64 == BTRFS_MAGIC;
     if !is_btrfs {
         return None;

@@ -86,6 +86,12 @@ impl Scene {
         self.daemon().create_backup(&name(snapshot), &self.destination).await.unwrap()
     }
 
+    /// Backs up the volume as it is, as a snapshot of this name.
+    pub(super) async fn back_up(&self, volume: &str, snapshot: &str) -> BackupUrl {
+        let daemon = self.daemon();
+        daemon.back_up(&name(volume), &name(snapshot), &self.destination).await.unwrap()
+    }
+
     pub(super) async fn restore(&self, volume: &str, url: &BackupUrl) -> Result<Volume> {
         self.daemon().create_volume(&NewVolume::from_backup(name(volume), url.clone())).await
     }
