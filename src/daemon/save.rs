@@ -116,6 +116,33 @@ pub(in crate::daemon) struct Saved {
     pub(in crate::daemon) summary: Box<SnapshotSummary>,
 }
 
+impl Saved {
+    /// Logs what was done, and what was not as usual, of `what`.
+    pub(in crate::daemon) fn log(&self, what: &str) {
+        log::debug!(
+            "{what}: {} folders and {} files; {} bytes were read and {} written",
+            self.folders,
+            self.files,
+            self.bytes_read,
+            self.bytes_added
+        );
+        if self.vanished > 0 {
+            log::info!(
+                "{what}: {} before anything was read of it",
+                counted(self.vanished as usize, "file vanished", "files vanished")
+            );
+        }
+        if self.changed.count > 0 {
+            let paths: Vec<_> = self.changed.paths.iter().map(|path| format!("{path:?}")).collect();
+            log::warn!(
+                "{what}: {} while they were read, so a database among them may not open: {}",
+                counted(self.changed.count as usize, "file changed", "files changed"),
+                paths.join(", ")
+            );
+        }
+    }
+}
+
 /// Reads a folder, and writes what is new into the repository. When this returns, all packs and the
 /// index of them are on disk; the snapshot's file is for the caller to write. Bytes that were read,
 /// or need not be, are progress of `piece`. Soon after `cancelled` returns true, the run ends.

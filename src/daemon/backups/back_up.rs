@@ -1,13 +1,10 @@
 //! Backing up a volume as it is now: its files are read once and written straight to the
 //! destination. Files that have not changed since the volume's newest backup there are not read.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::Path;
 
 use jiff::Timestamp;
-use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile};
+use rustic_core::repofile::SnapshotFile;
 
 use super::{
     catalogue::StoredBackup,
@@ -21,8 +18,9 @@ use crate::{
     daemon::{
         reading::{Reader, Reading},
         repository::{OpenRepository, guarded},
+        save::{self, Parent, Source},
         state::VolumeState,
-        tree::read::{self, ReadFailures, VolumeSource},
+        tree::read,
     },
     error::{ErrorKind, Result},
 };
@@ -142,42 +140,24 @@ impl DestinationRepository {
         folder: &Path,
         parent: Option<&StoredBackup>,
     ) -> Result<SnapshotFile> {
-        let backend = repository.backend();
         let name = volume.name.as_str();
-        let failures = Arc::new(ReadFailures::default());
-        let source = VolumeSource::new(folder, name, failures.clone(), backend.clone());
+        let piece = self.access.progress.begin(&format!("backup {name}"), None);
+        let known = |parent: &StoredBackup| {
+            let begun = parent.record.snapshot_created;
+            Parent { tree: parent.tree, begun }
+        };
+        let source = Source { folder, volume: name, parent: parent.map(known) };
+        let saved = save::save(repository, source, &*piece, &|| false)?;
+        saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {
             time: Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC),
             hostname: self.access.host.clone(),
+            tree: saved.tree,
+            summary: Some(*saved.summary),
             ..SnapshotFile::default()
         };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
-        let piece = self.access.progress.begin(&format!("backup {name}"), None);
-        let mut options = BackupOptions::default();
-        options.parent_opts.group_by =
-            Some(SnapshotGroupCriterion::new().hostname(false).label(false).paths(false));
-        options.parent_opts.ignore_inode = true;
-        match parent {
-            Some(parent) => options.parent_opts.parents = vec![parent.id.to_string()],
-            None => options.parent_opts.force = true,
-        }
-        backend.hold_snapshots();
-        let archived = guarded("the backup", || {
-            let indexed = repository.indexed_for(&piece)?;
-            let path = PathBuf::from("/").join(name);
-            indexed
-                .archive(&options, &source, file, &[path])
-                .map_err(|error| repository.failure("cannot write the backup", &error))
-        });
-        backend.discard();
-        repository.forget_index();
-        let failure = failures.stopped().or_else(|| failures.error(name));
-        if let Some(error) = failure.or_else(|| backend.take_failure()) {
-            return Err(error);
-        }
-        let file = archived?;
-        let summary = file.summary.clone().unwrap_or_default();
-        failures.check(summary.total_files_processed, summary.total_dirs_processed)?;
-        Ok(SnapshotFile { parent: None, parents: Vec::new(), ..file })
+        file.paths.add(format!("/{name}"));
+        Ok(file)
     }
 }

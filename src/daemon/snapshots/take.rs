@@ -9,11 +9,10 @@ use crate::{
     daemon::{
         moment::Files,
         repository::{OpenRepository, guarded, tags},
-        save::{self, Parent, Saved, Source},
+        save::{self, Parent, Source},
         state::SnapshotState,
     },
     error::Result,
-    text::counted,
 };
 
 impl LocalRepository {
@@ -40,7 +39,7 @@ impl LocalRepository {
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
         let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
         let saved = save::save(&repository, source, &*piece, &|| false)?;
-        tell(&saved, volume, snapshot);
+        saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = self.new_file(volume, snapshot, time);
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
         file.parent = known.map(|(id, _)| id);
@@ -96,29 +95,4 @@ fn publish(repository: &OpenRepository, file: SnapshotFile) -> Result<SnapshotId
     let published = written.and_then(|()| backend.publish());
     backend.discard();
     published
-}
-
-/// Logs what was done, and what was not as usual.
-fn tell(saved: &Saved, volume: &str, snapshot: &str) {
-    log::debug!(
-        "snapshot {snapshot} of volume {volume}: {} folders and {} files, of which {} bytes were read and {} written",
-        saved.folders,
-        saved.files,
-        saved.bytes_read,
-        saved.bytes_added
-    );
-    if saved.vanished > 0 {
-        log::info!(
-            "snapshot {snapshot} of volume {volume}: {} before anything was read of it",
-            counted(saved.vanished as usize, "file vanished", "files vanished")
-        );
-    }
-    if saved.changed.count > 0 {
-        let paths: Vec<_> = saved.changed.paths.iter().map(|path| format!("{path:?}")).collect();
-        log::warn!(
-            "snapshot {snapshot} of volume {volume}: {} while it was read, so a database among them may not open: {}",
-            counted(saved.changed.count as usize, "file changed", "files changed"),
-            paths.join(", ")
-        );
-    }
 }
