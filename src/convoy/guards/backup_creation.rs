@@ -38,6 +38,7 @@ impl Guards {
         let mut doubt = None;
         if let Ok((url, backup)) = &proven {
             self.memory().made.push((destination.clone(), url.clone()));
+            self.remember_volumes_at_ebs(std::slice::from_ref(backup));
             doubt = self.doubt_backup(backup, url, &from, destination).await;
         }
         let proven = proven.map(|(url, _)| url);

@@ -186,7 +186,7 @@ impl Guards {
     /// The backups of the same volume, including this one, and the number of backups under the
     /// volume's name.
     async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Group, usize)> {
-        let volume = url.volume().map(Name::volume).transpose()?;
+        let volume = self.memory().volume_of(url).map(Name::volume).transpose()?;
         let mut backups = self.backups(destination, volume.as_ref()).await?;
         self.list_is_whole(destination, &backups, &format!("the backup \"{url}\"")).await?;
         let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));

@@ -68,6 +68,8 @@ pub(super) struct Memory {
     pub(super) ebs_region: Option<Option<String>>,
     /// The snapshots on EBS whose backups this run deleted.
     pub(super) removed_at_ebs: Vec<String>,
+    /// The volumes of backups at EBS, whose URLs do not name them.
+    pub(super) volumes_at_ebs: ByBackup<String>,
     /// The lists that were said to be cut.
     pub(super) cut_lists: BTreeSet<String>,
     /// The URLs of listed backups that were said to be ignored.
