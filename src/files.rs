@@ -145,12 +145,12 @@ const NOT_OF_A_DISK: [u32; 8] =
 /// Whether a disk says that it can't read what is at `path` (EIO). A share that is mounted with
 /// `soft` says the same while its server does not answer, which loses nothing.
 pub(crate) fn is_lost(error: &io::Error, path: &Path) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-        && rustix::fs::statfs(path).is_ok_and(|system| is_of_a_disk(system.f_type as u32))
+    is_lost_on(error, || rustix::fs::statfs(path).ok().map(|system| system.f_type as u32))
 }
 
-fn is_of_a_disk(file_system: u32) -> bool {
-    !NOT_OF_A_DISK.contains(&file_system)
+fn is_lost_on(error: &io::Error, file_system: impl FnOnce() -> Option<u32>) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        && file_system().is_some_and(|number| !NOT_OF_A_DISK.contains(&number))
 }
 
 /// The error for a failed write, with a hint.
@@ -164,5 +164,20 @@ pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
             what.with_hint("let the user that this program runs as write there")
         }
         _ => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_disk_cant_read_is_lost_and_what_a_share_does_not_give_is_not() {
+        let (nfs, ext4) = (Some(0x6969), Some(0xef53));
+        let failed = |errno: rustix::io::Errno| io::Error::from(errno);
+        assert!(is_lost_on(&failed(rustix::io::Errno::IO), || ext4));
+        assert!(!is_lost_on(&failed(rustix::io::Errno::IO), || nfs));
+        assert!(!is_lost_on(&failed(rustix::io::Errno::IO), || None));
+        assert!(!is_lost_on(&failed(rustix::io::Errno::ACCESS), || ext4));
     }
 }

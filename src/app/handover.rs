@@ -140,7 +140,7 @@ forward! {
     Read backup(url: &BackupUrl) -> Backup;
     Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
-    Write delete_backup(url: &BackupUrl) -> ();
+    Write delete_backup(url: &BackupUrl, required: &[BackupUrl]) -> ();
 }
 
 #[cfg(test)]

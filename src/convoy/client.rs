@@ -35,7 +35,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume, identity, route,
+    NewVolume, REQUIRED, Snapshot, Volume, identity, route,
 };
 use crate::error::{ErrorKind, Result};
 use answer::{MountsInside, Used};
@@ -348,8 +348,12 @@ impl Daemon for Client {
         answer::backup_url(&body).map_err(|error| error.with_request(request))
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
-        let body = self.backup_fields(&url.to_string(), &url.destination());
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
+        let mut body = self.backup_fields(&url.to_string(), &url.destination());
+        if !required.is_empty() {
+            let required: Vec<_> = required.iter().map(ToString::to_string).collect();
+            body.insert(REQUIRED.into(), required.into());
+        }
         self.nothing(self.delete("/backups", body.into())).await
     }
 }

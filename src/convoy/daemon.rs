@@ -106,6 +106,11 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;
 
-    /// `DELETE /backups`.
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()>;
+    /// `DELETE /backups`: deletes a backup as long as those in `required`, which are at the same
+    /// destination, are there. If one is not, nothing is deleted, and the error is a
+    /// [`crate::error::ErrorKind::Guard`].
+    ///
+    /// Our server looks after them under its lock of the destination ([`Capabilities`]). Convoy does
+    /// not look after them.
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()>;
 }

@@ -3,7 +3,7 @@
 //! run.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -48,7 +48,8 @@ struct Pretended {
     snapshots: BTreeMap<String, Snapshot>,
     deleted_snapshots: BTreeSet<String>,
     backups: Vec<(Destination, Backup)>,
-    deleted_backups: Vec<BackupUrl>,
+    /// By [`key`].
+    deleted_backups: HashSet<(String, Option<String>)>,
 }
 
 impl DryRun {
@@ -97,30 +98,37 @@ impl Pretended {
 
     /// Shows a snapshot on EBS as Convoy does once its backup was deleted.
     fn removed_at_ebs(&self, snapshot: &mut Snapshot) {
-        let id = ebs::id_at_amazon(snapshot);
-        let is_this = |url: &BackupUrl| matches!(url, BackupUrl::Ebs { snapshot, .. } if Some(snapshot.as_str()) == id);
-        if self.deleted_backups.iter().any(is_this) {
+        let id = ebs::id_at_amazon(snapshot).map(str::to_owned);
+        if id.is_some_and(|id| self.deleted_backups.contains(&(id, None))) {
             ebs::remove(snapshot);
         }
     }
 
     /// A backup that exists, or does not exist any more, in the plan only.
     fn backup(&self, url: &BackupUrl) -> Option<Result<Backup>> {
-        if self.deleted_backups.iter().any(|deleted| deleted.same_backup(url)) {
-            return Some(Err(not_found(
-                format!("cannot find {} in objectstore", url.backup()),
-                400,
-            )));
+        if self.has_deleted_url(url) {
+            return Some(Err(gone(url)));
         }
         let is_it = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
         self.backups.iter().map(|(_, backup)| backup).find(|backup| is_it(backup)).cloned().map(Ok)
     }
 
     fn has_deleted(&self, backup: &Backup) -> bool {
-        backup
-            .url()
-            .is_ok_and(|url| self.deleted_backups.iter().any(|deleted| deleted.same_backup(&url)))
+        backup.url().is_ok_and(|url| self.has_deleted_url(&url))
     }
+
+    fn has_deleted_url(&self, url: &BackupUrl) -> bool {
+        self.deleted_backups.contains(&key(url))
+    }
+}
+
+/// What [`BackupUrl::same_backup`] compares.
+fn key(url: &BackupUrl) -> (String, Option<String>) {
+    (url.backup().to_owned(), url.volume().map(str::to_owned))
+}
+
+fn gone(url: &BackupUrl) -> Error {
+    not_found(format!("cannot find {} in objectstore", url.backup()), 400)
 }
 
 fn not_found(message: String, status: u16) -> Error {
@@ -397,11 +405,14 @@ impl Daemon for DryRun {
         Ok(url)
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
-        self.backup(url).await?;
+    async fn delete_backup(&self, url: &BackupUrl, _required: &[BackupUrl]) -> Result<()> {
         let mut pretended = self.pretended();
+        // The guards found it in a list. To inspect each one would take longer than to delete it.
+        if pretended.has_deleted_url(url) {
+            return Err(gone(url));
+        }
         pretended.step("delete_backup", format!("delete the backup \"{url}\""));
-        pretended.deleted_backups.push(url.clone());
+        pretended.deleted_backups.insert(key(url));
         Ok(())
     }
 }
@@ -426,7 +437,7 @@ mod tests {
         assert_eq!(dry.backup(&url).await.unwrap().volume(), "vol1");
         assert_eq!(dry.backups(&destination, Some(&name("vol1"))).await.unwrap().len(), 1);
         assert_eq!(dry.volume(&name("vol1")).await.unwrap().snapshots.unwrap().len(), 1);
-        dry.delete_backup(&url).await.unwrap();
+        dry.delete_backup(&url, &[]).await.unwrap();
         assert!(dry.backup(&url).await.is_err());
         dry.delete_snapshot(&name("snap1")).await.unwrap();
         assert!(dry.snapshot(&name("snap1")).await.is_err());

@@ -56,6 +56,10 @@ pub(crate) const HINT: &str = "convoy-backups-hint";
 /// spells it. Convoy does not send it.
 pub(crate) const KIND: &str = "convoy-backups-error";
 
+/// The field of `DELETE /backups` with the URLs of the backups without which nothing is deleted.
+/// Convoy does not know it.
+pub(crate) const REQUIRED: &str = "RequiredURLs";
+
 /// The routes of our server that Convoy does not have, all of them `GET`.
 pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";

@@ -16,6 +16,7 @@ use super::{
     ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
     DriverInfo, Extent, Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
+    refusal::required_is_missing,
 };
 use crate::{
     clock::Clock,
@@ -662,8 +663,14 @@ impl Daemon for MemoryDaemon {
         })
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
         let act = |state: &mut State| {
+            let is_there = |backup: &&BackupUrl| {
+                state.stored().iter().any(|(there, _)| there.same_backup(backup))
+            };
+            if let Some(missing) = required.iter().find(|backup| !is_there(backup)) {
+                return Err(required_is_missing(missing));
+            }
             if let Some(ebs) = &mut state.ebs {
                 return ebs.delete(&mut state.volumes, url);
             }

@@ -34,7 +34,8 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
-    Capabilities, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, ROOT_ID, VOLUME_ID, route,
+    Capabilities, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, REQUIRED, ROOT_ID, VOLUME_ID,
+    route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};

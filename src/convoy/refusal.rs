@@ -1,6 +1,6 @@
 //! Convoy's own words for its refusals, byte for byte: scripts and Docker's plugins match on them.
 
-use super::object_store::volume_folder;
+use super::{BackupUrl, object_store::volume_folder};
 use crate::error::{Error, ErrorKind};
 
 /// A refusal in Convoy's words, with status 400.
@@ -47,6 +47,12 @@ pub(crate) fn no_backup(volume: &str, backup: &str) -> Error {
         "cannot find {}/backups/backup_{backup}.cfg in objectstore",
         volume_folder(volume)
     ))
+}
+
+/// Why nothing is deleted while this backup is not there. Convoy has no words for that.
+pub(crate) fn required_is_missing(required: &BackupUrl) -> Error {
+    Error::guard(format!("nothing is deleted without the backup \"{required}\", which is gone"))
+        .with_hint("another run or host may have deleted it: look at the list, and run it again")
 }
 
 pub(crate) fn never_backed_up(volume: &str) -> Error {

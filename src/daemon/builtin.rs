@@ -230,12 +230,14 @@ impl Daemon for BuiltinDaemon {
         .await
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
-        let url = url.clone();
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
+        let (url, required) = (url.clone(), required.to_vec());
         self.run("deleting the backup", move |operations| {
             let destination = url.destination();
             let repository = operations.destinations().at(&destination)?;
-            repository.delete(&StoredUrl::of(&url, &destination)?)
+            let required = required.iter().map(|url| StoredUrl::of(url, &destination));
+            let required = required.collect::<Result<Vec<_>>>()?;
+            repository.delete(&StoredUrl::of(&url, &destination)?, &required)
         })
         .await
     }

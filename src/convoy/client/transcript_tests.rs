@@ -130,7 +130,7 @@ pub(super) async fn call(client: &Client, request: &Request) -> Result<Value> {
             .await?
             .to_string()
             .into()),
-        ("DELETE", "/v1/backups") => to(client.delete_backup(&url("URL")?).await),
+        ("DELETE", "/v1/backups") => to(client.delete_backup(&url("URL")?, &[]).await),
         other => panic!("no method for {other:?}"),
     }
 }
@@ -330,7 +330,7 @@ async fn the_s3_endpoint_is_sent_for_s3_alone() {
         assert_eq!(client.is_used(&destination).await.unwrap(), None);
         client.backup(&backup).await.unwrap_err();
         client.create_backup(&snapshot, &destination).await.unwrap_err();
-        client.delete_backup(&backup).await.unwrap_err();
+        client.delete_backup(&backup, &[]).await.unwrap_err();
         client.create_volume(&restored).await.unwrap_err();
         let requests = daemon.requests().split_off(before);
         assert_eq!(requests.len(), 6);

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use super::{
-    belonging::{Group, Whose},
-    good_backups::Protection,
+    group::{Protection, Whose},
+    listed::{Found, Listed, Order, Siblings, Trusted},
     observations::Observation,
     overlap::finish_even_if_cancelled,
     pending::Operation,
     run::{Deletable, Guards},
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name},
+    convoy::{BackupUrl, Destination},
     error::{Error, ErrorKind, Result},
     locks::{Lock, Sharing},
 };
@@ -29,6 +29,22 @@ pub(crate) struct Even {
     pub(crate) of_any_host: bool,
 }
 
+/// A backup that is to be deleted.
+struct Deletion<'a> {
+    url: &'a BackupUrl,
+    even: Even,
+    destination: Destination,
+    /// For people: `the backup "<url>"`.
+    what: String,
+}
+
+/// What became of a deletion.
+enum Outcome {
+    Deleted,
+    /// Nothing was deleted: what would have made it safe is not there any more.
+    Unsafe(Error),
+}
+
 impl Guards {
     /// Deletes a backup.
     ///
@@ -37,61 +53,105 @@ impl Guards {
     /// - [`ErrorKind::NotFound`] if the destination lists no such backup.
     /// - Otherwise as [`crate::convoy::Daemon::delete_backup`].
     pub(crate) async fn delete_backup(&self, url: &BackupUrl, even: Even) -> Result<()> {
-        self.may_write("delete a backup")?;
+        self.is_not_read_only("delete a backup")?;
         self.declared(Deletable::Everything, "delete a backup")?;
-        let what = format!("the backup \"{url}\"");
-        let destination = url.destination();
-        let lock = self.lock_destination(&destination, Sharing::Exclusive).await?;
-        self.may_delete(&what, url.volume())?;
-        let (group, of_the_name) = self.siblings(url, &destination).await?;
-        let siblings = &group.backups;
-        // An EBS URL does not name the volume; the list does.
-        let volume = siblings.first().map(|backup| backup.volume().to_owned()).unwrap_or_default();
-        let refusal = format!("{what} is not deleted");
-        self.no_pending_operation(Operation::Backup, None, &volume, &destination, &refusal).await?;
-        self.may_delete(&what, Some(&volume))?;
-        is_this_hosts(group.whose, even, &what)?;
-        if !even.the_newest {
-            for newest_first in self.orders(siblings) {
-                let siblings = (&newest_first[..], group.whose);
-                self.not_the_newest_good(url, siblings, &destination, &what).await?;
-                let trusted = self.trusted_of(siblings.0, group.whose, even.of_any_host)?;
-                if let Some(trusted) = trusted {
-                    self.not_the_newest_trusted(url, siblings, &trusted, &what).await?;
+        let (destination, what) = (url.destination(), format!("the backup \"{url}\""));
+        let deletion = Deletion { url, even, destination, what };
+        for anew in [false, true] {
+            let lock = self.lock_destination(&deletion.destination, Sharing::Exclusive).await?;
+            self.may_delete(&deletion.what, url.volume())?;
+            let mut listed = self.list_to_delete_by(url, &deletion.destination, anew).await?;
+            let done = self.delete_by(&deletion, &mut listed, lock).await;
+            match done {
+                Ok(Outcome::Deleted) => {
+                    if let Some(listed) = listed.without(url) {
+                        self.remember_list(listed);
+                    }
+                    return Ok(());
+                }
+                Ok(Outcome::Unsafe(why)) if listed.is_older => {
+                    log::debug!("the backups are listed anew: {why}");
+                }
+                Ok(Outcome::Unsafe(why)) => return Err(why),
+                Err(error) => {
+                    // A refusal changed nothing.
+                    if error.kind == ErrorKind::Guard {
+                        self.remember_list(listed);
+                    }
+                    return Err(error);
                 }
             }
         }
-        let this = |backup: &&Backup| backup.url().is_ok_and(|there| there.same_backup(url));
-        let this = siblings.iter().find(this);
-        let driver = this.map_or("", |backup| backup.field("DriverName"));
-        self.no_other_volume_by_prefix(url, driver, of_the_name, &what).await?;
-        self.delete_at_the_daemon(url, &volume, &destination, lock).await?;
+        Err(Error::internal("a new list counts as an older one"))
+    }
+
+    async fn delete_by(
+        &self,
+        deletion: &Deletion<'_>,
+        listed: &mut Listed,
+        lock: [Option<Lock>; 2],
+    ) -> Result<Outcome> {
+        let Deletion { url, even, destination, what } = deletion;
+        let is_older = listed.is_older;
+        let Found { this, siblings, of_the_name } = self
+            .find_in(listed, url)
+            .await?
+            .ok_or_else(|| Error::internal("a backup is in no list"))?;
+        // An EBS URL does not name the volume; the list does.
+        let volume = this.volume().to_owned();
+        let refusal = format!("{what} is not deleted");
+        self.no_pending_operation(Operation::Backup, None, &volume, destination, &refusal).await?;
+        self.may_delete(what, Some(&volume))?;
+        is_this_hosts(siblings.whose, *even, what)?;
+        if !even.the_newest {
+            self.stays_safe(deletion, siblings).await?;
+        }
+        let staying = siblings.staying();
+        // Others may be gone since an older list was read, unless one of them is known to be there.
+        let of_the_name = if is_older && staying.is_empty() { 1 } else { of_the_name };
+        let driver = this.field("DriverName");
+        self.no_other_volume_by_prefix(url, driver, of_the_name, what).await?;
+        if let Outcome::Unsafe(why) = self.ask_daemon(deletion, &volume, &staying, lock).await? {
+            return Ok(Outcome::Unsafe(why));
+        }
         let mut memory = self.memory();
-        let at_ebs = this.filter(|backup| backup.is_at_ebs());
-        memory.removed_at_ebs.extend(at_ebs.map(|backup| backup.field("SnapshotName").to_owned()));
+        if this.is_at_ebs() {
+            memory.removed_at_ebs.push(this.field("SnapshotName").to_owned());
+        }
         memory.made.retain(|(_, made)| !made.same_backup(url));
         memory.good.remove(url);
         drop(memory);
         self.observe(Observation::BackupDeleted { volume, url: url.to_string() });
+        Ok(Outcome::Deleted)
+    }
+
+    /// Guard 2: in each order of the volume's backups, this one is none of those that stay, and older
+    /// than they are.
+    async fn stays_safe(&self, deletion: &Deletion<'_>, siblings: &mut Siblings) -> Result<()> {
+        let whose = siblings.whose;
+        for order in self.orders(siblings).await? {
+            self.not_the_newest_good(deletion, order)?;
+            let needs_none = deletion.even.of_any_host && whose != Whose::Own;
+            match &order.trusted {
+                Some(trusted) if !(needs_none && trusted.is_empty) => {
+                    not_the_newest_trusted(deletion, order, trusted, whose)?;
+                }
+                _ => {}
+            }
+        }
         Ok(())
     }
 
     /// Guard 2: only backups that are older than the volume's newest good one may be deleted. A newer backup may only look broken, as
     /// every backup on S3 does while the network is down.
-    async fn not_the_newest_good(
-        &self,
-        url: &BackupUrl,
-        (siblings, whose): (&[Backup], Whose),
-        destination: &Destination,
-        what: &str,
-    ) -> Result<()> {
-        let protected = self.protected(siblings, whose).await?;
-        let Some(newest_good) = protected.first() else {
+    fn not_the_newest_good(&self, deletion: &Deletion<'_>, order: &Order) -> Result<()> {
+        let Deletion { url, destination, what, .. } = deletion;
+        let Some(newest_good) = order.protected.first() else {
             let why = format!("no good backup of the volume was found at {destination}");
             self.stop(why.clone());
             return Err(Error::guard(format!("{what} is not deleted: {why}")));
         };
-        let is_protected = protected.iter().find(|stays| stays.url.same_backup(url));
+        let is_protected = order.protected.iter().find(|stays| stays.url.same_backup(url));
         let (why, hint) = match is_protected.map(|stays| stays.why) {
             Some(Protection::NewestGood) => ("it is the volume's newest good backup", MAKE_A_NEWER),
             Some(Protection::NewestVerified) => (
@@ -102,114 +162,80 @@ impl Guards {
                 "it is one of the volume's newest two backups, and the data of none could be looked at",
                 VERIFY_A_NEWER,
             ),
-            None if is_older(url, &newest_good.url, siblings) => return Ok(()),
+            None if order.is_older(url, &newest_good.url) => return Ok(()),
             None => ("it is newer than the newest one that can be inspected", MAKE_A_NEWER),
         };
         Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(hint))
     }
 
-    /// Guard 2: of this host's backups, the newest good one that it made or restored stays as well,
-    /// because the others may only look like its own.
-    async fn not_the_newest_trusted(
+    /// Asks the daemon to delete the backup as long as those that stay are there. Guard 8: after a
+    /// timeout, a backup that can't be found any more counts as deleted.
+    async fn ask_daemon(
         &self,
-        url: &BackupUrl,
-        (siblings, whose): (&[Backup], Whose),
-        trusted: &[Backup],
-        what: &str,
-    ) -> Result<()> {
-        let hint = match whose {
-            Whose::Own => "back the volume up once more, or restore its newest backup once",
-            _ if trusted.is_empty() => {
-                "restore its newest backup once, or say that any host's may go (prune --all-hosts; in scripts #{ of_any_host: true })"
-            }
-            _ => "restore the volume's newest backup once",
-        };
-        let refuse = |why: String| {
-            Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(hint))
-        };
-        let protected = self.protected(trusted, whose).await?;
-        let Some(newest) = protected.first() else {
-            return refuse("no run of this host is known to have made a good backup".into());
-        };
-        let is_protected = protected.iter().any(|stays| stays.url.same_backup(url));
-        if newest.url.same_backup(url) {
-            refuse("it is the newest good one that a run of this host is known to have made".into())
-        } else if is_protected {
-            refuse(
-                "the data of the newer ones that runs of this host made could not be looked at"
-                    .into(),
-            )
-        } else if is_older(url, &newest.url, siblings) {
-            Ok(())
-        } else {
-            refuse(format!(
-                "it is newer than \"{}\", the newest good one that a run of this host is known to have made",
-                newest.url
-            ))
-        }
-    }
-
-    /// These backups of one volume, newest first: by the names of their snapshots, as they are
-    /// listed, and by their dates. The two differ once names or dates were in the future, and the
-    /// newest of each stays.
-    fn orders(&self, listed: &[Backup]) -> Vec<Vec<Backup>> {
-        let mut orders = vec![listed.to_vec(), self.by_date(listed)];
-        orders.dedup();
-        orders
-    }
-
-    /// Guard 8: after a timeout, a backup that can't be found any more counts as deleted.
-    async fn delete_at_the_daemon(
-        &self,
-        url: &BackupUrl,
+        deletion: &Deletion<'_>,
         volume: &str,
-        destination: &Destination,
+        staying: &[BackupUrl],
         lock: [Option<Lock>; 2],
-    ) -> Result<()> {
+    ) -> Result<Outcome> {
+        let Deletion { url, destination, .. } = deletion;
         let pending =
             self.record_operation(Operation::Delete, url.backup(), volume, destination).await?;
-        let (daemon, asked_url) = (Arc::clone(&self.daemon), url.clone());
-        let asked = async move { daemon.delete_backup(&asked_url).await };
+        // Convoy does not look after them: our locks hold others off, and `list_to_delete_by` has looked.
+        let looks_itself = self.capabilities().await?.locks_destinations;
+        let staying = if looks_itself { staying.to_vec() } else { Vec::new() };
+        let (daemon, asked_url) = (Arc::clone(&self.daemon), (*url).clone());
+        let asked = async move { daemon.delete_backup(&asked_url, &staying).await };
         let (deleted, _lock) = finish_even_if_cancelled(asked, pending, lock).await?;
         match deleted {
+            Ok(()) => Ok(Outcome::Deleted),
+            Err(error) if error.kind == ErrorKind::Guard => Ok(Outcome::Unsafe(error)),
             Err(error) if error.kind == ErrorKind::Timeout => match self.daemon.backup(url).await {
                 // Convoy removes a backup from its list first, and its blocks after that. It may
                 // still be removing blocks, so the operation stays pending.
-                Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
+                Err(gone) if gone.kind == ErrorKind::NotFound => Ok(Outcome::Deleted),
                 _ => Err(error
                     .with_hint("the daemon may still be at it: look again before you repeat it")),
             },
-            deleted => deleted,
+            Err(error) => Err(error),
         }
     }
+}
 
-    /// The backups of the same volume, including this one, and the number of backups under the
-    /// volume's name.
-    async fn siblings(&self, url: &BackupUrl, destination: &Destination) -> Result<(Group, usize)> {
-        let volume = self.memory().volume_of(url).map(Name::volume).transpose()?;
-        let mut backups = self.backups(destination, volume.as_ref()).await?;
-        self.list_is_whole(destination, &backups, &format!("the backup \"{url}\"")).await?;
-        let same = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
-        let Some(this) = backups.iter().find(|backup| same(backup)).cloned() else {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no backup \"{url}\""))
-                .with_hint(format!(
-                    "see \"convoy-backups backups{}\" for those there are",
-                    volume.map(|volume| format!(" --volume {volume}")).unwrap_or_default()
-                )));
-        };
-        // An EBS URL does not name the volume; the list does.
-        backups.retain(|backup| backup.volume() == this.volume());
-        let of_the_name = backups.len();
-        let groups = match this.volume() {
-            "" => {
-                backups.retain(|backup| backup.volume_key() == this.volume_key());
-                vec![Group { whose: Whose::Former, backups }]
-            }
-            name => self.by_volume(&Name::volume(name)?, backups).await?,
-        };
-        let group = groups.into_iter().find(|group| group.backups.iter().any(same));
-        let group = group.ok_or_else(|| Error::internal("a backup is in no group"))?;
-        Ok((group, of_the_name))
+/// Guard 2: of this host's backups, the newest good one that it made or restored stays as well,
+/// because the others may only look like its own.
+fn not_the_newest_trusted(
+    deletion: &Deletion<'_>,
+    order: &Order,
+    trusted: &Trusted,
+    whose: Whose,
+) -> Result<()> {
+    let Deletion { url, what, .. } = deletion;
+    let hint = match whose {
+        Whose::Own => "back the volume up once more, or restore its newest backup once",
+        _ if trusted.is_empty => {
+            "restore its newest backup once, or say that any host's may go (prune --all-hosts; in scripts #{ of_any_host: true })"
+        }
+        _ => "restore the volume's newest backup once",
+    };
+    let refuse =
+        |why: String| Err(Error::guard(format!("{what} is not deleted: {why}")).with_hint(hint));
+    let Some(newest) = trusted.protected.first() else {
+        return refuse("no run of this host is known to have made a good backup".into());
+    };
+    let is_protected = trusted.protected.iter().any(|stays| stays.url.same_backup(url));
+    if newest.url.same_backup(url) {
+        refuse("it is the newest good one that a run of this host is known to have made".into())
+    } else if is_protected {
+        refuse(
+            "the data of the newer ones that runs of this host made could not be looked at".into(),
+        )
+    } else if order.is_older(url, &newest.url) {
+        Ok(())
+    } else {
+        refuse(format!(
+            "it is newer than \"{}\", the newest good one that a run of this host is known to have made",
+            newest.url
+        ))
     }
 }
 
@@ -228,12 +254,4 @@ fn is_this_hosts(whose: Whose, even: Even, what: &str) -> Result<()> {
         }
     };
     Err(Error::guard(format!("{what} is not deleted: it may be another host's")).with_hint(hint))
-}
-
-/// Whether `url` comes after `than` in a list that begins with the newest backup.
-fn is_older(url: &BackupUrl, than: &BackupUrl, newest_first: &[Backup]) -> bool {
-    let index_of = |url: &BackupUrl| {
-        newest_first.iter().position(|backup| backup.url().is_ok_and(|it| it.same_backup(url)))
-    };
-    index_of(url) > index_of(than)
 }

@@ -1,52 +1,16 @@
 //! Whose backups there are under a name. Several hosts can share a destination, and each can have
 //! a volume of the same name. Every deletion goes by the answer of [`Guards::sorted`].
 
-use super::{by_backup::ByBackup, known::Known, run::Guards};
+use super::{
+    by_backup::ByBackup,
+    group::{Group, Whose},
+    known::Known,
+    run::Guards,
+};
 use crate::{
     convoy::{Backup, Belonging, Destination, Name, Origin, Volume},
     error::{Error, ErrorKind, Result},
 };
-
-/// The backups of one volume, newest first.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(super) whose: Whose,
-    pub(crate) backups: Vec<Backup>,
-}
-
-/// Whose the backups of a [`Group`] are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// Of the volume that this host has.
-    Own,
-    /// Of a volume that this host had.
-    Former,
-    /// Of one volume, which may be another host's.
-    Another,
-    /// Of one volume or several, which may be other hosts'.
-    Several,
-}
-
-impl Whose {
-    /// Whether this host may delete these backups without being told whose they are.
-    pub(super) fn is_this_hosts(self) -> bool {
-        matches!(self, Self::Own | Self::Former)
-    }
-
-    /// Whether each deletion can leave the newest good one of the same volume.
-    pub(super) fn is_one_volume(self) -> bool {
-        self != Self::Several
-    }
-
-    fn of(backup: &Backup, belonging: Belonging) -> Self {
-        match belonging {
-            Belonging::Own => Self::Own,
-            Belonging::Former => Self::Former,
-            Belonging::Unclear | Belonging::Other if backup.tells_its_volume() => Self::Another,
-            Belonging::Unclear | Belonging::Other => Self::Several,
-        }
-    }
-}
 
 /// The backups under a name that a pruning may delete, and those that it leaves alone.
 #[derive(Debug, Default)]
@@ -224,8 +188,12 @@ impl Guards {
         }
         let mut made_here = MadeHere { now, known, keys: Vec::new() };
         for backup in backups.iter().filter(|backup| backup.tells_its_volume()) {
+            let key = backup.volume_key();
+            if made_here.keys.iter().any(|(there, _)| key.is(there)) {
+                continue;
+            }
             if let Some(made) = made_here.by_url(backup) {
-                made_here.keys.push((backup.volume_key().owned(), made));
+                made_here.keys.push((key.owned(), made));
             }
         }
         Ok(made_here)
@@ -303,6 +271,7 @@ struct MadeHere {
     /// Those of this run.
     now: ByBackup<()>,
     known: Known,
+    /// One entry for each volume.
     keys: Vec<([String; 4], Made)>,
 }
 
@@ -317,8 +286,8 @@ enum Made {
 
 impl MadeHere {
     fn of(&self, backup: &Backup) -> Option<Made> {
-        let by_key = self.keys.iter().find(|(key, _)| backup.volume_key().is(key));
-        self.by_url(backup).or(by_key.map(|(_, made)| *made))
+        let by_key = || self.keys.iter().find(|(key, _)| backup.volume_key().is(key));
+        self.by_url(backup).or_else(|| by_key().map(|(_, made)| *made))
     }
 
     fn by_url(&self, backup: &Backup) -> Option<Made> {

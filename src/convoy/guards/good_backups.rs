@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
-    belonging::{Group, Whose},
     data_look::{Depth, Good, Seen},
+    group::{Group, Protected, Protection, Whose},
     known::{Known, KnownBackup, by_backup},
     observations::Observation,
     run::Guards,
@@ -14,38 +14,9 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// A backup that guard 2 protects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Protected {
-    pub(crate) url: BackupUrl,
-    pub(crate) why: Protection,
-}
-
-/// Why a backup stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protection {
-    /// It is the newest good backup.
-    NewestGood,
-    /// The newest good backup is not verified, and this one is the newest that is.
-    NewestVerified,
-    /// No backup is verified, and this is the newest good one but one.
-    SecondNewest,
-}
-
 impl Good {
     fn protected(self, why: Protection) -> Protected {
         Protected { url: self.url, why }
-    }
-}
-
-impl Protection {
-    /// For people, as what the backup is.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Self::NewestGood => "the newest good backup",
-            Self::NewestVerified => "the newest verified backup",
-            Self::SecondNewest => "one of the newest two, as none is verified",
-        }
     }
 }
 

@@ -23,7 +23,7 @@
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
-//! which destinations held backups, [`known`] has what earlier runs learned of backups
+//! which destinations held backups, [`deletion_lists`] reads the lists by which backups are deleted, [`known`] has what earlier runs learned of backups
 //! ([`by_backup`] finds it by any spelling of a URL), and [`observations`] records what the program
 //! learns from a run.
 
@@ -35,11 +35,14 @@ mod by_backup;
 mod changes;
 mod convoy_folder;
 mod data_look;
+mod deletion_lists;
 mod destinations;
 mod doubts;
 mod ebs;
 mod good_backups;
+mod group;
 mod known;
+mod listed;
 mod observations;
 mod overlap;
 mod pending;
@@ -58,7 +61,7 @@ pub(crate) use backup_deletion::Even;
 pub(crate) use belonging::Prunable;
 pub(crate) use data_look::{DataLook, Depth, Seen};
 pub(crate) use doubts::{AcceptedLoss, KnownSources};
-pub(crate) use good_backups::{Protected, Protection};
+pub(crate) use group::{Protected, Protection};
 pub(crate) use known::{Broken, KnownBackup, KnownBackups};
 pub(crate) use observations::Observation;
 pub(crate) use run::{Deletable, Guards};

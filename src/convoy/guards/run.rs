@@ -12,6 +12,7 @@ use super::{
     data_look::{DataLook, Good},
     doubts::KnownSources,
     known::KnownBackups,
+    listed::{ListOf, Listed},
     observations::{Observation, Observations},
 };
 use crate::{
@@ -81,6 +82,10 @@ pub(super) struct Memory {
     pub(super) good: ByBackup<Good>,
     /// Backups whose data this run looked at and found broken.
     pub(super) broken: ByBackup<()>,
+    /// The lists by which this run deletes backups.
+    pub(super) lists: BTreeMap<ListOf, Listed>,
+    /// How often the run began to write something else than deletions of backups and snapshots.
+    pub(super) writes: u64,
     /// Whether the run said that the data of its backups can't be seen.
     pub(super) said_not_seen: bool,
     /// Whether the last list of volumes was empty.
@@ -159,8 +164,18 @@ impl Guards {
     }
 
     /// Refuses a write if the script declared that it only reads. Every method that writes calls
-    /// this first.
+    /// this first, but those that delete backups and snapshots: after them the lists of backups are
+    /// as they were, but for what is deleted.
     pub(super) fn may_write(&self, what: &str) -> Result<()> {
+        self.is_not_read_only(what)?;
+        let mut memory = self.memory();
+        memory.writes += 1;
+        memory.lists.clear();
+        Ok(())
+    }
+
+    /// As [`Self::may_write`], and the lists of backups still hold.
+    pub(super) fn is_not_read_only(&self, what: &str) -> Result<()> {
         if !self.read_only {
             return Ok(());
         }

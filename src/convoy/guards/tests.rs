@@ -5,6 +5,7 @@ mod belonging;
 mod data;
 mod ebs;
 mod every_guard;
+mod lists;
 mod names_and_timeouts;
 mod newest_good;
 mod overlap;

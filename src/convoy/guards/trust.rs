@@ -1,7 +1,7 @@
 //! Which backups make a deletion safe: everybody who can write to a destination can write backups
 //! that look like this host's.
 
-use super::{belonging::Whose, known::KnownBackup, run::Guards};
+use super::{group::Whose, known::KnownBackup, run::Guards};
 use crate::{
     convoy::{Backup, BackupUrl},
     error::Result,

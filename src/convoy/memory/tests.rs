@@ -46,7 +46,7 @@ async fn what_the_driver_in_memory_answers_has_the_fields_that_the_real_one_send
     // The client adds it.
     inspected.retain(|field| field != "BackupURL");
     assert_eq!(inspected, recorded("inspect a backup", &[]));
-    daemon.delete_backup(&url).await.unwrap();
+    daemon.delete_backup(&url, &[]).await.unwrap();
     let removed = daemon.snapshot(&name("s1")).await.unwrap();
     assert_eq!(
         names(value(&removed), &["DriverInfo"]),
@@ -54,6 +54,6 @@ async fn what_the_driver_in_memory_answers_has_the_fields_that_the_real_one_send
     );
     assert_eq!(removed.created_time, ApiTime::parse(""));
     assert_eq!(daemon.backups(&destination, None).await.unwrap(), []);
-    let gone = daemon.delete_backup(&url).await.unwrap_err();
+    let gone = daemon.delete_backup(&url, &[]).await.unwrap_err();
     assert_eq!(gone.kind, ErrorKind::NotFound);
 }

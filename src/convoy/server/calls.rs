@@ -9,7 +9,8 @@ use std::{
 use super::{go_json, request::Fields};
 use crate::{
     convoy::{
-        Backup, BackupUrl, Daemon, Destination, Inspected, Name, NewVolume, Snapshot, Volume,
+        Backup, BackupUrl, Daemon, Destination, Inspected, Name, NewVolume, REQUIRED, Snapshot,
+        Volume,
     },
     error::{Error, Result},
 };
@@ -110,7 +111,10 @@ pub(super) async fn create_backup(
 }
 
 pub(super) async fn delete_backup(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
-    nothing(daemon.delete_backup(&backup_url(fields.text("URL")?)?).await)
+    let url = backup_url(fields.text("URL")?)?;
+    let required =
+        fields.texts(REQUIRED)?.into_iter().map(backup_url).collect::<Result<Vec<_>>>()?;
+    nothing(daemon.delete_backup(&url, &required).await)
 }
 
 /// Not Convoy's: whether a destination holds anything; `null` if the daemon can't tell.

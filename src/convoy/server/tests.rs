@@ -209,8 +209,8 @@ async fn the_client_and_the_server_understand_each_other() {
     assert_eq!(listed.snapshots_by_time()[0].name, "snap1");
     assert_eq!(client.driver_volumes().await.unwrap().len(), 1);
     assert_eq!(client.info().await.unwrap().default_driver(), Some("vfs"));
-    client.delete_backup(&url).await.unwrap();
-    assert_eq!(client.delete_backup(&url).await.unwrap_err().kind, ErrorKind::NotFound);
+    client.delete_backup(&url, &[]).await.unwrap();
+    assert_eq!(client.delete_backup(&url, &[]).await.unwrap_err().kind, ErrorKind::NotFound);
     client.delete_snapshot(&Name::snapshot("snap1").unwrap()).await.unwrap();
     client.delete_volume(&vol1, false).await.unwrap();
     assert_eq!(client.volume(&vol1).await.unwrap_err().kind, ErrorKind::NotFound);
@@ -613,7 +613,7 @@ impl Daemon for Recorder {
     ) -> Result<BackupUrl> {
         Err(Error::internal("not asked"))
     }
-    async fn delete_backup(&self, _url: &BackupUrl) -> Result<()> {
+    async fn delete_backup(&self, _url: &BackupUrl, _required: &[BackupUrl]) -> Result<()> {
         Err(Error::internal("not asked"))
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustic_core::{
-    FileType, ReadBackend as _, RusticError, TreeId,
+    FileType, Id, ReadBackend as _, RusticError, TreeId,
     repofile::{SnapshotFile, SnapshotId},
 };
 
@@ -32,18 +32,44 @@ impl StoredBackup {
     fn key(&self) -> BackupKey {
         (self.record.backup.clone(), self.record.volume.clone())
     }
+
+    fn is(&self, url: &StoredUrl<'_>) -> bool {
+        self.record.backup == *url.backup && self.record.volume == *url.volume
+    }
 }
 
 /// The backups of one repository.
 pub(super) struct Catalogue {
     /// Who this daemon's root is.
     identity: Arc<Identity>,
-    /// The snapshot files read so far. A file never changes, so it is read once.
-    files: Mutex<Vec<SnapshotFile>>,
+    known: Mutex<Known>,
     /// The files that are no backups and were warned of, so that each is warned of once.
     warned_of: Mutex<HashSet<SnapshotId>>,
     /// The files of each backup that several files say to be, where nothing tells which one is.
     unclear: Mutex<HashMap<BackupKey, Vec<SnapshotId>>>,
+}
+
+/// What was read of a repository. A snapshot file never changes, so it is read once.
+#[derive(Default)]
+struct Known {
+    files: Vec<SnapshotFile>,
+    /// The backups in `files`.
+    backups: Arc<Vec<StoredBackup>>,
+    /// Whether every file in the last list could be read.
+    is_whole: bool,
+    /// Whether a backup was deleted since, which may change what is said of the others' origins.
+    is_behind: bool,
+}
+
+impl Known {
+    /// Whether these are the files in a list.
+    fn are_of(&self, ids: &[Id]) -> bool {
+        let listed: HashSet<&Id> = ids.iter().collect();
+        self.is_whole
+            && !self.is_behind
+            && listed.len() == self.files.len()
+            && self.files.iter().all(|file| listed.contains(&*file.id))
+    }
 }
 
 /// The names of a backup and its volume.
@@ -54,7 +80,7 @@ impl Catalogue {
     pub(super) fn new(identity: Arc<Identity>) -> Self {
         Self {
             identity,
-            files: Mutex::default(),
+            known: Mutex::default(),
             warned_of: Mutex::default(),
             unclear: Mutex::default(),
         }
@@ -66,29 +92,42 @@ impl Catalogue {
 
     /// Forgets the files that were read, because the destination may hold another repository now.
     pub(super) fn clear(&self) {
-        lock(&self.files).clear();
+        *lock(&self.known) = Known::default();
+    }
+
+    /// Forgets a backup that was deleted.
+    pub(super) fn forget(&self, id: SnapshotId) {
+        let mut known = lock(&self.known);
+        known.files.retain(|file| file.id != id);
+        Arc::make_mut(&mut known.backups).retain(|backup| backup.id != id);
+        known.is_behind = true;
     }
 
     /// All backups in the repository.
     ///
     /// # Errors
     /// If one of the backups can't be read.
-    pub(super) fn all(&self, repository: &OpenRepository) -> Result<Vec<StoredBackup>> {
-        let mut files = lock(&self.files);
-        repository.backend().take_failure();
-        let known = std::mem::take(&mut *files);
-        let list = |known| {
+    pub(super) fn all(&self, repository: &OpenRepository) -> Result<Arc<Vec<StoredBackup>>> {
+        let mut known = lock(&self.known);
+        let backend = repository.backend();
+        backend.take_failure();
+        let failed = |error: &RusticError| repository.failure("cannot list the backups", error);
+        let ids = backend.list(FileType::Snapshot).map_err(|error| failed(&error))?;
+        if known.are_of(&ids) {
+            return Ok(known.backups.clone());
+        }
+        let files = std::mem::take(&mut *known).files;
+        let list = |files| {
             guarded("listing backups", || {
-                let plain = repository.plain()?;
-                plain
-                    .update_all_snapshots(known)
-                    .map_err(|error| repository.failure("cannot list the backups", &error))
+                repository.plain()?.update_all_snapshots(files).map_err(|error| failed(&error))
             })
         };
         // Another host may delete a backup after it was listed and before it is read. Then all are
         // listed again.
-        *files = list(known).or_else(|_| list(Vec::new()))?;
-        Ok(self.backups_in(repository, &files))
+        let files = list(files).or_else(|_| list(Vec::new()))?;
+        let backups = Arc::new(self.backups_in(repository, &files));
+        *known = Known { files, backups: backups.clone(), is_whole: true, is_behind: false };
+        Ok(backups)
     }
 
     /// The backups among these files. A file whose tags can't be this program's is no backup: the
@@ -180,7 +219,7 @@ impl Catalogue {
     }
 
     /// One backup, for a deletion. What is deleted depends on the other backups, so all of them
-    /// must be readable.
+    /// must have been readable when they were listed last. It may be gone since then.
     ///
     /// # Errors
     /// If there is no such backup, or if any backup can't be read.
@@ -189,7 +228,37 @@ impl Catalogue {
         repository: &OpenRepository,
         url: &StoredUrl<'_>,
     ) -> Result<StoredBackup> {
-        self.find_in(repository, &self.all(repository)?, url)
+        let known = {
+            let known = lock(&self.known);
+            let is_it = |found: &&StoredBackup| found.is(url);
+            known.is_whole.then(|| known.backups.iter().find(is_it).cloned()).flatten()
+        };
+        known.map_or_else(|| self.find_in(repository, &self.all(repository)?, url), Ok)
+    }
+
+    /// Whether a backup is in the repository now.
+    ///
+    /// # Errors
+    /// If that can't be read.
+    pub(super) fn is_there(
+        &self,
+        repository: &OpenRepository,
+        url: &StoredUrl<'_>,
+    ) -> Result<bool> {
+        let backup = match self.find(repository, url) {
+            Ok(backup) => backup,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let backend = repository.backend();
+        backend.take_failure();
+        match backend.read_full(FileType::Snapshot, &backup.id) {
+            Ok(_) => Ok(true),
+            Err(error) => match repository.failure("cannot read the backup's file", &error) {
+                missing if missing.kind == ErrorKind::Repository => Ok(false),
+                error => Err(error),
+            },
+        }
     }
 
     fn find_in(
@@ -198,10 +267,10 @@ impl Catalogue {
         backups: &[StoredBackup],
         url: &StoredUrl<'_>,
     ) -> Result<StoredBackup> {
-        let key = (url.backup.clone(), url.volume.clone());
-        if let Some(found) = backups.iter().find(|found| found.key() == key) {
+        if let Some(found) = backups.iter().find(|found| found.is(url)) {
             return Ok(found.clone());
         }
+        let key = (url.backup.clone(), url.volume.clone());
         let unclear = lock(&self.unclear);
         let Some(files) = unclear.get(&key) else { return Err(url.missing()) };
         let files: Vec<_> =
@@ -242,7 +311,7 @@ impl Catalogue {
     ) -> Result<Vec<Result<StoredBackup>>> {
         let (backups, unlisted) = match self.all(repository) {
             Ok(backups) => (backups, None),
-            Err(error) => (self.readable(repository)?, Some(error)),
+            Err(error) => (Arc::new(self.readable(repository)?), Some(error)),
         };
         // The file of a backup that is not found may be the one that can't be read.
         let find = |url| {
@@ -273,14 +342,14 @@ impl Catalogue {
             }
         }
         let backups = self.backups_in(repository, &readable);
-        *lock(&self.files) = readable;
+        *lock(&self.known) = Known { files: readable, ..Known::default() };
         Ok(backups)
     }
 
     /// The bytes in the files of the backup with this tree, if they were counted.
     pub(super) fn bytes(&self, tree: TreeId) -> Option<u64> {
-        let files = lock(&self.files);
-        let file = files.iter().find(|file| file.tree == tree)?;
+        let known = lock(&self.known);
+        let file = known.files.iter().find(|file| file.tree == tree)?;
         file.summary.as_ref().map(|summary| summary.total_bytes_processed)
     }
 }

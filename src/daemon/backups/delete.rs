@@ -7,6 +7,7 @@ use rustic_core::{FileType, PruneOptions, WriteBackend as _};
 use super::{destination::DestinationRepository, marks, record::StoredUrl};
 use crate::{
     clock::{Clock as _, SystemClock},
+    convoy::refusal::required_is_missing,
     daemon::repository::{OpenRepository, guarded},
     error::Result,
 };
@@ -17,21 +18,32 @@ const PRUNE_INTERVAL: Duration = Duration::from_hours(24);
 const PRUNED: &str = "convoy-backups.pruned";
 
 impl DestinationRepository {
-    /// Removes a backup. Its space is freed a day later, because another host's backup may rely on
-    /// the data until then.
+    /// Removes a backup, as long as the `required` ones are there. Its space is freed a day later,
+    /// because another host's backup may rely on the data until then.
     ///
     /// # Errors
-    /// If there is no such backup, or it can't be removed.
-    pub(in crate::daemon) fn delete(&self, url: &StoredUrl<'_>) -> Result<()> {
+    /// If there is no such backup, or it can't be removed. [`crate::error::ErrorKind::Guard`] if a
+    /// required one is missing.
+    pub(in crate::daemon) fn delete(
+        &self,
+        url: &StoredUrl<'_>,
+        required: &[StoredUrl<'_>],
+    ) -> Result<()> {
         self.refuse_roots()?;
         let _gate = self.alone();
         let repository = self.existing()?.ok_or_else(|| url.missing())?;
         let found = self.catalogue.find(&repository, url)?;
         let _lock = self.lock_file(true)?;
+        for required in required {
+            if !self.catalogue.is_there(&repository, required)? {
+                return Err(required_is_missing(&required.whole()));
+            }
+        }
         repository
             .backend()
             .remove(FileType::Snapshot, &found.id, false)
             .map_err(|error| repository.failure("cannot remove the backup", &error))?;
+        self.catalogue.forget(found.id);
         if let Err(error) = guarded("giving back space", || prune(&repository)) {
             log::warn!("space of deleted backups was not given back: {error}");
         }

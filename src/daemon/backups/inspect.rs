@@ -1,5 +1,7 @@
 //! Listing all backups, and inspecting some.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use super::{destination::DestinationRepository, prove::prove_all, record::StoredUrl};
@@ -22,7 +24,7 @@ impl DestinationRepository {
     ) -> Result<Vec<Backup>> {
         let all = match self.existing()? {
             Some(repository) => self.catalogue.all(&repository)?,
-            None => Vec::new(),
+            None => Arc::default(),
         };
         let listed: Vec<_> = all
             .iter()

@@ -173,6 +173,11 @@ impl<'a> StoredUrl<'a> {
         }
     }
 
+    /// The URL of which these are the parts.
+    pub(super) fn whole(&self) -> BackupUrl {
+        BackupUrl::stored(self.destination, self.backup, self.volume)
+    }
+
     /// The error that there is no such backup.
     pub(super) fn missing(&self) -> Error {
         no_backup(self.volume.as_str(), self.backup.as_str())

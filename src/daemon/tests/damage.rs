@@ -98,7 +98,7 @@ async fn one_damaged_file_does_not_stand_in_the_way_of_intact_backups() {
         scene.restart(|_| ());
         let strict = scene.daemon().backups(&scene.destination, None).await.unwrap_err();
         assert_eq!(strict.kind, ErrorKind::Repository, "{strict}");
-        scene.daemon().delete_backup(&url).await.unwrap_err();
+        scene.daemon().delete_backup(&url, &[]).await.unwrap_err();
         scene.daemon().backup(&url).await.unwrap();
         scene.restore("vol2", &url).await.unwrap();
         scene.daemon().delete_volume(&name("vol2"), false).await.unwrap();

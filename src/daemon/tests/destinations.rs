@@ -29,7 +29,7 @@ async fn hosts_share_a_destination_and_see_each_others_backups() {
         daemon.backup(&first).await.unwrap();
         daemon.backup(&second).await.unwrap();
     }
-    scene.daemon().delete_backup(&second).await.unwrap();
+    scene.daemon().delete_backup(&second, &[]).await.unwrap();
     scene.check("backups/repository");
     scene.restore("vol2", &first).await.unwrap();
     assert!(other.backup(&second).await.is_err());
@@ -68,8 +68,8 @@ async fn a_backup_is_found_by_its_own_volume_only() {
     let of_another = BackupUrl::stored(&scene.destination, &name(url.backup()), &name("vol9"));
     assert!(scene.daemon().backup(&of_another).await.is_err());
     assert!(scene.restore("vol2", &of_another).await.is_err());
-    assert!(scene.daemon().delete_backup(&of_another).await.is_err());
-    scene.daemon().delete_backup(&url).await.unwrap();
+    assert!(scene.daemon().delete_backup(&of_another, &[]).await.is_err());
+    scene.daemon().delete_backup(&url, &[]).await.unwrap();
     let error = scene.restore("vol2", &url).await.unwrap_err();
     assert!(error.message.starts_with("cannot find convoy-objectstore/"), "{error}");
     assert!(!scene.path("root/volumes/vol2").exists());
@@ -112,8 +112,25 @@ async fn a_daemons_own_folder_is_no_destination() {
         // Backups that an earlier version put there can be listed, but not deleted.
         scene.daemon().backups(&destination, None).await.unwrap();
         let url = BackupUrl::stored(&destination, &name("backup-0000000000000000"), &name("vol1"));
-        let refused = scene.daemon().delete_backup(&url).await.unwrap_err();
+        let refused = scene.daemon().delete_backup(&url, &[]).await.unwrap_err();
         assert!(refused.message.contains("is a daemon's own folder"), "{refused}");
     }
     scene.backup("snap1").await;
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_without_a_required_backup_that_another_host_has_deleted() {
+    let (scene, oldest) = Scene::with_backup().await;
+    let required = scene.backup("snap1").await;
+    let newest = scene.backup("snap1").await;
+    scene.daemon().backups(&scene.destination, None).await.unwrap();
+    let other = BuiltinOptions { host: "host2".into(), ..options(&scene.path("root2")) };
+    let other = BuiltinDaemon::open(other).unwrap();
+    other.delete_backup(&required, &[]).await.unwrap();
+    let both = [newest.clone(), required.clone()];
+    let refused = scene.daemon().delete_backup(&oldest, &both).await.unwrap_err();
+    assert!(refused.kind == ErrorKind::Guard && refused.message.contains(required.backup()));
+    scene.daemon().backup(&oldest).await.unwrap();
+    scene.daemon().delete_backup(&oldest, &[newest]).await.unwrap();
+    assert_eq!(scene.daemon().backups(&scene.destination, None).await.unwrap().len(), 1);
 }

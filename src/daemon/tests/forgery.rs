@@ -23,7 +23,7 @@ async fn a_backup_whose_parts_are_no_names_is_none_and_hides_no_other() {
     let listed = scene.daemon().backups(&scene.destination, None).await.unwrap();
     let urls: Vec<_> = listed.iter().map(|backup| backup.url().unwrap()).collect();
     assert_eq!(urls, std::slice::from_ref(&url));
-    scene.daemon().delete_backup(&url).await.unwrap();
+    scene.daemon().delete_backup(&url, &[]).await.unwrap();
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_file_with_the_name_of_a_backup_that_this_root_made_is_ignored() {
         scene.daemon().backup(&url).await.unwrap();
         scene.restart(|_| ());
     }
-    scene.daemon().delete_backup(&url).await.unwrap();
+    scene.daemon().delete_backup(&url, &[]).await.unwrap();
     let left = scene.daemon().backups(&scene.destination, None).await.unwrap();
     assert!(left.iter().all(|backup| backup.field("Origin") != "here"), "{left:?}");
 }
@@ -54,12 +54,12 @@ async fn where_nothing_tells_which_of_two_files_is_a_backup_none_counts_and_both
     assert_eq!(urls, std::slice::from_ref(&other));
     for error in [
         scene.daemon().backup(&url).await.unwrap_err(),
-        scene.daemon().delete_backup(&url).await.unwrap_err(),
+        scene.daemon().delete_backup(&url, &[]).await.unwrap_err(),
         scene.restore("vol2", &url).await.unwrap_err(),
     ] {
         assert_eq!(error.kind, ErrorKind::Repository, "{error}");
         assert!(error.message.contains("2 files say to be"), "{error}");
         assert!(error.message.contains(&forged), "{error}");
     }
-    scene.daemon().delete_backup(&other).await.unwrap();
+    scene.daemon().delete_backup(&other, &[]).await.unwrap();
 }

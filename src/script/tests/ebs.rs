@@ -100,7 +100,7 @@ fn remove_after_a_prune_that_left_a_note_does_not_stumble_over_it() {
         back_up(&daemon);
         let oldest = crate::convoy::BackupUrl::parse("ebs://us-east-1/snap-1").unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(daemon.delete_backup(&oldest)).unwrap();
+        runtime.block_on(daemon.delete_backup(&oldest, &[])).unwrap();
         let removed = run(&daemon, "remove", "--volume vol1").unwrap().result;
         assert_eq!(removed["Snapshots"].as_array().unwrap().len(), 1);
         assert_eq!(daemon.ebs_snapshots(), ["snap-3", "snap-4"]);

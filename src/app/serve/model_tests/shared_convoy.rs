@@ -203,7 +203,7 @@ impl Daemon for SharedConvoy {
         Ok(url)
     }
 
-    async fn delete_backup(&self, url: &BackupUrl) -> Result<()> {
-        self.at_share()?.delete_backup(url).await
+    async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
+        self.at_share()?.delete_backup(url, required).await
     }
 }

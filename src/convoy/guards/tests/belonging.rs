@@ -112,7 +112,7 @@ async fn guard_2_a_backup_that_only_looks_like_this_hosts_makes_no_deletion_safe
     assert!(kept.url().unwrap().same_backup(&made), "{kept:?}");
     run.delete_backup(&old, Even::default()).await.unwrap();
 
-    here.daemon.delete_backup(&made).await.unwrap();
+    here.daemon.delete_backup(&made, &[]).await.unwrap();
     let error = run.safe_copy(Some(&vfs()), &volume).await.unwrap_err();
     assert!(error.message.contains("no run of this host is known to have made"), "{error}");
     assert!(error.hint.unwrap().contains("restore that backup once"));

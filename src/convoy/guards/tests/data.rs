@@ -1,6 +1,6 @@
 //! Guards 1 and 2, where inspecting a backup does not look at its data, as with Convoy.
 
-use super::{super::belonging::Whose, *};
+use super::{super::group::Whose, *};
 use crate::convoy::{
     guards::{Depth, KnownBackup, KnownBackups, Observation, Protection, Seen},
     memory_look::MemoryLook,
