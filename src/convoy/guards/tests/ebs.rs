@@ -85,7 +85,7 @@ async fn guard_3_at_ebs_a_volumes_list_that_lacks_the_backup_just_made_stops_del
         let first = back_up(&guards, "vol1").await;
         back_up(&guards, "vol1").await;
         let lost = back_up(&guards, "vol1").await;
-        daemon.delete_backup(&lost).await.unwrap();
+        daemon.delete_backup(&lost, &[]).await.unwrap();
         // The list of another volume says nothing of it.
         guards.backups(&ebs(), Some(&name("vol2"))).await.unwrap();
         guards.may_delete("it", None).unwrap();
